@@ -1,0 +1,166 @@
+"""Fixtures: tiny encoders of every dialect (written once per session), sample data, marks."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# TensorFlow reads these once, when it is first imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def _data_folder() -> Path:
+    return Path(os.environ.get("TFHUB_TRANSFER_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+def _weights_folder() -> Path | None:
+    name = os.environ.get("TFHUB_TRANSFER_WEIGHTS")
+    return Path(name) if name else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs files that are not here: marks `data` and `weights`."""
+    weights = _weights_folder()
+    missing = {
+        "data": (
+            not _data_folder().is_dir(),
+            "needs the labelled data: set TFHUB_TRANSFER_DATA to its folder",
+        ),
+        "weights": (
+            weights is None or not weights.is_dir(),
+            "needs all-MiniLM-L6-v2: set TFHUB_TRANSFER_WEIGHTS to its Hugging Face folder",
+        ),
+    }
+    for item in items:
+        for name, (absent, reason) in missing.items():
+            if absent and item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The labelled data sets; for tests marked `data`."""
+    return _data_folder()
+
+
+@pytest.fixture(scope="session")
+def weights_folder() -> Path:
+    """The Hugging Face folder of all-MiniLM-L6-v2; for tests marked `weights`."""
+    folder = _weights_folder()
+    assert folder is not None, "only tests marked `weights` may ask for this"
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test reads or fills the download caches of whoever runs it."""
+    folder = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFHUB_CACHE_DIR", str(folder / "tfhub"))
+        patch.setenv("KAGGLEHUB_CACHE", str(folder / "kaggle"))
+        patch.setenv("TFDS_DATA_DIR", str(folder / "tfds"))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def factory() -> Any:
+    """The module `saved_model_factory`."""
+    # Imported here: it imports TensorFlow (3 s), and half of the test files do without.
+    import saved_model_factory
+
+    return saved_model_factory
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the encoders of this session are written, one folder each."""
+    return tmp_path_factory.mktemp("encoders")
+
+
+@pytest.fixture(scope="session")
+def make_encoder(encoder_folder: Path, factory: Any) -> Callable[..., Path]:
+    """Returns `make(kind)`: the folder of an encoder by its kind, written when first asked for.
+
+    The kinds are the names of the fixtures below, so that a test can be parametrized over them.
+    """
+    f = factory
+    kinds: dict[str, Callable[[Path], Path]] = {
+        "text_encoder": f.write_text_encoder,
+        "text_encoder_frozen": lambda to: f.write_text_encoder(to, trainable=False),
+        "bert_encoder": f.write_bert_encoder,
+        "bert_prefixed_encoder": lambda to: f.write_bert_encoder(to, prefix="bert_encoder/"),
+        "bert_slash_encoder": lambda to: f.write_bert_encoder(to, prefix="bert/encoder/"),
+        "albert_encoder": lambda to: f.write_bert_encoder(to, albert=True),
+        "list_style_encoder": f.write_list_style_encoder,
+        "bert_without_variables": lambda to: f.write_bert_encoder(to, listing="no variables"),
+        "bert_odd_variables": lambda to: f.write_bert_encoder(to, listing="odd variables"),
+        "bert_without_trainable": lambda to: f.write_bert_encoder(to, listing="no trainable"),
+        "bert_without_lists": lambda to: f.write_bert_encoder(to, listing="neither"),
+        "bert_frozen": lambda to: f.write_bert_encoder(to, listing="frozen"),
+        "v1_module": f.write_v1_module,
+        "encoder_without_call": f.write_encoder_without_call,
+        "vision_encoder": f.write_vision_encoder,
+        "truncated_encoder": lambda to: f.truncate_variables(to, make("bert_encoder")),
+        "unknown_op_encoder": lambda to: f.rename_operation(to, make("bert_encoder")),
+        "preprocessor": f.write_preprocessor,
+    }
+
+    def make(kind: str) -> Path:
+        folder = encoder_folder / kind
+        return folder if folder.exists() else kinds[kind](folder)
+
+    return make
+
+
+def _encoder_fixture(kind: str, meaning: str) -> Any:
+    def fixture(make_encoder: Callable[[str], Path]) -> Path:
+        return make_encoder(kind)
+
+    fixture.__doc__ = meaning
+    return pytest.fixture(fixture, scope="session", name=kind)
+
+
+_text = _encoder_fixture("text_encoder", "NNLM-like: strings [n] -> [n, 8].")
+_text_frozen = _encoder_fixture("text_encoder_frozen", "The same, its variable not trainable.")
+_bert = _encoder_fixture("bert_encoder", "BERT, 3 layers of 16, as the Model Garden exports it.")
+_bert_prefixed = _encoder_fixture("bert_prefixed_encoder", "Its names start with `bert_encoder/`.")
+_bert_slash = _encoder_fixture("bert_slash_encoder", "Its names start with `bert/encoder/`.")
+_albert = _encoder_fixture("albert_encoder", "One block shared by 3 layers.")
+_list_style = _encoder_fixture("list_style_encoder", "obj([ids, mask, types]) of the first versions.")
+_no_variables = _encoder_fixture("bert_without_variables", "BERT without `.variables`.")
+_odd_variables = _encoder_fixture("bert_odd_variables", "`.variables` holds None, and a bool.")
+_no_trainable = _encoder_fixture("bert_without_trainable", "BERT without `.trainable_variables`.")
+_no_lists = _encoder_fixture("bert_without_lists", "BERT without either list.")
+_bert_frozen = _encoder_fixture("bert_frozen", "BERT with nothing that is trainable.")
+_v1 = _encoder_fixture("v1_module", "A TF1 hub module.")
+_no_call = _encoder_fixture("encoder_without_call", "A SavedModel that cannot be called.")
+_vision = _encoder_fixture("vision_encoder", "A SavedModel that reads images.")
+_truncated = _encoder_fixture("truncated_encoder", "BERT whose weights file is cut off.")
+_unknown_op = _encoder_fixture("unknown_op_encoder", "BERT with an operation TensorFlow lacks.")
+_preprocessor = _encoder_fixture("preprocessor", "A TF Hub BERT preprocessor, 32 positions.")
+
+
+@pytest.fixture(scope="session")
+def bert_with_preprocessor(encoder_folder: Path, factory: Any) -> Path:
+    """`bert_encoder` with its preprocessor in `<folder>/preprocessor`, as `convert` lays it out."""
+    folder = encoder_folder / "bert_with_preprocessor"
+    factory.write_bert_encoder(folder)
+    factory.write_preprocessor(folder / "preprocessor")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sentiment(factory: Any) -> tuple[list[str], list[str]]:
+    """40 learnable texts and their labels, "negative" and "positive"."""
+    return factory.sentiment_data(40)

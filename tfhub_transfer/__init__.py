@@ -1,0 +1,58 @@
+"""Transfer learning for text with TensorFlow Hub encoders, in Keras 3.
+
+Names are loaded when first used, so that importing the package, and `tfhub-transfer --help`, cost
+nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Encoder": "encoder",
+    "Head": "tasks",
+    "InputError": "errors",
+    "Plan": "finetuning",
+    "ProgressiveUnfreezing": "finetuning",
+    "Report": "evaluation",
+    "TransferModel": "builders",
+    "build_model": "builders",
+    "convert": "conversion",
+    "evaluate": "evaluation",
+    "export_saved_model": "serving",
+    "fine_tune": "finetuning",
+    "load_model": "builders",
+    "load_saved_model": "serving",
+}
+_ROOMS = ("data", "registry", "runtime", "tasks")
+
+__all__ = ["__version__", *_HOMES, *_ROOMS]
+
+if TYPE_CHECKING:
+    from tfhub_transfer import data, registry, runtime, tasks
+    from tfhub_transfer.builders import TransferModel, build_model, load_model
+    from tfhub_transfer.conversion import convert
+    from tfhub_transfer.encoder import Encoder
+    from tfhub_transfer.errors import InputError
+    from tfhub_transfer.evaluation import Report, evaluate
+    from tfhub_transfer.finetuning import Plan, ProgressiveUnfreezing, fine_tune
+    from tfhub_transfer.serving import export_saved_model, load_saved_model
+    from tfhub_transfer.tasks import Head
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"tfhub_transfer.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tfhub_transfer' has no attribute {name!r}")
+    # Registers the converter for Hugging Face folders, which the registry itself can't know of.
+    if _HOMES[name] in ("encoder", "builders", "finetuning"):
+        importlib.import_module("tfhub_transfer.conversion")
+    value = getattr(importlib.import_module(f"tfhub_transfer.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,406 @@
+"""Encoder and task to one Keras model that reads ids and answers scores."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer import heads, optimizers, registry
+from tfhub_transfer.data import Examples, Stream, length_batches
+from tfhub_transfer.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.preprocessing import (
+    Preprocessor,
+    Truncation,
+    load_preprocessor,
+    make_preprocessor,
+)
+from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.tasks import Head, Task
+
+DEFAULT_LEARNING_RATE = {"bert": 5e-5, "text": 1e-3}
+EVALUATION_BATCH = 64
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class TransferModel(keras.Model):
+    """A functional Keras model of an encoder and a task head, with text in and answers out beside.
+
+    What it is given in `fit`, `evaluate` and `predict` are ids, made by `preprocess`; no string
+    enters the graph. Make one with `build_model`.
+
+    Attributes:
+        encoder: The `Encoder` layer.
+        task: The `Task`, which knows the labels.
+        preprocessor: The `Preprocessor`, which turns text into ids.
+        truncation: What the last call of `preprocess` cut off, or `None`.
+        training_examples: The examples that `fine_tune` trained on, or `None`.
+        history_: Curves of `fine_tune`, a dictionary of lists, one value an epoch.
+    """
+
+    def __init__(
+        self, encoder: Encoder, task: Task, head: Head, preprocessor: Preprocessor | None
+    ) -> None:
+        inputs = _inputs(encoder, task.pair)
+        features = heads.features(encoder, inputs, head, task.pair)
+        outputs = task.outputs(heads.hidden(features, head), head)
+        super().__init__(inputs=inputs, outputs=outputs, name="transfer_model")
+        self.encoder, self.task, self.head = encoder, task, head
+        self.preprocessor = preprocessor
+        self.features = features
+        self.truncation: Truncation | None = None
+        self.training_examples: Examples | None = None
+        self.history_: dict[str, list[float]] = {}
+        self._functions: dict[str, Any] = {}
+
+    # Text to ids -----------------------------------------------------------------------------
+
+    def preprocess(
+        self, examples: Examples | Stream, batch_size: int = 32, shuffle: bool = True, seed: int = 0
+    ) -> tf.data.Dataset:
+        """Turns examples into batches for `fit` and `evaluate`.
+
+        Rows of like length share a batch, so little is padded, and every pass shuffles anew.
+
+        Args:
+            examples: `Examples`, or a `Stream` for files larger than memory.
+            batch_size: Rows in a batch.
+            shuffle: Whether to shuffle; if not, batches keep the order of the examples.
+            seed: Seed of the shuffling.
+
+        Returns:
+            A dataset of `(inputs, labels)`, or of `inputs` alone if there are no labels.
+
+        Raises:
+            InputError: If a label is unknown to the task, or the columns don't suit it.
+        """
+        if isinstance(examples, Stream):
+            return self._preprocess_stream(examples, batch_size)
+        self._check_columns(examples)
+        encoded, self.truncation = self._preprocessor.encode_all(examples.texts)
+        lengths = next(iter(encoded.values())).row_lengths().numpy()
+        labels = None if examples.target is None else self.task.encode(examples.labels)
+        rows = _RowBatches(lengths, batch_size, shuffle, seed)
+        return self._batches(encoded, labels, rows)
+
+    def _batches(
+        self, encoded: dict[str, tf.RaggedTensor], labels: np.ndarray | None, rows: "_RowBatches"
+    ) -> tf.data.Dataset:
+        def gather(indices: tf.Tensor) -> Any:
+            picked = {key: tf.gather(value, indices) for key, value in encoded.items()}
+            inputs = self._preprocessor.pad(picked)
+            return inputs if labels is None else (inputs, tf.gather(labels, indices))
+
+        # Python only hands out row numbers, once a batch; the rest is parallel graph code.
+        spec = tf.TensorSpec([None], tf.int64)
+        dataset = tf.data.Dataset.from_generator(rows, output_signature=spec)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
+        return dataset.map(gather, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def _preprocess_stream(self, stream: Stream, batch_size: int) -> tf.data.Dataset:
+        def chunks() -> Iterator[Any]:
+            for chunk in stream:
+                self._check_columns(chunk)
+                yield tuple(chunk.texts), self.task.encode(chunk.labels)
+
+        columns = 2 if self.task.pair else 1
+        labels = tf.TensorSpec(self.outputs[0].shape[: self._label_rank], self._label_dtype)
+        spec = ((tf.TensorSpec([None], tf.string),) * columns, labels)
+        dataset = tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()
+        dataset = dataset.shuffle(10_000).batch(batch_size)
+        return dataset.map(
+            lambda texts, y: (self._preprocessor(*texts), y), tf.data.AUTOTUNE
+        ).prefetch(tf.data.AUTOTUNE)
+
+    @property
+    def _preprocessor(self) -> Preprocessor:
+        if self.preprocessor is None:
+            raise InputError("the model has no preprocessor; load it whole from a `.keras` file")
+        return self.preprocessor
+
+    @property
+    def _label_rank(self) -> int:
+        return self.task.encode(self._some_labels()).ndim
+
+    @property
+    def _label_dtype(self) -> Any:
+        return self.task.encode(self._some_labels()).dtype
+
+    def _some_labels(self) -> list[Any]:
+        return [self.task.class_names[0] if self.task.class_names else 0.0]
+
+    def _check_columns(self, examples: Examples) -> None:
+        if examples.is_pair != self.task.pair:
+            wanted = "pairs (`text_a`, `text_b`)" if self.task.pair else "single texts (`text`)"
+            raise InputError(
+                f"the model was built for {wanted}; give such columns, or build it with "
+                f"`pair={examples.is_pair}`. Received: {len(examples.texts)} text column(s)"
+            )
+
+    # Answers ---------------------------------------------------------------------------------
+
+    def predict_scores(
+        self, examples: Examples | Sequence[Any], batch_size: int = EVALUATION_BATCH
+    ) -> np.ndarray:
+        """Scores of each text, in the order given.
+
+        Args:
+            examples: `Examples`, a list of texts, or for pairs a list of `(a, b)`.
+            batch_size: Rows in a batch; rows are sorted by length, so little is padded.
+
+        Returns:
+            Class probabilities float32 `[n, classes]`, or for regression scores `[n]`.
+        """
+        scores = self._run("answer", _as_examples(examples, self.task.pair), batch_size)
+        return scores[:, 0] if self.task.name == "regression" else scores
+
+    def predict_text(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+        """One readable answer for each text, or for each pair `(a, b)`.
+
+        Args:
+            texts: A list of strings, or of pairs of strings.
+
+        Returns:
+            For classification `{"label", "scores"}`, for multi-label `{"labels", "scores"}`, for
+            regression `{"score"}`.
+        """
+        return self.task.decode(self.predict_scores(texts))
+
+    def encode_text(
+        self, texts: Sequence[str], batch_size: int = EVALUATION_BATCH
+    ) -> np.ndarray:
+        """The encoder's vector of each single text, float32 `[n, dimension]`."""
+        return self._run("vector", _as_examples(texts, pair=False), batch_size)
+
+    @property
+    def has_fixed_features(self) -> bool:
+        """Whether what the head starts from depends on the encoder alone, so can be stored."""
+        return self.head.block == "none" and self.head.pooling != "attention"
+
+    def compute_features(
+        self, examples: Examples, batch_size: int = EVALUATION_BATCH
+    ) -> np.ndarray:
+        """What the head starts from, for each example in order: float32 `[n, features]`."""
+        return self._run("features", examples, batch_size)
+
+    def head_model(self) -> keras.Model:
+        """The head as a model of its own, `[n, features]` to answers, sharing its weights."""
+        return keras.Model(self.features, self.outputs, name="head")
+
+    def _run(self, name: str, examples: Examples, batch_size: int) -> np.ndarray:
+        if not len(examples):
+            raise InputError("expected at least one text. Received: none")
+        encoded, self.truncation = self._preprocessor.encode_all(examples.texts)
+        lengths = next(iter(encoded.values())).row_lengths().numpy()
+        batches = length_batches(lengths, batch_size, shuffle=False)
+        compiled = self._compiled(name)
+        parts = [
+            compiled(self._preprocessor.pad({k: tf.gather(v, rows) for k, v in encoded.items()}))
+            for rows in batches
+        ]
+        joined = np.concatenate([part.numpy() for part in parts])
+        answers = np.empty_like(joined)
+        answers[np.concatenate(batches)] = joined
+        return answers
+
+    def _compiled(self, name: str) -> Any:
+        """One graph for each thing that can be asked of the model, whatever the batch's shape."""
+        if name not in self._functions:
+            functions = {"answer": self.answer, "vector": self.vector, "features": self._features}
+            pair = self.task.pair and name != "vector"
+            spec = {
+                key: tf.TensorSpec(tensor.shape, tensor.dtype)
+                for key, tensor in self._preprocessor.inputs(pair).items()
+            }
+            self._functions[name] = tf.function(functions[name], input_signature=[spec])
+        return self._functions[name]
+
+    def answer(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Encoder inputs to scores, as a graph for `predict_scores` and exports."""
+        return self(inputs, training=False)
+
+    def vector(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Encoder inputs to the encoder's vectors, as a graph for `encode_text` and exports."""
+        return heads.sentence_vector(self.encoder, inputs, self.head)
+
+    def _features(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        return keras.Model(self.inputs, self.features)(inputs, training=False)
+
+    # Training --------------------------------------------------------------------------------
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`; first sizes a warm-up schedule of the optimizer to this run."""
+        schedule = getattr(self.optimizer, "_learning_rate", None)
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # `preprocess` shuffled; Keras can't and warns
+        if isinstance(schedule, WarmUpLinearDecay) and isinstance(x, tf.data.Dataset):
+            epochs = kwargs.get("epochs", 1) - kwargs.get("initial_epoch", 0)
+            steps = kwargs.get("steps_per_epoch") or int(x.cardinality())
+            schedule.size(int(self.optimizer.iterations), steps * epochs if steps > 0 else None)
+        return super().fit(x, *args, **kwargs)
+
+    # Saving ----------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "encoder": serialize(self.encoder),
+            "task": serialize(self.task),
+            "head": self.head.__dict__,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "TransferModel":
+        deserialize = keras.saving.deserialize_keras_object
+        encoder, task = deserialize(config["encoder"]), deserialize(config["task"])
+        return cls(encoder, task, Head(**config["head"]), None)
+
+    def save_assets(self, dir_path: str) -> None:
+        """Puts the preprocessor, vocabulary and all, into the `.keras` file."""
+        self._preprocessor.save(Path(dir_path) / "preprocessor")
+
+    def load_assets(self, dir_path: str) -> None:
+        """Takes the preprocessor out of the `.keras` file."""
+        self.preprocessor = load_preprocessor(Path(dir_path) / "preprocessor")
+
+
+def build_model(
+    encoder: str | Encoder,
+    task: Task,
+    head: Head | None = None,
+    optimizer: Any = None,
+    loss: Any = None,
+    preprocessor: str | None = None,
+    sequence_length: int | None = None,
+) -> TransferModel:
+    """Builds and compiles a model of a frozen TF Hub encoder with the head of a task.
+
+    Args:
+        encoder: A handle (see `Encoder`), `"auto"` for the packaged one, or an `Encoder`.
+        task: What to answer; it must know its labels (`task.adapt(train.labels)`).
+        head: Layers between encoder and answer; `Head()` if not given.
+        optimizer: Any Keras optimizer, by name or object. AdamW with warm-up and linear decay if
+            not given; `"lamb"` and `"lars"` scale layer by layer for large batches.
+        loss: Any Keras loss, by name or object; the task's own if not given.
+        preprocessor: Handle or folder of a TF Hub preprocessor, if not the encoder's own.
+        sequence_length: The most tokens of a text; 256 if not given, or the encoder's limit.
+
+    Returns:
+        A compiled functional `keras.Model` whose inputs hold no strings.
+
+    Raises:
+        InputError: If the encoder can't serve the task, or the labels aren't known.
+
+    Example:
+
+    >>> model = build_model("auto", Classification(["negative", "positive"]))
+    >>> model.predict_text(["What a lovely film"])
+    """
+    task.require_adapted()
+    head = head or Head()
+    if isinstance(encoder, (str, Path)):
+        if task.needs_tokens or head.needs_tokens:
+            registry.require_token_vectors(str(encoder), task.name)
+        encoder = Encoder(str(encoder))
+    made = make_preprocessor(encoder, preprocessor, sequence_length)
+    model = TransferModel(encoder, task, head, made)
+    model.compile(
+        optimizer=optimizers.get(optimizer) or default_optimizer(encoder.dialect),
+        loss=task.loss() if loss is None else loss,
+        metrics=task.metrics(),
+        # XLA over a SavedModel recompiles at every step; it is on only where asked for.
+        jit_compile=False,
+    )
+    return model
+
+
+def default_optimizer(dialect: str, learning_rate: float | None = None) -> Any:
+    """AdamW with warm-up and linear decay (Devlin et al. 2019), at the rate that suits a dialect.
+
+    Args:
+        dialect: The encoder's dialect.
+        learning_rate: The highest rate, if not 5e-5 for BERT and 1e-3 for text embeddings.
+    """
+    rate = DEFAULT_LEARNING_RATE[dialect] if learning_rate is None else learning_rate
+    return keras.optimizers.AdamW(WarmUpLinearDecay(rate), weight_decay=0.01, global_clipnorm=1.0)
+
+
+def load_model(path: str | Path) -> TransferModel:
+    """Loads a model that `model.save("... .keras")` wrote: weights, graph, vocabulary and task.
+
+    Args:
+        path: The `.keras` file.
+
+    Raises:
+        InputError: If the file is missing or isn't a saved `TransferModel`.
+
+    Example:
+
+    >>> load_model("out/model.keras").predict_text(["What a lovely film"])
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no such model file; expected a `.keras` file. Received: {path}")
+    try:
+        # The file holds a TensorFlow graph, which safe mode can't vouch for; naming the file is
+        # the user's word for it, as with keras.layers.TFSMLayer.
+        model = keras.saving.load_model(path, safe_mode=False)
+    except (ValueError, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"the file isn't a model that `model.save` wrote whole. Received: {path} ({reason})"
+        ) from error
+    if not isinstance(model, TransferModel):
+        raise InputError(
+            "the file holds another kind of Keras model; load it with `keras.saving.load_model`. "
+            f"Received: {path} ({type(model).__name__})"
+        )
+    return model
+
+
+class _RowBatches:
+    """Row numbers of each batch; every pass over it shuffles with another seed."""
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, shuffle: bool, seed: int) -> None:
+        if batch_size < 1:
+            raise InputError(f"`batch_size` must be at least 1. Received: {batch_size}")
+        self._lengths, self._batch_size = lengths, batch_size
+        self._shuffle, self._seed = shuffle, seed
+        self._passes = itertools.count()
+
+    def __len__(self) -> int:
+        return -(-len(self._lengths) // self._batch_size)
+
+    def __call__(self) -> Iterator[np.ndarray]:
+        if self._shuffle:
+            seed = self._seed + next(self._passes)
+            yield from length_batches(self._lengths, self._batch_size, seed=seed)
+        else:
+            rows = np.arange(len(self._lengths))
+            yield from (rows[i : i + self._batch_size] for i in rows[:: self._batch_size])
+
+
+def _inputs(encoder: Encoder, pair: bool) -> dict[str, keras.KerasTensor]:
+    if encoder.dialect == "text":
+        names = (f"{CODE_POINTS}_a", f"{CODE_POINTS}_b") if pair else (CODE_POINTS,)
+    else:
+        names = ("input_word_ids", "input_mask", "input_type_ids")
+    return {name: keras.Input((None,), dtype="int32", name=name) for name in names}
+
+
+def _as_examples(examples: Any, pair: bool) -> Examples:
+    if isinstance(examples, Examples):
+        return examples
+    if isinstance(examples, str):
+        raise InputError(f"expected a list of texts. Received: one string, {examples[:60]!r}")
+    rows = list(examples)
+    if not pair:
+        return Examples.from_lists(rows)
+    if any(isinstance(row, str) or len(row) != 2 for row in rows):
+        raise InputError("the model reads pairs: expected a list of (text_a, text_b). "
+                         f"Received: {rows[:1]}")
+    return Examples.from_lists([a for a, _ in rows], text_pair=[b for _, b in rows])

@@ -1,0 +1,197 @@
+"""The command line: parses and calls, and holds no logic.
+
+Only the standard library is imported here at module level, so that `--help` answers at once;
+TensorFlow is imported when a command needs it, with its start-up noise silenced.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer.errors import InputError
+
+_TASKS = ("classification", "multi-label", "regression")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: Words of the command line; those of the process if not given.
+
+    Returns:
+        The exit status: 0 done, 2 the user's mistake, 1 anything else.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            return 0
+        print(f"tfhub-transfer: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tfhub-transfer: interrupted", file=sys.stderr)
+        return 1
+    except Exception:  # a bug: the traceback is what a report of it needs
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tfhub-transfer",
+        description="Turns TensorFlow Hub text encoders into classifiers and regressors.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_encoders(commands)
+    _add_convert(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    command = commands.add_parser("demo", help="train, evaluate, export and ask a sample model")
+    command.add_argument("--output", type=Path, default=Path("tfhub-transfer-demo"), metavar="DIR")
+    command.set_defaults(run=_demo)
+
+
+def _add_encoders(commands: Any) -> None:
+    command = commands.add_parser("encoders", help="list the encoders that are known")
+    command.add_argument("--json", action="store_true", help="as JSON")
+    command.set_defaults(run=_encoders)
+
+
+def _add_convert(commands: Any) -> None:
+    command = commands.add_parser("convert", help="make a TF Hub encoder from other weights")
+    command.add_argument("source", type=Path, metavar="SOURCE")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    command.add_argument("--method", default="auto", choices=("auto", "bert", "static", "vectors"))
+    command.add_argument("--dimension", type=int, metavar="N")
+    command.add_argument("--overwrite", action="store_true")
+    command.set_defaults(run=_convert)
+
+
+def _add_train(commands: Any) -> None:
+    command = commands.add_parser("train", help="train, evaluate and export a model")
+    add = command.add_argument
+    add("--task", required=True, choices=_TASKS)
+    add("--data", required=True, metavar="FILE", help="CSV, TSV, JSONL, Parquet or tfds:NAME/SPLIT")
+    add("--validation", metavar="FILE", help="default: a tenth of the data")
+    add("--test", metavar="FILE", help="default: a tenth of the data")
+    add("--output", type=Path, required=True, metavar="DIR")
+    add("--text", metavar="COLUMN", help="default: text, or text_a and text_b")
+    add("--text-pair", metavar="COLUMN", help="the second text of each pair")
+    add("--label", metavar="COLUMN", help="default: label, or score")
+    add("--encoder", default="auto", metavar="NAME|HANDLE|DIR")
+    add("--preprocessor", metavar="HANDLE|DIR", help="default: the encoder's own")
+    add("--epochs", type=int, default=4, metavar="N", help="epochs with a thawed encoder")
+    add("--batch-size", type=int, default=32, metavar="N")
+    add("--learning-rate", type=float, metavar="X", help="default: by the kind of encoder")
+    add("--unfreeze", default="auto", metavar="none|N|all|auto", help="groups from the top")
+    add("--sequence-length", type=int, metavar="N", help="most tokens of a text; default 256")
+    add("--pooling", default="auto", help="auto, pooled_output, mean, first or attention")
+    add("--block", default="none", help="over token vectors: none, cnn, bilstm or transformer")
+    add("--class-weights", action="store_true", help="weigh rare classes more")
+    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    add("--jit", default="auto", choices=("auto", "on", "off"), help="XLA")
+    add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
+    add("--seed", type=int, default=0, metavar="N")
+    add("--overwrite", action="store_true", help="replace the output folder")
+    command.set_defaults(run=_train)
+
+
+def _add_evaluate(commands: Any) -> None:
+    command = commands.add_parser("evaluate", help="evaluate a trained model on a labelled file")
+    command.add_argument("folder", type=Path, metavar="DIR")
+    command.add_argument("--data", required=True, metavar="FILE")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    command.add_argument("--overwrite", action="store_true")
+    command.set_defaults(run=_evaluate)
+
+
+def _add_predict(commands: Any) -> None:
+    command = commands.add_parser("predict", help="answer texts, as JSON lines")
+    command.add_argument("folder", type=Path, metavar="DIR")
+    command.add_argument("source", nargs="?", default="-", metavar="FILE|-")
+    command.set_defaults(run=_predict)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    _jobs().demo(options.output)
+
+
+def _train(options: argparse.Namespace) -> None:
+    jobs = _jobs()
+    names = {field.name for field in dataclasses.fields(jobs.TrainJob)}
+    jobs.train(jobs.TrainJob(**{k: v for k, v in vars(options).items() if k in names}))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    _jobs().evaluate_folder(options.folder, options.data, options.output, options.overwrite)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    for answer in _jobs().predict(options.folder, options.source):
+        print(json.dumps(answer, ensure_ascii=False), flush=True)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    with _quiet():
+        from tfhub_transfer import conversion
+    conversion.convert(
+        options.source, options.output, options.method, options.dimension, options.overwrite
+    )
+    print(f"Written to {options.output}")
+
+
+def _encoders(options: argparse.Namespace) -> None:
+    from tfhub_transfer import registry
+
+    encoders = registry.known_encoders()
+    if options.json:
+        print(json.dumps([dataclasses.asdict(encoder) for encoder in encoders], indent=1))
+        return
+    print(f"{'NAME':<46}{'DIALECT':<9}{'DIM':>5}{'LAYERS':>8}  {'LANGUAGE':<10}TOKENS")
+    for e in encoders:
+        layers = "-" if e.layers is None else str(e.layers)
+        tokens = "yes" if e.has_token_vectors else "no"
+        print(f"{e.name:<46}{e.dialect:<9}{e.dimension:>5}{layers:>8}  {e.language:<10}{tokens}")
+    print("\nUse a name, its handle, or a folder with --encoder; --json gives the handles.")
+
+
+def _jobs() -> Any:
+    with _quiet():
+        from tfhub_transfer import jobs
+
+        jobs.runtime.start()
+    return jobs
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences what TensorFlow's C++ side prints while it starts, before it can be configured."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)

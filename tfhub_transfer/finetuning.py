@@ -1,0 +1,440 @@
+"""Head first on frozen features, then the encoder's groups from the top: callback and recipe."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfhub_transfer import optimizers
+from tfhub_transfer.builders import TransferModel
+from tfhub_transfer.data import Examples, Stream
+from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.schedules import WarmUpLinearDecay
+
+HEAD_BATCH = 64
+
+
+class ProgressiveUnfreezing(keras.callbacks.Callback):
+    """Thaws a model's encoders group by group from the top while `fit` runs.
+
+    Gradual unfreezing of Howard and Ruder 2018 (ULMFiT, https://arxiv.org/abs/1801.06146). The
+    optimizer learns beforehand of every variable that will ever train, so its state is kept;
+    frozen weights stay identical to the last bit. Works with `keras.Model.fit` of any model that
+    holds an `Encoder`.
+
+    Args:
+        start_epoch: Epoch, counted from 0, at whose start the top group thaws.
+        epochs_per_group: Epochs from one group to the next; may be a fraction.
+        num_groups: How many groups thaw in all; every group if not given.
+        monitor: If given, such as `"val_loss"`, the next group thaws not by time but when this
+            value hasn't improved for `patience` epochs (from `start_epoch` on).
+        mode: `"min"` or `"max"`: which way `monitor` improves; `"auto"` tells by its name.
+        patience: Epochs without improvement before the next group thaws.
+        layer_decay: Factor on the learning rate for each group further down, above 0 up to 1.
+
+    Raises:
+        InputError: If an argument is out of range, or the model holds no `Encoder`.
+
+    Example:
+
+    >>> model.fit(
+    ...     model.preprocess(train, batch_size=32),
+    ...     epochs=5,
+    ...     callbacks=[ProgressiveUnfreezing(start_epoch=1, epochs_per_group=1, num_groups=4)],
+    ... )
+    """
+
+    def __init__(
+        self,
+        start_epoch: int = 1,
+        epochs_per_group: float = 1,
+        num_groups: int | None = None,
+        monitor: str | None = None,
+        mode: str = "auto",
+        patience: int = 1,
+        layer_decay: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if start_epoch < 0 or not epochs_per_group > 0 or patience < 1:
+            raise InputError(
+                "`start_epoch` must be at least 0, `epochs_per_group` above 0, `patience` at least "
+                f"1. Received: start_epoch={start_epoch}, epochs_per_group={epochs_per_group}, "
+                f"patience={patience}"
+            )
+        if num_groups is not None and num_groups < 1:
+            raise InputError(f"`num_groups` must be at least 1. Received: {num_groups}")
+        if not 0 < layer_decay <= 1:
+            raise InputError(f"`layer_decay` must be above 0, at most 1. Received: {layer_decay}")
+        self.start_epoch, self.epochs_per_group = start_epoch, epochs_per_group
+        self.num_groups, self.monitor, self.patience = num_groups, monitor, patience
+        self.mode = _mode(mode, monitor)
+        self.layer_decay = layer_decay
+        self.thawed_at: list[tuple[float, int]] = []
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._encoders = [x for x in self.model._flatten_layers() if isinstance(x, Encoder)]
+        if not self._encoders:
+            raise InputError("the model holds no `tfhub_transfer.Encoder`, so nothing can thaw")
+        self._limit = self._check_limit(max(len(e.layer_groups) for e in self._encoders))
+        self._thawed, self._best, self._waited, self._epoch = -1, None, 0, 0
+        self._old_step = optimizers.set_layer_rates(self.model.optimizer, self._rates())
+        self._prepare()
+        self.thawed_at = []
+
+    def _check_limit(self, groups: int) -> int:
+        if self.num_groups is not None and self.num_groups > groups:
+            raise InputError(
+                f"the encoder has {groups} layer groups; give `num_groups` up to {groups}. "
+                f"Received: {self.num_groups}"
+            )
+        return self.num_groups or groups
+
+    def _prepare(self) -> None:
+        """Tells the optimizer of all variables to come, once, before the first step."""
+        for encoder in self._encoders:
+            encoder.freeze_to(-min(self._limit, len(encoder.layer_groups)))
+        optimizers.extend(self.model, self.model.trainable_variables)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch
+        if self.monitor is None:
+            self._thaw(self._due(epoch))
+        elif self._thawed < 0:
+            self._thaw(1 if epoch >= self.start_epoch else 0)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        steps = (self.params or {}).get("steps")
+        if self.monitor is None and steps and self._thawed < self._limit:
+            self._thaw(self._due(self._epoch + batch / steps))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self.monitor is None:
+            return
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            raise InputError(
+                f"`monitor` must name a value that training reports; expected one of "
+                f"{', '.join(sorted(logs or {}))}. Received: {self.monitor!r}"
+            )
+        if self._best is None or (value < self._best if self.mode == "min" else value > self._best):
+            self._best, self._waited = value, 0
+        else:
+            self._waited += 1
+        if self._thawed == 0 and epoch + 1 >= self.start_epoch:
+            self._thaw(1)
+        elif self._waited >= self.patience and self._thawed < self._limit:
+            self._waited = 0
+            self._thaw(self._thawed + 1)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        optimizers.restore_step(self.model.optimizer, self._old_step)
+
+    def _due(self, position: float) -> int:
+        if position < self.start_epoch:
+            return 0
+        passed = (position - self.start_epoch) / self.epochs_per_group
+        return min(self._limit, int(passed + 1e-6) + 1)
+
+    def _thaw(self, count: int) -> None:
+        if count == self._thawed:
+            return
+        for encoder in self._encoders:
+            groups = len(encoder.layer_groups)
+            encoder.freeze_to(groups - min(count, groups))
+        if count > 0:
+            self.thawed_at.append((float(self._epoch), count))
+        self._thawed = count
+        # A traced train function keeps training the variables that it was traced with.
+        self.model.make_train_function(force=True)
+
+    def _rates(self) -> list[tuple[keras.Variable, float]]:
+        return [
+            (variable, self.layer_decay**depth)
+            for encoder in self._encoders
+            for depth, (_, variables) in enumerate(reversed(encoder.layer_groups))
+            for variable in variables
+        ]
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Gives the model back the weights of its best epoch when training ends.
+
+    Unlike `keras.callbacks.EarlyStopping(restore_best_weights=True)` it also counts the weights
+    that training began with, so a later stage never leaves a model worse than it found it.
+
+    Args:
+        monitor: The value to judge by.
+        mode: `"min"` or `"max"`.
+        initial: The value of the weights that training begins with, if known.
+        patience: Epochs without improvement before training stops; never if not given.
+    """
+
+    def __init__(
+        self, monitor: str, mode: str, initial: float | None = None, patience: int | None = None
+    ) -> None:
+        super().__init__()
+        self.monitor, self.mode, self.patience = monitor, _mode(mode, monitor), patience
+        self.best = initial
+        self._weights: list[np.ndarray] | None = None
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._waited = 0
+        if self.best is not None:
+            self._weights = self.model.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        value = (logs or {})[self.monitor]
+        if self.best is None or (value < self.best if self.mode == "min" else value > self.best):
+            self.best, self._weights, self._waited = value, self.model.get_weights(), 0
+            return
+        self._waited += 1
+        if self.patience is not None and self._waited >= self.patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        """Sets the best weights seen so far."""
+        if self._weights is not None:
+            self.model.set_weights(self._weights)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The finer settings of `fine_tune`.
+
+    Args:
+        learning_rate: Peak rate of the stage with a thawed encoder; the optimizer's own if not
+            given.
+        head_learning_rate: Rate of the head on frozen features.
+        head_epochs: Most epochs of the head on frozen features, which stop early.
+        unfreezing_epochs: Epochs over which the groups thaw, one after the other.
+        layer_decay: Factor on the learning rate for each group further down.
+        patience: Epochs without improvement before a stage ends.
+        class_weight: Weight of each class, `{class index: weight}`.
+        seed: Seed of the shuffling.
+        verbose: 0 silent, 1 progress bars, 2 a line an epoch, or `"auto"`.
+    """
+
+    learning_rate: float | None = None
+    head_learning_rate: float = 2e-3
+    head_epochs: int = 30
+    unfreezing_epochs: float = 0.5
+    layer_decay: float = 0.9
+    patience: int = 3
+    class_weight: dict[int, float] | None = None
+    seed: int = 0
+    verbose: Any = "auto"
+
+
+@dataclasses.dataclass
+class History:
+    """What `fine_tune` did.
+
+    Attributes:
+        history: Curves, one value an epoch, the head's epochs first.
+        seconds: Wall-clock seconds of each stage.
+        thawed_groups: `(epoch, number of groups thawed from the top)` for the curves.
+        head_epochs: How many of the epochs trained the head alone.
+    """
+
+    history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    thawed_groups: list[tuple[float, int]] = dataclasses.field(default_factory=list)
+    head_epochs: int = 0
+
+    def add(self, curves: dict[str, list[float]]) -> None:
+        """Appends the curves of one stage."""
+        for key, values in curves.items():
+            self.history.setdefault(key, []).extend(float(v) for v in values)
+
+
+def fine_tune(
+    model: TransferModel,
+    train: Examples | Stream,
+    validation: Examples,
+    epochs: int = 4,
+    unfreeze: str | int = "auto",
+    batch_size: int = 32,
+    plan: Plan | None = None,
+) -> History:
+    """Trains a model: the head on frozen features first, then the encoder group by group.
+
+    In the first stage each text passes through the frozen encoder once, and the head trains on
+    the stored vectors until validation stops improving. In the second the encoder's groups thaw
+    from the top. Each stage ends with the weights that were best on validation.
+
+    Args:
+        model: From `build_model`.
+        train: Training examples; a `Stream` for files larger than memory.
+        validation: Examples to judge by.
+        epochs: Epochs of the second stage.
+        unfreeze: `"none"` for the head alone, a number of groups from the top, `"all"`, or
+            `"auto"`: all but a BERT's embeddings, which cost a third of each step and seldom gain.
+        batch_size: Rows in a batch of the second stage.
+        plan: Finer settings.
+
+    Returns:
+        The curves, and the seconds of each stage.
+
+    Raises:
+        InputError: If an argument is out of range, or a label is unknown to the task.
+
+    Example:
+
+    >>> history = fine_tune(model, train, validation, epochs=4)
+    """
+    plan = plan or Plan()
+    groups = groups_to_thaw(model.encoder, unfreeze)
+    if epochs < 1:
+        raise InputError(f"`epochs` must be at least 1. Received: {epochs}")
+    if not isinstance(train, Stream):
+        model.training_examples = train
+    model.preprocess(validation, batch_size)  # bad labels come to light before anything trains
+    history = History()
+    best = _train_head(model, train, validation, plan, history)
+    if groups:
+        _thaw_from_top(model, (train, validation), (epochs, groups, batch_size), plan, best, history)
+    model.history_ = {**history.history, "thawed_groups": history.thawed_groups}
+    return history
+
+
+def groups_to_thaw(encoder: Encoder, unfreeze: str | int) -> int:
+    """How many of the encoder's groups `unfreeze` means.
+
+    Args:
+        encoder: The encoder.
+        unfreeze: `"none"`, `"auto"`, `"all"`, or a number, also as a string.
+
+    Raises:
+        InputError: If it is none of these, or more than the encoder has.
+    """
+    names = [name for name, _ in encoder.layer_groups]
+    if unfreeze == "none":
+        return 0
+    if unfreeze == "all":
+        return len(names)
+    if unfreeze == "auto":
+        return sum(name != "embeddings" for name in names) or len(names)
+    if not str(unfreeze).isdigit() or not 0 <= int(unfreeze) <= len(names):
+        raise InputError(
+            f"`unfreeze` must be none, auto, all or a number up to {len(names)}, the layer groups "
+            f"of this encoder ({', '.join(names) or 'none can be trained'}). Received: {unfreeze}"
+        )
+    return int(unfreeze)
+
+
+def _train_head(
+    model: TransferModel, train: Any, validation: Examples, plan: Plan, history: History
+) -> float:
+    """Trains the head with the encoder frozen; returns the best value on validation."""
+    started = time.perf_counter()
+    model.encoder.trainable = False
+    keep = KeepBest(*model.task.monitor, patience=plan.patience)
+    if model.has_fixed_features and not isinstance(train, Stream):
+        curves = _fit_on_features(model, (train, validation), plan, keep, history)
+    else:
+        curves = _fit_frozen(model, (train, validation), plan, keep)
+    history.add(curves)
+    history.head_epochs = len(curves["loss"])
+    history.seconds["head"] = time.perf_counter() - started - history.seconds.get("features", 0)
+    return float(keep.best)  # type: ignore[arg-type]
+
+
+def _fit_on_features(
+    model: TransferModel, splits: Sequence[Examples], plan: Plan, keep: KeepBest, history: History
+) -> dict[str, list[float]]:
+    started = time.perf_counter()
+    features = [model.compute_features(examples) for examples in splits]
+    history.seconds["features"] = time.perf_counter() - started
+    labels = [model.task.encode(examples.labels) for examples in splits]
+    head = model.head_model()
+    head.compile(
+        keras.optimizers.Adam(plan.head_learning_rate), model.loss, metrics=model.task.metrics()
+    )
+    return head.fit(
+        features[0],
+        labels[0],
+        validation_data=(features[1], labels[1]),
+        batch_size=HEAD_BATCH,
+        epochs=plan.head_epochs,
+        callbacks=[keep],
+        class_weight=plan.class_weight,
+        verbose=plan.verbose,
+    ).history
+
+
+def _fit_frozen(
+    model: TransferModel, splits: Sequence[Any], plan: Plan, keep: KeepBest
+) -> dict[str, list[float]]:
+    """A head that reads token vectors trains through the frozen encoder, for fewer epochs."""
+    frozen = keras.Model(model.inputs, model.outputs)
+    frozen.compile(
+        keras.optimizers.Adam(plan.head_learning_rate), model.loss, metrics=model.task.metrics()
+    )
+    datasets = [model.preprocess(s, HEAD_BATCH, shuffle=i == 0) for i, s in enumerate(splits)]
+    return frozen.fit(
+        datasets[0],
+        validation_data=datasets[1],
+        epochs=max(1, plan.head_epochs // 10),
+        callbacks=[keep],
+        class_weight=plan.class_weight,
+        verbose=plan.verbose,
+    ).history
+
+
+def _thaw_from_top(
+    model: TransferModel,
+    splits: tuple[Any, Examples],
+    size: tuple[int, int, int],
+    plan: Plan,
+    best: float,
+    history: History,
+) -> None:
+    started = time.perf_counter()
+    epochs, groups, batch_size = size
+    _set_rate(model, plan.learning_rate)
+    unfreezing = ProgressiveUnfreezing(
+        start_epoch=0,
+        epochs_per_group=max(plan.unfreezing_epochs / groups, 1e-6),
+        num_groups=groups,
+        layer_decay=plan.layer_decay,
+    )
+    curves = model.fit(
+        model.preprocess(splits[0], batch_size, seed=plan.seed),
+        validation_data=model.preprocess(splits[1], HEAD_BATCH, shuffle=False),
+        epochs=epochs,
+        callbacks=[unfreezing, KeepBest(*model.task.monitor, initial=best)],
+        class_weight=plan.class_weight,
+        verbose=plan.verbose,
+    ).history
+    offset = history.head_epochs
+    history.thawed_groups = [(offset + at, count) for at, count in unfreezing.thawed_at]
+    history.add(curves)
+    history.seconds["fine_tuning"] = time.perf_counter() - started
+
+
+def _set_rate(model: TransferModel, learning_rate: float | None) -> None:
+    if learning_rate is None:
+        return
+    if not learning_rate > 0:
+        raise InputError(f"`learning_rate` must be above 0. Received: {learning_rate}")
+    schedule = model.optimizer._learning_rate
+    if isinstance(schedule, WarmUpLinearDecay):
+        schedule.size(schedule.start, schedule.total_steps, learning_rate)
+    else:
+        model.optimizer.learning_rate = learning_rate
+
+
+def _mode(mode: str, monitor: str | None) -> str:
+    if mode not in ("auto", "min", "max"):
+        raise InputError(f"`mode` must be auto, min or max. Received: {mode!r}")
+    if mode != "auto":
+        return mode
+    rising = ("accuracy", "f1", "auc", "precision", "recall", "spearman", "pearson")
+    return "max" if any(word in (monitor or "") for word in rising) else "min"

@@ -1,0 +1,184 @@
+"""Keras layers between an encoder's outputs and a task's answers."""
+
+from typing import Any
+
+import keras
+
+from tfhub_transfer.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.tasks import Head
+
+CNN_WIDTHS = (3, 4, 5)
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class MaskedMean(keras.layers.Layer):
+    """Mean of the vectors `[batch, length, d]` whose mask `[batch, length]` is 1: `[batch, d]`."""
+
+    def call(self, vectors: Any, mask: Any) -> Any:
+        weights = keras.ops.cast(mask, vectors.dtype)[..., None]
+        total = keras.ops.sum(vectors * weights, axis=1)
+        return total / keras.ops.maximum(keras.ops.sum(weights, axis=1), 1.0)
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class AttentionPooling(keras.layers.Layer):
+    """Weighted mean of vectors `[batch, length, d]`, the weights learned: `[batch, d]`.
+
+    The word attention of Yang et al. 2016, "Hierarchical Attention Networks".
+    """
+
+    def build(self, input_shape: Any) -> None:
+        self.project = keras.layers.Dense(input_shape[-1], "tanh", dtype="float32")
+        self.score = keras.layers.Dense(1, use_bias=False, dtype="float32")
+        self.project.build(input_shape)
+        self.score.build(input_shape)
+
+    def call(self, vectors: Any, mask: Any) -> Any:
+        scores = self.score(self.project(vectors))[..., 0]
+        scores = keras.ops.where(keras.ops.cast(mask, "bool"), scores, -1e9)
+        weights = keras.ops.softmax(scores, axis=-1)
+        return keras.ops.sum(vectors * weights[..., None], axis=1)
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class TransformerBlock(keras.layers.Layer):
+    """One post-norm Transformer layer (Vaswani et al. 2017) over vectors `[batch, length, d]`."""
+
+    def __init__(self, inner_units: int, dropout: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.inner_units, self.dropout_rate = inner_units, dropout
+
+    def build(self, input_shape: Any) -> None:
+        width = input_shape[-1]
+        heads = max(h for h in (8, 4, 2, 1) if width % h == 0)
+        self.attention = keras.layers.MultiHeadAttention(
+            heads, width // heads, dropout=self.dropout_rate
+        )
+        self.norms = [keras.layers.LayerNormalization(), keras.layers.LayerNormalization()]
+        self.inner = keras.layers.Dense(self.inner_units, "gelu")
+        self.outer = keras.layers.Dense(width)
+        self.dropout = keras.layers.Dropout(self.dropout_rate)
+        self.attention.build(input_shape, input_shape)
+        for norm in self.norms:
+            norm.build(input_shape)
+        self.inner.build(input_shape)
+        self.outer.build((*input_shape[:-1], self.inner_units))
+
+    def call(self, vectors: Any, mask: Any, training: bool | None = None) -> Any:
+        allowed = keras.ops.cast(mask, "bool")[:, None, :]
+        attended = self.attention(
+            vectors, vectors, attention_mask=allowed, training=training
+        )
+        vectors = self.norms[0](vectors + self.dropout(attended, training=training))
+        inner = self.outer(self.inner(vectors))
+        return self.norms[1](vectors + self.dropout(inner, training=training))
+
+    def compute_output_shape(self, input_shape: Any, mask_shape: Any = None) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "inner_units": self.inner_units,
+            "dropout": self.dropout_rate,
+        }
+
+
+def features(encoder: Encoder, inputs: dict[str, Any], head: Head, pair: bool) -> Any:
+    """Encoder inputs to the vector that the head starts from, `[batch, dimension]`.
+
+    Pairs are one packed sequence for BERT; a text embedding gives `u, v, |u-v|, u*v` (Conneau et
+    al. 2017, InferSent).
+
+    Raises:
+        InputError: If the head reads tokens and the encoder gives no token vectors.
+    """
+    pooling = _pooling(encoder, head)
+    if pooling != "pooled_output" and "pooler" in dict(encoder.layer_groups):
+        encoder.leave_out("pooler")
+    if encoder.dialect == "text" and pair:
+        u = encoder(inputs[f"{CODE_POINTS}_a"])["default"]
+        v = encoder(inputs[f"{CODE_POINTS}_b"])["default"]
+        difference = keras.layers.Subtract()([u, v])
+        return keras.layers.Concatenate(name="features")(
+            [u, v, keras.ops.abs(difference), keras.layers.Multiply()([u, v])]
+        )
+    outputs = encoder(inputs[CODE_POINTS] if encoder.dialect == "text" else inputs)
+    if pooling == "pooled_output":
+        return outputs["pooled_output" if "pooled_output" in outputs else "default"]
+    mask = inputs["input_mask"]
+    return _pool(_block(outputs["sequence_output"], mask, head), mask, pooling, head)
+
+
+def hidden(vector: Any, head: Head) -> Any:
+    """Dropout and the hidden layer, if any: `[batch, dimension]` to `[batch, units]`."""
+    vector = keras.layers.Dropout(head.dropout, name="dropout")(vector)
+    if not head.hidden_units:
+        return vector
+    penalty = keras.regularizers.L2(head.l2) if head.l2 else None
+    vector = keras.layers.Dense(
+        head.hidden_units, head.activation, kernel_regularizer=penalty, name="hidden"
+    )(vector)
+    return keras.layers.Dropout(head.dropout, name="hidden_dropout")(vector)
+
+
+def sentence_vector(encoder: Encoder, inputs: dict[str, Any], head: Head) -> Any:
+    """The encoder's own vector of each text `[batch, dimension]`, pooled as the head pools."""
+    if encoder.dialect == "text":
+        return encoder(inputs[CODE_POINTS], training=False)["default"]
+    outputs = encoder(inputs, training=False)
+    pooling = _pooling(encoder, head)
+    if pooling == "first":
+        return outputs["sequence_output"][:, 0]
+    if pooling == "pooled_output":
+        return outputs["pooled_output"]
+    return MaskedMean()(outputs["sequence_output"], mask=inputs["input_mask"])
+
+
+def _pooling(encoder: Encoder, head: Head) -> str:
+    has_tokens = "sequence_output" in encoder.output_names
+    if head.needs_tokens and not has_tokens:
+        wanted = f"block {head.block!r}" if head.block != "none" else f"pooling {head.pooling!r}"
+        raise InputError(
+            f"the head ({wanted}) reads token vectors, but this encoder gives only whole-text "
+            "vectors; use a BERT-like encoder, or a head without it. "
+            f"Received: {encoder.handle}"
+        )
+    has_pooled = {"pooled_output", "default"} & set(encoder.output_names)
+    if head.pooling != "auto":
+        return head.pooling
+    return "pooled_output" if has_pooled and head.block == "none" else "mean"
+
+
+def _block(tokens: Any, mask: Any, head: Head) -> Any:
+    if head.block == "cnn":
+        tokens = tokens * keras.ops.cast(mask, "float32")[..., None]
+        filters = [
+            keras.layers.Conv1D(
+                head.block_units, width, padding="same", activation="relu", name=f"cnn_{width}"
+            )(tokens)
+            for width in CNN_WIDTHS
+        ]
+        return keras.layers.Concatenate(name="cnn")(filters)
+    if head.block == "bilstm":
+        lstm = keras.layers.LSTM(head.block_units, return_sequences=True)
+        return keras.layers.Bidirectional(lstm, name="bilstm")(
+            tokens, mask=keras.ops.cast(mask, "bool")
+        )
+    if head.block == "transformer":
+        return TransformerBlock(head.block_units, head.dropout, name="transformer")(
+            tokens, mask=mask
+        )
+    return tokens
+
+
+def _pool(tokens: Any, mask: Any, pooling: str, head: Head) -> Any:
+    if head.block == "cnn" and head.pooling == "auto":
+        hide = (1.0 - keras.ops.cast(mask, "float32")[..., None]) * -1e9
+        return keras.ops.max(tokens + hide, axis=1)  # max over time, as in Kim 2014
+    if pooling == "first":
+        return tokens[:, 0]
+    if pooling == "attention":
+        return AttentionPooling(name="attention_pooling")(tokens, mask=mask)
+    return MaskedMean(name="mean_pooling")(tokens, mask=mask)

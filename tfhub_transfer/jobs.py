@@ -1,0 +1,404 @@
+"""Whole jobs from files to files: what the commands `train`, `evaluate`, `predict`, `demo` do."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer import data, registry, runtime
+from tfhub_transfer.builders import TransferModel, build_model, default_optimizer, load_model
+from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.evaluation import Report, evaluate
+from tfhub_transfer.finetuning import Plan, fine_tune, groups_to_thaw
+from tfhub_transfer.serving import export_saved_model, load_saved_model
+from tfhub_transfer.tasks import TASKS, Head, Task
+
+MODEL_FILE = "model.keras"
+INTERRUPTED_FILE = "interrupted.keras"
+RECORD_FILE = "training.json"
+_ROOM = 200e6
+_FRACTIONS = (0.8, 0.1, 0.1)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainJob:
+    """The arguments of the command `train`; see `tfhub-transfer train --help`."""
+
+    task: str
+    data: str
+    output: Path
+    validation: str | None = None
+    test: str | None = None
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+    encoder: str = "auto"
+    preprocessor: str | None = None
+    epochs: int = 4
+    batch_size: int = 32
+    learning_rate: float | None = None
+    unfreeze: str = "auto"
+    sequence_length: int | None = None
+    pooling: str = "auto"
+    block: str = "none"
+    class_weights: bool = False
+    precision: str = "auto"
+    jit: str = "auto"
+    strategy: str = "auto"
+    seed: int = 0
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The three splits that a job works on."""
+
+    train: data.Examples
+    validation: data.Examples
+    test: data.Examples
+
+
+def train(job: TrainJob) -> Report:
+    """Trains, evaluates and exports a model into `job.output`, which appears whole or not at all.
+
+    Args:
+        job: What to do.
+
+    Returns:
+        The report on the test split.
+
+    Raises:
+        InputError: If a file, an option or the output folder is unusable.
+    """
+    _check_output(job.output, job.overwrite)
+    runtime.seed_everything(job.seed)
+    splits, task = _read(job)
+    with _scratch(job.output) as scratch:
+        with runtime.strategy(job.strategy).scope():
+            model = _build(job, task)
+        say(data.profile(splits.train, splits.validation, splits.test))
+        record = _fit(job, model, splits, scratch)
+        report = _finish(model, splits, record, scratch)
+        _replace(scratch, job.output)
+    say(f"{report}\n\nWritten to {job.output}: {MODEL_FILE}, serving/1, report, {RECORD_FILE}")
+    return report
+
+
+def evaluate_folder(folder: Path, source: str, output: Path, overwrite: bool = False) -> Report:
+    """Evaluates a trained folder on a labelled file and writes the report.
+
+    Args:
+        folder: What `train` wrote, or a `.keras` file.
+        source: The labelled file.
+        output: Where the report goes.
+        overwrite: Whether `output` may exist.
+
+    Raises:
+        InputError: If one of them is unusable.
+    """
+    _check_output(output, overwrite)
+    model, record = _load(folder)
+    columns = record.get("columns", {})
+    examples = data.read(source, **columns)
+    task = model.task
+    task.encode(examples.labels)
+    report = evaluate(model, examples, train=_training_split(record))
+    with _scratch(output) as scratch:
+        report.save(scratch)
+        _replace(scratch, output)
+    say(f"{report}\n\nWritten to {output}")
+    return report
+
+
+def predict(folder: Path, source: str) -> Iterator[dict[str, Any]]:
+    """Answers for every text of a file, or of standard input, in order and without holding it.
+
+    Args:
+        folder: What `train` wrote, or a `.keras` file.
+        source: A table as for training, a `.txt` file with one text a line, or `-` for the lines of
+            standard input. In lines, the texts of a pair are separated by a tab.
+
+    Raises:
+        InputError: If one of them is unusable.
+    """
+    model, record = _load(folder)
+    columns = {key: record.get("columns", {}).get(key) for key in ("text", "text_pair")}
+    if source == "-" or source.endswith(".txt"):
+        chunks = _line_chunks(source, model.task.pair)
+    else:
+        chunks = (
+            list(zip(*chunk.texts)) if model.task.pair else list(chunk.texts[0])
+            for chunk in data.stream(source, **columns, require_label=False)
+        )
+    for texts in chunks:
+        for text, answer in zip(texts, model.predict_text(texts)):
+            shown = {"text": text} if isinstance(text, str) else dict(zip(("text_a", "text_b"), text))
+            yield {**shown, **answer}
+
+
+def demo(output: Path) -> Report:
+    """Shows the main job on the packaged sample: train, evaluate, export, load back, ask.
+
+    Args:
+        output: Where to write; an earlier demo there is replaced.
+    """
+    job = TrainJob(
+        task="classification",
+        data=str(registry.samples_path()),
+        output=output,
+        text="text",
+        label="topic",
+        encoder="auto",
+        unfreeze="auto",
+        overwrite=(output / RECORD_FILE).exists(),
+    )
+    report = train(job)
+    served = load_saved_model(output / "serving")
+    say("\nThe exported model, loaded back and asked with plain strings:")
+    texts = [
+        "I was charged twice this month, please sort it out",
+        "Where is my parcel? It should have been here on Monday",
+        "Just wanted to say how happy I am with it, thank you!",
+    ]
+    answers = served.predict(texts)
+    for text, label, scores in zip(texts, answers["label"], answers["scores"]):
+        say(f"  {label.decode():>10} ({scores.max():.2f})  {text}")
+    say(f"\nThe report with its plots: {output / 'report' / 'report.html'}")
+    return report
+
+
+def say(text: str) -> None:
+    """Prints to standard output at once."""
+    print(text, flush=True)
+
+
+def _read(job: TrainJob) -> tuple[Splits, Task]:
+    columns = _columns(job)
+    examples = data.read(job.data, **columns)
+    others = {n: data.read(s, **columns) for n, s in _given(job).items()}
+    splits = _split(examples, others, job)
+    if job.task not in TASKS:
+        raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
+    task = TASKS[job.task](pair=examples.is_pair)
+    task.adapt(splits.train.labels)
+    for split in (splits.train, splits.validation, splits.test):
+        task.encode(split.labels)
+    return splits, task
+
+
+def _columns(job: TrainJob) -> dict[str, str | None]:
+    return {"text": job.text, "text_pair": job.text_pair, "label": job.label}
+
+
+def _given(job: TrainJob) -> dict[str, str]:
+    files = {"validation": job.validation, "test": job.test}
+    return {name: file for name, file in files.items() if file is not None}
+
+
+def _split(examples: data.Examples, others: dict[str, Any], job: TrainJob) -> Splits:
+    """Takes from the training file what no file was given for."""
+    missing = [name for name in ("validation", "test") if name not in others]
+    if not missing:
+        return Splits(examples, **others)
+    fractions = _FRACTIONS if len(missing) == 2 else (0.9, 0.1)
+    train_part, *parts = data.split(examples, fractions, seed=job.seed)
+    return Splits(train_part, **others, **dict(zip(missing, parts)))
+
+
+def _build(job: TrainJob, task: Task) -> TransferModel:
+    encoder = job.encoder
+    head = Head(pooling=job.pooling, block=job.block)
+    if head.needs_tokens or task.needs_tokens:
+        registry.require_token_vectors(encoder, task.name)
+    layer = Encoder(encoder)
+    groups_to_thaw(layer, job.unfreeze)
+    model = build_model(
+        layer,
+        task,
+        head,
+        optimizer=default_optimizer(layer.dialect, job.learning_rate),
+        preprocessor=job.preprocessor,
+        sequence_length=job.sequence_length,
+    )
+    if runtime.use_jit(job.jit):
+        if layer.dialect == "text":
+            raise InputError(
+                "XLA can't compile a text-embedding encoder, which works on strings; leave `--jit` "
+                f"off or use a BERT-like encoder. Received: {job.encoder}"
+            )
+        model.jit_compile = True
+    return model
+
+
+def _fit(job: TrainJob, model: TransferModel, splits: Splits, scratch: Path) -> dict[str, Any]:
+    weights = data.class_weights(model.task.encode(splits.train.labels)) if job.class_weights else None
+    plan = Plan(class_weight=weights, seed=job.seed)
+    started = time.perf_counter()
+    try:
+        with runtime.precision(job.precision) as precision:
+            history = fine_tune(
+                model,
+                splits.train,
+                splits.validation,
+                epochs=job.epochs,
+                unfreeze=job.unfreeze,
+                batch_size=job.batch_size,
+                plan=plan,
+            )
+    except KeyboardInterrupt:
+        _save_interrupted(model, job.output)
+        raise
+    model.save(scratch / MODEL_FILE)
+    truncation = model.truncation
+    return {
+        "arguments": {k: v for k, v in _plain(job).items() if v is not None},
+        "columns": {k: v for k, v in _columns(job).items() if v is not None},
+        "seed": job.seed,
+        "precision": precision,
+        "versions": runtime.versions(),
+        "encoder": {"handle": model.encoder.handle, "fingerprint": model.encoder.fingerprint()},
+        "truncation": dataclasses.asdict(truncation) if truncation else None,
+        "seconds": {**history.seconds, "training": time.perf_counter() - started},
+        "history": model.history_,
+    }
+
+
+def _finish(
+    model: TransferModel, splits: Splits, record: dict[str, Any], scratch: Path
+) -> Report:
+    started = time.perf_counter()
+    report = evaluate(model, splits.test, train=splits.train)
+    report.examples.update(
+        train=len(splits.train), validation=len(splits.validation), test=len(splits.test)
+    )
+    record["seconds"]["evaluation"] = time.perf_counter() - started
+    started = time.perf_counter()
+    export_saved_model(model, scratch / "serving")
+    record["seconds"]["export"] = time.perf_counter() - started
+    report.seconds.update(record["seconds"])
+    report.save(scratch / "report")
+    (scratch / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return report
+
+
+def _plain(job: TrainJob) -> dict[str, Any]:
+    return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(job).items()}
+
+
+def _save_interrupted(model: TransferModel, output: Path) -> None:
+    """Ctrl-C keeps what was learned so far."""
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / INTERRUPTED_FILE
+    model.save(path)
+    print(
+        f"\ninterrupted: the model as trained so far is in {path}; ask it with "
+        f"`tfhub-transfer predict {path}`",
+        file=sys.stderr,
+    )
+
+
+def _load(folder: Path) -> tuple[TransferModel, dict[str, Any]]:
+    if folder.is_file():
+        return load_model(folder), {}
+    if not (folder / MODEL_FILE).exists():
+        raise InputError(
+            f"no {MODEL_FILE} there; expected a folder that `tfhub-transfer train` wrote, or a "
+            f"`.keras` file. Received: {folder}"
+        )
+    record = folder / RECORD_FILE
+    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    return load_model(folder / MODEL_FILE), known
+
+
+def _training_split(record: dict[str, Any]) -> data.Examples | None:
+    """The training split again, for the baselines, if its file is still there."""
+    try:
+        job = TrainJob(**{**record["arguments"], "output": Path()})
+        return _read(job)[0].train
+    except (InputError, KeyError, TypeError, OSError):
+        return None
+
+
+def _line_chunks(source: str, pair: bool, size: int = 1000) -> Iterator[list[Any]]:
+    with contextlib.ExitStack() as stack:
+        if source == "-":
+            lines: Iterable[str] = sys.stdin
+        else:
+            lines = stack.enter_context(_open_text(source))
+        rows: list[Any] = []
+        for number, line in enumerate(lines, start=1):
+            rows.append(_line(line.rstrip("\r\n"), number, pair))
+            if len(rows) == size:
+                yield rows
+                rows = []
+        if rows:
+            yield rows
+
+
+def _open_text(source: str) -> Any:
+    try:
+        return open(source, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the file can't be read. Received: {source} ({error})") from error
+
+
+def _line(line: str, number: int, pair: bool) -> Any:
+    if not pair:
+        return line
+    parts = line.split("\t")
+    if len(parts) != 2:
+        raise InputError(
+            f"line {number}: the model reads pairs; expected two texts with a tab between. "
+            f"Received: {line[:60]!r}"
+        )
+    return tuple(parts)
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    """Refuses before any work what would fail, or destroy something, after it."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"the output must be a folder. Received: {output}, which is a file")
+    left = {p.name for p in output.iterdir()} - {INTERRUPTED_FILE} if output.exists() else set()
+    if left and not overwrite:
+        raise InputError(
+            "the output folder exists and isn't empty; name another one, or give `--overwrite`. "
+            f"Received: {output}"
+        )
+    parent = next(p for p in (output.absolute(), *output.absolute().parents) if p.exists())
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"the output folder can't be written. Received: {output}")
+    free = shutil.disk_usage(parent).free
+    if free < _ROOM:
+        raise InputError(
+            f"no space left for the output: expected at least {_ROOM / 1e6:.0f} MB free. "
+            f"Received: {output} with {free / 1e6:.0f} MB"
+        )
+
+
+@contextlib.contextmanager
+def _scratch(output: Path) -> Iterator[Path]:
+    """A folder beside the output, so that what is written appears whole or not at all."""
+    output = output.absolute()
+    scratch = output.parent / f".{output.name}.partial-{os.getpid()}"
+    made = [p for p in output.parents if not p.exists()]
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _replace(scratch: Path, output: Path) -> None:
+    if output.exists():
+        shutil.rmtree(output)
+    os.replace(scratch, output)

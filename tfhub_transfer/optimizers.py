@@ -1,0 +1,164 @@
+"""Optimizers beyond those of Keras, and what progressive unfreezing needs of any of them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from tfhub_transfer.errors import InputError
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class Lars(keras.optimizers.SGD):
+    """SGD with momentum and layer-wise adaptive rate scaling, for large batches.
+
+    You, Gitman and Ginsburg 2017 (https://arxiv.org/abs/1708.03888): each weight matrix moves by
+    `learning_rate * trust * |w| / (|g| + weight_decay * |w|)` times its gradient. Biases and
+    normalisation scales, vectors all, move as in plain SGD. `keras.optimizers.Lamb` is the
+    counterpart for Adam.
+
+    Args:
+        learning_rate: Rate, or schedule.
+        momentum: Momentum, from 0 to below 1.
+        trust: The trust coefficient, above 0.
+        layer_weight_decay: L2 penalty of matrices inside the scaled step, at least 0.
+
+    Example:
+
+    >>> model = build_model("auto", task, optimizer=Lars(learning_rate=1.0))
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 1.0,
+        momentum: float = 0.9,
+        trust: float = 0.001,
+        layer_weight_decay: float = 1e-4,
+        name: str = "lars",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **kwargs)
+        self.trust, self.layer_weight_decay = trust, layer_weight_decay
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if len(variable.shape) > 1:
+            ops = keras.ops
+            gradient, weights = ops.convert_to_tensor(gradient), ops.convert_to_tensor(variable)
+            gradient = gradient + self.layer_weight_decay * weights
+            weight_norm = ops.sqrt(ops.sum(ops.square(weights)))
+            gradient_norm = ops.sqrt(ops.sum(ops.square(gradient)))
+            ratio = self.trust * weight_norm / ops.maximum(gradient_norm, 1e-12)
+            gradient = gradient * ops.where(weight_norm > 0, ratio, 1.0)
+        super().update_step(gradient, variable, learning_rate)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {**super().get_config(), "trust": self.trust}
+        config.pop("nesterov")
+        return {**config, "layer_weight_decay": self.layer_weight_decay}
+
+
+def get(identifier: Any) -> Any:
+    """A Keras optimizer by its name, in any spelling of case, or the object itself.
+
+    Args:
+        identifier: A name such as `"adam"`, `"lamb"` or `"lars"`, an optimizer, or `None`.
+
+    Raises:
+        InputError: If Keras has no such optimizer.
+    """
+    if not isinstance(identifier, str):
+        return identifier
+    known = {
+        name.lower(): value
+        for name, value in vars(keras.optimizers).items()
+        if isinstance(value, type)
+        and issubclass(value, keras.optimizers.Optimizer)
+        and value is not keras.optimizers.Optimizer
+    }
+    known["lars"] = Lars
+    if identifier.lower() not in known:
+        raise InputError(
+            f"`optimizer` must be one of {', '.join(sorted(known))}. Received: {identifier!r}"
+        )
+    return known[identifier.lower()]()
+
+
+def extend(model: keras.Model, variables: Iterable[keras.Variable]) -> None:
+    """Makes the model's optimizer know more variables, keeping the state that it has.
+
+    A Keras optimizer knows the variables that it was built with and refuses others, and the
+    number of slots can't change under a traced train function. So all variables that will ever
+    train must be known before the first step.
+
+    Args:
+        model: A compiled model.
+        variables: Every variable that will ever train.
+    """
+    optimizer = model.optimizer
+    for part in (optimizer, getattr(optimizer, "inner_optimizer", None)):
+        if part is not None:
+            _check_is_keras(part)
+    known = list(optimizer._trainable_variables) if optimizer.built else []
+    keys = {optimizer._var_key(v) for v in known}
+    missing = [v for v in variables if optimizer._var_key(v) not in keys]
+    if not missing and optimizer.built:
+        return
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    slots = _slots(inner) if optimizer.built else {}
+    for old in [v for values in slots.values() for v in values if v is not None]:
+        inner._untrack_variable(old)
+    optimizer.built = inner.built = False
+    with model.distribute_strategy.scope():
+        optimizer.build(known + missing)
+    for name, values in slots.items():
+        for new, old in zip(getattr(inner, name), values):
+            if old is not None:
+                new.assign(old)
+
+
+def set_layer_rates(optimizer: Any, rates: Iterable[tuple[keras.Variable, float]]) -> Any:
+    """Multiplies the learning rate of each variable by its factor; returns what `restore_step` takes.
+
+    Through the update step, because Adam and its kin all but ignore the scale of a gradient.
+
+    Args:
+        optimizer: A Keras optimizer.
+        rates: Variables with their factors; others keep 1.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    factors = {inner._var_key(v): rate for v, rate in rates if rate != 1.0}
+    if not factors:
+        return None
+    plain = inner.update_step
+
+    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
+        factor = factors.get(inner._var_key(variable), 1.0)
+        return plain(gradient, variable, learning_rate * factor)
+
+    inner.update_step = update_step
+    return plain
+
+
+def restore_step(optimizer: Any, plain: Any) -> None:
+    """Undoes `set_layer_rates`."""
+    if plain is not None:
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        inner.update_step = plain
+
+
+def _slots(optimizer: Any) -> dict[str, list[Any]]:
+    """The optimizer's lists with one state variable for each trained one, by attribute name."""
+    count = len(optimizer._trainable_variables)
+    return {
+        name: list(value)
+        for name, value in vars(optimizer).items()
+        if isinstance(value, list)
+        and name not in ("_trainable_variables", "_variables")
+        and len(value) == count
+        and all(v is None or isinstance(v, keras.Variable) for v in value)
+    }
+
+
+def _check_is_keras(optimizer: Any) -> None:
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise TypeError(f"expected a Keras 3 optimizer. Received: {type(optimizer).__name__}")

@@ -1,0 +1,376 @@
+"""Text to encoder inputs, on the host: tokens, packing, truncation, padding."""
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from tfhub_transfer import registry
+from tfhub_transfer.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.errors import InputError
+
+DEFAULT_SEQUENCE_LENGTH = 256
+# Lengths are rounded up to a multiple of this, so that few shapes of batch occur.
+LENGTH_STEP = 8
+_MAX_CHARACTERS = 100_000
+_SETTINGS = "preprocessor.json"
+_CHUNK = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Truncation:
+    """How much of the texts was cut off: `texts` of `of` lost `tokens` tokens in all."""
+
+    texts: int
+    of: int
+    tokens: int
+
+    def __str__(self) -> str:
+        return f"{self.texts} of {self.of} texts were cut, {self.tokens} tokens lost"
+
+
+class Preprocessor(tf.Module):
+    """Turns texts into what an encoder reads. Make one with `make_preprocessor`.
+
+    Everything is TensorFlow operations, so the same object runs in tf.data and inside an exported
+    SavedModel. Rows keep their own lengths until `pad` makes a batch of them.
+
+    Args:
+        sequence_length: The most tokens that a text, or a packed pair, may have.
+    """
+
+    dialect = ""
+
+    def __init__(self, sequence_length: int) -> None:
+        super().__init__()
+        self.sequence_length = sequence_length
+
+    def encode(self, texts: Sequence[tf.Tensor]) -> dict[str, tf.RaggedTensor]:
+        """One string tensor `[batch]`, or two, to ragged int32 features `[batch, (length)]`."""
+        raise NotImplementedError
+
+    def lengths(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
+        """The number of tokens `[batch]` that each text would have without truncation."""
+        raise NotImplementedError
+
+    def pad(self, encoded: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+        """Ragged features to dense int32 `[batch, length]`, `length` the batch's own."""
+        raise NotImplementedError
+
+    def inputs(self, pair: bool) -> dict[str, keras.KerasTensor]:
+        """Keras inputs for what `pad` returns."""
+        raise NotImplementedError
+
+    def __call__(self, *texts: Any) -> dict[str, tf.Tensor]:
+        """Texts to one padded batch of encoder inputs."""
+        return self.pad(self.encode([tf.convert_to_tensor(t, tf.string) for t in texts]))
+
+    def encode_all(
+        self, texts: Sequence[Sequence[str]]
+    ) -> tuple[dict[str, tf.RaggedTensor], Truncation]:
+        """Encodes whole columns chunk by chunk and counts what truncation cost.
+
+        Args:
+            texts: One column of texts, or two for pairs, each of the same number of rows.
+        """
+        chunks, cut, lost = [], 0, 0
+        rows = len(texts[0])
+        for start in range(0, rows, _CHUNK):
+            chunk = [tf.constant(list(t[start : start + _CHUNK]), tf.string) for t in texts]
+            encoded, over = self._encode_and_count(chunk)
+            chunks.append(encoded)
+            cut, lost = cut + int(np.sum(over > 0)), lost + int(np.sum(over))
+        joined = {key: tf.concat([c[key] for c in chunks], axis=0) for key in chunks[0]}
+        return joined, Truncation(cut, rows, lost)
+
+    def _encode_and_count(
+        self, chunk: list[tf.Tensor]
+    ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
+        encoded = self.encode(chunk)
+        over = self.lengths(chunk).numpy() - self._room(len(chunk))
+        return encoded, np.maximum(over, 0)
+
+    def _room(self, columns: int) -> int:
+        return self.sequence_length
+
+    def save(self, folder: Path) -> None:
+        """Writes the preprocessor into a folder, for `load_preprocessor`."""
+        raise NotImplementedError
+
+
+class CodePointPreprocessor(Preprocessor):
+    """For text-embedding encoders, which split texts themselves: Unicode code points.
+
+    Numbers instead of strings let the Keras model batch, cache and distribute like any other;
+    the encoder joins them to strings again. A text is cut at 100,000 characters; NUL characters,
+    which stand for padding, become spaces.
+    """
+
+    dialect = "text"
+
+    def encode(self, texts: Sequence[tf.Tensor]) -> dict[str, tf.RaggedTensor]:
+        names = (CODE_POINTS,) if len(texts) == 1 else (f"{CODE_POINTS}_a", f"{CODE_POINTS}_b")
+        return {name: _code_points(text) for name, text in zip(names, texts)}
+
+    def lengths(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
+        return tf.reduce_max([tf.strings.length(t, "UTF8_CHAR") for t in texts], axis=0)
+
+    def _room(self, columns: int) -> int:
+        return _MAX_CHARACTERS
+
+    def pad(self, encoded: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+        return {key: _to_dense(value, _MAX_CHARACTERS) for key, value in encoded.items()}
+
+    def inputs(self, pair: bool) -> dict[str, keras.KerasTensor]:
+        names = (f"{CODE_POINTS}_a", f"{CODE_POINTS}_b") if pair else (CODE_POINTS,)
+        return {name: keras.Input((None,), dtype="int32", name=name) for name in names}
+
+    def save(self, folder: Path) -> None:
+        _write_settings(folder, {"kind": "code_points", "sequence_length": self.sequence_length})
+
+
+class BertPreprocessor(Preprocessor):
+    """For the BERT dialect: word pieces, `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`.
+
+    Args:
+        tokenizer: Texts `[batch]` to ragged int32 word-piece ids `[batch, (words), (pieces)]`.
+        special: Ids of `start_of_sequence_id`, `end_of_segment_id`, `padding_id`.
+        sequence_length: The most word pieces, special tokens counted.
+        source: What `save` writes: a vocabulary file or a TF Hub preprocessor's folder.
+        lower_case: Whether the tokenizer lower-cases; only recorded for a vocabulary file.
+    """
+
+    dialect = "bert"
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        special: dict[str, int],
+        sequence_length: int,
+        source: Path,
+        lower_case: bool | None = None,
+    ) -> None:
+        super().__init__(sequence_length)
+        self._tokenizer = tokenizer
+        self._special = special
+        self._source = source
+        self._lower_case = lower_case
+
+    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Strings `[batch]` to word-piece ids `[batch, (length)]`, no special tokens added."""
+        pieces = self._tokenizer(tf.strings.substr(texts, 0, _MAX_CHARACTERS, unit="UTF8_CHAR"))
+        return tf.cast(pieces.merge_dims(1, -1), tf.int32)
+
+    def encode(self, texts: Sequence[tf.Tensor]) -> dict[str, tf.RaggedTensor]:
+        return self.pack([self.tokenize(text) for text in texts])
+
+    def pack(self, segments: list[tf.RaggedTensor]) -> dict[str, tf.RaggedTensor]:
+        """Word-piece ids of each segment `[batch, (length)]` to one packed row each, cut to fit."""
+        room = self._room(len(segments))
+        trimmed = tf_text.RoundRobinTrimmer(room).trim(segments)
+        ids, types = tf_text.combine_segments(
+            trimmed,
+            tf.constant(self._special["start_of_sequence_id"], tf.int32),
+            tf.constant(self._special["end_of_segment_id"], tf.int32),
+        )
+        return {"input_word_ids": ids, "input_type_ids": tf.cast(types, tf.int32)}
+
+    def lengths(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
+        return tf.add_n([tf.cast(self.tokenize(t).row_lengths(), tf.int32) for t in texts])
+
+    def _encode_and_count(
+        self, chunk: list[tf.Tensor]
+    ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
+        # Tokenizing is the dear part: once for both.
+        segments = [self.tokenize(text) for text in chunk]
+        total = sum(segment.row_lengths().numpy() for segment in segments)
+        return self.pack(segments), np.maximum(total - self._room(len(chunk)), 0)
+
+    def _room(self, columns: int) -> int:
+        return self.sequence_length - columns - 1
+
+    def pad(self, encoded: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+        ids = encoded["input_word_ids"]
+        return {
+            "input_word_ids": _to_dense(ids, self.sequence_length, self._special["padding_id"]),
+            "input_mask": _to_dense(tf.ones_like(ids), self.sequence_length),
+            "input_type_ids": _to_dense(encoded["input_type_ids"], self.sequence_length),
+        }
+
+    def inputs(self, pair: bool) -> dict[str, keras.KerasTensor]:
+        names = ("input_word_ids", "input_mask", "input_type_ids")
+        return {name: keras.Input((None,), dtype="int32", name=name) for name in names}
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        kind = "vocabulary" if self._source.is_file() else "saved_model"
+        if kind == "vocabulary":
+            shutil.copyfile(self._source, folder / "vocab.txt")
+        else:
+            shutil.copytree(self._source, folder / "saved_model", dirs_exist_ok=True)
+        _write_settings(
+            folder,
+            {
+                "kind": kind,
+                "sequence_length": self.sequence_length,
+                "lower_case": self._lower_case,
+            },
+        )
+
+
+def make_preprocessor(
+    encoder: Encoder, preprocessor: str | None = None, sequence_length: int | None = None
+) -> Preprocessor:
+    """Makes the preprocessor that belongs to an encoder.
+
+    A text-embedding encoder needs none of its own. For the BERT dialect it is made from the
+    vocabulary in the encoder's assets where that says how to treat case; otherwise the TF Hub
+    preprocessor that belongs to the handle is fetched.
+
+    Args:
+        encoder: The encoder to feed.
+        preprocessor: Handle or folder of a TF Hub BERT preprocessor, to use that one.
+        sequence_length: The most tokens of a text; 256 if not given, or what the encoder can take.
+
+    Raises:
+        InputError: If none can be found, or `sequence_length` doesn't suit the encoder.
+
+    Example:
+
+    >>> make_preprocessor(encoder, sequence_length=64)(["What a lovely film"])
+    """
+    length = _checked_length(sequence_length, encoder.max_sequence_length)
+    if encoder.dialect == "text":
+        return CodePointPreprocessor(length)
+    if preprocessor is not None:
+        return _from_saved_model(registry.resolve(preprocessor), length)
+    vocabulary, lower_case = _vocabulary_of(encoder)
+    if vocabulary is not None and lower_case is not None:
+        return _from_vocabulary(vocabulary, lower_case, length)
+    found = registry.preprocessor_path(encoder.handle, encoder.folder)
+    if found is not None:
+        return _from_saved_model(found, length)
+    if vocabulary is not None:
+        return _from_vocabulary(vocabulary, _looks_lower_case(vocabulary), length)
+    raise InputError(
+        "no preprocessor is known for this encoder and it holds no vocabulary; give one with "
+        f"`preprocessor=` (`--preprocessor`). Received: {encoder.handle}"
+    )
+
+
+def load_preprocessor(folder: Path) -> Preprocessor:
+    """Reads what `Preprocessor.save` wrote; the folder may go afterwards.
+
+    Args:
+        folder: The folder that `save` wrote.
+    """
+    settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+    length = settings["sequence_length"]
+    if settings["kind"] == "code_points":
+        return CodePointPreprocessor(length)
+    owned = tempfile.TemporaryDirectory(prefix="tfhub_transfer_")
+    shutil.copytree(folder, owned.name, dirs_exist_ok=True)
+    if settings["kind"] == "vocabulary":
+        path = Path(owned.name) / "vocab.txt"
+        made = _from_vocabulary(path, settings["lower_case"], length)
+    else:
+        made = _from_saved_model(Path(owned.name) / "saved_model", length)
+    made._owned = owned  # lives as long as the preprocessor, which may be saved again
+    return made
+
+
+def _from_vocabulary(path: Path, lower_case: bool, sequence_length: int) -> BertPreprocessor:
+    words = path.read_text(encoding="utf-8").split("\n")
+    ids = {word.rstrip("\r"): index for index, word in enumerate(words)}
+    missing = [token for token in ("[CLS]", "[SEP]", "[PAD]", "[UNK]") if token not in ids]
+    if missing:
+        raise InputError(
+            f"the vocabulary lacks {', '.join(missing)}; expected one word piece a line, as BERT "
+            f"writes it. Received: {path}"
+        )
+    table = tf.lookup.StaticVocabularyTable(
+        tf.lookup.TextFileInitializer(
+            str(path),
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+        ),
+        num_oov_buckets=1,
+    )
+    tokenizer = tf_text.BertTokenizer(table, token_out_type=tf.int64, lower_case=lower_case)
+    special = {
+        "start_of_sequence_id": ids["[CLS]"],
+        "end_of_segment_id": ids["[SEP]"],
+        "padding_id": ids["[PAD]"],
+    }
+    made = BertPreprocessor(tokenizer.tokenize, special, sequence_length, path, lower_case)
+    made._table = table
+    return made
+
+
+def _from_saved_model(folder: Path, sequence_length: int) -> BertPreprocessor:
+    loaded = tf.saved_model.load(str(folder))
+    tokenize = getattr(loaded, "tokenize", None)
+    if tokenize is None or not hasattr(tokenize, "get_special_tokens_dict"):
+        raise InputError(
+            "the SavedModel isn't a TF Hub BERT preprocessor: expected `tokenize` with "
+            f"`get_special_tokens_dict`. Received: {folder}"
+        )
+    special = {key: int(value) for key, value in tokenize.get_special_tokens_dict().items()}
+    made = BertPreprocessor(tokenize, special, sequence_length, folder)
+    made._loaded = loaded
+    return made
+
+
+def _vocabulary_of(encoder: Encoder) -> tuple[Path | None, bool | None]:
+    """The vocabulary in the encoder's assets, and whether the encoder says to lower-case."""
+    files = sorted((encoder.folder / "assets").glob("*vocab*.txt"))
+    information = encoder.folder / "tfhub_transfer.json"
+    lower_case = encoder.do_lower_case
+    if information.exists():
+        lower_case = json.loads(information.read_text(encoding="utf-8")).get("lower_case")
+    return (files[0] if files else None), lower_case
+
+
+def _looks_lower_case(vocabulary: Path) -> bool:
+    words = vocabulary.read_text(encoding="utf-8").split("\n")
+    return not any(w != w.lower() for w in words if not w.startswith("["))
+
+
+def _checked_length(wanted: int | None, limit: int | None) -> int:
+    if wanted is None:
+        return min(DEFAULT_SEQUENCE_LENGTH, limit or DEFAULT_SEQUENCE_LENGTH)
+    if not 8 <= wanted <= (limit or 100_000):
+        raise InputError(
+            f"`sequence_length` must be from 8 to {limit or 100_000}, the most positions that this "
+            f"encoder has. Received: {wanted}"
+        )
+    return wanted
+
+
+def _code_points(texts: tf.Tensor) -> tf.RaggedTensor:
+    texts = tf.strings.substr(texts, 0, _MAX_CHARACTERS, unit="UTF8_CHAR")
+    points = tf.strings.unicode_decode(texts, "UTF-8")
+    return tf.ragged.map_flat_values(lambda v: tf.where(v == 0, ord(" "), v), points)
+
+
+def _to_dense(rows: tf.RaggedTensor, at_most: int, padding: int = 0) -> tf.Tensor:
+    rows = tf.cast(rows, tf.int32)
+    longest = tf.maximum(tf.reduce_max(rows.row_lengths()), 1)
+    # Rounding up must not pass the encoder's last position.
+    length = tf.minimum(-(-longest // LENGTH_STEP) * LENGTH_STEP, at_most)
+    return rows.to_tensor(default_value=padding, shape=tf.stack([rows.nrows(), length]))
+
+
+def _write_settings(folder: Path, settings: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")

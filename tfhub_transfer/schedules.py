@@ -1,0 +1,68 @@
+"""Learning rates over time."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfhub_transfer.errors import InputError
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly to the peak over the warm-up, then falls linearly to zero.
+
+    As in Devlin et al. 2019 (https://arxiv.org/abs/1810.04805). The number of steps needn't be
+    known beforehand: `TransferModel.fit` sizes the schedule to each run. Until then, and when the
+    number of steps can't be known, it stays at the peak after 100 steps of warm-up.
+
+    Args:
+        peak: The highest learning rate.
+        warmup: Share of the steps that the warm-up takes, 0 to below 1.
+        total_steps: Steps until the rate is zero, if known.
+
+    Raises:
+        InputError: If `peak` isn't above 0 or `warmup` is out of range.
+
+    Example:
+
+    >>> WarmUpLinearDecay(5e-5, total_steps=1000)
+    """
+
+    def __init__(
+        self, peak: float, warmup: float = 0.1, total_steps: int | None = None, start: int = 0
+    ) -> None:
+        super().__init__()
+        if not peak > 0 or not 0 <= warmup < 1:
+            raise InputError(
+                "`peak` must be above 0 and `warmup` from 0 to below 1. "
+                f"Received: peak={peak}, warmup={warmup}"
+            )
+        self.peak, self.warmup = float(peak), warmup
+        # A variable, because a traced train step reads the size that the current run has.
+        with tf.init_scope():
+            self._run = tf.Variable([0.0, 0.0, 0.0], trainable=False, name="schedule_run")
+        self.size(start, total_steps)
+
+    def size(self, start: int, total_steps: int | None, peak: float | None = None) -> None:
+        """Fits the schedule to a run that begins at step `start` and lasts `total_steps`."""
+        self.start, self.total_steps = start, total_steps
+        self.peak = self.peak if peak is None else peak
+        self._run.assign([float(start), float(total_steps or 0), self.peak])
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        start, total, peak = self._run[0], self._run[1], self._run[2]
+        done = tf.cast(step, tf.float32) - start + 1.0
+        warmup_steps = tf.where(total > 0, tf.maximum(self.warmup * total, 1.0), 100.0)
+        rising = tf.minimum(done / warmup_steps, 1.0)
+        falling = (total + 1.0 - done) / tf.maximum(total + 1.0 - warmup_steps, 1.0)
+        falling = tf.where(total > 0, tf.clip_by_value(falling, 0.0, 1.0), 1.0)
+        return peak * tf.minimum(rising, falling)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "peak": self.peak,
+            "warmup": self.warmup,
+            "total_steps": self.total_steps,
+            "start": self.start,
+        }

@@ -1,0 +1,181 @@
+"""Models out as SavedModels for TF Serving, strings in and answers out, and back in."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
+
+from tfhub_transfer.builders import TransferModel
+from tfhub_transfer.errors import InputError
+
+_LABELS = "labels.txt"
+
+
+class _Served(tf.Module):
+    """What is exported: the model's own call and preprocessor behind signatures with strings."""
+
+    def __init__(self, model: TransferModel, labels: str | None) -> None:
+        super().__init__()
+        self._model = model
+        self._preprocessor = model.preprocessor
+        # tf.Module finds variables, tables and assets through attributes; Keras hides some.
+        self._weights = [w.value for w in model.weights]
+        self._tracked = [model.encoder._loaded, model.preprocessor]
+        self.labels = None if labels is None else tf.saved_model.Asset(labels)
+        self._names = model.task.class_names
+
+    def _scores(self, *texts: tf.Tensor) -> tf.Tensor:
+        return self._model.answer(self._preprocessor(*texts))
+
+    def answer(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Strings `[batch]` to a dictionary of answers."""
+        scores = self._scores(*texts)
+        task = self._model.task
+        if task.name == "regression":
+            return {"score": tf.identity(scores[:, 0], "score")}
+        names = tf.constant(self._names)
+        if task.name == "multi-label":
+            return {"scores": scores, "predicted": scores >= task.threshold,
+                    "label_names": tf.tile(names[None], [tf.shape(scores)[0], 1])}
+        label_id = tf.argmax(scores, axis=-1)
+        return {"scores": scores, "label_id": label_id, "label": tf.gather(names, label_id)}
+
+    def encode(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Strings `[batch]` to the encoder's vectors `[batch, dimension]`."""
+        return {"embedding": self._model.vector(self._preprocessor(text))}
+
+
+def export_saved_model(model: TransferModel, folder: str | Path) -> Path:
+    """Writes the next version of a served model into a folder, for TF Serving.
+
+    The signature `serving_default` takes `text` (or `text_a` and `text_b`), strings `[batch]`. It
+    gives, for classification, `scores` float32 `[batch, classes]`, `label_id` int64 `[batch]` and
+    `label` strings `[batch]`; for multi-label `scores`, `predicted` bool `[batch, classes]` and
+    `label_names`; for regression `score` float32 `[batch]`. The signature `encode` takes `text`
+    and gives `embedding` float32 `[batch, dimension]`. Class names and vocabulary lie in `assets`.
+
+    Args:
+        model: A trained model.
+        folder: The model's folder; versions are numbered folders in it, `1` first.
+
+    Returns:
+        The folder of the version, which appears whole or not at all.
+
+    Raises:
+        InputError: If `folder` can't be written.
+
+    Example:
+
+    >>> export_saved_model(model, "out/serving")
+    PosixPath('out/serving/1')
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A watcher takes numbered folders only, so the half-written version has another name.
+        scratch = Path(tempfile.mkdtemp(prefix=".exporting-", dir=folder))
+    except OSError as error:
+        raise InputError(f"the folder can't be written. Received: {folder} ({error})") from error
+    try:
+        _write(model, scratch / "model")
+        version = folder / str(_next_version(folder))
+        os.replace(scratch / "model", version)
+    except OSError as error:
+        raise InputError(f"the export failed. Received: {folder} ({error})") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return version
+
+
+def _write(model: TransferModel, folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as assets:
+        labels = None
+        if model.task.class_names:
+            labels = str(Path(assets) / _LABELS)
+            Path(labels).write_text("\n".join(model.task.class_names) + "\n", encoding="utf-8")
+        served = _Served(model, labels)
+        names = ("text_a", "text_b") if model.task.pair else ("text",)
+        specs = [tf.TensorSpec([None], tf.string, name=name) for name in names]
+        answer = tf.function(_with_arguments(served.answer, names), input_signature=specs)
+        text = tf.TensorSpec([None], tf.string, name="text")
+        encode = tf.function(served.encode, input_signature=[text])
+        signatures = {
+            "serving_default": answer.get_concrete_function(),
+            "encode": encode.get_concrete_function(),
+        }
+        tf.saved_model.save(served, str(folder), signatures=signatures)
+
+
+def _with_arguments(function: Any, names: Sequence[str]) -> Any:
+    """TF Serving names inputs by the function's arguments."""
+    if len(names) == 1:
+        return lambda text: function(text)
+    return lambda text_a, text_b: function(text_a, text_b)
+
+
+def _next_version(folder: Path) -> int:
+    return max((int(p.name) for p in folder.iterdir() if re.fullmatch(r"\d+", p.name)), default=0) + 1
+
+
+class ServedModel:
+    """An exported model loaded back: it needs TensorFlow and tensorflow-text only.
+
+    Args:
+        folder: A version's folder, or the folder of versions, of which the newest is taken.
+
+    Raises:
+        InputError: If there is no exported model.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = _newest(Path(folder))
+        self._loaded = tf.saved_model.load(str(self.folder))
+
+    def predict(self, texts: Sequence[Any]) -> dict[str, np.ndarray]:
+        """What the signature `serving_default` gives for these texts, or pairs `(a, b)`."""
+        rows = list(texts)
+        function = self._loaded.signatures["serving_default"]
+        columns = [rows] if rows and isinstance(rows[0], str) else list(zip(*rows))
+        names = ("text",) if len(columns) == 1 else ("text_a", "text_b")
+        arguments = {n: tf.constant(list(c), tf.string) for n, c in zip(names, columns)}
+        return {key: value.numpy() for key, value in function(**arguments).items()}
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """The encoder's vector of each text, float32 `[n, dimension]`."""
+        text = tf.constant(list(texts), tf.string)
+        return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
+
+
+def load_saved_model(folder: str | Path) -> ServedModel:
+    """Loads what `export_saved_model` wrote.
+
+    Args:
+        folder: A version's folder, or the folder of versions, of which the newest is taken.
+
+    Raises:
+        InputError: If there is no exported model.
+
+    Example:
+
+    >>> load_saved_model("out/serving").predict(["What a lovely film"])["label"]
+    """
+    return ServedModel(folder)
+
+
+def _newest(folder: Path) -> Path:
+    if (folder / "saved_model.pb").exists():
+        return folder
+    versions = [p for p in folder.glob("*") if p.name.isdigit() and (p / "saved_model.pb").exists()]
+    if not versions:
+        raise InputError(
+            "no exported model there; expected a folder that `export_saved_model` wrote. "
+            f"Received: {folder}"
+        )
+    return max(versions, key=lambda p: int(p.name))

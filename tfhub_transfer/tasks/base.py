@@ -1,0 +1,133 @@
+"""The one interface of tasks: labels, head, loss, metrics, decoding."""
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+
+from tfhub_transfer.errors import InputError
+
+POOLINGS = ("auto", "pooled_output", "mean", "first", "attention")
+BLOCKS = ("none", "cnn", "bilstm", "transformer")
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """What stands between the encoder and the answer.
+
+    Args:
+        pooling: How token vectors become one vector: `"pooled_output"` (the encoder's own, also
+            what `"auto"` takes where there is one), `"mean"` of the tokens that aren't padding,
+            `"first"` token, or learned `"attention"` (Yang et al. 2016, HAN).
+        block: A trainable block over the token vectors before pooling: `"cnn"` (Kim 2014, widths
+            3, 4, 5), `"bilstm"`, `"transformer"` (one layer), or `"none"`.
+        block_units: Width of the block: filters for each CNN width, LSTM units each way, or the
+            inner width of the Transformer's feed-forward part.
+        hidden_units: Width of a hidden layer; 0 for none.
+        activation: Activation of the hidden layer.
+        dropout: Share of features dropped before each dense layer while training, 0 to below 1.
+        l2: Weight of the L2 penalty on the head's kernels.
+
+    Raises:
+        InputError: If a value is outside its range.
+
+    Example:
+
+    >>> Head(hidden_units=64, dropout=0.2)
+    """
+
+    pooling: str = "auto"
+    block: str = "none"
+    block_units: int = 64
+    hidden_units: int = 0
+    activation: str = "relu"
+    dropout: float = 0.1
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        _one_of("pooling", self.pooling, POOLINGS)
+        _one_of("block", self.block, BLOCKS)
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"`dropout` must be from 0 to below 1. Received: {self.dropout}")
+        if self.block_units < 1 or self.hidden_units < 0 or self.l2 < 0:
+            raise InputError(
+                "`block_units` must be at least 1, `hidden_units` and `l2` at least 0. Received: "
+                f"block_units={self.block_units}, hidden_units={self.hidden_units}, l2={self.l2}"
+            )
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether the head reads `sequence_output`."""
+        return self.block != "none" or self.pooling in ("mean", "first", "attention")
+
+
+class Task(abc.ABC):
+    """What a model is trained to answer.
+
+    A task turns labels into arrays (`encode`), vectors into answers (`outputs`) and answers into
+    what a user reads (`decode`), and brings the loss and metrics that fit. `adapt` learns what it
+    must know of the labels (class names, scale) from the training split.
+    """
+
+    name: ClassVar[str]
+    needs_tokens: ClassVar[bool] = False
+    monitor: ClassVar[tuple[str, str]] = ("val_loss", "min")
+
+    def __init__(self, pair: bool = False) -> None:
+        self.pair = bool(pair)
+
+    class_names: list[str] | None = None
+
+    @property
+    @abc.abstractmethod
+    def is_adapted(self) -> bool:
+        """Whether the task knows its labels, so that a head can be built."""
+
+    @abc.abstractmethod
+    def adapt(self, labels: Sequence[Any]) -> "Task":
+        """Learns class names or scale from training labels `[n]`; returns the task itself."""
+
+    @abc.abstractmethod
+    def encode(self, labels: Sequence[Any]) -> np.ndarray:
+        """Turns labels `[n]` as read from a file into the array that the loss wants."""
+
+    @abc.abstractmethod
+    def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
+        """Builds the last layers: features `[batch, dimension]` to answers."""
+
+    @abc.abstractmethod
+    def loss(self) -> Any:
+        """The loss that fits `encode` and `outputs`."""
+
+    @abc.abstractmethod
+    def metrics(self) -> list[Any]:
+        """Fresh metrics to watch while training."""
+
+    @abc.abstractmethod
+    def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:
+        """Turns model outputs `[n, ...]` into one readable answer for each text."""
+
+    @abc.abstractmethod
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Task":
+        """Makes the task again from `get_config`."""
+        return cls(**config)
+
+    def require_adapted(self) -> None:
+        """Raises `InputError` if the labels aren't known yet."""
+        if not self.is_adapted:
+            raise InputError(
+                f"the {self.name} task doesn't know its labels: give `class_names=[...]` or call "
+                f"`task.adapt(train.labels)` first. Received: {type(self).__name__}()"
+            )
+
+
+def _one_of(argument: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"`{argument}` must be one of {', '.join(choices)}. Received: {value!r}")
