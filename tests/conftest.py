@@ -137,7 +137,9 @@ _bert = _encoder_fixture("bert_encoder", "BERT, 3 layers of 16, as the Model Gar
 _bert_prefixed = _encoder_fixture("bert_prefixed_encoder", "Its names start with `bert_encoder/`.")
 _bert_slash = _encoder_fixture("bert_slash_encoder", "Its names start with `bert/encoder/`.")
 _albert = _encoder_fixture("albert_encoder", "One block shared by 3 layers.")
-_list_style = _encoder_fixture("list_style_encoder", "obj([ids, mask, types]) of the first versions.")
+_list_style = _encoder_fixture(
+    "list_style_encoder", "obj([ids, mask, types]) of the first versions."
+)
 _no_variables = _encoder_fixture("bert_without_variables", "BERT without `.variables`.")
 _odd_variables = _encoder_fixture("bert_odd_variables", "`.variables` holds None, and a bool.")
 _no_trainable = _encoder_fixture("bert_without_trainable", "BERT without `.trainable_variables`.")

@@ -31,7 +31,7 @@ TEXT_DIMENSION = 8
 DROPOUT = 0.1
 
 POSITIVE_WORDS = (
-    "good great lovely wonderful happy bright brilliant charming fine funny warm fresh superb moving"
+    "good great lovely wonderful happy bright brilliant charming fine funny warm fresh superb vivid"
 ).split()
 NEGATIVE_WORDS = (
     "bad awful boring terrible sad dull dreadful clumsy poor tired cold stale weak lifeless"
@@ -335,6 +335,15 @@ def _sources(folder: Path) -> Path:
     return folder.with_name(folder.name + "-sources")
 
 
+def _table(vocabulary: Path) -> Any:
+    """A lookup table whose vocabulary, one entry a line, becomes an asset of the SavedModel."""
+    whole_line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+    initializer = tf.lookup.TextFileInitializer(
+        str(vocabulary), tf.string, whole_line, tf.int64, number
+    )
+    return tf.lookup.StaticVocabularyTable(initializer, num_oov_buckets=1)
+
+
 def _ids(name: str) -> tf.TensorSpec:
     return tf.TensorSpec([None, None], tf.int32, name=name)
 
@@ -424,22 +433,13 @@ def write_text_encoder(folder: Path, trainable: bool = True, seed: int = 0) -> P
     """Writes a text embedding of the NNLM and Swivel kind: `obj(strings [n])` -> [n, 8].
 
     Splits at spaces once punctuation is gone, looks the words up in a hash table whose vocabulary
-    is an asset (one bucket for the unknown), and combines by sqrt(n). There is one variable, without
-    a name, and no `training` argument.
+    is an asset (one bucket for the unknown), and combines by sqrt(n). One unnamed variable,
+    no `training` argument.
     """
     table = np.random.default_rng(seed).normal(0, 0.5, [len(WORDS) + 1, TEXT_DIMENSION])
     embeddings = tf.Variable(table.astype(np.float32), trainable=trainable)
     root = Tracked()
-    root.lookup = tf.lookup.StaticVocabularyTable(
-        tf.lookup.TextFileInitializer(
-            str(_write_lines(_sources(folder) / "tokens.txt", WORDS)),
-            tf.string,
-            tf.lookup.TextFileIndex.WHOLE_LINE,
-            tf.int64,
-            tf.lookup.TextFileIndex.LINE_NUMBER,
-        ),
-        num_oov_buckets=1,
-    )
+    root.lookup = _table(_write_lines(_sources(folder) / "tokens.txt", WORDS))
 
     def call(sentences: tf.Tensor) -> tf.Tensor:
         words = tf.strings.split(tf.strings.regex_replace(sentences, r"\pP", ""), " ")
@@ -533,16 +533,7 @@ def rename_operation(folder: Path, source: Path, old: str = "Tanh", new: str = "
 
 
 def _tokenizer(vocabulary: Path) -> Tracked:
-    table = tf.lookup.StaticVocabularyTable(
-        tf.lookup.TextFileInitializer(
-            str(vocabulary),
-            tf.string,
-            tf.lookup.TextFileIndex.WHOLE_LINE,
-            tf.int64,
-            tf.lookup.TextFileIndex.LINE_NUMBER,
-        ),
-        num_oov_buckets=1,
-    )
+    table = _table(vocabulary)
     bert = tensorflow_text.BertTokenizer(table, lower_case=True, token_out_type=tf.int32)
     special = {
         "vocab_size": len(VOCABULARY),

@@ -8,6 +8,7 @@ import hashlib
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops that text SavedModels are made of
 
-from tfhub_transfer import registry
+from tfhub_transfer import graph, registry, runtime
 from tfhub_transfer.errors import InputError
 
 BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
@@ -77,7 +78,6 @@ class Encoder(keras.layers.Layer):
         self.handle = str(handle)
         self._left_out: tuple[str, ...] = ()
         self._folder: Path | None = None
-        self._owned_folder: tempfile.TemporaryDirectory[str] | None = None
         self._loaded: Any = None
         if _spec is None:
             self._load_from_handle()
@@ -171,7 +171,7 @@ class Encoder(keras.layers.Layer):
         """SHA-256 of the SavedModel's graph and of the weights as they are now."""
         digest = hashlib.sha256((self.folder / "saved_model.pb").read_bytes())
         for weight in self._weights:
-            digest.update(weight.numpy().tobytes())
+            digest.update(weight.value.numpy().tobytes())
         return digest.hexdigest()
 
     # Freezing and thawing --------------------------------------------------------------------
@@ -292,7 +292,7 @@ class Encoder(keras.layers.Layer):
 
     def save_own_variables(self, store: Any) -> None:
         for index, weight in enumerate(self._weights):
-            store[str(index)] = weight.numpy()
+            store[str(index)] = weight.value.numpy()
 
     def load_own_variables(self, store: Any) -> None:
         for index, weight in enumerate(self._weights):
@@ -305,8 +305,7 @@ class Encoder(keras.layers.Layer):
     def load_assets(self, dir_path: str) -> None:
         """Runs after the weights were loaded: binds the saved graph to the variables at hand."""
         # Keras deletes `dir_path` afterwards, and what is saved again later must find its assets.
-        self._owned_folder = tempfile.TemporaryDirectory(prefix="tfhub_transfer_")
-        self._folder = Path(self._owned_folder.name)
+        self._folder = runtime.temporary_folder(self)
         shutil.copytree(dir_path, self._folder, dirs_exist_ok=True)
         kept = [(v, v.numpy()) for v in _smallest(self._raw_variables)]
         self._loaded, _ = _load(self._folder, self._raw_variables)
@@ -353,11 +352,20 @@ def _load(folder: Path, existing: list[tf.Variable] | None = None) -> tuple[Any,
 
     options = tf.saved_model.LoadOptions(allow_partial_checkpoint=existing is not None)
     try:
-        with tf.variable_creator_scope(creator):
-            loaded = tf.saved_model.load(str(folder), options=options)
+        with tf.variable_creator_scope(creator), _seeded(folder) as source:
+            loaded = tf.saved_model.load(str(source), options=options)
     except Exception as error:  # TensorFlow raises a dozen kinds here, all meaning "unusable"
         raise InputError(_why_not_loadable(error, folder)) from error
     return loaded, created
+
+
+@contextlib.contextmanager
+def _seeded(folder: Path) -> Iterator[Path]:
+    """The SavedModel itself, or, if `tf.random.set_seed` was called, a copy with that seed in it."""
+    seed = tf.compat.v1.random.get_seed(None)[0]
+    with tempfile.TemporaryDirectory(prefix="tfhub_transfer_") as copy:
+        seeded = seed is not None and graph.write_seeded(folder, Path(copy), seed)
+        yield Path(copy) if seeded else folder
 
 
 def _why_not_loadable(error: Exception, folder: Path) -> str:

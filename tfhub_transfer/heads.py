@@ -11,32 +11,43 @@ from tfhub_transfer.tasks import Head
 CNN_WIDTHS = (3, 4, 5)
 
 
-@keras.saving.register_keras_serializable(package="tfhub_transfer")
-class MaskedMean(keras.layers.Layer):
-    """Mean of the vectors `[batch, length, d]` whose mask `[batch, length]` is 1: `[batch, d]`."""
+class _Pooling(keras.layers.Layer):
+    """Takes Keras' own masks, as a BiLSTM passes them on, and ends them: no time axis is left."""
 
-    def call(self, vectors: Any, mask: Any) -> Any:
-        weights = keras.ops.cast(mask, vectors.dtype)[..., None]
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        return None
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class MaskedMean(_Pooling):
+    """Mean of the vectors `[batch, length, d]` where `present` `[batch, length]` is 1: `[batch, d]`."""
+
+    def call(self, vectors: Any, present: Any) -> Any:
+        weights = keras.ops.cast(present, vectors.dtype)[..., None]
         total = keras.ops.sum(vectors * weights, axis=1)
         return total / keras.ops.maximum(keras.ops.sum(weights, axis=1), 1.0)
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
-class AttentionPooling(keras.layers.Layer):
+class AttentionPooling(_Pooling):
     """Weighted mean of vectors `[batch, length, d]`, the weights learned: `[batch, d]`.
 
     The word attention of Yang et al. 2016, "Hierarchical Attention Networks".
     """
 
-    def build(self, input_shape: Any) -> None:
-        self.project = keras.layers.Dense(input_shape[-1], "tanh", dtype="float32")
+    def build(self, vectors_shape: Any, present_shape: Any = None) -> None:
+        self.project = keras.layers.Dense(vectors_shape[-1], "tanh", dtype="float32")
         self.score = keras.layers.Dense(1, use_bias=False, dtype="float32")
-        self.project.build(input_shape)
-        self.score.build(input_shape)
+        self.project.build(vectors_shape)
+        self.score.build(vectors_shape)
 
-    def call(self, vectors: Any, mask: Any) -> Any:
+    def call(self, vectors: Any, present: Any) -> Any:
         scores = self.score(self.project(vectors))[..., 0]
-        scores = keras.ops.where(keras.ops.cast(mask, "bool"), scores, -1e9)
+        scores = keras.ops.where(keras.ops.cast(present, "bool"), scores, -1e9)
         weights = keras.ops.softmax(scores, axis=-1)
         return keras.ops.sum(vectors * weights[..., None], axis=1)
 
@@ -49,8 +60,8 @@ class TransformerBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         self.inner_units, self.dropout_rate = inner_units, dropout
 
-    def build(self, input_shape: Any) -> None:
-        width = input_shape[-1]
+    def build(self, vectors_shape: Any, present_shape: Any = None) -> None:
+        width = vectors_shape[-1]
         heads = max(h for h in (8, 4, 2, 1) if width % h == 0)
         self.attention = keras.layers.MultiHeadAttention(
             heads, width // heads, dropout=self.dropout_rate
@@ -59,14 +70,14 @@ class TransformerBlock(keras.layers.Layer):
         self.inner = keras.layers.Dense(self.inner_units, "gelu")
         self.outer = keras.layers.Dense(width)
         self.dropout = keras.layers.Dropout(self.dropout_rate)
-        self.attention.build(input_shape, input_shape)
+        self.attention.build(vectors_shape, vectors_shape)
         for norm in self.norms:
-            norm.build(input_shape)
-        self.inner.build(input_shape)
-        self.outer.build((*input_shape[:-1], self.inner_units))
+            norm.build(vectors_shape)
+        self.inner.build(vectors_shape)
+        self.outer.build((*vectors_shape[:-1], self.inner_units))
 
-    def call(self, vectors: Any, mask: Any, training: bool | None = None) -> Any:
-        allowed = keras.ops.cast(mask, "bool")[:, None, :]
+    def call(self, vectors: Any, present: Any, training: bool | None = None) -> Any:
+        allowed = keras.ops.cast(present, "bool")[:, None, :]
         attended = self.attention(
             vectors, vectors, attention_mask=allowed, training=training
         )
@@ -74,8 +85,8 @@ class TransformerBlock(keras.layers.Layer):
         inner = self.outer(self.inner(vectors))
         return self.norms[1](vectors + self.dropout(inner, training=training))
 
-    def compute_output_shape(self, input_shape: Any, mask_shape: Any = None) -> Any:
-        return input_shape
+    def compute_output_shape(self, vectors_shape: Any, present_shape: Any = None) -> Any:
+        return vectors_shape
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -133,7 +144,7 @@ def sentence_vector(encoder: Encoder, inputs: dict[str, Any], head: Head) -> Any
         return outputs["sequence_output"][:, 0]
     if pooling == "pooled_output":
         return outputs["pooled_output"]
-    return MaskedMean()(outputs["sequence_output"], mask=inputs["input_mask"])
+    return MaskedMean()(outputs["sequence_output"], present=inputs["input_mask"])
 
 
 def _pooling(encoder: Encoder, head: Head) -> str:
@@ -168,7 +179,7 @@ def _block(tokens: Any, mask: Any, head: Head) -> Any:
         )
     if head.block == "transformer":
         return TransformerBlock(head.block_units, head.dropout, name="transformer")(
-            tokens, mask=mask
+            tokens, present=mask
         )
     return tokens
 
@@ -180,5 +191,5 @@ def _pool(tokens: Any, mask: Any, pooling: str, head: Head) -> Any:
     if pooling == "first":
         return tokens[:, 0]
     if pooling == "attention":
-        return AttentionPooling(name="attention_pooling")(tokens, mask=mask)
-    return MaskedMean(name="mean_pooling")(tokens, mask=mask)
+        return AttentionPooling(name="attention_pooling")(tokens, present=mask)
+    return MaskedMean(name="mean_pooling")(tokens, present=mask)

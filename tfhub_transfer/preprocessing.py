@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer import registry
+from tfhub_transfer import registry, runtime
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 
@@ -161,7 +160,7 @@ class BertPreprocessor(Preprocessor):
         super().__init__(sequence_length)
         self._tokenizer = tokenizer
         self._special = special
-        self._source = source
+        self.source = source
         self._lower_case = lower_case
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
@@ -211,11 +210,11 @@ class BertPreprocessor(Preprocessor):
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        kind = "vocabulary" if self._source.is_file() else "saved_model"
+        kind = "vocabulary" if self.source.is_file() else "saved_model"
         if kind == "vocabulary":
-            shutil.copyfile(self._source, folder / "vocab.txt")
+            shutil.copyfile(self.source, folder / "vocab.txt")
         else:
-            shutil.copytree(self._source, folder / "saved_model", dirs_exist_ok=True)
+            shutil.copytree(self.source, folder / "saved_model", dirs_exist_ok=True)
         _write_settings(
             folder,
             {
@@ -276,14 +275,14 @@ def load_preprocessor(folder: Path) -> Preprocessor:
     length = settings["sequence_length"]
     if settings["kind"] == "code_points":
         return CodePointPreprocessor(length)
-    owned = tempfile.TemporaryDirectory(prefix="tfhub_transfer_")
-    shutil.copytree(folder, owned.name, dirs_exist_ok=True)
     if settings["kind"] == "vocabulary":
-        path = Path(owned.name) / "vocab.txt"
-        made = _from_vocabulary(path, settings["lower_case"], length)
+        made = _from_vocabulary(folder / "vocab.txt", settings["lower_case"], length)
     else:
-        made = _from_saved_model(Path(owned.name) / "saved_model", length)
-    made._owned = owned  # lives as long as the preprocessor, which may be saved again
+        made = _from_saved_model(folder / "saved_model", length)
+    # The preprocessor may be saved again when `folder` has gone.
+    own = runtime.temporary_folder(made)
+    shutil.copytree(folder, own, dirs_exist_ok=True)
+    made.source = own / made.source.name
     return made
 
 

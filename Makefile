@@ -1,0 +1,28 @@
+.PHONY: install test lint format bench demo wheel
+
+PYTHON ?= python
+
+install:
+	$(PYTHON) -m pip install -e ".[dev,notebook,test]"
+
+test:
+	$(PYTHON) -m pytest -n 2 tests
+
+lint:
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m pytest -q tests/test_architecture.py
+
+format:
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+bench:
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PYTHON) "$$script" || exit 1; done
+
+demo:
+	$(PYTHON) -m tfhub_transfer demo
+
+wheel:
+	$(PYTHON) -m build

@@ -1,0 +1,218 @@
+"""The encoder layer over every dialect of SavedModel that TF Hub knows."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfhub_transfer as tt
+
+BERT_KINDS = (
+    "bert_encoder",
+    "bert_prefixed_encoder",
+    "bert_slash_encoder",
+    "albert_encoder",
+    "list_style_encoder",
+    "bert_without_variables",
+    "bert_odd_variables",
+    "bert_without_trainable",
+    "bert_without_lists",
+)
+BERT_GROUPS = ["embeddings", "layer_0", "layer_1", "layer_2", "pooler"]
+
+
+def ids(batch: int = 4, length: int = 6, seed: int = 0) -> dict[str, tf.Tensor]:
+    words = np.random.default_rng(seed).integers(5, 60, (batch, length)).astype("int32")
+    return {
+        "input_word_ids": tf.constant(words),
+        "input_mask": tf.ones_like(words),
+        "input_type_ids": tf.zeros_like(words),
+    }
+
+
+def an_input(encoder: tt.Encoder) -> Any:
+    return ids() if encoder.dialect == "bert" else tf.constant(["a good film", "bad"])
+
+
+def vector(encoder: tt.Encoder, outputs: dict[str, Any]) -> np.ndarray:
+    return outputs["pooled_output" if encoder.dialect == "bert" else "default"].numpy()
+
+
+@pytest.mark.parametrize("kind", (*BERT_KINDS, "text_encoder"))
+def test_outputs_equal_those_of_the_saved_model(kind: str, make_encoder: Callable) -> None:
+    folder = make_encoder(kind)
+    encoder = tt.Encoder(str(folder))
+    loaded = tf.saved_model.load(str(folder))
+    inputs = an_input(encoder)
+    if kind == "list_style_encoder":
+        expected = loaded(list(inputs.values()), training=False)[0]
+    elif encoder.dialect == "bert":
+        expected = loaded(inputs, training=False)["pooled_output"]
+    else:
+        expected = loaded(inputs)
+    np.testing.assert_array_equal(vector(encoder, encoder(inputs)), expected.numpy())
+
+
+@pytest.mark.parametrize("kind", BERT_KINDS)
+def test_layer_groups_are_ordered_and_complete(kind: str, make_encoder: Callable) -> None:
+    encoder = tt.Encoder(str(make_encoder(kind)))
+    names = [name for name, _ in encoder.layer_groups]
+    if kind == "albert_encoder":
+        assert names == ["embeddings", "layers", "pooler"]
+        return
+    assert names == BERT_GROUPS
+    assert [len(v) for _, v in encoder.layer_groups] == [5, 16, 16, 16, 2]
+
+
+def test_text_embedding_has_one_group(text_encoder: Path) -> None:
+    encoder = tt.Encoder(str(text_encoder), trainable=True)
+    assert [(n, len(v)) for n, v in encoder.layer_groups] == [("embeddings", 1)]
+    assert encoder.dimension == 8
+    assert encoder.max_sequence_length is None
+
+
+def test_code_points_mean_the_same_as_strings(text_encoder: Path) -> None:
+    encoder = tt.Encoder(str(text_encoder))
+    texts = tf.constant(["a good film", "", "schön 🙂 bad"])
+    points = tf.strings.unicode_decode(texts, "UTF-8").to_tensor()
+    strings, numbers = encoder(texts)["default"], encoder(points)["default"]
+    np.testing.assert_array_equal(strings.numpy(), numbers.numpy())
+
+
+def test_variables_are_shared_not_copied(bert_encoder: Path) -> None:
+    encoder = tt.Encoder(str(bert_encoder), trainable=True)
+    before = vector(encoder, encoder(ids()))
+    for variable in encoder.layer_groups[-1][1]:
+        variable.assign(keras.ops.zeros_like(variable))
+    after = vector(encoder, encoder(ids()))
+    assert np.abs(before).max() > 0
+    np.testing.assert_array_equal(after, np.zeros_like(after))
+
+
+@pytest.mark.parametrize(
+    ("n", "thawed"), [(-2, BERT_GROUPS[-2:]), (0, BERT_GROUPS), (5, []), (1, BERT_GROUPS[1:])]
+)
+def test_freeze_to_is_a_slice(n: int, thawed: list[str], bert_encoder: Path) -> None:
+    encoder = tt.Encoder(str(bert_encoder))
+    encoder.freeze_to(n)
+    found = [g for g, vs in encoder.layer_groups if all(v.trainable for v in vs)]
+    assert found == thawed
+    expected = sum(len(vs) for g, vs in encoder.layer_groups if g in thawed)
+    assert len(encoder.trainable_variables) == expected
+    assert encoder.trainable == bool(thawed)
+
+
+def test_freeze_to_refuses_more_groups_than_there_are(bert_encoder: Path) -> None:
+    with pytest.raises(tt.InputError, match="has 5 layer groups .*Received: -6"):
+        tt.Encoder(str(bert_encoder)).freeze_to(-6)
+
+
+def test_training_reaches_the_graph_only_when_something_trains(bert_encoder: Path) -> None:
+    encoder = tt.Encoder(str(bert_encoder), trainable=True)
+    first, second = (vector(encoder, encoder(ids(), training=True)) for _ in range(2))
+    assert np.abs(first - second).max() > 0  # dropout
+    encoder.trainable = False
+    first, second = (vector(encoder, encoder(ids(), training=True)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("kind", ("bert_encoder", "text_encoder", "list_style_encoder"))
+def test_config_makes_an_equal_layer(kind: str, make_encoder: Callable) -> None:
+    encoder = tt.Encoder(str(make_encoder(kind)))
+    encoder.freeze_to(-1)
+    again = tt.Encoder.from_config(encoder.get_config())
+    inputs = an_input(encoder)
+    np.testing.assert_array_equal(
+        vector(encoder, encoder(inputs)), vector(again, again(inputs))
+    )
+    assert [v.trainable for v in again.variables] == [v.trainable for v in encoder.variables]
+
+
+def plain_model(folder: Path) -> keras.Model:
+    inputs = {k: keras.Input((None,), dtype="int32", name=k) for k in ids()}
+    outputs = tt.Encoder(str(folder))(inputs)
+    return keras.Model(inputs, keras.layers.Dense(2)(outputs["pooled_output"]))
+
+
+def test_keras_file_needs_nothing_of_the_source(tmp_path: Path, factory: Any) -> None:
+    folder = factory.write_bert_encoder(tmp_path / "encoder")
+    model = plain_model(folder)
+    model.layers[-2].trainable = True
+    for weight in model.weights:
+        weight.assign(weight + 0.01)
+    expected = model(ids()).numpy()
+    model.save(tmp_path / "first.keras")
+    folder.rename(tmp_path / "gone")
+    first = keras.saving.load_model(tmp_path / "first.keras", safe_mode=False)
+    np.testing.assert_array_equal(first(ids()).numpy(), expected)
+    first.save(tmp_path / "second.keras")
+    del first
+    second = keras.saving.load_model(tmp_path / "second.keras", safe_mode=False)
+    np.testing.assert_array_equal(second(ids()).numpy(), expected)
+
+
+def test_keras_file_continues_training_alike(
+    tmp_path: Path, factory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factory, "DROPOUT", 0.0)
+    model = plain_model(factory.write_bert_encoder(tmp_path / "encoder"))
+    encoder = next(x for x in model.layers if isinstance(x, tt.Encoder))
+    encoder.leave_out("embeddings")
+    encoder.trainable = True
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    labels = np.array([0, 1, 0, 1])
+    model.train_on_batch(ids(), labels)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
+    for each in (model, again):
+        each.train_on_batch(ids(), labels)
+    for one, other in zip(model.weights, again.weights):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_clone_and_export(tmp_path: Path, bert_encoder: Path) -> None:
+    model = plain_model(bert_encoder)
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(clone(ids()).numpy(), model(ids()).numpy())
+    model.export(str(tmp_path / "exported"), verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "exported"))
+    np.testing.assert_allclose(served.serve(ids()).numpy(), model(ids()).numpy(), atol=1e-6)
+
+
+def test_assets_are_refused_when_the_graph_is_gone(bert_encoder: Path) -> None:
+    config = {**tt.Encoder(str(bert_encoder)).get_config(), "handle": "/no/such/encoder"}
+    orphan = tt.Encoder.from_config(config)
+    with pytest.raises(tt.InputError, match="SavedModel isn't at hand"):
+        orphan.folder  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("v1_module", "TF1 [Hh]ub module"),
+        ("encoder_without_call", "no `__call__`"),
+        ("vision_encoder", "isn't a text encoder"),
+        ("truncated_encoder", "damaged or incomplete"),
+        ("unknown_op_encoder", "needs an op"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_no_encoder_gets_one_clear_line(
+    kind: str, message: str, make_encoder: Callable
+) -> None:
+    with pytest.raises(tt.InputError, match=message) as caught:
+        tt.Encoder(str(make_encoder(kind)))
+    assert "\n" not in str(caught.value)
+    assert "Received: " in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ("bert_frozen", "text_encoder_frozen"))
+def test_nothing_to_train_is_said(kind: str, make_encoder: Callable) -> None:
+    tt.Encoder(str(make_encoder(kind)))
+    with pytest.raises(tt.InputError, match="no trainable variables"):
+        tt.Encoder(str(make_encoder(kind)), trainable=True)

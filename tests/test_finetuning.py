@@ -1,0 +1,262 @@
+"""Freezing and thawing: frozen weights stay identical to the bit, thawed ones move."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import tfhub_transfer as tt
+from tfhub_transfer import optimizers
+from tfhub_transfer.finetuning import KeepBest, groups_to_thaw
+
+OPTIMIZERS = {
+    "adam": lambda: keras.optimizers.Adam(1e-2),
+    "adamw": lambda: keras.optimizers.AdamW(1e-2, weight_decay=0.1),
+    "momentum": lambda: keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=1.0),
+    "lamb": lambda: keras.optimizers.Lamb(1e-2),
+    "lars": lambda: optimizers.Lars(1.0),
+    "ema": lambda: keras.optimizers.Adam(1e-2, use_ema=True),
+    "default": lambda: None,
+}
+KINDS = ("bert_encoder", "albert_encoder", "list_style_encoder", "text_encoder")
+
+
+@pytest.fixture(scope="module")
+def splits(sentiment: Any) -> tuple[Any, Any]:
+    texts, labels = sentiment
+    examples = tt.data.Examples.from_lists(texts, labels)
+    return examples[:28], examples[28:]
+
+
+def build(folder: Path, optimizer: Any = None, **kwargs: Any) -> tt.TransferModel:
+    task = tt.tasks.Classification(["negative", "positive"])
+    return tt.build_model(str(folder), task, optimizer=optimizer, sequence_length=24, **kwargs)
+
+
+def snapshot(encoder: tt.Encoder) -> dict[str, list[np.ndarray]]:
+    return {name: [v.numpy() for v in vs] for name, vs in encoder.layer_groups}
+
+
+def check_moved(encoder: tt.Encoder, before: dict[str, list[np.ndarray]], thawed: int) -> None:
+    groups = encoder.layer_groups
+    for index, (name, variables) in enumerate(groups):
+        for variable, old in zip(variables, before[name]):
+            same = np.array_equal(variable.numpy(), old)
+            if index < len(groups) - thawed:
+                assert same, f"{name}: {variable.name} is frozen and moved"
+            else:
+                assert not same, f"{name}: {variable.name} is thawed and stayed"
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("kind", ("bert_encoder", "text_encoder"))
+def test_callback_with_each_optimizer(
+    kind: str, name: str, make_encoder: Callable, splits: Any
+) -> None:
+    model = build(make_encoder(kind), OPTIMIZERS[name]())
+    before = snapshot(model.encoder)
+    thawed = min(2, len(model.encoder.layer_groups))
+    callback = tt.ProgressiveUnfreezing(start_epoch=1, epochs_per_group=1, num_groups=thawed)
+    model.fit(model.preprocess(splits[0], 14), epochs=thawed + 1, callbacks=[callback], verbose=0)
+    check_moved(model.encoder, before, thawed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_recipe_with_each_encoder(kind: str, make_encoder: Callable, splits: Any) -> None:
+    model = build(make_encoder(kind))
+    before = snapshot(model.encoder)
+    thawed = min(2, len(before))
+    plan = tt.Plan(learning_rate=1e-2, head_epochs=2, verbose=0)
+    # Judged by a loss that this rate always lowers, so that the thawed weights are kept.
+    model.task.monitor = ("loss", "min")
+    history = tt.fine_tune(model, *splits, epochs=2, unfreeze=thawed, plan=plan)
+    check_moved(model.encoder, before, thawed)
+    assert history.head_epochs == 2
+    assert len(history.history["val_loss"]) == 4
+    assert {"features", "head", "fine_tuning"} <= set(history.seconds)
+
+
+def test_each_stage_thaws_one_group_more(bert_encoder: Path, splits: Any) -> None:
+    model = build(bert_encoder)
+    seen: list[int] = []
+    record = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(len(model.encoder.trainable_variables))
+    )
+    callback = tt.ProgressiveUnfreezing(start_epoch=1, epochs_per_group=1, num_groups=3)
+    model.fit(model.preprocess(splits[0]), epochs=5, callbacks=[callback, record], verbose=0)
+    assert seen == [0, 2, 18, 34, 34]
+    assert callback.thawed_at == [(1.0, 1), (2.0, 2), (3.0, 3)]
+
+
+def test_thaws_when_the_monitored_value_stops_improving(bert_encoder: Path, splits: Any) -> None:
+    model = build(bert_encoder, keras.optimizers.SGD(1e-12))
+    callback = tt.ProgressiveUnfreezing(
+        start_epoch=0, monitor="val_accuracy", patience=2, num_groups=2
+    )
+    validation = model.preprocess(splits[1], shuffle=False)
+    model.fit(
+        model.preprocess(splits[0]),
+        validation_data=validation,
+        epochs=4,
+        callbacks=[callback],
+        verbose=0,
+    )
+    assert callback.thawed_at == [(0.0, 1), (2.0, 2)]
+
+
+def test_works_in_a_plain_keras_model(bert_encoder: Path) -> None:
+    names = ("input_word_ids", "input_mask", "input_type_ids")
+    inputs = {k: keras.Input((None,), dtype="int32", name=k) for k in names}
+    encoder = tt.Encoder(str(bert_encoder))
+    model = keras.Model(inputs, keras.layers.Dense(1)(encoder(inputs)["pooled_output"]))
+    model.compile("adam", "mse")
+    x = {k: np.ones((8, 5), "int32") for k in names}
+    y = np.arange(8.0)
+    model.fit(x, y, epochs=1, verbose=0)
+    head = next(w for w in model.layers[-1].weights if "kernel" in w.path)
+    slots = [v.numpy() for v in model.optimizer.variables if v.path.endswith("kernel_momentum")]
+    before = snapshot(encoder)
+    callback = tt.ProgressiveUnfreezing(start_epoch=0, num_groups=1)
+    model.fit(x, y, epochs=1, callbacks=[callback], verbose=0)
+    check_moved(encoder, before, 1)
+    assert len(slots) == 1
+    assert head.shape == slots[0].shape
+
+
+def test_growing_keeps_the_state_of_the_optimizer(bert_encoder: Path, splits: Any) -> None:
+    model = build(bert_encoder, keras.optimizers.Adam(1e-2))
+    model.fit(model.preprocess(splits[0]), epochs=2, verbose=0)
+    old = [v.numpy() for v in (*model.optimizer._momentums, *model.optimizer._velocities)]
+    model.encoder.freeze_to(-1)
+    optimizers.extend(model, model.trainable_variables)
+    new = model.optimizer
+    assert int(new.iterations) == 2
+    assert len(new._momentums) == 4
+    for value, slot in zip(old, (*new._momentums[:2], *new._velocities[:2])):
+        np.testing.assert_array_equal(value, slot.numpy())
+
+
+def test_layer_decay_scales_the_steps(bert_encoder: Path, splits: Any) -> None:
+    def moves(decay: float) -> list[float]:
+        keras.utils.set_random_seed(3)
+        model = build(bert_encoder, keras.optimizers.SGD(0.5))
+        before = snapshot(model.encoder)
+        callback = tt.ProgressiveUnfreezing(0, 1e-6, layer_decay=decay)
+        data = model.preprocess(splits[0], 28, shuffle=False)
+        # One step, and in the second epoch, when every group has thawed.
+        model.fit(data, initial_epoch=1, epochs=2, callbacks=[callback], verbose=0)
+        after = snapshot(model.encoder)
+        return [
+            max(float(np.abs(a - b).max()) for a, b in zip(after[g], before[g])) for g in after
+        ]
+
+    plain, decayed = moves(1.0), moves(0.5)
+    ratios = [d / p for d, p in zip(decayed, plain)]
+    # float32 weights round the tiny steps, hence the tolerance.
+    np.testing.assert_allclose(ratios, [0.5**4, 0.5**3, 0.5**2, 0.5, 1.0], rtol=0.05)
+
+
+def test_best_weights_come_back_even_those_before_training(
+    bert_encoder: Path, splits: Any
+) -> None:
+    model = build(bert_encoder, keras.optimizers.SGD(100.0))
+    before = model.get_weights()
+    keep = KeepBest("val_loss", "min", initial=0.0)
+    validation = model.preprocess(splits[1], shuffle=False)
+    model.fit(
+        model.preprocess(splits[0]),
+        validation_data=validation,
+        epochs=1,
+        callbacks=[keep],
+        verbose=0,
+    )
+    for old, new in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_head_on_stored_features_equals_head_through_the_encoder(
+    bert_encoder: Path, splits: Any
+) -> None:
+    model = build(bert_encoder)
+    features = model.compute_features(splits[0])
+    through_head = model.head_model().predict(features, verbose=0)
+    np.testing.assert_allclose(through_head, model.predict_scores(splits[0]), atol=1e-6)
+
+
+def test_same_seed_same_weights(bert_encoder: Path, splits: Any) -> None:
+    def run() -> list[np.ndarray]:
+        tt.runtime.seed_everything(11)
+        model = build(bert_encoder)
+        plan = tt.Plan(head_epochs=2, seed=11, verbose=0)
+        tt.fine_tune(model, *splits, epochs=1, unfreeze=1, plan=plan)
+        return model.get_weights()
+
+    for one, other in zip(run(), run()):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("unfreeze", "expected"), [("none", 0), ("all", 5), ("auto", 4), ("3", 3), (2, 2)]
+)
+def test_groups_to_thaw(unfreeze: Any, expected: int, bert_encoder: Path) -> None:
+    assert groups_to_thaw(tt.Encoder(str(bert_encoder)), unfreeze) == expected
+
+
+@pytest.mark.parametrize("unfreeze", ["99", "-1", "some", 1.5])
+def test_groups_to_thaw_refuses(unfreeze: Any, bert_encoder: Path) -> None:
+    with pytest.raises(tt.InputError, match=r"a number up to 5, .*embeddings, layer_0"):
+        groups_to_thaw(tt.Encoder(str(bert_encoder)), unfreeze)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"start_epoch": -1}, "`start_epoch` must be at least 0"),
+        ({"epochs_per_group": 0}, "`epochs_per_group` above 0"),
+        ({"num_groups": 0}, "`num_groups` must be at least 1"),
+        ({"layer_decay": 1.5}, "`layer_decay` must be above 0, at most 1"),
+        ({"mode": "up"}, "`mode` must be auto, min or max"),
+    ],
+)
+def test_callback_refuses(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(tt.InputError, match=message):
+        tt.ProgressiveUnfreezing(**arguments)
+
+
+def test_callback_refuses_a_model_without_encoder_and_too_many_groups(
+    bert_encoder: Path, splits: Any
+) -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    with pytest.raises(tt.InputError, match="holds no"):
+        model.fit(np.ones((2, 2)), np.ones(2), callbacks=[tt.ProgressiveUnfreezing()], verbose=0)
+    model = build(bert_encoder)
+    callback = tt.ProgressiveUnfreezing(num_groups=9)
+    with pytest.raises(tt.InputError, match="give `num_groups` up to 5. Received: 9"):
+        model.fit(model.preprocess(splits[0]), callbacks=[callback], verbose=0)
+
+
+@pytest.mark.parametrize("kind", ("bert_encoder", "text_encoder"))
+def test_schedule_is_sized_to_each_run(kind: str, make_encoder: Callable, splits: Any) -> None:
+    model = build(make_encoder(kind))
+    schedule = model.optimizer._learning_rate
+    model.fit(model.preprocess(splits[0], 14), epochs=5, verbose=0)
+    assert (schedule.start, schedule.total_steps) == (0, 10)
+    assert float(schedule(0)) == pytest.approx(schedule.peak)
+    assert float(schedule(9)) == pytest.approx(schedule.peak * 1 / 10)
+    model.fit(model.preprocess(splits[0], 14), epochs=1, verbose=0)
+    assert (schedule.start, schedule.total_steps) == (10, 2)
+
+
+def test_fine_tune_refuses_bad_arguments(bert_encoder: Path, splits: Any) -> None:
+    model = build(bert_encoder)
+    with pytest.raises(tt.InputError, match="`epochs` must be at least 1. Received: 0"):
+        tt.fine_tune(model, *splits, epochs=0)
+    odd = tt.data.Examples.from_lists(["a"], ["neutral"])
+    with pytest.raises(tt.InputError, match="every class must occur in the training split"):
+        tt.fine_tune(model, splits[0], odd)
+    with pytest.raises(tt.InputError, match="`learning_rate` must be above 0"):
+        tt.fine_tune(model, *splits, plan=tt.Plan(learning_rate=-1.0, head_epochs=1, verbose=0))

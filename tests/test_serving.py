@@ -1,0 +1,132 @@
+"""Exports answer plain strings, equal to `predict_text`, wherever they are loaded."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfhub_transfer as tt
+from tfhub_transfer.tasks import Classification, MultiLabel, Regression
+
+TEXTS = ["a good film", "", "the worst movie 🙂", "good " * 60]
+
+
+@pytest.fixture(scope="module")
+def model(bert_encoder: Path) -> tt.TransferModel:
+    return tt.build_model(str(bert_encoder), Classification(["negative", "positive"]))
+
+
+@pytest.fixture(scope="module")
+def exported(model: tt.TransferModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tt.export_saved_model(model, tmp_path_factory.mktemp("serving"))
+
+
+def test_versions_count_up_and_nothing_else_is_left(model: tt.TransferModel, tmp_path: Path) -> None:
+    assert tt.export_saved_model(model, tmp_path).name == "1"
+    (tmp_path / "7").mkdir()
+    assert tt.export_saved_model(model, tmp_path).name == "8"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "7", "8"]
+
+
+def test_a_failed_export_leaves_nothing(
+    model: tt.TransferModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    with pytest.raises(tt.InputError, match="the export failed.*No space left"):
+        tt.export_saved_model(model, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_answers_equal_predict_text(model: tt.TransferModel, exported: Path) -> None:
+    served = tt.load_saved_model(exported.parent)
+    answers = served.predict(TEXTS)
+    expected = model.predict_text(TEXTS)
+    for row, answer in enumerate(expected):
+        np.testing.assert_allclose(
+            answers["scores"][row], list(answer["scores"].values()), atol=1e-5
+        )
+        assert answers["label"][row].decode() == answer["label"]
+        assert answers["label_id"][row] == ["negative", "positive"].index(answer["label"])
+        one = served.predict([TEXTS[row]])
+        np.testing.assert_allclose(one["scores"][0], answers["scores"][row], atol=1e-5)
+    np.testing.assert_allclose(served.encode(TEXTS), model.encode_text(TEXTS), atol=1e-5)
+
+
+def test_assets_hold_labels_and_vocabulary(exported: Path) -> None:
+    assets = {p.name for p in (exported / "assets").iterdir()}
+    assert {"labels.txt", "vocab.txt"} <= assets
+    lines = (exported / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines()
+    assert lines == ["negative", "positive"]
+
+
+SESSION = """
+import json, sys
+import tensorflow as tf, tensorflow_text
+folder, texts = sys.argv[1], json.loads(sys.argv[2])
+loaded = tf.saved_model.load(folder)
+eager = loaded.signatures["serving_default"](text=tf.constant(texts))["scores"].numpy().tolist()
+with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    meta = tf.compat.v1.saved_model.loader.load(session, ["serve"], folder)
+    signature = meta.signature_def["serving_default"]
+    feed = {signature.inputs["text"].name: texts}
+    fetch = {k: v.name for k, v in signature.outputs.items()}
+    found = session.run(fetch, feed)
+    encode = meta.signature_def["encode"]
+    vectors = session.run(encode.outputs["embedding"].name, {encode.inputs["text"].name: texts})
+assert not any(m.startswith("tfhub_transfer") for m in sys.modules)
+print(json.dumps([eager, found["scores"].tolist(), [x.decode() for x in found["label"]],
+                  vectors.tolist()]))
+"""
+
+
+def test_loads_in_a_fresh_process_from_a_moved_folder_and_by_session(
+    model: tt.TransferModel, exported: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(exported, moved)
+    command = [sys.executable, "-c", SESSION, str(moved), json.dumps(TEXTS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    eager, by_session, labels, vectors = json.loads(done.stdout.splitlines()[-1])
+    expected = model.predict_scores(TEXTS)
+    np.testing.assert_allclose(eager, expected, atol=1e-5)
+    np.testing.assert_allclose(by_session, expected, atol=1e-5)
+    np.testing.assert_allclose(vectors, model.encode_text(TEXTS), atol=1e-5)
+    assert labels == [a["label"] for a in model.predict_text(TEXTS)]
+
+
+@pytest.mark.parametrize("kind", ["bert_encoder", "text_encoder"])
+def test_pairs(kind: str, make_encoder: Any, tmp_path: Path) -> None:
+    task = Classification(["no", "yes"], pair=True)
+    model = tt.build_model(str(make_encoder(kind)), task)
+    pairs = [("a good film", "bad"), ("", "story")]
+    served = tt.load_saved_model(tt.export_saved_model(model, tmp_path))
+    np.testing.assert_allclose(
+        served.predict(pairs)["scores"], model.predict_scores(pairs), atol=1e-5
+    )
+
+
+def test_multi_label_and_regression(text_encoder: Path, tmp_path: Path) -> None:
+    multi = tt.build_model(str(text_encoder), MultiLabel(["funny", "sad"]))
+    served = tt.load_saved_model(tt.export_saved_model(multi, tmp_path / "m")).predict(TEXTS)
+    expected = multi.predict_scores(TEXTS)
+    np.testing.assert_allclose(served["scores"], expected, atol=1e-5)
+    np.testing.assert_array_equal(served["predicted"], expected >= 0.5)
+    assert served["label_names"][0].tolist() == [b"funny", b"sad"]
+    number = tt.build_model(str(text_encoder), Regression(2.0, 1.0))
+    served = tt.load_saved_model(tt.export_saved_model(number, tmp_path / "r")).predict(TEXTS)
+    np.testing.assert_allclose(served["score"], number.predict_scores(TEXTS), atol=1e-5)
+
+
+def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(tt.InputError, match="no exported model there"):
+        tt.load_saved_model(tmp_path)

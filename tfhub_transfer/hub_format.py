@@ -1,0 +1,437 @@
+"""Encoders in TensorFlow Hub's SavedModel form: the graphs, their variables and the folder they lie in.
+
+Three kinds are written here, and only here: a BERT encoder, a table of static word-piece vectors that
+speaks the BERT dialect, and a text embedding (one string in, one vector out). Variable names, inputs and
+outputs are those of the encoders on tfhub.dev, described in
+https://www.tensorflow.org/hub/common_saved_model_apis/text; whatever reads those reads these.
+
+The BERT graph is written in the forms that TensorFlow's graph optimizer can fuse on a CPU: matrix products
+of two-dimensional activations followed by `BiasAdd`, GELU by `Erf`, attention scores as product, scale
+and addition. Each layer asks its own input for its shape, so that the graph can be cut between layers and
+fed there without the token ids.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+# Loaded for its side effect too: it registers the operations that a preprocessor's graph consists of.
+import tensorflow_text as tf_text
+
+INFO_FILE = "tfhub_transfer.json"
+INPUT_KEYS = ("input_word_ids", "input_mask", "input_type_ids")
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+# Far below any attention score, and still finite in float16 and bfloat16.
+_MASKED_SCORE = -30000.0
+# BERT treats a longer word as unknown; tensorflow-text counts bytes, of which a character has up to four.
+_LONGEST_WORD = 100
+_CHINESE = (
+    r"[\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}"
+    r"\x{2B740}-\x{2B81F}\x{2B820}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]"
+)
+_PUNCTUATION = r"[!-/]|[:-@]|[\[-`]|[{-~]|\p{P}"
+# `\s` of RE2 knows only ASCII, hence the classes of Unicode separators.
+_SPACE = r"[\s\p{Z}]+"
+# Control, format, private-use characters and U+FFFD vanish, except those that separate words.
+_CONTROL = r"[\x{0}-\x{8}\x{B}\x{C}\x{E}-\x{1F}\x{7F}-\x{9F}\x{FFFD}\p{Cf}\p{Co}]"
+
+Weights = Mapping[str, tf.Variable]
+
+
+@dataclasses.dataclass(frozen=True)
+class BertShape:
+    """Sizes and rates of a BERT encoder: what its `config.json` says.
+
+    Example:
+
+    >>> BertShape(layers=6, hidden=384, heads=12, intermediate=1536).head_size
+    32
+    """
+
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+    vocabulary: int = 30522
+    positions: int = 512
+    segments: int = 2
+    epsilon: float = 1e-12
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    mean_pooling: bool = False
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.hidden // self.heads
+
+
+def bert_variable_shapes(shape: BertShape) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every variable of a TF Hub BERT encoder, bottom to top.
+
+    Example:
+
+    >>> tiny = BertShape(layers=1, hidden=8, heads=2, intermediate=16)
+    >>> bert_variable_shapes(tiny)["transformer/layer_0/self_attention/query/kernel"]
+    (8, 2, 4)
+    """
+    h, heads, size, wide = shape.hidden, shape.heads, shape.head_size, shape.intermediate
+    names: dict[str, tuple[int, ...]] = {
+        "word_embeddings/embeddings": (shape.vocabulary, h),
+        "position_embedding/embeddings": (shape.positions, h),
+        "type_embeddings/embeddings": (shape.segments, h),
+        "embeddings/layer_norm/gamma": (h,),
+        "embeddings/layer_norm/beta": (h,),
+    }
+    for index in range(shape.layers):
+        at = f"transformer/layer_{index}/"
+        for part in ("query", "key", "value"):
+            names[f"{at}self_attention/{part}/kernel"] = (h, heads, size)
+            names[f"{at}self_attention/{part}/bias"] = (heads, size)
+        names[f"{at}self_attention/attention_output/kernel"] = (heads, size, h)
+        names[f"{at}self_attention/attention_output/bias"] = (h,)
+        names[f"{at}self_attention_layer_norm/gamma"] = (h,)
+        names[f"{at}self_attention_layer_norm/beta"] = (h,)
+        names |= {f"{at}intermediate/kernel": (h, wide), f"{at}intermediate/bias": (wide,)}
+        names |= {f"{at}output/kernel": (wide, h), f"{at}output/bias": (h,)}
+        names |= {f"{at}output_layer_norm/gamma": (h,), f"{at}output_layer_norm/beta": (h,)}
+    if not shape.mean_pooling:
+        names |= {"pooler_transform/kernel": (h, h), "pooler_transform/bias": (h,)}
+    return names
+
+
+def _layer_norm(x: tf.Tensor, weights: Weights, at: str, epsilon: float) -> tf.Tensor:
+    mean = tf.reduce_mean(x, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axis=-1, keepdims=True)
+    scaled = (x - mean) * tf.math.rsqrt(variance + epsilon)
+    return scaled * weights[f"{at}/gamma"] + weights[f"{at}/beta"]
+
+
+def _gelu(x: tf.Tensor) -> tf.Tensor:
+    """GELU by `Erf`: `tf.nn.gelu` says `Erfc`, which no fused kernel is made from."""
+    return (0.5 * (1.0 + tf.math.erf(x * math.sqrt(0.5)))) * x
+
+
+def _dropout(x: tf.Tensor, rate: float, training: bool) -> tf.Tensor:
+    return tf.nn.dropout(x, rate) if training and rate > 0.0 else x
+
+
+def _dense(x: tf.Tensor, weights: Weights, at: str, width: int) -> tf.Tensor:
+    """[rows, inputs] -> [rows, width]; kernels shaped by attention heads are flattened first."""
+    kernel = tf.reshape(weights[f"{at}/kernel"], [-1, width])
+    return tf.nn.bias_add(tf.matmul(x, kernel), tf.reshape(weights[f"{at}/bias"], [width]))
+
+
+def _project(x: tf.Tensor, weights: Weights, at: str, shape: BertShape) -> tf.Tensor:
+    """[rows, hidden] -> [rows, hidden], for a kernel of shape [hidden, heads, head_size]."""
+    kernel = tf.reshape(weights[f"{at}/kernel"], [shape.hidden, shape.hidden])
+    return tf.nn.bias_add(tf.matmul(x, kernel), tf.reshape(weights[f"{at}/bias"], [shape.hidden]))
+
+
+def _attention(
+    x: tf.Tensor, mask: tf.Tensor, size: tf.Tensor, weights: Weights, at: str, shape: BertShape,
+    training: bool,
+) -> tf.Tensor:
+    split = [size[0], size[1], shape.heads, shape.head_size]
+
+    def heads(part: str) -> tf.Tensor:
+        flat = _project(x, weights, f"{at}/{part}", shape)
+        return tf.transpose(tf.reshape(flat, split), [0, 2, 1, 3])
+
+    scores = tf.matmul(heads("query"), heads("key"), transpose_b=True)
+    scores = scores * (1.0 / math.sqrt(shape.head_size)) + mask
+    shares = _dropout(tf.nn.softmax(scores), shape.attention_dropout, training)
+    context = tf.transpose(tf.matmul(shares, heads("value")), [0, 2, 1, 3])
+    context = tf.reshape(context, [-1, shape.hidden])
+    return _dense(context, weights, f"{at}/attention_output", shape.hidden)
+
+
+def _transformer_layer(
+    tokens: tf.Tensor, mask: tf.Tensor, index: int, weights: Weights, shape: BertShape, training: bool
+) -> tf.Tensor:
+    """[batch, length, hidden] -> the same; asks nothing but `tokens` for the shape."""
+    at, size = f"transformer/layer_{index}", tf.shape(tokens)
+    x = tf.reshape(tokens, [-1, shape.hidden])
+    mixed = _attention(x, mask, size, weights, f"{at}/self_attention", shape, training)
+    mixed = x + _dropout(mixed, shape.dropout, training)
+    x = _layer_norm(mixed, weights, f"{at}/self_attention_layer_norm", shape.epsilon)
+    wide = _gelu(_dense(x, weights, f"{at}/intermediate", shape.intermediate))
+    narrow = _dropout(_dense(wide, weights, f"{at}/output", shape.hidden), shape.dropout, training)
+    x = _layer_norm(x + narrow, weights, f"{at}/output_layer_norm", shape.epsilon)
+    return tf.identity(tf.reshape(x, [size[0], size[1], shape.hidden]), name=f"layer_{index}_output")
+
+
+def _embed(
+    ids: tf.Tensor, types: tf.Tensor, weights: Weights, shape: BertShape, training: bool
+) -> tf.Tensor:
+    size = tf.shape(ids)
+    # One-hot, as TF Hub's own encoders do it: this table's gradient is then dense and cheap.
+    hot = tf.one_hot(tf.reshape(types, [-1]), shape.segments)
+    segments = tf.matmul(hot, weights["type_embeddings/embeddings"])
+    x = tf.nn.embedding_lookup(weights["word_embeddings/embeddings"], ids)
+    x = x + weights["position_embedding/embeddings"][: size[1]]
+    x = tf.reshape(x, [-1, shape.hidden]) + segments
+    x = _layer_norm(x, weights, "embeddings/layer_norm", shape.epsilon)
+    x = _dropout(x, shape.dropout, training)
+    return tf.reshape(x, [size[0], size[1], shape.hidden])
+
+
+def masked_mean(tokens: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+    """Mean over the length of [batch, length, width], each token weighted by `counted` [batch, length].
+
+    Where nothing counts the mean is zero.
+
+    Example:
+
+    >>> masked_mean(tf.constant([[[1.0], [3.0], [9.0]]]), tf.constant([[1.0, 1.0, 0.0]])).numpy()
+    array([[2.]], dtype=float32)
+    """
+    counted = counted[:, :, tf.newaxis]
+    total = tf.reduce_sum(tokens * counted, axis=1)
+    return total / tf.maximum(tf.reduce_sum(counted, axis=1), 1e-9)
+
+
+def _pool(tokens: tf.Tensor, present: tf.Tensor, weights: Weights, shape: BertShape) -> tf.Tensor:
+    if shape.mean_pooling:
+        return masked_mean(tokens, present)
+    return tf.tanh(_dense(tokens[:, 0], weights, "pooler_transform", shape.hidden))
+
+
+def _bert_function(weights: Weights, shape: BertShape) -> Callable[..., dict]:
+    def call(inputs: dict[str, tf.Tensor], training: bool = False) -> dict:
+        ids, present, types = (inputs[key] for key in INPUT_KEYS)
+        present = tf.cast(present, tf.float32)
+        mask = (1.0 - present)[:, tf.newaxis, tf.newaxis, :] * _MASKED_SCORE
+        tokens, layers = _embed(ids, types, weights, shape, training), []
+        for index in range(shape.layers):
+            tokens = _transformer_layer(tokens, mask, index, weights, shape, training)
+            layers.append(tokens)
+        pooled = _pool(tokens, present, weights, shape)
+        return {
+            "pooled_output": pooled,
+            "default": pooled,
+            "sequence_output": tokens,
+            "encoder_outputs": layers,
+        }
+
+    return call
+
+
+def _static_function(weights: Weights) -> Callable[..., dict]:
+    def call(inputs: dict[str, tf.Tensor], training: bool = False) -> dict:
+        del training  # nothing here differs while training
+        ids, present, _ = (inputs[key] for key in INPUT_KEYS)
+        table = weights["word_embeddings/embeddings"]
+        tokens = tf.nn.embedding_lookup(table, ids)
+        present = tf.cast(present, tf.float32)
+        pooled = masked_mean(tokens, present)
+        return {"pooled_output": pooled, "default": pooled, "sequence_output": tokens}
+
+    return call
+
+
+def _variables(values: Mapping[str, np.ndarray]) -> dict[str, tf.Variable]:
+    return {name: tf.Variable(value, name=name) for name, value in values.items()}
+
+
+def _trackable(weights: Weights, function: Callable[..., object]) -> tf.train.Checkpoint:
+    """What TF Hub's reusable SavedModels are: a callable with three lists beside it."""
+    encoder = tf.train.Checkpoint()
+    encoder.variables = list(weights.values())
+    encoder.trainable_variables = list(weights.values())
+    encoder.regularization_losses = []
+    encoder.__call__ = function
+    return encoder
+
+
+def _three_inputs() -> dict[str, tf.TensorSpec]:
+    return {key: tf.TensorSpec([None, None], tf.int32, name=key) for key in INPUT_KEYS}
+
+
+def _token_encoder(weights: Weights, call: Callable[..., dict], vocab: Path, lower_case: bool) -> tf.train.Checkpoint:
+    function = tf.function(call)
+    for training in (True, False):
+        function.get_concrete_function(_three_inputs(), training=training)
+    encoder = _trackable(weights, function)
+    encoder.vocab_file = tf.saved_model.Asset(str(vocab))
+    encoder.do_lower_case = tf.Variable(lower_case, trainable=False, name="do_lower_case")
+    return encoder
+
+
+def bert_encoder(
+    values: Mapping[str, np.ndarray], shape: BertShape, vocab: Path, lower_case: bool
+) -> tf.train.Checkpoint:
+    """A BERT encoder with the given weights, ready for `tf.saved_model.save`.
+
+    Args:
+        values: An array for each name of `bert_variable_shapes(shape)`, in that shape.
+        shape: Sizes and rates.
+        vocab: File with one word piece a line; it becomes the asset `vocab.txt`.
+        lower_case: Whether the vocabulary was made from lower-cased text.
+
+    Returns:
+        A trackable whose `__call__(inputs, training)` takes the three int32 inputs [batch, length] and gives
+        `pooled_output` and `default` [batch, hidden], `sequence_output` [batch, length, hidden] and
+        `encoder_outputs`, a list with one [batch, length, hidden] a layer.
+    """
+    weights = _variables({name: values[name] for name in bert_variable_shapes(shape)})
+    return _token_encoder(weights, _bert_function(weights, shape), vocab, lower_case)
+
+
+def static_encoder(table: np.ndarray, vocab: Path, lower_case: bool) -> tf.train.Checkpoint:
+    """A table of word-piece vectors [vocabulary, width] that speaks the BERT dialect.
+
+    `sequence_output` holds the looked-up vectors, `pooled_output` their mean over all tokens that the mask
+    does not exclude.
+    """
+    weights = _variables({"word_embeddings/embeddings": table})
+    return _token_encoder(weights, _static_function(weights), vocab, lower_case)
+
+
+
+def _cleaned(texts: tf.Tensor, lower_case: bool, strip_accents: bool) -> tf.Tensor:
+    texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="ignore")
+    texts = tf.strings.regex_replace(texts, _CONTROL, "")
+    if lower_case:
+        texts = tf.strings.lower(texts, encoding="utf-8")
+    if strip_accents:
+        texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, "NFD"), r"\p{Mn}", "")
+    return texts
+
+
+class WordPieces(tf.train.Checkpoint):
+    """Splits text as BERT does: words and punctuation first, then the longest matching word pieces.
+
+    The ids are those of Hugging Face's `BertTokenizer`, with one difference: `[SEP]` and its like *inside*
+    a text are text, not special tokens.
+
+    Args:
+        vocab: File with one word piece a line, the five special tokens of BERT among them.
+        lower_case: Whether to lower-case.
+        strip_accents: Whether to remove accents; `None` does so where `lower_case` is true.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> vocab = pathlib.Path(tempfile.mkdtemp()) / "vocab.txt"
+    >>> _ = vocab.write_text("\n".join((*SPECIAL_TOKENS, "play", "##ed", "!")))
+    >>> WordPieces(vocab, lower_case=True)(tf.constant(["Played!"])).to_list()
+    [[[5, 6], [7]]]
+    """
+
+    def __init__(self, vocab: Path, lower_case: bool, strip_accents: bool | None = None) -> None:
+        super().__init__()
+        pieces = read_vocabulary(vocab)
+        self._lower_case = lower_case
+        self._strip_accents = lower_case if strip_accents is None else strip_accents
+        self._special = {name: pieces.index(name) for name in SPECIAL_TOKENS if name in pieces}
+        self._size = len(pieces)
+        self.vocab_file = tf.saved_model.Asset(str(vocab))
+        lines, numbers = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+        initializer = tf.lookup.TextFileInitializer(
+            self.vocab_file.asset_path, tf.string, lines, tf.int64, numbers
+        )
+        self._table = tf.lookup.StaticVocabularyTable(initializer, num_oov_buckets=1)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Strings [batch] to int32 word-piece ids [batch, (words), (pieces of the word)]."""
+        texts = _cleaned(texts, self._lower_case, self._strip_accents)
+        kept = f"{_PUNCTUATION}|{_CHINESE}"
+        words = tf_text.regex_split(texts, f"{_SPACE}|{kept}", kept)
+        lengths = tf.strings.length(words.flat_values, unit="UTF8_CHAR")
+        short = tf.where(lengths > _LONGEST_WORD, "[UNK]", words.flat_values)
+        tokenizer = tf_text.WordpieceTokenizer(
+            self._table, max_bytes_per_word=4 * _LONGEST_WORD, token_out_type=tf.int32
+        )
+        return tokenizer.tokenize(words.with_flat_values(short))
+
+    @tf.function(input_signature=[])
+    def get_special_tokens_dict(self) -> dict[str, tf.Tensor]:
+        """Ids of the special tokens and the size of the vocabulary, int32 scalars."""
+        names = {
+            "padding_id": "[PAD]",
+            "start_of_sequence_id": "[CLS]",
+            "end_of_segment_id": "[SEP]",
+            "mask_id": "[MASK]",
+        }
+        ids = {key: self._special[token] for key, token in names.items() if token in self._special}
+        ids["vocab_size"] = self._size
+        return {key: tf.constant(value, tf.int32) for key, value in ids.items()}
+
+    def pack(self, segments: Sequence[tf.RaggedTensor], seq_length: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, cut and padded to `seq_length`.
+
+        Args:
+            segments: One or two ragged int32 tensors, [batch, (pieces)] or [batch, (words), (pieces)].
+            seq_length: Number of tokens in every row. Where a pair is too long, its longer text is cut.
+
+        Returns:
+            The three inputs of a BERT encoder, int32 [batch, seq_length].
+        """
+        flat = [s.merge_dims(1, -1) if s.shape.rank > 2 else s for s in segments]
+        trimmer = tf_text.RoundRobinTrimmer(seq_length - len(flat) - 1)
+        ids, types = tf_text.combine_segments(
+            trimmer.trim(flat), self._special["[CLS]"], self._special["[SEP]"]
+        )
+        ids, mask = tf_text.pad_model_inputs(ids, seq_length, pad_value=self._special["[PAD]"])
+        types, _ = tf_text.pad_model_inputs(types, seq_length)
+        packed = (ids, mask, types)
+        return {key: tf.cast(value, tf.int32) for key, value in zip(INPUT_KEYS, packed, strict=True)}
+
+
+def preprocessor(pieces: WordPieces, sequence_length: int = 128) -> tf.train.Checkpoint:
+    """A TF Hub preprocessor: `__call__`, `tokenize` and `bert_pack_inputs`, ready to be saved.
+
+    Args:
+        pieces: The tokenizer.
+        sequence_length: Number of tokens a row that `__call__` gives, and the default of `bert_pack_inputs`.
+    """
+
+    def call(texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        return pieces.pack([pieces(texts)], sequence_length)
+
+    def pack(inputs: list[tf.RaggedTensor], seq_length: int = sequence_length) -> dict:
+        return pieces.pack(inputs, seq_length)
+
+    packer, length = tf.function(pack), tf.TensorSpec([], tf.int32, name="seq_length")
+    for rank in (1, 2):
+        segment = tf.RaggedTensorSpec([None] * (rank + 1), tf.int32, ragged_rank=rank)
+        for segments in ([segment], [segment, segment]):
+            packer.get_concrete_function(segments, seq_length=length)
+    root = tf.train.Checkpoint()
+    root.tokenize = pieces
+    root.bert_pack_inputs = packer
+    root.__call__ = tf.function(call, input_signature=[tf.TensorSpec([None], tf.string)])
+    return root
+
+
+def read_vocabulary(path: Path) -> list[str]:
+    """The word pieces of a `vocab.txt`, in the order of their ids.
+
+    Raises:
+        UnicodeDecodeError: The file is not UTF-8.
+    """
+    # Not `splitlines`: some vocabularies hold pieces such as U+2028 that it would split at.
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+
+
+def save(encoder: tf.train.Checkpoint, folder: Path, info: Mapping[str, object]) -> None:
+    """Writes an encoder's SavedModel and `tfhub_transfer.json` beside it."""
+    tf.saved_model.save(encoder, str(folder))
+    text = json.dumps(dict(info), indent=2, ensure_ascii=False)
+    (folder / INFO_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def save_preprocessor(
+    folder: Path, vocab: Path, lower_case: bool, strip_accents: bool | None = None
+) -> None:
+    """Writes the preprocessor that belongs to a vocabulary as a SavedModel."""
+    tf.saved_model.save(preprocessor(WordPieces(vocab, lower_case, strip_accents)), str(folder))
