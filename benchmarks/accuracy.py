@@ -1,6 +1,6 @@
 """Test accuracy of frozen and progressively unfrozen encoders on public data sets.
 
-    python benchmarks/accuracy.py --data-folder DATA --encoder static-minilm-256 --job sst2 --seeds 3
+    python benchmarks/accuracy.py --data-folder DATA --job sst2 --seeds 3
 
 Each line printed, and appended to `benchmarks/accuracy.jsonl`, is one run: what was trained, on how
 many rows, test metrics, seconds for each stage, versions.
@@ -19,7 +19,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import tfhub_transfer as tt  # noqa: E402  after the environment is set
+import tfhub_transfer as tt
 
 RESULTS = Path(__file__).parent / "accuracy.jsonl"
 
@@ -97,7 +97,8 @@ def run(name: str, job: Job, options: argparse.Namespace, seed: int) -> dict[str
         "rows": [len(train), len(validation), len(test)],
         "best_validation": best,
         "metrics": {k: round(v, 4) for k, v in report.metrics.items() if v is not None},
-        "seconds": {k: round(v, 1) for k, v in history.seconds.items()} | {"all": round(trained, 1)},
+        "seconds": {k: round(v, 1) for k, v in history.seconds.items()}
+        | {"all": round(trained, 1)},
         "versions": tt.runtime.versions(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "date": datetime.date.today().isoformat(),

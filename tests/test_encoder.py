@@ -126,9 +126,7 @@ def test_config_makes_an_equal_layer(kind: str, make_encoder: Callable) -> None:
     encoder.freeze_to(-1)
     again = tt.Encoder.from_config(encoder.get_config())
     inputs = an_input(encoder)
-    np.testing.assert_array_equal(
-        vector(encoder, encoder(inputs)), vector(again, again(inputs))
-    )
+    np.testing.assert_array_equal(vector(encoder, encoder(inputs)), vector(again, again(inputs)))
     assert [v.trainable for v in again.variables] == [v.trainable for v in encoder.variables]
 
 

@@ -27,7 +27,9 @@ def exported(model: tt.TransferModel, tmp_path_factory: pytest.TempPathFactory) 
     return tt.export_saved_model(model, tmp_path_factory.mktemp("serving"))
 
 
-def test_versions_count_up_and_nothing_else_is_left(model: tt.TransferModel, tmp_path: Path) -> None:
+def test_versions_count_up_and_nothing_else_is_left(
+    model: tt.TransferModel, tmp_path: Path
+) -> None:
     assert tt.export_saved_model(model, tmp_path).name == "1"
     (tmp_path / "7").mkdir()
     assert tt.export_saved_model(model, tmp_path).name == "8"

@@ -50,7 +50,9 @@ def test_regression_standardises_and_answers_in_raw_units() -> None:
 def test_losses_equal_their_definitions() -> None:
     scores = np.array([[0.7, 0.3], [0.4, 0.6]], "float32")
     smoothed = SmoothedCrossentropy(0.2)(np.array([0, 1]), scores).numpy()
-    by_hand = -np.mean([0.9 * np.log(0.7) + 0.1 * np.log(0.3), 0.1 * np.log(0.4) + 0.9 * np.log(0.6)])
+    by_hand = -np.mean(
+        [0.9 * np.log(0.7) + 0.1 * np.log(0.3), 0.1 * np.log(0.4) + 0.9 * np.log(0.6)]
+    )
     assert smoothed == pytest.approx(by_hand, rel=1e-5)
     squared = ScaledSquaredError(2.0)(np.array([1.0, 3.0]), np.array([[2.0], [7.0]])).numpy()
     assert squared == pytest.approx(((1 / 2) ** 2 + (4 / 2) ** 2) / 2)
@@ -77,7 +79,10 @@ def test_config_round_trip(task: tt.tasks.Task) -> None:
         (lambda: Classification().adapt(["a", "a"]), r"at least two classes .*Received: \['a'\]"),
         (lambda: Classification().adapt(range(5000)), "use the regression task"),
         (lambda: Classification(["a", "a", "b"]), "class names must differ"),
-        (lambda: Classification(["a", "b"]).encode(["c"]), "every class must occur in the training"),
+        (
+            lambda: Classification(["a", "b"]).encode(["c"]),
+            "every class must occur in the training",
+        ),
         (lambda: Classification().encode(["a"]), "doesn't know its labels"),
         (lambda: Classification(label_smoothing=1.0), "`label_smoothing` must be"),
         (lambda: MultiLabel(["a", "b"], threshold=0.0), "`threshold` must be"),

@@ -1,6 +1,7 @@
 """Encoder and task to one Keras model that reads ids and answers scores."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class TransferModel(keras.Model):
         self.features = features
         self.truncation: Truncation | None = None
         self.training_examples: Examples | None = None
-        self.history_: dict[str, list[float]] = {}
+        self.history_: dict[str, list[Any]] = {}
         self._functions: dict[str, Any] = {}
 
     # Text to ids -----------------------------------------------------------------------------
@@ -170,9 +171,7 @@ class TransferModel(keras.Model):
         """
         return self.task.decode(self.predict_scores(texts))
 
-    def encode_text(
-        self, texts: Sequence[str], batch_size: int = EVALUATION_BATCH
-    ) -> np.ndarray:
+    def encode_text(self, texts: Sequence[str], batch_size: int = EVALUATION_BATCH) -> np.ndarray:
         """The encoder's vector of each single text, float32 `[n, dimension]`."""
         return self._run("vector", _as_examples(texts, pair=False), batch_size)
 
@@ -240,7 +239,8 @@ class TransferModel(keras.Model):
         if isinstance(schedule, WarmUpLinearDecay) and isinstance(x, tf.data.Dataset):
             epochs = kwargs.get("epochs", 1) - kwargs.get("initial_epoch", 0)
             steps = kwargs.get("steps_per_epoch") or int(x.cardinality())
-            schedule.size(int(self.optimizer.iterations), steps * epochs if steps > 0 else None)
+            done = int(keras.ops.convert_to_numpy(self.optimizer.iterations))
+            schedule.size(done, steps * epochs if steps > 0 else None)
         return super().fit(x, *args, **kwargs)
 
     # Saving ----------------------------------------------------------------------------------
@@ -373,7 +373,7 @@ class _RowBatches:
         self._passes = itertools.count()
 
     def __len__(self) -> int:
-        return -(-len(self._lengths) // self._batch_size)
+        return math.ceil(len(self._lengths) / self._batch_size)
 
     def __call__(self) -> Iterator[np.ndarray]:
         if self._shuffle:
@@ -386,9 +386,9 @@ class _RowBatches:
 
 def _inputs(encoder: Encoder, pair: bool) -> dict[str, keras.KerasTensor]:
     if encoder.dialect == "text":
-        names = (f"{CODE_POINTS}_a", f"{CODE_POINTS}_b") if pair else (CODE_POINTS,)
+        names = [f"{CODE_POINTS}_a", f"{CODE_POINTS}_b"] if pair else [CODE_POINTS]
     else:
-        names = ("input_word_ids", "input_mask", "input_type_ids")
+        names = ["input_word_ids", "input_mask", "input_type_ids"]
     return {name: keras.Input((None,), dtype="int32", name=name) for name in names}
 
 
@@ -401,6 +401,7 @@ def _as_examples(examples: Any, pair: bool) -> Examples:
     if not pair:
         return Examples.from_lists(rows)
     if any(isinstance(row, str) or len(row) != 2 for row in rows):
-        raise InputError("the model reads pairs: expected a list of (text_a, text_b). "
-                         f"Received: {rows[:1]}")
+        raise InputError(
+            f"the model reads pairs: expected a list of (text_a, text_b). Received: {rows[:1]}"
+        )
     return Examples.from_lists([a for a, _ in rows], text_pair=[b for _, b in rows])

@@ -7,25 +7,16 @@ import contextlib
 import hashlib
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  registers the ops that text SavedModels are made of
 
-from tfhub_transfer import graph, registry, runtime
+from tfhub_transfer import loading, registry, runtime
 from tfhub_transfer.errors import InputError
 
-BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
-LIST_OUTPUTS = ("pooled_output", "sequence_output")
 CODE_POINTS = "code_points"
-
-_CHECKPOINT = "variables/variables"
-_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 _LAYER = re.compile(r"(?:^|[/_])(?:layer|block|group)_?(\d+)(?:/|$)")
 _POOLER = re.compile(r"pooler")
@@ -90,9 +81,9 @@ class Encoder(keras.layers.Layer):
 
     def _load_from_handle(self) -> None:
         self._folder = registry.resolve(self.handle)
-        self._loaded, variables = _load(self._folder)
-        self._functions = _Functions(self._loaded, self._folder)
-        self._spec = {
+        self._loaded, variables = loading.load(self._folder)
+        self._functions = loading.Functions(self._loaded, self._folder)
+        self._spec: dict[str, Any] = {
             "dialect": self._functions.dialect,
             "outputs": self._functions.outputs,
             "variables": _variable_specs(variables, self._loaded, self._functions.captured),
@@ -100,12 +91,12 @@ class Encoder(keras.layers.Layer):
         self._wrap(variables)
 
     def _make_weights(self, spec: dict[str, Any]) -> None:
-        """Makes zero weights of the recorded shapes; `load_assets` or the handle gives the graph."""
+        """Makes weights of the recorded shapes; `load_assets` or the handle gives the graph."""
         self._spec = spec
         with contextlib.suppress(InputError):
             folder = registry.resolve(self.handle)
-            loaded, variables = _load(folder)
-            functions = _Functions(loaded, folder)
+            loaded, variables = loading.load(folder)
+            functions = loading.Functions(loaded, folder)
             found = _variable_specs(variables, loaded, functions.captured)
             if [v["shape"] for v in found] == [v["shape"] for v in spec["variables"]]:
                 self._folder, self._loaded, self._functions = folder, loaded, functions
@@ -156,6 +147,12 @@ class Encoder(keras.layers.Layer):
         """Whether the encoder wants lower-cased text, where the SavedModel says so."""
         flag = getattr(self._loaded, "do_lower_case", None)
         return None if flag is None else bool(flag.numpy() if hasattr(flag, "numpy") else flag)
+
+    @property
+    def saved_model(self) -> Any:
+        """The loaded SavedModel, with whatever else its makers put into it."""
+        self.folder  # noqa: B018  raises if there is none
+        return self._loaded
 
     @property
     def folder(self) -> Path:
@@ -244,7 +241,7 @@ class Encoder(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         if self._loaded is None:
-            self.folder  # noqa: B018  raises: this layer was made from a config without its graph
+            self.folder  # noqa: B018  raises: the layer was made from a config without its graph
         if self.dialect == "text":
             inputs = _as_strings(inputs)
         # A frozen encoder still runs in training mode (dropout) when the model trains, as in Keras;
@@ -300,144 +297,18 @@ class Encoder(keras.layers.Layer):
 
     def save_assets(self, dir_path: str) -> None:
         """Puts the graph and its assets into a `.keras` file; the weights go the usual way."""
-        _copy_graph(self.folder, Path(dir_path))
+        loading.copy_graph(self.folder, Path(dir_path))
 
     def load_assets(self, dir_path: str) -> None:
         """Runs after the weights were loaded: binds the saved graph to the variables at hand."""
         # Keras deletes `dir_path` afterwards, and what is saved again later must find its assets.
         self._folder = runtime.temporary_folder(self)
         shutil.copytree(dir_path, self._folder, dirs_exist_ok=True)
-        kept = [(v, v.numpy()) for v in _smallest(self._raw_variables)]
-        self._loaded, _ = _load(self._folder, self._raw_variables)
+        kept = [(v, v.numpy()) for v in loading.smallest(self._raw_variables)]
+        self._loaded, _ = loading.load(self._folder, self._raw_variables)
         for variable, value in kept:
             variable.assign(value)
-        self._functions = _Functions(self._loaded, self._folder)
-
-
-class _Functions:
-    """The callable of a SavedModel, with its dialect and the differences of its versions."""
-
-    def __init__(self, loaded: Any, folder: Path) -> None:
-        self._call = getattr(loaded, "__call__", None)
-        functions = list(getattr(self._call, "concrete_functions", None) or [])
-        if not functions:
-            raise InputError(_why_not_callable(loaded, folder))
-        arguments, keywords = functions[0].structured_input_signature
-        self._takes_training = any(_mentions_training(f) for f in functions)
-        inputs = arguments[0] if arguments else next(iter(keywords.values()), None)
-        self.dialect, self._style = _dialect(inputs, folder)
-        self.outputs = _output_shapes(functions[0].structured_outputs, self.dialect, folder)
-        self.captured = {id(v) for f in functions for v in f.graph.variables}
-
-    def __call__(self, inputs: Any, training: bool) -> dict[str, Any]:
-        if self.dialect == "bert":
-            ids = {key: tf.cast(inputs[key], tf.int32) for key in BERT_INPUTS}
-            inputs = ids if self._style == "dict" else list(ids.values())
-        result = self._call(inputs, training=training) if self._takes_training else self._call(inputs)
-        return {key: result_value for key, result_value in _named(result).items() if key in self.outputs}
-
-
-def _load(folder: Path, existing: list[tf.Variable] | None = None) -> tuple[Any, list[tf.Variable]]:
-    """Loads a SavedModel and lists its variables in order of creation.
-
-    With `existing`, the graph is bound to those variables instead of new ones: the loader asks for
-    them in the same order each time, and only a stub of a checkpoint is read.
-    """
-    created: list[tf.Variable] = []
-
-    def creator(next_creator: Any, **kwargs: Any) -> tf.Variable:
-        variable = next_creator(**kwargs) if existing is None else existing[len(created)]
-        created.append(variable)
-        return variable
-
-    options = tf.saved_model.LoadOptions(allow_partial_checkpoint=existing is not None)
-    try:
-        with tf.variable_creator_scope(creator), _seeded(folder) as source:
-            loaded = tf.saved_model.load(str(source), options=options)
-    except Exception as error:  # TensorFlow raises a dozen kinds here, all meaning "unusable"
-        raise InputError(_why_not_loadable(error, folder)) from error
-    return loaded, created
-
-
-@contextlib.contextmanager
-def _seeded(folder: Path) -> Iterator[Path]:
-    """The SavedModel itself, or, if `tf.random.set_seed` was called, a copy with that seed in it."""
-    seed = tf.compat.v1.random.get_seed(None)[0]
-    with tempfile.TemporaryDirectory(prefix="tfhub_transfer_") as copy:
-        seeded = seed is not None and graph.write_seeded(folder, Path(copy), seed)
-        yield Path(copy) if seeded else folder
-
-
-def _why_not_loadable(error: Exception, folder: Path) -> str:
-    reason = " ".join(str(error).split())
-    if "not registered" in reason:
-        hint = "it needs an op that this TensorFlow and tensorflow-text lack; install their package"
-    elif (folder / "tfhub_module.pb").exists():
-        hint = "it is a TF1 Hub module; use a TF2 SavedModel"
-    else:
-        hint = "its files are damaged or incomplete; download or convert it again"
-    return f"the SavedModel can't be loaded: {hint}. Received: {folder} ({reason[:200]})"
-
-
-def _why_not_callable(loaded: Any, folder: Path) -> str:
-    if (folder / "tfhub_module.pb").exists() or hasattr(loaded, "graph"):
-        what = "it was made for TensorFlow 1 (a TF1 Hub module or a signatures-only model)"
-    else:
-        what = "it has no `__call__` with saved signatures"
-    return (
-        f"the SavedModel isn't a usable encoder: {what}; expected a TF2 text encoder from TF Hub, "
-        f"or one made by `tfhub-transfer convert`. Received: {folder}"
-    )
-
-
-def _mentions_training(function: Any) -> bool:
-    arguments, keywords = function.structured_input_signature
-    return "training" in keywords or len(arguments) > 1 or _has_argument(function, "training")
-
-
-def _has_argument(function: Any, name: str) -> bool:
-    names = getattr(getattr(function, "function_type", None), "parameters", {})
-    return name in names
-
-
-def _dialect(inputs: Any, folder: Path) -> tuple[str, str]:
-    flat = keras.tree.flatten(inputs)
-    if isinstance(inputs, dict) and set(inputs) == set(BERT_INPUTS):
-        return "bert", "dict"
-    if isinstance(inputs, (list, tuple)) and len(flat) == 3:
-        return "bert", "list"
-    if len(flat) == 1 and getattr(flat[0], "dtype", None) == tf.string:
-        return "text", "string"
-    raise InputError(
-        "the SavedModel isn't a text encoder: expected one string input, or the three of BERT "
-        f"({', '.join(BERT_INPUTS)}). Received: {folder} which takes {inputs}"
-    )
-
-
-def _named(result: Any) -> dict[str, Any]:
-    if isinstance(result, dict):
-        return dict(result)
-    if isinstance(result, (list, tuple)):
-        return dict(zip(LIST_OUTPUTS, result))
-    return {"default": result}
-
-
-def _output_shapes(result: Any, dialect: str, folder: Path) -> dict[str, Any]:
-    """Records what a call returns as JSON: `[length?, dimension]` of each float output."""
-    shapes: dict[str, Any] = {}
-    for key, value in _named(result).items():
-        flat = keras.tree.flatten(value)
-        if not flat or any(t.dtype != tf.float32 or t.shape.rank not in (2, 3) for t in flat):
-            continue
-        dims = [[None] * (t.shape.rank - 2) + [t.shape[-1]] for t in flat]
-        shapes[key] = dims if isinstance(value, (list, tuple)) else dims[0]
-    needed = "default" if dialect == "text" else "pooled_output"
-    if needed not in shapes and "sequence_output" not in shapes:
-        raise InputError(
-            f"the SavedModel isn't a usable encoder: it gives no `{needed}` of known width; "
-            f"expected a float vector for each text. Received: {folder} which gives {sorted(shapes)}"
-        )
-    return shapes
+        self._functions = loading.Functions(self._loaded, self._folder)
 
 
 def _variable_specs(
@@ -497,37 +368,3 @@ def _as_strings(inputs: Any) -> tf.Tensor:
     if inputs.dtype == tf.string:
         return inputs
     return tf.strings.unicode_encode(tf.RaggedTensor.from_tensor(inputs, padding=0), "UTF-8")
-
-
-def _copy_graph(source: Path, target: Path) -> None:
-    """Copies a SavedModel without its weights: graph, assets, and a stub of a checkpoint."""
-    for name in ("saved_model.pb", "fingerprint.pb", "tfhub_transfer.json"):
-        if (source / name).exists():
-            shutil.copy2(source / name, target / name)
-    if (source / "assets").is_dir():
-        shutil.copytree(source / "assets", target / "assets", dirs_exist_ok=True)
-    (target / "variables").mkdir(exist_ok=True)
-    _write_stub(str(source / _CHECKPOINT), str(target / _CHECKPOINT))
-
-
-def _write_stub(source: str, target: str) -> None:
-    """Writes a checkpoint of the smallest variable alone: the loader wants at least one to match.
-
-    A key of a checkpoint is the path of attributes from the root object to the variable.
-    """
-    shapes = [
-        (int(np.prod(shape)), key.removesuffix(_VALUE))
-        for key, shape in tf.train.list_variables(source)
-        if key.endswith(_VALUE) and "." not in key.removesuffix(_VALUE)
-    ]
-    path = min(shapes)[1]
-    node: Any = tf.Variable(tf.train.load_variable(source, path + _VALUE))
-    for name in reversed(path.split("/")):
-        node = tf.train.Checkpoint(**{name: node})
-    node.write(target)
-
-
-def _smallest(variables: list[tf.Variable]) -> list[tf.Variable]:
-    """The variables as small as the one in a stub, which loading the stub may overwrite."""
-    least = min(int(np.prod(v.shape)) for v in variables)
-    return [v for v in variables if int(np.prod(v.shape)) == least]

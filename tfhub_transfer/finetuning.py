@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -80,7 +80,8 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         if not self._encoders:
             raise InputError("the model holds no `tfhub_transfer.Encoder`, so nothing can thaw")
         self._limit = self._check_limit(max(len(e.layer_groups) for e in self._encoders))
-        self._thawed, self._best, self._waited, self._epoch = -1, None, 0, 0
+        self._thawed, self._waited, self._epoch = -1, 0, 0
+        self._best: float | None = None
         self._old_step = optimizers.set_layer_rates(self.model.optimizer, self._rates())
         self._prepare()
         self.thawed_at = []
@@ -299,7 +300,9 @@ def fine_tune(
     history = History()
     best = _train_head(model, train, validation, plan, history)
     if groups:
-        _thaw_from_top(model, (train, validation), (epochs, groups, batch_size), plan, best, history)
+        _thaw_from_top(
+            model, (train, validation), (epochs, groups, batch_size), plan, best, history
+        )
     model.history_ = {**history.history, "thawed_groups": history.thawed_groups}
     return history
 
@@ -353,10 +356,7 @@ def _fit_on_features(
     features = [model.compute_features(examples) for examples in splits]
     history.seconds["features"] = time.perf_counter() - started
     labels = [model.task.encode(examples.labels) for examples in splits]
-    head = model.head_model()
-    head.compile(
-        keras.optimizers.Adam(plan.head_learning_rate), model.loss, metrics=model.task.metrics()
-    )
+    head = _compiled(model, model.head_model, plan)
     return head.fit(
         features[0],
         labels[0],
@@ -373,10 +373,7 @@ def _fit_frozen(
     model: TransferModel, splits: Sequence[Any], plan: Plan, keep: KeepBest
 ) -> dict[str, list[float]]:
     """A head that reads token vectors trains through the frozen encoder, for fewer epochs."""
-    frozen = keras.Model(model.inputs, model.outputs)
-    frozen.compile(
-        keras.optimizers.Adam(plan.head_learning_rate), model.loss, metrics=model.task.metrics()
-    )
+    frozen = _compiled(model, lambda: keras.Model(model.inputs, model.outputs), plan)
     datasets = [model.preprocess(s, HEAD_BATCH, shuffle=i == 0) for i, s in enumerate(splits)]
     return frozen.fit(
         datasets[0],
@@ -386,6 +383,16 @@ def _fit_frozen(
         class_weight=plan.class_weight,
         verbose=plan.verbose,
     ).history
+
+
+def _compiled(model: TransferModel, make: Callable[[], keras.Model], plan: Plan) -> keras.Model:
+    """Another model over the same layers, with an optimizer of its own."""
+    with model.distribute_strategy.scope():
+        made = make()
+        made.compile(
+            keras.optimizers.Adam(plan.head_learning_rate), model.loss, metrics=model.task.metrics()
+        )
+    return made
 
 
 def _thaw_from_top(

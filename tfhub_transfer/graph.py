@@ -41,7 +41,9 @@ def write_seeded(source: Path, target: Path, seed: int) -> bool:
 
 def _nodes(model: saved_model_pb2.SavedModel) -> list[node_def_pb2.NodeDef]:
     graphs = [meta.graph_def for meta in model.meta_graphs]
-    inner = [n for graph in graphs for function in graph.library.function for n in function.node_def]
+    inner = [
+        n for graph in graphs for function in graph.library.function for n in function.node_def
+    ]
     return inner + [node for graph in graphs for node in graph.node]
 
 

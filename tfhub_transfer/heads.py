@@ -24,7 +24,7 @@ class _Pooling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
 class MaskedMean(_Pooling):
-    """Mean of the vectors `[batch, length, d]` where `present` `[batch, length]` is 1: `[batch, d]`."""
+    """Mean of vectors `[batch, length, d]` where `present` `[batch, length]` is 1: `[batch, d]`."""
 
     def call(self, vectors: Any, present: Any) -> Any:
         weights = keras.ops.cast(present, vectors.dtype)[..., None]
@@ -78,9 +78,7 @@ class TransformerBlock(keras.layers.Layer):
 
     def call(self, vectors: Any, present: Any, training: bool | None = None) -> Any:
         allowed = keras.ops.cast(present, "bool")[:, None, :]
-        attended = self.attention(
-            vectors, vectors, attention_mask=allowed, training=training
-        )
+        attended = self.attention(vectors, vectors, attention_mask=allowed, training=training)
         vectors = self.norms[0](vectors + self.dropout(attended, training=training))
         inner = self.outer(self.inner(vectors))
         return self.norms[1](vectors + self.dropout(inner, training=training))

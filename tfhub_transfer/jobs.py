@@ -139,7 +139,9 @@ def predict(folder: Path, source: str) -> Iterator[dict[str, Any]]:
         )
     for texts in chunks:
         for text, answer in zip(texts, model.predict_text(texts)):
-            shown = {"text": text} if isinstance(text, str) else dict(zip(("text_a", "text_b"), text))
+            shown = (
+                {"text": text} if isinstance(text, str) else dict(zip(("text_a", "text_b"), text))
+            )
             yield {**shown, **answer}
 
 
@@ -238,7 +240,9 @@ def _build(job: TrainJob, task: Task) -> TransferModel:
 
 
 def _fit(job: TrainJob, model: TransferModel, splits: Splits, scratch: Path) -> dict[str, Any]:
-    weights = data.class_weights(model.task.encode(splits.train.labels)) if job.class_weights else None
+    weights = (
+        data.class_weights(model.task.encode(splits.train.labels)) if job.class_weights else None
+    )
     plan = Plan(class_weight=weights, seed=job.seed)
     started = time.perf_counter()
     try:
@@ -270,9 +274,7 @@ def _fit(job: TrainJob, model: TransferModel, splits: Splits, scratch: Path) -> 
     }
 
 
-def _finish(
-    model: TransferModel, splits: Splits, record: dict[str, Any], scratch: Path
-) -> Report:
+def _finish(model: TransferModel, splits: Splits, record: dict[str, Any], scratch: Path) -> Report:
     started = time.perf_counter()
     report = evaluate(model, splits.test, train=splits.train)
     report.examples.update(

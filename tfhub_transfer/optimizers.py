@@ -95,35 +95,42 @@ def extend(model: keras.Model, variables: Iterable[keras.Variable]) -> None:
         variables: Every variable that will ever train.
     """
     optimizer = model.optimizer
-    for part in (optimizer, getattr(optimizer, "inner_optimizer", None)):
-        if part is not None:
-            _check_is_keras(part)
-    known = list(optimizer._trainable_variables) if optimizer.built else []
-    keys = {optimizer._var_key(v) for v in known}
-    missing = [v for v in variables if optimizer._var_key(v) not in keys]
-    if not missing and optimizer.built:
-        return
     inner = getattr(optimizer, "inner_optimizer", optimizer)
+    _check_is_keras(inner)
+    known = list(optimizer._trainable_variables) if optimizer.built else []
+    wanted = list(variables)
+    keys = [optimizer._var_key(v) for v in known]
+    new_keys = [optimizer._var_key(v) for v in wanted]
+    if optimizer.built and set(new_keys) <= set(keys):
+        return
     slots = _slots(inner) if optimizer.built else {}
     for old in [v for values in slots.values() for v in values if v is not None]:
         inner._untrack_variable(old)
+    # TensorFlow won't export a list that lost elements, lest they be restored by their old places;
+    # nothing is restored into this one so.
+    inner._variables._non_append_mutation = False
     optimizer.built = inner.built = False
+    # In the model's order, in which Keras will build the optimizer of a saved model again.
+    wanted += [v for v, key in zip(known, keys) if key not in new_keys]
     with model.distribute_strategy.scope():
-        optimizer.build(known + missing)
+        optimizer.build(wanted)
     for name, values in slots.items():
-        for new, old in zip(getattr(inner, name), values):
+        for key, old in zip(keys, values):
             if old is not None:
-                new.assign(old)
+                getattr(inner, name)[inner._trainable_variables_indices[key]].assign(old)
 
 
 def set_layer_rates(optimizer: Any, rates: Iterable[tuple[keras.Variable, float]]) -> Any:
-    """Multiplies the learning rate of each variable by its factor; returns what `restore_step` takes.
+    """Multiplies the learning rate of each variable by its factor.
 
     Through the update step, because Adam and its kin all but ignore the scale of a gradient.
 
     Args:
         optimizer: A Keras optimizer.
         rates: Variables with their factors; others keep 1.
+
+    Returns:
+        What `restore_step` takes to undo it.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     factors = {inner._var_key(v): rate for v, rate in rates if rate != 1.0}

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,16 @@ class _Served(tf.Module):
 
     def __init__(self, model: TransferModel, labels: str | None) -> None:
         super().__init__()
-        self._model = model
-        self._preprocessor = model.preprocessor
-        # tf.Module finds variables, tables and assets through attributes; Keras hides some.
+        # What is exported are the attributes: not the Keras model, which holds an optimizer too.
         self._weights = [w.value for w in model.weights]
-        self._tracked = [model.encoder._loaded, model.preprocessor]
+        self._graph = model.encoder.saved_model
+        self._preprocessor: Any = model.preprocessor
         self.labels = None if labels is None else tf.saved_model.Asset(labels)
-        self._names = model.task.class_names
+        self._of = weakref.ref(model)
+
+    @property
+    def _model(self) -> Any:
+        return self._of()
 
     def _scores(self, *texts: tf.Tensor) -> tf.Tensor:
         return self._model.answer(self._preprocessor(*texts))
@@ -37,13 +41,16 @@ class _Served(tf.Module):
     def answer(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to a dictionary of answers."""
         scores = self._scores(*texts)
-        task = self._model.task
+        task: Any = self._model.task
         if task.name == "regression":
             return {"score": tf.identity(scores[:, 0], "score")}
-        names = tf.constant(self._names)
+        names = tf.constant(task.class_names)
         if task.name == "multi-label":
-            return {"scores": scores, "predicted": scores >= task.threshold,
-                    "label_names": tf.tile(names[None], [tf.shape(scores)[0], 1])}
+            return {
+                "scores": scores,
+                "predicted": scores >= task.threshold,
+                "label_names": tf.tile(names[None], [tf.shape(scores)[0], 1]),
+            }
         label_id = tf.argmax(scores, axis=-1)
         return {"scores": scores, "label_id": label_id, "label": tf.gather(names, label_id)}
 
@@ -121,7 +128,9 @@ def _with_arguments(function: Any, names: Sequence[str]) -> Any:
 
 
 def _next_version(folder: Path) -> int:
-    return max((int(p.name) for p in folder.iterdir() if re.fullmatch(r"\d+", p.name)), default=0) + 1
+    return (
+        max((int(p.name) for p in folder.iterdir() if re.fullmatch(r"\d+", p.name)), default=0) + 1
+    )
 
 
 class ServedModel:

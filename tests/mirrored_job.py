@@ -1,0 +1,58 @@
+"""Run by `test_runtime`: trains, thaws and saves on two logical CPUs, and checks the replicas."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+import tfhub_transfer as tt  # noqa: E402  devices can't be configured once TensorFlow has started
+
+
+def main(folder: str, output: str) -> None:
+    """Trains the encoder in `folder` on two replicas and writes what was seen to `output`."""
+    tt.runtime.seed_everything(5)
+    strategy = tt.runtime.strategy("mirrored")
+    with strategy.scope():
+        task = tt.tasks.Classification(["negative", "positive"])
+        model = tt.build_model(folder, task, sequence_length=24)
+    texts = ["a good film", "the worst movie", "good good", "bad"] * 8
+    examples = tt.data.Examples.from_lists(texts, ["positive", "negative"] * 16)
+    before = {name: [v.numpy() for v in vs] for name, vs in model.encoder.layer_groups}
+    plan = tt.Plan(learning_rate=1e-2, head_epochs=1, verbose=0)
+    model.task.monitor = ("loss", "min")
+    tt.fine_tune(model, examples, examples, epochs=2, unfreeze=2, batch_size=8, plan=plan)
+    replicas = [
+        [value.numpy() for value in strategy.experimental_local_results(weight.value)]
+        for weight in model.trainable_weights
+    ]
+    scores = model.predict_scores(texts)
+    model.save(Path(output) / "model.keras")
+    loaded = tt.load_model(Path(output) / "model.keras")
+    exported = tt.load_saved_model(tt.export_saved_model(model, Path(output) / "serving"))
+    seen = {
+        "replicas": strategy.num_replicas_in_sync,
+        "copies": sorted({len(values) for values in replicas}),
+        "equal": all(np.array_equal(values[0], v) for values in replicas for v in values),
+        "moved": [
+            name
+            for name, vs in model.encoder.layer_groups
+            if all((v.numpy() != b).any() for v, b in zip(vs, before[name]))
+        ],
+        "identical": [
+            name
+            for name, vs in model.encoder.layer_groups
+            if all(np.array_equal(v.numpy(), b) for v, b in zip(vs, before[name]))
+        ],
+        "reload": float(np.abs(loaded.predict_scores(texts) - scores).max()),
+        "export": float(np.abs(exported.predict(texts)["scores"] - scores).max()),
+    }
+    (Path(output) / "seen.json").write_text(json.dumps(seen), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,288 @@
+"""The command line: whole jobs, and one clear line with status 2 for every mistake."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tfhub_transfer as tt
+from tfhub_transfer import cli
+
+GOOD = "text,label\n" + "".join(
+    f"a good film {i},positive\nthe worst movie {i},negative\n" for i in range(30)
+)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def call(*words: Any) -> tuple[int, str, str]:
+        status = cli.main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.csv"
+    path.write_text(GOOD, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, text_encoder: Path) -> Path:
+    folder = tmp_path_factory.mktemp("job")
+    (folder / "good.csv").write_text(GOOD, encoding="utf-8")
+    words = ["train", "--task", "classification", "--data", folder / "good.csv"]
+    words += ["--encoder", text_encoder, "--output", folder / "out", "--epochs", 1, "--seed", 1]
+    assert cli.main([str(word) for word in words]) == 0
+    return folder / "out"
+
+
+def test_train_writes_what_the_contract_says(trained: Path) -> None:
+    assert (trained / "model.keras").is_file()
+    assert (trained / "serving" / "1" / "saved_model.pb").is_file()
+    report = json.loads((trained / "report" / "report.json").read_text(encoding="utf-8"))
+    assert {"task", "encoder", "examples", "metrics", "seconds"} <= set(report)
+    assert report["task"] == "classification"
+    assert sum(report["examples"][k] for k in ("train", "validation", "test")) == 60
+    assert 0 <= report["metrics"]["accuracy"] <= 1
+    assert set(report["baselines"]) == {"majority", "tfidf_logistic_regression"}
+    assert (trained / "report" / "report.html").is_file()
+    assert list((trained / "report").glob("*.png"))
+    record = json.loads((trained / "training.json").read_text(encoding="utf-8"))
+    assert record["seed"] == 1
+    assert len(record["encoder"]["fingerprint"]) == 64
+    assert {"head", "training", "evaluation", "export"} <= set(record["seconds"])
+    assert {"tensorflow", "keras"} <= set(record["versions"])
+    assert not [p for p in trained.parent.iterdir() if p.name.startswith(".")]
+
+
+def test_predict_reads_lines_and_tables(
+    trained: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.txt").write_text("a good film\n\nbad 🙂\n", encoding="utf-8")
+    status, out, _ = run("predict", trained, tmp_path / "in.txt")
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [a["text"] for a in answers] == ["a good film", "", "bad 🙂"]
+    expected = tt.load_model(trained / "model.keras").predict_text(["a good film"])[0]
+    assert answers[0]["label"] == expected["label"]
+    assert answers[0]["scores"] == pytest.approx(expected["scores"], abs=1e-6)
+    (tmp_path / "in.jsonl").write_text('{"text": "a good film"}\n', encoding="utf-8")
+    status, out, _ = run("predict", trained / "model.keras", tmp_path / "in.jsonl")
+    assert json.loads(out)["scores"] == pytest.approx(expected["scores"], abs=1e-6)
+    monkeypatch.setattr(sys, "stdin", iter(["a good film\n"]))
+    status, out, _ = run("predict", trained)
+    assert json.loads(out)["label"] == expected["label"]
+
+
+def test_evaluate_writes_a_report_with_baselines(
+    trained: Path, good: Path, tmp_path: Path, run: Any
+) -> None:
+    status, out, _ = run("evaluate", trained, "--data", good, "--output", tmp_path / "report")
+    assert status == 0
+    report = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    assert report["examples"]["test"] == 60
+    assert "tfidf_logistic_regression" in report["baselines"]
+    assert "accuracy" in out
+
+
+@pytest.mark.parametrize("task", ["multi-label", "regression", "pairs"])
+def test_other_tasks_run_whole(task: str, text_encoder: Path, tmp_path: Path, run: Any) -> None:
+    rows = []
+    for i in range(40):
+        good = i % 2
+        text = f"{'good' if good else 'bad'} film {i}"
+        label = {"multi-label": "praise|film" if good else "film|anger"}.get(task, good * 4 + 0.5)
+        key = "score" if task != "multi-label" else "label"
+        texts = {"text_a": text, "text_b": "a movie"} if task == "pairs" else {"text": text}
+        rows.append(json.dumps({**texts, key: label}))
+    (tmp_path / "data.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    name = "regression" if task == "pairs" else task
+    words = ["train", "--task", name, "--data", tmp_path / "data.jsonl", "--epochs", 1]
+    status, out, err = run(*words, "--encoder", text_encoder, "--output", tmp_path / "out")
+    assert (status, err) == (0, "")
+    report = json.loads((tmp_path / "out" / "report" / "report.json").read_text(encoding="utf-8"))
+    assert ("micro_f1" if task == "multi-label" else "spearman") in report["metrics"]
+    if task == "pairs":
+        (tmp_path / "in.txt").write_text("a good film\tbad\n", encoding="utf-8")
+        status, out, _ = run("predict", tmp_path / "out", tmp_path / "in.txt")
+        assert set(json.loads(out)) == {"text_a", "text_b", "score"}
+        (tmp_path / "in.txt").write_text("no tab\n", encoding="utf-8")
+        status, _, err = run("predict", tmp_path / "out", tmp_path / "in.txt")
+        assert (status, err.count("\n")) == (2, 1)
+        assert "line 1: the model reads pairs" in err
+
+
+def test_encoders_lists_and_gives_json(run: Any) -> None:
+    status, out, _ = run("encoders")
+    assert status == 0
+    assert "small_bert" in out
+    status, out, _ = run("encoders", "--json")
+    known = json.loads(out)
+    assert known[0]["packaged"]
+    assert {"handle", "dimension", "outputs"} <= set(known[0])
+
+
+def csv(*rows: str, header: str = "text,label") -> bytes:
+    return ("\n".join([header, *rows]) + "\n").encode()
+
+
+MANY = [f"text {i},{i}" for i in range(5000)]
+FEW = [f"good {i},a\nbad {i},b" for i in range(20)]
+BAD_FILES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "empty"),
+    "header only": (csv(), "row"),
+    "encoding": (csv(*FEW) + "caf\xe9,a\n".encode("latin-1"), "UTF-8"),
+    "quotes": (csv('"never closed,a', *FEW), "quote"),
+    "few fields": (csv(*FEW, "only one field"), "field"),
+    "missing label": (csv(*FEW, "a text,"), "label"),
+    "one class": (csv(*[f"text {i},a" for i in range(20)]), "two classes"),
+    "numbers": (csv(*MANY), "regression"),
+    "blank": (csv(*["  ,a", "  ,b"] * 10), "text"),
+    "no column": (csv("a,b", header="words,label"), "text"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_bad_files_cost_nothing(kind: str, text_encoder: Path, tmp_path: Path, run: Any) -> None:
+    content, word = BAD_FILES[kind]
+    (tmp_path / "bad.csv").write_bytes(content)
+    words = ["--data", tmp_path / "bad.csv", "--encoder", text_encoder]
+    status, _, err = run("train", "--task", "classification", *words, "--output", tmp_path / "out")
+    assert (status, err.count("\n")) == (2, 1), err
+    assert err.startswith("tfhub-transfer: error: ")
+    assert word in err
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.csv"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data", "none.csv"], "none.csv"),
+        (["--text", "review"], "review"),
+        (["--label", "sentiment"], "sentiment"),
+        (["--encoder", "bert-of-all"], "bert-of-all"),
+        (["--encoder", "http://127.0.0.1:9/encoder/1"], "127.0.0.1"),
+        (["--encoder", "EMPTY"], "isn't a SavedModel|SavedModel"),
+        (["--unfreeze", "99"], "a number up to 1"),
+        (["--block", "cnn"], "token vectors"),
+        (["--epochs", "0"], "`epochs` must be at least 1"),
+        (["--batch-size", "0"], "`batch_size` must be at least 1"),
+        (["--learning-rate", "-1"], "above 0"),
+        (["--sequence-length", "3"], "`sequence_length` must be"),
+        (["--jit", "on"], "XLA can't compile a text-embedding"),
+        (["--seed", "-3"], "`seed` must be"),
+        (["--test", "none.csv"], "none.csv"),
+    ],
+    ids=lambda x: "-".join(x) if isinstance(x, list) else "",
+)
+def test_bad_options_cost_nothing(
+    options: list[str], message: str, text_encoder: Path, good: Path, tmp_path: Path, run: Any
+) -> None:
+    (tmp_path / "empty").mkdir()
+    options = [str(tmp_path / "empty") if word == "EMPTY" else word for word in options]
+    words = ["--data", good, "--encoder", text_encoder, "--output", tmp_path / "out"]
+    status, _, err = run("train", "--task", "classification", *words, *options)
+    assert (status, err.count("\n")) == (2, 1), err
+    assert any(part in err for part in message.split("|"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "good.csv"]
+
+
+def test_output_that_is_there_is_not_touched(
+    text_encoder: Path, good: Path, tmp_path: Path, run: Any
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine", encoding="utf-8")
+    words = ["--data", good, "--encoder", text_encoder, "--output", tmp_path / "out"]
+    status, _, err = run("train", "--task", "classification", *words)
+    assert status == 2
+    assert "exists and isn't empty" in err
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    status, _, _ = run("train", "--task", "classification", *words, "--epochs", 1, "--overwrite")
+    assert status == 0
+    assert not (tmp_path / "out" / "mine.txt").exists()
+
+
+def test_class_seen_only_in_test_is_said(
+    text_encoder: Path, good: Path, tmp_path: Path, run: Any
+) -> None:
+    (tmp_path / "test.csv").write_text("text,label\nfine,neutral\n", encoding="utf-8")
+    words = ["--data", good, "--test", tmp_path / "test.csv", "--encoder", text_encoder]
+    status, _, err = run("train", "--task", "classification", *words, "--output", tmp_path / "out")
+    assert status == 2
+    assert "every class must occur in the training split" in err
+    assert "neutral" in err
+
+
+def test_odd_texts_train_and_predict(text_encoder: Path, tmp_path: Path, run: Any) -> None:
+    odd = ["", "   ", "a\\u0000b", "\\ud83d\\ude42", "\\u0645\\u0631\\u062d\\u0628\\u0627", "x" * 100_000]
+    rows = [f'{{"text": "{t} good {i}", "label": "a"}}' for i, t in enumerate(odd * 3)]
+    rows += [f'{{"text": "{t}", "label": "b"}}' for t in odd * 3]
+    (tmp_path / "odd.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    words = ["--data", tmp_path / "odd.jsonl", "--encoder", text_encoder, "--epochs", 1]
+    status, _, err = run("train", "--task", "classification", *words, "--output", tmp_path / "out")
+    assert (status, err) == (0, "")
+    status, out, _ = run("predict", tmp_path / "out", tmp_path / "odd.jsonl")
+    assert status == 0
+    assert len(out.splitlines()) == 36
+
+
+def test_no_space_left_is_one_line(
+    text_encoder: Path, good: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    words = ["--data", good, "--encoder", text_encoder, "--output", tmp_path / "out"]
+    status, _, err = run("train", "--task", "classification", *words)
+    assert status == 2
+    assert "no space left" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_interrupted_training_leaves_a_usable_model(
+    text_encoder: Path, good: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tfhub_transfer import jobs
+
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "fine_tune", interrupted)
+    words = ["--data", good, "--encoder", text_encoder, "--output", tmp_path / "out"]
+    status, _, err = run("train", "--task", "classification", *words)
+    assert status == 1
+    saved = tmp_path / "out" / "interrupted.keras"
+    assert str(saved) in err
+    assert tt.load_model(saved).predict_text(["a good film"])
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_a_bug_is_status_1_with_its_traceback(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tfhub_transfer import registry
+
+    def broken() -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(registry, "known_encoders", broken)
+    status, _, err = run("encoders")
+    assert status == 1
+    assert "Traceback" in err
+
+
+def test_help_is_there_for_every_command() -> None:
+    command = [sys.executable, "-m", "tfhub_transfer"]
+    for words in ([], *[[c] for c in ("demo", "encoders", "convert", "train", "evaluate", "predict")]):
+        done = subprocess.run(
+            [*command, *words, "--help"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "usage: tfhub-transfer" in done.stdout

@@ -1,0 +1,194 @@
+"""A SavedModel from disk to a callable of known dialect, and its graph back to disk."""
+
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  registers the ops that text SavedModels are made of
+
+from tfhub_transfer import graph
+from tfhub_transfer.errors import InputError
+
+BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
+LIST_OUTPUTS = ("pooled_output", "sequence_output")
+
+_CHECKPOINT = "variables/variables"
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+class Functions:
+    """The callable of a SavedModel, with its dialect and the differences of its versions."""
+
+    def __init__(self, loaded: Any, folder: Path) -> None:
+        self._call: Any = getattr(loaded, "__call__", None)  # noqa: B004  it is saved functions
+        functions = list(getattr(self._call, "concrete_functions", None) or [])
+        if not functions:
+            raise InputError(_why_not_callable(loaded, folder))
+        arguments, keywords = functions[0].structured_input_signature
+        self._takes_training = any(_mentions_training(f) for f in functions)
+        inputs = arguments[0] if arguments else next(iter(keywords.values()), None)
+        self.dialect, self._style = _dialect(inputs, folder)
+        self.outputs = _output_shapes(functions[0].structured_outputs, self.dialect, folder)
+        self.captured = {id(v) for f in functions for v in f.graph.variables}
+
+    def __call__(self, inputs: Any, training: bool) -> dict[str, Any]:
+        if self.dialect == "bert":
+            ids = {key: tf.cast(inputs[key], tf.int32) for key in BERT_INPUTS}
+            inputs = ids if self._style == "dict" else list(ids.values())
+        result = (
+            self._call(inputs, training=training) if self._takes_training else self._call(inputs)
+        )
+        return {key: value for key, value in _named(result).items() if key in self.outputs}
+
+
+def load(folder: Path, existing: list[tf.Variable] | None = None) -> tuple[Any, list[tf.Variable]]:
+    """Loads a SavedModel and lists its variables in order of creation.
+
+    Args:
+        folder: The SavedModel's folder.
+        existing: Variables to bind the graph to instead of new ones: the loader asks for them in
+            the same order each time, and only a stub of a checkpoint is read.
+
+    Raises:
+        InputError: If TensorFlow can't load it.
+    """
+    created: list[tf.Variable] = []
+
+    def creator(next_creator: Any, **kwargs: Any) -> tf.Variable:
+        variable = next_creator(**kwargs) if existing is None else existing[len(created)]
+        created.append(variable)
+        return variable
+
+    options = tf.saved_model.LoadOptions(allow_partial_checkpoint=existing is not None)
+    seeded = Path(tempfile.mkdtemp(prefix="tfhub_transfer_"))
+    try:
+        with tf.variable_creator_scope(creator):
+            loaded = tf.saved_model.load(str(_seeded(folder, seeded)), options=options)
+    except Exception as error:  # TensorFlow raises a dozen kinds here, all meaning "unusable"
+        shutil.rmtree(seeded, ignore_errors=True)
+        raise InputError(_why_not_loadable(error, folder)) from error
+    # The loaded object names its assets by their paths, so the folder lives as long as it does.
+    weakref.finalize(loaded, shutil.rmtree, seeded, ignore_errors=True)
+    return loaded, created
+
+
+def _seeded(folder: Path, copy: Path) -> Path:
+    """The SavedModel itself, or a seeded copy, if `tf.random.set_seed` was called."""
+    seed = tf.compat.v1.random.get_seed(None)[0]
+    return copy if seed is not None and graph.write_seeded(folder, copy, seed) else folder
+
+
+def _why_not_loadable(error: Exception, folder: Path) -> str:
+    reason = " ".join(str(error).split())
+    if "not registered" in reason:
+        hint = "it needs an op that this TensorFlow and tensorflow-text lack; install their package"
+    elif (folder / "tfhub_module.pb").exists():
+        hint = "it is a TF1 Hub module; use a TF2 SavedModel"
+    else:
+        hint = "its files are damaged or incomplete; download or convert it again"
+    return f"the SavedModel can't be loaded: {hint}. Received: {folder} ({reason[:200]})"
+
+
+def _why_not_callable(loaded: Any, folder: Path) -> str:
+    if (folder / "tfhub_module.pb").exists() or hasattr(loaded, "graph"):
+        what = "it was made for TensorFlow 1 (a TF1 Hub module or a signatures-only model)"
+    else:
+        what = "it has no `__call__` with saved signatures"
+    return (
+        f"the SavedModel isn't a usable encoder: {what}; expected a TF2 text encoder from TF Hub, "
+        f"or one made by `tfhub-transfer convert`. Received: {folder}"
+    )
+
+
+def _mentions_training(function: Any) -> bool:
+    arguments, keywords = function.structured_input_signature
+    return "training" in keywords or len(arguments) > 1 or _has_argument(function, "training")
+
+
+def _has_argument(function: Any, name: str) -> bool:
+    names = getattr(getattr(function, "function_type", None), "parameters", {})
+    return name in names
+
+
+def _dialect(inputs: Any, folder: Path) -> tuple[str, str]:
+    flat = keras.tree.flatten(inputs)
+    if isinstance(inputs, dict) and set(inputs) == set(BERT_INPUTS):
+        return "bert", "dict"
+    if isinstance(inputs, (list, tuple)) and len(flat) == 3:
+        return "bert", "list"
+    if len(flat) == 1 and getattr(flat[0], "dtype", None) == tf.string:
+        return "text", "string"
+    raise InputError(
+        "the SavedModel isn't a text encoder: expected one string input, or the three of BERT "
+        f"({', '.join(BERT_INPUTS)}). Received: {folder} which takes {inputs}"
+    )
+
+
+def _named(result: Any) -> dict[str, Any]:
+    if isinstance(result, dict):
+        return dict(result)
+    if isinstance(result, (list, tuple)):
+        return dict(zip(LIST_OUTPUTS, result))
+    return {"default": result}
+
+
+def _output_shapes(result: Any, dialect: str, folder: Path) -> dict[str, Any]:
+    """Records what a call returns as JSON: `[length?, dimension]` of each float output."""
+    shapes: dict[str, Any] = {}
+    for key, value in _named(result).items():
+        flat = keras.tree.flatten(value)
+        if not flat or any(t.dtype != tf.float32 or t.shape.rank not in (2, 3) for t in flat):
+            continue
+        dims = [[None] * (t.shape.rank - 2) + [t.shape[-1]] for t in flat]
+        shapes[key] = dims if isinstance(value, (list, tuple)) else dims[0]
+    needed = "default" if dialect == "text" else "pooled_output"
+    if needed not in shapes and "sequence_output" not in shapes:
+        raise InputError(
+            f"the SavedModel isn't a usable encoder: it gives no `{needed}` of known width; "
+            f"expected a float vector for each text. Received: {folder} which gives {sorted(shapes)}"
+        )
+    return shapes
+
+
+def copy_graph(source: Path, target: Path) -> None:
+    """Copies a SavedModel without its weights: graph, assets, and a stub of a checkpoint.
+
+    Args:
+        source: The SavedModel's folder.
+        target: An existing folder.
+    """
+    for name in ("saved_model.pb", "fingerprint.pb", "tfhub_transfer.json"):
+        if (source / name).exists():
+            shutil.copy2(source / name, target / name)
+    if (source / "assets").is_dir():
+        shutil.copytree(source / "assets", target / "assets", dirs_exist_ok=True)
+    (target / "variables").mkdir(exist_ok=True)
+    _write_stub(str(source / _CHECKPOINT), str(target / _CHECKPOINT))
+
+
+def _write_stub(source: str, target: str) -> None:
+    """Writes a checkpoint of the smallest variable alone: the loader wants at least one to match.
+
+    A key of a checkpoint is the path of attributes from the root object to the variable.
+    """
+    shapes = [
+        (int(np.prod(shape)), key.removesuffix(_VALUE))
+        for key, shape in tf.train.list_variables(source)
+        if key.endswith(_VALUE) and "." not in key.removesuffix(_VALUE)
+    ]
+    path = min(shapes)[1]
+    node: Any = tf.Variable(tf.train.load_variable(source, path + _VALUE))
+    for name in reversed(path.split("/")):
+        node = tf.train.Checkpoint(**{name: node})
+    node.write(target)
+
+
+def smallest(variables: list[tf.Variable]) -> list[tf.Variable]:
+    """The variables as small as the one in a stub, which loading the stub may overwrite."""
+    least = min(int(np.prod(v.shape)) for v in variables)
+    return [v for v in variables if int(np.prod(v.shape)) == least]
