@@ -222,7 +222,14 @@ def test_class_seen_only_in_test_is_said(
 
 
 def test_odd_texts_train_and_predict(text_encoder: Path, tmp_path: Path, run: Any) -> None:
-    odd = ["", "   ", "a\\u0000b", "\\ud83d\\ude42", "\\u0645\\u0631\\u062d\\u0628\\u0627", "x" * 100_000]
+    odd = [
+        "",
+        "   ",
+        "a\\u0000b",
+        "\\ud83d\\ude42",
+        "\\u0645\\u0631\\u062d\\u0628\\u0627",
+        "x" * 100_000,
+    ]
     rows = [f'{{"text": "{t} good {i}", "label": "a"}}' for i, t in enumerate(odd * 3)]
     rows += [f'{{"text": "{t}", "label": "b"}}' for t in odd * 3]
     (tmp_path / "odd.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
@@ -280,7 +287,10 @@ def test_a_bug_is_status_1_with_its_traceback(run: Any, monkeypatch: pytest.Monk
 
 def test_help_is_there_for_every_command() -> None:
     command = [sys.executable, "-m", "tfhub_transfer"]
-    for words in ([], *[[c] for c in ("demo", "encoders", "convert", "train", "evaluate", "predict")]):
+    for words in (
+        [],
+        *[[c] for c in ("demo", "encoders", "convert", "train", "evaluate", "predict")],
+    ):
         done = subprocess.run(
             [*command, *words, "--help"], capture_output=True, text=True, check=False
         )

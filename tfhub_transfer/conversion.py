@@ -1,67 +1,105 @@
-"""Makes encoders in TensorFlow Hub's form: from Hugging Face BERT folders, from word vectors, by distillation.
+"""Makes encoders in TensorFlow Hub's form: from other weights, or by distilling to static vectors.
 
-What is written is a folder that `Encoder` reads like one from tfhub.dev. Every conversion is written
-beside its destination and moved there when it is whole, so that a failure leaves nothing behind.
+What is written is a folder that `Encoder` reads like one from tfhub.dev. Every conversion is
+written beside its destination and moved there when it is whole, so that a failure leaves nothing
+behind.
 """
 
 import contextlib
+import dataclasses
 import errno
+import gzip
 import json
-import math
 import os
 import re
-import shutil
+import string
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import unicodedata
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
-import scipy.special
 import tensorflow as tf
 
-from tfhub_transfer import hub_format, registry
+from tfhub_transfer import hub_format, huggingface, registry
 from tfhub_transfer.errors import InputError
 
+METHODS = ("auto", "bert", "static", "vectors")
+
 _TOLERANCE = 1e-4
-_HUGGING_FACE_FILES = ("config.json", "model.safetensors", "vocab.txt")
-# From the names of transformers' `BertModel` to TF Hub's, and what its array goes through on the way:
-# PyTorch keeps a dense layer's kernel as [outputs, inputs].
-_NAMES: tuple[tuple[str, str, bool], ...] = (
-    ("embeddings.word_embeddings.weight", "word_embeddings/embeddings", False),
-    ("embeddings.position_embeddings.weight", "position_embedding/embeddings", False),
-    ("embeddings.token_type_embeddings.weight", "type_embeddings/embeddings", False),
-    ("embeddings.LayerNorm.weight", "embeddings/layer_norm/gamma", False),
-    ("embeddings.LayerNorm.bias", "embeddings/layer_norm/beta", False),
-    ("pooler.dense.weight", "pooler_transform/kernel", True),
-    ("pooler.dense.bias", "pooler_transform/bias", False),
-)
-_LAYER_NAMES: tuple[tuple[str, str, bool], ...] = (
-    ("attention.self.query.weight", "self_attention/query/kernel", True),
-    ("attention.self.query.bias", "self_attention/query/bias", False),
-    ("attention.self.key.weight", "self_attention/key/kernel", True),
-    ("attention.self.key.bias", "self_attention/key/bias", False),
-    ("attention.self.value.weight", "self_attention/value/kernel", True),
-    ("attention.self.value.bias", "self_attention/value/bias", False),
-    ("attention.output.dense.weight", "self_attention/attention_output/kernel", True),
-    ("attention.output.dense.bias", "self_attention/attention_output/bias", False),
-    ("attention.output.LayerNorm.weight", "self_attention_layer_norm/gamma", False),
-    ("attention.output.LayerNorm.bias", "self_attention_layer_norm/beta", False),
-    ("intermediate.dense.weight", "intermediate/kernel", True),
-    ("intermediate.dense.bias", "intermediate/bias", False),
-    ("output.dense.weight", "output/kernel", True),
-    ("output.dense.bias", "output/bias", False),
-    ("output.LayerNorm.weight", "output_layer_norm/gamma", False),
-    ("output.LayerNorm.bias", "output_layer_norm/beta", False),
-)
-
-Arrays = Mapping[str, np.ndarray]
+_STATIC_DIMENSION = 256
+# Word pieces that go through the encoder at a time while it is distilled.
+_CHUNK = 1024
+# The `a` of smooth inverse frequency, a / (a + p), as Arora et al. recommend it.
+_SMOOTHING = 1e-4
+_OOV_BUCKETS = 100
 
 
-# --------------------------------------------------------------------------------------------------
-# Writing
+def convert(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    method: str = "auto",
+    dimension: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes an encoder in TF Hub's form, made from whatever `source` is.
+
+    Args:
+        source: A Hugging Face BERT folder, a text file of word vectors, or, for `static`, also an
+            encoder of the BERT dialect with its vocabulary in `assets/vocab.txt`.
+        output: Folder to write; it must be empty or not exist yet.
+        method: `huggingface`, `word-vectors`, `static`, or `auto`: by what `source` is, never
+            `static`.
+        dimension: Width of the vectors, for `static` alone (256 if not given).
+        overwrite: Replace what is at `output`.
+
+    Raises:
+        InputError: `source` is missing, broken or of no known kind, `output` is occupied, or the
+            arguments contradict each other. Nothing is left at `output` then.
+
+    Example:
+
+        convert("all-MiniLM-L6-v2", "encoders/minilm")
+        convert("all-MiniLM-L6-v2", "encoders/minilm-static", method="static", dimension=128)
+        convert("glove.6B.100d.txt", "encoders/glove")
+    """
+    origin, target = Path(source), Path(output)
+    if method not in METHODS:
+        raise InputError(f"`method` must be one of {', '.join(METHODS)}. Received: {method!r}")
+    if not origin.exists():
+        raise InputError(f"There is no such file or folder to convert. Received: {origin}")
+    method = _method_for(origin) if method == "auto" else method
+    if dimension is not None and method != "static":
+        raise InputError(
+            f"`dimension` can be chosen for method 'static' only, {method!r} keeps its source's. "
+            f"Received: dimension={dimension}"
+        )
+    if method == "static":
+        distill_static(origin, target, dimension or _STATIC_DIMENSION, overwrite=overwrite)
+    elif method == "vectors":
+        convert_word_vectors(origin, target, overwrite=overwrite)
+    else:
+        convert_huggingface(origin, target, overwrite=overwrite)
+
+
+def _method_for(source: Path) -> str:
+    if source.is_file():
+        return "vectors"
+    if (source / "saved_model.pb").is_file():
+        raise InputError(
+            "This folder is an encoder in TF Hub's form already; use it as it is, or distil it "
+            "with "
+            f"method 'static'. Received: {source}"
+        )
+    if huggingface.is_bert_folder(source):
+        return "bert"
+    raise InputError(
+        "A folder to convert must hold config.json, model.safetensors and vocab.txt of a Hugging "
+        "Face "
+        f"BERT model. Received: {source}"
+    )
 
 
 @contextlib.contextmanager
@@ -75,8 +113,8 @@ def _whole_or_nothing(output: Path, overwrite: bool) -> Iterator[Path]:
             f"Received: {output}"
         )
     beside = next(parent for parent in output.absolute().parents if parent.is_dir())
-    with tempfile.TemporaryDirectory(prefix=".converting-", dir=beside) as work:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix=".converting-", dir=beside) as work:
             folder = Path(work) / "new"
             folder.mkdir()
             yield folder
@@ -84,32 +122,24 @@ def _whole_or_nothing(output: Path, overwrite: bool) -> Iterator[Path]:
             if output.exists():
                 os.replace(output, Path(work) / "old")
             os.replace(folder, output)
-        except (OSError, tf.errors.ResourceExhaustedError) as error:
-            full = getattr(error, "errno", errno.ENOSPC) == errno.ENOSPC
-            reason = "no space left on the disk" if full else str(error)
-            raise InputError(f"The encoder could not be written: {reason}. Received: {output}") from error
-
-
-def _describe_source(source: Path) -> dict[str, str]:
-    """Name and licence, from the model card where there is one."""
-    card = source / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    licence = re.search(r"^license:\s*(\S+)", text, re.MULTILINE)
-    title = re.search(r"^#\s+(\S+)\s*$", text, re.MULTILINE)
-    name = title[1] if title else source.resolve().name
-    return {"name": name, "licence": licence[1] if licence else "unknown", "source": name}
+    except (OSError, tf.errors.ResourceExhaustedError) as error:
+        full = getattr(error, "errno", errno.ENOSPC) == errno.ENOSPC
+        reason = "no space left on the disk" if full else str(error)
+        raise InputError(
+            f"The encoder could not be written: {reason}. Received: {output}"
+        ) from error
 
 
 # --------------------------------------------------------------------------------------------------
-# Hugging Face BERT
+# From Hugging Face
 
 
 def convert_huggingface(source: Path, output: Path, overwrite: bool = False) -> None:
     """Converts a Hugging Face BERT folder to a TF Hub encoder with its preprocessor beside it.
 
-    A sentence-transformers folder that pools by the mean (`1_Pooling/config.json`) becomes an encoder
-    whose `pooled_output` is that mean; any other one has BERT's own pooler. The result is loaded again and
-    compared with a NumPy forward pass of the source's weights.
+    A sentence-transformers folder that pools by the mean (`1_Pooling/config.json`) becomes an
+    encoder whose `pooled_output` is that mean; any other one has BERT's own pooler. The result is
+    loaded again and compared with a NumPy forward pass of the source's weights.
 
     Args:
         source: Folder with `config.json`, `model.safetensors` and `vocab.txt`.
@@ -117,269 +147,415 @@ def convert_huggingface(source: Path, output: Path, overwrite: bool = False) -> 
         overwrite: Replace what is at `output`.
 
     Raises:
-        InputError: A file is missing or broken, the model is no BERT, the output is occupied, or the
-            converted encoder's outputs differ from the reference by more than 1e-4.
+        InputError: A file is missing or broken, the model is no BERT, the output is occupied, or
+            the converted encoder's outputs differ from the reference by more than 1e-4.
 
     Example:
 
         convert_huggingface(Path("all-MiniLM-L6-v2"), Path("encoders/minilm"))
     """
-    source, output = Path(source), Path(output)
-    config = _read_config(source)
-    settings = _read_settings(source)
-    vocab = _read_vocabulary(source, config)
-    shape = _bert_shape(config, _pooling(source), source)
-    values = _hub_weights(_read_tensors(source / "model.safetensors"), shape, source)
-    info = _describe_source(source) | _bert_info(shape, settings)
-    with _whole_or_nothing(output, overwrite) as folder:
-        _write_bert(folder, values, shape, vocab, settings, info)
-        error = _largest_difference(folder, values, shape)
-        if not error <= _TOLERANCE:
+    found = huggingface.read(Path(source))
+    with _whole_or_nothing(Path(output), overwrite) as folder:
+        encoder = hub_format.bert_encoder(found.values, found.shape, found.vocab, found.lower_case)
+        hub_format.save(encoder, folder, found.card | _bert_info(found))
+        hub_format.save_preprocessor(
+            folder / "preprocessor", found.vocab, found.lower_case, found.strip_accents
+        )
+        difference = _largest_difference(folder, found)
+        if not difference <= _TOLERANCE:
             raise InputError(
-                f"The converted encoder's outputs must agree with the source's to {_TOLERANCE}, so nothing was "
-                f"written; the source's config may not fit its weights. Received: difference {error:.2g}"
+                f"The converted encoder must agree with the source's weights to {_TOLERANCE}; are "
+                "they "
+                f"finite? Nothing was written. Received: difference {difference:.2g} for {source}"
             )
 
 
-def _write_bert(
-    folder: Path, values: Arrays, shape: hub_format.BertShape, vocab: Path,
-    settings: dict[str, Any], info: dict[str, Any],
-) -> None:
-    lower_case = settings["lower_case"]
-    encoder = hub_format.bert_encoder(values, shape, vocab, lower_case)
-    hub_format.save(encoder, folder, info)
-    hub_format.save_preprocessor(
-        folder / "preprocessor", vocab, lower_case, settings["strip_accents"]
-    )
-
-
-def _bert_info(shape: hub_format.BertShape, settings: dict[str, Any]) -> dict[str, Any]:
-    longest = min(settings["sequence_length"] or shape.positions, shape.positions)
+def _bert_info(found: huggingface.BertFolder) -> dict[str, Any]:
     return {
         "dialect": "bert",
-        "dimension": shape.hidden,
-        "layers": shape.layers,
+        "dimension": found.shape.hidden,
+        "layers": found.shape.layers,
         "outputs": ["default", "pooled_output", "sequence_output", "encoder_outputs"],
-        "lower_case": settings["lower_case"],
-        "sequence_length": longest,
-        "pooling": "mean" if shape.mean_pooling else "pooler",
-        "converted_from": "huggingface",
+        "lower_case": found.lower_case,
+        "strip_accents": found.strip_accents,
+        "sequence_length": found.sequence_length,
+        "pooling": "mean" if found.shape.mean_pooling else "pooler",
+        "made_by": "bert",
     }
 
 
-def _read_json(path: Path, needed: bool = True) -> dict[str, Any]:
-    if not needed and not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"A readable JSON file is needed ({error}). Received: {path}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"The JSON file must hold an object. Received: {path}")
-    return found
-
-
-def _read_config(source: Path) -> dict[str, Any]:
-    missing = [name for name in _HUGGING_FACE_FILES if not (source / name).is_file()]
-    if missing:
-        raise InputError(
-            f"A Hugging Face BERT folder holds {', '.join(_HUGGING_FACE_FILES)}; {missing[0]} is missing. "
-            f"Received: {source}"
-        )
-    config = _read_json(source / "config.json")
-    expected = {
-        "model_type": "bert",
-        "hidden_act": "gelu",
-        "position_embedding_type": "absolute",
-    }
-    for key, value in expected.items():
-        found = config.get(key, None if key == "model_type" else value)
-        if found != value:
-            raise InputError(
-                f"Only BERT folders whose config.json has {key} {value!r} can be converted. "
-                f"Received: {found!r} in {source}"
-            )
-    return config
-
-
-def _read_settings(source: Path) -> dict[str, Any]:
-    """How the tokenizer was set, with the defaults of transformers."""
-    tokenizer = _read_json(source / "tokenizer_config.json", needed=False)
-    sentence = _read_json(source / "sentence_bert_config.json", needed=False)
-    length = sentence.get("max_seq_length") or tokenizer.get("model_max_length")
-    return {
-        "lower_case": bool(tokenizer.get("do_lower_case", True)),
-        "strip_accents": tokenizer.get("strip_accents"),
-        # Transformers writes 1e30 where it does not know the length.
-        "sequence_length": int(length) if length and length < 1e6 else None,
-    }
-
-
-def _read_vocabulary(source: Path, config: dict[str, Any]) -> Path:
-    path = source / "vocab.txt"
-    try:
-        pieces = hub_format.read_vocabulary(path)
-    except UnicodeDecodeError as error:
-        raise InputError(f"vocab.txt must be UTF-8 ({error}). Received: {path}") from error
-    for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]"):
-        if token not in pieces:
-            raise InputError(f"vocab.txt must hold the special token {token}. Received: {path}")
-    if len(set(pieces)) < len(pieces):
-        twice = next(piece for number, piece in enumerate(pieces) if piece in pieces[:number])
-        raise InputError(f"vocab.txt must hold each piece once. Received: {twice!r} twice in {path}")
-    if len(pieces) > config.get("vocab_size", len(pieces)):
-        raise InputError(
-            f"vocab.txt must not be longer than config.json's vocab_size {config['vocab_size']}. "
-            f"Received: {len(pieces)} word pieces in {path}"
-        )
-    return path
-
-
-def _pooling(source: Path) -> bool:
-    """Whether the folder's `pooled_output` is the mean of its tokens."""
-    pooling = _read_json(source / "1_Pooling" / "config.json", needed=False)
-    return bool(pooling.get("pooling_mode_mean_tokens", False))
-
-
-def _bert_shape(config: dict[str, Any], mean: bool, source: Path) -> hub_format.BertShape:
-    try:
-        shape = hub_format.BertShape(
-            layers=int(config["num_hidden_layers"]),
-            hidden=int(config["hidden_size"]),
-            heads=int(config["num_attention_heads"]),
-            intermediate=int(config["intermediate_size"]),
-            vocabulary=int(config["vocab_size"]),
-            positions=int(config["max_position_embeddings"]),
-            segments=int(config.get("type_vocab_size", 2)),
-            epsilon=float(config.get("layer_norm_eps", 1e-12)),
-            dropout=float(config.get("hidden_dropout_prob", 0.1)),
-            attention_dropout=float(config.get("attention_probs_dropout_prob", 0.1)),
-            mean_pooling=mean,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"config.json must give BERT's sizes as numbers ({error!r}). Received: {source / 'config.json'}"
-        ) from error
-    if min(shape.layers, shape.heads) < 1 or shape.hidden % shape.heads:
-        raise InputError(
-            "config.json's hidden_size must be a multiple of num_attention_heads. "
-            f"Received: {shape.hidden} and {shape.heads} in {source}"
-        )
-    return shape
-
-
-def _read_tensors(path: Path) -> dict[str, np.ndarray]:
-    try:
-        tensors = safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"model.safetensors can't be read, it may be truncated ({error}). Received: {path}"
-        ) from error
-    # A model with a head keeps the encoder under "bert."; old ones say gamma and beta.
-    renamed = {}
-    for name, value in tensors.items():
-        name = name.removeprefix("bert.")
-        name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
-        renamed[name.replace("LayerNorm.beta", "LayerNorm.bias")] = value
-    return renamed
-
-
-def _hub_weights(tensors: Arrays, shape: hub_format.BertShape, source: Path) -> dict[str, np.ndarray]:
-    """Hugging Face's arrays under TF Hub's names, in TF Hub's shapes."""
-    names = list(_NAMES)
-    for index in range(shape.layers):
-        at = (f"encoder.layer.{index}.", f"transformer/layer_{index}/")
-        names += [(at[0] + theirs, at[1] + ours, turned) for theirs, ours, turned in _LAYER_NAMES]
-    values, wanted = {}, hub_format.bert_variable_shapes(shape)
-    for theirs, ours, turned in names:
-        if ours in wanted:
-            values[ours] = _fitted(tensors, theirs, wanted[ours], turned, source)
-    return values
-
-
-def _fitted(
-    tensors: Arrays, name: str, wanted: tuple[int, ...], turned: bool, source: Path
-) -> np.ndarray:
-    if name not in tensors:
-        raise InputError(
-            f"model.safetensors has no tensor {name!r}, which a BERT encoder with this config.json needs. "
-            f"Received: {source}"
-        )
-    value = tensors[name].T if turned else tensors[name]
-    # TF Hub keeps the attention heads apart, PyTorch has them in one axis.
-    flat = wanted
-    if name.endswith("weight") and len(wanted) == 3:
-        flat = (math.isqrt(math.prod(wanted)),) * 2
-    elif name.endswith("bias"):
-        flat = (math.prod(wanted),)
-    if value.shape != flat:
-        raise InputError(
-            f"The tensor {name!r} of model.safetensors must have shape {flat[::-1] if turned else flat}, "
-            f"as config.json says. Received: {tensors[name].shape} in {source}"
-        )
-    return np.ascontiguousarray(value, dtype=np.float32).reshape(wanted)
-
-
-def _largest_difference(folder: Path, values: Arrays, shape: hub_format.BertShape) -> float:
+def _largest_difference(folder: Path, found: huggingface.BertFolder) -> float:
     """Between the written encoder and the reference, over all tokens that are not padding."""
-    generator = np.random.default_rng(0)
+    generator, shape = np.random.default_rng(0), found.shape
     length = min(16, shape.positions)
     ids = generator.integers(0, shape.vocabulary, (2, length))
     mask = np.ones_like(ids)
-    mask[1, length // 2 :] = 0
+    mask[1, (length + 1) // 2 :] = 0
     types = generator.integers(0, shape.segments, ids.shape)
-    found = run_encoder(tf.saved_model.load(str(folder)), ids, mask, types)
-    tokens, pooled = _reference(values, shape, ids, mask, types)
-    difference = np.abs(found["sequence_output"].numpy() - tokens)[mask == 1].max()
-    return float(max(difference, np.abs(found["pooled_output"].numpy() - pooled).max()))
+    outputs = _run(tf.saved_model.load(str(folder)), ids, mask, types)
+    tokens, pooled = huggingface.reference_outputs(found.values, shape, ids, mask, types)
+    difference = np.abs(outputs["sequence_output"].numpy() - tokens)[mask == 1].max()
+    # Not `max`, which would let NaN pass.
+    return float(np.maximum(difference, np.abs(outputs["pooled_output"].numpy() - pooled).max()))
 
 
-def run_encoder(encoder: Any, ids: np.ndarray, mask: np.ndarray, types: np.ndarray) -> dict:
-    """Calls an encoder of the BERT dialect, without dropout, on integer arrays [batch, length]."""
+def _run(encoder: Any, ids: np.ndarray, mask: np.ndarray, types: np.ndarray) -> dict[str, Any]:
+    """Calls an encoder of the BERT dialect, without dropout, on integers [batch, length]."""
     arrays = zip(hub_format.INPUT_KEYS, (ids, mask, types), strict=True)
     return encoder({key: tf.constant(value, tf.int32) for key, value in arrays}, training=False)
 
 
-def _reference(
-    values: Arrays, shape: hub_format.BertShape, ids: np.ndarray, mask: np.ndarray, types: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """BERT's forward pass (Devlin et al. 2019, https://arxiv.org/abs/1810.04805) in NumPy, in float64."""
-    w = {name: value.astype(np.float64) for name, value in values.items() if "word" not in name}
-    x = values["word_embeddings/embeddings"][ids].astype(np.float64)
-    x = x + w["position_embedding/embeddings"][: ids.shape[1]]
-    x = x + w["type_embeddings/embeddings"][types]
-    x = _reference_norm(x, w, "embeddings/layer_norm", shape)
-    for index in range(shape.layers):
-        at = f"transformer/layer_{index}"
-        x = x + _reference_attention(x, mask, w, f"{at}/self_attention")
-        x = _reference_norm(x, w, f"{at}/self_attention_layer_norm", shape)
-        wide = x @ w[f"{at}/intermediate/kernel"] + w[f"{at}/intermediate/bias"]
-        wide = wide * scipy.special.ndtr(wide)
-        x = x + wide @ w[f"{at}/output/kernel"] + w[f"{at}/output/bias"]
-        x = _reference_norm(x, w, f"{at}/output_layer_norm", shape)
-    if shape.mean_pooling:
-        return x, (x * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
-    return x, np.tanh(x[:, 0] @ w["pooler_transform/kernel"] + w["pooler_transform/bias"])
+# --------------------------------------------------------------------------------------------------
+# To static vectors
 
 
-def _reference_norm(x: np.ndarray, w: Arrays, at: str, shape: hub_format.BertShape) -> np.ndarray:
-    scaled = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + shape.epsilon)
-    return scaled * w[f"{at}/gamma"] + w[f"{at}/beta"]
+def distill_static(
+    source: Path,
+    output: Path,
+    dimension: int = _STATIC_DIMENSION,
+    vocabulary: Sequence[str] | None = None,
+    dialect: str = "bert",
+    overwrite: bool = False,
+) -> None:
+    """Distils a BERT encoder to a table of one vector per word piece.
+
+    The method is Model2Vec's (Tulkens and van Dongen 2024, "Model2Vec: Fast State-of-the-Art Static
+    Embeddings", https://github.com/MinishLab/model2vec): every word piece goes through the encoder
+    alone, the vectors are reduced by principal component analysis and weighted by smooth inverse
+    frequency (Arora et al. 2017, "A Simple but Tough-to-Beat Baseline for Sentence Embeddings"),
+    where a piece's frequency follows from its rank in the vocabulary by Zipf's law. Here a piece's
+    vector is the average of its own states over the word-embedding table and all layers, each
+    centred and normalised, which classifies better than the last layer's mean. The special tokens'
+    vectors are zero.
+
+    Args:
+        source: Hugging Face BERT folder, or an encoder of the BERT dialect with `assets/vocab.txt`.
+        output: Folder to write; it must be empty or not exist yet.
+        dimension: Width of the vectors.
+        vocabulary: Word pieces to keep, of those that the source has. Special tokens, single
+            characters and their continuations (`##a`) are kept always, so that any text can be
+            split. By default all are kept but `[unused...]` and words with letters that aren't
+            Latin.
+        dialect: `bert` (three id inputs, token vectors) or `text` (one string in, one vector out).
+        overwrite: Replace what is at `output`.
+
+    Raises:
+        InputError: The source isn't a usable encoder, `dimension` exceeds its width, `vocabulary`
+            names pieces that it does not have, or the output is occupied.
+
+    Example:
+
+        distill_static(Path("all-MiniLM-L6-v2"), Path("encoders/static"), dimension=128)
+    """
+    if dialect not in ("bert", "text"):
+        raise InputError(f"`dialect` must be 'bert' or 'text'. Received: {dialect!r}")
+    source = Path(source)
+    with _whole_or_nothing(Path(output), overwrite) as folder, _as_encoder(source) as teacher:
+        if not 1 <= dimension <= teacher.width:
+            raise InputError(
+                f"`dimension` must be between 1 and the encoder's width {teacher.width}. "
+                f"Received: dimension={dimension}"
+            )
+        kept = _kept_pieces(teacher.pieces, vocabulary)
+        states = _piece_states(teacher, kept)
+        words = [teacher.pieces[index] for index in kept]
+        table = _static_table(states, words, dimension)
+        info = _static_info(teacher, Path(output).name, dialect, dimension)
+        _write_static(folder, table, words, info)
 
 
-def _reference_attention(x: np.ndarray, mask: np.ndarray, w: Arrays, at: str) -> np.ndarray:
-    query, key, value = (
-        np.einsum("bld,dhs->bhls", x, w[f"{at}/{part}/kernel"])
-        + w[f"{at}/{part}/bias"][None, :, None, :]
-        for part in ("query", "key", "value")
-    )
-    scores = query @ key.swapaxes(-1, -2) / math.sqrt(query.shape[-1])
-    shares = scipy.special.softmax(np.where(mask[:, None, None, :] == 1, scores, -np.inf), axis=-1)
-    mixed = np.einsum("bhls,hsd->bld", shares @ value, w[f"{at}/attention_output/kernel"])
-    return mixed + w[f"{at}/attention_output/bias"]
+@dataclasses.dataclass(frozen=True)
+class _Teacher:
+    encoder: Any
+    pieces: list[str]
+    width: int
+    info: Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def _as_encoder(source: Path) -> Iterator[_Teacher]:
+    """The source as a loaded encoder, by way of a temporary conversion if need be."""
+    with tempfile.TemporaryDirectory() as work:
+        folder = source
+        if huggingface.is_bert_folder(source):
+            folder = Path(work) / "encoder"
+            convert_huggingface(source, folder)
+        yield _load_teacher(folder)
+
+
+def _load_teacher(folder: Path) -> _Teacher:
+    vocab, info = folder / "assets" / "vocab.txt", folder / hub_format.INFO_FILE
+    if not (folder / "saved_model.pb").is_file() or not vocab.is_file():
+        raise InputError(
+            "Distilling needs a Hugging Face BERT folder or a TF Hub BERT encoder with "
+            "assets/vocab.txt. "
+            f"Received: {folder}"
+        )
+    try:
+        encoder: Any = tf.saved_model.load(str(folder))
+        one = np.ones((1, 3), np.int32)
+        width = int(_run(encoder, one, one, one * 0)["sequence_output"].shape[-1])
+    except Exception as error:  # loading and calling a foreign graph can fail in any way
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"Distilling needs an encoder of the BERT dialect ({reason}). Received: {folder}"
+        ) from error
+    known = json.loads(info.read_text(encoding="utf-8")) if info.is_file() else {}
+    if "lower_case" not in known:
+        known["lower_case"] = bool(getattr(encoder, "do_lower_case", True))
+    return _Teacher(encoder, hub_format.read_vocabulary(vocab), width, known)
+
+
+def _is_character(piece: str) -> bool:
+    return len(piece.removeprefix("##")) == 1
+
+
+def _is_latin(piece: str) -> bool:
+    letters = (character for character in piece if character.isalpha())
+    return all(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
+
+
+def _kept_pieces(pieces: Sequence[str], vocabulary: Sequence[str] | None) -> list[int]:
+    """Indices of the pieces that stay, in their order."""
+    unknown = sorted(set(vocabulary or ()) - set(pieces))
+    if unknown:
+        raise InputError(
+            f"`vocabulary` must name word pieces of the source. Received: {unknown[0]!r}, which it "
+            "has not"
+        )
+    chosen = None if vocabulary is None else set(vocabulary)
+
+    def stays(piece: str) -> bool:
+        if piece in hub_format.SPECIAL_TOKENS or _is_character(piece):
+            return True
+        if chosen is not None:
+            return piece in chosen
+        return not re.fullmatch(r"\[unused\d+\]", piece) and _is_latin(piece)
+
+    return [index for index, piece in enumerate(pieces) if stays(piece)]
+
+
+def _piece_states(teacher: _Teacher, kept: Sequence[int]) -> list[np.ndarray]:
+    """For the word embeddings and each layer the pieces' states [pieces, width]."""
+    first, last = (teacher.pieces.index(token) for token in ("[CLS]", "[SEP]"))
+    layers: list[list[np.ndarray]] = []
+    for start in range(0, len(kept), _CHUNK):
+        chunk = np.asarray(kept[start : start + _CHUNK])
+        ids = np.stack([np.full_like(chunk, first), chunk, np.full_like(chunk, last)], axis=1)
+        outputs = _run(teacher.encoder, ids, np.ones_like(ids), np.zeros_like(ids))
+        found = outputs.get("encoder_outputs") or [outputs["sequence_output"]]
+        layers.append([layer[:, 1].numpy() for layer in found])
+    states = [np.concatenate(states) for states in zip(*layers, strict=True)]
+    tables = [v for v in teacher.encoder.variables if "word_embeddings/embeddings" in v.name]
+    return [
+        table.numpy()[list(kept)] for table in tables if table.shape[-1] == teacher.width
+    ] + states
+
+
+def _static_table(states: Sequence[np.ndarray], words: Sequence[str], dimension: int) -> np.ndarray:
+    """[pieces, dimension]; a typical row has a mean square of one, as a layer-normed state has."""
+    proper = np.array([not _is_character(w) and w not in hub_format.SPECIAL_TOKENS for w in words])
+    if proper.sum() < dimension:
+        raise InputError(
+            "Principal component analysis needs at least as many whole words as dimensions. "
+            f"Received: {proper.sum()} words, dimension={dimension}"
+        )
+    average = np.mean([_normalised(layer, proper) for layer in states], axis=0)
+    reduced = _principal_components(average, proper, dimension)
+    table = reduced * _frequency_weights(words, proper)[:, np.newaxis]
+    table[[word in hub_format.SPECIAL_TOKENS for word in words]] = 0.0
+    return (table / np.sqrt(np.mean(table[proper] ** 2))).astype(np.float32)
+
+
+def _normalised(layer: np.ndarray, proper: np.ndarray) -> np.ndarray:
+    centred = layer.astype(np.float64) - layer[proper].mean(axis=0)
+    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+
+
+def _principal_components(vectors: np.ndarray, proper: np.ndarray, dimension: int) -> np.ndarray:
+    centred = vectors - vectors[proper].mean(axis=0)
+    _, axes = np.linalg.eigh(centred[proper].T @ centred[proper])
+    axes = axes[:, ::-1][:, :dimension]
+    # An axis may point either way; fixed, so that every machine writes the same table.
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(dimension)])
+    return centred @ axes
+
+
+def _frequency_weights(words: Sequence[str], proper: np.ndarray) -> np.ndarray:
+    """Smooth inverse frequency by Zipf's law, the words' ranks being their order in the vocabulary.
+
+    Characters come first in BERT's vocabularies whatever their frequency: those of ASCII are taken
+    to be as frequent as the first word, the others as the middle one.
+    """
+    ranks = np.where(proper, np.cumsum(proper) - 1, int(proper.sum()) // 2)
+    ascii_signs = set(string.ascii_lowercase + string.digits + string.punctuation)
+    ranks[[word in ascii_signs for word in words]] = 0
+    share = 1.0 / (ranks + 2.0)
+    share /= share[proper].sum()
+    return _SMOOTHING / (_SMOOTHING + share)
+
+
+def _static_info(teacher: _Teacher, name: str, dialect: str, dimension: int) -> dict[str, Any]:
+    bert = dialect == "bert"
+    return {
+        "name": name,
+        "licence": teacher.info.get("licence", "unknown"),
+        "source": teacher.info.get("source", "unknown"),
+        "dialect": dialect,
+        "dimension": dimension,
+        "layers": 0,
+        "outputs": ["default", "pooled_output", "sequence_output"] if bert else ["default"],
+        "lower_case": teacher.info["lower_case"],
+        "strip_accents": teacher.info.get("strip_accents"),
+        # Nothing in a table limits the length; this keeps batches within bounds.
+        "sequence_length": 512,
+        "pooling": "mean",
+        "made_by": "static",
+    }
+
+
+def _write_static(
+    folder: Path, table: np.ndarray, words: Sequence[str], info: Mapping[str, Any]
+) -> None:
+    lower_case, accents = info["lower_case"], info["strip_accents"]
+    with tempfile.TemporaryDirectory() as work:
+        vocab = Path(work) / "vocab.txt"
+        vocab.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+        if info["dialect"] == "text":
+            pieces = hub_format.WordPieces(vocab, lower_case, accents)
+            hub_format.save(hub_format.text_encoder(table, pieces, "mean"), folder, info)
+        else:
+            hub_format.save(hub_format.static_encoder(table, vocab, lower_case), folder, info)
+            hub_format.save_preprocessor(folder / "preprocessor", vocab, lower_case, accents)
 
 
 # --------------------------------------------------------------------------------------------------
-# What a source is
+# From word vectors
+
+
+def convert_word_vectors(
+    source: Path,
+    output: Path,
+    lower_case: bool | None = None,
+    max_words: int | None = None,
+    oov_buckets: int = _OOV_BUCKETS,
+    overwrite: bool = False,
+) -> None:
+    """Converts word vectors in GloVe, word2vec or fastText text format to a TF Hub text embedding.
+
+    Text is treated as by TF Hub's NNLM encoders: punctuation is removed, words are split at spaces,
+    their vectors summed and divided by the square root of their number. Unknown words fall into
+    hash buckets whose vectors are zero until they are trained. The one variable is called
+    `embeddings`.
+
+    Args:
+        source: Text file, also gzipped: a word and its numbers on each line, with or without the
+            first line of word2vec that gives both counts. A word that comes twice keeps its first
+            vector.
+        output: Folder to write; it must be empty or not exist yet.
+        lower_case: Whether texts are lower-cased; `None` does so when no word has a capital letter.
+        max_words: Read only the first so many words, the most frequent ones in the usual files.
+        oov_buckets: Number of hash buckets, at least one.
+        overwrite: Replace what is at `output`.
+
+    Raises:
+        InputError: A line is malformed (the message has its number), the file is empty or ends
+            early, a number is out of range, or the output is occupied.
+
+    Example:
+
+        convert_word_vectors(Path("glove.6B.100d.txt"), Path("encoders/glove"), max_words=100_000)
+    """
+    source = Path(source)
+    for name, value in (("oov_buckets", oov_buckets), ("max_words", max_words)):
+        if value is not None and value < 1:
+            raise InputError(f"`{name}` must be at least 1. Received: {name}={value}")
+    words, vectors = _read_word_vectors(source, max_words)
+    if lower_case is None:
+        lower_case = not any(word != word.lower() for word in words)
+    table = np.concatenate([vectors, np.zeros((oov_buckets, vectors.shape[1]), np.float32)])
+    info = {
+        "name": source.name.removesuffix(".gz").removesuffix(".txt").removesuffix(".vec"),
+        "licence": "unknown",
+        "source": source.name,
+        "dialect": "text",
+        "dimension": int(table.shape[1]),
+        "layers": 0,
+        "outputs": ["default"],
+        "lower_case": lower_case,
+        "pooling": "sqrtn",
+        "made_by": "vectors",
+    }
+    with (
+        _whole_or_nothing(Path(output), overwrite) as folder,
+        tempfile.TemporaryDirectory() as work,
+    ):
+        tokens = Path(work) / "tokens.txt"
+        tokens.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+        splitter = hub_format.Words(tokens, lower_case, oov_buckets)
+        hub_format.save(hub_format.text_encoder(table, splitter, "sqrtn"), folder, info)
+
+
+def _lines(source: Path) -> Iterator[tuple[int, str]]:
+    """Number and text of each line; only a line feed ends one, other separators may be words."""
+    opener: Callable[..., Any] = gzip.open if source.suffix == ".gz" else open
+    number = 0
+    try:
+        with opener(source, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line.decode("utf-8").strip(" \t\r\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"Word vectors must be UTF-8 text ({error.reason}); binary formats have to be exported "
+            "as text "
+            f"first. Received: line {number} of {source}"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"The word vectors can't be read to the end ({error}). Received: {source} after line "
+            f"{number}"
+        ) from error
+
+
+def _read_word_vectors(source: Path, max_words: int | None) -> tuple[list[str], np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    width, promised, rows = 0, None, 0
+    for number, line in _lines(source):
+        fields = line.split(" ")
+        if number == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
+            promised, width = int(fields[0]), int(fields[1])
+            continue
+        width = width or len(fields) - 1
+        word, vector = _word_and_vector(fields, width, f"line {number} of {source}")
+        rows += 1
+        found.setdefault(word, vector)
+        if len(found) == max_words:
+            break
+    else:
+        if promised is not None and rows != promised:
+            raise InputError(
+                f"The file's first line promises {promised} words; it may be truncated. "
+                f"Received: {rows} words in {source}"
+            )
+    if not found:
+        raise InputError(f"A file of word vectors must have at least one. Received: {source}")
+    return list(found), np.stack(list(found.values()))
+
+
+def _word_and_vector(fields: list[str], width: int, where: str) -> tuple[str, np.ndarray]:
+    # Some files have words with spaces in them, so the numbers are counted from the right.
+    word = " ".join(fields[:-width]) if width else ""
+    try:
+        vector = np.array([float(field) for field in fields[-width:]], np.float32)
+    except ValueError:
+        vector = np.full(width, np.nan, np.float32)
+    if not word or not np.isfinite(vector).all():
+        raise InputError(
+            f"Each line of word vectors must be a word and {max(width, 1)} finite numbers, divided "
+            "by single "
+            f"spaces. Received: {' '.join(fields)[:40]!r} at {where}"
+        )
+    return word, vector
+
 
 registry.register_converter("huggingface", convert_huggingface)

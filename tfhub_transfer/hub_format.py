@@ -1,14 +1,14 @@
-"""Encoders in TensorFlow Hub's SavedModel form: the graphs, their variables and the folder they lie in.
+"""Encoders in TensorFlow Hub's SavedModel form: their graphs, variables and folders.
 
-Three kinds are written here, and only here: a BERT encoder, a table of static word-piece vectors that
-speaks the BERT dialect, and a text embedding (one string in, one vector out). Variable names, inputs and
-outputs are those of the encoders on tfhub.dev, described in
+Three kinds are written here, and only here: a BERT encoder, a table of static word-piece vectors
+that speaks the BERT dialect, and a text embedding (one string in, one vector out). Variable names,
+inputs and outputs are those of the encoders on tfhub.dev, described in
 https://www.tensorflow.org/hub/common_saved_model_apis/text; whatever reads those reads these.
 
-The BERT graph is written in the forms that TensorFlow's graph optimizer can fuse on a CPU: matrix products
-of two-dimensional activations followed by `BiasAdd`, GELU by `Erf`, attention scores as product, scale
-and addition. Each layer asks its own input for its shape, so that the graph can be cut between layers and
-fed there without the token ids.
+The BERT graph is written in the forms that TensorFlow's graph optimizer can fuse on a CPU: matrix
+products of two-dimensional activations followed by `BiasAdd`, GELU by `Erf`, attention scores as
+product, scale and addition. Each layer asks its own input for its shape, so that the graph can be
+cut between layers and fed there without the token ids.
 """
 
 import dataclasses
@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-# Loaded for its side effect too: it registers the operations that a preprocessor's graph consists of.
+# Loaded for its side effect too: it registers the operations that a preprocessor's graph consists
+# of.
 import tensorflow_text as tf_text
 
 INFO_FILE = "tfhub_transfer.json"
@@ -29,7 +30,8 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 # Far below any attention score, and still finite in float16 and bfloat16.
 _MASKED_SCORE = -30000.0
-# BERT treats a longer word as unknown; tensorflow-text counts bytes, of which a character has up to four.
+# BERT treats a longer word as unknown; tensorflow-text counts bytes, of which a character has up to
+# four.
 _LONGEST_WORD = 100
 _CHINESE = (
     r"[\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}"
@@ -135,7 +137,12 @@ def _project(x: tf.Tensor, weights: Weights, at: str, shape: BertShape) -> tf.Te
 
 
 def _attention(
-    x: tf.Tensor, mask: tf.Tensor, size: tf.Tensor, weights: Weights, at: str, shape: BertShape,
+    x: tf.Tensor,
+    mask: tf.Tensor,
+    size: tf.Tensor,
+    weights: Weights,
+    at: str,
+    shape: BertShape,
     training: bool,
 ) -> tf.Tensor:
     split = [size[0], size[1], shape.heads, shape.head_size]
@@ -153,7 +160,12 @@ def _attention(
 
 
 def _transformer_layer(
-    tokens: tf.Tensor, mask: tf.Tensor, index: int, weights: Weights, shape: BertShape, training: bool
+    tokens: tf.Tensor,
+    mask: tf.Tensor,
+    index: int,
+    weights: Weights,
+    shape: BertShape,
+    training: bool,
 ) -> tf.Tensor:
     """[batch, length, hidden] -> the same; asks nothing but `tokens` for the shape."""
     at, size = f"transformer/layer_{index}", tf.shape(tokens)
@@ -164,7 +176,9 @@ def _transformer_layer(
     wide = _gelu(_dense(x, weights, f"{at}/intermediate", shape.intermediate))
     narrow = _dropout(_dense(wide, weights, f"{at}/output", shape.hidden), shape.dropout, training)
     x = _layer_norm(x + narrow, weights, f"{at}/output_layer_norm", shape.epsilon)
-    return tf.identity(tf.reshape(x, [size[0], size[1], shape.hidden]), name=f"layer_{index}_output")
+    return tf.identity(
+        tf.reshape(x, [size[0], size[1], shape.hidden]), name=f"layer_{index}_output"
+    )
 
 
 def _embed(
@@ -183,9 +197,11 @@ def _embed(
 
 
 def masked_mean(tokens: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
-    """Mean over the length of [batch, length, width], each token weighted by `counted` [batch, length].
+    """Mean over the tokens of each row, weighted.
 
-    Where nothing counts the mean is zero.
+    Args:
+        tokens: [batch, length, width].
+        counted: What each token counts, [batch, length]. Where nothing counts the mean is zero.
 
     Example:
 
@@ -223,14 +239,16 @@ def _bert_function(weights: Weights, shape: BertShape) -> Callable[..., dict]:
     return call
 
 
-def _static_function(weights: Weights) -> Callable[..., dict]:
+def _static_function(weights: Weights, uncounted: Sequence[int]) -> Callable[..., dict]:
     def call(inputs: dict[str, tf.Tensor], training: bool = False) -> dict:
         del training  # nothing here differs while training
         ids, present, _ = (inputs[key] for key in INPUT_KEYS)
         table = weights["word_embeddings/embeddings"]
         tokens = tf.nn.embedding_lookup(table, ids)
-        present = tf.cast(present, tf.float32)
-        pooled = masked_mean(tokens, present)
+        counted = tf.cast(present, tf.float32)
+        for special in uncounted:
+            counted *= tf.cast(tf.not_equal(ids, special), tf.float32)
+        pooled = masked_mean(tokens, counted)
         return {"pooled_output": pooled, "default": pooled, "sequence_output": tokens}
 
     return call
@@ -254,7 +272,9 @@ def _three_inputs() -> dict[str, tf.TensorSpec]:
     return {key: tf.TensorSpec([None, None], tf.int32, name=key) for key in INPUT_KEYS}
 
 
-def _token_encoder(weights: Weights, call: Callable[..., dict], vocab: Path, lower_case: bool) -> tf.train.Checkpoint:
+def _token_encoder(
+    weights: Weights, call: Callable[..., dict], vocab: Path, lower_case: bool
+) -> tf.train.Checkpoint:
     function = tf.function(call)
     for training in (True, False):
         function.get_concrete_function(_three_inputs(), training=training)
@@ -276,9 +296,9 @@ def bert_encoder(
         lower_case: Whether the vocabulary was made from lower-cased text.
 
     Returns:
-        A trackable whose `__call__(inputs, training)` takes the three int32 inputs [batch, length] and gives
-        `pooled_output` and `default` [batch, hidden], `sequence_output` [batch, length, hidden] and
-        `encoder_outputs`, a list with one [batch, length, hidden] a layer.
+        A trackable whose `__call__(inputs, training)` takes the three int32 inputs [batch, length]
+        and gives `pooled_output` and `default` [batch, hidden], `sequence_output` [batch, length,
+        hidden] and `encoder_outputs`, a list with one [batch, length, hidden] a layer.
     """
     weights = _variables({name: values[name] for name in bert_variable_shapes(shape)})
     return _token_encoder(weights, _bert_function(weights, shape), vocab, lower_case)
@@ -287,12 +307,41 @@ def bert_encoder(
 def static_encoder(table: np.ndarray, vocab: Path, lower_case: bool) -> tf.train.Checkpoint:
     """A table of word-piece vectors [vocabulary, width] that speaks the BERT dialect.
 
-    `sequence_output` holds the looked-up vectors, `pooled_output` their mean over all tokens that the mask
-    does not exclude.
+    `sequence_output` holds the looked-up vectors, `pooled_output` their mean over the tokens that
+    the mask does not exclude, `[CLS]` and `[SEP]` not counted; zero where there are none.
     """
+    pieces = read_vocabulary(vocab)
+    uncounted = [pieces.index(token) for token in ("[CLS]", "[SEP]")]
     weights = _variables({"word_embeddings/embeddings": table})
-    return _token_encoder(weights, _static_function(weights), vocab, lower_case)
+    return _token_encoder(weights, _static_function(weights, uncounted), vocab, lower_case)
 
+
+def text_encoder(
+    table: np.ndarray, splitter: "WordPieces | Words", combiner: str
+) -> tf.train.Checkpoint:
+    """A text embedding: strings [batch] to vectors [batch, width], by a table with a row a token.
+
+    Args:
+        table: Float32 [tokens, width]; becomes the variable `embeddings`.
+        splitter: Strings [batch] to a ragged tensor of row numbers, with any number of ragged
+            dimensions.
+        combiner: `mean`, or `sqrtn`: the sum over the square root of the number of tokens. A text
+            without tokens has a vector of zeros.
+    """
+    weights = _variables({"embeddings": table})
+
+    def call(texts: tf.Tensor) -> tf.Tensor:
+        ids = splitter(texts)
+        ids = ids.merge_dims(1, -1) if ids.shape.rank > 2 else ids
+        vectors = tf.nn.embedding_lookup(weights["embeddings"], ids.flat_values)
+        total = tf.math.unsorted_segment_sum(vectors, ids.value_rowids(), ids.nrows())
+        number = tf.cast(tf.maximum(ids.row_lengths(), 1), tf.float32)[:, tf.newaxis]
+        return total / (tf.sqrt(number) if combiner == "sqrtn" else number)
+
+    function = tf.function(call, input_signature=[tf.TensorSpec([None], tf.string)])
+    encoder = _trackable(weights, function)
+    encoder.splitter = splitter
+    return encoder
 
 
 def _cleaned(texts: tf.Tensor, lower_case: bool, strip_accents: bool) -> tf.Tensor:
@@ -306,10 +355,11 @@ def _cleaned(texts: tf.Tensor, lower_case: bool, strip_accents: bool) -> tf.Tens
 
 
 class WordPieces(tf.train.Checkpoint):
-    """Splits text as BERT does: words and punctuation first, then the longest matching word pieces.
+    r"""Splits text as BERT does: words and punctuation first, then the longest matching word
+    pieces.
 
-    The ids are those of Hugging Face's `BertTokenizer`, with one difference: `[SEP]` and its like *inside*
-    a text are text, not special tokens.
+    The ids are those of Hugging Face's `BertTokenizer`, with one difference: `[SEP]` and its like
+    *inside* a text are text, not special tokens.
 
     Args:
         vocab: File with one word piece a line, the five special tokens of BERT among them.
@@ -333,11 +383,7 @@ class WordPieces(tf.train.Checkpoint):
         self._special = {name: pieces.index(name) for name in SPECIAL_TOKENS if name in pieces}
         self._size = len(pieces)
         self.vocab_file = tf.saved_model.Asset(str(vocab))
-        lines, numbers = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
-        initializer = tf.lookup.TextFileInitializer(
-            self.vocab_file.asset_path, tf.string, lines, tf.int64, numbers
-        )
-        self._table = tf.lookup.StaticVocabularyTable(initializer, num_oov_buckets=1)
+        self._table = _line_numbers(self.vocab_file, 1)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
@@ -365,12 +411,16 @@ class WordPieces(tf.train.Checkpoint):
         ids["vocab_size"] = self._size
         return {key: tf.constant(value, tf.int32) for key, value in ids.items()}
 
-    def pack(self, segments: Sequence[tf.RaggedTensor], seq_length: tf.Tensor) -> dict[str, tf.Tensor]:
+    def pack(
+        self, segments: Sequence[tf.RaggedTensor], seq_length: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """`[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, cut and padded to `seq_length`.
 
         Args:
-            segments: One or two ragged int32 tensors, [batch, (pieces)] or [batch, (words), (pieces)].
-            seq_length: Number of tokens in every row. Where a pair is too long, its longer text is cut.
+            segments: One or two ragged int32 tensors, [batch, (pieces)] or [batch, (words),
+                (pieces)].
+            seq_length: Number of tokens in every row. Where a pair is too long, its longer text is
+                cut.
 
         Returns:
             The three inputs of a BERT encoder, int32 [batch, seq_length].
@@ -383,7 +433,49 @@ class WordPieces(tf.train.Checkpoint):
         ids, mask = tf_text.pad_model_inputs(ids, seq_length, pad_value=self._special["[PAD]"])
         types, _ = tf_text.pad_model_inputs(types, seq_length)
         packed = (ids, mask, types)
-        return {key: tf.cast(value, tf.int32) for key, value in zip(INPUT_KEYS, packed, strict=True)}
+        return {
+            key: tf.cast(value, tf.int32) for key, value in zip(INPUT_KEYS, packed, strict=True)
+        }
+
+
+class Words(tf.train.Checkpoint):
+    r"""Splits text at spaces, as TF Hub's NNLM encoders do, once punctuation is gone.
+
+    Args:
+        tokens: File with one word a line.
+        lower_case: Whether to lower-case.
+        buckets: Number of hash buckets for unknown words; their ids follow those of the words.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> tokens = pathlib.Path(tempfile.mkdtemp()) / "tokens.txt"
+    >>> _ = tokens.write_text("well\ndone\n")
+    >>> Words(tokens, lower_case=True, buckets=1)(tf.constant(["Well, well done!"])).to_list()
+    [[0, 0, 1]]
+    """
+
+    def __init__(self, tokens: Path, lower_case: bool, buckets: int) -> None:
+        super().__init__()
+        self._lower_case = lower_case
+        self.tokens_file = tf.saved_model.Asset(str(tokens))
+        self._table = _line_numbers(self.tokens_file, buckets)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Strings [batch] to int64 ids [batch, (words)]."""
+        if self._lower_case:
+            texts = tf.strings.lower(texts, encoding="utf-8")
+        texts = tf.strings.regex_replace(texts, r"\p{P}", "")
+        return self._table.lookup(tf.strings.split(texts))
+
+
+def _line_numbers(asset: tf.saved_model.Asset, buckets: int) -> tf.lookup.StaticVocabularyTable:
+    lines, numbers = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+    initializer = tf.lookup.TextFileInitializer(
+        asset.asset_path, tf.string, lines, tf.int64, numbers
+    )
+    return tf.lookup.StaticVocabularyTable(initializer, num_oov_buckets=buckets)
 
 
 def preprocessor(pieces: WordPieces, sequence_length: int = 128) -> tf.train.Checkpoint:
@@ -391,7 +483,8 @@ def preprocessor(pieces: WordPieces, sequence_length: int = 128) -> tf.train.Che
 
     Args:
         pieces: The tokenizer.
-        sequence_length: Number of tokens a row that `__call__` gives, and the default of `bert_pack_inputs`.
+        sequence_length: Number of tokens a row that `__call__` gives, and the default of
+            `bert_pack_inputs`.
     """
 
     def call(texts: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -195,7 +195,7 @@ def _read(job: TrainJob) -> tuple[Splits, Task]:
     return splits, task
 
 
-def _columns(job: TrainJob) -> dict[str, str | None]:
+def _columns(job: TrainJob) -> dict[str, Any]:
     return {"text": job.text, "text_pair": job.text_pair, "label": job.label}
 
 
@@ -241,7 +241,9 @@ def _build(job: TrainJob, task: Task) -> TransferModel:
 
 def _fit(job: TrainJob, model: TransferModel, splits: Splits, scratch: Path) -> dict[str, Any]:
     weights = (
-        data.class_weights(model.task.encode(splits.train.labels)) if job.class_weights else None
+        data.class_weights(model.task.encode(splits.train.labels).tolist())
+        if job.class_weights
+        else None
     )
     plan = Plan(class_weight=weights, seed=job.seed)
     started = time.perf_counter()

@@ -150,7 +150,7 @@ def _output_shapes(result: Any, dialect: str, folder: Path) -> dict[str, Any]:
     if needed not in shapes and "sequence_output" not in shapes:
         raise InputError(
             f"the SavedModel isn't a usable encoder: it gives no `{needed}` of known width; "
-            f"expected a float vector for each text. Received: {folder} which gives {sorted(shapes)}"
+            f"expected a float vector for each text. Received: {folder}, giving {sorted(shapes)}"
         )
     return shapes
 

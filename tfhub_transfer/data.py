@@ -1,0 +1,444 @@
+"""Labelled texts: read, validate, split, profile, and batch by length."""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.reading import Table
+
+TEXT, TEXT_A, TEXT_B, LABEL = "text", "text_a", "text_b", "label"
+# Batches are sorted by length within windows of this many, so that shuffling stays thorough.
+_WINDOW = 50
+_DISCRETE = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Columns of texts and labels, in memory; immutable.
+
+    Attributes:
+        columns: `text`, or `text_a` and `text_b`; `label`, if there is one; and whatever else the
+            source held, under its own name. All of the same length.
+        source: Where they come from.
+        target: `"label"`, or `None` if there are no labels.
+
+    Example:
+
+    >>> Examples.from_lists(["good", "bad"], ["positive", "negative"])[:1].labels
+    ['positive']
+    """
+
+    columns: dict[str, list[Any]]
+    source: str = "lists"
+    target: str | None = None
+
+    @classmethod
+    def from_lists(
+        cls,
+        text: Sequence[str],
+        label: Sequence[Any] | None = None,
+        text_pair: Sequence[str] | None = None,
+    ) -> "Examples":
+        """Makes examples of lists.
+
+        Args:
+            text: The texts, or the first of each pair.
+            label: Their labels.
+            text_pair: The second text of each pair.
+
+        Raises:
+            InputError: If the lists differ in length, or a text isn't a string.
+        """
+        columns = (
+            {TEXT: list(text)}
+            if text_pair is None
+            else {TEXT_A: list(text), TEXT_B: list(text_pair)}
+        )
+        if label is not None:
+            columns[LABEL] = list(label)
+        sizes = {name: len(values) for name, values in columns.items()}
+        if len(set(sizes.values())) > 1:
+            raise InputError(f"all columns must be of one length. Received: {sizes}")
+        odd = [
+            t
+            for name, values in columns.items()
+            if name != LABEL
+            for t in values
+            if not isinstance(t, str)
+        ]
+        if odd:
+            raise InputError(f"every text must be a string. Received: {odd[0]!r}")
+        return cls(columns, target=None if label is None else LABEL)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, rows: Any) -> "Examples":
+        if isinstance(rows, slice):
+            columns = {name: values[rows] for name, values in self.columns.items()}
+        else:
+            columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
+        return dataclasses.replace(self, columns=columns)
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether each example is a pair of texts."""
+        return TEXT_B in self.columns
+
+    @property
+    def texts(self) -> tuple[list[str], ...]:
+        """One list of texts, or two for pairs."""
+        names = (TEXT_A, TEXT_B) if self.is_pair else (TEXT,)
+        return tuple(self.columns[name] for name in names)
+
+    @property
+    def labels(self) -> list[Any]:
+        """The labels, as the source wrote them."""
+        if self.target is None:
+            raise InputError(f"these examples have no labels. Received: {self.source}")
+        return self.columns[self.target]
+
+
+class Stream:
+    """Examples in chunks, for files larger than memory; can be gone through any number of times.
+
+    Make one with `stream`.
+    """
+
+    def __init__(self, table: Table, names: dict[str, str], chunk_rows: int) -> None:
+        self.source = table.source
+        self._table, self._names, self._chunk_rows = table, names, chunk_rows
+
+    def __iter__(self) -> Iterator[Examples]:
+        columns: dict[str, list[Any]] = {}
+        rows = 0
+        for number, row in self._table:
+            _append(columns, _cells(row, number, self._names, self.source), rows)
+            rows += 1
+            if rows == self._chunk_rows:
+                yield self._chunk(columns)
+                columns, rows = {}, 0
+        if rows:
+            yield self._chunk(columns)
+
+    def _chunk(self, columns: dict[str, list[Any]]) -> Examples:
+        return Examples(columns, self.source, LABEL if LABEL in self._names else None)
+
+
+def stream(
+    source: str | Path,
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+    require_label: bool = True,
+    chunk_rows: int = 10_000,
+) -> Stream:
+    """Reads examples chunk by chunk, holding one chunk at a time.
+
+    Args:
+        source: As for `read`.
+        text: As for `read`.
+        text_pair: As for `read`.
+        label: As for `read`.
+        require_label: As for `read`.
+        chunk_rows: Rows in a chunk.
+
+    Raises:
+        InputError: If the source, a column or a row is unusable.
+
+    Example:
+
+    >>> for chunk in stream("reviews.csv"):
+    ...     print(len(chunk))
+    """
+    if chunk_rows < 1:
+        raise InputError(f"`chunk_rows` must be at least 1. Received: {chunk_rows}")
+    table = Table(str(source))
+    return Stream(table, _columns(table, text, text_pair, label, require_label), chunk_rows)
+
+
+def read(
+    source: str | Path,
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+    require_label: bool = True,
+) -> Examples:
+    """Reads labelled texts into memory.
+
+    Args:
+        source: A `.csv`, `.tsv` or `.jsonl` file (each also `.gz`), a `.parquet` file, all in
+            UTF-8, or `tfds:NAME/SPLIT` for TensorFlow Datasets.
+        text: Name of the text column; `text`, or `text_a` and `text_b`, if not given.
+        text_pair: Name of the column with the second text of each pair.
+        label: Name of the label column; `label`, else `score`, if not given.
+        require_label: Whether there must be labels.
+
+    Raises:
+        InputError: If the source, a column or a row is unusable; the message names file, line and
+            column.
+
+    Example:
+
+    >>> examples = read("reviews.csv", text="review", label="sentiment")
+    """
+    chunks = list(stream(source, text, text_pair, label, require_label))
+    if not chunks:
+        raise InputError(f"the file has no rows below its header. Received: {source}")
+    joined: dict[str, list[Any]] = {}
+    for start, chunk in zip(np.cumsum([0, *map(len, chunks)]), chunks):
+        for name in {**joined, **chunk.columns}:
+            values = joined.setdefault(name, [None] * int(start))
+            values.extend(chunk.columns.get(name, [None] * len(chunk)))
+    examples = dataclasses.replace(chunks[0], columns=joined)
+    if not any(t.strip() for texts in examples.texts for t in texts):
+        raise InputError(f"every text is blank; check the text column. Received: {source}")
+    return examples
+
+
+def _columns(
+    table: Table, text: str | None, pair: str | None, label: str | None, require_label: bool
+) -> dict[str, str]:
+    """Our names of columns with the names in the source."""
+    if text is None and pair is None and TEXT not in table.columns and TEXT_A in table.columns:
+        text, pair = TEXT_A, TEXT_B
+    first = table.require(text or (TEXT_A if pair else TEXT), "text")
+    names = {TEXT: first}
+    if pair is not None:
+        names = {TEXT_A: first, TEXT_B: table.require(pair, "second text")}
+    if label is None:
+        label = next((n for n in (LABEL, "score") if n in table.columns), None)
+        if label is None and not require_label:
+            return names
+    elif not require_label and label not in table.columns:
+        return names
+    names[LABEL] = table.require(label or LABEL, "label")
+    return names
+
+
+def _cells(row: dict[str, Any], number: int, names: dict[str, str], source: str) -> dict[str, Any]:
+    """One row under our names, checked."""
+    cells = {key: value for key, value in row.items() if key not in names.values()}
+    for name, column in names.items():
+        if column not in row:
+            raise InputError(
+                f"{source}, line {number}: the row lacks {column!r}. Received: "
+                f"{', '.join(map(repr, row)) or 'nothing'}"
+            )
+        check = _label if name == LABEL else _text
+        cells[name] = check(row[column], f"{source}, line {number}: column {column!r}")
+    return cells
+
+
+def _text(value: Any, place: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, (str, int, float)):
+        raise InputError(f"{place} must hold a text. Received: {str(value)[:60]}")
+    # A surrogate alone, which JSON can spell, isn't a character and can't be encoded.
+    return str(value).encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _label(value: Any, place: str) -> Any:
+    is_nan = isinstance(value, float) and math.isnan(value)
+    if value is None or is_nan or (isinstance(value, str) and value.strip().lower() in ("", "nan")):
+        shown = "nothing" if value is None or value == "" else repr(value)
+        raise InputError(
+            f"{place} must hold a label; fill it in or drop the row. Received: {shown}"
+        )
+    return value
+
+
+def _append(columns: dict[str, list[Any]], cells: dict[str, Any], rows: int) -> None:
+    for name in {**columns, **cells}:
+        columns.setdefault(name, [None] * rows).append(cells.get(name))
+
+
+def split(
+    examples: Examples,
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+    stratify: bool = True,
+) -> tuple[Examples, ...]:
+    """Splits examples at random, the same way for the same seed.
+
+    Identical texts stay on one side, so that no part holds what another has seen. Classes keep
+    their shares in every part, as far as their numbers allow.
+
+    Args:
+        examples: What to split.
+        fractions: Share of each part; they add up to 1.
+        seed: Seed of the draw.
+        stratify: Whether to keep the classes' shares, where labels are classes.
+
+    Raises:
+        InputError: If the fractions don't add up, or a part would be empty.
+
+    Example:
+
+    >>> train, validation, test = split(examples, (0.8, 0.1, 0.1), seed=7)
+    """
+    if any(f <= 0 for f in fractions) or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
+        raise InputError(f"fractions must be above 0 and add up to 1. Received: {tuple(fractions)}")
+    groups = _groups(examples, stratify)
+    generator = np.random.default_rng(seed)
+    parts: list[list[int]] = [[] for _ in fractions]
+    for key in sorted(groups):
+        texts = groups[key]
+        _deal([texts[i] for i in generator.permutation(len(texts))], fractions, parts)
+    if not all(parts):
+        raise InputError(
+            f"too few rows to split into {len(fractions)} parts; give more rows, or files for "
+            f"validation and test. Received: {len(examples)} rows in {examples.source}"
+        )
+    return tuple(examples[sorted(part)] for part in parts)
+
+
+def _groups(examples: Examples, stratify: bool) -> dict[str, list[list[int]]]:
+    """Rows of identical texts together, by class."""
+    rows: dict[tuple[str, ...], list[int]] = collections.defaultdict(list)
+    for index, texts in enumerate(zip(*examples.texts)):
+        rows[texts].append(index)
+    labels = examples.columns[examples.target] if examples.target else []
+    by_class = stratify and _are_classes(labels)
+    groups: dict[str, list[list[int]]] = collections.defaultdict(list)
+    for same in rows.values():
+        groups[str(labels[same[0]]) if by_class else ""].append(same)
+    return groups
+
+
+def _are_classes(labels: Sequence[Any]) -> bool:
+    if not labels or any(isinstance(label, (list, tuple)) for label in labels):
+        return False
+    distinct = {str(label) for label in labels}
+    return len(distinct) <= min(_DISCRETE, max(2, len(labels) // 2))
+
+
+def _deal(texts: list[list[int]], fractions: Sequence[float], parts: list[list[int]]) -> None:
+    """Gives the rows of one class to the parts; the first part comes first where there are few."""
+    bounds = [round(len(texts) * f) for f in fractions[1:]]
+    if len(texts) >= len(parts):
+        bounds = [max(1, bound) for bound in bounds]
+    start = 0
+    for part, size in zip(parts[1:], bounds):
+        part.extend(i for same in texts[start : start + size] for i in same)
+        start += size
+    parts[0].extend(i for same in texts[start:] for i in same)
+
+
+def class_weights(labels: Sequence[Any]) -> dict[Any, float]:
+    """Weights that make every class count the same: `n / (classes * n of the class)`.
+
+    Args:
+        labels: One label for each row.
+
+    Raises:
+        InputError: If there are no labels, or rows with several.
+
+    Example:
+
+    >>> class_weights([0, 0, 0, 1])
+    {0: 0.6666666666666666, 1: 2.0}
+    """
+    if np.ndim(labels) != 1 or not len(labels):
+        raise InputError(
+            "class weights need one class for each row. Received: "
+            f"labels of shape {np.shape(labels)}"
+        )
+    counts = collections.Counter(np.asarray(labels).tolist())
+    return {key: len(labels) / (len(counts) * n) for key, n in sorted(counts.items())}
+
+
+def profile(
+    train: Examples, validation: Examples | None = None, test: Examples | None = None
+) -> str:
+    """Describes a data set on one screen: rows, classes, lengths, duplicates across splits.
+
+    Args:
+        train: The training split.
+        validation: The validation split.
+        test: The test split.
+
+    Example:
+
+    >>> print(profile(train, validation, test))
+    """
+    splits = {"train": train, "validation": validation, "test": test}
+    given = {name: examples for name, examples in splits.items() if examples is not None}
+    lines = [f"{'':<12}{'rows':>9}{'blank':>8}{'repeated':>10}   words: median    90 %    most"]
+    for name, examples in given.items():
+        lines.append(_profile_line(name, examples))
+    lines += _shared_lines(given)
+    return "\n".join(lines + _class_lines(train))
+
+
+def _profile_line(name: str, examples: Examples) -> str:
+    rows = [" ".join(texts) for texts in zip(*examples.texts)]
+    words = np.array([len(row.split()) for row in rows])
+    blank = sum(not row.strip() for row in rows)
+    middle, high = np.percentile(words, [50, 90])
+    return (
+        f"{name:<12}{len(rows):>9}{blank:>8}{len(rows) - len(set(rows)):>10}"
+        f"{middle:>16.0f}{high:>8.0f}{words.max():>8}"
+    )
+
+
+def _shared_lines(given: dict[str, Examples]) -> list[str]:
+    texts = {name: set(zip(*examples.texts)) for name, examples in given.items()}
+    names = list(texts)
+    shared = [
+        f"{len(texts[a] & texts[b])} texts of {b} are also in {a}"
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+        if texts[a] & texts[b]
+    ]
+    return [f"duplicates: {'; '.join(shared)}"] if shared else []
+
+
+def _class_lines(train: Examples) -> list[str]:
+    labels = train.columns[train.target] if train.target else []
+    names = [n for label in labels for n in (label if isinstance(label, list) else [label])]
+    counts = collections.Counter(str(name) for name in names)
+    if not counts or len(counts) > max(2, len(labels) // 2):
+        return []
+    shown = [f"{name} {count}" for name, count in counts.most_common(12)]
+    rest = f", and {len(counts) - 12} more" if len(counts) > 12 else ""
+    return [f"labels: {len(counts)} ({', '.join(shown)}{rest})"]
+
+
+def length_batches(
+    lengths: Sequence[int] | np.ndarray, batch_size: int, shuffle: bool = True, seed: int = 0
+) -> list[np.ndarray]:
+    """Row numbers of batches whose rows are of like length, so that little is padded.
+
+    Args:
+        lengths: The length of each row `[n]`.
+        batch_size: Rows in a batch; the last may have fewer.
+        shuffle: Whether to draw rows and batches at random, sorting within windows of 50 batches;
+            if not, rows are sorted, the longest first.
+        seed: Seed of the draw.
+
+    Example:
+
+    >>> [batch.tolist() for batch in length_batches([3, 9, 4, 8], 2, shuffle=False)]
+    [[1, 3], [2, 0]]
+    """
+    lengths = np.asarray(lengths)
+    if not shuffle:
+        return _cut(np.argsort(-lengths, kind="stable"), batch_size)
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(lengths))
+    batches = []
+    for window in _cut(order, batch_size * _WINDOW):
+        batches += _cut(window[np.argsort(-lengths[window], kind="stable")], batch_size)
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return [rows[i : i + size] for i in range(0, len(rows), size)]

@@ -1,0 +1,255 @@
+"""Tables from files, row by row: CSV, TSV, JSON lines, each also gzipped, Parquet, TFDS."""
+
+import csv
+import difflib
+import gzip
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from tfhub_transfer.errors import InputError
+
+Row = tuple[int, dict[str, Any]]
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
+_FORMATS = ".csv, .tsv, .jsonl (each also with .gz), .parquet, or tfds:NAME/SPLIT"
+_FIELD_LIMIT = 2**31 - 1  # a text may be long; the csv module stops at 128 KiB otherwise
+
+
+class Table:
+    """The rows of one source, which can be gone through any number of times.
+
+    Args:
+        source: A file, or `tfds:NAME/SPLIT`.
+
+    Raises:
+        InputError: If there is no such source, or its format isn't known.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        if source.startswith("tfds:"):
+            self._rows, self.columns = _tfds(source)
+            return
+        path = Path(source)
+        _check_file(path)
+        suffix = Path(path.stem).suffix.lower() if path.suffix == ".gz" else path.suffix.lower()
+        if suffix in _SEPARATORS:
+            self._rows = lambda: _delimited(path, _SEPARATORS[suffix])
+            self.columns = _header(path, _SEPARATORS[suffix])
+        elif suffix in _JSON_LINES:
+            self._rows = lambda: _json_lines(path)
+            self.columns = list(next(_json_lines(path), (0, {}))[1])
+        elif suffix == ".parquet":
+            self._rows = lambda: _parquet(path)
+            self.columns = _parquet_columns(path)
+        else:
+            raise InputError(
+                f"the format of the file isn't known by its name; expected {_FORMATS}. "
+                f"Received: {source}"
+            )
+
+    def __iter__(self) -> Iterator[Row]:
+        return self._rows()
+
+    def require(self, column: str, wanted_for: str) -> str:
+        """Returns the column, or raises `InputError` with the columns that there are."""
+        if column in self.columns:
+            return column
+        near = difflib.get_close_matches(column, self.columns, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(
+            f"{self.source} has no column {column!r} for the {wanted_for}; {hint}name one of "
+            f"{', '.join(map(repr, self.columns)) or 'none'}. Received: {column!r}"
+        )
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"no such file; expected {_FORMATS}. Received: {path}")
+    if path.is_dir():
+        raise InputError(f"expected a file ({_FORMATS}). Received: {path}, which is a folder")
+    try:
+        with path.open("rb") as file:
+            first = file.read(1)
+    except OSError as error:
+        raise InputError(f"the file can't be read. Received: {path} ({error})") from error
+    if not first:
+        raise InputError(f"the file is empty; expected a header and rows. Received: {path}")
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path.suffix != ".gz":
+        return path.open("rb")
+    return gzip.open(path, "rb")  # type: ignore[return-value]
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines as text with their ends; a byte that isn't UTF-8 is named with its place."""
+    offset = 0
+    with _open(path) as file:
+        try:
+            for number, raw in enumerate(file, start=1):
+                try:
+                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise InputError(
+                        "the file isn't UTF-8; convert it, as with `iconv -t UTF-8`. Received: "
+                        f"{path} with byte 0x{raw[error.start]:02x} at offset "
+                        f"{offset + error.start}, in line {number}"
+                    ) from error
+                offset += len(raw)
+                yield line
+        except (EOFError, gzip.BadGzipFile, OSError) as error:
+            raise InputError(f"the file can't be read. Received: {path} ({error})") from error
+
+
+def _reader(path: Path, separator: str) -> Any:
+    csv.field_size_limit(_FIELD_LIMIT)
+    return csv.reader(_lines(path), delimiter=separator, strict=True)
+
+
+def _header(path: Path, separator: str) -> list[str]:
+    try:
+        columns = [name.strip() for name in next(_reader(path, separator), [])]
+    except csv.Error as error:
+        raise _unbalanced(path, 1, error) from error
+    twice = {name for name in columns if columns.count(name) > 1}
+    if twice or not any(columns):
+        raise InputError(
+            f"the header must name each column once. Received: {path} with {columns[:10]}"
+        )
+    return columns
+
+
+def _delimited(path: Path, separator: str) -> Iterator[Row]:
+    columns = _header(path, separator)
+    reader = _reader(path, separator)
+    next(reader)
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise _unbalanced(path, line, error) from error
+        if fields is None:
+            return
+        if not fields:
+            continue
+        if len(fields) != len(columns):
+            raise InputError(
+                f"{path}, line {line}: expected {len(columns)} fields ({', '.join(columns)}); "
+                f"quote a text that holds {separator!r}. Received: {len(fields)} fields"
+            )
+        yield line, dict(zip(columns, fields))
+
+
+def _unbalanced(path: Path, line: int, error: csv.Error) -> InputError:
+    return InputError(
+        f"{path}, line {line}: a quote isn't closed, or text follows a closing quote; double the "
+        f"quotes inside a quoted text. Received: {error}"
+    )
+
+
+def _json_lines(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{path}, line {number}: expected one JSON object a line. Received: {error}"
+            ) from error
+        if not isinstance(row, dict):
+            raise InputError(
+                f"{path}, line {number}: expected a JSON object. Received: {line.strip()[:60]}"
+            )
+        yield number, row
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    import pyarrow  # heavy, and needed for this format only
+    import pyarrow.parquet
+
+    try:
+        return list(pyarrow.parquet.read_schema(path).names)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"not a Parquet file. Received: {path} ({reason})") from error
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow.parquet  # heavy, and needed for this format only
+
+    number = 0
+    with pyarrow.parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(10_000):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+
+
+def _tfds(source: str) -> tuple[Any, list[str]]:
+    """Rows of a prepared or downloadable TensorFlow data set, by `tfds:NAME[/CONFIG]/SPLIT`."""
+    name, _, split = source.removeprefix("tfds:").rpartition("/")
+    if not name or not split:
+        raise InputError(
+            f"expected tfds:NAME/SPLIT, such as tfds:glue/sst2/train. Received: {source}"
+        )
+    import tensorflow_datasets as tfds  # heavy, and needed for this source only
+
+    try:
+        builder = tfds.builder(name)
+    except (tfds.core.registered.DatasetNotFoundError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"no such TensorFlow data set. Received: {source} ({reason})") from error
+    if not builder.is_prepared():
+        _require_network(source)
+        builder.download_and_prepare()
+    if split.split("[")[0] not in builder.info.splits:
+        raise InputError(
+            f"the data set has the splits {', '.join(builder.info.splits)}. Received: {source}"
+        )
+
+    def rows() -> Iterator[Row]:
+        examples = tfds.as_numpy(builder.as_dataset(split=split))
+        for number, example in enumerate(examples, start=1):
+            yield number, {key: named(key, _plain(value)) for key, value in example.items()}
+
+    features = builder.info.features
+
+    def named(key: str, value: Any) -> Any:
+        """Class labels by their names; -1 stands for none."""
+        known = isinstance(features[key], tfds.features.ClassLabel) and value != -1
+        return features[key].int2str(value) if known else value
+
+    return rows, list(features)
+
+
+def _require_network(source: str) -> None:
+    """Without a network the download of TFDS hangs for minutes before it fails."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(3)
+    try:
+        socket.getaddrinfo("storage.googleapis.com", 443)
+    except OSError as error:
+        raise InputError(
+            "the data set isn't prepared on this machine and there is no network to download it; "
+            f"give a file instead. Received: {source}"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(v) for v in value]
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value

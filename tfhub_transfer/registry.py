@@ -1,0 +1,219 @@
+"""Which encoders exist, what each reads and gives, and where on disk it lies."""
+
+import difflib
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tfhub_transfer.catalogue import BERT_OUTPUTS, EncoderInfo, hub_encoders
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.fetching import cache_folder, fetch, is_remote
+
+DEFAULT_ENCODER = "static-minilm-256"
+INFORMATION = "tfhub_transfer.json"
+GRAPH = "saved_model.pb"
+
+_converters: dict[str, Callable[[Path, Path], object]] = {}
+
+
+def packaged_folder() -> Path:
+    """The folder of what ships with the package: inside it when installed, beside it otherwise."""
+    package = Path(__file__).resolve().parent
+    inside = package / "saved_models"
+    return inside if inside.is_dir() else package.parent / "saved_models"
+
+
+def samples_path() -> Path:
+    """The packaged sample: customer messages with labels for each kind of task."""
+    return packaged_folder() / "samples" / "support_messages.csv"
+
+
+@functools.cache
+def known_encoders() -> tuple[EncoderInfo, ...]:
+    """All encoders that are known by name, the packaged ones first.
+
+    Example:
+
+    >>> known_encoders()[0].packaged
+    True
+    """
+    folders = sorted(p.parent for p in packaged_folder().glob(f"*/{INFORMATION}"))
+    packaged = [_read_information(folder, packaged=True) for folder in folders]
+    return (*sorted(packaged, key=lambda e: e.name != DEFAULT_ENCODER), *hub_encoders())
+
+
+def describe(handle: str) -> EncoderInfo | None:
+    """What is known of an encoder without fetching it; `None` if nothing is.
+
+    Args:
+        handle: Any spelling: a name, `"auto"`, a TF Hub or Kaggle address of any version, or a
+            folder that `convert` wrote.
+
+    Example:
+
+    >>> describe("https://tfhub.dev/google/nnlm-en-dim50/2").dimension
+    50
+    """
+    if (Path(handle) / INFORMATION).is_file():
+        return _read_information(Path(handle), packaged=False)
+    wanted = DEFAULT_ENCODER if handle == "auto" else handle
+    key = _key(wanted)
+    return next((e for e in known_encoders() if wanted == e.name or key == _key(e.handle)), None)
+
+
+def require_token_vectors(handle: str, purpose: str) -> None:
+    """Refuses an encoder that gives no token vectors, before anything is downloaded.
+
+    Args:
+        handle: The encoder.
+        purpose: What needs token vectors, for the message.
+
+    Raises:
+        InputError: If the encoder is known to give whole-text vectors only.
+    """
+    known = describe(handle)
+    if known is not None and not known.has_token_vectors:
+        raise InputError(
+            f"{purpose} with this head reads token vectors, and {known.name} gives only whole-text "
+            "vectors; use a BERT-like encoder (`tfhub-transfer encoders` lists them). "
+            f"Received: {handle}"
+        )
+
+
+def resolve(handle: str | os.PathLike[str]) -> Path:
+    """The folder on disk with the SavedModel of an encoder or preprocessor.
+
+    Args:
+        handle: A packaged name, `"auto"`, a folder, a TF Hub or Kaggle handle, the name of a known
+            TF Hub encoder, or the folder of a Hugging Face BERT, which is converted into the cache.
+
+    Raises:
+        InputError: If there is nothing usable of that name.
+
+    Example:
+
+    >>> resolve("auto").name
+    'static-minilm-256'
+    """
+    handle = str(handle)
+    if is_remote(handle):
+        return _checked(fetch(handle), handle)
+    if Path(handle).exists():
+        folder = Path(handle)
+        return _converted(folder) if _is_hugging_face(folder) else _checked(folder, handle)
+    known = describe(handle)
+    if known is None:
+        raise InputError(_unknown(handle))
+    path = Path(known.handle) if known.packaged else fetch(known.handle)
+    return _checked(path, handle)
+
+
+def preprocessor_path(handle: str, encoder_path: Path) -> Path | None:
+    """The folder of the TF Hub preprocessor that belongs to an encoder; `None` if none is known.
+
+    Args:
+        handle: The encoder's handle.
+        encoder_path: Its folder on disk.
+
+    Raises:
+        InputError: If it is known and can't be fetched.
+    """
+    beside = encoder_path / "preprocessor"
+    if (beside / GRAPH).exists():
+        return beside
+    known = describe(handle)
+    return resolve(known.preprocessor) if known is not None and known.preprocessor else None
+
+
+def register_converter(kind: str, convert: Callable[[Path, Path], object]) -> None:
+    """Tells the registry how to make a TF Hub encoder of another kind of folder.
+
+    Args:
+        kind: `"huggingface"`.
+        convert: Called with the source folder and the folder to write.
+    """
+    _converters[kind] = convert
+
+
+def _read_information(folder: Path, packaged: bool) -> EncoderInfo:
+    facts = json.loads((folder / INFORMATION).read_text(encoding="utf-8"))
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+    outputs = facts.get("outputs") or BERT_OUTPUTS
+    return EncoderInfo(
+        name=facts.get("name") or folder.name,
+        handle=str(folder),
+        dialect=facts["dialect"],
+        dimension=int(facts["dimension"]),
+        layers=facts.get("layers"),
+        language=facts.get("language") or "en",
+        outputs=tuple(outputs),
+        packaged=packaged,
+        size_mb=round(size / 1e6, 1),
+    )
+
+
+def _key(handle: str) -> str:
+    """A handle without what may differ between spellings: host, scheme, version."""
+    path = re.sub(r"^(https?://)?(www\.)?(tfhub\.dev|kaggle\.com/models)/|^kaggle:", "", handle)
+    path = re.sub(r"/?(frameworks|variations|versions)/", "/", path, flags=re.IGNORECASE)
+    return re.sub(r"/\d+/?$", "", path).rstrip("/").lower()
+
+
+def _checked(folder: Path, handle: str) -> Path:
+    if (folder / GRAPH).is_file():
+        return folder
+    if not folder.is_dir():
+        problem = "it is a file"
+    elif (folder / "saved_model.pbtxt").exists():
+        problem = "it is in text form (saved_model.pbtxt)"
+    else:
+        problem = f"it has no {GRAPH}"
+    raise InputError(
+        f"this isn't a SavedModel: {problem}; expected a folder with {GRAPH} and variables, or a "
+        f"Hugging Face BERT with config.json, model.safetensors, vocab.txt. Received: {handle}"
+    )
+
+
+def _is_hugging_face(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and not (folder / GRAPH).exists()
+
+
+def _converted(folder: Path) -> Path:
+    """Converts a Hugging Face folder once, into the cache; a changed folder is another one."""
+    digest = hashlib.sha1(str(folder.resolve()).encode("utf-8"))
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        state = path.stat()
+        digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}".encode())
+    target = cache_folder() / f"converted-{digest.hexdigest()}"
+    if (target / GRAPH).is_file():
+        return target
+    if "huggingface" not in _converters:
+        raise InputError(
+            "a Hugging Face folder must be converted first: `tfhub-transfer convert FOLDER "
+            f"--output DIR`. Received: {folder}"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".tmp", dir=target.parent))
+    try:
+        _converters["huggingface"](folder, scratch / "encoder")
+        if not target.exists():  # or another process was quicker
+            os.replace(scratch / "encoder", target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+def _unknown(handle: str) -> str:
+    names = [encoder.name for encoder in known_encoders()]
+    near = difflib.get_close_matches(handle, names, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}? " if near else ""
+    return (
+        f"no such encoder: neither a folder nor a known name; {hint}`tfhub-transfer encoders` "
+        f"lists the names, and folders and https://tfhub.dev handles work too. Received: {handle}"
+    )
