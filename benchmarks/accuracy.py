@@ -38,10 +38,10 @@ class Job:
 
 JOBS = {
     "sst2": Job("sst2"),
-    "banking77": Job("banking77", epochs=5, learning_rate=2e-4),
-    "go_emotions": Job("go_emotions", "multi-label", epochs=2, learning_rate=1e-4),
-    "stsb": Job("stsb/en", "regression", epochs=4, learning_rate=1e-4),
-    "snli": Job("snli_small", epochs=4, learning_rate=1e-4),
+    "banking77": Job("banking77", epochs=4, learning_rate=2e-4),
+    "go_emotions": Job("go_emotions", "multi-label", epochs=2),
+    "stsb": Job("stsb/en", "regression", epochs=4),
+    "snli": Job("snli_small"),
     "ag_news": Job("ag_news"),
 }
 

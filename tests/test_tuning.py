@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import keras_tuner
+import pytest
 
 import tfhub_transfer as tt
 
 
+# The best model starts with a fresh optimizer, as with any Keras model.
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
 def test_three_trials(bert_encoder: Path, sentiment: Any, tmp_path: Path) -> None:
     texts, labels = sentiment
     examples = tt.data.Examples.from_lists(texts, labels)

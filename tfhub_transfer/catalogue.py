@@ -133,73 +133,26 @@ def _experts() -> Iterator[EncoderInfo]:
 
 
 def _albert_and_kin() -> Iterator[EncoderInfo]:
-    sizes = {"base": (768, 12), "large": (1024, 24), "xlarge": (2048, 24), "xxlarge": (4096, 12)}
-    for size, (dimension, layers) in sizes.items():
-        yield EncoderInfo(
-            f"albert_en_{size}",
-            f"{_HUB}/tensorflow/albert_en_{size}/3",
-            "bert",
-            dimension,
-            _ALBERT,
-            layers,
-            "en",
-            BERT_OUTPUTS,
-        )
-    for size, (dimension, layers) in {
-        "small": (256, 12),
-        "base": (768, 12),
-        "large": (1024, 24),
-    }.items():
-        yield EncoderInfo(
-            f"electra_{size}",
-            f"{_HUB}/google/electra_{size}/2",
-            "bert",
-            dimension,
-            _UNCASED,
-            layers,
-            "en",
-            BERT_OUTPUTS,
-        )
-    yield EncoderInfo(
-        "mobilebert_en_uncased",
-        f"{_HUB}/tensorflow/mobilebert_en_uncased_L-24_H-128_B-512_A-4_F-4_OPT/1",
-        "bert",
-        512,
-        _UNCASED,
-        24,
-        "en",
-        BERT_OUTPUTS,
-    )
+    uncased, albert = _UNCASED, _ALBERT
     labse = f"{_HUB}/google/universal-sentence-encoder-cmlm/multilingual-preprocess/2"
-    for name, path, dimension, layers, made, language in (
+    cmlm = "google/universal-sentence-encoder-cmlm"
+    mobile = "tensorflow/mobilebert_en_uncased_L-24_H-128_B-512_A-4_F-4_OPT/1"
+    for name, path, dimension, layers, preprocessor, language in (
+        ("albert_en_base", "tensorflow/albert_en_base/3", 768, 12, albert, "en"),
+        ("albert_en_large", "tensorflow/albert_en_large/3", 1024, 24, albert, "en"),
+        ("albert_en_xlarge", "tensorflow/albert_en_xlarge/3", 2048, 24, albert, "en"),
+        ("albert_en_xxlarge", "tensorflow/albert_en_xxlarge/3", 4096, 12, albert, "en"),
+        ("electra_small", "google/electra_small/2", 256, 12, uncased, "en"),
+        ("electra_base", "google/electra_base/2", 768, 12, uncased, "en"),
+        ("electra_large", "google/electra_large/2", 1024, 24, uncased, "en"),
+        ("mobilebert_en_uncased", mobile, 512, 24, uncased, "en"),
         ("LaBSE", "google/LaBSE/2", 768, 12, labse, "multi"),
-        (
-            "cmlm-en-base",
-            "google/universal-sentence-encoder-cmlm/en-base/1",
-            768,
-            12,
-            _UNCASED,
-            "en",
-        ),
-        (
-            "cmlm-en-large",
-            "google/universal-sentence-encoder-cmlm/en-large/1",
-            1024,
-            24,
-            _UNCASED,
-            "en",
-        ),
-        (
-            "cmlm-multilingual-base",
-            "google/universal-sentence-encoder-cmlm/multilingual-base/1",
-            768,
-            12,
-            labse,
-            "multi",
-        ),
+        ("cmlm-en-base", f"{cmlm}/en-base/1", 768, 12, uncased, "en"),
+        ("cmlm-en-large", f"{cmlm}/en-large/1", 1024, 24, uncased, "en"),
+        ("cmlm-multilingual-base", f"{cmlm}/multilingual-base/1", 768, 12, labse, "multi"),
     ):
         yield EncoderInfo(
-            name, f"{_HUB}/{path}", "bert", dimension, made, layers, language, BERT_OUTPUTS
+            name, f"{_HUB}/{path}", "bert", dimension, preprocessor, layers, language, BERT_OUTPUTS
         )
 
 

@@ -16,7 +16,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tfhub_transfer.errors import InputError
 
@@ -140,11 +140,12 @@ def _open(handle: str) -> Any:
         ) from error
 
 
-def _unpack(stream: Any, folder: Path, handle: str) -> None:
+def _unpack(stream: "_Progress", folder: Path, handle: str) -> None:
     try:
-        with tarfile.open(fileobj=stream, mode="r|*") as archive:
+        with tarfile.open(fileobj=cast(Any, stream), mode="r|*") as archive:
             # The filter refuses members outside the folder, links out of it, and devices.
             archive.extractall(folder, filter="data")
+        stream.require_whole()
     except tarfile.FilterError as error:
         raise InputError(
             f"the archive holds a path outside of its folder and was refused. Received: {handle} "
@@ -174,6 +175,13 @@ class _Progress:
         if self._terminal and (not data or time.monotonic() - self._shown > 0.1):
             self._show(end="\n" if not data else "")
         return data
+
+    def require_whole(self) -> None:
+        """Raises `EOFError` if the connection broke off: an archive can end early unnoticed."""
+        while self.read():
+            pass
+        if self._done < self._total:
+            raise EOFError(f"{self._done} of {self._total} bytes came")
 
     def _show(self, end: str) -> None:
         self._shown = time.monotonic()

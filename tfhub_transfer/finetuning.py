@@ -225,7 +225,7 @@ class Plan:
     learning_rate: float | None = None
     head_learning_rate: float = 2e-3
     head_epochs: int = 30
-    unfreezing_epochs: float = 0.5
+    unfreezing_epochs: float = 0.3
     layer_decay: float = 0.9
     patience: int = 3
     class_weight: dict[int, float] | None = None
@@ -379,6 +379,7 @@ def _fit_frozen(
         datasets[0],
         validation_data=datasets[1],
         epochs=max(1, plan.head_epochs // 10),
+        shuffle=False,  # `preprocess` shuffled
         callbacks=[keep],
         class_weight=plan.class_weight,
         verbose=plan.verbose,

@@ -355,8 +355,7 @@ def _cleaned(texts: tf.Tensor, lower_case: bool, strip_accents: bool) -> tf.Tens
 
 
 class WordPieces(tf.train.Checkpoint):
-    r"""Splits text as BERT does: words and punctuation first, then the longest matching word
-    pieces.
+    r"""Splits text as BERT does: into words and signs, those into the longest word pieces.
 
     The ids are those of Hugging Face's `BertTokenizer`, with one difference: `[SEP]` and its like
     *inside* a text are text, not special tokens.
@@ -426,10 +425,16 @@ class WordPieces(tf.train.Checkpoint):
             The three inputs of a BERT encoder, int32 [batch, seq_length].
         """
         flat = [s.merge_dims(1, -1) if s.shape.rank > 2 else s for s in segments]
-        trimmer = tf_text.RoundRobinTrimmer(seq_length - len(flat) - 1)
-        ids, types = tf_text.combine_segments(
-            trimmer.trim(flat), self._special["[CLS]"], self._special["[SEP]"]
-        )
+        return self._pack(flat, tf.cast(seq_length, tf.int32))
+
+    # Traced by itself, so that a preprocessor's graph holds it once for each number of segments.
+    @tf.function
+    def _pack(self, segments: list[tf.RaggedTensor], seq_length: tf.Tensor) -> dict[str, tf.Tensor]:
+        if len(segments) == 1:
+            cut = [segments[0][:, : seq_length - 2]]
+        else:
+            cut = tf_text.RoundRobinTrimmer(seq_length - 3).trim(segments)
+        ids, types = tf_text.combine_segments(cut, self._special["[CLS]"], self._special["[SEP]"])
         ids, mask = tf_text.pad_model_inputs(ids, seq_length, pad_value=self._special["[PAD]"])
         types, _ = tf_text.pad_model_inputs(types, seq_length)
         packed = (ids, mask, types)

@@ -225,7 +225,7 @@ def _build(job: TrainJob, task: Task) -> TransferModel:
         layer,
         task,
         head,
-        optimizer=default_optimizer(layer.dialect, job.learning_rate),
+        optimizer=default_optimizer(layer, job.learning_rate),
         preprocessor=job.preprocessor,
         sequence_length=job.sequence_length,
     )
