@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,8 @@ class TransferModel(keras.Model):
         spec = ((tf.TensorSpec([None], tf.string),) * columns, labels)
         dataset = tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()
         dataset = dataset.shuffle(10_000).batch(batch_size)
+        batches = math.ceil(len(stream) / batch_size)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
         return dataset.map(
             lambda texts, y: (self._preprocessor(*texts), y), tf.data.AUTOTUNE
         ).prefetch(tf.data.AUTOTUNE)
@@ -183,27 +186,31 @@ class TransferModel(keras.Model):
         return self.head.block == "none" and self.head.pooling != "attention"
 
     def compute_features(
-        self, examples: Examples, batch_size: int = EVALUATION_BATCH
+        self, examples: Examples, batch_size: int = EVALUATION_BATCH, verbose: bool = False
     ) -> np.ndarray:
         """What the head starts from, for each example in order: float32 `[n, features]`."""
-        return self._run("features", examples, batch_size)
+        return self._run("features", examples, batch_size, verbose)
 
     def head_model(self) -> keras.Model:
         """The head as a model of its own, `[n, features]` to answers, sharing its weights."""
         return keras.Model(self.features, self.outputs, name="head")
 
-    def _run(self, name: str, examples: Examples, batch_size: int) -> np.ndarray:
+    def _run(
+        self, name: str, examples: Examples, batch_size: int, verbose: bool = False
+    ) -> np.ndarray:
         if not len(examples):
             raise InputError("expected at least one text. Received: none")
         encoded, self.truncation = self._preprocessor.encode_all(examples.texts)
         lengths = next(iter(encoded.values())).row_lengths().numpy()
         batches = length_batches(lengths, batch_size, shuffle=False)
         compiled = self._compiled(name)
-        parts = [
-            compiled(self._preprocessor.pad({k: tf.gather(v, rows) for k, v in encoded.items()}))
-            for rows in batches
-        ]
-        joined = np.concatenate([part.numpy() for part in parts])
+        progress = keras.utils.Progbar(len(batches), unit_name="batch", verbose=int(verbose))
+        parts = []
+        for rows in batches:
+            picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
+            parts.append(compiled(self._preprocessor.pad(picked)).numpy())
+            progress.add(1)
+        joined = np.concatenate(parts)
         answers = np.empty_like(joined)
         answers[np.concatenate(batches)] = joined
         return answers
@@ -357,7 +364,10 @@ def load_model(path: str | Path) -> TransferModel:
     try:
         # The file holds a TensorFlow graph, which safe mode can't vouch for; naming the file is
         # the user's word for it, as with keras.layers.TFSMLayer.
-        model = keras.saving.load_model(path, safe_mode=False)
+        with warnings.catch_warnings():
+            # A model that was saved before it trained has no optimizer state to load.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            model = keras.saving.load_model(path, safe_mode=False)
     except (ValueError, OSError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(

@@ -77,7 +77,8 @@ def convert(
             f"Received: dimension={dimension}"
         )
     if method == "static":
-        distill_static(origin, target, dimension or _STATIC_DIMENSION, overwrite=overwrite)
+        width = _STATIC_DIMENSION if dimension is None else dimension
+        distill_static(origin, target, width, overwrite=overwrite)
     elif method == "vectors":
         convert_word_vectors(origin, target, overwrite=overwrite)
     else:
@@ -156,18 +157,22 @@ def convert_huggingface(source: Path, output: Path, overwrite: bool = False) -> 
     """
     found = huggingface.read(Path(source))
     with _whole_or_nothing(Path(output), overwrite) as folder:
-        encoder = hub_format.bert_encoder(found.values, found.shape, found.vocab, found.lower_case)
-        hub_format.save(encoder, folder, found.card | _bert_info(found))
+        _write_bert(found, folder)
         hub_format.save_preprocessor(
             folder / "preprocessor", found.vocab, found.lower_case, found.strip_accents
         )
-        difference = _largest_difference(folder, found)
-        if not difference <= _TOLERANCE:
-            raise InputError(
-                f"The converted encoder must agree with the source's weights to {_TOLERANCE}; are "
-                "they "
-                f"finite? Nothing was written. Received: difference {difference:.2g} for {source}"
-            )
+
+
+def _write_bert(found: huggingface.BertFolder, folder: Path) -> None:
+    encoder = hub_format.bert_encoder(found.values, found.shape, found.vocab, found.lower_case)
+    hub_format.save(encoder, folder, found.card | _bert_info(found))
+    difference = _largest_difference(folder, found)
+    if not difference <= _TOLERANCE:
+        raise InputError(
+            f"The converted encoder must agree with the source's weights to {_TOLERANCE}; are they "
+            f"finite? Nothing was written. Received: difference {difference:.2g} for "
+            f"{found.vocab.parent}"
+        )
 
 
 def _bert_info(found: huggingface.BertFolder) -> dict[str, Any]:
@@ -279,7 +284,7 @@ def _as_encoder(source: Path) -> Iterator[_Teacher]:
         folder = source
         if huggingface.is_bert_folder(source):
             folder = Path(work) / "encoder"
-            convert_huggingface(source, folder)
+            _write_bert(huggingface.read(source), folder)
         yield _load_teacher(folder)
 
 
@@ -546,7 +551,8 @@ def _word_and_vector(fields: list[str], width: int, where: str) -> tuple[str, np
     # Some files have words with spaces in them, so the numbers are counted from the right.
     word = " ".join(fields[:-width]) if width else ""
     try:
-        vector = np.array([float(field) for field in fields[-width:]], np.float32)
+        with np.errstate(over="ignore"):
+            vector = np.array([float(field) for field in fields[-width:]], np.float32)
     except ValueError:
         vector = np.full(width, np.nan, np.float32)
     if not word or not np.isfinite(vector).all():

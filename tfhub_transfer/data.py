@@ -114,6 +114,13 @@ class Stream:
     def __init__(self, table: Table, names: dict[str, str], chunk_rows: int) -> None:
         self.source = table.source
         self._table, self._names, self._chunk_rows = table, names, chunk_rows
+        self._rows: int | None = None
+
+    def __len__(self) -> int:
+        """The number of rows, counted once: training wants to know how long an epoch is."""
+        if self._rows is None:
+            self._rows = sum(1 for _ in self._table)
+        return self._rows
 
     def __iter__(self) -> Iterator[Examples]:
         columns: dict[str, list[Any]] = {}

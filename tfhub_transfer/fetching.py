@@ -127,6 +127,7 @@ def _open(handle: str) -> Any:
             f"{handle}{separator}tf-hub-format=compressed", timeout=TIMEOUT_SECONDS
         )
     except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
         raise InputError(
             f"the server has no such encoder ({error.code} {error.reason}); check the handle and "
             f"its version. Received: {handle}"

@@ -1,6 +1,7 @@
 """Head first on frozen features, then the encoder's groups from the top: callback and recipe."""
 
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +16,9 @@ from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.schedules import WarmUpLinearDecay
 
-HEAD_BATCH = 64
+FROZEN_BATCH, HEAD_BATCH = 64, 64
+# A head needs some hundred steps however few the rows, and patience to match.
+HEAD_STEPS, HEAD_PATIENCE_STEPS = 400, 60
 
 
 class ProgressiveUnfreezing(keras.callbacks.Callback):
@@ -180,6 +183,7 @@ class KeepBest(keras.callbacks.Callback):
         super().__init__()
         self.monitor, self.mode, self.patience = monitor, _mode(mode, monitor), patience
         self.best = initial
+        self.best_epoch = 0
         self._weights: list[np.ndarray] | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -191,6 +195,7 @@ class KeepBest(keras.callbacks.Callback):
         value = (logs or {})[self.monitor]
         if self.best is None or (value < self.best if self.mode == "min" else value > self.best):
             self.best, self._weights, self._waited = value, self.model.get_weights(), 0
+            self.best_epoch = epoch
             return
         self._waited += 1
         if self.patience is not None and self._waited >= self.patience:
@@ -213,7 +218,8 @@ class Plan:
         learning_rate: Peak rate of the stage with a thawed encoder; the optimizer's own if not
             given.
         head_learning_rate: Rate of the head on frozen features.
-        head_epochs: Most epochs of the head on frozen features, which stop early.
+        head_epochs: Most epochs of the head on frozen features, which stop early; 30 if not given,
+            or as many as make 400 steps.
         unfreezing_epochs: Epochs over which the groups thaw, one after the other.
         layer_decay: Factor on the learning rate for each group further down.
         patience: Epochs without improvement before a stage ends.
@@ -223,8 +229,8 @@ class Plan:
     """
 
     learning_rate: float | None = None
-    head_learning_rate: float = 2e-3
-    head_epochs: int = 30
+    head_learning_rate: float = 5e-3
+    head_epochs: int | None = None
     unfreezing_epochs: float = 0.3
     layer_decay: float = 0.9
     patience: int = 3
@@ -338,7 +344,8 @@ def _train_head(
     """Trains the head with the encoder frozen; returns the best value on validation."""
     started = time.perf_counter()
     model.encoder.trainable = False
-    keep = KeepBest(*model.task.monitor, patience=plan.patience)
+    # The loss, because accuracy on a small validation split moves in jumps.
+    keep = KeepBest("val_loss", "min", patience=plan.patience)
     if model.has_fixed_features and not isinstance(train, Stream):
         curves = _fit_on_features(model, (train, validation), plan, keep, history)
     else:
@@ -346,26 +353,37 @@ def _train_head(
     history.add(curves)
     history.head_epochs = len(curves["loss"])
     history.seconds["head"] = time.perf_counter() - started - history.seconds.get("features", 0)
-    return float(keep.best)  # type: ignore[arg-type]
+    best = curves[model.task.monitor[0]][keep.best_epoch]
+    if show(plan.verbose):
+        print(
+            f"Head on the frozen encoder: {history.head_epochs} epochs, "
+            f"{model.task.monitor[0]} {best:.4f}, {time.perf_counter() - started:.1f} s",
+            flush=True,
+        )
+    return best
 
 
 def _fit_on_features(
     model: TransferModel, splits: Sequence[Examples], plan: Plan, keep: KeepBest, history: History
 ) -> dict[str, list[float]]:
     started = time.perf_counter()
-    features = [model.compute_features(examples) for examples in splits]
+    verbose = show(plan.verbose) == 1
+    features = [model.compute_features(examples, verbose=verbose) for examples in splits]
     history.seconds["features"] = time.perf_counter() - started
     labels = [model.task.encode(examples.labels) for examples in splits]
     head = _compiled(model, model.head_model, plan)
+    batch_size = HEAD_BATCH if len(labels[0]) > 100 * HEAD_BATCH else HEAD_BATCH // 2
+    steps = -(-len(labels[0]) // batch_size)
+    keep.patience = max(plan.patience, HEAD_PATIENCE_STEPS // steps)
     return head.fit(
         features[0],
         labels[0],
         validation_data=(features[1], labels[1]),
-        batch_size=HEAD_BATCH,
-        epochs=plan.head_epochs,
+        batch_size=batch_size,
+        epochs=plan.head_epochs or max(30, HEAD_STEPS // steps),
         callbacks=[keep],
         class_weight=plan.class_weight,
-        verbose=plan.verbose,
+        verbose=0,  # quick; one line at the end says how it went
     ).history
 
 
@@ -374,15 +392,15 @@ def _fit_frozen(
 ) -> dict[str, list[float]]:
     """A head that reads token vectors trains through the frozen encoder, for fewer epochs."""
     frozen = _compiled(model, lambda: keras.Model(model.inputs, model.outputs), plan)
-    datasets = [model.preprocess(s, HEAD_BATCH, shuffle=i == 0) for i, s in enumerate(splits)]
+    datasets = [model.preprocess(s, FROZEN_BATCH, shuffle=i == 0) for i, s in enumerate(splits)]
     return frozen.fit(
         datasets[0],
         validation_data=datasets[1],
-        epochs=max(1, plan.head_epochs // 10),
+        epochs=plan.head_epochs or 3,
         shuffle=False,  # `preprocess` shuffled
         callbacks=[keep],
         class_weight=plan.class_weight,
-        verbose=plan.verbose,
+        verbose=show(plan.verbose),
     ).history
 
 
@@ -415,11 +433,11 @@ def _thaw_from_top(
     )
     curves = model.fit(
         model.preprocess(splits[0], batch_size, seed=plan.seed),
-        validation_data=model.preprocess(splits[1], HEAD_BATCH, shuffle=False),
+        validation_data=model.preprocess(splits[1], FROZEN_BATCH, shuffle=False),
         epochs=epochs,
         callbacks=[unfreezing, KeepBest(*model.task.monitor, initial=best)],
         class_weight=plan.class_weight,
-        verbose=plan.verbose,
+        verbose=show(plan.verbose),
     ).history
     offset = history.head_epochs
     history.thawed_groups = [(offset + at, count) for at, count in unfreezing.thawed_at]
@@ -437,6 +455,13 @@ def _set_rate(model: TransferModel, learning_rate: float | None) -> None:
         schedule.size(schedule.start, schedule.total_steps, learning_rate)
     else:
         model.optimizer.learning_rate = learning_rate
+
+
+def show(verbose: Any) -> int:
+    """Keras' `verbose`: bars on a terminal, a line an epoch elsewhere, unless told otherwise."""
+    if verbose == "auto":
+        return 1 if sys.stdout.isatty() else 2
+    return int(verbose)
 
 
 def _mode(mode: str, monitor: str | None) -> str:

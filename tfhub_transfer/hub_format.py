@@ -425,22 +425,30 @@ class WordPieces(tf.train.Checkpoint):
             The three inputs of a BERT encoder, int32 [batch, seq_length].
         """
         flat = [s.merge_dims(1, -1) if s.shape.rank > 2 else s for s in segments]
-        return self._pack(flat, tf.cast(seq_length, tf.int32))
+        length = tf.cast(seq_length, tf.int32)
+        place, kept = tf.range(length)[tf.newaxis], _kept_lengths(flat, length)
+        ids = tf.where(place == 0, self._special["[CLS]"], self._special["[PAD]"])
+        types, start = tf.zeros_like(ids), tf.ones_like(kept[0])
+        for number, (segment, keep) in enumerate(zip(flat, kept, strict=True)):
+            values = segment.to_tensor(shape=tf.stack([-1, length]))
+            shifted = tf.clip_by_value(place - start, 0, length - 1)
+            inside = (place >= start) & (place < start + keep)
+            ids = tf.where(inside, tf.gather(values, shifted, batch_dims=1), ids)
+            types = tf.where((place >= start) & (place <= start + keep), number, types)
+            start += keep + 1
+            ids = tf.where(place == start - 1, self._special["[SEP]"], ids)
+        packed = (ids, tf.cast(place < start, tf.int32), types)
+        return dict(zip(INPUT_KEYS, packed, strict=True))
 
-    # Traced by itself, so that a preprocessor's graph holds it once for each number of segments.
-    @tf.function
-    def _pack(self, segments: list[tf.RaggedTensor], seq_length: tf.Tensor) -> dict[str, tf.Tensor]:
-        if len(segments) == 1:
-            cut = [segments[0][:, : seq_length - 2]]
-        else:
-            cut = tf_text.RoundRobinTrimmer(seq_length - 3).trim(segments)
-        ids, types = tf_text.combine_segments(cut, self._special["[CLS]"], self._special["[SEP]"])
-        ids, mask = tf_text.pad_model_inputs(ids, seq_length, pad_value=self._special["[PAD]"])
-        types, _ = tf_text.pad_model_inputs(types, seq_length)
-        packed = (ids, mask, types)
-        return {
-            key: tf.cast(value, tf.int32) for key, value in zip(INPUT_KEYS, packed, strict=True)
-        }
+
+def _kept_lengths(segments: Sequence[tf.RaggedTensor], seq_length: tf.Tensor) -> list[tf.Tensor]:
+    """How much [batch, 1] of each segment fits, special tokens beside it: the longer one is cut."""
+    room = seq_length - len(segments) - 1
+    lengths = [tf.cast(s.row_lengths(), tf.int32)[:, tf.newaxis] for s in segments]
+    if len(segments) == 1:
+        return [tf.minimum(lengths[0], room)]
+    first = tf.minimum(lengths[0], tf.maximum(room - lengths[1], (room + 1) // 2))
+    return [first, tf.minimum(lengths[1], room - first)]
 
 
 class Words(tf.train.Checkpoint):

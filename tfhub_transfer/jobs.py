@@ -159,6 +159,8 @@ def demo(output: Path) -> Report:
         label="topic",
         encoder="auto",
         unfreeze="auto",
+        epochs=15,
+        batch_size=16,
         overwrite=(output / RECORD_FILE).exists(),
     )
     report = train(job)
