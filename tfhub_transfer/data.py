@@ -24,7 +24,8 @@ class Examples:
 
     Attributes:
         columns: `text`, or `text_a` and `text_b`; `label`, if there is one; and whatever else the
-            source held, under its own name. All of the same length.
+            source held, under its own name (but for columns that go by one of these names and
+            weren't chosen). All of the same length.
         source: Where they come from.
         target: `"label"`, or `None` if there are no labels.
 
@@ -79,10 +80,12 @@ class Examples:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def __getitem__(self, rows: Any) -> "Examples":
+    def __getitem__(self, rows: slice | Sequence[int] | Sequence[bool] | np.ndarray) -> "Examples":
         if isinstance(rows, slice):
             columns = {name: values[rows] for name, values in self.columns.items()}
         else:
+            rows = np.asarray(rows)
+            rows = (np.flatnonzero(rows) if rows.dtype == bool else rows).tolist()
             columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
         return dataclasses.replace(self, columns=columns)
 
@@ -108,12 +111,17 @@ class Examples:
 class Stream:
     """Examples in chunks, for files larger than memory; can be gone through any number of times.
 
-    Make one with `stream`.
+    Make one with `stream`. `source` says where the rows come from, `is_pair` whether they are
+    pairs of texts; both are known before the first row is read.
     """
 
-    def __init__(self, table: Table, names: dict[str, str], chunk_rows: int) -> None:
+    def __init__(
+        self, table: Table, names: dict[str, str], require_label: bool, chunk_rows: int
+    ) -> None:
         self.source = table.source
-        self._table, self._names, self._chunk_rows = table, names, chunk_rows
+        self.is_pair = TEXT_B in names
+        self._table, self._names = table, names
+        self._require_label, self._chunk_rows = require_label, chunk_rows
         self._rows: int | None = None
 
     def __len__(self) -> int:
@@ -124,18 +132,24 @@ class Stream:
 
     def __iter__(self) -> Iterator[Examples]:
         columns: dict[str, list[Any]] = {}
-        rows = 0
+        rows, number = 0, 0
         for number, row in self._table:
-            _append(columns, _cells(row, number, self._names, self.source), rows)
+            place = f"{self.source}, {self._table.unit} {number}"
+            _append(columns, _cells(row, place, self._names, self._require_label), rows)
             rows += 1
             if rows == self._chunk_rows:
                 yield self._chunk(columns)
                 columns, rows = {}, 0
+        if not number:
+            raise InputError(f"the file has no rows below its header. Received: {self.source}")
         if rows:
             yield self._chunk(columns)
 
     def _chunk(self, columns: dict[str, list[Any]]) -> Examples:
-        return Examples(columns, self.source, LABEL if LABEL in self._names else None)
+        if LABEL in self._names and None not in columns[LABEL]:
+            return Examples(columns, self.source, LABEL)
+        columns.pop(LABEL, None)
+        return Examples(columns, self.source, None)
 
 
 def stream(
@@ -167,7 +181,8 @@ def stream(
     if chunk_rows < 1:
         raise InputError(f"`chunk_rows` must be at least 1. Received: {chunk_rows}")
     table = Table(str(source))
-    return Stream(table, _columns(table, text, text_pair, label, require_label), chunk_rows)
+    names = _columns(table, text, text_pair, label, require_label)
+    return Stream(table, names, require_label, chunk_rows)
 
 
 def read(
@@ -185,7 +200,8 @@ def read(
         text: Name of the text column; `text`, or `text_a` and `text_b`, if not given.
         text_pair: Name of the column with the second text of each pair.
         label: Name of the label column; `label`, else `score`, if not given.
-        require_label: Whether there must be labels.
+        require_label: Whether there must be labels. If not, they are read where every row has
+            one, and left out otherwise.
 
     Raises:
         InputError: If the source, a column or a row is unusable; the message names file, line and
@@ -196,14 +212,15 @@ def read(
     >>> examples = read("reviews.csv", text="review", label="sentiment")
     """
     chunks = list(stream(source, text, text_pair, label, require_label))
-    if not chunks:
-        raise InputError(f"the file has no rows below its header. Received: {source}")
     joined: dict[str, list[Any]] = {}
     for start, chunk in zip(np.cumsum([0, *map(len, chunks)]), chunks):
         for name in {**joined, **chunk.columns}:
             values = joined.setdefault(name, [None] * int(start))
             values.extend(chunk.columns.get(name, [None] * len(chunk)))
-    examples = dataclasses.replace(chunks[0], columns=joined)
+    unlabelled = any(chunk.target is None for chunk in chunks)
+    if unlabelled:
+        joined.pop(LABEL, None)
+    examples = Examples(joined, str(source), None if unlabelled else LABEL)
     if not any(t.strip() for texts in examples.texts for t in texts):
         raise InputError(f"every text is blank; check the text column. Received: {source}")
     return examples
@@ -229,22 +246,37 @@ def _columns(
     return names
 
 
-def _cells(row: dict[str, Any], number: int, names: dict[str, str], source: str) -> dict[str, Any]:
+def _cells(
+    row: dict[str, Any], place: str, names: dict[str, str], require_label: bool
+) -> dict[str, Any]:
     """One row under our names, checked."""
-    cells = {key: value for key, value in row.items() if key not in names.values()}
+    taken = {TEXT, TEXT_A, TEXT_B, LABEL, *names.values()}
+    cells = {key: value for key, value in row.items() if key not in taken}
     for name, column in names.items():
-        if column not in row:
+        optional = name == LABEL and not require_label
+        if column not in row and not optional:
             raise InputError(
-                f"{source}, line {number}: the row lacks {column!r}. Received: "
+                f"{place}: the row lacks {column!r}. Received: "
                 f"{', '.join(map(repr, row)) or 'nothing'}"
             )
+        value = row.get(column)
+        if optional and _is_missing(value):
+            cells[name] = None
+            continue
         check = _label if name == LABEL else _text
-        cells[name] = check(row[column], f"{source}, line {number}: column {column!r}")
+        cells[name] = check(value, f"{place}: column {column!r}")
     return cells
 
 
+def _is_missing(value: Any) -> bool:
+    """Whether a cell holds nothing: not there, blank, or not a number."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan"))
+
+
 def _text(value: Any, place: str) -> str:
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if not isinstance(value, (str, int, float)):
         raise InputError(f"{place} must hold a text. Received: {str(value)[:60]}")
@@ -253,8 +285,7 @@ def _text(value: Any, place: str) -> str:
 
 
 def _label(value: Any, place: str) -> Any:
-    is_nan = isinstance(value, float) and math.isnan(value)
-    if value is None or is_nan or (isinstance(value, str) and value.strip().lower() in ("", "nan")):
+    if _is_missing(value) or (isinstance(value, list) and any(map(_is_missing, value))):
         shown = "nothing" if value is None or value == "" else repr(value)
         raise InputError(
             f"{place} must hold a label; fill it in or drop the row. Received: {shown}"
@@ -332,6 +363,8 @@ def _deal(texts: list[list[int]], fractions: Sequence[float], parts: list[list[i
     bounds = [round(len(texts) * f) for f in fractions[1:]]
     if len(texts) >= len(parts):
         bounds = [max(1, bound) for bound in bounds]
+        while sum(bounds) >= len(texts):
+            bounds[bounds.index(max(bounds))] -= 1  # leaves one for the first part
     start = 0
     for part, size in zip(parts[1:], bounds):
         part.extend(i for same in texts[start : start + size] for i in same)
@@ -353,10 +386,11 @@ def class_weights(labels: Sequence[Any]) -> dict[Any, float]:
     >>> class_weights([0, 0, 0, 1])
     {0: 0.6666666666666666, 1: 2.0}
     """
-    if np.ndim(labels) != 1 or not len(labels):
+    odd = [label for label in labels if np.ndim(label) or isinstance(label, (list, tuple))]
+    if odd or not len(labels):
         raise InputError(
             "class weights need one class for each row. Received: "
-            f"labels of shape {np.shape(labels)}"
+            f"{str(odd[0])[:60] if odd else 'no labels'}"
         )
     counts = collections.Counter(np.asarray(labels).tolist())
     return {key: len(labels) / (len(counts) * n) for key, n in sorted(counts.items())}
@@ -431,11 +465,16 @@ def length_batches(
             if not, rows are sorted, the longest first.
         seed: Seed of the draw.
 
+    Raises:
+        InputError: If the batch size is below 1.
+
     Example:
 
     >>> [batch.tolist() for batch in length_batches([3, 9, 4, 8], 2, shuffle=False)]
     [[1, 3], [2, 0]]
     """
+    if batch_size < 1:
+        raise InputError(f"`batch_size` must be at least 1. Received: {batch_size}")
     lengths = np.asarray(lengths)
     if not shuffle:
         return _cut(np.argsort(-lengths, kind="stable"), batch_size)

@@ -409,7 +409,10 @@ def _compiled(model: TransferModel, make: Callable[[], keras.Model], plan: Plan)
     with model.distribute_strategy.scope():
         made = make()
         made.compile(
-            keras.optimizers.Adam(plan.head_learning_rate), model.loss, metrics=model.task.metrics()
+            keras.optimizers.Adam(plan.head_learning_rate),
+            model.loss,
+            metrics=model.task.metrics(),
+            jit_compile=model.jit_compile,
         )
     return made
 
