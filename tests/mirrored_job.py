@@ -11,6 +11,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 import tfhub_transfer as tt  # noqa: E402  devices can't be configured once TensorFlow has started
+from tfhub_transfer.finetuning import KeepBest  # noqa: E402
 
 
 def main(folder: str, output: str) -> None:
@@ -24,7 +25,8 @@ def main(folder: str, output: str) -> None:
     examples = tt.data.Examples.from_lists(texts, ["positive", "negative"] * 16)
     before = {name: [v.numpy() for v in vs] for name, vs in model.encoder.layer_groups}
     plan = tt.Plan(learning_rate=1e-2, head_epochs=1, verbose=0)
-    model.task.monitor = ("loss", "min")
+    # Whichever weights are best on validation, the last are those to look at.
+    KeepBest.restore = lambda self: None
     tt.fine_tune(model, examples, examples, epochs=2, unfreeze=2, batch_size=8, plan=plan)
     replicas = [
         [value.numpy() for value in strategy.experimental_local_results(weight.value)]

@@ -132,7 +132,7 @@ def test_a_stream_trains_like_examples(bert_encoder: Path, tmp_path: Path) -> No
     labels = np.concatenate([y.numpy() for _, y in dataset])
     assert sorted(labels) == [0] * 20 + [1] * 20
     validation = tt.data.read(str(path))
-    plan = tt.Plan(head_epochs=10, verbose=0)
+    plan = tt.Plan(head_epochs=1, verbose=0)
     history = tt.fine_tune(model, stream, validation, epochs=1, unfreeze=1, plan=plan)
     assert len(history.history["loss"]) == 2
 

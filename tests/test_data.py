@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from tfhub_transfer import data
+from tfhub_transfer import data, reading
 from tfhub_transfer.errors import InputError
 
 ROWS = [
@@ -111,8 +113,55 @@ def test_tfds_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(zip(examples.texts[0], examples.labels)) == [("good", "pos"), ("schön", "neg")]
     with pytest.raises(InputError, match="has the splits train. Received: tfds:mine/test"):
         data.read("tfds:mine/test")
+    with pytest.raises(InputError, match="has the splits train. Received: tfds:mine/train.0"):
+        data.read("tfds:mine/train[0")
     with pytest.raises(InputError, match="expected tfds:NAME/SPLIT"):
         data.read("tfds:mine")
+
+
+def test_tfds_labels_kept_secret_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow_datasets as tfds
+
+    features = tfds.features.FeaturesDict(
+        {"text": tfds.features.Text(), "label": tfds.features.ClassLabel(names=["neg", "pos"])}
+    )
+    made = tf.data.Dataset.from_tensor_slices({"text": ["good", "bad"], "label": [1, -1]})
+    builder = tfds.dataset_builders.store_as_tfds_dataset(
+        "secret", "1.0.0", features, {"test": made}, data_dir=tmp_path
+    )
+    monkeypatch.setattr(tfds, "builder", lambda name: builder)
+    with pytest.raises(InputError, match="row [12]: column 'label' must hold a label"):
+        data.read("tfds:secret/test")
+    assert sorted(data.read("tfds:secret/test", require_label=False).texts[0]) == ["bad", "good"]
+
+
+def test_tfds_without_network_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow_datasets as tfds
+
+    class Unprepared:
+        def is_prepared(self) -> bool:
+            return False
+
+    def refuse(*_: Any) -> None:
+        raise OSError("no name server")
+
+    monkeypatch.setattr(tfds, "builder", lambda name: Unprepared())
+    monkeypatch.setattr(reading.socket, "getaddrinfo", refuse)
+    with pytest.raises(InputError, match="there is no network to download it; give a file instead"):
+        data.read("tfds:imdb_reviews/train")
+    patience = threading.Event()
+    monkeypatch.setattr(reading, "_LOOK_UP_SECONDS", 0.05)
+    monkeypatch.setattr(reading.socket, "getaddrinfo", lambda *_: patience.wait(10))
+    with pytest.raises(InputError, match="there is no network to download it"):
+        data.read("tfds:imdb_reviews/train")
+    patience.set()
+
+
+def test_tfds_of_no_such_name() -> None:
+    with pytest.raises(InputError, match="no such TensorFlow data set. Received: tfds:nosuch/x"):
+        data.read("tfds:nosuch/x")
 
 
 GOOD = b"text,label\nfine,a\n"
@@ -141,7 +190,21 @@ GOOD = b"text,label\nfine,a\n"
         ("x.jsonl", b'{"text": ["a"], "label": 1}\n', "line 1: column 'text' must hold a text"),
         ("x.parquet", b"PAR1 not really", "not a Parquet file"),
         ("x.csv.gz", b"not gzip", "can't be read"),
+        ("x.csv.gz", gzip.compress(GOOD * 50)[:-20], "can't be read"),
+        ("x.csv.gz", gzip.compress(b""), "must name each column once"),
         ("x.xlsx", b"PK", "format of the file isn't known"),
+        ("x.csv", b"PK\x03\x04...", "a zip archive or a spreadsheet; export it as CSV"),
+        ("x.csv", gzip.compress(GOOD), "file is gzipped; give its name the ending .gz"),
+        ("x.jsonl", b"PAR1....PAR1", "file is Parquet; give its name the ending .parquet"),
+        ("x.csv", "text,label\na,b\n".encode("utf-16"), "file is UTF-16, not UTF-8"),
+        ("x.csv", b"\xef\xbb\xbftext,la\xe9\n", "byte 0xe9 at offset 10, in line 1"),
+        ("x.csv", b'text,label\n"two\nlines",a\n\n b,\n', "line 5: column 'label' must hold"),
+        ("x.json", b'[{"text": "a", "label": 1}]', "line 1: expected a JSON object"),
+        ("x.json", b'[\n{"text": "a", "label": 1}]', "one JSON object a line, not a list"),
+        ("x.jsonl", b'{"label": ' + b"1" * 5000 + b"}", "line 1: expected one JSON object a line"),
+        ("x.jsonl", b"[" * 100_000, "line 1: expected one JSON object a line"),
+        ("x.jsonl", b'{"text": "a", "label": ["b", null]}', "line 1: column 'label' must hold"),
+        ("x.jsonl", b'{"text": "a", "label": null}', "line 1: column 'label' must hold a label"),
     ],
 )
 def test_refusals(name: str, content: bytes, message: str, tmp_path: Path) -> None:
@@ -158,6 +221,109 @@ def test_missing_and_folder(tmp_path: Path) -> None:
         data.read(tmp_path / "none.csv")
     with pytest.raises(InputError, match="which is a folder"):
         data.read(tmp_path)
+    with pytest.raises(InputError, match="the file can't be read"):
+        data.read("x" * 5000 + ".csv")
+
+
+def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(GOOD)
+
+    def refuse(self: Path, mode: str = "r") -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    # Not by chmod: the tests may run as root, who may read everything.
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match="can't be read. Received: .*Permission denied"):
+        data.read(path)
+
+
+def test_damaged_files_are_named_not_thrown(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(b"text,label\n" + b"hello there,1\n" * 1000))
+    packed[30:40] = b"\xff" * 10
+    path = tmp_path / "x.csv.gz"
+    path.write_bytes(packed)
+    with pytest.raises(InputError, match="can't be read. Received: .*x.csv.gz"):
+        data.read(path)
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": ["long text"] * 5000, "label": list(range(5000))}), path)
+    content = bytearray(path.read_bytes())
+    content[20:60] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="can't be read after row 0. Received: .*x.parquet"):
+        data.read(path)
+
+
+def test_parquet_counts_rows_and_wants_names(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": ["a", "b"], "label": ["x", None]}), path)
+    with pytest.raises(InputError, match="x.parquet, row 2: column 'label' must hold a label"):
+        data.read(path)
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 2, names=["text", "text"]), path)
+    with pytest.raises(InputError, match="each column must have its own name"):
+        data.read(path)
+
+
+def test_missing_texts_are_empty_texts(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    rows = ['{"text": null, "label": 1}', '{"text": NaN, "label": 2}', '{"text": "c", "label": 3}']
+    path.write_text("\n".join(rows))
+    assert data.read(path).texts == (["", "", "c"],)
+
+
+def test_columns_that_were_not_chosen_do_not_interfere(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("text_a,text_b,text,label,topic\na,b,t,1,x\n")
+    one = data.read(path, text="text_a")
+    assert (one.is_pair, one.texts, one.labels) == (False, (["a"],), ["1"])
+    assert one.columns["topic"] == ["x"]
+    two = data.read(path, text="text_b", text_pair="text_a", label="topic")
+    assert (two.is_pair, two.texts, two.labels) == (True, (["b"], ["a"]), ["x"])
+    assert not data.stream(path, text="text_b").is_pair
+
+
+def test_missing_labels_are_left_out_where_none_are_needed(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("text,label\na,\nb,x\n")
+    examples = data.read(path, require_label=False)
+    assert (examples.target, list(examples.columns)) == (None, ["text"])
+    targets = [c.target for c in data.stream(path, require_label=False, chunk_rows=1)]
+    assert targets == [None, "label"]
+
+
+def test_stream_refuses_at_the_right_line_again_and_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("text,label\n" + "a,b\n" * 25 + "a\n")
+    stream = data.stream(path, chunk_rows=10)
+    for _ in range(2):
+        chunks = iter(stream)
+        assert [len(next(chunks)), len(next(chunks))] == [10, 10]
+        with pytest.raises(InputError, match="line 27: expected 2 fields"):
+            next(chunks)
+    path.write_text("text,label\n")
+    with pytest.raises(InputError, match="no rows below its header"):
+        list(data.stream(path))
+    with pytest.raises(InputError, match="`chunk_rows` must be at least 1. Received: 0"):
+        data.stream(path, chunk_rows=0)
+
+
+def test_stream_holds_one_chunk_only(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("text,label\n" + f"{'word ' * 200},b\n" * 20_000)
+    tracemalloc.start()
+    try:
+        rows = sum(len(chunk) for chunk in data.stream(path, chunk_rows=200))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert rows == 20_000
+    assert peak < path.stat().st_size / 5
+
+
+def test_boolean_masks_choose_rows() -> None:
+    kept = data.Examples.from_lists(["a", "b", "c"], [1, 2, 3])[np.array([True, False, True])]
+    assert (kept.texts, kept.labels) == ((["a", "c"],), [1, 3])
+    assert len(kept[[]]) == 0
 
 
 def examples(n: int, classes: int = 3) -> data.Examples:
@@ -192,6 +358,25 @@ def test_small_classes_reach_every_part() -> None:
     assert ["b" in part.labels for part in parts] == [True, True, True]
 
 
+@pytest.mark.parametrize("fractions", [(0.1, 0.9), (0.2, 0.4, 0.4), (0.05, 0.9, 0.05)])
+def test_no_part_goes_without_a_class_that_is_large_enough(fractions: tuple[float, ...]) -> None:
+    labels = ["a"] * 30 + ["b"] * len(fractions)
+    made = data.Examples.from_lists([f"t{i}" for i in range(len(labels))], labels)
+    for part in data.split(made, fractions):
+        assert set(part.labels) == {"a", "b"}
+
+
+def test_split_of_several_labels_numbers_and_nothing() -> None:
+    texts = [f"t{i}" for i in range(100)]
+    made = data.Examples.from_lists(texts, [["a", "b"][: i % 3] for i in range(100)])
+    assert [len(part) for part in data.split(made)] == [80, 10, 10]
+    made = data.Examples.from_lists(texts, [i / 7 for i in range(100)])
+    assert [len(part) for part in data.split(made)] == [80, 10, 10]
+    assert [len(part) for part in data.split(data.Examples.from_lists(texts))] == [80, 10, 10]
+    pairs = data.Examples.from_lists(["same"] * 100, text_pair=texts)
+    assert [len(part) for part in data.split(pairs)] == [80, 10, 10]
+
+
 def test_split_refuses() -> None:
     with pytest.raises(InputError, match="add up to 1"):
         data.split(examples(10), (0.8, 0.1))
@@ -211,6 +396,10 @@ def test_class_weights_balance() -> None:
     assert weights == {0: pytest.approx(4 / 6), 1: pytest.approx(2.0)}
     with pytest.raises(InputError, match="one class for each row"):
         data.class_weights([[0, 1], [1, 0]])
+    with pytest.raises(InputError, match="one class for each row. Received: .'a', 'b'."):
+        data.class_weights([["a", "b"], ["a"]])
+    with pytest.raises(InputError, match="one class for each row. Received: no labels"):
+        data.class_weights([])
 
 
 def test_profile_is_one_screen_and_sees_duplicates() -> None:
@@ -222,6 +411,30 @@ def test_profile_is_one_screen_and_sees_duplicates() -> None:
     assert lines[1].split()[:4] == ["train", "4", "1", "1"]
     assert "1 texts of test are also in train" in text
     assert "labels: 2 (x 3, y 1)" in text
+
+
+def test_profile_of_many_long_names_stays_narrow() -> None:
+    labels = [f"a rather long name of an intent, the {i % 77}th" for i in range(770)]
+    made = data.Examples.from_lists([f"t{i}" for i in range(770)], labels)
+    lines = data.profile(made, made, made).splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 100
+    assert "and 65 more" in lines[-1]
+
+
+def test_profile_of_scores_contradictions_and_nothing() -> None:
+    scores = data.Examples.from_lists([f"t{i}" for i in range(9)], [str(i / 2) for i in range(9)])
+    assert "labels: numbers from 0 to 4, median 2" in data.profile(scores)
+    torn = data.Examples.from_lists(["a", "a", "b", "b", "c"], ["x", "y", "x", "x", "y"])
+    assert "contradictions: 1 texts have more than one label" in data.profile(torn)
+    assert data.profile(scores[:0]).splitlines()[1].split()[:2] == ["train", "0"]
+
+
+def test_batches_refuse_and_survive_nothing() -> None:
+    with pytest.raises(InputError, match="`batch_size` must be at least 1. Received: 0"):
+        data.length_batches([1, 2], 0)
+    assert data.length_batches([], 4) == []
+    assert [len(b) for b in data.length_batches([5] * 7, 3, shuffle=False)] == [3, 3, 1]
 
 
 def test_batches_are_of_like_length() -> None:

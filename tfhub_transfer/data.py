@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,10 @@ class Examples:
         if isinstance(rows, slice):
             columns = {name: values[rows] for name, values in self.columns.items()}
         else:
-            rows = np.asarray(rows)
-            rows = (np.flatnonzero(rows) if rows.dtype == bool else rows).tolist()
-            columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
+            chosen = np.asarray(rows)
+            chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+            numbers = chosen.tolist()
+            columns = {name: [values[i] for i in numbers] for name, values in self.columns.items()}
         return dataclasses.replace(self, columns=columns)
 
     @property
@@ -412,22 +414,33 @@ def profile(
     """
     splits = {"train": train, "validation": validation, "test": test}
     given = {name: examples for name, examples in splits.items() if examples is not None}
-    lines = [f"{'':<12}{'rows':>9}{'blank':>8}{'repeated':>10}   words: median    90 %    most"]
+    lines = [
+        f"{'':<11}{'rows':>8}{'blank':>7}{'repeated':>10}"
+        f"{'words: median':>16}{'90 %':>6}{'most':>7}"
+        f"{'characters: median':>20}{'90 %':>7}{'most':>8}"
+    ]
     for name, examples in given.items():
         lines.append(_profile_line(name, examples))
-    lines += _shared_lines(given)
-    return "\n".join(lines + _class_lines(train))
+    for line in _shared_lines(given) + _label_lines(train):
+        lines += textwrap.wrap(line, 99, subsequent_indent="    ")
+    return "\n".join(lines)
 
 
 def _profile_line(name: str, examples: Examples) -> str:
+    """Counts of one split; lengths are of whole rows, both texts of a pair together."""
     rows = [" ".join(texts) for texts in zip(*examples.texts)]
-    words = np.array([len(row.split()) for row in rows])
     blank = sum(not row.strip() for row in rows)
-    middle, high = np.percentile(words, [50, 90])
+    words = _percentiles([len(row.split()) for row in rows])
+    characters = _percentiles([len(row) for row in rows])
     return (
-        f"{name:<12}{len(rows):>9}{blank:>8}{len(rows) - len(set(rows)):>10}"
-        f"{middle:>16.0f}{high:>8.0f}{words.max():>8}"
+        f"{name:<11}{len(rows):>8}{blank:>7}{len(rows) - len(set(rows)):>10}"
+        f"{words[0]:>16}{words[1]:>6}{words[2]:>7}"
+        f"{characters[0]:>20}{characters[1]:>7}{characters[2]:>8}"
     )
+
+
+def _percentiles(lengths: list[int]) -> list[int]:
+    return [round(p) for p in np.percentile(lengths or [0], [50, 90, 100])]
 
 
 def _shared_lines(given: dict[str, Examples]) -> list[str]:
@@ -442,15 +455,32 @@ def _shared_lines(given: dict[str, Examples]) -> list[str]:
     return [f"duplicates: {'; '.join(shared)}"] if shared else []
 
 
-def _class_lines(train: Examples) -> list[str]:
+def _label_lines(train: Examples) -> list[str]:
+    """The classes with their counts, or the range of numbers; and labels that contradict."""
     labels = train.columns[train.target] if train.target else []
     names = [n for label in labels for n in (label if isinstance(label, list) else [label])]
     counts = collections.Counter(str(name) for name in names)
-    if not counts or len(counts) > max(2, len(labels) // 2):
+    lines = []
+    if counts and len(counts) <= max(2, len(labels) // 2):
+        shown = [f"{textwrap.shorten(k, 32)} {n}" for k, n in counts.most_common(12)]
+        rest = f", and {len(counts) - 12} more" if len(counts) > 12 else ""
+        lines.append(f"labels: {len(counts)} ({', '.join(shown)}{rest})")
+    elif numbers := _numbers(names):
+        low, middle, high = np.percentile(numbers, [0, 50, 100])
+        lines.append(f"labels: numbers from {low:g} to {high:g}, median {middle:g}")
+    answers: dict[tuple[str, ...], set[str]] = collections.defaultdict(set)
+    for texts, label in zip(zip(*train.texts), labels):
+        answers[texts].add(str(label))
+    torn = sum(len(found) > 1 for found in answers.values())
+    return [*lines, f"contradictions: {torn} texts have more than one label"] if torn else lines
+
+
+def _numbers(labels: list[Any]) -> list[float]:
+    """The labels as numbers; empty if one isn't."""
+    try:
+        return [float(label) for label in labels]
+    except (TypeError, ValueError):
         return []
-    shown = [f"{name} {count}" for name, count in counts.most_common(12)]
-    rest = f", and {len(counts) - 12} more" if len(counts) > 12 else ""
-    return [f"labels: {len(counts)} ({', '.join(shown)}{rest})"]
 
 
 def length_batches(

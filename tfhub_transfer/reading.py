@@ -1,10 +1,13 @@
 """Tables from files, row by row: CSV, TSV, JSON lines, each also gzipped, Parquet, TFDS."""
 
+import contextlib
 import csv
 import difflib
 import gzip
 import json
 import socket
+import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +20,16 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _FORMATS = ".csv, .tsv, .jsonl (each also with .gz), .parquet, or tfds:NAME/SPLIT"
 _FIELD_LIMIT = 2**31 - 1  # a text may be long; the csv module stops at 128 KiB otherwise
+# How files begin that have the wrong name.
+_DISGUISES = {
+    b"\x1f\x8b": "the file is gzipped; give its name the ending .gz",
+    b"PK\x03\x04": "the file is a zip archive or a spreadsheet; export it as CSV in UTF-8",
+    b"PAR1": "the file is Parquet; give its name the ending .parquet",
+    b"\xff\xfe": "the file is UTF-16, not UTF-8; convert it, as with `iconv -f UTF-16 -t UTF-8`",
+    b"\xfe\xff": "the file is UTF-16, not UTF-8; convert it, as with `iconv -f UTF-16 -t UTF-8`",
+}
+_BOM = b"\xef\xbb\xbf"
+_LOOK_UP_SECONDS = 3
 
 
 class Table:
@@ -25,25 +38,34 @@ class Table:
     Args:
         source: A file, or `tfds:NAME/SPLIT`.
 
+    Attributes:
+        columns: The names of the columns.
+        unit: What the numbers of the rows count: each `"line"` of the file, as a text editor does,
+            or each `"row"`. Both start at 1.
+
     Raises:
         InputError: If there is no such source, or its format isn't known.
     """
 
     def __init__(self, source: str) -> None:
         self.source = source
+        self.unit = "line"
         if source.startswith("tfds:"):
+            self.unit = "row"
             self._rows, self.columns = _tfds(source)
             return
         path = Path(source)
-        _check_file(path)
-        suffix = Path(path.stem).suffix.lower() if path.suffix == ".gz" else path.suffix.lower()
+        gzipped = path.suffix.lower() == ".gz"
+        suffix = (Path(path.stem) if gzipped else path).suffix.lower()
+        _check_file(path, is_text=not gzipped and suffix != ".parquet")
         if suffix in _SEPARATORS:
             self._rows = lambda: _delimited(path, _SEPARATORS[suffix])
             self.columns = _header(path, _SEPARATORS[suffix])
         elif suffix in _JSON_LINES:
             self._rows = lambda: _json_lines(path)
             self.columns = list(next(_json_lines(path), (0, {}))[1])
-        elif suffix == ".parquet":
+        elif suffix == ".parquet" and not gzipped:
+            self.unit = "row"
             self._rows = lambda: _parquet(path)
             self.columns = _parquet_columns(path)
         else:
@@ -67,22 +89,25 @@ class Table:
         )
 
 
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"no such file; expected {_FORMATS}. Received: {path}")
-    if path.is_dir():
-        raise InputError(f"expected a file ({_FORMATS}). Received: {path}, which is a folder")
+def _check_file(path: Path, is_text: bool) -> None:
     try:
+        if not path.exists():
+            raise InputError(f"no such file; expected {_FORMATS}. Received: {path}")
+        if path.is_dir():
+            raise InputError(f"expected a file ({_FORMATS}). Received: {path}, which is a folder")
         with path.open("rb") as file:
-            first = file.read(1)
+            first = file.read(4)
     except OSError as error:
         raise InputError(f"the file can't be read. Received: {path} ({error})") from error
     if not first:
         raise InputError(f"the file is empty; expected a header and rows. Received: {path}")
+    for start, advice in _DISGUISES.items():
+        if is_text and first.startswith(start):
+            raise InputError(f"{advice}. Received: {path}")
 
 
 def _open(path: Path) -> IO[bytes]:
-    if path.suffix != ".gz":
+    if path.suffix.lower() != ".gz":
         return path.open("rb")
     return gzip.open(path, "rb")  # type: ignore[return-value]
 
@@ -93,8 +118,10 @@ def _lines(path: Path) -> Iterator[str]:
     with _open(path) as file:
         try:
             for number, raw in enumerate(file, start=1):
+                if number == 1 and raw.startswith(_BOM):
+                    raw, offset = raw[len(_BOM) :], len(_BOM)
                 try:
-                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                    line = raw.decode("utf-8")
                 except UnicodeDecodeError as error:
                     raise InputError(
                         "the file isn't UTF-8; convert it, as with `iconv -t UTF-8`. Received: "
@@ -103,7 +130,7 @@ def _lines(path: Path) -> Iterator[str]:
                     ) from error
                 offset += len(raw)
                 yield line
-        except (EOFError, gzip.BadGzipFile, OSError) as error:
+        except (EOFError, zlib.error, OSError) as error:
             raise InputError(f"the file can't be read. Received: {path} ({error})") from error
 
 
@@ -160,9 +187,10 @@ def _json_lines(path: Path) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(
-                f"{path}, line {number}: expected one JSON object a line. Received: {error}"
+                f"{path}, line {number}: expected one JSON object a line, not a list or an object "
+                f"over several lines. Received: {line.strip()[:40]} ({error})"
             ) from error
         if not isinstance(row, dict):
             raise InputError(
@@ -176,21 +204,31 @@ def _parquet_columns(path: Path) -> list[str]:
     import pyarrow.parquet
 
     try:
-        return list(pyarrow.parquet.read_schema(path).names)
+        columns = list(pyarrow.parquet.read_schema(path).names)
     except (pyarrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"not a Parquet file. Received: {path} ({reason})") from error
+    if len(set(columns)) < len(columns):
+        raise InputError(f"each column must have its own name. Received: {path} with {columns}")
+    return columns
 
 
 def _parquet(path: Path) -> Iterator[Row]:
-    import pyarrow.parquet  # heavy, and needed for this format only
+    import pyarrow  # heavy, and needed for this format only
+    import pyarrow.parquet
 
     number = 0
-    with pyarrow.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(10_000):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(10_000):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"the file can't be read after row {number}. Received: {path} ({reason})"
+        ) from error
 
 
 def _tfds(source: str) -> tuple[Any, list[str]]:
@@ -204,16 +242,30 @@ def _tfds(source: str) -> tuple[Any, list[str]]:
 
     try:
         builder = tfds.builder(name)
-    except (tfds.core.registered.DatasetNotFoundError, ValueError, OSError) as error:
+    except (
+        tfds.core.registered.DatasetNotFoundError,
+        AssertionError,
+        ValueError,
+        OSError,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"no such TensorFlow data set. Received: {source} ({reason})") from error
     if not builder.is_prepared():
         _require_network(source)
-        builder.download_and_prepare()
-    if split.split("[")[0] not in builder.info.splits:
+        try:
+            builder.download_and_prepare()
+        except (tfds.download.DownloadError, AssertionError, ValueError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"the data set can't be downloaded; give a file instead. Received: {source} "
+                f"({reason})"
+            ) from error
+    try:
+        builder.info.splits[split]  # a slice, such as train[:10%], is a split too
+    except (KeyError, AssertionError, ValueError) as error:
         raise InputError(
             f"the data set has the splits {', '.join(builder.info.splits)}. Received: {source}"
-        )
+        ) from error
 
     def rows() -> Iterator[Row]:
         examples = tfds.as_numpy(builder.as_dataset(split=split))
@@ -223,26 +275,32 @@ def _tfds(source: str) -> tuple[Any, list[str]]:
     features = builder.info.features
 
     def named(key: str, value: Any) -> Any:
-        """Class labels by their names; -1 stands for none."""
-        known = isinstance(features[key], tfds.features.ClassLabel) and value != -1
-        return features[key].int2str(value) if known else value
+        """Class labels by their names; -1, in splits whose labels are kept secret, as none."""
+        if not isinstance(features[key], tfds.features.ClassLabel):
+            return value
+        return None if value == -1 else features[key].int2str(value)
 
     return rows, list(features)
 
 
 def _require_network(source: str) -> None:
     """Without a network the download of TFDS hangs for minutes before it fails."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(3)
-    try:
-        socket.getaddrinfo("storage.googleapis.com", 443)
-    except OSError as error:
+    found = threading.Event()
+
+    def look_up() -> None:
+        with contextlib.suppress(OSError):
+            socket.getaddrinfo("storage.googleapis.com", 443)
+            found.set()
+
+    # A look-up can't be given a time limit, so it is left behind in a thread when it is slow.
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(_LOOK_UP_SECONDS)
+    if not found.is_set():
         raise InputError(
             "the data set isn't prepared on this machine and there is no network to download it; "
             f"give a file instead. Received: {source}"
-        ) from error
-    finally:
-        socket.setdefaulttimeout(before)
+        )
 
 
 def _plain(value: Any) -> Any:
