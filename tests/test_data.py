@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfhub_transfer import data, reading
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.registry import samples_path
 
 ROWS = [
     {"text": "good, very", "label": "a", "extra": "1"},
@@ -162,6 +163,24 @@ def test_tfds_without_network_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -
 def test_tfds_of_no_such_name() -> None:
     with pytest.raises(InputError, match="no such TensorFlow data set. Received: tfds:nosuch/x"):
         data.read("tfds:nosuch/x")
+
+
+def test_packaged_samples_hold_what_their_card_says() -> None:
+    topics = data.read(samples_path(), label="topic")
+    assert np.unique(topics.labels, return_counts=True)[1].tolist() == [70] * 6
+    assert len(set(topics.texts[0])) == len(topics) == 420
+    assert set(data.read(samples_path(), label="sentiment").labels) == {
+        "negative",
+        "neutral",
+        "positive",
+    }
+    tags = [tag for row in data.read(samples_path(), label="tags").labels for tag in row.split("|")]
+    assert len(set(tags)) == 12
+    urgency = [float(score) for score in data.read(samples_path(), label="urgency").labels]
+    assert 0 <= min(urgency) < max(urgency) <= 5
+    pairs = data.read(samples_path().with_name("paraphrases.csv"))
+    assert (len(pairs), pairs.is_pair) == (118, True)
+    assert {float(score) for score in pairs.labels} <= {i / 10 for i in range(51)}
 
 
 GOOD = b"text,label\nfine,a\n"
