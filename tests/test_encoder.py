@@ -1,5 +1,7 @@
 """The encoder layer over every dialect of SavedModel that TF Hub knows."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,3 +216,20 @@ def test_nothing_to_train_is_said(kind: str, make_encoder: Callable) -> None:
     tt.Encoder(str(make_encoder(kind)))
     with pytest.raises(tt.InputError, match="no trainable variables"):
         tt.Encoder(str(make_encoder(kind)), trainable=True)
+
+
+def test_auto_is_recorded_by_its_name() -> None:
+    encoder = tt.Encoder("auto")
+    assert encoder.handle == tt.registry.DEFAULT_ENCODER
+    assert encoder.get_config()["handle"] == tt.registry.DEFAULT_ENCODER
+
+
+@pytest.mark.parametrize(
+    "code", ["import tfhub_transfer.jobs", "import tfhub_transfer as t; t.Encoder"]
+)
+def test_hugging_face_folders_can_be_converted_from_everywhere(code: str) -> None:
+    check = "from tfhub_transfer import registry; assert 'huggingface' in registry._converters"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; {check}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

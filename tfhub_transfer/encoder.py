@@ -66,7 +66,8 @@ class Encoder(keras.layers.Layer):
         _spec: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(name=name or "encoder", dtype=dtype)
-        self.handle = str(handle)
+        # By its name, because what "auto" means may change and a saved model must not.
+        self.handle = registry.DEFAULT_ENCODER if handle == "auto" else str(handle)
         self._left_out: tuple[str, ...] = ()
         self._folder: Path | None = None
         self._loaded: Any = None

@@ -438,7 +438,7 @@ def _thaw_from_top(
         model.preprocess(splits[0], batch_size, seed=plan.seed),
         validation_data=model.preprocess(splits[1], FROZEN_BATCH, shuffle=False),
         epochs=epochs,
-        callbacks=[unfreezing, KeepBest(*model.task.monitor, initial=best)],
+        callbacks=[unfreezing, KeepBest(*model.task.monitor, initial=best, patience=plan.patience)],
         class_weight=plan.class_weight,
         verbose=show(plan.verbose),
     ).history

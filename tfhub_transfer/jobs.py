@@ -11,7 +11,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, registry, runtime
+from tfhub_transfer import (
+    conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
+    data,
+    registry,
+    runtime,
+)
 from tfhub_transfer.builders import TransferModel, build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
