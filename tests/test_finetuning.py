@@ -79,6 +79,20 @@ def test_recipe_with_each_encoder(
     assert history.head_epochs == 2
     assert len(history.history["val_loss"]) == 4
     assert {"features", "head", "fine_tuning"} <= set(history.seconds)
+    assert history.truncation is not None
+    assert (history.truncation.texts, history.truncation.of) == (0, 28)
+
+
+def test_truncation_is_reported(
+    bert_encoder: Path, splits: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = tt.tasks.Classification(["negative", "positive"])
+    model = tt.build_model(str(bert_encoder), task, sequence_length=8)
+    long = tt.data.Examples.from_lists(["good film " * 10, "bad"], ["positive", "negative"])
+    plan = tt.Plan(head_epochs=1, verbose=2)
+    history = tt.fine_tune(model, long, splits[1], unfreeze="none", plan=plan)
+    assert (history.truncation.texts, history.truncation.tokens) == (1, 20 - 6)
+    assert "At 8 tokens 1 of 2 texts were cut, 14 tokens lost" in capsys.readouterr().out
 
 
 def test_each_stage_thaws_one_group_more(bert_encoder: Path, splits: Any) -> None:

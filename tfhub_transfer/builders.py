@@ -181,6 +181,11 @@ class TransferModel(keras.Model):
         return self._run("vector", _as_examples(texts, pair=False), batch_size)
 
     @property
+    def sequence_length(self) -> int:
+        """The most tokens of a text, special tokens counted; longer ones are cut."""
+        return self._preprocessor.sequence_length
+
+    @property
     def has_fixed_features(self) -> bool:
         """Whether what the head starts from depends on the encoder alone, so can be stored."""
         return self.head.block == "none" and self.head.pooling != "attention"

@@ -14,6 +14,7 @@ from tfhub_transfer.builders import TransferModel
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.schedules import WarmUpLinearDecay
 
 FROZEN_BATCH, HEAD_BATCH = 64, 64
@@ -248,12 +249,14 @@ class History:
         seconds: Wall-clock seconds of each stage.
         thawed_groups: `(epoch, number of groups thawed from the top)` for the curves.
         head_epochs: How many of the epochs trained the head alone.
+        truncation: What was cut off the training texts; `None` for a `Stream`.
     """
 
     history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     thawed_groups: list[tuple[float, int]] = dataclasses.field(default_factory=list)
     head_epochs: int = 0
+    truncation: Truncation | None = None
 
     def add(self, curves: dict[str, list[float]]) -> None:
         """Appends the curves of one stage."""
@@ -349,12 +352,14 @@ def _train_head(
     if model.has_fixed_features and not isinstance(train, Stream):
         curves = _fit_on_features(model, (train, validation), plan, keep, history)
     else:
-        curves = _fit_frozen(model, (train, validation), plan, keep)
+        curves = _fit_frozen(model, (train, validation), plan, keep, history)
     history.add(curves)
     history.head_epochs = len(curves["loss"])
     history.seconds["head"] = time.perf_counter() - started - history.seconds.get("features", 0)
     best = curves[model.task.monitor[0]][keep.best_epoch]
     if show(plan.verbose):
+        if history.truncation and history.truncation.texts:
+            print(f"At {model.sequence_length} tokens {history.truncation}", flush=True)
         print(
             f"Head on the frozen encoder: {history.head_epochs} epochs, "
             f"{model.task.monitor[0]} {best:.4f}, {time.perf_counter() - started:.1f} s",
@@ -368,7 +373,9 @@ def _fit_on_features(
 ) -> dict[str, list[float]]:
     started = time.perf_counter()
     verbose = show(plan.verbose) == 1
-    features = [model.compute_features(examples, verbose=verbose) for examples in splits]
+    train = model.compute_features(splits[0], verbose=verbose)
+    history.truncation = model.truncation
+    features = [train, model.compute_features(splits[1], verbose=verbose)]
     history.seconds["features"] = time.perf_counter() - started
     labels = [model.task.encode(examples.labels) for examples in splits]
     head = _compiled(model, model.head_model, plan)
@@ -388,14 +395,15 @@ def _fit_on_features(
 
 
 def _fit_frozen(
-    model: TransferModel, splits: Sequence[Any], plan: Plan, keep: KeepBest
+    model: TransferModel, splits: Sequence[Any], plan: Plan, keep: KeepBest, history: History
 ) -> dict[str, list[float]]:
     """A head that reads token vectors trains through the frozen encoder, for fewer epochs."""
     frozen = _compiled(model, lambda: keras.Model(model.inputs, model.outputs), plan)
-    datasets = [model.preprocess(s, FROZEN_BATCH, shuffle=i == 0) for i, s in enumerate(splits)]
+    batches = model.preprocess(splits[0], FROZEN_BATCH, seed=plan.seed)
+    history.truncation = None if isinstance(splits[0], Stream) else model.truncation
     return frozen.fit(
-        datasets[0],
-        validation_data=datasets[1],
+        batches,
+        validation_data=model.preprocess(splits[1], FROZEN_BATCH, shuffle=False),
         epochs=plan.head_epochs or 3,
         shuffle=False,  # `preprocess` shuffled
         callbacks=[keep],

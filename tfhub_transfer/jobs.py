@@ -269,7 +269,7 @@ def _fit(job: TrainJob, model: TransferModel, splits: Splits, scratch: Path) -> 
         _save_interrupted(model, job.output)
         raise
     model.save(scratch / MODEL_FILE)
-    truncation = model.truncation
+    truncation = history.truncation
     return {
         "arguments": {k: v for k, v in _plain(job).items() if v is not None},
         "columns": {k: v for k, v in _columns(job).items() if v is not None},

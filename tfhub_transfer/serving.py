@@ -94,8 +94,9 @@ def export_saved_model(model: TransferModel, folder: str | Path) -> Path:
         _write(model, scratch / "model")
         version = folder / str(_next_version(folder))
         os.replace(scratch / "model", version)
-    except OSError as error:
-        raise InputError(f"the export failed. Received: {folder} ({error})") from error
+    except (OSError, tf.errors.OpError) as error:  # TensorFlow has its own word for a full disk
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"the export failed. Received: {folder} ({reason})") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return version
