@@ -92,6 +92,7 @@ def test_config_round_trip(task: tt.tasks.Task) -> None:
         (lambda: Regression(0.0, 1.0).encode([float("nan")]), "needs finite numbers"),
         (lambda: Head(pooling="max"), "`pooling` must be one of"),
         (lambda: Head(block="gru"), "`block` must be one of"),
+        (lambda: Head(block="cnn", pooling="pooled_output"), "a block works on token vectors"),
         (lambda: Head(dropout=1.0), "`dropout` must be from 0 to below 1"),
         (lambda: Head(l2=-1.0), "`l2` at least 0"),
     ],

@@ -112,7 +112,8 @@ class TransferModel(keras.Model):
                 yield tuple(chunk.texts), self.task.encode(chunk.labels)
 
         columns = 2 if self.task.pair else 1
-        labels = tf.TensorSpec(self.outputs[0].shape[: self._label_rank], self._label_dtype)
+        some = self.task.encode([self.task.class_names[0] if self.task.class_names else 0.0])
+        labels = tf.TensorSpec([None, *some.shape[1:]], some.dtype)
         spec = ((tf.TensorSpec([None], tf.string),) * columns, labels)
         dataset = tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()
         dataset = dataset.shuffle(10_000).batch(batch_size)
@@ -127,17 +128,6 @@ class TransferModel(keras.Model):
         if self.preprocessor is None:
             raise InputError("the model has no preprocessor; load it whole from a `.keras` file")
         return self.preprocessor
-
-    @property
-    def _label_rank(self) -> int:
-        return self.task.encode(self._some_labels()).ndim
-
-    @property
-    def _label_dtype(self) -> Any:
-        return self.task.encode(self._some_labels()).dtype
-
-    def _some_labels(self) -> list[Any]:
-        return [self.task.class_names[0] if self.task.class_names else 0.0]
 
     def _check_columns(self, examples: Examples) -> None:
         if examples.is_pair != self.task.pair:
@@ -227,7 +217,7 @@ class TransferModel(keras.Model):
             pair = self.task.pair and name != "vector"
             spec = {
                 key: tf.TensorSpec(tensor.shape, tensor.dtype)
-                for key, tensor in self._preprocessor.inputs(pair).items()
+                for key, tensor in _inputs(self.encoder, pair).items()
             }
             self._functions[name] = tf.function(functions[name], input_signature=[spec])
         return self._functions[name]

@@ -155,6 +155,11 @@ def _pooling(encoder: Encoder, head: Head) -> str:
             f"Received: {encoder.handle}"
         )
     has_pooled = {"pooled_output", "default"} & set(encoder.output_names)
+    if head.pooling == "pooled_output" and not has_pooled:
+        raise InputError(
+            "this encoder gives token vectors only; pool them with mean, first or attention. "
+            f"Received: {encoder.handle} with pooling='pooled_output'"
+        )
     if head.pooling != "auto":
         return head.pooling
     return "pooled_output" if has_pooled and head.block == "none" else "mean"

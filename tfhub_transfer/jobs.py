@@ -253,6 +253,7 @@ def _fit(job: TrainJob, model: TransferModel, splits: Splits, scratch: Path) -> 
         else None
     )
     plan = Plan(class_weight=weights, seed=job.seed)
+    fingerprint = model.encoder.fingerprint()  # of what it starts from
     started = time.perf_counter()
     try:
         with runtime.precision(job.precision) as precision:
@@ -276,7 +277,7 @@ def _fit(job: TrainJob, model: TransferModel, splits: Splits, scratch: Path) -> 
         "seed": job.seed,
         "precision": precision,
         "versions": runtime.versions(),
-        "encoder": {"handle": model.encoder.handle, "fingerprint": model.encoder.fingerprint()},
+        "encoder": {"handle": model.encoder.handle, "fingerprint": fingerprint},
         "truncation": dataclasses.asdict(truncation) if truncation else None,
         "seconds": {**history.seconds, "training": time.perf_counter() - started},
         "history": model.history_,

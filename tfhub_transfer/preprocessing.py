@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -62,10 +61,6 @@ class Preprocessor(tf.Module):
 
     def pad(self, encoded: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
         """Ragged features to dense int32 `[batch, length]`, `length` the batch's own."""
-        raise NotImplementedError
-
-    def inputs(self, pair: bool) -> dict[str, keras.KerasTensor]:
-        """Keras inputs for what `pad` returns."""
         raise NotImplementedError
 
     def __call__(self, *texts: Any) -> dict[str, tf.Tensor]:
@@ -127,10 +122,6 @@ class CodePointPreprocessor(Preprocessor):
 
     def pad(self, encoded: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
         return {key: _to_dense(value, _MAX_CHARACTERS) for key, value in encoded.items()}
-
-    def inputs(self, pair: bool) -> dict[str, keras.KerasTensor]:
-        names = (f"{CODE_POINTS}_a", f"{CODE_POINTS}_b") if pair else (CODE_POINTS,)
-        return {name: keras.Input((None,), dtype="int32", name=name) for name in names}
 
     def save(self, folder: Path) -> None:
         _write_settings(folder, {"kind": "code_points", "sequence_length": self.sequence_length})
@@ -203,10 +194,6 @@ class BertPreprocessor(Preprocessor):
             "input_mask": _to_dense(tf.ones_like(ids), self.sequence_length),
             "input_type_ids": _to_dense(encoded["input_type_ids"], self.sequence_length),
         }
-
-    def inputs(self, pair: bool) -> dict[str, keras.KerasTensor]:
-        names = ("input_word_ids", "input_mask", "input_type_ids")
-        return {name: keras.Input((None,), dtype="int32", name=name) for name in names}
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

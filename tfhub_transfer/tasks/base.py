@@ -50,6 +50,12 @@ class Head:
     def __post_init__(self) -> None:
         _one_of("pooling", self.pooling, POOLINGS)
         _one_of("block", self.block, BLOCKS)
+        if self.block != "none" and self.pooling == "pooled_output":
+            raise InputError(
+                "a block works on token vectors, which `pooled_output` has left behind; pool its "
+                "outputs with mean, first or attention. "
+                f"Received: block={self.block!r}, pooling={self.pooling!r}"
+            )
         if not 0 <= self.dropout < 1:
             raise InputError(f"`dropout` must be from 0 to below 1. Received: {self.dropout}")
         if self.block_units < 1 or self.hidden_units < 0 or self.l2 < 0:
