@@ -104,6 +104,15 @@ def test_text_pairs_become_u_v_difference_and_product(text_encoder: Path) -> Non
     np.testing.assert_allclose(model.compute_features(pair)[0], expected, rtol=1e-6)
 
 
+def test_static_vectors_compare_the_texts_of_a_pair() -> None:
+    model = tt.build_model("auto", Regression(0.0, 1.0, pair=True))
+    assert not model.encoder.is_contextual
+    pair = tt.data.Examples.from_lists(["a good film"], text_pair=["bad acting, sadly"])
+    u, v = model.encode_text(["a good film", "bad acting, sadly"])
+    expected = np.concatenate([u, v, np.abs(u - v), u * v])
+    np.testing.assert_allclose(model.compute_features(pair)[0], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_batches_hold_rows_of_like_length_and_every_row_once(bert_encoder: Path) -> None:
     model = tt.build_model(str(bert_encoder), Regression(0.0, 1.0), sequence_length=32)
     lengths = np.random.default_rng(0).integers(1, 28, 200)

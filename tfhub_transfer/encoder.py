@@ -138,6 +138,11 @@ class Encoder(keras.layers.Layer):
         return int(self._spec["outputs"][key][-1])
 
     @property
+    def is_contextual(self) -> bool:
+        """Whether a token's vector depends on the tokens around it, so that texts can meet."""
+        return self.dialect == "bert" and [name for name, _ in self._groups] != ["embeddings"]
+
+    @property
     def max_sequence_length(self) -> int | None:
         """The number of positions the encoder can tell apart; `None` if it sets no limit."""
         positions = [v for v in self._spec["variables"] if _POSITIONS.search(v["name"])]

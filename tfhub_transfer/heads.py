@@ -97,8 +97,9 @@ class TransformerBlock(keras.layers.Layer):
 def features(encoder: Encoder, inputs: dict[str, Any], head: Head, pair: bool) -> Any:
     """Encoder inputs to the vector that the head starts from, `[batch, dimension]`.
 
-    Pairs are one packed sequence for BERT; a text embedding gives `u, v, |u-v|, u*v` (Conneau et
-    al. 2017, InferSent).
+    Pairs are one packed sequence for BERT. Where texts can't meet inside the encoder, in a text
+    embedding or static word-piece vectors, each gets its own vector and the head starts from
+    `u, v, |u-v|, u*v` (Conneau et al. 2017, InferSent).
 
     Raises:
         InputError: If the head reads tokens and the encoder gives no token vectors.
@@ -106,18 +107,30 @@ def features(encoder: Encoder, inputs: dict[str, Any], head: Head, pair: bool) -
     pooling = _pooling(encoder, head)
     if pooling != "pooled_output" and "pooler" in dict(encoder.layer_groups):
         encoder.leave_out("pooler")
-    if encoder.dialect == "text" and pair:
-        u = encoder(inputs[f"{CODE_POINTS}_a"])["default"]
-        v = encoder(inputs[f"{CODE_POINTS}_b"])["default"]
-        difference = keras.layers.Subtract()([u, v])
-        return keras.layers.Concatenate(name="features")(
-            [u, v, keras.ops.abs(difference), keras.layers.Multiply()([u, v])]
-        )
+    if pair and encoder.dialect == "text":
+        return _compared(*(encoder(inputs[f"{CODE_POINTS}_{x}"])["default"] for x in "ab"))
     outputs = encoder(inputs[CODE_POINTS] if encoder.dialect == "text" else inputs)
+    if pair and head.block == "none" and not encoder.is_contextual:
+        return _compared(*_segments(outputs["sequence_output"], inputs))
     if pooling == "pooled_output":
         return outputs["pooled_output" if "pooled_output" in outputs else "default"]
     mask = inputs["input_mask"]
     return _pool(_block(outputs["sequence_output"], mask, head), mask, pooling, head)
+
+
+def _compared(u: Any, v: Any) -> Any:
+    difference = keras.ops.abs(keras.layers.Subtract()([u, v]))
+    product = keras.layers.Multiply()([u, v])
+    return keras.layers.Concatenate(name="features")([u, v, difference, product])
+
+
+def _segments(tokens: Any, inputs: dict[str, Any]) -> tuple[Any, Any]:
+    """The mean vector of each text of a packed pair; special tokens, all zeros, don't count."""
+    spoken = keras.ops.cast(keras.ops.any(keras.ops.not_equal(tokens, 0.0), axis=-1), "int32")
+    present = inputs["input_mask"] * spoken
+    second = present * inputs["input_type_ids"]
+    pool = MaskedMean(name="segment_mean")
+    return pool(tokens, present=present - second), pool(tokens, present=second)
 
 
 def hidden(vector: Any, head: Head) -> Any:
