@@ -107,6 +107,21 @@ def test_each_stage_thaws_one_group_more(bert_encoder: Path, splits: Any) -> Non
     assert callback.thawed_at == [(1.0, 1), (2.0, 2), (3.0, 3)]
 
 
+def test_recipe_thaws_one_by_one_where_there_are_steps_enough(
+    bert_encoder: Path, splits: Any
+) -> None:
+    def stages(batch_size: int) -> list[int]:
+        model = build(bert_encoder)
+        plan = tt.Plan(head_epochs=1, unfreezing_epochs=1.0, verbose=0)
+        history = tt.fine_tune(
+            model, *splits, epochs=1, unfreeze=3, batch_size=batch_size, plan=plan
+        )
+        return [count for _, count in history.thawed_groups]
+
+    assert stages(batch_size=1) == [1, 2, 3]
+    assert stages(batch_size=7) == [1, 3]
+
+
 def test_thaws_when_the_monitored_value_stops_improving(bert_encoder: Path, splits: Any) -> None:
     model = build(bert_encoder, keras.optimizers.SGD(1e-12))
     callback = tt.ProgressiveUnfreezing(

@@ -20,6 +20,8 @@ from tfhub_transfer.schedules import WarmUpLinearDecay
 FROZEN_BATCH, HEAD_BATCH = 64, 64
 # A head needs some hundred steps however few the rows, and patience to match.
 HEAD_STEPS, HEAD_PATIENCE_STEPS = 400, 60
+# Each thawing traces the train step anew, which costs as much as many steps.
+STAGE_STEPS = 8
 
 
 class ProgressiveUnfreezing(keras.callbacks.Callback):
@@ -221,7 +223,8 @@ class Plan:
         head_learning_rate: Rate of the head on frozen features.
         head_epochs: Most epochs of the head on frozen features, which stop early; 30 if not given,
             or as many as make 400 steps.
-        unfreezing_epochs: Epochs over which the groups thaw, one after the other.
+        unfreezing_epochs: Epochs over which the groups thaw, one after the other; all at once
+            where that would leave a group fewer than 8 steps.
         layer_decay: Factor on the learning rate for each group further down.
         patience: Epochs without improvement before a stage ends.
         class_weight: Weight of each class, `{class index: weight}`.
@@ -436,14 +439,16 @@ def _thaw_from_top(
     started = time.perf_counter()
     epochs, groups, batch_size = size
     _set_rate(model, plan.learning_rate)
+    batches = model.preprocess(splits[0], batch_size, seed=plan.seed)
+    pace = plan.unfreezing_epochs / groups
     unfreezing = ProgressiveUnfreezing(
         start_epoch=0,
-        epochs_per_group=max(plan.unfreezing_epochs / groups, 1e-6),
+        epochs_per_group=pace if pace * int(batches.cardinality()) >= STAGE_STEPS else 1e-6,
         num_groups=groups,
         layer_decay=plan.layer_decay,
     )
     curves = model.fit(
-        model.preprocess(splits[0], batch_size, seed=plan.seed),
+        batches,
         validation_data=model.preprocess(splits[1], FROZEN_BATCH, shuffle=False),
         epochs=epochs,
         callbacks=[unfreezing, KeepBest(*model.task.monitor, initial=best, patience=plan.patience)],
