@@ -37,7 +37,7 @@ def write(folder: Path, kind: str) -> Path:
         cells = [[f'"{v.replace(chr(34), chr(34) * 2)}"' for v in row.values()] for row in ROWS]
         text = "\n".join(separator.join(r) for r in [list(ROWS[0]), *cells]) + "\n"
     content = text.encode()
-    path.write_bytes(gzip.compress(content) if kind.endswith(".gz") else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if kind.endswith(".gz") else content)
     return path
 
 
@@ -209,11 +209,11 @@ GOOD = b"text,label\nfine,a\n"
         ("x.jsonl", b'{"text": ["a"], "label": 1}\n', "line 1: column 'text' must hold a text"),
         ("x.parquet", b"PAR1 not really", "not a Parquet file"),
         ("x.csv.gz", b"not gzip", "can't be read"),
-        ("x.csv.gz", gzip.compress(GOOD * 50)[:-20], "can't be read"),
-        ("x.csv.gz", gzip.compress(b""), "must name each column once"),
+        ("x.csv.gz", gzip.compress(GOOD * 50, mtime=0)[:-20], "can't be read"),
+        ("x.csv.gz", gzip.compress(b"", mtime=0), "must name each column once"),
         ("x.xlsx", b"PK", "format of the file isn't known"),
         ("x.csv", b"PK\x03\x04...", "a zip archive or a spreadsheet; export it as CSV"),
-        ("x.csv", gzip.compress(GOOD), "file is gzipped; give its name the ending .gz"),
+        ("x.csv", gzip.compress(GOOD, mtime=0), "file is gzipped; give its name the ending .gz"),
         ("x.jsonl", b"PAR1....PAR1", "file is Parquet; give its name the ending .parquet"),
         ("x.csv", "text,label\na,b\n".encode("utf-16"), "file is UTF-16, not UTF-8"),
         ("x.csv", b"\xef\xbb\xbftext,la\xe9\n", "byte 0xe9 at offset 10, in line 1"),
@@ -258,7 +258,7 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_damaged_files_are_named_not_thrown(tmp_path: Path) -> None:
-    packed = bytearray(gzip.compress(b"text,label\n" + b"hello there,1\n" * 1000))
+    packed = bytearray(gzip.compress(b"text,label\n" + b"hello there,1\n" * 1000, mtime=0))
     packed[30:40] = b"\xff" * 10
     path = tmp_path / "x.csv.gz"
     path.write_bytes(packed)

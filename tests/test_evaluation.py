@@ -1,15 +1,17 @@
 """Reports: numbers against scikit-learn and by hand, baselines, degenerate splits, files."""
 
+import dataclasses
 import json
 import types
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import sklearn.metrics as sk
 
-from tfhub_transfer import metrics
+from tfhub_transfer import metrics, plots
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import Report, evaluate
@@ -106,17 +108,54 @@ def test_calibration_by_hand() -> None:
     assert found["count"] == [2, 2]
 
 
+def drawn(weights: np.ndarray) -> np.ndarray:
+    """The rows that one resample holds, each as often as it was drawn."""
+    return np.repeat(np.arange(len(weights)), weights.astype(int))
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_quick_numbers_equal_the_slow_ones(seed: int) -> None:
+def test_resampled_numbers_equal_those_of_the_resampled_rows(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    labels, predicted = generator.integers(0, 5, (2, 60))
-    quick = metrics.quick_classification(labels, predicted)
-    assert quick["macro_f1"] == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
-    truth, guess = generator.integers(0, 2, (2, 50, 4))
-    quick = metrics.quick_multi_label(truth, guess)
-    assert quick["micro_f1"] == pytest.approx(sk.f1_score(truth, guess, average="micro"))
-    assert quick["macro_f1"] == pytest.approx(sk.f1_score(truth, guess, average="macro"))
-    assert quick["accuracy"] == pytest.approx(sk.accuracy_score(truth, guess))
+    weights = generator.multinomial(60, [1 / 60] * 60, size=4).astype(float)
+    labels = generator.integers(0, 4, 60)
+    # Rounded, so that there are ties.
+    scores = generator.dirichlet([1] * 4, 60).round(1)
+    truth, guesses = generator.integers(0, 2, (60, 3)), generator.random((60, 3)).round(1)
+    x, y = generator.random((2, 60)).round(1)
+    binary = labels // 2, generator.dirichlet([1, 1], 60).round(1)
+    found = [
+        metrics.resampled_classification(weights, labels, scores),
+        metrics.resampled_classification(weights, *binary),
+        metrics.resampled_multi_label(weights, truth, guesses, 0.5),
+        metrics.resampled_regression(weights, x, y),
+    ]
+    for number, rows in enumerate(map(drawn, weights)):
+        expected = [
+            metrics.classification(labels[rows], scores[rows]),
+            metrics.classification(binary[0][rows], binary[1][rows]),
+            metrics.multi_label(truth[rows], guesses[rows], 0.5),
+            metrics.regression(x[rows], y[rows]),
+        ]
+        for resampled, numbers in zip(found, expected):
+            assert set(resampled) == set(numbers) - {"ece"}
+            for name, values in resampled.items():
+                assert values[number] == pytest.approx(numbers[name], abs=1e-6), name
+
+
+def test_intervals_of_a_mean_are_those_of_the_normal_distribution() -> None:
+    values = np.random.default_rng(0).normal(10, 2, 400)
+    low, high = metrics.intervals(lambda w: {"mean": w @ values / 400}, 400)["mean"]
+    wide = 1.96 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - wide, values.mean() + wide), abs=0.03)
+    again = metrics.intervals(lambda w: {"mean": w @ values / 400}, 400)["mean"]
+    other = metrics.intervals(lambda w: {"mean": w @ values / 400}, 400, seed=1)["mean"]
+    assert (low, high) == again != other
+
+
+def test_what_most_resamples_cannot_tell_has_no_interval() -> None:
+    never = metrics.intervals(lambda w: {"x": np.full(len(w), np.nan), "y": w[:, 0]}, 5)
+    assert set(never) == {"y"}
+    assert metrics.intervals(lambda w: {"y": w[:, 0]}, 1) == {}
 
 
 def test_multi_label(tmp_path: Path) -> None:
@@ -146,6 +185,8 @@ def test_regression(tmp_path: Path) -> None:
     assert report.metrics["pearson"] == pytest.approx(np.corrcoef(labels, scores)[0, 1], rel=1e-5)
     assert report.baselines["majority"]["pearson"] is None
     assert report.mistakes[0]["badness"] == pytest.approx(np.abs(error).max(), rel=1e-5)
+    assert set(report.intervals) == {"mse", "rmse", "mae", "pearson", "spearman"}
+    assert "TF-IDF + ridge" in str(report)
     report.save(tmp_path)
     assert (tmp_path / "scatter.png").exists()
 
@@ -223,3 +264,159 @@ def test_refuses_nothing_and_unwritable_folders(classified: Any, tmp_path: Path)
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="the report can't be written"):
         classified[0].save(tmp_path / "file" / "report")
+
+
+ODD_NAMES = {
+    "dollars": ["$x^$", "_", "c$_{"],
+    "signs without a glyph": ["😀", "交易", "ok 好"],
+    "endless": ["a" * 300, "b " * 150, "c\nd\te\0"],
+    "markup": ["<b>x</b>", "&amp;", '"quoted"'],
+    "right to left": ["שלום", "مرحبا", ""],
+}
+
+
+@pytest.mark.parametrize("kind", ODD_NAMES)
+def test_any_name_of_a_class_can_be_drawn(kind: str, tmp_path: Path) -> None:
+    names = ODD_NAMES[kind]
+    ids = np.arange(30) % 3
+    task = types.SimpleNamespace(
+        name="classification",
+        class_names=names,
+        encode=lambda labels: np.array([names.index(x) for x in labels]),
+        decode=lambda scores: [{"label": names[i]} for i in scores.argmax(1)],
+    )
+    examples = Examples.from_lists(["t"] * 30, [names[i] for i in ids])
+    report = evaluate(FakeModel(task, noisy(ids, 3)), examples)
+    report.save(tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 4
+    assert "<b>x</b>" not in page
+    assert len(report.curves) == 3
+
+
+def test_printable_names() -> None:
+    assert plots.printable("交易", 3) == "#3"
+    assert plots.printable("good 好", 0) == "good □"
+    assert plots.printable("card\n lost ", 0) == "card lost"
+    assert plots.printable("x" * 100, 0) == "x" * 25 + "…"
+
+
+def test_answers_that_are_no_numbers_are_noted(tmp_path: Path) -> None:
+    scores = noisy(np.array([0, 1, 0, 1]), 2)
+    scores[1] = np.nan
+    examples = Examples.from_lists(list("wxyz"), ["a", "b", "a", "b"])
+    report = evaluate(FakeModel(Classification(["a", "b"]), scores), examples)
+    assert any(note.startswith("1 of 4 answers aren't finite") for note in report.notes)
+    assert report.metrics["accuracy"] <= 0.75
+
+    numbers = Examples.from_lists(list("xyz"), [1.0, 2.0, 3.0])
+    diverged = FakeModel(Regression(2.0, 1.0), np.array([1.0, np.inf, 3.0]))
+    report = evaluate(diverged, numbers, train=numbers)
+    assert set(report.metrics.values()) == {None}
+    assert report.baselines["majority"]["mae"] == pytest.approx(2 / 3)
+    assert report.verdict() is None
+    report.save(tmp_path)
+    text = (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=pytest.fail)["metrics"]["mse"] is None
+
+
+def test_classes_that_do_not_occur_are_left_out_of_areas_and_named() -> None:
+    labels = np.arange(40) % 2
+    scores = noisy(labels, 3)
+    examples = Examples.from_lists(["t"] * 40, ["ab"[i] for i in labels])
+    report = evaluate(FakeModel(Classification(["a", "b", "zebra"]), scores), examples)
+    areas = [sk.roc_auc_score(labels == c, scores[:, c]) for c in (0, 1)]
+    assert report.metrics["roc_auc"] == pytest.approx(np.mean(areas))
+    assert any("1 of 3 classes don't occur" in n and "zebra" in n for n in report.notes)
+    assert report.per_class[2]["support"] == 0
+
+
+WORDLESS = {
+    "no words": (["", " "], ["a", "b"], "hold no words"),
+    "one class": (["x", "y"], ["a", "a"], "one class only"),
+}
+
+
+@pytest.mark.parametrize("kind", WORDLESS)
+def test_a_poor_training_split_still_has_the_majority_beside_it(kind: str) -> None:
+    words, labels, reason = WORDLESS[kind]
+    examples = Examples.from_lists(["x", "y", "z"], ["a", "a", "b"])
+    model = FakeModel(Classification(["a", "b"]), noisy(np.array([0, 0, 1]), 2))
+    report = evaluate(model, examples, train=Examples.from_lists(words, labels))
+    assert report.baselines["majority"]["accuracy"] == pytest.approx(2 / 3)
+    assert set(report.baselines) == {"majority"}
+    assert [n for n in report.notes if n.startswith("baseline tfidf") and reason in n]
+
+
+def test_baselines_of_pairs_read_both_texts() -> None:
+    labels = ["a", "b"] * 20
+    pairs = Examples.from_lists(
+        ["same"] * 40, labels, ["left" if x == "a" else "right" for x in labels]
+    )
+    model = FakeModel(Classification(["a", "b"], pair=True), np.full((40, 2), 0.5))
+    report = evaluate(model, pairs, train=pairs)
+    assert report.baselines["tfidf_logistic_regression"]["accuracy"] == 1.0
+    assert report.mistakes[0]["text"] == "same | right"
+
+
+def test_baselines_know_classes_that_training_lacks() -> None:
+    train = Examples.from_lists(["x", "y", "x", "y"], ["a", "c", "a", "c"])
+    test = Examples.from_lists(["x", "y", "z"], ["a", "c", "b"])
+    model = FakeModel(Classification(["a", "b", "c"]), np.eye(3)[[0, 2, 1]])
+    report = evaluate(model, test, train=train)
+    assert report.baselines["tfidf_logistic_regression"]["accuracy"] == pytest.approx(2 / 3)
+    assert report.verdict() is not None
+
+
+def test_verdict_is_no_better_than_the_interval() -> None:
+    def verdict(interval: tuple[float, float], mine: float, task: str = "classification") -> Any:
+        name = "accuracy" if task == "classification" else "rmse"
+        return Report(
+            task,
+            "e",
+            {},
+            {name: mine},
+            intervals={name: interval},
+            baselines={"tfidf_logistic_regression": {name: 0.7}},
+        ).verdict()
+
+    assert verdict((0.75, 0.85), 0.8) == "Better than TF-IDF + LR: accuracy 0.800 against 0.700."
+    assert verdict((0.5, 0.65), 0.6).startswith("Worse than")
+    assert verdict((0.65, 0.85), 0.8).startswith("No clear difference")
+    assert verdict((0.5, 0.65), 0.6, "regression").startswith("Better than TF-IDF + ridge")
+
+
+def test_curves_are_drawn_with_and_without_validation() -> None:
+    assert plots.curves({}) is None
+    assert plots.curves({"loss": [float("nan")], "thawed_groups": [(0.0, 1)]}) is None
+    assert (plots.curves({"loss": [1.0, 0.5]}) or b"").startswith(PNG)
+    both = {"loss": [1.0, 0.5], "val_loss": [1.0, float("nan")], "learning_rate": [0.1, 0.1]}
+    plain = plots.curves(both)
+    assert (plain or b"").startswith(PNG)
+    assert plots.curves({**both, "thawed_groups": [(1.0, 2), (1.0, 3)]}) != plain
+
+
+def test_most_confused_by_hand() -> None:
+    matrix = np.array([[5, 0, 3], [7, 1, 0], [0, 0, 9]])
+    assert metrics.most_confused(matrix, 5) == [(1, 0, 7), (0, 2, 3)]
+    assert metrics.most_confused(matrix, 1) == [(1, 0, 7)]
+
+
+def test_json_is_the_report_with_numbers_on_one_line(classified: Any, tmp_path: Path) -> None:
+    report = dataclasses.replace(classified[0], notes=["as [\n 1,\n 2\n] is"])
+    report.save(tmp_path)
+    text = (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert json.loads(text) == json.loads(json.dumps(report.to_dict()))
+    assert str(report.confusion[0]) in text
+
+
+def test_refuses_tasks_of_tokens() -> None:
+    task = types.SimpleNamespace(name="token-classification")
+    with pytest.raises(InputError, match="`evaluate` knows classification, .*'token-class"):
+        evaluate(FakeModel(task, np.eye(2)), Examples.from_lists(["x"], ["a"]))
+
+
+def test_matplotlib_of_the_user_is_left_alone(classified: Any, tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams), matplotlib.get_backend()
+    classified[0].save(tmp_path)
+    assert (dict(matplotlib.rcParams), matplotlib.get_backend()) == before

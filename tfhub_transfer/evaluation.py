@@ -5,17 +5,12 @@ import dataclasses
 import html
 import json
 import math
+import re
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.multiclass import OneVsRestClassifier
-from sklearn.pipeline import make_pipeline
 
 from tfhub_transfer import metrics, plots
 from tfhub_transfer.builders import TransferModel
@@ -24,8 +19,18 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.metrics import Numbers
 
 MISTAKES = 20
-_BEST_LOW = {"mse", "rmse", "mae", "ece"}
-_NAMES = {"majority": "majority", "tfidf_logistic_regression": "TF-IDF + LR"}
+_PAIRS = 20
+_MANY_CLASSES = 30
+_LOW_IS_GOOD = {"mse", "rmse", "mae", "ece"}
+_TASKS = ("classification", "multi-label", "regression")
+_FIRST = {"classification": "accuracy", "multi-label": "micro_f1", "regression": "spearman"}
+_PICTURES = {
+    "curves": "How it was trained",
+    "confusion": "What is taken for what",
+    "roc_pr": "How well each class is ranked",
+    "reliability": "Whether its confidence can be believed",
+    "scatter": "How far it is off",
+}
 
 
 @dataclasses.dataclass
@@ -37,13 +42,16 @@ class Report:
         encoder: The encoder's handle.
         examples: Rows of `train`, `validation` and `test`, as far as they are known.
         metrics: Numbers by name; `None` where the data can't tell.
-        intervals: 95 % bootstrap intervals `(low, high)` of the main numbers.
-        baselines: The same numbers for the majority class (or mean) and for TF-IDF with logistic
-            (or ridge) regression, trained on the same training split.
+        class_names: The classes, or `None`.
+        intervals: 95 % bootstrap intervals `(low, high)` of all metrics but `ece`.
+        baselines: The same numbers for `majority` (or the mean) and `tfidf_logistic_regression`
+            (or ridge regression), trained on the same training split.
         per_class: Precision, recall, F1 and support of each class.
         confusion: Counts `[true][predicted]`, or `None`.
         calibration: Reliability curve and expected calibration error, or `None`.
-        mistakes: The worst mistakes with their texts.
+        mistakes: The worst mistakes with their texts, the worst first; `badness` is the confidence
+            of a wrong class, the distance of the worst score from its threshold, or the residual.
+        curves: ROC and precision-recall curves of the most frequent classes.
         history: Curves of the training, if it is known.
         seconds: Wall-clock seconds of each stage.
         notes: What was left out and why.
@@ -60,6 +68,7 @@ class Report:
     confusion: list[list[int]] | None = None
     calibration: dict[str, Any] | None = None
     mistakes: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    curves: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     history: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -78,13 +87,16 @@ class Report:
 
         Raises:
             InputError: If it can't be written.
+
+        Example:
+
+        >>> evaluate(model, test).save("out/report")
         """
         folder = Path(folder)
+        pictures = self._pictures()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-            (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-            pictures = self._pictures()
+            (folder / "report.json").write_text(_json(self.to_dict()), encoding="utf-8")
             for name, content in pictures.items():
                 (folder / f"{name}.png").write_bytes(content)
             (folder / "report.html").write_text(_page(self, pictures), encoding="utf-8")
@@ -94,22 +106,38 @@ class Report:
             ) from error
         return folder
 
+    def verdict(self) -> str | None:
+        """One sentence: whether transfer helped; `None` without a baseline to compare with."""
+        baseline = self.baselines.get("tfidf_logistic_regression", {})
+        for name in (_FIRST[self.task], "rmse"):
+            mine, other = self.metrics.get(name), baseline.get(name)
+            if mine is not None and other is not None:
+                return self._compared(name, mine, other)
+        return None
+
+    def _compared(self, name: str, mine: float, other: float) -> str:
+        low, high = self.intervals.get(name, (mine, mine))
+        numbers = f"{name} {mine:.3f} against {other:.3f}"
+        rival = _baseline_name(self.task, "tfidf_logistic_regression")
+        if low <= other <= high:
+            return f"No clear difference to {rival}: {numbers}, within the 95 % interval."
+        better = (mine < other) == (name in _LOW_IS_GOOD)
+        return f"{'Better' if better else 'Worse'} than {rival}: {numbers}."
+
     def _pictures(self) -> dict[str, bytes]:
         curve = plots.curves(self.history)
-        return {**self.pictures, **({"curves": curve} if curve else {})}
+        return {**({"curves": curve} if curve else {}), **self.pictures}
 
     def __str__(self) -> str:
-        rows = self.examples.get("test")
-        columns = [self.metrics, *self.baselines.values()]
-        heads = ["this model", *(_NAMES[name] for name in self.baselines)]
-        lines = [f"{self.task} with {self.encoder}, {rows} test examples"]
-        lines.append(f"{'':<12}{heads[0]:>12}{'95 %':>18}" + "".join(f"{h:>14}" for h in heads[1:]))
-        for name in self.metrics:
-            interval = self.intervals.get(name)
-            spread = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-            cells = [_shown(column.get(name)) for column in columns]
-            others = "".join(f"{cell:>14}" for cell in cells[1:])
-            lines.append(f"{name:<12}{cells[0]:>12}{spread:>18}{others}")
+        heads = [_baseline_name(self.task, name) for name in self.baselines]
+        lines = [f"{self.task} with {self.encoder}, {self.examples.get('test')} test examples"]
+        lines.append(f"{'':<12}{'this model':>12}{'95 %':>18}" + "".join(f"{h:>16}" for h in heads))
+        for name, value in self.metrics.items():
+            others = [_shown(column.get(name)) for column in self.baselines.values()]
+            cells = "".join(f"{cell:>16}" for cell in others)
+            lines.append(f"{name:<12}{_shown(value):>12}{_spread(self, name):>18}{cells}")
+        verdict = self.verdict()
+        lines += [verdict] if verdict else []
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
@@ -122,6 +150,10 @@ def evaluate(
 ) -> Report:
     """Measures a model on examples that it hasn't seen, beside two baselines.
 
+    The baselines are the majority class (the mean, for regression) and TF-IDF of words and pairs
+    of words with logistic regression (ridge regression; one for each class of multi-label data).
+    They are trained on the training split and measured on the same examples.
+
     Args:
         model: A trained model.
         examples: The test split.
@@ -130,19 +162,23 @@ def evaluate(
         seed: Seed of the bootstrap.
 
     Raises:
-        InputError: If there are no examples, or a label is unknown to the task.
+        InputError: If there are no examples, a label is unknown to the task, or the task isn't one
+            of whole texts.
 
     Example:
 
     >>> report = evaluate(model, test)
     >>> report.save("out/report")
     """
+    task = model.task
+    if task.name not in _TASKS:
+        raise InputError(f"`evaluate` knows {', '.join(_TASKS)}. Received: {task.name!r}")
     if not len(examples):
         raise InputError("expected at least one example to evaluate on. Received: none")
-    task, started = model.task, time.perf_counter()
-    labels = task.encode(examples.labels)
-    scores = model.predict_scores(examples)
     train = model.training_examples if train is None else train
+    labels = task.encode(examples.labels)
+    started = time.perf_counter()
+    scores = np.asarray(model.predict_scores(examples))
     report = Report(
         task=task.name,
         encoder=str(model.encoder.handle),
@@ -151,25 +187,41 @@ def evaluate(
             "validation": None,
             "test": len(examples),
         },
-        metrics=_measure(task, labels, scores),
+        metrics={},
         class_names=task.class_names,
         history=dict(model.history_),
         seconds={"prediction": time.perf_counter() - started},
     )
+    scores = _finite(report, scores)
+    report.metrics = _measure(task, labels, scores)
     _add_details(report, task, labels, scores, seed)
     report.mistakes = _mistakes(task, examples, labels, scores)
-    _add_baselines(report, task, (train if baselines else None, examples), baselines)
+    if baselines and train is None:
+        report.notes.append("no baselines: the training split isn't at hand")
+    elif baselines and train is not None:
+        _add_baselines(report, task, train, examples)
     return report
 
 
+def _finite(report: Report, scores: np.ndarray) -> np.ndarray:
+    """Answers that aren't numbers are noted; classes then have a score of 0."""
+    if report.task == "regression":
+        scores = scores.reshape(-1)
+    bad = ~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1)
+    if not bad.any():
+        return scores
+    report.notes.append(
+        f"{bad.sum()} of {len(bad)} answers aren't finite numbers; has the training diverged?"
+    )
+    return scores if report.task == "regression" else np.where(np.isfinite(scores), scores, 0.0)
+
+
 def _measure(task: Any, labels: np.ndarray, scores: np.ndarray) -> Numbers:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a degenerate split can't tell is left out anyway
-        if task.name == "regression":
-            return metrics.regression(labels, scores)
-        if task.name == "multi-label":
-            return metrics.multi_label(labels, scores, task.threshold)
-        return metrics.classification(labels, scores)
+    if task.name == "regression":
+        return metrics.regression(labels, scores)
+    if task.name == "multi-label":
+        return metrics.multi_label(labels, scores, task.threshold)
+    return metrics.classification(labels, scores)
 
 
 def _add_details(
@@ -179,50 +231,82 @@ def _add_details(
     if missing:
         report.notes.append(f"{', '.join(missing)}: not defined on this split")
     if task.name == "regression":
-        report.intervals = metrics.intervals(
-            metrics.regression, labels, scores, tuple(report.metrics), seed
-        )
-        report.pictures["scatter"] = plots.scatter(labels, scores)
+        _add_regression(report, labels, scores, seed)
     elif task.name == "multi-label":
         _add_multi_label(report, labels.astype(int), scores, task.threshold, seed)
     else:
         _add_classification(report, labels, scores, seed)
+    _note_intervals(report, len(labels))
+
+
+def _note_intervals(report: Report, rows: int) -> None:
+    """Says what has no interval, and why; `ece` never has one, as resampling biases it."""
+    known = {name for name, value in report.metrics.items() if value is not None} - {"ece"}
+    without = sorted(known - set(report.intervals))
+    if without and rows < 2:
+        report.notes.append("no intervals: they need at least two examples")
+    elif without:
+        large = rows * len(report.class_names or []) > metrics.MOST_CELLS_FOR_AREAS
+        reason = "too many rows and classes to resample" if large else "too few rows tell them"
+        report.notes.append(f"no interval for {', '.join(without)}: {reason}")
+
+
+def _add_regression(report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
+    if not np.isfinite(scores).all():
+        return
+    report.intervals = metrics.intervals(
+        lambda weights: metrics.resampled_regression(weights, labels, scores), len(labels), seed
+    )
+    report.pictures["scatter"] = plots.scatter(labels, scores)
 
 
 def _add_classification(report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
     names = report.class_names or []
-    predicted, classes = scores.argmax(axis=1), len(names)
-    matrix = np.bincount(labels * classes + predicted, minlength=classes**2)
-    report.confusion = matrix.reshape(classes, classes).tolist()
+    predicted = scores.argmax(axis=1)
+    matrix = metrics.confusion_matrix(labels, predicted, len(names))
+    report.confusion = matrix.tolist()
     report.calibration = metrics.calibration(labels == predicted, scores.max(axis=1))
-    truth = np.eye(classes, dtype=int)[labels]
-    report.per_class = metrics.per_class(truth, np.eye(classes, dtype=int)[predicted], names)
+    truth = np.eye(len(names), dtype=int)[labels]
+    report.per_class = metrics.per_class(truth, np.eye(len(names), dtype=int)[predicted], names)
     report.intervals = metrics.intervals(
-        metrics.quick_classification, labels, predicted, ("accuracy", "macro_f1"), seed
+        lambda weights: metrics.resampled_classification(weights, labels, scores),
+        len(labels),
+        seed,
     )
-    report.pictures["confusion"] = plots.confusion(np.array(report.confusion), names)
-    report.pictures["reliability"] = plots.reliability(report.calibration)
-    _add_roc(report, truth, scores, names)
+    pairs = metrics.most_confused(matrix, _PAIRS)
+    report.pictures["confusion"] = plots.confusion(matrix, names, pairs)
+    _add_curves(report, truth, scores)
 
 
 def _add_multi_label(
     report: Report, truth: np.ndarray, scores: np.ndarray, threshold: float, seed: int
 ) -> None:
     names = report.class_names or []
-    predicted = (scores >= threshold).astype(int)
-    report.per_class = metrics.per_class(truth, predicted, names)
+    report.per_class = metrics.per_class(truth, (scores >= threshold).astype(int), names)
     report.calibration = metrics.calibration(truth.ravel() == 1, scores.ravel())
     report.intervals = metrics.intervals(
-        metrics.quick_multi_label, truth, predicted, ("accuracy", "micro_f1", "macro_f1"), seed
+        lambda weights: metrics.resampled_multi_label(weights, truth, scores, threshold),
+        len(truth),
+        seed,
     )
-    report.pictures["reliability"] = plots.reliability(report.calibration)
-    _add_roc(report, truth, scores, names)
+    _add_curves(report, truth, scores)
 
 
-def _add_roc(report: Report, truth: np.ndarray, scores: np.ndarray, names: list[str]) -> None:
-    picture = plots.roc_and_pr(truth, scores, names)
+def _add_curves(report: Report, truth: np.ndarray, scores: np.ndarray) -> None:
+    names = report.class_names or []
+    report.curves = metrics.curves(truth, scores, names, plots.MOST_CURVES)
+    picture = plots.roc_and_pr(report.curves)
     if picture:
         report.pictures["roc_pr"] = picture
+    if report.calibration:
+        report.pictures["reliability"] = plots.reliability(report.calibration)
+    left_out = [name for name, found in zip(names, truth.sum(axis=0)) if not found]
+    if left_out and picture:
+        some = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
+        report.notes.append(
+            f"roc_auc, pr_auc: {len(left_out)} of {len(names)} classes don't occur in the test "
+            f"split and are left out ({some})"
+        )
 
 
 def _mistakes(
@@ -230,16 +314,18 @@ def _mistakes(
 ) -> list[dict[str, Any]]:
     """The most confident wrong answers, or the largest errors."""
     if task.name == "regression":
-        badness = np.abs(scores - labels)
+        badness = np.nan_to_num(np.abs(scores - labels), nan=np.inf)
     elif task.name == "multi-label":
         wrong = (scores >= task.threshold) != (labels > 0.5)
-        badness = (np.abs(scores - task.threshold) * wrong).max(axis=1)
+        # A score on the threshold itself can be wrong too: by how little doesn't make it right.
+        badness = (np.maximum(np.abs(scores - task.threshold), 1e-9) * wrong).max(axis=1)
     else:
         badness = scores.max(axis=1) * (scores.argmax(axis=1) != labels)
     worst = [int(i) for i in np.argsort(-badness, kind="stable")[:MISTAKES] if badness[i] > 0]
     answers = task.decode(scores[worst]) if worst else []
     return [
         {
+            "row": row,
             "text": " | ".join(column[row] for column in examples.texts),
             "true": examples.labels[row],
             "predicted": answer.get("label", answer.get("labels", answer.get("score"))),
@@ -249,59 +335,43 @@ def _mistakes(
     ]
 
 
-def _add_baselines(
-    report: Report, task: Any, splits: tuple[Examples | None, Examples], wanted: bool
-) -> None:
-    train, test = splits
-    if train is None:
-        if wanted:
-            report.notes.append("no baselines: the training split isn't at hand")
-        return
+def _add_baselines(report: Report, task: Any, train: Examples, test: Examples) -> None:
     started = time.perf_counter()
-    rows = [[" ".join(texts) for texts in zip(*part.texts)] for part in (train, test)]
     labels, truth = task.encode(train.labels), task.encode(test.labels)
-    for name, pipeline in _pipelines(task).items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                pipeline.fit(rows[0], labels)
-            except ValueError as error:  # such as a vocabulary of nothing
-                report.notes.append(f"no baseline {name}: {error}")
-                continue
-            scores = _baseline_scores(task, pipeline, rows[1])
-        report.baselines[name] = _measure(task, truth, scores)
+    # A pair's texts are put together.
+    rows = [[" ".join(texts) for texts in zip(*part.texts)] for part in (train, test)]
+    answers = metrics.baseline_scores(
+        task.name, (rows[0], rows[1]), labels, len(task.class_names or [])
+    )
+    for name, answer in answers.items():
+        if answer.scores is not None:
+            report.baselines[name] = _measure(task, truth, answer.scores)
+        if answer.note:
+            report.notes.append(f"baseline {name}: {answer.note}")
     report.seconds["baselines"] = time.perf_counter() - started
 
 
-def _pipelines(task: Any) -> dict[str, Any]:
-    words = TfidfVectorizer(
-        ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[^\w\s]"
-    )
-    plain: Any = DummyRegressor() if task.name == "regression" else DummyClassifier()
-    linear: Any = LogisticRegression(max_iter=1000)
-    if task.name == "regression":
-        linear = Ridge()
-    elif task.name == "multi-label":
-        plain, linear = OneVsRestClassifier(plain), OneVsRestClassifier(linear)
-    return {
-        "majority": make_pipeline(words, plain),
-        "tfidf_logistic_regression": make_pipeline(words, linear),
-    }
-
-
-def _baseline_scores(task: Any, pipeline: Any, rows: list[str]) -> np.ndarray:
-    if task.name == "regression":
-        return np.asarray(pipeline.predict(rows), dtype="float64")
-    found = np.asarray(pipeline.predict_proba(rows))
-    if task.name == "multi-label":
-        return found
-    scores = np.zeros((len(rows), len(task.class_names)))
-    scores[:, pipeline[-1].classes_] = found  # a class may be missing from the training split
-    return scores
+def _baseline_name(task: str, name: str) -> str:
+    if name == "majority":
+        return "mean" if task == "regression" else "majority"
+    return "TF-IDF + ridge" if task == "regression" else "TF-IDF + LR"
 
 
 def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def _spread(report: Report, name: str) -> str:
+    interval = report.intervals.get(name)
+    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+
+
+def _json(report: dict[str, Any]) -> str:
+    """Indented, but lists of numbers on one line. Inside a string no line break is written bare."""
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
+    number = r"(?:-?\d[-+.\deE]*|null)"
+    numbers = re.compile(rf"\[\n\s*({number}(?:,\n\s*{number})*)\n\s*\]")
+    return numbers.sub(lambda found: "[" + " ".join(found.group(1).split()) + "]", text) + "\n"
 
 
 def _jsonable(value: Any) -> Any:
@@ -317,87 +387,184 @@ def _jsonable(value: Any) -> Any:
 
 
 _STYLE = """
-:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:1000px;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}
-table{border-collapse:collapse;margin:.6rem 0;font-size:.92rem}
-th,td{padding:.3rem .8rem;border-bottom:1px solid #8884;text-align:right;vertical-align:top}
-th:first-child,td:first-child{text-align:left}
-td.text{text-align:left;max-width:36rem;overflow-wrap:anywhere}
-img{max-width:100%;background:#fff;border-radius:6px;margin:.4rem 0}
-.best{font-weight:700}.note{color:#888}
+:root{color-scheme:light dark;--page:#f5f6f8;--card:#fff;--ink:#1f2430;--soft:#667085;
+--line:#e3e6eb;--blue:#2563a8;--wash:#eaf1f9}
+@media (prefers-color-scheme:dark){:root{--page:#14171c;--card:#1d2129;--ink:#e6e9ef;
+--soft:#98a2b3;--line:#313743;--blue:#7fb2e8;--wash:#223044}}
+*{box-sizing:border-box}
+body{font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;margin:0;
+background:var(--page);color:var(--ink)}
+main{max-width:1080px;margin:0 auto;padding:2.2rem 1.2rem 3rem}
+h1{font-size:1.7rem;line-height:1.25;margin:0 0 .3rem;overflow-wrap:anywhere}
+h2{font-size:1.15rem;margin:2.4rem 0 .7rem}
+.soft{color:var(--soft)}p.soft{margin:.2rem 0;overflow-wrap:anywhere}
+.tiles{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.4rem 0 1rem}.tiles .card{flex:1 1 150px}
+.card,figure{background:var(--card);border:1px solid var(--line);border-radius:12px}
+.card{padding:.9rem 1.1rem;overflow-x:auto}
+.tiles b{display:block;font-size:1.75rem;line-height:1.2;font-variant-numeric:tabular-nums}
+.tiles span{font-size:.82rem;color:var(--soft)}
+.verdict{background:var(--wash);border-left:4px solid var(--blue);border-radius:8px;
+padding:.7rem 1rem;margin:1rem 0}
+table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
+th{font-weight:600;color:var(--soft);font-size:.82rem}
+th,td{padding:.38rem .7rem;border-bottom:1px solid var(--line);text-align:right;
+vertical-align:top}
+tr:last-child td{border-bottom:0}
+th.text,td.text{text-align:left;overflow-wrap:anywhere}
+.best{font-weight:700;color:var(--blue)}
+figure{margin:0 0 1rem;padding:1rem}
+figcaption{font-weight:600;margin-bottom:.6rem}
+figure img{display:block;max-width:100%;margin:auto;background:#fff;border-radius:8px}
+meter{width:7rem;height:.7rem;vertical-align:middle}
+summary{cursor:pointer;color:var(--blue);margin:.6rem 0}
+ul.soft{margin:.6rem 0;padding-left:1.2rem;font-size:.92rem}
+@media print{body{background:#fff}figure,tr{break-inside:avoid}}
 """
 
 
 def _page(report: Report, pictures: dict[str, bytes]) -> str:
-    """One page with everything in it, that can be mailed."""
-    examples = ", ".join(f"{n} {split}" for split, n in report.examples.items() if n is not None)
+    """One page with everything in it, that can be mailed; no script, nothing fetched."""
+    rows = ", ".join(f"{n:,} {split}" for split, n in report.examples.items() if n is not None)
+    verdict = report.verdict()
+    seconds = ", ".join(f"{name.replace('_', ' ')} {s:.1f}" for name, s in report.seconds.items())
     parts = [
-        f"<h1>{html.escape(report.task)} with {html.escape(report.encoder)}</h1>",
-        f"<p>Examples: {examples}.</p>",
+        f"<h1>{html.escape(report.task.capitalize())}</h1>",
+        f'<p class="soft">Encoder: {html.escape(report.encoder)}</p>',
+        f'<p class="soft">Examples: {rows}</p>',
+        _tiles(report),
+        f'<p class="verdict">{html.escape(verdict)}</p>' if verdict else "",
+        "<h2>Metrics</h2>",
         _metrics_table(report),
-        *(f'<p class="note">{html.escape(note)}</p>' for note in report.notes),
+        _notes(report.notes),
+        "<h2>Plots</h2>" if pictures else "",
+        *(_figure(name, content) for name, content in pictures.items()),
+        *_classes(report),
+        *_confused(report),
+        *_mistakes_table(report),
+        f'<p class="soft">Seconds: {html.escape(seconds)}</p>' if seconds else "",
     ]
-    for name, content in pictures.items():
-        data = base64.b64encode(content).decode("ascii")
-        parts.append(f'<img alt="{name}" src="data:image/png;base64,{data}">')
-    if report.per_class:
-        measured = ("class", "precision", "recall", "f1", "support")
-        classes = [[row[key] for key in measured] for row in report.per_class]
-        parts += ["<h2>Classes</h2>", _table(measured, classes)]
-    if report.mistakes:
-        keys = ("text", "true", "predicted")
-        rows = [[_short(m["text"]), m["true"], m["predicted"]] for m in report.mistakes]
-        parts += ["<h2>Worst mistakes</h2>", _table(keys, rows)]
-    body = "\n".join(parts)
+    title = html.escape(f"{report.task} with {report.encoder}")
     return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>tfhub-transfer report</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>{body}</html>\n'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style></head>\n<body><main>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</main></body></html>\n"
     )
+
+
+def _tiles(report: Report) -> str:
+    wanted = (_FIRST[report.task], "macro_f1", "roc_auc", "pr_auc", "pearson", "rmse", "mae", "ece")
+    values = {name: report.metrics.get(name) for name in wanted}
+    tiles = [
+        f'<div class="card"><span>{name}</span><b>{value:.3f}</b>'
+        f"<span>{_spread(report, name)}</span></div>"
+        for name, value in values.items()
+        if value is not None
+    ]
+    return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
 
 
 def _metrics_table(report: Report) -> str:
-    columns = {"this model": report.metrics, **{_NAMES[k]: v for k, v in report.baselines.items()}}
+    columns = [report.metrics, *report.baselines.values()]
     rows = []
     for name in report.metrics:
-        values = [column.get(name) for column in columns.values()]
+        values = [column.get(name) for column in columns]
         best = _best(name, values)
-        cells = [
-            f'<td class="{"best" if i == best else ""}">{_shown(v)}</td>'
-            for i, v in enumerate(values)
+        cells = [f'<b class="best">{_shown(v)}</b>' if v == best else _shown(v) for v in values]
+        rows.append([name, cells[0], _spread(report, name), *cells[1:]])
+    others = [_baseline_name(report.task, name) for name in report.baselines]
+    return _table(["", "this model", "95 % interval", *others], rows, text=(0,))
+
+
+def _best(name: str, values: list[float | None]) -> float:
+    """The best value; NaN, which equals nothing, where there is nothing to compare."""
+    known = [value for value in values if value is not None]
+    if len(values) < 2 or not known:
+        return math.nan
+    return min(known) if name in _LOW_IS_GOOD else max(known)
+
+
+def _notes(notes: list[str]) -> str:
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    return f'<ul class="soft">{items}</ul>' if notes else ""
+
+
+def _figure(name: str, content: bytes) -> str:
+    data, title = base64.b64encode(content).decode("ascii"), html.escape(_PICTURES.get(name, name))
+    return (
+        f"<figure><figcaption>{title}</figcaption>"
+        f'<img alt="{title}" src="data:image/png;base64,{data}"></figure>'
+    )
+
+
+def _classes(report: Report) -> list[str]:
+    """All classes; behind a fold where there are many."""
+    if not report.per_class:
+        return []
+    rows = [
+        [
+            f"#{number}",
+            _cell(row["class"]),
+            *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")),
+            f'<meter max="1" value="{row["f1"]:.3f}"></meter>',
+            f"{row['support']:,}",
         ]
-        low, high = report.intervals.get(name, (None, None))
-        spread = f"{low:.3f} to {high:.3f}" if low is not None else ""
-        rows.append(f"<tr><td>{name}</td>{cells[0]}<td>{spread}</td>{''.join(cells[1:])}</tr>")
-    heads = list(columns)
-    header = "".join(f"<th>{h}</th>" for h in ["", heads[0], "95 %", *heads[1:]])
-    return f"<table><tr>{header}</tr>{''.join(rows)}</table>"
+        for number, row in enumerate(report.per_class)
+    ]
+    heads = ["", "class", "precision", "recall", "F1", "", "support"]
+    table = _table(heads, rows, text=(0, 1))
+    if len(rows) <= _MANY_CLASSES:
+        return ["<h2>Classes</h2>", table]
+    order = sorted(range(len(rows)), key=lambda i: report.per_class[i]["f1"])
+    weakest = _table(heads, [rows[i] for i in order[:10]], text=(0, 1))
+    fold = f"<details><summary>All {len(rows)} classes</summary>{table}</details>"
+    return ["<h2>The ten weakest classes</h2>", weakest, fold]
 
 
-def _best(name: str, values: list[float | None]) -> int | None:
-    known = [(v, i) for i, v in enumerate(values) if v is not None]
-    if not known:
-        return None
-    return (min(known) if name in _BEST_LOW else max(known, key=lambda x: (x[0], -x[1])))[1]
+def _confused(report: Report) -> list[str]:
+    names = report.class_names or []
+    if not report.confusion or len(names) < 3:
+        return []
+    pairs = metrics.most_confused(np.array(report.confusion), _PAIRS // 2)
+    rows = [[_cell(names[true]), _cell(names[guess]), str(n)] for true, guess, n in pairs]
+    heads = ["true", "taken for", "texts"]
+    return ["<h2>Confused most</h2>", _table(heads, rows, text=(0, 1))] if rows else []
 
 
-def _table(keys: tuple[str, ...], rows: list[list[Any]]) -> str:
-    header = "".join(f"<th>{key}</th>" for key in keys)
+def _mistakes_table(report: Report) -> list[str]:
+    if not report.mistakes:
+        return []
+    badness = {"classification": "confidence", "multi-label": "off by"}.get(report.task, "residual")
+    rows = [
+        [
+            *(_cell(mistake[key]) for key in ("true", "predicted", "badness")),
+            f'<div dir="auto">{html.escape(_short(mistake["text"]))}</div>',
+        ]
+        for mistake in report.mistakes
+    ]
+    heads = ["true", "predicted", badness, "text"]
+    title = f"The {len(rows)} worst mistakes" if len(rows) > 1 else "The worst mistake"
+    return [f"<h2>{title}</h2>", _table(heads, rows, text=(0, 1, 3))]
+
+
+def _table(heads: list[str], rows: list[list[str]], text: tuple[int, ...]) -> str:
+    """A table of cells that are HTML already; `text` are the columns that aren't numbers."""
+    kinds = [' class="text"' if column in text else "" for column in range(len(heads))]
+    header = "".join(f"<th{kind}>{head}</th>" for kind, head in zip(kinds, heads))
     body = "".join(
-        "<tr>" + "".join(f'<td class="{_kind(v)}">{_cell(v)}</td>' for v in row) + "</tr>"
+        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row)) + "</tr>\n"
         for row in rows
     )
-    return f"<table><tr>{header}</tr>{body}</table>"
-
-
-def _kind(value: Any) -> str:
-    return "text" if isinstance(value, str) else ""
+    return f'<div class="card"><table><tr>{header}</tr>\n{body}</table></div>'
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
-    return html.escape(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    if isinstance(value, (list, tuple)):
+        value = ", ".join(map(str, value)) or "none"
+    return html.escape(_short(str(value), 80))
 
 
 def _short(text: str, most: int = 400) -> str:

@@ -1,28 +1,41 @@
-"""Numbers of a report: metrics by scikit-learn and SciPy, calibration, bootstrap intervals.
+"""Numbers of a report: metrics, calibration, bootstrap intervals, and what baselines answer.
 
-Every function leaves out what the data can't tell (one class only, a constant score) instead of
-raising, warning, or giving NaN.
+What the data can't tell (one class only, a constant score) is `None` in point estimates and NaN in
+single resamples; nothing here raises or warns because of it.
 """
 
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
 import sklearn.metrics as sk
+from scipy.sparse import csr_matrix
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
 
 Numbers = dict[str, float | None]
+Resampled = dict[str, np.ndarray]
 
 BINS = 15
 RESAMPLES = 1000
+# Areas under curves are sorted anew for each class: beyond this many cells (rows x classes) a
+# thousand resamples of them take longer than anybody waits for a report.
+MOST_CELLS_FOR_AREAS = 250_000
+_CELLS_AT_ONCE = 4_000_000
+_POINTS_OF_A_CURVE = 200
 
 
 def classification(labels: np.ndarray, scores: np.ndarray) -> Numbers:
     """Metrics of labels `[n]` and class probabilities `[n, classes]`.
 
-    `precision` and `recall` are means over classes (macro). ROC and PR areas are those of the
-    second class for two classes, else means of one-versus-rest over classes that occur.
+    `precision`, `recall` and `macro_f1` are means over the classes that occur among labels or
+    answers. ROC and precision-recall areas are those of the second class if there are two, else
+    means of one-versus-rest over the classes that occur among the labels.
     """
     predicted = scores.argmax(axis=1)
     occurring = np.unique(np.concatenate([labels, predicted]))
@@ -30,20 +43,20 @@ def classification(labels: np.ndarray, scores: np.ndarray) -> Numbers:
     numbers: Numbers = {
         "accuracy": float((labels == predicted).mean()),
         "macro_f1": float(sk.f1_score(labels, predicted, **mean)),
-        "micro_f1": float(sk.f1_score(labels, predicted, average="micro")),
+        # Every answer is one class, so that micro F1 is the accuracy.
+        "micro_f1": float((labels == predicted).mean()),
         "precision": float(sk.precision_score(labels, predicted, **mean)),
         "recall": float(sk.recall_score(labels, predicted, **mean)),
     }
-    truth = np.eye(scores.shape[1], dtype=int)[labels]
-    columns = [1] if scores.shape[1] == 2 else list(range(scores.shape[1]))
-    numbers |= _areas(truth[:, columns], scores[:, columns])
+    numbers |= _areas(*_measured_columns(_one_hot(labels, scores.shape[1]), scores))
     return {**numbers, "ece": calibration(labels == predicted, scores.max(axis=1))["ece"]}
 
 
 def multi_label(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Numbers:
     """Metrics of label indicators `[n, classes]` and scores `[n, classes]`.
 
-    `accuracy` is the share of texts whose whole set of labels is right.
+    `accuracy` is the share of texts whose whole set of labels is right; `precision` and `recall`
+    are micro averages, areas are means over the classes that occur.
     """
     truth, predicted = labels.astype(int), (scores >= threshold).astype(int)
     numbers: Numbers = {
@@ -57,29 +70,93 @@ def multi_label(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Num
 
 
 def regression(labels: np.ndarray, scores: np.ndarray) -> Numbers:
-    """Errors and correlations of targets `[n]` and predictions `[n]`, in the targets' units."""
-    error = scores - labels
-    numbers: Numbers = {
-        "mse": float((error**2).mean()),
-        "rmse": float(np.sqrt((error**2).mean())),
-        "mae": float(np.abs(error).mean()),
-        "pearson": None,
-        "spearman": None,
-    }
-    if len(labels) > 1 and np.ptp(labels) > 0 and np.ptp(scores) > 0:
+    """Errors and correlations of targets `[n]` and predictions `[n]`, in the targets' units.
+
+    All are `None` if a prediction isn't finite; correlations also where one side is constant.
+    """
+    numbers: Numbers = dict.fromkeys(("mse", "rmse", "mae", "pearson", "spearman"))
+    if not np.isfinite(scores).all():
+        return numbers
+    labels, scores = labels.astype("float64"), scores.astype("float64")
+    numbers["mse"] = float(sk.mean_squared_error(labels, scores))
+    numbers["rmse"] = float(sk.root_mean_squared_error(labels, scores))
+    numbers["mae"] = float(sk.mean_absolute_error(labels, scores))
+    if _varies(labels) and _varies(scores):
         numbers["pearson"] = float(scipy.stats.pearsonr(labels, scores)[0])
         numbers["spearman"] = float(scipy.stats.spearmanr(labels, scores)[0])
     return numbers
 
 
+def _varies(values: np.ndarray) -> bool:
+    """Whether values differ by more than rounding; SciPy warns about those that don't."""
+    return bool(np.ptp(values) > 1e-9 * max(1e-30, float(np.abs(values).max())))
+
+
+def _one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    return np.eye(classes, dtype=int)[labels]
+
+
+def _measured_columns(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The columns whose areas are measured: of two classes the second says all."""
+    return (truth[:, 1:], scores[:, 1:]) if scores.shape[1] == 2 else (truth, scores)
+
+
+def usable_columns(truth: np.ndarray) -> list[int]:
+    """Columns of indicators `[n, classes]` that hold both kinds, so that they have curves."""
+    found = truth.sum(axis=0)
+    return [int(c) for c in np.flatnonzero((found > 0) & (found < len(truth)))]
+
+
 def _areas(truth: np.ndarray, scores: np.ndarray) -> Numbers:
     """Areas under ROC and precision-recall curves, over columns that hold both kinds."""
-    usable = [c for c in range(truth.shape[1]) if 0 < truth[:, c].sum() < len(truth)]
+    usable = usable_columns(truth)
     if not usable:
         return {"roc_auc": None, "pr_auc": None}
     roc = [sk.roc_auc_score(truth[:, c], scores[:, c]) for c in usable]
     area = [sk.average_precision_score(truth[:, c], scores[:, c]) for c in usable]
     return {"roc_auc": float(np.mean(roc)), "pr_auc": float(np.mean(area))}
+
+
+def curves(
+    truth: np.ndarray, scores: np.ndarray, names: list[str], most: int
+) -> list[dict[str, Any]]:
+    """ROC and precision-recall curves of the most frequent classes, one against the rest.
+
+    Args:
+        truth: Indicators `[n, classes]`.
+        scores: Scores `[n, classes]`.
+        names: The classes.
+        most: How many of them.
+
+    Returns:
+        For each `class` its `number`, `roc_auc`, `pr_auc` and the points `false_positive_rate`,
+        `true_positive_rate`, `recall`, `precision`, thinned to some two hundred; the most frequent
+        first. Of two exclusive classes only the second: the other curve says the same.
+    """
+    exclusive = len(names) == 2 and bool((truth.sum(axis=1) == 1).all())
+    usable = sorted(usable_columns(truth), key=lambda c: -truth[:, c].sum())
+    return [
+        {"class": names[c], "number": c, **_curve(truth[:, c], scores[:, c])}
+        for c in ([c for c in usable if c == 1] if exclusive else usable)[:most]
+    ]
+
+
+def _curve(truth: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
+    false, true, _ = sk.roc_curve(truth, scores)
+    precision, recall, _ = sk.precision_recall_curve(truth, scores)
+    return {
+        **_areas(truth[:, None], scores[:, None]),
+        "false_positive_rate": _thinned(false),
+        "true_positive_rate": _thinned(true),
+        "recall": _thinned(recall),
+        "precision": _thinned(precision),
+    }
+
+
+def _thinned(points: np.ndarray) -> list[float]:
+    few = min(len(points), _POINTS_OF_A_CURVE)
+    kept = points[np.linspace(0, len(points) - 1, few).round().astype(int)]
+    return [round(float(x), 4) for x in kept]
 
 
 def calibration(right: np.ndarray, confidence: np.ndarray) -> dict[str, Any]:
@@ -92,7 +169,7 @@ def calibration(right: np.ndarray, confidence: np.ndarray) -> dict[str, Any]:
     Returns:
         `ece`, and for each bin that isn't empty its `confidence`, `accuracy` and `count`.
     """
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
     filled = counts > 0
     accuracy = np.bincount(bins, right, BINS)[filled] / counts[filled]
@@ -123,59 +200,276 @@ def per_class(truth: np.ndarray, predicted: np.ndarray, names: list[str]) -> lis
     ]
 
 
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Counts `[true, predicted]` of all classes, also of those that don't occur."""
+    counts = np.bincount(labels * classes + predicted, minlength=classes**2)
+    return counts.reshape(classes, classes)
+
+
+def most_confused(matrix: np.ndarray, most: int) -> list[tuple[int, int, int]]:
+    """The largest cells `(true, predicted, count)` beside the diagonal, largest first."""
+    wrong = matrix * (1 - np.eye(len(matrix), dtype=int))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    cells = [(int(i // len(matrix)), int(i % len(matrix))) for i in order]
+    return [(true, guess, int(wrong[true, guess])) for true, guess in cells if wrong[true, guess]]
+
+
 def intervals(
-    measure: Callable[[np.ndarray, np.ndarray], Numbers],
-    labels: np.ndarray,
-    scores: np.ndarray,
-    names: tuple[str, ...],
-    seed: int = 0,
+    measure: Callable[[np.ndarray], Resampled], rows: int, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """95 % percentile intervals by the bootstrap (Efron 1979), 1000 resamples of the rows.
 
+    A number that most resamples can't tell gets no interval.
+
     Args:
-        measure: Labels and scores to numbers; called once for each resample.
-        labels: Labels `[n, ...]`.
-        scores: Scores `[n, ...]`.
-        names: The numbers to give intervals for.
+        measure: Row weights `[resamples, rows]` (how often each row was drawn) to the numbers of
+            each resample.
+        rows: How many rows there are; fewer than two have no intervals.
         seed: Seed of the resampling.
+
+    Example:
+
+    >>> values = np.array([1.0, 2.0, 3.0])
+    >>> low, high = intervals(lambda w: {"mean": w @ values / 3}, 3)["mean"]
     """
-    if len(labels) < 2:
+    if rows < 2:
         return {}
+    parts = [measure(weights) for weights in _resamples(rows, seed)]
+    found = {}
+    for name in parts[0]:
+        values = np.concatenate([part[name] for part in parts])
+        values = values[np.isfinite(values)]
+        if len(values) > RESAMPLES // 2:
+            low, high = np.percentile(values, [2.5, 97.5])
+            found[name] = (float(low), float(high))
+    return found
+
+
+def _resamples(rows: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each row is drawn, `[some resamples, rows]`, in parts that fit into memory."""
     generator = np.random.default_rng(seed)
-    draws: dict[str, list[float]] = {name: [] for name in names}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for _ in range(RESAMPLES):
-            rows = generator.integers(0, len(labels), len(labels))
-            numbers = measure(labels[rows], scores[rows])
-            for name in names:
-                value = numbers.get(name)
-                if value is not None:
-                    draws[name].append(value)
+    some = max(1, _CELLS_AT_ONCE // rows)
+    for start in range(0, RESAMPLES, some):
+        count = min(some, RESAMPLES - start)
+        drawn = generator.integers(0, rows, (count, rows)) + np.arange(count)[:, None] * rows
+        weights = np.bincount(drawn.ravel(), minlength=count * rows)
+        yield weights.reshape(count, rows).astype("float64")
+
+
+def resampled_classification(
+    weights: np.ndarray, labels: np.ndarray, scores: np.ndarray
+) -> Resampled:
+    """The numbers of `classification` (but `ece`, which resampling biases) for row weights.
+
+    Args:
+        weights: How often each row counts `[resamples, n]`.
+        labels: Classes `[n]`.
+        scores: Class probabilities `[n, classes]`.
+    """
+    truth = _one_hot(labels, scores.shape[1])
+    given = _one_hot(scores.argmax(axis=1), scores.shape[1])
+    hits, support, answers = (weights @ x.astype("float64") for x in (truth & given, truth, given))
+    occurring = support + answers > 0
+    accuracy = hits.sum(axis=1) / weights.sum(axis=1)
+    found = {"accuracy": accuracy, "micro_f1": accuracy}
+    for name, total in _averaged(hits, support, answers).items():
+        found[name] = (total * occurring).sum(axis=1) / occurring.sum(axis=1)
+    return found | _resampled_areas(weights, *_measured_columns(truth, scores))
+
+
+def resampled_multi_label(
+    weights: np.ndarray, labels: np.ndarray, scores: np.ndarray, threshold: float
+) -> Resampled:
+    """The numbers of `multi_label` for row weights `[resamples, n]`."""
+    truth, given = labels.astype(int), (scores >= threshold).astype(int)
+    exact = (truth == given).all(axis=1).astype("float64")
+    sums = [weights @ x.astype("float64") for x in (truth & given, truth, given)]
+    micro = _averaged(*(x.sum(axis=1) for x in sums))
+    found = {
+        "accuracy": weights @ exact / weights.sum(axis=1),
+        "macro_f1": _averaged(*sums)["macro_f1"].mean(axis=1),
+        "micro_f1": micro["macro_f1"],
+        "precision": micro["precision"],
+        "recall": micro["recall"],
+    }
+    return found | _resampled_areas(weights, truth, scores)
+
+
+def _averaged(hits: np.ndarray, support: np.ndarray, answers: np.ndarray) -> Resampled:
+    """F1, precision and recall of counts, 0 where there is nothing to divide by."""
     return {
-        name: (float(np.percentile(v, 2.5)), float(np.percentile(v, 97.5)))
-        for name, v in draws.items()
-        if v
+        "macro_f1": _ratio(2 * hits, support + answers),
+        "precision": _ratio(hits, answers),
+        "recall": _ratio(hits, support),
     }
 
 
-def quick_classification(labels: np.ndarray, predicted: np.ndarray) -> Numbers:
-    """Accuracy and macro F1 of classes `[n]`, fast enough to be resampled a thousand times."""
-    classes = int(max(labels.max(), predicted.max())) + 1
-    hits = np.bincount(labels[labels == predicted], minlength=classes)
-    total = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
-    occurring = total > 0
-    f1 = 2 * hits[occurring] / total[occurring]
-    return {"accuracy": float((labels == predicted).mean()), "macro_f1": float(f1.mean())}
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
-def quick_multi_label(truth: np.ndarray, predicted: np.ndarray) -> Numbers:
-    """Accuracy, micro and macro F1 of indicators `[n, classes]`, fast enough to be resampled."""
-    hits = (truth & predicted).sum(axis=0)
-    total = truth.sum(axis=0) + predicted.sum(axis=0)
-    f1 = np.divide(2 * hits, total, out=np.zeros(len(total)), where=total > 0)
+def _resampled_areas(weights: np.ndarray, truth: np.ndarray, scores: np.ndarray) -> Resampled:
+    """Mean areas over the classes that hold both kinds in a resample; NaN where none does."""
+    if truth.size > MOST_CELLS_FOR_AREAS:
+        return {}
+    # Rows are put in another order for each class: they have to lie together in memory. Counts
+    # up to sixteen million are exact in float32.
+    columns = np.ascontiguousarray(weights.T, dtype="float32")
+    total = np.zeros((3, len(weights)))
+    for column in usable_columns(truth):
+        roc, area = _weighted_areas(columns, truth[:, column], scores[:, column])
+        total += np.nan_to_num(np.stack([roc, area, np.isfinite(roc)]))
+    told = np.where(total[2] > 0, total[2], np.nan)
+    return {"roc_auc": total[0] / told, "pr_auc": total[1] / told}
+
+
+def _weighted_areas(
+    weights: np.ndarray, truth: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Areas under the ROC curve (trapezoids) and average precision of each resample.
+
+    Args:
+        weights: How often each row counts `[n, resamples]`.
+        truth: Which rows are of the class `[n]`.
+        scores: Their scores `[n]`.
+    """
+    order = np.argsort(-scores, kind="stable")
+    # Both areas rise only at steps (rows of equal score) that hold a row of the class.
+    rows = np.flatnonzero(truth[order])
+    ordered = scores[order]
+    first = np.searchsorted(-ordered, -ordered[rows], side="left")
+    last = np.searchsorted(-ordered, -ordered[rows], side="right") - 1
+    until = np.cumsum(weights[order], axis=0)
+    before = np.where(first[:, None] > 0, until[first - 1], 0.0)
+    own = weights[order[rows]].astype("float64")
+    ranks = np.vstack([np.zeros(own.shape[1]), np.cumsum(own, axis=0)])
+    step = ordered[rows]
+    hits_before = ranks[np.searchsorted(-step, -step, side="left")]
+    hits = ranks[np.searchsorted(-step, -step, side="right")]
+    positives = ranks[-1]
+    negatives = until[-1] - positives
+    # A row of the class is outranked by the misses above it and by half of those on its step.
+    misses, misses_before = until[last] - hits, before - hits_before
+    beaten = negatives - (misses + misses_before) / 2
+    both = np.where((positives > 0) & (negatives > 0), 1.0, np.nan)
+    precision = _ratio(hits, until[last].astype("float64"))
+    scale = np.maximum(positives, 1)
+    return (
+        both * np.einsum("nr,nr->r", own, beaten) / (scale * np.maximum(negatives, 1)),
+        both * np.einsum("nr,nr->r", own, precision) / scale,
+    )
+
+
+def resampled_regression(weights: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> Resampled:
+    """The numbers of `regression` for row weights `[resamples, n]`."""
+    labels, scores = labels.astype("float64"), scores.astype("float64")
+    total, error = weights.sum(axis=1), scores - labels
+    mse = weights @ error**2 / total
+    found = {"mse": mse, "rmse": np.sqrt(mse), "mae": weights @ np.abs(error) / total}
+    if not (_varies(labels) and _varies(scores)):
+        return found
+    ranks = [_weighted_ranks(weights, x) for x in (labels, scores)]
+    everywhere = [np.broadcast_to(x, weights.shape) for x in (labels, scores)]
+    found["pearson"] = _weighted_correlation(weights, *everywhere)
+    found["spearman"] = _weighted_correlation(weights, *ranks)
+    return found
+
+
+def _weighted_ranks(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The middle rank of each row in each resample `[resamples, n]`; equal values share one."""
+    order = np.argsort(values, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(values[order])), len(order) - 1)
+    until = np.cumsum(weights[:, order], axis=1)[:, ends]
+    middle = until - (np.diff(until, axis=1, prepend=0.0) - 1) / 2
+    step = np.empty(len(values), dtype=int)
+    step[order] = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1))
+    return middle[:, step]
+
+
+def _weighted_correlation(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of `x` and `y` in each resample `[resamples]`; NaN if one is flat."""
+    total = weights.sum(axis=1, keepdims=True)
+    x = x - (weights * x).sum(axis=1, keepdims=True) / total
+    y = y - (weights * y).sum(axis=1, keepdims=True) / total
+    both, alone, other = (np.einsum("rn,rn,rn->r", weights, *p) for p in ((x, y), (x, x), (y, y)))
+    scale = np.sqrt(alone * other)
+    return np.divide(both, scale, out=np.full_like(both, np.nan), where=scale > 1e-12 * len(x[0]))
+
+
+class BaselineAnswer(NamedTuple):
+    """Scores of a baseline like those of a model, or `None`, and what there is to say of it."""
+
+    scores: np.ndarray | None
+    note: str = ""
+
+
+def baseline_scores(
+    task: str, texts: tuple[list[str], list[str]], labels: np.ndarray, classes: int
+) -> dict[str, BaselineAnswer]:
+    """What a model without transfer answers: the majority class, and TF-IDF with a linear model.
+
+    The second is logistic regression, one-versus-rest for `"multi-label"`, or ridge regression, on
+    sublinear TF-IDF of words and pairs of words.
+
+    Args:
+        task: `"classification"`, `"multi-label"` or `"regression"`.
+        texts: Texts to train on `[n]` and to answer `[m]`.
+        labels: Labels of the former, `[n]` or indicators `[n, classes]`.
+        classes: The number of classes.
+
+    Returns:
+        `majority` and `tfidf_logistic_regression`, with scores `[m]` or `[m, classes]`.
+    """
+    # The majority class looks at no words: it is there even when no text has any.
+    empty = csr_matrix((len(texts[0]), 1)), csr_matrix((len(texts[1]), 1))
+    plain, linear = _estimators(task)
+    words = _tf_idf(*texts)
+    if words is None:
+        learned = BaselineAnswer(None, "left out, the training texts hold no words")
+    elif task == "classification" and len(np.unique(labels)) < 2:
+        learned = BaselineAnswer(None, "left out, the training split holds one class only")
+    else:
+        learned = _answer(linear, words, labels, classes)
     return {
-        "accuracy": float((truth == predicted).all(axis=1).mean()),
-        "micro_f1": float(2 * hits.sum() / max(1, total.sum())),
-        "macro_f1": float(f1.mean()),
+        "majority": _answer(plain, empty, labels, classes),
+        "tfidf_logistic_regression": learned,
     }
+
+
+def _tf_idf(train: list[str], test: list[str]) -> tuple[Any, Any] | None:
+    if not any(text.strip() for text in train):
+        return None
+    # Signs and words of one letter count too, unlike by default: "don't", "!" and "I" tell a lot.
+    vectorizer = TfidfVectorizer(
+        ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[^\w\s]"
+    )
+    return vectorizer.fit_transform(train), vectorizer.transform(test)
+
+
+def _estimators(task: str) -> tuple[Any, Any]:
+    if task == "regression":
+        return DummyRegressor(), Ridge()
+    plain, linear = DummyClassifier(), LogisticRegression(max_iter=1000)
+    if task == "multi-label":
+        return OneVsRestClassifier(plain), OneVsRestClassifier(linear)
+    return plain, linear
+
+
+def _answer(
+    estimator: Any, features: tuple[Any, Any], labels: np.ndarray, classes: int
+) -> BaselineAnswer:
+    with warnings.catch_warnings(record=True) as caught:
+        # scikit-learn also warns of classes that no training text has, which is no news here.
+        warnings.simplefilter("always")
+        estimator.fit(features[0], labels)
+    early = any(issubclass(found.category, ConvergenceWarning) for found in caught)
+    note = "stopped before it converged" if early else ""
+    if not hasattr(estimator, "predict_proba"):
+        return BaselineAnswer(np.asarray(estimator.predict(features[1]), dtype="float64"), note)
+    found = np.asarray(estimator.predict_proba(features[1]), dtype="float64")
+    if labels.ndim == 1:
+        # A class may be missing from the training split.
+        scores = np.zeros((len(found), classes))
+        scores[:, estimator.classes_] = found
+        found = scores
+    return BaselineAnswer(found, note)

@@ -1,31 +1,51 @@
 """Plots of a report, each a PNG as bytes. No state is shared with a user's own matplotlib."""
 
+import functools
 import io
 from typing import Any
 
 import numpy as np
-import sklearn.metrics as sk
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-BLUE, ORANGE, GREY = "#2f6fb0", "#d9772b", "#8a8f98"
+BLUE, ORANGE, GREY, INK = "#2563a8", "#d9772b", "#8a8f98", "#22272e"
+# Told apart also by the colour-blind (Okabe and Ito 2008), yellow left out.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555", "#7b3fa0")
+MOST_CURVES = len(_COLOURS)
 _MOST_CELLS_WITH_TEXT = 20
-_MOST_CURVES = 8
-_MOST_NAMES = 40
+_MOST_NAMES = 80
+_PAIRS_SHOWN = 15
+_LONGEST_NAME = 26
+_BLUES = LinearSegmentedColormap.from_list("tfhub_transfer", ["#ffffff", "#9cc3e6", "#123f73"])
+_DASHES = (0, (2, 2))
+# The one family that always comes with matplotlib, so that it is known which signs it has.
+_FAMILY = "DejaVu Sans"
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+def _figure(width: float, height: float, columns: int = 1, **kwargs: Any) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    _clean(axes)
-    return figure, axes
+    grid = figure.subplots(1, columns, squeeze=False, **kwargs)[0]
+    for axes in grid:
+        _clean(axes)
+    return figure, grid
 
 
 def _clean(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(color=GREY, labelsize=9)
+    axes.grid(color="#d8dce2", linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def _label(axes: Any, title: str, across: str, up: str) -> None:
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
+    axes.set_xlabel(across, color=INK)
+    axes.set_ylabel(up, color=INK)
 
 
 def _png(figure: Figure) -> bytes:
@@ -34,93 +54,232 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def confusion(matrix: np.ndarray, names: list[str]) -> bytes:
-    """Rows are true classes, columns predicted ones; shade is the share of the row."""
+@functools.cache
+def _font() -> Any:
+    return font_manager.get_font(font_manager.findfont(_FAMILY))
+
+
+def printable(name: str, number: int, most: int = _LONGEST_NAME) -> str:
+    """A class name as a plot can show it: one short line of signs that the font has.
+
+    A sign without a glyph (emoji, Chinese) becomes a box, and a name of nothing but such signs the
+    class's number, as it stands in the report's table of classes.
+
+    Example:
+
+    >>> printable("交易", 3), printable("card  lost", 4)
+    ('#3', 'card lost')
+    """
+    line = " ".join(name.split())
+    shown = "".join(c if c.isprintable() and _font().get_char_index(ord(c)) else "□" for c in line)
+    if not shown.strip("□ "):
+        return f"#{number}"
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def _as_written(texts: Any) -> None:
+    """Dollar signs in names of classes are no formulas."""
+    for text in texts:
+        text.set_parse_math(False)
+        text.set_fontfamily(_FAMILY)
+
+
+def confusion(matrix: np.ndarray, names: list[str], pairs: list[tuple[int, int, int]]) -> bytes:
+    """Rows are true classes, columns predicted ones; shade is the share of the row.
+
+    Up to 20 classes have their counts in the cells; with more, the pairs that are confused most
+    are listed beside the picture.
+
+    Args:
+        matrix: Counts `[true, predicted]`.
+        names: The classes.
+        pairs: `(true, predicted, count)` of what is confused most, most first.
+    """
     count = len(names)
-    size = min(12.0, 2.8 + 0.45 * count)
-    figure, axes = _figure(size + 0.8, size)
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.grid(False)
-    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
     if count <= _MOST_CELLS_WITH_TEXT:
-        for row, column in np.ndindex(count, count):
-            colour = "white" if share[row, column] > 0.55 else "#30343a"
-            axes.text(column, row, int(matrix[row, column]), ha="center", va="center", color=colour)
-    step = max(1, count // _MOST_NAMES)
-    ticks = np.arange(0, count, step)
-    small = 9 if count <= _MOST_CELLS_WITH_TEXT else 6
-    shown = [names[i] for i in ticks]
-    axes.set_xticks(ticks, shown, rotation=45 if count < 12 else 90, ha="right", fontsize=small)
-    axes.set_yticks(ticks, shown, fontsize=small)
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion")
+        side = 3.0 + 0.45 * count
+        figure, grid = _figure(side + 0.9, side)
+        _heat(grid[0], matrix, names, 9)
+        _counts(grid[0], matrix)
+        return _png(figure)
+    figure, grid = _figure(17.0, 11.0, 2, width_ratios=[2.6, 1])
+    _heat(grid[0], matrix, names, max(5.0, min(9.0, 560 / count)))
+    _pairs(grid[1], pairs[:_PAIRS_SHOWN], names)
     return _png(figure)
 
 
-def roc_and_pr(truth: np.ndarray, scores: np.ndarray, names: list[str]) -> bytes | None:
-    """ROC and precision-recall curves of the most frequent classes, one against the rest."""
-    usable = [c for c in range(truth.shape[1]) if 0 < truth[:, c].sum() < len(truth)]
-    usable = sorted(usable, key=lambda c: -truth[:, c].sum())[:_MOST_CURVES]
-    if not usable:
+def _heat(axes: Any, matrix: np.ndarray, names: list[str], size: float) -> None:
+    # A root, because a class confused once in twenty should still be seen.
+    shade = PowerNorm(0.6, 0, 1)
+    picture = axes.imshow(_shares(matrix), cmap=_BLUES, norm=shade, aspect="equal")
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    bar = axes.figure.colorbar(picture, ax=axes, shrink=0.6, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.set_label("share of the true class", color=INK)
+    ticks = np.arange(0, len(names), -(-len(names) // _MOST_NAMES))
+    shown = [printable(names[i], int(i)) for i in ticks]
+    axes.set_xticks(ticks, shown, fontsize=size)
+    axes.set_yticks(ticks, shown, fontsize=size)
+    if max(map(len, shown)) * len(names) > 24:
+        upright = len(names) > 8
+        for text in axes.get_xticklabels():
+            text.set(rotation=90 if upright else 40, ha="right", rotation_mode="anchor")
+            text.set_va("center" if upright else "top")
+    axes.tick_params(length=0)
+    _as_written([*axes.get_xticklabels(), *axes.get_yticklabels()])
+    _label(axes, "Confusion matrix", "predicted", "true")
+
+
+def _shares(matrix: np.ndarray) -> np.ndarray:
+    return matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+
+
+def _counts(axes: Any, matrix: np.ndarray) -> None:
+    shares = _shares(matrix)
+    for row, column in zip(*np.nonzero(matrix)):
+        colour = "white" if shares[row, column] > 0.4 else INK
+        count = int(matrix[row, column])
+        axes.text(column, row, count, ha="center", va="center", color=colour, size=9)
+
+
+def _pairs(axes: Any, pairs: list[tuple[int, int, int]], names: list[str]) -> None:
+    _label(axes, "Confused most: true → predicted", "texts", "")
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    if not pairs:
+        axes.text(0.5, 0.5, "nothing confused", ha="center", transform=axes.transAxes, color=GREY)
+        return
+    counts = [count for _, _, count in pairs]
+    bars = axes.barh(np.arange(len(pairs)), counts, color=ORANGE, height=0.22)
+    axes.bar_label(bars, padding=4, fontsize=9, color=INK)
+    for row, (true, guess, _) in enumerate(pairs):
+        line = f"{printable(names[true], true, 34)} → {printable(names[guess], guess, 34)}"
+        _as_written([axes.text(0, row - 0.22, line, fontsize=8.5, color=INK, va="bottom")])
+    axes.set(ylim=(_PAIRS_SHOWN - 0.4, -0.75), xlim=(0, max(counts) * 1.12))
+
+
+def roc_and_pr(curves: list[dict[str, Any]]) -> bytes | None:
+    """ROC and precision-recall curves side by side, from `metrics.curves`; `None` without any."""
+    if not curves:
         return None
-    figure = Figure(figsize=(10, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    roc, precision = figure.subplots(1, 2)
-    for column in usable:
-        false, true, _ = sk.roc_curve(truth[:, column], scores[:, column])
-        exact, found, _ = sk.precision_recall_curve(truth[:, column], scores[:, column])
-        roc.plot(false, true, linewidth=1.5, label=names[column])
-        precision.plot(found, exact, linewidth=1.5, label=names[column])
-    roc.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
-    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
-    precision.set(xlabel="recall", ylabel="precision", title="Precision and recall")
+    figure, (roc, precision) = _figure(11, 4.9, 2)
+    handles, texts = [], []
+    for colour, curve in zip(_COLOURS, curves):
+        line = {"color": colour, "linewidth": 1.7}
+        handles += roc.plot(curve["false_positive_rate"], curve["true_positive_rate"], **line)
+        # As steps: between two points the precision isn't what a straight line says.
+        precision.step(curve["recall"], curve["precision"], where="post", **line)
+        name = printable(curve["class"], curve["number"])
+        texts.append(f"{name}  {curve['roc_auc']:.3f} / {curve['pr_auc']:.3f}")
+    roc.plot([0, 1], [0, 1], color=GREY, linestyle=_DASHES, linewidth=1)
     for axes in (roc, precision):
-        _clean(axes)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
-    precision.legend(fontsize=8, frameon=False)
+        axes.set_box_aspect(1)
+    _label(roc, "ROC", "false positive rate", "true positive rate")
+    _label(precision, "Precision and recall", "recall", "precision")
+    # Handles and texts apart: a legend leaves out labels of lines that begin with `_`.
+    legend = figure.legend(
+        handles,
+        texts,
+        title="class  ROC / PR area",
+        loc="outside right center",
+        fontsize=9,
+        title_fontsize=9,
+        frameon=False,
+    )
+    _as_written(legend.get_texts())
     return _png(figure)
 
 
 def reliability(bins: dict[str, Any]) -> bytes:
-    """Accuracy against confidence; on the diagonal the scores mean what they say."""
-    figure, axes = _figure(5.2, 4.6)
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="calibrated")
-    sizes = 20 + 260 * np.array(bins["count"]) / max(bins["count"])
-    axes.plot(bins["confidence"], bins["accuracy"], color=BLUE, linewidth=1.2)
-    axes.scatter(bins["confidence"], bins["accuracy"], s=sizes, color=BLUE, alpha=0.6)
-    axes.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="confidence", ylabel="accuracy")
-    axes.set_title(f"Reliability (ECE {bins['ece']:.3f}; area: number of texts)")
-    axes.legend(frameon=False, loc="upper left")
+    """Accuracy against confidence, above how often each occurs (Guo et al. 2017, figure 1).
+
+    On the diagonal the scores mean what they say; below it the model is surer than it should be.
+
+    Args:
+        bins: From `metrics.calibration`.
+    """
+    figure = Figure(figsize=(5.4, 5.8), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3.6, 1])
+    _clean(axes)
+    _clean(counts)
+    confidence, accuracy = np.array(bins["confidence"]), np.array(bins["accuracy"])
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=_DASHES, linewidth=1, label="calibrated")
+    axes.vlines(confidence, accuracy, confidence, color=ORANGE, linewidth=3, alpha=0.5, label="gap")
+    axes.plot(confidence, accuracy, color=BLUE, linewidth=1.4, marker="o", label="this model")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    _label(axes, f"Reliability (expected calibration error {bins['ece']:.3f})", "", "accuracy")
+    counts.bar(confidence, bins["count"], width=0.04, color=BLUE, alpha=0.75)
+    counts.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
+    _label(counts, "", "confidence", "answers")
     return _png(figure)
 
 
 def scatter(labels: np.ndarray, scores: np.ndarray) -> bytes:
-    """Predicted against true scores."""
-    figure, axes = _figure(5.2, 4.8)
-    ends = [min(labels.min(), scores.min()), max(labels.max(), scores.max())]
-    axes.plot(ends, ends, color=GREY, linestyle=":", linewidth=1)
-    axes.scatter(labels, scores, s=12, color=BLUE, alpha=0.4, linewidths=0)
-    axes.set(xlabel="true", ylabel="predicted", title="Predicted against true")
+    """Predicted against true scores `[n]`, and the distribution of the residuals."""
+    figure, (axes, residuals) = _figure(10.4, 4.9, 2)
+    low, high = min(labels.min(), scores.min()), max(labels.max(), scores.max())
+    margin = 0.04 * (high - low) or 0.5
+    ends = [low - margin, high + margin]
+    axes.plot(ends, ends, color=GREY, linestyle=_DASHES, linewidth=1, label="exact")
+    fade = float(np.clip(15 / np.sqrt(len(labels)), 0.15, 0.7))
+    axes.scatter(labels, scores, s=16, color=BLUE, alpha=fade, linewidths=0)
+    axes.set(xlim=ends, ylim=ends)
+    axes.set_box_aspect(1)
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    _label(axes, "Predicted against true", "true", "predicted")
+    error = scores - labels
+    reach = float(np.abs(error).max()) or 0.5
+    bins = int(np.clip(np.sqrt(len(error)), 7, 41)) // 2 * 2 + 1
+    residuals.hist(error, bins=np.linspace(-reach, reach, bins + 1), color=BLUE, alpha=0.75)
+    residuals.axvline(0, color=GREY, linestyle=_DASHES, linewidth=1)
+    mean = float(error.mean())
+    residuals.axvline(mean, color=ORANGE, linewidth=1.6, label=f"mean {mean:+.3f}")
+    residuals.yaxis.set_major_locator(MaxNLocator(integer=True))
+    residuals.legend(frameon=False, fontsize=9)
+    _label(residuals, "Residuals", "predicted minus true", "texts")
     return _png(figure)
 
 
 def curves(history: dict[str, list[Any]]) -> bytes | None:
-    """Training and validation curves, with a line wherever more of the encoder thawed."""
-    shown = [k for k in history if f"val_{k}" in history]
+    """Training and validation curves, with a line wherever more of the encoder thawed.
+
+    Args:
+        history: Lists of one value an epoch, `val_` before the names of those of validation;
+            `thawed_groups` holds `(epochs done by then, number of groups thawed)`.
+
+    Returns:
+        The picture, or `None` if there is nothing to draw.
+    """
+    known = {k: v for k, v in history.items() if k != "thawed_groups" and np.isfinite(v).any()}
+    shown = list(dict.fromkeys(k.removeprefix("val_") for k in known))
+    # Without validation the training alone is better than no picture.
+    shown = [k for k in shown if f"val_{k}" in known] or shown
     if not shown:
         return None
-    figure = Figure(figsize=(5 * len(shown), 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, key in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown):
-        _clean(axes)
-        epochs = np.arange(1, len(history[key]) + 1)
-        axes.plot(epochs, history[key], color=ORANGE, marker=".", label="training")
-        axes.plot(epochs, history[f"val_{key}"], color=BLUE, marker=".", label="validation")
-        starts = {epoch for epoch, _ in history.get("thawed_groups", [])}
-        for start in sorted(starts):
-            axes.axvline(start + 0.5, color=GREY, linestyle=":", linewidth=1)
-        if starts:
-            axes.plot([], [], color=GREY, linestyle=":", label="encoder thaws")
-        axes.set(xlabel="epoch", title=key.replace("_", " "))
-        axes.legend(frameon=False, fontsize=8)
+    figure, grid = _figure(5.2 * len(shown), 4.0, len(shown))
+    for axes, key in zip(grid, shown):
+        for name, colour, label in ((key, ORANGE, "training"), (f"val_{key}", BLUE, "validation")):
+            if name in known:
+                epochs = np.arange(1, len(known[name]) + 1)
+                axes.plot(epochs, known[name], color=colour, marker="o", markersize=4, label=label)
+        _thaws(axes, history.get("thawed_groups", []))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+        _label(axes, key.replace("_", " "), "epoch", "")
+        axes.legend(frameon=False, fontsize=9)
     return _png(figure)
+
+
+def _thaws(axes: Any, thawed: list[Any]) -> None:
+    """One line for each epoch in which groups thawed, with their number from the top."""
+    groups = {float(epoch): int(count) for epoch, count in thawed}
+    for number, (epoch, count) in enumerate(sorted(groups.items())):
+        label = None if number else "groups thawed from the top"
+        axes.axvline(epoch + 0.5, color=GREY, linestyle=_DASHES, linewidth=1.1, label=label)
+        at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        axes.annotate(str(count), (epoch + 0.5, 1), (2, -9), fontsize=8, color=GREY, **at)
