@@ -7,16 +7,20 @@ import contextlib
 import hashlib
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import loading, registry, runtime
+from tfhub_transfer import graph, loading, registry, runtime
 from tfhub_transfer.errors import InputError
 
 CODE_POINTS = "code_points"
+# Tokens of the rows on which a flat graph is compared with the SavedModel, and how far it may be.
+_PROBE, _PROBE_IDS, _PROBE_TOLERANCE = 16, 30, 1e-4
 
 _LAYER = re.compile(r"(?:^|[/_])(?:layer|block|group)_?(\d+)(?:/|$)")
 _POOLER = re.compile(r"pooler")
@@ -118,6 +122,7 @@ class Encoder(keras.layers.Layer):
                 )
             )
         self._groups = _group(self._weights, self._spec["variables"])
+        self._graphs = _Graphs(self.handle, variables, self._weights)
 
     # What the encoder is ---------------------------------------------------------------------
 
@@ -252,7 +257,22 @@ class Encoder(keras.layers.Layer):
             inputs = _as_strings(inputs)
         # A frozen encoder still runs in training mode (dropout) when the model trains, as in Keras;
         # a wholly frozen one is a fixed function, so it runs as in inference.
-        return self._functions(inputs, bool(training) and self.trainable)
+        training = bool(training) and self.trainable
+        flat = None if tf.executing_eagerly() else self.flat_graph(training)
+        if flat is None:
+            return self._functions(inputs, training)
+        given = {ref: tf.cast(inputs[key], tf.int32) for key, ref in flat.inputs.items()}
+        made = flat.replay(tf.nest.flatten(flat.outputs), given, self._graphs.read)
+        return tf.nest.pack_sequence_as(flat.outputs, made)
+
+    def flat_graph(self, training: bool = False) -> graph.FlatGraph | None:
+        """The graph inside as plain operations, or `None` where it can't be had so.
+
+        Only the BERT dialect has one. It is compared with the SavedModel's own call on a probe
+        before it is used; if they differ, or the graph holds what can't be replayed, the own call
+        serves, and a warning says so once.
+        """
+        return self._graphs.get(self._functions, training) if self.dialect == "bert" else None
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         shape = tuple(keras.tree.flatten(inputs)[0].shape)
@@ -315,6 +335,57 @@ class Encoder(keras.layers.Layer):
         for variable, value in kept:
             variable.assign(value)
         self._functions = loading.Functions(self._loaded, self._folder)
+        self._graphs = _Graphs(self.handle, self._raw_variables, self._weights)
+
+
+class _Graphs:
+    """The flat graphs of an encoder, each made when first asked for.
+
+    Beside the layer, not in it: Keras tracks every dictionary that a layer holds.
+    """
+
+    def __init__(
+        self, handle: str, variables: list[tf.Variable], weights: list[keras.Variable]
+    ) -> None:
+        self._handle, self._variables = handle, variables
+        self._weights = {id(v): w for v, w in zip(variables, weights)}
+        self._made: dict[bool, graph.FlatGraph | None] = {}
+
+    def get(self, functions: loading.Functions, training: bool) -> graph.FlatGraph | None:
+        """The graph of a call in that mode; `None`, with a warning the first time, if none."""
+        if training not in self._made:
+            try:
+                flat = functions.flatten(training, self._variables)
+                if not training:
+                    self._check_equal(flat, functions)
+                self._made[training] = flat
+            except graph.NotFlat as reason:
+                self._made[training] = None
+                warnings.warn(
+                    f"the encoder {self._handle} runs as it was saved, which is slower: {reason}",
+                    stacklevel=3,
+                )
+        return self._made[training]
+
+    def read(self, variable: tf.Variable, rows: tf.Tensor | None) -> tf.Tensor:
+        """A variable's value, or some rows of it; no gradient flows into a frozen one."""
+        weight = self._weights[id(variable)]
+        value = weight.value if rows is None else tf.nn.embedding_lookup(weight.value, rows)
+        value = tf.convert_to_tensor(value)
+        return value if weight.trainable else tf.stop_gradient(value)
+
+    def _check_equal(self, flat: graph.FlatGraph, functions: loading.Functions) -> None:
+        """Runs the graph and the SavedModel's own call on a few ids."""
+        rows = np.arange(2 * _PROBE).reshape(2, _PROBE) % _PROBE_IDS
+        probe = dict(zip(loading.BERT_INPUTS, (rows, rows < _PROBE + 9, rows % 2)))
+        with tf.init_scope(), runtime.precision("float32"):
+            tensors = {key: tf.constant(value, tf.int32) for key, value in probe.items()}
+            own = tf.nest.flatten(functions(tensors, False))
+            given = {ref: tensors[key] for key, ref in flat.inputs.items()}
+            made = flat.replay(tf.nest.flatten(flat.outputs), given, self.read)
+            worst = max(float(tf.reduce_max(tf.abs(a - b))) for a, b in zip(own, made))
+        if not worst <= _PROBE_TOLERANCE:
+            raise graph.NotFlat(f"rewritten, it differs by {worst:.1e} on a probe")
 
 
 def _variable_specs(

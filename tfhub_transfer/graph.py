@@ -1,15 +1,279 @@
 """Surgery on SavedModel graphs. Knows TensorFlow's graphs, knows no BERT."""
 
+import dataclasses
+import functools
+import inspect
 import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import tensorflow as tf
 from tensorflow.core.framework import node_def_pb2
 from tensorflow.core.protobuf import saved_model_pb2
+
+# TensorFlow inlines all calls of functions for freezing only; no public function does it.
+from tensorflow.python.framework import convert_to_constants, op_def_registry
 
 GRAPH_FILE = "saved_model.pb"
 _RANDOM_OPS = frozenset(
     {"RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomUniformInt"}
 )
+_PASSING = frozenset({"Identity", "ReadVariableOp", "Snapshot"})
+_PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderWithDefault", "_Arg"})
+_WRITERS = ("Assign", "ResourceScatter", "ResourceApply")
+
+
+class NotFlat(Exception):
+    """The call can't be written as a flat graph of plain operations; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ref:
+    """One output of one node."""
+
+    node: str
+    index: int = 0
+
+
+class Rewrite(NamedTuple):
+    """A cheaper way to compute a node's output: from `inputs`, by `emit(*tensors)`.
+
+    Nodes that nothing else needs are then never made.
+    """
+
+    inputs: tuple[Ref, ...]
+    emit: Callable[..., tf.Tensor]
+
+
+class FlatGraph:
+    """One call of a SavedModel as a flat list of operations that can be replayed elsewhere.
+
+    Replayed operations are ordinary ones of the graph that is being traced: gradients, XLA,
+    `tf.distribute` and TensorFlow's own graph optimizer see through them, while a call of a
+    SavedModel's function is a closed box to all four.
+
+    Args:
+        nodes: The operations by name, in the form of a `GraphDef`.
+        inputs: The tensor behind each key of the inputs.
+        outputs: The tensor, or list of tensors, behind each key of the outputs.
+        variables: The variable behind each resource placeholder.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, node_def_pb2.NodeDef],
+        inputs: Mapping[str, Ref],
+        outputs: Mapping[str, Any],
+        variables: Mapping[str, tf.Variable],
+    ) -> None:
+        self.nodes, self.inputs, self.outputs = nodes, inputs, outputs
+        self.variables = variables
+        self.rewrites: dict[str, Rewrite] = {}
+
+    def resolve(self, ref: Ref) -> Ref:
+        """The tensor itself, whatever operations only pass it on."""
+        while self.nodes[ref.node].op in _PASSING:
+            ref = self.node_inputs(ref.node)[0]
+        return ref
+
+    def node_inputs(self, name: str) -> list[Ref]:
+        """What a node computes from; control inputs don't count."""
+        return [_ref(text) for text in self.nodes[name].input if not text.startswith("^")]
+
+    def consumers(self) -> dict[str, list[str]]:
+        """The names of the nodes that read each node, passing ones left out."""
+        found: dict[str, list[str]] = {}
+        for name, node in self.nodes.items():
+            if node.op not in _PASSING:
+                for ref in self.node_inputs(name):
+                    found.setdefault(self.resolve(ref).node, []).append(name)
+        return found
+
+    def needs(self, wanted: Iterable[Ref], given: Iterable[Ref] = ()) -> set[str]:
+        """The keys of the inputs that `wanted` depends on, if the tensors `given` are at hand."""
+        order = self.order([self.resolve(r) for r in wanted], {self.resolve(r) for r in given})
+        keys = {self.resolve(ref).node: key for key, ref in self.inputs.items()}
+        return {keys[name] for name in order if name in keys}
+
+    def replay(
+        self,
+        wanted: Sequence[Ref],
+        given: Mapping[Ref, tf.Tensor],
+        read: Callable[[tf.Variable, tf.Tensor | None], tf.Tensor],
+    ) -> list[tf.Tensor]:
+        """Makes the operations that `wanted` depends on, in the graph that is being traced.
+
+        Args:
+            wanted: What to compute.
+            given: Tensors that are at hand; nothing below them is made.
+            read: Gives a variable's value, or its rows if row numbers are given.
+
+        Returns:
+            The tensors wanted, in their order.
+        """
+        done = {self.resolve(ref): tensor for ref, tensor in given.items()}
+        targets = [self.resolve(ref) for ref in wanted]
+        for name in self.order(targets, set(done)):
+            tensors = self._make(name, done, read)
+            done.update({Ref(name, i): t for i, t in enumerate(tensors)})
+        return [done[ref] for ref in targets]
+
+    def _make(self, name: str, done: Mapping[Ref, tf.Tensor], read: Any) -> list[tf.Tensor]:
+        node = self.nodes[name]
+        if name in self.rewrites:
+            rewrite = self.rewrites[name]
+            return [rewrite.emit(*(self._value(ref, done, read) for ref in rewrite.inputs))]
+        inputs = self.node_inputs(name)
+        if node.op == "ResourceGather":
+            variable = self.variables[self.resolve(inputs[0]).node]
+            return [read(variable, self._value(inputs[1], done, read))]
+        if node.op in _PLACEHOLDERS:
+            raise KeyError(f"no tensor was given for the input {name}")
+        return _emit(node, [self._value(ref, done, read) for ref in inputs])
+
+    def _value(self, ref: Ref, done: Mapping[Ref, tf.Tensor], read: Any) -> tf.Tensor:
+        ref = self.resolve(ref)
+        if ref.node in self.variables:
+            return read(self.variables[ref.node], None)
+        return done[ref]
+
+    def order(self, wanted: Iterable[Ref], given: set[Ref]) -> list[str]:
+        """Names of the nodes that `wanted` depends on, each after those that it needs.
+
+        Args:
+            wanted: Tensors, resolved.
+            given: Tensors at hand, resolved; what they depend on isn't followed.
+        """
+        order: dict[str, None] = {}
+        stack = [(ref, False) for ref in wanted]
+        while stack:
+            ref, ready = stack.pop()
+            if ref in given or ref.node in order or ref.node in self.variables:
+                continue
+            if ready:
+                order[ref.node] = None
+                continue
+            stack.append((ref, True))
+            stack += [(self.resolve(r), False) for r in self._needed(ref.node)]
+        return list(order)
+
+    def _needed(self, name: str) -> Sequence[Ref]:
+        return self.rewrites[name].inputs if name in self.rewrites else self.node_inputs(name)
+
+
+def flatten(
+    call: Callable[[dict[str, tf.Tensor]], dict[str, Any]],
+    inputs: Mapping[str, tf.TensorSpec],
+    variables: Sequence[tf.Variable],
+) -> FlatGraph:
+    """Traces a call and inlines every function that it calls.
+
+    Args:
+        call: Takes a dictionary of tensors and gives one of tensors or lists of tensors.
+        inputs: Shape and type of each input.
+        variables: Those that the call may read.
+
+    Raises:
+        NotFlat: If the call does more than compute: loops, tables, writing to variables.
+    """
+    with tf.init_scope():
+        traced = tf.function(call, autograph=False).get_concrete_function(dict(inputs))
+    handles = {
+        id(part.handle): variable
+        for variable in variables
+        for part in getattr(variable, "values", (variable,))
+    }
+    read: dict[str, tf.Variable] = {}
+    for outer, inner in traced.graph.captures:
+        if id(outer) not in handles:
+            raise NotFlat("it reads something that isn't one of its variables")
+        read[inner.op.name] = handles[id(outer)]
+    inlined = convert_to_constants._run_inline_graph_optimization(traced, False, True)
+    flat = FlatGraph(
+        {node.name: node for node in inlined.node},
+        dict(zip(sorted(inputs), [_ref(t.name) for t in traced.inputs])),
+        tf.nest.map_structure(lambda t: _ref(t.name), dict(traced.structured_outputs)),
+        read,
+    )
+    _check(flat)
+    return flat
+
+
+def constant(flat: FlatGraph, ref: Ref) -> Any:
+    """The value of a constant as a NumPy array; `None` if the tensor isn't one."""
+    node = flat.nodes[flat.resolve(ref).node]
+    return tf.make_ndarray(node.attr["value"].tensor) if node.op == "Const" else None
+
+
+def _check(flat: FlatGraph) -> None:
+    if any(node.op.startswith(_WRITERS) for node in flat.nodes.values()):
+        raise NotFlat("it writes to its variables")
+    for name in flat.order([flat.resolve(r) for r in tf.nest.flatten(flat.outputs)], set()):
+        node = flat.nodes[name]
+        if node.op in _PLACEHOLDERS or node.op == "ResourceGather":
+            continue
+        if op_def_registry.get(node.op) is None or not hasattr(tf.raw_ops, node.op):
+            raise NotFlat(f"it holds the operation {node.op}")
+        if any(attribute.HasField("func") for attribute in node.attr.values()):
+            raise NotFlat(f"it calls functions by the operation {node.op}")
+
+
+def _ref(text: str) -> Ref:
+    name, _, index = text.partition(":")
+    return Ref(name, int(index or 0))
+
+
+def _emit(node: node_def_pb2.NodeDef, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Makes one operation like `node`."""
+    if node.op == "Const":
+        return [tf.constant(tf.make_ndarray(node.attr["value"].tensor))]
+    definition = op_def_registry.get(node.op)
+    inferred: set[str] = set()
+    arguments: dict[str, Any] = {}
+    rest = list(inputs)
+    for argument in definition.input_arg:
+        inferred |= {argument.type_attr, argument.number_attr, argument.type_list_attr}
+        many = argument.number_attr or argument.type_list_attr
+        if many:
+            count = node.attr[many].i or len(node.attr[many].list.type)
+            arguments[argument.name], rest = rest[:count], rest[count:]
+        else:
+            arguments[argument.name], rest = rest[0], rest[1:]
+    for attribute in definition.attr:
+        if attribute.name not in inferred and attribute.name in node.attr:
+            arguments[attribute.name] = _plain(node.attr[attribute.name])
+    names = _python_names(node.op)
+    return tf.nest.flatten(
+        getattr(tf.raw_ops, node.op)(**{names.get(k, k): v for k, v in arguments.items()})
+    )
+
+
+@functools.cache
+def _python_names(op: str) -> dict[str, str]:
+    """Arguments that go by another name in Python, such as `axis` for `reduction_indices`."""
+    definition = op_def_registry.get(op)
+    known = [a.name for a in (*definition.input_arg, *definition.attr)]
+    taken = [p for p in inspect.signature(getattr(tf.raw_ops, op)).parameters if p != "name"]
+    renamed = [a.name for a in (*definition.input_arg, *definition.attr) if a.name not in taken]
+    inferred = {a.type_attr for a in definition.input_arg}
+    inferred |= {a.number_attr for a in definition.input_arg}
+    inferred |= {a.type_list_attr for a in definition.input_arg}
+    renamed = [name for name in renamed if name not in inferred]
+    return dict(zip(renamed, [p for p in taken if p not in known]))
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as the Python value that `tf.raw_ops` takes."""
+    kind = value.WhichOneof("value")
+    if kind == "type":
+        return tf.as_dtype(value.type)
+    if kind == "shape":
+        return tf.TensorShape(value.shape)
+    if kind == "list":
+        fields = [values for _, values in value.list.ListFields()]
+        return list(fields[0]) if fields else []
+    return getattr(value, kind)
 
 
 def write_seeded(source: Path, target: Path, seed: int) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops that text SavedModels are made of
 
-from tfhub_transfer import graph
+from tfhub_transfer import graph, rewriting
 from tfhub_transfer.errors import InputError
 
 BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
@@ -44,6 +44,17 @@ class Functions:
             self._call(inputs, training=training) if self._takes_training else self._call(inputs)
         )
         return {key: value for key, value in _named(result).items() if key in self.outputs}
+
+    def flatten(self, training: bool, variables: list[tf.Variable]) -> graph.FlatGraph:
+        """The call as a flat graph, in forms that TensorFlow fuses; for the BERT dialect.
+
+        Raises:
+            graph.NotFlat: If it can't be written so.
+        """
+        ids = {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
+        flat = graph.flatten(lambda inputs: self(inputs, training), ids, variables)
+        flat.rewrites.update(rewriting.find(flat))
+        return flat
 
 
 def load(folder: Path, existing: list[tf.Variable] | None = None) -> tuple[Any, list[tf.Variable]]:

@@ -1,0 +1,252 @@
+"""Slow patterns of TF Hub's graphs in forms that TensorFlow's back ends fuse.
+
+Dense layers by `Einsum` become `MatMul` + `BiasAdd`, and GELU by `Pow`, `Erfc` or division becomes
+the form of which oneDNN makes one kernel with the dense layer before it
+(https://github.com/tensorflow/tensorflow, core/grappler/optimizers/remapper.cc). Layer norm is
+spelt so that oneDNN's own rewrite doesn't match it: that one, in TensorFlow 2.21, drops the epsilon
+and computes with 0.001. Dropout masks are compared as 16-bit integers, two for each number drawn.
+
+Every rule looks at operations and constants only, never at names.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer.graph import FlatGraph, Ref, Rewrite, constant
+
+_SQRT_HALF, _SQRT_TWO = math.sqrt(0.5), math.sqrt(2.0)
+_TANH_SCALE, _CUBIC = math.sqrt(2.0 / math.pi), 0.044715
+_HALF_WORDS = 65536
+
+
+class X(NamedTuple):
+    """In a pattern: any tensor, the same wherever the name is the same."""
+
+    name: str
+
+
+class _Dense(NamedTuple):
+    """A product with a matrix: `[..., inputs]` by a kernel that reshapes to `[inputs, units]`."""
+
+    x: Ref
+    kernel: Ref
+    contracted: int
+    bias: Ref | None = None
+
+
+def find(flat: FlatGraph) -> dict[str, Rewrite]:
+    """Every node of the graph that has a cheaper form.
+
+    Args:
+        flat: The graph; it is not changed.
+    """
+    readers = flat.consumers()
+    dense = {name: d for name in flat.nodes if (d := _einsum_dense(flat, name))}
+    for name in list(flat.nodes):
+        added = _with_bias(flat, name, dense, readers)
+        if added:
+            dense[name] = added
+    found = {name: Rewrite(*_dense_emitter(d, None)) for name, d in dense.items()}
+    for name in flat.nodes:
+        for rule in (_gelu, _layer_norm, _dropout_mask):
+            rewrite = rule(flat, name, dense)
+            if rewrite is not None:
+                found[name] = rewrite
+    return found
+
+
+# Dense layers -------------------------------------------------------------------------------
+
+
+def _einsum_dense(flat: FlatGraph, name: str) -> _Dense | None:
+    """`Einsum` that contracts the last axes of one tensor with the first of a variable."""
+    node = flat.nodes[name]
+    if node.op != "Einsum" or len(flat.node_inputs(name)) != 2:
+        return None
+    left, _, result = node.attr["equation"].s.decode().partition("->")
+    x, kernel = left.split(",")
+    contracted = [c for c in kernel if c in x]
+    count = len(contracted)
+    fits = count and kernel.startswith(x[-count:]) and result == x[:-count] + kernel[count:]
+    given, weights = (flat.resolve(ref) for ref in flat.node_inputs(name))
+    if not fits or weights.node not in flat.variables:
+        return None
+    return _Dense(given, weights, count)
+
+
+def _with_bias(
+    flat: FlatGraph, name: str, dense: dict[str, _Dense], readers: dict[str, list[str]]
+) -> _Dense | None:
+    if flat.nodes[name].op not in ("AddV2", "BiasAdd"):
+        return None
+    product, bias = (flat.resolve(ref) for ref in flat.node_inputs(name))
+    if product.node not in dense or bias.node not in flat.variables:
+        return None
+    made = dense[product.node]
+    units = flat.variables[made.kernel.node].shape[made.contracted :]
+    if made.bias or len(readers[product.node]) > 1 or flat.variables[bias.node].shape != units:
+        return None
+    return made._replace(bias=bias)
+
+
+def _dense_emitter(
+    dense: _Dense, activation: Callable[[tf.Tensor], tf.Tensor] | None
+) -> tuple[tuple[Ref, ...], Callable[..., tf.Tensor]]:
+    """Two-dimensional inside, because only such a product fuses with what follows it."""
+
+    def emit(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
+        units = kernel.shape[dense.contracted :]
+        kept = x.shape.rank - dense.contracted
+        matrix = tf.reshape(kernel, [-1, units.num_elements()])
+        y = tf.matmul(tf.reshape(x, [-1, matrix.shape[0]]), matrix)
+        y = tf.nn.bias_add(y, tf.reshape(bias[0], [-1])) if bias else y
+        y = y if activation is None else activation(y)
+        shape = tf.concat([tf.shape(x)[:kept], units], axis=0)
+        return tf.ensure_shape(tf.reshape(y, shape), x.shape[:kept].concatenate(units))
+
+    inputs = (dense.x, dense.kernel, dense.bias)
+    return tuple(ref for ref in inputs if ref is not None), emit
+
+
+# Activations ----------------------------------------------------------------------------------
+
+
+def _gelu(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | None:
+    if flat.nodes[name].op != "Mul":
+        return None
+    half = ("Mul", X("x"), 0.5)
+    shapes: list[tuple[Any, Callable[[tf.Tensor], tf.Tensor]]] = [
+        (("Mul", half, ("Erfc", ("Mul", ("Neg", X("x")), _SQRT_HALF))), _gelu_by_erf),
+        (("Mul", half, ("Erfc", ("Mul", X("x"), -_SQRT_HALF))), _gelu_by_erf),
+        (("Mul", half, ("AddV2", ("Erf", ("RealDiv", X("x"), _SQRT_TWO)), 1.0)), _gelu_by_erf),
+        (("Mul", half, ("AddV2", ("Erf", ("Mul", X("x"), _SQRT_HALF)), 1.0)), _gelu_by_erf),
+        (("Mul", X("x"), ("Mul", ("AddV2", _tanh_part(), 1.0), 0.5)), _gelu_by_tanh),
+        (("Mul", half, ("AddV2", _tanh_part(), 1.0)), _gelu_by_tanh),
+    ]
+    for pattern, emit in shapes:
+        bound = match(flat, Ref(name), pattern)
+        if bound is not None:
+            x = bound["x"]
+            if x.node in dense:
+                return Rewrite(*_dense_emitter(dense[x.node], emit))
+            return Rewrite((x,), emit)
+    return None
+
+
+def _tanh_part() -> tuple[Any, ...]:
+    cube = ("Mul", ("Pow", X("x"), 3.0), _CUBIC)
+    return ("Tanh", ("Mul", ("AddV2", X("x"), cube), _TANH_SCALE))
+
+
+def _gelu_by_erf(x: tf.Tensor) -> tf.Tensor:
+    return (0.5 * (1.0 + tf.math.erf(x * _SQRT_HALF))) * x
+
+
+def _gelu_by_tanh(x: tf.Tensor) -> tf.Tensor:
+    inner = _TANH_SCALE * (x + _CUBIC * (tf.square(x) * x))
+    return (0.5 * (1.0 + tf.tanh(inner))) * x
+
+
+# Layer norm -----------------------------------------------------------------------------------
+
+
+def _layer_norm(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | None:
+    """`tf.nn.moments` and `tf.nn.batch_normalization`, as the Model Garden's encoders have it."""
+    del dense
+    if flat.nodes[name].op != "AddV2":
+        return None
+    mean = ("Mean", X("x"), X("axis"))
+    spread = ("SquaredDifference", X("x"), ("StopGradient", mean))
+    variance = ("Mean", spread, X("axis_2"))
+    scale = ("Mul", ("Rsqrt", ("AddV2", variance, X("epsilon"))), X("gamma"))
+    pattern = ("AddV2", ("Mul", X("x"), scale), ("Sub", X("beta"), ("Mul", mean, scale)))
+    bound = match(flat, Ref(name), pattern)
+    if bound is None:
+        return None
+    axes = [constant(flat, bound[key]) for key in ("axis", "axis_2")]
+    epsilon = constant(flat, bound["epsilon"])
+    if epsilon is None or any(a is None or a.size != 1 for a in axes):
+        return None
+    axis, value = int(axes[0].reshape(-1)[0]), float(epsilon)
+    if int(axes[1].reshape(-1)[0]) != axis:
+        return None
+
+    def emit(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+        centre = tf.reduce_mean(x, axis, keepdims=True)
+        spread = tf.reduce_mean(tf.math.squared_difference(x, centre), axis, keepdims=True)
+        return (x - centre) * tf.math.rsqrt(spread + value) * gamma + beta
+
+    return Rewrite((bound["x"], bound["gamma"], bound["beta"]), emit)
+
+
+# Dropout --------------------------------------------------------------------------------------
+
+
+def _dropout_mask(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | None:
+    """`RandomUniform >= rate`: random bits are the dear part of dropout on a CPU."""
+    del dense
+    if flat.nodes[name].op != "GreaterEqual":
+        return None
+    drawn, bound = (flat.resolve(ref) for ref in flat.node_inputs(name))
+    rate = constant(flat, bound)
+    node = flat.nodes[drawn.node]
+    if node.op != "RandomUniform" or rate is None or rate.size != 1 or not 0 < float(rate) < 1:
+        return None
+    threshold = round(float(rate) * _HALF_WORDS)
+    seeds = node.attr["seed"].i, node.attr["seed2"].i
+
+    def emit(shape: tf.Tensor) -> tf.Tensor:
+        size = tf.reduce_prod(shape)
+        low, high = tf.constant(tf.int32.min), tf.constant(tf.int32.max)
+        drawn = tf.raw_ops.RandomUniformInt(
+            shape=tf.reshape((size + 1) // 2, [1]),
+            minval=low,
+            maxval=high,
+            seed=seeds[0],
+            seed2=seeds[1],
+        )
+        halves = tf.reshape(tf.bitcast(drawn, tf.uint16), [-1])[:size]
+        return tf.reshape(halves, shape) >= tf.constant(threshold, tf.uint16)
+
+    return Rewrite((flat.node_inputs(drawn.node)[0],), emit)
+
+
+# Matching -------------------------------------------------------------------------------------
+
+
+def match(flat: FlatGraph, ref: Ref, pattern: Any) -> dict[str, Ref] | None:
+    """What the names of a pattern stand for, if the graph above `ref` has its shape.
+
+    Args:
+        flat: The graph.
+        ref: The tensor at the root.
+        pattern: An `X`, a number (a constant of that value), or `(operation, *inputs)`. The inputs
+            of `Mul` and `AddV2` match in either order; `StopGradient` needn't be there.
+    """
+    bound: dict[str, Ref] = {}
+    return bound if _match(flat, flat.resolve(ref), pattern, bound) else None
+
+
+def _match(flat: FlatGraph, ref: Ref, pattern: Any, bound: dict[str, Ref]) -> bool:
+    if isinstance(pattern, X):
+        return bound.setdefault(pattern.name, ref) == ref
+    if isinstance(pattern, float):
+        value = constant(flat, ref)
+        return value is not None and value.size == 1 and bool(np.isclose(float(value), pattern))
+    op, *wanted = pattern
+    if op == "StopGradient" and flat.nodes[ref.node].op != op:
+        return _match(flat, ref, wanted[0], bound)
+    inputs = [flat.resolve(r) for r in flat.node_inputs(ref.node)]
+    if flat.nodes[ref.node].op != op or len(inputs) != len(wanted):
+        return False
+    orders = [wanted, wanted[::-1]] if op in ("Mul", "AddV2") else [wanted]
+    for order in orders:
+        trial = dict(bound)
+        if all(_match(flat, r, p, trial) for r, p in zip(inputs, order)):
+            bound.update(trial)
+            return True
+    return False
