@@ -70,6 +70,7 @@ def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("TFHUB_CACHE_DIR", str(folder / "tfhub"))
         patch.setenv("KAGGLEHUB_CACHE", str(folder / "kaggle"))
         patch.setenv("TFDS_DATA_DIR", str(folder / "tfds"))
+        patch.setenv("TFHUB_TRANSFER_CACHE_DIR", str(folder / "vectors"))
         yield folder
 
 

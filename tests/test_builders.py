@@ -118,7 +118,7 @@ def test_batches_hold_rows_of_like_length_and_every_row_once(bert_encoder: Path)
     lengths = np.random.default_rng(0).integers(1, 28, 200)
     data = tt.data.Examples.from_lists(["good " * n for n in lengths], list(map(float, lengths)))
     dataset = model.preprocess(data, batch_size=10, seed=4)
-    assert int(dataset.cardinality()) == 20
+    assert 18 <= int(dataset.cardinality()) <= 24
     passes = [[(x["input_mask"].numpy(), y.numpy()) for x, y in dataset] for _ in range(2)]
     for batches in passes:
         assert sorted(np.concatenate([y for _, y in batches])) == sorted(lengths)

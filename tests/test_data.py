@@ -447,24 +447,3 @@ def test_profile_of_scores_contradictions_and_nothing() -> None:
     torn = data.Examples.from_lists(["a", "a", "b", "b", "c"], ["x", "y", "x", "x", "y"])
     assert "contradictions: 1 texts have more than one label" in data.profile(torn)
     assert data.profile(scores[:0]).splitlines()[1].split()[:2] == ["train", "0"]
-
-
-def test_batches_refuse_and_survive_nothing() -> None:
-    with pytest.raises(InputError, match="`batch_size` must be at least 1. Received: 0"):
-        data.length_batches([1, 2], 0)
-    assert data.length_batches([], 4) == []
-    assert [len(b) for b in data.length_batches([5] * 7, 3, shuffle=False)] == [3, 3, 1]
-
-
-def test_batches_are_of_like_length() -> None:
-    lengths = np.random.default_rng(0).integers(1, 100, 1000)
-    batches = data.length_batches(lengths, 10, seed=1)
-    assert sorted(np.concatenate(batches)) == list(range(1000))
-    padded = sum(len(rows) * lengths[rows].max() for rows in batches)
-    assert padded < 1.1 * lengths.sum()
-    again = data.length_batches(lengths, 10, seed=1)
-    assert all(np.array_equal(a, b) for a, b in zip(batches, again))
-    other = data.length_batches(lengths, 10, seed=2)
-    assert any(not np.array_equal(a, b) for a, b in zip(batches, other))
-    ordered = np.concatenate(data.length_batches(lengths, 10, shuffle=False))
-    assert (np.diff(lengths[ordered]) <= 0).all()

@@ -1,6 +1,7 @@
 """Encoder and task to one Keras model that reads ids and answers scores."""
 
-import itertools
+import dataclasses
+import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads, optimizers, registry
-from tfhub_transfer.data import Examples, Stream, length_batches
+from tfhub_transfer import caching, heads, optimizers, registry, runtime
+from tfhub_transfer.batching import LengthBatches
+from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.preprocessing import (
@@ -28,6 +30,7 @@ from tfhub_transfer.tasks import Head, Task
 SMALL_BERT_RATE, LARGE_BERT_RATE, EMBEDDING_RATE = 1e-4, 5e-5, 2e-3
 SMALL_BERT_DIMENSION = 512
 EVALUATION_BATCH = 64
+MAP_THREADS = 2
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -42,6 +45,7 @@ class TransferModel(keras.Model):
         task: The `Task`, which knows the labels.
         preprocessor: The `Preprocessor`, which turns text into ids.
         truncation: What the last call of `preprocess` cut off, or `None`.
+        padding: The share of padding among the tokens of the last shuffled call, or `None`.
         training_examples: The examples that `fine_tune` trained on, or `None`.
         history_: Curves of `fine_tune`, a dictionary of lists, one value an epoch.
     """
@@ -57,6 +61,7 @@ class TransferModel(keras.Model):
         self.preprocessor = preprocessor
         self.features = features
         self.truncation: Truncation | None = None
+        self.padding: float | None = None
         self.training_examples: Examples | None = None
         self.history_: dict[str, list[Any]] = {}
         self._functions: dict[str, Any] = {}
@@ -72,7 +77,8 @@ class TransferModel(keras.Model):
 
         Args:
             examples: `Examples`, or a `Stream` for files larger than memory.
-            batch_size: Rows in a batch.
+            batch_size: Rows in a batch of average length; short rows come in larger batches, long
+                ones in smaller.
             shuffle: Whether to shuffle; if not, batches keep the order of the examples.
             seed: Seed of the shuffling.
 
@@ -86,24 +92,30 @@ class TransferModel(keras.Model):
             return self._preprocess_stream(examples, batch_size)
         self._check_columns(examples)
         encoded, self.truncation = self._preprocessor.encode_all(examples.texts)
-        lengths = next(iter(encoded.values())).row_lengths().numpy()
         labels = None if examples.target is None else self.task.encode(examples.labels)
-        rows = _RowBatches(lengths, batch_size, shuffle, seed)
-        return self._batches(encoded, labels, rows)
+        if not shuffle:
+            return self._batches(encoded, labels, _InOrder(len(examples), batch_size), None)
+        rows = LengthBatches(_lengths(encoded), batch_size, seed=seed)
+        self.padding = rows.padding
+        return self._batches(encoded, labels, rows, rows.buckets)
 
     def _batches(
-        self, encoded: dict[str, tf.RaggedTensor], labels: np.ndarray | None, rows: "_RowBatches"
+        self,
+        encoded: dict[str, tf.RaggedTensor],
+        labels: np.ndarray | None,
+        rows: Any,
+        lengths: np.ndarray | None,
     ) -> tf.data.Dataset:
         def gather(indices: tf.Tensor) -> Any:
             picked = {key: tf.gather(value, indices) for key, value in encoded.items()}
-            inputs = self._preprocessor.pad(picked)
+            inputs = self._preprocessor.pad(picked, lengths)
             return inputs if labels is None else (inputs, tf.gather(labels, indices))
 
         # Python only hands out row numbers, once a batch; the rest is parallel graph code.
         spec = tf.TensorSpec([None], tf.int64)
-        dataset = tf.data.Dataset.from_generator(rows, output_signature=spec)
+        dataset = tf.data.Dataset.from_generator(lambda: iter(rows), output_signature=spec)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
-        return dataset.map(gather, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        return _ready(dataset.map(gather, MAP_THREADS))
 
     def _preprocess_stream(self, stream: Stream, batch_size: int) -> tf.data.Dataset:
         def chunks() -> Iterator[Any]:
@@ -119,9 +131,7 @@ class TransferModel(keras.Model):
         dataset = dataset.shuffle(10_000).batch(batch_size)
         batches = math.ceil(len(stream) / batch_size)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
-        return dataset.map(
-            lambda texts, y: (self._preprocessor(*texts), y), tf.data.AUTOTUNE
-        ).prefetch(tf.data.AUTOTUNE)
+        return _ready(dataset.map(lambda texts, y: (self._preprocessor(*texts), y), MAP_THREADS))
 
     @property
     def _preprocessor(self) -> Preprocessor:
@@ -183,8 +193,40 @@ class TransferModel(keras.Model):
     def compute_features(
         self, examples: Examples, batch_size: int = EVALUATION_BATCH, verbose: bool = False
     ) -> np.ndarray:
-        """What the head starts from, for each example in order: float32 `[n, features]`."""
-        return self._run("features", examples, batch_size, verbose)
+        """What the head starts from, for each example in order: float32 `[n, features]`.
+
+        Each text passes through the encoder once: what was computed is kept on disk (see
+        `caching`) for the next head, the next run, the next fold.
+        """
+        self._check_columns(examples)
+        names = caching.digests(examples.texts)
+        _, first, place = np.unique(names, return_index=True, return_inverse=True)
+        store = caching.VectorStore(self._features_key(), self.features.shape[-1])
+        rows = store.find(names[first])
+        new = first[rows < 0]
+        vectors = np.empty((len(first), store.width), "float32")
+        lost = np.empty(len(first), "int32")
+        if len(new):
+            vectors[rows < 0], lost[rows < 0] = self._run_and_count(
+                "features", examples[new], batch_size, verbose
+            )
+        if len(new) < len(first):
+            known = rows[rows >= 0]
+            vectors[rows >= 0], lost[rows >= 0] = store.take(known), store.lost(known)
+        if len(new):
+            store.add(names[new], vectors[rows < 0], lost[rows < 0])
+        self.truncation = Truncation.count(lost[place])
+        return vectors[place]
+
+    def _features_key(self) -> str:
+        head = {"block": self.head.block, "pooling": self.head.pooling, "pair": self.task.pair}
+        return caching.key(
+            json.dumps(head),
+            self.encoder.fingerprint(),
+            self._preprocessor.fingerprint(),
+            runtime.current_precision(),
+            tf.__version__,
+        )
 
     def head_model(self) -> keras.Model:
         """The head as a model of its own, `[n, features]` to answers, sharing its weights."""
@@ -193,22 +235,30 @@ class TransferModel(keras.Model):
     def _run(
         self, name: str, examples: Examples, batch_size: int, verbose: bool = False
     ) -> np.ndarray:
+        answers, lost = self._run_and_count(name, examples, batch_size, verbose)
+        self.truncation = Truncation.count(lost)
+        return answers
+
+    def _run_and_count(
+        self, name: str, examples: Examples, batch_size: int, verbose: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Runs a graph on all rows, sorted by length; answers in the rows' own order."""
         if not len(examples):
             raise InputError("expected at least one text. Received: none")
-        encoded, self.truncation = self._preprocessor.encode_all(examples.texts)
-        lengths = next(iter(encoded.values())).row_lengths().numpy()
-        batches = length_batches(lengths, batch_size, shuffle=False)
+        encoded, lost = self._preprocessor.encode_and_count(examples.texts)
+        batches = LengthBatches(_lengths(encoded), batch_size, shuffle=False)
         compiled = self._compiled(name)
         progress = keras.utils.Progbar(len(batches), unit_name="batch", verbose=int(verbose))
-        parts = []
+        parts, order = [], []
         for rows in batches:
             picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
-            parts.append(compiled(self._preprocessor.pad(picked)).numpy())
+            parts.append(compiled(self._preprocessor.pad(picked, batches.buckets)).numpy())
+            order.append(rows)
             progress.add(1)
         joined = np.concatenate(parts)
         answers = np.empty_like(joined)
-        answers[np.concatenate(batches)] = joined
-        return answers
+        answers[np.concatenate(order)] = joined
+        return answers, lost
 
     def _compiled(self, name: str) -> Any:
         """One graph for each thing that can be asked of the model, whatever the batch's shape."""
@@ -331,7 +381,7 @@ def default_optimizer(encoder: Encoder, learning_rate: float | None = None) -> A
             a wider one, 2e-3 for embeddings alone.
     """
     rate = _usual_rate(encoder) if learning_rate is None else learning_rate
-    return keras.optimizers.AdamW(WarmUpLinearDecay(rate), weight_decay=0.01, global_clipnorm=1.0)
+    return optimizers.AdamW(WarmUpLinearDecay(rate), weight_decay=0.01, global_clipnorm=1.0)
 
 
 def _usual_rate(encoder: Encoder) -> float:
@@ -376,26 +426,35 @@ def load_model(path: str | Path) -> TransferModel:
     return model
 
 
-class _RowBatches:
-    """Row numbers of each batch; every pass over it shuffles with another seed."""
+@dataclasses.dataclass(frozen=True)
+class _InOrder:
+    """Row numbers of each batch in the order of the rows."""
 
-    def __init__(self, lengths: np.ndarray, batch_size: int, shuffle: bool, seed: int) -> None:
-        if batch_size < 1:
-            raise InputError(f"`batch_size` must be at least 1. Received: {batch_size}")
-        self._lengths, self._batch_size = lengths, batch_size
-        self._shuffle, self._seed = shuffle, seed
-        self._passes = itertools.count()
+    rows: int
+    batch_size: int
 
     def __len__(self) -> int:
-        return math.ceil(len(self._lengths) / self._batch_size)
+        return math.ceil(self.rows / self.batch_size)
 
-    def __call__(self) -> Iterator[np.ndarray]:
-        if self._shuffle:
-            seed = self._seed + next(self._passes)
-            yield from length_batches(self._lengths, self._batch_size, seed=seed)
-        else:
-            rows = np.arange(len(self._lengths))
-            yield from (rows[i : i + self._batch_size] for i in rows[:: self._batch_size])
+    def __iter__(self) -> Iterator[np.ndarray]:
+        yield from np.array_split(
+            np.arange(self.rows), range(self.batch_size, self.rows, self.batch_size)
+        )
+
+
+def _lengths(encoded: dict[str, tf.RaggedTensor]) -> np.ndarray:
+    return np.max([rows.row_lengths().numpy() for rows in encoded.values()], axis=0)
+
+
+def _ready(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Batches made while the model works, by a fixed number of threads.
+
+    `AUTOTUNE` tries other numbers at ever longer intervals, and the end of a pass was seen to wait
+    for the next of them: 41 or 82 seconds instead of 38.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(MAP_THREADS).with_options(options)
 
 
 def _inputs(encoder: Encoder, pair: bool) -> dict[str, keras.KerasTensor]:

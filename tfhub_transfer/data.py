@@ -1,4 +1,4 @@
-"""Labelled texts: read, validate, split, profile, and batch by length."""
+"""Labelled texts: read, validate, split, profile."""
 
 import collections
 import dataclasses
@@ -14,8 +14,6 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.reading import Table
 
 TEXT, TEXT_A, TEXT_B, LABEL = "text", "text_a", "text_b", "label"
-# Batches are sorted by length within windows of this many, so that shuffling stays thorough.
-_WINDOW = 50
 _DISCRETE = 1000
 
 
@@ -481,40 +479,3 @@ def _numbers(labels: list[Any]) -> list[float]:
         return [float(label) for label in labels]
     except (TypeError, ValueError):
         return []
-
-
-def length_batches(
-    lengths: Sequence[int] | np.ndarray, batch_size: int, shuffle: bool = True, seed: int = 0
-) -> list[np.ndarray]:
-    """Row numbers of batches whose rows are of like length, so that little is padded.
-
-    Args:
-        lengths: The length of each row `[n]`.
-        batch_size: Rows in a batch; the last may have fewer.
-        shuffle: Whether to draw rows and batches at random, sorting within windows of 50 batches;
-            if not, rows are sorted, the longest first.
-        seed: Seed of the draw.
-
-    Raises:
-        InputError: If the batch size is below 1.
-
-    Example:
-
-    >>> [batch.tolist() for batch in length_batches([3, 9, 4, 8], 2, shuffle=False)]
-    [[1, 3], [2, 0]]
-    """
-    if batch_size < 1:
-        raise InputError(f"`batch_size` must be at least 1. Received: {batch_size}")
-    lengths = np.asarray(lengths)
-    if not shuffle:
-        return _cut(np.argsort(-lengths, kind="stable"), batch_size)
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(len(lengths))
-    batches = []
-    for window in _cut(order, batch_size * _WINDOW):
-        batches += _cut(window[np.argsort(-lengths[window], kind="stable")], batch_size)
-    return [batches[i] for i in generator.permutation(len(batches))]
-
-
-def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    return [rows[i : i + size] for i in range(0, len(rows), size)]

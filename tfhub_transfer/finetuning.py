@@ -406,7 +406,7 @@ def _fit_frozen(
     history.truncation = None if isinstance(splits[0], Stream) else model.truncation
     return frozen.fit(
         batches,
-        validation_data=model.preprocess(splits[1], FROZEN_BATCH, shuffle=False),
+        validation_data=model.preprocess(splits[1], FROZEN_BATCH),
         epochs=plan.head_epochs or 3,
         shuffle=False,  # `preprocess` shuffled
         callbacks=[keep],
@@ -449,7 +449,7 @@ def _thaw_from_top(
     )
     curves = model.fit(
         batches,
-        validation_data=model.preprocess(splits[1], FROZEN_BATCH, shuffle=False),
+        validation_data=model.preprocess(splits[1], FROZEN_BATCH),
         epochs=epochs,
         callbacks=[unfreezing, KeepBest(*model.task.monitor, initial=best, patience=plan.patience)],
         class_weight=plan.class_weight,

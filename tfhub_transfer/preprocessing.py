@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer import registry, runtime
+from tfhub_transfer import caching, registry, runtime
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 
@@ -30,6 +31,11 @@ class Truncation:
     texts: int
     of: int
     tokens: int
+
+    @classmethod
+    def count(cls, lost: np.ndarray) -> "Truncation":
+        """Sums up the tokens lost by each text `[n]`."""
+        return cls(int(np.sum(lost > 0)), len(lost), int(np.sum(lost)))
 
     def __str__(self) -> str:
         return f"{self.texts} of {self.of} texts were cut, {self.tokens} tokens lost"
@@ -59,8 +65,16 @@ class Preprocessor(tf.Module):
         """The number of tokens `[batch]` that each text would have without truncation."""
         raise NotImplementedError
 
-    def pad(self, encoded: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
-        """Ragged features to dense int32 `[batch, length]`, `length` the batch's own."""
+    def pad(
+        self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Ragged features to dense int32 `[batch, length]`.
+
+        Args:
+            encoded: What `encode` gives.
+            lengths: Ascending lengths, of which the batch gets the least that holds its rows; if
+                not given, it gets its own, rounded up a little.
+        """
         raise NotImplementedError
 
     def __call__(self, *texts: Any) -> dict[str, tf.Tensor]:
@@ -75,15 +89,29 @@ class Preprocessor(tf.Module):
         Args:
             texts: One column of texts, or two for pairs, each of the same number of rows.
         """
-        chunks, cut, lost = [], 0, 0
-        rows = len(texts[0])
-        for start in range(0, rows, _CHUNK):
+        encoded, lost = self.encode_and_count(texts)
+        return encoded, Truncation.count(lost)
+
+    def encode_and_count(
+        self, texts: Sequence[Sequence[str]]
+    ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
+        """As `encode_all`, with the number of tokens that each text lost, int `[n]`."""
+        chunks, lost = [], []
+        for start in range(0, len(texts[0]), _CHUNK):
             chunk = [tf.constant(list(t[start : start + _CHUNK]), tf.string) for t in texts]
             encoded, over = self._encode_and_count(chunk)
             chunks.append(encoded)
-            cut, lost = cut + int(np.sum(over > 0)), lost + int(np.sum(over))
+            lost.append(over)
         joined = {key: tf.concat([c[key] for c in chunks], axis=0) for key in chunks[0]}
-        return joined, Truncation(cut, rows, lost)
+        return joined, np.concatenate(lost)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that ids depend on: settings, vocabulary, graph."""
+        with tempfile.TemporaryDirectory() as scratch:
+            self.save(Path(scratch))
+            files = sorted(p for p in Path(scratch).rglob("*") if p.is_file())
+            named = [(str(p.relative_to(scratch)), p.read_bytes()) for p in files]
+        return caching.key(*[part for pair in named for part in pair])
 
     def _encode_and_count(
         self, chunk: list[tf.Tensor]
@@ -120,8 +148,13 @@ class CodePointPreprocessor(Preprocessor):
     def _room(self, columns: int) -> int:
         return _MAX_CHARACTERS
 
-    def pad(self, encoded: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
-        return {key: _to_dense(value, _MAX_CHARACTERS) for key, value in encoded.items()}
+    def pad(
+        self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
+    ) -> dict[str, tf.Tensor]:
+        return {
+            key: _to_dense(value, _padded_length(value, lengths, _MAX_CHARACTERS))
+            for key, value in encoded.items()
+        }
 
     def save(self, folder: Path) -> None:
         _write_settings(folder, {"kind": "code_points", "sequence_length": self.sequence_length})
@@ -187,12 +220,15 @@ class BertPreprocessor(Preprocessor):
     def _room(self, columns: int) -> int:
         return self.sequence_length - columns - 1
 
-    def pad(self, encoded: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+    def pad(
+        self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
+    ) -> dict[str, tf.Tensor]:
         ids = encoded["input_word_ids"]
+        length = _padded_length(ids, lengths, self.sequence_length)
         return {
-            "input_word_ids": _to_dense(ids, self.sequence_length, self._special["padding_id"]),
-            "input_mask": _to_dense(tf.ones_like(ids), self.sequence_length),
-            "input_type_ids": _to_dense(encoded["input_type_ids"], self.sequence_length),
+            "input_word_ids": _to_dense(ids, length, self._special["padding_id"]),
+            "input_mask": _to_dense(tf.ones_like(ids), length),
+            "input_type_ids": _to_dense(encoded["input_type_ids"], length),
         }
 
     def save(self, folder: Path) -> None:
@@ -349,12 +385,20 @@ def _code_points(texts: tf.Tensor) -> tf.RaggedTensor:
     return tf.ragged.map_flat_values(lambda v: tf.where(v == 0, ord(" "), v), points)
 
 
-def _to_dense(rows: tf.RaggedTensor, at_most: int, padding: int = 0) -> tf.Tensor:
+def _padded_length(rows: tf.RaggedTensor, lengths: np.ndarray | None, at_most: int) -> tf.Tensor:
+    longest = tf.maximum(tf.reduce_max(tf.cast(rows.row_lengths(), tf.int32)), 1)
+    if lengths is None:
+        # Rounding up must not pass the encoder's last position.
+        return tf.minimum(-(-longest // LENGTH_STEP) * LENGTH_STEP, at_most)
+    known = tf.constant(lengths, tf.int32)
+    return known[tf.minimum(tf.searchsorted(known, longest[None])[0], len(lengths) - 1)]
+
+
+def _to_dense(rows: tf.RaggedTensor, length: tf.Tensor, padding: int = 0) -> tf.Tensor:
     rows = tf.cast(rows, tf.int32)
-    longest = tf.maximum(tf.reduce_max(rows.row_lengths()), 1)
-    # Rounding up must not pass the encoder's last position.
-    length = tf.minimum(-(-longest // LENGTH_STEP) * LENGTH_STEP, at_most)
-    return rows.to_tensor(default_value=padding, shape=tf.stack([rows.nrows(), length]))
+    return rows.to_tensor(
+        default_value=padding, shape=tf.stack([tf.cast(rows.nrows(), tf.int32), length])
+    )
 
 
 def _write_settings(folder: Path, settings: dict[str, Any]) -> None:

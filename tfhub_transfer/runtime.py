@@ -92,6 +92,12 @@ def precision(name: str = "auto") -> Iterator[str]:
         tf.config.optimizer.set_experimental_options({option: before})
 
 
+def current_precision() -> str:
+    """What `precision` chose for what is traced now: `float32` or `bfloat16`."""
+    options = tf.config.optimizer.get_experimental_options()
+    return "bfloat16" if options.get(_BFLOAT16, False) else "float32"
+
+
 def has_bfloat16() -> bool:
     """Whether this machine runs the rewritten graph on bfloat16 units (AVX-512 BF16 or AMX).
 

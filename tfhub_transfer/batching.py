@@ -1,0 +1,137 @@
+"""Rows of like length into batches, so that little is padded and few shapes of batch occur."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tfhub_transfer.errors import InputError
+
+# Each shape of batch costs a compilation under XLA, and a set of oneDNN kernels without.
+MOST_BUCKETS = 12
+# Of lengths beyond this many different ones, quantiles stand for all.
+_CANDIDATES = 256
+
+
+def bucket_lengths(lengths: Sequence[int] | np.ndarray, at_most: int = MOST_BUCKETS) -> np.ndarray:
+    """The lengths to pad to, at most so many, with which the fewest tokens are padded.
+
+    Found exactly, by dynamic programming over the lengths that occur (over 256 quantiles of them,
+    where there are more).
+
+    Args:
+        lengths: The length of each row `[n]`.
+        at_most: How many lengths to pad to.
+
+    Returns:
+        Ascending lengths, the last of them the longest row's.
+
+    Example:
+
+    >>> bucket_lengths([3, 3, 4, 9, 10, 10], at_most=2).tolist()
+    [4, 10]
+    """
+    lengths = np.maximum(np.asarray(lengths, np.int64), 1)
+    if not len(lengths):
+        return np.ones(1, np.int64)
+    ends = np.unique(lengths)
+    if len(ends) > _CANDIDATES:
+        ends = np.unique(np.quantile(lengths, np.linspace(0, 1, _CANDIDATES), method="higher"))
+    rows = np.searchsorted(np.sort(lengths), ends, side="right")
+    below = np.concatenate([[0], rows])
+    # cost[i, j]: tokens of the rows above ends[i - 1], up to ends[j], padded to ends[j].
+    cost = np.where(
+        np.arange(len(ends) + 1)[:, None] <= np.arange(len(ends))[None],
+        (rows[None] - below[:, None]) * ends[None].astype(float),
+        np.inf,
+    )
+    best, choices = cost[0], []
+    for _ in range(min(at_most, len(ends)) - 1):
+        total = best[:, None] + cost[1:]
+        choices.append(np.argmin(np.vstack([best[None], total]), axis=0) - 1)
+        best = np.minimum(best, total.min(axis=0))
+    at, taken = len(ends) - 1, []
+    for choice in reversed(choices):
+        if choice[at] >= 0:
+            taken.append(ends[at])
+            at = choice[at]
+    return np.array([*sorted([*taken, ends[at]])])
+
+
+class LengthBatches:
+    """Row numbers of batches of like length; going through it again shuffles with another seed.
+
+    A batch holds about as many tokens as any other, not as many rows: the shorter the rows, the
+    more of them, up to twice `batch_size`, and at least half of it.
+
+    Args:
+        lengths: The length of each row `[n]`.
+        batch_size: Rows in a batch of average length.
+        shuffle: Whether to shuffle within and between lengths; if not, the longest come first.
+        seed: Seed of the shuffling.
+
+    Attributes:
+        buckets: The lengths to pad to, ascending.
+
+    Raises:
+        InputError: If the batch size is below 1.
+
+    Example:
+
+    >>> [rows.tolist() for rows in LengthBatches([4, 8, 4, 4, 4], 2, shuffle=False)]
+    [[1], [4, 3], [2, 0]]
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int] | np.ndarray,
+        batch_size: int,
+        shuffle: bool = True,
+        seed: int = 0,
+    ) -> None:
+        if batch_size < 1:
+            raise InputError(f"`batch_size` must be at least 1. Received: {batch_size}")
+        self._lengths = np.asarray(lengths, np.int64)
+        # Few rows in many buckets would come in batches that aren't full.
+        most = min(MOST_BUCKETS, max(1, len(self._lengths) // (2 * batch_size)))
+        self.buckets = bucket_lengths(self._lengths, most)
+        self._bucket = np.searchsorted(self.buckets, self._lengths)
+        tokens = batch_size * float(np.mean(self.buckets[self._bucket])) if len(lengths) else 1.0
+        rows = np.round(tokens / self.buckets).astype(int)
+        self._rows = np.clip(rows, max(1, batch_size // 2), 2 * batch_size)
+        self._shuffle, self._seed = shuffle, seed
+        self._passes = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._cut(np.argsort(self._lengths)))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if not self._shuffle:
+            order = np.argsort(self._lengths, kind="stable")
+            yield from (batch[::-1] for batch in reversed(self._cut(order)))
+            return
+        generator = np.random.default_rng(self._seed + next(self._passes))
+        batches = self._cut(generator.permutation(len(self._lengths)))
+        yield from (batches[i] for i in generator.permutation(len(batches)))
+
+    def padded_length(self, rows: np.ndarray) -> int:
+        """The length that a batch of these rows is padded to."""
+        return int(self.buckets[self._bucket[rows].max()])
+
+    @property
+    def padding(self) -> float:
+        """The share of a pass's tokens that are padding."""
+        batches = self._cut(np.argsort(self._lengths, kind="stable"))
+        padded = sum(len(rows) * self.padded_length(rows) for rows in batches)
+        return 1.0 - float(self._lengths.sum()) / max(float(padded), 1.0)
+
+    def _cut(self, order: np.ndarray) -> list[np.ndarray]:
+        """Whole batches of each bucket; the rows left over join those of the next longer one."""
+        batches: list[np.ndarray] = []
+        left = order[:0]
+        for index, size in enumerate(self._rows):
+            rows = np.concatenate([left, order[self._bucket[order] == index]])
+            whole = len(rows) // size * size
+            batches += np.split(rows[:whole], whole // size) if whole else []
+            left = rows[whole:]
+        return [*batches, left] if len(left) else batches

@@ -1,0 +1,177 @@
+"""Vectors that a frozen encoder gave, kept on disk and found again by text.
+
+A store belongs to everything that its vectors depend on: weights, graph, preprocessor, length,
+precision. All of it goes into the store's key, so another encoder, or the same one after a step of
+training, has another store, and a stale vector is never read.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+FOLDER_VARIABLE = "TFHUB_TRANSFER_CACHE_DIR"
+SIZE_VARIABLE = "TFHUB_TRANSFER_CACHE_BYTES"
+MOST_BYTES = 4_000_000_000
+# What a full disk must keep free for everybody else.
+_SPARE_BYTES = 1_000_000_000
+_RECORD = np.dtype([("digest", "S16"), ("lost", "<i4")])
+_RECORDS, _VECTORS = "records", "vectors"
+
+
+def folder() -> Path | None:
+    """Where stores lie: `TFHUB_TRANSFER_CACHE_DIR`, if set, else `~/.cache/tfhub_transfer`.
+
+    `None`, and nothing is kept, if the variable is set to nothing.
+    """
+    named = os.environ.get(FOLDER_VARIABLE)
+    if named is None:
+        return Path.home() / ".cache" / "tfhub_transfer" / "vectors"
+    return Path(named) / "vectors" if named.strip() else None
+
+
+def key(*parts: str | bytes) -> str:
+    """One name for everything that vectors depend on, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+def digests(columns: Sequence[Sequence[str]]) -> np.ndarray:
+    """A name of 16 bytes for each row of texts `[n]`, or of pairs of texts."""
+    names = np.empty(len(columns[0]), "S16")
+    for row, texts in enumerate(zip(*columns)):
+        digest = hashlib.blake2b(digest_size=16)
+        for text in texts:
+            data = text.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8, "little") + data)
+        # NumPy cuts zero bytes off the end of a string of bytes.
+        names[row] = digest.digest()[:15] + b"."
+    return names
+
+
+class VectorStore:
+    """Float32 vectors by the name of their text, in two files that only grow.
+
+    Processes may share one: each appends under a lock, and reads what was whole before.
+
+    Args:
+        name: From `key`.
+        width: The length of a vector.
+
+    Example:
+
+    >>> store = VectorStore(key("encoder", "preprocessor"), width=2)
+    >>> store.add(digests([["a text"]]), np.zeros((1, 2), "float32"), np.zeros(1, "int32"))
+    >>> store.find(digests([["a text", "another"]])).tolist()
+    [0, -1]
+    """
+
+    def __init__(self, name: str, width: int) -> None:
+        root = folder()
+        self.width = width
+        self._folder = None if root is None else root / name
+        self._records = np.empty(0, _RECORD)
+        self._rows: dict[bytes, int] = {}
+        self._load()
+
+    def find(self, names: np.ndarray) -> np.ndarray:
+        """The row of each name, int64 `[n]`; -1 where there is none."""
+        return np.array([self._rows.get(name, -1) for name in names], np.int64)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Vectors float32 `[n, width]` of these rows."""
+        assert self._folder is not None
+        kept = np.memmap(
+            self._folder / _VECTORS, "<f4", "r", shape=(len(self._records), self.width)
+        )
+        order = np.argsort(rows, kind="stable")  # one way through the file
+        taken = np.empty((len(rows), self.width), "float32")
+        taken[order] = kept[rows[order]]
+        return taken
+
+    def lost(self, rows: np.ndarray) -> np.ndarray:
+        """How many tokens truncation cost each of these rows, int32 `[n]`."""
+        return self._records["lost"][rows]
+
+    def add(self, names: np.ndarray, vectors: np.ndarray, lost: np.ndarray) -> bool:
+        """Appends vectors; says whether they were kept, which a lack of room may prevent."""
+        if self._folder is None or not self._has_room(vectors.nbytes):
+            return False
+        records = np.empty(len(names), _RECORD)
+        records["digest"], records["lost"] = names, lost
+        try:
+            with self._locked():
+                self._load()
+                self._append(records, np.ascontiguousarray(vectors, "<f4"))
+                self._load()
+        except OSError:
+            return False
+        return True
+
+    def _append(self, records: np.ndarray, vectors: np.ndarray) -> None:
+        """Vectors first: those without a record, of a process that died, are written over."""
+        assert self._folder is not None
+        with open(self._folder / _VECTORS, "ab") as file:
+            file.truncate(len(self._records) * self.width * 4)
+            vectors.tofile(file)
+        with open(self._folder / _RECORDS, "ab") as file:
+            file.truncate(len(self._records) * _RECORD.itemsize)
+            records.tofile(file)
+
+    def _load(self) -> None:
+        path = None if self._folder is None else self._folder / _RECORDS
+        if path is None or not path.exists():
+            return
+        whole = min(
+            path.stat().st_size // _RECORD.itemsize,
+            (path.parent / _VECTORS).stat().st_size // (4 * self.width),
+        )
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the stores that nobody asks for go first
+        known = len(self._records)
+        self._records = np.fromfile(path, _RECORD, count=whole)
+        for row in range(known, whole):
+            self._rows.setdefault(bytes(self._records["digest"][row]), row)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        assert self._folder is not None
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with open(self._folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _has_room(self, size: int) -> bool:
+        """Whether so many bytes may be added; the least recently used stores give way."""
+        assert self._folder is not None
+        most = int(os.environ.get(SIZE_VARIABLE) or MOST_BYTES)
+        with contextlib.suppress(OSError):
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+        if size > most or not self._folder.parent.is_dir():
+            return False
+        sizes = {path: _size(path) for path in _by_age(self._folder.parent)}
+        for path in sizes:
+            if sum(sizes.values()) + size <= most:
+                break
+            if path != self._folder:
+                shutil.rmtree(path, ignore_errors=True)
+                sizes[path] = 0
+        free = shutil.disk_usage(self._folder.parent).free
+        return sum(sizes.values()) + size <= most and free > size + _SPARE_BYTES
+
+
+def _by_age(root: Path) -> list[Path]:
+    stores = [path for path in root.iterdir() if (path / _RECORDS).exists()]
+    return sorted(stores, key=lambda path: (path / _RECORDS).stat().st_mtime)
+
+
+def _size(store: Path) -> int:
+    return sum(file.stat().st_size for file in store.iterdir())
