@@ -74,6 +74,15 @@ def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def float32() -> Iterator[None]:
+    """Answers are compared to many digits, on machines with and without bfloat16 units."""
+    from tfhub_transfer import runtime
+
+    with runtime.precision("float32"):
+        yield
+
+
 @pytest.fixture(scope="session")
 def factory() -> Any:
     """The module `saved_model_factory`."""

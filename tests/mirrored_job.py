@@ -57,4 +57,5 @@ def main(folder: str, output: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with tt.runtime.precision("float32"):
+        main(*sys.argv[1:])

@@ -37,14 +37,19 @@ def test_seed_repeats_weights() -> None:
     np.testing.assert_array_equal(draw(), draw())
 
 
-def test_precision_is_set_inside_and_reset_after() -> None:
+def test_precision_is_set_inside_and_reset_after(monkeypatch: pytest.MonkeyPatch) -> None:
     def is_on() -> bool:
         return bool(tf.config.optimizer.get_experimental_options().get(OPTION, False))
 
     with runtime.precision("bfloat16") as chosen:
         assert chosen == "bfloat16"
         assert is_on()
+        with runtime.precision("float32"), runtime.precision() as inner:
+            assert inner == runtime.choose_precision() == "float32"
+            assert not is_on()
+        assert is_on()
     assert not is_on()
+    monkeypatch.setattr(runtime, "_surrounding", [])
     with runtime.precision("auto") as chosen:
         assert chosen == ("bfloat16" if runtime.has_bfloat16() else "float32")
         assert is_on() == runtime.has_bfloat16()

@@ -1,5 +1,6 @@
 """Encoder and task to one Keras model that reads ids and answers scores."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -13,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import caching, heads, optimizers, registry, runtime
-from tfhub_transfer.batching import LengthBatches
+from tfhub_transfer.batching import MAP_THREADS, LengthBatches, ready
+from tfhub_transfer.boundary import Boundary
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
@@ -30,7 +32,6 @@ from tfhub_transfer.tasks import Head, Task
 SMALL_BERT_RATE, LARGE_BERT_RATE, EMBEDDING_RATE = 1e-4, 5e-5, 2e-3
 SMALL_BERT_DIMENSION = 512
 EVALUATION_BATCH = 64
-MAP_THREADS = 2
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -54,17 +55,20 @@ class TransferModel(keras.Model):
         self, encoder: Encoder, task: Task, head: Head, preprocessor: Preprocessor | None
     ) -> None:
         inputs = _inputs(encoder, task.pair)
-        features = heads.features(encoder, inputs, head, task.pair)
+        encoded = heads.encode(encoder, inputs, task.pair)
+        features = heads.features(encoder, encoded, inputs, head, task.pair)
         outputs = task.outputs(heads.hidden(features, head), head)
         super().__init__(inputs=inputs, outputs=outputs, name="transfer_model")
         self.encoder, self.task, self.head = encoder, task, head
         self.preprocessor = preprocessor
         self.features = features
+        self._wiring = _Wiring(encoded)
         self.truncation: Truncation | None = None
         self.padding: float | None = None
         self.training_examples: Examples | None = None
         self.history_: dict[str, list[Any]] = {}
         self._functions: dict[str, Any] = {}
+        self._traced_at: str | None = None
 
     # Text to ids -----------------------------------------------------------------------------
 
@@ -115,7 +119,7 @@ class TransferModel(keras.Model):
         spec = tf.TensorSpec([None], tf.int64)
         dataset = tf.data.Dataset.from_generator(lambda: iter(rows), output_signature=spec)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
-        return _ready(dataset.map(gather, MAP_THREADS))
+        return ready(dataset.map(gather, MAP_THREADS))
 
     def _preprocess_stream(self, stream: Stream, batch_size: int) -> tf.data.Dataset:
         def chunks() -> Iterator[Any]:
@@ -131,7 +135,7 @@ class TransferModel(keras.Model):
         dataset = dataset.shuffle(10_000).batch(batch_size)
         batches = math.ceil(len(stream) / batch_size)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
-        return _ready(dataset.map(lambda texts, y: (self._preprocessor(*texts), y), MAP_THREADS))
+        return ready(dataset.map(lambda texts, y: (self._preprocessor(*texts), y), MAP_THREADS))
 
     @property
     def _preprocessor(self) -> Preprocessor:
@@ -224,13 +228,32 @@ class TransferModel(keras.Model):
             json.dumps(head),
             self.encoder.fingerprint(),
             self._preprocessor.fingerprint(),
-            runtime.current_precision(),
+            runtime.choose_precision(),
             tf.__version__,
         )
 
     def head_model(self) -> keras.Model:
         """The head as a model of its own, `[n, features]` to answers, sharing its weights."""
         return keras.Model(self.features, self.outputs, name="head")
+
+    def boundary(self) -> Boundary | None:
+        """Where the thawed part of the encoder begins, if the graph can be cut there."""
+        if self.encoder.dialect != "bert":
+            return None
+        layer = self.encoder.boundary()
+        return None if layer is None else Boundary(self.encoder, self._preprocessor, layer)
+
+    def model_above(self, boundary: Boundary) -> keras.Model:
+        """The part of this model above a boundary, compiled alike, sharing weights and optimizer.
+
+        Training it trains this model. It reads what `Boundary.store` keeps.
+        """
+        inputs = {tensor.name: tensor for tensor in self.inputs}
+        above = boundary.model_above(self._wiring.encoded, inputs, self.outputs)
+        above.compile(
+            self.optimizer, self.loss, metrics=self.task.metrics(), jit_compile=self.jit_compile
+        )
+        return above
 
     def _run(
         self, name: str, examples: Examples, batch_size: int, verbose: bool = False
@@ -247,30 +270,32 @@ class TransferModel(keras.Model):
             raise InputError("expected at least one text. Received: none")
         encoded, lost = self._preprocessor.encode_and_count(examples.texts)
         batches = LengthBatches(_lengths(encoded), batch_size, shuffle=False)
-        compiled = self._compiled(name)
         progress = keras.utils.Progbar(len(batches), unit_name="batch", verbose=int(verbose))
         parts, order = [], []
-        for rows in batches:
-            picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
-            parts.append(compiled(self._preprocessor.pad(picked, batches.buckets)).numpy())
-            order.append(rows)
-            progress.add(1)
+        with runtime.precision() as precision:
+            compiled = self._compiled(name, precision)
+            for rows in batches:
+                picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
+                parts.append(compiled(self._preprocessor.pad(picked, batches.buckets)).numpy())
+                order.append(rows)
+                progress.add(1)
         joined = np.concatenate(parts)
         answers = np.empty_like(joined)
         answers[np.concatenate(order)] = joined
         return answers, lost
 
-    def _compiled(self, name: str) -> Any:
+    def _compiled(self, name: str, precision: str) -> Any:
         """One graph for each thing that can be asked of the model, whatever the batch's shape."""
-        if name not in self._functions:
+        key = f"{name} {precision}"
+        if key not in self._functions:
             functions = {"answer": self.answer, "vector": self.vector, "features": self._features}
             pair = self.task.pair and name != "vector"
             spec = {
                 key: tf.TensorSpec(tensor.shape, tensor.dtype)
                 for key, tensor in _inputs(self.encoder, pair).items()
             }
-            self._functions[name] = tf.function(functions[name], input_signature=[spec])
-        return self._functions[name]
+            self._functions[key] = tf.function(functions[name], input_signature=[spec])
+        return self._functions[key]
 
     def answer(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Encoder inputs to scores, as a graph for `predict_scores` and exports."""
@@ -287,15 +312,32 @@ class TransferModel(keras.Model):
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.fit`; first sizes a warm-up schedule of the optimizer to this run."""
-        schedule = getattr(self.optimizer, "_learning_rate", None)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # `preprocess` shuffled; Keras can't and warns
-        if isinstance(schedule, WarmUpLinearDecay) and isinstance(x, tf.data.Dataset):
             epochs = kwargs.get("epochs", 1) - kwargs.get("initial_epoch", 0)
             steps = kwargs.get("steps_per_epoch") or int(x.cardinality())
-            done = int(keras.ops.convert_to_numpy(self.optimizer.iterations))
-            schedule.size(done, steps * epochs if steps > 0 else None)
-        return super().fit(x, *args, **kwargs)
+            size_schedule(self.optimizer, steps * epochs)
+        with self._at_precision():
+            return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`, at the precision of `runtime.precision`."""
+        with self._at_precision():
+            return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.predict`, at the precision of `runtime.precision`."""
+        with self._at_precision():
+            return super().predict(*args, **kwargs)
+
+    @contextlib.contextmanager
+    def _at_precision(self) -> Iterator[None]:
+        with runtime.precision() as precision:
+            if self._traced_at not in (None, precision):
+                # What was traced keeps the precision that it was traced with.
+                self.train_function = self.test_function = self.predict_function = None
+            self._traced_at = precision
+            yield
 
     # Saving ----------------------------------------------------------------------------------
 
@@ -372,6 +414,14 @@ def build_model(
     return model
 
 
+def size_schedule(optimizer: Any, steps: int) -> None:
+    """Makes a warm-up schedule begin now and last so many steps; below 0 if nobody knows."""
+    schedule = getattr(optimizer, "_learning_rate", None)
+    if isinstance(schedule, WarmUpLinearDecay):
+        done = int(keras.ops.convert_to_numpy(optimizer.iterations))
+        schedule.size(done, steps if steps > 0 else None)
+
+
 def default_optimizer(encoder: Encoder, learning_rate: float | None = None) -> Any:
     """AdamW with warm-up and linear decay (Devlin et al. 2019), at the rate that suits an encoder.
 
@@ -427,6 +477,13 @@ def load_model(path: str | Path) -> TransferModel:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Wiring:
+    """Tensors inside the functional graph; in a class, because Keras tracks plain dictionaries."""
+
+    encoded: Any
+
+
+@dataclasses.dataclass(frozen=True)
 class _InOrder:
     """Row numbers of each batch in the order of the rows."""
 
@@ -444,17 +501,6 @@ class _InOrder:
 
 def _lengths(encoded: dict[str, tf.RaggedTensor]) -> np.ndarray:
     return np.max([rows.row_lengths().numpy() for rows in encoded.values()], axis=0)
-
-
-def _ready(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Batches made while the model works, by a fixed number of threads.
-
-    `AUTOTUNE` tries other numbers at ever longer intervals, and the end of a pass was seen to wait
-    for the next of them: 41 or 82 seconds instead of 38.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.prefetch(MAP_THREADS).with_options(options)
 
 
 def _inputs(encoder: Encoder, pair: bool) -> dict[str, keras.KerasTensor]:

@@ -10,9 +10,10 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 
 FOLDER_VARIABLE = "TFHUB_TRANSFER_CACHE_DIR"
@@ -21,6 +22,7 @@ MOST_BYTES = 4_000_000_000
 # What a full disk must keep free for everybody else.
 _SPARE_BYTES = 1_000_000_000
 _RECORD = np.dtype([("digest", "S16"), ("lost", "<i4")])
+_BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 _RECORDS, _VECTORS = "records", "vectors"
 
 
@@ -55,6 +57,74 @@ def digests(columns: Sequence[Sequence[str]]) -> np.ndarray:
         # NumPy cuts zero bytes off the end of a string of bytes.
         names[row] = digest.digest()[:15] + b"."
     return names
+
+
+class TokenStore:
+    """bfloat16 vectors of every token of a list of texts, in one file, whole or not there.
+
+    Args:
+        name: From `key`; it stands for the texts too.
+        lengths: The number of tokens of each text `[n]`.
+        width: The length of a vector.
+    """
+
+    def __init__(self, name: str, lengths: np.ndarray, width: int) -> None:
+        root = folder()
+        self._folder = None if root is None else root / name
+        self.lengths, self.width = np.asarray(lengths, np.int64), width
+        self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        self._kept = np.empty((0, width), _BFLOAT16)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return int(self._starts[-1]) * self.width * _BFLOAT16.itemsize
+
+    def fill(self, compute: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]) -> bool:
+        """Writes what isn't there yet; says whether it is there now.
+
+        Args:
+            compute: Gives row numbers `[b]` and their vectors `[b, length, width]`, padded, until
+                every row had its turn. It is called only if there is room and nothing is stored.
+        """
+        if self._folder is None:
+            return False
+        try:
+            if not (self._folder / _RECORDS).exists():
+                if not _has_room(self._folder, self.size):
+                    return False
+                self._write(compute())
+            os.utime(self._folder / _RECORDS)
+            # Opened once: another process may make room, and the file lives as long as it's open.
+            self._kept = np.memmap(self._folder / _VECTORS, _BFLOAT16, "r", shape=self._shape)
+        except OSError:
+            return False
+        return True
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return int(self._starts[-1]), self.width
+
+    def _write(self, computed: Iterator[tuple[np.ndarray, np.ndarray]]) -> None:
+        assert self._folder is not None
+        self._folder.mkdir(parents=True, exist_ok=True)
+        scratch = self._folder / f"{_VECTORS}.{os.getpid()}"
+        kept = np.memmap(scratch, _BFLOAT16, "w+", shape=self._shape)
+        for rows, vectors in computed:
+            for row, vector in zip(rows, vectors):
+                kept[self._starts[row] : self._starts[row + 1]] = vector[: self.lengths[row]]
+        kept.flush()
+        os.replace(scratch, self._folder / _VECTORS)
+        (self._folder / _RECORDS).touch()  # its being there says that the vectors are whole
+
+    def padded(self, rows: np.ndarray, length: int) -> np.ndarray:
+        """Vectors bfloat16 `[b, length, width]` of these rows, with zeros after each text's end."""
+        batch = np.zeros((len(rows), length, self.width), _BFLOAT16)
+        for place, row in enumerate(rows):
+            batch[place, : self.lengths[row]] = self._kept[
+                self._starts[row] : self._starts[row + 1]
+            ]
+        return batch
 
 
 class VectorStore:
@@ -103,7 +173,7 @@ class VectorStore:
 
     def add(self, names: np.ndarray, vectors: np.ndarray, lost: np.ndarray) -> bool:
         """Appends vectors; says whether they were kept, which a lack of room may prevent."""
-        if self._folder is None or not self._has_room(vectors.nbytes):
+        if self._folder is None or not _has_room(self._folder, vectors.nbytes):
             return False
         records = np.empty(len(names), _RECORD)
         records["digest"], records["lost"] = names, lost
@@ -149,23 +219,23 @@ class VectorStore:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _has_room(self, size: int) -> bool:
-        """Whether so many bytes may be added; the least recently used stores give way."""
-        assert self._folder is not None
-        most = int(os.environ.get(SIZE_VARIABLE) or MOST_BYTES)
-        with contextlib.suppress(OSError):
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-        if size > most or not self._folder.parent.is_dir():
-            return False
-        sizes = {path: _size(path) for path in _by_age(self._folder.parent)}
-        for path in sizes:
-            if sum(sizes.values()) + size <= most:
-                break
-            if path != self._folder:
-                shutil.rmtree(path, ignore_errors=True)
-                sizes[path] = 0
-        free = shutil.disk_usage(self._folder.parent).free
-        return sum(sizes.values()) + size <= most and free > size + _SPARE_BYTES
+
+def _has_room(store: Path, size: int) -> bool:
+    """Whether so many bytes may be added to a store; the least recently used others give way."""
+    most = int(os.environ.get(SIZE_VARIABLE) or MOST_BYTES)
+    with contextlib.suppress(OSError):
+        store.parent.mkdir(parents=True, exist_ok=True)
+    if size > most or not store.parent.is_dir():
+        return False
+    sizes = {path: _size(path) for path in _by_age(store.parent)}
+    for path in sizes:
+        if sum(sizes.values()) + size <= most:
+            break
+        if path != store:
+            shutil.rmtree(path, ignore_errors=True)
+            sizes[path] = 0
+    free = shutil.disk_usage(store.parent).free
+    return sum(sizes.values()) + size <= most and free > size + _SPARE_BYTES
 
 
 def _by_age(root: Path) -> list[Path]:

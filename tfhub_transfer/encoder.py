@@ -8,6 +8,7 @@ import hashlib
 import re
 import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tfhub_transfer import graph, loading, registry, runtime
 from tfhub_transfer.errors import InputError
 
 CODE_POINTS = "code_points"
+_LAYER_OUTPUTS = "encoder_outputs"
 # Tokens of the rows on which a flat graph is compared with the SavedModel, and how far it may be.
 _PROBE, _PROBE_IDS, _PROBE_TOLERANCE = 16, 30, 1e-4
 
@@ -26,6 +28,11 @@ _LAYER = re.compile(r"(?:^|[/_])(?:layer|block|group)_?(\d+)(?:/|$)")
 _POOLER = re.compile(r"pooler")
 _EMBEDDINGS = re.compile(r"embedding")
 _POSITIONS = re.compile(r"position_embedding")
+
+
+def boundary_input(layer: int) -> str:
+    """The key under which an `Encoder` takes the output of a layer, and runs only those above."""
+    return f"{_LAYER_OUTPUTS}.{layer}"
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -254,16 +261,55 @@ class Encoder(keras.layers.Layer):
         if self._loaded is None:
             self.folder  # noqa: B018  raises: the layer was made from a config without its graph
         if self.dialect == "text":
-            inputs = _as_strings(inputs)
+            return self._functions(_as_strings(inputs), bool(training) and self.trainable)
         # A frozen encoder still runs in training mode (dropout) when the model trains, as in Keras;
         # a wholly frozen one is a fixed function, so it runs as in inference.
         training = bool(training) and self.trainable
-        flat = None if tf.executing_eagerly() else self.flat_graph(training)
+        own = tf.executing_eagerly() and set(inputs) <= set(loading.BERT_INPUTS)
+        flat = None if own else self.flat_graph(training)
         if flat is None:
             return self._functions(inputs, training)
-        given = {ref: tf.cast(inputs[key], tf.int32) for key, ref in flat.inputs.items()}
-        made = flat.replay(tf.nest.flatten(flat.outputs), given, self._graphs.read)
-        return tf.nest.pack_sequence_as(flat.outputs, made)
+        given = _ids(flat, inputs)
+        wanted = flat.outputs
+        for layer, ref in enumerate(flat.outputs.get(_LAYER_OUTPUTS, ())):
+            if boundary_input(layer) in inputs:
+                given[ref] = inputs[boundary_input(layer)]
+                wanted = _whole(flat.outputs)
+        made = flat.replay(tf.nest.flatten(wanted), given, self._graphs.read)
+        return tf.nest.pack_sequence_as(wanted, made)
+
+    @property
+    def token_dimension(self) -> int:
+        """The width of a token's vector."""
+        return int(self._spec["outputs"]["sequence_output"][-1])
+
+    def boundary(self) -> int | None:
+        """The highest layer whose output nothing thawed reaches, while all above is computed.
+
+        Returns:
+            Its index in `encoder_outputs`; `None` if there is none, because thawed groups reach
+            down to the embeddings, because layers share weights, or because the graph can't be cut
+            there without computing something twice.
+        """
+        flats = [self.flat_graph(training) for training in (False, True)]
+        thawed = {id(v) for v, w in zip(self._raw_variables, self._weights) if w.trainable}
+        for layer in reversed(range(len(self._spec["outputs"].get(_LAYER_OUTPUTS, ())))):
+            if all(flat is not None and _can_cut(flat, layer, thawed) for flat in flats):
+                return layer
+        return None
+
+    def below(self, layer: int, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The output of a layer as in inference, `[batch, length, dimension]`, in bfloat16.
+
+        Args:
+            layer: Its index in `encoder_outputs`; one that `boundary` gave.
+            inputs: Ids, as for calling the encoder.
+        """
+        flat = self.flat_graph()
+        assert flat is not None
+        wanted = [flat.outputs[_LAYER_OUTPUTS][layer]]
+        [output] = flat.replay(wanted, _ids(flat, inputs), self._graphs.read)
+        return tf.cast(output, tf.bfloat16)
 
     def flat_graph(self, training: bool = False) -> graph.FlatGraph | None:
         """The graph inside as plain operations, or `None` where it can't be had so.
@@ -283,6 +329,8 @@ class Encoder(keras.layers.Layer):
             return keras.KerasTensor((batch, *inner, last[-1]), dtype="float32")
 
         outputs = self._spec["outputs"]
+        if self.dialect == "bert" and set(inputs) - set(loading.BERT_INPUTS):
+            outputs = {key: value for key, value in outputs.items() if key != _LAYER_OUTPUTS}
         return {
             key: [tensor(v) for v in value] if isinstance(value[0], list) else tensor(value)
             for key, value in outputs.items()
@@ -336,6 +384,22 @@ class Encoder(keras.layers.Layer):
             variable.assign(value)
         self._functions = loading.Functions(self._loaded, self._folder)
         self._graphs = _Graphs(self.handle, self._raw_variables, self._weights)
+
+
+def _ids(flat: graph.FlatGraph, inputs: dict[str, Any]) -> dict[graph.Ref, tf.Tensor]:
+    return {ref: tf.cast(inputs[key], tf.int32) for key, ref in flat.inputs.items()}
+
+
+def _whole(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the outputs of single layers."""
+    return {key: value for key, value in outputs.items() if key != _LAYER_OUTPUTS}
+
+
+def _can_cut(flat: graph.FlatGraph, layer: int, thawed: set[int]) -> bool:
+    cut = flat.outputs[_LAYER_OUTPUTS][layer]
+    whole = tf.nest.flatten(_whole(flat.outputs))
+    reached = {id(variable) for variable in flat.reads([cut])}
+    return not reached & thawed and flat.is_clean_cut(cut, whole)
 
 
 class _Graphs:

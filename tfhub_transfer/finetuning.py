@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfhub_transfer import optimizers
-from tfhub_transfer.builders import TransferModel
+from tfhub_transfer import optimizers, runtime
+from tfhub_transfer.builders import TransferModel, size_schedule
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
@@ -228,6 +228,8 @@ class Plan:
         layer_decay: Factor on the learning rate for each group further down.
         patience: Epochs without improvement before a stage ends.
         class_weight: Weight of each class, `{class index: weight}`.
+        boundary: Whether layers that stay frozen throughout run once for each text, not once for
+            each step (see `boundary.Boundary`).
         seed: Seed of the shuffling.
         verbose: 0 silent, 1 progress bars, 2 a line an epoch, or `"auto"`.
     """
@@ -239,6 +241,7 @@ class Plan:
     layer_decay: float = 0.9
     patience: int = 3
     class_weight: dict[int, float] | None = None
+    boundary: bool = True
     seed: int = 0
     verbose: Any = "auto"
 
@@ -253,6 +256,8 @@ class History:
         thawed_groups: `(epoch, number of groups thawed from the top)` for the curves.
         head_epochs: How many of the epochs trained the head alone.
         truncation: What was cut off the training texts; `None` for a `Stream`.
+        padding: The share of padding among the tokens of the second stage's batches; `None` if
+            there was no such stage, or for a `Stream`.
     """
 
     history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
@@ -260,6 +265,7 @@ class History:
     thawed_groups: list[tuple[float, int]] = dataclasses.field(default_factory=list)
     head_epochs: int = 0
     truncation: Truncation | None = None
+    padding: float | None = None
 
     def add(self, curves: dict[str, list[float]]) -> None:
         """Appends the curves of one stage."""
@@ -310,11 +316,11 @@ def fine_tune(
         model.training_examples = train
     model.preprocess(validation, batch_size)  # bad labels come to light before anything trains
     history = History()
-    best = _train_head(model, train, validation, plan, history)
-    if groups:
-        _thaw_from_top(
-            model, (train, validation), (epochs, groups, batch_size), plan, best, history
-        )
+    with runtime.precision():
+        best = _train_head(model, train, validation, plan, history)
+        if groups:
+            size = epochs, groups, batch_size
+            _thaw_from_top(model, (train, validation), size, plan, best, history)
     model.history_ = {**history.history, "thawed_groups": history.thawed_groups}
     return history
 
@@ -439,7 +445,10 @@ def _thaw_from_top(
     started = time.perf_counter()
     epochs, groups, batch_size = size
     _set_rate(model, plan.learning_rate)
-    batches = model.preprocess(splits[0], batch_size, seed=plan.seed)
+    model.encoder.freeze_to(-groups)
+    trained, batches, validation = _above_boundary(
+        model, splits, batch_size, plan, history
+    ) or _whole(model, splits, batch_size, plan, history)
     pace = plan.unfreezing_epochs / groups
     unfreezing = ProgressiveUnfreezing(
         start_epoch=0,
@@ -447,10 +456,12 @@ def _thaw_from_top(
         num_groups=groups,
         layer_decay=plan.layer_decay,
     )
-    curves = model.fit(
+    size_schedule(model.optimizer, int(batches.cardinality()) * epochs)
+    curves = trained.fit(
         batches,
-        validation_data=model.preprocess(splits[1], FROZEN_BATCH),
+        validation_data=validation,
         epochs=epochs,
+        shuffle=False,  # they are
         callbacks=[unfreezing, KeepBest(*model.task.monitor, initial=best, patience=plan.patience)],
         class_weight=plan.class_weight,
         verbose=show(plan.verbose),
@@ -459,6 +470,42 @@ def _thaw_from_top(
     history.thawed_groups = [(offset + at, count) for at, count in unfreezing.thawed_at]
     history.add(curves)
     history.seconds["fine_tuning"] = time.perf_counter() - started
+
+
+def _whole(
+    model: TransferModel,
+    splits: tuple[Any, Examples],
+    batch_size: int,
+    plan: Plan,
+    history: History,
+) -> tuple[keras.Model, Any, Any]:
+    batches = model.preprocess(splits[0], batch_size, seed=plan.seed)
+    history.padding = None if isinstance(splits[0], Stream) else model.padding
+    return model, batches, model.preprocess(splits[1], FROZEN_BATCH)
+
+
+def _above_boundary(
+    model: TransferModel,
+    splits: tuple[Any, Examples],
+    batch_size: int,
+    plan: Plan,
+    history: History,
+) -> tuple[keras.Model, Any, Any] | None:
+    """The thawed top as a model of its own, with batches of what the frozen layers give it."""
+    boundary = model.boundary() if plan.boundary and not isinstance(splits[0], Stream) else None
+    if boundary is None:
+        return None
+    batches = []
+    for examples, size in zip(splits, (batch_size, FROZEN_BATCH)):
+        stored = boundary.store(examples.texts)
+        if stored is None:
+            return None
+        labels = model.task.encode(examples.labels)
+        made, padding = stored.batches(labels, size, plan.seed)
+        batches.append(made)
+        history.padding = padding if examples is splits[0] else history.padding
+    with model.distribute_strategy.scope():
+        return model.model_above(boundary), *batches
 
 
 def _set_rate(model: TransferModel, learning_rate: float | None) -> None:

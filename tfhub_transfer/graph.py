@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow.core.framework import node_def_pb2
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_model_pb2
 
 # TensorFlow inlines all calls of functions for freezing only; no public function does it.
 from tensorflow.python.framework import convert_to_constants, op_def_registry
+from tensorflow.python.grappler import tf_optimizer
 
 GRAPH_FILE = "saved_model.pb"
 _RANDOM_OPS = frozenset(
@@ -21,6 +22,17 @@ _RANDOM_OPS = frozenset(
 )
 _PASSING = frozenset({"Identity", "ReadVariableOp", "Snapshot"})
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderWithDefault", "_Arg"})
+_UNWANTED_PASSES = (
+    "arithmetic_optimization",
+    "debug_stripper",
+    "dependency_optimization",
+    "layout_optimizer",
+    "loop_optimization",
+    "remapping",
+    "scoped_allocator_optimization",
+    "shape_optimization",
+)
+_PRODUCTS = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"})
 _WRITERS = ("Assign", "ResourceScatter", "ResourceApply")
 
 
@@ -90,11 +102,21 @@ class FlatGraph:
                     found.setdefault(self.resolve(ref).node, []).append(name)
         return found
 
-    def needs(self, wanted: Iterable[Ref], given: Iterable[Ref] = ()) -> set[str]:
-        """The keys of the inputs that `wanted` depends on, if the tensors `given` are at hand."""
-        order = self.order([self.resolve(r) for r in wanted], {self.resolve(r) for r in given})
-        keys = {self.resolve(ref).node: key for key, ref in self.inputs.items()}
-        return {keys[name] for name in order if name in keys}
+    def reads(self, wanted: Iterable[Ref]) -> list[tf.Variable]:
+        """The variables that `wanted` depends on."""
+        order = self.order([self.resolve(r) for r in wanted], set())
+        needed = {self.resolve(ref).node for name in order for ref in self._needed(name)}
+        return [self.variables[name] for name in sorted(needed) if name in self.variables]
+
+    def is_clean_cut(self, cut: Ref, wanted: Iterable[Ref]) -> bool:
+        """Whether with `cut` at hand `wanted` needs no matrix product that `cut` needed too.
+
+        Shapes and masks may well be computed on both sides.
+        """
+        cut = self.resolve(cut)
+        below = self.order([cut], set())
+        above = self.order([self.resolve(r) for r in wanted], {cut})
+        return not _products(self, below) & _products(self, above)
 
     def replay(
         self,
@@ -189,6 +211,7 @@ def flatten(
         if id(outer) not in handles:
             raise NotFlat("it reads something that isn't one of its variables")
         read[inner.op.name] = handles[id(outer)]
+    _clear_collections(traced)
     inlined = convert_to_constants._run_inline_graph_optimization(traced, False, True)
     flat = FlatGraph(
         {node.name: node for node in inlined.node},
@@ -198,6 +221,59 @@ def flatten(
     )
     _check(flat)
     return flat
+
+
+def _products(flat: FlatGraph, names: Iterable[str]) -> set[str]:
+    return {name for name in names if flat.nodes[name].op in _PRODUCTS}
+
+
+def fold(function: Any, bfloat16: bool) -> Any:
+    """A concrete function with its variables folded into constants.
+
+    Args:
+        function: A concrete function that takes and gives tensors.
+        bfloat16: Whether matrix products, and what lies between them, are to work in bfloat16, with
+            weights stored so. The casts are put in by TensorFlow's own rewrite, which knows what
+            must stay float32, and which does nothing where the machine lacks bfloat16 units.
+
+    Returns:
+        A concrete function from the flat inputs, in the order of `function.inputs`, to the list of
+        flat outputs.
+    """
+    _clear_collections(function)
+    frozen = convert_to_constants.convert_variables_to_constants_v2(function)
+    meta = tf.compat.v1.train.export_meta_graph(
+        graph_def=frozen.graph.as_graph_def(), graph=frozen.graph, clear_devices=True
+    )
+    fetched = meta.collection_def["train_op"].node_list.value
+    fetched.extend(tensor.name for tensor in frozen.outputs)
+    folded = tf_optimizer.OptimizeGraph(_folding_options(bfloat16), meta)
+    wrapped = tf.compat.v1.wrap_function(
+        lambda: tf.graph_util.import_graph_def(folded, name=""), []
+    )
+    names = [[tensor.name for tensor in tensors] for tensors in (frozen.inputs, frozen.outputs)]
+    return wrapped.prune(*names)
+
+
+def _clear_collections(function: Any) -> None:
+    """They are of no use to a concrete function, and TensorFlow warns of what it can't write."""
+    for name in function.graph.get_all_collection_keys():
+        function.graph.clear_collection(name)
+
+
+def _folding_options(bfloat16: bool) -> config_pb2.ConfigProto:
+    """Nothing but folding: what is fused for this machine would not load on another."""
+    config = config_pb2.ConfigProto()
+    options = config.graph_options.rewrite_options
+    off = rewriter_config_pb2.RewriterConfig.OFF
+    for name in _UNWANTED_PASSES:
+        setattr(options, name, off)
+    options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
+    options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.TWO
+    options.min_graph_nodes = -1
+    if bfloat16:
+        options.auto_mixed_precision_onednn_bfloat16 = rewriter_config_pb2.RewriterConfig.ON
+    return config
 
 
 def constant(flat: FlatGraph, ref: Ref) -> Any:

@@ -94,8 +94,17 @@ class TransformerBlock(keras.layers.Layer):
         }
 
 
-def features(encoder: Encoder, inputs: dict[str, Any], head: Head, pair: bool) -> Any:
-    """Encoder inputs to the vector that the head starts from, `[batch, dimension]`.
+def encode(encoder: Encoder, inputs: dict[str, Any], pair: bool) -> Any:
+    """Encoder inputs to what the encoder gives; for a pair of a text embedding, twice."""
+    if encoder.dialect != "text":
+        return encoder(inputs)
+    if pair:
+        return [encoder(inputs[f"{CODE_POINTS}_{x}"]) for x in "ab"]
+    return encoder(inputs[CODE_POINTS])
+
+
+def features(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head, pair: bool) -> Any:
+    """What `encode` gave to the vector that the head starts from, `[batch, dimension]`.
 
     Pairs are one packed sequence for BERT. Where texts can't meet inside the encoder, in a text
     embedding or static word-piece vectors, each gets its own vector and the head starts from
@@ -108,14 +117,13 @@ def features(encoder: Encoder, inputs: dict[str, Any], head: Head, pair: bool) -
     if pooling != "pooled_output" and "pooler" in dict(encoder.layer_groups):
         encoder.leave_out("pooler")
     if pair and encoder.dialect == "text":
-        return _compared(*(encoder(inputs[f"{CODE_POINTS}_{x}"])["default"] for x in "ab"))
-    outputs = encoder(inputs[CODE_POINTS] if encoder.dialect == "text" else inputs)
+        return _compared(*(outputs["default"] for outputs in encoded))
     if pair and head.block == "none" and not encoder.is_contextual:
-        return _compared(*_segments(outputs["sequence_output"], inputs))
+        return _compared(*_segments(encoded["sequence_output"], inputs))
     if pooling == "pooled_output":
-        return outputs["pooled_output" if "pooled_output" in outputs else "default"]
+        return encoded["pooled_output" if "pooled_output" in encoded else "default"]
     mask = inputs["input_mask"]
-    return _pool(_block(outputs["sequence_output"], mask, head), mask, pooling, head)
+    return _pool(_block(encoded["sequence_output"], mask, head), mask, pooling, head)
 
 
 def _compared(u: Any, v: Any) -> Any:

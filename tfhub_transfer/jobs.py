@@ -89,8 +89,9 @@ def train(job: TrainJob) -> Report:
         with runtime.strategy(job.strategy).scope():
             model = _build(job, task)
         say(data.profile(splits.train, splits.validation, splits.test))
-        record = _fit(job, model, splits, scratch)
-        report = _finish(model, splits, record, scratch)
+        with runtime.precision(job.precision):
+            record = _fit(job, model, splits, scratch)
+            report = _finish(model, splits, record, scratch)
         _replace(scratch, job.output)
     say(f"{report}\n\nWritten to {job.output}: {MODEL_FILE}, serving/1, report, {RECORD_FILE}")
     return report
@@ -114,7 +115,8 @@ def evaluate_folder(folder: Path, source: str, output: Path, overwrite: bool = F
     examples = data.read(source, **columns)
     task = model.task
     task.encode(examples.labels)
-    report = evaluate(model, examples, train=_training_split(record))
+    with runtime.precision(record.get("precision", "auto")):
+        report = evaluate(model, examples, train=_training_split(record))
     with _scratch(output) as scratch:
         report.save(scratch)
         _replace(scratch, output)
@@ -143,7 +145,9 @@ def predict(folder: Path, source: str) -> Iterator[dict[str, Any]]:
             for chunk in data.stream(source, **columns, require_label=False)
         )
     for texts in chunks:
-        for text, answer in zip(texts, model.predict_text(texts)):
+        with runtime.precision(record.get("precision", "auto")):
+            answers = model.predict_text(texts)
+        for text, answer in zip(texts, answers):
             shown = (
                 {"text": text} if isinstance(text, str) else dict(zip(("text_a", "text_b"), text))
             )
@@ -256,16 +260,15 @@ def _fit(job: TrainJob, model: TransferModel, splits: Splits, scratch: Path) -> 
     fingerprint = model.encoder.fingerprint()  # of what it starts from
     started = time.perf_counter()
     try:
-        with runtime.precision(job.precision) as precision:
-            history = fine_tune(
-                model,
-                splits.train,
-                splits.validation,
-                epochs=job.epochs,
-                unfreeze=job.unfreeze,
-                batch_size=job.batch_size,
-                plan=plan,
-            )
+        history = fine_tune(
+            model,
+            splits.train,
+            splits.validation,
+            epochs=job.epochs,
+            unfreeze=job.unfreeze,
+            batch_size=job.batch_size,
+            plan=plan,
+        )
     except KeyboardInterrupt:
         _save_interrupted(model, job.output)
         raise
@@ -275,10 +278,11 @@ def _fit(job: TrainJob, model: TransferModel, splits: Splits, scratch: Path) -> 
         "arguments": {k: v for k, v in _plain(job).items() if v is not None},
         "columns": {k: v for k, v in _columns(job).items() if v is not None},
         "seed": job.seed,
-        "precision": precision,
+        "precision": runtime.choose_precision(),
         "versions": runtime.versions(),
         "encoder": {"handle": model.encoder.handle, "fingerprint": fingerprint},
         "truncation": dataclasses.asdict(truncation) if truncation else None,
+        "padding": history.padding,
         "seconds": {**history.seconds, "training": time.perf_counter() - started},
         "history": model.history_,
     }

@@ -62,10 +62,9 @@ class Lars(keras.optimizers.SGD):
 class AdamW(keras.optimizers.AdamW):
     """AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101) in few passes.
 
-    The numbers are those of `keras.optimizers.AdamW`, whose dozen operations for each variable
-    each go once through memory; here TensorFlow's fused kernel goes through it once. Rows of an
-    embedding table that a batch doesn't mention stay as they are, state and decay included (lazy
-    Adam), so a batch doesn't pay for the whole table.
+    The numbers are those of `keras.optimizers.AdamW`, whose dozen operations on a variable each go
+    once through memory; here TensorFlow's fused kernel does. Rows of an embedding table that a
+    batch doesn't mention stay as they are, state and decay included (lazy Adam).
 
     Example:
 

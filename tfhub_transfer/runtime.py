@@ -18,6 +18,8 @@ from tfhub_transfer.errors import InputError
 STRATEGIES = ("auto", "none", "mirrored")
 PRECISIONS = ("auto", "float32", "bfloat16")
 JIT = ("auto", "on", "off")
+# What the `precision` blocks around us chose, the innermost last.
+_surrounding: list[str] = []
 _BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"
 
 
@@ -71,7 +73,8 @@ def precision(name: str = "auto") -> Iterator[str]:
     such units `"auto"` means float32.
 
     Args:
-        name: `"auto"`, `"float32"` or `"bfloat16"`.
+        name: `"float32"`, `"bfloat16"`, or `"auto"`: what a surrounding `precision` chose, or if
+            there is none what this machine is fastest at.
 
     Raises:
         InputError: If `name` isn't one of these.
@@ -81,21 +84,30 @@ def precision(name: str = "auto") -> Iterator[str]:
     >>> with precision("bfloat16"):
     ...     model.fit(train, epochs=3)
     """
-    _check("precision", name, PRECISIONS)
-    chosen = ("bfloat16" if has_bfloat16() else "float32") if name == "auto" else name
+    chosen = choose_precision(name)
     option = _BFLOAT16
     before = tf.config.optimizer.get_experimental_options().get(option, False)
     tf.config.optimizer.set_experimental_options({option: chosen == "bfloat16"})
+    _surrounding.append(chosen)
     try:
         yield chosen
     finally:
+        _surrounding.pop()
         tf.config.optimizer.set_experimental_options({option: before})
 
 
-def current_precision() -> str:
-    """What `precision` chose for what is traced now: `float32` or `bfloat16`."""
-    options = tf.config.optimizer.get_experimental_options()
-    return "bfloat16" if options.get(_BFLOAT16, False) else "float32"
+def choose_precision(name: str = "auto") -> str:
+    """What `precision(name)` would choose here: `float32` or `bfloat16`.
+
+    Raises:
+        InputError: If `name` isn't `"auto"`, `"float32"` or `"bfloat16"`.
+    """
+    _check("precision", name, PRECISIONS)
+    if name != "auto":
+        return name
+    if _surrounding:
+        return _surrounding[-1]
+    return "bfloat16" if has_bfloat16() else "float32"
 
 
 def has_bfloat16() -> bool:

@@ -1,0 +1,133 @@
+"""The moving boundary: train the top layers from stored outputs of the frozen ones below.
+
+What lies below the lowest thawed layer is a fixed function of the text, so it is computed once for
+each text and not once for each step. Its token vectors lie on disk in bfloat16 and the part of the
+graph above them is all that a step runs. The frozen part runs without dropout, as a frozen function
+should; in a training step through the whole encoder it would run with it.
+"""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer import batching, caching, runtime
+from tfhub_transfer.encoder import Encoder, boundary_input
+from tfhub_transfer.loading import BERT_INPUTS
+from tfhub_transfer.preprocessing import Preprocessor
+
+_ROWS = 64
+
+
+class Boundary:
+    """Stored token vectors at one layer's end, and batches of them for the layers above.
+
+    Args:
+        encoder: The encoder, frozen up to that layer at least.
+        preprocessor: Its preprocessor.
+        layer: The index in `encoder_outputs`.
+    """
+
+    def __init__(self, encoder: Encoder, preprocessor: Preprocessor, layer: int) -> None:
+        self.encoder, self.preprocessor, self.layer = encoder, preprocessor, layer
+        self.input_name = boundary_input(layer)
+        self.key = caching.key(
+            encoder.fingerprint(), preprocessor.fingerprint(), runtime.choose_precision()
+        )
+
+    def store(self, texts: Any) -> "StoredTokens | None":
+        """Passes texts through the frozen layers; `None`, with a warning, if the disk lacks room.
+
+        Args:
+            texts: One column of texts, or two for pairs.
+        """
+        encoded, _ = self.preprocessor.encode_all(texts)
+        lengths = encoded["input_word_ids"].row_lengths().numpy()
+        name = caching.key(self.key, str(self.layer), caching.digests(texts).tobytes())
+        tokens = caching.TokenStore(name, lengths, self.encoder.token_dimension)
+        if not tokens.fill(lambda: self._run(encoded, lengths)):
+            warnings.warn(
+                f"every layer runs in every step: {tokens.size / 1e9:.1f} GB for the outputs of "
+                f"the frozen ones are more than {caching.SIZE_VARIABLE} or the disk allows",
+                stacklevel=2,
+            )
+            return None
+        return StoredTokens(self, encoded, tokens)
+
+    def _run(
+        self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows and their padded token vectors, batch by batch."""
+        below = tf.function(lambda inputs: self.encoder.below(self.layer, inputs))
+        below = below.get_concrete_function(
+            {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
+        )
+        batches = batching.LengthBatches(lengths, _ROWS, shuffle=False)
+        for rows in batches:
+            picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
+            yield rows, below(self.preprocessor.pad(picked, batches.buckets)).numpy()
+
+    def model_above(self, encoded: dict[str, Any], inputs: Any, outputs: Any) -> keras.Model:
+        """The layers above the boundary as a model of their own, sharing every weight.
+
+        Args:
+            encoded: What the encoder gives inside of the whole model.
+            inputs: The whole model's inputs by name.
+            outputs: The whole model's outputs.
+        """
+        keys = [key for key, value in encoded.items() if not isinstance(value, list)]
+        names = list(inputs)
+        rest = keras.Model([*(encoded[k] for k in keys), *inputs.values()], outputs)
+        given = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
+        width = self.encoder.token_dimension
+        given[self.input_name] = keras.Input((None, width), name=self.input_name)
+        above = self.encoder(given)
+        return keras.Model(given, rest([*(above[k] for k in keys), *(given[n] for n in names)]))
+
+
+class StoredTokens:
+    """The token vectors of a list of texts, for `fit`."""
+
+    def __init__(
+        self,
+        boundary: Boundary,
+        encoded: dict[str, tf.RaggedTensor],
+        tokens: caching.TokenStore,
+    ) -> None:
+        self._boundary, self._encoded, self._tokens = boundary, encoded, tokens
+
+    def batches(
+        self, labels: np.ndarray, batch_size: int, seed: int = 0
+    ) -> tuple[tf.data.Dataset, float]:
+        """Shuffled batches of like length for `Boundary.model_above`, and the share of padding.
+
+        Args:
+            labels: One label for each text.
+            batch_size: Rows in a batch of average length.
+            seed: Seed of the shuffling.
+
+        Returns:
+            A dataset of `(inputs, labels)`, and the share of its tokens that are padding.
+        """
+        rows = batching.LengthBatches(self._tokens.lengths, batch_size, seed=seed)
+
+        def read() -> Iterator[Any]:
+            for batch in rows:
+                yield batch, self._tokens.padded(batch, rows.padded_length(batch))
+
+        def join(batch: tf.Tensor, vectors: tf.Tensor) -> Any:
+            picked = {key: tf.gather(value, batch) for key, value in self._encoded.items()}
+            inputs = self._boundary.preprocessor.pad(picked, rows.buckets)
+            vectors = tf.cast(vectors, tf.float32)
+            return {**inputs, self._boundary.input_name: vectors}, tf.gather(labels, batch)
+
+        spec = (
+            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([None, None, self._tokens.width], tf.bfloat16),
+        )
+        dataset = tf.data.Dataset.from_generator(read, output_signature=spec)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
+        return batching.ready(dataset.map(join, batching.MAP_THREADS)), rows.padding
