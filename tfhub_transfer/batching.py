@@ -12,6 +12,8 @@ MAP_THREADS = 2
 
 # Each shape of batch costs a compilation under XLA, and a set of oneDNN kernels without.
 MOST_BUCKETS = 12
+# Without gradients a shape costs less than what it saves.
+INFERENCE_BUCKETS = 32
 # Of lengths beyond this many different ones, quantiles stand for all.
 _CANDIDATES = 256
 
@@ -72,6 +74,7 @@ class LengthBatches:
         batch_size: Rows in a batch of average length.
         shuffle: Whether to shuffle within and between lengths; if not, the longest come first.
         seed: Seed of the shuffling.
+        at_most: How many lengths to pad to.
 
     Attributes:
         buckets: The lengths to pad to, ascending.
@@ -91,12 +94,13 @@ class LengthBatches:
         batch_size: int,
         shuffle: bool = True,
         seed: int = 0,
+        at_most: int = MOST_BUCKETS,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"`batch_size` must be at least 1. Received: {batch_size}")
         self._lengths = np.asarray(lengths, np.int64)
         # Few rows in many buckets would come in batches that aren't full.
-        most = min(MOST_BUCKETS, max(1, len(self._lengths) // (2 * batch_size)))
+        most = min(at_most, max(1, len(self._lengths) // (2 * batch_size)))
         self.buckets = bucket_lengths(self._lengths, most)
         self._bucket = np.searchsorted(self.buckets, self._lengths)
         tokens = batch_size * float(np.mean(self.buckets[self._bucket])) if len(lengths) else 1.0

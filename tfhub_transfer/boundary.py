@@ -18,6 +18,7 @@ from tfhub_transfer import batching, caching, runtime
 from tfhub_transfer.encoder import Encoder, boundary_input
 from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.stores import TokenStore
 
 _ROWS = 64
 
@@ -47,7 +48,7 @@ class Boundary:
         encoded, _ = self.preprocessor.encode_all(texts)
         lengths = encoded["input_word_ids"].row_lengths().numpy()
         name = caching.key(self.key, str(self.layer), caching.digests(texts).tobytes())
-        tokens = caching.TokenStore(name, lengths, self.encoder.token_dimension)
+        tokens = TokenStore(name, lengths, self.encoder.token_dimension)
         if not tokens.fill(lambda: self._run(encoded, lengths)):
             warnings.warn(
                 f"every layer runs in every step: {tokens.size / 1e9:.1f} GB for the outputs of "
@@ -65,7 +66,9 @@ class Boundary:
         below = below.get_concrete_function(
             {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
         )
-        batches = batching.LengthBatches(lengths, _ROWS, shuffle=False)
+        batches = batching.LengthBatches(
+            lengths, _ROWS, shuffle=False, at_most=batching.INFERENCE_BUCKETS
+        )
         for rows in batches:
             picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
             yield rows, below(self.preprocessor.pad(picked, batches.buckets)).numpy()
@@ -95,7 +98,7 @@ class StoredTokens:
         self,
         boundary: Boundary,
         encoded: dict[str, tf.RaggedTensor],
-        tokens: caching.TokenStore,
+        tokens: TokenStore,
     ) -> None:
         self._boundary, self._encoded, self._tokens = boundary, encoded, tokens
 

@@ -6,6 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import caching, heads, optimizers, registry, runtime
-from tfhub_transfer.batching import MAP_THREADS, LengthBatches, ready
+from tfhub_transfer.batching import INFERENCE_BUCKETS, MAP_THREADS, LengthBatches, ready
 from tfhub_transfer.boundary import Boundary
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
@@ -26,12 +27,16 @@ from tfhub_transfer.preprocessing import (
     make_preprocessor,
 )
 from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.stores import VectorStore
 from tfhub_transfer.tasks import Head, Task
 
 # Chosen by validation accuracy on SST-2, STS-B and SNLI; see benchmarks/README.md.
 SMALL_BERT_RATE, LARGE_BERT_RATE, EMBEDDING_RATE = 1e-4, 5e-5, 2e-3
 SMALL_BERT_DIMENSION = 512
-EVALUATION_BATCH = 64
+# Two batches at a time keep two cores busy where one has operations that only use one.
+EVALUATION_BATCH, STREAMS = 128, 2
+# Vectors that are held in memory before they go to the store.
+FEATURE_ROWS = 50_000
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -200,27 +205,32 @@ class TransferModel(keras.Model):
         """What the head starts from, for each example in order: float32 `[n, features]`.
 
         Each text passes through the encoder once: what was computed is kept on disk (see
-        `caching`) for the next head, the next run, the next fold.
+        `caching`) for the next head, the next run, the next fold. What is larger than
+        `caching.MOST_MEMORY` comes as a memory-mapped array.
         """
         self._check_columns(examples)
         names = caching.digests(examples.texts)
         _, first, place = np.unique(names, return_index=True, return_inverse=True)
-        store = caching.VectorStore(self._features_key(), self.features.shape[-1])
-        rows = store.find(names[first])
-        new = first[rows < 0]
-        vectors = np.empty((len(first), store.width), "float32")
-        lost = np.empty(len(first), "int32")
-        if len(new):
-            vectors[rows < 0], lost[rows < 0] = self._run_and_count(
-                "features", examples[new], batch_size, verbose
-            )
-        if len(new) < len(first):
-            known = rows[rows >= 0]
-            vectors[rows >= 0], lost[rows >= 0] = store.take(known), store.lost(known)
-        if len(new):
-            store.add(names[new], vectors[rows < 0], lost[rows < 0])
-        self.truncation = Truncation.count(lost[place])
-        return vectors[place]
+        with runtime.precision():
+            store = VectorStore(self._features_key(), self.features.shape[-1])
+            features = caching.array((len(names), store.width))
+            lost = np.empty(len(names), "int32")
+            rows = store.find(names[first])
+            known, new = first[rows >= 0], np.sort(first[rows < 0])
+            if len(known):
+                features[known], lost[known] = (
+                    store.take(rows[rows >= 0]),
+                    store.lost(rows[rows >= 0]),
+                )
+            for part in _parts(new, FEATURE_ROWS):
+                made = self._run_and_count("features", examples[part], batch_size, verbose)
+                features[part], lost[part] = made
+                store.add(names[part], *made)
+        # One row stands for all that are equal to it.
+        for part in _parts(np.flatnonzero(first[place] != np.arange(len(names))), FEATURE_ROWS):
+            features[part], lost[part] = features[first[place[part]]], lost[first[place[part]]]
+        self.truncation = Truncation.count(lost)
+        return features
 
     def _features_key(self) -> str:
         head = {"block": self.head.block, "pooling": self.head.pooling, "pair": self.task.pair}
@@ -269,15 +279,21 @@ class TransferModel(keras.Model):
         if not len(examples):
             raise InputError("expected at least one text. Received: none")
         encoded, lost = self._preprocessor.encode_and_count(examples.texts)
-        batches = LengthBatches(_lengths(encoded), batch_size, shuffle=False)
+        batches = LengthBatches(
+            _lengths(encoded), batch_size, shuffle=False, at_most=INFERENCE_BUCKETS
+        )
         progress = keras.utils.Progbar(len(batches), unit_name="batch", verbose=int(verbose))
-        parts, order = [], []
-        with runtime.precision() as precision:
+        with runtime.precision() as precision, ThreadPoolExecutor(STREAMS) as streams:
             compiled = self._compiled(name, precision)
-            for rows in batches:
+
+            def run(rows: np.ndarray) -> np.ndarray:
                 picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
-                parts.append(compiled(self._preprocessor.pad(picked, batches.buckets)).numpy())
-                order.append(rows)
+                return compiled(self._preprocessor.pad(picked, batches.buckets)).numpy()
+
+            order = list(batches)
+            parts = []
+            for part in streams.map(run, order):
+                parts.append(part)
                 progress.add(1)
         joined = np.concatenate(parts)
         answers = np.empty_like(joined)
@@ -474,6 +490,10 @@ def load_model(path: str | Path) -> TransferModel:
             f"Received: {path} ({type(model).__name__})"
         )
     return model
+
+
+def _parts(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfhub_transfer import optimizers, runtime
+from tfhub_transfer.batching import ready
 from tfhub_transfer.builders import TransferModel, size_schedule
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
@@ -387,20 +389,38 @@ def _fit_on_features(
     features = [train, model.compute_features(splits[1], verbose=verbose)]
     history.seconds["features"] = time.perf_counter() - started
     labels = [model.task.encode(examples.labels) for examples in splits]
-    head = _compiled(model, model.head_model, plan)
     batch_size = HEAD_BATCH if len(labels[0]) > 100 * HEAD_BATCH else HEAD_BATCH // 2
     steps = -(-len(labels[0]) // batch_size)
+    head = _compiled(model, model.head_model, plan, min(steps, HEAD_STEPS))
     keep.patience = max(plan.patience, HEAD_PATIENCE_STEPS // steps)
     return head.fit(
-        features[0],
-        labels[0],
-        validation_data=(features[1], labels[1]),
-        batch_size=batch_size,
+        _rows(features[0], labels[0], batch_size, plan.seed),
+        validation_data=_rows(features[1], labels[1], batch_size),
         epochs=plan.head_epochs or max(30, HEAD_STEPS // steps),
+        shuffle=False,  # they are
         callbacks=[keep],
         class_weight=plan.class_weight,
         verbose=0,  # quick; one line at the end says how it went
     ).history
+
+
+def _rows(
+    features: np.ndarray, labels: np.ndarray, batch_size: int, seed: int | None = None
+) -> tf.data.Dataset:
+    """Batches of stored vectors, shuffled anew in every epoch if there is a seed."""
+    numbers = tf.data.Dataset.range(len(labels))
+    if seed is not None:
+        numbers = numbers.shuffle(len(labels), seed=seed)
+    numbers = numbers.batch(batch_size)
+    if not isinstance(features, np.memmap):
+        held = tf.constant(features)
+        return ready(numbers.map(lambda n: (tf.gather(held, n), tf.gather(labels, n))))
+
+    def read(rows: tf.Tensor) -> tf.Tensor:
+        found = tf.numpy_function(lambda n: features[n], [rows], tf.float32)
+        return tf.ensure_shape(found, (None, features.shape[1]))
+
+    return ready(numbers.map(lambda n: (read(n), tf.gather(labels, n))))
 
 
 def _fit_frozen(
@@ -421,7 +441,9 @@ def _fit_frozen(
     ).history
 
 
-def _compiled(model: TransferModel, make: Callable[[], keras.Model], plan: Plan) -> keras.Model:
+def _compiled(
+    model: TransferModel, make: Callable[[], keras.Model], plan: Plan, steps_at_once: int = 1
+) -> keras.Model:
     """Another model over the same layers, with an optimizer of its own."""
     with model.distribute_strategy.scope():
         made = make()
@@ -430,6 +452,7 @@ def _compiled(model: TransferModel, make: Callable[[], keras.Model], plan: Plan)
             model.loss,
             metrics=model.task.metrics(),
             jit_compile=model.jit_compile,
+            steps_per_execution=steps_at_once,
         )
     return made
 

@@ -1,0 +1,232 @@
+"""One measurement of what people use today; prints one JSON line. Run by the peers' own Python.
+
+Needs torch, transformers, sentence-transformers, accelerate and scikit-learn (frozen, fine-tune,
+predict, latency), or tf_keras beside TensorFlow (tutorial).
+"""
+
+import argparse
+import gzip
+import json
+import os
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+
+
+def read(options: argparse.Namespace, split: str) -> tuple[list[str], list[int]]:
+    """Texts and label numbers of a split."""
+    folder = Path(options.data_folder) / options.dataset
+    path = next(folder.glob(f"{split}.jsonl*"))
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    rows = [json.loads(line) for line in data.decode("utf-8").splitlines()]
+    names = sorted({row["label"] for row in rows})
+    rows = rows[:: options.every]
+    return [row["text"] for row in rows], [names.index(row["label"]) for row in rows]
+
+
+def frozen(options: argparse.Namespace) -> dict[str, Any]:
+    """sentence-transformers in bfloat16, scikit-learn's logistic regression on its vectors."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sklearn.linear_model import LogisticRegression
+
+    model = SentenceTransformer(options.weights, device="cpu", local_files_only=True)
+    (train, labels), (test, truth) = read(options, "train"), read(options, "test")
+
+    def encode(texts: list[str]) -> np.ndarray:
+        with torch.autocast("cpu", torch.bfloat16):
+            return model.encode(texts, batch_size=32, show_progress_bar=False)
+
+    started = time.perf_counter()
+    head = LogisticRegression(max_iter=2000).fit(encode(train), labels)
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "accuracy": float(head.score(encode(test), truth))}
+
+
+def fine_tune(options: argparse.Namespace) -> dict[str, Any]:
+    """Hugging Face Trainer in bfloat16, batches of 32 grouped by length, rate 5e-5."""
+    import torch
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+        set_seed,
+    )
+
+    set_seed(options.seed)
+    tokenizer = AutoTokenizer.from_pretrained(options.weights)
+
+    class Rows(torch.utils.data.Dataset):  # type: ignore[misc]
+        def __init__(self, split: str) -> None:
+            texts, self.labels = read(options, split)
+            self.ids = tokenizer(texts, truncation=True, max_length=128)
+
+        def __len__(self) -> int:
+            return len(self.labels)
+
+        def __getitem__(self, row: int) -> dict[str, Any]:
+            return {**{k: v[row] for k, v in self.ids.items()}, "labels": self.labels[row]}
+
+    epochs: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
+            epochs.append(-time.perf_counter())
+
+        def on_epoch_end(self, *args: Any, **kwargs: Any) -> None:
+            epochs[-1] += time.perf_counter()
+
+    model = AutoModelForSequenceClassification.from_pretrained(options.weights, num_labels=2)
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = TrainingArguments(
+            scratch,
+            num_train_epochs=options.epochs,
+            per_device_train_batch_size=32,
+            per_device_eval_batch_size=64,
+            learning_rate=5e-5,
+            eval_strategy="epoch",
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            bf16=True,
+            seed=options.seed,
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            train_sampling_strategy="group_by_length",
+        )
+        started = time.perf_counter()
+        trainer = Trainer(
+            model,
+            settings,
+            train_dataset=Rows("train"),
+            eval_dataset=Rows("validation"),
+            data_collator=DataCollatorWithPadding(tokenizer),
+            callbacks=[Clock()],
+        )
+        trainer.train()
+        seconds = time.perf_counter() - started
+        predicted = trainer.predict(Rows("test"))
+    accuracy = float((predicted.predictions.argmax(-1) == predicted.label_ids).mean())
+    return {"seconds": seconds, "epoch_seconds": epochs, "accuracy": accuracy}
+
+
+def predict(options: argparse.Namespace) -> dict[str, Any]:
+    """Texts a second, sorted by length: a Hugging Face classifier and sentence-transformers."""
+    run, encode, texts = _predictors(options)
+    rates = {}
+    for name, function in (("transformers", run), ("sentence-transformers", encode)):
+        function(texts[:64])
+        times = [_timed(lambda f=function: f(texts)) for _ in range(2)]
+        rates[name] = len(texts) / min(times)
+    return {"rates": rates, "seconds": len(texts) / max(rates.values())}
+
+
+def latency(options: argparse.Namespace) -> dict[str, Any]:
+    """Median milliseconds of one request at a time: a Hugging Face classifier."""
+    run, _, texts = _predictors(options)
+    for _ in range(30):
+        run(texts[:1])
+    return {"seconds": statistics.median(_timed(lambda: run(texts[:1])) for _ in range(300))}
+
+
+def _predictors(options: argparse.Namespace) -> tuple[Any, Any, list[str]]:
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    texts, _ = read(options, "test")
+    tokenizer = AutoTokenizer.from_pretrained(options.weights)
+    model = AutoModelForSequenceClassification.from_pretrained(options.weights, num_labels=2)
+    kind = torch.bfloat16 if options.precision == "bfloat16" else torch.float32
+    model = model.eval().to(kind)
+    sentences = SentenceTransformer(options.weights, device="cpu", local_files_only=True).to(kind)
+    sentences.max_seq_length = options.sequence_length
+
+    def run(rows: list[str]) -> np.ndarray:
+        limit = options.sequence_length
+        ids = tokenizer(rows, truncation=True, max_length=limit, return_token_type_ids=False)
+        order = np.argsort([len(row) for row in ids["input_ids"]])[::-1]
+        labels = np.empty(len(rows), int)
+        with torch.inference_mode():
+            for start in range(0, len(order), 64):
+                some = order[start : start + 64]
+                picked = {k: [v[row] for row in some] for k, v in ids.items()}
+                batch = tokenizer.pad(picked, return_tensors="pt")
+                labels[some] = model(**batch).logits.argmax(-1).numpy()
+        return labels
+
+    return run, lambda rows: sentences.encode(rows, batch_size=64, show_progress_bar=False), texts
+
+
+def tutorial(options: argparse.Namespace) -> dict[str, Any]:
+    """One epoch of TensorFlow's tutorial: tf_keras, frozen hub.KerasLayer, padded to 128."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    import tensorflow as tf
+    import tensorflow_hub as hub
+    import tf_keras
+
+    from tfhub_transfer import Encoder, preprocessing
+    from tfhub_transfer.preprocessing import BertPreprocessor  # noqa: F401  registers the ops
+
+    made = preprocessing.make_preprocessor(Encoder(options.weights), None, 128)
+    texts, labels = read(options, "train")
+    started = time.perf_counter()
+    encoded, _ = made.encode_all([texts])
+    inputs = made.pad(encoded, np.array([128]))
+    ids = {k: tf_keras.Input((128,), dtype="int32", name=k) for k in inputs}
+    pooled = hub.KerasLayer(options.weights, trainable=False)(ids)["pooled_output"]
+    answer = tf_keras.layers.Dense(2)(tf_keras.layers.Dropout(0.1)(pooled))
+    model = tf_keras.Model(ids, answer)
+    loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(tf_keras.optimizers.Adam(1e-3), loss)
+    model.fit(tf.nest.map_structure(np.asarray, inputs), np.array(labels), 32, 1, verbose=0)
+    return {"seconds": time.perf_counter() - started}
+
+
+def _timed(function: Any) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+JOBS = {
+    "frozen": frozen,
+    "fine-tune": fine_tune,
+    "predict": predict,
+    "latency": latency,
+    "tutorial": tutorial,
+}
+
+
+def main() -> None:
+    """Runs one job."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("job", choices=JOBS)
+    parser.add_argument("--data-folder", required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--dataset", default="sst2")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th row")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", default="bfloat16")
+    parser.add_argument("--sequence-length", type=int, default=128)
+    options = parser.parse_args()
+    found = JOBS[options.job](options)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({**found, "peak_mb": round(peak), "load": os.getloadavg()[0]}))
+
+
+if __name__ == "__main__":
+    main()
