@@ -47,9 +47,9 @@ FLOORS = {
     "jobs": 8,
     "recipes": 8,
     "tuning": 8,
-    "__init__": 8,
-    "cli": 9,
-    "__main__": 10,
+    "__init__": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
