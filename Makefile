@@ -18,8 +18,10 @@ format:
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
+# Needs BENCH_DATA, BENCH_ENCODER, BENCH_WEIGHTS, BENCH_PEER_PYTHON: see benchmarks/README.md.
 bench:
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PYTHON) "$$script" || exit 1; done
+	@for name in frozen fine_tuning prediction boundary scaling equality profile_step; do \
+		echo "== $$name"; $(PYTHON) benchmarks/$$name.py || exit 1; done
 
 demo:
 	$(PYTHON) -m tfhub_transfer demo

@@ -132,3 +132,33 @@ def test_multi_label_and_regression(text_encoder: Path, tmp_path: Path) -> None:
 def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
     with pytest.raises(tt.InputError, match="no exported model there"):
         tt.load_saved_model(tmp_path)
+
+
+@pytest.mark.skipif(not tt.runtime.has_bfloat16(), reason="this machine has no bfloat16 units")
+def test_bfloat16_exports_hold_constants_and_answer_alike(
+    model: tt.TransferModel, exported: Path, tmp_path: Path
+) -> None:
+    folder = tt.export_saved_model(model, tmp_path, precision="bfloat16")
+    served, plain = tt.load_saved_model(folder), tt.load_saved_model(exported)
+    answers = served.predict(TEXTS)
+    np.testing.assert_allclose(answers["scores"], plain.predict(TEXTS)["scores"], atol=0.02)
+    assert answers["scores"].dtype == np.float32
+    np.testing.assert_allclose(served.encode(TEXTS), plain.encode(TEXTS), atol=0.1)
+    stored = tf.train.list_variables(str(folder / "variables" / "variables"))
+    assert not [name for name, shape in stored if len(shape) > 1]
+    graph = (folder / "saved_model.pb").read_bytes()
+    types = [n.attr["T"].type for n in _nodes(graph) if n.op == "MatMul"]
+    assert tf.bfloat16.as_datatype_enum in types
+
+
+def _nodes(graph: bytes) -> list[Any]:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    found = saved_model_pb2.SavedModel.FromString(graph).meta_graphs[0].graph_def
+    return [node for function in found.library.function for node in function.node_def]
+
+
+def test_precision_of_an_export_is_checked(model: tt.TransferModel, tmp_path: Path) -> None:
+    with pytest.raises(tt.InputError, match="`precision` must be one of.*Received: 'int8'"):
+        tt.export_saved_model(model, tmp_path, precision="int8")
+    assert list(tmp_path.iterdir()) == []
