@@ -18,8 +18,8 @@ from tfhub_transfer.builders import TransferModel
 from tfhub_transfer.errors import InputError
 
 _LABELS = "labels.txt"
-# A graph can't be written beyond 2 GB.
-_MOST_FOLDED_BYTES = 1_500_000_000
+# Folding was seen to take 25 times the weights' memory; and no graph can be written beyond 2 GB.
+_MOST_FOLDED_BYTES = 500_000_000
 
 
 class _Served(tf.Module):
@@ -103,7 +103,7 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
         precision: Of the exported model's matrix products. `"bfloat16"` also folds the weights into
             the graph, which is fastest on a machine with bfloat16 units and slow on one without;
             `"float32"` runs well anywhere; `"auto"` as in `runtime.precision`, so for machines like
-            this one. A machine without such units exports float32.
+            this one. A machine without such units, and weights beyond 500 MB, export float32.
 
     Returns:
         The folder of the version, which appears whole or not at all.

@@ -90,7 +90,7 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
     texts = list(read(options, "test").texts[0])
     served = _served(options)
     served.predict(texts[:64])
-    order = np.argsort([len(text) for text in texts])[::-1]
+    order = np.argsort([len(text.split()) for text in texts])[::-1]
 
     def run() -> None:
         for start in range(0, len(order), 64):

@@ -26,7 +26,7 @@ def read(options: argparse.Namespace, split: str) -> tuple[list[str], list[int]]
     folder = Path(options.data_folder) / options.dataset
     path = next(folder.glob(f"{split}.jsonl*"))
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    rows = [json.loads(line) for line in data.decode("utf-8").splitlines()]
+    rows = [json.loads(line) for line in data.decode("utf-8").strip().split("\n")]
     names = sorted({row["label"] for row in rows})
     rows = rows[:: options.every]
     return [row["text"] for row in rows], [names.index(row["label"]) for row in rows]
