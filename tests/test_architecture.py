@@ -25,6 +25,7 @@ FLOORS = {
     "plots": 1,
     "reading": 1,
     "registry": 2,
+    "served": 2,
     "rewriting": 1,
     "runtime": 1,
     "schedules": 1,

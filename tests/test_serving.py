@@ -63,6 +63,20 @@ def test_answers_equal_predict_text(model: tt.TransferModel, exported: Path) -> 
     np.testing.assert_allclose(served.encode(TEXTS), model.encode_text(TEXTS), atol=1e-5)
 
 
+def test_many_texts_of_any_length_are_answered_in_their_order(
+    model: tt.TransferModel, exported: Path
+) -> None:
+    served = tt.load_saved_model(exported.parent)
+    texts = [" ".join(["good"] * (7 * i % 23) + ["film"] * (i % 5) + [str(i)]) for i in range(50)]
+    expected = model.predict_scores(texts)
+    for batch_size in (4, 64):
+        scores = served.predict(texts, batch_size)["scores"]
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+    assert len(served.predict([])["scores"]) == 0
+    with pytest.raises(tt.InputError, match="batch_size"):
+        served.predict(texts, 0)
+
+
 def test_assets_hold_labels_and_vocabulary(exported: Path) -> None:
     assets = {p.name for p in (exported / "assets").iterdir()}
     assert {"labels.txt", "vocab.txt"} <= assets

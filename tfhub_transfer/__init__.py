@@ -23,7 +23,7 @@ _HOMES = {
     "export_saved_model": "serving",
     "fine_tune": "finetuning",
     "load_model": "builders",
-    "load_saved_model": "serving",
+    "load_saved_model": "served",
 }
 _ROOMS = ("data", "registry", "runtime", "tasks")
 
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from tfhub_transfer.errors import InputError
     from tfhub_transfer.evaluation import Report, evaluate
     from tfhub_transfer.finetuning import Plan, ProgressiveUnfreezing, fine_tune
-    from tfhub_transfer.serving import export_saved_model, load_saved_model
+    from tfhub_transfer.served import load_saved_model
+    from tfhub_transfer.serving import export_saved_model
     from tfhub_transfer.tasks import Head
 
 

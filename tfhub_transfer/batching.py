@@ -14,6 +14,8 @@ MAP_THREADS = 2
 MOST_BUCKETS = 12
 # Without gradients a shape costs less than what it saves.
 INFERENCE_BUCKETS = 32
+# Batches under way at once without gradients: a second fills the gaps between a graph's operations.
+STREAMS = 2
 # Of lengths beyond this many different ones, quantiles stand for all.
 _CANDIDATES = 256
 

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import caching, heads, optimizers, registry, runtime
-from tfhub_transfer.batching import INFERENCE_BUCKETS, MAP_THREADS, LengthBatches, ready
+from tfhub_transfer.batching import INFERENCE_BUCKETS, MAP_THREADS, STREAMS, LengthBatches, ready
 from tfhub_transfer.boundary import Boundary
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
@@ -33,8 +33,7 @@ from tfhub_transfer.tasks import Head, Task
 # Chosen by validation accuracy on SST-2, STS-B and SNLI; see benchmarks/README.md.
 SMALL_BERT_RATE, LARGE_BERT_RATE, EMBEDDING_RATE = 1e-4, 5e-5, 2e-3
 SMALL_BERT_DIMENSION = 512
-# Two batches at a time keep two cores busy where one has operations that only use one.
-EVALUATION_BATCH, STREAMS = 128, 2
+EVALUATION_BATCH = 128
 # Vectors that are held in memory before they go to the store.
 FEATURE_ROWS = 50_000
 

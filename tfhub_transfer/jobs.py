@@ -22,7 +22,8 @@ from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import Plan, fine_tune, groups_to_thaw
-from tfhub_transfer.serving import export_saved_model, load_saved_model
+from tfhub_transfer.served import load_saved_model
+from tfhub_transfer.serving import export_saved_model
 from tfhub_transfer.tasks import TASKS, Head, Task
 
 MODEL_FILE = "model.keras"

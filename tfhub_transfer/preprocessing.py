@@ -18,7 +18,7 @@ from tfhub_transfer.errors import InputError
 
 DEFAULT_SEQUENCE_LENGTH = 256
 # Lengths are rounded up to a multiple of this, so that few shapes of batch occur.
-LENGTH_STEP = 8
+LENGTH_STEP = 4
 _MAX_CHARACTERS = 100_000
 _SETTINGS = "preprocessor.json"
 _CHUNK = 4096

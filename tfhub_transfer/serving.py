@@ -1,4 +1,4 @@
-"""Models out as SavedModels for TF Serving, strings in and answers out, and back in."""
+"""Models out as SavedModels for TF Serving, strings in and answers out."""
 
 import os
 import re
@@ -70,6 +70,10 @@ class _Served(tf.Module):
         inputs = self._preprocessor(text)
         vector = self._run_folded(inputs)[1] if self._folded else self._model.vector(inputs)
         return {"embedding": tf.identity(vector)}
+
+    def lengths(self, *texts: tf.Tensor) -> tf.Tensor:
+        """Strings `[batch]` to the number of tokens `[batch]` of each, uncut."""
+        return self._preprocessor.lengths(texts)
 
 
 def _can_fold(model: TransferModel) -> bool:
@@ -151,6 +155,9 @@ def _write(model: TransferModel, folder: Path, precision: str) -> None:
             "serving_default": answer.get_concrete_function(),
             "encode": encode.get_concrete_function(),
         }
+        # Not for TF Serving: `ServedModel` sorts by it.
+        lengths = _with_arguments(served.lengths, names)
+        served.lengths_of = tf.function(lengths, input_signature=specs)
         tf.saved_model.save(served, str(folder), signatures=signatures)
 
 
@@ -165,60 +172,3 @@ def _next_version(folder: Path) -> int:
     return (
         max((int(p.name) for p in folder.iterdir() if re.fullmatch(r"\d+", p.name)), default=0) + 1
     )
-
-
-class ServedModel:
-    """An exported model loaded back: it needs TensorFlow and tensorflow-text only.
-
-    Args:
-        folder: A version's folder, or the folder of versions, of which the newest is taken.
-
-    Raises:
-        InputError: If there is no exported model.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = _newest(Path(folder))
-        self._loaded = tf.saved_model.load(str(self.folder))
-
-    def predict(self, texts: Sequence[Any]) -> dict[str, np.ndarray]:
-        """What the signature `serving_default` gives for these texts, or pairs `(a, b)`."""
-        rows = list(texts)
-        function = self._loaded.signatures["serving_default"]
-        columns = [rows] if rows and isinstance(rows[0], str) else list(zip(*rows))
-        names = ("text",) if len(columns) == 1 else ("text_a", "text_b")
-        arguments = {n: tf.constant(list(c), tf.string) for n, c in zip(names, columns)}
-        return {key: value.numpy() for key, value in function(**arguments).items()}
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """The encoder's vector of each text, float32 `[n, dimension]`."""
-        text = tf.constant(list(texts), tf.string)
-        return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
-
-
-def load_saved_model(folder: str | Path) -> ServedModel:
-    """Loads what `export_saved_model` wrote.
-
-    Args:
-        folder: A version's folder, or the folder of versions, of which the newest is taken.
-
-    Raises:
-        InputError: If there is no exported model.
-
-    Example:
-
-    >>> load_saved_model("out/serving").predict(["What a lovely film"])["label"]
-    """
-    return ServedModel(folder)
-
-
-def _newest(folder: Path) -> Path:
-    if (folder / "saved_model.pb").exists():
-        return folder
-    versions = [p for p in folder.glob("*") if p.name.isdigit() and (p / "saved_model.pb").exists()]
-    if not versions:
-        raise InputError(
-            "no exported model there; expected a folder that `export_saved_model` wrote. "
-            f"Received: {folder}"
-        )
-    return max(versions, key=lambda p: int(p.name))
