@@ -19,6 +19,9 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import numpy as np
+import scipy.stats
+
 import tfhub_transfer as tt
 
 RESULTS = Path(__file__).parent / "accuracy.jsonl"
@@ -34,6 +37,7 @@ class Job:
     epochs: int = 3
     batch_size: int = 32
     learning_rate: float | None = None
+    per_class: int | None = None
 
 
 JOBS = {
@@ -43,12 +47,41 @@ JOBS = {
     "stsb": Job("stsb/en", "regression", epochs=4),
     "snli": Job("snli_small"),
     "ag_news": Job("ag_news"),
+    "banking77_8": Job("banking77", per_class=8),
+    "stsb_cosine": Job("stsb/en", "similarity"),
 }
 
 
 def find(folder: Path, split: str) -> str:
     """The file of a split, compressed or not."""
     return str(next(folder.glob(f"{split}.jsonl*")))
+
+
+def few(examples: tt.data.Examples, per_class: int, seed: int) -> tt.data.Examples:
+    """So many rows of each class, chosen by a seed."""
+    labels = np.asarray(examples.labels)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    taken = [order[labels[order] == name][:per_class] for name in np.unique(labels)]
+    return examples[np.concatenate(taken)]
+
+
+def run_cosine(job: Job, options: argparse.Namespace) -> dict[str, Any]:
+    """Rank correlation of people's judgement with the cosine of untrained vectors."""
+    test = tt.data.read(find(Path(options.data_folder) / job.folder, "test"))
+    model = tt.build_model(options.encoder, tt.tasks.Classification(["-", "+"]))
+    a, b = (model.encode_text(list(texts)) for texts in test.texts)
+    cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+    correlation = scipy.stats.spearmanr(cosine, np.asarray(test.labels, float)).statistic
+    return {
+        "job": "stsb_cosine",
+        "encoder": Path(options.encoder).name,
+        "unfreeze": "untrained",
+        "rows": [0, 0, len(test)],
+        "metrics": {"spearman": round(float(correlation), 4)},
+        "seconds": {"all": 0},
+        "versions": tt.runtime.versions(),
+        "date": datetime.date.today().isoformat(),
+    }
 
 
 def run(name: str, job: Job, options: argparse.Namespace, seed: int) -> dict[str, Any]:
@@ -59,6 +92,7 @@ def run(name: str, job: Job, options: argparse.Namespace, seed: int) -> dict[str
     train, validation, test = (
         tt.data.read(find(folder, split)) for split in ("train", "validation", "test")
     )
+    train = few(train, job.per_class, seed) if job.per_class else train
     task = tt.tasks.TASKS[job.task](pair=train.is_pair).adapt(train.labels)
     head = tt.Head(pooling=options.pooling or job.pooling)
     model = tt.build_model(options.encoder, task, head, sequence_length=options.sequence_length)
@@ -127,7 +161,10 @@ def main() -> None:
     add("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        line = json.dumps(run(options.job, JOBS[options.job], options, seed))
+        job = JOBS[options.job]
+        cosine = job.task == "similarity"
+        done = run_cosine(job, options) if cosine else run(options.job, job, options, seed)
+        line = json.dumps(done)
         print(line, flush=True)
         with options.results.open("a", encoding="utf-8") as file:
             file.write(line + "\n")

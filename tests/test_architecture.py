@@ -45,16 +45,25 @@ FLOORS = {
     "evaluation": 7,
     "finetuning": 7,
     "serving": 7,
-    "jobs": 8,
+    "jobs": 9,
     "recipes": 8,
     "tuning": 8,
-    "__init__": 9,
-    "cli": 10,
-    "__main__": 11,
+    "__init__": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
-INNER_FLOORS = {"tasks": {"base": 0, "sequence_level": 1, "token_level": 1, "__init__": 2}}
+INNER_FLOORS = {
+    "tasks": {"base": 0, "sequence_level": 1, "token_level": 1, "__init__": 2},
+    "recipes": {
+        "students": 0,
+        "lessons": 1,
+        "encoder_distillation": 2,
+        "distillation": 2,
+        "__init__": 3,
+    },
+}
 
 # These may import late: the facade and the command line have to be quick to import.
 LATE_IMPORTERS = {"__init__", "cli", "__main__"}

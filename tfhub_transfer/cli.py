@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_encoders(commands)
     _add_convert(commands)
     _add_train(commands)
+    _add_distill(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     return parser
@@ -95,6 +96,13 @@ def _add_train(commands: Any) -> None:
     add("--text", metavar="COLUMN", help="default: text, or text_a and text_b")
     add("--text-pair", metavar="COLUMN", help="the second text of each pair")
     add("--label", metavar="COLUMN", help="default: label, or score")
+    _add_training(command)
+    command.set_defaults(run=_train)
+
+
+def _add_training(command: Any) -> None:
+    """What `train` and `distill` have in common."""
+    add = command.add_argument
     add("--encoder", default="auto", metavar="NAME|HANDLE|DIR")
     add("--preprocessor", metavar="HANDLE|DIR", help="default: the encoder's own")
     add("--epochs", type=int, default=4, metavar="N", help="epochs with a thawed encoder")
@@ -110,7 +118,39 @@ def _add_train(commands: Any) -> None:
     add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
     add("--seed", type=int, default=0, metavar="N")
     add("--overwrite", action="store_true", help="replace the output folder")
-    command.set_defaults(run=_train)
+
+
+def _add_distill(commands: Any) -> None:
+    command = commands.add_parser(
+        "distill", help="make a smaller model that imitates trained ones, or a smaller encoder"
+    )
+    add = command.add_argument
+    add(
+        "teachers",
+        nargs="+",
+        metavar="TEACHER",
+        help="folders that `train` wrote: a model is trained to answer as they do, together; or "
+        "one encoder: a smaller one is trained to give the same vectors",
+    )
+    add("--data", required=True, metavar="FILE", help="labelled; for an encoder any texts")
+    add("--output", type=Path, required=True, metavar="DIR")
+    add("--text", metavar="COLUMN", help="default: text, or text_a and text_b")
+    models = command.add_argument_group("models")
+    add = models.add_argument
+    add("--unlabelled", metavar="FILE", help="more texts, for the teachers to answer")
+    add("--temperature", type=float, default=2.0, metavar="X", help="of the answers; default 2")
+    add("--share", type=float, default=0.7, metavar="X", help="weight of the teachers; default 0.7")
+    add("--validation", metavar="FILE", help="default: a tenth of the data")
+    add("--test", metavar="FILE", help="default: a tenth of the data")
+    add("--text-pair", metavar="COLUMN", help="the second text of each pair")
+    add("--label", metavar="COLUMN", help="default: the teacher's")
+    _add_training(models)
+    encoders = command.add_argument_group("encoders")
+    add = encoders.add_argument
+    add("--layers", type=int, default=3, metavar="N", help="of the student; default 3")
+    add("--hidden", type=int, metavar="N", help="width of the student; default: the teacher's")
+    add("--vocabulary", type=int, metavar="N", help="word pieces to keep; default: all")
+    command.set_defaults(run=_distill)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -137,6 +177,23 @@ def _train(options: argparse.Namespace) -> None:
     jobs = _jobs()
     names = {field.name for field in dataclasses.fields(jobs.TrainJob)}
     jobs.train(jobs.TrainJob(**{k: v for k, v in vars(options).items() if k in names}))
+
+
+def _distill(options: argparse.Namespace) -> None:
+    jobs = _jobs()
+    given = vars(options)
+    if any(jobs.is_model(teacher) for teacher in options.teachers):
+        names = {field.name for field in dataclasses.fields(jobs.DistillJob)} & set(given)
+        teachers = tuple(Path(teacher) for teacher in options.teachers)
+        chosen = {**{name: given[name] for name in names}, "teachers": teachers}
+        jobs.distill(jobs.DistillJob(task="", **chosen))
+        return
+    if len(options.teachers) > 1:
+        raise InputError(f"an encoder is distilled from one. Received: {options.teachers}")
+    names = {field.name for field in dataclasses.fields(jobs.EncoderJob)} & set(given)
+    schedule = jobs.EncoderSchedule(options.epochs, seed=options.seed)
+    chosen = {name: given[name] for name in names}
+    jobs.distill_encoder(jobs.EncoderJob(options.teachers[0], schedule=schedule, **chosen))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -169,6 +226,10 @@ def _encoders(options: argparse.Namespace) -> None:
         layers = "-" if e.layers is None else str(e.layers)
         tokens = "yes" if e.has_token_vectors else "no"
         print(f"{e.name:<46}{e.dialect:<9}{e.dimension:>5}{layers:>8}  {e.language:<10}{tokens}")
+    print("\nPackaged, with speed (texts a second, all-MiniLM-L6-v2 = 1) and test scores:")
+    for e in (e for e in encoders if e.packaged):
+        scores = ", ".join(f"{name} {score:.3f}" for name, score in e.scores.items())
+        print(f"  {e.name}: {e.size_mb} MB, speed {e.speed or '-'}; {scores}")
     print("\nUse a name, its handle, or a folder with --encoder; --json gives the handles.")
 
 

@@ -104,8 +104,16 @@ def _method_for(source: Path) -> str:
 
 
 @contextlib.contextmanager
-def _whole_or_nothing(output: Path, overwrite: bool) -> Iterator[Path]:
-    """Gives an empty folder on the same disk; afterwards that folder is `output`, or gone."""
+def whole_or_nothing(output: Path, overwrite: bool) -> Iterator[Path]:
+    """Gives an empty folder on the same disk; afterwards that folder is `output`, or gone.
+
+    Args:
+        output: The folder to write.
+        overwrite: Whether what is there is replaced.
+
+    Raises:
+        InputError: If the output is occupied or can't be written.
+    """
     if output.exists() and not output.is_dir():
         raise InputError(f"The output must be a folder, this is a file. Received: {output}")
     if output.is_dir() and any(output.iterdir()) and not overwrite:
@@ -156,7 +164,7 @@ def convert_huggingface(source: Path, output: Path, overwrite: bool = False) -> 
         convert_huggingface(Path("all-MiniLM-L6-v2"), Path("encoders/minilm"))
     """
     found = huggingface.read(Path(source))
-    with _whole_or_nothing(Path(output), overwrite) as folder:
+    with whole_or_nothing(Path(output), overwrite) as folder:
         _write_bert(found, folder)
         hub_format.save_preprocessor(
             folder / "preprocessor", found.vocab, found.lower_case, found.strip_accents
@@ -255,13 +263,13 @@ def distill_static(
     if dialect not in ("bert", "text"):
         raise InputError(f"`dialect` must be 'bert' or 'text'. Received: {dialect!r}")
     source = Path(source)
-    with _whole_or_nothing(Path(output), overwrite) as folder, _as_encoder(source) as teacher:
+    with whole_or_nothing(Path(output), overwrite) as folder, _as_encoder(source) as teacher:
         if not 1 <= dimension <= teacher.width:
             raise InputError(
                 f"`dimension` must be between 1 and the encoder's width {teacher.width}. "
                 f"Received: dimension={dimension}"
             )
-        kept = _kept_pieces(teacher.pieces, vocabulary)
+        kept = kept_pieces(teacher.pieces, vocabulary)
         states = _piece_states(teacher, kept)
         words = [teacher.pieces[index] for index in kept]
         table = _static_table(states, words, dimension)
@@ -320,8 +328,20 @@ def _is_latin(piece: str) -> bool:
     return all(unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
 
 
-def _kept_pieces(pieces: Sequence[str], vocabulary: Sequence[str] | None) -> list[int]:
-    """Indices of the pieces that stay, in their order."""
+def kept_pieces(pieces: Sequence[str], vocabulary: Sequence[str] | None) -> list[int]:
+    """Which pieces of a vocabulary stay when it is pruned.
+
+    Args:
+        pieces: The vocabulary.
+        vocabulary: The pieces to keep; special tokens, single characters and their continuations
+            stay too. If not given, all but `[unused...]` and words with letters that aren't Latin.
+
+    Returns:
+        Their indices, in their order.
+
+    Raises:
+        InputError: If `vocabulary` names a piece that isn't there.
+    """
     unknown = sorted(set(vocabulary or ()) - set(pieces))
     if unknown:
         raise InputError(
@@ -492,7 +512,7 @@ def convert_word_vectors(
         "made_by": "vectors",
     }
     with (
-        _whole_or_nothing(Path(output), overwrite) as folder,
+        whole_or_nothing(Path(output), overwrite) as folder,
         tempfile.TemporaryDirectory() as work,
     ):
         tokens = Path(work) / "tokens.txt"

@@ -182,6 +182,10 @@ class Encoder(keras.layers.Layer):
             )
         return self._folder
 
+    def named_weights(self) -> dict[str, keras.Variable]:
+        """The weights by the names that they have inside the SavedModel."""
+        return dict(zip((v["name"] for v in self._spec["variables"]), self._weights))
+
     def fingerprint(self) -> str:
         """SHA-256 of the SavedModel's graph and of the weights as they are now."""
         digest = hashlib.sha256((self.folder / "saved_model.pb").read_bytes())

@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from tfhub_transfer.builders import TransferModel, build_model, default_optimize
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import Report, evaluate
-from tfhub_transfer.finetuning import Plan, fine_tune, groups_to_thaw
+from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
+from tfhub_transfer.recipes import distillation, encoder_distillation, students
+from tfhub_transfer.recipes.distillation import Imitation
+from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
 from tfhub_transfer.served import load_saved_model
 from tfhub_transfer.serving import export_saved_model
 from tfhub_transfer.tasks import TASKS, Head, Task
@@ -63,6 +67,31 @@ class TrainJob:
 
 
 @dataclasses.dataclass(frozen=True)
+class DistillJob(TrainJob):
+    """The arguments of the command `distill` where the teacher is a trained model."""
+
+    teachers: tuple[Path, ...] = ()
+    unlabelled: str | None = None
+    temperature: float = Imitation.temperature
+    share: float = Imitation.share
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderJob:
+    """The arguments of the command `distill` where the teacher is an encoder."""
+
+    teacher: str
+    data: str
+    output: Path
+    text: str | None = None
+    layers: int = 3
+    hidden: int | None = None
+    vocabulary: int | None = None
+    schedule: EncoderSchedule = dataclasses.field(default_factory=EncoderSchedule)
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Splits:
     """The three splits that a job works on."""
 
@@ -71,11 +100,12 @@ class Splits:
     test: data.Examples
 
 
-def train(job: TrainJob) -> Report:
+def train(job: TrainJob, fit: Callable[..., History] = fine_tune) -> Report:
     """Trains, evaluates and exports a model into `job.output`, which appears whole or not at all.
 
     Args:
         job: What to do.
+        fit: What trains, called as `fine_tune`.
 
     Returns:
         The report on the test split.
@@ -91,11 +121,89 @@ def train(job: TrainJob) -> Report:
             model = _build(job, task)
         say(data.profile(splits.train, splits.validation, splits.test))
         with runtime.precision(job.precision):
-            record = _fit(job, model, splits, scratch)
+            record = _fit(job, model, splits, scratch, fit)
             report = _finish(model, splits, record, scratch)
         _replace(scratch, job.output)
     say(f"{report}\n\nWritten to {job.output}: {MODEL_FILE}, serving/1, report, {RECORD_FILE}")
     return report
+
+
+def distill(job: DistillJob) -> Report:
+    """Trains a model that imitates others, evaluates and exports it, as `train` does.
+
+    Args:
+        job: What to do; its task, columns and classes are the teachers'.
+
+    Raises:
+        InputError: If a file, an option or the output folder is unusable.
+    """
+    _check_output(job.output, job.overwrite)
+    loaded = [_load(folder) for folder in job.teachers]
+    teachers = [model for model, _ in loaded]
+    more = None if job.unlabelled is None else _texts(job.unlabelled, teachers[0].task.pair, job)
+    imitation = Imitation(job.temperature, job.share)
+    fit = functools.partial(_imitate, teachers, more, imitation)
+    columns = loaded[0][1].get("columns", {})
+    given = {
+        name: getattr(job, name) or columns.get(name) for name in ("text", "text_pair", "label")
+    }
+    return train(dataclasses.replace(job, task=teachers[0].task.name, **given), fit)
+
+
+def _imitate(
+    teachers: list[TransferModel],
+    more: list[Any] | None,
+    imitation: Imitation,
+    model: TransferModel,
+    train_split: data.Examples,
+    validation: data.Examples,
+    **fine_tuning: Any,
+) -> History:
+    return distillation.distill(
+        teachers, model, train_split, validation, more, imitation, **fine_tuning
+    )
+
+
+def distill_encoder(job: EncoderJob) -> None:
+    """Cuts a student out of an encoder and trains it on a file of texts, without labels.
+
+    Args:
+        job: What to do.
+
+    Raises:
+        InputError: If a file, an option or the output folder is unusable.
+    """
+    _check_output(job.output, job.overwrite)
+    texts = _texts(job.data, False, job)
+    teacher = Encoder(job.teacher)
+    pieces = None
+    if job.vocabulary is not None:
+        pieces = students.corpus_vocabulary(teacher, texts, job.vocabulary)
+    with _scratch(job.output) as scratch:
+        students.make_student(teacher, scratch / "start", job.layers, job.hidden, pieces)
+        made = scratch / job.output.name
+        curves = encoder_distillation.distill_encoder(
+            teacher, scratch / "start", texts, made, schedule=job.schedule
+        )
+        (made / "distillation.json").write_text(json.dumps(curves, indent=1) + "\n", "utf-8")
+        _replace(made, job.output)
+    say(f"Written to {job.output}; give it as `--encoder`")
+
+
+def _texts(source: str, pair: bool, job: Any) -> list[Any]:
+    """The texts of a table, or of the lines of a `.txt` file; pairs as tuples."""
+    if source.endswith(".txt"):
+        chunks: Iterable[list[Any]] = _line_chunks(source, pair)
+    else:
+        columns = {"text": job.text, "text_pair": getattr(job, "text_pair", None)}
+        read = data.stream(source, **columns, require_label=False)
+        chunks = (list(zip(*c.texts)) if pair else list(c.texts[0]) for c in read)
+    return [text for chunk in chunks for text in chunk]
+
+
+def is_model(handle: str) -> bool:
+    """Whether a teacher's name is that of a trained model, rather than an encoder's."""
+    return handle.endswith(".keras") or (Path(handle) / MODEL_FILE).exists()
 
 
 def evaluate_folder(folder: Path, source: str, output: Path, overwrite: bool = False) -> Report:
@@ -251,7 +359,13 @@ def _build(job: TrainJob, task: Task) -> TransferModel:
     return model
 
 
-def _fit(job: TrainJob, model: TransferModel, splits: Splits, scratch: Path) -> dict[str, Any]:
+def _fit(
+    job: TrainJob,
+    model: TransferModel,
+    splits: Splits,
+    scratch: Path,
+    fit: Callable[..., History],
+) -> dict[str, Any]:
     weights = (
         data.class_weights(model.task.encode(splits.train.labels).tolist())
         if job.class_weights
@@ -261,7 +375,7 @@ def _fit(job: TrainJob, model: TransferModel, splits: Splits, scratch: Path) -> 
     fingerprint = model.encoder.fingerprint()  # of what it starts from
     started = time.perf_counter()
     try:
-        history = fine_tune(
+        history = fit(
             model,
             splits.train,
             splits.validation,
@@ -306,7 +420,8 @@ def _finish(model: TransferModel, splits: Splits, record: dict[str, Any], scratc
 
 
 def _plain(job: TrainJob) -> dict[str, Any]:
-    return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(job).items()}
+    text = json.dumps(dataclasses.asdict(job), default=str)
+    return json.loads(text)
 
 
 def _save_interrupted(model: TransferModel, output: Path) -> None:
@@ -337,7 +452,9 @@ def _load(folder: Path) -> tuple[TransferModel, dict[str, Any]]:
 def _training_split(record: dict[str, Any]) -> data.Examples | None:
     """The training split again, for the baselines, if its file is still there."""
     try:
-        job = TrainJob(**{**record["arguments"], "output": Path()})
+        names = {field.name for field in dataclasses.fields(TrainJob)}
+        given = {k: v for k, v in record["arguments"].items() if k in names}
+        job = TrainJob(**{**given, "output": Path()})
         return _read(job)[0].train
     except (InputError, KeyError, TypeError, OSError):
         return None

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tfhub_transfer.catalogue import BERT_OUTPUTS, EncoderInfo, hub_encoders
 from tfhub_transfer.errors import InputError
@@ -142,7 +143,7 @@ def register_converter(kind: str, convert: Callable[[Path, Path], object]) -> No
 
 
 def _read_information(folder: Path, packaged: bool) -> EncoderInfo:
-    facts = json.loads((folder / INFORMATION).read_text(encoding="utf-8"))
+    facts = read_information(folder)
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     outputs = facts.get("outputs") or BERT_OUTPUTS
     return EncoderInfo(
@@ -155,7 +156,19 @@ def _read_information(folder: Path, packaged: bool) -> EncoderInfo:
         outputs=tuple(outputs),
         packaged=packaged,
         size_mb=round(size / 1e6, 1),
+        speed=facts.get("speed"),
+        scores=facts.get("scores", {}),
     )
+
+
+def read_information(folder: Path) -> dict[str, Any]:
+    """What the `tfhub_transfer.json` of an encoder's folder says; nothing if there is none.
+
+    Args:
+        folder: The encoder's folder.
+    """
+    path = folder / INFORMATION
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _key(handle: str) -> str:

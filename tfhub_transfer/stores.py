@@ -8,6 +8,7 @@ training, has another store, and a stale vector is never read.
 import contextlib
 import fcntl
 import os
+import weakref
 from collections.abc import Callable, Iterator
 
 import ml_dtypes
@@ -34,7 +35,7 @@ class TokenStore:
         self._folder = None if root is None else root / name
         self.lengths, self.width = np.asarray(lengths, np.int64), width
         self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
-        self._kept = np.empty((0, width), _BFLOAT16)
+        self._file: int | None = None
 
     @property
     def size(self) -> int:
@@ -57,34 +58,40 @@ class TokenStore:
                 self._write(compute())
             os.utime(self._folder / RECORDS)
             # Opened once: another process may make room, and the file lives as long as it's open.
-            self._kept = np.memmap(self._folder / _VECTORS, _BFLOAT16, "r", shape=self._shape)
+            self._file = os.open(self._folder / _VECTORS, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._file)
         except OSError:
             return False
         return True
 
-    @property
-    def _shape(self) -> tuple[int, int]:
-        return int(self._starts[-1]), self.width
+    # Reads and writes at a place, not a memory map, whose pages count as the process's own memory.
 
     def _write(self, computed: Iterator[tuple[np.ndarray, np.ndarray]]) -> None:
         assert self._folder is not None
         self._folder.mkdir(parents=True, exist_ok=True)
         scratch = self._folder / f"{_VECTORS}.{os.getpid()}"
-        kept = np.memmap(scratch, _BFLOAT16, "w+", shape=self._shape)
-        for rows, vectors in computed:
-            for row, vector in zip(rows, vectors):
-                kept[self._starts[row] : self._starts[row + 1]] = vector[: self.lengths[row]]
-        kept.flush()
+        with open(scratch, "wb") as file:
+            for rows, vectors in computed:
+                for row, vector in zip(rows, np.asarray(vectors, _BFLOAT16)):
+                    kept = np.ascontiguousarray(vector[: self.lengths[row]])
+                    os.pwrite(file.fileno(), kept.tobytes(), self._place(row))
+            os.ftruncate(file.fileno(), self.size)
         os.replace(scratch, self._folder / _VECTORS)
         (self._folder / RECORDS).touch()  # its being there says that the vectors are whole
 
+    def _place(self, row: int) -> int:
+        return int(self._starts[row]) * self.width * _BFLOAT16.itemsize
+
     def padded(self, rows: np.ndarray, length: int) -> np.ndarray:
         """Vectors bfloat16 `[b, length, width]` of these rows, with zeros after each text's end."""
+        assert self._file is not None
         batch = np.zeros((len(rows), length, self.width), _BFLOAT16)
         for place, row in enumerate(rows):
-            batch[place, : self.lengths[row]] = self._kept[
-                self._starts[row] : self._starts[row + 1]
-            ]
+            size = self._place(row + 1) - self._place(row)
+            data = os.pread(self._file, size, self._place(row))
+            batch[place, : self.lengths[row]] = np.frombuffer(data, _BFLOAT16).reshape(
+                -1, self.width
+            )
         return batch
 
 

@@ -24,7 +24,9 @@ def read(options: argparse.Namespace, split: str) -> tt.data.Examples:
     folder = Path(options.data_folder) / options.dataset
     examples = tt.data.read(str(next(folder.glob(f"{split}.jsonl*"))))
     rows = np.arange(len(examples))[:: options.every]
-    return examples[rows[: options.rows or None]]
+    if options.rows:  # some files are sorted by label
+        rows = np.random.default_rng(0).permutation(rows)[: options.rows]
+    return examples[rows]
 
 
 def build(options: argparse.Namespace, labels: Any) -> tt.TransferModel:
@@ -199,7 +201,7 @@ def main() -> None:
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--dataset", default="sst2")
     parser.add_argument("--every", type=int, default=1, help="take every n-th row")
-    parser.add_argument("--rows", type=int, default=0, help="take so many rows at most")
+    parser.add_argument("--rows", type=int, default=0, help="take so many rows, chosen by chance")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--unfreeze", default="auto")

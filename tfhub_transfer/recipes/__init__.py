@@ -1,0 +1,1 @@
+"""Ways to better models beyond fine-tuning: each its own, none knowing another."""

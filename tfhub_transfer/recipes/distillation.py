@@ -1,0 +1,267 @@
+"""A trained model, or several, teach a smaller one to answer as they do."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer import caching, runtime
+from tfhub_transfer.builders import TransferModel
+from tfhub_transfer.data import Examples
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.finetuning import History, fine_tune
+from tfhub_transfer.stores import VectorStore
+from tfhub_transfer.tasks import Task
+
+_LEAST = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Imitation:
+    """How much a student heeds its teachers, and how.
+
+    Args:
+        temperature: Divides the logits of teachers and student before they are compared, so that
+            small scores say something too; at least 1. Regression has none.
+        share: The weight of the teachers' answers, from above 0 to 1; the labels have the rest.
+
+    Raises:
+        InputError: If a value is outside its range.
+    """
+
+    temperature: float = 2.0
+    share: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 1 or not 0 < self.share <= 1:
+            raise InputError(
+                "`temperature` must be at least 1 and `share` above 0, at most 1. Received: "
+                f"temperature={self.temperature}, share={self.share}"
+            )
+
+
+def distill(
+    teachers: TransferModel | Sequence[TransferModel],
+    student: TransferModel,
+    train: Examples,
+    validation: Examples,
+    unlabelled: Sequence[Any] | None = None,
+    imitation: Imitation | None = None,
+    **fine_tuning: Any,
+) -> History:
+    """Trains a model on labels and on the answers of trained ones (Hinton et al. 2015).
+
+    As in https://arxiv.org/abs/1503.02531 the loss is a mixture of the task's own, on the labels,
+    and of the distance from the teachers' answers: the Kullback-Leibler divergence at a temperature
+    for classes, times its square; the squared error for numbers. Several teachers count by the mean
+    of their answers. These are computed once for each text and kept on disk. Otherwise training
+    goes as in `fine_tune`: head first, then the encoder from the top, the best epoch by validation.
+
+    `keras.distillation.Distiller` does without stored answers and unlabelled texts: it runs the
+    teacher in every step.
+
+    Args:
+        teachers: One trained model, or several, of the student's task.
+        student: From `build_model`.
+        train: Labelled examples.
+        validation: Labelled examples to judge by; the teachers have no say there.
+        unlabelled: More texts, or pairs of texts, for which only the teachers' answers count.
+        imitation: Mixture and temperature; `Imitation()` if not given.
+        **fine_tuning: `epochs`, `unfreeze`, `batch_size` and `plan`, as in `fine_tune`.
+
+    Returns:
+        The curves, and the seconds of each stage.
+
+    Raises:
+        InputError: If a teacher answers something else than the student, or as in `fine_tune`.
+
+    Example:
+
+    >>> history = distill(large, small, train, validation, unlabelled=more_texts)
+    """
+    imitation = imitation or Imitation()
+    masters = [teachers] if isinstance(teachers, TransferModel) else list(teachers)
+    _check(masters, student, fine_tuning)
+    answers = [
+        _Answer(label, imitation.share, scores)
+        for label, scores in zip(train.labels, _scores(masters, train))
+    ]
+    columns = [list(column) for column in train.texts]
+    if unlabelled is not None and len(unlabelled):
+        more = _without_labels(unlabelled, student.task)
+        answers += [_Answer(None, 1.0, scores) for scores in _scores(masters, more)]
+        columns = [a + list(b) for a, b in zip(columns, more.texts)]
+    judged = [_Answer(label, 0.0, None) for label in validation.labels]
+    own = student.task
+    student.task = _Taught(own, imitation.temperature)  # type: ignore[assignment]
+    try:
+        _recompile(student)
+        splits = _examples(columns, answers), _examples(validation.texts, judged)
+        return fine_tune(student, *splits, **fine_tuning)
+    finally:
+        student.task = own
+        student.training_examples = train
+        _recompile(student)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answer:
+    """What a label column holds here: the label, if there is one, and what the teachers say."""
+
+    label: Any
+    share: float
+    scores: np.ndarray | None
+
+
+class _Taught:
+    """A task whose labels are `_Answer`s; in everything else it is the task itself.
+
+    Encoded, an answer is the weight of the label, that of the teachers, the label as the task
+    encodes it, and the teachers' scores, side by side in one row.
+    """
+
+    def __init__(self, task: Task, temperature: float) -> None:
+        self._task, self._temperature = task, temperature
+        self._width = 1 if task.class_names is None else len(task.class_names)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def encode(self, labels: Sequence[_Answer]) -> np.ndarray:
+        known = [a.label for a in labels if a.label is not None]
+        # Labels that aren't there weigh nothing; they are filled with any that is.
+        filler = known[0] if known else self._some_label()
+        hard = self._task.encode([filler if a.label is None else a.label for a in labels])
+        hard = np.reshape(hard, (len(labels), -1)).astype(np.float32)
+        nothing = np.full(self._width, 0.5, np.float32)
+        soft = np.stack([nothing if a.scores is None else a.scores for a in labels])
+        weights = [[0.0 if a.label is None else 1.0 - a.share, a.share] for a in labels]
+        return np.concatenate([np.array(weights, np.float32), hard, soft], axis=1)
+
+    def _some_label(self) -> Any:
+        return 0.0 if self._task.class_names is None else self._task.class_names[0]
+
+    def loss(self) -> Any:
+        own, apart = self._task.loss(), self._distance
+
+        def mixed(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+            hard, soft = self._parts(y_true)
+            by_label = tf.reshape(own.call(hard, y_pred), [-1])
+            return y_true[:, 0] * by_label + y_true[:, 1] * apart(soft, y_pred)
+
+        return mixed
+
+    def metrics(self) -> list[Any]:
+        return [_OnLabels(metric, self._parts) for metric in self._task.metrics()]
+
+    def _parts(self, y_true: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return y_true[:, 2 : -self._width], y_true[:, -self._width :]
+
+    def _distance(self, soft: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """From the teachers' scores, for each row."""
+        if self._task.name == "regression":
+            return self._task.loss().call(soft, y_pred)
+        scale = self._temperature**2
+        if self._task.name == "multi-label":
+            pairs = (tf.stack([s, 1.0 - s], axis=-1) for s in (soft, y_pred))
+            return scale * tf.reduce_mean(self._divergence(*pairs), axis=-1)
+        return scale * self._divergence(soft, y_pred)
+
+    def _divergence(self, wanted: tf.Tensor, made: tf.Tensor) -> tf.Tensor:
+        """Of shares along the last axis; their logarithms are logits but for a constant."""
+        logs = [
+            tf.nn.log_softmax(tf.math.log(tf.maximum(shares, _LEAST)) / self._temperature)
+            for shares in (wanted, made)
+        ]
+        return tf.reduce_sum(tf.exp(logs[0]) * (logs[0] - logs[1]), axis=-1)
+
+
+class _OnLabels(keras.metrics.Metric):
+    """A task's metric, on the rows that have a label."""
+
+    def __init__(self, metric: Any, parts: Any) -> None:
+        super().__init__(name=metric.name)
+        self._metric, self._parts = metric, parts
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        labelled = y_true[:, 0] > 0
+        hard, _ = self._parts(tf.boolean_mask(y_true, labelled))
+        self._metric.update_state(hard, tf.boolean_mask(y_pred, labelled))
+
+    def result(self) -> Any:
+        return self._metric.result()
+
+    def reset_state(self) -> None:
+        self._metric.reset_state()
+
+
+def _check(
+    teachers: Sequence[TransferModel], student: TransferModel, fine_tuning: dict[str, Any]
+) -> None:
+    if not teachers:
+        raise InputError("distillation takes at least one teacher. Received: none")
+    if getattr(fine_tuning.get("plan"), "class_weight", None):
+        raise InputError(
+            "class weights weigh labels, of which a distilled model sees little; train the teacher "
+            "with them. Received: plan with class_weight"
+        )
+    for teacher in teachers:
+        theirs, own = ((m.task.name, m.task.pair, m.task.class_names) for m in (teacher, student))
+        if theirs != own:
+            raise InputError(
+                "teachers and student must have the same task, with the same classes in the same "
+                f"order. Received: {theirs} and {own}"
+            )
+
+
+def _recompile(model: TransferModel) -> None:
+    """With the loss and metrics of its task, and the optimizer that it has."""
+    with model.distribute_strategy.scope():
+        model.compile(
+            model.optimizer,
+            model.task.loss(),
+            metrics=model.task.metrics(),
+            jit_compile=model.jit_compile,
+        )
+
+
+def _examples(columns: Sequence[Sequence[str]], answers: list[_Answer]) -> Examples:
+    return Examples.from_lists(columns[0], answers, *columns[1:])
+
+
+def _without_labels(rows: Any, task: Task) -> Examples:
+    if isinstance(rows, Examples):
+        return rows
+    if not task.pair:
+        return Examples.from_lists(list(rows))
+    return Examples.from_lists([a for a, _ in rows], text_pair=[b for _, b in rows])
+
+
+def _scores(teachers: Sequence[TransferModel], examples: Examples) -> np.ndarray:
+    """The mean of the teachers' answers, float32 `[n, classes]`, or `[n, 1]` for numbers."""
+    answers = [_answers(teacher, examples) for teacher in teachers]
+    return np.mean(answers, axis=0).astype(np.float32)
+
+
+def _answers(teacher: TransferModel, examples: Examples) -> np.ndarray:
+    names = caching.digests(examples.texts)
+    head = [weight.numpy().tobytes() for weight in teacher.head_model().weights]
+    assert teacher.preprocessor is not None
+    name = caching.key(
+        "answers",
+        teacher.encoder.fingerprint(),
+        teacher.preprocessor.fingerprint(),
+        runtime.choose_precision(),
+        *head,
+    )
+    classes = teacher.task.class_names
+    store = VectorStore(name, 1 if classes is None else len(classes))
+    rows = store.find(names)
+    if len(rows) and (rows >= 0).all():
+        return store.take(rows)
+    answers = teacher.predict_scores(examples).reshape(len(names), -1)
+    store.add(names, answers, np.zeros(len(names), np.int32))
+    return answers
