@@ -92,13 +92,14 @@ def corpus(folder: Path, every: int = 1) -> tuple[list[str], dict[str, int]]:
     sizes = {}
     for name in SETS:
         known = len(texts)
-        for text in _texts(next((folder / name).glob("train.jsonl*"))):
+        for text in texts_of(next((folder / name).glob("train.jsonl*"))):
             texts.setdefault(text)
         sizes[name] = len(texts) - known
     return list(texts)[::every], sizes
 
 
-def _texts(path: Path) -> Iterator[str]:
+def texts_of(path: Path) -> Iterator[str]:
+    """The texts of one file, each whole, and the long ones cut into sentences too."""
     data = path.read_bytes()
     data = gzip.decompress(data) if path.suffix == ".gz" else data
     for line in data.decode("utf-8").strip().split("\n"):

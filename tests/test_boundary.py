@@ -135,3 +135,29 @@ def test_without_room_the_whole_graph_trains_and_says_so(
         warnings.simplefilter("error", UserWarning)
         plan = tt.Plan(head_epochs=1, boundary=False, verbose=0)
         tt.fine_tune(model, examples, examples, 1, 1, batch_size=8, plan=plan)
+
+
+def test_a_head_that_reads_tokens_trains_on_stored_ones(
+    bert_encoder: Path, examples: tt.data.Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(bert_encoder, head=Head(pooling="attention"))
+    layers = sum(name.startswith("layer_") for name, _ in model.encoder.layer_groups)
+    seen = []
+    original = tt.TransferModel.model_above
+
+    def spy(self: Any, boundary: Boundary) -> keras.Model:
+        seen.append(boundary.layer)
+        return original(self, boundary)
+
+    monkeypatch.setattr(tt.TransferModel, "model_above", spy)
+    before = [w.numpy() for w in model.encoder.weights]
+    plan = tt.Plan(head_epochs=8, head_learning_rate=0.05, verbose=0)
+    history = tt.fine_tune(model, examples, examples, unfreeze="none", plan=plan)
+    assert seen == [layers - 1]
+    assert history.truncation is not None and history.padding is None
+    assert history.history["loss"][-1] < history.history["loss"][0]
+    for old, new in zip(before, model.encoder.weights):
+        np.testing.assert_array_equal(old, new.numpy())
+    # The head that was trained above is the model's own.
+    judged = model.evaluate(model.preprocess(examples, shuffle=False), verbose=0)[0]
+    assert judged == pytest.approx(min(history.history["val_loss"]), abs=0.01)

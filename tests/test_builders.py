@@ -105,7 +105,7 @@ def test_text_pairs_become_u_v_difference_and_product(text_encoder: Path) -> Non
 
 
 def test_static_vectors_compare_the_texts_of_a_pair() -> None:
-    model = tt.build_model("auto", Regression(0.0, 1.0, pair=True))
+    model = tt.build_model("static-minilm-256", Regression(0.0, 1.0, pair=True))
     assert not model.encoder.is_contextual
     pair = tt.data.Examples.from_lists(["a good film"], text_pair=["bad acting, sadly"])
     u, v = model.encode_text(["a good film", "bad acting, sadly"])

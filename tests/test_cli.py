@@ -124,6 +124,10 @@ def test_encoders_lists_and_gives_json(run: Any) -> None:
     status, out, _ = run("encoders")
     assert status == 0
     assert "small_bert" in out
+    for encoder in tt.registry.known_encoders()[:2]:
+        assert encoder.packaged and encoder.speed > 1.5
+        assert encoder.scores["SST-2 frozen"] > 0.75
+        assert f"{encoder.name}: {encoder.size_mb} MB, speed {encoder.speed}" in out
     status, out, _ = run("encoders", "--json")
     known = json.loads(out)
     assert known[0]["packaged"]
@@ -289,7 +293,7 @@ def test_help_is_there_for_every_command() -> None:
     command = [sys.executable, "-m", "tfhub_transfer"]
     for words in (
         [],
-        *[[c] for c in ("demo", "encoders", "convert", "train", "evaluate", "predict")],
+        *[[c] for c in ("demo", "encoders", "convert", "train", "distill", "evaluate", "predict")],
     ):
         done = subprocess.run(
             [*command, *words, "--help"], capture_output=True, text=True, check=False

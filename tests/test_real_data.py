@@ -7,6 +7,8 @@ import pytest
 
 import tfhub_transfer as tt
 
+PACKAGED = [e.name for e in tt.registry.known_encoders() if e.packaged]
+
 
 @pytest.fixture(scope="module")
 def sst2(data_folder: Path) -> tt.data.Examples:
@@ -40,7 +42,8 @@ def test_few_rows_are_enough_to_beat_the_majority(sst2: tt.data.Examples) -> Non
     assert report.metrics["accuracy"] > majority + 0.1
 
 
-def test_the_packaged_encoder_serves_every_sample_task() -> None:
+@pytest.mark.parametrize("name", PACKAGED)
+def test_the_packaged_encoders_serve_every_sample_task(name: str) -> None:
     for label, task in (
         ("topic", tt.tasks.Classification()),
         ("sentiment", tt.tasks.Classification()),
@@ -48,16 +51,17 @@ def test_the_packaged_encoder_serves_every_sample_task() -> None:
         ("urgency", tt.tasks.Regression()),
     ):
         examples = tt.data.read(tt.registry.samples_path(), label=label)
-        model = tt.build_model("auto", task.adapt(examples.labels))
+        model = tt.build_model(name, task.adapt(examples.labels))
         assert len(model.predict_text(examples.texts[0][:3])) == 3
     assert len(set(examples.texts[0])) == len(examples) >= 200
 
 
-def test_the_packaged_encoder_is_small_and_covers_any_text() -> None:
-    folder = tt.registry.resolve("auto")
+@pytest.mark.parametrize(("name", "most"), [(PACKAGED[0], 48e6), (PACKAGED[1], 32e6)])
+def test_the_packaged_encoders_are_small_and_cover_any_text(name: str, most: float) -> None:
+    folder = tt.registry.resolve(name)
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    assert size <= 32e6
-    encoder = tt.Encoder("auto")
+    assert size <= most
+    encoder = tt.Encoder(name)
     assert {"sequence_output", "pooled_output"} <= set(encoder.output_names)
     model = tt.build_model(encoder, tt.tasks.Classification(["a", "b"]))
     batch = model.preprocessor(["naïve café unaffordablenessless"])

@@ -120,10 +120,12 @@ def test_loads_in_a_fresh_process_from_a_moved_folder_and_by_session(
     assert labels == [a["label"] for a in model.predict_text(TEXTS)]
 
 
-@pytest.mark.parametrize("kind", ["bert_encoder", "text_encoder", "auto"])
+@pytest.mark.parametrize("kind", ["bert_encoder", "text_encoder", "static"])
 def test_pairs(kind: str, make_encoder: Any, tmp_path: Path) -> None:
     task = Classification(["no", "yes"], pair=True)
-    model = tt.build_model("auto" if kind == "auto" else str(make_encoder(kind)), task)
+    model = tt.build_model(
+        "static-minilm-256" if kind == "static" else str(make_encoder(kind)), task
+    )
     pairs = [("a good film", "bad"), ("", "story")]
     served = tt.load_saved_model(tt.export_saved_model(model, tmp_path))
     np.testing.assert_allclose(

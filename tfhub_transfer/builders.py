@@ -107,6 +107,10 @@ class TransferModel(keras.Model):
         self.padding = rows.padding
         return self._batches(encoded, labels, rows, rows.buckets)
 
+    def count_truncation(self, examples: Examples) -> Truncation:
+        """What the model's `sequence_length` cuts off these examples."""
+        return self._preprocessor.encode_all(examples.texts)[1]
+
     def _batches(
         self,
         encoded: dict[str, tf.RaggedTensor],

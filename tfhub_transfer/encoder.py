@@ -65,7 +65,7 @@ class Encoder(keras.layers.Layer):
     >>> encoder = Encoder("auto")
     >>> encoder.freeze_to(-1)  # all but the top group frozen
     >>> [name for name, _ in encoder.layer_groups]
-    ['embeddings']
+    ['embeddings', 'layer_0', 'layer_1', 'layer_2']
     """
 
     def __init__(

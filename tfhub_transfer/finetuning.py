@@ -20,6 +20,7 @@ from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.schedules import WarmUpLinearDecay
 
 FROZEN_BATCH, HEAD_BATCH = 64, 64
+FROZEN_EPOCHS, STORED_EPOCHS = 3, 10
 # A head needs some hundred steps however few the rows, and patience to match.
 HEAD_STEPS, HEAD_PATIENCE_STEPS = 400, 60
 # Each thawing traces the train step anew, which costs as much as many steps.
@@ -424,21 +425,31 @@ def _rows(
 
 
 def _fit_frozen(
-    model: TransferModel, splits: Sequence[Any], plan: Plan, keep: KeepBest, history: History
+    model: TransferModel, splits: tuple[Any, Examples], plan: Plan, keep: KeepBest, history: History
 ) -> dict[str, list[float]]:
-    """A head that reads token vectors trains through the frozen encoder, for fewer epochs."""
-    frozen = _compiled(model, lambda: keras.Model(model.inputs, model.outputs), plan)
-    batches = model.preprocess(splits[0], FROZEN_BATCH, seed=plan.seed)
-    history.truncation = None if isinstance(splits[0], Stream) else model.truncation
-    return frozen.fit(
-        batches,
-        validation_data=model.preprocess(splits[1], FROZEN_BATCH),
-        epochs=plan.head_epochs or 3,
-        shuffle=False,  # `preprocess` shuffled
-        callbacks=[keep],
-        class_weight=plan.class_weight,
-        verbose=show(plan.verbose),
-    ).history
+    """A head that reads token vectors: on stored ones, or through the encoder for fewer epochs."""
+    stored = _above_boundary(model, splits, FROZEN_BATCH, plan, history)
+    if stored is None:
+        trained = keras.Model(model.inputs, model.outputs)
+        batches = model.preprocess(splits[0], FROZEN_BATCH, seed=plan.seed)
+        history.truncation = None if isinstance(splits[0], Stream) else model.truncation
+        validation = model.preprocess(splits[1], FROZEN_BATCH)
+    else:
+        trained, batches, validation = stored
+        history.truncation, history.padding = model.count_truncation(splits[0]), None
+    return (
+        _compiled(model, lambda: trained, plan)
+        .fit(
+            batches,
+            validation_data=validation,
+            epochs=plan.head_epochs or (FROZEN_EPOCHS if stored is None else STORED_EPOCHS),
+            shuffle=False,  # they are
+            callbacks=[keep],
+            class_weight=plan.class_weight,
+            verbose=show(plan.verbose),
+        )
+        .history
+    )
 
 
 def _compiled(

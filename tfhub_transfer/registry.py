@@ -16,7 +16,7 @@ from tfhub_transfer.catalogue import BERT_OUTPUTS, EncoderInfo, hub_encoders
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.fetching import cache_folder, fetch, is_remote
 
-DEFAULT_ENCODER = "static-minilm-256"
+DEFAULT_ENCODER = "minilm-l3-384"
 INFORMATION = "tfhub_transfer.json"
 GRAPH = "saved_model.pb"
 
@@ -100,7 +100,7 @@ def resolve(handle: str | os.PathLike[str]) -> Path:
     Example:
 
     >>> resolve("auto").name
-    'static-minilm-256'
+    'minilm-l3-384'
     """
     handle = str(handle)
     if is_remote(handle):
