@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -144,6 +145,20 @@ class LengthBatches:
             batches += np.split(rows[:whole], whole // size) if whole else []
             left = rows[whole:]
         return [*batches, left] if len(left) else batches
+
+
+def pick(labels: Any, rows: tf.Tensor, length: tf.Tensor | None = None) -> tf.Tensor:
+    """The labels of some rows; ragged ones `[n, (words)]` padded with -1.
+
+    Args:
+        labels: One for each row, or a ragged tensor of several.
+        rows: Row numbers `[batch]`.
+        length: What to pad ragged ones to.
+    """
+    picked = tf.gather(labels, rows)
+    if not isinstance(picked, tf.RaggedTensor):
+        return picked
+    return picked.to_tensor(-1, shape=tf.stack([tf.size(rows), length]))
 
 
 def ready(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -71,7 +71,8 @@ class Boundary:
         )
         for rows in batches:
             picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
-            yield rows, below(self.preprocessor.pad(picked, batches.buckets)).numpy()
+            padded = self.preprocessor.pad(picked, batches.buckets)
+            yield rows, below({key: padded[key] for key in BERT_INPUTS}).numpy()
 
     def model_above(self, encoded: dict[str, Any], inputs: Any, outputs: Any) -> keras.Model:
         """The layers above the boundary as a model of their own, sharing every weight.
@@ -87,7 +88,8 @@ class Boundary:
         given = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
         width = self.encoder.token_dimension
         given[self.input_name] = keras.Input((None, width), name=self.input_name)
-        above = self.encoder(given)
+        read = (*BERT_INPUTS, self.input_name)
+        above = self.encoder({name: given[name] for name in read})
         return keras.Model(given, rest([*(above[k] for k in keys), *(given[n] for n in names)]))
 
 
@@ -125,7 +127,8 @@ class StoredTokens:
             picked = {key: tf.gather(value, batch) for key, value in self._encoded.items()}
             inputs = self._boundary.preprocessor.pad(picked, rows.buckets)
             vectors = tf.cast(vectors, tf.float32)
-            return {**inputs, self._boundary.input_name: vectors}, tf.gather(labels, batch)
+            wanted = batching.pick(labels, batch, tf.shape(vectors)[1])
+            return {**inputs, self._boundary.input_name: vectors}, wanted
 
         spec = (
             tf.TensorSpec([None], tf.int64),

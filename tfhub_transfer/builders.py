@@ -14,12 +14,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import caching, heads, optimizers, registry, runtime
-from tfhub_transfer.batching import INFERENCE_BUCKETS, MAP_THREADS, STREAMS, LengthBatches, ready
+from tfhub_transfer import caching, heads, optimizers, registry, runtime, words
+from tfhub_transfer.batching import (
+    INFERENCE_BUCKETS,
+    MAP_THREADS,
+    STREAMS,
+    LengthBatches,
+    pick,
+    ready,
+)
 from tfhub_transfer.boundary import Boundary
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.preprocessing import (
     Preprocessor,
     Truncation,
@@ -28,6 +36,7 @@ from tfhub_transfer.preprocessing import (
 )
 from tfhub_transfer.schedules import WarmUpLinearDecay
 from tfhub_transfer.stores import VectorStore
+from tfhub_transfer.tagging import WORD_STARTS
 from tfhub_transfer.tasks import Head, Task
 
 # Chosen by validation accuracy on SST-2, STS-B and SNLI; see benchmarks/README.md.
@@ -58,9 +67,12 @@ class TransferModel(keras.Model):
     def __init__(
         self, encoder: Encoder, task: Task, head: Head, preprocessor: Preprocessor | None
     ) -> None:
-        inputs = _inputs(encoder, task.pair)
+        inputs = _inputs(encoder, task)
         encoded = heads.encode(encoder, inputs, task.pair)
-        features = heads.features(encoder, encoded, inputs, head, task.pair)
+        if task.per_word:
+            features = heads.word_vectors(encoder, encoded, inputs, head)
+        else:
+            features = heads.features(encoder, encoded, inputs, head, task.pair)
         outputs = task.outputs(heads.hidden(features, head), head)
         super().__init__(inputs=inputs, outputs=outputs, name="transfer_model")
         self.encoder, self.task, self.head = encoder, task, head
@@ -99,6 +111,8 @@ class TransferModel(keras.Model):
         if isinstance(examples, Stream):
             return self._preprocess_stream(examples, batch_size)
         self._check_columns(examples)
+        if self.task.per_word:
+            examples, _ = self.cut_long(examples)
         encoded, self.truncation = self._preprocessor.encode_all(examples.texts)
         labels = None if examples.target is None else self.task.encode(examples.labels)
         if not shuffle:
@@ -121,7 +135,10 @@ class TransferModel(keras.Model):
         def gather(indices: tf.Tensor) -> Any:
             picked = {key: tf.gather(value, indices) for key, value in encoded.items()}
             inputs = self._preprocessor.pad(picked, lengths)
-            return inputs if labels is None else (inputs, tf.gather(labels, indices))
+            if labels is None:
+                return inputs
+            length = tf.shape(next(iter(inputs.values())))[1]
+            return inputs, pick(labels, indices, length)
 
         # Python only hands out row numbers, once a batch; the rest is parallel graph code.
         spec = tf.TensorSpec([None], tf.int64)
@@ -163,7 +180,7 @@ class TransferModel(keras.Model):
 
     def predict_scores(
         self, examples: Examples | Sequence[Any], batch_size: int = EVALUATION_BATCH
-    ) -> np.ndarray:
+    ) -> Any:
         """Scores of each text, in the order given.
 
         Args:
@@ -171,10 +188,25 @@ class TransferModel(keras.Model):
             batch_size: Rows in a batch; rows are sorted by length, so little is padded.
 
         Returns:
-            Class probabilities float32 `[n, classes]`, or for regression scores `[n]`.
+            Class probabilities float32 `[n, classes]`, or for regression scores `[n]`; for tags of
+            words a list of `[words, tags]`.
         """
-        scores = self._run("answer", _as_examples(examples, self.task.pair), batch_size)
+        rows = _as_examples(examples, self.task.pair)
+        if self.task.per_word:
+            return self._word_scores(rows, batch_size)
+        scores = self._run("answer", rows, batch_size)
         return scores[:, 0] if self.task.name == "regression" else scores
+
+    def _word_scores(self, examples: Examples, batch_size: int) -> list[np.ndarray]:
+        parts, owners = self.cut_long(examples)
+        found: list[list[np.ndarray]] = [[] for _ in range(len(examples))]
+        for owner, scores in zip(owners, self._run("answer", parts, batch_size)):
+            found[owner].append(scores)
+        return [np.concatenate(scores) for scores in found]
+
+    def cut_long(self, examples: Examples) -> tuple[Examples, list[int]]:
+        """`words.cut_long`: sentences that are too long, in parts that fit, and their rows."""
+        return words.cut_long(examples, self._preprocessor)
 
     def predict_text(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
         """One readable answer for each text, or for each pair `(a, b)`.
@@ -186,7 +218,18 @@ class TransferModel(keras.Model):
             For classification `{"label", "scores"}`, for multi-label `{"labels", "scores"}`, for
             regression `{"score"}`.
         """
+        if self.task.per_word:
+            return self._tag_texts(_as_examples(texts, pair=False).texts[0])
         return self.task.decode(self.predict_scores(texts))
+
+    def _tag_texts(self, texts: list[str]) -> list[dict[str, Any]]:
+        plain = tf.constant(texts, tf.string)
+        places = words.split(plain)
+        joined = [text.decode("utf-8") for text in words.join(places[0]).numpy()]
+        scores = self.predict_scores(joined)
+        spoken = [row[:count] for row, count in zip(scores, places[0].row_lengths().numpy())]
+        found = words.answer(self.task, plain, places, tf.constant(np.concatenate(spoken)))
+        return words.readable(found)
 
     def encode_text(self, texts: Sequence[str], batch_size: int = EVALUATION_BATCH) -> np.ndarray:
         """The encoder's vector of each single text, float32 `[n, dimension]`."""
@@ -200,7 +243,8 @@ class TransferModel(keras.Model):
     @property
     def has_fixed_features(self) -> bool:
         """Whether what the head starts from depends on the encoder alone, so can be stored."""
-        return self.head.block == "none" and self.head.pooling != "attention"
+        whole = self.head.block == "none" and self.head.pooling != "attention"
+        return whole and not self.task.per_word
 
     def compute_features(
         self, examples: Examples, batch_size: int = EVALUATION_BATCH, verbose: bool = False
@@ -277,7 +321,7 @@ class TransferModel(keras.Model):
 
     def _run_and_count(
         self, name: str, examples: Examples, batch_size: int, verbose: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Any, np.ndarray]:
         """Runs a graph on all rows, sorted by length; answers in the rows' own order."""
         if not len(examples):
             raise InputError("expected at least one text. Received: none")
@@ -291,13 +335,18 @@ class TransferModel(keras.Model):
 
             def run(rows: np.ndarray) -> np.ndarray:
                 picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
-                return compiled(self._preprocessor.pad(picked, batches.buckets)).numpy()
+                padded = self._preprocessor.pad(picked, batches.buckets)
+                return compiled({key: padded[key] for key in wanted}).numpy()
 
-            order = list(batches)
+            order, wanted = list(batches), compiled.input_signature[0]
             parts = []
             for part in streams.map(run, order):
                 parts.append(part)
                 progress.add(1)
+        if name == "answer" and self.task.per_word:
+            counts = encoded[WORD_STARTS].row_lengths().numpy()
+            made = {i: row for rows, part in zip(order, parts) for i, row in zip(rows, part)}
+            return [made[i][:count] for i, count in enumerate(counts)], lost
         joined = np.concatenate(parts)
         answers = np.empty_like(joined)
         answers[np.concatenate(order)] = joined
@@ -308,10 +357,10 @@ class TransferModel(keras.Model):
         key = f"{name} {precision}"
         if key not in self._functions:
             functions = {"answer": self.answer, "vector": self.vector, "features": self._features}
-            pair = self.task.pair and name != "vector"
+            task = None if name == "vector" else self.task
             spec = {
                 key: tf.TensorSpec(tensor.shape, tensor.dtype)
-                for key, tensor in _inputs(self.encoder, pair).items()
+                for key, tensor in _inputs(self.encoder, task).items()
             }
             self._functions[key] = tf.function(functions[name], input_signature=[spec])
         return self._functions[key]
@@ -422,6 +471,7 @@ def build_model(
             registry.require_token_vectors(str(encoder), task.name)
         encoder = Encoder(str(encoder))
     made = make_preprocessor(encoder, preprocessor, sequence_length)
+    made.by_word = task.per_word
     model = TransferModel(encoder, task, head, made)
     model.compile(
         optimizer=optimizers.get(optimizer) or default_optimizer(encoder),
@@ -526,11 +576,12 @@ def _lengths(encoded: dict[str, tf.RaggedTensor]) -> np.ndarray:
     return np.max([rows.row_lengths().numpy() for rows in encoded.values()], axis=0)
 
 
-def _inputs(encoder: Encoder, pair: bool) -> dict[str, keras.KerasTensor]:
+def _inputs(encoder: Encoder, task: Task | None) -> dict[str, keras.KerasTensor]:
     if encoder.dialect == "text":
+        pair = task is not None and task.pair
         names = [f"{CODE_POINTS}_a", f"{CODE_POINTS}_b"] if pair else [CODE_POINTS]
     else:
-        names = ["input_word_ids", "input_mask", "input_type_ids"]
+        names = [*BERT_INPUTS, *([WORD_STARTS] if task is not None and task.per_word else [])]
     return {name: keras.Input((None,), dtype="int32", name=name) for name in names}
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from tfhub_transfer.errors import InputError
 
-_TASKS = ("classification", "multi-label", "regression")
+_TASKS = ("classification", "multi-label", "regression", "token-classification")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +89,12 @@ def _add_train(commands: Any) -> None:
     command = commands.add_parser("train", help="train, evaluate and export a model")
     add = command.add_argument
     add("--task", required=True, choices=_TASKS)
-    add("--data", required=True, metavar="FILE", help="CSV, TSV, JSONL, Parquet or tfds:NAME/SPLIT")
+    add(
+        "--data",
+        required=True,
+        metavar="FILE",
+        help="CSV, TSV, JSONL, CoNLL, Parquet or tfds:NAME/SPLIT",
+    )
     add("--validation", metavar="FILE", help="default: a tenth of the data")
     add("--test", metavar="FILE", help="default: a tenth of the data")
     add("--output", type=Path, required=True, metavar="DIR")

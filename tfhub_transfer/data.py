@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tfhub_transfer import tagging
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.reading import Table
+from tfhub_transfer.reading import TAGS, TOKENS, Table
 
 TEXT, TEXT_A, TEXT_B, LABEL = "text", "text_a", "text_b", "label"
 _DISCRETE = 1000
@@ -196,10 +197,12 @@ def read(
 
     Args:
         source: A `.csv`, `.tsv` or `.jsonl` file (each also `.gz`), a `.parquet` file, all in
-            UTF-8, or `tfds:NAME/SPLIT` for TensorFlow Datasets.
-        text: Name of the text column; `text`, or `text_a` and `text_b`, if not given.
+            UTF-8, `tfds:NAME/SPLIT` for TensorFlow Datasets, or, for tags of words, a `.conll`
+            file: a line for each word with its tag last, an empty line after each sentence.
+        text: Name of the text column, of texts or of lists of words; `text`, or `text_a` and
+            `text_b`, or `tokens` where there are `tags`, if not given.
         text_pair: Name of the column with the second text of each pair.
-        label: Name of the label column; `label`, else `score`, if not given.
+        label: Name of the label column; `label`, else `score` or `tags`, if not given.
         require_label: Whether there must be labels. If not, they are read where every row has
             one, and left out otherwise.
 
@@ -230,8 +233,11 @@ def _columns(
     table: Table, text: str | None, pair: str | None, label: str | None, require_label: bool
 ) -> dict[str, str]:
     """Our names of columns with the names in the source."""
-    if text is None and pair is None and TEXT not in table.columns and TEXT_A in table.columns:
-        text, pair = TEXT_A, TEXT_B
+    if text is None and pair is None:
+        if {TOKENS, TAGS} <= set(table.columns) and label in (None, TAGS):
+            text, label = TOKENS, TAGS
+        elif TEXT not in table.columns and TEXT_A in table.columns:
+            text, pair = TEXT_A, TEXT_B
     first = table.require(text or (TEXT_A if pair else TEXT), "text")
     names = {TEXT: first}
     if pair is not None:
@@ -265,7 +271,21 @@ def _cells(
             continue
         check = _label if name == LABEL else _text
         cells[name] = check(value, f"{place}: column {column!r}")
+    if isinstance(row.get(names.get(TEXT, "")), (list, tuple)):
+        _check_tags(row[names[TEXT]], cells.get(LABEL), place)
     return cells
+
+
+def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
+    """A row of words has a tag for each of them, if it has a label at all."""
+    if not words:
+        raise InputError(f"{place}: a sentence must have a word. Received: none")
+    count = len(tags) if isinstance(tags, (list, tuple)) else 1
+    if tags is not None and count != len(words):
+        raise InputError(
+            f"{place}: every word must have a tag. Received: {len(words)} words and {count} tags, "
+            f"in {' '.join(map(str, words))[:60]!r}"
+        )
 
 
 def _is_missing(value: Any) -> bool:
@@ -278,8 +298,12 @@ def _is_missing(value: Any) -> bool:
 def _text(value: Any, place: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
+        value = tagging.join_words(value)
     if not isinstance(value, (str, int, float)):
-        raise InputError(f"{place} must hold a text. Received: {str(value)[:60]}")
+        raise InputError(
+            f"{place} must hold a text, or a list of words. Received: {str(value)[:60]}"
+        )
     # A surrogate alone, which JSON can spell, isn't a character and can't be encoded.
     return str(value).encode("utf-8", errors="replace").decode("utf-8")
 

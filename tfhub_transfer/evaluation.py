@@ -1,144 +1,20 @@
 """Honest measurement: metrics with intervals, beside baselines on the same split, with mistakes."""
 
-import base64
-import dataclasses
-import html
-import json
-import math
-import re
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import metrics, plots
+from tfhub_transfer import metrics, plots, word_evaluation
 from tfhub_transfer.builders import TransferModel
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.metrics import Numbers
+from tfhub_transfer.reports import Report
 
 MISTAKES = 20
 _PAIRS = 20
-_MANY_CLASSES = 30
-_LOW_IS_GOOD = {"mse", "rmse", "mae", "ece"}
-_TASKS = ("classification", "multi-label", "regression")
-_FIRST = {"classification": "accuracy", "multi-label": "micro_f1", "regression": "spearman"}
-_PICTURES = {
-    "curves": "How it was trained",
-    "confusion": "What is taken for what",
-    "roc_pr": "How well each class is ranked",
-    "reliability": "Whether its confidence can be believed",
-    "scatter": "How far it is off",
-}
-
-
-@dataclasses.dataclass
-class Report:
-    """What `evaluate` found; `str(report)` is a table for one screen.
-
-    Attributes:
-        task: The task's name.
-        encoder: The encoder's handle.
-        examples: Rows of `train`, `validation` and `test`, as far as they are known.
-        metrics: Numbers by name; `None` where the data can't tell.
-        class_names: The classes, or `None`.
-        intervals: 95 % bootstrap intervals `(low, high)` of all metrics but `ece`.
-        baselines: The same numbers for `majority` (or the mean) and `tfidf_logistic_regression`
-            (or ridge regression), trained on the same training split.
-        per_class: Precision, recall, F1 and support of each class.
-        confusion: Counts `[true][predicted]`, or `None`.
-        calibration: Reliability curve and expected calibration error, or `None`.
-        mistakes: The worst mistakes with their texts, the worst first; `badness` is the confidence
-            of a wrong class, the distance of the worst score from its threshold, or the residual.
-        curves: ROC and precision-recall curves of the most frequent classes.
-        history: Curves of the training, if it is known.
-        seconds: Wall-clock seconds of each stage.
-        notes: What was left out and why.
-    """
-
-    task: str
-    encoder: str
-    examples: dict[str, int | None]
-    metrics: Numbers
-    class_names: list[str] | None = None
-    intervals: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
-    baselines: dict[str, Numbers] = dataclasses.field(default_factory=dict)
-    per_class: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    confusion: list[list[int]] | None = None
-    calibration: dict[str, Any] | None = None
-    mistakes: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    curves: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    history: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    notes: list[str] = dataclasses.field(default_factory=list)
-    pictures: dict[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as JSON, without its pictures; no NaN in it."""
-        fields = {f.name for f in dataclasses.fields(self)} - {"pictures"}
-        return _jsonable({name: getattr(self, name) for name in sorted(fields)})
-
-    def save(self, folder: str | Path) -> Path:
-        """Writes `report.json`, `report.html` (self-contained) and the plots as PNG.
-
-        Args:
-            folder: Where to write; made if it isn't there.
-
-        Raises:
-            InputError: If it can't be written.
-
-        Example:
-
-        >>> evaluate(model, test).save("out/report")
-        """
-        folder = Path(folder)
-        pictures = self._pictures()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "report.json").write_text(_json(self.to_dict()), encoding="utf-8")
-            for name, content in pictures.items():
-                (folder / f"{name}.png").write_bytes(content)
-            (folder / "report.html").write_text(_page(self, pictures), encoding="utf-8")
-        except OSError as error:
-            raise InputError(
-                f"the report can't be written. Received: {folder} ({error})"
-            ) from error
-        return folder
-
-    def verdict(self) -> str | None:
-        """One sentence: whether transfer helped; `None` without a baseline to compare with."""
-        baseline = self.baselines.get("tfidf_logistic_regression", {})
-        for name in (_FIRST[self.task], "rmse"):
-            mine, other = self.metrics.get(name), baseline.get(name)
-            if mine is not None and other is not None:
-                return self._compared(name, mine, other)
-        return None
-
-    def _compared(self, name: str, mine: float, other: float) -> str:
-        low, high = self.intervals.get(name, (mine, mine))
-        numbers = f"{name} {mine:.3f} against {other:.3f}"
-        rival = _baseline_name(self.task, "tfidf_logistic_regression")
-        if low <= other <= high:
-            return f"No clear difference to {rival}: {numbers}, within the 95 % interval."
-        better = (mine < other) == (name in _LOW_IS_GOOD)
-        return f"{'Better' if better else 'Worse'} than {rival}: {numbers}."
-
-    def _pictures(self) -> dict[str, bytes]:
-        curve = plots.curves(self.history)
-        return {**({"curves": curve} if curve else {}), **self.pictures}
-
-    def __str__(self) -> str:
-        heads = [_baseline_name(self.task, name) for name in self.baselines]
-        lines = [f"{self.task} with {self.encoder}, {self.examples.get('test')} test examples"]
-        lines.append(f"{'':<12}{'this model':>12}{'95 %':>18}" + "".join(f"{h:>16}" for h in heads))
-        for name, value in self.metrics.items():
-            others = [_shown(column.get(name)) for column in self.baselines.values()]
-            cells = "".join(f"{cell:>16}" for cell in others)
-            lines.append(f"{name:<12}{_shown(value):>12}{_spread(self, name):>18}{cells}")
-        verdict = self.verdict()
-        lines += [verdict] if verdict else []
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+_TASKS = ("classification", "multi-label", "regression", "token-classification")
 
 
 def evaluate(
@@ -162,15 +38,14 @@ def evaluate(
         seed: Seed of the bootstrap.
 
     Raises:
-        InputError: If there are no examples, a label is unknown to the task, or the task isn't one
-            of whole texts.
+        InputError: If there are no examples, or a label is unknown to the task.
 
     Example:
 
     >>> report = evaluate(model, test)
     >>> report.save("out/report")
     """
-    task = model.task
+    task: Any = model.task
     if task.name not in _TASKS:
         raise InputError(f"`evaluate` knows {', '.join(_TASKS)}. Received: {task.name!r}")
     if not len(examples):
@@ -178,7 +53,7 @@ def evaluate(
     train = model.training_examples if train is None else train
     labels = task.encode(examples.labels)
     started = time.perf_counter()
-    scores = np.asarray(model.predict_scores(examples))
+    scores: Any = model.predict_scores(examples)
     report = Report(
         task=task.name,
         encoder=str(model.encoder.handle),
@@ -192,15 +67,39 @@ def evaluate(
         history=dict(model.history_),
         seconds={"prediction": time.perf_counter() - started},
     )
-    scores = _finite(report, scores)
+    if not baselines:
+        train = None
+    elif train is None:
+        report.notes.append("no baselines: the training split isn't at hand")
+    if task.per_word:
+        _add_words(report, task, train, examples, task.sequences(scores), seed)
+        return report
+    scores = _finite(report, np.asarray(scores))
     report.metrics = _measure(task, labels, scores)
     _add_details(report, task, labels, scores, seed)
     report.mistakes = _mistakes(task, examples, labels, scores)
-    if baselines and train is None:
-        report.notes.append("no baselines: the training split isn't at hand")
-    elif baselines and train is not None:
+    if train is not None:
         _add_baselines(report, task, train, examples)
     return report
+
+
+def _add_words(
+    report: Report,
+    task: Any,
+    train: Examples | None,
+    test: Examples,
+    predicted: list[list[str]],
+    seed: int,
+) -> None:
+    truth = [list(tags) for tags in test.labels]
+    report.metrics = word_evaluation.measure(truth, predicted, task.scheme)
+    report.per_class = word_evaluation.per_class(truth, predicted, task.scheme)
+    report.intervals = word_evaluation.intervals(truth, predicted, task.scheme, seed)
+    texts = test.texts[0]
+    report.mistakes = word_evaluation.mistakes(texts, truth, predicted, MISTAKES)
+    if train is not None:
+        usual = word_evaluation.usual_tags((train.texts[0], train.labels), texts)
+        report.baselines["usual_tag"] = word_evaluation.measure(truth, usual, task.scheme)
 
 
 def _finite(report: Report, scores: np.ndarray) -> np.ndarray:
@@ -349,223 +248,3 @@ def _add_baselines(report: Report, task: Any, train: Examples, test: Examples) -
         if answer.note:
             report.notes.append(f"baseline {name}: {answer.note}")
     report.seconds["baselines"] = time.perf_counter() - started
-
-
-def _baseline_name(task: str, name: str) -> str:
-    if name == "majority":
-        return "mean" if task == "regression" else "majority"
-    return "TF-IDF + ridge" if task == "regression" else "TF-IDF + LR"
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _spread(report: Report, name: str) -> str:
-    interval = report.intervals.get(name)
-    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-
-
-def _json(report: dict[str, Any]) -> str:
-    """Indented, but lists of numbers on one line. Inside a string no line break is written bare."""
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
-    number = r"(?:-?\d[-+.\deE]*|null)"
-    numbers = re.compile(rf"\[\n\s*({number}(?:,\n\s*{number})*)\n\s*\]")
-    return numbers.sub(lambda found: "[" + " ".join(found.group(1).split()) + "]", text) + "\n"
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _jsonable(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-_STYLE = """
-:root{color-scheme:light dark;--page:#f5f6f8;--card:#fff;--ink:#1f2430;--soft:#667085;
---line:#e3e6eb;--blue:#2563a8;--wash:#eaf1f9}
-@media (prefers-color-scheme:dark){:root{--page:#14171c;--card:#1d2129;--ink:#e6e9ef;
---soft:#98a2b3;--line:#313743;--blue:#7fb2e8;--wash:#223044}}
-*{box-sizing:border-box}
-body{font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;margin:0;
-background:var(--page);color:var(--ink)}
-main{max-width:1080px;margin:0 auto;padding:2.2rem 1.2rem 3rem}
-h1{font-size:1.7rem;line-height:1.25;margin:0 0 .3rem;overflow-wrap:anywhere}
-h2{font-size:1.15rem;margin:2.4rem 0 .7rem}
-.soft{color:var(--soft)}p.soft{margin:.2rem 0;overflow-wrap:anywhere}
-.tiles{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.4rem 0 1rem}.tiles .card{flex:1 1 150px}
-.card,figure{background:var(--card);border:1px solid var(--line);border-radius:12px}
-.card{padding:.9rem 1.1rem;overflow-x:auto}
-.tiles b{display:block;font-size:1.75rem;line-height:1.2;font-variant-numeric:tabular-nums}
-.tiles span{font-size:.82rem;color:var(--soft)}
-.verdict{background:var(--wash);border-left:4px solid var(--blue);border-radius:8px;
-padding:.7rem 1rem;margin:1rem 0}
-table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
-th{font-weight:600;color:var(--soft);font-size:.82rem}
-th,td{padding:.38rem .7rem;border-bottom:1px solid var(--line);text-align:right;
-vertical-align:top}
-tr:last-child td{border-bottom:0}
-th.text,td.text{text-align:left;overflow-wrap:anywhere}
-.best{font-weight:700;color:var(--blue)}
-figure{margin:0 0 1rem;padding:1rem}
-figcaption{font-weight:600;margin-bottom:.6rem}
-figure img{display:block;max-width:100%;margin:auto;background:#fff;border-radius:8px}
-meter{width:7rem;height:.7rem;vertical-align:middle}
-summary{cursor:pointer;color:var(--blue);margin:.6rem 0}
-ul.soft{margin:.6rem 0;padding-left:1.2rem;font-size:.92rem}
-@media print{body{background:#fff}figure,tr{break-inside:avoid}}
-"""
-
-
-def _page(report: Report, pictures: dict[str, bytes]) -> str:
-    """One page with everything in it, that can be mailed; no script, nothing fetched."""
-    rows = ", ".join(f"{n:,} {split}" for split, n in report.examples.items() if n is not None)
-    verdict = report.verdict()
-    seconds = ", ".join(f"{name.replace('_', ' ')} {s:.1f}" for name, s in report.seconds.items())
-    parts = [
-        f"<h1>{html.escape(report.task.capitalize())}</h1>",
-        f'<p class="soft">Encoder: {html.escape(report.encoder)}</p>',
-        f'<p class="soft">Examples: {rows}</p>',
-        _tiles(report),
-        f'<p class="verdict">{html.escape(verdict)}</p>' if verdict else "",
-        "<h2>Metrics</h2>",
-        _metrics_table(report),
-        _notes(report.notes),
-        "<h2>Plots</h2>" if pictures else "",
-        *(_figure(name, content) for name, content in pictures.items()),
-        *_classes(report),
-        *_confused(report),
-        *_mistakes_table(report),
-        f'<p class="soft">Seconds: {html.escape(seconds)}</p>' if seconds else "",
-    ]
-    title = html.escape(f"{report.task} with {report.encoder}")
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head>\n<body><main>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</main></body></html>\n"
-    )
-
-
-def _tiles(report: Report) -> str:
-    wanted = (_FIRST[report.task], "macro_f1", "roc_auc", "pr_auc", "pearson", "rmse", "mae", "ece")
-    values = {name: report.metrics.get(name) for name in wanted}
-    tiles = [
-        f'<div class="card"><span>{name}</span><b>{value:.3f}</b>'
-        f"<span>{_spread(report, name)}</span></div>"
-        for name, value in values.items()
-        if value is not None
-    ]
-    return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
-
-
-def _metrics_table(report: Report) -> str:
-    columns = [report.metrics, *report.baselines.values()]
-    rows = []
-    for name in report.metrics:
-        values = [column.get(name) for column in columns]
-        best = _best(name, values)
-        cells = [f'<b class="best">{_shown(v)}</b>' if v == best else _shown(v) for v in values]
-        rows.append([name, cells[0], _spread(report, name), *cells[1:]])
-    others = [_baseline_name(report.task, name) for name in report.baselines]
-    return _table(["", "this model", "95 % interval", *others], rows, text=(0,))
-
-
-def _best(name: str, values: list[float | None]) -> float:
-    """The best value; NaN, which equals nothing, where there is nothing to compare."""
-    known = [value for value in values if value is not None]
-    if len(values) < 2 or not known:
-        return math.nan
-    return min(known) if name in _LOW_IS_GOOD else max(known)
-
-
-def _notes(notes: list[str]) -> str:
-    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-    return f'<ul class="soft">{items}</ul>' if notes else ""
-
-
-def _figure(name: str, content: bytes) -> str:
-    data, title = base64.b64encode(content).decode("ascii"), html.escape(_PICTURES.get(name, name))
-    return (
-        f"<figure><figcaption>{title}</figcaption>"
-        f'<img alt="{title}" src="data:image/png;base64,{data}"></figure>'
-    )
-
-
-def _classes(report: Report) -> list[str]:
-    """All classes; behind a fold where there are many."""
-    if not report.per_class:
-        return []
-    rows = [
-        [
-            f"#{number}",
-            _cell(row["class"]),
-            *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")),
-            f'<meter max="1" value="{row["f1"]:.3f}"></meter>',
-            f"{row['support']:,}",
-        ]
-        for number, row in enumerate(report.per_class)
-    ]
-    heads = ["", "class", "precision", "recall", "F1", "", "support"]
-    table = _table(heads, rows, text=(0, 1))
-    if len(rows) <= _MANY_CLASSES:
-        return ["<h2>Classes</h2>", table]
-    order = sorted(range(len(rows)), key=lambda i: report.per_class[i]["f1"])
-    weakest = _table(heads, [rows[i] for i in order[:10]], text=(0, 1))
-    fold = f"<details><summary>All {len(rows)} classes</summary>{table}</details>"
-    return ["<h2>The ten weakest classes</h2>", weakest, fold]
-
-
-def _confused(report: Report) -> list[str]:
-    names = report.class_names or []
-    if not report.confusion or len(names) < 3:
-        return []
-    pairs = metrics.most_confused(np.array(report.confusion), _PAIRS // 2)
-    rows = [[_cell(names[true]), _cell(names[guess]), str(n)] for true, guess, n in pairs]
-    heads = ["true", "taken for", "texts"]
-    return ["<h2>Confused most</h2>", _table(heads, rows, text=(0, 1))] if rows else []
-
-
-def _mistakes_table(report: Report) -> list[str]:
-    if not report.mistakes:
-        return []
-    badness = {"classification": "confidence", "multi-label": "off by"}.get(report.task, "residual")
-    rows = [
-        [
-            *(_cell(mistake[key]) for key in ("true", "predicted", "badness")),
-            f'<div dir="auto">{html.escape(_short(mistake["text"]))}</div>',
-        ]
-        for mistake in report.mistakes
-    ]
-    heads = ["true", "predicted", badness, "text"]
-    title = f"The {len(rows)} worst mistakes" if len(rows) > 1 else "The worst mistake"
-    return [f"<h2>{title}</h2>", _table(heads, rows, text=(0, 1, 3))]
-
-
-def _table(heads: list[str], rows: list[list[str]], text: tuple[int, ...]) -> str:
-    """A table of cells that are HTML already; `text` are the columns that aren't numbers."""
-    kinds = [' class="text"' if column in text else "" for column in range(len(heads))]
-    header = "".join(f"<th{kind}>{head}</th>" for kind, head in zip(kinds, heads))
-    body = "".join(
-        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row)) + "</tr>\n"
-        for row in rows
-    )
-    return f'<div class="card"><table><tr>{header}</tr>\n{body}</table></div>'
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, (list, tuple)):
-        value = ", ".join(map(str, value)) or "none"
-    return html.escape(_short(str(value), 80))
-
-
-def _short(text: str, most: int = 400) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -318,6 +318,10 @@ def fine_tune(
     if not isinstance(train, Stream):
         model.training_examples = train
     model.preprocess(validation, batch_size)  # bad labels come to light before anything trains
+    if model.task.per_word:
+        if isinstance(train, Stream):
+            raise InputError("tags of words are trained from memory: `read` them. Received: Stream")
+        train, validation = (model.cut_long(examples)[0] for examples in (train, validation))
     history = History()
     with runtime.precision():
         best = _train_head(model, train, validation, plan, history)

@@ -6,6 +6,8 @@ import keras
 
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.loading import BERT_INPUTS
+from tfhub_transfer.tagging import WORD_STARTS
 from tfhub_transfer.tasks import Head
 
 CNN_WIDTHS = (3, 4, 5)
@@ -53,6 +55,14 @@ class AttentionPooling(_Pooling):
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
+class WordVectors(_Pooling):
+    """Vectors `[batch, length, d]` at the places `starts` `[batch, words]`: `[batch, words, d]`."""
+
+    def call(self, vectors: Any, starts: Any) -> Any:
+        return keras.ops.take_along_axis(vectors, starts[..., None], axis=1)
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
 class TransformerBlock(keras.layers.Layer):
     """One post-norm Transformer layer (Vaswani et al. 2017) over vectors `[batch, length, d]`."""
 
@@ -97,7 +107,7 @@ class TransformerBlock(keras.layers.Layer):
 def encode(encoder: Encoder, inputs: dict[str, Any], pair: bool) -> Any:
     """Encoder inputs to what the encoder gives; for a pair of a text embedding, twice."""
     if encoder.dialect != "text":
-        return encoder(inputs)
+        return encoder({key: inputs[key] for key in BERT_INPUTS})
     if pair:
         return [encoder(inputs[f"{CODE_POINTS}_{x}"]) for x in "ab"]
     return encoder(inputs[CODE_POINTS])
@@ -124,6 +134,25 @@ def features(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head,
         return encoded["pooled_output" if "pooled_output" in encoded else "default"]
     mask = inputs["input_mask"]
     return _pool(_block(encoded["sequence_output"], mask, head), mask, pooling, head)
+
+
+def word_vectors(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head) -> Any:
+    """What `encode` gave to the vectors that the head starts from, `[batch, words, dimension]`.
+
+    A word has the vector of its first word piece.
+
+    Raises:
+        InputError: If the encoder gives no token vectors.
+    """
+    if "sequence_output" not in encoder.output_names:
+        raise InputError(
+            "tags of words need token vectors, but this encoder gives only whole-text vectors; "
+            f"use a BERT-like encoder. Received: {encoder.handle}"
+        )
+    if "pooler" in dict(encoder.layer_groups):
+        encoder.leave_out("pooler")
+    tokens = _block(encoded["sequence_output"], inputs["input_mask"], head)
+    return WordVectors(name="words")(tokens, starts=inputs[WORD_STARTS])
 
 
 def _compared(u: Any, v: Any) -> Any:

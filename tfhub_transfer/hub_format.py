@@ -33,13 +33,13 @@ _MASKED_SCORE = -30000.0
 # BERT treats a longer word as unknown; tensorflow-text counts bytes, of which a character has up to
 # four.
 _LONGEST_WORD = 100
-_CHINESE = (
+CHINESE = (
     r"[\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}"
     r"\x{2B740}-\x{2B81F}\x{2B820}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]"
 )
-_PUNCTUATION = r"[!-/]|[:-@]|[\[-`]|[{-~]|\p{P}"
+PUNCTUATION = r"[!-/]|[:-@]|[\[-`]|[{-~]|\p{P}"
 # `\s` of RE2 knows only ASCII, hence the classes of Unicode separators.
-_SPACE = r"[\s\p{Z}]+"
+SPACE = r"[\s\p{Z}]+"
 # Control, format, private-use characters and U+FFFD vanish, except those that separate words.
 _CONTROL = r"[\x{0}-\x{8}\x{B}\x{C}\x{E}-\x{1F}\x{7F}-\x{9F}\x{FFFD}\p{Cf}\p{Co}]"
 
@@ -388,8 +388,8 @@ class WordPieces(tf.train.Checkpoint):
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Strings [batch] to int32 word-piece ids [batch, (words), (pieces of the word)]."""
         texts = _cleaned(texts, self._lower_case, self._strip_accents)
-        kept = f"{_PUNCTUATION}|{_CHINESE}"
-        words = tf_text.regex_split(texts, f"{_SPACE}|{kept}", kept)
+        kept = f"{PUNCTUATION}|{CHINESE}"
+        words = tf_text.regex_split(texts, f"{SPACE}|{kept}", kept)
         lengths = tf.strings.length(words.flat_values, unit="UTF8_CHAR")
         short = tf.where(lengths > _LONGEST_WORD, "[UNK]", words.flat_values)
         tokenizer = tf_text.WordpieceTokenizer(

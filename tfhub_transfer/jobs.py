@@ -308,7 +308,15 @@ def _read(job: TrainJob) -> tuple[Splits, Task]:
     splits = _split(examples, others, job)
     if job.task not in TASKS:
         raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
-    task = TASKS[job.task](pair=examples.is_pair)
+    if TASKS[job.task].per_word:
+        if examples.is_pair or job.class_weights:
+            raise InputError(
+                f"{job.task} takes single texts and no class weights. Received: "
+                f"{'pairs' if examples.is_pair else '--class-weights'}"
+            )
+        task = TASKS[job.task]()
+    else:
+        task = TASKS[job.task](pair=examples.is_pair)
     task.adapt(splits.train.labels)
     for split in (splits.train, splits.validation, splits.test):
         task.encode(split.labels)

@@ -15,6 +15,7 @@ import tensorflow_text as tf_text
 from tfhub_transfer import caching, registry, runtime
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.tagging import WORD_END, WORD_STARTS
 
 DEFAULT_SEQUENCE_LENGTH = 256
 # Lengths are rounded up to a multiple of this, so that few shapes of batch occur.
@@ -52,6 +53,8 @@ class Preprocessor(tf.Module):
     """
 
     dialect = ""
+
+    by_word = False
 
     def __init__(self, sequence_length: int) -> None:
         super().__init__()
@@ -193,7 +196,34 @@ class BertPreprocessor(Preprocessor):
         return tf.cast(pieces.merge_dims(1, -1), tf.int32)
 
     def encode(self, texts: Sequence[tf.Tensor]) -> dict[str, tf.RaggedTensor]:
-        return self.pack([self.tokenize(text) for text in texts])
+        if not self.by_word:
+            return self.pack([self.tokenize(text) for text in texts])
+        pieces = self.words(texts[0])
+        counts = pieces.with_values(pieces.values.row_lengths(axis=1))
+        return {**self.pack([pieces.merge_dims(1, 2)]), WORD_STARTS: self._starts(counts)}
+
+    def words(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Texts of joined words `[batch]` to int32 word pieces `[batch, (words), (pieces)]`.
+
+        A word of which nothing is left, such as a control character alone, has one piece, padding.
+        """
+        words = tf.strings.split(texts, WORD_END)
+        return words.with_values(self.pieces(words.flat_values))
+
+    def pieces(self, words: tf.Tensor) -> tf.RaggedTensor:
+        """Single words `[n]` to their word pieces, at least one, int32 `[n, (pieces)]`."""
+        pieces = self.tokenize(words)
+        empty = tf.cast(tf.equal(pieces.row_lengths(), 0), tf.int64)
+        filler = tf.fill([tf.reduce_sum(empty)], self._special["padding_id"])
+        return tf.concat([pieces, tf.RaggedTensor.from_row_lengths(filler, empty)], axis=1)
+
+    def _starts(self, counts: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Where the first piece of each word stands `[batch, (words)]`; 0 if it doesn't fit."""
+        before = tf.cumsum(counts.flat_values, exclusive=True)
+        first = tf.gather(tf.concat([before, [0]], axis=0), counts.row_starts())
+        places = before - tf.repeat(first, counts.row_lengths()) + 1  # [CLS] stands at 0
+        fits = places < self.sequence_length - 1
+        return counts.with_values(tf.cast(tf.where(fits, places, 0), tf.int32))
 
     def pack(self, segments: list[tf.RaggedTensor]) -> dict[str, tf.RaggedTensor]:
         """Word-piece ids of each segment `[batch, (length)]` to one packed row each, cut to fit."""
@@ -213,6 +243,9 @@ class BertPreprocessor(Preprocessor):
         self, chunk: list[tf.Tensor]
     ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
         # Tokenizing is the dear part: once for both.
+        if self.by_word:
+            total = self.words(chunk[0]).merge_dims(1, 2).row_lengths().numpy()
+            return self.encode(chunk), np.maximum(total - self._room(1), 0)
         segments = [self.tokenize(text) for text in chunk]
         total = sum(segment.row_lengths().numpy() for segment in segments)
         return self.pack(segments), np.maximum(total - self._room(len(chunk)), 0)
@@ -225,11 +258,14 @@ class BertPreprocessor(Preprocessor):
     ) -> dict[str, tf.Tensor]:
         ids = encoded["input_word_ids"]
         length = _padded_length(ids, lengths, self.sequence_length)
-        return {
+        made = {
             "input_word_ids": _to_dense(ids, length, self._special["padding_id"]),
             "input_mask": _to_dense(tf.ones_like(ids), length),
             "input_type_ids": _to_dense(encoded["input_type_ids"], length),
         }
+        if WORD_STARTS in encoded:
+            made[WORD_STARTS] = _to_dense(encoded[WORD_STARTS], length)
+        return made
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -244,6 +280,7 @@ class BertPreprocessor(Preprocessor):
                 "kind": kind,
                 "sequence_length": self.sequence_length,
                 "lower_case": self._lower_case,
+                "by_word": self.by_word,
             },
         )
 
@@ -302,6 +339,7 @@ def load_preprocessor(folder: Path) -> Preprocessor:
         made = _from_vocabulary(folder / "vocab.txt", settings["lower_case"], length)
     else:
         made = _from_saved_model(folder / "saved_model", length)
+    made.by_word = settings.get("by_word", False)
     # The preprocessor may be saved again when `folder` has gone.
     own = runtime.temporary_folder(made)
     shutil.copytree(folder, own, dirs_exist_ok=True)

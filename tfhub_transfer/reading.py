@@ -5,6 +5,7 @@ import csv
 import difflib
 import gzip
 import json
+import re
 import socket
 import threading
 import zlib
@@ -18,7 +19,9 @@ Row = tuple[int, dict[str, Any]]
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
-_FORMATS = ".csv, .tsv, .jsonl (each also with .gz), .parquet, or tfds:NAME/SPLIT"
+_SENTENCES = (".conll", ".iob", ".iob2", ".bio")
+_FORMATS = ".csv, .tsv, .jsonl, .conll (each also with .gz), .parquet, or tfds:NAME/SPLIT"
+TOKENS, TAGS = "tokens", "tags"
 _FIELD_LIMIT = 2**31 - 1  # a text may be long; the csv module stops at 128 KiB otherwise
 # How files begin that have the wrong name.
 _DISGUISES = {
@@ -64,6 +67,9 @@ class Table:
         elif suffix in _JSON_LINES:
             self._rows = lambda: _json_lines(path)
             self.columns = list(next(_json_lines(path), (0, {}))[1])
+        elif suffix in _SENTENCES:
+            self._rows = lambda: _sentences(path)
+            self.columns = [TOKENS, TAGS]
         elif suffix == ".parquet" and not gzipped:
             self.unit = "row"
             self._rows = lambda: _parquet(path)
@@ -179,6 +185,30 @@ def _unbalanced(path: Path, line: int, error: csv.Error) -> InputError:
         f"{path}, line {line}: a quote isn't closed, or text follows a closing quote; double the "
         f"quotes inside a quoted text. Received: {error}"
     )
+
+
+def _sentences(path: Path) -> Iterator[Row]:
+    """Words and tags of each sentence of a CoNLL file, with the number of its first line."""
+    words: list[str] = []
+    tags: list[str] = []
+    first = number = 0
+    for number, line in enumerate(_lines(path), start=1):
+        fields = [field for field in re.split(r"[ \t\r\n]+", line) if field]
+        if not fields and words:
+            yield first, {TOKENS: words, TAGS: tags}
+            words, tags = [], []
+        if not fields or fields[0] == "-DOCSTART-":
+            continue
+        if len(fields) < 2:
+            raise InputError(
+                f"{path}, line {number}: expected a word and its tag, with space between, or an "
+                f"empty line after a sentence. Received: {line.strip()[:60]!r}"
+            )
+        first = first if words else number
+        words.append(fields[0])
+        tags.append(fields[-1])
+    if words:
+        yield first, {TOKENS: words, TAGS: tags}
 
 
 def _json_lines(path: Path) -> Iterator[Row]:

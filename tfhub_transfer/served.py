@@ -56,12 +56,23 @@ class ServedModel:
         with ThreadPoolExecutor(STREAMS) as streams:
             parts = list(streams.map(run, batches))
         place = np.argsort(np.concatenate(batches))
-        return {key: np.concatenate([part[key] for part in parts])[place] for key in parts[0]}
+        return {key: _joined([part[key] for part in parts])[place] for key in parts[0]}
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """The encoder's vector of each text, float32 `[n, dimension]`."""
         text = tf.constant(list(texts), tf.string)
         return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """One array of parts, of which some may be wider than others, as words and entities are."""
+    widest = np.max([part.shape[1:] for part in parts], axis=0)
+    wide = []
+    for part in parts:
+        missing = [(0, 0), *((0, most - has) for most, has in zip(widest, part.shape[1:]))]
+        filler: Any = b"" if part.dtype == object else 0
+        wide.append(np.pad(part, missing, constant_values=filler))
+    return np.concatenate(wide)
 
 
 def load_saved_model(folder: str | Path) -> ServedModel:

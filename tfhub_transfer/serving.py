@@ -13,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
-from tfhub_transfer import graph, runtime
+from tfhub_transfer import graph, runtime, words
 from tfhub_transfer.builders import TransferModel
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.tagging import WORD_STARTS
 
 _LABELS = "labels.txt"
 # Folding was seen to take 25 times the weights' memory; and no graph can be written beyond 2 GB.
@@ -49,8 +50,20 @@ class _Served(tf.Module):
     def _run_folded(self, inputs: dict[str, tf.Tensor]) -> Any:
         return self._folded(*(inputs[key] for key in sorted(inputs)))
 
+    def _tags(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        places = words.split(text)
+        rows = words.cut_rows(places[0], self._preprocessor)
+        scores = tf.RaggedTensor.from_tensor(self._scores(words.join(rows)), rows.row_lengths())
+        found = words.answer(self._model.task, text, places, scores.flat_values)
+        counts = {"word_count": found["word"].row_lengths()}
+        if "entity" in found:
+            counts["entity_count"] = found["entity"].row_lengths()
+        return {**{key: value.to_tensor() for key, value in found.items()}, **counts}
+
     def answer(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to a dictionary of answers."""
+        if self._model.task.per_word:
+            return self._tags(*texts)
         scores = self._scores(*texts)
         task: Any = self._model.task
         if task.name == "regression":
@@ -68,6 +81,8 @@ class _Served(tf.Module):
     def encode(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to the encoder's vectors `[batch, dimension]`."""
         inputs = self._preprocessor(text)
+        if not self._folded:
+            inputs.pop(WORD_STARTS, None)
         vector = self._run_folded(inputs)[1] if self._folded else self._model.vector(inputs)
         return {"embedding": tf.identity(vector)}
 
@@ -99,7 +114,11 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     gives, for classification, `scores` float32 `[batch, classes]`, `label_id` int64 `[batch]` and
     `label` strings `[batch]`; for multi-label `scores`, `predicted` bool `[batch, classes]` and
     `label_names`; for regression `score` float32 `[batch]`. The signature `encode` takes `text`
-    and gives `embedding` float32 `[batch, dimension]`. Class names and vocabulary lie in `assets`.
+    and gives `embedding` float32 `[batch, dimension]`. For tags of words it gives, each
+    `[batch, most words]` and padded, `word`, `tag`, `score`, `start`, `end` (Unicode code points),
+    with `word_count`; and where tags have a scheme, each `[batch, most entities]`, `entity`,
+    `type`, `entity_score`, `entity_start`, `entity_end`, with `entity_count`. Class names and
+    vocabulary lie in `assets`.
 
     Args:
         model: A trained model.

@@ -2,9 +2,18 @@
 
 from tfhub_transfer.tasks.base import Head, Task
 from tfhub_transfer.tasks.sequence_level import Classification, MultiLabel, Regression
+from tfhub_transfer.tasks.token_level import TokenClassification
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (Classification, MultiLabel, Regression)
+    task.name: task for task in (Classification, MultiLabel, Regression, TokenClassification)
 }
 
-__all__ = ["TASKS", "Classification", "Head", "MultiLabel", "Regression", "Task"]
+__all__ = [
+    "TASKS",
+    "Classification",
+    "Head",
+    "MultiLabel",
+    "Regression",
+    "Task",
+    "TokenClassification",
+]

@@ -80,6 +80,7 @@ class Task(abc.ABC):
 
     name: ClassVar[str]
     needs_tokens: ClassVar[bool] = False
+    per_word: ClassVar[bool] = False
     monitor: ClassVar[tuple[str, str]] = ("val_loss", "min")
 
     def __init__(self, pair: bool = False) -> None:

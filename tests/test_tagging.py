@@ -1,0 +1,112 @@
+"""Tags: schemes, entities, scores, valid sequences."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+import seqeval.metrics
+
+import tfhub_transfer as tt
+from tfhub_transfer import tagging
+
+TAGS = {
+    "IOB1": ["O", "I-a", "B-a", "I-b", "B-b"],
+    "IOB2": ["O", "I-a", "B-a", "I-b", "B-b"],
+    "BIOES": ["O", "B-a", "I-a", "E-a", "S-a", "B-b", "I-b", "E-b", "S-b"],
+}
+
+
+@pytest.mark.parametrize("kind", ["IOB2", "BIOES"])
+def test_scores_are_those_of_seqeval_on_any_sequence(kind: str) -> None:
+    generator = random.Random(0)
+    for _ in range(200):
+        lengths = [generator.randint(1, 12) for _ in range(5)]
+        truth, made = ([generator.choices(TAGS[kind], k=n) for n in lengths] for _ in range(2))
+        found = tagging.entity_scores(truth, made)
+        expected = seqeval.metrics.classification_report(
+            truth, made, output_dict=True, zero_division=0
+        )
+        for name, theirs in (("micro", "micro avg"), ("a", "a"), ("b", "b")):
+            if name in found:
+                own = [found[name][k] for k in ("precision", "recall", "f1", "support")]
+                keys = ("precision", "recall", "f1-score", "support")
+                assert own == pytest.approx([expected[theirs][k] for k in keys])
+
+
+@pytest.mark.parametrize(
+    ("tags", "scheme"),
+    [
+        (["B-a", "I-a", "O", "B-b"], "IOB2"),
+        (["I-a", "I-a", "B-a", "O"], "IOB1"),
+        (["B-a", "I-b"], "IOB1"),
+        (["S-a", "O", "B-b", "E-b"], "BIOES"),
+        (["NOUN", "X-RAY", "O"], None),
+        (["O", "O"], None),
+    ],
+)
+def test_schemes_are_told_apart(tags: list[str], scheme: str | None) -> None:
+    assert tagging.find_scheme([["O"], tags]) == scheme
+
+
+def test_mixed_tags_are_refused() -> None:
+    with pytest.raises(tt.InputError, match="'person' among tags with prefixes"):
+        tagging.find_scheme([["B-a", "person"]])
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ([], []),
+        (["B-a", "B-a", "I-a"], [("a", 0, 1), ("a", 1, 3)]),
+        (["I-a", "I-b", "I-b"], [("a", 0, 1), ("b", 1, 3)]),
+        (["B-a", "E-a", "I-a"], [("a", 0, 2), ("a", 2, 3)]),
+        (["S-a", "S-a"], [("a", 0, 1), ("a", 1, 2)]),
+    ],
+)
+def test_entities(tags: list[str], expected: list[tagging.Entity]) -> None:
+    assert tagging.entities(tags) == expected
+
+
+def valid(tags: tuple[str, ...], scheme: str) -> bool:
+    """By the definitions, not by steps: written from its entities, a sequence is the same."""
+    written = ["O"] * len(tags)
+    before_end, before_kind = -1, ""
+    for kind, start, end in tagging.entities(tags):
+        for place in range(start, end):
+            written[place] = f"I-{kind}"
+        touching = start == before_end and kind == before_kind
+        if scheme != "IOB1" or touching:
+            written[start] = f"B-{kind}"
+        if scheme == "BIOES":
+            written[end - 1] = f"E-{kind}" if end - start > 1 else f"S-{kind}"
+        before_end, before_kind = end, kind
+    return list(tags) == written
+
+
+@pytest.mark.parametrize("scheme", tagging.SCHEMES)
+def test_steps_allow_exactly_the_valid_sequences(scheme: str) -> None:
+    names = TAGS[scheme]
+    steps = tagging.allowed_steps(names, scheme)
+    for numbers in itertools.product(range(len(names)), repeat=3):
+        path = [len(names), *numbers, len(names) + 1]
+        allowed = all(steps[a, b] for a, b in itertools.pairwise(path))
+        assert allowed == valid(tuple(names[n] for n in numbers), scheme)
+
+
+@pytest.mark.parametrize("scheme", [*tagging.SCHEMES, None])
+def test_the_best_sequence_is_the_best_of_all(scheme: str | None) -> None:
+    names = TAGS[scheme or "IOB2"][:5]
+    steps = tagging.allowed_steps(names, scheme)
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        scores = np.log(generator.dirichlet(np.ones(5), size=4))
+        found = tagging.best_sequence(scores, steps)
+        best, reached = -np.inf, None
+        for numbers in itertools.product(range(5), repeat=4):
+            path = [5, *numbers, 6]
+            total = scores[range(4), numbers].sum()
+            if total > best and all(steps[a, b] for a, b in itertools.pairwise(path)):
+                best, reached = total, numbers
+        assert reached == tuple(found)
+    assert len(tagging.best_sequence(scores[:0], steps)) == 0

@@ -1,0 +1,261 @@
+"""Tags of words, from data to exported answers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfhub_transfer as tt
+from tfhub_transfer import cli, tagging, word_evaluation, words
+from tfhub_transfer.tagging import WORD_END
+from tfhub_transfer.tasks import TASKS, Classification, Head, TokenClassification
+
+UNITS = {
+    "good film": ["B-plus", "I-plus"],
+    "bad": ["B-minus"],
+    "movie": ["O"],
+    "story": ["O"],
+    "acting": ["O"],
+}
+
+
+def sentences(number: int, seed: int = 0) -> tt.data.Examples:
+    """Sentences of one to eight of the units, with their tags."""
+    generator = np.random.default_rng(seed)
+    texts, tags = [], []
+    for _ in range(number):
+        chosen = generator.choice(list(UNITS), generator.integers(1, 9)).tolist()
+        texts.append(tagging.join_words(" ".join(chosen).split()))
+        tags.append([tag for unit in chosen for tag in UNITS[unit]])
+    return tt.data.Examples.from_lists(texts, tags)
+
+
+@pytest.fixture(scope="module")
+def trained(bert_encoder: Path) -> tt.TransferModel:
+    keras.utils.set_random_seed(0)
+    train = sentences(120)
+    task = TokenClassification().adapt(train.labels)
+    model = tt.build_model(str(bert_encoder), task, optimizer=keras.optimizers.Adam(5e-3))
+    plan = tt.Plan(verbose=0, head_learning_rate=0.05, head_epochs=10)
+    tt.fine_tune(model, train, sentences(40, 1), epochs=6, unfreeze="all", batch_size=8, plan=plan)
+    return model
+
+
+def test_a_model_learns_to_tag_and_is_measured_beside_usual_tags(trained: tt.TransferModel) -> None:
+    test = sentences(60, 2)
+    report = tt.evaluate(trained, test)
+    assert report.metrics["f1"] > 0.9
+    assert report.baselines["usual_tag"]["f1"] == 1.0  # here each word has one tag
+    assert {row["class"] for row in report.per_class} == {"plus", "minus"}
+    low, high = report.intervals["f1"]
+    assert low <= report.metrics["f1"] <= high
+    assert "usual tags" in str(report)
+
+
+def test_scores_are_one_row_a_word(trained: tt.TransferModel) -> None:
+    test = sentences(20, 3)
+    scores = trained.predict_scores(test)
+    counts = [len(tags) for tags in test.labels]
+    assert [row.shape for row in scores] == [(n, 4) for n in counts]
+    alone = trained.predict_scores(test[3:4])[0]
+    np.testing.assert_allclose(alone, scores[3], atol=1e-5)
+
+
+def test_a_word_has_the_vector_of_its_first_piece(bert_encoder: Path) -> None:
+    task = TokenClassification(["a", "b"])
+    model = tt.build_model(str(bert_encoder), task, Head(dropout=0.0))
+    text = WORD_END.join(["unfilm", "good", "moviezz"])
+    batch = model.preprocessor([text])
+    pieces = model.preprocessor.words(tf.constant([text])).to_list()[0]
+    assert len(pieces[0]) > 1
+    starts = np.cumsum([1, *map(len, pieces)])[:-1]
+    np.testing.assert_array_equal(batch["word_starts"].numpy()[0, :3], starts)
+    ids = {k: v for k, v in batch.items() if k != "word_starts"}
+    tokens = model.encoder(ids, training=False)["sequence_output"].numpy()[0]
+    dense = model.get_layer("scores")
+    expected = tf.nn.softmax(tokens[starts] @ dense.kernel.numpy() + dense.bias.numpy())
+    np.testing.assert_allclose(model.predict_scores([text])[0], expected, atol=1e-5)
+
+
+def test_padding_counts_neither_in_loss_nor_in_accuracy() -> None:
+    task = TokenClassification(["a", "b"])
+    truth = np.array([[0, 1, -1, -1], [1, -1, -1, -1]])
+    made = np.full((2, 4, 2), [0.9, 0.1], np.float32)
+    loss = float(task.loss()(truth, made))
+    assert loss == pytest.approx(-(np.log(0.9) + 2 * np.log(0.1)) / 3, rel=1e-5)
+    [accuracy] = task.metrics()
+    accuracy.update_state(truth, made)
+    assert float(accuracy.result()) == pytest.approx(1 / 3)
+
+
+def test_long_sentences_lose_no_word(bert_encoder: Path, tmp_path: Path) -> None:
+    task = TokenClassification(["B-a", "I-a", "O"], "IOB2")
+    model = tt.build_model(str(bert_encoder), task, sequence_length=12)
+    generator = np.random.default_rng(0)
+    long = generator.choice([*UNITS][1:], 100).tolist()
+    examples = tt.data.Examples.from_lists([tagging.join_words(long)], [["O"] * 100])
+    parts, owners = model.cut_long(examples)
+    assert [w for text in parts.texts[0] for w in text.split(WORD_END)] == long
+    assert set(owners) == {0} and len(parts) > 8
+    assert all(model.preprocessor.encode_all([[t]])[1].tokens == 0 for t in parts.texts[0])
+    assert len(model.predict_scores(examples)[0]) == 100
+    model.preprocess(examples)
+    assert model.truncation.tokens == 0
+    # And what is exported cuts at the same places.
+    text = " ".join(long)
+    served = tt.load_saved_model(tt.export_saved_model(model, tmp_path))
+    found, expected = served.predict([text]), model.predict_text([text])[0]["words"]
+    assert found["word_count"][0] == 100
+    np.testing.assert_allclose(found["score"][0], [w["score"] for w in expected], atol=1e-5)
+
+
+TEXTS = [
+    "good film bad Acting",
+    "",
+    "  Ünïcode bad film! 東 good",
+    "story",
+    "good " * 30,
+]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_exports_give_entities_with_their_places(
+    trained: tt.TransferModel, tmp_path: Path, precision: str
+) -> None:
+    folder = tt.export_saved_model(trained, tmp_path, precision=precision)
+    served = tt.load_saved_model(folder).predict(TEXTS, batch_size=2)
+    expected = trained.predict_text(TEXTS)
+    for row, text in enumerate(TEXTS):
+        entities = expected[row]["entities"]
+        assert served["entity_count"][row] == len(entities)
+        for at, entity in enumerate(entities):
+            assert served["entity"][row, at].decode() == entity["text"]
+            assert served["type"][row, at].decode() == entity["type"]
+            assert text[entity["start"] : entity["end"]] == entity["text"]
+            assert served["entity_start"][row, at] == entity["start"]
+            assert served["entity_score"][row, at] == pytest.approx(entity["score"], abs=0.05)
+        assert [w["text"] for w in expected[row]["words"]] == [
+            w.decode() for w in served["word"][row, : served["word_count"][row]]
+        ]
+    kinds = [(e["text"], e["type"]) for e in expected[0]["entities"]]
+    assert kinds == [("good film", "plus"), ("bad", "minus")]
+
+
+def test_predictions_survive_saving(trained: tt.TransferModel, tmp_path: Path) -> None:
+    trained.save(tmp_path / "model.keras")
+    again = tt.load_model(tmp_path / "model.keras")
+    assert again.predict_text(TEXTS) == trained.predict_text(TEXTS)
+    assert again.task.scheme == "IOB2"
+
+
+@pytest.mark.parametrize("scheme", [*tagging.SCHEMES, None])
+def test_tags_of_many_sentences_at_once_are_the_best_of_each(scheme: str | None) -> None:
+    names = ["O", "B-a", "I-a", "B-b", "I-b", *(["E-a", "S-a"] if scheme == "BIOES" else [])]
+    steps = tagging.allowed_steps(names, scheme)
+    generator = np.random.default_rng(0)
+    lengths = [3, 1, 0, 7, 2, 5]
+    rows = [generator.dirichlet(np.ones(len(names)), n).reshape(n, len(names)) for n in lengths]
+    together = np.concatenate(rows).astype(np.float32)
+    found = words.best_tags(tf.RaggedTensor.from_row_lengths(together, lengths), steps)
+    expected = [tagging.best_sequence(np.log(row), steps) for row in rows]
+    np.testing.assert_array_equal(found.numpy(), np.concatenate(expected))
+
+
+def test_words_of_plain_texts_have_their_places() -> None:
+    texts = ["Anna Müller lives\tin São Paulo, 東京.", "", "  it's "]
+    found, starts, ends = (value.to_list() for value in words.split(tf.constant(texts)))
+    for text, row, a, b in zip(texts, found, starts, ends):
+        assert [text[i:j] for i, j in zip(a, b)] == [word.decode() for word in row]
+    assert [w.decode() for w in found[2]] == ["it", "'", "s"]
+    assert len(found[0]) == 10 and found[1] == []
+
+
+# Data ----------------------------------------------------------------------------------------
+
+
+def test_words_and_tags_are_read_from_tables_and_conll(tmp_path: Path) -> None:
+    rows = [{"tokens": ["EU", "rejects"], "tags": ["B-ORG", "O"]}, {"tokens": ["#"], "tags": ["O"]}]
+    table = tmp_path / "data.jsonl"
+    table.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    conll = tmp_path / "data.conll"
+    conll.write_text("-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects VBZ O\n\n\n# O\n", encoding="utf-8")
+    for path in (table, conll):
+        read = tt.data.read(path)
+        assert read.texts[0] == [f"EU{WORD_END}rejects", "#"]
+        assert read.labels == [["B-ORG", "O"], ["O"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"tokens": ["a", "b"], "tags": ["O"]}', "line 2: every word must have a tag.*2 words"),
+        ('{"tokens": [], "tags": []}', "line 2: a sentence must have a word"),
+        ('{"tokens": ["a", 1], "tags": ["O", "O"]}', "line 2: column 'tokens' must hold a text"),
+    ],
+)
+def test_rows_that_dont_fit_are_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"tokens": ["a"], "tags": ["O"]}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(tt.InputError, match=message):
+        tt.data.read(path)
+
+
+def test_a_word_without_a_tag_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "data.conll"
+    path.write_text("EU B-ORG\nrejects\n", encoding="utf-8")
+    with pytest.raises(tt.InputError, match="line 2: expected a word and its tag"):
+        tt.data.read(path)
+
+
+def test_bad_tags_are_refused(bert_encoder: Path, text_encoder: Path) -> None:
+    task = TokenClassification().adapt([["B-a", "O"]])
+    with pytest.raises(tt.InputError, match="must occur in the training split.*B-b"):
+        task.encode([["B-b"]])
+    with pytest.raises(tt.InputError, match="at least two tags"):
+        TokenClassification().adapt([["O"]])
+    with pytest.raises(tt.InputError, match="`scheme` must be one of"):
+        TokenClassification(["a", "b"], "IOB3")
+    model = tt.build_model(str(bert_encoder), task)
+    odd = tt.data.Examples.from_lists([f"a{WORD_END}b"], [["O"]])
+    with pytest.raises(tt.InputError, match="every word must have a tag.*2 words and 1 tags"):
+        model.preprocess(odd)
+    with pytest.raises(tt.InputError, match="token vectors"):
+        tt.build_model(str(text_encoder), task)
+
+
+def test_plain_tags_have_no_entities(bert_encoder: Path) -> None:
+    task = TokenClassification().adapt([["NOUN", "VERB", "NOUN"]])
+    model = tt.build_model(str(bert_encoder), task)
+    [answer] = model.predict_text(["good film"])
+    assert set(answer) == {"words"}
+    assert {word["tag"] for word in answer["words"]} <= {"NOUN", "VERB"}
+    found = word_evaluation.measure([["NOUN", "VERB"]], [["NOUN", "NOUN"]], None)
+    assert found == {"accuracy": 0.5, "macro_f1": pytest.approx(1 / 3)}
+
+
+def test_the_command_tags(bert_encoder: Path, tmp_path: Path, capsys: Any) -> None:
+    rows = sentences(80)
+    lines = [
+        "\n".join(f"{word} {tag}" for word, tag in zip(text.split(WORD_END), tags))
+        for text, tags in zip(rows.texts[0], rows.labels)
+    ]
+    (tmp_path / "data.conll").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "in.txt").write_text("good film\nbad\n", encoding="utf-8")
+    output = tmp_path / "out"
+    training = ["train", "--task", "token-classification", "--data", str(tmp_path / "data.conll")]
+    chosen = ["--encoder", str(bert_encoder), "--epochs", "1", "--output", str(output)]
+    assert cli.main([*training, *chosen]) == 0
+    report = json.loads((output / "report" / "report.json").read_text())
+    assert {"accuracy", "precision", "recall", "f1"} == set(report["metrics"])
+    capsys.readouterr()
+    assert cli.main(["predict", str(output), str(tmp_path / "in.txt")]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [a["text"] for a in answers] == ["good film", "bad"]
+    assert all({"words", "entities"} <= set(a) for a in answers)
+    again = ["evaluate", str(output), "--data", str(tmp_path / "data.conll")]
+    assert cli.main([*again, "--output", str(tmp_path / "again")]) == 0
+    assert "token-classification" in TASKS and Classification.per_word is False

@@ -1,0 +1,208 @@
+"""Tags of words and the entities that they spell: schemes, checks, scores, valid sequences.
+
+Schemes, after Ramshaw and Marcus 1995 (https://aclanthology.org/W95-0107) and their successors:
+IOB2 begins every entity with `B-`; IOB1 only one that follows another of its type; BIOES also
+marks ends (`E-`) and entities of a single word (`S-`). Tags without such prefixes, as parts of
+speech are, have no scheme.
+"""
+
+import collections
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from tfhub_transfer.errors import InputError
+
+# Between the words of a text that comes in words: to every tokenizer a space like any other.
+WORD_END = "\u2028"
+# The model's input with the place of each word's first piece, 0 where there is no word.
+WORD_STARTS = "word_starts"
+OUTSIDE = "O"
+SCHEMES = ("IOB1", "IOB2", "BIOES")
+_PREFIXES = {"IOB1": "IB", "IOB2": "IB", "BIOES": "BIES"}
+
+Entity = tuple[str, int, int]
+
+
+def join_words(words: Sequence[str]) -> str:
+    """One text of words that `text.split(WORD_END)` tells apart again."""
+    return WORD_END.join(word.replace(WORD_END, " ") for word in words)
+
+
+def split_tag(tag: str) -> tuple[str, str]:
+    """Prefix and type of a tag; a tag without a prefix is all type.
+
+    Example:
+
+    >>> split_tag("B-person"), split_tag("O")
+    (('B', 'person'), ('O', ''))
+    """
+    if tag == OUTSIDE:
+        return OUTSIDE, ""
+    prefix, separator, kind = tag.partition("-")
+    return (prefix, kind) if separator and prefix in "BIES" and kind else ("", tag)
+
+
+def find_scheme(sequences: Iterable[Sequence[str]]) -> str | None:
+    """Which scheme tags follow; `None` if they are tags of single words.
+
+    Args:
+        sequences: The tags of each sentence.
+
+    Raises:
+        InputError: If tags with and without prefixes are mixed, or no scheme allows them.
+
+    Example:
+
+    >>> find_scheme([["B-person", "I-person", "O"]])
+    'IOB2'
+    """
+    sequences = [list(tags) for tags in sequences]
+    counts = collections.Counter(split_tag(tag)[0] for tags in sequences for tag in tags)
+    if not counts.keys() & set("BIES"):
+        return None
+    if "" in counts:
+        plain = next(t for tags in sequences for t in tags if not split_tag(t)[0])
+        raise InputError(
+            "tags must all have a prefix (B-, I-, E-, S-) or be O, or none may have one. "
+            f"Received: {plain!r} among tags with prefixes"
+        )
+    if counts.keys() & set("ES"):
+        return "BIOES"
+    return "IOB2" if not any(map(_begins_inside, sequences)) else "IOB1"
+
+
+def _begins_inside(tags: Sequence[str]) -> bool:
+    """Whether an entity begins with `I-`."""
+    before = (OUTSIDE, "")
+    for tag in map(split_tag, tags):
+        if tag[0] == "I" and (before[0] == OUTSIDE or before[1] != tag[1]):
+            return True
+        before = tag
+    return False
+
+
+def entities(tags: Sequence[str]) -> list[Entity]:
+    """The entities of a sentence, as the script of CoNLL-2000 reads them, whatever the scheme.
+
+    A sequence that no scheme allows is read kindly, as `conlleval` and seqeval's default do: an
+    entity also begins where its type changes, and ends where the next doesn't continue it.
+
+    Args:
+        tags: One tag for each word.
+
+    Returns:
+        Type, first word and the word after the last of each.
+
+    Example:
+
+    >>> entities(["B-person", "I-person", "O", "S-place"])
+    [('person', 0, 2), ('place', 3, 4)]
+    """
+    found: list[Entity] = []
+    start, before = 0, (OUTSIDE, "")
+    for place, tag in enumerate([*map(split_tag, tags), (OUTSIDE, "")]):
+        if _ends(before, tag):
+            found.append((before[1], start, place))
+        if _starts(before, tag):
+            start = place
+        before = tag
+    return found
+
+
+def _ends(before: tuple[str, str], tag: tuple[str, str]) -> bool:
+    if before[0] == OUTSIDE:
+        return False
+    return before[0] in "ES" or tag[0] in ("B", "S", OUTSIDE) or before[1] != tag[1]
+
+
+def _starts(before: tuple[str, str], tag: tuple[str, str]) -> bool:
+    if tag[0] == OUTSIDE:
+        return False
+    return tag[0] in "BS" or before[0] in ("E", "S", OUTSIDE) or before[1] != tag[1]
+
+
+def entity_scores(
+    truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and support of entities: exact type and exact extent, or wrong.
+
+    Args:
+        truth: The tags of each sentence.
+        predicted: The tags that a model gave, as many.
+
+    Returns:
+        Those numbers for each type, and for `micro` over all entities. A share of nothing is 0.
+
+    Example:
+
+    >>> entity_scores([["B-a", "O"]], [["B-a", "B-a"]])["micro"]["precision"]
+    0.5
+    """
+    counts: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0, 0])
+    for own, made in zip(truth, predicted, strict=True):
+        wanted, given = set(entities(own)), set(entities(made))
+        for column, group in enumerate((wanted & given, wanted, given)):
+            for kind, _, _ in group:
+                counts[kind][column] += 1
+    total = [sum(column) for column in zip(*counts.values())] or [0, 0, 0]
+    return {name: _rates(*counts[name]) for name in sorted(counts)} | {"micro": _rates(*total)}
+
+
+def _rates(right: int, wanted: int, given: int) -> dict[str, float]:
+    precision, recall = right / given if given else 0.0, right / wanted if wanted else 0.0
+    both = precision + recall
+    f1 = 2 * precision * recall / both if both else 0.0
+    return {"precision": precision, "recall": recall, "f1": f1, "support": wanted}
+
+
+def allowed_steps(names: Sequence[str], scheme: str | None) -> np.ndarray:
+    """Which tag may follow which, bool `[tags + 2, tags + 2]`.
+
+    The last two rows and columns are the sentence's start and end.
+
+    Args:
+        names: All tags.
+        scheme: One of `SCHEMES`, or `None`: then any tag may follow any.
+    """
+    tags = [*map(split_tag, names), ("start", ""), ("end", "")]
+    steps = np.array([[_may_follow(a, b, scheme) for b in tags] for a in tags])
+    steps[:, -2] = steps[-1] = False
+    return steps
+
+
+def _may_follow(before: tuple[str, str], after: tuple[str, str], scheme: str | None) -> bool:
+    if scheme is None:
+        return True
+    inside = before[1] == after[1] and before[0] in ("B", "I")
+    if scheme == "IOB2":
+        return inside if after[0] == "I" else True
+    if scheme == "IOB1":
+        return before[1] == after[1] and before[0] in "BI" if after[0] == "B" else True
+    if before[0] in ("B", "I"):  # BIOES: what has begun must end
+        return after[0] in ("I", "E") and inside
+    return after[0] not in ("I", "E")
+
+
+def best_sequence(scores: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """The likeliest sequence of tags without a step that isn't allowed (Viterbi 1967).
+
+    Args:
+        scores: Log-probabilities of each word's tags `[words, tags]`.
+        steps: From `allowed_steps`.
+
+    Returns:
+        Tag numbers int `[words]`.
+    """
+    if not len(scores):
+        return np.zeros(0, np.int64)
+    cost = np.where(steps, 0.0, -np.inf)
+    best, came = scores[0] + cost[-2, :-2], []
+    for row in scores[1:]:
+        ways = best[:, None] + cost[:-2, :-2]
+        came.append(ways.argmax(axis=0))
+        best = ways.max(axis=0) + row
+    path = [int(np.argmax(best + cost[:-2, -1]))]
+    for row in reversed(came):
+        path.append(int(row[path[-1]]))
+    return np.array(path[::-1])

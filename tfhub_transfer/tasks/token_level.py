@@ -1,0 +1,132 @@
+"""Tasks that give an answer to each word of a text."""
+
+import collections
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer import tagging
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.tasks.base import Head, Task
+
+# What fills up the labels of a batch, and counts for nothing.
+NO_TAG = -1
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class TokenClassification(Task):
+    """A tag for each word: entities in IOB1, IOB2 or BIOES, or plain tags as parts of speech are.
+
+    A word is judged by the vector of its first word piece (Devlin et al. 2019, section 5.3). Where
+    tags follow a scheme, answers are the likeliest sequence that the scheme allows.
+
+    Args:
+        class_names: The tags, in the order of the scores; learned by `adapt` if not given.
+        scheme: `"IOB1"`, `"IOB2"`, `"BIOES"`, or `None` for plain tags; learned by `adapt` along
+            with the tags.
+
+    Example:
+
+    >>> task = TokenClassification().adapt([["B-person", "I-person", "O"]])
+    >>> task.scheme, task.class_names
+    ('IOB2', ['B-person', 'I-person', 'O'])
+    """
+
+    name = "token-classification"
+    needs_tokens = True
+    per_word = True
+    monitor = ("val_accuracy", "max")
+
+    def __init__(self, class_names: Sequence[str] | None = None, scheme: str | None = None) -> None:
+        super().__init__(pair=False)
+        if scheme not in (None, *tagging.SCHEMES):
+            raise InputError(
+                f"`scheme` must be one of {', '.join(tagging.SCHEMES)}, or None. "
+                f"Received: {scheme!r}"
+            )
+        self.class_names = None if class_names is None else list(class_names)
+        self.scheme = scheme
+
+    @property
+    def is_adapted(self) -> bool:
+        return self.class_names is not None
+
+    def adapt(self, labels: Sequence[Any]) -> "TokenClassification":
+        if self.class_names is None:
+            sequences = [_tags(label) for label in labels]
+            counts = collections.Counter(tag for tags in sequences for tag in tags)
+            if len(counts) < 2:
+                raise InputError(
+                    "at least two tags are needed to learn to tell them apart; check the tags "
+                    f"column. Received: {sorted(counts)}"
+                )
+            self.scheme = tagging.find_scheme(sequences)
+            self.class_names = sorted(counts)
+        return self
+
+    def encode(self, labels: Sequence[Any]) -> Any:
+        """Tags of each text to a ragged int32 `[n, (words)]` of their numbers."""
+        self.require_adapted()
+        index = {name: i for i, name in enumerate(self.class_names or [])}
+        sequences = [_tags(label) for label in labels]
+        unknown = sorted({t for tags in sequences for t in tags if t not in index})
+        if unknown:
+            raise InputError(
+                "every tag must occur in the training split; add sentences with it there or remove "
+                f"those that have it. Received: {unknown[:5]}"
+            )
+        numbers = np.array([index[tag] for tags in sequences for tag in tags], np.int32)
+        return tf.RaggedTensor.from_row_lengths(numbers, list(map(len, sequences)))
+
+    def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
+        penalty = keras.regularizers.L2(head.l2) if head.l2 else None
+        names = self.class_names or []
+        return keras.layers.Dense(
+            len(names), "softmax", kernel_regularizer=penalty, dtype="float32", name="scores"
+        )(features)
+
+    def loss(self) -> Any:
+        return keras.losses.SparseCategoricalCrossentropy(ignore_class=NO_TAG)
+
+    def metrics(self) -> list[Any]:
+        return [WordAccuracy(name="accuracy")]
+
+    def sequences(self, scores: Sequence[np.ndarray]) -> list[list[str]]:
+        """Scores of each text's words `[words, tags]` to its tags.
+
+        Args:
+            scores: Probabilities; one array for each text.
+        """
+        names = self.class_names or []
+        steps = tagging.allowed_steps(names, self.scheme)
+        logs = (np.log(np.maximum(found, 1e-30)) for found in scores)
+        return [[names[i] for i in tagging.best_sequence(found, steps)] for found in logs]
+
+    def decode(self, scores: Any) -> list[dict[str, Any]]:
+        return [{"tags": tags} for tags in self.sequences(scores)]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"class_names": self.class_names, "scheme": self.scheme}
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class WordAccuracy(keras.metrics.Mean):
+    """Share of words with the right tag: tags `[batch, words]`, -1 where there is no word."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        right = keras.ops.equal(
+            keras.ops.cast(y_true, "int32"), keras.ops.cast(keras.ops.argmax(y_pred, -1), "int32")
+        )
+        counted = keras.ops.not_equal(keras.ops.cast(y_true, "int32"), NO_TAG)
+        super().update_state(right, keras.ops.cast(counted, "float32"))
+
+
+def _tags(label: Any) -> list[str]:
+    if isinstance(label, str):
+        return label.split()
+    if not isinstance(label, (list, tuple, np.ndarray)):
+        raise InputError(f"expected the tags of a text's words, a list. Received: {label!r}")
+    return [str(tag) for tag in label]

@@ -1,0 +1,250 @@
+"""Texts to words and back: places, parts that fit, tags and entities; the same here and exported.
+
+Everything is TensorFlow, so that an exported model does with a plain string what `predict_text`
+does. Offsets count Unicode code points, as Python's strings do.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from tfhub_transfer import hub_format, tagging
+from tfhub_transfer.data import Examples
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.preprocessing import BertPreprocessor
+from tfhub_transfer.tagging import WORD_END
+
+_NEVER = -1e9
+
+
+def split(texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+    """Plain texts `[n]` to words, each `[n, (words)]`: the word, its start and its end.
+
+    Words end at spaces; every sign of punctuation is a word, as BERT's own tokenizer has it.
+    """
+    kept = f"{hub_format.PUNCTUATION}|{hub_format.CHINESE}"
+    words, starts, ends = tf_text.regex_split_with_offsets(
+        texts, f"{hub_format.SPACE}|{kept}", kept
+    )
+    owners = tf.gather(texts, words.value_rowids())
+
+    def places(offsets: tf.RaggedTensor) -> tf.RaggedTensor:
+        lengths = tf.cast(offsets.flat_values, tf.int32)
+        before = tf.strings.substr(owners, tf.zeros_like(lengths), lengths)
+        return offsets.with_values(tf.strings.length(before, unit="UTF8_CHAR"))
+
+    return words, places(starts), places(ends)
+
+
+def join(words: tf.RaggedTensor) -> tf.Tensor:
+    """Words `[n, (words)]` to one text `[n]` in which they can be told apart."""
+    return tf.strings.reduce_join(words, axis=-1, separator=WORD_END)
+
+
+def parts(counts: tf.RaggedTensor, room: int) -> tf.Tensor:
+    """Of each word the part of its text that it goes to, int32 `[all words]`, from 0.
+
+    A text that fits is one part. A longer one is cut where half the room is full, again and again,
+    so that a part fits with its last word, unless that alone takes half the room.
+
+    Args:
+        counts: Word pieces of each word `[n, (words)]`.
+        room: Word pieces that fit.
+    """
+    total = tf.gather(tf.reduce_sum(counts, axis=1), counts.value_rowids())
+    before = tf.cumsum(counts.flat_values, exclusive=True)
+    first = tf.gather(tf.concat([before, [0]], axis=0), counts.row_starts())
+    place = before - tf.gather(first, counts.value_rowids())
+    part = tf.cast(place, tf.int32) // max(1, room // 2)
+    return tf.where(tf.cast(total, tf.int32) <= room, 0, part)
+
+
+def cut_rows(words: tf.RaggedTensor, preprocessor: BertPreprocessor) -> tf.RaggedTensor:
+    """Words `[n, (words)]` in rows that fit, `[rows, (words)]`, one empty row after them.
+
+    The same cuts as `cut_long` makes, for an exported model.
+    """
+    counts = words.with_values(
+        tf.cast(preprocessor.pieces(words.flat_values).row_lengths(), tf.int32)
+    )
+    part = parts(counts, preprocessor.sequence_length - 2)
+    most = tf.reduce_max(tf.concat([part, [0]], axis=0)) + 1
+    _, rows = tf.unique(tf.cast(words.value_rowids(), tf.int32) * most + part)
+    count = tf.reduce_max(tf.concat([rows, [-1]], axis=0)) + 1
+    return tf.RaggedTensor.from_value_rowids(
+        words.flat_values, tf.cast(rows, tf.int64), tf.cast(count, tf.int64) + 1
+    )
+
+
+def cut_long(examples: Examples, preprocessor: BertPreprocessor) -> tuple[Examples, list[int]]:
+    """Sentences in words that are too long, into parts that fit; others stay as they are.
+
+    Args:
+        examples: Texts of joined words, with or without tags.
+        preprocessor: What says how many word pieces a word has, and how many fit.
+
+    Returns:
+        The parts, with their tags, and the row that each comes from.
+
+    Raises:
+        InputError: If a sentence has more or fewer tags than words.
+    """
+    pieces = preprocessor.words(tf.constant(examples.texts[0], tf.string))
+    counts = pieces.with_values(tf.cast(pieces.values.row_lengths(axis=1), tf.int32))
+    of_word = counts.with_values(parts(counts, preprocessor.sequence_length - 2)).to_list()
+    tags = examples.labels if examples.target else of_word
+    texts, kept, owners = [], [], []
+    for row, (text, of_row, numbers) in enumerate(zip(examples.texts[0], tags, of_word)):
+        words = text.split(WORD_END)
+        if len(of_row) != len(words):
+            raise InputError(
+                f"every word must have a tag. Received: {len(words)} words and {len(of_row)} "
+                f"tags, in {' '.join(words)[:60]!r}"
+            )
+        bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(words)]
+        for start, end in itertools.pairwise(bounds):
+            texts.append(WORD_END.join(words[start:end]))
+            kept.append(list(of_row[start:end]))
+            owners.append(row)
+    return Examples.from_lists(texts, kept if examples.target else None), owners
+
+
+def best_tags(scores: tf.RaggedTensor, steps: np.ndarray) -> tf.Tensor:
+    """`tagging.best_sequence` of many sentences at once, int32 `[all words]`.
+
+    Args:
+        scores: Probabilities `[n, (words), tags]`.
+        steps: From `tagging.allowed_steps`.
+    """
+    counts = tf.cast(scores.row_lengths(), tf.int32)
+    dense = tf.pad(scores.to_tensor(1.0), [[0, 0], [0, 1], [0, 0]], constant_values=1.0)
+    logs = tf.math.log(tf.maximum(dense, 1e-30))
+    cost = tf.constant(np.where(steps, 0.0, _NEVER), tf.float32)
+    stay = tf.range(tf.shape(logs)[2])[tf.newaxis]
+    start = logs[:, :1] + cost[-2, :-2]
+    logs = tf.concat([start, logs[:, 1:]], axis=1)
+
+    def forward(state: Any, at: Any) -> Any:
+        row, place = at
+        ways = state[0][:, :, tf.newaxis] + cost[:-2, :-2]
+        inside = (place < counts)[:, tf.newaxis]
+        came = tf.argmax(ways, axis=1, output_type=tf.int32)
+        best = tf.reduce_max(ways, axis=1) + row
+        return tf.where(inside, best, state[0]), tf.where(inside, came, stay)
+
+    # Every sentence is one word longer than it is, so that there is always a step to take.
+    rows = tf.transpose(logs, [1, 0, 2])
+    first = (rows[0], tf.zeros_like(rows[0], tf.int32) + stay)
+    best, came = tf.scan(forward, (rows[1:], tf.range(1, tf.shape(rows)[0])), first)
+    end = tf.argmax(best[-1] + cost[:-2, -1], axis=-1, output_type=tf.int32)
+
+    def backward(tag: Any, pointers: Any) -> Any:
+        return tf.gather(pointers, tag, batch_dims=1)
+
+    path = tf.scan(backward, came, end, reverse=True)
+    whole = tf.transpose(tf.concat([path, end[tf.newaxis]], axis=0))
+    return tf.RaggedTensor.from_tensor(whole, lengths=counts).flat_values
+
+
+def answer(
+    task: Any,
+    texts: tf.Tensor,
+    places: tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor],
+    scores: tf.Tensor,
+) -> dict[str, tf.RaggedTensor]:
+    """Tags of plain texts, and the entities that they spell.
+
+    Args:
+        task: A `TokenClassification`, whose scheme says which tags may follow which.
+        texts: Plain texts `[n]`.
+        places: What `split` gave.
+        scores: Probabilities `[all words, tags]`.
+
+    Returns:
+        Each `[n, (words)]`: `word`, `tag`, `score`, `start`, `end`; and where tags have a scheme,
+        each `[n, (entities)]`: `entity`, `type`, `entity_score` (the mean of its words'),
+        `entity_start`, `entity_end`.
+    """
+    words, starts, ends = places
+    names = task.class_names or []
+    steps = tagging.allowed_steps(names, task.scheme)
+    best = best_tags(words.with_values(scores), steps)
+    sure = tf.gather(scores, best, batch_dims=1)
+    found = {
+        "word": words,
+        "tag": words.with_values(tf.gather(tf.constant(names), best)),
+        "score": words.with_values(sure),
+        "start": starts,
+        "end": ends,
+    }
+    return found if task.scheme is None else {**found, **_entities(names, texts, found, best)}
+
+
+def readable(found: dict[str, tf.RaggedTensor]) -> list[dict[str, Any]]:
+    """What `answer` gave, one dictionary a text: `words`, and `entities` where there are any."""
+    columns = {key: value.to_list() for key, value in found.items()}
+    names = {"words": ("word", "tag", "score", "start", "end")}
+    if "entity" in found:
+        names["entities"] = ("entity", "type", "entity_score", "entity_start", "entity_end")
+    keys = {"word": "text", "entity": "text"}
+    return [
+        {
+            group: [
+                {
+                    keys.get(n, n.removeprefix("entity_")): v.decode("utf-8")
+                    if isinstance(v, bytes)
+                    else v
+                    for n, v in zip(wanted, values)
+                }
+                for values in zip(*(columns[name][row] for name in wanted))
+            ]
+            for group, wanted in names.items()
+        }
+        for row in range(len(columns["word"]))
+    ]
+
+
+def _entities(
+    names: Sequence[str], texts: tf.Tensor, found: dict[str, Any], tags: tf.Tensor
+) -> dict[str, tf.RaggedTensor]:
+    prefixes, kinds = zip(*map(tagging.split_tag, names))
+    prefix, kind = (tf.gather(tf.constant(each), tags) for each in (prefixes, kinds))
+    rows = found["word"].value_rowids()
+    same_row = tf.concat([[False], tf.equal(rows[1:], rows[:-1])], axis=0)
+    before = tf.concat([[tagging.OUTSIDE], prefix[:-1]], axis=0)
+    continues = (
+        same_row
+        & tf.equal(tf.concat([[""], kind[:-1]], axis=0), kind)
+        & tf.logical_not(_among(before, "OES"))
+        & tf.logical_not(_among(prefix, "BS"))
+    )
+    inside = tf.not_equal(prefix, tagging.OUTSIDE)
+    begins = inside & tf.logical_not(continues)
+    number = tf.boolean_mask(tf.cumsum(tf.cast(begins, tf.int32)) - 1, inside)
+
+    def of(name: str, gather: Any) -> tf.Tensor:
+        return gather(tf.boolean_mask(found[name].flat_values, inside), number)
+
+    starts, ends = of("start", tf.math.segment_min), of("end", tf.math.segment_max)
+    owners = tf.boolean_mask(rows, begins)
+    spelled = tf.strings.substr(tf.gather(texts, owners), starts, ends - starts, unit="UTF8_CHAR")
+    made = {
+        "entity": spelled,
+        "type": tf.boolean_mask(kind, begins),
+        "entity_score": of("score", tf.math.segment_mean),
+        "entity_start": starts,
+        "entity_end": ends,
+    }
+    count = tf.size(texts, out_type=tf.int64)
+    return {
+        key: tf.RaggedTensor.from_value_rowids(value, owners, nrows=count)
+        for key, value in made.items()
+    }
+
+
+def _among(prefix: tf.Tensor, letters: str) -> tf.Tensor:
+    return tf.reduce_any([tf.equal(prefix, letter) for letter in letters], axis=0)
