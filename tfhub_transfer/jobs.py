@@ -100,12 +100,12 @@ class Splits:
     test: data.Examples
 
 
-def train(job: TrainJob, fit: Callable[..., History] = fine_tune) -> Report:
+def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
     """Trains, evaluates and exports a model into `job.output`, which appears whole or not at all.
 
     Args:
         job: What to do.
-        fit: What trains, called as `fine_tune`.
+        fit: What trains, called as `fine_tune`, which does if not given.
 
     Returns:
         The report on the test split.
@@ -121,7 +121,7 @@ def train(job: TrainJob, fit: Callable[..., History] = fine_tune) -> Report:
             model = _build(job, task)
         say(data.profile(splits.train, splits.validation, splits.test))
         with runtime.precision(job.precision):
-            record = _fit(job, model, splits, scratch, fit)
+            record = _fit(job, model, splits, scratch, fit or fine_tune)
             report = _finish(model, splits, record, scratch)
         _replace(scratch, job.output)
     say(f"{report}\n\nWritten to {job.output}: {MODEL_FILE}, serving/1, report, {RECORD_FILE}")
