@@ -196,7 +196,14 @@ def _distill(options: argparse.Namespace) -> None:
     if len(options.teachers) > 1:
         raise InputError(f"an encoder is distilled from one. Received: {options.teachers}")
     names = {field.name for field in dataclasses.fields(jobs.EncoderJob)} & set(given)
-    schedule = jobs.EncoderSchedule(options.epochs, seed=options.seed)
+    usual = jobs.EncoderSchedule
+    schedule = usual(
+        options.epochs,
+        options.batch_size,
+        options.learning_rate or usual.learning_rate,
+        options.sequence_length or usual.sequence_length,
+        seed=options.seed,
+    )
     chosen = {name: given[name] for name in names}
     jobs.distill_encoder(jobs.EncoderJob(options.teachers[0], schedule=schedule, **chosen))
 
