@@ -234,7 +234,8 @@ def _columns(
 ) -> dict[str, str]:
     """Our names of columns with the names in the source."""
     if text is None and pair is None:
-        if {TOKENS, TAGS} <= set(table.columns) and label in (None, TAGS):
+        tagged = {TOKENS, TAGS} <= set(table.columns)
+        if tagged and (label == TAGS or (label is None and LABEL not in table.columns)):
             text, label = TOKENS, TAGS
         elif TEXT not in table.columns and TEXT_A in table.columns:
             text, pair = TEXT_A, TEXT_B

@@ -201,6 +201,10 @@ class _OnLabels(keras.metrics.Metric):
 def _check(
     teachers: Sequence[TransferModel], student: TransferModel, fine_tuning: dict[str, Any]
 ) -> None:
+    if student.task.per_word:
+        raise InputError(
+            f"distillation answers whole texts so far. Received: the task {student.task.name}"
+        )
     if not teachers:
         raise InputError("distillation takes at least one teacher. Received: none")
     if getattr(fine_tuning.get("plan"), "class_weight", None):
