@@ -282,6 +282,7 @@ def test_any_name_of_a_class_can_be_drawn(kind: str, tmp_path: Path) -> None:
     task = types.SimpleNamespace(
         name="classification",
         class_names=names,
+        per_word=False,
         encode=lambda labels: np.array([names.index(x) for x in labels]),
         decode=lambda scores: [{"label": names[i]} for i in scores.argmax(1)],
     )
@@ -410,9 +411,9 @@ def test_json_is_the_report_with_numbers_on_one_line(classified: Any, tmp_path: 
     assert str(report.confusion[0]) in text
 
 
-def test_refuses_tasks_of_tokens() -> None:
-    task = types.SimpleNamespace(name="token-classification")
-    with pytest.raises(InputError, match="`evaluate` knows classification, .*'token-class"):
+def test_refuses_tasks_that_it_doesnt_know() -> None:
+    task = types.SimpleNamespace(name="reading")
+    with pytest.raises(InputError, match="`evaluate` knows classification, .*'reading'"):
         evaluate(FakeModel(task, np.eye(2)), Examples.from_lists(["x"], ["a"]))
 
 

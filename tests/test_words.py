@@ -174,6 +174,32 @@ def test_words_of_plain_texts_have_their_places() -> None:
     assert len(found[0]) == 10 and found[1] == []
 
 
+def test_xla_compiles_a_step(bert_encoder: Path) -> None:
+    rows = sentences(8)
+    task = TokenClassification().adapt(rows.labels)
+    model = tt.build_model(str(bert_encoder), task, sequence_length=24)
+    model.encoder.freeze_to(-1)
+    model.jit_compile = True
+    model.make_train_function()
+    before = [w.numpy() for w in model.trainable_weights]
+    model.fit(model.preprocess(rows, 8), epochs=2, verbose=0)
+    assert all((a != b.numpy()).any() for a, b in zip(before, model.trainable_weights))
+
+
+def test_freezing_keeps_weights_to_the_bit_while_tags_are_learned(bert_encoder: Path) -> None:
+    rows = sentences(16)
+    model = tt.build_model(str(bert_encoder), TokenClassification().adapt(rows.labels))
+    below = {n: [v.numpy() for v in vs] for n, vs in model.encoder.layer_groups}
+    plan = tt.Plan(verbose=0, head_epochs=1)
+    tt.fine_tune(model, rows, rows, epochs=1, unfreeze=1, batch_size=8, plan=plan)
+    moved = [
+        name
+        for name, variables in model.encoder.layer_groups
+        if any((a != v.numpy()).any() for a, v in zip(below[name], variables))
+    ]
+    assert moved in ([], [model.encoder.layer_groups[-1][0]])
+
+
 # Data ----------------------------------------------------------------------------------------
 
 
