@@ -47,6 +47,8 @@ JOBS = {
     "stsb": Job("stsb/en", "regression", epochs=4),
     "snli": Job("snli_small"),
     "ag_news": Job("ag_news"),
+    "wnut17": Job("wnut17", "token-classification", epochs=5),
+    "ud_english_ewt": Job("ud_english_ewt", "token-classification"),
     "banking77_8": Job("banking77", per_class=8),
     "stsb_cosine": Job("stsb/en", "similarity"),
 }
@@ -89,11 +91,13 @@ def run(name: str, job: Job, options: argparse.Namespace, seed: int) -> dict[str
     started = time.perf_counter()
     tt.runtime.seed_everything(seed)
     folder = Path(options.data_folder) / job.folder
+    tagged = {"text": "tokens", "label": "tags"} if job.task == "token-classification" else {}
     train, validation, test = (
-        tt.data.read(find(folder, split)) for split in ("train", "validation", "test")
+        tt.data.read(find(folder, split), **tagged) for split in ("train", "validation", "test")
     )
     train = few(train, job.per_class, seed) if job.per_class else train
-    task = tt.tasks.TASKS[job.task](pair=train.is_pair).adapt(train.labels)
+    chosen = {} if tagged else {"pair": train.is_pair}
+    task = tt.tasks.TASKS[job.task](**chosen).adapt(train.labels)
     head = tt.Head(pooling=options.pooling or job.pooling)
     model = tt.build_model(options.encoder, task, head, sequence_length=options.sequence_length)
     epochs = options.epochs or job.epochs

@@ -218,8 +218,12 @@ def test_words_and_tags_are_read_from_tables_and_conll(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"tokens": ["a", "b"], "tags": ["O"]}', "line 2: every word must have a tag.*2 words"),
-        ('{"tokens": [], "tags": []}', "line 2: a sentence must have a word"),
+        (
+            '{"tokens": ["a", "b"], "tags": ["O"]}',
+            "line 2: column 'tokens': every word must have a tag.*2 words",
+        ),
+        ('{"tokens": ["a", "b"], "tags": "O"}', "must hold a text where there is one label"),
+        ('{"tokens": [], "tags": []}', "line 2: column 'tokens': a sentence must have a word"),
         ('{"tokens": ["a", 1], "tags": ["O", "O"]}', "line 2: column 'tokens' must hold a text"),
     ],
 )

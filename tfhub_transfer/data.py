@@ -273,7 +273,7 @@ def _cells(
         check = _label if name == LABEL else _text
         cells[name] = check(value, f"{place}: column {column!r}")
     if isinstance(row.get(names.get(TEXT, "")), (list, tuple)):
-        _check_tags(row[names[TEXT]], cells.get(LABEL), place)
+        _check_tags(row[names[TEXT]], cells.get(LABEL), f"{place}: column {names[TEXT]!r}")
     return cells
 
 
@@ -281,10 +281,16 @@ def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
     """A row of words has a tag for each of them, if it has a label at all."""
     if not words:
         raise InputError(f"{place}: a sentence must have a word. Received: none")
-    count = len(tags) if isinstance(tags, (list, tuple)) else 1
-    if tags is not None and count != len(words):
+    if tags is None:
+        return
+    if not isinstance(tags, (list, tuple)):
         raise InputError(
-            f"{place}: every word must have a tag. Received: {len(words)} words and {count} tags, "
+            f"{place} must hold a text where there is one label for it, or words with a tag for "
+            f"each. Received: {len(words)} words and the label {tags!r}"
+        )
+    if len(tags) != len(words):
+        raise InputError(
+            f"{place}: every word must have a tag. Received: {len(words)} words and {len(tags)} tags, "
             f"in {' '.join(map(str, words))[:60]!r}"
         )
 
