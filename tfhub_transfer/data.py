@@ -290,7 +290,8 @@ def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
         )
     if len(tags) != len(words):
         raise InputError(
-            f"{place}: every word must have a tag. Received: {len(words)} words and {len(tags)} tags, "
+            f"{place}: every word must have a tag. Received: {len(words)} words and {len(tags)} "
+            "tags, "
             f"in {' '.join(map(str, words))[:60]!r}"
         )
 
