@@ -127,7 +127,10 @@ def test_exports_give_entities_with_their_places(
     trained: tt.TransferModel, tmp_path: Path, precision: str
 ) -> None:
     folder = tt.export_saved_model(trained, tmp_path, precision=precision)
-    served = tt.load_saved_model(folder).predict(TEXTS, batch_size=2)
+    loaded = tt.load_saved_model(folder)
+    vectors = trained.encode_text(TEXTS)
+    np.testing.assert_allclose(loaded.encode(TEXTS), vectors, atol=0.05 * np.abs(vectors).max())
+    served = loaded.predict(TEXTS, batch_size=2)
     expected = trained.predict_text(TEXTS)
     for row, text in enumerate(TEXTS):
         entities = expected[row]["entities"]

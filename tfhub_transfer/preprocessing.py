@@ -198,7 +198,9 @@ class BertPreprocessor(Preprocessor):
     def encode(self, texts: Sequence[tf.Tensor]) -> dict[str, tf.RaggedTensor]:
         if not self.by_word:
             return self.pack([self.tokenize(text) for text in texts])
-        pieces = self.words(texts[0])
+        return self._pack_words(self.words(texts[0]))
+
+    def _pack_words(self, pieces: tf.RaggedTensor) -> dict[str, tf.RaggedTensor]:
         counts = pieces.with_values(pieces.values.row_lengths(axis=1))
         return {**self.pack([pieces.merge_dims(1, 2)]), WORD_STARTS: self._starts(counts)}
 
@@ -219,9 +221,7 @@ class BertPreprocessor(Preprocessor):
 
     def _starts(self, counts: tf.RaggedTensor) -> tf.RaggedTensor:
         """Where the first piece of each word stands `[batch, (words)]`; 0 if it doesn't fit."""
-        before = tf.cumsum(counts.flat_values, exclusive=True)
-        first = tf.gather(tf.concat([before, [0]], axis=0), counts.row_starts())
-        places = before - tf.repeat(first, counts.row_lengths()) + 1  # [CLS] stands at 0
+        places = pieces_before(counts) + 1  # [CLS] stands at 0
         fits = places < self.sequence_length - 1
         return counts.with_values(tf.cast(tf.where(fits, places, 0), tf.int32))
 
@@ -244,8 +244,9 @@ class BertPreprocessor(Preprocessor):
     ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
         # Tokenizing is the dear part: once for both.
         if self.by_word:
-            total = self.words(chunk[0]).merge_dims(1, 2).row_lengths().numpy()
-            return self.encode(chunk), np.maximum(total - self._room(1), 0)
+            pieces = self.words(chunk[0])
+            total = pieces.merge_dims(1, 2).row_lengths().numpy()
+            return self._pack_words(pieces), np.maximum(total - self._room(1), 0)
         segments = [self.tokenize(text) for text in chunk]
         total = sum(segment.row_lengths().numpy() for segment in segments)
         return self.pack(segments), np.maximum(total - self._room(len(chunk)), 0)
@@ -283,6 +284,17 @@ class BertPreprocessor(Preprocessor):
                 "by_word": self.by_word,
             },
         )
+
+
+def pieces_before(counts: tf.RaggedTensor) -> tf.Tensor:
+    """How many word pieces of its own text stand before each word `[all words]`.
+
+    Args:
+        counts: Word pieces of each word `[n, (words)]`.
+    """
+    before = tf.cumsum(counts.flat_values, exclusive=True)
+    first = tf.gather(tf.pad(before, [[0, 1]]), counts.row_starts())
+    return before - tf.gather(first, counts.value_rowids())
 
 
 def make_preprocessor(

@@ -16,7 +16,6 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 from tfhub_transfer import graph, runtime, words
 from tfhub_transfer.builders import TransferModel
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.tagging import WORD_STARTS
 
 _LABELS = "labels.txt"
 # Folding was seen to take 25 times the weights' memory; and no graph can be written beyond 2 GB.
@@ -81,8 +80,6 @@ class _Served(tf.Module):
     def encode(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to the encoder's vectors `[batch, dimension]`."""
         inputs = self._preprocessor(text)
-        if not self._folded:
-            inputs.pop(WORD_STARTS, None)
         vector = self._run_folded(inputs)[1] if self._folded else self._model.vector(inputs)
         return {"embedding": tf.identity(vector)}
 

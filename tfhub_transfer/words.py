@@ -15,7 +15,7 @@ import tensorflow_text as tf_text
 from tfhub_transfer import hub_format, tagging
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.preprocessing import BertPreprocessor
+from tfhub_transfer.preprocessing import BertPreprocessor, pieces_before
 from tfhub_transfer.tagging import WORD_END
 
 _NEVER = -1e9
@@ -56,10 +56,7 @@ def parts(counts: tf.RaggedTensor, room: int) -> tf.Tensor:
         room: Word pieces that fit.
     """
     total = tf.gather(tf.reduce_sum(counts, axis=1), counts.value_rowids())
-    before = tf.cumsum(counts.flat_values, exclusive=True)
-    first = tf.gather(tf.concat([before, [0]], axis=0), counts.row_starts())
-    place = before - tf.gather(first, counts.value_rowids())
-    part = tf.cast(place, tf.int32) // max(1, room // 2)
+    part = tf.cast(pieces_before(counts), tf.int32) // max(1, room // 2)
     return tf.where(tf.cast(total, tf.int32) <= room, 0, part)
 
 

@@ -98,7 +98,8 @@ class Lesson:
         store = VectorStore(caching.key("pooled", self._key), self._large.dimension)
         vectors = caching.array((len(texts), store.width))
         known = store.find(names)
-        vectors[known >= 0] = store.take(known[known >= 0]) if len(known[known >= 0]) else 0.0
+        if (known >= 0).any():
+            vectors[known >= 0] = store.take(known[known >= 0])
         unknown = np.flatnonzero(known < 0)
         for start in range(0, len(unknown), _CHUNK):
             part = unknown[start : start + _CHUNK]
