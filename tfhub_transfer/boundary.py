@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from tfhub_transfer import batching, caching, runtime
 from tfhub_transfer.encoder import Encoder, boundary_input
+from tfhub_transfer.layouts import Layout
 from tfhub_transfer.loading import BERT_INPUTS
-from tfhub_transfer.preprocessing import Preprocessor
 from tfhub_transfer.stores import TokenStore
 
 _ROWS = 64
@@ -28,15 +28,15 @@ class Boundary:
 
     Args:
         encoder: The encoder, frozen up to that layer at least.
-        preprocessor: Its preprocessor.
+        layout: What turns the texts of rows into ids.
         layer: The index in `encoder_outputs`.
     """
 
-    def __init__(self, encoder: Encoder, preprocessor: Preprocessor, layer: int) -> None:
-        self.encoder, self.preprocessor, self.layer = encoder, preprocessor, layer
+    def __init__(self, encoder: Encoder, layout: Layout, layer: int) -> None:
+        self.encoder, self.layout, self.layer = encoder, layout, layer
         self.input_name = boundary_input(layer)
         self.key = caching.key(
-            encoder.fingerprint(), preprocessor.fingerprint(), runtime.choose_precision()
+            encoder.fingerprint(), layout.preprocessor.fingerprint(), runtime.choose_precision()
         )
 
     def store(self, texts: Any) -> "StoredTokens | None":
@@ -45,7 +45,7 @@ class Boundary:
         Args:
             texts: One column of texts, or two for pairs.
         """
-        encoded, _ = self.preprocessor.encode_all(texts)
+        encoded, _ = self.layout.encode_and_count(texts)
         lengths = encoded["input_word_ids"].row_lengths().numpy()
         name = caching.key(self.key, str(self.layer), caching.digests(texts).tobytes())
         tokens = TokenStore(name, lengths, self.encoder.token_dimension)
@@ -71,7 +71,7 @@ class Boundary:
         )
         for rows in batches:
             picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
-            padded = self.preprocessor.pad(picked, batches.buckets)
+            padded = self.layout.pad(picked, batches.buckets)
             yield rows, below({key: padded[key] for key in BERT_INPUTS}).numpy()
 
     def model_above(self, encoded: dict[str, Any], inputs: Any, outputs: Any) -> keras.Model:
@@ -125,7 +125,7 @@ class StoredTokens:
 
         def join(batch: tf.Tensor, vectors: tf.Tensor) -> Any:
             picked = {key: tf.gather(value, batch) for key, value in self._encoded.items()}
-            inputs = self._boundary.preprocessor.pad(picked, rows.buckets)
+            inputs = self._boundary.layout.pad(picked, rows.buckets)
             vectors = tf.cast(vectors, tf.float32)
             wanted = batching.pick(labels, batch, tf.shape(vectors)[1])
             return {**inputs, self._boundary.input_name: vectors}, wanted

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import caching, heads, optimizers, registry, runtime, words
+from tfhub_transfer import caching, heads, layouts, optimizers, registry, runtime
 from tfhub_transfer.batching import (
     INFERENCE_BUCKETS,
     MAP_THREADS,
@@ -25,9 +25,9 @@ from tfhub_transfer.batching import (
 )
 from tfhub_transfer.boundary import Boundary
 from tfhub_transfer.data import Examples, Stream
-from tfhub_transfer.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.loading import BERT_INPUTS
+from tfhub_transfer.layouts import Layout, Rows
 from tfhub_transfer.preprocessing import (
     Preprocessor,
     Truncation,
@@ -57,6 +57,7 @@ class TransferModel(keras.Model):
     Attributes:
         encoder: The `Encoder` layer.
         task: The `Task`, which knows the labels.
+        layout: How the task's texts become rows for the encoder (see `layouts.Layout`).
         preprocessor: The `Preprocessor`, which turns text into ids.
         truncation: What the last call of `preprocess` cut off, or `None`.
         padding: The share of padding among the tokens of the last shuffled call, or `None`.
@@ -67,16 +68,16 @@ class TransferModel(keras.Model):
     def __init__(
         self, encoder: Encoder, task: Task, head: Head, preprocessor: Preprocessor | None
     ) -> None:
-        inputs = _inputs(encoder, task)
-        encoded = heads.encode(encoder, inputs, task.pair)
-        if task.per_word:
-            features = heads.word_vectors(encoder, encoded, inputs, head)
-        else:
-            features = heads.features(encoder, encoded, inputs, head, task.pair)
+        layout = layouts.find(task, head)
+        inputs = layout.inputs(encoder)
+        encoded = layout.encode(encoder, inputs)
+        features = layout.features(encoder, encoded, inputs)
         outputs = task.outputs(heads.hidden(features, head), head)
         super().__init__(inputs=inputs, outputs=outputs, name="transfer_model")
         self.encoder, self.task, self.head = encoder, task, head
-        self.preprocessor = preprocessor
+        self._layout = layout
+        if preprocessor is not None:
+            layout.adopt(preprocessor)
         self.features = features
         self._wiring = _Wiring(encoded)
         self.truncation: Truncation | None = None
@@ -89,14 +90,18 @@ class TransferModel(keras.Model):
     # Text to ids -----------------------------------------------------------------------------
 
     def preprocess(
-        self, examples: Examples | Stream, batch_size: int = 32, shuffle: bool = True, seed: int = 0
+        self,
+        examples: Examples | Rows | Stream,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int = 0,
     ) -> tf.data.Dataset:
         """Turns examples into batches for `fit` and `evaluate`.
 
         Rows of like length share a batch, so little is padded, and every pass shuffles anew.
 
         Args:
-            examples: `Examples`, or a `Stream` for files larger than memory.
+            examples: `Examples`, or what `cut` gave, or a `Stream` for files larger than memory.
             batch_size: Rows in a batch of average length; short rows come in larger batches, long
                 ones in smaller.
             shuffle: Whether to shuffle; if not, batches keep the order of the examples.
@@ -110,20 +115,30 @@ class TransferModel(keras.Model):
         """
         if isinstance(examples, Stream):
             return self._preprocess_stream(examples, batch_size)
-        self._check_columns(examples)
-        if self.task.per_word:
-            examples, _ = self.cut_long(examples)
-        encoded, self.truncation = self._preprocessor.encode_all(examples.texts)
-        labels = None if examples.target is None else self.task.encode(examples.labels)
+        cut = self.cut(examples).examples
+        encoded, lost = self.layout.encode_and_count(cut.texts)
+        self.truncation = Truncation.count(lost)
+        labels = None if cut.target is None else self.task.encode(cut.labels)
         if not shuffle:
-            return self._batches(encoded, labels, _InOrder(len(examples), batch_size), None)
+            return self._batches(encoded, labels, _InOrder(len(cut), batch_size), None)
         rows = LengthBatches(_lengths(encoded), batch_size, seed=seed)
         self.padding = rows.padding
         return self._batches(encoded, labels, rows, rows.buckets)
 
-    def count_truncation(self, examples: Examples) -> Truncation:
+    def cut(self, examples: Examples | Rows) -> Rows:
+        """Examples in rows that fit the encoder; a text that needs no cutting is one row.
+
+        Raises:
+            InputError: If the columns or labels don't suit the task.
+        """
+        if isinstance(examples, Rows):
+            return examples
+        self.layout.check(examples)
+        return self.layout.cut(examples)
+
+    def count_truncation(self, examples: Examples | Rows) -> Truncation:
         """What the model's `sequence_length` cuts off these examples."""
-        return self._preprocessor.encode_all(examples.texts)[1]
+        return Truncation.count(self.layout.encode_and_count(self.cut(examples).examples.texts)[1])
 
     def _batches(
         self,
@@ -134,7 +149,7 @@ class TransferModel(keras.Model):
     ) -> tf.data.Dataset:
         def gather(indices: tf.Tensor) -> Any:
             picked = {key: tf.gather(value, indices) for key, value in encoded.items()}
-            inputs = self._preprocessor.pad(picked, lengths)
+            inputs = self.layout.pad(picked, lengths)
             if labels is None:
                 return inputs
             length = tf.shape(next(iter(inputs.values())))[1]
@@ -149,7 +164,7 @@ class TransferModel(keras.Model):
     def _preprocess_stream(self, stream: Stream, batch_size: int) -> tf.data.Dataset:
         def chunks() -> Iterator[Any]:
             for chunk in stream:
-                self._check_columns(chunk)
+                self.layout.check(chunk)
                 yield tuple(chunk.texts), self.task.encode(chunk.labels)
 
         columns = 2 if self.task.pair else 1
@@ -160,21 +175,17 @@ class TransferModel(keras.Model):
         dataset = dataset.shuffle(10_000).batch(batch_size)
         batches = math.ceil(len(stream) / batch_size)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
-        return ready(dataset.map(lambda texts, y: (self._preprocessor(*texts), y), MAP_THREADS))
+        return ready(dataset.map(lambda texts, y: (self.layout.batch(*texts), y), MAP_THREADS))
 
     @property
-    def _preprocessor(self) -> Preprocessor:
-        if self.preprocessor is None:
-            raise InputError("the model has no preprocessor; load it whole from a `.keras` file")
-        return self.preprocessor
+    def layout(self) -> Layout:
+        """How the task's texts become rows for the encoder, and scores of rows answers."""
+        return self._layout
 
-    def _check_columns(self, examples: Examples) -> None:
-        if examples.is_pair != self.task.pair:
-            wanted = "pairs (`text_a`, `text_b`)" if self.task.pair else "single texts (`text`)"
-            raise InputError(
-                f"the model was built for {wanted}; give such columns, or build it with "
-                f"`pair={examples.is_pair}`. Received: {len(examples.texts)} text column(s)"
-            )
+    @property
+    def preprocessor(self) -> Preprocessor:
+        """What turns text into ids."""
+        return self._layout.preprocessor
 
     # Answers ---------------------------------------------------------------------------------
 
@@ -191,22 +202,9 @@ class TransferModel(keras.Model):
             Class probabilities float32 `[n, classes]`, or for regression scores `[n]`; for tags of
             words a list of `[words, tags]`.
         """
-        rows = _as_examples(examples, self.task.pair)
-        if self.task.per_word:
-            return self._word_scores(rows, batch_size)
-        scores = self._run("answer", rows, batch_size)
+        rows = self.cut(_as_examples(examples, self.task.pair))
+        scores = self.layout.join(self._run("answer", rows.examples, batch_size), rows)
         return scores[:, 0] if self.task.name == "regression" else scores
-
-    def _word_scores(self, examples: Examples, batch_size: int) -> list[np.ndarray]:
-        parts, owners = self.cut_long(examples)
-        found: list[list[np.ndarray]] = [[] for _ in range(len(examples))]
-        for owner, scores in zip(owners, self._run("answer", parts, batch_size)):
-            found[owner].append(scores)
-        return [np.concatenate(scores) for scores in found]
-
-    def cut_long(self, examples: Examples) -> tuple[Examples, list[int]]:
-        """`words.cut_long`: sentences that are too long, in parts that fit, and their rows."""
-        return words.cut_long(examples, self._preprocessor)
 
     def predict_text(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
         """One readable answer for each text, or for each pair `(a, b)`.
@@ -216,20 +214,17 @@ class TransferModel(keras.Model):
 
         Returns:
             For classification `{"label", "scores"}`, for multi-label `{"labels", "scores"}`, for
-            regression `{"score"}`.
+            regression `{"score"}`, for tags of words `{"words", "entities"}`.
         """
-        if self.task.per_word:
-            return self._tag_texts(_as_examples(texts, pair=False).texts[0])
-        return self.task.decode(self.predict_scores(texts))
-
-    def _tag_texts(self, texts: list[str]) -> list[dict[str, Any]]:
-        plain = tf.constant(texts, tf.string)
-        places = words.split(plain)
-        joined = [text.decode("utf-8") for text in words.join(places[0]).numpy()]
-        scores = self.predict_scores(joined)
-        spoken = [row[:count] for row, count in zip(scores, places[0].row_lengths().numpy())]
-        found = words.answer(self.task, plain, places, tf.constant(np.concatenate(spoken)))
-        return words.readable(found)
+        columns = _as_examples(texts, self.task.pair).texts
+        rows, state = self.layout.prepare(*(tf.constant(column, tf.string) for column in columns))
+        plain = [[text.decode("utf-8") for text in column.numpy()] for column in rows]
+        scores = self._run("answer", Examples.from_lists(plain[0], None, *plain[1:]))
+        if self.layout.by_unit:
+            scores = tf.RaggedTensor.from_row_lengths(
+                np.concatenate(scores), list(map(len, scores))
+            )
+        return self.layout.readable(self.layout.answer(state, scores))
 
     def encode_text(self, texts: Sequence[str], batch_size: int = EVALUATION_BATCH) -> np.ndarray:
         """The encoder's vector of each single text, float32 `[n, dimension]`."""
@@ -238,16 +233,15 @@ class TransferModel(keras.Model):
     @property
     def sequence_length(self) -> int:
         """The most tokens of a text, special tokens counted; longer ones are cut."""
-        return self._preprocessor.sequence_length
+        return self.preprocessor.sequence_length
 
     @property
     def has_fixed_features(self) -> bool:
         """Whether what the head starts from depends on the encoder alone, so can be stored."""
-        whole = self.head.block == "none" and self.head.pooling != "attention"
-        return whole and not self.task.per_word
+        return self.layout.has_fixed_features
 
     def compute_features(
-        self, examples: Examples, batch_size: int = EVALUATION_BATCH, verbose: bool = False
+        self, examples: Examples | Rows, batch_size: int = EVALUATION_BATCH, verbose: bool = False
     ) -> np.ndarray:
         """What the head starts from, for each example in order: float32 `[n, features]`.
 
@@ -255,8 +249,8 @@ class TransferModel(keras.Model):
         `caching`) for the next head, the next run, the next fold. What is larger than
         `caching.MOST_MEMORY` comes as a memory-mapped array.
         """
-        self._check_columns(examples)
-        names = caching.digests(examples.texts)
+        cut = self.cut(examples).examples
+        names = caching.digests(cut.texts)
         _, first, place = np.unique(names, return_index=True, return_inverse=True)
         with runtime.precision():
             store = VectorStore(self._features_key(), self.features.shape[-1])
@@ -270,7 +264,7 @@ class TransferModel(keras.Model):
                     store.lost(rows[rows >= 0]),
                 )
             for part in _parts(new, FEATURE_ROWS):
-                made = self._run_and_count("features", examples[part], batch_size, verbose)
+                made = self._run_and_count("features", cut[part], batch_size, verbose)
                 features[part], lost[part] = made
                 store.add(names[part], *made)
         # One row stands for all that are equal to it.
@@ -284,7 +278,7 @@ class TransferModel(keras.Model):
         return caching.key(
             json.dumps(head),
             self.encoder.fingerprint(),
-            self._preprocessor.fingerprint(),
+            self.preprocessor.fingerprint(),
             runtime.choose_precision(),
             tf.__version__,
         )
@@ -298,7 +292,7 @@ class TransferModel(keras.Model):
         if self.encoder.dialect != "bert":
             return None
         layer = self.encoder.boundary()
-        return None if layer is None else Boundary(self.encoder, self._preprocessor, layer)
+        return None if layer is None else Boundary(self.encoder, self.layout, layer)
 
     def model_above(self, boundary: Boundary) -> keras.Model:
         """The part of this model above a boundary, compiled alike, sharing weights and optimizer.
@@ -312,20 +306,20 @@ class TransferModel(keras.Model):
         )
         return above
 
-    def _run(
-        self, name: str, examples: Examples, batch_size: int, verbose: bool = False
-    ) -> np.ndarray:
-        answers, lost = self._run_and_count(name, examples, batch_size, verbose)
+    def _run(self, name: str, examples: Examples, batch_size: int = EVALUATION_BATCH) -> Any:
+        answers, lost = self._run_and_count(name, examples, batch_size)
         self.truncation = Truncation.count(lost)
         return answers
 
     def _run_and_count(
-        self, name: str, examples: Examples, batch_size: int, verbose: bool
+        self, name: str, examples: Examples, batch_size: int, verbose: bool = False
     ) -> tuple[Any, np.ndarray]:
         """Runs a graph on all rows, sorted by length; answers in the rows' own order."""
         if not len(examples):
             raise InputError("expected at least one text. Received: none")
-        encoded, lost = self._preprocessor.encode_and_count(examples.texts)
+        # Vectors are those of single texts, whatever the task.
+        reader: Any = self.preprocessor if name == "vector" else self.layout
+        encoded, lost = reader.encode_and_count(examples.texts)
         batches = LengthBatches(
             _lengths(encoded), batch_size, shuffle=False, at_most=INFERENCE_BUCKETS
         )
@@ -335,7 +329,7 @@ class TransferModel(keras.Model):
 
             def run(rows: np.ndarray) -> np.ndarray:
                 picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
-                padded = self._preprocessor.pad(picked, batches.buckets)
+                padded = reader.pad(picked, batches.buckets)
                 return compiled({key: padded[key] for key in wanted}).numpy()
 
             order, wanted = list(batches), compiled.input_signature[0]
@@ -343,7 +337,7 @@ class TransferModel(keras.Model):
             for part in streams.map(run, order):
                 parts.append(part)
                 progress.add(1)
-        if name == "answer" and self.task.per_word:
+        if name == "answer" and self.layout.by_unit:
             counts = encoded[WORD_STARTS].row_lengths().numpy()
             made = {i: row for rows, part in zip(order, parts) for i, row in zip(rows, part)}
             return [made[i][:count] for i, count in enumerate(counts)], lost
@@ -357,10 +351,10 @@ class TransferModel(keras.Model):
         key = f"{name} {precision}"
         if key not in self._functions:
             functions = {"answer": self.answer, "vector": self.vector, "features": self._features}
-            task = None if name == "vector" else self.task
+            make = layouts.encoder_inputs if name == "vector" else self.layout.inputs
             spec = {
                 key: tf.TensorSpec(tensor.shape, tensor.dtype)
-                for key, tensor in _inputs(self.encoder, task).items()
+                for key, tensor in make(self.encoder).items()
             }
             self._functions[key] = tf.function(functions[name], input_signature=[spec])
         return self._functions[key]
@@ -425,11 +419,11 @@ class TransferModel(keras.Model):
 
     def save_assets(self, dir_path: str) -> None:
         """Puts the preprocessor, vocabulary and all, into the `.keras` file."""
-        self._preprocessor.save(Path(dir_path) / "preprocessor")
+        self.preprocessor.save(Path(dir_path) / "preprocessor")
 
     def load_assets(self, dir_path: str) -> None:
         """Takes the preprocessor out of the `.keras` file."""
-        self.preprocessor = load_preprocessor(Path(dir_path) / "preprocessor")
+        self.layout.adopt(load_preprocessor(Path(dir_path) / "preprocessor"))
 
 
 def build_model(
@@ -471,7 +465,6 @@ def build_model(
             registry.require_token_vectors(str(encoder), task.name)
         encoder = Encoder(str(encoder))
     made = make_preprocessor(encoder, preprocessor, sequence_length)
-    made.by_word = task.per_word
     model = TransferModel(encoder, task, head, made)
     model.compile(
         optimizer=optimizers.get(optimizer) or default_optimizer(encoder),
@@ -574,15 +567,6 @@ class _InOrder:
 
 def _lengths(encoded: dict[str, tf.RaggedTensor]) -> np.ndarray:
     return np.max([rows.row_lengths().numpy() for rows in encoded.values()], axis=0)
-
-
-def _inputs(encoder: Encoder, task: Task | None) -> dict[str, keras.KerasTensor]:
-    if encoder.dialect == "text":
-        pair = task is not None and task.pair
-        names = [f"{CODE_POINTS}_a", f"{CODE_POINTS}_b"] if pair else [CODE_POINTS]
-    else:
-        names = [*BERT_INPUTS, *([WORD_STARTS] if task is not None and task.per_word else [])]
-    return {name: keras.Input((None,), dtype="int32", name=name) for name in names}
 
 
 def _as_examples(examples: Any, pair: bool) -> Examples:

@@ -16,6 +16,16 @@ from tfhub_transfer.reading import TAGS, TOKENS, Table
 
 TEXT, TEXT_A, TEXT_B, LABEL = "text", "text_a", "text_b", "label"
 _DISCRETE = 1000
+# The columns of each usual shape of data: texts, and the labels that may go with them.
+_SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    ((TEXT,), (LABEL, "score")),
+    ((TEXT_A, TEXT_B), (LABEL, "score")),
+    ((TOKENS,), (TAGS,)),
+    (("question", "context"), ("answers",)),
+    (("sentences",), ("summaries", "summary")),
+    (("document",), ("summaries", "summary")),
+)
+_LABELS = (LABEL, "score", TAGS, "answers", "summaries", "summary")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,23 +244,32 @@ def _columns(
 ) -> dict[str, str]:
     """Our names of columns with the names in the source."""
     if text is None and pair is None:
-        tagged = {TOKENS, TAGS} <= set(table.columns)
-        if tagged and (label == TAGS or (label is None and LABEL not in table.columns)):
-            text, label = TOKENS, TAGS
-        elif TEXT not in table.columns and TEXT_A in table.columns:
-            text, pair = TEXT_A, TEXT_B
+        text, pair, label = _shape(table.columns, label)
     first = table.require(text or (TEXT_A if pair else TEXT), "text")
     names = {TEXT: first}
     if pair is not None:
         names = {TEXT_A: first, TEXT_B: table.require(pair, "second text")}
     if label is None:
-        label = next((n for n in (LABEL, "score") if n in table.columns), None)
+        label = next((name for name in _LABELS if name in table.columns), None)
         if label is None and not require_label:
             return names
     elif not require_label and label not in table.columns:
         return names
     names[LABEL] = table.require(label or LABEL, "label")
     return names
+
+
+def _shape(columns: Sequence[str], label: str | None) -> tuple[str | None, str | None, str | None]:
+    """Text, second text and label of the first usual shape of data that has its columns here."""
+    usual = [shape for shape in _SHAPES if set(shape[0]) <= set(columns)]
+    for texts, labels in usual:
+        found = [name for name in labels if name in columns and label in (None, name)]
+        if found:
+            return texts[0], (texts[1] if len(texts) > 1 else None), found[0]
+    if not usual:
+        return None, None, label
+    texts, _ = usual[0]
+    return texts[0], (texts[1] if len(texts) > 1 else None), label
 
 
 def _cells(
@@ -272,27 +291,21 @@ def _cells(
             continue
         check = _label if name == LABEL else _text
         cells[name] = check(value, f"{place}: column {column!r}")
-    if isinstance(row.get(names.get(TEXT, "")), (list, tuple)):
-        _check_tags(row[names[TEXT]], cells.get(LABEL), f"{place}: column {names[TEXT]!r}")
+    words, tags = row.get(names.get(TEXT, "")), cells.get(LABEL)
+    if isinstance(words, (list, tuple)):
+        if not words:
+            raise InputError(f"{place}: column {names[TEXT]!r} must hold a word. Received: none")
+        if names.get(LABEL) == TAGS and tags is not None:
+            _check_tags(words, tags, f"{place}: column {names[TEXT]!r}")
     return cells
 
 
 def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
-    """A row of words has a tag for each of them, if it has a label at all."""
-    if not words:
-        raise InputError(f"{place}: a sentence must have a word. Received: none")
-    if tags is None:
-        return
-    if not isinstance(tags, (list, tuple)):
+    count = len(tags) if isinstance(tags, (list, tuple)) else 1
+    if len(words) != count:
         raise InputError(
-            f"{place} must hold a text where there is one label for it, or words with a tag for "
-            f"each. Received: {len(words)} words and the label {tags!r}"
-        )
-    if len(tags) != len(words):
-        raise InputError(
-            f"{place}: every word must have a tag. Received: {len(words)} words and {len(tags)} "
-            "tags, "
-            f"in {' '.join(map(str, words))[:60]!r}"
+            f"{place}: every word must have a tag. Received: {len(words)} words and {count} "
+            f"tags, in {' '.join(map(str, words))[:60]!r}"
         )
 
 
@@ -307,11 +320,13 @@ def _text(value: Any, place: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
-        value = tagging.join_words(value)
+        return tagging.join_words(value).encode("utf-8", errors="replace").decode("utf-8")
     if not isinstance(value, (str, int, float)):
         raise InputError(
             f"{place} must hold a text, or a list of words. Received: {str(value)[:60]}"
         )
+    if isinstance(value, str):
+        value = value.replace(tagging.WORD_END, " ")  # it stands between words of lists only
     # A surrogate alone, which JSON can spell, isn't a character and can't be encoded.
     return str(value).encode("utf-8", errors="replace").decode("utf-8")
 

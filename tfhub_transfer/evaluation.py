@@ -14,7 +14,6 @@ from tfhub_transfer.reports import Report
 
 MISTAKES = 20
 _PAIRS = 20
-_TASKS = ("classification", "multi-label", "regression", "token-classification")
 
 
 def evaluate(
@@ -46,14 +45,10 @@ def evaluate(
     >>> report.save("out/report")
     """
     task: Any = model.task
-    if task.name not in _TASKS:
-        raise InputError(f"`evaluate` knows {', '.join(_TASKS)}. Received: {task.name!r}")
     if not len(examples):
         raise InputError("expected at least one example to evaluate on. Received: none")
     train = model.training_examples if train is None else train
-    labels = task.encode(examples.labels)
-    started = time.perf_counter()
-    scores: Any = model.predict_scores(examples)
+    task.check(examples)
     report = Report(
         task=task.name,
         encoder=str(model.encoder.handle),
@@ -65,41 +60,52 @@ def evaluate(
         metrics={},
         class_names=task.class_names,
         history=dict(model.history_),
-        seconds={"prediction": time.perf_counter() - started},
     )
     if not baselines:
         train = None
     elif train is None:
         report.notes.append("no baselines: the training split isn't at hand")
-    if task.per_word:
-        _add_words(report, task, train, examples, task.sequences(scores), seed)
-        return report
-    scores = _finite(report, np.asarray(scores))
+    _MEASURES[task.layout](report, model, examples, train, seed)
+    return report
+
+
+def _measure_whole(
+    report: Report, model: TransferModel, examples: Examples, train: Examples | None, seed: int
+) -> None:
+    task: Any = model.task
+    labels = task.encode(examples.labels)
+    scores = _finite(report, _timed(report, model.predict_scores, examples))
     report.metrics = _measure(task, labels, scores)
     _add_details(report, task, labels, scores, seed)
     report.mistakes = _mistakes(task, examples, labels, scores)
     if train is not None:
         _add_baselines(report, task, train, examples)
-    return report
 
 
-def _add_words(
-    report: Report,
-    task: Any,
-    train: Examples | None,
-    test: Examples,
-    predicted: list[list[str]],
-    seed: int,
+def _timed(report: Report, function: Any, argument: Any) -> Any:
+    started = time.perf_counter()
+    result = function(argument)
+    report.seconds["prediction"] = time.perf_counter() - started
+    return result
+
+
+def _measure_words(
+    report: Report, model: TransferModel, examples: Examples, train: Examples | None, seed: int
 ) -> None:
-    truth = [list(tags) for tags in test.labels]
+    task: Any = model.task
+    predicted = task.sequences(_timed(report, model.predict_scores, examples))
+    truth = [list(tags) for tags in examples.labels]
     report.metrics = word_evaluation.measure(truth, predicted, task.scheme)
     report.per_class = word_evaluation.per_class(truth, predicted, task.scheme)
     report.intervals = word_evaluation.intervals(truth, predicted, task.scheme, seed)
-    texts = test.texts[0]
+    texts = examples.texts[0]
     report.mistakes = word_evaluation.mistakes(texts, truth, predicted, MISTAKES)
     if train is not None:
         usual = word_evaluation.usual_tags((train.texts[0], train.labels), texts)
         report.baselines["usual_tag"] = word_evaluation.measure(truth, usual, task.scheme)
+
+
+_MEASURES = {"whole": _measure_whole, "words": _measure_words}
 
 
 def _finite(report: Report, scores: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from tfhub_transfer.builders import TransferModel, size_schedule
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.layouts import Rows
 from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.schedules import WarmUpLinearDecay
 
@@ -317,17 +318,19 @@ def fine_tune(
         raise InputError(f"`epochs` must be at least 1. Received: {epochs}")
     if not isinstance(train, Stream):
         model.training_examples = train
-    model.preprocess(validation, batch_size)  # bad labels come to light before anything trains
-    if model.task.per_word:
-        if isinstance(train, Stream):
-            raise InputError("tags of words are trained from memory: `read` them. Received: Stream")
-        train, validation = (model.cut_long(examples)[0] for examples in (train, validation))
+    if isinstance(train, Stream) and model.task.layout != "whole":
+        raise InputError(
+            f"the {model.task.name} task is trained from memory: `read` the file. Received: Stream"
+        )
+    judged = model.cut(validation)
+    model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
+    rows = train if isinstance(train, Stream) else model.cut(train)
     history = History()
     with runtime.precision():
-        best = _train_head(model, train, validation, plan, history)
+        best = _train_head(model, (rows, judged), plan, history)
         if groups:
             size = epochs, groups, batch_size
-            _thaw_from_top(model, (train, validation), size, plan, best, history)
+            _thaw_from_top(model, (rows, judged), size, plan, best, history)
     model.history_ = {**history.history, "thawed_groups": history.thawed_groups}
     return history
 
@@ -358,17 +361,17 @@ def groups_to_thaw(encoder: Encoder, unfreeze: str | int) -> int:
 
 
 def _train_head(
-    model: TransferModel, train: Any, validation: Examples, plan: Plan, history: History
+    model: TransferModel, splits: tuple[Any, Rows], plan: Plan, history: History
 ) -> float:
     """Trains the head with the encoder frozen; returns the best value on validation."""
     started = time.perf_counter()
     model.encoder.trainable = False
     # The loss, because accuracy on a small validation split moves in jumps.
     keep = KeepBest("val_loss", "min", patience=plan.patience)
-    if model.has_fixed_features and not isinstance(train, Stream):
-        curves = _fit_on_features(model, (train, validation), plan, keep, history)
+    if model.has_fixed_features and not isinstance(splits[0], Stream):
+        curves = _fit_on_features(model, splits, plan, keep, history)
     else:
-        curves = _fit_frozen(model, (train, validation), plan, keep, history)
+        curves = _fit_frozen(model, splits, plan, keep, history)
     history.add(curves)
     history.head_epochs = len(curves["loss"])
     history.seconds["head"] = time.perf_counter() - started - history.seconds.get("features", 0)
@@ -385,7 +388,7 @@ def _train_head(
 
 
 def _fit_on_features(
-    model: TransferModel, splits: Sequence[Examples], plan: Plan, keep: KeepBest, history: History
+    model: TransferModel, splits: Sequence[Rows], plan: Plan, keep: KeepBest, history: History
 ) -> dict[str, list[float]]:
     started = time.perf_counter()
     verbose = show(plan.verbose) == 1
@@ -393,7 +396,7 @@ def _fit_on_features(
     history.truncation = model.truncation
     features = [train, model.compute_features(splits[1], verbose=verbose)]
     history.seconds["features"] = time.perf_counter() - started
-    labels = [model.task.encode(examples.labels) for examples in splits]
+    labels = [model.task.encode(rows.examples.labels) for rows in splits]
     batch_size = HEAD_BATCH if len(labels[0]) > 100 * HEAD_BATCH else HEAD_BATCH // 2
     steps = -(-len(labels[0]) // batch_size)
     head = _compiled(model, model.head_model, plan, min(steps, HEAD_STEPS))
@@ -429,7 +432,7 @@ def _rows(
 
 
 def _fit_frozen(
-    model: TransferModel, splits: tuple[Any, Examples], plan: Plan, keep: KeepBest, history: History
+    model: TransferModel, splits: tuple[Any, Rows], plan: Plan, keep: KeepBest, history: History
 ) -> dict[str, list[float]]:
     """A head that reads token vectors: on stored ones, or through the encoder for fewer epochs."""
     stored = _above_boundary(model, splits, FROZEN_BATCH, plan, history)
@@ -474,7 +477,7 @@ def _compiled(
 
 def _thaw_from_top(
     model: TransferModel,
-    splits: tuple[Any, Examples],
+    splits: tuple[Any, Rows],
     size: tuple[int, int, int],
     plan: Plan,
     best: float,
@@ -512,7 +515,7 @@ def _thaw_from_top(
 
 def _whole(
     model: TransferModel,
-    splits: tuple[Any, Examples],
+    splits: tuple[Any, Rows],
     batch_size: int,
     plan: Plan,
     history: History,
@@ -524,7 +527,7 @@ def _whole(
 
 def _above_boundary(
     model: TransferModel,
-    splits: tuple[Any, Examples],
+    splits: tuple[Any, Rows],
     batch_size: int,
     plan: Plan,
     history: History,
@@ -534,14 +537,14 @@ def _above_boundary(
     if boundary is None:
         return None
     batches = []
-    for examples, size in zip(splits, (batch_size, FROZEN_BATCH)):
-        stored = boundary.store(examples.texts)
+    for rows, size in zip(splits, (batch_size, FROZEN_BATCH)):
+        stored = boundary.store(rows.examples.texts)
         if stored is None:
             return None
-        labels = model.task.encode(examples.labels)
+        labels = model.task.encode(rows.examples.labels)
         made, padding = stored.batches(labels, size, plan.seed)
         batches.append(made)
-        history.padding = padding if examples is splits[0] else history.padding
+        history.padding = padding if rows is splits[0] else history.padding
     with model.distribute_strategy.scope():
         return model.model_above(boundary), *batches
 

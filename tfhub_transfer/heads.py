@@ -104,13 +104,11 @@ class TransformerBlock(keras.layers.Layer):
         }
 
 
-def encode(encoder: Encoder, inputs: dict[str, Any], pair: bool) -> Any:
-    """Encoder inputs to what the encoder gives; for a pair of a text embedding, twice."""
-    if encoder.dialect != "text":
-        return encoder({key: inputs[key] for key in BERT_INPUTS})
-    if pair:
-        return [encoder(inputs[f"{CODE_POINTS}_{x}"]) for x in "ab"]
-    return encoder(inputs[CODE_POINTS])
+def encode(encoder: Encoder, inputs: dict[str, Any]) -> Any:
+    """Inputs of a model, of which some may be for its head alone, to what the encoder gives."""
+    if encoder.dialect == "text":
+        return encoder(inputs[CODE_POINTS])
+    return encoder({key: inputs[key] for key in BERT_INPUTS})
 
 
 def features(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head, pair: bool) -> Any:

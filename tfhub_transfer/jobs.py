@@ -15,6 +15,7 @@ from typing import Any
 from tfhub_transfer import (
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
     data,
+    layouts,
     registry,
     runtime,
 )
@@ -223,7 +224,7 @@ def evaluate_folder(folder: Path, source: str, output: Path, overwrite: bool = F
     columns = record.get("columns", {})
     examples = data.read(source, **columns)
     task = model.task
-    task.encode(examples.labels)
+    task.check(examples)
     with runtime.precision(record.get("precision", "auto")):
         report = evaluate(model, examples, train=_training_split(record))
     with _scratch(output) as scratch:
@@ -308,18 +309,17 @@ def _read(job: TrainJob) -> tuple[Splits, Task]:
     splits = _split(examples, others, job)
     if job.task not in TASKS:
         raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
-    if TASKS[job.task].per_word:
-        if examples.is_pair or job.class_weights:
-            raise InputError(
-                f"{job.task} takes single texts and no class weights. Received: "
-                f"{'pairs' if examples.is_pair else '--class-weights'}"
-            )
-        task = TASKS[job.task]()
+    kind = TASKS[job.task]
+    if kind.layout == "whole":
+        task = kind(pair=examples.is_pair)
+    elif job.class_weights:
+        raise InputError(f"{job.task} takes no class weights. Received: --class-weights")
     else:
-        task = TASKS[job.task](pair=examples.is_pair)
+        task = kind()
+    layouts.find(task).check(examples)
     task.adapt(splits.train.labels)
     for split in (splits.train, splits.validation, splits.test):
-        task.encode(split.labels)
+        task.check(split)
     return splits, task
 
 

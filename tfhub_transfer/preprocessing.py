@@ -198,11 +198,19 @@ class BertPreprocessor(Preprocessor):
     def encode(self, texts: Sequence[tf.Tensor]) -> dict[str, tf.RaggedTensor]:
         if not self.by_word:
             return self.pack([self.tokenize(text) for text in texts])
-        return self._pack_words(self.words(texts[0]))
+        return self._pack_words([self.tokenize(t) for t in texts[:-1]], self.words(texts[-1]))
 
-    def _pack_words(self, pieces: tf.RaggedTensor) -> dict[str, tf.RaggedTensor]:
+    def _pack_words(
+        self, before: list[tf.RaggedTensor], pieces: tf.RaggedTensor
+    ) -> dict[str, tf.RaggedTensor]:
+        """Packs plain segments and a last one whose words are to be told apart."""
         counts = pieces.with_values(pieces.values.row_lengths(axis=1))
-        return {**self.pack([pieces.merge_dims(1, 2)]), WORD_STARTS: self._starts(counts)}
+        packed = self.pack([*before, pieces.merge_dims(1, 2)])
+        if not before:
+            return {**packed, WORD_STARTS: self._starts(counts, 1)}
+        starts = self._starts(counts, before[0].row_lengths() + 2)
+        nothing = tf.zeros([starts.nrows(), 1], tf.int32)  # [CLS], which stands for none of them
+        return {**packed, WORD_STARTS: tf.concat([nothing, starts], axis=1)}
 
     def words(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Texts of joined words `[batch]` to int32 word pieces `[batch, (words), (pieces)]`.
@@ -219,9 +227,15 @@ class BertPreprocessor(Preprocessor):
         filler = tf.fill([tf.reduce_sum(empty)], self._special["padding_id"])
         return tf.concat([pieces, tf.RaggedTensor.from_row_lengths(filler, empty)], axis=1)
 
-    def _starts(self, counts: tf.RaggedTensor) -> tf.RaggedTensor:
-        """Where the first piece of each word stands `[batch, (words)]`; 0 if it doesn't fit."""
-        places = pieces_before(counts) + 1  # [CLS] stands at 0
+    def _starts(self, counts: tf.RaggedTensor, first: Any) -> tf.RaggedTensor:
+        """Where the first piece of each word stands `[batch, (words)]`; 0 if it doesn't fit.
+
+        Args:
+            counts: Word pieces of each word `[batch, (words)]`.
+            first: The place of the first word, in all rows or in each `[batch]`.
+        """
+        first = tf.broadcast_to(tf.cast(first, counts.dtype), [counts.nrows()])
+        places = pieces_before(counts) + tf.gather(first, counts.value_rowids())
         fits = places < self.sequence_length - 1
         return counts.with_values(tf.cast(tf.where(fits, places, 0), tf.int32))
 
@@ -243,13 +257,15 @@ class BertPreprocessor(Preprocessor):
         self, chunk: list[tf.Tensor]
     ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
         # Tokenizing is the dear part: once for both.
-        if self.by_word:
-            pieces = self.words(chunk[0])
-            total = pieces.merge_dims(1, 2).row_lengths().numpy()
-            return self._pack_words(pieces), np.maximum(total - self._room(1), 0)
-        segments = [self.tokenize(text) for text in chunk]
+        plain = chunk[:-1] if self.by_word else chunk
+        segments = [self.tokenize(text) for text in plain]
         total = sum(segment.row_lengths().numpy() for segment in segments)
-        return self.pack(segments), np.maximum(total - self._room(len(chunk)), 0)
+        if not self.by_word:
+            return self.pack(segments), np.maximum(total - self._room(len(chunk)), 0)
+        pieces = self.words(chunk[-1])
+        total = total + pieces.merge_dims(1, 2).row_lengths().numpy()
+        packed = self._pack_words(segments, pieces)
+        return packed, np.maximum(total - self._room(len(chunk)), 0)
 
     def _room(self, columns: int) -> int:
         return self.sequence_length - columns - 1

@@ -1,5 +1,6 @@
 """Models out as SavedModels for TF Serving, strings in and answers out."""
 
+import inspect
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
-from tfhub_transfer import graph, runtime, words
+from tfhub_transfer import graph, runtime
 from tfhub_transfer.builders import TransferModel
 from tfhub_transfer.errors import InputError
 
@@ -43,39 +44,21 @@ class _Served(tf.Module):
         return self._of()
 
     def _scores(self, *texts: tf.Tensor) -> tf.Tensor:
-        inputs = self._preprocessor(*texts)
+        inputs = self._model.layout.batch(*texts)
         return self._run_folded(inputs)[0] if self._folded else self._model.answer(inputs)
 
     def _run_folded(self, inputs: dict[str, tf.Tensor]) -> Any:
         return self._folded(*(inputs[key] for key in sorted(inputs)))
 
-    def _tags(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        places = words.split(text)
-        rows = words.cut_rows(places[0], self._preprocessor)
-        scores = tf.RaggedTensor.from_tensor(self._scores(words.join(rows)), rows.row_lengths())
-        found = words.answer(self._model.task, text, places, scores.flat_values)
-        counts = {"word_count": found["word"].row_lengths()}
-        if "entity" in found:
-            counts["entity_count"] = found["entity"].row_lengths()
-        return {**{key: value.to_tensor() for key, value in found.items()}, **counts}
-
     def answer(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Strings `[batch]` to a dictionary of answers."""
-        if self._model.task.per_word:
-            return self._tags(*texts)
-        scores = self._scores(*texts)
-        task: Any = self._model.task
-        if task.name == "regression":
-            return {"score": tf.identity(scores[:, 0], "score")}
-        names = tf.constant(task.class_names)
-        if task.name == "multi-label":
-            return {
-                "scores": scores,
-                "predicted": scores >= task.threshold,
-                "label_names": tf.tile(names[None], [tf.shape(scores)[0], 1]),
-            }
-        label_id = tf.argmax(scores, axis=-1)
-        return {"scores": scores, "label_id": label_id, "label": tf.gather(names, label_id)}
+        """Strings `[batch]` to a dictionary of answers, ragged ones padded."""
+        layout = self._model.layout
+        rows, state = layout.prepare(*texts)
+        found = layout.answer(state, self._scores(*rows))
+        return {
+            key: tf.identity(value.to_tensor() if isinstance(value, tf.RaggedTensor) else value)
+            for key, value in found.items()
+        }
 
     def encode(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to the encoder's vectors `[batch, dimension]`."""
@@ -162,7 +145,7 @@ def _write(model: TransferModel, folder: Path, precision: str) -> None:
             labels = str(Path(assets) / _LABELS)
             Path(labels).write_text("\n".join(model.task.class_names) + "\n", encoding="utf-8")
         served = _Served(model, labels, precision)
-        names = ("text_a", "text_b") if model.task.pair else ("text",)
+        names = model.layout.signature
         specs = [tf.TensorSpec([None], tf.string, name=name) for name in names]
         answer = tf.function(_with_arguments(served.answer, names), input_signature=specs)
         text = tf.TensorSpec([None], tf.string, name="text")
@@ -178,10 +161,14 @@ def _write(model: TransferModel, folder: Path, precision: str) -> None:
 
 
 def _with_arguments(function: Any, names: Sequence[str]) -> Any:
-    """TF Serving names inputs by the function's arguments."""
-    if len(names) == 1:
-        return lambda text: function(text)
-    return lambda text_a, text_b: function(text_a, text_b)
+    """The function with arguments of these names: TF Serving names inputs by them."""
+    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
+
+    def named(*texts: tf.Tensor) -> Any:
+        return function(*texts)
+
+    named.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return named
 
 
 def _next_version(folder: Path) -> int:

@@ -201,7 +201,7 @@ class _OnLabels(keras.metrics.Metric):
 def _check(
     teachers: Sequence[TransferModel], student: TransferModel, fine_tuning: dict[str, Any]
 ) -> None:
-    if student.task.per_word:
+    if student.task.layout != "whole":
         raise InputError(
             f"distillation answers whole texts so far. Received: the task {student.task.name}"
         )
@@ -253,7 +253,6 @@ def _scores(teachers: Sequence[TransferModel], examples: Examples) -> np.ndarray
 def _answers(teacher: TransferModel, examples: Examples) -> np.ndarray:
     names = caching.digests(examples.texts)
     head = [weight.numpy().tobytes() for weight in teacher.head_model().weights]
-    assert teacher.preprocessor is not None
     name = caching.key(
         "answers",
         teacher.encoder.fingerprint(),

@@ -75,12 +75,13 @@ class Task(abc.ABC):
 
     A task turns labels into arrays (`encode`), vectors into answers (`outputs`) and answers into
     what a user reads (`decode`), and brings the loss and metrics that fit. `adapt` learns what it
-    must know of the labels (class names, scale) from the training split.
+    must know of the labels (class names, scale) from the training split. `layout` names how texts
+    become what the encoder reads, in `tfhub_transfer.layouts`.
     """
 
     name: ClassVar[str]
     needs_tokens: ClassVar[bool] = False
-    per_word: ClassVar[bool] = False
+    layout: ClassVar[str] = "whole"
     monitor: ClassVar[tuple[str, str]] = ("val_loss", "min")
 
     def __init__(self, pair: bool = False) -> None:
@@ -101,6 +102,10 @@ class Task(abc.ABC):
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
         """Turns labels `[n]` as read from a file into the array that the loss wants."""
 
+    def check(self, examples: Any) -> None:
+        """Raises `InputError` if the labels of examples don't fit, before anything is built."""
+        self.encode(examples.labels)
+
     @abc.abstractmethod
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         """Builds the last layers: features `[batch, dimension]` to answers."""
@@ -112,6 +117,13 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def metrics(self) -> list[Any]:
         """Fresh metrics to watch while training."""
+
+    def answer(self, scores: Any) -> dict[str, Any]:
+        """Model outputs `[n, ...]` to what an export answers, as graph code.
+
+        Tasks whose layout has answers of its own, as tags of words have, don't need it.
+        """
+        raise NotImplementedError
 
     @abc.abstractmethod
     def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:

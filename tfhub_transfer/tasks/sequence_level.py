@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks.base import Head, Task
@@ -93,6 +94,11 @@ class Classification(Task):
     def metrics(self) -> list[Any]:
         return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
+    def answer(self, scores: Any) -> dict[str, Any]:
+        label_id = tf.argmax(scores, axis=-1)
+        label = tf.gather(tf.constant(self.class_names), label_id)
+        return {"scores": scores, "label_id": label_id, "label": label}
+
     def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:
         names = self.class_names or []
         return [
@@ -170,6 +176,14 @@ class MultiLabel(Task):
     def metrics(self) -> list[Any]:
         return [keras.metrics.F1Score("micro", threshold=self.threshold, name="micro_f1")]
 
+    def answer(self, scores: Any) -> dict[str, Any]:
+        names = tf.constant(self.class_names)
+        return {
+            "scores": scores,
+            "predicted": scores >= self.threshold,
+            "label_names": tf.tile(names[None], [tf.shape(scores)[0], 1]),
+        }
+
     def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:
         names = self.class_names or []
         return [
@@ -240,6 +254,9 @@ class Regression(Task):
 
     def metrics(self) -> list[Any]:
         return [keras.metrics.RootMeanSquaredError(name="rmse")]
+
+    def answer(self, scores: Any) -> dict[str, Any]:
+        return {"score": tf.reshape(scores, [-1])}
 
     def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:
         return [{"score": float(score)} for score in np.reshape(scores, (-1,))]

@@ -37,7 +37,7 @@ class TokenClassification(Task):
 
     name = "token-classification"
     needs_tokens = True
-    per_word = True
+    layout = "words"
     monitor = ("val_accuracy", "max")
 
     def __init__(self, class_names: Sequence[str] | None = None, scheme: str | None = None) -> None:

@@ -1,24 +1,51 @@
-"""Texts to words and back: places, parts that fit, tags and entities; the same here and exported.
+"""A tag for each word: plain texts to words with their places, tags to entities.
 
 Everything is TensorFlow, so that an exported model does with a plain string what `predict_text`
 does. Offsets count Unicode code points, as Python's strings do.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer import hub_format, tagging
+from tfhub_transfer import heads, hub_format, tagging
 from tfhub_transfer.data import Examples
-from tfhub_transfer.errors import InputError
-from tfhub_transfer.preprocessing import BertPreprocessor, pieces_before
-from tfhub_transfer.tagging import WORD_END
+from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.layouts import units
+from tfhub_transfer.layouts.base import Inputs, Layout, Rows
 
 _NEVER = -1e9
+
+
+class Words(Layout):
+    """A row is a sentence, or a part of one that is too long; its units are words."""
+
+    by_unit = True
+
+    def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
+        return heads.word_vectors(encoder, encoded, inputs, self.head)
+
+    def cut(self, examples: Examples) -> Rows:
+        return units.cut_long(examples, self.preprocessor)
+
+    def join(self, scores: Any, rows: Rows) -> list[np.ndarray]:
+        return units.joined(scores, rows)
+
+    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
+        places = split(texts[0])
+        rows = units.cut_rows(places[0], self.preprocessor)
+        return (units.join(rows),), (texts[0], places, rows.row_lengths())
+
+    def answer(self, state: Any, scores: Any) -> dict[str, Any]:
+        text, places, lengths = state
+        return answer(self.task, text, places, units.of_units(scores, lengths).flat_values)
+
+    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+        return readable(found)
 
 
 def split(texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
@@ -38,76 +65,6 @@ def split(texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.Ragged
         return offsets.with_values(tf.strings.length(before, unit="UTF8_CHAR"))
 
     return words, places(starts), places(ends)
-
-
-def join(words: tf.RaggedTensor) -> tf.Tensor:
-    """Words `[n, (words)]` to one text `[n]` in which they can be told apart."""
-    return tf.strings.reduce_join(words, axis=-1, separator=WORD_END)
-
-
-def parts(counts: tf.RaggedTensor, room: int) -> tf.Tensor:
-    """Of each word the part of its text that it goes to, int32 `[all words]`, from 0.
-
-    A text that fits is one part. A longer one is cut where half the room is full, again and again,
-    so that a part fits with its last word, unless that alone takes half the room.
-
-    Args:
-        counts: Word pieces of each word `[n, (words)]`.
-        room: Word pieces that fit.
-    """
-    total = tf.gather(tf.reduce_sum(counts, axis=1), counts.value_rowids())
-    part = tf.cast(pieces_before(counts), tf.int32) // max(1, room // 2)
-    return tf.where(tf.cast(total, tf.int32) <= room, 0, part)
-
-
-def cut_rows(words: tf.RaggedTensor, preprocessor: BertPreprocessor) -> tf.RaggedTensor:
-    """Words `[n, (words)]` in rows that fit, `[rows, (words)]`, one empty row after them.
-
-    The same cuts as `cut_long` makes, for an exported model.
-    """
-    counts = words.with_values(
-        tf.cast(preprocessor.pieces(words.flat_values).row_lengths(), tf.int32)
-    )
-    part = parts(counts, preprocessor.sequence_length - 2)
-    most = tf.reduce_max(tf.concat([part, [0]], axis=0)) + 1
-    _, rows = tf.unique(tf.cast(words.value_rowids(), tf.int32) * most + part)
-    count = tf.reduce_max(tf.concat([rows, [-1]], axis=0)) + 1
-    return tf.RaggedTensor.from_value_rowids(
-        words.flat_values, tf.cast(rows, tf.int64), tf.cast(count, tf.int64) + 1
-    )
-
-
-def cut_long(examples: Examples, preprocessor: BertPreprocessor) -> tuple[Examples, list[int]]:
-    """Sentences in words that are too long, into parts that fit; others stay as they are.
-
-    Args:
-        examples: Texts of joined words, with or without tags.
-        preprocessor: What says how many word pieces a word has, and how many fit.
-
-    Returns:
-        The parts, with their tags, and the row that each comes from.
-
-    Raises:
-        InputError: If a sentence has more or fewer tags than words.
-    """
-    pieces = preprocessor.words(tf.constant(examples.texts[0], tf.string))
-    counts = pieces.with_values(tf.cast(pieces.values.row_lengths(axis=1), tf.int32))
-    of_word = counts.with_values(parts(counts, preprocessor.sequence_length - 2)).to_list()
-    tags = examples.labels if examples.target else of_word
-    texts, kept, owners = [], [], []
-    for row, (text, of_row, numbers) in enumerate(zip(examples.texts[0], tags, of_word)):
-        words = text.split(WORD_END)
-        if len(of_row) != len(words):
-            raise InputError(
-                f"every word must have a tag. Received: {len(words)} words and {len(of_row)} "
-                f"tags, in {' '.join(words)[:60]!r}"
-            )
-        bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(words)]
-        for start, end in itertools.pairwise(bounds):
-            texts.append(WORD_END.join(words[start:end]))
-            kept.append(list(of_row[start:end]))
-            owners.append(row)
-    return Examples.from_lists(texts, kept if examples.target else None), owners
 
 
 def best_tags(scores: tf.RaggedTensor, steps: np.ndarray) -> tf.Tensor:
@@ -152,7 +109,7 @@ def answer(
     texts: tf.Tensor,
     places: tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor],
     scores: tf.Tensor,
-) -> dict[str, tf.RaggedTensor]:
+) -> dict[str, Any]:
     """Tags of plain texts, and the entities that they spell.
 
     Args:
@@ -164,7 +121,8 @@ def answer(
     Returns:
         Each `[n, (words)]`: `word`, `tag`, `score`, `start`, `end`; and where tags have a scheme,
         each `[n, (entities)]`: `entity`, `type`, `entity_score` (the mean of its words'),
-        `entity_start`, `entity_end`.
+        `entity_start`, `entity_end`; with the numbers of them, `word_count` and `entity_count`
+        int64 `[n]`.
     """
     words, starts, ends = places
     names = task.class_names or []
@@ -177,13 +135,15 @@ def answer(
         "score": words.with_values(sure),
         "start": starts,
         "end": ends,
+        "word_count": words.row_lengths(),
     }
     return found if task.scheme is None else {**found, **_entities(names, texts, found, best)}
 
 
-def readable(found: dict[str, tf.RaggedTensor]) -> list[dict[str, Any]]:
+def readable(found: dict[str, Any]) -> list[dict[str, Any]]:
     """What `answer` gave, one dictionary a text: `words`, and `entities` where there are any."""
-    columns = {key: value.to_list() for key, value in found.items()}
+    ragged = {k: v for k, v in found.items() if isinstance(v, tf.RaggedTensor)}
+    columns = {key: value.to_list() for key, value in ragged.items()}
     names = {"words": ("word", "tag", "score", "start", "end")}
     if "entity" in found:
         names["entities"] = ("entity", "type", "entity_score", "entity_start", "entity_end")
@@ -207,7 +167,7 @@ def readable(found: dict[str, tf.RaggedTensor]) -> list[dict[str, Any]]:
 
 def _entities(
     names: Sequence[str], texts: tf.Tensor, found: dict[str, Any], tags: tf.Tensor
-) -> dict[str, tf.RaggedTensor]:
+) -> dict[str, Any]:
     prefixes, kinds = zip(*map(tagging.split_tag, names))
     prefix, kind = (tf.gather(tf.constant(each), tags) for each in (prefixes, kinds))
     rows = found["word"].value_rowids()
@@ -237,10 +197,11 @@ def _entities(
         "entity_end": ends,
     }
     count = tf.size(texts, out_type=tf.int64)
-    return {
+    ragged = {
         key: tf.RaggedTensor.from_value_rowids(value, owners, nrows=count)
         for key, value in made.items()
     }
+    return {**ragged, "entity_count": ragged["entity"].row_lengths()}
 
 
 def _among(prefix: tf.Tensor, letters: str) -> tf.Tensor:

@@ -1,0 +1,23 @@
+"""How texts become rows that an encoder reads at once, and scores of rows become answers."""
+
+from typing import Any
+
+from tfhub_transfer.layouts.base import Layout, Rows, encoder_inputs
+from tfhub_transfer.layouts.whole import Whole
+from tfhub_transfer.layouts.words import Words
+from tfhub_transfer.tasks import Head
+
+LAYOUTS: dict[str, type[Layout]] = {"whole": Whole, "words": Words}
+
+
+def find(task: Any, head: Head | None = None) -> Layout:
+    """The layout of a task, by the name that the task gives.
+
+    Args:
+        task: The task.
+        head: Its head; `Head()` if not given.
+    """
+    return LAYOUTS[task.layout](task, head or Head())
+
+
+__all__ = ["LAYOUTS", "Layout", "Rows", "encoder_inputs", "find"]

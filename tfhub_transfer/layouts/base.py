@@ -1,0 +1,171 @@
+"""The one interface of layouts: texts to rows, scores of rows to answers."""
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer import heads
+from tfhub_transfer.data import Examples
+from tfhub_transfer.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.loading import BERT_INPUTS
+from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.tagging import WORD_END, WORD_STARTS
+from tfhub_transfer.tasks import Head
+
+Inputs = dict[str, keras.KerasTensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What an encoder reads at once; an example has one row or more.
+
+    Attributes:
+        examples: The rows, as examples: columns of texts, and labels for `Task.encode`.
+        owners: The example that each row is of, int64 `[rows]`.
+        count: The number of examples.
+    """
+
+    examples: Examples
+    owners: np.ndarray
+    count: int
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+
+class Layout(abc.ABC):
+    """How the texts of a task become rows that an encoder reads, and scores of rows answers.
+
+    Args:
+        task: The task.
+        head: What stands between the encoder and the answer.
+
+    Attributes:
+        by_unit: Whether scores are those of units inside of a row, as words are. Such a row's
+            text holds its units with `tagging.WORD_END` between them.
+        preprocessor: Set once the model has one.
+    """
+
+    by_unit: ClassVar[bool] = False
+
+    def __init__(self, task: Any, head: Head) -> None:
+        self.task, self.head = task, head
+        self._preprocessor: Preprocessor | None = None
+
+    @property
+    def preprocessor(self) -> Preprocessor:
+        """What turns texts into ids."""
+        if self._preprocessor is None:
+            raise InputError("the model has no preprocessor; load it whole from a `.keras` file")
+        return self._preprocessor
+
+    def adopt(self, preprocessor: Preprocessor) -> None:
+        """Takes a preprocessor into use, and tells it whether units are to be told apart."""
+        preprocessor.by_word = self.by_unit
+        self._preprocessor = preprocessor
+
+    @property
+    def signature(self) -> tuple[str, ...]:
+        """Names of the strings that an exported model takes."""
+        return ("text",)
+
+    # Inside of the Keras model -----------------------------------------------------------------
+
+    def inputs(self, encoder: Encoder) -> Inputs:
+        """The inputs of a model, by name."""
+        more = int_inputs([WORD_STARTS]) if self.by_unit else {}
+        return {**encoder_inputs(encoder), **more}
+
+    def encode(self, encoder: Encoder, inputs: Inputs) -> Any:
+        """Runs the encoder on a model's inputs."""
+        return heads.encode(encoder, inputs)
+
+    @abc.abstractmethod
+    def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
+        """What the head starts from, of what `encode` gave.
+
+        Raises:
+            InputError: If the encoder can't give it.
+        """
+
+    @property
+    def has_fixed_features(self) -> bool:
+        """Whether `features` depend on the encoder alone and are one vector, so can be stored."""
+        return False
+
+    # Examples to rows and back -----------------------------------------------------------------
+
+    def check(self, examples: Examples) -> None:
+        """Raises `InputError` if the columns of texts don't suit."""
+        if examples.is_pair != self.task.pair:
+            wanted = "pairs (`text_a`, `text_b`)" if self.task.pair else "single texts (`text`)"
+            raise InputError(
+                f"the model was built for {wanted}; give such columns, or build it with "
+                f"`pair={examples.is_pair}`. Received: {len(examples.texts)} text column(s)"
+            )
+        listed = [text for column in examples.texts for text in column if WORD_END in text]
+        if listed and not self.by_unit:
+            words = listed[0].split(WORD_END)
+            raise InputError(
+                f"the {self.task.name} task reads texts, not lists of words; join them with "
+                f"spaces. Received: {words[:5]}"
+            )
+
+    def cut(self, examples: Examples) -> Rows:
+        """Examples to rows that fit."""
+        return Rows(examples, np.arange(len(examples)), len(examples))
+
+    def encode_and_count(
+        self, texts: Sequence[Sequence[str]]
+    ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
+        """Rows to ids, and the number of tokens that each lost (see `Preprocessor`)."""
+        return self.preprocessor.encode_and_count(texts)
+
+    def pad(
+        self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Ids of some rows to one batch (see `Preprocessor`)."""
+        return self.preprocessor.pad(encoded, lengths)
+
+    def batch(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Texts of rows, one string tensor `[rows]` a column, to one batch, as graph code."""
+        return self.preprocessor(*texts)
+
+    def join(self, scores: Any, rows: Rows) -> Any:
+        """Scores of rows to scores of examples."""
+        return scores
+
+    # Answers: graph code, the same for `predict_text` and for exports ----------------------------
+
+    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
+        """Plain texts `[n]` to the columns of rows `[rows]`, and what `answer` needs to know."""
+        return texts, None
+
+    @abc.abstractmethod
+    def answer(self, state: Any, scores: Any) -> dict[str, Any]:
+        """Scores of rows to answers by name, each a tensor `[n, ...]` or ragged `[n, (m)]`.
+
+        Args:
+            state: What `prepare` gave.
+            scores: Float32 `[rows, ...]`; of units ragged `[rows, (units), ...]`.
+        """
+
+    @abc.abstractmethod
+    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+        """What `answer` gave as one dictionary for each text."""
+
+
+def encoder_inputs(encoder: Encoder) -> Inputs:
+    """What an encoder reads of single texts, by name."""
+    return int_inputs([CODE_POINTS] if encoder.dialect == "text" else BERT_INPUTS)
+
+
+def int_inputs(names: Sequence[str]) -> Inputs:
+    """Keras inputs of int32 ids `[batch, length]`, by name."""
+    return {name: keras.Input((None,), dtype="int32", name=name) for name in names}

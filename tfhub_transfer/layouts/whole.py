@@ -1,0 +1,42 @@
+"""One answer for a whole text, or for a pair of texts that the encoder reads together."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfhub_transfer import heads
+from tfhub_transfer.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.layouts.base import Inputs, Layout, int_inputs
+
+
+class Whole(Layout):
+    """A row is an example: a text, or a pair packed into one sequence."""
+
+    @property
+    def signature(self) -> tuple[str, ...]:
+        return ("text_a", "text_b") if self.task.pair else ("text",)
+
+    def inputs(self, encoder: Encoder) -> Inputs:
+        if self.task.pair and encoder.dialect == "text":
+            return int_inputs([f"{CODE_POINTS}_a", f"{CODE_POINTS}_b"])
+        return super().inputs(encoder)
+
+    def encode(self, encoder: Encoder, inputs: Inputs) -> Any:
+        if self.task.pair and encoder.dialect == "text":
+            return [encoder(inputs[f"{CODE_POINTS}_{x}"]) for x in "ab"]
+        return super().encode(encoder, inputs)
+
+    def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
+        return heads.features(encoder, encoded, inputs, self.head, self.task.pair)
+
+    @property
+    def has_fixed_features(self) -> bool:
+        return self.head.block == "none" and self.head.pooling != "attention"
+
+    def answer(self, state: Any, scores: Any) -> dict[str, Any]:
+        return self.task.answer(scores)
+
+    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+        scores = found["score"] if "score" in found else found["scores"]
+        return self.task.decode(np.asarray(scores))
