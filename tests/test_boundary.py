@@ -1,5 +1,6 @@
 """Training above the moving boundary is training the whole graph with the layers below frozen."""
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,10 @@ def test_the_part_above_answers_as_the_whole(
     model.encoder.freeze_to(-2)
     boundary = model.boundary()
     above = model.model_above(boundary)
-    stored = boundary.store(examples.texts)
-    row_numbers = np.arange(len(TEXTS), dtype="float32")
-    batches, padding = stored.batches(row_numbers, batch_size=8)
+    numbered = dataclasses.replace(
+        model.to_ids(examples), labels=np.arange(len(TEXTS), dtype="float32")
+    )
+    batches, padding = boundary.store(numbered).batches(batch_size=8)
     assert 0 <= padding < 0.5
     scores = np.empty((len(TEXTS), 2), "float32")
     for inputs, rows in batches:
@@ -112,12 +114,13 @@ def test_vectors_are_stored_once_and_not_for_another_encoder(
     monkeypatch.setattr(Boundary, "_run", counted)
     model = build(bert_encoder)
     model.encoder.freeze_to(-1)
+    rows = model.to_ids(tt.data.Examples.from_lists(["once only"]))
     for _ in range(2):
-        assert model.boundary().store((("once only",),)) is not None
+        assert model.boundary().store(rows) is not None
     assert len(calls) == 1
     weight = model.encoder.layer_groups[0][1][0]
     weight.assign(weight.value + 1.0)
-    model.boundary().store((("once only",),))
+    model.boundary().store(rows)
     assert len(calls) == 2
 
 

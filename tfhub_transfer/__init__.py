@@ -16,7 +16,7 @@ _HOMES = {
     "Plan": "finetuning",
     "ProgressiveUnfreezing": "finetuning",
     "Report": "evaluation",
-    "TransferModel": "builders",
+    "TransferModel": "models",
     "build_model": "builders",
     "convert": "conversion",
     "evaluate": "evaluation",
@@ -31,12 +31,13 @@ __all__ = ["__version__", *_HOMES, *_ROOMS]
 
 if TYPE_CHECKING:
     from tfhub_transfer import data, registry, runtime, tasks
-    from tfhub_transfer.builders import TransferModel, build_model, load_model
+    from tfhub_transfer.builders import build_model, load_model
     from tfhub_transfer.conversion import convert
     from tfhub_transfer.encoder import Encoder
     from tfhub_transfer.errors import InputError
     from tfhub_transfer.evaluation import Report, evaluate
     from tfhub_transfer.finetuning import Plan, ProgressiveUnfreezing, fine_tune
+    from tfhub_transfer.models import TransferModel
     from tfhub_transfer.served import load_saved_model
     from tfhub_transfer.serving import export_saved_model
     from tfhub_transfer.tasks import Head
@@ -48,7 +49,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'tfhub_transfer' has no attribute {name!r}")
     # Registers the converter for Hugging Face folders, which the registry itself can't know of.
-    if _HOMES[name] in ("encoder", "builders", "finetuning"):
+    if _HOMES[name] in ("encoder", "models", "builders", "finetuning"):
         importlib.import_module("tfhub_transfer.conversion")
     value = getattr(importlib.import_module(f"tfhub_transfer.{_HOMES[name]}"), name)
     globals()[name] = value

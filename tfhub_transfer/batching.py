@@ -147,18 +147,25 @@ class LengthBatches:
         return [*batches, left] if len(left) else batches
 
 
-def pick(labels: Any, rows: tf.Tensor, length: tf.Tensor | None = None) -> tf.Tensor:
-    """The labels of some rows; ragged ones `[n, (words)]` padded with -1.
+def pick(labels: Any, rows: tf.Tensor, length: tf.Tensor) -> tuple[Any, ...]:
+    """The labels of some rows, and their weights if they have any; ragged labels padded with -1.
 
     Args:
-        labels: One for each row, or a ragged tensor of several.
+        labels: One for each row, or a ragged tensor of several, or a dictionary of such; or a pair
+            of labels and weights.
         rows: Row numbers `[batch]`.
         length: What to pad ragged ones to.
     """
-    picked = tf.gather(labels, rows)
-    if not isinstance(picked, tf.RaggedTensor):
-        return picked
-    return picked.to_tensor(-1, shape=tf.stack([tf.size(rows), length]))
+
+    def gather(of_rows: Any) -> Any:
+        if isinstance(of_rows, dict):
+            return {name: gather(value) for name, value in of_rows.items()}
+        picked = tf.gather(of_rows, rows)
+        if not isinstance(picked, tf.RaggedTensor):
+            return picked
+        return picked.to_tensor(-1, shape=tf.stack([tf.size(rows), length]))
+
+    return tuple(map(gather, labels if isinstance(labels, tuple) else (labels,)))
 
 
 def ready(dataset: tf.data.Dataset) -> tf.data.Dataset:

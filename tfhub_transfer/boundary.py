@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tfhub_transfer import batching, caching, runtime
 from tfhub_transfer.encoder import Encoder, boundary_input
-from tfhub_transfer.layouts import Layout
+from tfhub_transfer.layouts import Ids, Layout
 from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.stores import TokenStore
 
@@ -39,24 +39,23 @@ class Boundary:
             encoder.fingerprint(), layout.preprocessor.fingerprint(), runtime.choose_precision()
         )
 
-    def store(self, texts: Any) -> "StoredTokens | None":
-        """Passes texts through the frozen layers; `None`, with a warning, if the disk lacks room.
+    def store(self, ids: Ids) -> "StoredTokens | None":
+        """Passes rows through the frozen layers; `None`, with a warning, if the disk lacks room.
 
         Args:
-            texts: One column of texts, or two for pairs.
+            ids: The rows.
         """
-        encoded, _ = self.layout.encode_and_count(texts)
-        lengths = encoded["input_word_ids"].row_lengths().numpy()
-        name = caching.key(self.key, str(self.layer), caching.digests(texts).tobytes())
+        lengths = ids.columns["input_word_ids"].row_lengths().numpy()
+        name = caching.key(self.key, str(self.layer), ids.digest)
         tokens = TokenStore(name, lengths, self.encoder.token_dimension)
-        if not tokens.fill(lambda: self._run(encoded, lengths)):
+        if not tokens.fill(lambda: self._run(ids.columns, lengths)):
             warnings.warn(
                 f"every layer runs in every step: {tokens.size / 1e9:.1f} GB for the outputs of "
                 f"the frozen ones are more than {caching.SIZE_VARIABLE} or the disk allows",
                 stacklevel=2,
             )
             return None
-        return StoredTokens(self, encoded, tokens)
+        return StoredTokens(self, ids, tokens)
 
     def _run(
         self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray
@@ -94,23 +93,15 @@ class Boundary:
 
 
 class StoredTokens:
-    """The token vectors of a list of texts, for `fit`."""
+    """The token vectors of rows, for `fit`."""
 
-    def __init__(
-        self,
-        boundary: Boundary,
-        encoded: dict[str, tf.RaggedTensor],
-        tokens: TokenStore,
-    ) -> None:
-        self._boundary, self._encoded, self._tokens = boundary, encoded, tokens
+    def __init__(self, boundary: Boundary, ids: Ids, tokens: TokenStore) -> None:
+        self._boundary, self._ids, self._tokens = boundary, ids, tokens
 
-    def batches(
-        self, labels: np.ndarray, batch_size: int, seed: int = 0
-    ) -> tuple[tf.data.Dataset, float]:
+    def batches(self, batch_size: int, seed: int = 0) -> tuple[tf.data.Dataset, float]:
         """Shuffled batches of like length for `Boundary.model_above`, and the share of padding.
 
         Args:
-            labels: One label for each text.
             batch_size: Rows in a batch of average length.
             seed: Seed of the shuffling.
 
@@ -124,11 +115,11 @@ class StoredTokens:
                 yield batch, self._tokens.padded(batch, rows.padded_length(batch))
 
         def join(batch: tf.Tensor, vectors: tf.Tensor) -> Any:
-            picked = {key: tf.gather(value, batch) for key, value in self._encoded.items()}
+            picked = {key: tf.gather(value, batch) for key, value in self._ids.columns.items()}
             inputs = self._boundary.layout.pad(picked, rows.buckets)
             vectors = tf.cast(vectors, tf.float32)
-            wanted = batching.pick(labels, batch, tf.shape(vectors)[1])
-            return {**inputs, self._boundary.input_name: vectors}, wanted
+            wanted = batching.pick(self._ids.labels, batch, tf.shape(vectors)[1])
+            return {**inputs, self._boundary.input_name: vectors}, *wanted
 
         spec = (
             tf.TensorSpec([None], tf.int64),

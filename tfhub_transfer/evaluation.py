@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from tfhub_transfer import metrics, plots, word_evaluation
-from tfhub_transfer.builders import TransferModel
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.metrics import Numbers
+from tfhub_transfer.models import TransferModel
 from tfhub_transfer.reports import Report
 
 MISTAKES = 20

@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from tfhub_transfer import optimizers, runtime
 from tfhub_transfer.batching import ready
-from tfhub_transfer.builders import TransferModel, size_schedule
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import Rows
+from tfhub_transfer.models import TransferModel, size_schedule
 from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.schedules import WarmUpLinearDecay
 
@@ -538,11 +538,10 @@ def _above_boundary(
         return None
     batches = []
     for rows, size in zip(splits, (batch_size, FROZEN_BATCH)):
-        stored = boundary.store(rows.examples.texts)
+        stored = boundary.store(model.to_ids(rows))
         if stored is None:
             return None
-        labels = model.task.encode(rows.examples.labels)
-        made, padding = stored.batches(labels, size, plan.seed)
+        made, padding = stored.batches(size, plan.seed)
         batches.append(made)
         history.padding = padding if rows is splits[0] else history.padding
     with model.distribute_strategy.scope():

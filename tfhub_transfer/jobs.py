@@ -19,11 +19,12 @@ from tfhub_transfer import (
     registry,
     runtime,
 )
-from tfhub_transfer.builders import TransferModel, build_model, default_optimizer, load_model
+from tfhub_transfer.builders import build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
+from tfhub_transfer.models import TransferModel
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule

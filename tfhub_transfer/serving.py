@@ -15,8 +15,8 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
 from tfhub_transfer import graph, runtime
-from tfhub_transfer.builders import TransferModel
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.models import TransferModel
 
 _LABELS = "labels.txt"
 # Folding was seen to take 25 times the weights' memory; and no graph can be written beyond 2 GB.

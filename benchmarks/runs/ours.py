@@ -126,9 +126,9 @@ def boundary(options: argparse.Namespace) -> dict[str, Any]:
                 cut = model.boundary()
                 assert cut is not None
                 trained = model.model_above(cut)
-                stored = cut.store(train.texts)
+                stored = cut.store(model.to_ids(train))
                 assert stored is not None
-                batches, _ = stored.batches(model.task.encode(train.labels), 32)
+                batches, _ = stored.batches(32)
             trained.make_train_function()
             steps[name] = trained.train_function, list(batches.take(60))
         times: dict[str, list[float]] = {name: [] for name in steps}

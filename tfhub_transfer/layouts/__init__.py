@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfhub_transfer.layouts.base import Layout, Rows, encoder_inputs
+from tfhub_transfer.layouts.base import Ids, Layout, Rows, encoder_inputs
 from tfhub_transfer.layouts.whole import Whole
 from tfhub_transfer.layouts.words import Words
 from tfhub_transfer.tasks import Head
@@ -20,4 +20,4 @@ def find(task: Any, head: Head | None = None) -> Layout:
     return LAYOUTS[task.layout](task, head or Head())
 
 
-__all__ = ["LAYOUTS", "Layout", "Rows", "encoder_inputs", "find"]
+__all__ = ["LAYOUTS", "Ids", "Layout", "Rows", "encoder_inputs", "find"]

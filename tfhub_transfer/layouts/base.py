@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads
+from tfhub_transfer import caching, heads
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
@@ -37,6 +37,29 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ids:
+    """Rows as what a model reads, not yet padded.
+
+    Attributes:
+        columns: Ragged int32 ids `[rows, (length)]` by the name of the model's input.
+        lost: How many tokens each row lost, int `[rows]`.
+        labels: What the loss wants, one for each row; a pair with the weights of rows, if they
+            have any; `None` without labels.
+        digest: What the rows are, for caches.
+    """
+
+    columns: dict[str, tf.RaggedTensor]
+    lost: np.ndarray
+    labels: Any
+    digest: bytes
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The length of each row `[rows]`."""
+        return np.max([c.row_lengths().numpy() for c in self.columns.values()], axis=0)
 
 
 class Layout(abc.ABC):
@@ -126,6 +149,17 @@ class Layout(abc.ABC):
     ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
         """Rows to ids, and the number of tokens that each lost (see `Preprocessor`)."""
         return self.preprocessor.encode_and_count(texts)
+
+    def to_ids(self, rows: Rows) -> Ids:
+        """Rows to ids and labels.
+
+        Raises:
+            InputError: If a label is unknown to the task.
+        """
+        examples = rows.examples
+        labels = None if examples.target is None else self.task.encode(examples.labels)
+        columns, lost = self.encode_and_count(examples.texts)
+        return Ids(columns, lost, labels, caching.digests(examples.texts).tobytes())
 
     def pad(
         self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None

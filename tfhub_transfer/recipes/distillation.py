@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import caching, runtime
-from tfhub_transfer.builders import TransferModel
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.finetuning import History, fine_tune
+from tfhub_transfer.models import TransferModel
 from tfhub_transfer.stores import VectorStore
 from tfhub_transfer.tasks import Task
 

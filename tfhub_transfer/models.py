@@ -1,0 +1,471 @@
+"""The Keras model of encoder and task: ids in, scores out, with text and answers beside."""
+
+import contextlib
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer import caching, heads, layouts, runtime
+from tfhub_transfer.batching import (
+    INFERENCE_BUCKETS,
+    MAP_THREADS,
+    STREAMS,
+    LengthBatches,
+    pick,
+    ready,
+)
+from tfhub_transfer.boundary import Boundary
+from tfhub_transfer.data import Examples, Stream
+from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.layouts import Ids, Layout, Rows
+from tfhub_transfer.preprocessing import (
+    Preprocessor,
+    Truncation,
+    load_preprocessor,
+)
+from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.stores import VectorStore
+from tfhub_transfer.tagging import WORD_STARTS
+from tfhub_transfer.tasks import Head, Task
+
+EVALUATION_BATCH = 128
+# Vectors that are held in memory before they go to the store.
+FEATURE_ROWS = 50_000
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class TransferModel(keras.Model):
+    """A functional Keras model of an encoder and a task head, with text in and answers out beside.
+
+    What it is given in `fit`, `evaluate` and `predict` are ids, made by `preprocess`; no string
+    enters the graph. Make one with `build_model`.
+
+    Attributes:
+        encoder: The `Encoder` layer.
+        task: The `Task`, which knows the labels.
+        layout: How the task's texts become rows for the encoder (see `layouts.Layout`).
+        preprocessor: The `Preprocessor`, which turns text into ids.
+        truncation: What the last call of `preprocess` cut off, or `None`.
+        padding: The share of padding among the tokens of the last shuffled call, or `None`.
+        training_examples: The examples that `fine_tune` trained on, or `None`.
+        history_: Curves of `fine_tune`, a dictionary of lists, one value an epoch.
+    """
+
+    def __init__(
+        self, encoder: Encoder, task: Task, head: Head, preprocessor: Preprocessor | None
+    ) -> None:
+        layout = layouts.find(task, head)
+        inputs = layout.inputs(encoder)
+        encoded = layout.encode(encoder, inputs)
+        features = layout.features(encoder, encoded, inputs)
+        outputs = task.outputs(heads.hidden(features, head), head)
+        super().__init__(inputs=inputs, outputs=outputs, name="transfer_model")
+        self.encoder, self.task, self.head = encoder, task, head
+        self._layout = layout
+        if preprocessor is not None:
+            layout.adopt(preprocessor)
+        self.features = features
+        self._wiring = _Wiring(encoded)
+        self.truncation: Truncation | None = None
+        self.padding: float | None = None
+        self.training_examples: Examples | None = None
+        self.history_: dict[str, list[Any]] = {}
+        self._functions: dict[str, Any] = {}
+        self._traced_at: str | None = None
+
+    # Text to ids -----------------------------------------------------------------------------
+
+    def preprocess(
+        self,
+        examples: Examples | Rows | Stream,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int = 0,
+    ) -> tf.data.Dataset:
+        """Turns examples into batches for `fit` and `evaluate`.
+
+        Rows of like length share a batch, so little is padded, and every pass shuffles anew.
+
+        Args:
+            examples: `Examples`, or what `cut` gave, or a `Stream` for files larger than memory.
+            batch_size: Rows in a batch of average length; short rows come in larger batches, long
+                ones in smaller.
+            shuffle: Whether to shuffle; if not, batches keep the order of the examples.
+            seed: Seed of the shuffling.
+
+        Returns:
+            A dataset of `(inputs, labels)`, or of `inputs` alone if there are no labels.
+
+        Raises:
+            InputError: If a label is unknown to the task, or the columns don't suit it.
+        """
+        if isinstance(examples, Stream):
+            return self._preprocess_stream(examples, batch_size)
+        ids = self.to_ids(examples)
+        self.truncation = Truncation.count(ids.lost)
+        if not shuffle:
+            return self._batches(ids, _InOrder(len(ids.lost), batch_size), None)
+        rows = LengthBatches(ids.lengths, batch_size, seed=seed)
+        self.padding = rows.padding
+        return self._batches(ids, rows, rows.buckets)
+
+    def cut(self, examples: Examples | Rows) -> Rows:
+        """Examples in rows that fit the encoder; a text that needs no cutting is one row.
+
+        Raises:
+            InputError: If the columns or labels don't suit the task.
+        """
+        if isinstance(examples, Rows):
+            return examples
+        self.layout.check(examples)
+        return self.layout.cut(examples)
+
+    def to_ids(self, examples: Examples | Rows) -> Ids:
+        """Examples, cut into rows, as ids and labels that are not yet padded."""
+        return self.layout.to_ids(self.cut(examples))
+
+    def count_truncation(self, examples: Examples | Rows) -> Truncation:
+        """What the model's `sequence_length` cuts off these examples."""
+        return Truncation.count(self.layout.encode_and_count(self.cut(examples).examples.texts)[1])
+
+    def _batches(self, ids: Ids, rows: Any, lengths: np.ndarray | None) -> tf.data.Dataset:
+        def gather(indices: tf.Tensor) -> Any:
+            picked = {key: tf.gather(value, indices) for key, value in ids.columns.items()}
+            inputs = self.layout.pad(picked, lengths)
+            if ids.labels is None:
+                return inputs
+            length = tf.shape(next(iter(inputs.values())))[1]
+            return inputs, *pick(ids.labels, indices, length)
+
+        # Python only hands out row numbers, once a batch; the rest is parallel graph code.
+        spec = tf.TensorSpec([None], tf.int64)
+        dataset = tf.data.Dataset.from_generator(lambda: iter(rows), output_signature=spec)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
+        return ready(dataset.map(gather, MAP_THREADS))
+
+    def _preprocess_stream(self, stream: Stream, batch_size: int) -> tf.data.Dataset:
+        def chunks() -> Iterator[Any]:
+            for chunk in stream:
+                self.layout.check(chunk)
+                yield tuple(chunk.texts), self.task.encode(chunk.labels)
+
+        columns = 2 if self.task.pair else 1
+        some = self.task.encode([self.task.class_names[0] if self.task.class_names else 0.0])
+        labels = tf.TensorSpec([None, *some.shape[1:]], some.dtype)
+        spec = ((tf.TensorSpec([None], tf.string),) * columns, labels)
+        dataset = tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()
+        dataset = dataset.shuffle(10_000).batch(batch_size)
+        batches = math.ceil(len(stream) / batch_size)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+        return ready(dataset.map(lambda texts, y: (self.layout.batch(*texts), y), MAP_THREADS))
+
+    @property
+    def layout(self) -> Layout:
+        """How the task's texts become rows for the encoder, and scores of rows answers."""
+        return self._layout
+
+    @property
+    def preprocessor(self) -> Preprocessor:
+        """What turns text into ids."""
+        return self._layout.preprocessor
+
+    # Answers ---------------------------------------------------------------------------------
+
+    def predict_scores(
+        self, examples: Examples | Sequence[Any], batch_size: int = EVALUATION_BATCH
+    ) -> Any:
+        """Scores of each text, in the order given.
+
+        Args:
+            examples: `Examples`, a list of texts, or for pairs a list of `(a, b)`.
+            batch_size: Rows in a batch; rows are sorted by length, so little is padded.
+
+        Returns:
+            Class probabilities float32 `[n, classes]`, or for regression scores `[n]`; for tags of
+            words a list of `[words, tags]`.
+        """
+        rows = self.cut(_as_examples(examples, self.task.pair))
+        scores = self.layout.join(self._run("answer", rows.examples, batch_size), rows)
+        return scores[:, 0] if self.task.name == "regression" else scores
+
+    def predict_text(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+        """One readable answer for each text, or for each pair `(a, b)`.
+
+        Args:
+            texts: A list of strings, or of pairs of strings.
+
+        Returns:
+            For classification `{"label", "scores"}`, for multi-label `{"labels", "scores"}`, for
+            regression `{"score"}`, for tags of words `{"words", "entities"}`.
+        """
+        columns = _as_examples(texts, self.task.pair).texts
+        rows, state = self.layout.prepare(*(tf.constant(column, tf.string) for column in columns))
+        plain = [[text.decode("utf-8") for text in column.numpy()] for column in rows]
+        scores = self._run("answer", Examples.from_lists(plain[0], None, *plain[1:]))
+        if self.layout.by_unit:
+            scores = tf.RaggedTensor.from_row_lengths(
+                np.concatenate(scores), list(map(len, scores))
+            )
+        return self.layout.readable(self.layout.answer(state, scores))
+
+    def encode_text(self, texts: Sequence[str], batch_size: int = EVALUATION_BATCH) -> np.ndarray:
+        """The encoder's vector of each single text, float32 `[n, dimension]`."""
+        return self._run("vector", _as_examples(texts, pair=False), batch_size)
+
+    @property
+    def sequence_length(self) -> int:
+        """The most tokens of a text, special tokens counted; longer ones are cut."""
+        return self.preprocessor.sequence_length
+
+    @property
+    def has_fixed_features(self) -> bool:
+        """Whether what the head starts from depends on the encoder alone, so can be stored."""
+        return self.layout.has_fixed_features
+
+    def compute_features(
+        self, examples: Examples | Rows, batch_size: int = EVALUATION_BATCH, verbose: bool = False
+    ) -> np.ndarray:
+        """What the head starts from, for each example in order: float32 `[n, features]`.
+
+        Each text passes through the encoder once: what was computed is kept on disk (see
+        `caching`) for the next head, the next run, the next fold. What is larger than
+        `caching.MOST_MEMORY` comes as a memory-mapped array.
+        """
+        cut = self.cut(examples).examples
+        names = caching.digests(cut.texts)
+        _, first, place = np.unique(names, return_index=True, return_inverse=True)
+        with runtime.precision():
+            store = VectorStore(self._features_key(), self.features.shape[-1])
+            features = caching.array((len(names), store.width))
+            lost = np.empty(len(names), "int32")
+            rows = store.find(names[first])
+            known, new = first[rows >= 0], np.sort(first[rows < 0])
+            if len(known):
+                features[known], lost[known] = (
+                    store.take(rows[rows >= 0]),
+                    store.lost(rows[rows >= 0]),
+                )
+            for part in _parts(new, FEATURE_ROWS):
+                made = self._run_and_count("features", cut[part], batch_size, verbose)
+                features[part], lost[part] = made
+                store.add(names[part], *made)
+        # One row stands for all that are equal to it.
+        for part in _parts(np.flatnonzero(first[place] != np.arange(len(names))), FEATURE_ROWS):
+            features[part], lost[part] = features[first[place[part]]], lost[first[place[part]]]
+        self.truncation = Truncation.count(lost)
+        return features
+
+    def _features_key(self) -> str:
+        head = {"block": self.head.block, "pooling": self.head.pooling, "pair": self.task.pair}
+        return caching.key(
+            json.dumps(head),
+            self.encoder.fingerprint(),
+            self.preprocessor.fingerprint(),
+            runtime.choose_precision(),
+            tf.__version__,
+        )
+
+    def head_model(self) -> keras.Model:
+        """The head as a model of its own, `[n, features]` to answers, sharing its weights."""
+        return keras.Model(self.features, self.outputs, name="head")
+
+    def boundary(self) -> Boundary | None:
+        """Where the thawed part of the encoder begins, if the graph can be cut there."""
+        if self.encoder.dialect != "bert":
+            return None
+        layer = self.encoder.boundary()
+        return None if layer is None else Boundary(self.encoder, self.layout, layer)
+
+    def model_above(self, boundary: Boundary) -> keras.Model:
+        """The part of this model above a boundary, compiled alike, sharing weights and optimizer.
+
+        Training it trains this model. It reads what `Boundary.store` keeps.
+        """
+        inputs = {tensor.name: tensor for tensor in self.inputs}
+        above = boundary.model_above(self._wiring.encoded, inputs, self.outputs)
+        above.compile(
+            self.optimizer, self.loss, metrics=self.task.metrics(), jit_compile=self.jit_compile
+        )
+        return above
+
+    def _run(self, name: str, examples: Examples, batch_size: int = EVALUATION_BATCH) -> Any:
+        answers, lost = self._run_and_count(name, examples, batch_size)
+        self.truncation = Truncation.count(lost)
+        return answers
+
+    def _run_and_count(
+        self, name: str, examples: Examples, batch_size: int, verbose: bool = False
+    ) -> tuple[Any, np.ndarray]:
+        """Runs a graph on all rows, sorted by length; answers in the rows' own order."""
+        if not len(examples):
+            raise InputError("expected at least one text. Received: none")
+        # Vectors are those of single texts, whatever the task.
+        reader: Any = self.preprocessor if name == "vector" else self.layout
+        encoded, lost = reader.encode_and_count(examples.texts)
+        batches = LengthBatches(
+            _lengths(encoded), batch_size, shuffle=False, at_most=INFERENCE_BUCKETS
+        )
+        progress = keras.utils.Progbar(len(batches), unit_name="batch", verbose=int(verbose))
+        with runtime.precision() as precision, ThreadPoolExecutor(STREAMS) as streams:
+            compiled = self._compiled(name, precision)
+
+            def run(rows: np.ndarray) -> np.ndarray:
+                picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
+                padded = reader.pad(picked, batches.buckets)
+                return compiled({key: padded[key] for key in wanted}).numpy()
+
+            order, wanted = list(batches), compiled.input_signature[0]
+            parts = []
+            for part in streams.map(run, order):
+                parts.append(part)
+                progress.add(1)
+        if name == "answer" and self.layout.by_unit:
+            counts = encoded[WORD_STARTS].row_lengths().numpy()
+            made = {i: row for rows, part in zip(order, parts) for i, row in zip(rows, part)}
+            return [made[i][:count] for i, count in enumerate(counts)], lost
+        joined = np.concatenate(parts)
+        answers = np.empty_like(joined)
+        answers[np.concatenate(order)] = joined
+        return answers, lost
+
+    def _compiled(self, name: str, precision: str) -> Any:
+        """One graph for each thing that can be asked of the model, whatever the batch's shape."""
+        key = f"{name} {precision}"
+        if key not in self._functions:
+            functions = {"answer": self.answer, "vector": self.vector, "features": self._features}
+            make = layouts.encoder_inputs if name == "vector" else self.layout.inputs
+            spec = {
+                key: tf.TensorSpec(tensor.shape, tensor.dtype)
+                for key, tensor in make(self.encoder).items()
+            }
+            self._functions[key] = tf.function(functions[name], input_signature=[spec])
+        return self._functions[key]
+
+    def answer(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Encoder inputs to scores, as a graph for `predict_scores` and exports."""
+        return self(inputs, training=False)
+
+    def vector(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Encoder inputs to the encoder's vectors, as a graph for `encode_text` and exports."""
+        return heads.sentence_vector(self.encoder, inputs, self.head)
+
+    def _features(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        return keras.Model(self.inputs, self.features)(inputs, training=False)
+
+    # Training --------------------------------------------------------------------------------
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`; first sizes a warm-up schedule of the optimizer to this run."""
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # `preprocess` shuffled; Keras can't and warns
+            epochs = kwargs.get("epochs", 1) - kwargs.get("initial_epoch", 0)
+            steps = kwargs.get("steps_per_epoch") or int(x.cardinality())
+            size_schedule(self.optimizer, steps * epochs)
+        with self._at_precision():
+            return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`, at the precision of `runtime.precision`."""
+        with self._at_precision():
+            return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.predict`, at the precision of `runtime.precision`."""
+        with self._at_precision():
+            return super().predict(*args, **kwargs)
+
+    @contextlib.contextmanager
+    def _at_precision(self) -> Iterator[None]:
+        with runtime.precision() as precision:
+            if self._traced_at not in (None, precision):
+                # What was traced keeps the precision that it was traced with.
+                self.train_function = self.test_function = self.predict_function = None
+            self._traced_at = precision
+            yield
+
+    # Saving ----------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "encoder": serialize(self.encoder),
+            "task": serialize(self.task),
+            "head": self.head.__dict__,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "TransferModel":
+        deserialize = keras.saving.deserialize_keras_object
+        encoder, task = deserialize(config["encoder"]), deserialize(config["task"])
+        return cls(encoder, task, Head(**config["head"]), None)
+
+    def save_assets(self, dir_path: str) -> None:
+        """Puts the preprocessor, vocabulary and all, into the `.keras` file."""
+        self.preprocessor.save(Path(dir_path) / "preprocessor")
+
+    def load_assets(self, dir_path: str) -> None:
+        """Takes the preprocessor out of the `.keras` file."""
+        self.layout.adopt(load_preprocessor(Path(dir_path) / "preprocessor"))
+
+
+def size_schedule(optimizer: Any, steps: int) -> None:
+    """Makes a warm-up schedule begin now and last so many steps; below 0 if nobody knows."""
+    schedule = getattr(optimizer, "_learning_rate", None)
+    if isinstance(schedule, WarmUpLinearDecay):
+        done = int(keras.ops.convert_to_numpy(optimizer.iterations))
+        schedule.size(done, steps if steps > 0 else None)
+
+
+def _parts(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wiring:
+    """Tensors inside the functional graph; in a class, because Keras tracks plain dictionaries."""
+
+    encoded: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class _InOrder:
+    """Row numbers of each batch in the order of the rows."""
+
+    rows: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        return math.ceil(self.rows / self.batch_size)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        yield from np.array_split(
+            np.arange(self.rows), range(self.batch_size, self.rows, self.batch_size)
+        )
+
+
+def _lengths(encoded: dict[str, tf.RaggedTensor]) -> np.ndarray:
+    return np.max([rows.row_lengths().numpy() for rows in encoded.values()], axis=0)
+
+
+def _as_examples(examples: Any, pair: bool) -> Examples:
+    if isinstance(examples, Examples):
+        return examples
+    if isinstance(examples, str):
+        raise InputError(f"expected a list of texts. Received: one string, {examples[:60]!r}")
+    rows = list(examples)
+    if not pair:
+        return Examples.from_lists(rows)
+    if any(isinstance(row, str) or len(row) != 2 for row in rows):
+        raise InputError(
+            f"the model reads pairs: expected a list of (text_a, text_b). Received: {rows[:1]}"
+        )
+    return Examples.from_lists([a for a, _ in rows], text_pair=[b for _, b in rows])
