@@ -11,7 +11,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 import tfhub_transfer as tt  # noqa: E402  devices can't be configured once TensorFlow has started
-from tfhub_transfer.finetuning import KeepBest  # noqa: E402
+from tfhub_transfer.callbacks import KeepBest  # noqa: E402
 
 
 def main(folder: str, output: str) -> None:

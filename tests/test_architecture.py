@@ -32,6 +32,7 @@ FLOORS = {
     "tagging": 1,
     "word_evaluation": 2,
     "reports": 2,
+    "joint_reports": 3,
     "tasks": 2,
     "batching": 1,
     "caching": 0,
@@ -45,6 +46,7 @@ FLOORS = {
     "boundary": 6,
     "layouts": 5,
     "models": 7,
+    "callbacks": 4,
     "conversion": 7,
     "multitask": 8,
     "builders": 9,
@@ -61,8 +63,8 @@ FLOORS = {
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
 INNER_FLOORS = {
-    "tasks": {"base": 0, "sequence_level": 1, "token_level": 1, "__init__": 2},
-    "layouts": {"base": 0, "whole": 1, "units": 1, "words": 2, "__init__": 3},
+    "tasks": {"base": 0, "sequence_level": 1, "token_level": 1, "multi": 1, "__init__": 2},
+    "layouts": {"base": 0, "whole": 1, "units": 1, "words": 2, "joint": 2, "__init__": 3},
     "recipes": {
         "students": 0,
         "lessons": 1,

@@ -12,7 +12,7 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer import caching
 from tfhub_transfer.boundary import Boundary
-from tfhub_transfer.finetuning import KeepBest
+from tfhub_transfer.callbacks import KeepBest
 from tfhub_transfer.tasks import Classification, Head
 
 TEXTS = ["a good film", "the worst movie", "good " * 9, "bad"] * 6

@@ -13,8 +13,9 @@ _HOMES = {
     "Encoder": "encoder",
     "Head": "tasks",
     "InputError": "errors",
+    "MultiTaskModel": "multitask",
     "Plan": "finetuning",
-    "ProgressiveUnfreezing": "finetuning",
+    "ProgressiveUnfreezing": "callbacks",
     "Report": "evaluation",
     "TransferModel": "models",
     "build_model": "builders",
@@ -32,12 +33,14 @@ __all__ = ["__version__", *_HOMES, *_ROOMS]
 if TYPE_CHECKING:
     from tfhub_transfer import data, registry, runtime, tasks
     from tfhub_transfer.builders import build_model, load_model
+    from tfhub_transfer.callbacks import ProgressiveUnfreezing
     from tfhub_transfer.conversion import convert
     from tfhub_transfer.encoder import Encoder
     from tfhub_transfer.errors import InputError
     from tfhub_transfer.evaluation import Report, evaluate
-    from tfhub_transfer.finetuning import Plan, ProgressiveUnfreezing, fine_tune
+    from tfhub_transfer.finetuning import Plan, fine_tune
     from tfhub_transfer.models import TransferModel
+    from tfhub_transfer.multitask import MultiTaskModel
     from tfhub_transfer.served import load_saved_model
     from tfhub_transfer.serving import export_saved_model
     from tfhub_transfer.tasks import Head
@@ -49,7 +52,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'tfhub_transfer' has no attribute {name!r}")
     # Registers the converter for Hugging Face folders, which the registry itself can't know of.
-    if _HOMES[name] in ("encoder", "models", "builders", "finetuning"):
+    if _HOMES[name] in ("encoder", "models", "multitask", "builders", "finetuning"):
         importlib.import_module("tfhub_transfer.conversion")
     value = getattr(importlib.import_module(f"tfhub_transfer.{_HOMES[name]}"), name)
     globals()[name] = value

@@ -19,6 +19,7 @@ from tfhub_transfer.encoder import Encoder, boundary_input
 from tfhub_transfer.layouts import Ids, Layout
 from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.stores import TokenStore
+from tfhub_transfer.tasks import JointLoss
 
 _ROWS = 64
 
@@ -81,15 +82,21 @@ class Boundary:
             inputs: The whole model's inputs by name.
             outputs: The whole model's outputs.
         """
-        keys = [key for key, value in encoded.items() if not isinstance(value, list)]
         names = list(inputs)
-        rest = keras.Model([*(encoded[k] for k in keys), *inputs.values()], outputs)
+        rest = keras.Model([*tensors(encoded), *inputs.values()], outputs)
         given = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
         width = self.encoder.token_dimension
         given[self.input_name] = keras.Input((None, width), name=self.input_name)
         read = (*BERT_INPUTS, self.input_name)
         above = self.encoder({name: given[name] for name in read})
-        return keras.Model(given, rest([*(above[k] for k in keys), *(given[n] for n in names)]))
+        return JointLoss(given, rest([*tensors(above), *(given[n] for n in names)]))
+
+
+def tensors(encoded: Any) -> list[Any]:
+    """The tensors of what an encoder gives that heads can start from, in a fixed order."""
+    if isinstance(encoded, list):
+        return [tensor for each in encoded for tensor in tensors(each)]
+    return [encoded[key] for key in sorted(encoded) if not isinstance(encoded[key], list)]
 
 
 class StoredTokens:

@@ -1,6 +1,7 @@
 """Encoder and task to a compiled Keras model, new or out of a file."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from tfhub_transfer import optimizers, registry
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models import TransferModel
+from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.preprocessing import make_preprocessor
 from tfhub_transfer.schedules import WarmUpLinearDecay
-from tfhub_transfer.tasks import Head, Task
+from tfhub_transfer.tasks import Head, MultiTask, Task
 
 # Chosen by validation accuracy on SST-2, STS-B and SNLI; see benchmarks/README.md.
 SMALL_BERT_RATE, LARGE_BERT_RATE, EMBEDDING_RATE = 1e-4, 5e-5, 2e-3
@@ -21,8 +23,8 @@ SMALL_BERT_DIMENSION = 512
 
 def build_model(
     encoder: str | Encoder,
-    task: Task,
-    head: Head | None = None,
+    task: Task | Mapping[str, Task],
+    head: Head | Mapping[str, Head] | None = None,
     optimizer: Any = None,
     loss: Any = None,
     preprocessor: str | None = None,
@@ -32,8 +34,10 @@ def build_model(
 
     Args:
         encoder: A handle (see `Encoder`), `"auto"` for the packaged one, or an `Encoder`.
-        task: What to answer; it must know its labels (`task.adapt(train.labels)`).
-        head: Layers between encoder and answer; `Head()` if not given.
+        task: What to answer; it must know its labels (`task.adapt(train.labels)`). Several tasks,
+            `{name: task}`, or a `MultiTask` of them, make a `MultiTaskModel`.
+        head: Layers between encoder and answer; `Head()` if not given. One for all tasks, or
+            `{name: head}`.
         optimizer: Any Keras optimizer, by name or object. AdamW with warm-up and linear decay if
             not given; `"lamb"` and `"lars"` scale layer by layer for large batches.
         loss: Any Keras loss, by name or object; the task's own if not given.
@@ -51,22 +55,39 @@ def build_model(
     >>> model = build_model("auto", Classification(["negative", "positive"]))
     >>> model.predict_text(["What a lovely film"])
     """
+    task = task if isinstance(task, Task) else MultiTask(task)
     task.require_adapted()
-    head = head or Head()
+    heads = _heads(task, head)
     if isinstance(encoder, (str, Path)):
-        if task.needs_tokens or head.needs_tokens:
+        if task.needs_tokens or any(each.needs_tokens for each in heads.values()):
             registry.require_token_vectors(str(encoder), task.name)
         encoder = Encoder(str(encoder))
     made = make_preprocessor(encoder, preprocessor, sequence_length)
-    model = TransferModel(encoder, task, head, made)
+    if isinstance(task, MultiTask):
+        model: TransferModel = MultiTaskModel(encoder, task, heads, made)
+    else:
+        model = TransferModel(encoder, task, heads[""], made)
     model.compile(
         optimizer=optimizers.get(optimizer) or default_optimizer(encoder),
         loss=task.loss() if loss is None else loss,
-        metrics=task.metrics(),
+        **task.measures(),
         # XLA over a SavedModel recompiles at every step; it is on only where asked for.
         jit_compile=False,
     )
     return model
+
+
+def _heads(task: Task, head: Head | Mapping[str, Head] | None) -> dict[str, Head]:
+    """A head for each name of a task; a task alone has none."""
+    names = list(task.tasks) if isinstance(task, MultiTask) else [""]
+    if not isinstance(head, Mapping):
+        return {name: head or Head() for name in names}
+    if not set(head) <= set(names) or names == [""]:
+        raise InputError(
+            f"heads go by the names of tasks, {', '.join(names) or 'of which there are none'}. "
+            f"Received: {', '.join(map(repr, head))}"
+        )
+    return {name: head.get(name, Head()) for name in names}
 
 
 def default_optimizer(encoder: Encoder, learning_rate: float | None = None) -> Any:

@@ -200,6 +200,11 @@ class Encoder(keras.layers.Layer):
         """`(name, variables)` of every group that can be thawed, ordered bottom to top."""
         return [(n, list(v)) for n, v in self._groups if n not in self._left_out]
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The groups that no head reads."""
+        return tuple(self._left_out)
+
     def leave_out(self, *names: str) -> None:
         """Takes groups out of `layer_groups` and freezes them: what no head reads can't learn."""
         self._left_out = names

@@ -1,6 +1,7 @@
 """Honest measurement: metrics with intervals, beside baselines on the same split, with mistakes."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ import numpy as np
 from tfhub_transfer import metrics, plots, word_evaluation
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.metrics import Numbers
 from tfhub_transfer.models import TransferModel
+from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.reports import Report
 
 MISTAKES = 20
@@ -18,11 +21,12 @@ _PAIRS = 20
 
 def evaluate(
     model: TransferModel,
-    examples: Examples,
-    train: Examples | None = None,
+    examples: Any,
+    train: Any = None,
     baselines: bool = True,
     seed: int = 0,
-) -> Report:
+    alone: Mapping[str, Any] | None = None,
+) -> Any:
     """Measures a model on examples that it hasn't seen, beside two baselines.
 
     The baselines are the majority class (the mean, for regression) and TF-IDF of words and pairs
@@ -31,10 +35,15 @@ def evaluate(
 
     Args:
         model: A trained model.
-        examples: The test split.
+        examples: The test split; that of each task, `{name: examples}`, for a model of several.
         train: What to train the baselines on; what `fine_tune` trained on, if not given.
         baselines: Whether to train and measure the baselines.
         seed: Seed of the bootstrap.
+        alone: For a model of several tasks, `{name: report}` of models that learned one task alone,
+            to be shown beside.
+
+    Returns:
+        A `Report`, or a `JointReport` of several.
 
     Raises:
         InputError: If there are no examples, or a label is unknown to the task.
@@ -44,6 +53,8 @@ def evaluate(
     >>> report = evaluate(model, test)
     >>> report.save("out/report")
     """
+    if isinstance(model, MultiTaskModel):
+        return _evaluate_tasks(model, examples, train, baselines, seed, alone)
     task: Any = model.task
     if not len(examples):
         raise InputError("expected at least one example to evaluate on. Received: none")
@@ -67,6 +78,24 @@ def evaluate(
         report.notes.append("no baselines: the training split isn't at hand")
     _MEASURES[task.layout](report, model, examples, train, seed)
     return report
+
+
+def _evaluate_tasks(
+    model: MultiTaskModel,
+    examples: Any,
+    train: Any,
+    baselines: bool,
+    seed: int,
+    alone: Mapping[str, Any] | None,
+) -> JointReport:
+    model.layout.check(examples)
+    train = model.training_examples if train is None else train
+    reports = {
+        name: evaluate(single, examples[name], train and train[name], baselines, seed)
+        for name, single in model.models.items()
+    }
+    known = {name: report.metrics for name, report in (alone or {}).items()}
+    return JointReport(str(model.encoder.handle), reports, known)
 
 
 def _measure_whole(

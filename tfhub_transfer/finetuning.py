@@ -1,4 +1,4 @@
-"""Head first on frozen features, then the encoder's groups from the top: callback and recipe."""
+"""Head first on frozen features, then the encoder's groups from the top."""
 
 import dataclasses
 import sys
@@ -10,13 +10,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import optimizers, runtime
+from tfhub_transfer import runtime
 from tfhub_transfer.batching import ready
+from tfhub_transfer.callbacks import KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.layouts import Rows
+from tfhub_transfer.layouts import Rows, balance
 from tfhub_transfer.models import TransferModel, size_schedule
+from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.schedules import WarmUpLinearDecay
 
@@ -26,195 +28,6 @@ FROZEN_EPOCHS, STORED_EPOCHS = 3, 10
 HEAD_STEPS, HEAD_PATIENCE_STEPS = 400, 60
 # Each thawing traces the train step anew, which costs as much as many steps.
 STAGE_STEPS = 8
-
-
-class ProgressiveUnfreezing(keras.callbacks.Callback):
-    """Thaws a model's encoders group by group from the top while `fit` runs.
-
-    Gradual unfreezing of Howard and Ruder 2018 (ULMFiT, https://arxiv.org/abs/1801.06146). The
-    optimizer learns beforehand of every variable that will ever train, so its state is kept;
-    frozen weights stay identical to the last bit. Works with `keras.Model.fit` of any model that
-    holds an `Encoder`.
-
-    Args:
-        start_epoch: Epoch, counted from 0, at whose start the top group thaws.
-        epochs_per_group: Epochs from one group to the next; may be a fraction.
-        num_groups: How many groups thaw in all; every group if not given.
-        monitor: If given, such as `"val_loss"`, the next group thaws not by time but when this
-            value hasn't improved for `patience` epochs (from `start_epoch` on).
-        mode: `"min"` or `"max"`: which way `monitor` improves; `"auto"` tells by its name.
-        patience: Epochs without improvement before the next group thaws.
-        layer_decay: Factor on the learning rate for each group further down, above 0 up to 1.
-
-    Raises:
-        InputError: If an argument is out of range, or the model holds no `Encoder`.
-
-    Example:
-
-    >>> model.fit(
-    ...     model.preprocess(train, batch_size=32),
-    ...     epochs=5,
-    ...     callbacks=[ProgressiveUnfreezing(start_epoch=1, epochs_per_group=1, num_groups=4)],
-    ... )
-    """
-
-    def __init__(
-        self,
-        start_epoch: int = 1,
-        epochs_per_group: float = 1,
-        num_groups: int | None = None,
-        monitor: str | None = None,
-        mode: str = "auto",
-        patience: int = 1,
-        layer_decay: float = 1.0,
-    ) -> None:
-        super().__init__()
-        if start_epoch < 0 or not epochs_per_group > 0 or patience < 1:
-            raise InputError(
-                "`start_epoch` must be at least 0, `epochs_per_group` above 0, `patience` at least "
-                f"1. Received: start_epoch={start_epoch}, epochs_per_group={epochs_per_group}, "
-                f"patience={patience}"
-            )
-        if num_groups is not None and num_groups < 1:
-            raise InputError(f"`num_groups` must be at least 1. Received: {num_groups}")
-        if not 0 < layer_decay <= 1:
-            raise InputError(f"`layer_decay` must be above 0, at most 1. Received: {layer_decay}")
-        self.start_epoch, self.epochs_per_group = start_epoch, epochs_per_group
-        self.num_groups, self.monitor, self.patience = num_groups, monitor, patience
-        self.mode = _mode(mode, monitor)
-        self.layer_decay = layer_decay
-        self.thawed_at: list[tuple[float, int]] = []
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self._encoders = [x for x in self.model._flatten_layers() if isinstance(x, Encoder)]
-        if not self._encoders:
-            raise InputError("the model holds no `tfhub_transfer.Encoder`, so nothing can thaw")
-        self._limit = self._check_limit(max(len(e.layer_groups) for e in self._encoders))
-        self._thawed, self._waited, self._epoch = -1, 0, 0
-        self._best: float | None = None
-        self._old_step = optimizers.set_layer_rates(self.model.optimizer, self._rates())
-        self._prepare()
-        self.thawed_at = []
-
-    def _check_limit(self, groups: int) -> int:
-        if self.num_groups is not None and self.num_groups > groups:
-            raise InputError(
-                f"the encoder has {groups} layer groups; give `num_groups` up to {groups}. "
-                f"Received: {self.num_groups}"
-            )
-        return self.num_groups or groups
-
-    def _prepare(self) -> None:
-        """Tells the optimizer of all variables to come, once, before the first step."""
-        for encoder in self._encoders:
-            encoder.freeze_to(-min(self._limit, len(encoder.layer_groups)))
-        optimizers.extend(self.model, self.model.trainable_variables)
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._epoch = epoch
-        if self.monitor is None:
-            self._thaw(self._due(epoch))
-        elif self._thawed < 0:
-            self._thaw(1 if epoch >= self.start_epoch else 0)
-
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        steps = (self.params or {}).get("steps")
-        if self.monitor is None and steps and self._thawed < self._limit:
-            self._thaw(self._due(self._epoch + batch / steps))
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if self.monitor is None:
-            return
-        value = (logs or {}).get(self.monitor)
-        if value is None:
-            raise InputError(
-                f"`monitor` must name a value that training reports; expected one of "
-                f"{', '.join(sorted(logs or {}))}. Received: {self.monitor!r}"
-            )
-        if self._best is None or (value < self._best if self.mode == "min" else value > self._best):
-            self._best, self._waited = value, 0
-        else:
-            self._waited += 1
-        if self._thawed == 0 and epoch + 1 >= self.start_epoch:
-            self._thaw(1)
-        elif self._waited >= self.patience and self._thawed < self._limit:
-            self._waited = 0
-            self._thaw(self._thawed + 1)
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        optimizers.restore_step(self.model.optimizer, self._old_step)
-
-    def _due(self, position: float) -> int:
-        if position < self.start_epoch:
-            return 0
-        passed = (position - self.start_epoch) / self.epochs_per_group
-        return min(self._limit, int(passed + 1e-6) + 1)
-
-    def _thaw(self, count: int) -> None:
-        if count == self._thawed:
-            return
-        for encoder in self._encoders:
-            groups = len(encoder.layer_groups)
-            encoder.freeze_to(groups - min(count, groups))
-        if count > 0:
-            self.thawed_at.append((float(self._epoch), count))
-        self._thawed = count
-        # A traced train function keeps training the variables that it was traced with.
-        self.model.make_train_function(force=True)
-
-    def _rates(self) -> list[tuple[keras.Variable, float]]:
-        return [
-            (variable, self.layer_decay**depth)
-            for encoder in self._encoders
-            for depth, (_, variables) in enumerate(reversed(encoder.layer_groups))
-            for variable in variables
-        ]
-
-
-class KeepBest(keras.callbacks.Callback):
-    """Gives the model back the weights of its best epoch when training ends.
-
-    Unlike `keras.callbacks.EarlyStopping(restore_best_weights=True)` it also counts the weights
-    that training began with, so a later stage never leaves a model worse than it found it.
-
-    Args:
-        monitor: The value to judge by.
-        mode: `"min"` or `"max"`.
-        initial: The value of the weights that training begins with, if known.
-        patience: Epochs without improvement before training stops; never if not given.
-    """
-
-    def __init__(
-        self, monitor: str, mode: str, initial: float | None = None, patience: int | None = None
-    ) -> None:
-        super().__init__()
-        self.monitor, self.mode, self.patience = monitor, _mode(mode, monitor), patience
-        self.best = initial
-        self.best_epoch = 0
-        self._weights: list[np.ndarray] | None = None
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self._waited = 0
-        if self.best is not None:
-            self._weights = self.model.get_weights()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        value = (logs or {})[self.monitor]
-        if self.best is None or (value < self.best if self.mode == "min" else value > self.best):
-            self.best, self._weights, self._waited = value, self.model.get_weights(), 0
-            self.best_epoch = epoch
-            return
-        self._waited += 1
-        if self.patience is not None and self._waited >= self.patience:
-            self.model.stop_training = True
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        self.restore()
-
-    def restore(self) -> None:
-        """Sets the best weights seen so far."""
-        if self._weights is not None:
-            self.model.set_weights(self._weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -316,18 +129,22 @@ def fine_tune(
     groups = groups_to_thaw(model.encoder, unfreeze)
     if epochs < 1:
         raise InputError(f"`epochs` must be at least 1. Received: {epochs}")
-    if not isinstance(train, Stream):
-        model.training_examples = train
     if isinstance(train, Stream) and model.task.layout != "whole":
         raise InputError(
             f"the {model.task.name} task is trained from memory: `read` the file. Received: Stream"
         )
     judged = model.cut(validation)
     model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
-    rows = train if isinstance(train, Stream) else model.cut(train)
+    rows: Any = train if isinstance(train, Stream) else model.cut(train)
+    if not isinstance(train, Stream):
+        model.training_examples = train
     history = History()
     with runtime.precision():
-        best = _train_head(model, (rows, judged), plan, history)
+        if isinstance(model, MultiTaskModel):
+            best = _train_heads(model, (rows, judged), plan, history)
+            rows = balance(rows, model.task.alpha, plan.seed)
+        else:
+            best = _train_head(model, (rows, judged), plan, history)
         if groups:
             size = epochs, groups, batch_size
             _thaw_from_top(model, (rows, judged), size, plan, best, history)
@@ -385,6 +202,22 @@ def _train_head(
             flush=True,
         )
     return best
+
+
+def _train_heads(
+    model: MultiTaskModel, splits: tuple[Any, Any], plan: Plan, history: History
+) -> float:
+    """As `_train_head` for each task: as long as the encoder is frozen, none touches another."""
+    values = []
+    for name, single in model.models.items():
+        if show(plan.verbose):
+            print(f"{name}:", flush=True)
+        own, single.jit_compile = History(), model.jit_compile
+        value = _train_head(single, (splits[0][name], splits[1][name]), plan, own)
+        values.append(value if single.task.monitor[1] == "max" else -value)
+        for stage, seconds in own.seconds.items():
+            history.seconds[stage] = history.seconds.get(stage, 0.0) + seconds
+    return float(np.mean(values))
 
 
 def _fit_on_features(
@@ -465,13 +298,8 @@ def _compiled(
     """Another model over the same layers, with an optimizer of its own."""
     with model.distribute_strategy.scope():
         made = make()
-        made.compile(
-            keras.optimizers.Adam(plan.head_learning_rate),
-            model.loss,
-            metrics=model.task.metrics(),
-            jit_compile=model.jit_compile,
-            steps_per_execution=steps_at_once,
-        )
+        optimizer = keras.optimizers.Adam(plan.head_learning_rate)
+        model.compile_alike(made, optimizer, steps_at_once)
     return made
 
 
@@ -498,12 +326,13 @@ def _thaw_from_top(
         layer_decay=plan.layer_decay,
     )
     size_schedule(model.optimizer, int(batches.cardinality()) * epochs)
+    monitor, mode = model.task.monitor
     curves = trained.fit(
         batches,
         validation_data=validation,
         epochs=epochs,
         shuffle=False,  # they are
-        callbacks=[unfreezing, KeepBest(*model.task.monitor, initial=best, patience=plan.patience)],
+        callbacks=[unfreezing, KeepBest(monitor, mode, initial=best, patience=plan.patience)],
         class_weight=plan.class_weight,
         verbose=show(plan.verbose),
     ).history
@@ -565,12 +394,3 @@ def show(verbose: Any) -> int:
     if verbose == "auto":
         return 1 if sys.stdout.isatty() else 2
     return int(verbose)
-
-
-def _mode(mode: str, monitor: str | None) -> str:
-    if mode not in ("auto", "min", "max"):
-        raise InputError(f"`mode` must be auto, min or max. Received: {mode!r}")
-    if mode != "auto":
-        return mode
-    rising = ("accuracy", "f1", "auc", "precision", "recall", "spearman", "pearson")
-    return "max" if any(word in (monitor or "") for word in rising) else "min"

@@ -22,7 +22,7 @@ from tfhub_transfer.batching import (
     pick,
     ready,
 )
-from tfhub_transfer.boundary import Boundary
+from tfhub_transfer.boundary import Boundary, tensors
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
@@ -69,12 +69,17 @@ class TransferModel(keras.Model):
         features = layout.features(encoder, encoded, inputs)
         outputs = task.outputs(heads.hidden(features, head), head)
         super().__init__(inputs=inputs, outputs=outputs, name="transfer_model")
+        self.features = features
+        self._wiring = Wiring(encoded, outputs)
+        self._remember(encoder, task, head, layout, preprocessor)
+
+    def _remember(
+        self, encoder: Encoder, task: Any, head: Head, layout: Layout, preprocessor: Any
+    ) -> None:
         self.encoder, self.task, self.head = encoder, task, head
         self._layout = layout
         if preprocessor is not None:
             layout.adopt(preprocessor)
-        self.features = features
-        self._wiring = _Wiring(encoded)
         self.truncation: Truncation | None = None
         self.padding: float | None = None
         self.training_examples: Examples | None = None
@@ -291,11 +296,37 @@ class TransferModel(keras.Model):
         Training it trains this model. It reads what `Boundary.store` keeps.
         """
         inputs = {tensor.name: tensor for tensor in self.inputs}
-        above = boundary.model_above(self._wiring.encoded, inputs, self.outputs)
-        above.compile(
-            self.optimizer, self.loss, metrics=self.task.metrics(), jit_compile=self.jit_compile
-        )
+        above = boundary.model_above(self._wiring.encoded, inputs, self._wiring.outputs)
+        self.compile_alike(above, self.optimizer)
         return above
+
+    def compile_alike(self, other: keras.Model, optimizer: Any, steps_at_once: int = 1) -> None:
+        """Compiles another model over the same layers with the loss and metrics of this one.
+
+        Args:
+            other: The model.
+            optimizer: Its optimizer.
+            steps_at_once: Keras' `steps_per_execution`.
+        """
+        other.compile(
+            optimizer,
+            self.loss,
+            jit_compile=self.jit_compile,
+            steps_per_execution=steps_at_once,
+            **self.task.measures(),
+        )
+
+    def above_encoder(self, name: str) -> keras.Model:
+        """The head as a model that starts from all that the encoder gives, sharing its weights.
+
+        Args:
+            name: The model's name.
+
+        Returns:
+            A model of a list: `tensors` of what the encoder gives, then this model's inputs.
+        """
+        given = [*tensors(self._wiring.encoded), *self.inputs]
+        return keras.Model(given, self._wiring.outputs, name=name)
 
     def _run(self, name: str, examples: Examples, batch_size: int = EVALUATION_BATCH) -> Any:
         answers, lost = self._run_and_count(name, examples, batch_size)
@@ -430,10 +461,12 @@ def _parts(rows: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Wiring:
-    """Tensors inside the functional graph; in a class, because Keras tracks plain dictionaries."""
+class Wiring:
+    """Parts of the functional graph; in a class, because Keras tracks plain dictionaries."""
 
     encoded: Any
+    outputs: Any
+    models: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -97,7 +97,7 @@ class Report:
         pictures = self._pictures()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "report.json").write_text(_json(self.to_dict()), encoding="utf-8")
+            (folder / "report.json").write_text(as_json(self.to_dict()), encoding="utf-8")
             for name, content in pictures.items():
                 (folder / f"{name}.png").write_bytes(content)
             (folder / "report.html").write_text(_page(self, pictures), encoding="utf-8")
@@ -138,9 +138,9 @@ class Report:
         lines = [f"{self.task} with {self.encoder}, {self.examples.get('test')} test examples"]
         lines.append(f"{'':<12}{'this model':>12}{'95 %':>18}" + "".join(f"{h:>16}" for h in heads))
         for name, value in self.metrics.items():
-            others = [_shown(column.get(name)) for column in self.baselines.values()]
+            others = [shown(column.get(name)) for column in self.baselines.values()]
             cells = "".join(f"{cell:>16}" for cell in others)
-            lines.append(f"{name:<12}{_shown(value):>12}{_spread(self, name):>18}{cells}")
+            lines.append(f"{name:<12}{shown(value):>12}{_spread(self, name):>18}{cells}")
         verdict = self.verdict()
         lines += [verdict] if verdict else []
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
@@ -154,7 +154,8 @@ def _baseline_name(task: str, name: str) -> str:
     return "TF-IDF + ridge" if task == "regression" else "TF-IDF + LR"
 
 
-def _shown(value: float | None) -> str:
+def shown(value: float | None) -> str:
+    """A number as reports show it."""
     return "-" if value is None else f"{value:.4f}"
 
 
@@ -163,7 +164,7 @@ def _spread(report: Report, name: str) -> str:
     return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
 
 
-def _json(report: dict[str, Any]) -> str:
+def as_json(report: dict[str, Any]) -> str:
     """Indented, but lists of numbers on one line. Inside a string no line break is written bare."""
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     number = r"(?:-?\d[-+.\deE]*|null)"
@@ -240,7 +241,12 @@ def _page(report: Report, pictures: dict[str, bytes]) -> str:
         *_mistakes_table(report),
         f'<p class="soft">Seconds: {html.escape(seconds)}</p>' if seconds else "",
     ]
-    title = html.escape(f"{report.task} with {report.encoder}")
+    return page(f"{report.task} with {report.encoder}", parts)
+
+
+def page(title: str, parts: list[str]) -> str:
+    """A page of parts that are HTML already; empty ones are left out."""
+    title = html.escape(title)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -269,10 +275,10 @@ def _metrics_table(report: Report) -> str:
     for name in report.metrics:
         values = [column.get(name) for column in columns]
         best = _best(name, values)
-        cells = [f'<b class="best">{_shown(v)}</b>' if v == best else _shown(v) for v in values]
+        cells = [f'<b class="best">{shown(v)}</b>' if v == best else shown(v) for v in values]
         rows.append([name, cells[0], _spread(report, name), *cells[1:]])
     others = [_baseline_name(report.task, name) for name in report.baselines]
-    return _table(["", "this model", "95 % interval", *others], rows, text=(0,))
+    return table(["", "this model", "95 % interval", *others], rows, text=(0,))
 
 
 def _best(name: str, values: list[float | None]) -> float:
@@ -311,12 +317,12 @@ def _classes(report: Report) -> list[str]:
         for number, row in enumerate(report.per_class)
     ]
     heads = ["", "class", "precision", "recall", "F1", "", "support"]
-    table = _table(heads, rows, text=(0, 1))
+    whole = table(heads, rows, text=(0, 1))
     if len(rows) <= _MANY_CLASSES:
-        return ["<h2>Classes</h2>", table]
+        return ["<h2>Classes</h2>", whole]
     order = sorted(range(len(rows)), key=lambda i: report.per_class[i]["f1"])
-    weakest = _table(heads, [rows[i] for i in order[:10]], text=(0, 1))
-    fold = f"<details><summary>All {len(rows)} classes</summary>{table}</details>"
+    weakest = table(heads, [rows[i] for i in order[:10]], text=(0, 1))
+    fold = f"<details><summary>All {len(rows)} classes</summary>{whole}</details>"
     return ["<h2>The ten weakest classes</h2>", weakest, fold]
 
 
@@ -327,7 +333,7 @@ def _confused(report: Report) -> list[str]:
     pairs = metrics.most_confused(np.array(report.confusion), _PAIRS)
     rows = [[_cell(names[true]), _cell(names[guess]), str(n)] for true, guess, n in pairs]
     heads = ["true", "taken for", "texts"]
-    return ["<h2>Confused most</h2>", _table(heads, rows, text=(0, 1))] if rows else []
+    return ["<h2>Confused most</h2>", table(heads, rows, text=(0, 1))] if rows else []
 
 
 def _mistakes_table(report: Report) -> list[str]:
@@ -343,10 +349,10 @@ def _mistakes_table(report: Report) -> list[str]:
     ]
     heads = ["true", "predicted", badness, "text"]
     title = f"The {len(rows)} worst mistakes" if len(rows) > 1 else "The worst mistake"
-    return [f"<h2>{title}</h2>", _table(heads, rows, text=(0, 1, 3))]
+    return [f"<h2>{title}</h2>", table(heads, rows, text=(0, 1, 3))]
 
 
-def _table(heads: list[str], rows: list[list[str]], text: tuple[int, ...]) -> str:
+def table(heads: list[str], rows: list[list[str]], text: tuple[int, ...]) -> str:
     """A table of cells that are HTML already; `text` are the columns that aren't numbers."""
     kinds = [' class="text"' if column in text else "" for column in range(len(heads))]
     header = "".join(f"<th{kind}>{head}</th>" for kind, head in zip(kinds, heads))

@@ -12,6 +12,9 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 from tfhub_transfer.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
 from tfhub_transfer.errors import InputError
 
+# The name that TF Serving takes where none is asked for.
+SIGNATURE = "serving_default"
+
 
 class ServedModel:
     """An exported model loaded back: it needs TensorFlow and tensorflow-text only.
@@ -27,30 +30,33 @@ class ServedModel:
         self.folder = _newest(Path(folder))
         self._loaded = tf.saved_model.load(str(self.folder))
 
-    def predict(self, texts: Sequence[Any], batch_size: int = 64) -> dict[str, np.ndarray]:
-        """What the signature `serving_default` gives for these texts, or pairs `(a, b)`.
+    def predict(
+        self, texts: Sequence[Any], batch_size: int = 64, signature: str = SIGNATURE
+    ) -> dict[str, np.ndarray]:
+        """What a signature gives for these texts, or pairs `(a, b)`.
 
         Args:
             texts: Any number of them; they are answered in batches of like length.
             batch_size: Texts in a batch.
+            signature: The name of the task, for a model of several.
 
         Returns:
             Each of the signature's answers `[n, ...]`, in the order of the texts.
 
         Raises:
-            InputError: If the batch size is below 1.
+            InputError: If the batch size is below 1, there is no such signature, or it takes
+                another number of texts.
         """
-        rows = list(texts)
-        pair = bool(rows) and not isinstance(rows[0], str)
-        names = ("text_a", "text_b") if pair else ("text",)
-        columns = [tf.constant(list(c), tf.string) for c in (zip(*rows) if pair else [rows])]
-        function = self._loaded.signatures["serving_default"]
+        lengths_of = self._lengths_of(signature)
+        names = [spec.name for spec in lengths_of.input_signature]
+        columns = [tf.constant(column, tf.string) for column in _columns(list(texts), names)]
+        function = self._loaded.signatures[signature]
 
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:
             answers = function(**{n: tf.gather(c, batch) for n, c in zip(names, columns)})
             return {key: value.numpy() for key, value in answers.items()}
 
-        lengths = self._loaded.lengths_of(*columns).numpy()
+        lengths = lengths_of(*columns).numpy()
         batches = list(LengthBatches(lengths, batch_size, False, at_most=INFERENCE_BUCKETS))
         batches = batches or [np.arange(0)]
         with ThreadPoolExecutor(STREAMS) as streams:
@@ -58,10 +64,28 @@ class ServedModel:
         place = np.argsort(np.concatenate(batches))
         return {key: _joined([part[key] for part in parts])[place] for key in parts[0]}
 
+    def _lengths_of(self, signature: str) -> Any:
+        known = self._loaded.lengths_of
+        if signature not in known:
+            raise InputError(
+                f"the exported model answers {', '.join(known)}; name one of them as `signature`. "
+                f"Received: {signature!r}"
+            )
+        return known[signature]
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """The encoder's vector of each text, float32 `[n, dimension]`."""
         text = tf.constant(list(texts), tf.string)
         return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
+
+
+def _columns(rows: list[Any], names: list[str]) -> list[list[str]]:
+    """Texts, or tuples of as many as there are names, as one list for each name."""
+    if len(names) == 1:
+        return [rows]
+    if any(isinstance(row, str) or len(row) != len(names) for row in rows):
+        raise InputError(f"expected a list of ({', '.join(names)}). Received: {rows[:1]}")
+    return [[row[i] for row in rows] for i in range(len(names))]
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Models out as SavedModels for TF Serving, strings in and answers out."""
 
+import functools
 import inspect
 import os
 import re
@@ -17,6 +18,8 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 from tfhub_transfer import graph, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models import TransferModel
+from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.served import SIGNATURE
 
 _LABELS = "labels.txt"
 # Folding was seen to take 25 times the weights' memory; and no graph can be written beyond 2 GB.
@@ -24,13 +27,14 @@ _MOST_FOLDED_BYTES = 500_000_000
 
 
 class _Served(tf.Module):
-    """What is exported: the model's own call and preprocessor behind signatures with strings."""
+    """What is exported: models' own calls and preprocessor behind signatures with strings."""
 
-    def __init__(self, model: TransferModel, labels: str | None, precision: str) -> None:
+    def __init__(self, model: TransferModel, labels: dict[str, str], precision: str) -> None:
         super().__init__()
         self._preprocessor: Any = model.preprocessor
-        self.labels = None if labels is None else tf.saved_model.Asset(labels)
+        self.labels = {name: tf.saved_model.Asset(path) for name, path in labels.items()}
         self._of = weakref.ref(model)
+        self._inputs = sorted(tensor.name for tensor in model.inputs)
         self._folded: Any = None
         # What is exported are the attributes: not the Keras model, which holds an optimizer too.
         if precision == "bfloat16" and _can_fold(model):
@@ -43,18 +47,24 @@ class _Served(tf.Module):
     def _model(self) -> Any:
         return self._of()
 
-    def _scores(self, *texts: tf.Tensor) -> tf.Tensor:
-        inputs = self._model.layout.batch(*texts)
-        return self._run_folded(inputs)[0] if self._folded else self._model.answer(inputs)
-
     def _run_folded(self, inputs: dict[str, tf.Tensor]) -> Any:
-        return self._folded(*(inputs[key] for key in sorted(inputs)))
+        """Answers of all heads, by the order of their names, and the vectors."""
+        # What only other heads read is empty.
+        empty = tf.zeros_like(next(iter(inputs.values())))
+        return self._folded(*(inputs.get(name, empty) for name in self._inputs))
 
-    def answer(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Strings `[batch]` to a dictionary of answers, ragged ones padded."""
-        layout = self._model.layout
+    def _scores(self, name: str, *texts: tf.Tensor) -> tf.Tensor:
+        models = models_of(self._model)
+        inputs = models[name].layout.batch(*texts)
+        if self._folded:
+            return self._run_folded(inputs)[sorted(models).index(name)]
+        return models[name].answer(inputs)
+
+    def answer(self, name: str, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Strings `[batch]` to a dictionary of answers of one signature, ragged ones padded."""
+        layout = models_of(self._model)[name].layout
         rows, state = layout.prepare(*texts)
-        found = layout.answer(state, self._scores(*rows))
+        found = layout.answer(state, self._scores(name, *rows))
         return {
             key: tf.identity(value.to_tensor() if isinstance(value, tf.RaggedTensor) else value)
             for key, value in found.items()
@@ -63,12 +73,17 @@ class _Served(tf.Module):
     def encode(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to the encoder's vectors `[batch, dimension]`."""
         inputs = self._preprocessor(text)
-        vector = self._run_folded(inputs)[1] if self._folded else self._model.vector(inputs)
+        vector = self._run_folded(inputs)[-1] if self._folded else self._model.vector(inputs)
         return {"embedding": tf.identity(vector)}
 
     def lengths(self, *texts: tf.Tensor) -> tf.Tensor:
         """Strings `[batch]` to the number of tokens `[batch]` of each, uncut."""
         return self._preprocessor.lengths(texts)
+
+
+def models_of(model: TransferModel) -> dict[str, TransferModel]:
+    """The model behind each signature that answers: of each task, where there are several."""
+    return model.models if isinstance(model, MultiTaskModel) else {SIGNATURE: model}
 
 
 def _can_fold(model: TransferModel) -> bool:
@@ -98,7 +113,8 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     `[batch, most words]` and padded, `word`, `tag`, `score`, `start`, `end` (Unicode code points),
     with `word_count`; and where tags have a scheme, each `[batch, most entities]`, `entity`,
     `type`, `entity_score`, `entity_start`, `entity_end`, with `entity_count`. Class names and
-    vocabulary lie in `assets`.
+    vocabulary lie in `assets`. A model of several tasks has, instead of `serving_default`, a
+    signature by the name of each task.
 
     Args:
         model: A trained model.
@@ -139,25 +155,35 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
 
 
 def _write(model: TransferModel, folder: Path, precision: str) -> None:
+    models = models_of(model)
     with tempfile.TemporaryDirectory() as assets:
-        labels = None
-        if model.task.class_names:
-            labels = str(Path(assets) / _LABELS)
-            Path(labels).write_text("\n".join(model.task.class_names) + "\n", encoding="utf-8")
-        served = _Served(model, labels, precision)
-        names = model.layout.signature
-        specs = [tf.TensorSpec([None], tf.string, name=name) for name in names]
-        answer = tf.function(_with_arguments(served.answer, names), input_signature=specs)
+        served = _Served(model, _write_labels(models, Path(assets)), precision)
         text = tf.TensorSpec([None], tf.string, name="text")
         encode = tf.function(served.encode, input_signature=[text])
-        signatures = {
-            "serving_default": answer.get_concrete_function(),
-            "encode": encode.get_concrete_function(),
-        }
+        signatures = {"encode": encode.get_concrete_function()}
+        lengths = {}
+        for name, each in models.items():
+            names = each.layout.signature
+            specs = [tf.TensorSpec([None], tf.string, name=n) for n in names]
+            own = functools.partial(served.answer, name)
+            answer = tf.function(_with_arguments(own, names), input_signature=specs)
+            signatures[name] = answer.get_concrete_function()
+            counted = _with_arguments(served.lengths, names)
+            lengths[name] = tf.function(counted, input_signature=specs)
         # Not for TF Serving: `ServedModel` sorts by it.
-        lengths = _with_arguments(served.lengths, names)
-        served.lengths_of = tf.function(lengths, input_signature=specs)
+        served.lengths_of = lengths
         tf.saved_model.save(served, str(folder), signatures=signatures)
+
+
+def _write_labels(models: dict[str, TransferModel], folder: Path) -> dict[str, str]:
+    """Files of class names, one a line, for the assets."""
+    written = {}
+    for name, model in models.items():
+        if model.task.class_names:
+            path = folder / (_LABELS if name == SIGNATURE else f"{name}_{_LABELS}")
+            path.write_text("\n".join(model.task.class_names) + "\n", encoding="utf-8")
+            written[name] = str(path)
+    return written
 
 
 def _with_arguments(function: Any, names: Sequence[str]) -> Any:

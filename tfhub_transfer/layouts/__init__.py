@@ -3,6 +3,7 @@
 from typing import Any
 
 from tfhub_transfer.layouts.base import Ids, Layout, Rows, encoder_inputs
+from tfhub_transfer.layouts.joint import Joint, balance
 from tfhub_transfer.layouts.whole import Whole
 from tfhub_transfer.layouts.words import Words
 from tfhub_transfer.tasks import Head
@@ -20,4 +21,4 @@ def find(task: Any, head: Head | None = None) -> Layout:
     return LAYOUTS[task.layout](task, head or Head())
 
 
-__all__ = ["LAYOUTS", "Ids", "Layout", "Rows", "encoder_inputs", "find"]
+__all__ = ["LAYOUTS", "Ids", "Joint", "Layout", "Rows", "balance", "encoder_inputs", "find"]

@@ -1,6 +1,5 @@
 """The one interface of layouts: texts to rows, scores of rows to answers."""
 
-import abc
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -62,7 +61,7 @@ class Ids:
         return np.max([c.row_lengths().numpy() for c in self.columns.values()], axis=0)
 
 
-class Layout(abc.ABC):
+class Layout:
     """How the texts of a task become rows that an encoder reads, and scores of rows answers.
 
     Args:
@@ -109,13 +108,13 @@ class Layout(abc.ABC):
         """Runs the encoder on a model's inputs."""
         return heads.encode(encoder, inputs)
 
-    @abc.abstractmethod
     def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
         """What the head starts from, of what `encode` gave.
 
         Raises:
             InputError: If the encoder can't give it.
         """
+        raise NotImplementedError
 
     @property
     def has_fixed_features(self) -> bool:
@@ -181,7 +180,6 @@ class Layout(abc.ABC):
         """Plain texts `[n]` to the columns of rows `[rows]`, and what `answer` needs to know."""
         return texts, None
 
-    @abc.abstractmethod
     def answer(self, state: Any, scores: Any) -> dict[str, Any]:
         """Scores of rows to answers by name, each a tensor `[n, ...]` or ragged `[n, (m)]`.
 
@@ -189,10 +187,11 @@ class Layout(abc.ABC):
             state: What `prepare` gave.
             scores: Float32 `[rows, ...]`; of units ragged `[rows, (units), ...]`.
         """
+        raise NotImplementedError
 
-    @abc.abstractmethod
     def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
         """What `answer` gave as one dictionary for each text."""
+        raise NotImplementedError
 
 
 def encoder_inputs(encoder: Encoder) -> Inputs:

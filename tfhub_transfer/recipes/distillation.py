@@ -96,7 +96,7 @@ def distill(
         columns = [a + list(b) for a, b in zip(columns, more.texts)]
     judged = [_Answer(label, 0.0, None) for label in validation.labels]
     own = student.task
-    student.task = _Taught(own, imitation.temperature)  # type: ignore[assignment]
+    student.task = _Taught(own, imitation.temperature)
     try:
         _recompile(student)
         splits = _examples(columns, answers), _examples(validation.texts, judged)

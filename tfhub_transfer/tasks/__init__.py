@@ -1,6 +1,7 @@
 """What a model is trained to answer: one class for each task, behind the interface `Task`."""
 
 from tfhub_transfer.tasks.base import Head, Task
+from tfhub_transfer.tasks.multi import JointLoss, MultiTask
 from tfhub_transfer.tasks.sequence_level import Classification, MultiLabel, Regression
 from tfhub_transfer.tasks.token_level import TokenClassification
 
@@ -12,7 +13,9 @@ __all__ = [
     "TASKS",
     "Classification",
     "Head",
+    "JointLoss",
     "MultiLabel",
+    "MultiTask",
     "Regression",
     "Task",
     "TokenClassification",

@@ -82,7 +82,7 @@ class Task(abc.ABC):
     name: ClassVar[str]
     needs_tokens: ClassVar[bool] = False
     layout: ClassVar[str] = "whole"
-    monitor: ClassVar[tuple[str, str]] = ("val_loss", "min")
+    monitor: ClassVar[tuple[Any, str]] = ("val_loss", "min")
 
     def __init__(self, pair: bool = False) -> None:
         self.pair = bool(pair)
@@ -115,8 +115,12 @@ class Task(abc.ABC):
         """The loss that fits `encode` and `outputs`."""
 
     @abc.abstractmethod
-    def metrics(self) -> list[Any]:
+    def metrics(self) -> Any:
         """Fresh metrics to watch while training."""
+
+    def measures(self) -> dict[str, Any]:
+        """What `keras.Model.compile` takes besides optimizer and loss."""
+        return {"metrics": self.metrics()}
 
     def answer(self, scores: Any) -> dict[str, Any]:
         """Model outputs `[n, ...]` to what an export answers, as graph code.

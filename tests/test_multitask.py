@@ -1,0 +1,272 @@
+"""Several tasks on one encoder: joint training, answers, files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import tfhub_transfer as tt
+from tfhub_transfer import tagging
+from tfhub_transfer.layouts import balance
+from tfhub_transfer.tasks import Classification, Head, MultiTask, Regression, TokenClassification
+
+GOOD, BAD = ("good", "film"), ("bad", "movie")
+
+
+def sentiments(number: int, seed: int = 0) -> tt.data.Examples:
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 2, number)
+    texts = [" ".join(generator.choice((BAD, GOOD)[label], 4)) for label in labels]
+    return tt.data.Examples.from_lists(texts, [("negative", "positive")[n] for n in labels])
+
+
+def pairs(number: int, seed: int = 0) -> tt.data.Examples:
+    generator = np.random.default_rng(seed)
+    words = ["good", "film", "bad", "movie", "story", "acting"]
+    first, second = (generator.choice(words, number).tolist() for _ in range(2))
+    scores = [float((a == "good") + (b == "good")) for a, b in zip(first, second)]
+    return tt.data.Examples.from_lists(first, scores, second)
+
+
+def sentences(number: int, seed: int = 0) -> tt.data.Examples:
+    generator = np.random.default_rng(seed)
+    counts = generator.integers(1, 7, number)
+    words = [generator.choice([*GOOD, *BAD], count).tolist() for count in counts]
+    tags = [["J" if w in ("good", "bad") else "N" for w in row] for row in words]
+    return tt.data.Examples.from_lists([tagging.join_words(row) for row in words], tags)
+
+
+def splits(seed: int, number: int = 48) -> dict[str, tt.data.Examples]:
+    return {
+        "sentiment": sentiments(number, seed),
+        "praise": pairs(number // 2, seed),
+        "tags": sentences(number // 3, seed),
+    }
+
+
+def make_task(**settings: Any) -> MultiTask:
+    tasks = {
+        "sentiment": Classification(),
+        "praise": Regression(pair=True),
+        "tags": TokenClassification(),
+    }
+    labels = {name: examples.labels for name, examples in splits(0).items()}
+    return MultiTask(tasks, **settings).adapt(labels)
+
+
+@pytest.fixture(scope="module")
+def trained(bert_encoder: Path) -> Any:
+    keras.utils.set_random_seed(0)
+    model = tt.build_model(
+        str(bert_encoder),
+        make_task(),
+        optimizer=keras.optimizers.Adam(5e-3),
+    )
+    plan = tt.Plan(verbose=0, head_epochs=4, head_learning_rate=0.03)
+    model.fine_history = tt.fine_tune(
+        model, splits(0), splits(1), epochs=6, unfreeze="all", batch_size=8, plan=plan
+    )
+    return model
+
+
+def test_all_tasks_learn_on_one_encoder(trained: Any) -> None:
+    for name, examples in splits(2).items():
+        report = tt.evaluate(trained.models[name], examples, baselines=False)
+        score = report.metrics["spearman" if name == "praise" else "accuracy"]
+        assert score > (0.2 if name == "praise" else 0.75), name
+    curves = trained.fine_history.history
+    watched = {"val_tags_accuracy", "val_sentiment_accuracy", "val_praise_loss"}
+    assert {"loss", *watched} <= set(curves)
+
+
+def test_the_models_share_the_encoder_and_give_the_same_answers(trained: Any) -> None:
+    encoders = {id(model.encoder) for model in trained.models.values()}
+    assert encoders == {id(trained.encoder)}
+    examples = splits(3, 12)
+    batch = trained.preprocess(examples, batch_size=40, shuffle=False)
+    [(inputs, labels, weights)] = list(batch)
+    together = trained(inputs, training=False)
+    scores = trained.predict_scores(examples)
+    start = 0
+    for name, own in examples.items():
+        rows = slice(start, start + len(own))
+        start += len(own)
+        made = together[name].numpy()[rows]
+        if name == "tags":
+            for row, expected in zip(made, scores[name]):
+                np.testing.assert_allclose(row[: len(expected)], expected, atol=1e-5)
+            continue
+        np.testing.assert_allclose(made.reshape(np.shape(scores[name])), scores[name], atol=1e-5)
+        assert weights[name].numpy()[rows].all() and weights[name].numpy().sum() == len(own)
+    assert (labels["tags"].numpy()[: len(examples["sentiment"])] == -1).all()
+
+
+def test_a_saved_model_answers_and_trains_alike(trained: Any, tmp_path: Path) -> None:
+    trained.save(tmp_path / "model.keras")
+    again: Any = tt.load_model(tmp_path / "model.keras")
+    texts = {
+        "sentiment": ["good film", "bad"],
+        "praise": [("good", "good")],
+        "tags": ["bad film"],
+    }
+    assert again.predict_text(texts) == trained.predict_text(texts)
+    again.fit(again.preprocess(splits(0, 12), 8), epochs=1, verbose=0)
+
+
+@pytest.mark.parametrize("precision", ("float32", "bfloat16"))
+def test_one_export_serves_all_tasks(trained: Any, tmp_path: Path, precision: str) -> None:
+    served = tt.load_saved_model(tt.export_saved_model(trained, tmp_path, precision))
+    texts = {
+        "sentiment": ["good film", "bad"],
+        "praise": [("good", "a"), ("bad", "good")],
+        "tags": ["bad film", "good"],
+    }
+    expected = trained.predict_text(texts)
+    found = {name: served.predict(each, signature=name) for name, each in texts.items()}
+    assert [a["label"] for a in expected["sentiment"]] == [
+        label.decode() for label in found["sentiment"]["label"]
+    ]
+    scores = [answer["score"] for answer in expected["praise"]]
+    np.testing.assert_allclose(found["praise"]["score"], scores, atol=0.05)
+    tags = [word["tag"] for word in expected["tags"][0]["words"]]
+    assert [tag.decode() for tag in found["tags"]["tag"][0]] == tags
+    vectors = trained.encode_text(["good film"])
+    np.testing.assert_allclose(served.encode(["good film"]), vectors, atol=0.1)
+    with pytest.raises(tt.InputError, match="answers sentiment, praise, tags; name one.*'other'"):
+        served.predict(["a"], signature="other")
+    with pytest.raises(tt.InputError, match=r"expected a list of \(text_a, text_b\)"):
+        served.predict(["a"], signature="praise")
+
+
+def test_one_report_shows_tasks_beside_what_they_reach_alone(trained: Any, tmp_path: Path) -> None:
+    tests = splits(2)
+    alone = {"sentiment": tt.evaluate(trained.models["sentiment"], tests["sentiment"])}
+    report = tt.evaluate(trained, tests, alone=alone)
+    assert set(report.reports) == {"sentiment", "praise", "tags"}
+    assert report.metrics["sentiment_accuracy"] == alone["sentiment"].metrics["accuracy"]
+    assert "usual_tag" in report.reports["tags"].baselines
+    report.save(tmp_path / "report")
+    written = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert written["task"] == "multi-task" and written["examples"]["test"] == 48 + 24 + 16
+    assert written["alone"]["sentiment"] == alone["sentiment"].metrics
+    assert (tmp_path / "report" / "tags" / "report.html").exists()
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "learned together" in page and 'href="praise/report.html"' in page
+    assert "alone" in str(report)
+
+
+def test_a_step_moves_only_what_has_thawed(bert_encoder: Path) -> None:
+    model: Any = tt.build_model(str(bert_encoder), make_task(), optimizer="sgd")
+    model.encoder.freeze_to(-1)
+    before = {name: w.value.numpy() for name, w in model.encoder.named_weights().items()}
+    top = {id(v) for _, vs in model.encoder.layer_groups[-1:] for v in vs}
+    kernel = model.models["tags"].get_layer("scores").kernel
+    head = kernel.numpy()
+    model.fit(model.preprocess(splits(0), 8), epochs=1, verbose=0)
+    for name, weight in model.encoder.named_weights().items():
+        same = np.array_equal(before[name], weight.value.numpy())
+        assert same or id(weight) in top, name
+    now = model.encoder.named_weights()
+    assert any(not np.array_equal(before[name], now[name].value.numpy()) for name in now)
+    assert not np.array_equal(head, kernel.numpy())
+
+
+def test_a_loss_without_weight_teaches_nothing(bert_encoder: Path) -> None:
+    task = make_task(weights={"sentiment": 0.0, "praise": 1.0, "tags": 1.0})
+    model: Any = tt.build_model(str(bert_encoder), task, Head(dropout=0.0), optimizer="sgd")
+    model.encoder.trainable = False
+    kernels = [model.models[name].get_layer("scores").kernel for name in ("sentiment", "tags")]
+    before = [kernel.numpy() for kernel in kernels]
+    model.fit(model.preprocess(splits(0), 8), epochs=1, verbose=0)
+    assert np.array_equal(before[0], kernels[0].numpy())
+    assert not np.array_equal(before[1], kernels[1].numpy())
+
+
+def test_uncertainties_are_learned_and_weigh_the_losses(bert_encoder: Path, tmp_path: Path) -> None:
+    model: Any = tt.build_model(
+        str(bert_encoder), make_task(weights="uncertainty"), Head(dropout=0.0)
+    )
+    model.compile("sgd", model.loss, **model.task.measures())
+    [(inputs, labels, weights)] = list(model.preprocess(splits(0, 6), 40, shuffle=False))
+    layer = model.get_layer("uncertainty")
+    layer.log_variance.assign([0.5, -1.0, 0.25])
+    answers = model(inputs, training=False)
+    total = model.compute_loss(inputs, labels, answers, weights)
+    expected = 0.0
+    for name, s in zip(layer.names, [0.5, -1.0, 0.25]):
+        loss = model.loss[name](labels[name], answers[name], sample_weight=weights[name])
+        expected += np.exp(-s) * float(loss) + s / 2
+    assert float(total) == pytest.approx(expected, rel=1e-5)
+    before = layer.log_variance.numpy()
+    plan = tt.Plan(verbose=0, head_epochs=1)
+    tt.fine_tune(model, splits(0), splits(1), epochs=2, unfreeze=1, batch_size=8, plan=plan)
+    assert not np.array_equal(before, layer.log_variance.numpy())
+    model.save(tmp_path / "model.keras")
+    again: Any = tt.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        again.get_layer("uncertainty").log_variance, layer.log_variance.numpy()
+    )
+
+
+def test_small_tasks_come_more_often_with_a_lower_power(bert_encoder: Path) -> None:
+    model: Any = tt.build_model(str(bert_encoder), make_task())
+    rows = model.cut(splits(0, 48))  # 48, 24 and 16 rows
+    assert [len(r) for r in balance(rows, 1.0, 0).values()] == [48, 24, 16]
+    assert [len(r) for r in balance(rows, 0.0, 0).values()] == [48, 48, 48]
+    half = balance(rows, 0.5, 0)
+    shares = np.array([len(r) for r in half.values()]) / sum(map(len, half.values()))
+    np.testing.assert_allclose(
+        shares, np.sqrt([48, 24, 16]) / np.sqrt([48, 24, 16]).sum(), atol=0.01
+    )
+    assert all(set(rows[n].examples.texts[0]) == set(half[n].examples.texts[0]) for n in rows)
+
+
+@pytest.mark.parametrize("encoder", ("text_encoder", "albert_encoder"))
+def test_other_encoders_learn_several_tasks(
+    encoder: str, make_encoder: Any, tmp_path: Path
+) -> None:
+    names = ["sentiment", "praise"] + ["tags"] * (encoder != "text_encoder")
+    tasks = {name: make_task().tasks[name] for name in names}
+    model: Any = tt.build_model(str(make_encoder(encoder)), tasks)
+    train, validation = ({n: splits(seed)[n] for n in names} for seed in (0, 1))
+    plan = tt.Plan(verbose=0, head_epochs=1)
+    tt.fine_tune(model, train, validation, epochs=1, unfreeze="all", plan=plan)
+    model.save(tmp_path / "model.keras")
+    again: Any = tt.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        again.predict_scores(validation)["praise"], model.predict_scores(validation)["praise"]
+    )
+
+
+def test_a_group_that_one_head_reads_can_thaw(bert_encoder: Path) -> None:
+    tasks = {"sentiment": Classification(["a", "b"]), "tags": TokenClassification(["x", "y"])}
+    both = tt.build_model(str(bert_encoder), tasks)
+    assert "pooler" in dict(both.encoder.layer_groups)
+    one = tt.build_model(str(bert_encoder), {"tags": tasks["tags"]})
+    assert "pooler" not in dict(one.encoder.layer_groups)
+
+
+def test_bad_input_is_named(bert_encoder: Path, text_encoder: Path) -> None:
+    with pytest.raises(tt.InputError, match="expected at least one task"):
+        tt.build_model("auto", {})
+    with pytest.raises(tt.InputError, match="names of tasks become signatures.*'my task'"):
+        MultiTask({"my task": Classification(["a", "b"])})
+    with pytest.raises(tt.InputError, match="`weights` must be 'uncertainty' or a number"):
+        MultiTask({"a": Classification(["a", "b"])}, weights={"b": 1.0})
+    with pytest.raises(tt.InputError, match="`alpha` must be from 0 to 1"):
+        MultiTask({"a": Classification(["a", "b"])}, alpha=2.0)
+    with pytest.raises(tt.InputError, match="heads go by the names of tasks, sentiment.*'other'"):
+        tt.build_model(str(bert_encoder), make_task(), {"other": Head()})
+    with pytest.raises(tt.InputError, match="doesn't know its labels"):
+        tt.build_model(str(bert_encoder), {"a": Classification()})
+    with pytest.raises(tt.InputError, match="token vectors"):
+        tt.build_model(str(text_encoder), make_task())
+    model: Any = tt.build_model(str(bert_encoder), make_task())
+    with pytest.raises(tt.InputError, match="expected examples by name of each task, sentiment"):
+        tt.fine_tune(model, sentiments(4), sentiments(4))
+    missing = {"sentiment": sentiments(4)}
+    with pytest.raises(tt.InputError, match="Received: sentiment$"):
+        model.preprocess(missing)

@@ -1,0 +1,214 @@
+"""Callbacks for any `keras.Model.fit`: thaw encoders group by group, keep the best weights."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from tfhub_transfer import optimizers
+from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.errors import InputError
+
+
+class ProgressiveUnfreezing(keras.callbacks.Callback):
+    """Thaws a model's encoders group by group from the top while `fit` runs.
+
+    Gradual unfreezing of Howard and Ruder 2018 (ULMFiT, https://arxiv.org/abs/1801.06146). The
+    optimizer learns beforehand of every variable that will ever train, so its state is kept;
+    frozen weights stay identical to the last bit. Works with `keras.Model.fit` of any model that
+    holds an `Encoder`.
+
+    Args:
+        start_epoch: Epoch, counted from 0, at whose start the top group thaws.
+        epochs_per_group: Epochs from one group to the next; may be a fraction.
+        num_groups: How many groups thaw in all; every group if not given.
+        monitor: If given, such as `"val_loss"`, the next group thaws not by time but when this
+            value hasn't improved for `patience` epochs (from `start_epoch` on).
+        mode: `"min"` or `"max"`: which way `monitor` improves; `"auto"` tells by its name.
+        patience: Epochs without improvement before the next group thaws.
+        layer_decay: Factor on the learning rate for each group further down, above 0 up to 1.
+
+    Raises:
+        InputError: If an argument is out of range, or the model holds no `Encoder`.
+
+    Example:
+
+    >>> model.fit(
+    ...     model.preprocess(train, batch_size=32),
+    ...     epochs=5,
+    ...     callbacks=[ProgressiveUnfreezing(start_epoch=1, epochs_per_group=1, num_groups=4)],
+    ... )
+    """
+
+    def __init__(
+        self,
+        start_epoch: int = 1,
+        epochs_per_group: float = 1,
+        num_groups: int | None = None,
+        monitor: str | None = None,
+        mode: str = "auto",
+        patience: int = 1,
+        layer_decay: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if start_epoch < 0 or not epochs_per_group > 0 or patience < 1:
+            raise InputError(
+                "`start_epoch` must be at least 0, `epochs_per_group` above 0, `patience` at least "
+                f"1. Received: start_epoch={start_epoch}, epochs_per_group={epochs_per_group}, "
+                f"patience={patience}"
+            )
+        if num_groups is not None and num_groups < 1:
+            raise InputError(f"`num_groups` must be at least 1. Received: {num_groups}")
+        if not 0 < layer_decay <= 1:
+            raise InputError(f"`layer_decay` must be above 0, at most 1. Received: {layer_decay}")
+        self.start_epoch, self.epochs_per_group = start_epoch, epochs_per_group
+        self.num_groups, self.monitor, self.patience = num_groups, monitor, patience
+        self.mode = _mode(mode, monitor)
+        self.layer_decay = layer_decay
+        self.thawed_at: list[tuple[float, int]] = []
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._encoders = [x for x in self.model._flatten_layers() if isinstance(x, Encoder)]
+        if not self._encoders:
+            raise InputError("the model holds no `tfhub_transfer.Encoder`, so nothing can thaw")
+        self._limit = self._check_limit(max(len(e.layer_groups) for e in self._encoders))
+        self._thawed, self._waited, self._epoch = -1, 0, 0
+        self._best: float | None = None
+        self._old_step = optimizers.set_layer_rates(self.model.optimizer, self._rates())
+        self._prepare()
+        self.thawed_at = []
+
+    def _check_limit(self, groups: int) -> int:
+        if self.num_groups is not None and self.num_groups > groups:
+            raise InputError(
+                f"the encoder has {groups} layer groups; give `num_groups` up to {groups}. "
+                f"Received: {self.num_groups}"
+            )
+        return self.num_groups or groups
+
+    def _prepare(self) -> None:
+        """Tells the optimizer of all variables to come, once, before the first step."""
+        for encoder in self._encoders:
+            encoder.freeze_to(-min(self._limit, len(encoder.layer_groups)))
+        optimizers.extend(self.model, self.model.trainable_variables)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch
+        if self.monitor is None:
+            self._thaw(self._due(epoch))
+        elif self._thawed < 0:
+            self._thaw(1 if epoch >= self.start_epoch else 0)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        steps = (self.params or {}).get("steps")
+        if self.monitor is None and steps and self._thawed < self._limit:
+            self._thaw(self._due(self._epoch + batch / steps))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self.monitor is None:
+            return
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            raise InputError(
+                f"`monitor` must name a value that training reports; expected one of "
+                f"{', '.join(sorted(logs or {}))}. Received: {self.monitor!r}"
+            )
+        if self._best is None or (value < self._best if self.mode == "min" else value > self._best):
+            self._best, self._waited = value, 0
+        else:
+            self._waited += 1
+        if self._thawed == 0 and epoch + 1 >= self.start_epoch:
+            self._thaw(1)
+        elif self._waited >= self.patience and self._thawed < self._limit:
+            self._waited = 0
+            self._thaw(self._thawed + 1)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        optimizers.restore_step(self.model.optimizer, self._old_step)
+
+    def _due(self, position: float) -> int:
+        if position < self.start_epoch:
+            return 0
+        passed = (position - self.start_epoch) / self.epochs_per_group
+        return min(self._limit, int(passed + 1e-6) + 1)
+
+    def _thaw(self, count: int) -> None:
+        if count == self._thawed:
+            return
+        for encoder in self._encoders:
+            groups = len(encoder.layer_groups)
+            encoder.freeze_to(groups - min(count, groups))
+        if count > 0:
+            self.thawed_at.append((float(self._epoch), count))
+        self._thawed = count
+        # A traced train function keeps training the variables that it was traced with.
+        self.model.make_train_function(force=True)
+
+    def _rates(self) -> list[tuple[keras.Variable, float]]:
+        return [
+            (variable, self.layer_decay**depth)
+            for encoder in self._encoders
+            for depth, (_, variables) in enumerate(reversed(encoder.layer_groups))
+            for variable in variables
+        ]
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Gives the model back the weights of its best epoch when training ends.
+
+    Unlike `keras.callbacks.EarlyStopping(restore_best_weights=True)` it also counts the weights
+    that training began with, so a later stage never leaves a model worse than it found it.
+
+    Args:
+        monitor: The name of the value to judge by, or what makes it of all that Keras reports.
+        mode: `"min"` or `"max"`.
+        initial: The value of the weights that training begins with, if known.
+        patience: Epochs without improvement before training stops; never if not given.
+    """
+
+    def __init__(
+        self,
+        monitor: str | Callable[[dict[str, float]], float],
+        mode: str,
+        initial: float | None = None,
+        patience: int | None = None,
+    ) -> None:
+        super().__init__()
+        named = monitor if isinstance(monitor, str) else None
+        self.monitor, self.mode, self.patience = monitor, _mode(mode, named), patience
+        self.best = initial
+        self.best_epoch = 0
+        self._weights: list[np.ndarray] | None = None
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._waited = 0
+        if self.best is not None:
+            self._weights = self.model.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        found = logs or {}
+        value = found[self.monitor] if isinstance(self.monitor, str) else self.monitor(found)
+        if self.best is None or (value < self.best if self.mode == "min" else value > self.best):
+            self.best, self._weights, self._waited = value, self.model.get_weights(), 0
+            self.best_epoch = epoch
+            return
+        self._waited += 1
+        if self.patience is not None and self._waited >= self.patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        """Sets the best weights seen so far."""
+        if self._weights is not None:
+            self.model.set_weights(self._weights)
+
+
+def _mode(mode: str, monitor: str | None) -> str:
+    if mode not in ("auto", "min", "max"):
+        raise InputError(f"`mode` must be auto, min or max. Received: {mode!r}")
+    if mode != "auto":
+        return mode
+    rising = ("accuracy", "f1", "auc", "precision", "recall", "spearman", "pearson")
+    return "max" if any(word in (monitor or "") for word in rising) else "min"

@@ -1,0 +1,108 @@
+"""What an evaluation of several tasks found, each beside what it reached alone."""
+
+import dataclasses
+import html
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.metrics import Numbers
+from tfhub_transfer.reports import Report, as_json, page, shown, table
+
+
+@dataclasses.dataclass
+class JointReport:
+    """The reports of several tasks that learned on one encoder.
+
+    Attributes:
+        encoder: Handle of the encoder.
+        reports: The report of each task, by name.
+        alone: Metrics of models that learned one task alone, by the names of tasks, as far as
+            they are known.
+        seconds: Wall-clock seconds of each stage of the joint training.
+    """
+
+    encoder: str
+    reports: dict[str, Report]
+    alone: dict[str, Numbers] = dataclasses.field(default_factory=dict)
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    task = "multi-task"
+
+    @property
+    def metrics(self) -> Numbers:
+        """All metrics, by name of the task and of the metric with `_` between."""
+        return {
+            f"{name}_{metric}": value
+            for name, report in self.reports.items()
+            for metric, value in report.metrics.items()
+        }
+
+    @property
+    def examples(self) -> dict[str, int | None]:
+        """Numbers of examples of all tasks together, by split."""
+        splits: dict[str, int | None] = {}
+        for report in self.reports.values():
+            for split, count in report.examples.items():
+                splits[split] = None if count is None else (splits.get(split) or 0) + count
+        return splits
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON: each task's own under `tasks`, without pictures."""
+        return {
+            "task": self.task,
+            "encoder": self.encoder,
+            "examples": self.examples,
+            "metrics": self.metrics,
+            "alone": self.alone,
+            "seconds": self.seconds,
+            "tasks": {name: report.to_dict() for name, report in self.reports.items()},
+        }
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes `report.json` and `report.html`, and each task's report in a folder of its name.
+
+        Args:
+            folder: Where to write; made if it isn't there.
+
+        Raises:
+            InputError: If it can't be written.
+        """
+        folder = Path(folder)
+        for name, report in self.reports.items():
+            report.save(folder / name)
+        try:
+            (folder / "report.json").write_text(as_json(self.to_dict()), encoding="utf-8")
+            (folder / "report.html").write_text(self._page(), encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"the report can't be written. Received: {folder} ({error})"
+            ) from error
+        return folder
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.reports)} tasks with {self.encoder}"]
+        lines.append(f"{'task':<20}{'metric':<14}{'together':>10}{'alone':>10}")
+        for task, metric, together, alone in self._rows():
+            lines.append(f"{task:<20}{metric:<14}{together:>10}{alone:>10}")
+        notes = [f"{name}: {n}" for name, report in self.reports.items() for n in report.notes]
+        return "\n".join([*lines, *(f"note: {note}" for note in notes)])
+
+    def _rows(self) -> list[list[str]]:
+        return [
+            [name, metric, shown(value), shown(self.alone.get(name, {}).get(metric))]
+            for name, report in self.reports.items()
+            for metric, value in report.metrics.items()
+        ]
+
+    def _page(self) -> str:
+        rows = [
+            [f'<a href="{task}/report.html">{task}</a>', metric, together, alone]
+            for task, metric, together, alone in self._rows()
+        ]
+        parts = [
+            "<h1>Several tasks on one encoder</h1>",
+            f'<p class="soft">Encoder: {html.escape(self.encoder)}</p>',
+            table(["task", "metric", "learned together", "alone"], rows, text=(0, 1)),
+        ]
+        return page(f"{self.task} with {self.encoder}", parts)

@@ -1,0 +1,135 @@
+"""Rows of several tasks in one batch, for one encoder."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer import caching
+from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.layouts.base import Ids, Inputs, Layout, Rows
+from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.tasks import Head
+
+
+class Joint(Layout):
+    """Each row is laid out by its own task; inputs that a task doesn't know are empty in its rows.
+
+    Args:
+        task: A `MultiTask`.
+        parts: The layout of each of its tasks.
+    """
+
+    def __init__(self, task: Any, parts: Mapping[str, Layout]) -> None:
+        super().__init__(task, Head())
+        self.parts = dict(parts)
+
+    def adopt(self, preprocessor: Preprocessor) -> None:
+        super().adopt(preprocessor)
+        for part in self.parts.values():
+            part.adopt(copy.copy(preprocessor))
+
+    def inputs(self, encoder: Encoder) -> Inputs:
+        made: Inputs = {}
+        for part in self.parts.values():
+            made = {**part.inputs(encoder), **made}
+        return made
+
+    def encode(self, encoder: Encoder, inputs: Inputs) -> Any:
+        """What the encoder gives for each task; where all read the same, it runs once."""
+        if encoder.dialect != "text":
+            return dict.fromkeys(self.parts, super().encode(encoder, inputs))
+        return {name: part.encode(encoder, inputs) for name, part in self.parts.items()}
+
+    def check(self, examples: Any) -> None:
+        if not isinstance(examples, Mapping) or set(examples) != set(self.parts):
+            given = ", ".join(examples) if isinstance(examples, Mapping) else type(examples)
+            raise InputError(
+                f"expected examples by name of each task, {', '.join(self.parts)}. "
+                f"Received: {given}"
+            )
+        for name, part in self.parts.items():
+            if not isinstance(examples[name], Rows):
+                part.check(examples[name])
+
+    def cut(self, examples: Any) -> Any:
+        """Examples of each task to its rows; rows stay as they are."""
+        return {
+            name: each if isinstance(each, Rows) else self.parts[name].cut(each)
+            for name, each in examples.items()
+        }
+
+    def to_ids(self, rows: Any) -> Ids:
+        """Rows of each task to ids of all, and to labels that weigh in their own task's rows."""
+        made = {name: part.to_ids(rows[name]) for name, part in self.parts.items()}
+        counts = {name: len(ids.lost) for name, ids in made.items()}
+        keys = {key for ids in made.values() for key in ids.columns}
+        columns = {
+            key: tf.concat(
+                [
+                    ids.columns[key] if key in ids.columns else _empty(counts[name])
+                    for name, ids in made.items()
+                ],
+                axis=0,
+            )
+            for key in sorted(keys)
+        }
+        owner = np.repeat(list(made), list(counts.values()))
+        labels = {name: _spread(ids.labels, owner == name) for name, ids in made.items()}
+        weights = {name: _weights(labels[name], owner == name) for name in made}
+        digests = [f"{name} ".encode() + ids.digest for name, ids in made.items()]
+        return Ids(
+            columns,
+            np.concatenate([ids.lost for ids in made.values()]),
+            (labels, weights),
+            caching.key(*digests).encode("ascii"),
+        )
+
+
+def balance(rows: Mapping[str, Rows], alpha: float, seed: int) -> dict[str, Rows]:
+    """Rows of each task, those of the smaller tasks more than once.
+
+    Args:
+        rows: Rows of each task.
+        alpha: A task's share is in proportion to its number of rows to this power.
+        seed: Seed of the draw of rows that come once more than others.
+    """
+    generator = np.random.default_rng(seed)
+    wanted = {name: len(of_task) ** (alpha - 1.0) for name, of_task in rows.items()}
+    least = min(wanted.values())
+    return {
+        name: _repeated(of_task, wanted[name] / least, generator) for name, of_task in rows.items()
+    }
+
+
+def _repeated(rows: Rows, factor: float, generator: np.random.Generator) -> Rows:
+    count = len(rows)
+    whole, rest = divmod(round(count * factor), count)
+    chosen = np.concatenate([*[np.arange(count)] * whole, generator.permutation(count)[:rest]])
+    chosen = chosen.astype(int)
+    return Rows(rows.examples[chosen], rows.owners[chosen], rows.count)
+
+
+def _empty(count: int) -> tf.RaggedTensor:
+    return tf.RaggedTensor.from_row_lengths(tf.zeros([0], tf.int32), tf.zeros([count], tf.int64))
+
+
+def _spread(labels: Any, own: np.ndarray) -> Any:
+    """Labels of the own rows, with zeros, or nothing in ragged ones, in all others."""
+    if isinstance(labels, tf.RaggedTensor):
+        lengths = np.zeros(len(own), np.int64)
+        lengths[own] = labels.row_lengths().numpy()
+        return tf.RaggedTensor.from_row_lengths(labels.flat_values, lengths)
+    spread = np.zeros((len(own), *labels.shape[1:]), labels.dtype)
+    spread[own] = labels
+    return spread
+
+
+def _weights(labels: Any, own: np.ndarray) -> Any:
+    """1 for each label of the own rows, 0 for those that stand in for others."""
+    if isinstance(labels, tf.RaggedTensor):
+        return tf.ones_like(labels, tf.float32)
+    return own.astype(np.float32)

@@ -1,0 +1,99 @@
+"""The Keras model of several tasks on one encoder."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from tfhub_transfer.boundary import tensors
+from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.layouts import Joint
+from tfhub_transfer.models import TransferModel, Wiring
+from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.tasks import Head, JointLoss, MultiTask
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class MultiTaskModel(JointLoss, TransferModel):
+    """One encoder with a head for each task; what it reads and gives goes by the tasks' names.
+
+    Each task's own model is in `models`, for all that is done task by task. It shares encoder and
+    head with this one, so training either trains both. Make one with
+    `build_model(encoder, {name: task})`.
+
+    Attributes:
+        models: The `TransferModel` of each task, by name.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        task: MultiTask,
+        head: Mapping[str, Head],
+        preprocessor: Preprocessor | None,
+    ) -> None:
+        models = _models(encoder, task, head)
+        layout = Joint(task, {name: model.layout for name, model in models.items()})
+        inputs = layout.inputs(encoder)
+        encoded = layout.encode(encoder, inputs)
+        answers = {
+            name: model.above_encoder(name)(
+                [*tensors(encoded[name]), *(inputs[tensor.name] for tensor in model.inputs)]
+            )
+            for name, model in models.items()
+        }
+        outputs = task.outputs(answers, Head())
+        # Keras made `TransferModel` functional when the first task's model was built.
+        super(TransferModel, self).__init__(inputs=inputs, outputs=outputs, name="multi_task_model")
+        self._wiring = Wiring(next(iter(encoded.values())), outputs, models)
+        self._remember(encoder, task, Head(), layout, preprocessor)
+        self._heads = dict(head)
+
+    @property
+    def models(self) -> dict[str, TransferModel]:
+        """The model of each task, by name."""
+        return self._wiring.models
+
+    def predict_scores(self, examples: Any, *args: Any) -> Any:
+        """Scores of the examples of each task (see `TransferModel.predict_scores`)."""
+        return {
+            name: self.models[name].predict_scores(each, *args) for name, each in examples.items()
+        }
+
+    def predict_text(self, texts: Any) -> Any:
+        """Readable answers by name of the task (see `TransferModel.predict_text`).
+
+        Example:
+
+        >>> model.predict_text({"sentiment": ["What a lovely film"]})
+        """
+        return {name: self.models[name].predict_text(each) for name, each in texts.items()}
+
+    @property
+    def has_fixed_features(self) -> bool:
+        """Each task's head has features of its own."""
+        return False
+
+    def get_config(self) -> dict[str, Any]:
+        heads = {name: head.__dict__ for name, head in self._heads.items()}
+        return {**super().get_config(), "head": heads}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "MultiTaskModel":
+        deserialize = keras.saving.deserialize_keras_object
+        encoder, task = deserialize(config["encoder"]), deserialize(config["task"])
+        return cls(encoder, task, {n: Head(**h) for n, h in config["head"].items()}, None)
+
+
+def _models(
+    encoder: Encoder, task: MultiTask, head: Mapping[str, Head]
+) -> dict[str, TransferModel]:
+    """A model for each task. A group that one head doesn't read may be what another one reads."""
+    models, left_out = {}, []
+    for name, each in task.tasks.items():
+        encoder.leave_out()
+        models[name] = TransferModel(encoder, each, head[name], None)
+        models[name].compile(loss=each.loss(), jit_compile=False, **each.measures())
+        left_out.append(set(encoder.left_out))
+    encoder.leave_out(*sorted(set.intersection(*left_out)))
+    return models

@@ -1,0 +1,202 @@
+"""Several tasks that learn on one encoder together."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.tasks.base import Head, Task
+
+UNCERTAINTY = "uncertainty"
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class MultiTask(Task):
+    """Several tasks by name, each with a head of its own on one encoder.
+
+    Every batch mixes rows of all tasks. A task's share of them is in proportion to its number of
+    rows to the power of `alpha` (Devlin et al. 2019 and Conneau et al. 2020 sample languages so):
+    1 takes the data as they are, 0 gives all tasks the same share. No row is left out for that:
+    those of the smaller tasks come more than once in an epoch.
+
+    Args:
+        tasks: The tasks by name; names are those of an export's signatures.
+        weights: The weight of each task's loss by name, 1 where none is given; or `"uncertainty"`,
+            to learn them along (Kendall et al. 2018, equation 10: losses times `exp(-s)`, plus
+            `s / 2`, with one `s` a task).
+        alpha: The power of the sampling, 0 to 1.
+
+    Raises:
+        InputError: If there are no tasks, or a name, a weight or the power is unusable.
+
+    Example:
+
+    >>> task = MultiTask({
+    ...     "sentiment": Classification(["negative", "positive"]),
+    ...     "inference": Classification(["contradiction", "entailment", "neutral"], pair=True),
+    ... })
+    """
+
+    name = "multi-task"
+    layout = "joint"
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task],
+        weights: Mapping[str, float] | str | None = None,
+        alpha: float = 1.0,
+    ) -> None:
+        super().__init__(pair=False)
+        if not tasks:
+            raise InputError("expected at least one task, `{name: task}`. Received: none")
+        odd = [name for name in tasks if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", str(name))]
+        if odd or {"encode", "serving_default"} & set(tasks):
+            raise InputError(
+                "names of tasks become signatures: letters, digits and _, and neither `encode` nor "
+                f"`serving_default`. Received: {', '.join(map(repr, tasks))}"
+            )
+        towers = [name for name, task in tasks.items() if task.layout in ("joint", "towers")]
+        if towers:
+            raise InputError(
+                "tasks that learn together read one text or one packed pair a row; train the "
+                f"others alone. Received: {', '.join(towers)}"
+            )
+        if not 0 <= alpha <= 1:
+            raise InputError(f"`alpha` must be from 0 to 1. Received: {alpha}")
+        self.tasks = dict(tasks)
+        self.weights = _checked_weights(weights, self.tasks)
+        self.alpha = alpha
+        self.monitor = (self.judge, "max")  # type: ignore[misc]
+
+    @property
+    def is_adapted(self) -> bool:
+        return all(task.is_adapted for task in self.tasks.values())
+
+    @property
+    def needs_tokens(self) -> bool:  # type: ignore[override]
+        """Whether one of the tasks reads token vectors."""
+        return any(task.needs_tokens for task in self.tasks.values())
+
+    def adapt(self, labels: Any) -> "MultiTask":
+        """Learns what each task must know of its labels, `{name: labels}`."""
+        for name, task in self.tasks.items():
+            task.adapt(labels[name])
+        return self
+
+    def encode(self, labels: Any) -> Any:
+        """Labels of each task, `{name: labels}`, to what its loss wants."""
+        return {name: task.encode(labels[name]) for name, task in self.tasks.items()}
+
+    def check(self, examples: Any) -> None:
+        for name, task in self.tasks.items():
+            task.check(examples[name])
+
+    def outputs(self, features: Any, head: Head) -> Any:
+        """Passes on the answers of the tasks, `{name: answer}`."""
+        if self.weights != UNCERTAINTY:
+            return features
+        return UncertaintyWeights(name="uncertainty")(features)
+
+    def loss(self) -> Any:
+        return {name: task.loss() for name, task in self.tasks.items()}
+
+    def metrics(self) -> Any:
+        return {name: task.metrics() for name, task in self.tasks.items()}
+
+    def measures(self) -> dict[str, Any]:
+        # Rows of other tasks weigh nothing.
+        fixed = self.weights if isinstance(self.weights, dict) else None
+        return {"weighted_metrics": self.metrics(), "loss_weights": fixed}
+
+    def judge(self, logs: Mapping[str, float]) -> float:
+        """The mean of what the tasks are judged by, losses counted as negative.
+
+        Args:
+            logs: What Keras reports at the end of an epoch.
+        """
+        values = []
+        for name, task in self.tasks.items():
+            monitor, mode = task.monitor
+            value = logs[monitor.replace("val_", f"val_{name}_", 1)]
+            values.append(value if mode == "max" else -value)
+        return float(np.mean(values))
+
+    def decode(self, scores: Any) -> Any:
+        return {name: task.decode(scores[name]) for name, task in self.tasks.items()}
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "tasks": {name: serialize(task) for name, task in self.tasks.items()},
+            "weights": self.weights,
+            "alpha": self.alpha,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "MultiTask":
+        deserialize = keras.saving.deserialize_keras_object
+        tasks = {
+            name: task if isinstance(task, Task) else deserialize(task)
+            for name, task in config["tasks"].items()
+        }
+        return cls(tasks, config["weights"], config["alpha"])
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class UncertaintyWeights(keras.layers.Layer):
+    """Holds one log variance a task, by which `JointLoss` weighs; answers pass unchanged.
+
+    Kendall et al. 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses".
+    """
+
+    def build(self, answers_shape: Any) -> None:
+        self.names = sorted(answers_shape)
+        self.log_variance = self.add_weight(
+            shape=(len(self.names),), initializer="zeros", name="log_variance", dtype="float32"
+        )
+
+    def call(self, answers: Any) -> Any:
+        return {name: keras.ops.multiply(answer, 1.0) for name, answer in answers.items()}
+
+    def weigh(self, losses: Mapping[str, Any]) -> Any:
+        """The sum of losses, each divided by its variance, and of what holds those down."""
+        stacked = keras.ops.stack([losses[name] for name in self.names])
+        shrunk = keras.ops.exp(-self.log_variance) * stacked
+        return keras.ops.sum(shrunk + self.log_variance / 2.0)
+
+
+class JointLoss(keras.Model):
+    """A model of several answers whose losses are weighed by its `UncertaintyWeights`, if any."""
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """As `keras.Model.compute_loss`, which also reports the loss of each task."""
+        total = super().compute_loss(x, y, y_pred, sample_weight, training)
+        found = [each for each in self._flatten_layers() if isinstance(each, UncertaintyWeights)]
+        if not found:
+            return total
+        weights = sample_weight or dict.fromkeys(y)
+        return found[0].weigh({n: self.loss[n](y[n], y_pred[n], weights[n]) for n in y})
+
+
+def _checked_weights(weights: Any, tasks: Mapping[str, Task]) -> dict[str, float] | str | None:
+    if weights is None or weights == UNCERTAINTY:
+        return weights
+    if not isinstance(weights, Mapping) or not set(weights) <= set(tasks):
+        raise InputError(
+            f"`weights` must be {UNCERTAINTY!r} or a number by name of {', '.join(tasks)}. "
+            f"Received: {weights!r}"
+        )
+    made = {name: float(weights.get(name, 1.0)) for name in tasks}
+    if min(made.values()) < 0 or not max(made.values()) > 0:
+        raise InputError(f"weights must be at least 0, one above. Received: {made}")
+    return made
