@@ -64,8 +64,16 @@ FLOORS = {
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
 INNER_FLOORS = {
-    "tasks": {"base": 0, "sequence_level": 1, "token_level": 1, "__init__": 2},
-    "layouts": {"base": 0, "whole": 1, "units": 1, "words": 2, "__init__": 3},
+    "tasks": {"base": 0, "sequence_level": 1, "token_level": 1, "span_level": 1, "__init__": 2},
+    "layouts": {
+        "base": 0,
+        "whole": 1,
+        "units": 1,
+        "spans": 1,
+        "words": 2,
+        "windows": 3,
+        "__init__": 4,
+    },
     "recipes": {
         "students": 0,
         "lessons": 1,

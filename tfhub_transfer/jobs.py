@@ -259,10 +259,8 @@ def predict(folder: Path, source: str) -> Iterator[dict[str, Any]]:
         with runtime.precision(record.get("precision", "auto")):
             answers = model.predict_text(texts)
         for text, answer in zip(texts, answers):
-            shown = (
-                {"text": text} if isinstance(text, str) else dict(zip(("text_a", "text_b"), text))
-            )
-            yield {**shown, **answer}
+            shown = [text] if isinstance(text, str) else text
+            yield {**dict(zip(model.layout.signature, shown)), **answer}
 
 
 def demo(output: Path) -> Report:

@@ -23,6 +23,14 @@ _FIRST = {
     "multi-label": "micro_f1",
     "regression": "spearman",
     "token-classification": "f1",
+    "question-answering": "f1",
+}
+# The baseline that a verdict compares with, where it isn't TF-IDF.
+_RIVALS = {"token-classification": "usual_tag", "question-answering": "likeliest_sentence"}
+_BASELINES = {
+    "usual_tag": "usual tags",
+    "likeliest_sentence": "likely sentence",
+    "no_answer": "no answer",
 }
 _PICTURES = {
     "curves": "How it was trained",
@@ -46,7 +54,8 @@ class Report:
         intervals: 95 % bootstrap intervals `(low, high)` of all metrics but `ece`.
         baselines: The same numbers for `majority` (or the mean) and `tfidf_logistic_regression`
             (or ridge regression), trained on the same training split; for tags of words those of
-            `usual_tag`, each word's most frequent one.
+            `usual_tag`, each word's most frequent one; for questions those of `likeliest_sentence`,
+            the one with most of the question's words, and of `no_answer` to any question.
         per_class: Precision, recall, F1 and support of each class.
         confusion: Counts `[true][predicted]`, or `None`.
         calibration: Reliability curve and expected calibration error, or `None`.
@@ -118,7 +127,7 @@ class Report:
 
     @property
     def _rival(self) -> str:
-        return "usual_tag" if self.task == "token-classification" else "tfidf_logistic_regression"
+        return _RIVALS.get(self.task, "tfidf_logistic_regression")
 
     def _compared(self, name: str, mine: float, other: float) -> str:
         low, high = self.intervals.get(name, (mine, mine))
@@ -147,8 +156,8 @@ class Report:
 
 
 def _baseline_name(task: str, name: str) -> str:
-    if name == "usual_tag":
-        return "usual tags"
+    if name in _BASELINES:
+        return _BASELINES[name]
     if name == "majority":
         return "mean" if task == "regression" else "majority"
     return "TF-IDF + ridge" if task == "regression" else "TF-IDF + LR"

@@ -41,9 +41,10 @@ class ServedModel:
             InputError: If the batch size is below 1.
         """
         rows = list(texts)
-        pair = bool(rows) and not isinstance(rows[0], str)
-        names = ("text_a", "text_b") if pair else ("text",)
-        columns = [tf.constant(list(c), tf.string) for c in (zip(*rows) if pair else [rows])]
+        asked = self._loaded.lengths_of.concrete_functions[0]
+        names = [spec.name for spec in asked.structured_input_signature[0]]
+        texts = [[row] for row in rows] if len(names) == 1 else rows
+        columns = [tf.constant([row[i] for row in texts], tf.string) for i in range(len(names))]
         function = self._loaded.signatures["serving_default"]
 
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:

@@ -2,10 +2,12 @@
 
 from tfhub_transfer.tasks.base import Head, Task
 from tfhub_transfer.tasks.sequence_level import Classification, MultiLabel, Regression
+from tfhub_transfer.tasks.span_level import QuestionAnswering
 from tfhub_transfer.tasks.token_level import TokenClassification
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (Classification, MultiLabel, Regression, TokenClassification)
+    task.name: task
+    for task in (Classification, MultiLabel, Regression, TokenClassification, QuestionAnswering)
 }
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "Classification",
     "Head",
     "MultiLabel",
+    "QuestionAnswering",
     "Regression",
     "Task",
     "TokenClassification",
