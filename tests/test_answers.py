@@ -83,7 +83,7 @@ def test_answers_come_in_either_shape(label: Any) -> None:
 
 @pytest.mark.parametrize("label", [[], {"text": [], "answer_start": []}])
 def test_no_answer_is_an_empty_list(label: Any) -> None:
-    assert answers.spans(label) == []
+    assert answers.of_label(label) == []
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ def test_labels_give_the_answers_of_squad_back(bert_encoder: Path, data_folder: 
     for split in ("train", "validation", "test"):
         rows = tt.data.read(next((data_folder / "squad_v1_dev").glob(f"{split}.jsonl*")))
         for row, found in enumerate(_told(layout, rows)):
-            texts = {text for text, _ in answers.spans(rows.labels[row])}
+            texts = {text for text, _ in answers.of_label(rows.labels[row])}
             assert rows.texts[1][row][found["start"] : found["end"]] == found["answer"]
             lost += [] if found["answer"] in texts else [rows.columns["id"][row]]
         count += len(rows)

@@ -21,7 +21,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
-def spans(label: Any) -> list[Span]:
+def of_label(label: Any) -> list[Span]:
     """The answers of one question, as files write them, as pairs of text and offset.
 
     Args:
@@ -33,7 +33,7 @@ def spans(label: Any) -> list[Span]:
 
     Example:
 
-    >>> spans({"text": ["Rome"], "answer_start": [7]})
+    >>> of_label({"text": ["Rome"], "answer_start": [7]})
     [('Rome', 7)]
     """
     try:
@@ -72,10 +72,10 @@ def _place(value: Any) -> int:
 
 
 def checked(label: Any, context: str, place: str) -> list[Span]:
-    """`spans` of a question, each of which stands in its context where it says.
+    """`of_label` of a question, each of which stands in its context where it says.
 
     Args:
-        label: As for `spans`.
+        label: As for `of_label`.
         context: The text with the answers.
         place: How to name the question in a message.
 
@@ -83,7 +83,7 @@ def checked(label: Any, context: str, place: str) -> list[Span]:
         InputError: If one doesn't.
     """
     try:
-        found = spans(label)
+        found = of_label(label)
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
     for text, start in found:

@@ -110,7 +110,7 @@ def _measure_windows(
 ) -> None:
     questions, contexts = examples.texts
     found = _timed(report, model.predict_text, list(zip(questions, contexts)))
-    truths = [[text for text, _ in answers.spans(label)] for label in examples.labels]
+    truths = [[text for text, _ in answers.of_label(label)] for label in examples.labels]
     predicted = [row["answer"] for row in found]
     report.metrics = answer_evaluation.measure(truths, predicted)
     report.intervals = answer_evaluation.intervals(truths, predicted, seed)

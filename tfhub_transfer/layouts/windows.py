@@ -139,7 +139,7 @@ def _codes(labels: Sequence[Any], state: _State) -> list[np.ndarray]:
     chosen = np.full((len(labels), 2), -1)
     for row, label in enumerate(labels):
         begin, end = bounds[row], bounds[row + 1]
-        found = word_span(answers.spans(label), starts[begin:end], ends[begin:end])
+        found = word_span(answers.of_label(label), starts[begin:end], ends[begin:end])
         if found is not None:
             chosen[row] = np.add(found, begin)
     slices = state.slices
@@ -149,9 +149,9 @@ def _codes(labels: Sequence[Any], state: _State) -> list[np.ndarray]:
     inside = (span[:, 0] >= first) & (span[:, 1] < after)
     candidates = np.where(inside[:, None], span - first[:, None] + 1, 0)
     codes = [np.zeros(count, np.int32) for count in after - first + 1]
-    for row, (start, last) in zip(codes, candidates):
-        row[start] += START
-        row[last] += END
+    for of_window, (start, last) in zip(codes, candidates):
+        of_window[start] += START
+        of_window[last] += END
     return codes
 
 

@@ -64,7 +64,7 @@ class QuestionAnswering(Task):
 
     def adapt(self, labels: Sequence[Any]) -> "QuestionAnswering":
         if self.unanswerable is None:
-            self.unanswerable = any(not answers.spans(label) for label in labels)
+            self.unanswerable = any(not answers.of_label(label) for label in labels)
         return self
 
     def check(self, examples: Any) -> None:
@@ -103,7 +103,7 @@ class QuestionAnswering(Task):
 
     def tune(self, examples: Any, predict: Callable[[], list[dict[str, Any]]]) -> None:
         """Sets the threshold to that of the highest F1 on these questions."""
-        truths = [[text for text, _ in answers.spans(label)] for label in examples.labels]
+        truths = [[text for text, _ in answers.of_label(label)] for label in examples.labels]
         if not self.unanswerable:
             return
         self.threshold = -np.inf
