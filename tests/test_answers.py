@@ -142,6 +142,16 @@ def test_the_surest_wrong_answers_are_mistakes() -> None:
     ]
 
 
+def test_questions_on_one_context_stay_together() -> None:
+    contexts = [f"context {i // 4}" for i in range(80)]
+    labels: list[Any] = [[] if i % 2 else [{"text": "x", "answer_start": 0}] for i in range(80)]
+    rows = tt.data.Examples.from_lists([f"question {i}" for i in range(80)], labels, contexts)
+    parts = tt.data.split(rows, seed=1, together="text_b")
+    seen = [set(part.texts[1]) for part in parts]
+    assert sum(map(len, seen)) == 20 and sum(map(len, parts)) == 80
+    assert "labels: answers; 40 of 80 questions have none" in tt.data.profile(rows)
+
+
 # Files ---------------------------------------------------------------------------------------
 
 NESTED = {

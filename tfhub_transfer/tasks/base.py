@@ -83,6 +83,8 @@ class Task(abc.ABC):
     needs_tokens: ClassVar[bool] = False
     layout: ClassVar[str] = "whole"
     monitor: ClassVar[tuple[str, str]] = ("val_loss", "min")
+    # The most tokens of a row where nobody says; the preprocessor's own default if there is none.
+    sequence_length: ClassVar[int | None] = None
 
     def __init__(self, pair: bool = False) -> None:
         self.pair = bool(pair)

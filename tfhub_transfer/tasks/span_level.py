@@ -44,6 +44,8 @@ class QuestionAnswering(Task):
     needs_tokens = True
     layout = "windows"
     monitor = ("val_span_accuracy", "max")
+    # As Devlin et al. have it; on SQuAD 8 % fewer tokens than windows of 256, which overlap.
+    sequence_length = 384
 
     def __init__(
         self,
