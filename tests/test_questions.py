@@ -52,7 +52,7 @@ def layout(bert_encoder: Path) -> Layout:
     return _layout(bert_encoder)
 
 
-def _layout(encoder: Path, length: int = LENGTH) -> Layout:
+def _layout(encoder: Path | str, length: int = LENGTH) -> Layout:
     made = layouts.find(QuestionAnswering(unanswerable=True))
     made.adopt(make_preprocessor(tt.Encoder(str(encoder)), sequence_length=length))
     return made
@@ -238,12 +238,12 @@ def test_rows_hold_the_question_and_places_of_words(layout: Layout) -> None:
 def test_a_context_of_fifty_thousand_words_loses_none(
     bert_encoder: Path, trained: tt.TransferModel, tmp_path: Path
 ) -> None:
-    words = np.random.default_rng(0).choice(["movie", "plot", "unscene", "é"], 50_000).tolist()
+    words = np.random.default_rng(0).choice(["movie", "plot", "scene", "é"], 50_000).tolist()
     words[40_000:40_000] = ANSWER.split()
     context = " ".join(words)
     label = [{"text": ANSWER, "answer_start": len(" ".join(words[:40_000])) + 1}]
-    rows = tt.data.Examples.from_lists(["what is it like?"], [label], [context])
-    layout = _layout(bert_encoder, 64)
+    rows = tt.data.Examples.from_lists(["what?"], [label], [context])
+    layout = _layout(bert_encoder)
     cut = layout.cut(rows)
     assert layout.encode_and_count(cut.examples.texts)[1].sum() == 0
     _, state = layout.prepare(tf.constant(rows.texts[0]), tf.constant(rows.texts[1]))
@@ -273,9 +273,9 @@ def test_labels_give_the_answers_back(layout: Layout) -> None:
 
 
 @pytest.mark.data
-def test_labels_give_the_answers_of_squad_back(bert_encoder: Path, data_folder: Path) -> None:
+def test_labels_give_the_answers_of_squad_back(data_folder: Path) -> None:
     """An answer of each question comes back, but for one: `four` where the text has `fourth`."""
-    layout = _layout(bert_encoder, 64)
+    layout = _layout("auto", 384)
     layout.task = QuestionAnswering(max_answer_words=1000, unanswerable=False)
     lost, count = [], 0
     for split in ("train", "validation", "test"):
