@@ -145,11 +145,13 @@ class Report:
     def __str__(self) -> str:
         heads = [_baseline_name(self.task, name) for name in self.baselines]
         lines = [f"{self.task} with {self.encoder}, {self.examples.get('test')} test examples"]
-        lines.append(f"{'':<12}{'this model':>12}{'95 %':>18}" + "".join(f"{h:>16}" for h in heads))
+        wide = max([12, *(len(name) + 1 for name in self.metrics)])
+        head = f"{'':<{wide}}{'this model':>12}{'95 %':>18}"
+        lines.append(head + "".join(f"{h:>16}" for h in heads))
         for name, value in self.metrics.items():
             others = [_shown(column.get(name)) for column in self.baselines.values()]
             cells = "".join(f"{cell:>16}" for cell in others)
-            lines.append(f"{name:<12}{_shown(value):>12}{_spread(self, name):>18}{cells}")
+            lines.append(f"{name:<{wide}}{_shown(value):>12}{_spread(self, name):>18}{cells}")
         verdict = self.verdict()
         lines += [verdict] if verdict else []
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
@@ -261,7 +263,18 @@ def _page(report: Report, pictures: dict[str, bytes]) -> str:
 
 def _tiles(report: Report) -> str:
     first = _FIRST[report.task]
-    wanted = (first, "accuracy", "macro_f1", "roc_auc", "pr_auc", "pearson", "rmse", "mae", "ece")
+    wanted = (
+        first,
+        "exact_match",
+        "accuracy",
+        "macro_f1",
+        "roc_auc",
+        "pr_auc",
+        "pearson",
+        "rmse",
+        "mae",
+        "ece",
+    )
     values = {name: report.metrics.get(name) for name in wanted}
     tiles = [
         f'<div class="card"><span>{name}</span><b>{value:.3f}</b>'
@@ -342,7 +355,8 @@ def _confused(report: Report) -> list[str]:
 def _mistakes_table(report: Report) -> list[str]:
     if not report.mistakes:
         return []
-    badness = {"classification": "confidence", "multi-label": "off by"}.get(report.task, "residual")
+    kinds = {"classification": "confidence", "question-answering": "score", "multi-label": "off by"}
+    badness = kinds.get(report.task, "residual")
     rows = [
         [
             *(_cell(mistake[key]) for key in ("true", "predicted", "badness")),
