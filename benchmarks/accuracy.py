@@ -49,6 +49,7 @@ JOBS = {
     "ag_news": Job("ag_news"),
     "wnut17": Job("wnut17", "token-classification", epochs=5),
     "ud_english_ewt": Job("ud_english_ewt", "token-classification"),
+    "squad": Job("squad_v1_dev", "question-answering"),
     "banking77_8": Job("banking77", per_class=8),
     "stsb_cosine": Job("stsb/en", "similarity"),
 }
@@ -96,8 +97,9 @@ def run(name: str, job: Job, options: argparse.Namespace, seed: int) -> dict[str
         tt.data.read(find(folder, split), **tagged) for split in ("train", "validation", "test")
     )
     train = few(train, job.per_class, seed) if job.per_class else train
-    chosen = {} if tagged else {"pair": train.is_pair}
-    task = tt.tasks.TASKS[job.task](**chosen).adapt(train.labels)
+    kind = tt.tasks.TASKS[job.task]
+    chosen = {"pair": train.is_pair} if kind.layout == "whole" else {}
+    task = kind(**chosen).adapt(train.labels)
     head = tt.Head(pooling=options.pooling or job.pooling)
     model = tt.build_model(options.encoder, task, head, sequence_length=options.sequence_length)
     epochs = options.epochs or job.epochs
@@ -130,6 +132,7 @@ def run(name: str, job: Job, options: argparse.Namespace, seed: int) -> dict[str
         "learning_rate": plan.learning_rate,
         "layer_decay": plan.layer_decay,
         "unfreezing_epochs": plan.unfreezing_epochs,
+        "sequence_length": model.sequence_length,
         "precision": precision,
         "seed": seed,
         "rows": [len(train), len(validation), len(test)],

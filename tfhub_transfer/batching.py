@@ -148,9 +148,7 @@ class LengthBatches:
 
 
 def pick(labels: Any, rows: tf.Tensor, length: tf.Tensor) -> tuple[Any, ...]:
-    """The labels of some rows, and their weights if they have any.
-
-    Ragged labels are padded with -1, ragged weights with 0.
+    """The labels of some rows, and their weights if they have any; ragged labels padded with -1.
 
     Args:
         labels: One for each row, or a ragged tensor of several, or a dictionary of such; or a pair
@@ -159,15 +157,15 @@ def pick(labels: Any, rows: tf.Tensor, length: tf.Tensor) -> tuple[Any, ...]:
         length: What to pad ragged ones to.
     """
 
-    def gather(of_rows: Any, filler: int) -> Any:
+    def gather(of_rows: Any) -> Any:
         if isinstance(of_rows, dict):
-            return {name: gather(value, filler) for name, value in of_rows.items()}
+            return {name: gather(value) for name, value in of_rows.items()}
         picked = tf.gather(of_rows, rows)
         if not isinstance(picked, tf.RaggedTensor):
             return picked
-        return picked.to_tensor(filler, shape=tf.stack([tf.size(rows), length]))
+        return picked.to_tensor(-1, shape=tf.stack([tf.size(rows), length]))
 
-    return tuple(map(gather, labels if isinstance(labels, tuple) else (labels,), (-1, 0)))
+    return tuple(map(gather, labels if isinstance(labels, tuple) else (labels,)))
 
 
 def ready(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -42,7 +42,8 @@ def build_model(
             not given; `"lamb"` and `"lars"` scale layer by layer for large batches.
         loss: Any Keras loss, by name or object; the task's own if not given.
         preprocessor: Handle or folder of a TF Hub preprocessor, if not the encoder's own.
-        sequence_length: The most tokens of a text; 256 if not given, or the encoder's limit.
+        sequence_length: The most tokens of a text; if not given 256 (384 for questions), or the
+            encoder's limit.
 
     Returns:
         A compiled functional `keras.Model` whose inputs hold no strings.
@@ -62,6 +63,8 @@ def build_model(
         if task.needs_tokens or any(each.needs_tokens for each in heads.values()):
             registry.require_token_vectors(str(encoder), task.name)
         encoder = Encoder(str(encoder))
+    if sequence_length is None and task.sequence_length is not None:
+        sequence_length = min(filter(None, (task.sequence_length, encoder.max_sequence_length)))
     made = make_preprocessor(encoder, preprocessor, sequence_length)
     if isinstance(task, MultiTask):
         model: TransferModel = MultiTaskModel(encoder, task, heads, made)

@@ -18,7 +18,13 @@ from typing import Any
 
 from tfhub_transfer.errors import InputError
 
-_TASKS = ("classification", "multi-label", "regression", "token-classification")
+_TASKS = (
+    "classification",
+    "multi-label",
+    "regression",
+    "token-classification",
+    "question-answering",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,7 +120,9 @@ def _add_training(command: Any) -> None:
     add("--batch-size", type=int, default=32, metavar="N")
     add("--learning-rate", type=float, metavar="X", help="default: by the kind of encoder")
     add("--unfreeze", default="auto", metavar="none|N|all|auto", help="groups from the top")
-    add("--sequence-length", type=int, metavar="N", help="most tokens of a text; default 256")
+    add(
+        "--sequence-length", type=int, metavar="N", help="most tokens of a text; default 256 or 384"
+    )
     add("--pooling", default="auto", help="auto, pooled_output, mean, first or attention")
     add("--block", default="none", help="over token vectors: none, cnn, bilstm or transformer")
     add("--class-weights", action="store_true", help="weigh rare classes more")

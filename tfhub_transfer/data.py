@@ -350,6 +350,7 @@ def split(
     fractions: Sequence[float] = (0.8, 0.1, 0.1),
     seed: int = 0,
     stratify: bool = True,
+    together: str | None = None,
 ) -> tuple[Examples, ...]:
     """Splits examples at random, the same way for the same seed.
 
@@ -361,6 +362,8 @@ def split(
         fractions: Share of each part; they add up to 1.
         seed: Seed of the draw.
         stratify: Whether to keep the classes' shares, where labels are classes.
+        together: A column whose equal values stay on one side, such as the context of several
+            questions; all texts if not given.
 
     Raises:
         InputError: If the fractions don't add up, or a part would be empty.
@@ -371,7 +374,7 @@ def split(
     """
     if any(f <= 0 for f in fractions) or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
         raise InputError(f"fractions must be above 0 and add up to 1. Received: {tuple(fractions)}")
-    groups = _groups(examples, stratify)
+    groups = _groups(examples, stratify, together)
     generator = np.random.default_rng(seed)
     parts: list[list[int]] = [[] for _ in fractions]
     for key in sorted(groups):
@@ -385,10 +388,11 @@ def split(
     return tuple(examples[sorted(part)] for part in parts)
 
 
-def _groups(examples: Examples, stratify: bool) -> dict[str, list[list[int]]]:
-    """Rows of identical texts together, by class."""
-    rows: dict[tuple[str, ...], list[int]] = collections.defaultdict(list)
-    for index, texts in enumerate(zip(*examples.texts)):
+def _groups(examples: Examples, stratify: bool, together: str | None) -> dict[str, list[list[int]]]:
+    """Rows of identical texts, or of one value of a column, together, by class."""
+    columns = examples.texts if together is None else (examples.columns[together],)
+    rows: dict[tuple[Any, ...], list[int]] = collections.defaultdict(list)
+    for index, texts in enumerate(zip(*columns)):
         rows[texts].append(index)
     labels = examples.columns[examples.target] if examples.target else []
     by_class = stratify and _are_classes(labels)
@@ -506,7 +510,10 @@ def _label_lines(train: Examples) -> list[str]:
     names = [n for label in labels for n in (label if isinstance(label, list) else [label])]
     counts = collections.Counter(str(name) for name in names)
     lines = []
-    if counts and len(counts) <= max(2, len(labels) // 2):
+    if any(isinstance(name, dict) for name in names):
+        silent = sum(not (x.get("text") if isinstance(x, dict) else x) for x in labels)
+        lines.append(f"labels: answers; {silent} of {len(labels)} questions have none")
+    elif counts and len(counts) <= max(2, len(labels) // 2):
         shown = [f"{textwrap.shorten(k, 32)} {n}" for k, n in counts.most_common(12)]
         rest = f", and {len(counts) - 12} more" if len(counts) > 12 else ""
         lines.append(f"labels: {len(counts)} ({', '.join(shown)}{rest})")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import metrics, plots, word_evaluation
+from tfhub_transfer import answer_evaluation, answers, metrics, plots, word_evaluation
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.joint_reports import JointReport
@@ -134,7 +134,25 @@ def _measure_words(
         report.baselines["usual_tag"] = word_evaluation.measure(truth, usual, task.scheme)
 
 
-_MEASURES = {"whole": _measure_whole, "words": _measure_words}
+def _measure_windows(
+    report: Report, model: TransferModel, examples: Examples, train: Examples | None, seed: int
+) -> None:
+    questions, contexts = examples.texts
+    found = _timed(report, model.predict_text, list(zip(questions, contexts)))
+    truths = [[text for text, _ in answers.of_label(label)] for label in examples.labels]
+    predicted = [row["answer"] for row in found]
+    report.metrics = answer_evaluation.measure(truths, predicted)
+    report.intervals = answer_evaluation.intervals(truths, predicted, seed)
+    report.mistakes = answer_evaluation.mistakes(questions, truths, found, MISTAKES)
+    if train is not None:
+        likely = answer_evaluation.likeliest_sentences(questions, contexts)
+        report.baselines["likeliest_sentence"] = answer_evaluation.measure(truths, likely)
+        if not all(truths):
+            silent = answer_evaluation.measure(truths, [""] * len(truths))
+            report.baselines["no_answer"] = silent
+
+
+_MEASURES = {"whole": _measure_whole, "words": _measure_words, "windows": _measure_windows}
 
 
 def _finite(report: Report, scores: np.ndarray) -> np.ndarray:

@@ -148,6 +148,7 @@ def fine_tune(
         if groups:
             size = epochs, groups, batch_size
             _thaw_from_top(model, (rows, judged), size, plan, best, history)
+        model.task.tune(validation, lambda: model.predict_text(list(zip(*validation.texts))))
     model.history_ = {**history.history, "thawed_groups": history.thawed_groups}
     return history
 

@@ -259,10 +259,8 @@ def predict(folder: Path, source: str) -> Iterator[dict[str, Any]]:
         with runtime.precision(record.get("precision", "auto")):
             answers = model.predict_text(texts)
         for text, answer in zip(texts, answers):
-            shown = (
-                {"text": text} if isinstance(text, str) else dict(zip(("text_a", "text_b"), text))
-            )
-            yield {**shown, **answer}
+            shown = [text] if isinstance(text, str) else text
+            yield {**dict(zip(model.layout.signature, shown)), **answer}
 
 
 def demo(output: Path) -> Report:
@@ -339,7 +337,10 @@ def _split(examples: data.Examples, others: dict[str, Any], job: TrainJob) -> Sp
     if not missing:
         return Splits(examples, **others)
     fractions = _FRACTIONS if len(missing) == 2 else (0.9, 0.1)
-    train_part, *parts = data.split(examples, fractions, seed=job.seed)
+    # A context must not be known from another of its questions.
+    asked = job.task in TASKS and TASKS[job.task].layout == "windows" and examples.is_pair
+    together = data.TEXT_B if asked else None
+    train_part, *parts = data.split(examples, fractions, seed=job.seed, together=together)
     return Splits(train_part, **others, **dict(zip(missing, parts)))
 
 

@@ -204,6 +204,12 @@ class BertPreprocessor(Preprocessor):
         self, before: list[tf.RaggedTensor], pieces: tf.RaggedTensor
     ) -> dict[str, tf.RaggedTensor]:
         """Packs plain segments and a last one whose words are to be told apart."""
+        if before:
+            # As `pack` would cut; but here it must be known where words stand, and that of two
+            # windows that overlap by half one has the whole word.
+            room = self._room(len(before) + 1)
+            before = [before[0][:, : room - room // 2]]
+            pieces = pieces.with_values(pieces.values[:, : most_pieces(room)])
         counts = pieces.with_values(pieces.values.row_lengths(axis=1))
         packed = self.pack([*before, pieces.merge_dims(1, 2)])
         if not before:
@@ -300,6 +306,18 @@ class BertPreprocessor(Preprocessor):
                 "by_word": self.by_word,
             },
         )
+
+
+def most_pieces(room: int) -> int:
+    """The most pieces of a word that still stand whole in one of two windows that overlap by half.
+
+    A window is what a question leaves of the room, at least half of it; of a word with more pieces
+    the rest is left out.
+
+    Args:
+        room: Word pieces that a question and a window may have together.
+    """
+    return max(1, room // 2 // 2)
 
 
 def pieces_before(counts: tf.RaggedTensor) -> tf.Tensor:

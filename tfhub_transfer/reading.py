@@ -1,4 +1,4 @@
-"""Tables from files, row by row: CSV, TSV, JSON lines, each also gzipped, Parquet, TFDS."""
+"""Tables from files, row by row: CSV, TSV, JSON lines, SQuAD, each also gzipped, Parquet, TFDS."""
 
 import contextlib
 import csv
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tfhub_transfer import squad
 from tfhub_transfer.errors import InputError
 
 Row = tuple[int, dict[str, Any]]
@@ -44,7 +45,7 @@ class Table:
     Attributes:
         columns: The names of the columns.
         unit: What the numbers of the rows count: each `"line"` of the file, as a text editor does,
-            or each `"row"`. Both start at 1.
+            each `"row"`, or each `"question"` of a SQuAD file. All start at 1.
 
     Raises:
         InputError: If there is no such source, or its format isn't known.
@@ -64,6 +65,10 @@ class Table:
         if suffix in _SEPARATORS:
             self._rows = lambda: _delimited(path, _SEPARATORS[suffix])
             self.columns = _header(path, _SEPARATORS[suffix])
+        elif suffix == ".json" and squad.articles(_lines(path)) is not None:
+            self.unit = "question"
+            self._rows = lambda: squad.questions(squad.articles(_lines(path)) or [], path)
+            self.columns = squad.COLUMNS
         elif suffix in _JSON_LINES:
             self._rows = lambda: _json_lines(path)
             self.columns = list(next(_json_lines(path), (0, {}))[1])

@@ -23,6 +23,14 @@ _FIRST = {
     "multi-label": "micro_f1",
     "regression": "spearman",
     "token-classification": "f1",
+    "question-answering": "f1",
+}
+# The baseline that a verdict compares with, where it isn't TF-IDF.
+_RIVALS = {"token-classification": "usual_tag", "question-answering": "likeliest_sentence"}
+_BASELINES = {
+    "usual_tag": "usual tags",
+    "likeliest_sentence": "likely sentence",
+    "no_answer": "no answer",
 }
 _PICTURES = {
     "curves": "How it was trained",
@@ -46,7 +54,8 @@ class Report:
         intervals: 95 % bootstrap intervals `(low, high)` of all metrics but `ece`.
         baselines: The same numbers for `majority` (or the mean) and `tfidf_logistic_regression`
             (or ridge regression), trained on the same training split; for tags of words those of
-            `usual_tag`, each word's most frequent one.
+            `usual_tag`, each word's most frequent one; for questions those of `likeliest_sentence`,
+            the one with most of the question's words, and of `no_answer` to any question.
         per_class: Precision, recall, F1 and support of each class.
         confusion: Counts `[true][predicted]`, or `None`.
         calibration: Reliability curve and expected calibration error, or `None`.
@@ -118,7 +127,7 @@ class Report:
 
     @property
     def _rival(self) -> str:
-        return "usual_tag" if self.task == "token-classification" else "tfidf_logistic_regression"
+        return _RIVALS.get(self.task, "tfidf_logistic_regression")
 
     def _compared(self, name: str, mine: float, other: float) -> str:
         low, high = self.intervals.get(name, (mine, mine))
@@ -136,19 +145,21 @@ class Report:
     def __str__(self) -> str:
         heads = [_baseline_name(self.task, name) for name in self.baselines]
         lines = [f"{self.task} with {self.encoder}, {self.examples.get('test')} test examples"]
-        lines.append(f"{'':<12}{'this model':>12}{'95 %':>18}" + "".join(f"{h:>16}" for h in heads))
+        wide = max([12, *(len(name) + 1 for name in self.metrics)])
+        head = f"{'':<{wide}}{'this model':>12}{'95 %':>18}"
+        lines.append(head + "".join(f"{h:>16}" for h in heads))
         for name, value in self.metrics.items():
             others = [shown(column.get(name)) for column in self.baselines.values()]
             cells = "".join(f"{cell:>16}" for cell in others)
-            lines.append(f"{name:<12}{shown(value):>12}{_spread(self, name):>18}{cells}")
+            lines.append(f"{name:<{wide}}{shown(value):>12}{_spread(self, name):>18}{cells}")
         verdict = self.verdict()
         lines += [verdict] if verdict else []
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
 def _baseline_name(task: str, name: str) -> str:
-    if name == "usual_tag":
-        return "usual tags"
+    if name in _BASELINES:
+        return _BASELINES[name]
     if name == "majority":
         return "mean" if task == "regression" else "majority"
     return "TF-IDF + ridge" if task == "regression" else "TF-IDF + LR"
@@ -258,7 +269,18 @@ def page(title: str, parts: list[str]) -> str:
 
 def _tiles(report: Report) -> str:
     first = _FIRST[report.task]
-    wanted = (first, "accuracy", "macro_f1", "roc_auc", "pr_auc", "pearson", "rmse", "mae", "ece")
+    wanted = (
+        first,
+        "exact_match",
+        "accuracy",
+        "macro_f1",
+        "roc_auc",
+        "pr_auc",
+        "pearson",
+        "rmse",
+        "mae",
+        "ece",
+    )
     values = {name: report.metrics.get(name) for name in wanted}
     tiles = [
         f'<div class="card"><span>{name}</span><b>{value:.3f}</b>'
@@ -339,7 +361,8 @@ def _confused(report: Report) -> list[str]:
 def _mistakes_table(report: Report) -> list[str]:
     if not report.mistakes:
         return []
-    badness = {"classification": "confidence", "multi-label": "off by"}.get(report.task, "residual")
+    kinds = {"classification": "confidence", "question-answering": "score", "multi-label": "off by"}
+    badness = kinds.get(report.task, "residual")
     rows = [
         [
             *(_cell(mistake[key]) for key in ("true", "predicted", "badness")),

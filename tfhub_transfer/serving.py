@@ -112,9 +112,11 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     and gives `embedding` float32 `[batch, dimension]`. For tags of words it gives, each
     `[batch, most words]` and padded, `word`, `tag`, `score`, `start`, `end` (Unicode code points),
     with `word_count`; and where tags have a scheme, each `[batch, most entities]`, `entity`,
-    `type`, `entity_score`, `entity_start`, `entity_end`, with `entity_count`. Class names and
-    vocabulary lie in `assets`. A model of several tasks has, instead of `serving_default`, a
-    signature by the name of each task.
+    `type`, `entity_score`, `entity_start`, `entity_end`, with `entity_count`. For questions it
+    takes `question` and `context` and gives, each `[batch]`, `answer` (empty for none), `score`,
+    `start` and `end` (Unicode code points, -1 for none) and `margin`. Class names and vocabulary
+    lie in `assets`. A model of several tasks has, instead of `serving_default`, a signature by the
+    name of each task.
 
     Args:
         model: A trained model.

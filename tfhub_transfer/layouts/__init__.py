@@ -5,10 +5,11 @@ from typing import Any
 from tfhub_transfer.layouts.base import Ids, Layout, Rows, encoder_inputs
 from tfhub_transfer.layouts.joint import Joint, balance
 from tfhub_transfer.layouts.whole import Whole
+from tfhub_transfer.layouts.windows import Windows
 from tfhub_transfer.layouts.words import Words
 from tfhub_transfer.tasks import Head
 
-LAYOUTS: dict[str, type[Layout]] = {"whole": Whole, "words": Words}
+LAYOUTS: dict[str, type[Layout]] = {"whole": Whole, "words": Words, "windows": Windows}
 
 
 def find(task: Any, head: Head | None = None) -> Layout:

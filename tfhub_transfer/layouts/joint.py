@@ -129,7 +129,6 @@ def _spread(labels: Any, own: np.ndarray) -> Any:
 
 
 def _weights(labels: Any, own: np.ndarray) -> Any:
-    """1 for each label of the own rows, 0 for those that stand in for others."""
-    if isinstance(labels, tf.RaggedTensor):
-        return tf.ones_like(labels, tf.float32)
-    return own.astype(np.float32)
+    """1 for each own row, 0 for the others; with an axis for units where labels have one."""
+    weights = own.astype(np.float32)
+    return weights[:, None] if isinstance(labels, tf.RaggedTensor) else weights

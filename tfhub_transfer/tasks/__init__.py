@@ -3,10 +3,12 @@
 from tfhub_transfer.tasks.base import Head, Task
 from tfhub_transfer.tasks.multi import JointLoss, MultiTask
 from tfhub_transfer.tasks.sequence_level import Classification, MultiLabel, Regression
+from tfhub_transfer.tasks.span_level import QuestionAnswering
 from tfhub_transfer.tasks.token_level import TokenClassification
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (Classification, MultiLabel, Regression, TokenClassification)
+    task.name: task
+    for task in (Classification, MultiLabel, Regression, TokenClassification, QuestionAnswering)
 }
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "JointLoss",
     "MultiLabel",
     "MultiTask",
+    "QuestionAnswering",
     "Regression",
     "Task",
     "TokenClassification",

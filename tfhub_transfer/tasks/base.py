@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -83,6 +83,8 @@ class Task(abc.ABC):
     needs_tokens: ClassVar[bool] = False
     layout: ClassVar[str] = "whole"
     monitor: ClassVar[tuple[Any, str]] = ("val_loss", "min")
+    # The most tokens of a row where nobody says; the preprocessor's own default if there is none.
+    sequence_length: ClassVar[int | None] = None
 
     def __init__(self, pair: bool = False) -> None:
         self.pair = bool(pair)
@@ -128,6 +130,17 @@ class Task(abc.ABC):
         Tasks whose layout has answers of its own, as tags of words have, don't need it.
         """
         raise NotImplementedError
+
+    def tune(self, examples: Any, predict: Callable[[], list[dict[str, Any]]]) -> None:
+        """Settles, once training is over, what is chosen by answers to the validation split.
+
+        Most tasks have nothing of the kind.
+
+        Args:
+            examples: The validation split.
+            predict: Gives the model's readable answers to it.
+        """
+        return
 
     @abc.abstractmethod
     def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:

@@ -1,0 +1,113 @@
+"""Numbers of a report on answers found in texts, beside what common words alone find."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfhub_transfer import answers, metrics
+from tfhub_transfer.metrics import Numbers, Resampled
+
+Truths = Sequence[Sequence[str]]
+
+NAMES = ("exact_match", "f1")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+
+
+def measure(truths: Truths, predicted: Sequence[str]) -> Numbers:
+    """Metrics of answers to questions, shares from 0 to 1.
+
+    Args:
+        truths: The texts of each question's right answers, none where there is none.
+        predicted: What a model answered, `""` for no answer.
+
+    Returns:
+        `exact_match` and `f1`, means over the questions, as the official SQuAD scripts have them;
+        where some questions have no answer, also those of the ones with an answer
+        (`answerable_exact_match`, `answerable_f1`) and the share of right silence (`unanswerable`).
+    """
+    found = answers.scores(truths, predicted)
+    return {
+        name: float(column[rows].mean())
+        for name, column, rows in _columns(truths, found)
+        if rows.any()
+    }
+
+
+def _columns(truths: Truths, found: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Each number's name, its values for all questions, and the questions that it is about."""
+    every = np.ones(len(truths), bool)
+    answered = np.array([bool(texts) for texts in truths], bool)
+    columns = [(name, found[:, i], every) for i, name in enumerate(NAMES)]
+    if answered.all():
+        return columns
+    parts = [(f"answerable_{name}", found[:, i], answered) for i, name in enumerate(NAMES)]
+    return [*columns, *parts, ("unanswerable", found[:, 0], ~answered)]
+
+
+def intervals(
+    truths: Truths, predicted: Sequence[str], seed: int
+) -> dict[str, tuple[float, float]]:
+    """95 % bootstrap intervals over questions."""
+    columns = _columns(truths, answers.scores(truths, predicted))
+
+    def resampled(weights: np.ndarray) -> Resampled:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {
+                name: (weights @ (column * rows)) / (weights @ rows.astype(np.float64))
+                for name, column, rows in columns
+                if rows.any()
+            }
+
+    return metrics.intervals(resampled, len(truths), seed)
+
+
+def likeliest_sentences(questions: Sequence[str], contexts: Sequence[str]) -> list[str]:
+    """The baseline: the context's sentence that has most of the question's words.
+
+    Whole sentences, as nothing is learned; the sliding window of Rajpurkar et al. 2016 (section 5)
+    is this idea with phrases of parse trees for sentences. Of equals it is the shorter one.
+
+    Args:
+        questions: The questions.
+        contexts: Their contexts, as many.
+    """
+    return [_likeliest(*pair) for pair in zip(questions, contexts, strict=True)]
+
+
+def _likeliest(question: str, context: str) -> str:
+    words = _words(question)
+    sentences = _SENTENCE_END.split(context.strip())
+    return max(sentences, key=lambda sentence: (len(words & _words(sentence)), -len(sentence)))
+
+
+def _words(text: str) -> set[str]:
+    return set(answers.normalized(text).split())
+
+
+def mistakes(
+    questions: Sequence[str], truths: Truths, found: Sequence[dict[str, Any]], most: int
+) -> list[dict[str, Any]]:
+    """The answers without a word of a right one of which the model is surest.
+
+    Args:
+        questions: The questions.
+        truths: The texts of each one's right answers.
+        found: `{"answer", "score"}` of each.
+        most: How many mistakes at most.
+    """
+    gained = answers.scores(truths, [row["answer"] for row in found])[:, 1]
+    wrong = np.flatnonzero(gained == 0)
+    sure = np.array([row["score"] for row in found])
+    worst = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
+    return [
+        {
+            "row": int(row),
+            "text": questions[row],
+            "true": list(dict.fromkeys(truths[row])) or "(no answer)",
+            "predicted": found[row]["answer"] or "(no answer)",
+            "badness": float(sure[row]),
+        }
+        for row in worst
+    ]
