@@ -17,8 +17,10 @@ NAMES = ("rouge1", "rouge2", "rougeL")
 _ENGLISH = re.compile(r"[a-zA-Z]")
 _LETTER = re.compile(r"[^\W\d_]")
 # One sign of scripts without spaces, or a run of letters or digits.
-_WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]|"
-                   r"[^\W_\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+_WORD = re.compile(
+    r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]|"
+    r"[^\W_\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
+)
 
 
 class _Stemmer:

@@ -27,9 +27,7 @@ _ABBREVIATIONS = (
 _LETTERS = r"\p{Lu}|(?:\p{L}\.[\s\p{Z}]?)+\p{L}"
 
 
-def split(
-    texts: tf.Tensor, mark: str
-) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+def split(texts: tf.Tensor, mark: str) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
     """Plain texts `[n]` to sentences, each `[n, (sentences)]`: the sentence, its start, its end.
 
     A sentence ends at a stop with whatever closes behind it, where a space and a capital, a number
@@ -78,10 +76,10 @@ def _marked(texts: tf.Tensor, mark: str) -> tf.Tensor:
     )
     not_ends = (
         rf"((?:^|[^\p{{L}}\p{{N}}])(?i:{_ABBREVIATIONS}|{_LETTERS})\.){mark}",
-        rf"((?:^|\n|{mark}){_SPACE}*\p{{N}}{{1,3}}\.){mark}",  # the number of an item
         rf"((?:^|[^\p{{L}}\p{{N}}])[Nn]o\.){mark}({_SPACE}*\p{{N}})",
+        rf"((?:^|\n|{mark}){_SPACE}*\p{{N}}{{1,3}}\.){mark}",  # the number of an item
     )
-    for pattern, kept in zip(not_ends, (r"\1", r"\1", r"\1\2")):
+    for pattern, kept in zip(not_ends, (r"\1", r"\1\2", r"\1")):
         made = replace(made, pattern, kept)
     made = replace(made, rf"({_FULL_STOP}+{_CLOSING})", rf"\1{mark}")
     return replace(made, r"(\n[\s\p{Z}]*\n)", rf"{mark}\1")
