@@ -30,7 +30,11 @@ FLOORS = {
     "runtime": 1,
     "schedules": 1,
     "tagging": 1,
+    "sentences": 1,
+    "selection": 1,
+    "rouge": 1,
     "word_evaluation": 2,
+    "summary_evaluation": 2,
     "reports": 2,
     "tasks": 2,
     "batching": 1,
@@ -61,8 +65,14 @@ FLOORS = {
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
 INNER_FLOORS = {
-    "tasks": {"base": 0, "sequence_level": 1, "token_level": 1, "__init__": 2},
-    "layouts": {"base": 0, "whole": 1, "units": 1, "words": 2, "__init__": 3},
+    "tasks": {
+        "base": 0,
+        "sequence_level": 1,
+        "token_level": 1,
+        "sentence_level": 1,
+        "__init__": 2,
+    },
+    "layouts": {"base": 0, "whole": 1, "units": 1, "words": 2, "sentences": 2, "__init__": 3},
     "recipes": {
         "students": 0,
         "lessons": 1,

@@ -18,7 +18,13 @@ from typing import Any
 
 from tfhub_transfer.errors import InputError
 
-_TASKS = ("classification", "multi-label", "regression", "token-classification")
+_TASKS = (
+    "classification",
+    "multi-label",
+    "regression",
+    "token-classification",
+    "extractive-summarization",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

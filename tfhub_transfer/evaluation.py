@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import metrics, plots, word_evaluation
+from tfhub_transfer import metrics, plots, summary_evaluation, word_evaluation
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.layouts import documents
 from tfhub_transfer.metrics import Numbers
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.reports import Report
+from tfhub_transfer.tasks import references
 
 MISTAKES = 20
 _PAIRS = 20
@@ -105,7 +107,35 @@ def _measure_words(
         report.baselines["usual_tag"] = word_evaluation.measure(truth, usual, task.scheme)
 
 
-_MEASURES = {"whole": _measure_whole, "words": _measure_words}
+def _measure_sentences(
+    report: Report, model: TransferModel, examples: Examples, train: Examples | None, seed: int
+) -> None:
+    task: Any = model.task
+    texts = examples.texts[0]
+    found = _timed(report, model.predict_text, texts)
+    summaries = [answer["summary"] for answer in found]
+    written, split = list(map(references, examples.labels)), documents(examples)
+    scores = summary_evaluation.scores(summaries, written)
+    report.metrics = summary_evaluation.measure(scores)
+    report.intervals = summary_evaluation.intervals(scores, seed)
+    best = summary_evaluation.oracle(split, written)
+    highest = summary_evaluation.scores(best, written)
+    shown = [" ".join(document) for document in split], best, summaries
+    gaps = highest[:, 0] - scores[:, 0]
+    report.mistakes = summary_evaluation.mistakes(shown, gaps, MISTAKES)
+    if train is not None:
+        lead = summary_evaluation.lead(split, task.sentences)
+        report.baselines["lead"] = summary_evaluation.measure(
+            summary_evaluation.scores(lead, written)
+        )
+        report.baselines["oracle"] = summary_evaluation.measure(highest)
+
+
+_MEASURES = {
+    "whole": _measure_whole,
+    "words": _measure_words,
+    "sentences": _measure_sentences,
+}
 
 
 def _finite(report: Report, scores: np.ndarray) -> np.ndarray:

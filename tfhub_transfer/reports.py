@@ -23,6 +23,7 @@ _FIRST = {
     "multi-label": "micro_f1",
     "regression": "spearman",
     "token-classification": "f1",
+    "extractive-summarization": "rouge1",
 }
 _PICTURES = {
     "curves": "How it was trained",
@@ -46,12 +47,14 @@ class Report:
         intervals: 95 % bootstrap intervals `(low, high)` of all metrics but `ece`.
         baselines: The same numbers for `majority` (or the mean) and `tfidf_logistic_regression`
             (or ridge regression), trained on the same training split; for tags of words those of
-            `usual_tag`, each word's most frequent one.
+            `usual_tag`, each word's most frequent one; for summaries those of `lead`, the first
+            sentences, and of `oracle`, the best choice of sentences there is.
         per_class: Precision, recall, F1 and support of each class.
         confusion: Counts `[true][predicted]`, or `None`.
         calibration: Reliability curve and expected calibration error, or `None`.
         mistakes: The worst mistakes with their texts, the worst first; `badness` is the confidence
-            of a wrong class, the distance of the worst score from its threshold, or the residual.
+            of a wrong class, the distance of the worst score from its threshold, the residual, or
+            how much better the best summary is.
         curves: ROC and precision-recall curves of the most frequent classes.
         history: Curves of the training, if it is known.
         seconds: Wall-clock seconds of each stage.
@@ -118,7 +121,8 @@ class Report:
 
     @property
     def _rival(self) -> str:
-        return "usual_tag" if self.task == "token-classification" else "tfidf_logistic_regression"
+        rivals = {"token-classification": "usual_tag", "extractive-summarization": "lead"}
+        return rivals.get(self.task, "tfidf_logistic_regression")
 
     def _compared(self, name: str, mine: float, other: float) -> str:
         low, high = self.intervals.get(name, (mine, mine))
@@ -147,8 +151,9 @@ class Report:
 
 
 def _baseline_name(task: str, name: str) -> str:
-    if name == "usual_tag":
-        return "usual tags"
+    names = {"usual_tag": "usual tags", "lead": "first sentences", "oracle": "best choice"}
+    if name in names:
+        return names[name]
     if name == "majority":
         return "mean" if task == "regression" else "majority"
     return "TF-IDF + ridge" if task == "regression" else "TF-IDF + LR"

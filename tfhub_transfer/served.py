@@ -42,9 +42,9 @@ class ServedModel:
         """
         rows = list(texts)
         pair = bool(rows) and not isinstance(rows[0], str)
-        names = ("text_a", "text_b") if pair else ("text",)
         columns = [tf.constant(list(c), tf.string) for c in (zip(*rows) if pair else [rows])]
         function = self._loaded.signatures["serving_default"]
+        names = ("text_a", "text_b") if pair else tuple(function.structured_input_signature[1])
 
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:
             answers = function(**{n: tf.gather(c, batch) for n, c in zip(names, columns)})

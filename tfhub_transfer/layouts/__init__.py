@@ -3,11 +3,12 @@
 from typing import Any
 
 from tfhub_transfer.layouts.base import Ids, Layout, Rows, encoder_inputs
+from tfhub_transfer.layouts.sentences import Sentences, documents
 from tfhub_transfer.layouts.whole import Whole
 from tfhub_transfer.layouts.words import Words
 from tfhub_transfer.tasks import Head
 
-LAYOUTS: dict[str, type[Layout]] = {"whole": Whole, "words": Words}
+LAYOUTS: dict[str, type[Layout]] = {"whole": Whole, "words": Words, "sentences": Sentences}
 
 
 def find(task: Any, head: Head | None = None) -> Layout:
@@ -20,4 +21,4 @@ def find(task: Any, head: Head | None = None) -> Layout:
     return LAYOUTS[task.layout](task, head or Head())
 
 
-__all__ = ["LAYOUTS", "Ids", "Layout", "Rows", "encoder_inputs", "find"]
+__all__ = ["LAYOUTS", "Ids", "Layout", "Rows", "documents", "encoder_inputs", "find"]

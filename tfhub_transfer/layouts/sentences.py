@@ -71,7 +71,7 @@ class Sentences(Layout):
         return {**found, "sentence_count": found["sentence"].row_lengths()}
 
     def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
-        """Of each text its `summary`, and of each sentence in it `text`, `score`, `start`, `end`."""
+        """One dictionary a text: `summary`, and its `sentences`, each with its place."""
         columns = (found[name].to_list() for name in ("sentence", "score", "start", "end"))
         answers = []
         for texts, *numbers in zip(*columns):
