@@ -1,5 +1,6 @@
 """Extractive summaries, from data to exported answers."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,11 @@ def articles(number: int, seed: int = 0) -> tt.data.Examples:
 @pytest.fixture(scope="module")
 def trained(bert_encoder: Path) -> tt.TransferModel:
     keras.utils.set_random_seed(0)
-    train = articles(120)
+    train = articles(80)
     task = ExtractiveSummarization().adapt(train.labels)
     model = tt.build_model(str(bert_encoder), task, optimizer=keras.optimizers.Adam(5e-3))
-    plan = tt.Plan(verbose=0, head_learning_rate=0.05, head_epochs=10)
-    tt.fine_tune(model, train, articles(40, 1), epochs=3, unfreeze="all", batch_size=8, plan=plan)
+    plan = tt.Plan(verbose=0, head_learning_rate=0.05, head_epochs=8)
+    tt.fine_tune(model, train, articles(30, 1), epochs=2, unfreeze="all", batch_size=8, plan=plan)
     return model
 
 
@@ -77,7 +78,7 @@ def test_a_sentence_has_the_mean_of_its_tokens_or_the_first(bert_encoder: Path) 
         tokens = model.encoder(ids, training=False)["sequence_output"].numpy()[0]
         pieces = [len(p) for p in model.preprocessor.words(rows.examples.texts[0][:1]).to_list()[0]]
         bounds = np.cumsum([1, *pieces])
-        parts = [tokens[a:b] for a, b in zip(bounds, bounds[1:])]
+        parts = [tokens[a:b] for a, b in itertools.pairwise(bounds)]
         vectors = np.stack([p.mean(0) if pooling == "mean" else p[0] for p in parts])
         dense = model.get_layer("scores")
         expected = vectors @ dense.kernel.numpy() + dense.bias.numpy()

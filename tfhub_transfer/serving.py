@@ -97,8 +97,9 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     and gives `embedding` float32 `[batch, dimension]`. For tags of words it gives, each
     `[batch, most words]` and padded, `word`, `tag`, `score`, `start`, `end` (Unicode code points),
     with `word_count`; and where tags have a scheme, each `[batch, most entities]`, `entity`,
-    `type`, `entity_score`, `entity_start`, `entity_end`, with `entity_count`. Class names and
-    vocabulary lie in `assets`.
+    `type`, `entity_score`, `entity_start`, `entity_end`, with `entity_count`. For
+    summaries it takes `document` and gives, each `[batch, most chosen]` and padded, `sentence`,
+    `score`, `start`, `end`, with `sentence_count`. Class names and vocabulary lie in `assets`.
 
     Args:
         model: A trained model.
