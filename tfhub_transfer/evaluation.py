@@ -111,10 +111,9 @@ def _measure_sentences(
     report: Report, model: TransferModel, examples: Examples, train: Examples | None, seed: int
 ) -> None:
     task: Any = model.task
-    texts = examples.texts[0]
-    found = _timed(report, model.predict_text, texts)
-    summaries = [answer["summary"] for answer in found]
     written, split = list(map(references, examples.labels)), documents(examples)
+    found = _timed(report, model.predict_text, examples.texts[0])
+    summaries = [answer["summary"] for answer in found]
     scores = summary_evaluation.scores(summaries, written)
     report.metrics = summary_evaluation.measure(scores)
     report.intervals = summary_evaluation.intervals(scores, seed)

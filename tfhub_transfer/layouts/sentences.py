@@ -35,14 +35,14 @@ class Sentences(Layout):
         """Documents in rows that fit; labels become what each sentence's score is to learn.
 
         Raises:
-            InputError: If a document is blank, a summary is missing, or all documents that have
-                one are of one sentence, so that there is nothing to choose.
+            InputError: If a document is blank, a summary is missing, or there is nothing to choose.
         """
+        labelled = examples.target is not None
+        if labelled:
+            self.task.check(examples)
         found = documents(examples)
-        labels = None
-        if examples.target is not None:
-            _check_choice(examples, found)
-            labels = [self.task.target(*pair) for pair in zip(found, examples.labels)]
+        pairs = zip(found, examples.labels if labelled else [])
+        labels = [self.task.target(*pair) for pair in pairs] if labelled else None
         texts = [WORD_END.join(document) for document in found]
         return units.cut_long(Examples.from_lists(texts, labels), self.preprocessor)
 
@@ -88,7 +88,8 @@ def documents(examples: Examples) -> list[list[str]]:
     """The sentences of each document.
 
     Raises:
-        InputError: If a document is blank.
+        InputError: If a document is blank, or all that have labels are of one sentence, so that
+            there is nothing to learn or to measure.
     """
     texts = examples.texts[0]
     split = sentences.split(tf.constant(texts, tf.string), WORD_END)[0].to_list()
@@ -98,13 +99,11 @@ def documents(examples: Examples) -> list[list[str]]:
             "every document must have a sentence; drop the rows without. Received: "
             f"{len(blank)} blank, the first in row {blank[0] + 1} of {examples.source}"
         )
-    return [[sentence.decode("utf-8") for sentence in document] for document in split]
-
-
-def _check_choice(examples: Examples, found: list[list[str]]) -> None:
-    if all(len(document) == 1 for document in found):
+    found = [[sentence.decode("utf-8") for sentence in document] for document in split]
+    if examples.target is not None and all(len(document) == 1 for document in found):
         raise InputError(
             "every document has one sentence only, so there is nothing to choose; give longer "
             "ones, or their sentences as lists if they lack full stops. Received: "
             f"{len(found)} documents in {examples.source}, such as {found[0][0][:60]!r}"
         )
+    return found
