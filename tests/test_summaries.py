@@ -164,7 +164,7 @@ def test_what_repeats_a_chosen_sentence_is_passed_over(trained: tt.TransferModel
     finally:
         trained.task.sentences = 1
     texts = [sentence["text"] for sentence in answer["sentences"]]
-    assert texts == ["Good film acting.", "Bad movie.", "The end."]
+    assert sorted(texts) == ["Bad movie.", "Good film acting.", "The end."]
 
 
 def test_predictions_survive_saving(trained: tt.TransferModel, tmp_path: Path) -> None:
