@@ -213,7 +213,7 @@ def test_freezing_keeps_weights_to_the_bit(bert_encoder: Path) -> None:
 
 def test_xla_compiles_a_step(bert_encoder: Path) -> None:
     rows = articles(8)
-    model = tt.build_model(str(bert_encoder), ExtractiveSummarization(1), sequence_length=48)
+    model = tt.build_model(str(bert_encoder), ExtractiveSummarization(1), sequence_length=32)
     model.encoder.freeze_to(-1)
     model.jit_compile = True
     before = [w.numpy() for w in model.trainable_weights]
