@@ -24,6 +24,7 @@ _TASKS = (
     "regression",
     "token-classification",
     "question-answering",
+    "extractive-summarization",
 )
 
 

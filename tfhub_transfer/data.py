@@ -210,9 +210,11 @@ def read(
             UTF-8, `tfds:NAME/SPLIT` for TensorFlow Datasets, or, for tags of words, a `.conll`
             file: a line for each word with its tag last, an empty line after each sentence.
         text: Name of the text column, of texts or of lists of words; `text`, or `text_a` and
-            `text_b`, or `tokens` where there are `tags`, if not given.
+            `text_b`, or `tokens` where there are `tags`, or `sentences` (lists) or `document` where
+            there are summaries, if not given.
         text_pair: Name of the column with the second text of each pair.
-        label: Name of the label column; `label`, else `score` or `tags`, if not given.
+        label: Name of the label column; `label`, else `score`, `tags`, `summaries` or
+            `summary`, if not given.
         require_label: Whether there must be labels. If not, they are read where every row has
             one, and left out otherwise.
 

@@ -6,14 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import answer_evaluation, answers, metrics, plots, word_evaluation
+from tfhub_transfer import (
+    answer_evaluation,
+    answers,
+    metrics,
+    plots,
+    summary_evaluation,
+    word_evaluation,
+)
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.joint_reports import JointReport
+from tfhub_transfer.layouts import documents
 from tfhub_transfer.metrics import Numbers
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.reports import Report
+from tfhub_transfer.tasks import references
 
 MISTAKES = 20
 _PAIRS = 20
@@ -74,7 +83,7 @@ def evaluate(
     )
     if not baselines:
         train = None
-    elif train is None:
+    elif train is None and task.layout in ("whole", "words"):  # others need none
         report.notes.append("no baselines: the training split isn't at hand")
     _MEASURES[task.layout](report, model, examples, train, seed)
     return report
@@ -144,15 +153,39 @@ def _measure_windows(
     report.metrics = answer_evaluation.measure(truths, predicted)
     report.intervals = answer_evaluation.intervals(truths, predicted, seed)
     report.mistakes = answer_evaluation.mistakes(questions, truths, found, MISTAKES)
-    if train is not None:
-        likely = answer_evaluation.likeliest_sentences(questions, contexts)
-        report.baselines["likeliest_sentence"] = answer_evaluation.measure(truths, likely)
-        if not all(truths):
-            silent = answer_evaluation.measure(truths, [""] * len(truths))
-            report.baselines["no_answer"] = silent
+    likely = answer_evaluation.likeliest_sentences(questions, contexts)
+    report.baselines["likeliest_sentence"] = answer_evaluation.measure(truths, likely)
+    if not all(truths):
+        silent = answer_evaluation.measure(truths, [""] * len(truths))
+        report.baselines["no_answer"] = silent
 
 
-_MEASURES = {"whole": _measure_whole, "words": _measure_words, "windows": _measure_windows}
+def _measure_sentences(
+    report: Report, model: TransferModel, examples: Examples, train: Examples | None, seed: int
+) -> None:
+    task: Any = model.task
+    written, split = list(map(references, examples.labels)), documents(examples)
+    found = _timed(report, model.predict_text, examples.texts[0])
+    summaries = [answer["summary"] for answer in found]
+    scores = summary_evaluation.scores(summaries, written)
+    report.metrics = summary_evaluation.measure(scores)
+    report.intervals = summary_evaluation.intervals(scores, seed)
+    best = summary_evaluation.oracle(split, written)
+    highest = summary_evaluation.scores(best, written)
+    shown = [" ".join(document) for document in split], best, summaries
+    gaps = highest[:, 0] - scores[:, 0]
+    report.mistakes = summary_evaluation.mistakes(shown, gaps, MISTAKES)
+    lead = summary_evaluation.scores(summary_evaluation.lead(split, task.sentences), written)
+    report.baselines["lead"] = summary_evaluation.measure(lead)
+    report.baselines["oracle"] = summary_evaluation.measure(highest)
+
+
+_MEASURES = {
+    "whole": _measure_whole,
+    "words": _measure_words,
+    "windows": _measure_windows,
+    "sentences": _measure_sentences,
+}
 
 
 def _finite(report: Report, scores: np.ndarray) -> np.ndarray:

@@ -63,6 +63,27 @@ class WordVectors(_Pooling):
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
+class SentenceMeans(_Pooling):
+    """Means of vectors `[batch, length, d]` from one place to the next: `[batch, sentences, d]`.
+
+    Sentences begin at `starts` `[batch, sentences]`, 0 where there is none; the last one ends
+    before the last place where `present` `[batch, length]` is 1, which is [SEP].
+    """
+
+    def call(self, vectors: Any, starts: Any, present: Any) -> Any:
+        ops = keras.ops
+        sums = ops.cumsum(ops.cast(vectors, "float32"), axis=1)
+        sums = ops.pad(sums, [[0, 0], [1, 0], [0, 0]])
+        following = ops.pad(starts[:, 1:], [[0, 0], [0, 1]])
+        last = ops.sum(ops.cast(present, "int32"), axis=1, keepdims=True) - 1
+        ends = ops.where(following > 0, following, last)
+        total = ops.take_along_axis(sums, ends[..., None], axis=1)
+        total -= ops.take_along_axis(sums, starts[..., None], axis=1)
+        count = ops.maximum(ops.cast(ends - starts, "float32"), 1.0)
+        return ops.cast(total / count[..., None], vectors.dtype)
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
 class TransformerBlock(keras.layers.Layer):
     """One post-norm Transformer layer (Vaswani et al. 2017) over vectors `[batch, length, d]`."""
 
@@ -142,15 +163,41 @@ def word_vectors(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: H
     Raises:
         InputError: If the encoder gives no token vectors.
     """
+    tokens = _tokens(encoder, encoded, inputs, head, "words")
+    return WordVectors(name="words")(tokens, starts=inputs[WORD_STARTS])
+
+
+def sentence_vectors(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head) -> Any:
+    """What `encode` gave to the vectors that the head starts from, `[batch, sentences, dimension]`.
+
+    A sentence has the mean of its tokens' vectors, or with `pooling="first"` that of its first one.
+
+    Raises:
+        InputError: If the encoder gives no token vectors, or the head pools in another way.
+    """
+    if head.pooling not in ("auto", "mean", "first"):
+        raise InputError(
+            "the vector of a sentence is the mean of its tokens' or that of the first; choose "
+            f"pooling mean or first. Received: pooling={head.pooling!r}"
+        )
+    tokens = _tokens(encoder, encoded, inputs, head, "sentences")
+    if head.pooling == "first":
+        return WordVectors(name="sentences")(tokens, starts=inputs[WORD_STARTS])
+    return SentenceMeans(name="sentences")(
+        tokens, starts=inputs[WORD_STARTS], present=inputs["input_mask"]
+    )
+
+
+def _tokens(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head, judged: str) -> Any:
+    """Token vectors `[batch, length, dimension]`, through the head's block."""
     if "sequence_output" not in encoder.output_names:
         raise InputError(
-            "tags of words need token vectors, but this encoder gives only whole-text vectors; "
-            f"use a BERT-like encoder. Received: {encoder.handle}"
+            f"answers for {judged} need token vectors, but this encoder gives only whole-text "
+            f"vectors; use a BERT-like encoder. Received: {encoder.handle}"
         )
     if "pooler" in dict(encoder.layer_groups):
         encoder.leave_out("pooler")
-    tokens = _block(encoded["sequence_output"], inputs["input_mask"], head)
-    return WordVectors(name="words")(tokens, starts=inputs[WORD_STARTS])
+    return _block(encoded["sequence_output"], inputs["input_mask"], head)
 
 
 def _compared(u: Any, v: Any) -> Any:

@@ -211,7 +211,8 @@ class TransferModel(keras.Model):
         Returns:
             For classification `{"label", "scores"}`, for multi-label `{"labels", "scores"}`, for
             regression `{"score"}`, for tags of words `{"words", "entities"}`, for questions
-            `{"answer", "score", "start", "end", "margin"}`.
+            `{"answer", "score", "start", "end", "margin"}`, for summaries
+            `{"summary", "sentences"}`.
         """
         columns = _as_examples(texts, self.task.pair).texts
         rows, state = self.layout.prepare(*(tf.constant(column, tf.string) for column in columns))

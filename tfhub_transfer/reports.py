@@ -24,13 +24,20 @@ _FIRST = {
     "regression": "spearman",
     "token-classification": "f1",
     "question-answering": "f1",
+    "extractive-summarization": "rouge1",
 }
 # The baseline that a verdict compares with, where it isn't TF-IDF.
-_RIVALS = {"token-classification": "usual_tag", "question-answering": "likeliest_sentence"}
+_RIVALS = {
+    "token-classification": "usual_tag",
+    "question-answering": "likeliest_sentence",
+    "extractive-summarization": "lead",
+}
 _BASELINES = {
     "usual_tag": "usual tags",
     "likeliest_sentence": "likely sentence",
     "no_answer": "no answer",
+    "lead": "first sentences",
+    "oracle": "best choice",
 }
 _PICTURES = {
     "curves": "How it was trained",
@@ -55,12 +62,15 @@ class Report:
         baselines: The same numbers for `majority` (or the mean) and `tfidf_logistic_regression`
             (or ridge regression), trained on the same training split; for tags of words those of
             `usual_tag`, each word's most frequent one; for questions those of `likeliest_sentence`,
-            the one with most of the question's words, and of `no_answer` to any question.
+            the one with most of the question's words, and of `no_answer` to any question; for
+            summaries those of `lead`, the first sentences, and of `oracle`, the best choice of
+            sentences there is.
         per_class: Precision, recall, F1 and support of each class.
         confusion: Counts `[true][predicted]`, or `None`.
         calibration: Reliability curve and expected calibration error, or `None`.
         mistakes: The worst mistakes with their texts, the worst first; `badness` is the confidence
-            of a wrong class, the distance of the worst score from its threshold, or the residual.
+            of a wrong class, the distance of the worst score from its threshold, the residual, or
+            how much better the best summary is.
         curves: ROC and precision-recall curves of the most frequent classes.
         history: Curves of the training, if it is known.
         seconds: Wall-clock seconds of each stage.

@@ -114,9 +114,10 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     with `word_count`; and where tags have a scheme, each `[batch, most entities]`, `entity`,
     `type`, `entity_score`, `entity_start`, `entity_end`, with `entity_count`. For questions it
     takes `question` and `context` and gives, each `[batch]`, `answer` (empty for none), `score`,
-    `start` and `end` (Unicode code points, -1 for none) and `margin`. Class names and vocabulary
-    lie in `assets`. A model of several tasks has, instead of `serving_default`, a signature by the
-    name of each task.
+    `start` and `end` (Unicode code points, -1 for none) and `margin`. For summaries it takes
+    `document` and gives, each `[batch, most chosen]` and padded, `sentence`, `score`, `start`,
+    `end`, with `sentence_count`. Class names and vocabulary lie in `assets`. A model of several
+    tasks has, instead of `serving_default`, a signature by the name of each task.
 
     Args:
         model: A trained model.

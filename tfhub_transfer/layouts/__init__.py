@@ -4,12 +4,18 @@ from typing import Any
 
 from tfhub_transfer.layouts.base import Ids, Layout, Rows, encoder_inputs
 from tfhub_transfer.layouts.joint import Joint, balance
+from tfhub_transfer.layouts.sentences import Sentences, documents
 from tfhub_transfer.layouts.whole import Whole
 from tfhub_transfer.layouts.windows import Windows
 from tfhub_transfer.layouts.words import Words
 from tfhub_transfer.tasks import Head
 
-LAYOUTS: dict[str, type[Layout]] = {"whole": Whole, "words": Words, "windows": Windows}
+LAYOUTS: dict[str, type[Layout]] = {
+    "whole": Whole,
+    "words": Words,
+    "windows": Windows,
+    "sentences": Sentences,
+}
 
 
 def find(task: Any, head: Head | None = None) -> Layout:
@@ -22,4 +28,14 @@ def find(task: Any, head: Head | None = None) -> Layout:
     return LAYOUTS[task.layout](task, head or Head())
 
 
-__all__ = ["LAYOUTS", "Ids", "Joint", "Layout", "Rows", "balance", "encoder_inputs", "find"]
+__all__ = [
+    "LAYOUTS",
+    "Ids",
+    "Joint",
+    "Layout",
+    "Rows",
+    "balance",
+    "documents",
+    "encoder_inputs",
+    "find",
+]

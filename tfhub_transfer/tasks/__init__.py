@@ -2,18 +2,27 @@
 
 from tfhub_transfer.tasks.base import Head, Task
 from tfhub_transfer.tasks.multi import JointLoss, MultiTask
+from tfhub_transfer.tasks.sentence_level import ExtractiveSummarization, references
 from tfhub_transfer.tasks.sequence_level import Classification, MultiLabel, Regression
 from tfhub_transfer.tasks.span_level import QuestionAnswering
 from tfhub_transfer.tasks.token_level import TokenClassification
 
 TASKS: dict[str, type[Task]] = {
     task.name: task
-    for task in (Classification, MultiLabel, Regression, TokenClassification, QuestionAnswering)
+    for task in (
+        Classification,
+        MultiLabel,
+        Regression,
+        TokenClassification,
+        QuestionAnswering,
+        ExtractiveSummarization,
+    )
 }
 
 __all__ = [
     "TASKS",
     "Classification",
+    "ExtractiveSummarization",
     "Head",
     "JointLoss",
     "MultiLabel",
@@ -22,4 +31,5 @@ __all__ = [
     "Regression",
     "Task",
     "TokenClassification",
+    "references",
 ]

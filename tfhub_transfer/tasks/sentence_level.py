@@ -1,0 +1,227 @@
+"""Tasks that judge each sentence of a document."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer import rouge, sentences
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.tagging import WORD_END
+from tfhub_transfer.tasks.base import Head, Task
+
+TARGETS = ("rouge", "oracle")
+# What fills up the targets of a batch, and counts for nothing.
+NO_SENTENCE = -1.0
+# How sharply the target prefers the best sentence to others, in units of ROUGE F1. ROUGE-1 on the
+# validation part of SciTLDR, a linear layer over frozen all-MiniLM-L6-v2: 0.387 at 0.03, 0.386 at
+# 0.05, 0.382 at 0.1; with oracle targets 0.383; at 0.05 with each first token's vector 0.383.
+TEMPERATURE = 0.05
+_NEVER = -1e9
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class ExtractiveSummarization(Task):
+    """The sentences of a document that make its best summary.
+
+    A label is the summary that people wrote, a string, or a list of several of the same document.
+    Each sentence gets a score in the context of the others. With `targets="rouge"` scores learn to
+    be spread over a document as ROUGE is over its sentences, each measured alone (listwise
+    cross-entropy, as in ListNet, Cao et al. 2007). With `"oracle"` each is asked whether it is
+    among those that a greedy search chose with the references at hand (Nallapati et al. 2017,
+    SummaRuNNer; Liu and Lapata 2019, BERTSum).
+
+    Args:
+        sentences: The most sentences of a summary, at least 1; learned by `adapt` if not given.
+        targets: What scores are to learn, `"rouge"` or `"oracle"`.
+
+    Raises:
+        InputError: If an argument is out of range.
+
+    Example:
+
+    >>> ExtractiveSummarization().adapt(["It works.", "One. Two."]).sentences
+    2
+    """
+
+    name = "extractive-summarization"
+    needs_tokens = True
+    layout = "sentences"
+    monitor = ("val_top_target", "max")
+
+    def __init__(self, sentences: int | None = None, targets: str = "rouge") -> None:
+        super().__init__(pair=False)
+        if sentences is not None and sentences < 1:
+            raise InputError(f"`sentences` must be at least 1. Received: {sentences}")
+        if targets not in TARGETS:
+            raise InputError(
+                f"`targets` must be one of {', '.join(TARGETS)}. Received: {targets!r}"
+            )
+        self.sentences, self.targets = sentences, targets
+
+    @property
+    def is_adapted(self) -> bool:
+        return self.sentences is not None
+
+    def adapt(self, labels: Sequence[Any]) -> "ExtractiveSummarization":
+        """Learns how many sentences a summary has: as many as those that people wrote, on average.
+
+        Args:
+            labels: A summary, or several, for each document.
+
+        Raises:
+            InputError: If a summary is missing.
+        """
+        if self.sentences is None:
+            written = [text for label in labels for text in references(label)]
+            found = sentences.split(tf.constant(written), WORD_END)[0].row_lengths().numpy()
+            self.sentences = max(1, round(float(np.mean(found))))
+        return self
+
+    def check(self, examples: Any) -> None:
+        for row, label in enumerate(examples.labels):
+            try:
+                references(label)
+            except InputError as error:
+                raise InputError(f"row {row + 1} of {examples.source}: {error}") from error
+
+    def target(self, document: Sequence[str], label: Any) -> list[float]:
+        """What the scores of a document's sentences are to learn, one number from 0 to 1 each.
+
+        Args:
+            document: The sentences.
+            label: The summary, or several.
+        """
+        summaries = references(label)
+        if self.targets == "oracle":
+            best = set(rouge.oracle(document, summaries))
+            return [float(place in best) for place in range(len(document))]
+        return rouge.own_scores(document, summaries).tolist()
+
+    def encode(self, labels: Sequence[Any]) -> Any:
+        """What `target` gave for each text, to a ragged float32 `[n, (sentences)]`."""
+        values = np.array([value for row in labels for value in row], np.float32)
+        return tf.RaggedTensor.from_row_lengths(values, list(map(len, labels)))
+
+    def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
+        penalty = keras.regularizers.L2(head.l2) if head.l2 else None
+        return keras.layers.Dense(1, kernel_regularizer=penalty, dtype="float32", name="scores")(
+            features
+        )
+
+    def loss(self) -> Any:
+        return SentenceChoice() if self.targets == "oracle" else SentenceRanking()
+
+    def metrics(self) -> list[Any]:
+        return [TopTarget(name="top_target")]
+
+    def shares(self, logits: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Scores of sentences as a user reads them, from 0 to 1, as graph code.
+
+        Args:
+            logits: Model outputs `[n, (sentences)]`.
+
+        Returns:
+            With ROUGE targets each sentence's share of its document's, which sum up to 1; with
+            oracle targets the probability that it belongs to the summary.
+        """
+        if self.targets == "oracle":
+            return logits.with_values(tf.sigmoid(logits.flat_values))
+        rows, count = logits.value_rowids(), logits.nrows()
+        top = tf.gather(tf.math.unsorted_segment_max(logits.flat_values, rows, count), rows)
+        weights = tf.exp(logits.flat_values - top)
+        total = tf.gather(tf.math.unsorted_segment_sum(weights, rows, count), rows)
+        return logits.with_values(weights / total)
+
+    def decode(self, scores: Any) -> list[dict[str, Any]]:
+        """The scores of each document's sentences, without a choice, which needs their words."""
+        found = [np.reshape(row, [-1]) for row in scores]
+        values = np.concatenate(found) if found else np.zeros(0, np.float32)
+        ragged = tf.RaggedTensor.from_row_lengths(values, list(map(len, found)))
+        return [{"scores": row} for row in self.shares(ragged).to_list()]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"sentences": self.sentences, "targets": self.targets}
+
+
+def references(label: Any) -> list[str]:
+    """The summaries that a label holds, one or more.
+
+    Args:
+        label: A string, or a list of strings.
+
+    Raises:
+        InputError: If there is none, or one is blank or no text.
+    """
+    found = [label] if isinstance(label, str) else label
+    texts = isinstance(found, (list, tuple)) and all(isinstance(text, str) for text in found)
+    if not texts or not found or not all(text.strip() for text in found):
+        raise InputError(
+            "expected a summary, or a list of summaries of the same document, none of them blank. "
+            f"Received: {str(label)[:60]!r}"
+        )
+    return list(found)
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class SentenceRanking(keras.losses.Loss):
+    """Cross-entropy of two distributions over a text's sentences, each a softmax.
+
+    Targets `[batch, sentences]` are ROUGE F1, -1 where there is no sentence, and are divided by
+    `temperature`; scores are logits `[batch, sentences, 1]`.
+    """
+
+    def __init__(self, temperature: float = TEMPERATURE, name: str = "loss", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.temperature = temperature
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        truth, logits, there = _aligned(y_true, y_pred)
+        wanted = keras.ops.softmax(keras.ops.where(there, truth / self.temperature, _NEVER))
+        found = keras.ops.log_softmax(keras.ops.where(there, logits, _NEVER))
+        return -keras.ops.sum(wanted * keras.ops.where(there, found, 0.0), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "temperature": self.temperature}
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class SentenceChoice(keras.losses.Loss):
+    """Binary cross-entropy, the mean over a text's sentences.
+
+    Targets `[batch, sentences]` are 1 or 0, and -1 where there is no sentence; scores are logits
+    `[batch, sentences, 1]`.
+    """
+
+    def __init__(self, name: str = "loss", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        truth, logits, there = _aligned(y_true, y_pred)
+        each = keras.ops.softplus(logits) - keras.ops.where(there, truth, 0.0) * logits
+        count = keras.ops.sum(keras.ops.cast(there, "float32"), axis=-1)
+        total = keras.ops.sum(keras.ops.where(there, each, 0.0), axis=-1)
+        return total / keras.ops.maximum(count, 1.0)
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class TopTarget(keras.metrics.Mean):
+    """The mean target of the sentence with the highest score of each text.
+
+    Its ROUGE; or with oracle targets, the share of texts where the oracle chose it too.
+    """
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        truth, logits, there = _aligned(y_true, y_pred)
+        best = keras.ops.argmax(keras.ops.where(there, logits, _NEVER), axis=-1)
+        found = keras.ops.take_along_axis(truth, best[:, None], axis=1)[:, 0]
+        # Rows of other tasks have no sentence.
+        super().update_state(found, keras.ops.cast(keras.ops.any(there, axis=-1), "float32"))
+
+
+def _aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+    """Targets, logits, and where there is a sentence, each `[batch, sentences]`."""
+    truth = keras.ops.cast(y_true, "float32")
+    return truth, keras.ops.cast(y_pred, "float32")[..., 0], truth > NO_SENTENCE / 2
