@@ -38,6 +38,7 @@ class Job:
     batch_size: int = 32
     learning_rate: float | None = None
     per_class: int | None = None
+    towers: bool = False
 
 
 JOBS = {
@@ -45,12 +46,14 @@ JOBS = {
     "banking77": Job("banking77", epochs=4, learning_rate=2e-4),
     "go_emotions": Job("go_emotions", "multi-label", epochs=2),
     "stsb": Job("stsb/en", "regression", epochs=4),
+    "stsb_towers": Job("stsb/en", "similarity", epochs=1),
     "snli": Job("snli_small"),
+    "snli_towers": Job("snli_small", towers=True),
     "ag_news": Job("ag_news"),
     "wnut17": Job("wnut17", "token-classification", epochs=5),
     "ud_english_ewt": Job("ud_english_ewt", "token-classification"),
     "banking77_8": Job("banking77", per_class=8),
-    "stsb_cosine": Job("stsb/en", "similarity"),
+    "stsb_cosine": Job("stsb/en", "untrained"),
 }
 
 
@@ -70,10 +73,8 @@ def few(examples: tt.data.Examples, per_class: int, seed: int) -> tt.data.Exampl
 def run_cosine(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     """Rank correlation of people's judgement with the cosine of untrained vectors."""
     test = tt.data.read(find(Path(options.data_folder) / job.folder, "test"))
-    model = tt.build_model(options.encoder, tt.tasks.Classification(["-", "+"]))
-    a, b = (model.encode_text(list(texts)) for texts in test.texts)
-    cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
-    correlation = scipy.stats.spearmanr(cosine, np.asarray(test.labels, float)).statistic
+    a, b = (tt.encode_text(options.encoder, texts, normalize=True) for texts in test.texts)
+    correlation = scipy.stats.spearmanr((a * b).sum(-1), np.asarray(test.labels, float)).statistic
     return {
         "job": "stsb_cosine",
         "encoder": Path(options.encoder).name,
@@ -96,9 +97,9 @@ def run(name: str, job: Job, options: argparse.Namespace, seed: int) -> dict[str
         tt.data.read(find(folder, split), **tagged) for split in ("train", "validation", "test")
     )
     train = few(train, job.per_class, seed) if job.per_class else train
-    chosen = {} if tagged else {"pair": train.is_pair}
+    chosen = {"pair": train.is_pair} if tt.tasks.TASKS[job.task].layout == "whole" else {}
     task = tt.tasks.TASKS[job.task](**chosen).adapt(train.labels)
-    head = tt.Head(pooling=options.pooling or job.pooling)
+    head = tt.Head(pooling=options.pooling or job.pooling, towers=job.towers)
     model = tt.build_model(options.encoder, task, head, sequence_length=options.sequence_length)
     epochs = options.epochs or job.epochs
     plan = tt.Plan(
@@ -120,7 +121,11 @@ def run(name: str, job: Job, options: argparse.Namespace, seed: int) -> dict[str
         )
     trained = time.perf_counter() - started
     report = tt.evaluate(model, test, baselines=False)
-    best = {k: max(v) for k, v in history.history.items() if k == task.monitor[0]}
+    best = {
+        k: (max if task.monitor[1] == "max" else min)(v)
+        for k, v in history.history.items()
+        if k == task.monitor[0]
+    }
     return {
         "job": name,
         "encoder": Path(options.encoder).name,
@@ -166,7 +171,7 @@ def main() -> None:
     options = parser.parse_args()
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         job = JOBS[options.job]
-        cosine = job.task == "similarity"
+        cosine = job.task == "untrained"
         done = run_cosine(job, options) if cosine else run(options.job, job, options, seed)
         line = json.dumps(done)
         print(line, flush=True)

@@ -30,6 +30,7 @@ FLOORS = {
     "runtime": 1,
     "schedules": 1,
     "tagging": 1,
+    "similarity_evaluation": 2,
     "word_evaluation": 2,
     "reports": 2,
     "tasks": 2,
@@ -48,6 +49,7 @@ FLOORS = {
     "conversion": 7,
     "multitask": 8,
     "builders": 9,
+    "encoding": 10,
     "evaluation": 9,
     "finetuning": 9,
     "serving": 9,
@@ -61,8 +63,15 @@ FLOORS = {
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
 INNER_FLOORS = {
-    "tasks": {"base": 0, "sequence_level": 1, "token_level": 1, "__init__": 2},
-    "layouts": {"base": 0, "whole": 1, "units": 1, "words": 2, "__init__": 3},
+    "tasks": {
+        "base": 0,
+        "vector_losses": 0,
+        "sequence_level": 1,
+        "similarity": 1,
+        "token_level": 1,
+        "__init__": 2,
+    },
+    "layouts": {"base": 0, "whole": 1, "towers": 1, "units": 1, "words": 2, "__init__": 3},
     "recipes": {
         "students": 0,
         "lessons": 1,

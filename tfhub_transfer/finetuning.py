@@ -322,12 +322,18 @@ def fine_tune(
         raise InputError(
             f"the {model.task.name} task is trained from memory: `read` the file. Received: Stream"
         )
+    for examples in (train, validation):
+        if not isinstance(examples, Stream):
+            model.task.check_training(examples)
     judged = model.cut(validation)
     model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
     rows = train if isinstance(train, Stream) else model.cut(train)
     history = History()
     with runtime.precision():
-        best = _train_head(model, (rows, judged), plan, history)
+        if model.task.has_head:
+            best = _train_head(model, (rows, judged), plan, history)
+        else:
+            best = _judge(model, judged, history)
         if groups:
             size = epochs, groups, batch_size
             _thaw_from_top(model, (rows, judged), size, plan, best, history)
@@ -385,6 +391,16 @@ def _train_head(
             flush=True,
         )
     return best
+
+
+def _judge(model: TransferModel, judged: Rows, history: History) -> float:
+    """The value on validation that a model without a head of its own begins with."""
+    started = time.perf_counter()
+    model.encoder.trainable = False
+    batches = model.preprocess(judged, FROZEN_BATCH, shuffle=False)
+    found = model.evaluate(batches, verbose=0, return_dict=True)
+    history.seconds["head"] = time.perf_counter() - started
+    return float(found[model.task.monitor[0].removeprefix("val_")])
 
 
 def _fit_on_features(

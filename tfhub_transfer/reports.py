@@ -23,7 +23,10 @@ _FIRST = {
     "multi-label": "micro_f1",
     "regression": "spearman",
     "token-classification": "f1",
+    "similarity": "spearman",
 }
+# The baseline that a report's one sentence compares with, where it isn't TF-IDF.
+_RIVALS = {"token-classification": "usual_tag", "similarity": "untrained"}
 _PICTURES = {
     "curves": "How it was trained",
     "confusion": "What is taken for what",
@@ -46,7 +49,8 @@ class Report:
         intervals: 95 % bootstrap intervals `(low, high)` of all metrics but `ece`.
         baselines: The same numbers for `majority` (or the mean) and `tfidf_logistic_regression`
             (or ridge regression), trained on the same training split; for tags of words those of
-            `usual_tag`, each word's most frequent one.
+            `usual_tag`, each word's most frequent one; for similarity those of `untrained`, the
+            encoder before training, and of `tfidf_cosine`.
         per_class: Precision, recall, F1 and support of each class.
         confusion: Counts `[true][predicted]`, or `None`.
         calibration: Reliability curve and expected calibration error, or `None`.
@@ -110,7 +114,7 @@ class Report:
     def verdict(self) -> str | None:
         """One sentence: whether transfer helped; `None` without a baseline to compare with."""
         baseline = self.baselines.get(self._rival, {})
-        for name in (_FIRST[self.task], "accuracy", "rmse"):
+        for name in (_FIRST[self.task], "roc_auc", "recall_at_1", "accuracy", "rmse"):
             mine, other = self.metrics.get(name), baseline.get(name)
             if mine is not None and other is not None:
                 return self._compared(name, mine, other)
@@ -118,7 +122,7 @@ class Report:
 
     @property
     def _rival(self) -> str:
-        return "usual_tag" if self.task == "token-classification" else "tfidf_logistic_regression"
+        return _RIVALS.get(self.task, "tfidf_logistic_regression")
 
     def _compared(self, name: str, mine: float, other: float) -> str:
         low, high = self.intervals.get(name, (mine, mine))
@@ -147,8 +151,9 @@ class Report:
 
 
 def _baseline_name(task: str, name: str) -> str:
-    if name == "usual_tag":
-        return "usual tags"
+    names = {"usual_tag": "usual tags", "untrained": "untrained", "tfidf_cosine": "TF-IDF cosine"}
+    if name in names:
+        return names[name]
     if name == "majority":
         return "mean" if task == "regression" else "majority"
     return "TF-IDF + ridge" if task == "regression" else "TF-IDF + LR"
@@ -252,7 +257,8 @@ def _page(report: Report, pictures: dict[str, bytes]) -> str:
 
 def _tiles(report: Report) -> str:
     first = _FIRST[report.task]
-    wanted = (first, "accuracy", "macro_f1", "roc_auc", "pr_auc", "pearson", "rmse", "mae", "ece")
+    more = ("accuracy", "macro_f1", "recall_at_1", "mrr", "roc_auc", "pr_auc", "pearson")
+    wanted = (first, *more, "rmse", "mae", "ece")
     values = {name: report.metrics.get(name) for name in wanted}
     tiles = [
         f'<div class="card"><span>{name}</span><b>{value:.3f}</b>'
@@ -333,7 +339,8 @@ def _confused(report: Report) -> list[str]:
 def _mistakes_table(report: Report) -> list[str]:
     if not report.mistakes:
         return []
-    badness = {"classification": "confidence", "multi-label": "off by"}.get(report.task, "residual")
+    kinds = {"classification": "confidence", "multi-label": "off by", "similarity": "off by"}
+    badness = kinds.get(report.task, "residual")
     rows = [
         [
             *(_cell(mistake[key]) for key in ("true", "predicted", "badness")),

@@ -62,9 +62,10 @@ class _Served(tf.Module):
 
     def encode(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to the encoder's vectors `[batch, dimension]`."""
-        inputs = self._preprocessor(text)
+        inputs = self._model.layout.batch_of_single(text)
         vector = self._run_folded(inputs)[1] if self._folded else self._model.vector(inputs)
-        return {"embedding": tf.identity(vector)}
+        each = tf.reshape(vector, [-1, vector.shape[-1]])[: tf.shape(text)[0]]
+        return {"embedding": tf.identity(each)}
 
     def lengths(self, *texts: tf.Tensor) -> tf.Tensor:
         """Strings `[batch]` to the number of tokens `[batch]` of each, uncut."""

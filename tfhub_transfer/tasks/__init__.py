@@ -2,10 +2,12 @@
 
 from tfhub_transfer.tasks.base import Head, Task
 from tfhub_transfer.tasks.sequence_level import Classification, MultiLabel, Regression
+from tfhub_transfer.tasks.similarity import Similarity
 from tfhub_transfer.tasks.token_level import TokenClassification
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (Classification, MultiLabel, Regression, TokenClassification)
+    task.name: task
+    for task in (Classification, MultiLabel, Regression, TokenClassification, Similarity)
 }
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "Head",
     "MultiLabel",
     "Regression",
+    "Similarity",
     "Task",
     "TokenClassification",
 ]
