@@ -30,7 +30,8 @@ def evaluate(
 
     The baselines are the majority class (the mean, for regression) and TF-IDF of words and pairs
     of words with logistic regression (ridge regression; one for each class of multi-label data).
-    They are trained on the training split and measured on the same examples.
+    They are trained on the training split and measured on the same examples. For similarity they
+    are the encoder as it was before training, and the cosine of TF-IDF vectors.
 
     Args:
         model: A trained model.
