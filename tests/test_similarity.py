@@ -35,7 +35,7 @@ def graded(number: int, seed: int = 0) -> tt.data.Examples:
 
 def build(encoder: Path, task: Any, head: Head | None = None, **options: Any) -> tt.TransferModel:
     keras.utils.set_random_seed(0)
-    chosen = {"optimizer": keras.optimizers.Adam(3e-3), "sequence_length": 24}
+    chosen = {"optimizer": keras.optimizers.Adam(1e-2), "sequence_length": 24}
     return tt.build_model(str(encoder), task, head, **{**chosen, **options})
 
 
@@ -47,9 +47,9 @@ def fit(model: tt.TransferModel, train: Any, validation: Any, epochs: int = 4) -
 
 @pytest.fixture(scope="module")
 def trained(bert_encoder: Path) -> tt.TransferModel:
-    train = graded(80)
-    model = build(bert_encoder, Similarity().adapt(train.labels))
-    fit(model, train, graded(30, 1))
+    train = graded(240)
+    model = build(bert_encoder, Similarity().adapt(train.labels), Head(pooling="mean"))
+    fit(model, train, graded(40, 1))
     return model
 
 
@@ -100,8 +100,9 @@ def test_a_head_compares_what_two_towers_give(bert_encoder: Path, head: Head, ta
 
 
 def test_towers_learn_what_a_pair_has_in_common(bert_encoder: Path, tmp_path: Path) -> None:
-    train, test = pairs(120), pairs(60, 2)
-    model = build(bert_encoder, Classification(pair=True).adapt(train.labels), Head(towers=True))
+    train, test = pairs(240), pairs(60, 2)
+    task = Classification(pair=True).adapt(train.labels)
+    model = build(bert_encoder, task, Head(towers=True, pooling="mean"))
     fit(model, train, pairs(40, 1))
     report = tt.evaluate(model, test)
     assert report.metrics["accuracy"] > 0.9
