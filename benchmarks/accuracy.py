@@ -39,6 +39,7 @@ class Job:
     learning_rate: float | None = None
     per_class: int | None = None
     sequence_length: int | None = None
+    towers: bool = False
 
 
 JOBS = {
@@ -46,7 +47,9 @@ JOBS = {
     "banking77": Job("banking77", epochs=4, learning_rate=2e-4),
     "go_emotions": Job("go_emotions", "multi-label", epochs=2),
     "stsb": Job("stsb/en", "regression", epochs=4),
+    "stsb_towers": Job("stsb/en", "similarity", epochs=1),
     "snli": Job("snli_small"),
+    "snli_towers": Job("snli_small", towers=True),
     "ag_news": Job("ag_news"),
     "wnut17": Job("wnut17", "token-classification", epochs=5),
     "ud_english_ewt": Job("ud_english_ewt", "token-classification"),
@@ -54,7 +57,7 @@ JOBS = {
     # A quarter of the abstracts are longer than 256 word pieces; sentences should meet in one row.
     "scitldr": Job("scitldr_a", "extractive-summarization", epochs=2, sequence_length=512),
     "banking77_8": Job("banking77", per_class=8),
-    "stsb_cosine": Job("stsb/en", "similarity"),
+    "stsb_cosine": Job("stsb/en", "untrained"),
 }
 
 
@@ -74,10 +77,8 @@ def few(examples: tt.data.Examples, per_class: int, seed: int) -> tt.data.Exampl
 def run_cosine(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     """Rank correlation of people's judgement with the cosine of untrained vectors."""
     test = tt.data.read(find(Path(options.data_folder) / job.folder, "test"))
-    model = tt.build_model(options.encoder, tt.tasks.Classification(["-", "+"]))
-    a, b = (model.encode_text(list(texts)) for texts in test.texts)
-    cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
-    correlation = scipy.stats.spearmanr(cosine, np.asarray(test.labels, float)).statistic
+    a, b = (tt.encode_text(options.encoder, texts, normalize=True) for texts in test.texts)
+    correlation = scipy.stats.spearmanr((a * b).sum(-1), np.asarray(test.labels, float)).statistic
     return {
         "job": "stsb_cosine",
         "encoder": Path(options.encoder).name,
@@ -103,7 +104,7 @@ def run(name: str, job: Job, options: argparse.Namespace, seed: int) -> dict[str
     kind = tt.tasks.TASKS[job.task]
     chosen = {"pair": train.is_pair} if kind.layout == "whole" else {}
     task = kind(**chosen).adapt(train.labels)
-    head = tt.Head(pooling=options.pooling or job.pooling)
+    head = tt.Head(pooling=options.pooling or job.pooling, towers=job.towers)
     length = options.sequence_length or job.sequence_length
     model = tt.build_model(options.encoder, task, head, sequence_length=length)
     epochs = options.epochs or job.epochs
@@ -125,8 +126,12 @@ def run(name: str, job: Job, options: argparse.Namespace, seed: int) -> dict[str
             plan=plan,
         )
     trained = time.perf_counter() - started
-    report = tt.evaluate(model, test, baselines=job.task == "extractive-summarization")
-    best = {k: max(v) for k, v in history.history.items() if k == task.monitor[0]}
+    report = tt.evaluate(model, test, baselines=False)
+    best = {
+        k: (max if task.monitor[1] == "max" else min)(v)
+        for k, v in history.history.items()
+        if k == task.monitor[0]
+    }
     return {
         "job": name,
         "encoder": Path(options.encoder).name,
@@ -174,7 +179,7 @@ def main() -> None:
     options = parser.parse_args()
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         job = JOBS[options.job]
-        cosine = job.task == "similarity"
+        cosine = job.task == "untrained"
         done = run_cosine(job, options) if cosine else run(options.job, job, options, seed)
         line = json.dumps(done)
         print(line, flush=True)

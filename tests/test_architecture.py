@@ -36,6 +36,7 @@ FLOORS = {
     "sentences": 1,
     "selection": 1,
     "rouge": 1,
+    "similarity_evaluation": 2,
     "word_evaluation": 2,
     "summary_evaluation": 2,
     "reports": 2,
@@ -57,6 +58,7 @@ FLOORS = {
     "conversion": 7,
     "multitask": 8,
     "builders": 9,
+    "encoding": 10,
     "evaluation": 9,
     "finetuning": 9,
     "serving": 9,
@@ -72,7 +74,9 @@ FLOORS = {
 INNER_FLOORS = {
     "tasks": {
         "base": 0,
+        "vector_losses": 0,
         "sequence_level": 1,
+        "similarity": 1,
         "token_level": 1,
         "span_level": 1,
         "sentence_level": 1,
@@ -82,6 +86,7 @@ INNER_FLOORS = {
     "layouts": {
         "base": 0,
         "whole": 1,
+        "towers": 1,
         "units": 1,
         "spans": 1,
         "words": 2,

@@ -20,6 +20,7 @@ _HOMES = {
     "TransferModel": "models",
     "build_model": "builders",
     "convert": "conversion",
+    "encode_text": "encoding",
     "evaluate": "evaluation",
     "export_saved_model": "serving",
     "fine_tune": "finetuning",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tfhub_transfer.callbacks import ProgressiveUnfreezing
     from tfhub_transfer.conversion import convert
     from tfhub_transfer.encoder import Encoder
+    from tfhub_transfer.encoding import encode_text
     from tfhub_transfer.errors import InputError
     from tfhub_transfer.evaluation import Report, evaluate
     from tfhub_transfer.finetuning import Plan, fine_tune
@@ -52,7 +54,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'tfhub_transfer' has no attribute {name!r}")
     # Registers the converter for Hugging Face folders, which the registry itself can't know of.
-    if _HOMES[name] in ("encoder", "models", "multitask", "builders", "finetuning"):
+    if _HOMES[name] in ("encoder", "encoding", "models", "multitask", "builders", "finetuning"):
         importlib.import_module("tfhub_transfer.conversion")
     value = getattr(importlib.import_module(f"tfhub_transfer.{_HOMES[name]}"), name)
     globals()[name] = value

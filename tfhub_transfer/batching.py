@@ -1,7 +1,7 @@
 """Rows of like length into batches, so that little is padded and few shapes of batch occur."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -145,6 +145,19 @@ class LengthBatches:
             batches += np.split(rows[:whole], whole // size) if whole else []
             left = rows[whole:]
         return [*batches, left] if len(left) else batches
+
+
+def longest(encoded: Mapping[str, tf.RaggedTensor]) -> np.ndarray:
+    """The length of each row's longest text int `[n]`.
+
+    Args:
+        encoded: Ragged ids `[n, (length)]`, or of several texts `[n, texts, (length)]`.
+    """
+    found = []
+    for value in encoded.values():
+        flat = value if value.ragged_rank == 1 else value.values
+        found.append(flat.row_lengths().numpy().reshape(int(value.nrows()), -1).max(axis=1))
+    return np.max(found, axis=0)
 
 
 def pick(labels: Any, rows: tf.Tensor, length: tf.Tensor) -> tuple[Any, ...]:

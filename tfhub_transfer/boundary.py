@@ -46,10 +46,11 @@ class Boundary:
         Args:
             ids: The rows.
         """
-        lengths = ids.columns["input_word_ids"].row_lengths().numpy()
+        single = {k: v if v.ragged_rank == 1 else v.values for k, v in ids.columns.items()}
+        lengths = single["input_word_ids"].row_lengths().numpy()
         name = caching.key(self.key, str(self.layer), ids.digest)
         tokens = TokenStore(name, lengths, self.encoder.token_dimension)
-        if not tokens.fill(lambda: self._run(ids.columns, lengths)):
+        if not tokens.fill(lambda: self._run(single, lengths)):
             warnings.warn(
                 f"every layer runs in every step: {tokens.size / 1e9:.1f} GB for the outputs of "
                 f"the frozen ones are more than {caching.SIZE_VARIABLE} or the disk allows",
@@ -84,9 +85,10 @@ class Boundary:
         """
         names = list(inputs)
         rest = keras.Model([*tensors(encoded), *inputs.values()], outputs)
-        given = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
-        width = self.encoder.token_dimension
-        given[self.input_name] = keras.Input((None, width), name=self.input_name)
+        shapes = {name: tensor.shape[1:] for name, tensor in inputs.items()}
+        given = {n: keras.Input(shapes[n], dtype="int32", name=n) for n in names}
+        whole = (*shapes[BERT_INPUTS[0]], self.encoder.token_dimension)
+        given[self.input_name] = keras.Input(whole, name=self.input_name)
         read = (*BERT_INPUTS, self.input_name)
         above = self.encoder({name: given[name] for name in read})
         return JointLoss(given, rest([*tensors(above), *(given[n] for n in names)]))
@@ -115,11 +117,16 @@ class StoredTokens:
         Returns:
             A dataset of `(inputs, labels)`, and the share of its tokens that are padding.
         """
-        rows = batching.LengthBatches(self._tokens.lengths, batch_size, seed=seed)
+        lengths = self._tokens.lengths
+        ids = self._ids.columns["input_word_ids"]
+        single = np.arange(len(lengths)).reshape(int(ids.nrows()), -1)  # a row's texts
+        rows = batching.LengthBatches(lengths[single].max(axis=1), batch_size, seed=seed)
+        inner = () if ids.ragged_rank == 1 else single.shape[1:]
 
         def read() -> Iterator[Any]:
             for batch in rows:
-                yield batch, self._tokens.padded(batch, rows.padded_length(batch))
+                found = self._tokens.padded(single[batch].ravel(), rows.padded_length(batch))
+                yield batch, found.reshape(len(batch), *inner, *found.shape[1:])
 
         def join(batch: tf.Tensor, vectors: tf.Tensor) -> Any:
             picked = {key: tf.gather(value, batch) for key, value in self._ids.columns.items()}
@@ -130,7 +137,7 @@ class StoredTokens:
 
         spec = (
             tf.TensorSpec([None], tf.int64),
-            tf.TensorSpec([None, None, self._tokens.width], tf.bfloat16),
+            tf.TensorSpec([None, *inner, None, self._tokens.width], tf.bfloat16),
         )
         dataset = tf.data.Dataset.from_generator(read, output_signature=spec)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))

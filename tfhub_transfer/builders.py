@@ -83,6 +83,12 @@ def build_model(
 def _heads(task: Task, head: Head | Mapping[str, Head] | None) -> dict[str, Head]:
     """A head for each name of a task; a task alone has none."""
     names = list(task.tasks) if isinstance(task, MultiTask) else [""]
+    given = list(head.values()) if isinstance(head, Mapping) else [head or Head()]
+    if isinstance(task, MultiTask) and any(each.towers for each in given):
+        raise InputError(
+            "tasks that learn together read a pair as one; train two towers alone. "
+            "Received: a head with towers=True"
+        )
     if not isinstance(head, Mapping):
         return {name: head or Head() for name in names}
     if not set(head) <= set(names) or names == [""]:

@@ -25,7 +25,9 @@ _TASKS = (
     "token-classification",
     "question-answering",
     "extractive-summarization",
+    "similarity",
 )
+_LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_distill(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_encode(commands)
     return parser
 
 
@@ -107,7 +110,9 @@ def _add_train(commands: Any) -> None:
     add("--output", type=Path, required=True, metavar="DIR")
     add("--text", metavar="COLUMN", help="default: text, or text_a and text_b")
     add("--text-pair", metavar="COLUMN", help="the second text of each pair")
+    add("--negative", metavar="COLUMN", help="a third text, which doesn't belong to the first")
     add("--label", metavar="COLUMN", help="default: label, or score")
+    add("--loss", choices=_LOSSES, help="of the similarity task; default cosine")
     _add_training(command)
     command.set_defaults(run=_train)
 
@@ -126,6 +131,7 @@ def _add_training(command: Any) -> None:
     )
     add("--pooling", default="auto", help="auto, pooled_output, mean, first or attention")
     add("--block", default="none", help="over token vectors: none, cnn, bilstm or transformer")
+    add("--towers", action="store_true", help="each text of a pair passes the encoder on its own")
     add("--class-weights", action="store_true", help="weigh rare classes more")
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     add("--jit", default="auto", choices=("auto", "on", "off"), help="XLA")
@@ -183,6 +189,17 @@ def _add_predict(commands: Any) -> None:
     command.set_defaults(run=_predict)
 
 
+def _add_encode(commands: Any) -> None:
+    command = commands.add_parser("encode", help="texts to vectors, as JSON lines or a .npy file")
+    add = command.add_argument
+    add("model", metavar="DIR|ENCODER", help="what `train` wrote, or an encoder")
+    add("source", nargs="?", default="-", metavar="FILE|-")
+    add("--text", metavar="COLUMN", help="of a table; default: text")
+    add("--normalize", action="store_true", help="to length 1, so that products are cosines")
+    add("--output", type=Path, metavar="vectors.npy", help="default: JSON lines on stdout")
+    command.set_defaults(run=_encode)
+
+
 def _demo(options: argparse.Namespace) -> None:
     _jobs().demo(options.output)
 
@@ -224,6 +241,20 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     for answer in _jobs().predict(options.folder, options.source):
         print(json.dumps(answer, ensure_ascii=False), flush=True)
+
+
+def _encode(options: argparse.Namespace) -> None:
+    _jobs()
+    from tfhub_transfer import encoding
+
+    chunks = encoding.encode_file(options.model, options.source, options.text, options.normalize)
+    if options.output:
+        count = encoding.write_vectors(chunks, options.output)
+        print(f"Written to {options.output}: {count} vectors")
+        return
+    for texts, vectors in chunks:
+        for text, vector in zip(texts, vectors.tolist()):
+            print(json.dumps({"text": text, "embedding": vector}, ensure_ascii=False), flush=True)
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from tfhub_transfer import tagging
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.reading import TAGS, TOKENS, Table
 
-TEXT, TEXT_A, TEXT_B, LABEL = "text", "text_a", "text_b", "label"
+TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL = "text", "text_a", "text_b", "text_c", "label"
 _DISCRETE = 1000
 # The columns of each usual shape of data: texts, and the labels that may go with them.
 _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
@@ -33,9 +33,9 @@ class Examples:
     """Columns of texts and labels, in memory; immutable.
 
     Attributes:
-        columns: `text`, or `text_a` and `text_b`; `label`, if there is one; and whatever else the
-            source held, under its own name (but for columns that go by one of these names and
-            weren't chosen). All of the same length.
+        columns: `text`, or `text_a` and `text_b`, or also `text_c` in triplets; `label`, if there
+            is one; and whatever else the source held, under its own name (but for columns that go
+            by one of these names and weren't chosen). All of the same length.
         source: Where they come from.
         target: `"label"`, or `None` if there are no labels.
 
@@ -55,6 +55,7 @@ class Examples:
         text: Sequence[str],
         label: Sequence[Any] | None = None,
         text_pair: Sequence[str] | None = None,
+        negative: Sequence[str] | None = None,
     ) -> "Examples":
         """Makes examples of lists.
 
@@ -62,6 +63,7 @@ class Examples:
             text: The texts, or the first of each pair.
             label: Their labels.
             text_pair: The second text of each pair.
+            negative: The third text of each triplet, which doesn't belong to the first.
 
         Raises:
             InputError: If the lists differ in length, or a text isn't a string.
@@ -71,6 +73,8 @@ class Examples:
             if text_pair is None
             else {TEXT_A: list(text), TEXT_B: list(text_pair)}
         )
+        if negative is not None:
+            columns[TEXT_C] = list(negative)
         if label is not None:
             columns[LABEL] = list(label)
         sizes = {name: len(values) for name, values in columns.items()}
@@ -107,9 +111,9 @@ class Examples:
 
     @property
     def texts(self) -> tuple[list[str], ...]:
-        """One list of texts, or two for pairs."""
-        names = (TEXT_A, TEXT_B) if self.is_pair else (TEXT,)
-        return tuple(self.columns[name] for name in names)
+        """One list of texts, or two for pairs, or three for triplets."""
+        names = (TEXT_A, TEXT_B, TEXT_C) if self.is_pair else (TEXT,)
+        return tuple(self.columns[name] for name in names if name in self.columns)
 
     @property
     def labels(self) -> list[Any]:
@@ -169,6 +173,7 @@ def stream(
     text_pair: str | None = None,
     label: str | None = None,
     require_label: bool = True,
+    negative: str | None = None,
     chunk_rows: int = 10_000,
 ) -> Stream:
     """Reads examples chunk by chunk, holding one chunk at a time.
@@ -179,6 +184,7 @@ def stream(
         text_pair: As for `read`.
         label: As for `read`.
         require_label: As for `read`.
+        negative: As for `read`.
         chunk_rows: Rows in a chunk.
 
     Raises:
@@ -192,7 +198,7 @@ def stream(
     if chunk_rows < 1:
         raise InputError(f"`chunk_rows` must be at least 1. Received: {chunk_rows}")
     table = Table(str(source))
-    names = _columns(table, text, text_pair, label, require_label)
+    names = _columns(table, (text, text_pair, negative), label, require_label)
     return Stream(table, names, require_label, chunk_rows)
 
 
@@ -202,6 +208,7 @@ def read(
     text_pair: str | None = None,
     label: str | None = None,
     require_label: bool = True,
+    negative: str | None = None,
 ) -> Examples:
     """Reads labelled texts into memory.
 
@@ -217,6 +224,8 @@ def read(
             `summary`, if not given.
         require_label: Whether there must be labels. If not, they are read where every row has
             one, and left out otherwise.
+        negative: Name of the column with the third text of each triplet, which doesn't belong to
+            the first; `text_c`, where there are no labels, if not given.
 
     Raises:
         InputError: If the source, a column or a row is unusable; the message names file, line and
@@ -226,7 +235,7 @@ def read(
 
     >>> examples = read("reviews.csv", text="review", label="sentiment")
     """
-    chunks = list(stream(source, text, text_pair, label, require_label))
+    chunks = list(stream(source, text, text_pair, label, require_label, negative))
     joined: dict[str, list[Any]] = {}
     for start, chunk in zip(np.cumsum([0, *map(len, chunks)]), chunks):
         for name in {**joined, **chunk.columns}:
@@ -242,15 +251,25 @@ def read(
 
 
 def _columns(
-    table: Table, text: str | None, pair: str | None, label: str | None, require_label: bool
+    table: Table, texts: tuple[str | None, ...], label: str | None, require_label: bool
 ) -> dict[str, str]:
     """Our names of columns with the names in the source."""
+    text, pair, negative = texts
     if text is None and pair is None:
         text, pair, label = _shape(table.columns, label)
+        if pair == TEXT_B and TEXT_C in table.columns and not {LABEL, "score"} & {*table.columns}:
+            negative = negative or TEXT_C
     first = table.require(text or (TEXT_A if pair else TEXT), "text")
     names = {TEXT: first}
     if pair is not None:
         names = {TEXT_A: first, TEXT_B: table.require(pair, "second text")}
+    if negative is not None:
+        if pair is None:
+            raise InputError(
+                "a third text needs a second one: name the column of the second with `text_pair` "
+                f"(`--text-pair`). Received: negative={negative!r}"
+            )
+        names[TEXT_C] = table.require(negative, "third text")
     if label is None:
         label = next((name for name in _LABELS if name in table.columns), None)
         if label is None and not require_label:
@@ -278,7 +297,7 @@ def _cells(
     row: dict[str, Any], place: str, names: dict[str, str], require_label: bool
 ) -> dict[str, Any]:
     """One row under our names, checked."""
-    taken = {TEXT, TEXT_A, TEXT_B, LABEL, *names.values()}
+    taken = {TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL, *names.values()}
     cells = {key: value for key, value in row.items() if key not in taken}
     for name, column in names.items():
         optional = name == LABEL and not require_label

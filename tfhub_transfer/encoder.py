@@ -50,6 +50,9 @@ class Encoder(keras.layers.Layer):
     - text embedding: strings `[batch]`, or their Unicode code points as int32 `[batch, length]`
       padded with 0, to `{"default": [batch, dimension]}`.
 
+    Ids and code points may also be `[batch, texts, length]`, several texts of one example: each is
+    read on its own, and every output has that axis too.
+
     Args:
         handle: A packaged name, a folder, a TF Hub or Kaggle handle, or a Hugging Face folder.
         trainable: Whether all groups start thawed. `freeze_to` sets them one by one.
@@ -269,6 +272,9 @@ class Encoder(keras.layers.Layer):
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         if self._loaded is None:
             self.folder  # noqa: B018  raises: the layer was made from a config without its graph
+        ids = _ids_of(inputs)
+        if len(ids.shape) == 3:
+            return _split_rows(self.call(_merge_rows(inputs), training), tf.shape(ids)[:2])
         if self.dialect == "text":
             return self._functions(_as_strings(inputs), bool(training) and self.trainable)
         # A frozen encoder still runs in training mode (dropout) when the model trains, as in Keras;
@@ -330,12 +336,12 @@ class Encoder(keras.layers.Layer):
         return self._graphs.get(self._functions, training) if self.dialect == "bert" else None
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
-        shape = tuple(keras.tree.flatten(inputs)[0].shape)
-        batch, length = shape[0], shape[1] if len(shape) > 1 else None
+        shape = tuple(_ids_of(inputs).shape)
+        rows, length = (shape[:-1], shape[-1]) if len(shape) > 1 else (shape, None)
 
         def tensor(last: list[int]) -> keras.KerasTensor:
             inner = (length,) if len(last) == 2 else ()
-            return keras.KerasTensor((batch, *inner, last[-1]), dtype="float32")
+            return keras.KerasTensor((*rows, *inner, last[-1]), dtype="float32")
 
         outputs = self._spec["outputs"]
         if self.dialect == "bert" and set(inputs) - set(loading.BERT_INPUTS):
@@ -393,6 +399,32 @@ class Encoder(keras.layers.Layer):
             variable.assign(value)
         self._functions = loading.Functions(self._loaded, self._folder)
         self._graphs = _Graphs(self.handle, self._raw_variables, self._weights)
+
+
+def _ids_of(inputs: Any) -> Any:
+    if not isinstance(inputs, dict):
+        return keras.tree.flatten(inputs)[0]
+    return inputs[CODE_POINTS if CODE_POINTS in inputs else loading.BERT_INPUTS[0]]
+
+
+def _merge_rows(inputs: Any) -> Any:
+    """`[batch, texts, ...]` to `[batch * texts, ...]`, everywhere."""
+
+    def merged(tensor: tf.Tensor) -> tf.Tensor:
+        flat = tf.reshape(tensor, tf.concat([[-1], tf.shape(tensor)[2:]], axis=0))
+        return tf.ensure_shape(flat, [None, *tensor.shape[2:]])
+
+    return tf.nest.map_structure(merged, inputs)
+
+
+def _split_rows(outputs: Any, rows: tf.Tensor) -> Any:
+    """`[batch * texts, ...]` to `[batch, texts, ...]`, everywhere."""
+
+    def apart(tensor: tf.Tensor) -> tf.Tensor:
+        whole = tf.reshape(tensor, tf.concat([rows, tf.shape(tensor)[1:]], axis=0))
+        return tf.ensure_shape(whole, [None, None, *tensor.shape[1:]])
+
+    return tf.nest.map_structure(apart, outputs)
 
 
 def _ids(flat: graph.FlatGraph, inputs: dict[str, Any]) -> dict[graph.Ref, tf.Tensor]:

@@ -11,10 +11,12 @@ from tfhub_transfer import (
     answers,
     metrics,
     plots,
+    similarity_evaluation,
     summary_evaluation,
     word_evaluation,
 )
 from tfhub_transfer.data import Examples
+from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.layouts import documents
@@ -26,6 +28,8 @@ from tfhub_transfer.tasks import references
 
 MISTAKES = 20
 _PAIRS = 20
+# Training pairs on which the threshold of a cosine is found.
+_THRESHOLD_ROWS = 2000
 
 
 def evaluate(
@@ -40,7 +44,8 @@ def evaluate(
 
     The baselines are the majority class (the mean, for regression) and TF-IDF of words and pairs
     of words with logistic regression (ridge regression; one for each class of multi-label data).
-    They are trained on the training split and measured on the same examples.
+    They are trained on the training split and measured on the same examples. For similarity they
+    are the encoder as it was before training, and the cosine of TF-IDF vectors.
 
     Args:
         model: A trained model.
@@ -83,7 +88,7 @@ def evaluate(
     )
     if not baselines:
         train = None
-    elif train is None and task.layout in ("whole", "words"):  # others need none
+    elif train is None and task.layout in ("whole", "words", "towers"):  # others need none
         report.notes.append("no baselines: the training split isn't at hand")
     _MEASURES[task.layout](report, model, examples, train, seed)
     return report
@@ -123,7 +128,8 @@ def _measure_whole(
 def _timed(report: Report, function: Any, argument: Any) -> Any:
     started = time.perf_counter()
     result = function(argument)
-    report.seconds["prediction"] = time.perf_counter() - started
+    passed = time.perf_counter() - started
+    report.seconds["prediction"] = report.seconds.get("prediction", 0.0) + passed
     return result
 
 
@@ -180,8 +186,92 @@ def _measure_sentences(
     report.baselines["oracle"] = summary_evaluation.measure(highest)
 
 
+def _measure_similarity(
+    report: Report, model: TransferModel, examples: Examples, train: Examples | None, seed: int
+) -> None:
+    task: Any = model.task
+    labels = None if examples.target is None else np.array(task.numbers(examples.labels))
+    truth = similarity_evaluation.Truth.of(examples.texts, labels)
+    tuned = _for_threshold(task, truth, train, seed)
+    columns, scores, threshold = _compared(
+        task, lambda texts: _timed(report, model.encode_text, texts), examples, tuned
+    )
+    report.metrics = similarity_evaluation.measure(truth, columns, scores, threshold)
+    report.intervals = similarity_evaluation.intervals(truth, columns, scores, threshold, seed)
+    report.intervals = {k: v for k, v in report.intervals.items() if k in report.metrics}
+    if labels is not None and truth.kind == "graded":
+        report.pictures["scatter"] = plots.scatter(labels, scores)
+    if truth.kind == "binary" and threshold is None:
+        report.notes.append("no accuracy: a threshold is found on labelled training pairs")
+    report.mistakes = _farthest(examples, truth, columns, scores)
+    if train is None:
+        return
+    started = time.perf_counter()
+    for name, encode in _untrained(report, model, train).items():
+        found = _compared(task, encode, examples, tuned)
+        report.baselines[name] = similarity_evaluation.measure(truth, *found)
+    report.seconds["baselines"] = time.perf_counter() - started
+
+
+def _compared(
+    task: Any, encode: Any, examples: Examples, tuned: Examples | None
+) -> tuple[list[Any], np.ndarray, float | None]:
+    """Vectors of each column, answers, and the threshold that suits other examples."""
+    columns = [encode(texts) for texts in examples.texts]
+    near = similarity_evaluation.cosines(columns[0], columns[1])
+    if tuned is None:
+        return columns, task.score(near), None
+    first, second = (encode(texts) for texts in tuned.texts[:2])
+    labels = np.array(task.numbers(tuned.labels))
+    threshold = similarity_evaluation.best_threshold(
+        labels, similarity_evaluation.cosines(first, second)
+    )
+    return columns, near, threshold
+
+
+def _for_threshold(task: Any, truth: Any, train: Examples | None, seed: int) -> Examples | None:
+    if truth.kind != "binary" or task.is_graded or train is None or train.target is None:
+        return None
+    return train[np.random.default_rng(seed).permutation(len(train))[:_THRESHOLD_ROWS]]
+
+
+def _untrained(report: Report, model: TransferModel, train: Examples) -> dict[str, Any]:
+    """The encoder as it was before training, and TF-IDF, each as texts to vectors."""
+    every = [text for column in train.texts for text in column]
+    found: dict[str, Any] = {}
+    try:
+        encoder = Encoder(model.encoder.handle)
+    except InputError:
+        report.notes.append("baseline untrained: left out, the encoder itself isn't at hand")
+    else:
+        found["untrained"] = TransferModel(
+            encoder, model.task, model.head, model.preprocessor
+        ).encode_text
+    if any(text.strip() for text in every):
+        found["tfidf_cosine"] = lambda texts: similarity_evaluation.tf_idf(every, [texts])[0]
+    return found
+
+
+def _farthest(
+    examples: Examples, truth: Any, columns: list[Any], scores: np.ndarray
+) -> list[dict[str, Any]]:
+    badness = similarity_evaluation.badness(truth, columns, scores)
+    worst = [int(i) for i in np.argsort(-badness, kind="stable")[:MISTAKES] if badness[i] > 0]
+    return [
+        {
+            "row": row,
+            "text": " | ".join(column[row] for column in examples.texts),
+            "true": "-" if examples.target is None else examples.labels[row],
+            "predicted": float(scores[row]),
+            "badness": float(badness[row]),
+        }
+        for row in worst
+    ]
+
+
 _MEASURES = {
     "whole": _measure_whole,
+    "towers": _measure_similarity,
     "words": _measure_words,
     "windows": _measure_windows,
     "sentences": _measure_sentences,

@@ -133,6 +133,9 @@ def fine_tune(
         raise InputError(
             f"the {model.task.name} task is trained from memory: `read` the file. Received: Stream"
         )
+    for examples in (train, validation):
+        if not isinstance(examples, Stream):
+            model.task.check_training(examples)
     judged = model.cut(validation)
     model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
     rows: Any = train if isinstance(train, Stream) else model.cut(train)
@@ -143,14 +146,25 @@ def fine_tune(
         if isinstance(model, MultiTaskModel):
             best = _train_heads(model, (rows, judged), plan, history)
             rows = balance(rows, model.task.alpha, plan.seed)
-        else:
+        elif model.task.has_head:
             best = _train_head(model, (rows, judged), plan, history)
+        else:
+            best = _judge(model, judged, history)
         if groups:
             size = epochs, groups, batch_size
             _thaw_from_top(model, (rows, judged), size, plan, best, history)
-        model.task.tune(validation, lambda: model.predict_text(list(zip(*validation.texts))))
+        _tune(model, validation)
     model.history_ = {**history.history, "thawed_groups": history.thawed_groups}
     return history
+
+
+def _tune(model: TransferModel, validation: Any) -> None:
+    """Lets each task settle what it chooses by its answers to the validation split."""
+    if isinstance(model, MultiTaskModel):
+        for name, single in model.models.items():
+            _tune(single, validation[name])
+        return
+    model.task.tune(validation, lambda: model.predict_text(list(zip(*validation.texts))))
 
 
 def groups_to_thaw(encoder: Encoder, unfreeze: str | int) -> int:
@@ -221,6 +235,16 @@ def _train_heads(
     return float(np.mean(values))
 
 
+def _judge(model: TransferModel, judged: Rows, history: History) -> float:
+    """The value on validation that a model without a head of its own begins with."""
+    started = time.perf_counter()
+    model.encoder.trainable = False
+    batches = model.preprocess(judged, FROZEN_BATCH, shuffle=False)
+    found = model.evaluate(batches, verbose=0, return_dict=True)
+    history.seconds["head"] = time.perf_counter() - started
+    return float(found[model.task.monitor[0].removeprefix("val_")])
+
+
 def _fit_on_features(
     model: TransferModel, splits: Sequence[Rows], plan: Plan, keep: KeepBest, history: History
 ) -> dict[str, list[float]]:
@@ -278,12 +302,13 @@ def _fit_frozen(
     else:
         trained, batches, validation = stored
         history.truncation, history.padding = model.count_truncation(splits[0]), None
+    usual = FROZEN_EPOCHS if stored is None else STORED_EPOCHS
     return (
         _compiled(model, lambda: trained, plan)
         .fit(
             batches,
             validation_data=validation,
-            epochs=plan.head_epochs or (FROZEN_EPOCHS if stored is None else STORED_EPOCHS),
+            epochs=plan.head_epochs or model.task.head_epochs or usual,
             shuffle=False,  # they are
             callbacks=[keep],
             class_weight=plan.class_weight,

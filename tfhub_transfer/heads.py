@@ -26,12 +26,12 @@ class _Pooling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
 class MaskedMean(_Pooling):
-    """Mean of vectors `[batch, length, d]` where `present` `[batch, length]` is 1: `[batch, d]`."""
+    """Mean of vectors `[..., length, d]` where `present` `[..., length]` is 1: `[..., d]`."""
 
     def call(self, vectors: Any, present: Any) -> Any:
         weights = keras.ops.cast(present, vectors.dtype)[..., None]
-        total = keras.ops.sum(vectors * weights, axis=1)
-        return total / keras.ops.maximum(keras.ops.sum(weights, axis=1), 1.0)
+        total = keras.ops.sum(vectors * weights, axis=-2)
+        return total / keras.ops.maximum(keras.ops.sum(weights, axis=-2), 1.0)
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -146,13 +146,30 @@ def features(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head,
     if pooling != "pooled_output" and "pooler" in dict(encoder.layer_groups):
         encoder.leave_out("pooler")
     if pair and encoder.dialect == "text":
-        return _compared(*(outputs["default"] for outputs in encoded))
+        return compared(*(outputs["default"] for outputs in encoded))
     if pair and head.block == "none" and not encoder.is_contextual:
-        return _compared(*_segments(encoded["sequence_output"], inputs))
+        return compared(*_segments(encoded["sequence_output"], inputs))
     if pooling == "pooled_output":
         return encoded["pooled_output" if "pooled_output" in encoded else "default"]
     mask = inputs["input_mask"]
     return _pool(_block(encoded["sequence_output"], mask, head), mask, pooling, head)
+
+
+def vectors_apart(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head) -> Any:
+    """What `encode` gave to one vector for each text, `[batch, texts, dimension]`.
+
+    Raises:
+        InputError: If the head would pool in a way that its own training changes.
+    """
+    if head.block != "none" or head.pooling == "attention":
+        raise InputError(
+            "where texts are compared by their vectors these are the encoder's own: leave `block` "
+            "at none, and pool with auto, pooled_output, mean or first. "
+            f"Received: block={head.block!r}, pooling={head.pooling!r}"
+        )
+    if _pooling(encoder, head) != "pooled_output" and "pooler" in dict(encoder.layer_groups):
+        encoder.leave_out("pooler")
+    return _vectors(encoder, encoded, inputs, head)
 
 
 def word_vectors(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head) -> Any:
@@ -200,7 +217,8 @@ def _tokens(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head, 
     return _block(encoded["sequence_output"], inputs["input_mask"], head)
 
 
-def _compared(u: Any, v: Any) -> Any:
+def compared(u: Any, v: Any) -> Any:
+    """Vectors `[batch, d]` of two texts to `u, v, |u-v|, u*v` `[batch, 4 d]` (Conneau 2017)."""
     difference = keras.ops.abs(keras.layers.Subtract()([u, v]))
     product = keras.layers.Multiply()([u, v])
     return keras.layers.Concatenate(name="features")([u, v, difference, product])
@@ -228,15 +246,28 @@ def hidden(vector: Any, head: Head) -> Any:
 
 
 def sentence_vector(encoder: Encoder, inputs: dict[str, Any], head: Head) -> Any:
-    """The encoder's own vector of each text `[batch, dimension]`, pooled as the head pools."""
+    """The encoder's own vector of each text, pooled as the head pools.
+
+    Args:
+        encoder: The encoder.
+        inputs: Ids `[batch, length]`, or `[batch, texts, length]`.
+        head: What says how to pool.
+
+    Returns:
+        `[batch, dimension]`, or `[batch, texts, dimension]`.
+    """
+    read = inputs[CODE_POINTS] if encoder.dialect == "text" else inputs
+    return _vectors(encoder, encoder(read, training=False), inputs, head)
+
+
+def _vectors(encoder: Encoder, outputs: Any, inputs: dict[str, Any], head: Head) -> Any:
     if encoder.dialect == "text":
-        return encoder(inputs[CODE_POINTS], training=False)["default"]
-    outputs = encoder(inputs, training=False)
+        return outputs["default"]
     pooling = _pooling(encoder, head)
     if pooling == "first":
-        return outputs["sequence_output"][:, 0]
+        return outputs["sequence_output"][..., 0, :]
     if pooling == "pooled_output":
-        return outputs["pooled_output"]
+        return outputs["pooled_output" if "pooled_output" in outputs else "default"]
     return MaskedMean()(outputs["sequence_output"], present=inputs["input_mask"])
 
 

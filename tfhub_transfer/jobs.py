@@ -16,11 +16,13 @@ from tfhub_transfer import (
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
     data,
     layouts,
+    reading,
     registry,
     runtime,
 )
 from tfhub_transfer.builders import build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
@@ -30,11 +32,9 @@ from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
 from tfhub_transfer.served import load_saved_model
 from tfhub_transfer.serving import export_saved_model
-from tfhub_transfer.tasks import TASKS, Head, Task
+from tfhub_transfer.tasks import TASKS, Head, Similarity, Task
 
-MODEL_FILE = "model.keras"
 INTERRUPTED_FILE = "interrupted.keras"
-RECORD_FILE = "training.json"
 _ROOM = 200e6
 _FRACTIONS = (0.8, 0.1, 0.1)
 
@@ -50,7 +50,10 @@ class TrainJob:
     test: str | None = None
     text: str | None = None
     text_pair: str | None = None
+    negative: str | None = None
     label: str | None = None
+    loss: str | None = None
+    towers: bool = False
     encoder: str = "auto"
     preprocessor: str | None = None
     epochs: int = 4
@@ -195,7 +198,7 @@ def distill_encoder(job: EncoderJob) -> None:
 def _texts(source: str, pair: bool, job: Any) -> list[Any]:
     """The texts of a table, or of the lines of a `.txt` file; pairs as tuples."""
     if source.endswith(".txt"):
-        chunks: Iterable[list[Any]] = _line_chunks(source, pair)
+        chunks: Iterable[list[Any]] = reading.line_chunks(source, pair)
     else:
         columns = {"text": job.text, "text_pair": getattr(job, "text_pair", None)}
         read = data.stream(source, **columns, require_label=False)
@@ -223,8 +226,8 @@ def evaluate_folder(folder: Path, source: str, output: Path, overwrite: bool = F
     _check_output(output, overwrite)
     model, record = _load(folder)
     columns = record.get("columns", {})
-    examples = data.read(source, **columns)
     task = model.task
+    examples = data.read(source, **columns, require_label=task.needs_labels)
     task.check(examples)
     with runtime.precision(record.get("precision", "auto")):
         report = evaluate(model, examples, train=_training_split(record))
@@ -249,7 +252,7 @@ def predict(folder: Path, source: str) -> Iterator[dict[str, Any]]:
     model, record = _load(folder)
     columns = {key: record.get("columns", {}).get(key) for key in ("text", "text_pair")}
     if source == "-" or source.endswith(".txt"):
-        chunks = _line_chunks(source, model.task.pair)
+        chunks = reading.line_chunks(source, model.task.pair)
     else:
         chunks = (
             list(zip(*chunk.texts)) if model.task.pair else list(chunk.texts[0])
@@ -302,28 +305,42 @@ def say(text: str) -> None:
 
 
 def _read(job: TrainJob) -> tuple[Splits, Task]:
-    columns = _columns(job)
+    task = _task(job)
+    columns = {**_columns(job), "require_label": task.needs_labels}
     examples = data.read(job.data, **columns)
     others = {n: data.read(s, **columns) for n, s in _given(job).items()}
     splits = _split(examples, others, job)
-    if job.task not in TASKS:
-        raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
-    kind = TASKS[job.task]
-    if kind.layout == "whole":
-        task = kind(pair=examples.is_pair)
-    elif job.class_weights:
-        raise InputError(f"{job.task} takes no class weights. Received: --class-weights")
-    else:
-        task = kind()
-    layouts.find(task).check(examples)
-    task.adapt(splits.train.labels)
-    for split in (splits.train, splits.validation, splits.test):
-        task.check(split)
+    if task.layout == "whole":
+        task = TASKS[job.task](pair=examples.is_pair)
+    layouts.find(task, _head(job)).check(examples)
+    if task.needs_labels:
+        task.adapt(splits.train.labels)
+    for split in (splits.train, splits.validation):
+        task.check_training(split)
+    task.check(splits.test)
     return splits, task
 
 
+def _task(job: TrainJob) -> Task:
+    if job.task not in TASKS:
+        raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
+    kind = TASKS[job.task]
+    if job.class_weights and kind.layout != "whole":
+        raise InputError(f"{job.task} takes no class weights. Received: --class-weights")
+    if kind is Similarity:
+        return Similarity(job.loss or "cosine")
+    if job.loss is not None:
+        raise InputError(f"`--loss` is for the similarity task. Received: --task {job.task}")
+    return kind()
+
+
+def _head(job: TrainJob) -> Head:
+    return Head(pooling=job.pooling, block=job.block, towers=job.towers)
+
+
 def _columns(job: TrainJob) -> dict[str, Any]:
-    return {"text": job.text, "text_pair": job.text_pair, "label": job.label}
+    names = ("text", "text_pair", "negative", "label")
+    return {name: getattr(job, name) for name in names}
 
 
 def _given(job: TrainJob) -> dict[str, str]:
@@ -346,7 +363,7 @@ def _split(examples: data.Examples, others: dict[str, Any], job: TrainJob) -> Sp
 
 def _build(job: TrainJob, task: Task) -> TransferModel:
     encoder = job.encoder
-    head = Head(pooling=job.pooling, block=job.block)
+    head = _head(job)
     if head.needs_tokens or task.needs_tokens:
         registry.require_token_vectors(encoder, task.name)
     layer = Encoder(encoder)
@@ -468,41 +485,6 @@ def _training_split(record: dict[str, Any]) -> data.Examples | None:
         return _read(job)[0].train
     except (InputError, KeyError, TypeError, OSError):
         return None
-
-
-def _line_chunks(source: str, pair: bool, size: int = 1000) -> Iterator[list[Any]]:
-    with contextlib.ExitStack() as stack:
-        if source == "-":
-            lines: Iterable[str] = sys.stdin
-        else:
-            lines = stack.enter_context(_open_text(source))
-        rows: list[Any] = []
-        for number, line in enumerate(lines, start=1):
-            rows.append(_line(line.rstrip("\r\n"), number, pair))
-            if len(rows) == size:
-                yield rows
-                rows = []
-        if rows:
-            yield rows
-
-
-def _open_text(source: str) -> Any:
-    try:
-        return open(source, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"the file can't be read. Received: {source} ({error})") from error
-
-
-def _line(line: str, number: int, pair: bool) -> Any:
-    if not pair:
-        return line
-    parts = line.split("\t")
-    if len(parts) != 2:
-        raise InputError(
-            f"line {number}: the model reads pairs; expected two texts with a tab between. "
-            f"Received: {line[:60]!r}"
-        )
-    return tuple(parts)
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

@@ -19,6 +19,7 @@ from tfhub_transfer.batching import (
     MAP_THREADS,
     STREAMS,
     LengthBatches,
+    longest,
     pick,
     ready,
 )
@@ -67,7 +68,8 @@ class TransferModel(keras.Model):
         inputs = layout.inputs(encoder)
         encoded = layout.encode(encoder, inputs)
         features = layout.features(encoder, encoded, inputs)
-        outputs = task.outputs(heads.hidden(features, head), head)
+        hidden = heads.hidden(features, head) if task.has_head else features
+        outputs = task.outputs(hidden, head)
         super().__init__(inputs=inputs, outputs=outputs, name="transfer_model")
         self.features = features
         self._wiring = Wiring(encoded, outputs)
@@ -210,8 +212,8 @@ class TransferModel(keras.Model):
 
         Returns:
             For classification `{"label", "scores"}`, for multi-label `{"labels", "scores"}`, for
-            regression `{"score"}`, for tags of words `{"words", "entities"}`, for questions
-            `{"answer", "score", "start", "end", "margin"}`, for summaries
+            regression and similarity `{"score"}`, for tags of words `{"words", "entities"}`, for
+            questions `{"answer", "score", "start", "end", "margin"}`, for summaries
             `{"summary", "sentences"}`.
         """
         columns = _as_examples(texts, self.task.pair).texts
@@ -224,9 +226,19 @@ class TransferModel(keras.Model):
             )
         return self.layout.readable(self.layout.answer(state, scores))
 
-    def encode_text(self, texts: Sequence[str], batch_size: int = EVALUATION_BATCH) -> np.ndarray:
-        """The encoder's vector of each single text, float32 `[n, dimension]`."""
-        return self._run("vector", _as_examples(texts, pair=False), batch_size)
+    def encode_text(
+        self, texts: Sequence[str], batch_size: int = EVALUATION_BATCH, normalize: bool = False
+    ) -> np.ndarray:
+        """The encoder's vector of each single text, float32 `[n, dimension]`.
+
+        Args:
+            texts: Single texts, also where the model answers pairs.
+            batch_size: Rows in a batch.
+            normalize: Whether to give vectors of length 1, whose products are cosines. Those of a
+                similarity model are, whether asked for or not: they are what it compares.
+        """
+        vectors = self._run("vector", _as_examples(texts, pair=False), batch_size)
+        return np.asarray(keras.ops.normalize(vectors, axis=-1)) if normalize else vectors
 
     @property
     def sequence_length(self) -> int:
@@ -273,6 +285,7 @@ class TransferModel(keras.Model):
 
     def _features_key(self) -> str:
         head = {"block": self.head.block, "pooling": self.head.pooling, "pair": self.task.pair}
+        head |= {"towers": True} if self.head.towers else {}
         return caching.key(
             json.dumps(head),
             self.encoder.fingerprint(),
@@ -345,7 +358,7 @@ class TransferModel(keras.Model):
         reader: Any = self.preprocessor if name == "vector" else self.layout
         encoded, lost = reader.encode_and_count(examples.texts)
         batches = LengthBatches(
-            _lengths(encoded), batch_size, shuffle=False, at_most=INFERENCE_BUCKETS
+            longest(encoded), batch_size, shuffle=False, at_most=INFERENCE_BUCKETS
         )
         progress = keras.utils.Progbar(len(batches), unit_name="batch", verbose=int(verbose))
         with runtime.precision() as precision, ThreadPoolExecutor(STREAMS) as streams:
@@ -389,7 +402,7 @@ class TransferModel(keras.Model):
 
     def vector(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Encoder inputs to the encoder's vectors, as a graph for `encode_text` and exports."""
-        return heads.sentence_vector(self.encoder, inputs, self.head)
+        return self.layout.vectors(heads.sentence_vector(self.encoder, inputs, self.head))
 
     def _features(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         return keras.Model(self.inputs, self.features)(inputs, training=False)
@@ -485,10 +498,6 @@ class _InOrder:
         yield from np.array_split(
             np.arange(self.rows), range(self.batch_size, self.rows, self.batch_size)
         )
-
-
-def _lengths(encoded: dict[str, tf.RaggedTensor]) -> np.ndarray:
-    return np.max([rows.row_lengths().numpy() for rows in encoded.values()], axis=0)
 
 
 def _as_examples(examples: Any, pair: bool) -> Examples:

@@ -7,9 +7,10 @@ import gzip
 import json
 import re
 import socket
+import sys
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -346,3 +347,48 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(v) for v in value]
     return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value
+
+
+def line_chunks(source: str, pair: bool = False, size: int = 1000) -> Iterator[list[Any]]:
+    """Texts of lines in chunks, or pairs of texts with a tab between them as tuples.
+
+    Args:
+        source: A text file in UTF-8, or `-` for standard input.
+        pair: Whether each line holds a pair.
+        size: Lines in a chunk.
+
+    Raises:
+        InputError: If the file can't be read, or a line isn't a pair.
+    """
+    with contextlib.ExitStack() as stack:
+        if source == "-":
+            lines: Iterable[str] = sys.stdin
+        else:
+            lines = stack.enter_context(_open_text(source))
+        rows: list[Any] = []
+        for number, line in enumerate(lines, start=1):
+            rows.append(_line(line.rstrip("\r\n"), number, pair))
+            if len(rows) == size:
+                yield rows
+                rows = []
+        if rows:
+            yield rows
+
+
+def _open_text(source: str) -> Any:
+    try:
+        return open(source, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the file can't be read. Received: {source} ({error})") from error
+
+
+def _line(line: str, number: int, pair: bool) -> Any:
+    if not pair:
+        return line
+    parts = line.split("\t")
+    if len(parts) != 2:
+        raise InputError(
+            f"line {number}: the model reads pairs; expected two texts with a tab between. "
+            f"Received: {line[:60]!r}"
+        )
+    return tuple(parts)

@@ -25,12 +25,7 @@ _FIRST = {
     "token-classification": "f1",
     "question-answering": "f1",
     "extractive-summarization": "rouge1",
-}
-# The baseline that a verdict compares with, where it isn't TF-IDF.
-_RIVALS = {
-    "token-classification": "usual_tag",
-    "question-answering": "likeliest_sentence",
-    "extractive-summarization": "lead",
+    "similarity": "spearman",
 }
 _BASELINES = {
     "usual_tag": "usual tags",
@@ -38,6 +33,15 @@ _BASELINES = {
     "no_answer": "no answer",
     "lead": "first sentences",
     "oracle": "best choice",
+    "untrained": "untrained",
+    "tfidf_cosine": "TF-IDF cosine",
+}
+# The baseline that a report's one sentence compares with, where it isn't TF-IDF.
+_RIVALS = {
+    "token-classification": "usual_tag",
+    "question-answering": "likeliest_sentence",
+    "extractive-summarization": "lead",
+    "similarity": "untrained",
 }
 _PICTURES = {
     "curves": "How it was trained",
@@ -64,7 +68,8 @@ class Report:
             `usual_tag`, each word's most frequent one; for questions those of `likeliest_sentence`,
             the one with most of the question's words, and of `no_answer` to any question; for
             summaries those of `lead`, the first sentences, and of `oracle`, the best choice of
-            sentences there is.
+            sentences there is; for similarity those of `untrained`, the encoder before training,
+            and of `tfidf_cosine`.
         per_class: Precision, recall, F1 and support of each class.
         confusion: Counts `[true][predicted]`, or `None`.
         calibration: Reliability curve and expected calibration error, or `None`.
@@ -129,7 +134,7 @@ class Report:
     def verdict(self) -> str | None:
         """One sentence: whether transfer helped; `None` without a baseline to compare with."""
         baseline = self.baselines.get(self._rival, {})
-        for name in (_FIRST[self.task], "accuracy", "rmse"):
+        for name in (_FIRST[self.task], "roc_auc", "recall_at_1", "accuracy", "rmse"):
             mine, other = self.metrics.get(name), baseline.get(name)
             if mine is not None and other is not None:
                 return self._compared(name, mine, other)
@@ -279,18 +284,8 @@ def page(title: str, parts: list[str]) -> str:
 
 def _tiles(report: Report) -> str:
     first = _FIRST[report.task]
-    wanted = (
-        first,
-        "exact_match",
-        "accuracy",
-        "macro_f1",
-        "roc_auc",
-        "pr_auc",
-        "pearson",
-        "rmse",
-        "mae",
-        "ece",
-    )
+    more = ("exact_match", "accuracy", "macro_f1", "recall_at_1", "mrr", "roc_auc", "pr_auc")
+    wanted = (first, *more, "pearson", "rmse", "mae", "ece")
     values = {name: report.metrics.get(name) for name in wanted}
     tiles = [
         f'<div class="card"><span>{name}</span><b>{value:.3f}</b>'
@@ -371,7 +366,12 @@ def _confused(report: Report) -> list[str]:
 def _mistakes_table(report: Report) -> list[str]:
     if not report.mistakes:
         return []
-    kinds = {"classification": "confidence", "question-answering": "score", "multi-label": "off by"}
+    kinds = {
+        "classification": "confidence",
+        "multi-label": "off by",
+        "similarity": "off by",
+        "question-answering": "score",
+    }
     badness = kinds.get(report.task, "residual")
     rows = [
         [

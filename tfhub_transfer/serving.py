@@ -72,9 +72,10 @@ class _Served(tf.Module):
 
     def encode(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to the encoder's vectors `[batch, dimension]`."""
-        inputs = self._preprocessor(text)
+        inputs = self._model.layout.batch_of_single(text)
         vector = self._run_folded(inputs)[-1] if self._folded else self._model.vector(inputs)
-        return {"embedding": tf.identity(vector)}
+        each = tf.reshape(vector, [-1, vector.shape[-1]])[: tf.shape(text)[0]]
+        return {"embedding": tf.identity(each)}
 
     def lengths(self, *texts: tf.Tensor) -> tf.Tensor:
         """Strings `[batch]` to the number of tokens `[batch]` of each, uncut."""
@@ -108,8 +109,9 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     The signature `serving_default` takes `text` (or `text_a` and `text_b`), strings `[batch]`. It
     gives, for classification, `scores` float32 `[batch, classes]`, `label_id` int64 `[batch]` and
     `label` strings `[batch]`; for multi-label `scores`, `predicted` bool `[batch, classes]` and
-    `label_names`; for regression `score` float32 `[batch]`. The signature `encode` takes `text`
-    and gives `embedding` float32 `[batch, dimension]`. For tags of words it gives, each
+    `label_names`; for regression and similarity `score` float32 `[batch]`. The signature
+    `encode` takes `text` and gives `embedding` float32 `[batch, dimension]`, of length 1 for
+    similarity. For tags of words it gives, each
     `[batch, most words]` and padded, `word`, `tag`, `score`, `start`, `end` (Unicode code points),
     with `word_count`; and where tags have a scheme, each `[batch, most entities]`, `entity`,
     `type`, `entity_score`, `entity_start`, `entity_end`, with `entity_count`. For questions it

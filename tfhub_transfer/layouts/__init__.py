@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts.base import Ids, Layout, Rows, encoder_inputs
 from tfhub_transfer.layouts.joint import Joint, balance
 from tfhub_transfer.layouts.sentences import Sentences, documents
+from tfhub_transfer.layouts.towers import Towers
 from tfhub_transfer.layouts.whole import Whole
 from tfhub_transfer.layouts.windows import Windows
 from tfhub_transfer.layouts.words import Words
@@ -12,6 +14,7 @@ from tfhub_transfer.tasks import Head
 
 LAYOUTS: dict[str, type[Layout]] = {
     "whole": Whole,
+    "towers": Towers,
     "words": Words,
     "windows": Windows,
     "sentences": Sentences,
@@ -24,8 +27,19 @@ def find(task: Any, head: Head | None = None) -> Layout:
     Args:
         task: The task.
         head: Its head; `Head()` if not given.
+
+    Raises:
+        InputError: If the head wants two towers where texts don't come in pairs.
     """
-    return LAYOUTS[task.layout](task, head or Head())
+    head = head or Head()
+    if not head.towers:
+        return LAYOUTS[task.layout](task, head)
+    if not task.pair:
+        raise InputError(
+            "two towers read pairs of texts; give a second text column (in Python: `pair=True`). "
+            f"Received: the {task.name} task for single texts"
+        )
+    return Towers(task, head)
 
 
 __all__ = [

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import caching, heads
+from tfhub_transfer import batching, caching, heads
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
@@ -43,7 +43,8 @@ class Ids:
     """Rows as what a model reads, not yet padded.
 
     Attributes:
-        columns: Ragged int32 ids `[rows, (length)]` by the name of the model's input.
+        columns: Ragged int32 ids `[rows, (length)]` by the name of the model's input; in towers
+            `[rows, texts, (length)]`.
         lost: How many tokens each row lost, int `[rows]`.
         labels: What the loss wants, one for each row; a pair with the weights of rows, if they
             have any; `None` without labels.
@@ -58,7 +59,7 @@ class Ids:
     @property
     def lengths(self) -> np.ndarray:
         """The length of each row `[rows]`."""
-        return np.max([c.row_lengths().numpy() for c in self.columns.values()], axis=0)
+        return batching.longest(self.columns)
 
 
 class Layout:
@@ -158,7 +159,9 @@ class Layout:
         examples = rows.examples
         labels = None if examples.target is None else self.task.encode(examples.labels)
         columns, lost = self.encode_and_count(examples.texts)
-        return Ids(columns, lost, labels, caching.digests(examples.texts).tobytes())
+        # The same texts are other ids in another layout.
+        digest = caching.digests(examples.texts).tobytes() + type(self).__name__.encode()
+        return Ids(columns, lost, labels, digest)
 
     def pad(
         self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
@@ -169,6 +172,14 @@ class Layout:
     def batch(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Texts of rows, one string tensor `[rows]` a column, to one batch, as graph code."""
         return self.preprocessor(*texts)
+
+    def batch_of_single(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Single texts `[n]` to a batch for the model's own inputs, of which `encode` is made."""
+        return self.preprocessor(text)
+
+    def vectors(self, pooled: Any) -> Any:
+        """The encoder's vectors of texts `[..., dimension]`, as `encode_text` gives them."""
+        return pooled
 
     def join(self, scores: Any, rows: Rows) -> Any:
         """Scores of rows to scores of examples."""

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from tfhub_transfer import caching
 from tfhub_transfer.encoder import Encoder
-from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts.base import Ids, Inputs, Layout, Rows
 from tfhub_transfer.preprocessing import Preprocessor
 from tfhub_transfer.tasks import Head
@@ -45,12 +44,7 @@ class Joint(Layout):
         return {name: part.encode(encoder, inputs) for name, part in self.parts.items()}
 
     def check(self, examples: Any) -> None:
-        if not isinstance(examples, Mapping) or set(examples) != set(self.parts):
-            given = ", ".join(examples) if isinstance(examples, Mapping) else type(examples)
-            raise InputError(
-                f"expected examples by name of each task, {', '.join(self.parts)}. "
-                f"Received: {given}"
-            )
+        self.task.require_names(examples)
         for name, part in self.parts.items():
             if not isinstance(examples[name], Rows):
                 part.check(examples[name])

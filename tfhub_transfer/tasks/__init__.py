@@ -4,6 +4,7 @@ from tfhub_transfer.tasks.base import Head, Task
 from tfhub_transfer.tasks.multi import JointLoss, MultiTask
 from tfhub_transfer.tasks.sentence_level import ExtractiveSummarization, references
 from tfhub_transfer.tasks.sequence_level import Classification, MultiLabel, Regression
+from tfhub_transfer.tasks.similarity import Similarity
 from tfhub_transfer.tasks.span_level import QuestionAnswering
 from tfhub_transfer.tasks.token_level import TokenClassification
 
@@ -16,6 +17,7 @@ TASKS: dict[str, type[Task]] = {
         TokenClassification,
         QuestionAnswering,
         ExtractiveSummarization,
+        Similarity,
     )
 }
 
@@ -29,6 +31,7 @@ __all__ = [
     "MultiTask",
     "QuestionAnswering",
     "Regression",
+    "Similarity",
     "Task",
     "TokenClassification",
     "references",

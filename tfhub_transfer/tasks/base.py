@@ -30,6 +30,8 @@ class Head:
         activation: Activation of the hidden layer.
         dropout: Share of features dropped before each dense layer while training, 0 to below 1.
         l2: Weight of the L2 penalty on the head's kernels.
+        towers: Whether each text of a pair passes the encoder on its own, and the head compares
+            their vectors (`u, v, |u-v|, u*v`, Conneau et al. 2017), instead of both together.
 
     Raises:
         InputError: If a value is outside its range.
@@ -46,10 +48,11 @@ class Head:
     activation: str = "relu"
     dropout: float = 0.1
     l2: float = 0.0
+    towers: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("pooling", self.pooling, POOLINGS)
-        _one_of("block", self.block, BLOCKS)
+        one_of("pooling", self.pooling, POOLINGS)
+        one_of("block", self.block, BLOCKS)
         if self.block != "none" and self.pooling == "pooled_output":
             raise InputError(
                 "a block works on token vectors, which `pooled_output` has left behind; pool its "
@@ -82,9 +85,15 @@ class Task(abc.ABC):
     name: ClassVar[str]
     needs_tokens: ClassVar[bool] = False
     layout: ClassVar[str] = "whole"
-    monitor: ClassVar[tuple[Any, str]] = ("val_loss", "min")
+    # Whether there are layers between the encoder's vectors and the answer, to be trained first.
+    has_head: ClassVar[bool] = True
+    needs_labels: bool = True
+    # What tells a good epoch: a value that Keras reports, or what makes one of all of them.
+    monitor: tuple[Any, str] = ("val_loss", "min")
     # The most tokens of a row where nobody says; the preprocessor's own default if there is none.
     sequence_length: ClassVar[int | None] = None
+    # Most epochs of the head on the frozen encoder; `fine_tune`'s own number if there is none.
+    head_epochs: ClassVar[int | None] = None
 
     def __init__(self, pair: bool = False) -> None:
         self.pair = bool(pair)
@@ -107,6 +116,15 @@ class Task(abc.ABC):
     def check(self, examples: Any) -> None:
         """Raises `InputError` if the labels of examples don't fit, before anything is built."""
         self.encode(examples.labels)
+
+    def check_training(self, examples: Any) -> None:
+        """Raises `InputError` if examples to train on don't suit."""
+        self.check(examples)
+
+    def check_texts(self, columns: int) -> None:
+        """Raises `InputError` if an example of a pair task doesn't have so many texts."""
+        if columns != 2:
+            raise InputError(f"the {self.name} task compares two texts. Received: {columns}")
 
     @abc.abstractmethod
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
@@ -164,6 +182,7 @@ class Task(abc.ABC):
             )
 
 
-def _one_of(argument: str, value: str, choices: tuple[str, ...]) -> None:
+def one_of(argument: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises `InputError` if an argument's value is none of its choices."""
     if value not in choices:
         raise InputError(f"`{argument}` must be one of {', '.join(choices)}. Received: {value!r}")

@@ -69,7 +69,7 @@ class MultiTask(Task):
         self.tasks = dict(tasks)
         self.weights = _checked_weights(weights, self.tasks)
         self.alpha = alpha
-        self.monitor = (self.judge, "max")  # type: ignore[misc]
+        self.monitor = (self.judge, "max")
 
     @property
     def is_adapted(self) -> bool:
@@ -91,8 +91,23 @@ class MultiTask(Task):
         return {name: task.encode(labels[name]) for name, task in self.tasks.items()}
 
     def check(self, examples: Any) -> None:
+        self.require_names(examples)
         for name, task in self.tasks.items():
             task.check(examples[name])
+
+    def check_training(self, examples: Any) -> None:
+        self.require_names(examples)
+        for name, task in self.tasks.items():
+            task.check_training(examples[name])
+
+    def require_names(self, examples: Any) -> None:
+        """Raises `InputError` unless there is something for each task, `{name: examples}`."""
+        if not isinstance(examples, Mapping) or set(examples) != set(self.tasks):
+            names = examples if isinstance(examples, Mapping) else [type(examples).__name__]
+            raise InputError(
+                f"expected examples by name of each task, {', '.join(self.tasks)}. "
+                f"Received: {', '.join(map(str, names)) or 'none'}"
+            )
 
     def outputs(self, features: Any, head: Head) -> Any:
         """Passes on the answers of the tasks, `{name: answer}`."""

@@ -46,6 +46,8 @@ class QuestionAnswering(Task):
     monitor = ("val_span_accuracy", "max")
     # As Devlin et al. have it; on SQuAD 8 % fewer tokens than windows of 256, which overlap.
     sequence_length = 384
+    # A frozen encoder tells next to nothing about spans.
+    head_epochs = 1
 
     def __init__(
         self,

@@ -1,0 +1,144 @@
+"""Texts to vectors, by whatever has an encoder in it."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfhub_transfer import data, reading, runtime
+from tfhub_transfer.builders import build_model, load_model
+from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.models import TransferModel
+from tfhub_transfer.tasks import Regression
+
+MODEL_FILE = "model.keras"
+RECORD_FILE = "training.json"
+
+
+def encode_text(
+    source: str | Path | Encoder | TransferModel,
+    texts: Sequence[str],
+    normalize: bool = False,
+    batch_size: int = 128,
+) -> np.ndarray:
+    """The vector of each text, without a task in between.
+
+    Args:
+        source: A model, a `.keras` file or the folder that `train` wrote, or an encoder, also by
+            its name, handle or folder.
+        texts: Single texts.
+        normalize: Whether to give vectors of length 1, whose products are cosines, so that a
+            search is one matrix product. A similarity model's are so in any case.
+        batch_size: Rows in a batch.
+
+    Returns:
+        Float32 `[n, dimension]`.
+
+    Raises:
+        InputError: If there is no such model or encoder, or no text.
+
+    Example:
+
+    >>> library = encode_text("auto", ["How do I pay?", "Where is my parcel?"], normalize=True)
+    >>> (library @ encode_text("auto", ["paying"], normalize=True).T).argmax(axis=0)
+    array([0])
+    """
+    return vector_model(source).encode_text(texts, batch_size, normalize)
+
+
+def vector_model(source: str | Path | Encoder | TransferModel) -> TransferModel:
+    """A model that encodes as `source` does; of an encoder one without a task.
+
+    Args:
+        source: As for `encode_text`.
+
+    Raises:
+        InputError: If there is no such model or encoder.
+    """
+    if isinstance(source, TransferModel):
+        return source
+    if not isinstance(source, Encoder):
+        within = Path(source) / MODEL_FILE
+        if str(source).endswith(".keras") or within.exists():
+            return load_model(within if within.exists() else source)
+    encoder = source if isinstance(source, Encoder) else Encoder(str(source))
+    return build_model(encoder, Regression(mean=0.0, deviation=1.0))  # any task, it isn't asked
+
+
+def encode_file(
+    source: str, file: str, text: str | None = None, normalize: bool = False
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Vectors of every text of a file, or of standard input, in order and without holding it.
+
+    Args:
+        source: As for `encode_text`.
+        file: A table as for training, a `.txt` file with one text a line, or `-` for the lines of
+            standard input.
+        text: The table's column of texts; `text` if not given.
+        normalize: As for `encode_text`.
+
+    Returns:
+        Chunks of texts, each with its vectors float32 `[n, dimension]`.
+
+    Raises:
+        InputError: If one of them is unusable.
+    """
+    chunks: Iterator[Any] = (
+        reading.line_chunks(file)
+        if file == "-" or file.endswith(".txt")
+        else _column(data.stream(file, text=text, require_label=False))
+    )
+    model = vector_model(source)
+    with runtime.precision(_precision(Path(source))):
+        for texts in chunks:
+            yield texts, model.encode_text(texts, normalize=normalize)
+
+
+def write_vectors(chunks: Iterator[tuple[list[str], np.ndarray]], output: Path) -> int:
+    """Writes vectors as a `.npy` file, float32 `[n, dimension]`, whole or not at all.
+
+    Args:
+        chunks: What `encode_file` gives.
+        output: The file, for `numpy.load`.
+
+    Returns:
+        How many vectors there are.
+
+    Raises:
+        InputError: If it isn't named `.npy`, can't be written, or there are no texts.
+    """
+    if output.suffix != ".npy" or output.is_dir():
+        raise InputError(f"the output must be a `.npy` file. Received: {output}")
+    scratch = output.with_name(f".{output.name}.partial-{os.getpid()}")
+    try:
+        with open(scratch, "wb") as opened:
+            found = [vectors for _, vectors in chunks]
+            if not found:
+                raise InputError("expected at least one text. Received: none")
+            np.save(opened, np.concatenate(found))
+        os.replace(scratch, output)
+    except OSError as error:
+        raise InputError(f"the file can't be written. Received: {output} ({error})") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+    return sum(map(len, found))
+
+
+def _column(stream: data.Stream) -> Iterator[list[str]]:
+    if stream.is_pair:
+        raise InputError(
+            "one column of texts is encoded: name it with `--text`. "
+            f"Received: {stream.source}, which has pairs"
+        )
+    return (list(chunk.texts[0]) for chunk in stream)
+
+
+def _precision(source: Path) -> str:
+    """That of the training, so that vectors are those of its export."""
+    record = source / RECORD_FILE
+    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    return str(known.get("precision", "auto"))

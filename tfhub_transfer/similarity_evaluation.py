@@ -1,0 +1,160 @@
+"""Numbers of a report on texts that are compared by their vectors, one matrix a column of texts."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.stats
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from tfhub_transfer import metrics
+from tfhub_transfer.metrics import Numbers, Resampled
+
+_AT_ONCE = 1000
+_BINARY = ("accuracy", "precision", "recall", "roc_auc", "pr_auc")
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """What is known of examples.
+
+    Attributes:
+        kind: `"graded"` or `"binary"` labels, or `"pairs"` or `"triplets"` without labels.
+        labels: Float `[n]` where there are labels.
+        numbers: Numbers of the second texts `[n]`, equal where the texts are.
+    """
+
+    kind: str
+    labels: np.ndarray | None
+    numbers: np.ndarray
+
+    @classmethod
+    def of(cls, texts: Sequence[Sequence[str]], labels: np.ndarray | None) -> "Truth":
+        """Tells by the columns of texts and the labels, if there are any."""
+        numbers = np.unique(np.array(texts[1], dtype=object), return_inverse=True)[1]
+        if labels is None:
+            return cls("triplets" if len(texts) == 3 else "pairs", None, numbers)
+        kind = "binary" if set(np.unique(labels)) <= {0.0, 1.0} else "graded"
+        return cls(kind, labels, numbers)
+
+
+def cosines(first: Any, second: Any) -> np.ndarray:
+    """Row by row, of unit vectors `[n, d]`, dense or sparse: `[n]`."""
+    product = first.multiply(second) if hasattr(first, "multiply") else first * second
+    return np.asarray(product.sum(axis=1), dtype="float64").reshape(-1)
+
+
+def tf_idf(train: Sequence[str], texts: Sequence[Sequence[str]]) -> list[Any]:
+    """The baseline's vectors: TF-IDF of words at unit length, one sparse matrix a column.
+
+    Args:
+        train: Texts to count words in.
+        texts: Columns of texts.
+    """
+    counts = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[^\w\s]").fit(train)
+    return [counts.transform(column) for column in texts]
+
+
+def best_threshold(labels: np.ndarray, found: np.ndarray) -> float:
+    """The cosine from which on most labels `[n]`, 0 or 1, are right if it says 1."""
+    order = np.argsort(-found, kind="stable")
+    right = np.concatenate([[0.0], np.cumsum(2 * labels[order] - 1)])
+    # Between equal cosines no threshold can lie.
+    ordered = np.concatenate([[np.inf], found[order], [-np.inf]])
+    right[np.flatnonzero(ordered[:-1] == ordered[1:])] = -np.inf
+    best = int(right.argmax())
+    return float(np.mean(np.clip(ordered[best : best + 2], -1, 1)))
+
+
+def outcomes(truth: Truth, columns: Sequence[Any]) -> dict[str, np.ndarray]:
+    """What each example without a label contributes, `[n]`; a metric is the mean.
+
+    Args:
+        truth: What is known of the examples.
+        columns: Unit vectors of each column of texts `[n, d]`.
+
+    Returns:
+        For triplets `accuracy`; for pairs `recall_at_1` and `mrr`, among all second texts.
+    """
+    if truth.kind == "triplets":
+        near, far = (cosines(columns[0], column) for column in columns[1:])
+        return {"accuracy": (near > far).astype(float)}
+    place = ranks(columns[0], columns[1], truth.numbers)
+    return {"recall_at_1": (place == 1).astype(float), "mrr": 1.0 / place}
+
+
+def ranks(first: Any, second: Any, numbers: np.ndarray) -> np.ndarray:
+    """The place of each example's second text among all different ones, from 1, `[n]`.
+
+    Args:
+        first: Unit vectors `[n, d]` of what is searched for.
+        second: Unit vectors `[n, d]` of what is found.
+        numbers: Which of the latter are the same text `[n]`.
+    """
+    _, chosen, place = np.unique(numbers, return_index=True, return_inverse=True)
+    pool = second[chosen]
+    found = []
+    for start in range(0, first.shape[0], _AT_ONCE):
+        near = first[start : start + _AT_ONCE] @ pool.T
+        near = np.asarray(near.todense() if hasattr(near, "todense") else near)
+        own = near[np.arange(len(near)), place[start : start + _AT_ONCE]]
+        # Of equally near ones the own comes in the middle.
+        ahead = (near > own[:, None]).sum(axis=1)
+        found.append(1 + ahead + ((near == own[:, None]).sum(axis=1) - 1) / 2)
+    return np.concatenate(found)
+
+
+def measure(truth: Truth, columns: Sequence[Any], scores: np.ndarray, threshold: Any) -> Numbers:
+    """Metrics of one way to make vectors.
+
+    Args:
+        truth: What is known of the examples.
+        columns: Unit vectors of each column of texts `[n, d]`.
+        scores: Answers `[n]`, in the labels' units where they are graded.
+        threshold: From `best_threshold` on other examples, for binary labels; `None` if there
+            are none.
+    """
+    if truth.labels is None:
+        return {name: float(values.mean()) for name, values in outcomes(truth, columns).items()}
+    if truth.kind == "graded":
+        return metrics.regression(truth.labels, scores)
+    known = _BINARY if threshold is not None else _BINARY[3:]
+    found = metrics.multi_label(truth.labels[:, None], scores[:, None], threshold or 0.0)
+    return {name: found[name] for name in known}
+
+
+def intervals(
+    truth: Truth, columns: Sequence[Any], scores: np.ndarray, threshold: Any, seed: int
+) -> dict[str, tuple[float, float]]:
+    """95 % bootstrap intervals of what `measure` gives."""
+    labels, threshold = truth.labels, threshold or 0.0
+    each = {} if labels is not None else outcomes(truth, columns)
+
+    def resampled(weights: np.ndarray) -> Resampled:
+        if labels is None:
+            total = weights.sum(axis=1)
+            return {name: weights @ values / total for name, values in each.items()}
+        if truth.kind == "graded":
+            return metrics.resampled_regression(weights, labels, scores)
+        return metrics.resampled_multi_label(weights, labels[:, None], scores[:, None], threshold)
+
+    return metrics.intervals(resampled, len(truth.numbers), seed)
+
+
+def badness(truth: Truth, columns: Sequence[Any], scores: np.ndarray) -> np.ndarray:
+    """How wrong each answer is `[n]`; 0 or less where it is right.
+
+    For graded labels the share of examples by which its place is off; for binary ones the distance
+    of the cosine from the label; for pairs how many texts are nearer than the own; for triplets by
+    how much the third is nearer than the second.
+    """
+    if truth.kind == "triplets":
+        near, far = (cosines(columns[0], column) for column in columns[1:])
+        return far - near
+    if truth.labels is None:
+        return ranks(columns[0], columns[1], truth.numbers) - 1
+    if truth.kind == "binary":
+        return np.abs(scores - truth.labels)
+    places = [scipy.stats.rankdata(values) for values in (truth.labels, scores)]
+    return np.abs(places[0] - places[1]) / len(scores)

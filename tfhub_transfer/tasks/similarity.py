@@ -1,0 +1,223 @@
+"""How near the meanings of two texts are: one vector for each text, compared by their cosine."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.tasks import vector_losses
+from tfhub_transfer.tasks.base import Head, Task, one_of
+
+LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
+_MARGINS = {"contrastive": 0.5, "triplet": 0.2}
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class Similarity(Task):
+    """How near two texts are: each passes the same encoder alone, and the cosine is the answer.
+
+    What a text's vector is doesn't depend on what it is compared with, so that any number of texts
+    can be encoded once and searched with one matrix product.
+
+    Args:
+        loss: `"cosine"`: graded pairs, squared error of the cosine (Reimers and Gurevych 2019).
+            `"contrastive"`: pairs that belong together, labelled 1, and others, labelled 0 (Hadsell
+            et al. 2006). `"in_batch_negatives"`: pairs that belong together, without labels; the
+            batch's other pairs are what they are told from (Henderson et al. 2017). `"triplet"`:
+            triplets of a text, one that belongs to it and one that doesn't, without labels
+            (Schroff et al. 2015).
+        low: The least label of graded pairs, cosine 0; learned by `adapt` if not given.
+        high: Their highest label, cosine 1; learned by `adapt` if not given.
+        margin: How far apart `"contrastive"` (0.5 if not given) and `"triplet"` (0.2) put texts
+            that don't belong together.
+        scale: Factor on cosines in `"in_batch_negatives"`.
+
+    Raises:
+        InputError: If a value is outside its range.
+
+    Example:
+
+    >>> Similarity().adapt([0.0, 5.0, 2.5]).get_config()["high"]
+    5.0
+    """
+
+    name = "similarity"
+    layout = "towers"
+    has_head = False
+
+    def __init__(
+        self,
+        loss: str = "cosine",
+        low: float | None = None,
+        high: float | None = None,
+        margin: float | None = None,
+        scale: float = 20.0,
+    ) -> None:
+        super().__init__(pair=True)
+        one_of("loss", loss, LOSSES)
+        self.objective = loss
+        if low is not None and high is not None and not low < high:
+            raise InputError(f"`low` must be below `high`. Received: low={low}, high={high}")
+        self.low, self.high = low, high
+        self.margin = _MARGINS.get(loss) if margin is None else margin
+        if not scale > 0 or (self.margin is not None and not self.margin > 0):
+            raise InputError(
+                f"`margin` and `scale` must be above 0. Received: margin={margin}, scale={scale}"
+            )
+        self.scale = scale
+        self.needs_labels = loss in ("cosine", "contrastive")
+        if self.needs_labels:
+            self.monitor = ("val_pearson", "max")
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether labels are degrees on a scale."""
+        return self.objective == "cosine"
+
+    @property
+    def is_adapted(self) -> bool:
+        return not self.is_graded or (self.low is not None and self.high is not None)
+
+    def adapt(self, labels: Sequence[Any]) -> "Similarity":
+        """Learns the scale of graded labels; returns the task itself.
+
+        Raises:
+            InputError: If all are the same, or one is no number.
+        """
+        if not self.is_adapted:
+            if not len(labels):
+                raise InputError("the loss cosine needs a score for each pair. Received: no labels")
+            values = self.numbers(labels)
+            self.low = min(values) if self.low is None else self.low
+            self.high = max(values) if self.high is None else self.high
+            if not self.low < self.high:
+                raise InputError(
+                    "every training pair has the same score, so there is nothing to learn. "
+                    f"Received: {values[0]:g} in all {len(values)} rows"
+                )
+        return self
+
+    def check(self, examples: Any) -> None:
+        """Raises `InputError` if labels are missing that the loss needs, or don't suit it."""
+        if not self.needs_labels:
+            return
+        if examples.target is None:
+            raise InputError(
+                f"the loss {self.objective} needs a label for each pair; name the label column, or "
+                "use the loss in_batch_negatives for pairs that belong together. "
+                f"Received: {examples.source} without labels"
+            )
+        self.encode(examples.labels)
+
+    def check_training(self, examples: Any) -> None:
+        """As `check`, and raises `InputError` if the loss would pass over a column or lack one."""
+        self.check(examples)
+        if not self.needs_labels and examples.target is not None:
+            raise InputError(
+                f"the loss {self.objective} takes every row as texts that belong together and "
+                "reads no labels: keep the rows that do, and leave the label column out; or use "
+                f"the loss cosine or contrastive. Received: {examples.source} with labels"
+            )
+        if self.objective == "triplet" and len(examples.texts) != 3:
+            raise InputError(
+                "the loss triplet needs three columns of texts: the third (`text_c`) doesn't "
+                f"belong to the first. Received: {examples.source} with {len(examples.texts)}"
+            )
+
+    def check_texts(self, columns: int) -> None:
+        if columns not in ((2,) if self.needs_labels else (2, 3)):
+            raise InputError(
+                f"the loss {self.objective} compares two texts, and reads no third column. "
+                f"Received: {columns} columns of texts"
+            )
+
+    def encode(self, labels: Sequence[Any]) -> np.ndarray:
+        """Labels `[n]` to what the loss wants: float32 `[n]`.
+
+        For losses without labels these are numbers of texts, int32 `[n, texts]`, which rows have
+        for labels: equal where the texts are.
+        """
+        self.require_adapted()
+        if not self.needs_labels:
+            return np.asarray(labels, "int32")
+        values = np.array(self.numbers(labels), "float32")
+        if self.objective == "contrastive" and not np.isin(values, (0, 1)).all():
+            odd = next(label for label in labels if _number(label) not in (0, 1))
+            raise InputError(
+                "the loss contrastive needs labels of 1 (belong together) or 0; for degrees use "
+                f"the loss cosine. Received: {odd!r}"
+            )
+        return values
+
+    @staticmethod
+    def numbers(labels: Sequence[Any]) -> list[float]:
+        """Labels `[n]` as numbers.
+
+        Raises:
+            InputError: If one is no finite number.
+        """
+        return [_number(label) for label in labels]
+
+    def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
+        """Vectors `[batch, texts, dimension]` at unit length, so that products are cosines."""
+        return keras.layers.UnitNormalization(axis=-1, dtype="float32", name="unit")(features)
+
+    def loss(self) -> Any:
+        if self.objective == "cosine":
+            return vector_losses.CosineError(*self._scale())
+        if self.objective == "in_batch_negatives":
+            return vector_losses.InBatchNegatives(self.scale)
+        kind = vector_losses.Triplet if self.objective == "triplet" else vector_losses.Contrastive
+        return kind(self.margin or 0.0)
+
+    def metrics(self) -> list[Any]:
+        if self.needs_labels:
+            return [vector_losses.CosineCorrelation()]
+        triplets = self.objective == "triplet"
+        kind = vector_losses.TripletAccuracy if triplets else vector_losses.RankedFirst
+        return [kind(name="accuracy")]
+
+    def score(self, cosines: Any) -> Any:
+        """Cosines to answers: for graded labels in their units, 0 being `low` and 1 `high`.
+
+        Texts less alike than any in training have a cosine below 0, and an answer below `low`.
+        """
+        low, high = self._scale()
+        return low + cosines * (high - low)
+
+    def _scale(self) -> tuple[float, float]:
+        """What a cosine of 0 and of 1 stand for."""
+        low, high = (self.low, self.high) if self.is_graded else (None, None)
+        return (0.0 if low is None else low), (1.0 if high is None else high)
+
+    def scores(self, vectors: Any) -> Any:
+        """Unit vectors `[n, 2, dimension]` to answers `[n]`, as graph code or not."""
+        return self.score(vector_losses.cosine(vectors))
+
+    def answer(self, scores: Any) -> dict[str, Any]:
+        return {"score": self.scores(scores)}
+
+    def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:
+        return [{"score": float(score)} for score in np.reshape(scores, (-1,))]
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "loss": self.objective,
+            "low": self.low,
+            "high": self.high,
+            "margin": self.margin,
+            "scale": self.scale,
+        }
+
+
+def _number(label: Any) -> float:
+    try:
+        value = float(label)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"similarity needs finite numbers as labels. Received: {label!r}")
+    return value
