@@ -206,7 +206,7 @@ GOOD = b"text,label\nfine,a\n"
         ("x.jsonl", b'{"text": "a", "label": 1}\n[1]\n', "line 2: expected a JSON object"),
         ("x.jsonl", b'{"text": "a", "label": 1}\n{"text": "b"}\n', "line 2: the row lacks 'label'"),
         ("x.jsonl", b'{"text": "a", "label": NaN}\n', "line 1: column 'label' must hold a label"),
-        ("x.jsonl", b'{"text": ["a"], "label": 1}\n', "line 1: column 'text' must hold a text"),
+        ("x.jsonl", b'{"text": [1], "label": 1}\n', "line 1: column 'text' must hold a text"),
         ("x.parquet", b"PAR1 not really", "not a Parquet file"),
         ("x.csv.gz", b"not gzip", "can't be read"),
         ("x.csv.gz", gzip.compress(GOOD * 50, mtime=0)[:-20], "can't be read"),
