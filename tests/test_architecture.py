@@ -63,6 +63,7 @@ FLOORS = {
     "finetuning": 9,
     "serving": 9,
     "recipes": 10,
+    "job_data": 10,
     "tuning": 10,
     "jobs": 11,
     "__init__": 12,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import tagging
+from tfhub_transfer import cli, tagging
 from tfhub_transfer.layouts import balance
 from tfhub_transfer.tasks import Classification, Head, MultiTask, Regression, TokenClassification
 
@@ -270,3 +270,67 @@ def test_bad_input_is_named(bert_encoder: Path, text_encoder: Path) -> None:
     missing = {"sentiment": sentiments(4)}
     with pytest.raises(tt.InputError, match="Received: sentiment$"):
         model.preprocess(missing)
+
+
+def write(folder: Path, name: str, examples: tt.data.Examples) -> str:
+    columns = dict(examples.columns)
+    if tagging.WORD_END in "".join(columns.get("text", [])):
+        columns["tokens"] = [text.split(tagging.WORD_END) for text in columns.pop("text")]
+        columns["tags"] = columns.pop("label")
+    rows = (dict(zip(columns, row)) for row in zip(*columns.values()))
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return name
+
+
+def test_the_commands_take_several_tasks(
+    bert_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = {"sentiment": "classification", "praise": "regression", "tags": "token-classification"}
+    tasks = {
+        name: {"task": kinds[name], "data": write(tmp_path, f"{name}.jsonl", examples)}
+        for name, examples in splits(0, 60).items()
+    }
+    (tmp_path / "tasks.json").write_text(json.dumps({"tasks": tasks, "alpha": 0.5}))
+    words = ["train", "--task", "multi-task", "--data", str(tmp_path / "tasks.json")]
+    more = ["--encoder", str(bert_encoder), "--epochs", "1", "--output", str(tmp_path / "out")]
+    assert cli.main([*words, *more]) == 0
+    assert "sentiment:" in capsys.readouterr().out
+    report = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
+    assert {"sentiment_accuracy", "praise_spearman", "tags_accuracy"} <= set(report["metrics"])
+    assert report["tasks"]["tags"]["examples"]["train"] == 16
+    assert "usual_tag" in report["tasks"]["tags"]["baselines"]
+    (tmp_path / "in.txt").write_text("good film\nbad\n")
+    asked = ["predict", str(tmp_path / "out"), str(tmp_path / "in.txt")]
+    assert cli.main([*asked, "--task", "sentiment"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [a["text"] for a in answers] == ["good film", "bad"] and "label" in answers[0]
+    assert cli.main(asked) == 2
+    assert "sentiment, praise, tags; name one with `--task`" in capsys.readouterr().err
+    again = ["evaluate", str(tmp_path / "out"), "--data", str(tmp_path / "tasks.json")]
+    assert cli.main([*again, "--output", str(tmp_path / "again")]) == 0
+    assert (tmp_path / "again" / "praise" / "report.html").exists()
+    assert tt.load_saved_model(tmp_path / "out" / "serving").predict(["bad"], signature="tags")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1]", 'expected a JSON file {"tasks"'),
+        ("{", 'expected a JSON file {"tasks"'),
+        ('{"tasks": {}}', "expected at least one task"),
+        ('{"tasks": {"a": {"task": "classification"}}}', "each task has `task` and `data`"),
+        ('{"tasks": {"a": {"data": "a.csv", "texts": "b"}}}', "each task has `task` and `data`"),
+        ('{"tasks": {"a": {"data": "a.csv"}, "a": {"data": "b.csv"}}}', "a more than once"),
+        ('{"tasks": {"a": {"task": "multi-task", "data": "a.csv"}}}', "`--task` must be one of"),
+        ('{"tasks": {"a": {"task": "regression", "data": "a.csv"}}}', "no such file"),
+    ],
+)
+def test_a_bad_file_of_tasks_costs_nothing(
+    content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tasks.json").write_text(content)
+    words = ["train", "--task", "multi-task", "--data", str(tmp_path / "tasks.json")]
+    assert cli.main([*words, "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

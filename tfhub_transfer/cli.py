@@ -26,6 +26,7 @@ _TASKS = (
     "question-answering",
     "extractive-summarization",
     "similarity",
+    "multi-task",
 )
 _LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
 
@@ -103,7 +104,7 @@ def _add_train(commands: Any) -> None:
         "--data",
         required=True,
         metavar="FILE",
-        help="CSV, TSV, JSONL, CoNLL, Parquet or tfds:NAME/SPLIT",
+        help="CSV, TSV, JSONL, CoNLL, Parquet or tfds:NAME/SPLIT; a JSON file of several tasks",
     )
     add("--validation", metavar="FILE", help="default: a tenth of the data")
     add("--test", metavar="FILE", help="default: a tenth of the data")
@@ -186,6 +187,7 @@ def _add_predict(commands: Any) -> None:
     command = commands.add_parser("predict", help="answer texts, as JSON lines")
     command.add_argument("folder", type=Path, metavar="DIR")
     command.add_argument("source", nargs="?", default="-", metavar="FILE|-")
+    command.add_argument("--task", metavar="NAME", help="of a model of several tasks")
     command.set_defaults(run=_predict)
 
 
@@ -239,7 +241,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    for answer in _jobs().predict(options.folder, options.source):
+    for answer in _jobs().predict(options.folder, options.source, options.task):
         print(json.dumps(answer, ensure_ascii=False), flush=True)
 
 

@@ -15,7 +15,6 @@ from typing import Any
 from tfhub_transfer import (
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
     data,
-    layouts,
     reading,
     registry,
     runtime,
@@ -26,49 +25,26 @@ from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
+from tfhub_transfer.job_data import (
+    Splits,
+    TrainJob,
+    columns_of,
+    head_of,
+    read_labelled,
+    read_splits,
+)
+from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.models import TransferModel
+from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
 from tfhub_transfer.served import load_saved_model
 from tfhub_transfer.serving import export_saved_model
-from tfhub_transfer.tasks import TASKS, Head, Similarity, Task
+from tfhub_transfer.tasks import Task
 
 INTERRUPTED_FILE = "interrupted.keras"
 _ROOM = 200e6
-_FRACTIONS = (0.8, 0.1, 0.1)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainJob:
-    """The arguments of the command `train`; see `tfhub-transfer train --help`."""
-
-    task: str
-    data: str
-    output: Path
-    validation: str | None = None
-    test: str | None = None
-    text: str | None = None
-    text_pair: str | None = None
-    negative: str | None = None
-    label: str | None = None
-    loss: str | None = None
-    towers: bool = False
-    encoder: str = "auto"
-    preprocessor: str | None = None
-    epochs: int = 4
-    batch_size: int = 32
-    learning_rate: float | None = None
-    unfreeze: str = "auto"
-    sequence_length: int | None = None
-    pooling: str = "auto"
-    block: str = "none"
-    class_weights: bool = False
-    precision: str = "auto"
-    jit: str = "auto"
-    strategy: str = "auto"
-    seed: int = 0
-    overwrite: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,15 +72,6 @@ class EncoderJob:
     overwrite: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Splits:
-    """The three splits that a job works on."""
-
-    train: data.Examples
-    validation: data.Examples
-    test: data.Examples
-
-
 def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
     """Trains, evaluates and exports a model into `job.output`, which appears whole or not at all.
 
@@ -120,11 +87,12 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
     """
     _check_output(job.output, job.overwrite)
     runtime.seed_everything(job.seed)
-    splits, task = _read(job)
+    splits, task = read_splits(job)
     with _scratch(job.output) as scratch:
         with runtime.strategy(job.strategy).scope():
             model = _build(job, task)
-        say(data.profile(splits.train, splits.validation, splits.test))
+        for name, own in splits.by_task().items():
+            say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
         with runtime.precision(job.precision):
             record = _fit(job, model, splits, scratch, fit or fine_tune)
             report = _finish(model, splits, record, scratch)
@@ -225,10 +193,7 @@ def evaluate_folder(folder: Path, source: str, output: Path, overwrite: bool = F
     """
     _check_output(output, overwrite)
     model, record = _load(folder)
-    columns = record.get("columns", {})
-    task = model.task
-    examples = data.read(source, **columns, require_label=task.needs_labels)
-    task.check(examples)
+    examples = read_labelled(source, model.task, record.get("columns", {}))
     with runtime.precision(record.get("precision", "auto")):
         report = evaluate(model, examples, train=_training_split(record))
     with _scratch(output) as scratch:
@@ -238,19 +203,21 @@ def evaluate_folder(folder: Path, source: str, output: Path, overwrite: bool = F
     return report
 
 
-def predict(folder: Path, source: str) -> Iterator[dict[str, Any]]:
+def predict(folder: Path, source: str, task: str | None = None) -> Iterator[dict[str, Any]]:
     """Answers for every text of a file, or of standard input, in order and without holding it.
 
     Args:
         folder: What `train` wrote, or a `.keras` file.
         source: A table as for training, a `.txt` file with one text a line, or `-` for the lines of
             standard input. In lines, the texts of a pair are separated by a tab.
+        task: The name of the task to answer, for a model of several.
 
     Raises:
         InputError: If one of them is unusable.
     """
     model, record = _load(folder)
-    columns = {key: record.get("columns", {}).get(key) for key in ("text", "text_pair")}
+    model, known = _of_task(model, record.get("columns", {}), task)
+    columns: dict[str, Any] = {key: known.get(key) for key in ("text", "text_pair")}
     if source == "-" or source.endswith(".txt"):
         chunks = reading.line_chunks(source, model.task.pair)
     else:
@@ -264,6 +231,22 @@ def predict(folder: Path, source: str) -> Iterator[dict[str, Any]]:
         for text, answer in zip(texts, answers):
             shown = [text] if isinstance(text, str) else text
             yield {**dict(zip(model.layout.signature, shown)), **answer}
+
+
+def _of_task(
+    model: TransferModel, columns: dict[str, Any], name: str | None
+) -> tuple[TransferModel, dict[str, Any]]:
+    """The model of one task and the names of its columns."""
+    if not isinstance(model, MultiTaskModel):
+        if name is None:
+            return model, columns
+        raise InputError(f"the model has one task only; leave `--task` out. Received: {name}")
+    if name not in model.models:
+        raise InputError(
+            f"the model has several tasks, {', '.join(model.models)}; name one with `--task`. "
+            f"Received: {name or 'none'}"
+        )
+    return model.models[name], columns.get(name, {})
 
 
 def demo(output: Path) -> Report:
@@ -304,66 +287,9 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def _read(job: TrainJob) -> tuple[Splits, Task]:
-    task = _task(job)
-    columns = {**_columns(job), "require_label": task.needs_labels}
-    examples = data.read(job.data, **columns)
-    others = {n: data.read(s, **columns) for n, s in _given(job).items()}
-    splits = _split(examples, others, job)
-    if task.layout == "whole":
-        task = TASKS[job.task](pair=examples.is_pair)
-    layouts.find(task, _head(job)).check(examples)
-    if task.needs_labels:
-        task.adapt(splits.train.labels)
-    for split in (splits.train, splits.validation):
-        task.check_training(split)
-    task.check(splits.test)
-    return splits, task
-
-
-def _task(job: TrainJob) -> Task:
-    if job.task not in TASKS:
-        raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
-    kind = TASKS[job.task]
-    if job.class_weights and kind.layout != "whole":
-        raise InputError(f"{job.task} takes no class weights. Received: --class-weights")
-    if kind is Similarity:
-        return Similarity(job.loss or "cosine")
-    if job.loss is not None:
-        raise InputError(f"`--loss` is for the similarity task. Received: --task {job.task}")
-    return kind()
-
-
-def _head(job: TrainJob) -> Head:
-    return Head(pooling=job.pooling, block=job.block, towers=job.towers)
-
-
-def _columns(job: TrainJob) -> dict[str, Any]:
-    names = ("text", "text_pair", "negative", "label")
-    return {name: getattr(job, name) for name in names}
-
-
-def _given(job: TrainJob) -> dict[str, str]:
-    files = {"validation": job.validation, "test": job.test}
-    return {name: file for name, file in files.items() if file is not None}
-
-
-def _split(examples: data.Examples, others: dict[str, Any], job: TrainJob) -> Splits:
-    """Takes from the training file what no file was given for."""
-    missing = [name for name in ("validation", "test") if name not in others]
-    if not missing:
-        return Splits(examples, **others)
-    fractions = _FRACTIONS if len(missing) == 2 else (0.9, 0.1)
-    # A context must not be known from another of its questions.
-    asked = job.task in TASKS and TASKS[job.task].layout == "windows" and examples.is_pair
-    together = data.TEXT_B if asked else None
-    train_part, *parts = data.split(examples, fractions, seed=job.seed, together=together)
-    return Splits(train_part, **others, **dict(zip(missing, parts)))
-
-
 def _build(job: TrainJob, task: Task) -> TransferModel:
     encoder = job.encoder
-    head = _head(job)
+    head = head_of(job)
     if head.needs_tokens or task.needs_tokens:
         registry.require_token_vectors(encoder, task.name)
     layer = Encoder(encoder)
@@ -418,7 +344,7 @@ def _fit(
     truncation = history.truncation
     return {
         "arguments": {k: v for k, v in _plain(job).items() if v is not None},
-        "columns": {k: v for k, v in _columns(job).items() if v is not None},
+        "columns": columns_of(job),
         "seed": job.seed,
         "precision": runtime.choose_precision(),
         "versions": runtime.versions(),
@@ -433,9 +359,9 @@ def _fit(
 def _finish(model: TransferModel, splits: Splits, record: dict[str, Any], scratch: Path) -> Report:
     started = time.perf_counter()
     report = evaluate(model, splits.test, train=splits.train)
-    report.examples.update(
-        train=len(splits.train), validation=len(splits.validation), test=len(splits.test)
-    )
+    for name, own in splits.by_task().items():
+        of_task = report.reports[name] if isinstance(report, JointReport) else report
+        of_task.examples.update(own.counts())
     record["seconds"]["evaluation"] = time.perf_counter() - started
     started = time.perf_counter()
     export_saved_model(model, scratch / "serving")
@@ -482,7 +408,7 @@ def _training_split(record: dict[str, Any]) -> data.Examples | None:
         names = {field.name for field in dataclasses.fields(TrainJob)}
         given = {k: v for k, v in record["arguments"].items() if k in names}
         job = TrainJob(**{**given, "output": Path()})
-        return _read(job)[0].train
+        return read_splits(job)[0].train
     except (InputError, KeyError, TypeError, OSError):
         return None
 

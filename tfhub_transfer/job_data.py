@@ -1,0 +1,222 @@
+"""What jobs read: files to splits, and the task that suits them."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer import data, layouts
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.tasks import TASKS, Head, MultiTask, Similarity, Task
+
+_FRACTIONS = (0.8, 0.1, 0.1)
+_COLUMNS = ("text", "text_pair", "negative", "label")
+# What a file of several tasks may say about each, and about all.
+_OF_TASK = {"task", "data", "validation", "test", "loss", *_COLUMNS}
+_OF_ALL = {"tasks", "weights", "alpha"}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainJob:
+    """The arguments of the command `train`; see `tfhub-transfer train --help`."""
+
+    task: str
+    data: str
+    output: Path
+    validation: str | None = None
+    test: str | None = None
+    text: str | None = None
+    text_pair: str | None = None
+    negative: str | None = None
+    label: str | None = None
+    loss: str | None = None
+    towers: bool = False
+    encoder: str = "auto"
+    preprocessor: str | None = None
+    epochs: int = 4
+    batch_size: int = 32
+    learning_rate: float | None = None
+    unfreeze: str = "auto"
+    sequence_length: int | None = None
+    pooling: str = "auto"
+    block: str = "none"
+    class_weights: bool = False
+    precision: str = "auto"
+    jit: str = "auto"
+    strategy: str = "auto"
+    seed: int = 0
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The three splits that a job works on; for several tasks each is `{name: examples}`."""
+
+    train: Any
+    validation: Any
+    test: Any
+
+    def by_task(self) -> dict[str, "Splits"]:
+        """The splits of each task; those of one task alone have no name."""
+        if not isinstance(self.train, dict):
+            return {"": self}
+        return {n: Splits(self.train[n], self.validation[n], self.test[n]) for n in self.train}
+
+    def counts(self) -> dict[str, int]:
+        """How many examples each split has."""
+        return {name: len(each) for name, each in vars(self).items()}
+
+
+def read_splits(job: TrainJob) -> tuple[Splits, Task]:
+    """Reads a job's files, takes from the first what no other was given for, and adapts the task.
+
+    Args:
+        job: The job; of `multi-task`, whose data are a file that names those of each task.
+
+    Raises:
+        InputError: If a file or an option is unusable.
+    """
+    if job.task != MultiTask.name:
+        return _read(job)
+    settings = _settings(job.data)
+    read = {name: _read(own) for name, own in _jobs_of_tasks(job, settings["tasks"]).items()}
+    task = MultiTask(
+        {name: own for name, (_, own) in read.items()},
+        settings.get("weights"),
+        settings.get("alpha", 1.0),
+    )
+    parts = ("train", "validation", "test")
+    return Splits(*({n: getattr(s, part) for n, (s, _) in read.items()} for part in parts)), task
+
+
+def read_labelled(source: str, task: Task, columns: dict[str, Any]) -> Any:
+    """Reads labelled examples to measure a trained model on.
+
+    Args:
+        source: A table, or for several tasks a file that names the data of each.
+        task: The model's task.
+        columns: Names of columns as `columns_of` gave them.
+
+    Raises:
+        InputError: If a file is unusable or doesn't suit the task.
+    """
+    if isinstance(task, MultiTask):
+        given = _settings(source)["tasks"]
+        task.require_names(given)
+        return {
+            name: read_labelled(_beside(source, given[name]["data"]), own, columns.get(name, {}))
+            for name, own in task.tasks.items()
+        }
+    examples = data.read(source, **columns, require_label=task.needs_labels)
+    task.check(examples)
+    return examples
+
+
+def columns_of(job: TrainJob) -> dict[str, Any]:
+    """The names of columns that a job gives; of each task, if there are several."""
+    if job.task == MultiTask.name:
+        jobs = _jobs_of_tasks(job, _settings(job.data)["tasks"])
+        return {name: columns_of(own) for name, own in jobs.items()}
+    return {name: value for name, value in _columns(job).items() if value is not None}
+
+
+def _settings(source: str) -> dict[str, Any]:
+    """Reads and checks a file of several tasks."""
+    expected = (
+        'expected a JSON file {"tasks": {"name": {"task": "classification", "data": "file.csv"}}}'
+    )
+    try:
+        text = Path(source).read_text(encoding="utf-8")
+        settings = json.loads(text, object_pairs_hook=_once)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{expected}. Received: {source} ({error})") from error
+    tasks = settings.get("tasks") if isinstance(settings, dict) else None
+    if not isinstance(tasks, dict) or not set(settings) <= _OF_ALL:
+        raise InputError(f"{expected}, and `weights` and `alpha`. Received: {str(settings)[:80]}")
+    for name, own in tasks.items():
+        if not isinstance(own, dict) or "data" not in own or not set(own) <= _OF_TASK:
+            raise InputError(
+                f"each task has `task` and `data`, and may have {', '.join(sorted(_OF_TASK))}. "
+                f"Received: {name} with {str(own)[:80]}"
+            )
+    return settings
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, whose names must differ; JSON itself would take the last of two."""
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} more than once")
+    return dict(pairs)
+
+
+def _jobs_of_tasks(job: TrainJob, tasks: dict[str, Any]) -> dict[str, TrainJob]:
+    """A job for each task of a file; names of files in it are beside it."""
+    made = {}
+    for name, own in tasks.items():
+        files = {k: _beside(job.data, own[k]) for k in ("data", "validation", "test") if k in own}
+        nothing = dict.fromkeys(("validation", "test", "loss", *_COLUMNS))
+        made[name] = dataclasses.replace(job, **{**nothing, "task": "", **own, **files})
+    return made
+
+
+def _beside(source: str, name: Any) -> str:
+    return name if str(name).startswith("tfds:") else str(Path(source).parent / str(name))
+
+
+def _read(job: TrainJob) -> tuple[Splits, Task]:
+    task = _task(job)
+    columns = {**_columns(job), "require_label": task.needs_labels}
+    examples = data.read(job.data, **columns)
+    others = {n: data.read(s, **columns) for n, s in _given(job).items()}
+    splits = _split(examples, others, job)
+    if task.layout == "whole":
+        task = TASKS[job.task](pair=examples.is_pair)
+    layouts.find(task, head_of(job)).check(examples)
+    if task.needs_labels:
+        task.adapt(splits.train.labels)
+    for split in (splits.train, splits.validation):
+        task.check_training(split)
+    task.check(splits.test)
+    return splits, task
+
+
+def _task(job: TrainJob) -> Task:
+    if job.task not in TASKS:
+        raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
+    kind = TASKS[job.task]
+    if job.class_weights and kind.layout != "whole":
+        raise InputError(f"{job.task} takes no class weights. Received: --class-weights")
+    if kind is Similarity:
+        return Similarity(job.loss or "cosine")
+    if job.loss is not None:
+        raise InputError(f"`--loss` is for the similarity task. Received: --task {job.task}")
+    return kind()
+
+
+def head_of(job: TrainJob) -> Head:
+    """The head that a job asks for."""
+    return Head(pooling=job.pooling, block=job.block, towers=job.towers)
+
+
+def _columns(job: TrainJob) -> dict[str, Any]:
+    return {name: getattr(job, name) for name in _COLUMNS}
+
+
+def _given(job: TrainJob) -> dict[str, str]:
+    files = {"validation": job.validation, "test": job.test}
+    return {name: file for name, file in files.items() if file is not None}
+
+
+def _split(examples: data.Examples, others: dict[str, Any], job: TrainJob) -> Splits:
+    """Takes from the training file what no file was given for."""
+    missing = [name for name in ("validation", "test") if name not in others]
+    if not missing:
+        return Splits(examples, **others)
+    fractions = _FRACTIONS if len(missing) == 2 else (0.9, 0.1)
+    # A context must not be known from another of its questions.
+    asked = job.task in TASKS and TASKS[job.task].layout == "windows" and examples.is_pair
+    together = data.TEXT_B if asked else None
+    train_part, *parts = data.split(examples, fractions, seed=job.seed, together=together)
+    return Splits(train_part, **others, **dict(zip(missing, parts)))
