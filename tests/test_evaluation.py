@@ -282,7 +282,8 @@ def test_any_name_of_a_class_can_be_drawn(kind: str, tmp_path: Path) -> None:
     task = types.SimpleNamespace(
         name="classification",
         class_names=names,
-        per_word=False,
+        layout="whole",
+        check=lambda examples: None,
         encode=lambda labels: np.array([names.index(x) for x in labels]),
         decode=lambda scores: [{"label": names[i]} for i in scores.argmax(1)],
     )
@@ -412,8 +413,8 @@ def test_json_is_the_report_with_numbers_on_one_line(classified: Any, tmp_path: 
 
 
 def test_refuses_tasks_that_it_doesnt_know() -> None:
-    task = types.SimpleNamespace(name="reading")
-    with pytest.raises(InputError, match="`evaluate` knows classification, .*'reading'"):
+    task = types.SimpleNamespace(name="reading", layout="aloud")
+    with pytest.raises(InputError, match="`evaluate` knows tasks of .*whole.*'reading'"):
         evaluate(FakeModel(task, np.eye(2)), Examples.from_lists(["x"], ["a"]))
 
 

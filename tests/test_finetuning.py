@@ -10,7 +10,8 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer import optimizers
-from tfhub_transfer.callbacks import KeepBest, groups_to_thaw
+from tfhub_transfer.callbacks import KeepBest
+from tfhub_transfer.finetuning import groups_to_thaw
 
 OPTIMIZERS = {
     "adam": lambda: keras.optimizers.Adam(1e-2),

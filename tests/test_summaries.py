@@ -308,6 +308,6 @@ def test_the_command_summarises(bert_encoder: Path, tmp_path: Path, capsys: Any)
     capsys.readouterr()
     assert cli.main(["predict", str(output), str(tmp_path / "in.txt")]) == 0
     [answer] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(answer["sentences"]) == 1 and answer["summary"] in answer["text"]
+    assert len(answer["sentences"]) == 1 and answer["summary"] in answer["document"]
     again = ["evaluate", str(output), "--data", str(data)]
     assert cli.main([*again, "--output", str(tmp_path / "again")]) == 0

@@ -70,6 +70,10 @@ def evaluate(
     if isinstance(model, MultiTaskModel):
         return _evaluate_tasks(model, examples, train, baselines, seed, alone)
     task: Any = model.task
+    if task.layout not in _MEASURES:
+        raise InputError(
+            f"`evaluate` knows tasks of the layouts {', '.join(_MEASURES)}. Received: {task.name!r}"
+        )
     if not len(examples):
         raise InputError("expected at least one example to evaluate on. Received: none")
     train = model.training_examples if train is None else train

@@ -78,8 +78,8 @@ class TransferModel(keras.Model):
     def _remember(
         self, encoder: Encoder, task: Any, head: Head, layout: Layout, preprocessor: Any
     ) -> None:
-        self.encoder, self.task, self.head = encoder, task, head
         self._layout = layout
+        self.encoder, self.task, self.head = encoder, task, head
         if preprocessor is not None:
             layout.adopt(preprocessor)
         self.truncation: Truncation | None = None
@@ -179,6 +179,15 @@ class TransferModel(keras.Model):
     def layout(self) -> Layout:
         """How the task's texts become rows for the encoder, and scores of rows answers."""
         return self._layout
+
+    @property
+    def task(self) -> Any:
+        """What the model is trained to answer, which knows the labels."""
+        return self._layout.task
+
+    @task.setter
+    def task(self, task: Any) -> None:
+        self._layout.task = task
 
     @property
     def preprocessor(self) -> Preprocessor:

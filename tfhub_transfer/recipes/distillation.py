@@ -154,6 +154,15 @@ class _Taught:
 
         return mixed
 
+    def check(self, examples: Examples) -> None:
+        self.encode(examples.labels)
+
+    def check_training(self, examples: Examples) -> None:
+        self.check(examples)
+
+    def measures(self) -> dict[str, Any]:
+        return {"metrics": self.metrics()}
+
     def metrics(self) -> list[Any]:
         return [_OnLabels(metric, self._parts) for metric in self._task.metrics()]
 
