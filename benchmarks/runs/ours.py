@@ -16,7 +16,7 @@ import numpy as np
 
 import tfhub_transfer as tt
 from tfhub_transfer import runtime
-from tfhub_transfer.tasks import Classification
+from tfhub_transfer.tasks import TASKS
 
 
 def read(options: argparse.Namespace, split: str) -> tt.data.Examples:
@@ -32,8 +32,7 @@ def read(options: argparse.Namespace, split: str) -> tt.data.Examples:
 def build(options: argparse.Namespace, labels: Any) -> tt.TransferModel:
     """A fresh model, seeded."""
     runtime.seed_everything(options.seed)
-    task = Classification()
-    task.adapt(labels)
+    task = TASKS[options.task]().adapt(labels)
     return tt.build_model(options.encoder, task, sequence_length=options.sequence_length)
 
 
@@ -200,6 +199,7 @@ def main() -> None:
     parser.add_argument("--data-folder", required=True)
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--dataset", default="sst2")
+    parser.add_argument("--task", default="classification", choices=TASKS)
     parser.add_argument("--every", type=int, default=1, help="take every n-th row")
     parser.add_argument("--rows", type=int, default=0, help="take so many rows, chosen by chance")
     parser.add_argument("--epochs", type=int, default=2)

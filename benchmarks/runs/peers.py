@@ -21,12 +21,17 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import numpy as np
 
 
-def read(options: argparse.Namespace, split: str) -> tuple[list[str], list[int]]:
-    """Texts and label numbers of a split."""
+def read_rows(options: argparse.Namespace, split: str) -> list[dict[str, Any]]:
+    """The rows of a split."""
     folder = Path(options.data_folder) / options.dataset
     path = next(folder.glob(f"{split}.jsonl*"))
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    rows = [json.loads(line) for line in data.decode("utf-8").strip().split("\n")]
+    return [json.loads(line) for line in data.decode("utf-8").strip().split("\n")]
+
+
+def read(options: argparse.Namespace, split: str) -> tuple[list[str], list[int]]:
+    """Texts and label numbers of a split."""
+    rows = read_rows(options, split)
     names = sorted({row["label"] for row in rows})
     rows = rows[:: options.every]
     return [row["text"] for row in rows], [names.index(row["label"]) for row in rows]
@@ -122,6 +127,98 @@ def fine_tune(options: argparse.Namespace) -> dict[str, Any]:
     return {"seconds": seconds, "epoch_seconds": epochs, "accuracy": accuracy}
 
 
+def tag(options: argparse.Namespace) -> dict[str, Any]:
+    """Epochs of Hugging Face's token classification, as its documentation has it."""
+    from transformers import (
+        AutoModelForTokenClassification,
+        AutoTokenizer,
+        DataCollatorForTokenClassification,
+    )
+
+    tokenizer = AutoTokenizer.from_pretrained(options.weights)
+    rows = read_rows(options, "train")
+    names = sorted({name for row in rows for name in row["tags"]})
+    rows = rows[:: options.every]
+    words = [row["tokens"] for row in rows]
+    limit = options.sequence_length
+    ids = tokenizer(words, is_split_into_words=True, truncation=True, max_length=limit)
+    made = []
+    for number, row in enumerate(rows):
+        owners = ids.word_ids(number)
+        first = [
+            word is not None and word != before for word, before in zip(owners, [None, *owners])
+        ]
+        labels = [names.index(row["tags"][w]) if f else -100 for w, f in zip(owners, first)]
+        made.append({**{k: v[number] for k, v in ids.items()}, "labels": labels})
+    model = AutoModelForTokenClassification.from_pretrained(options.weights, num_labels=len(names))
+    return _epochs(options, model, made, DataCollatorForTokenClassification(tokenizer))
+
+
+def answer(options: argparse.Namespace) -> dict[str, Any]:
+    """Epochs of Hugging Face's question answering: windows that overlap by 128 tokens."""
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer, DataCollatorWithPadding
+
+    tokenizer = AutoTokenizer.from_pretrained(options.weights)
+    rows = read_rows(options, "train")[:: options.every]
+    ids = tokenizer(
+        [row["question"] for row in rows],
+        [row["context"] for row in rows],
+        truncation="only_second",
+        max_length=options.sequence_length,
+        stride=128,
+        return_overflowing_tokens=True,
+    )
+    owners = ids.pop("overflow_to_sample_mapping")
+    made = []
+    for number, owner in enumerate(owners):
+        found = rows[owner]["answers"][0]
+        ends = found["answer_start"], found["answer_start"] + len(found["text"]) - 1
+        places = [ids.char_to_token(number, place, sequence_index=1) for place in ends]
+        start, end = (0, 0) if None in places else places
+        fields = {k: v[number] for k, v in ids.items()}
+        made.append({**fields, "start_positions": start, "end_positions": end})
+    model = AutoModelForQuestionAnswering.from_pretrained(options.weights)
+    return _epochs(options, model, made, DataCollatorWithPadding(tokenizer))
+
+
+def _epochs(
+    options: argparse.Namespace, model: Any, rows: list[Any], collate: Any
+) -> dict[str, Any]:
+    """Seconds of epochs of the Trainer in bfloat16, batches of 32 grouped by length."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+
+    set_seed(options.seed)
+    epochs: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
+            epochs.append(-time.perf_counter())
+
+        def on_epoch_end(self, *args: Any, **kwargs: Any) -> None:
+            epochs[-1] += time.perf_counter()
+
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = TrainingArguments(
+            scratch,
+            num_train_epochs=options.epochs,
+            per_device_train_batch_size=32,
+            learning_rate=5e-5,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            bf16=True,
+            seed=options.seed,
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            train_sampling_strategy="group_by_length",
+        )
+        clock = [Clock()]
+        Trainer(model, settings, train_dataset=rows, data_collator=collate, callbacks=clock).train()
+    tokens = sum(len(row["input_ids"]) for row in rows)
+    return {"seconds": min(epochs), "epoch_seconds": epochs, "rows": len(rows), "tokens": tokens}
+
+
 def predict(options: argparse.Namespace) -> dict[str, Any]:
     """Texts a second, sorted by length: a Hugging Face classifier and sentence-transformers."""
     run, encode, texts = _predictors(options)
@@ -207,6 +304,8 @@ JOBS = {
     "predict": predict,
     "latency": latency,
     "tutorial": tutorial,
+    "tag": tag,
+    "answer": answer,
 }
 
 
