@@ -63,9 +63,6 @@ def fine_tune(options: argparse.Namespace) -> dict[str, Any]:
         AutoModelForSequenceClassification,
         AutoTokenizer,
         DataCollatorWithPadding,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
         set_seed,
     )
 
@@ -83,43 +80,12 @@ def fine_tune(options: argparse.Namespace) -> dict[str, Any]:
         def __getitem__(self, row: int) -> dict[str, Any]:
             return {**{k: v[row] for k, v in self.ids.items()}, "labels": self.labels[row]}
 
-    epochs: list[float] = []
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
-            epochs.append(-time.perf_counter())
-
-        def on_epoch_end(self, *args: Any, **kwargs: Any) -> None:
-            epochs[-1] += time.perf_counter()
-
     model = AutoModelForSequenceClassification.from_pretrained(options.weights, num_labels=2)
+    started = time.perf_counter()
+    splits = {"train_dataset": Rows("train"), "eval_dataset": Rows("validation")}
     with tempfile.TemporaryDirectory() as scratch:
-        settings = TrainingArguments(
-            scratch,
-            num_train_epochs=options.epochs,
-            per_device_train_batch_size=32,
-            per_device_eval_batch_size=64,
-            learning_rate=5e-5,
-            eval_strategy="epoch",
-            save_strategy="no",
-            logging_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            bf16=True,
-            seed=options.seed,
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-            train_sampling_strategy="group_by_length",
-        )
-        started = time.perf_counter()
-        trainer = Trainer(
-            model,
-            settings,
-            train_dataset=Rows("train"),
-            eval_dataset=Rows("validation"),
-            data_collator=DataCollatorWithPadding(tokenizer),
-            callbacks=[Clock()],
-        )
+        collate = DataCollatorWithPadding(tokenizer)
+        trainer, epochs = _trainer(options, scratch, model, collate, **splits)
         trainer.train()
         seconds = time.perf_counter() - started
         predicted = trainer.predict(Rows("test"))
@@ -184,10 +150,20 @@ def answer(options: argparse.Namespace) -> dict[str, Any]:
 def _epochs(
     options: argparse.Namespace, model: Any, rows: list[Any], collate: Any
 ) -> dict[str, Any]:
-    """Seconds of epochs of the Trainer in bfloat16, batches of 32 grouped by length."""
-    from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+    """Seconds of epochs of the Trainer, without evaluation."""
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer, epochs = _trainer(options, scratch, model, collate, train_dataset=rows)
+        trainer.train()
+    tokens = sum(len(row["input_ids"]) for row in rows)
+    return {"seconds": min(epochs), "epoch_seconds": epochs, "rows": len(rows), "tokens": tokens}
 
-    set_seed(options.seed)
+
+def _trainer(
+    options: argparse.Namespace, scratch: str, model: Any, collate: Any, **splits: Any
+) -> tuple[Any, list[float]]:
+    """The Trainer in bfloat16, batches of 32 grouped by length, and the seconds of its epochs."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
     epochs: list[float] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]
@@ -197,26 +173,25 @@ def _epochs(
         def on_epoch_end(self, *args: Any, **kwargs: Any) -> None:
             epochs[-1] += time.perf_counter()
 
-    with tempfile.TemporaryDirectory() as scratch:
-        settings = TrainingArguments(
-            scratch,
-            num_train_epochs=options.epochs,
-            per_device_train_batch_size=32,
-            learning_rate=5e-5,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            bf16=True,
-            seed=options.seed,
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-            train_sampling_strategy="group_by_length",
-        )
-        clock = [Clock()]
-        Trainer(model, settings, train_dataset=rows, data_collator=collate, callbacks=clock).train()
-    tokens = sum(len(row["input_ids"]) for row in rows)
-    return {"seconds": min(epochs), "epoch_seconds": epochs, "rows": len(rows), "tokens": tokens}
+    settings = TrainingArguments(
+        scratch,
+        num_train_epochs=options.epochs,
+        per_device_train_batch_size=32,
+        per_device_eval_batch_size=64,
+        learning_rate=5e-5,
+        eval_strategy="epoch" if "eval_dataset" in splits else "no",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        bf16=True,
+        seed=options.seed,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        train_sampling_strategy="group_by_length",
+    )
+    made = Trainer(model, settings, data_collator=collate, callbacks=[Clock()], **splits)
+    return made, epochs
 
 
 def predict(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Tasks that give one answer to a whole text or pair of texts."""
 
 import collections
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.tasks.base import Head, Task
+from tfhub_transfer.tasks.base import Head, Task, finite
 
 MAX_CLASSES = 1000
 
@@ -229,7 +228,7 @@ class Regression(Task):
 
     def adapt(self, labels: Sequence[Any]) -> "Regression":
         if not self.is_adapted:
-            values = np.array([_number(label) for label in labels])
+            values = np.array([finite(label, self.name) for label in labels])
             self.mean, self.deviation = float(values.mean()), float(values.std())
             if not self.deviation:
                 raise InputError(
@@ -239,7 +238,7 @@ class Regression(Task):
         return self
 
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
-        return np.array([_number(label) for label in labels], dtype="float32")
+        return np.array([finite(label, self.name) for label in labels], dtype="float32")
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         standardised = _dense(1, "linear", head)(features)
@@ -338,13 +337,3 @@ def _check_known(names: Sequence[str], index: dict[str, int]) -> None:
             f"rows. Received: {unknown[:5]}, not among the {len(index)} known classes "
             f"({', '.join(list(index)[:5])}{', ...' if len(index) > 5 else ''})"
         )
-
-
-def _number(label: Any) -> float:
-    try:
-        value = float(label)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"the regression task needs finite numbers as labels. Received: {label!r}")
-    return value

@@ -1,6 +1,5 @@
 """How near the meanings of two texts are: one vector for each text, compared by their cosine."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -145,7 +144,7 @@ class Similarity(Task):
             return np.asarray(labels, "int32")
         values = np.array(self.numbers(labels), "float32")
         if self.objective == "contrastive" and not np.isin(values, (0, 1)).all():
-            odd = next(label for label in labels if _number(label) not in (0, 1))
+            odd = next(label for label in labels if finite(label, self.name) not in (0, 1))
             raise InputError(
                 "the loss contrastive needs labels of 1 (belong together) or 0; for degrees use "
                 f"the loss cosine. Received: {odd!r}"
@@ -159,7 +158,7 @@ class Similarity(Task):
         Raises:
             InputError: If one is no finite number.
         """
-        return [_number(label) for label in labels]
+        return [finite(label, self.name) for label in labels]
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         """Vectors `[batch, texts, dimension]` at unit length, so that products are cosines."""
@@ -211,13 +210,3 @@ class Similarity(Task):
             "margin": self.margin,
             "scale": self.scale,
         }
-
-
-def _number(label: Any) -> float:
-    try:
-        value = float(label)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"similarity needs finite numbers as labels. Received: {label!r}")
-    return value
