@@ -8,7 +8,7 @@ import numpy as np
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks import vector_losses
-from tfhub_transfer.tasks.base import Head, Task, one_of
+from tfhub_transfer.tasks.base import Head, Task, finite, one_of
 
 LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
 _MARGINS = {"contrastive": 0.5, "triplet": 0.2}
@@ -158,7 +158,7 @@ class Similarity(Task):
         Raises:
             InputError: If one is no finite number.
         """
-        return [finite(label, self.name) for label in labels]
+        return [finite(label, Similarity.name) for label in labels]
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         """Vectors `[batch, texts, dimension]` at unit length, so that products are cosines."""
