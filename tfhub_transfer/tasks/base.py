@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -180,6 +181,25 @@ class Task(abc.ABC):
                 f"the {self.name} task doesn't know its labels: give `class_names=[...]` or call "
                 f"`task.adapt(train.labels)` first. Received: {type(self).__name__}()"
             )
+
+
+def finite(label: Any, task: str) -> float:
+    """A label as a finite number.
+
+    Args:
+        label: As a file has it.
+        task: The name of the task that asks.
+
+    Raises:
+        InputError: If it is none.
+    """
+    try:
+        value = float(label)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"the {task} task needs finite numbers as labels. Received: {label!r}")
+    return value
 
 
 def one_of(argument: str, value: str, choices: tuple[str, ...]) -> None:
