@@ -187,6 +187,7 @@ class TransferModel(keras.Model):
 
     @task.setter
     def task(self, task: Any) -> None:
+        """Puts another in its place, of the same head."""
         self._layout.task = task
 
     @property
