@@ -27,6 +27,7 @@ def test_two_replicas_train_thaw_and_save(bert_encoder: Path, tmp_path: Path) ->
     assert seen["identical"] == ["embeddings", "layer_0", "layer_1"]
     assert seen["reload"] == 0.0
     assert seen["export"] < 1e-5
+    assert seen["tasks"] == {"similarity": True, "tags": True, "several": True}
 
 
 def test_seed_repeats_weights() -> None:

@@ -295,7 +295,7 @@ def _fit_frozen(
     """A head that reads token vectors: on stored ones, or through the encoder for fewer epochs."""
     stored = _above_boundary(model, splits, FROZEN_BATCH, plan, history)
     if stored is None:
-        trained = keras.Model(model.inputs, model.outputs)
+        trained = runtime.Replicated(model.inputs, model.outputs)
         batches = model.preprocess(splits[0], FROZEN_BATCH, seed=plan.seed)
         history.truncation = None if isinstance(splits[0], Stream) else model.truncation
         validation = model.preprocess(splits[1], FROZEN_BATCH)

@@ -44,7 +44,7 @@ FEATURE_ROWS = 50_000
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
-class TransferModel(keras.Model):
+class TransferModel(runtime.Replicated):
     """A functional Keras model of an encoder and a task head, with text in and answers out beside.
 
     What it is given in `fit`, `evaluate` and `predict` are ids, made by `preprocess`; no string
@@ -306,7 +306,7 @@ class TransferModel(keras.Model):
 
     def head_model(self) -> keras.Model:
         """The head as a model of its own, `[n, features]` to answers, sharing its weights."""
-        return keras.Model(self.features, self.outputs, name="head")
+        return runtime.Replicated(self.features, self.outputs, name="head")
 
     def boundary(self) -> Boundary | None:
         """Where the thawed part of the encoder begins, if the graph can be cut there."""
@@ -442,6 +442,10 @@ class TransferModel(keras.Model):
     @contextlib.contextmanager
     def _at_precision(self) -> Iterator[None]:
         with runtime.precision() as precision:
+            if self.distribute_strategy.num_replicas_in_sync > 1:
+                # A SavedModel can't be traced inside of a replica.
+                for training in (False, True):
+                    self.encoder.flat_graph(training)
             if self._traced_at not in (None, precision):
                 # What was traced keeps the precision that it was traced with.
                 self.train_function = self.test_function = self.predict_function = None

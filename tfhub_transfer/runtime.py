@@ -176,3 +176,23 @@ def versions() -> dict[str, str]:
 def _check(argument: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise InputError(f"`{argument}` must be one of {', '.join(choices)}. Received: {value!r}")
+
+
+class Replicated(keras.Model):
+    """A model that trains on replicas whose shares of a batch differ in size.
+
+    Before its first step Keras builds what a loss or metric may hold, from the mean of the
+    replicas' shares, which must be of one shape for that; here from the first replica's.
+    """
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        if self._distribute_strategy is None or iterator is None:
+            super()._maybe_symbolic_build(iterator, data_batch)
+            return
+        strategy = self.distribute_strategy
+        _, _, batches = next(iter(iterator))
+        first = tf.nest.map_structure(
+            lambda value: strategy.experimental_local_results(value)[0], next(batches)
+        )
+        with strategy.scope():
+            self._symbolic_build(data_batch=first)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks.base import Head, Task
 
@@ -183,7 +184,7 @@ class UncertaintyWeights(keras.layers.Layer):
         return keras.ops.sum(shrunk + self.log_variance / 2.0)
 
 
-class JointLoss(keras.Model):
+class JointLoss(runtime.Replicated):
     """A model of several answers whose losses are weighed by its `UncertaintyWeights`, if any."""
 
     def compute_loss(
