@@ -53,9 +53,9 @@ JOBS = {
     "ag_news": Job("ag_news"),
     "wnut17": Job("wnut17", "token-classification", epochs=5),
     "ud_english_ewt": Job("ud_english_ewt", "token-classification"),
-    "squad": Job("squad_v1_dev", "question-answering"),
+    "squad": Job("squad_v1_dev", "question-answering", learning_rate=2e-4),
     # A quarter of the abstracts are longer than 256 word pieces; sentences should meet in one row.
-    "scitldr": Job("scitldr_a", "extractive-summarization", epochs=2, sequence_length=512),
+    "scitldr": Job("scitldr_a", "extractive-summarization", epochs=1, sequence_length=512),
     "banking77_8": Job("banking77", per_class=8),
     "stsb_cosine": Job("stsb/en", "untrained"),
 }
