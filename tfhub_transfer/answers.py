@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tfhub_transfer import tagging
 from tfhub_transfer.errors import InputError
 
 TEXT, START = "text", "answer_start"
@@ -44,7 +45,7 @@ def of_label(label: Any) -> list[Span]:
         else:
             texts, starts = ([answer[key] for answer in _listed(label)] for key in (TEXT, START))
         return [(_text(text), _place(start)) for text, start in zip(texts, starts)]
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise InputError(
             f'expected answers as [{{"{TEXT}": ..., "{START}": ...}}, ...], or as '
             f'{{"{TEXT}": [...], "{START}": [...]}}; empty where there is none. '
@@ -62,7 +63,7 @@ def _text(value: Any) -> str:
     value = value.decode("utf-8") if isinstance(value, bytes) else value
     if not isinstance(value, str):
         raise TypeError
-    return value
+    return tagging.plain(value)  # as its context was read
 
 
 def _place(value: Any) -> int:

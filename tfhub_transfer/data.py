@@ -341,15 +341,12 @@ def _text(value: Any, place: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
-        return tagging.join_words(value).encode("utf-8", errors="replace").decode("utf-8")
+        return tagging.join_words(value)
     if not isinstance(value, (str, int, float)):
         raise InputError(
             f"{place} must hold a text, or a list of words. Received: {str(value)[:60]}"
         )
-    if isinstance(value, str):
-        value = value.replace(tagging.WORD_END, " ")  # it stands between words of lists only
-    # A surrogate alone, which JSON can spell, isn't a character and can't be encoded.
-    return str(value).encode("utf-8", errors="replace").decode("utf-8")
+    return tagging.plain(str(value))
 
 
 def _label(value: Any, place: str) -> Any:

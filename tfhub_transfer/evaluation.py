@@ -77,6 +77,7 @@ def evaluate(
     if not len(examples):
         raise InputError("expected at least one example to evaluate on. Received: none")
     train = model.training_examples if train is None else train
+    model.layout.check(examples)
     task.check(examples)
     report = Report(
         task=task.name,

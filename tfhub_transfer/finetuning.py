@@ -135,7 +135,7 @@ def fine_tune(
         )
     for examples in (train, validation):
         if not isinstance(examples, Stream):
-            model.task.check_training(examples)
+            _check(model, examples)
     judged = model.cut(validation)
     model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
     rows: Any = train if isinstance(train, Stream) else model.cut(train)
@@ -156,6 +156,15 @@ def fine_tune(
         _tune(model, validation)
     model.history_ = {**history.history, "thawed_groups": history.thawed_groups}
     return history
+
+
+def _check(model: TransferModel, examples: Any) -> None:
+    """Refuses before any work what would fail in the middle of it."""
+    model.layout.check(examples)
+    for each in examples.values() if isinstance(examples, dict) else [examples]:
+        if not len(each):
+            raise InputError("expected examples to train on and to judge by. Received: none")
+    model.task.check_training(examples)
 
 
 def _tune(model: TransferModel, validation: Any) -> None:

@@ -180,6 +180,11 @@ def word_vectors(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: H
     Raises:
         InputError: If the encoder gives no token vectors.
     """
+    if head.pooling not in ("auto", "first"):
+        raise InputError(
+            "a word has the vector of its first word piece; leave `pooling` at auto. "
+            f"Received: pooling={head.pooling!r}"
+        )
     tokens = _tokens(encoder, encoded, inputs, head, "words")
     return WordVectors(name="words")(tokens, starts=inputs[WORD_STARTS])
 

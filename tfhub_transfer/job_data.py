@@ -7,13 +7,15 @@ from typing import Any
 
 from tfhub_transfer import data, layouts
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.tasks import TASKS, Head, MultiTask, Similarity, Task
+from tfhub_transfer.tasks import TASKS, Head, MultiTask, QuestionAnswering, Similarity, Task
 
 _FRACTIONS = (0.8, 0.1, 0.1)
 _COLUMNS = ("text", "text_pair", "negative", "label")
 # What a file of several tasks may say about each, and about all.
 _OF_TASK = {"task", "data", "validation", "test", "loss", *_COLUMNS}
 _OF_ALL = {"tasks", "weights", "alpha"}
+# What the command line can't say for several tasks at once.
+_ALONE = ("validation", "test", "loss", "class_weights", "towers", *_COLUMNS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +80,12 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     """
     if job.task != MultiTask.name:
         return _read(job)
+    odd = [name for name in _ALONE if getattr(job, name)]
+    if odd:
+        raise InputError(
+            "the files and columns of several tasks are said in the JSON file, for each; class "
+            f"weights and towers are for one task. Received: {', '.join(odd)}"
+        )
     settings = _settings(job.data)
     read = {name: _read(own) for name, own in _jobs_of_tasks(job, settings["tasks"]).items()}
     task = MultiTask(
@@ -103,11 +111,14 @@ def read_labelled(source: str, task: Task, columns: dict[str, Any]) -> Any:
     if isinstance(task, MultiTask):
         given = _settings(source)["tasks"]
         task.require_names(given)
-        return {
-            name: read_labelled(_beside(source, given[name]["data"]), own, columns.get(name, {}))
-            for name, own in task.tasks.items()
-        }
+        read = {}
+        for name, own in task.tasks.items():
+            named = {key: value for key, value in given[name].items() if key in _COLUMNS}
+            file = _beside(source, given[name]["data"])
+            read[name] = read_labelled(file, own, {**columns.get(name, {}), **named})
+        return read
     examples = data.read(source, **columns, require_label=task.needs_labels)
+    layouts.find(task).check(examples)
     task.check(examples)
     return examples
 
@@ -134,9 +145,11 @@ def _settings(source: str) -> dict[str, Any]:
     if not isinstance(tasks, dict) or not set(settings) <= _OF_ALL:
         raise InputError(f"{expected}, and `weights` and `alpha`. Received: {str(settings)[:80]}")
     for name, own in tasks.items():
-        if not isinstance(own, dict) or "data" not in own or not set(own) <= _OF_TASK:
+        known = isinstance(own, dict) and {"task", "data"} <= set(own) <= _OF_TASK
+        if not known or not all(isinstance(value, str) for value in own.values()):
             raise InputError(
-                f"each task has `task` and `data`, and may have {', '.join(sorted(_OF_TASK))}. "
+                f"each task has `task` and `data`, and may have {', '.join(sorted(_OF_TASK))}, all "
+                "of them strings. "
                 f"Received: {name} with {str(own)[:80]}"
             )
     return settings
@@ -173,7 +186,11 @@ def _read(job: TrainJob) -> tuple[Splits, Task]:
     splits = _split(examples, others, job)
     if task.layout == "whole":
         task = TASKS[job.task](pair=examples.is_pair)
-    layouts.find(task, head_of(job)).check(examples)
+    layout = layouts.find(task, head_of(job))
+    for split in vars(splits).values():
+        layout.check(split)
+        if task.is_adapted and task.needs_labels:
+            task.check(split)  # which names rows
     if task.needs_labels:
         task.adapt(splits.train.labels)
     for split in (splits.train, splits.validation):
@@ -186,6 +203,8 @@ def _task(job: TrainJob) -> Task:
     if job.task not in TASKS:
         raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
     kind = TASKS[job.task]
+    if job.negative is not None and kind is not Similarity:
+        raise InputError(f"`--negative` is for the similarity task. Received: --task {job.task}")
     if job.class_weights and kind.layout != "whole":
         raise InputError(f"{job.task} takes no class weights. Received: --class-weights")
     if kind is Similarity:
@@ -201,6 +220,9 @@ def head_of(job: TrainJob) -> Head:
 
 
 def _columns(job: TrainJob) -> dict[str, Any]:
+    if job.task == QuestionAnswering.name and job.text is None and job.text_pair is None:
+        usual = {"text": "question", "text_pair": "context", "label": job.label or "answers"}
+        return {"negative": None, **usual}
     return {name: getattr(job, name) for name in _COLUMNS}
 
 

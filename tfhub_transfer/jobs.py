@@ -221,16 +221,20 @@ def predict(folder: Path, source: str, task: str | None = None) -> Iterator[dict
     if source == "-" or source.endswith(".txt"):
         chunks = reading.line_chunks(source, model.task.pair)
     else:
-        chunks = (
-            list(zip(*chunk.texts)) if model.task.pair else list(chunk.texts[0])
-            for chunk in data.stream(source, **columns, require_label=False)
-        )
+        read = data.stream(source, **columns, require_label=False)
+        chunks = (_asked(model, chunk) for chunk in read)
     for texts in chunks:
         with runtime.precision(record.get("precision", "auto")):
             answers = model.predict_text(texts)
         for text, answer in zip(texts, answers):
             shown = [text] if isinstance(text, str) else text
             yield {**dict(zip(model.layout.signature, shown)), **answer}
+
+
+def _asked(model: TransferModel, chunk: data.Examples) -> list[Any]:
+    """The texts of a table, or tuples of them."""
+    model.layout.check(chunk)
+    return list(zip(*chunk.texts)) if model.task.pair else list(chunk.texts[0])
 
 
 def _of_task(
@@ -398,7 +402,15 @@ def _load(folder: Path) -> tuple[TransferModel, dict[str, Any]]:
             f"`.keras` file. Received: {folder}"
         )
     record = folder / RECORD_FILE
-    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    try:
+        known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        raise InputError(
+            "the record of the training is damaged; give the `.keras` file itself. "
+            f"Received: {record}"
+        )
     return load_model(folder / MODEL_FILE), known
 
 

@@ -227,6 +227,8 @@ class TransferModel(runtime.Replicated):
             `{"summary", "sentences"}`.
         """
         columns = _as_examples(texts, self.task.pair).texts
+        if not columns[0]:
+            return []
         rows, state = self.layout.prepare(*(tf.constant(column, tf.string) for column in columns))
         plain = [[text.decode("utf-8") for text in column.numpy()] for column in rows]
         scores = self._run("answer", Examples.from_lists(plain[0], None, *plain[1:]))

@@ -37,7 +37,7 @@ class MultiTaskModel(JointLoss, TransferModel):
         inputs = layout.inputs(encoder)
         encoded = layout.encode(encoder, inputs)
         answers = {
-            name: model.above_encoder(name)(
+            name: model.above_encoder(f"head_of_{name}")(
                 [*tensors(encoded[name]), *(inputs[tensor.name] for tensor in model.inputs)]
             )
             for name, model in models.items()
@@ -56,6 +56,7 @@ class MultiTaskModel(JointLoss, TransferModel):
 
     def predict_scores(self, examples: Any, *args: Any) -> Any:
         """Scores of the examples of each task (see `TransferModel.predict_scores`)."""
+        self.task.require_known(examples)
         return {
             name: self.models[name].predict_scores(each, *args) for name, each in examples.items()
         }
@@ -67,6 +68,7 @@ class MultiTaskModel(JointLoss, TransferModel):
 
         >>> model.predict_text({"sentiment": ["What a lovely film"]})
         """
+        self.task.require_known(texts)
         return {name: self.models[name].predict_text(each) for name, each in texts.items()}
 
     @property

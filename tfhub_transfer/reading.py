@@ -366,13 +366,23 @@ def line_chunks(source: str, pair: bool = False, size: int = 1000) -> Iterator[l
         else:
             lines = stack.enter_context(_open_text(source))
         rows: list[Any] = []
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(_decoded(lines, source), start=1):
             rows.append(_line(line.rstrip("\r\n"), number, pair))
             if len(rows) == size:
                 yield rows
                 rows = []
         if rows:
             yield rows
+
+
+def _decoded(lines: Iterable[str], source: str) -> Iterator[str]:
+    try:
+        yield from lines
+    except ValueError as error:
+        raise InputError(
+            f"the text isn't UTF-8; convert it, as with `iconv -t UTF-8`. Received: {source} "
+            f"({error})"
+        ) from error
 
 
 def _open_text(source: str) -> Any:

@@ -18,6 +18,9 @@ def articles(lines: Iterable[str]) -> list[Any] | None:
     Args:
         lines: The file's lines.
 
+    Raises:
+        InputError: If something follows a SQuAD object.
+
     Example:
 
     >>> articles(['{"version": "1.1",', '"data": []}'])
@@ -29,7 +32,14 @@ def articles(lines: Iterable[str]) -> list[Any] | None:
     if found is None and first.lstrip().startswith("{"):
         found = _parsed(first + "".join(rest))
     data = found.get("data") if isinstance(found, dict) else None
-    return data if isinstance(data, list) else None
+    if not isinstance(data, list):
+        return None
+    if any(line.strip() for line in rest):
+        raise InputError(
+            "a file of SQuAD holds one JSON object; put every other one in a file of its own. "
+            "Received: more lines after it"
+        )
+    return data
 
 
 def _parsed(text: str) -> Any:
@@ -58,6 +68,11 @@ def questions(data: list[Any], path: Path) -> Iterator[tuple[int, dict[str, Any]
                 number += 1
                 _part(asked, "question", str, path, f"{place}.qas[{q}]")
                 row = {key: asked[key] for key in COLUMNS if key in asked}
+                if not isinstance(asked.get("is_impossible", False), bool):
+                    raise InputError(
+                        f"{path}, {place}.qas[{q}]: `is_impossible` must be true or false. "
+                        f"Received: {asked['is_impossible']!r}"
+                    )
                 if asked.get("is_impossible"):
                     row["answers"] = []  # what it has are only plausible ones
                 yield number, {**row, "title": article.get("title"), "context": context}

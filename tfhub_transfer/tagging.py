@@ -24,9 +24,17 @@ _PREFIXES = {"IOB1": "IB", "IOB2": "IB", "BIOES": "BIES"}
 Entity = tuple[str, int, int]
 
 
+def plain(text: str) -> str:
+    """A text that isn't a list of words, and can be encoded.
+
+    A surrogate alone, which JSON can spell, isn't a character.
+    """
+    return text.replace(WORD_END, " ").encode("utf-8", errors="replace").decode("utf-8")
+
+
 def join_words(words: Sequence[str]) -> str:
     """One text of words that `text.split(WORD_END)` tells apart again."""
-    return WORD_END.join(word.replace(WORD_END, " ") for word in words)
+    return WORD_END.join(map(plain, words))
 
 
 def split_tag(tag: str) -> tuple[str, str]:

@@ -34,6 +34,10 @@ def find(task: Any, head: Head | None = None) -> Layout:
     head = head or Head()
     if not head.towers:
         return LAYOUTS[task.layout](task, head)
+    if task.layout not in ("whole", "towers"):
+        raise InputError(
+            f"two towers answer for whole texts; leave them out. Received: the {task.name} task"
+        )
     if not task.pair:
         raise InputError(
             "two towers read pairs of texts; give a second text column (in Python: `pair=True`). "

@@ -31,6 +31,10 @@ class Sentences(Layout):
     def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
         return heads.sentence_vectors(encoder, encoded, inputs, self.head)
 
+    def check(self, examples: Examples) -> None:
+        super().check(examples)
+        documents(examples)
+
     def cut(self, examples: Examples) -> Rows:
         """Documents in rows that fit; labels become what each sentence's score is to learn.
 

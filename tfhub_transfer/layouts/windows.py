@@ -19,6 +19,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import spans, units, words
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows
 from tfhub_transfer.preprocessing import most_pieces
+from tfhub_transfer.tagging import WORD_END
 from tfhub_transfer.tasks.span_level import END, START
 
 # Questions that are cut into windows at once.
@@ -53,6 +54,15 @@ class Windows(Layout):
                 f"the {self.task.name} task reads questions with their contexts; give two columns, "
                 "`question` and `context`. Received: one column of texts"
             )
+        if len(examples.texts) > 2:
+            raise InputError("a question has one context. Received: three columns of texts")
+        for kind, column in zip(self.signature, examples.texts):
+            listed = next((text for text in column if WORD_END in text), None)
+            if listed is not None:
+                raise InputError(
+                    f"a {kind} must be a text, not a list, or places in it mean nothing. "
+                    f"Received: {listed.split(WORD_END)[:3]}"
+                )
 
     def cut(self, examples: Examples) -> Rows:
         if examples.target:

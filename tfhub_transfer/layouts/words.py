@@ -79,7 +79,7 @@ def best_tags(scores: tf.RaggedTensor, steps: np.ndarray) -> tf.Tensor:
         steps: From `tagging.allowed_steps`.
     """
     counts = tf.cast(scores.row_lengths(), tf.int32)
-    dense = tf.pad(scores.to_tensor(1.0), [[0, 0], [0, 1], [0, 0]], constant_values=1.0)
+    dense = tf.pad(scores.to_tensor(1.0), [[0, 0], [0, 2], [0, 0]], constant_values=1.0)
     logs = tf.math.log(tf.maximum(dense, 1e-30))
     cost = tf.constant(np.where(steps, 0.0, _NEVER), tf.float32)
     stay = tf.range(tf.shape(logs)[2])[tf.newaxis]
@@ -94,7 +94,7 @@ def best_tags(scores: tf.RaggedTensor, steps: np.ndarray) -> tf.Tensor:
         best = tf.reduce_max(ways, axis=1) + row
         return tf.where(inside, best, state[0]), tf.where(inside, came, stay)
 
-    # Every sentence is one word longer than it is, so that there is always a step to take.
+    # Every sentence is two words longer than it is, so that there is always a step to take.
     rows = tf.transpose(logs, [1, 0, 2])
     first = (rows[0], tf.zeros_like(rows[0], tf.int32) + stay)
     best, came = tf.scan(forward, (rows[1:], tf.range(1, tf.shape(rows)[0])), first)
@@ -175,11 +175,13 @@ def _entities(
     prefixes, kinds = zip(*map(tagging.split_tag, names))
     prefix, kind = (tf.gather(tf.constant(each), tags) for each in (prefixes, kinds))
     rows = found["word"].value_rowids()
-    same_row = tf.concat([[False], tf.equal(rows[1:], rows[:-1])], axis=0)
-    before = tf.concat([[tagging.OUTSIDE], prefix[:-1]], axis=0)
+    count = tf.size(prefix)
+    same_row = tf.concat([[False], tf.equal(rows[1:], rows[:-1])], axis=0)[:count]
+    before = tf.concat([[tagging.OUTSIDE], prefix[:-1]], axis=0)[:count]
+    kind_before = tf.concat([[""], kind[:-1]], axis=0)[:count]
     continues = (
         same_row
-        & tf.equal(tf.concat([[""], kind[:-1]], axis=0), kind)
+        & tf.equal(kind_before, kind)
         & tf.logical_not(_among(before, "OES"))
         & tf.logical_not(_among(prefix, "BS"))
     )
@@ -200,9 +202,9 @@ def _entities(
         "entity_start": starts,
         "entity_end": ends,
     }
-    count = tf.size(texts, out_type=tf.int64)
+    texts_given = tf.size(texts, out_type=tf.int64)
     ragged = {
-        key: tf.RaggedTensor.from_value_rowids(value, owners, nrows=count)
+        key: tf.RaggedTensor.from_value_rowids(value, owners, nrows=texts_given)
         for key, value in made.items()
     }
     return {**ragged, "entity_count": ragged["entity"].row_lengths()}

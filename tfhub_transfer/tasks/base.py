@@ -11,6 +11,8 @@ import numpy as np
 
 from tfhub_transfer.errors import InputError
 
+# About the largest float32.
+MOST = 3e38
 POOLINGS = ("auto", "pooled_output", "mean", "first", "attention")
 BLOCKS = ("none", "cnn", "bilstm", "transformer")
 
@@ -195,9 +197,9 @@ def finite(label: Any, task: str) -> float:
     """
     try:
         value = float(label)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) < MOST:
         raise InputError(f"the {task} task needs finite numbers as labels. Received: {label!r}")
     return value
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.tasks.base import Head, Task
+from tfhub_transfer.tasks.base import MOST, Head, Task
 
 UNCERTAINTY = "uncertainty"
 
@@ -59,14 +59,17 @@ class MultiTask(Task):
                 "names of tasks become signatures: letters, digits and _, and neither `encode` nor "
                 f"`serving_default`. Received: {', '.join(map(repr, tasks))}"
             )
+        kinds = [task for task in tasks.values() if not isinstance(task, Task)]
+        if kinds:
+            raise InputError(f"expected tasks, such as Classification(). Received: {kinds[0]!r}")
         towers = [name for name, task in tasks.items() if task.layout in ("joint", "towers")]
         if towers:
             raise InputError(
                 "tasks that learn together read one text or one packed pair a row; train the "
                 f"others alone. Received: {', '.join(towers)}"
             )
-        if not 0 <= alpha <= 1:
-            raise InputError(f"`alpha` must be from 0 to 1. Received: {alpha}")
+        if not _is_number(alpha) or not 0 <= alpha <= 1:
+            raise InputError(f"`alpha` must be a number from 0 to 1. Received: {alpha!r}")
         self.tasks = dict(tasks)
         self.weights = _checked_weights(weights, self.tasks)
         self.alpha = alpha
@@ -104,11 +107,18 @@ class MultiTask(Task):
     def require_names(self, examples: Any) -> None:
         """Raises `InputError` unless there is something for each task, `{name: examples}`."""
         if not isinstance(examples, Mapping) or set(examples) != set(self.tasks):
-            names = examples if isinstance(examples, Mapping) else [type(examples).__name__]
-            raise InputError(
-                f"expected examples by name of each task, {', '.join(self.tasks)}. "
-                f"Received: {', '.join(map(str, names)) or 'none'}"
-            )
+            raise self._other_names("expected examples by name of each task", examples)
+
+    def require_known(self, texts: Any) -> None:
+        """Raises `InputError` unless what is given is by names of tasks, of some or all."""
+        if not isinstance(texts, Mapping) or not set(texts) <= set(self.tasks):
+            raise self._other_names("expected texts by names of tasks", texts)
+
+    def _other_names(self, expected: str, given: Any) -> InputError:
+        names = given if isinstance(given, Mapping) else [type(given).__name__]
+        return InputError(
+            f"{expected}, {', '.join(self.tasks)}. Received: {', '.join(map(str, names)) or 'none'}"
+        )
 
     def outputs(self, features: Any, head: Head) -> Any:
         """Passes on the answers of the tasks, `{name: answer}`."""
@@ -212,7 +222,13 @@ def _checked_weights(weights: Any, tasks: Mapping[str, Task]) -> dict[str, float
             f"`weights` must be {UNCERTAINTY!r} or a number by name of {', '.join(tasks)}. "
             f"Received: {weights!r}"
         )
-    made = {name: float(weights.get(name, 1.0)) for name in tasks}
-    if min(made.values()) < 0 or not max(made.values()) > 0:
-        raise InputError(f"weights must be at least 0, one above. Received: {made}")
-    return made
+    made = {name: weights.get(name, 1.0) for name in tasks}
+    if not all(_is_number(w) and 0 <= w < MOST for w in made.values()) or not any(made.values()):
+        raise InputError(
+            f"weights must be finite numbers, at least 0, one of them above. Received: {made}"
+        )
+    return {name: float(weight) for name, weight in made.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

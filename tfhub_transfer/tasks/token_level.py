@@ -81,6 +81,17 @@ class TokenClassification(Task):
         numbers = np.array([index[tag] for tags in sequences for tag in tags], np.int32)
         return tf.RaggedTensor.from_row_lengths(numbers, list(map(len, sequences)))
 
+    def check(self, examples: Any) -> None:
+        """Raises `InputError` if a word has no tag, or one that is unknown."""
+        for row, (text, label) in enumerate(zip(examples.texts[0], examples.labels)):
+            words, tags = text.split(tagging.WORD_END), _tags(label)
+            if len(words) != len(tags):
+                raise InputError(
+                    f"{examples.source}, row {row + 1}: every word must have a tag. Received: "
+                    f"{len(words)} words and {len(tags)} tags, in {' '.join(words)[:60]!r}"
+                )
+        self.encode(examples.labels)
+
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         penalty = keras.regularizers.L2(head.l2) if head.l2 else None
         names = self.class_names or []
@@ -125,8 +136,9 @@ class WordAccuracy(keras.metrics.Mean):
 
 
 def _tags(label: Any) -> list[str]:
-    if isinstance(label, str):
-        return label.split()
     if not isinstance(label, (list, tuple, np.ndarray)):
-        raise InputError(f"expected the tags of a text's words, a list. Received: {label!r}")
+        raise InputError(
+            "expected the tags of a text's words as a list, which JSON lines and CoNLL files can "
+            f"hold, and CSV can't. Received: {str(label)[:60]!r}"
+        )
     return [str(tag) for tag in label]
