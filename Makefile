@@ -20,7 +20,8 @@ format:
 
 # Needs BENCH_DATA, BENCH_ENCODER, BENCH_WEIGHTS, BENCH_PEER_PYTHON: see benchmarks/README.md.
 bench:
-	@for name in frozen fine_tuning prediction boundary scaling equality profile_step; do \
+	@for name in frozen fine_tuning token_tasks prediction boundary scaling equality \
+		profile_step; do \
 		echo "== $$name"; $(PYTHON) benchmarks/$$name.py || exit 1; done
 
 demo:
