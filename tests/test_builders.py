@@ -36,8 +36,10 @@ def tasks(pair: bool) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("pair", [False, True], ids=["single", "pair"])
-@pytest.mark.parametrize("kind", ["bert_encoder", "list_style_encoder", "text_encoder"])
+@pytest.mark.parametrize(
+    ("kind", "pair"),
+    [("bert_encoder", True), ("list_style_encoder", False), ("text_encoder", True)],
+)
 @pytest.mark.parametrize("index", range(3), ids=["classification", "multi-label", "regression"])
 def test_every_task_trains_saves_and_loads(
     index: int, kind: str, pair: bool, make_encoder: Callable, tmp_path: Path

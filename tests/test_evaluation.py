@@ -26,6 +26,7 @@ class FakeModel:
     def __init__(self, task: Any, scores: np.ndarray) -> None:
         self.task, self.scores = task, scores
         self.encoder = types.SimpleNamespace(handle="fake <encoder>")
+        self.layout = types.SimpleNamespace(check=lambda examples: None)
         self.training_examples: Examples | None = None
         self.history_ = {
             "loss": [0.7, 0.5, 0.4],

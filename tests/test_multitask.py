@@ -256,7 +256,7 @@ def test_bad_input_is_named(bert_encoder: Path, text_encoder: Path) -> None:
         MultiTask({"my task": Classification(["a", "b"])})
     with pytest.raises(tt.InputError, match="`weights` must be 'uncertainty' or a number"):
         MultiTask({"a": Classification(["a", "b"])}, weights={"b": 1.0})
-    with pytest.raises(tt.InputError, match="`alpha` must be from 0 to 1"):
+    with pytest.raises(tt.InputError, match="`alpha` must be a number from 0 to 1"):
         MultiTask({"a": Classification(["a", "b"])}, alpha=2.0)
     with pytest.raises(tt.InputError, match="heads go by the names of tasks, sentiment.*'other'"):
         tt.build_model(str(bert_encoder), make_task(), {"other": Head()})

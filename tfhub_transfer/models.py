@@ -228,7 +228,7 @@ class TransferModel(runtime.Replicated):
         """
         columns = _as_examples(texts, self.task.pair).texts
         if not columns[0]:
-            return []
+            raise InputError("expected at least one text. Received: none")
         rows, state = self.layout.prepare(*(tf.constant(column, tf.string) for column in columns))
         plain = [[text.decode("utf-8") for text in column.numpy()] for column in rows]
         scores = self._run("answer", Examples.from_lists(plain[0], None, *plain[1:]))
