@@ -78,6 +78,7 @@ def test_every_task_trains_saves_and_loads(
 def test_every_head_trains_saves_and_ignores_padding(
     head: Head, bert_encoder: Path, tmp_path: Path
 ) -> None:
+    keras.utils.set_random_seed(0)  # three filters can all be dead by chance
     task = Classification(["negative", "positive"])
     model = tt.build_model(str(bert_encoder), task, head=head, sequence_length=24)
     assert "pooler" not in dict(model.encoder.layer_groups)
