@@ -198,11 +198,12 @@ class Layout:
             state: What `prepare` gave.
             scores: Float32 `[rows, ...]`; of units ragged `[rows, (units), ...]`.
         """
-        raise NotImplementedError
+        return self.task.answer(scores)
 
     def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
         """What `answer` gave as one dictionary for each text."""
-        raise NotImplementedError
+        scores = found["score"] if "score" in found else found["scores"]
+        return self.task.decode(np.asarray(scores))
 
 
 def encoder_inputs(encoder: Encoder) -> Inputs:

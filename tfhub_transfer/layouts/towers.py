@@ -90,13 +90,6 @@ class Towers(Layout):
     def join(self, scores: Any, rows: Rows) -> Any:
         return scores if self.task.has_head else np.asarray(self.task.scores(scores))
 
-    def answer(self, state: Any, scores: Any) -> dict[str, Any]:
-        return self.task.answer(scores)
-
-    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
-        scores = found["score"] if "score" in found else found["scores"]
-        return self.task.decode(np.asarray(scores))
-
 
 def _apart(inputs: dict[str, tf.Tensor], texts: Any) -> dict[str, tf.Tensor]:
     """Ids `[rows * texts, length]` to `[rows, texts, length]`."""

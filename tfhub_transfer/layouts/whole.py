@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfhub_transfer import heads
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
@@ -33,10 +32,3 @@ class Whole(Layout):
     @property
     def has_fixed_features(self) -> bool:
         return self.head.block == "none" and self.head.pooling != "attention"
-
-    def answer(self, state: Any, scores: Any) -> dict[str, Any]:
-        return self.task.answer(scores)
-
-    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
-        scores = found["score"] if "score" in found else found["scores"]
-        return self.task.decode(np.asarray(scores))
