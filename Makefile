@@ -1,4 +1,4 @@
-.PHONY: install test lint format bench demo wheel
+.PHONY: install test test-all mutants lint format bench demo wheel
 
 PYTHON ?= python
 
@@ -7,6 +7,13 @@ install:
 
 test:
 	$(PYTHON) -m pytest -n 2 tests
+
+test-all:
+	$(PYTHON) -m pytest -n 2 tests --all
+
+# Breaks the package in one place at a time; every time a test must fail. Half an hour.
+mutants:
+	$(PYTHON) tests/mutants.py --output benchmarks/mutants.json
 
 lint:
 	$(PYTHON) -m ruff format --check .

@@ -1,6 +1,10 @@
 """Fixtures: tiny encoders of every dialect (written once per session), sample data, marks."""
 
+import collections
+import contextlib
+import fcntl
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,10 +27,26 @@ def _weights_folder() -> Path | None:
     return Path(name) if name else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what needs files that are not here: marks `data` and `weights`."""
+# Tables whose rows may go to different processes.
+_BY_ROW = ("test_doors.py",)
+# The files that take longest: they start first, so that all processes end at about the same time.
+_LONGEST = [f"test_{name}.py" for name in "doors replicas similarity finetuning readme".split()]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--all` runs what takes minutes too."""
+    parser.addoption("--all", action="store_true", help="also run tests marked slow")
+
+
+def _runs_all(config: pytest.Config) -> bool:
+    asked = re.sub(r"not\s+slow", "", config.getoption("markexpr", ""))
+    return config.getoption("--all") or "slow" in asked
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips what needs files that are not here, and slow tests that nobody asked for."""
     weights = _weights_folder()
-    missing = {
+    absent = {
         "data": (
             not _data_folder().is_dir(),
             "needs the labelled data: set TFHUB_TRANSFER_DATA to its folder",
@@ -35,11 +55,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             weights is None or not weights.is_dir(),
             "needs all-MiniLM-L6-v2: set TFHUB_TRANSFER_WEIGHTS to its Hugging Face folder",
         ),
+        "slow": (not _runs_all(config), "slow: give --all"),
     }
+    rank = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
     for item in items:
-        for name, (absent, reason) in missing.items():
-            if absent and item.get_closest_marker(name):
+        for name, (is_absent, reason) in absent.items():
+            if is_absent and item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Says how many tests were skipped, and why."""
+    reasons = collections.Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count} skipped: {reason}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives a whole file to one process, which so makes its models once; the longest come first."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        """As `--dist loadfile`, but the rows of a large table can go to different processes."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            row = test.partition("[")[2].partition("-")[0] if file.endswith(_BY_ROW) else ""
+            return f"{file} {row}"
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -75,11 +125,27 @@ def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def float32() -> Iterator[None]:
+def float32(pytestconfig: pytest.Config) -> Iterator[None]:
     """Answers are compared to many digits, on machines with and without bfloat16 units."""
+    import tensorflow as tf
+
     from tfhub_transfer import runtime
 
+    if not _runs_all(pytestconfig):
+        # It takes half a second for each graph. With `--all` graphs run as users have them.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     with runtime.precision("float32"):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_heads(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Of few rows a head makes hundreds of short epochs; with `--all` it does here too."""
+    from tfhub_transfer import finetuning
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not _runs_all(pytestconfig):
+            patch.setattr(finetuning, "HEAD_STEPS", 40)
         yield
 
 
@@ -95,7 +161,19 @@ def factory() -> Any:
 @pytest.fixture(scope="session")
 def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the encoders of this session are written, one folder each."""
-    return tmp_path_factory.mktemp("encoders")
+    base = tmp_path_factory.getbasetemp()
+    # pytest-xdist gives each of its processes a folder of its own in the session's.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "encoders"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -103,12 +181,15 @@ def make_encoder(encoder_folder: Path, factory: Any) -> Callable[..., Path]:
     """Returns `make(kind)`: the folder of an encoder by its kind, written when first asked for.
 
     The kinds are the names of the fixtures below, so that a test can be parametrized over them.
+    All processes of a session share them.
     """
     f = factory
     kinds: dict[str, Callable[[Path], Path]] = {
         "text_encoder": f.write_text_encoder,
         "text_encoder_frozen": lambda to: f.write_text_encoder(to, trainable=False),
         "bert_encoder": f.write_bert_encoder,
+        "bert_still": lambda to: f.write_bert_encoder(to, dropout=0.0),
+        "long_encoder": lambda to: f.write_bert_encoder(to, positions=512),
         "bert_prefixed_encoder": lambda to: f.write_bert_encoder(to, prefix="bert_encoder/"),
         "bert_slash_encoder": lambda to: f.write_bert_encoder(to, prefix="bert/encoder/"),
         "albert_encoder": lambda to: f.write_bert_encoder(to, albert=True),
@@ -124,13 +205,23 @@ def make_encoder(encoder_folder: Path, factory: Any) -> Callable[..., Path]:
         "truncated_encoder": lambda to: f.truncate_variables(to, make("bert_encoder")),
         "unknown_op_encoder": lambda to: f.rename_operation(to, make("bert_encoder")),
         "preprocessor": f.write_preprocessor,
+        "bert_with_preprocessor": lambda to: _with_preprocessor(f, to),
     }
 
     def make(kind: str) -> Path:
-        folder = encoder_folder / kind
-        return folder if folder.exists() else kinds[kind](folder)
+        folder, scratch = encoder_folder / kind, encoder_folder / f"{kind}.partial"
+        with _lock(encoder_folder / f"{kind}.lock"):
+            if not folder.exists():
+                kinds[kind](scratch).rename(folder)
+        return folder
 
     return make
+
+
+def _with_preprocessor(factory: Any, folder: Path) -> Path:
+    factory.write_bert_encoder(folder)
+    factory.write_preprocessor(folder / "preprocessor")
+    return folder
 
 
 def _encoder_fixture(kind: str, meaning: str) -> Any:
@@ -143,10 +234,11 @@ def _encoder_fixture(kind: str, meaning: str) -> Any:
 
 _text = _encoder_fixture("text_encoder", "NNLM-like: strings [n] -> [n, 8].")
 _text_frozen = _encoder_fixture("text_encoder_frozen", "The same, its variable not trainable.")
-_bert = _encoder_fixture("bert_encoder", "BERT, 3 layers of 16, as the Model Garden exports it.")
+_bert = _encoder_fixture("bert_encoder", "BERT, 2 layers of 16, as the Model Garden exports it.")
+_still = _encoder_fixture("bert_still", "The same without dropout.")
 _bert_prefixed = _encoder_fixture("bert_prefixed_encoder", "Its names start with `bert_encoder/`.")
 _bert_slash = _encoder_fixture("bert_slash_encoder", "Its names start with `bert/encoder/`.")
-_albert = _encoder_fixture("albert_encoder", "One block shared by 3 layers.")
+_albert = _encoder_fixture("albert_encoder", "One block shared by 2 layers.")
 _list_style = _encoder_fixture(
     "list_style_encoder", "obj([ids, mask, types]) of the first versions."
 )
@@ -161,15 +253,25 @@ _vision = _encoder_fixture("vision_encoder", "A SavedModel that reads images.")
 _truncated = _encoder_fixture("truncated_encoder", "BERT whose weights file is cut off.")
 _unknown_op = _encoder_fixture("unknown_op_encoder", "BERT with an operation TensorFlow lacks.")
 _preprocessor = _encoder_fixture("preprocessor", "A TF Hub BERT preprocessor, 32 positions.")
+_with = _encoder_fixture(
+    "bert_with_preprocessor", "BERT with its preprocessor beside, as `convert` lays it out."
+)
 
 
 @pytest.fixture(scope="session")
-def bert_with_preprocessor(encoder_folder: Path, factory: Any) -> Path:
-    """`bert_encoder` with its preprocessor in `<folder>/preprocessor`, as `convert` lays it out."""
-    folder = encoder_folder / "bert_with_preprocessor"
-    factory.write_bert_encoder(folder)
-    factory.write_preprocessor(folder / "preprocessor")
-    return folder
+def train_whole() -> Callable[..., Any]:
+    """`train_whole(model, examples, epochs)`: all of it at once, by one trace of Keras' `fit`.
+
+    For models that only have to know something; how `fine_tune` trains is tested elsewhere.
+    """
+
+    def train(model: Any, examples: Any, epochs: int, batch_size: int = 8) -> Any:
+        model.encoder.freeze_to(0)
+        model.fit(model.preprocess(examples, batch_size), epochs=epochs, verbose=0)
+        model.training_examples = examples
+        return model
+
+    return train
 
 
 @pytest.fixture(scope="session")

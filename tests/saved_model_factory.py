@@ -24,7 +24,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 HIDDEN = 16
 HEADS = 2
 INTERMEDIATE = 32
-LAYERS = 3
+LAYERS = 2
 POSITIONS = 32
 ALBERT_EMBEDDING = 8
 TEXT_DIMENSION = 8
@@ -154,8 +154,16 @@ class Tracked(tf.__internal__.tracking.AutoTrackable):
 class _Weights:
     """Makes the named variables of one encoder, in order of creation."""
 
-    def __init__(self, prefix: str, seed: int, trainable: bool) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        seed: int,
+        trainable: bool,
+        dropout: float = DROPOUT,
+        positions: int = POSITIONS,
+    ) -> None:
         self.prefix = prefix
+        self.dropout, self.positions = dropout, positions
         self.trainable = trainable
         self.rng = np.random.default_rng(seed)
         self.variables: list[tf.Variable] = []
@@ -199,15 +207,15 @@ def _gelu(x: tf.Tensor) -> tf.Tensor:
     return 0.5 * x * (1.0 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * tf.pow(x, 3))))
 
 
-def _dropout(x: tf.Tensor, training: bool) -> tf.Tensor:
-    return tf.nn.dropout(x, DROPOUT) if training else x
+def _dropout(x: tf.Tensor, rate: float, training: bool) -> tf.Tensor:
+    return tf.nn.dropout(x, rate) if training and rate else x
 
 
 def _embeddings(
     weights: _Weights, width: int, names: tuple[str, str, str, str]
 ) -> Callable[[tf.Tensor, tf.Tensor, bool], tf.Tensor]:
     word = weights.normal(names[0], [len(VOCABULARY), width], 0.5)
-    position = weights.normal(names[1], [POSITIONS, width], 0.1)
+    position = weights.normal(names[1], [weights.positions, width], 0.1)
     kind = weights.normal(names[2], [2, width], 0.1)
     norm = _layer_norm(weights, names[3], width)
 
@@ -215,7 +223,7 @@ def _embeddings(
         # Past the last position the addition fails, as it does in the genuine encoders.
         x = tf.gather(word, ids) + position[tf.newaxis, : tf.shape(ids)[1], :]
         x += tf.einsum("abc,cd->abd", tf.one_hot(types, 2), kind)
-        return _dropout(norm(x), training)
+        return _dropout(norm(x), weights.dropout, training)
 
     return embed
 
@@ -241,10 +249,10 @@ def _block(
 
     def block(x: tf.Tensor, adder: tf.Tensor, training: bool) -> tf.Tensor:
         scores = tf.einsum("aecd,abcd->acbe", key(x), query(x) * (1 / math.sqrt(size)))
-        probabilities = _dropout(tf.nn.softmax(scores + adder), training)
+        probabilities = _dropout(tf.nn.softmax(scores + adder), weights.dropout, training)
         attended = merge(tf.einsum("acbe,aecd->abcd", probabilities, value(x)))
-        x = attention_norm(x + _dropout(attended, training))
-        return output_norm(x + _dropout(narrow(_gelu(widen(x))), training))
+        x = attention_norm(x + _dropout(attended, weights.dropout, training))
+        return output_norm(x + _dropout(narrow(_gelu(widen(x))), weights.dropout, training))
 
     return block
 
@@ -377,9 +385,15 @@ def _l2(variable: tf.Variable) -> Callable[[], tf.Tensor]:
 
 
 def write_bert_encoder(
-    folder: Path, prefix: str = "", listing: str = "all", albert: bool = False, seed: int = 0
+    folder: Path,
+    prefix: str = "",
+    listing: str = "all",
+    albert: bool = False,
+    seed: int = 0,
+    dropout: float = DROPOUT,
+    positions: int = POSITIONS,
 ) -> Path:
-    """Writes a BERT encoder: 3 layers of 16, 2 heads, 32 positions, dictionaries in and out.
+    """Writes a BERT encoder: 2 layers of 16, 2 heads, 32 positions, dictionaries in and out.
 
     Args:
         folder: Where to write it; must not exist.
@@ -387,8 +401,10 @@ def write_bert_encoder(
         listing: What the object's lists of variables offer, one of `LISTINGS`.
         albert: One block shared by all layers, and a factorised embedding of 8.
         seed: Of the weights.
+        dropout: The share that is dropped while training.
+        positions: The most tokens of a text.
     """
-    weights = _Weights(prefix, seed, trainable=listing != "frozen")
+    weights = _Weights(prefix, seed, listing != "frozen", dropout, positions)
     forward = _albert(weights) if albert else _bert(weights, old=False)
 
     def call(inputs: dict[str, tf.Tensor], training: bool = False, mask: None = None) -> Any:
@@ -396,7 +412,7 @@ def write_bert_encoder(
         return forward(*(inputs[name] for name in names), training)
 
     root = Tracked()
-    root.__call__ = tf.function(call)
+    root.__call__ = tf.function(call, autograph=False)
     for training in (True, False):
         root.__call__.get_concrete_function(_INPUT_SPEC, training, None)
     _list_variables(root, weights.variables, listing)
@@ -418,7 +434,7 @@ def write_list_style_encoder(folder: Path, seed: int = 0) -> Path:
         return [outputs["pooled_output"], outputs["sequence_output"]]
 
     root = Tracked()
-    root.__call__ = tf.function(call)
+    root.__call__ = tf.function(call, autograph=False)
     for training in (True, False):
         root.__call__.get_concrete_function(list(_INPUT_SPEC.values()), training)
     _list_variables(root, weights.variables, "all")
@@ -448,7 +464,8 @@ def write_text_encoder(folder: Path, trainable: bool = True, seed: int = 0) -> P
         sparse = tf.RaggedTensor.to_sparse(words.with_values(root.lookup.lookup(words.values)))
         return tf.nn.safe_embedding_lookup_sparse(embeddings, sparse, combiner="sqrtn")
 
-    root.__call__ = tf.function(call, input_signature=[tf.TensorSpec([None], tf.string)])
+    strings = [tf.TensorSpec([None], tf.string)]
+    root.__call__ = tf.function(call, strings, autograph=False)
     root.embeddings = embeddings
     root.variables = [embeddings]
     root.trainable_variables = [embeddings] if trainable else []
@@ -544,9 +561,12 @@ def _tokenizer(vocabulary: Path) -> Tracked:
     }
     tokenize = Tracked()
     tokenize.table = table
-    tokenize.__call__ = tf.function(bert.tokenize, [tf.TensorSpec([None], tf.string)])
+    strings = [tf.TensorSpec([None], tf.string)]
+    tokenize.__call__ = tf.function(bert.tokenize, strings, autograph=False)
     tokenize.get_special_tokens_dict = tf.function(
-        lambda: {name: tf.constant(value, tf.int32) for name, value in special.items()}, []
+        lambda: {name: tf.constant(value, tf.int32) for name, value in special.items()},
+        [],
+        autograph=False,
     )
     return tokenize
 
@@ -576,17 +596,18 @@ def write_preprocessor(folder: Path, sequence_length: int = POSITIONS) -> Path:
     root = Tracked()
     root.tokenize = _tokenizer(_write_lines(_sources(folder) / "vocab.txt", VOCABULARY))
     pack = tf.function(
-        lambda segments, seq_length=sequence_length: _pack(segments, seq_length)  # for its default
+        lambda segments, seq_length=sequence_length: _pack(segments, seq_length),  # for its default
+        autograph=False,
     )
-    for rank in (1, 2):
-        tokens = tf.RaggedTensorSpec([None] * (rank + 1), tf.int32, ragged_rank=rank)
-        for segments in ([tokens], [tokens, tokens]):
-            pack.get_concrete_function(segments, tf.TensorSpec([], tf.int32))
-            pack.get_concrete_function(segments)
+    # The genuine ones also take flat tokens, and no length; each trace takes a second to write.
+    tokens = tf.RaggedTensorSpec([None, None, None], tf.int32, ragged_rank=2)
+    for segments in ([tokens], [tokens, tokens]):
+        pack.get_concrete_function(segments, tf.TensorSpec([], tf.int32))
     root.bert_pack_inputs = Tracked()
     root.bert_pack_inputs.__call__ = pack
     root.__call__ = tf.function(
         lambda inputs: _pack([root.tokenize.__call__(inputs)], tf.constant(sequence_length)),
         input_signature=[tf.TensorSpec([None], tf.string)],
+        autograph=False,
     )
     return _save(root, folder)

@@ -142,6 +142,7 @@ def test_tasks_may_have_the_names_of_inputs(bert_encoder: Path) -> None:
         model.predict_text(["a"])
 
 
+@pytest.mark.slow
 def test_texts_without_a_word_have_no_tags(bert_encoder: Path, tmp_path: Path) -> None:
     task = tasks.TokenClassification(["B-a", "I-a", "O"], "IOB2")
     model = tt.build_model(str(bert_encoder), task)

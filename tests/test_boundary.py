@@ -55,7 +55,7 @@ def test_the_part_above_answers_as_the_whole(
     bert_encoder: Path, head: Any, examples: tt.data.Examples
 ) -> None:
     model = build(bert_encoder, head=head)
-    model.encoder.freeze_to(-2)
+    model.encoder.freeze_to(-1 - ("pooler" in dict(model.encoder.layer_groups)))
     boundary = model.boundary()
     above = model.model_above(boundary)
     numbered = dataclasses.replace(

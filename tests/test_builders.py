@@ -10,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer.heads import MaskedMean
 from tfhub_transfer.tasks import Classification, Head, MultiLabel, Regression
 
 TEXTS = ["a good film", "", "the worst movie", "good good good bad film of the story", "bad"]
@@ -36,11 +35,16 @@ def tasks(pair: bool) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("kind", "pair"),
-    [("bert_encoder", True), ("list_style_encoder", False), ("text_encoder", True)],
-)
-@pytest.mark.parametrize("index", range(3), ids=["classification", "multi-label", "regression"])
+KINDS = [("bert_encoder", True), ("list_style_encoder", False), ("text_encoder", True)]
+# What they have in common is in `test_doors`.
+COMBINATIONS = [
+    pytest.param(index, *kind, marks=() if index == place else pytest.mark.slow)
+    for index in range(3)
+    for place, kind in enumerate(KINDS)
+]
+
+
+@pytest.mark.parametrize(("index", "kind", "pair"), COMBINATIONS)
 def test_every_task_trains_saves_and_loads(
     index: int, kind: str, pair: bool, make_encoder: Callable, tmp_path: Path
 ) -> None:
@@ -65,13 +69,18 @@ def test_every_task_trains_saves_and_loads(
 @pytest.mark.parametrize(
     "head",
     [
-        Head(pooling="mean"),
-        Head(pooling="first", hidden_units=5, l2=0.01),
         Head(pooling="attention"),
         Head(block="cnn", block_units=3),
-        Head(block="cnn", block_units=3, pooling="mean"),
-        Head(block="bilstm", block_units=3),
         Head(block="transformer", block_units=6, pooling="first"),
+        *(
+            pytest.param(head, marks=pytest.mark.slow)
+            for head in (
+                Head(pooling="mean"),
+                Head(pooling="first", hidden_units=5, l2=0.01),
+                Head(block="cnn", block_units=3, pooling="mean"),
+                Head(block="bilstm", block_units=3),
+            )
+        ),
     ],
     ids=lambda h: f"{h.block}-{h.pooling}",
 )
@@ -91,12 +100,6 @@ def test_every_head_trains_saves_and_ignores_padding(
     model.save(tmp_path / "model.keras")
     again = tt.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again.predict_scores(TEXTS), model.predict_scores(TEXTS))
-
-
-def test_masked_mean_is_the_mean_of_what_is_there() -> None:
-    vectors = np.arange(12.0).reshape(1, 4, 3).astype("float32")
-    mask = np.array([[1, 1, 0, 0]])
-    np.testing.assert_allclose(MaskedMean()(vectors, present=mask), vectors[:, :2].mean(1))
 
 
 def test_text_pairs_become_u_v_difference_and_product(text_encoder: Path) -> None:
@@ -133,12 +136,12 @@ def test_batches_hold_rows_of_like_length_and_every_row_once(bert_encoder: Path)
     assert np.concatenate(again).tolist() == orders[0]
 
 
-def test_a_stream_trains_like_examples(bert_encoder: Path, tmp_path: Path) -> None:
+def test_a_stream_trains_like_examples(text_encoder: Path, tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     rows = [f"good film {i},positive\nbad movie {i},negative" for i in range(20)]
     path.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
     task = Classification(["negative", "positive"])
-    model = tt.build_model(str(bert_encoder), task, sequence_length=24)
+    model = tt.build_model(str(text_encoder), task)
     stream = tt.data.stream(str(path), chunk_rows=7)
     dataset = model.preprocess(stream, batch_size=8)
     labels = np.concatenate([y.numpy() for _, y in dataset])
@@ -186,6 +189,7 @@ def test_refusals(bert_encoder: Path, text_encoder: Path, tmp_path: Path) -> Non
         tt.load_model(tmp_path / "other.keras")
 
 
+@pytest.mark.slow
 def test_xla_trains_the_bert_dialect(bert_encoder: Path) -> None:
     task = Classification(["negative", "positive"])
     model = tt.build_model(str(bert_encoder), task, sequence_length=16)

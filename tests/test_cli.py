@@ -93,7 +93,14 @@ def test_evaluate_writes_a_report_with_baselines(
     assert "accuracy" in out
 
 
-@pytest.mark.parametrize("task", ["multi-label", "regression", "pairs"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param("multi-label", marks=pytest.mark.slow),
+        pytest.param("regression", marks=pytest.mark.slow),
+        "pairs",
+    ],
+)
 def test_other_tasks_run_whole(task: str, text_encoder: Path, tmp_path: Path, run: Any) -> None:
     rows = []
     for i in range(40):

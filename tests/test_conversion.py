@@ -460,6 +460,7 @@ def test_other_sources_and_arguments_are_refused(
     refused(tmp_path / "empty", output, "Distilling needs a Hugging Face", method="static")
 
 
+@pytest.mark.slow
 def test_occupied_output_is_refused_or_replaced(tmp_path: Path, sources: dict[str, Path]) -> None:
     output = tmp_path / "out"
     output.mkdir()
@@ -476,6 +477,7 @@ def test_occupied_output_is_refused_or_replaced(tmp_path: Path, sources: dict[st
     assert not (output / "mine.txt").exists() and (output / "saved_model.pb").exists()
 
 
+@pytest.mark.slow
 def test_missing_parents_are_made(tmp_path: Path, sources: dict[str, Path]) -> None:
     conversion.convert(sources["mean"], tmp_path / "a" / "b" / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -565,6 +567,7 @@ def test_static_table_is_weighted_components_of_averaged_states(
     assert np.isclose((found[words] ** 2).mean(), 1.0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_static_of_a_hub_encoder_is_that_of_its_source(
     converted: dict[str, Path], static: Path, tmp_path: Path
 ) -> None:

@@ -183,6 +183,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(teacher: str, tmp_pa
     assert set(found) == {"loss", "sentence", "similarity", "hidden", "relations"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "losses",
     [
@@ -209,6 +210,7 @@ def test_distillation_brings_vectors_nearer_to_the_teachers(
     assert (info["layers"], info["dimension"], info["licence"]) == (2, 16, "apache-2.0")
 
 
+@pytest.mark.slow
 def test_a_narrower_student_learns_through_projections(teacher: str, tmp_path: Path) -> None:
     students.make_student(teacher, tmp_path / "narrow", layers=2, hidden=8)
     losses = encoder_distillation.Losses(1.0, 1.0, 1.0, 0.0)
@@ -220,6 +222,7 @@ def test_a_narrower_student_learns_through_projections(teacher: str, tmp_path: P
     assert tt.Encoder(str(tmp_path / "taught")).dimension == 8
 
 
+@pytest.mark.slow
 def test_embeddings_can_stay_as_they_are(teacher: str, start: Path, tmp_path: Path) -> None:
     schedule = encoder_distillation.Schedule(embeddings=False, learning_rate=3e-3, verbose=0)
     encoder_distillation.distill_encoder(
@@ -233,6 +236,7 @@ def test_embeddings_can_stay_as_they_are(teacher: str, start: Path, tmp_path: Pa
         assert same != name.startswith("transformer"), name
 
 
+@pytest.mark.slow
 def test_the_teacher_reads_each_text_once(
     teacher: str, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +251,7 @@ def test_the_teacher_reads_each_text_once(
     encoder_distillation.distill_encoder(*arguments, tmp_path / "two", losses, QUICK)
 
 
+@pytest.mark.slow
 def test_without_room_on_disk_the_teacher_runs_beside(
     teacher: str, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,7 +319,10 @@ def built(kind: str, examples: Examples, seed: int = 0) -> tt.TransferModel:
 PLAN = tt.Plan(verbose=0, head_epochs=10)
 
 
-@pytest.mark.parametrize("kind", ["classification", "multi-label", "regression"])
+@pytest.mark.parametrize(
+    "kind",
+    ["classification", "multi-label", pytest.param("regression", marks=pytest.mark.slow)],
+)
 def test_a_student_answers_as_its_teacher_does(kind: str, factory: Any) -> None:
     train, validation = labelled(kind, factory), labelled(kind, factory, 30, 1)
     more = labelled(kind, factory, 60, 2).texts[0]
@@ -331,6 +339,7 @@ def test_a_student_answers_as_its_teacher_does(kind: str, factory: Any) -> None:
     assert student.evaluate(student.preprocess(validation), verbose=0)
 
 
+@pytest.mark.slow
 def test_a_taught_student_thaws_saves_and_exports(factory: Any, tmp_path: Path) -> None:
     train, validation = (labelled("classification", factory, n, n) for n in (60, 30))
     teachers = [built("classification", train, seed) for seed in range(2)]
@@ -397,6 +406,7 @@ def test_teachers_of_another_task_are_refused(factory: Any) -> None:
 # The command ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_distils_an_encoder(teacher: str, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(sentences(150)) + "\n", encoding="utf-8")
     arguments = ["distill", teacher, "--data", str(tmp_path / "texts.txt"), "--epochs", "1"]
@@ -410,6 +420,7 @@ def test_the_command_distils_an_encoder(teacher: str, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["small", "texts.txt"]
 
 
+@pytest.mark.slow
 def test_the_command_distils_a_model(factory: Any, tmp_path: Path) -> None:
     rows = zip(*factory.sentiment_data(80, 0))
     table = "\n".join(["text,label", *(f'"{text}",{label}' for text, label in rows)])

@@ -52,7 +52,10 @@ def check_moved(encoder: tt.Encoder, before: dict[str, list[np.ndarray]], thawed
                 assert not same, f"{name}: {variable.name} is thawed and stayed"
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name",
+    [n if n == "adam" else pytest.param(n, marks=pytest.mark.slow) for n in OPTIMIZERS],
+)
 @pytest.mark.parametrize("kind", ("bert_encoder", "text_encoder"))
 def test_callback_with_each_optimizer(
     kind: str, name: str, make_encoder: Callable, splits: Any
@@ -65,7 +68,10 @@ def test_callback_with_each_optimizer(
     check_moved(model.encoder, before, thawed)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [k if k in KINDS[::3] else pytest.param(k, marks=pytest.mark.slow) for k in KINDS],
+)
 def test_recipe_with_each_encoder(
     kind: str, make_encoder: Callable, splits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +114,7 @@ def test_each_stage_thaws_one_group_more(bert_encoder: Path, splits: Any) -> Non
     assert callback.thawed_at == [(1.0, 1), (2.0, 2), (3.0, 3)]
 
 
+@pytest.mark.slow
 def test_recipe_thaws_one_by_one_where_there_are_steps_enough(
     bert_encoder: Path, splits: Any
 ) -> None:
@@ -148,14 +155,15 @@ def test_works_in_a_plain_keras_model(bert_encoder: Path) -> None:
     x = {k: np.ones((8, 5), "int32") for k in names}
     y = np.arange(8.0)
     model.fit(x, y, epochs=1, verbose=0)
-    head = next(w for w in model.layers[-1].weights if "kernel" in w.path)
-    slots = [v.numpy() for v in model.optimizer.variables if v.path.endswith("kernel_momentum")]
-    before = snapshot(encoder)
+    before, momentum = snapshot(encoder), model.optimizer._momentums[0].numpy()
     callback = tt.ProgressiveUnfreezing(start_epoch=0, num_groups=1)
     model.fit(x, y, epochs=1, callbacks=[callback], verbose=0)
     check_moved(encoder, before, 1)
-    assert len(slots) == 1
-    assert head.shape == slots[0].shape
+    assert int(model.optimizer.iterations) == 2
+    # A momentum that had been forgotten would be a tenth of one gradient, and the first one was.
+    place = model.optimizer._get_variable_index(model.layers[-1].kernel)
+    again = model.optimizer._momentums[place].numpy()
+    np.testing.assert_allclose(again, 1.9 * momentum, rtol=0.2)
 
 
 def test_growing_keeps_the_state_of_the_optimizer(bert_encoder: Path, splits: Any) -> None:
@@ -204,7 +212,7 @@ def test_layer_decay_scales_the_steps(bert_encoder: Path, splits: Any) -> None:
     plain, decayed = moves(1.0), moves(0.5)
     ratios = [d / p for d, p in zip(decayed, plain)]
     # float32 weights round the tiny steps, hence the tolerance.
-    np.testing.assert_allclose(ratios, [0.5**4, 0.5**3, 0.5**2, 0.5, 1.0], rtol=0.05)
+    np.testing.assert_allclose(ratios, [0.5**3, 0.5**2, 0.5, 1.0], rtol=0.05)
 
 
 def test_best_weights_come_back_even_those_before_training(bert_encoder: Path, splits: Any) -> None:
@@ -232,6 +240,7 @@ def test_head_on_stored_features_equals_head_through_the_encoder(
     np.testing.assert_allclose(through_head, model.predict_scores(splits[0]), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights(bert_encoder: Path, splits: Any) -> None:
     def run() -> list[np.ndarray]:
         tt.runtime.seed_everything(11)
@@ -245,7 +254,7 @@ def test_same_seed_same_weights(bert_encoder: Path, splits: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unfreeze", "expected"), [("none", 0), ("all", 5), ("auto", 4), ("3", 3), (2, 2)]
+    ("unfreeze", "expected"), [("none", 0), ("all", 4), ("auto", 3), ("3", 3), (2, 2)]
 )
 def test_groups_to_thaw(unfreeze: Any, expected: int, bert_encoder: Path) -> None:
     assert groups_to_thaw(tt.Encoder(str(bert_encoder)), unfreeze) == expected
@@ -253,7 +262,7 @@ def test_groups_to_thaw(unfreeze: Any, expected: int, bert_encoder: Path) -> Non
 
 @pytest.mark.parametrize("unfreeze", ["99", "-1", "some", 1.5])
 def test_groups_to_thaw_refuses(unfreeze: Any, bert_encoder: Path) -> None:
-    with pytest.raises(tt.InputError, match=r"a number up to 5, .*embeddings, layer_0"):
+    with pytest.raises(tt.InputError, match=r"a number up to 4, .*embeddings, layer_0"):
         groups_to_thaw(tt.Encoder(str(bert_encoder)), unfreeze)
 
 
@@ -281,7 +290,7 @@ def test_callback_refuses_a_model_without_encoder_and_too_many_groups(
         model.fit(np.ones((2, 2)), np.ones(2), callbacks=[tt.ProgressiveUnfreezing()], verbose=0)
     model = build(bert_encoder)
     callback = tt.ProgressiveUnfreezing(num_groups=9)
-    with pytest.raises(tt.InputError, match="give `num_groups` up to 5. Received: 9"):
+    with pytest.raises(tt.InputError, match="give `num_groups` up to 4. Received: 9"):
         model.fit(model.preprocess(splits[0]), callbacks=[callback], verbose=0)
 
 
@@ -306,3 +315,31 @@ def test_fine_tune_refuses_bad_arguments(bert_encoder: Path, splits: Any) -> Non
         tt.fine_tune(model, splits[0], odd)
     with pytest.raises(tt.InputError, match="`learning_rate` must be above 0"):
         tt.fine_tune(model, *splits, plan=tt.Plan(learning_rate=-1.0, head_epochs=1, verbose=0))
+
+
+@pytest.mark.parametrize("pooling", ["auto", "attention"])
+def test_class_weights_reach_every_stage(pooling: str, bert_encoder: Path, splits: Any) -> None:
+    """Where all rows weigh nothing there is no loss, with stored features and without."""
+    model = build(bert_encoder, head=tt.Head(pooling=pooling))
+    plan = tt.Plan(head_epochs=1, class_weight={0: 0.0, 1: 0.0}, verbose=0)
+    history = tt.fine_tune(model, *splits, epochs=1, unfreeze=1, plan=plan)
+    assert history.history["loss"] == [0.0, 0.0]
+    assert min(history.history["val_loss"]) > 0
+
+
+def test_what_is_traced_at_one_precision_doesnt_run_at_another(
+    bert_encoder: Path, splits: Any
+) -> None:
+    model = build(bert_encoder)
+    batches = model.preprocess(splits[0], 14)
+
+    def functions() -> tuple[Any, Any]:
+        model.predict(batches, verbose=0)
+        model.evaluate(batches, verbose=0)
+        return model.predict_function, model.test_function
+
+    first, again = functions(), functions()
+    with tt.runtime.precision("bfloat16"):
+        other = functions()
+    assert all(a is b for a, b in zip(first, again))
+    assert not any(a is b for a, b in zip(first, other))

@@ -4,7 +4,6 @@ import collections
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -219,6 +218,7 @@ def test_folded_functions_answer_alike(bert_encoder: Path) -> None:
     assert not [op for op in folded.graph.get_operations() if op.type == "ReadVariableOp"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", (False, True))
 @pytest.mark.parametrize("task", ("classification", "multi-label", "regression"))
 def test_xla_compiles_a_step_of_every_task(bert_encoder: Path, task: str, pair: bool) -> None:
@@ -240,31 +240,3 @@ def test_xla_compiles_a_step_of_every_task(bert_encoder: Path, task: str, pair: 
     after = [w.numpy() for w in model.trainable_weights]
     assert all((one != other).any() for one, other in zip(before, after))
     assert int(model.optimizer.iterations) == 2
-
-
-def test_adamw_is_that_of_keras() -> None:
-    generator = np.random.default_rng(3)
-    start = generator.normal(size=(7, 5)).astype("float32")
-    gradients = generator.normal(size=(4, 7, 5)).astype("float32")
-    values = []
-    for kind in (keras.optimizers.AdamW, tt.optimizers.AdamW):
-        variable = keras.Variable(start)
-        optimizer = kind(0.01, weight_decay=0.1, global_clipnorm=1.0)
-        for gradient in gradients:
-            optimizer.apply([tf.constant(gradient)], [variable])
-        values.append(variable.numpy())
-    np.testing.assert_allclose(*values, atol=1e-6)
-
-
-def test_adamw_leaves_rows_alone_that_no_batch_mentions() -> None:
-    start = np.ones((6, 3), "float32")
-    table = keras.Variable(start)
-    optimizer = tt.optimizers.AdamW(0.1, weight_decay=0.1)
-    rows = tf.IndexedSlices(tf.ones([3, 3]), tf.constant([4, 1, 4]), tf.constant([6, 3]))
-    optimizer.apply([rows], [table])
-    moved = (table.numpy() != start).any(axis=1)
-    assert moved.tolist() == [False, True, False, False, True, False]
-    whole = keras.Variable(start)
-    dense = tt.optimizers.AdamW(0.1, weight_decay=0.1)
-    dense.apply([tf.convert_to_tensor(rows)], [whole])
-    np.testing.assert_allclose(table.numpy()[[1, 4]], whole.numpy()[[1, 4]], atol=1e-6)

@@ -15,6 +15,7 @@ def sst2(data_folder: Path) -> tt.data.Examples:
     return tt.data.read(data_folder / "sst2" / "test.jsonl")[:500]
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_exported_answers_equal_predict_text(sst2: tt.data.Examples, tmp_path: Path) -> None:
     task = tt.tasks.Classification().adapt(sst2.labels)
@@ -31,6 +32,7 @@ def test_exported_answers_equal_predict_text(sst2: tt.data.Examples, tmp_path: P
         assert alone[row]["label"][0].decode() == answer["label"]
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_few_rows_are_enough_to_beat_the_majority(sst2: tt.data.Examples) -> None:
     train, test = sst2[:400], sst2[400:]

@@ -1,9 +1,6 @@
 """Strategies, precision, seeds."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
+import random
 
 import keras
 import numpy as np
@@ -16,26 +13,24 @@ from tfhub_transfer.errors import InputError
 OPTION = "auto_mixed_precision_onednn_bfloat16"
 
 
-def test_two_replicas_train_thaw_and_save(bert_encoder: Path, tmp_path: Path) -> None:
-    job = Path(__file__).parent / "mirrored_job.py"
-    command = [sys.executable, str(job), str(bert_encoder), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    seen = json.loads((tmp_path / "seen.json").read_text(encoding="utf-8"))
-    assert (seen["replicas"], seen["copies"], seen["equal"]) == (2, [2], True)
-    assert seen["moved"] == ["layer_2", "pooler"]
-    assert seen["identical"] == ["embeddings", "layer_0", "layer_1"]
-    assert seen["reload"] == 0.0
-    assert seen["export"] < 1e-5
-    assert seen["tasks"] == {"similarity": True, "tags": True, "several": True}
+def draws(seed: int | None) -> list[np.ndarray]:
+    """What Python, NumPy, TensorFlow and a Keras layer draw after a seed."""
+    if seed is not None:
+        runtime.seed_everything(seed)
+    layer = keras.layers.Dense(4)
+    layer.build((2, 3))
+    shuffled = list(range(100))
+    random.shuffle(shuffled)
+    made = (shuffled, np.random.rand(3), tf.random.uniform([3]).numpy(), layer.kernel.numpy())
+    return [np.asarray(each) for each in made]
 
 
-def test_seed_repeats_weights() -> None:
-    def draw() -> np.ndarray:
-        runtime.seed_everything(3)
-        return keras.layers.Dense(4).build((2, 3)) or np.random.rand(3)
-
-    np.testing.assert_array_equal(draw(), draw())
+def test_a_seed_repeats_whatever_is_drawn() -> None:
+    first, second, other, unseeded = draws(3), draws(3), draws(4), draws(None)
+    for one, same, another, next_one in zip(first, second, other, unseeded):
+        np.testing.assert_array_equal(one, same)
+        assert not np.array_equal(one, another)
+        assert not np.array_equal(one, next_one)
 
 
 def test_precision_is_set_inside_and_reset_after(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +49,22 @@ def test_precision_is_set_inside_and_reset_after(monkeypatch: pytest.MonkeyPatch
     with runtime.precision("auto") as chosen:
         assert chosen == ("bfloat16" if runtime.has_bfloat16() else "float32")
         assert is_on() == runtime.has_bfloat16()
+
+
+@pytest.mark.slow  # with TensorFlow's graph optimizer, which puts the casts in
+@pytest.mark.skipif(not runtime.has_bfloat16(), reason="this machine has no bfloat16 units")
+def test_bfloat16_rounds_products_and_nothing_else() -> None:
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(size=(2, 64, 64)).astype("float32")
+
+    def product(precision: str) -> np.ndarray:
+        with runtime.precision(precision):
+            return tf.function(lambda x, y: tf.matmul(x, y))(a, b).numpy()
+
+    plain, rounded = product("float32"), product("bfloat16")
+    np.testing.assert_allclose(plain, a @ b, atol=1e-4)
+    far = np.abs(rounded - plain).max() / np.abs(plain).max()
+    assert 1e-4 < far < 2e-2 and rounded.dtype == np.float32
 
 
 def test_one_device_needs_no_strategy() -> None:

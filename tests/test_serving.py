@@ -104,6 +104,7 @@ print(json.dumps([eager, found["scores"].tolist(), [x.decode() for x in found["l
 """
 
 
+@pytest.mark.slow
 def test_loads_in_a_fresh_process_from_a_moved_folder_and_by_session(
     model: tt.TransferModel, exported: Path, tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
         tt.load_saved_model(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not tt.runtime.has_bfloat16(), reason="this machine has no bfloat16 units")
 def test_bfloat16_exports_hold_constants_and_answer_alike(
     model: tt.TransferModel, exported: Path, tmp_path: Path
@@ -178,3 +180,16 @@ def test_precision_of_an_export_is_checked(model: tt.TransferModel, tmp_path: Pa
     with pytest.raises(tt.InputError, match="`precision` must be one of.*Received: 'int8'"):
         tt.export_saved_model(model, tmp_path, precision="int8")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["bert_encoder", "bert_with_preprocessor"])
+def test_a_model_that_was_loaded_can_be_exported(
+    kind: str, make_encoder: Any, tmp_path: Path
+) -> None:
+    """Its vocabulary came out of a `.keras` file, of which Keras deletes what it unpacked."""
+    model = tt.build_model(str(make_encoder(kind)), Classification(["negative", "positive"]))
+    model.save(tmp_path / "model.keras")
+    loaded = tt.load_model(tmp_path / "model.keras")
+    served = tt.load_saved_model(tt.export_saved_model(loaded, tmp_path / "serving"))
+    expected = model.predict_scores(TEXTS)
+    np.testing.assert_allclose(served.predict(TEXTS)["scores"], expected, atol=1e-5)

@@ -1,7 +1,9 @@
 """What is kept on disk: found again, never stale, never more than allowed, whole or not at all."""
 
 import os
+import shutil
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "vectors"
 
 
-def test_vectors_are_found_by_text_in_another_process_too() -> None:
+def test_vectors_are_found_by_text_also_when_opened_again() -> None:
     names = caching.digests([["a", "b", "c"]])
     vectors = np.arange(6, dtype="float32").reshape(3, 2)
     first = VectorStore("k", 2)
@@ -113,36 +115,111 @@ def test_half_written_tokens_are_not_there() -> None:
 
     lengths = np.array([2, 1, 3])
     assert not TokenStore("t", lengths, 2).fill(broken)
-    assert TokenStore("t", lengths, 2).fill(token_batches)
+    whole = TokenStore("t", lengths, 2)
+    assert whole.fill(token_batches)
+    padded = whole.padded(np.arange(3), 3).astype("float32")
+    assert padded[..., 0].tolist() == [[5, 5, 0], [6, 0, 0], [7, 7, 7]]
 
 
-def test_features_pass_the_encoder_once(
-    bert_encoder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("enough", [True, False])
+def test_what_everybody_needs_of_the_disk_stays_free(
+    enough: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[int] = []
-    run = tt.TransferModel._run_and_count
+    free = 8 + caching._SPARE_BYTES + int(enough)
+    monkeypatch.setattr(caching.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=free))
+    store = VectorStore("k", 2)
+    vector = np.ones((1, 2), "float32")
+    assert store.add(caching.digests([["a"]]), vector, ZERO) is enough
+    assert (
+        TokenStore("t", np.array([2]), 2).fill(lambda: iter([(np.array([0]), np.ones((1, 2, 2)))]))
+        is enough
+    )
 
-    def counted(self: Any, name: str, examples: Any, *rest: Any) -> Any:
-        seen.append(len(examples))
-        return run(self, name, examples, *rest)
 
-    monkeypatch.setattr(tt.TransferModel, "_run_and_count", counted)
-    task = Classification(["n", "p"])
-    model = tt.build_model(str(bert_encoder), task, sequence_length=16)
-    rows = tt.data.Examples.from_lists(["good", "bad film", "good", "the worst"])
-    first = model.compute_features(rows)
-    assert seen == [3]  # two are equal
+class Counted:
+    """Models on one encoder, with the number of texts that passed it since it was asked last."""
+
+    def __init__(self, encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.encoder, self._seen = tt.Encoder(str(encoder)), 0
+        run = tt.TransferModel._run_and_count
+
+        def counted(model: Any, name: str, examples: Any, *rest: Any) -> Any:
+            self._seen += len(examples)
+            return run(model, name, examples, *rest)
+
+        monkeypatch.setattr(tt.TransferModel, "_run_and_count", counted)
+
+    def model(self, length: int = 16, pair: bool = False, **head: Any) -> tt.TransferModel:
+        task = Classification(["n", "p"], pair=pair)
+        return tt.build_model(self.encoder, task, tt.Head(**head), sequence_length=length)
+
+    def passed(self) -> int:
+        seen, self._seen = self._seen, 0
+        return seen
+
+
+@pytest.fixture
+def counted(bert_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> Counted:
+    return Counted(bert_encoder, monkeypatch)
+
+
+ROWS = tt.data.Examples.from_lists(["good", "bad film", "good", "the worst"])
+
+
+def test_features_pass_the_encoder_once(counted: Counted) -> None:
+    first = counted.model().compute_features(ROWS)
+    assert counted.passed() == 3  # two are equal
     np.testing.assert_array_equal(first[0], first[2])
-    again = tt.build_model(str(bert_encoder), task, sequence_length=16)
-    np.testing.assert_array_equal(again.compute_features(rows), first)
-    assert seen == [3]
-    other = tt.build_model(str(bert_encoder), task, sequence_length=12)
-    other.compute_features(rows)
-    assert seen == [3, 3]
+    again = counted.model().compute_features(ROWS[::-1])
+    assert counted.passed() == 0
+    np.testing.assert_array_equal(again[::-1], first)
+    more = tt.data.Examples.from_lists(["bad film", "new", "good"])
+    found = counted.model().compute_features(more)
+    assert counted.passed() == 1
+    np.testing.assert_array_equal(found[[0, 2]], first[[1, 0]])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"length": 12},
+        {"pooling": "mean"},
+        {"pooling": "first"},
+        {"pooling": "mean", "towers": True},
+    ],
+    ids=str,
+)
+def test_another_model_never_reads_stored_features(
+    counted: Counted, other: dict[str, Any], cache: Path
+) -> None:
+    pair = "towers" in other
+    texts = ROWS.texts[0]
+    rows = tt.data.Examples.from_lists(texts, None, texts[::-1]) if pair else ROWS
+    plain = {key: value for key, value in other.items() if pair and key != "towers"}
+    before = counted.model(pair=pair, **plain).compute_features(rows)
+    counted.passed()
+    model = counted.model(pair=pair, **other)
+    found = model.compute_features(rows)
+    assert counted.passed() == len(set(zip(*rows.texts)))
+    shutil.rmtree(cache)
+    np.testing.assert_array_equal(found, model.compute_features(rows))
+    assert "length" in other or not np.array_equal(found, before)
+
+
+def test_features_of_another_precision_are_computed_anew(counted: Counted) -> None:
+    for precision in ("float32", "bfloat16", "float32", "bfloat16"):
+        with tt.runtime.precision(precision):
+            counted.model().compute_features(ROWS)
+    assert counted.passed() == 6
+
+
+def test_features_of_an_encoder_that_has_learned_are_computed_anew(counted: Counted) -> None:
+    model = counted.model()
+    first = model.compute_features(ROWS)
     weight = model.encoder.layer_groups[1][1][0]
     weight.assign(weight.value + 0.1)
-    assert np.abs(model.compute_features(rows) - first).max() > 1e-4
-    assert seen == [3, 3, 3]
+    assert np.abs(model.compute_features(ROWS) - first).max() > 1e-4
+    assert counted.passed() == 6
 
 
 def test_features_beyond_the_memory_budget_train_from_a_file(

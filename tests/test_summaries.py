@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, heads
+from tfhub_transfer import cli
 from tfhub_transfer.layouts import documents
 from tfhub_transfer.tagging import WORD_END
 from tfhub_transfer.tasks import TASKS, ExtractiveSummarization, Head
@@ -40,14 +40,12 @@ def articles(number: int, seed: int = 0) -> tt.data.Examples:
 
 
 @pytest.fixture(scope="module")
-def trained(bert_encoder: Path) -> tt.TransferModel:
+def trained(bert_encoder: Path, train_whole: Any) -> tt.TransferModel:
     keras.utils.set_random_seed(0)
     train = articles(80)
     task = ExtractiveSummarization().adapt(train.labels)
     model = tt.build_model(str(bert_encoder), task, optimizer=keras.optimizers.Adam(5e-3))
-    plan = tt.Plan(verbose=0, head_learning_rate=0.05, head_epochs=8)
-    tt.fine_tune(model, train, articles(30, 1), epochs=2, unfreeze="all", batch_size=8, plan=plan)
-    return model
+    return train_whole(model, train, epochs=6)
 
 
 def test_a_model_learns_to_choose_and_is_measured_beside_lead_and_oracle(
@@ -131,6 +129,7 @@ TEXTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_exports_give_sentences_with_their_places(
     trained: tt.TransferModel, tmp_path: Path, precision: str
@@ -174,7 +173,7 @@ def test_predictions_survive_saving(trained: tt.TransferModel, tmp_path: Path) -
     assert again.task.get_config() == {"sentences": 1, "targets": "rouge"}
 
 
-def test_long_documents_lose_no_sentence(bert_encoder: Path, tmp_path: Path) -> None:
+def test_long_documents_lose_no_sentence(bert_encoder: Path) -> None:
     model = tt.build_model(str(bert_encoder), ExtractiveSummarization(2), sequence_length=24)
     text = " ".join([*DULL, *TOLD] * 20)
     rows = model.cut(tt.data.Examples.from_lists([text, "Good film."]))
@@ -183,9 +182,8 @@ def test_long_documents_lose_no_sentence(bert_encoder: Path, tmp_path: Path) -> 
     assert rows.owners.tolist() == [0] * (len(rows) - 1) + [1]
     assert [len(scores) for scores in model.predict_scores([text, "Good film."])] == [140, 1]
     [answer] = model.predict_text([text])
-    served = tt.load_saved_model(tt.export_saved_model(model, tmp_path)).predict([text])
-    starts = [sentence["start"] for sentence in answer["sentences"]]
-    assert served["start"][0].tolist() == starts
+    for sentence in answer["sentences"]:
+        assert text[sentence["start"] : sentence["end"]] == sentence["text"]
     # A sentence that is longer than the encoder alone is cut, and has a score.
     assert len(model.predict_scores(["good " * 100 + "film. A movie."])[0]) == 2
 
@@ -194,23 +192,10 @@ def test_a_document_of_fifty_thousand_words_is_summarised(trained: tt.TransferMo
     text = "Bad movie story in movie. " * 9999 + "Good film acting. The end."
     [answer] = trained.predict_text([text])
     [sentence] = answer["sentences"]
-    assert text[sentence["start"] : sentence["end"]] == sentence["text"]
+    assert text[sentence["start"] : sentence["end"]] == sentence["text"] == "Good film acting."
 
 
-def test_freezing_keeps_weights_to_the_bit(bert_encoder: Path) -> None:
-    rows = articles(16)
-    model = tt.build_model(str(bert_encoder), ExtractiveSummarization(1))
-    below = {n: [v.numpy() for v in vs] for n, vs in model.encoder.layer_groups}
-    plan = tt.Plan(verbose=0, head_epochs=1)
-    tt.fine_tune(model, rows, rows, epochs=1, unfreeze=1, batch_size=8, plan=plan)
-    moved = [
-        name
-        for name, variables in model.encoder.layer_groups
-        if any((a != v.numpy()).any() for a, v in zip(below[name], variables))
-    ]
-    assert moved in ([], [model.encoder.layer_groups[-1][0]])
-
-
+@pytest.mark.slow
 def test_xla_compiles_a_step(bert_encoder: Path) -> None:
     rows = articles(8)
     model = tt.build_model(str(bert_encoder), ExtractiveSummarization(1), sequence_length=32)
@@ -289,9 +274,9 @@ def test_bad_arguments_are_refused(bert_encoder: Path, text_encoder: Path) -> No
         tt.build_model(str(bert_encoder), ExtractiveSummarization(1), Head(pooling="attention"))
     with pytest.raises(tt.InputError, match="token vectors"):
         tt.build_model(str(text_encoder), ExtractiveSummarization(1))
-    assert heads.SentenceMeans is not heads.WordVectors
 
 
+@pytest.mark.slow
 def test_the_command_summarises(bert_encoder: Path, tmp_path: Path, capsys: Any) -> None:
     rows = articles(60)
     lines = [{"document": d, "summary": s} for d, s in zip(rows.texts[0], rows.labels)]

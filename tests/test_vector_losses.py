@@ -59,10 +59,12 @@ def test_what_occurs_twice_in_a_batch_is_no_negative(texts: int) -> None:
     numbers[1, 1] = numbers[0, 1]  # the same answer to two questions
     numbers[3, 0] = numbers[2, 0]  # the same question with two answers
     numbers[4, 1] = numbers[5, 0]  # a question that answers another
-    made = losses.InBatchNegatives(20.0)(numbers, vectors)
-    assert float(made) == pytest.approx(in_batch(numbers, vectors, 20.0), rel=1e-4)
     apart = np.arange(6 * texts).reshape(6, texts)
-    assert float(losses.InBatchNegatives(20.0)(apart, vectors)) > float(made)
+    # At a high scale the nearest candidate is all that counts; at a low one each of them does.
+    for scale in (1.0, 20.0):
+        made = losses.InBatchNegatives(scale)(numbers, vectors)
+        assert float(made) == pytest.approx(in_batch(numbers, vectors, scale), rel=1e-4)
+        assert float(losses.InBatchNegatives(scale)(apart, vectors)) > float(made)
 
 
 def test_a_pair_alone_has_nothing_to_be_told_from() -> None:

@@ -63,7 +63,7 @@ class Boundary:
         self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows and their padded token vectors, batch by batch."""
-        below = tf.function(lambda inputs: self.encoder.below(self.layer, inputs))
+        below = tf.function(lambda inputs: self.encoder.below(self.layer, inputs), autograph=False)
         below = below.get_concrete_function(
             {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
         )

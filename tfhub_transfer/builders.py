@@ -54,7 +54,9 @@ def build_model(
     Example:
 
     >>> model = build_model("auto", Classification(["negative", "positive"]))
-    >>> model.predict_text(["What a lovely film"])
+    >>> [answer] = model.predict_text(["What a lovely film"])
+    >>> sorted(answer["scores"])
+    ['negative', 'positive']
     """
     task = task if isinstance(task, Task) else MultiTask(task)
     task.require_adapted()
@@ -128,7 +130,9 @@ def load_model(path: str | Path) -> TransferModel:
 
     Example:
 
-    >>> load_model("out/model.keras").predict_text(["What a lovely film"])
+    >>> model = load_model("out/model.keras")
+    >>> model.predict_text(["What a lovely film"])
+    [{'label': ..., 'scores': {'negative': ..., 'positive': ...}}]
     """
     path = Path(path)
     if not path.is_file():

@@ -33,7 +33,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
 
     Example:
 
-    >>> model.fit(
+    >>> history = model.fit(
     ...     model.preprocess(train, batch_size=32),
     ...     epochs=5,
     ...     callbacks=[ProgressiveUnfreezing(start_epoch=1, epochs_per_group=1, num_groups=4)],

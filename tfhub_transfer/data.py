@@ -192,8 +192,10 @@ def stream(
 
     Example:
 
-    >>> for chunk in stream("reviews.csv"):
+    >>> for chunk in stream("reviews.csv", text="review", label="sentiment", chunk_rows=30):
     ...     print(len(chunk))
+    30
+    10
     """
     if chunk_rows < 1:
         raise InputError(f"`chunk_rows` must be at least 1. Received: {chunk_rows}")
@@ -478,6 +480,8 @@ def profile(
     Example:
 
     >>> print(profile(train, validation, test))
+                   rows  blank  repeated...
+    train            32      0         0...
     """
     splits = {"train": train, "validation": validation, "test": test}
     given = {name: examples for name, examples in splits.items() if examples is not None}

@@ -66,6 +66,7 @@ def evaluate(
 
     >>> report = evaluate(model, test)
     >>> report.save("out/report")
+    PosixPath('out/report')
     """
     if isinstance(model, MultiTaskModel):
         return _evaluate_tasks(model, examples, train, baselines, seed, alone)

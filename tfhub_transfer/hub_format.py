@@ -275,7 +275,7 @@ def _three_inputs() -> dict[str, tf.TensorSpec]:
 def _token_encoder(
     weights: Weights, call: Callable[..., dict], vocab: Path, lower_case: bool
 ) -> tf.train.Checkpoint:
-    function = tf.function(call)
+    function = tf.function(call, autograph=False)
     for training in (True, False):
         function.get_concrete_function(_three_inputs(), training=training)
     encoder = _trackable(weights, function)
@@ -338,7 +338,8 @@ def text_encoder(
         number = tf.cast(tf.maximum(ids.row_lengths(), 1), tf.float32)[:, tf.newaxis]
         return total / (tf.sqrt(number) if combiner == "sqrtn" else number)
 
-    function = tf.function(call, input_signature=[tf.TensorSpec([None], tf.string)])
+    signature = [tf.TensorSpec([None], tf.string)]
+    function = tf.function(call, input_signature=signature, autograph=False)
     encoder = _trackable(weights, function)
     encoder.splitter = splitter
     return encoder
@@ -384,7 +385,7 @@ class WordPieces(tf.train.Checkpoint):
         self.vocab_file = tf.saved_model.Asset(str(vocab))
         self._table = _line_numbers(self.vocab_file, 1)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Strings [batch] to int32 word-piece ids [batch, (words), (pieces of the word)]."""
         texts = _cleaned(texts, self._lower_case, self._strip_accents)
@@ -397,7 +398,7 @@ class WordPieces(tf.train.Checkpoint):
         )
         return tokenizer.tokenize(words.with_flat_values(short))
 
-    @tf.function(input_signature=[])
+    @tf.function(input_signature=[], autograph=False)
     def get_special_tokens_dict(self) -> dict[str, tf.Tensor]:
         """Ids of the special tokens and the size of the vocabulary, int32 scalars."""
         names = {
@@ -474,7 +475,7 @@ class Words(tf.train.Checkpoint):
         self.tokens_file = tf.saved_model.Asset(str(tokens))
         self._table = _line_numbers(self.tokens_file, buckets)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Strings [batch] to int64 ids [batch, (words)]."""
         if self._lower_case:
@@ -506,7 +507,8 @@ def preprocessor(pieces: WordPieces, sequence_length: int = 128) -> tf.train.Che
     def pack(inputs: list[tf.RaggedTensor], seq_length: int = sequence_length) -> dict:
         return pieces.pack(inputs, seq_length)
 
-    packer, length = tf.function(pack), tf.TensorSpec([], tf.int32, name="seq_length")
+    packer = tf.function(pack, autograph=False)
+    length = tf.TensorSpec([], tf.int32, name="seq_length")
     for rank in (1, 2):
         segment = tf.RaggedTensorSpec([None] * (rank + 1), tf.int32, ragged_rank=rank)
         for segments in ([segment], [segment, segment]):
@@ -514,7 +516,8 @@ def preprocessor(pieces: WordPieces, sequence_length: int = 128) -> tf.train.Che
     root = tf.train.Checkpoint()
     root.tokenize = pieces
     root.bert_pack_inputs = packer
-    root.__call__ = tf.function(call, input_signature=[tf.TensorSpec([None], tf.string)])
+    signature = [tf.TensorSpec([None], tf.string)]
+    root.__call__ = tf.function(call, input_signature=signature, autograph=False)
     return root
 
 

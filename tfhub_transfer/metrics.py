@@ -59,12 +59,15 @@ def multi_label(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Num
     are micro averages, areas are means over the classes that occur.
     """
     truth, predicted = labels.astype(int), (scores >= threshold).astype(int)
+    # Not by scikit-learn, which takes a single column for labels of two classes.
+    sums = [x.sum(axis=0, dtype="float64") for x in (truth & predicted, truth, predicted)]
+    micro = _averaged(*(x.sum(keepdims=True) for x in sums))
     numbers: Numbers = {
         "accuracy": float((truth == predicted).all(axis=1).mean()),
-        "macro_f1": float(sk.f1_score(truth, predicted, average="macro", zero_division=0)),
-        "micro_f1": float(sk.f1_score(truth, predicted, average="micro", zero_division=0)),
-        "precision": float(sk.precision_score(truth, predicted, average="micro", zero_division=0)),
-        "recall": float(sk.recall_score(truth, predicted, average="micro", zero_division=0)),
+        "macro_f1": float(_averaged(*sums)["macro_f1"].mean()),
+        "micro_f1": float(micro["macro_f1"][0]),
+        "precision": float(micro["precision"][0]),
+        "recall": float(micro["recall"][0]),
     }
     return numbers | _areas(truth, scores)
 

@@ -405,7 +405,9 @@ class TransferModel(runtime.Replicated):
                 key: tf.TensorSpec(tensor.shape, tensor.dtype)
                 for key, tensor in make(self.encoder).items()
             }
-            self._functions[key] = tf.function(functions[name], input_signature=[spec])
+            self._functions[key] = tf.function(
+                functions[name], input_signature=[spec], autograph=False
+            )
         return self._functions[key]
 
     def answer(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -66,7 +66,9 @@ class MultiTaskModel(JointLoss, TransferModel):
 
         Example:
 
-        >>> model.predict_text({"sentiment": ["What a lovely film"]})
+        >>> model = build_model("auto", {"sentiment": task})
+        >>> sorted(model.predict_text({"sentiment": ["What a lovely film"]}))
+        ['sentiment']
         """
         self.task.require_known(texts)
         return {name: self.models[name].predict_text(each) for name, each in texts.items()}

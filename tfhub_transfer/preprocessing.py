@@ -350,7 +350,9 @@ def make_preprocessor(
 
     Example:
 
-    >>> make_preprocessor(encoder, sequence_length=64)(["What a lovely film"])
+    >>> batch = make_preprocessor(encoder, sequence_length=64)(["What a lovely film"])
+    >>> sorted(batch)
+    ['input_mask', 'input_type_ids', 'input_word_ids']
     """
     length = _checked_length(sequence_length, encoder.max_sequence_length)
     if encoder.dialect == "text":
@@ -381,16 +383,21 @@ def load_preprocessor(folder: Path) -> Preprocessor:
     length = settings["sequence_length"]
     if settings["kind"] == "code_points":
         return CodePointPreprocessor(length)
-    if settings["kind"] == "vocabulary":
-        made = _from_vocabulary(folder / "vocab.txt", settings["lower_case"], length)
-    else:
-        made = _from_saved_model(folder / "saved_model", length)
-    made.by_word = settings.get("by_word", False)
-    # The preprocessor may be saved again when `folder` has gone.
-    own = runtime.temporary_folder(made)
+    # From files of its own: it may be saved again, or exported, when `folder` has gone.
+    keeper = _Keeper()
+    own = runtime.temporary_folder(keeper)
     shutil.copytree(folder, own, dirs_exist_ok=True)
-    made.source = own / made.source.name
+    if settings["kind"] == "vocabulary":
+        made = _from_vocabulary(own / "vocab.txt", settings["lower_case"], length)
+    else:
+        made = _from_saved_model(own / "saved_model", length)
+    made.by_word = settings.get("by_word", False)
+    made._keeper = keeper
     return made
+
+
+class _Keeper:
+    """Owns a folder for as long as a preprocessor, or a copy of it, needs the files there."""
 
 
 def _from_vocabulary(path: Path, lower_case: bool, sequence_length: int) -> BertPreprocessor:

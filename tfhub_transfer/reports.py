@@ -116,6 +116,7 @@ class Report:
         Example:
 
         >>> evaluate(model, test).save("out/report")
+        PosixPath('out/report')
         """
         folder = Path(folder)
         pictures = self._pictures()

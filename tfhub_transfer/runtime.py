@@ -82,7 +82,7 @@ def precision(name: str = "auto") -> Iterator[str]:
     Example:
 
     >>> with precision("bfloat16"):
-    ...     model.fit(train, epochs=3)
+    ...     history = model.fit(model.preprocess(train), epochs=3, verbose=0)
     """
     chosen = choose_precision(name)
     option = _BFLOAT16

@@ -26,7 +26,9 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     Example:
 
-    >>> WarmUpLinearDecay(5e-5, total_steps=1000)
+    >>> rate = WarmUpLinearDecay(5e-5, total_steps=1000)
+    >>> [round(float(rate(step)) * 1e5, 2) for step in (0, 49, 99, 549, 1000)]
+    [0.05, 2.5, 5.0, 2.5, 0.0]
     """
 
     def __init__(

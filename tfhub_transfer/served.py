@@ -110,7 +110,9 @@ def load_saved_model(folder: str | Path) -> ServedModel:
 
     Example:
 
-    >>> load_saved_model("out/serving").predict(["What a lovely film"])["label"]
+    >>> folder = export_saved_model(model, "out/reviews")
+    >>> load_saved_model(folder).predict(["What a lovely film"])["scores"].shape
+    (1, 2)
     """
     return ServedModel(folder)
 

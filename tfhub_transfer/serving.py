@@ -164,20 +164,25 @@ def _write(model: TransferModel, folder: Path, precision: str) -> None:
     with tempfile.TemporaryDirectory() as assets:
         served = _Served(model, _write_labels(models, Path(assets)), precision)
         text = tf.TensorSpec([None], tf.string, name="text")
-        encode = tf.function(served.encode, input_signature=[text])
+        encode = _traceable(served.encode, [text])
         signatures = {"encode": encode.get_concrete_function()}
         lengths = {}
         for name, each in models.items():
             names = each.layout.signature
             specs = [tf.TensorSpec([None], tf.string, name=n) for n in names]
             own = functools.partial(served.answer, name)
-            answer = tf.function(_with_arguments(own, names), input_signature=specs)
+            answer = _traceable(_with_arguments(own, names), specs)
             signatures[name] = answer.get_concrete_function()
             counted = _with_arguments(served.lengths, names)
-            lengths[name] = tf.function(counted, input_signature=specs)
+            lengths[name] = _traceable(counted, specs)
         # Not for TF Serving: `ServedModel` sorts by it.
         served.lengths_of = lengths
         tf.saved_model.save(served, str(folder), signatures=signatures)
+
+
+def _traceable(function: Any, inputs: Sequence[tf.TensorSpec]) -> Any:
+    """A `tf.function` without AutoGraph, which takes seconds to find nothing to rewrite here."""
+    return tf.function(function, input_signature=inputs, autograph=False)
 
 
 def _write_labels(models: dict[str, TransferModel], folder: Path) -> dict[str, str]:

@@ -108,6 +108,7 @@ class VectorStore:
 
     >>> store = VectorStore(caching.key("encoder", "preprocessor"), width=2)
     >>> store.add(caching.digests([["a text"]]), np.zeros((1, 2), "float32"), np.zeros(1, "int32"))
+    True
     >>> store.find(caching.digests([["a text", "another"]])).tolist()
     [0, -1]
     """

@@ -118,8 +118,8 @@ def distill_encoder(
 
     Example:
 
-    >>> make_student("encoders/minilm", "encoders/start", layers=3)
-    >>> distill_encoder("encoders/minilm", "encoders/start", texts, "encoders/small")
+    >>> students.make_student("encoders/minilm", "encoders/start", layers=2)
+    >>> curves = distill_encoder("encoders/minilm", "encoders/start", texts, "encoders/small")
     """
     losses, schedule = losses or Losses(), schedule or Schedule()
     rows = list(dict.fromkeys(text for text in texts if text.strip()))

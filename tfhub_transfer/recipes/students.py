@@ -148,7 +148,7 @@ def make_student(
 
     Example:
 
-    >>> make_student("encoders/minilm", "encoders/student", layers=3)
+    >>> make_student("encoders/minilm", "encoders/student", layers=2)
     """
     encoder = teacher if isinstance(teacher, Encoder) else Encoder(teacher)
     whole = Anatomy.of(encoder)

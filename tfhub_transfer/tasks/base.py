@@ -41,7 +41,7 @@ class Head:
 
     Example:
 
-    >>> Head(hidden_units=64, dropout=0.2)
+    >>> model = build_model("auto", task, Head(hidden_units=64, dropout=0.2))
     """
 
     pooling: str = "auto"

@@ -1,0 +1,120 @@
+"""Run by `test_replicas`: trains on two logical CPUs, and says what was seen.
+
+In a process of its own, because devices can't be configured once TensorFlow has started, and
+because a collective operation that fails leaves TensorFlow unusable.
+
+    python tests/replicas_job.py CASE ENCODER OUTPUT
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+import samples  # noqa: E402  it starts TensorFlow
+
+import tfhub_transfer as tt  # noqa: E402
+from tfhub_transfer import tagging  # noqa: E402
+from tfhub_transfer.callbacks import KeepBest  # noqa: E402
+
+TEXTS = ["a good film", "the worst movie", "good good", "bad"] * 8
+PLAN = tt.Plan(learning_rate=1e-2, head_epochs=1, verbose=0)
+
+
+def equal_copies(model: Any, strategy: tf.distribute.Strategy) -> bool:
+    """Whether every trainable weight is the same on both replicas."""
+    copies = [strategy.experimental_local_results(w.value) for w in model.trainable_weights]
+    return bool(copies) and all(
+        len(c) == 2 and np.array_equal(c[0].numpy(), c[1].numpy()) for c in copies
+    )
+
+
+def whole(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[str, Any]:
+    """A model trains, thaws, saves, loads and exports."""
+    tt.runtime.seed_everything(5)
+    with strategy.scope():
+        task = tt.tasks.Classification(["negative", "positive"])
+        model = tt.build_model(encoder, task, sequence_length=24)
+    examples = tt.data.Examples.from_lists(TEXTS, ["positive", "negative"] * 16)
+    before = {name: [v.numpy() for v in vs] for name, vs in model.encoder.layer_groups}
+    tt.fine_tune(model, examples, examples, 2, unfreeze=2, batch_size=8, plan=PLAN)
+    scores = model.predict_scores(TEXTS)
+    model.save(output / "model.keras")
+    loaded = tt.load_model(output / "model.keras")
+    exported = tt.load_saved_model(tt.export_saved_model(model, output / "serving"))
+    groups = model.encoder.layer_groups
+    moved = {n: [bool((v.numpy() != b).any()) for v, b in zip(vs, before[n])] for n, vs in groups}
+    return {
+        "equal": equal_copies(model, strategy),
+        "moved": [name for name, each in moved.items() if all(each)],
+        "identical": [name for name, each in moved.items() if not any(each)],
+        "reload": float(np.abs(loaded.predict_scores(TEXTS) - scores).max()),
+        "export": float(np.abs(exported.predict(TEXTS)["scores"] - scores).max()),
+    }
+
+
+def uneven(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[str, Any]:
+    """Whether replicas stay equal, by task, where their shares of a batch differ in size."""
+    words = [text.split() for text in TEXTS]
+    tags = [["J" if word == "good" else "N" for word in row] for row in words]
+    tagged = tt.data.Examples.from_lists([tagging.join_words(row) for row in words], tags)
+    pairs = tt.data.Examples.from_lists(TEXTS, [0.0, 1.0] * 16, TEXTS[::-1])
+    parts = {"tags": tt.tasks.TokenClassification(), "pair": tt.tasks.Regression(pair=True)}
+    cases = {
+        "similarity": samples.Sample(tt.tasks.Similarity, pairs, []),
+        "tags": samples.Sample(tt.tasks.TokenClassification, tagged, []),
+        "several": samples.Sample(
+            lambda: tt.tasks.MultiTask(parts), {"tags": tagged, "pair": pairs}, {}
+        ),
+    }
+    equal = {}
+    for name, case in cases.items():
+        with strategy.scope():
+            model = tt.build_model(encoder, case.task(), sequence_length=24)
+        before = [w.numpy() for w in model.weights]
+        # Of batches of five the replicas get three rows and two.
+        tt.fine_tune(model, case.examples, case.examples, 1, 1, batch_size=5, plan=PLAN)
+        moved = any((b != w.numpy()).any() for b, w in zip(before, model.weights))
+        equal[name] = moved and equal_copies(model, strategy)
+    return equal
+
+
+def row(encoder: str, output: Path, strategy: tf.distribute.Strategy, name: str) -> dict[str, Any]:
+    """How far the weights are from those that one device learns, of a row of `samples.rows()`."""
+    sample, learned = samples.rows()[name], []
+    for where in (tt.runtime.strategy("none"), strategy):
+        tt.runtime.seed_everything(3)
+        with where.scope():
+            optimizer = keras.optimizers.SGD(0.1)
+            model = tt.build_model(encoder, sample.task(), sample.head, optimizer=optimizer)
+        before, examples = [weight.numpy() for weight in model.weights], sample.examples
+        tt.fine_tune(model, examples, examples, 1, unfreeze=1, batch_size=8, plan=PLAN)
+        learned.append([weight.numpy() for weight in model.weights])
+    far = [float(np.abs(one - two).max()) for one, two in zip(*learned, strict=True)]
+    moved = [float(np.abs(one - two).max()) for one, two in zip(before, learned[-1], strict=True)]
+    return {"equal": equal_copies(model, strategy), "far": max(far), "moved": max(moved)}
+
+
+def main(case: str, encoder: str, output: str) -> None:
+    """Runs a case and writes what was seen to `seen.json` in the output folder."""
+    strategy = tt.runtime.strategy("mirrored")
+    assert strategy.num_replicas_in_sync == 2
+    # Whichever weights are best on validation, the last are those to look at.
+    KeepBest.restore = lambda self: None
+    if case in ("whole", "uneven"):
+        seen = {"whole": whole, "uneven": uneven}[case](encoder, Path(output), strategy)
+    else:
+        seen = row(encoder, Path(output), strategy, case)
+    Path(output, "seen.json").write_text(json.dumps(seen), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    with tt.runtime.precision("float32"):
+        main(*sys.argv[1:])

@@ -1,0 +1,111 @@
+"""Small labelled data for any task, also for one that has only just been registered.
+
+`rows()` has a row for every task in `tasks.TASKS` and for the variants that its interface allows,
+so a new task gets its row by being registered: its layout says what texts it reads, and of the
+labels that suit that layout it is given the first that it accepts. `LABELS` has exceptions.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import tfhub_transfer as tt
+from tfhub_transfer import tagging, tasks
+from tfhub_transfer.tasks import Head, MultiTask
+
+# All of one length, so that shares of a batch have as many tokens each.
+TEXTS = ["good film", "bad movie", "the worst", "good acting"] * 10
+OTHERS = ["a film", "the movie", "bad story", "good good"] * 10
+
+NAMES = ["a", "b", "c", "b"] * 10
+NUMBERS = [0.5, 1.0, 2.0, 4.0] * 10
+TAGS = [["B-a" if word == "good" else "O" for word in text.split()] for text in TEXTS]
+ANSWERS = [[{"text": t.split()[-1], "answer_start": len(t) - len(t.split()[-1])}] for t in TEXTS]
+# Of tasks to which another's labels would do, but wouldn't show all that they can.
+LABELS: dict[str, list[Any]] = {"multi-label": ["a|b", "c", "", "b"] * 10}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """A task with data to train on, and texts to answer.
+
+    Attributes:
+        make: Makes the task, which doesn't know its labels yet.
+        examples: What it is trained on; by name, for several tasks.
+        asked: What it is to answer; by name, for several tasks.
+        head: Its head.
+    """
+
+    make: Callable[[], Any]
+    examples: Any
+    asked: Any
+    head: Head = dataclasses.field(default_factory=lambda: Head(dropout=0.0))
+
+    def task(self) -> Any:
+        """The task, which knows its labels."""
+        several = isinstance(self.examples, dict)
+        labels = {name: each.labels for name, each in self.examples.items()} if several else None
+        return self.make().adapt(self.examples.labels if labels is None else labels)
+
+
+def rows() -> dict[str, Sample]:
+    """A sample for each row of the table of tasks, by its name."""
+    found: dict[str, Sample] = {}
+    for name, kind in tasks.TASKS.items():
+        found[name] = _sample(kind)
+        if kind.layout == "whole":
+            found[f"{name} of pairs"] = _sample(kind, pair=True)
+    found["classification in towers"] = dataclasses.replace(
+        found["classification of pairs"], head=Head(dropout=0.0, towers=True)
+    )
+    parts = {"kind": found["classification"], "pair": found["regression of pairs"]}
+    found[MultiTask.name] = Sample(
+        lambda: MultiTask({part: sample.make() for part, sample in parts.items()}),
+        {part: sample.examples for part, sample in parts.items()},
+        {part: sample.asked for part, sample in parts.items()},
+    )
+    return found
+
+
+def _sample(kind: type[tasks.Task], pair: bool = False) -> Sample:
+    def make() -> Any:
+        return kind(pair=True) if pair else kind()
+
+    layout = "pairs" if pair else kind.layout
+    if layout not in _TABLE:
+        raise NotImplementedError(
+            f"tests/samples.py has no texts for the layout {layout!r} of the task {kind.name!r}"
+        )
+    texts, candidates, asked = _TABLE[layout]
+    for labels in (LABELS[kind.name],) if kind.name in LABELS else candidates:
+        examples = tt.data.Examples.from_lists(texts[0], labels, *texts[1:])
+        if _suits(make(), examples):
+            return Sample(make, examples, asked)
+    raise NotImplementedError(f"tests/samples.py has no labels for the task {kind.name!r}")
+
+
+# Beside usual ones an empty text, a single word, and one that is longer than encoders can take.
+ASKED = [*TEXTS[:3], "", "film", "good film bad movie " * 20]
+_PAIRS = list(zip(ASKED, [*OTHERS[:3], "film", "good film " * 30, "bad movie, good film. " * 20]))
+_STORIES = ["Good film. Bad movie. The story.", "Good film acting. " * 30 + "Bad movie."]
+_DOCUMENTS = [f"{a.capitalize()}. {b.capitalize()}." for a, b in zip(TEXTS, OTHERS)]
+_WORDS = [tagging.join_words(text.split()) for text in TEXTS]
+_ONE_OF = (NAMES, NUMBERS)
+# By layout: columns of texts, labels of which a task is given the first that suit, what to ask.
+_TABLE: dict[str, tuple[tuple[list[str], ...], tuple[list[Any], ...], list[Any]]] = {
+    "whole": ((TEXTS,), _ONE_OF, ASKED),
+    "pairs": ((TEXTS, OTHERS), _ONE_OF, _PAIRS),
+    "towers": ((TEXTS, OTHERS), (NUMBERS,), _PAIRS),
+    "words": ((_WORDS,), (TAGS,), ASKED),
+    "windows": ((OTHERS, TEXTS), (ANSWERS,), _PAIRS),
+    "sentences": ((_DOCUMENTS,), (TEXTS,), [*_STORIES, *ASKED]),
+}
+
+
+def _suits(task: Any, examples: tt.data.Examples) -> bool:
+    try:
+        task.adapt(examples.labels)
+        task.check(examples)
+    except (tt.InputError, TypeError):
+        return False
+    return True

@@ -1,0 +1,250 @@
+"""What the README shows can be copied out and run, its Python and its commands.
+
+Section by section, each of which finds the files that it speaks of in the current folder, made of
+packaged samples and of sentences with a pattern. `"auto"` is a tiny encoder, so that training takes
+a second; with `--all` everything runs once more with the one that it really is.
+"""
+
+import io
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfhub_transfer as tt
+from tfhub_transfer import cli, registry
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+# What installs, what needs a server or weights that don't come with the package.
+_ELSEWHERE = ("pip install", "tensorflow_model_server", "path/to/", "glove")
+
+
+def sections() -> dict[str, list[tuple[str, str]]]:
+    """Language and text of the code blocks of each section, by its title."""
+    parts = re.split(r"^## (.+)$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    found = {}
+    for title, text in zip(parts[::2], parts[1::2]):
+        found[title] = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return found
+
+
+SECTIONS = sections()
+WITH_PYTHON = [t for t, blocks in SECTIONS.items() if any(kind == "python" for kind, _ in blocks)]
+# They train heads over tokens, which takes long even with a tiny encoder.
+_LONG = ("Tags", "Questions", "Summaries", "Several", "Unfreezing", "Smaller")
+PYTHON = [
+    pytest.param(title, marks=pytest.mark.slow) if title.startswith(_LONG) else title
+    for title in WITH_PYTHON
+]
+WITH_COMMANDS = [
+    title
+    for title, blocks in SECTIONS.items()
+    if any(kind == "bash" and not any(w in text for w in _ELSEWHERE) for kind, text in blocks)
+]
+
+
+# The files that sections speak of ----------------------------------------------------------------
+
+
+def _rows(path: str, rows: list[dict[str, Any]]) -> None:
+    file = Path(path)
+    if file.suffix == ".csv":
+        names = list(rows[0])
+        lines = [",".join(names), *(",".join(f'"{row[n]}"' for n in names) for row in rows)]
+    else:
+        lines = [json.dumps(row) for row in rows]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def reviews(label: str = "sentiment") -> None:
+    examples = tt.data.read(registry.samples_path(), label="sentiment")[:90]
+    rows = [
+        {"review": t.replace('"', ""), label: y} for t, y in zip(*examples.texts, examples.labels)
+    ]
+    _rows("reviews.csv", rows)
+    _rows("more_reviews.csv", rows[:20])
+    _rows("more_reviews.txt", [])
+    Path("more_reviews.txt").write_text("\n".join(r["review"] for r in rows[:20]), "utf-8")
+
+
+def tagged() -> None:
+    names = ["Anna", "Rome", "Bert", "Paris"]
+    lines = []
+    for number in range(60):
+        first, second = names[number % 4], names[(number + 1) % 4]
+        lines.append(f"{first} B-person\nlives O\nin O\n{second} B-place\n")
+    for name in ("news.conll", "validation.conll"):
+        Path(name).write_text("\n".join(lines), encoding="utf-8")
+
+
+def asked() -> None:
+    for name in ("train-v2.0.json", "dev-v2.0.json"):
+        paragraphs = []
+        for number in range(30):
+            place = ("Rome", "Paris", "Oslo")[number % 3]
+            context = f"Anna number {number} lives in {place}."
+            answer = {"text": place, "answer_start": context.index(place)}
+            asked = {"id": f"{number}a", "question": "Where does Anna live?", "answers": [answer]}
+            silent = {"id": f"{number}b", "question": "Who is Bert?", "answers": []}
+            qas = [{**asked, "is_impossible": False}, {**silent, "is_impossible": True}]
+            paragraphs.append({"context": context, "qas": qas})
+        data = {"version": "v2.0", "data": [{"title": "Anna", "paragraphs": paragraphs}]}
+        Path(name).write_text(json.dumps(data), encoding="utf-8")
+
+
+def papers() -> None:
+    rows = [
+        {
+            "document": f"It rained {n} days. We found a cure for {n} colds. Lunch was good.",
+            "summary": f"A cure for {n} colds.",
+        }
+        for n in range(40)
+    ]
+    _rows("papers.jsonl", rows)
+    _rows("validation.jsonl", rows[:10])
+
+
+def paraphrases() -> None:
+    examples = tt.data.read(registry.samples_path().with_name("paraphrases.csv"))
+    rows = [
+        {"text_a": a.replace('"', ""), "text_b": b.replace('"', ""), "score": float(y)}
+        for a, b, y in zip(*examples.texts, examples.labels)
+    ]
+    _rows("pairs.csv", rows)
+    _rows("validation.csv", rows[:30])
+    Path("library.txt").write_text("\n".join(r["text_a"] for r in rows), encoding="utf-8")
+
+
+def several() -> None:
+    reviews("label")
+    tagged()
+    kinds = ("entailment", "neutral", "contradiction")
+    rows = [{"text_a": f"a {n}", "text_b": f"b {n}", "label": kinds[n % 3]} for n in range(60)]
+    _rows("pairs.csv", rows)
+    _rows("test.csv", rows[:12])
+    [(_, settings)] = [b for b in SECTIONS["Several tasks on one encoder"] if b[0] == "json"]
+    Path("tasks.json").write_text(settings, encoding="utf-8")
+
+
+def saved() -> None:
+    model = tt.build_model("auto", tt.tasks.Classification(["negative", "positive"]))
+    Path("out").mkdir()
+    model.save("out/model.keras")
+
+
+def trained() -> None:
+    reviews()
+    words = ["train", "--task", "classification", "--data", "reviews.csv", "--text", "review"]
+    words += ["--label", "sentiment", "--epochs", "1", "--unfreeze", "none"]
+    assert cli.main([*words, "--output", "out_large"]) == 0
+
+
+FILES: dict[str, Callable[[], None]] = {
+    "Five lines of Python": reviews,
+    "The same on the command line": reviews,
+    "Tags of words: entities, parts of speech": tagged,
+    "Questions: answers found in a text": asked,
+    "Summaries: the sentences that say it all": papers,
+    "Similarity and search": paraphrases,
+    "Several tasks on one encoder": several,
+    "Unfreezing by hand": reviews,
+    "Fast, and what that costs": saved,
+    "Your own encoder": lambda: None,
+    "Smaller models and encoders: distillation": trained,
+}
+
+
+def taken_for_granted(title: str) -> dict[str, Any]:
+    """Names that a section uses and an earlier one made."""
+    names: dict[str, Any] = {"tt": tt, "np": np}
+    if title in ("Unfreezing by hand", "Smaller models and encoders: distillation"):
+        examples = tt.data.read("reviews.csv", text="review", label="sentiment")
+        names["train"], names["validation"] = examples[:60], examples[60:]
+        names["task"] = tt.tasks.Classification().adapt(examples.labels)
+    if title == "Similarity and search":
+        names["texts"] = ["playing the guitar", "a parcel"]
+        model = tt.build_model("auto", tt.tasks.Similarity(low=0, high=5))
+        np.save("library.npy", model.encode_text(names["texts"]))
+    if title == "Several tasks on one encoder":
+        tasks = {"sentiment": tt.data.read("reviews.csv", text="review")}
+        tasks["inference"] = tt.data.read("pairs.csv")
+        names["validation"] = names["test"] = {n: e[:30] for n, e in tasks.items()}
+        alone = tt.build_model("auto", tt.tasks.Classification().adapt(tasks["sentiment"].labels))
+        names["report"] = tt.evaluate(alone, names["test"]["sentiment"], baselines=False)
+    if title == "Smaller models and encoders: distillation":
+        large, another, small = (tt.build_model("auto", names["task"]) for _ in range(3))
+        names |= {"large": large, "another": another, "small": small}
+        names["more_texts"] = names["train"].texts[0][:10]
+        names["texts"] = [f"{text} {n}" for n in range(3) for text in names["train"].texts[0]]
+        _link("large_encoder")
+    return names
+
+
+def _link(name: str) -> None:
+    """The folder of the encoder that goes by "auto", under a name in the current one."""
+    Path(name).symlink_to(registry.resolve("auto"), target_is_directory=True)
+
+
+@pytest.fixture(params=["tiny", pytest.param("packaged", marks=pytest.mark.slow)])
+def current_folder(
+    request: pytest.FixtureRequest,
+    make_encoder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """An empty folder to be in, and what "auto" means."""
+    monkeypatch.chdir(tmp_path)
+    if request.param == "tiny":
+        monkeypatch.setattr(registry, "DEFAULT_ENCODER", str(make_encoder("long_encoder")))
+    return tmp_path
+
+
+def test_every_section_with_code_is_known() -> None:
+    assert {*WITH_PYTHON, *WITH_COMMANDS} == set(FILES)
+
+
+@pytest.mark.parametrize("title", PYTHON)
+def test_the_python_of_the_readme_runs(title: str, current_folder: Path) -> None:
+    FILES[title]()
+    names = taken_for_granted(title)
+    blocks = [text for kind, text in SECTIONS[title] if kind == "python"]
+    for text in blocks:
+        exec(compile(text, f"README.md, {title}", "exec"), names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", WITH_COMMANDS)
+def test_the_commands_of_the_readme_run(
+    title: str, current_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    FILES[title]()
+    if title == "Smaller models and encoders: distillation":
+        texts = [f"good film number {n}" for n in range(150)]
+        Path("texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    blocks = [text for kind, text in SECTIONS[title] if kind == "bash"]
+    for line in "".join(blocks).splitlines():
+        if not any(word in line for word in _ELSEWHERE):
+            run(line, capsys)
+
+
+def run(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line of a shell: a command of ours, or an `echo` into one or into a file."""
+    words = shlex.split(line)
+    given = ""
+    if words[0] == "echo":
+        given, sign, *words = words[1] + "\n", *words[2:]
+        if sign == ">":
+            Path(words[0]).write_text(given, encoding="utf-8")
+            return
+        assert sign == "|"
+    assert words[0] == "tfhub-transfer", line
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", io.StringIO(given))
+        status = cli.main(words[1:])
+    assert status == 0, f"{line}\n{capsys.readouterr().err}"

@@ -1,0 +1,52 @@
+"""Two replicas on two logical CPUs, in processes of their own (see `replicas_job`)."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import samples
+
+pytestmark = pytest.mark.slow
+
+
+def run(case: str, encoder: Path, output: Path) -> dict[str, Any]:
+    job = Path(__file__).with_name("replicas_job.py")
+    command = [sys.executable, str(job), case, str(encoder), str(output)]
+    # The replicas are of the CPU, and the package is this one.
+    given = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(job.parents[1])}
+    done = subprocess.run(
+        command,
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((output / "seen.json").read_text(encoding="utf-8"))
+
+
+def test_they_train_thaw_save_and_export(bert_encoder: Path, tmp_path: Path) -> None:
+    seen = run("whole", bert_encoder, tmp_path)
+    assert seen["equal"]
+    assert seen["moved"] == ["layer_1", "pooler"]
+    assert seen["identical"] == ["embeddings", "layer_0"]
+    assert seen["reload"] == 0.0
+    assert seen["export"] < 1e-5
+
+
+def test_shares_of_a_batch_may_differ(bert_encoder: Path, tmp_path: Path) -> None:
+    seen = run("uneven", bert_encoder, tmp_path)
+    assert seen == {"similarity": True, "tags": True, "several": True}
+
+
+@pytest.mark.parametrize("row", samples.rows())
+def test_they_learn_what_one_device_learns(row: str, bert_still: Path, tmp_path: Path) -> None:
+    """From more rows than one batch of each."""
+    seen = run(row, bert_still, tmp_path)
+    assert seen["moved"] > 1e-3
+    assert seen["equal"] and seen["far"] < 1e-4
