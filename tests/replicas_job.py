@@ -36,6 +36,11 @@ def equal_copies(model: Any, strategy: tf.distribute.Strategy) -> bool:
     )
 
 
+def floats(model: Any) -> list[np.ndarray]:
+    """All weights but flags."""
+    return [w.numpy() for w in model.weights if w.dtype.startswith("float")]
+
+
 def whole(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[str, Any]:
     """A model trains, thaws, saves, loads and exports."""
     tt.runtime.seed_everything(5)
@@ -87,16 +92,16 @@ def uneven(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict
 
 
 def row(encoder: str, output: Path, strategy: tf.distribute.Strategy, name: str) -> dict[str, Any]:
-    """How far the weights are from those that one device learns, of a row of `samples.rows()`."""
-    sample, learned = samples.rows()[name], []
+    """How far the weights are from those that one device learns, of a row of `samples.ROWS`."""
+    sample, learned = samples.ROWS[name], []
     for where in (tt.runtime.strategy("none"), strategy):
         tt.runtime.seed_everything(3)
         with where.scope():
             optimizer = keras.optimizers.SGD(0.1)
             model = tt.build_model(encoder, sample.task(), sample.head, optimizer=optimizer)
-        before, examples = [weight.numpy() for weight in model.weights], sample.examples
+        before, examples = floats(model), sample.examples
         tt.fine_tune(model, examples, examples, 1, unfreeze=1, batch_size=8, plan=PLAN)
-        learned.append([weight.numpy() for weight in model.weights])
+        learned.append(floats(model))
     far = [float(np.abs(one - two).max()) for one, two in zip(*learned, strict=True)]
     moved = [float(np.abs(one - two).max()) for one, two in zip(before, learned[-1], strict=True)]
     return {"equal": equal_copies(model, strategy), "far": max(far), "moved": max(moved)}

@@ -109,3 +109,6 @@ def _suits(task: Any, examples: tt.data.Examples) -> bool:
     except (tt.InputError, TypeError):
         return False
     return True
+
+
+ROWS = rows()

