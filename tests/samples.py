@@ -1,8 +1,8 @@
 """Small labelled data for any task, also for one that has only just been registered.
 
-`rows()` has a row for every task in `tasks.TASKS` and for the variants that its interface allows,
-so a new task gets its row by being registered: its layout says what texts it reads, and of the
-labels that suit that layout it is given the first that it accepts. `LABELS` has exceptions.
+`ROWS` has a row for every task in `tasks.TASKS`, and some for variants, so a new task gets its row
+by being registered: its layout says what texts it reads, and of the labels that suit that layout it
+is given the first that it accepts. `LABELS` has exceptions.
 """
 
 import dataclasses
@@ -53,12 +53,11 @@ def rows() -> dict[str, Sample]:
     found: dict[str, Sample] = {}
     for name, kind in tasks.TASKS.items():
         found[name] = _sample(kind)
-        if kind.layout == "whole":
-            found[f"{name} of pairs"] = _sample(kind, pair=True)
+    found["classification of pairs"] = _sample(tasks.Classification, pair=True)
     found["classification in towers"] = dataclasses.replace(
         found["classification of pairs"], head=Head(dropout=0.0, towers=True)
     )
-    parts = {"kind": found["classification"], "pair": found["regression of pairs"]}
+    parts = {"kind": found["classification"], "pair": _sample(tasks.Regression, pair=True)}
     found[MultiTask.name] = Sample(
         lambda: MultiTask({part: sample.make() for part, sample in parts.items()}),
         {part: sample.examples for part, sample in parts.items()},

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import answers, cli, layouts
+from tfhub_transfer import answers, layouts
 from tfhub_transfer.layouts import Layout, spans, windows
 from tfhub_transfer.preprocessing import make_preprocessor, most_pieces
 from tfhub_transfer.tagging import WORD_END
@@ -333,26 +333,3 @@ def test_what_doesnt_suit_is_refused(bert_encoder: Path, text_encoder: Path) -> 
     model = tt.build_model(str(bert_encoder), QuestionAnswering())
     with pytest.raises(tt.InputError, match="`question` and `context`.*one column"):
         model.preprocess(tt.data.Examples.from_lists(["what?"], [[]]))
-
-
-@pytest.mark.slow
-def test_the_command_answers(bert_encoder: Path, tmp_path: Path, capsys: Any) -> None:
-    rows = questions(60)
-    lines = [
-        json.dumps({"id": str(i), "question": q, "context": c, "answers": a})
-        for i, (q, c, a) in enumerate(zip(*rows.texts, rows.labels))
-    ]
-    (tmp_path / "data.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    output = tmp_path / "out"
-    training = ["train", "--task", "question-answering", "--data", str(tmp_path / "data.jsonl")]
-    chosen = ["--encoder", str(bert_encoder), "--epochs", "1", "--output", str(output)]
-    assert cli.main([*training, *chosen]) == 0
-    report = json.loads((output / "report" / "report.json").read_text())
-    assert {"exact_match", "f1", "answerable_f1", "unanswerable"} <= set(report["metrics"])
-    capsys.readouterr()
-    assert cli.main(["predict", str(output), str(tmp_path / "data.jsonl")]) == 0
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["context"] for row in found] == rows.texts[1]
-    assert {"question", "answer", "score", "start", "end"} <= set(found[0])
-    again = ["evaluate", str(output), "--data", str(tmp_path / "data.jsonl")]
-    assert cli.main([*again, "--output", str(tmp_path / "again")]) == 0

@@ -193,9 +193,8 @@ def taken_for_granted(title: str) -> dict[str, Any]:
 
 
 def _link(name: str) -> None:
-    """The folder of the encoder that goes by "auto", under a name in the current one."""
-    folder = registry.resolve(registry.DEFAULT_ENCODER)
-    Path(name).symlink_to(folder, target_is_directory=True)
+    """The folder of a packaged encoder, of three layers, under a name in the current one."""
+    Path(name).symlink_to(registry.known_encoders()[0].handle, target_is_directory=True)
 
 
 @pytest.fixture
@@ -213,6 +212,33 @@ def tiny(make_encoder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -
 
 def test_every_section_with_code_is_known() -> None:
     assert {*WITH_PYTHON, *WITH_COMMANDS} == set(FILES)
+
+
+# What the report of a section's `train` has: the data to evaluate once more, metrics and baselines.
+REPORTS = {
+    "Tags of words: entities, parts of speech": {
+        "validation.conll": ({"accuracy", "precision", "recall", "f1"}, {"usual_tag"})
+    },
+    "Questions: answers found in a text": {
+        "dev-v2.0.json": (
+            {
+                *("exact_match", "f1", "unanswerable"),
+                *("answerable_exact_match", "answerable_f1"),
+            },
+            {"likeliest_sentence", "no_answer"},
+        )
+    },
+    "Summaries: the sentences that say it all": {
+        "validation.jsonl": ({"rouge1", "rouge2", "rougeL"}, {"lead", "oracle"})
+    },
+}
+ASKED = {
+    "Tags of words: entities, parts of speech": "Anna lives in Rome",
+    "Questions: answers found in a text": "Where does Anna live?",
+    "Summaries: the sentences that say it all": (
+        "It rained. We found a cure for colds. Lunch was good."
+    ),
+}
 
 
 def run_python(title: str) -> None:
@@ -238,6 +264,15 @@ def test_its_commands_run(
         Path("texts.txt").write_text("\n".join(texts), encoding="utf-8")
     for line in commands(title):
         run(line, capsys)
+    for data, names in REPORTS.get(title, {}).items():
+        report = json.loads(Path("out/report/report.json").read_text(encoding="utf-8"))
+        assert {"metrics", "baselines", "task", "encoder", "seconds"} <= set(report)
+        assert (set(report["metrics"]), set(report["baselines"])) == names
+        answers = [json.loads(x) for x in capsys.readouterr().out.splitlines() if x[:1] == "{"]
+        assert len(answers) == 1 and ASKED[title] in answers[0].values()
+        run(f"tfhub-transfer evaluate out --data {data} --output again", capsys)
+        again = json.loads(Path("again/report.json").read_text(encoding="utf-8"))
+        assert set(again["metrics"]) == names[0]
 
 
 @pytest.mark.slow

@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli
 from tfhub_transfer.layouts import documents
 from tfhub_transfer.tagging import WORD_END
 from tfhub_transfer.tasks import TASKS, ExtractiveSummarization, Head
@@ -274,25 +273,3 @@ def test_bad_arguments_are_refused(bert_encoder: Path, text_encoder: Path) -> No
         tt.build_model(str(bert_encoder), ExtractiveSummarization(1), Head(pooling="attention"))
     with pytest.raises(tt.InputError, match="token vectors"):
         tt.build_model(str(text_encoder), ExtractiveSummarization(1))
-
-
-@pytest.mark.slow
-def test_the_command_summarises(bert_encoder: Path, tmp_path: Path, capsys: Any) -> None:
-    rows = articles(60)
-    lines = [{"document": d, "summary": s} for d, s in zip(rows.texts[0], rows.labels)]
-    data = tmp_path / "data.jsonl"
-    data.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
-    (tmp_path / "in.txt").write_text("Bad movie. Good film acting.\n", encoding="utf-8")
-    output = tmp_path / "out"
-    training = ["train", "--task", "extractive-summarization", "--data", str(data)]
-    chosen = ["--encoder", str(bert_encoder), "--epochs", "1", "--output", str(output)]
-    assert cli.main([*training, *chosen]) == 0
-    report = json.loads((output / "report" / "report.json").read_text())
-    assert {"rouge1", "rouge2", "rougeL"} == set(report["metrics"])
-    assert set(report["baselines"]) == {"lead", "oracle"}
-    capsys.readouterr()
-    assert cli.main(["predict", str(output), str(tmp_path / "in.txt")]) == 0
-    [answer] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(answer["sentences"]) == 1 and answer["summary"] in answer["document"]
-    again = ["evaluate", str(output), "--data", str(data)]
-    assert cli.main([*again, "--output", str(tmp_path / "again")]) == 0

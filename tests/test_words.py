@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, tagging, word_evaluation
+from tfhub_transfer import tagging, word_evaluation
 from tfhub_transfer.layouts import words
 from tfhub_transfer.tagging import WORD_END
 from tfhub_transfer.tasks import Head, TokenClassification
@@ -256,27 +256,3 @@ def test_plain_tags_have_no_entities(bert_encoder: Path) -> None:
     assert {word["tag"] for word in answer["words"]} <= {"NOUN", "VERB"}
     found = word_evaluation.measure([["NOUN", "VERB"]], [["NOUN", "NOUN"]], None)
     assert found == {"accuracy": 0.5, "macro_f1": pytest.approx(1 / 3)}
-
-
-@pytest.mark.slow
-def test_the_command_tags(bert_encoder: Path, tmp_path: Path, capsys: Any) -> None:
-    rows = sentences(80)
-    lines = [
-        "\n".join(f"{word} {tag}" for word, tag in zip(text.split(WORD_END), tags))
-        for text, tags in zip(rows.texts[0], rows.labels)
-    ]
-    (tmp_path / "data.conll").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
-    (tmp_path / "in.txt").write_text("good film\nbad\n", encoding="utf-8")
-    output = tmp_path / "out"
-    training = ["train", "--task", "token-classification", "--data", str(tmp_path / "data.conll")]
-    chosen = ["--encoder", str(bert_encoder), "--epochs", "1", "--output", str(output)]
-    assert cli.main([*training, *chosen]) == 0
-    report = json.loads((output / "report" / "report.json").read_text())
-    assert {"accuracy", "precision", "recall", "f1"} == set(report["metrics"])
-    capsys.readouterr()
-    assert cli.main(["predict", str(output), str(tmp_path / "in.txt")]) == 0
-    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [a["text"] for a in answers] == ["good film", "bad"]
-    assert all({"words", "entities"} <= set(a) for a in answers)
-    again = ["evaluate", str(output), "--data", str(tmp_path / "data.conll")]
-    assert cli.main([*again, "--output", str(tmp_path / "again")]) == 0
