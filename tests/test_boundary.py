@@ -124,6 +124,7 @@ def test_vectors_are_stored_once_and_not_for_another_encoder(
     assert len(calls) == 2
 
 
+@pytest.mark.slow
 def test_without_room_the_whole_graph_trains_and_says_so(
     bert_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

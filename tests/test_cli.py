@@ -232,6 +232,7 @@ def test_class_seen_only_in_test_is_said(
     assert "neutral" in err
 
 
+@pytest.mark.slow
 def test_odd_texts_train_and_predict(text_encoder: Path, tmp_path: Path, run: Any) -> None:
     odd = [
         "",

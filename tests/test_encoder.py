@@ -155,6 +155,7 @@ def test_keras_file_needs_nothing_of_the_source(tmp_path: Path, factory: Any) ->
     np.testing.assert_array_equal(second(ids()).numpy(), expected)
 
 
+@pytest.mark.slow
 def test_keras_file_continues_training_alike(tmp_path: Path, bert_still: Path) -> None:
     model = plain_model(bert_still)
     encoder = next(x for x in model.layers if isinstance(x, tt.Encoder))

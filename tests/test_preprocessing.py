@@ -34,6 +34,7 @@ def test_pair_is_packed_as_two_segments(encoder: tt.Encoder, factory: Any) -> No
     assert batch["input_type_ids"].numpy()[0, :6].tolist() == [0, 0, 0, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_equals_the_tf_hub_preprocessor(encoder: tt.Encoder, preprocessor: Path) -> None:
     expected = tf.saved_model.load(str(preprocessor))(tf.constant(TEXTS))
     for own in (make_preprocessor(encoder), make_preprocessor(encoder, str(preprocessor))):
@@ -76,6 +77,7 @@ def test_odd_texts_pass(encoder: tt.Encoder, text_encoder: Path) -> None:
         assert np.isfinite(outputs[key].numpy()).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ("vocabulary", "saved_model", "code_points"))
 def test_saved_and_loaded_is_equal(
     kind: str, tmp_path: Path, encoder: tt.Encoder, preprocessor: Path, text_encoder: Path

@@ -295,6 +295,7 @@ def test_unknown_names_get_suggestions() -> None:
         registry.resolve("small_bert_L-2_H-128")
 
 
+@pytest.mark.slow
 def test_preprocessor_beside_the_encoder_wins(bert_with_preprocessor: Path) -> None:
     found = registry.preprocessor_path(str(bert_with_preprocessor), bert_with_preprocessor)
     assert found == bert_with_preprocessor / "preprocessor"

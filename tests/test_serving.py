@@ -121,7 +121,13 @@ def test_loads_in_a_fresh_process_from_a_moved_folder_and_by_session(
     assert labels == [a["label"] for a in model.predict_text(TEXTS)]
 
 
-@pytest.mark.parametrize("kind", ["bert_encoder", "text_encoder", "static"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(pytest.param(k, marks=pytest.mark.slow) for k in ("bert_encoder", "static")),
+        "text_encoder",
+    ],
+)
 def test_pairs(kind: str, make_encoder: Any, tmp_path: Path) -> None:
     task = Classification(["no", "yes"], pair=True)
     model = tt.build_model(
@@ -182,7 +188,9 @@ def test_precision_of_an_export_is_checked(model: tt.TransferModel, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["bert_encoder", "bert_with_preprocessor"])
+@pytest.mark.parametrize(
+    "kind", ["bert_encoder", pytest.param("bert_with_preprocessor", marks=pytest.mark.slow)]
+)
 def test_a_model_that_was_loaded_can_be_exported(
     kind: str, make_encoder: Any, tmp_path: Path
 ) -> None:

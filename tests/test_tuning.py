@@ -11,6 +11,7 @@ import tfhub_transfer as tt
 
 
 # The best model starts with a fresh optimizer, as with any Keras model.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
 def test_three_trials(bert_encoder: Path, sentiment: Any, tmp_path: Path) -> None:
     texts, labels = sentiment
