@@ -104,9 +104,9 @@ def test_worst_mistakes_are_wrong_and_most_confident_first(classified: Any) -> N
 
 def test_calibration_by_hand() -> None:
     right = np.array([True, False, True, True])
-    found = metrics.calibration(right, np.array([0.95, 0.95, 0.55, 0.55]))
-    assert found["ece"] == pytest.approx((abs(0.5 - 0.95) * 2 + abs(1.0 - 0.55) * 2) / 4)
-    assert found["count"] == [2, 2]
+    found = metrics.calibration(right, np.array([0.95, 0.95, 0.95, 0.55]))
+    assert found["ece"] == pytest.approx((abs(2 / 3 - 0.95) * 3 + abs(1.0 - 0.55)) / 4)
+    assert found["count"] == [1, 3]
 
 
 def drawn(weights: np.ndarray) -> np.ndarray:

@@ -169,6 +169,16 @@ def test_tags_of_many_sentences_at_once_are_the_best_of_each(scheme: str | None)
     np.testing.assert_array_equal(found.numpy(), np.concatenate(expected))
 
 
+def test_entities_end_with_their_sentence() -> None:
+    task, texts = (
+        TokenClassification(["I-a", "O"], "IOB1"),
+        tf.constant(["Anna", "Bert Carl lives"]),
+    )
+    scores = tf.constant([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9]])
+    found = words.answer(task, texts, words.split(texts), scores)
+    assert found["entity"].to_list() == [[b"Anna"], [b"Bert Carl"]]
+
+
 def test_words_of_plain_texts_have_their_places() -> None:
     texts = ["Anna Müller lives\tin São Paulo, 東京.", "", "  it's "]
     found, starts, ends = (value.to_list() for value in words.split(tf.constant(texts)))
