@@ -34,6 +34,7 @@ def test_versions_count_up_and_nothing_else_is_left(
     (tmp_path / "7").mkdir()
     assert tt.export_saved_model(model, tmp_path).name == "8"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "7", "8"]
+    assert tt.load_saved_model(tmp_path).folder.name == "8"
 
 
 def test_a_failed_export_leaves_nothing(
