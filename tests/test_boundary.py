@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import caching
 from tfhub_transfer.boundary import Boundary
 from tfhub_transfer.callbacks import KeepBest
+from tfhub_transfer.storage import budget
 from tfhub_transfer.tasks import Classification, Head
 
 TEXTS = ["a good film", "the worst movie", "good " * 9, "bad"] * 6
@@ -128,7 +128,7 @@ def test_vectors_are_stored_once_and_not_for_another_encoder(
 def test_without_room_the_whole_graph_trains_and_says_so(
     bert_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(caching.SIZE_VARIABLE, "100")
+    monkeypatch.setenv(budget.SIZE_VARIABLE, "100")
     examples = tt.data.Examples.from_lists([f"{text} {text}" for text in TEXTS], LABELS)
     model = build(bert_encoder)
     plan = tt.Plan(head_epochs=1, verbose=0)

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 import types
 from collections.abc import Iterator
@@ -12,128 +14,265 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import caching
-from tfhub_transfer.stores import TokenStore, VectorStore
+from tfhub_transfer.storage import budget, names, scratch, stores
+from tfhub_transfer.storage.stores import TokenStore, VectorStore
 from tfhub_transfer.tasks import Classification
-
-ZERO = np.zeros(1, "int32")
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(caching.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(budget.FOLDER_VARIABLE, str(tmp_path))
     return tmp_path / "vectors"
 
 
+class Asked:
+    """A store that is asked for texts; the vector of a text is made of its length."""
+
+    def __init__(self, name: str = "k", width: int = 2) -> None:
+        self.store = VectorStore(name, width)
+
+    def __call__(self, *texts: str) -> list[str]:
+        """Checks all vectors; gives the texts that had to be computed."""
+        vectors = np.full((len(texts), self.store.width), -1, "float32")
+        lost, computed = np.full(len(texts), -1, "int32"), []
+        sizes = np.array([len(text) for text in texts])
+
+        def compute(rows: np.ndarray) -> Any:
+            computed.extend(texts[row] for row in rows)
+            made = np.repeat(sizes[rows, None], self.store.width, axis=1)
+            return made.astype("float32"), (10 * sizes[rows]).astype("int32")
+
+        count = self.store.complete(names.digests([texts]), vectors, lost, compute)
+        assert count == len(computed)
+        np.testing.assert_array_equal(vectors, np.repeat(sizes[:, None], vectors.shape[1], 1))
+        np.testing.assert_array_equal(lost, 10 * sizes)
+        return computed
+
+
 def test_vectors_are_found_by_text_also_when_opened_again() -> None:
-    names = caching.digests([["a", "b", "c"]])
-    vectors = np.arange(6, dtype="float32").reshape(3, 2)
-    first = VectorStore("k", 2)
-    assert first.add(names, vectors, np.array([0, 5, 0], "int32"))
-    for store in (first, VectorStore("k", 2)):
-        rows = store.find(caching.digests([["c", "new", "b"]]))
-        assert rows.tolist() == [2, -1, 1]
-        np.testing.assert_array_equal(store.take(rows[[0, 2]]), vectors[[2, 1]])
-        assert store.lost(rows[[0, 2]]).tolist() == [0, 5]
-    assert VectorStore("other", 2).find(names).tolist() == [-1, -1, -1]
+    first = Asked()
+    assert first("bb", "a", "bb", "ccc") == ["bb", "a", "ccc"]  # two are equal
+    assert first("a", "ccc") == []
+    assert Asked()("dddd", "ccc", "a", "bb") == ["dddd"]
+    assert Asked("other")("a") == ["a"]
 
 
 def test_two_writers_lose_nothing() -> None:
-    one, other = VectorStore("k", 1), VectorStore("k", 1)
-    one.add(caching.digests([["a"]]), np.ones((1, 1), "float32"), ZERO)
-    other.add(caching.digests([["b"]]), np.full((1, 1), 2.0, "float32"), ZERO)
-    both = VectorStore("k", 1)
-    rows = both.find(caching.digests([["a", "b"]]))
-    assert both.take(rows).tolist() == [[1.0], [2.0]]
+    one, other = Asked(), Asked()
+    one("a")
+    other("bb")
+    assert one("bb") == other("a") == Asked()("a", "bb") == []
 
 
-def test_what_a_dying_process_left_is_written_over(cache: Path) -> None:
-    store = VectorStore("k", 2)
-    store.add(caching.digests([["a"]]), np.ones((1, 2), "float32"), ZERO)
-    for name, junk in (("vectors", b"12345"), ("records", b"12")):
-        with open(cache / "k" / name, "ab") as file:
-            file.write(junk)
-    again = VectorStore("k", 2)
-    again.add(caching.digests([["b"]]), np.full((1, 2), 3.0, "float32"), ZERO)
-    found = VectorStore("k", 2)
-    rows = found.find(caching.digests([["a", "b"]]))
-    assert found.take(rows).tolist() == [[1.0, 1.0], [3.0, 3.0]]
+def test_many_small_files_become_one(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_MOST_SEGMENTS", 3)
+    reader = Asked()
+    reader("x")
+    for number in range(1, 8):
+        assert Asked()("y" * (number + 1)) == ["y" * (number + 1)]
+        assert len(list((cache / "k").iterdir())) <= 3
+    assert reader("x", *("y" * (number + 1) for number in range(1, 8))) == []
+
+
+def test_rows_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setattr(stores, "ROWS_AT_ONCE", 3)
+    texts = ["a" * n for n in range(1, 9)]
+    assert Asked()(*texts) == texts
+    assert len(list((cache / "k").iterdir())) == 3
+    assert Asked()(*texts) == []
+
+
+@pytest.mark.parametrize("place", ["header", "record", "row", "end", "cut", "empty"])
+def test_what_is_damaged_is_set_aside_and_computed_again(place: str, cache: Path) -> None:
+    Asked()("a", "bb", "ccc")
+    [file] = (cache / "k").iterdir()
+    content = bytearray(file.read_bytes())
+    at = {"header": 9, "record": 30, "row": -7, "end": -1}
+    if place in at:
+        content[at[place]] ^= 4
+    file.write_bytes({"cut": content[:-3], "empty": b""}.get(place, content))
+    again = Asked()
+    with pytest.warns(UserWarning, match="damaged .* was set aside"):
+        assert "a" in again("ccc", "a", "bb")
+    assert Asked()("a", "bb", "ccc") == []
+    assert [path.name for path in (cache / "k").glob("*.damaged")] == [f"{file.name}.damaged"]
+
+
+def test_a_store_may_be_evicted_while_it_is_read(cache: Path) -> None:
+    reader = Asked()
+    reader("a", "bb")
+    segment = next(iter(reader.store._segments.values()), None)
+    assert segment is None  # it is opened when it is looked for
+    assert reader("a") == []
+    shutil.rmtree(cache / "k")
+    assert reader("a") == ["a"]
+    assert reader("a") == []
+
+
+def test_what_a_dying_process_left_is_removed(cache: Path) -> None:
+    Asked()("a")
+    handle, held = scratch.new_file(cache / "k")
+    (cache / "k" / "new-0123").write_bytes(b"half")
+    assert Asked()("bb") == ["bb"]
+    assert [p.name for p in (cache / "k").glob("new-*")] == [held.name]
+    os.close(handle)
 
 
 def test_the_least_recently_used_give_way(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(caching.SIZE_VARIABLE, "1000")
-    vectors = np.zeros((1, 100), "float32")
-    for age, name in ((100, "old"), (50, "newer")):
-        VectorStore(name, 100).add(caching.digests([["a"]]), vectors, ZERO)
+    monkeypatch.setenv(budget.SIZE_VARIABLE, "1000")
+    for age, name in ((50, "newer"), (100, "old")):
+        Asked(name, 100)("a")
         then = time.time() - age
-        os.utime(cache / name / caching.RECORDS, (then, then))
-    assert VectorStore("third", 100).add(caching.digests([["a"]]), vectors, ZERO)
+        os.utime(cache / name, (then, then))
+    Asked("third", 100)("a")
     assert sorted(p.name for p in cache.iterdir()) == ["newer", "third"]
-    assert not VectorStore("large", 400).add(
-        caching.digests([["a"]]), np.zeros((1, 400), "f4"), ZERO
-    )
+    assert Asked("large", 400)("a") == ["a"]
+    assert Asked("large", 400)("a") == ["a"]
+
+
+def test_a_store_that_is_asked_is_not_the_oldest(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(budget.SIZE_VARIABLE, "1000")
+    for name in ("first", "second"):
+        Asked(name, 100)("a")
+        then = time.time() - 100
+        os.utime(cache / name, (then, then))
+    os.utime(cache / "first", (then - 50, then - 50))
+    assert Asked("first", 100)("a") == []
+    Asked("third", 100)("a")
+    assert sorted(p.name for p in cache.iterdir()) == ["first", "third"]
+
+
+def test_a_budget_that_is_no_number_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(budget.SIZE_VARIABLE, "4 GB")
+    with pytest.raises(tt.InputError, match="TFHUB_TRANSFER_CACHE_BYTES must be a number of bytes"):
+        Asked()("a")
+
+
+def test_a_cache_that_cannot_be_written_is_off_with_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(budget.FOLDER_VARIABLE, str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="the cache is off.*name another place") as warned:
+        assert Asked()("a") == Asked()("a") == ["a"]
+    assert len(warned) == 1
+
+
+SHARE = """
+import sys, time, numpy as np
+from tfhub_transfer.storage import budget, names, stores
+stores.ROWS_AT_ONCE = 50
+texts = [f"text {n}" for n in range(400)]
+sizes = np.arange(400, dtype="float32")
+vectors, lost = np.empty((400, 8), "float32"), np.empty(400, "int32")
+log = open(sys.argv[1], "a")
+def compute(rows):
+    log.write("".join(f"{row}\\n" for row in rows)); log.flush(); time.sleep(0.01)
+    return np.repeat(sizes[rows, None], 8, 1), rows
+for turn in range(3):
+    stores.VectorStore("shared", 8).complete(names.digests([texts]), vectors, lost, compute)
+    assert (vectors == sizes[:, None]).all() and (lost == np.arange(400)).all()
+    # Other stores come and must make room.
+    other = stores.VectorStore(f"other {sys.argv[2]} {turn}", 8)
+    zeros = lambda rows: (np.zeros((len(rows), 8)), rows)
+    other.complete(names.digests([texts]), vectors, lost, zeros)
+"""
+
+
+def test_processes_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(budget.SIZE_VARIABLE, "60000")  # three stores of 22 kB don't fit
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", SHARE, str(log)]
+    jobs = [subprocess.Popen([*command, str(n)], stderr=subprocess.PIPE) for n in range(3)]
+    errors = [job.communicate()[1].decode() for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0, 0], errors
+    rows = [int(row) for row in log.read_text().split()]
+    assert set(rows) == set(range(400))
 
 
 def test_an_empty_variable_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(caching.FOLDER_VARIABLE, "")
-    store = VectorStore("k", 2)
-    assert not store.add(caching.digests([["a"]]), np.ones((1, 2), "float32"), ZERO)
-    assert not TokenStore("k", np.array([1]), 2).fill(lambda: iter(()))
+    monkeypatch.setenv(budget.FOLDER_VARIABLE, "")
+    assert Asked()("a") == Asked()("a") == ["a"]
+    assert not TokenStore("k", np.array([1]), 2).fill(lambda rows: iter(()))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_pair_is_not_its_texts_run_together() -> None:
-    [one] = caching.digests([["ab"], ["c"]])
-    [other] = caching.digests([["a"], ["bc"]])
-    [turned] = caching.digests([["c"], ["ab"]])
+    [one] = names.digests([["ab"], ["c"]])
+    [other] = names.digests([["a"], ["bc"]])
+    [turned] = names.digests([["c"], ["ab"]])
     assert len({one, other, turned}) == 3
 
 
-def token_batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    yield np.array([2, 0]), np.stack([np.full((3, 2), 7.0), np.full((3, 2), 5.0)])
-    yield np.array([1]), np.full((1, 1, 2), 6.0)
+def token_batches(rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for some in ([2, 0], [1]):
+        wanted = np.array([row for row in some if row in rows], int)
+        yield wanted, np.repeat(np.array([5.0, 6.0, 7.0])[wanted], 6).reshape(-1, 3, 2)
 
 
 def test_tokens_come_back_padded_with_zeros() -> None:
     lengths = np.array([2, 1, 3])
     store = TokenStore("t", lengths, 2)
-    assert store.size == 6 * 2 * 2
+    assert store.size == 6 * 2 * 2 + 3 * 4
     assert store.fill(token_batches)
     padded = store.padded(np.array([1, 0]), 4).astype("float32")
     assert padded[..., 0].tolist() == [[6, 0, 0, 0], [5, 5, 0, 0]]
     again = TokenStore("t", lengths, 2)
-    assert again.fill(lambda: pytest.fail("it is there"))
+    assert again.fill(lambda rows: pytest.fail("it is there"))
     np.testing.assert_array_equal(
         again.padded(np.array([2]), 3).astype("float32"), np.full((1, 3, 2), 7)
     )
 
 
 def test_half_written_tokens_are_not_there() -> None:
-    def broken() -> Iterator[Any]:
-        yield from list(token_batches())[:1]
+    def broken(rows: np.ndarray) -> Iterator[Any]:
+        yield from list(token_batches(rows))[:1]
         raise OSError(28, "No space left on device")
 
     lengths = np.array([2, 1, 3])
-    assert not TokenStore("t", lengths, 2).fill(broken)
+    with pytest.warns(UserWarning, match="the cache is off, .*No space left"):
+        assert not TokenStore("t", lengths, 2).fill(broken)
     whole = TokenStore("t", lengths, 2)
     assert whole.fill(token_batches)
     padded = whole.padded(np.arange(3), 3).astype("float32")
     assert padded[..., 0].tolist() == [[5, 5, 0], [6, 0, 0], [7, 7, 7]]
 
 
+@pytest.mark.parametrize("place", [0, 5, 11, -1])
+def test_a_damaged_row_of_tokens_is_computed_again(place: int, cache: Path) -> None:
+    lengths = np.array([2, 0, 4])
+    store = TokenStore("t", lengths, 1)
+
+    def compute(rows: np.ndarray) -> Iterator[Any]:
+        for row in rows:
+            yield np.array([row]), np.full((1, 4, 1), row + 1)
+
+    assert store.fill(compute)
+    with open(cache / "t" / "tokens", "r+b") as file:
+        file.seek(place, 2 if place < 0 else 0)
+        file.write(b"X")
+    again = TokenStore("t", lengths, 1)
+    assert again.fill(compute)
+    with pytest.warns(UserWarning, match="damaged and its rows are computed again"):
+        padded = again.padded(np.array([2, 1, 0]), 5).astype("float32")
+    assert padded[..., 0].tolist() == [[3, 3, 3, 3, 0], [0] * 5, [1, 1, 0, 0, 0]]
+    assert not (cache / "t" / "tokens").exists()
+
+
 @pytest.mark.parametrize("enough", [True, False])
 def test_what_everybody_needs_of_the_disk_stays_free(
     enough: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = 8 + caching._SPARE_BYTES + int(enough)
-    monkeypatch.setattr(caching.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=free))
-    store = VectorStore("k", 2)
-    vector = np.ones((1, 2), "float32")
-    assert store.add(caching.digests([["a"]]), vector, ZERO) is enough
-    assert (
-        TokenStore("t", np.array([2]), 2).fill(lambda: iter([(np.array([0]), np.ones((1, 2, 2)))]))
-        is enough
-    )
+    free = 12 + budget._SPARE_BYTES + int(enough)
+    monkeypatch.setattr(budget.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=free))
+    Asked(width=3)("a")
+    assert (Asked(width=3)("a") == []) is enough
+    tokens = TokenStore("t", np.array([2]), 2)
+    assert tokens.size == 12
+    made = (np.array([0]), np.ones((1, 2, 2)))
+    assert tokens.fill(lambda rows: iter([made])) is enough
 
 
 class Counted:
@@ -225,7 +364,7 @@ def test_features_of_an_encoder_that_has_learned_are_computed_anew(counted: Coun
 def test_features_beyond_the_memory_budget_train_from_a_file(
     bert_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caching, "MOST_MEMORY", 100)
+    monkeypatch.setattr(budget, "MOST_MEMORY", 100)
     task = Classification(["n", "p"])
     rows = tt.data.Examples.from_lists([f"good {'film ' * n}" for n in range(20)], ["n", "p"] * 10)
     model = tt.build_model(str(bert_encoder), task, sequence_length=16)

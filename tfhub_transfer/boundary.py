@@ -14,11 +14,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, caching, runtime
+from tfhub_transfer import batching, runtime
 from tfhub_transfer.encoder import Encoder, boundary_input
 from tfhub_transfer.layouts import Ids, Layout
 from tfhub_transfer.loading import BERT_INPUTS
-from tfhub_transfer.stores import TokenStore
+from tfhub_transfer.storage import budget, names
+from tfhub_transfer.storage.stores import TokenStore
 from tfhub_transfer.tasks import JointLoss
 
 _ROWS = 64
@@ -36,7 +37,7 @@ class Boundary:
     def __init__(self, encoder: Encoder, layout: Layout, layer: int) -> None:
         self.encoder, self.layout, self.layer = encoder, layout, layer
         self.input_name = boundary_input(layer)
-        self.key = caching.key(
+        self.key = names.key(
             encoder.fingerprint(), layout.preprocessor.fingerprint(), runtime.choose_precision()
         )
 
@@ -48,29 +49,30 @@ class Boundary:
         """
         single = {k: v if v.ragged_rank == 1 else v.values for k, v in ids.columns.items()}
         lengths = single["input_word_ids"].row_lengths().numpy()
-        name = caching.key(self.key, str(self.layer), ids.digest)
+        name = names.key(self.key, str(self.layer), ids.digest)
         tokens = TokenStore(name, lengths, self.encoder.token_dimension)
-        if not tokens.fill(lambda: self._run(single, lengths)):
+        if not tokens.fill(lambda rows: self._run(single, lengths, rows)):
             warnings.warn(
                 f"every layer runs in every step: {tokens.size / 1e9:.1f} GB for the outputs of "
-                f"the frozen ones are more than {caching.SIZE_VARIABLE} or the disk allows",
+                f"the frozen ones are more than {budget.SIZE_VARIABLE} or the disk allows",
                 stacklevel=2,
             )
             return None
         return StoredTokens(self, ids, tokens)
 
     def _run(
-        self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray
+        self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray, wanted: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Rows and their padded token vectors, batch by batch."""
+        """Wanted rows and their padded token vectors, batch by batch."""
         below = tf.function(lambda inputs: self.encoder.below(self.layer, inputs), autograph=False)
         below = below.get_concrete_function(
             {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
         )
         batches = batching.LengthBatches(
-            lengths, _ROWS, shuffle=False, at_most=batching.INFERENCE_BUCKETS
+            lengths[wanted], _ROWS, shuffle=False, at_most=batching.INFERENCE_BUCKETS
         )
-        for rows in batches:
+        for places in batches:
+            rows = wanted[places]
             picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
             padded = self.layout.pad(picked, batches.buckets)
             yield rows, below({key: padded[key] for key in BERT_INPUTS}).numpy()

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import interruption
 
 _TASKS = (
     "classification",
@@ -38,19 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words of the command line; those of the process if not given.
 
     Returns:
-        The exit status: 0 done, 2 the user's mistake, 1 anything else.
+        The exit status: 0 done, 2 the user's mistake, 128 + its number after a signal, 1
+        anything else.
     """
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with interruption.handled():
+            options.run(options)
     except (InputError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             return 0
         print(f"tfhub-transfer: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("tfhub-transfer: interrupted", file=sys.stderr)
-        return 1
+        return 128 + getattr(error, "number", signal.SIGINT)
     except Exception:  # a bug: the traceback is what a report of it needs
         traceback.print_exc()
         return 1

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import string
-import tempfile
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,8 @@ import tensorflow as tf
 
 from tfhub_transfer import hub_format, huggingface, registry
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import atomic
+from tfhub_transfer.storage.scratch import temporary
 
 METHODS = ("auto", "bert", "static", "vectors")
 
@@ -104,33 +105,21 @@ def _method_for(source: Path) -> str:
 
 
 @contextlib.contextmanager
-def whole_or_nothing(output: Path, overwrite: bool) -> Iterator[Path]:
+def whole_or_nothing(output: Path, overwrite: bool, *inputs: Any) -> Iterator[Path]:
     """Gives an empty folder on the same disk; afterwards that folder is `output`, or gone.
 
     Args:
         output: The folder to write.
-        overwrite: Whether what is there is replaced.
+        overwrite: Whether a folder there that this package wrote is replaced.
+        inputs: What is read: folders, handles, encoders.
 
     Raises:
-        InputError: If the output is occupied or can't be written.
+        InputError: If the output is occupied, is part of an input, or can't be written.
     """
-    if output.exists() and not output.is_dir():
-        raise InputError(f"The output must be a folder, this is a file. Received: {output}")
-    if output.is_dir() and any(output.iterdir()) and not overwrite:
-        raise InputError(
-            "The output folder exists and is not empty; name another one or allow overwriting. "
-            f"Received: {output}"
-        )
-    beside = next(parent for parent in output.absolute().parents if parent.is_dir())
+    atomic.check_output(output, overwrite, [str(getattr(i, "handle", i)) for i in inputs])
     try:
-        with tempfile.TemporaryDirectory(prefix=".converting-", dir=beside) as work:
-            folder = Path(work) / "new"
-            folder.mkdir()
+        with atomic.folder(output) as folder:
             yield folder
-            output.parent.mkdir(parents=True, exist_ok=True)
-            if output.exists():
-                os.replace(output, Path(work) / "old")
-            os.replace(folder, output)
     except (OSError, tf.errors.ResourceExhaustedError) as error:
         full = getattr(error, "errno", errno.ENOSPC) == errno.ENOSPC
         reason = "no space left on the disk" if full else str(error)
@@ -164,7 +153,7 @@ def convert_huggingface(source: Path, output: Path, overwrite: bool = False) -> 
         convert_huggingface(Path("all-MiniLM-L6-v2"), Path("encoders/minilm"))
     """
     found = huggingface.read(Path(source))
-    with whole_or_nothing(Path(output), overwrite) as folder:
+    with whole_or_nothing(Path(output), overwrite, source) as folder:
         _write_bert(found, folder)
         hub_format.save_preprocessor(
             folder / "preprocessor", found.vocab, found.lower_case, found.strip_accents
@@ -263,7 +252,10 @@ def distill_static(
     if dialect not in ("bert", "text"):
         raise InputError(f"`dialect` must be 'bert' or 'text'. Received: {dialect!r}")
     source = Path(source)
-    with whole_or_nothing(Path(output), overwrite) as folder, _as_encoder(source) as teacher:
+    with (
+        whole_or_nothing(Path(output), overwrite, source) as folder,
+        _as_encoder(source) as teacher,
+    ):
         if not 1 <= dimension <= teacher.width:
             raise InputError(
                 f"`dimension` must be between 1 and the encoder's width {teacher.width}. "
@@ -288,10 +280,10 @@ class _Teacher:
 @contextlib.contextmanager
 def _as_encoder(source: Path) -> Iterator[_Teacher]:
     """The source as a loaded encoder, by way of a temporary conversion if need be."""
-    with tempfile.TemporaryDirectory() as work:
+    with temporary() as work:
         folder = source
         if huggingface.is_bert_folder(source):
-            folder = Path(work) / "encoder"
+            folder = work / "encoder"
             _write_bert(huggingface.read(source), folder)
         yield _load_teacher(folder)
 
@@ -443,8 +435,8 @@ def _write_static(
     folder: Path, table: np.ndarray, words: Sequence[str], info: Mapping[str, Any]
 ) -> None:
     lower_case, accents = info["lower_case"], info["strip_accents"]
-    with tempfile.TemporaryDirectory() as work:
-        vocab = Path(work) / "vocab.txt"
+    with temporary() as work:
+        vocab = work / "vocab.txt"
         vocab.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
         if info["dialect"] == "text":
             pieces = hub_format.WordPieces(vocab, lower_case, accents)
@@ -512,10 +504,10 @@ def convert_word_vectors(
         "made_by": "vectors",
     }
     with (
-        whole_or_nothing(Path(output), overwrite) as folder,
-        tempfile.TemporaryDirectory() as work,
+        whole_or_nothing(Path(output), overwrite, source) as folder,
+        temporary() as work,
     ):
-        tokens = Path(work) / "tokens.txt"
+        tokens = work / "tokens.txt"
         tokens.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
         splitter = hub_format.Words(tokens, lower_case, oov_buckets)
         hub_format.save(hub_format.text_encoder(table, splitter, "sqrtn"), folder, info)

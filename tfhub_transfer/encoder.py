@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tfhub_transfer import graph, loading, registry, runtime
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage.scratch import temporary_folder
 
 CODE_POINTS = "code_points"
 _LAYER_OUTPUTS = "encoder_outputs"
@@ -190,8 +191,10 @@ class Encoder(keras.layers.Layer):
         return dict(zip((v["name"] for v in self._spec["variables"]), self._weights))
 
     def fingerprint(self) -> str:
-        """SHA-256 of the SavedModel's graph and of the weights as they are now."""
+        """SHA-256 of the SavedModel's graph, its assets, and the weights as they are now."""
         digest = hashlib.sha256((self.folder / "saved_model.pb").read_bytes())
+        for path in sorted(p for p in (self.folder / "assets").rglob("*") if p.is_file()):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
         for weight in self._weights:
             digest.update(weight.value.numpy().tobytes())
         return digest.hexdigest()
@@ -391,7 +394,7 @@ class Encoder(keras.layers.Layer):
     def load_assets(self, dir_path: str) -> None:
         """Runs after the weights were loaded: binds the saved graph to the variables at hand."""
         # Keras deletes `dir_path` afterwards, and what is saved again later must find its assets.
-        self._folder = runtime.temporary_folder(self)
+        self._folder = temporary_folder(self)
         shutil.copytree(dir_path, self._folder, dirs_exist_ok=True)
         kept = [(v, v.numpy()) for v in loading.smallest(self._raw_variables)]
         self._loaded, _ = loading.load(self._folder, self._raw_variables)

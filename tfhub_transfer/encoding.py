@@ -1,7 +1,6 @@
 """Texts to vectors, by whatever has an encoder in it."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tfhub_transfer.builders import build_model, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models import TransferModel
+from tfhub_transfer.storage import atomic
 from tfhub_transfer.tasks import Regression
 
 MODEL_FILE = "model.keras"
@@ -113,18 +113,14 @@ def write_vectors(chunks: Iterator[tuple[list[str], np.ndarray]], output: Path) 
     """
     if output.suffix != ".npy" or output.is_dir():
         raise InputError(f"the output must be a `.npy` file. Received: {output}")
-    scratch = output.with_name(f".{output.name}.partial-{os.getpid()}")
     try:
-        with open(scratch, "wb") as opened:
+        with atomic.file(output) as scratch:
             found = [vectors for _, vectors in chunks]
             if not found:
                 raise InputError("expected at least one text. Received: none")
-            np.save(opened, np.concatenate(found))
-        os.replace(scratch, output)
+            np.save(scratch, np.concatenate(found))
     except OSError as error:
         raise InputError(f"the file can't be written. Received: {output} ({error})") from error
-    finally:
-        scratch.unlink(missing_ok=True)
     return sum(map(len, found))
 
 

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
 import shutil
 import sys
 import time
@@ -41,10 +40,11 @@ from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
 from tfhub_transfer.served import load_saved_model
 from tfhub_transfer.serving import export_saved_model
+from tfhub_transfer.storage import atomic
+from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
 
 INTERRUPTED_FILE = "interrupted.keras"
-_ROOM = 200e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,18 +85,17 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
     Raises:
         InputError: If a file, an option or the output folder is unusable.
     """
-    _check_output(job.output, job.overwrite)
+    _check_output(job)
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job)
-    with _scratch(job.output) as scratch:
-        with runtime.strategy(job.strategy).scope():
-            model = _build(job, task)
-        for name, own in splits.by_task().items():
-            say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
-        with runtime.precision(job.precision):
-            record = _fit(job, model, splits, scratch, fit or fine_tune)
+    with runtime.strategy(job.strategy).scope():
+        model = _build(job, task)
+    for name, own in splits.by_task().items():
+        say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
+    with runtime.precision(job.precision), atomic.folder(job.output) as scratch:
+        record = _fit(job, model, splits, scratch, fit or fine_tune)
+        with _kept(model, job.output, scratch / MODEL_FILE):
             report = _finish(model, splits, record, scratch)
-        _replace(scratch, job.output)
     say(f"{report}\n\nWritten to {job.output}: {MODEL_FILE}, serving/1, report, {RECORD_FILE}")
     return report
 
@@ -110,7 +109,7 @@ def distill(job: DistillJob) -> Report:
     Raises:
         InputError: If a file, an option or the output folder is unusable.
     """
-    _check_output(job.output, job.overwrite)
+    _check_output(job)
     loaded = [_load(folder) for folder in job.teachers]
     teachers = [model for model, _ in loaded]
     more = None if job.unlabelled is None else _texts(job.unlabelled, teachers[0].task.pair, job)
@@ -146,20 +145,20 @@ def distill_encoder(job: EncoderJob) -> None:
     Raises:
         InputError: If a file, an option or the output folder is unusable.
     """
-    _check_output(job.output, job.overwrite)
+    atomic.check_output(job.output, job.overwrite, (job.data, job.teacher))
     texts = _texts(job.data, False, job)
     teacher = Encoder(job.teacher)
     pieces = None
     if job.vocabulary is not None:
         pieces = students.corpus_vocabulary(teacher, texts, job.vocabulary)
-    with _scratch(job.output) as scratch:
-        students.make_student(teacher, scratch / "start", job.layers, job.hidden, pieces)
-        made = scratch / job.output.name
+    with temporary() as work, atomic.folder(job.output) as scratch:
+        students.make_student(teacher, work / "start", job.layers, job.hidden, pieces)
+        made = work / job.output.name
         curves = encoder_distillation.distill_encoder(
-            teacher, scratch / "start", texts, made, schedule=job.schedule
+            teacher, work / "start", texts, made, schedule=job.schedule
         )
-        (made / "distillation.json").write_text(json.dumps(curves, indent=1) + "\n", "utf-8")
-        _replace(made, job.output)
+        shutil.copytree(made, scratch, dirs_exist_ok=True)
+        atomic.write_text(scratch / "distillation.json", json.dumps(curves, indent=1) + "\n")
     say(f"Written to {job.output}; give it as `--encoder`")
 
 
@@ -191,14 +190,13 @@ def evaluate_folder(folder: Path, source: str, output: Path, overwrite: bool = F
     Raises:
         InputError: If one of them is unusable.
     """
-    _check_output(output, overwrite)
+    atomic.check_output(output, overwrite, (folder, source))
     model, record = _load(folder)
     examples = read_labelled(source, model.task, record.get("columns", {}))
     with runtime.precision(record.get("precision", "auto")):
         report = evaluate(model, examples, train=_training_split(record))
-    with _scratch(output) as scratch:
+    with atomic.folder(output) as scratch:
         report.save(scratch)
-        _replace(scratch, output)
     say(f"{report}\n\nWritten to {output}")
     return report
 
@@ -331,7 +329,7 @@ def _fit(
     plan = Plan(class_weight=weights, seed=job.seed)
     fingerprint = model.encoder.fingerprint()  # of what it starts from
     started = time.perf_counter()
-    try:
+    with _kept(model, job.output):
         history = fit(
             model,
             splits.train,
@@ -341,9 +339,6 @@ def _fit(
             batch_size=job.batch_size,
             plan=plan,
         )
-    except KeyboardInterrupt:
-        _save_interrupted(model, job.output)
-        raise
     model.save(scratch / MODEL_FILE)
     truncation = history.truncation
     return {
@@ -372,7 +367,7 @@ def _finish(model: TransferModel, splits: Splits, record: dict[str, Any], scratc
     record["seconds"]["export"] = time.perf_counter() - started
     report.seconds.update(record["seconds"])
     report.save(scratch / "report")
-    (scratch / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    atomic.write_text(scratch / RECORD_FILE, json.dumps(record, indent=1) + "\n")
     return report
 
 
@@ -381,16 +376,32 @@ def _plain(job: TrainJob) -> dict[str, Any]:
     return json.loads(text)
 
 
-def _save_interrupted(model: TransferModel, output: Path) -> None:
-    """Ctrl-C keeps what was learned so far."""
-    output.mkdir(parents=True, exist_ok=True)
-    path = output / INTERRUPTED_FILE
-    model.save(path)
-    print(
-        f"\ninterrupted: the model as trained so far is in {path}; ask it with "
-        f"`tfhub-transfer predict {path}`",
-        file=sys.stderr,
-    )
+@contextlib.contextmanager
+def _kept(model: TransferModel, output: Path, saved: Path | None = None) -> Iterator[None]:
+    """Whatever ends the body early, a signal or a failure, what the model has learned is kept.
+
+    Args:
+        model: The model.
+        output: The output folder, which gets one file.
+        saved: The file of the model, if it is trained and saved already. If not, an `InputError`
+            keeps nothing: a loss that isn't finite leaves nothing that is worth it.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if saved is not None or not isinstance(error, InputError):
+            path = output / INTERRUPTED_FILE
+            if saved is None:
+                model.save(path)
+            else:
+                atomic.move(saved, path)
+            what = "interrupted" if isinstance(error, KeyboardInterrupt) else "it failed"
+            print(
+                f"\n{what}: the model as trained so far is in {path}; ask it with "
+                f"`tfhub-transfer predict {path}`",
+                file=sys.stderr,
+            )
+        raise
 
 
 def _load(folder: Path) -> tuple[TransferModel, dict[str, Any]]:
@@ -425,44 +436,9 @@ def _training_split(record: dict[str, Any]) -> data.Examples | None:
         return None
 
 
-def _check_output(output: Path, overwrite: bool) -> None:
+def _check_output(job: TrainJob) -> None:
     """Refuses before any work what would fail, or destroy something, after it."""
-    if output.exists() and not output.is_dir():
-        raise InputError(f"the output must be a folder. Received: {output}, which is a file")
-    left = {p.name for p in output.iterdir()} - {INTERRUPTED_FILE} if output.exists() else set()
-    if left and not overwrite:
-        raise InputError(
-            "the output folder exists and isn't empty; name another one, or give `--overwrite`. "
-            f"Received: {output}"
-        )
-    parent = next(p for p in (output.absolute(), *output.absolute().parents) if p.exists())
-    if not os.access(parent, os.W_OK):
-        raise InputError(f"the output folder can't be written. Received: {output}")
-    free = shutil.disk_usage(parent).free
-    if free < _ROOM:
-        raise InputError(
-            f"no space left for the output: expected at least {_ROOM / 1e6:.0f} MB free. "
-            f"Received: {output} with {free / 1e6:.0f} MB"
-        )
-
-
-@contextlib.contextmanager
-def _scratch(output: Path) -> Iterator[Path]:
-    """A folder beside the output, so that what is written appears whole or not at all."""
-    output = output.absolute()
-    scratch = output.parent / f".{output.name}.partial-{os.getpid()}"
-    made = [p for p in output.parents if not p.exists()]
-    scratch.mkdir(parents=True)
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        for folder in made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-
-
-def _replace(scratch: Path, output: Path) -> None:
-    if output.exists():
-        shutil.rmtree(output)
-    os.replace(scratch, output)
+    named = ("data", "validation", "test", "encoder", "preprocessor", "unlabelled")
+    inputs = [str(getattr(job, name)) for name in named if getattr(job, name, None)]
+    inputs += map(str, getattr(job, "teachers", ()))
+    atomic.check_output(job.output, job.overwrite, inputs, may_hold=[INTERRUPTED_FILE])

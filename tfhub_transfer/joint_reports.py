@@ -8,6 +8,7 @@ from typing import Any
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.metrics import Numbers
 from tfhub_transfer.reports import Report, as_json, page, shown, table
+from tfhub_transfer.storage import atomic
 
 
 @dataclasses.dataclass
@@ -72,8 +73,8 @@ class JointReport:
         for name, report in self.reports.items():
             report.save(folder / name)
         try:
-            (folder / "report.json").write_text(as_json(self.to_dict()), encoding="utf-8")
-            (folder / "report.html").write_text(self._page(), encoding="utf-8")
+            atomic.write_text(folder / "report.json", as_json(self.to_dict()))
+            atomic.write_text(folder / "report.html", self._page())
         except OSError as error:
             raise InputError(
                 f"the report can't be written. Received: {folder} ({error})"

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import caching, heads, layouts, runtime
+from tfhub_transfer import heads, layouts, runtime
 from tfhub_transfer.batching import (
     INFERENCE_BUCKETS,
     MAP_THREADS,
@@ -34,13 +34,12 @@ from tfhub_transfer.preprocessing import (
     load_preprocessor,
 )
 from tfhub_transfer.schedules import WarmUpLinearDecay
-from tfhub_transfer.stores import VectorStore
+from tfhub_transfer.storage import atomic, budget, names
+from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tagging import WORD_STARTS
 from tfhub_transfer.tasks import Head, Task
 
 EVALUATION_BATCH = 128
-# Vectors that are held in memory before they go to the store.
-FEATURE_ROWS = 50_000
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -268,42 +267,30 @@ class TransferModel(runtime.Replicated):
         """What the head starts from, for each example in order: float32 `[n, features]`.
 
         Each text passes through the encoder once: what was computed is kept on disk (see
-        `caching`) for the next head, the next run, the next fold. What is larger than
-        `caching.MOST_MEMORY` comes as a memory-mapped array.
+        `storage`) for the next head, the next run, the next fold. What is larger than
+        `budget.MOST_MEMORY` comes as a memory-mapped array.
         """
         cut = self.cut(examples).examples
-        names = caching.digests(cut.texts)
-        _, first, place = np.unique(names, return_index=True, return_inverse=True)
+        lost = np.empty(len(cut), "int32")
+
+        def compute(rows: np.ndarray) -> Any:
+            return self._run_and_count("features", cut[rows], batch_size, verbose)
+
         with runtime.precision():
             store = VectorStore(self._features_key(), self.features.shape[-1])
-            features = caching.array((len(names), store.width))
-            lost = np.empty(len(names), "int32")
-            rows = store.find(names[first])
-            known, new = first[rows >= 0], np.sort(first[rows < 0])
-            if len(known):
-                features[known], lost[known] = (
-                    store.take(rows[rows >= 0]),
-                    store.lost(rows[rows >= 0]),
-                )
-            for part in _parts(new, FEATURE_ROWS):
-                made = self._run_and_count("features", cut[part], batch_size, verbose)
-                features[part], lost[part] = made
-                store.add(names[part], *made)
-        # One row stands for all that are equal to it.
-        for part in _parts(np.flatnonzero(first[place] != np.arange(len(names))), FEATURE_ROWS):
-            features[part], lost[part] = features[first[place[part]]], lost[first[place[part]]]
+            features = budget.array((len(cut), store.width))
+            store.complete(names.digests(cut.texts), features, lost, compute)
         self.truncation = Truncation.count(lost)
         return features
 
     def _features_key(self) -> str:
         head = {"block": self.head.block, "pooling": self.head.pooling, "pair": self.task.pair}
         head |= {"towers": True} if self.head.towers else {}
-        return caching.key(
+        return names.key(
             json.dumps(head),
             self.encoder.fingerprint(),
             self.preprocessor.fingerprint(),
             runtime.choose_precision(),
-            tf.__version__,
         )
 
     def head_model(self) -> keras.Model:
@@ -458,6 +445,27 @@ class TransferModel(runtime.Replicated):
 
     # Saving ----------------------------------------------------------------------------------
 
+    def save(self, filepath: str | Path, overwrite: bool = True, **kwargs: Any) -> None:
+        """As `keras.Model.save`; the file appears whole, or what was there stays.
+
+        Args:
+            filepath: A `.keras` file; its folder is made if need be.
+            overwrite: Whether a file that is there is replaced.
+            **kwargs: As for Keras.
+
+        Raises:
+            InputError: If it can't be written.
+        """
+        path = Path(filepath)
+        if path.suffix != ".keras" or (path.exists() and not overwrite):
+            super().save(path, overwrite, **kwargs)  # Keras has its own words for these
+            return
+        try:
+            with atomic.file(path) as scratch:
+                super().save(scratch, **kwargs)
+        except OSError as error:
+            raise InputError(f"the model can't be saved ({error}). Received: {path}") from error
+
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
@@ -487,10 +495,6 @@ def size_schedule(optimizer: Any, steps: int) -> None:
     if isinstance(schedule, WarmUpLinearDecay):
         done = int(keras.ops.convert_to_numpy(optimizer.iterations))
         schedule.size(done, steps if steps > 0 else None)
-
-
-def _parts(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 @dataclasses.dataclass(frozen=True)

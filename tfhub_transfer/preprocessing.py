@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer import caching, registry, runtime
+from tfhub_transfer import registry
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import names
+from tfhub_transfer.storage.scratch import temporary, temporary_folder
 from tfhub_transfer.tagging import WORD_END, WORD_STARTS
 
 DEFAULT_SEQUENCE_LENGTH = 256
@@ -110,11 +111,11 @@ class Preprocessor(tf.Module):
 
     def fingerprint(self) -> str:
         """SHA-256 of everything that ids depend on: settings, vocabulary, graph."""
-        with tempfile.TemporaryDirectory() as scratch:
-            self.save(Path(scratch))
-            files = sorted(p for p in Path(scratch).rglob("*") if p.is_file())
+        with temporary() as scratch:
+            self.save(scratch)
+            files = sorted(p for p in scratch.rglob("*") if p.is_file())
             named = [(str(p.relative_to(scratch)), p.read_bytes()) for p in files]
-        return caching.key(*[part for pair in named for part in pair])
+        return names.key(*[part for pair in named for part in pair])
 
     def _encode_and_count(
         self, chunk: list[tf.Tensor]
@@ -385,7 +386,7 @@ def load_preprocessor(folder: Path) -> Preprocessor:
         return CodePointPreprocessor(length)
     # From files of its own: it may be saved again, or exported, when `folder` has gone.
     keeper = _Keeper()
-    own = runtime.temporary_folder(keeper)
+    own = temporary_folder(keeper)
     shutil.copytree(folder, own, dirs_exist_ok=True)
     if settings["kind"] == "vocabulary":
         made = _from_vocabulary(own / "vocab.txt", settings["lower_case"], length)

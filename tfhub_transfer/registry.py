@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 from tfhub_transfer.catalogue import BERT_OUTPUTS, EncoderInfo, hub_encoders
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.fetching import cache_folder, fetch, is_remote
+from tfhub_transfer.storage import atomic, downloads
 
 DEFAULT_ENCODER = "minilm-l3-384"
 INFORMATION = "tfhub_transfer.json"
@@ -211,14 +210,10 @@ def _converted(folder: Path) -> Path:
             "a Hugging Face folder must be converted first: `tfhub-transfer convert FOLDER "
             f"--output DIR`. Received: {folder}"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".tmp", dir=target.parent))
-    try:
-        _converters["huggingface"](folder, scratch / "encoder")
-        if not target.exists():  # or another process was quicker
-            os.replace(scratch / "encoder", target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with downloads.one_at_a_time(target):
+        if not (target / GRAPH).is_file():  # or another process was quicker
+            with atomic.folder(target) as scratch:
+                _converters["huggingface"](folder, scratch)
     return target
 
 

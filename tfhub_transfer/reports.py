@@ -14,6 +14,7 @@ import numpy as np
 from tfhub_transfer import metrics, plots
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.metrics import Numbers
+from tfhub_transfer.storage import atomic
 
 _PAIRS = 10
 _MANY_CLASSES = 30
@@ -122,10 +123,10 @@ class Report:
         pictures = self._pictures()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "report.json").write_text(as_json(self.to_dict()), encoding="utf-8")
+            atomic.write_text(folder / "report.json", as_json(self.to_dict()))
             for name, content in pictures.items():
-                (folder / f"{name}.png").write_bytes(content)
-            (folder / "report.html").write_text(_page(self, pictures), encoding="utf-8")
+                atomic.write_bytes(folder / f"{name}.png", content)
+            atomic.write_text(folder / "report.html", _page(self, pictures))
         except OSError as error:
             raise InputError(
                 f"the report can't be written. Received: {folder} ({error})"

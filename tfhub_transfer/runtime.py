@@ -3,9 +3,6 @@
 import contextlib
 import pathlib
 import platform
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -139,17 +136,6 @@ def use_jit(name: str = "auto") -> bool:
     """
     _check("jit", name, JIT)
     return name == "on"
-
-
-def temporary_folder(owner: Any) -> pathlib.Path:
-    """Makes an empty folder that is removed when its owner is.
-
-    Args:
-        owner: Any object that can be weakly referenced.
-    """
-    folder = tempfile.mkdtemp(prefix="tfhub_transfer_")
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
-    return pathlib.Path(folder)
 
 
 def start() -> None:

@@ -2,10 +2,6 @@
 
 import functools
 import inspect
-import os
-import re
-import shutil
-import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +16,8 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.served import SIGNATURE
+from tfhub_transfer.storage import atomic
+from tfhub_transfer.storage.scratch import temporary
 
 _LABELS = "labels.txt"
 # Folding was seen to take 25 times the weights' memory; and no graph can be written beyond 2 GB.
@@ -140,29 +138,19 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     >>> export_saved_model(model, "out/serving")
     PosixPath('out/serving/1')
     """
-    folder = Path(folder)
+    chosen = runtime.choose_precision(precision)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         # A watcher takes numbered folders only, so the half-written version has another name.
-        scratch = Path(tempfile.mkdtemp(prefix=".exporting-", dir=folder))
-    except OSError as error:
-        raise InputError(f"the folder can't be written. Received: {folder} ({error})") from error
-    try:
-        _write(model, scratch / "model", runtime.choose_precision(precision))
-        version = folder / str(_next_version(folder))
-        os.replace(scratch / "model", version)
+        return atomic.numbered(Path(folder), lambda scratch: _write(model, scratch, chosen))
     except (OSError, tf.errors.OpError) as error:  # TensorFlow has its own word for a full disk
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the export failed. Received: {folder} ({reason})") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return version
 
 
 def _write(model: TransferModel, folder: Path, precision: str) -> None:
     models = models_of(model)
-    with tempfile.TemporaryDirectory() as assets:
-        served = _Served(model, _write_labels(models, Path(assets)), precision)
+    with temporary() as assets:
+        served = _Served(model, _write_labels(models, assets), precision)
         text = tf.TensorSpec([None], tf.string, name="text")
         encode = _traceable(served.encode, [text])
         signatures = {"encode": encode.get_concrete_function()}
@@ -205,9 +193,3 @@ def _with_arguments(function: Any, names: Sequence[str]) -> Any:
 
     named.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return named
-
-
-def _next_version(folder: Path) -> int:
-    return (
-        max((int(p.name) for p in folder.iterdir() if re.fullmatch(r"\d+", p.name)), default=0) + 1
-    )

@@ -8,12 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, caching, heads
+from tfhub_transfer import batching, heads
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.storage import names
 from tfhub_transfer.tagging import WORD_END, WORD_STARTS
 from tfhub_transfer.tasks import Head
 
@@ -160,7 +161,7 @@ class Layout:
         labels = None if examples.target is None else self.task.encode(examples.labels)
         columns, lost = self.encode_and_count(examples.texts)
         # The same texts are other ids in another layout.
-        digest = caching.digests(examples.texts).tobytes() + type(self).__name__.encode()
+        digest = names.digests(examples.texts).tobytes() + type(self).__name__.encode()
         return Ids(columns, lost, labels, digest)
 
     def pad(

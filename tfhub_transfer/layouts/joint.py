@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import caching
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.layouts.base import Ids, Inputs, Layout, Rows
 from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.storage import names
 from tfhub_transfer.tasks import Head
 
 
@@ -79,7 +79,7 @@ class Joint(Layout):
             columns,
             np.concatenate([ids.lost for ids in made.values()]),
             (labels, weights),
-            caching.key(*digests).encode("ascii"),
+            names.key(*digests).encode("ascii"),
         )
 
 

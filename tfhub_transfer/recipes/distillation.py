@@ -8,12 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import caching, runtime
+from tfhub_transfer import runtime
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.finetuning import History, fine_tune
 from tfhub_transfer.models import TransferModel
-from tfhub_transfer.stores import VectorStore
+from tfhub_transfer.storage import names
+from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tasks import Task
 
 _LEAST = 1e-6
@@ -260,9 +261,8 @@ def _scores(teachers: Sequence[TransferModel], examples: Examples) -> np.ndarray
 
 
 def _answers(teacher: TransferModel, examples: Examples) -> np.ndarray:
-    names = caching.digests(examples.texts)
     head = [weight.numpy().tobytes() for weight in teacher.head_model().weights]
-    name = caching.key(
+    name = names.key(
         "answers",
         teacher.encoder.fingerprint(),
         teacher.preprocessor.fingerprint(),
@@ -271,9 +271,13 @@ def _answers(teacher: TransferModel, examples: Examples) -> np.ndarray:
     )
     classes = teacher.task.class_names
     store = VectorStore(name, 1 if classes is None else len(classes))
-    rows = store.find(names)
-    if len(rows) and (rows >= 0).all():
-        return store.take(rows)
-    answers = teacher.predict_scores(examples).reshape(len(names), -1)
-    store.add(names, answers, np.zeros(len(names), np.int32))
+    answers = np.empty((len(examples), store.width), np.float32)
+
+    def compute(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        made = teacher.predict_scores(examples[rows])
+        return made.reshape(len(rows), -1), np.zeros(len(rows), np.int32)
+
+    store.complete(
+        names.digests(examples.texts), answers, np.empty(len(answers), np.int32), compute
+    )
     return answers

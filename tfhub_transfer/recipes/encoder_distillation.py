@@ -128,7 +128,7 @@ def distill_encoder(
     large = teacher if isinstance(teacher, Encoder) else Encoder(teacher)
     small = Encoder(str(student))
     with (
-        conversion.whole_or_nothing(Path(output), overwrite) as folder,
+        conversion.whole_or_nothing(Path(output), overwrite, teacher, student) as folder,
         runtime.precision(),
     ):
         curves = _fit(large, small, rows, losses, schedule)

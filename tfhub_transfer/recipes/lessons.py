@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, caching, runtime
+from tfhub_transfer import batching, runtime
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.preprocessing import make_preprocessor
 from tfhub_transfer.recipes.students import Anatomy
-from tfhub_transfer.stores import TokenStore, VectorStore
+from tfhub_transfer.storage import budget, names
+from tfhub_transfer.storage.stores import TokenStore, VectorStore
 
 _ROWS = 64
 _AHEAD = 16
 # Vectors that are held in memory before they go to the store.
-_CHUNK = 50_000
 
 
 class Lesson:
@@ -46,7 +46,7 @@ class Lesson:
             for encoder in (large, small)
         )
         self._pieces = _numbers_in_teacher(large, small)
-        self._key = caching.key(
+        self._key = names.key(
             large.fingerprint(), self._of_large.fingerprint(), runtime.choose_precision()
         )
 
@@ -94,18 +94,15 @@ class Lesson:
 
     def _sentences(self, texts: list[str], encoded: dict[str, tf.RaggedTensor]) -> np.ndarray:
         """The teacher's vector of each text `[n, dimension]`, from disk where it is known."""
-        names = caching.digests([texts])
-        store = VectorStore(caching.key("pooled", self._key), self._large.dimension)
-        vectors = caching.array((len(texts), store.width))
-        known = store.find(names)
-        if (known >= 0).any():
-            vectors[known >= 0] = store.take(known[known >= 0])
-        unknown = np.flatnonzero(known < 0)
-        for start in range(0, len(unknown), _CHUNK):
-            part = unknown[start : start + _CHUNK]
-            for rows, made in self._run("pooled_output", encoded, part):
+        store = VectorStore(names.key("pooled", self._key), self._large.dimension)
+        vectors = budget.array((len(texts), store.width))
+
+        def compute(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            for rows, made in self._run("pooled_output", encoded, wanted):
                 vectors[rows] = made
-            store.add(names[part], vectors[part], np.zeros(len(part), np.int32))
+            return vectors[wanted], np.zeros(len(wanted), np.int32)
+
+        store.complete(names.digests([texts]), vectors, np.empty(len(texts), np.int32), compute)
         return vectors
 
     def _tokens(
@@ -115,9 +112,9 @@ class Lesson:
         if not self._width:
             return lambda rows, length: np.zeros((len(rows), length, 0), tf.bfloat16.as_numpy_dtype)
         layers = ",".join(map(str, self._layers))
-        name = caching.key("tokens", self._key, layers, caching.digests([texts]).tobytes())
+        name = names.key("tokens", self._key, layers, names.digests([texts]).tobytes())
         store = TokenStore(name, lengths, self._width)
-        if store.fill(lambda: self._run("tokens", encoded, np.flatnonzero(lengths))):
+        if store.fill(lambda rows: self._run("tokens", encoded, rows)):
             return store.padded
         answer = self._answers("tokens")
 

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from tfhub_transfer import conversion, hub_format, registry
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.preprocessing import make_preprocessor
+from tfhub_transfer.storage.scratch import temporary
 
 # The spread of BERT's own initial weights.
 _SPREAD = 0.02
@@ -70,8 +70,8 @@ class Anatomy:
             more: What is to be added to the information.
         """
         accents = self.info.get("strip_accents")
-        with tempfile.TemporaryDirectory() as work:
-            vocab = Path(work) / "vocab.txt"
+        with temporary() as work:
+            vocab = work / "vocab.txt"
             vocab.write_text("".join(f"{piece}\n" for piece in self.pieces), encoding="utf-8")
             made = hub_format.bert_encoder(self.values, self.shape, vocab, self.lower_case)
             hub_format.save(made, folder, {**self.info, **more})
@@ -170,7 +170,7 @@ def make_student(
     )
     name = whole.info.get("name", Path(encoder.handle).name)
     more = {"dimension": width, "layers": layers, "made_by": f"students.make_student of {name}"}
-    with conversion.whole_or_nothing(Path(output), overwrite) as folder:
+    with conversion.whole_or_nothing(Path(output), overwrite, teacher) as folder:
         student.write(folder, {"name": Path(output).name, **more})
 
 

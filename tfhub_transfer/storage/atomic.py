@@ -1,0 +1,367 @@
+"""Files and folders that appear whole or not at all, and never in the place of somebody's work.
+
+What is written is staged beside its target, synced and renamed. What was there is renamed aside
+first and removed last. A folder that can't be renamed because it is a mount is filled entry by
+entry. Folders carry a mark that lists what was written into them; nothing else is ever replaced.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import interruption
+from tfhub_transfer.storage.scratch import Scratch, recover, sweep
+
+MARK = ".tfhub-transfer"
+# So much must be free on a disk before work begins whose end is to be written there.
+_ROOM = 200e6
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+
+
+@contextlib.contextmanager
+def file(target: Path) -> Iterator[Path]:
+    """Gives a path of the same name elsewhere; what is written there becomes the file at the end.
+
+    Args:
+        target: The file; one that is there is replaced, and a link is followed.
+
+    Raises:
+        OSError: If it can't be written; a file that is there stays as it was.
+    """
+    target = _real(target)
+    scratch = _beside(target)
+    try:
+        yield scratch.new / target.name
+        _sync(scratch.new / target.name)
+        with interruption.held():
+            os.replace(scratch.new / target.name, target)
+            _add_to_mark(target)
+        _sync(target.parent)
+    finally:
+        scratch.discard()
+
+
+def write_text(target: Path, text: str) -> None:
+    """Writes a file of UTF-8 text, whole or not at all."""
+    write_bytes(target, text.encode("utf-8"))
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Writes a file, whole or not at all."""
+    with file(target) as scratch:
+        scratch.write_bytes(content)
+
+
+def move(source: Path, target: Path) -> None:
+    """Moves a file, whole or not at all, also to another file system."""
+    with file(target) as scratch:
+        shutil.move(source, scratch)
+
+
+@contextlib.contextmanager
+def folder(target: Path) -> Iterator[Path]:
+    """Gives an empty folder; afterwards what it holds is the target, or nothing has changed.
+
+    What is there is replaced: ask `check_output` first. Folders that a dead process left beside
+    the target are removed, or put in place if they were finished.
+
+    Args:
+        target: The folder to write.
+
+    Raises:
+        InputError: If what is finished can't be moved; it stays, and the message says where.
+        OSError: If nothing can be written there.
+    """
+    target = _real(target)
+    made = [parent for parent in target.parents if not parent.exists()]
+    scratch = _within(target) if _is_fixed(target) else _beside(target)
+    try:
+        yield scratch.new
+        _mark(scratch.new)
+        _sync_all(scratch.new)
+    except BaseException:
+        scratch.discard()
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
+    with interruption.held():
+        _commit(scratch, target)
+
+
+def numbered(parent: Path, write: Callable[[Path], None]) -> Path:
+    """Writes a folder beside those that are there, under the next number; others may do the same.
+
+    Args:
+        parent: The folder of numbered folders; made if need be.
+        write: Fills the empty folder that it is called with.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        OSError: If it can't be written.
+    """
+    parent = _real(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep(parent, ".version.partial-*")
+    scratch = Scratch(parent, ".version.partial-")
+    try:
+        write(scratch.new)
+        _mark(scratch.new)
+        _sync_all(scratch.new)
+        with interruption.held():
+            return _rename_to_next(scratch.new, parent)
+    finally:
+        scratch.discard()
+
+
+def check_output(
+    target: Path,
+    overwrite: bool = False,
+    inputs: Iterable[str | Path] = (),
+    may_hold: Iterable[str] = (),
+) -> None:
+    """Refuses an output, before any work, that can't be written or would destroy something.
+
+    Args:
+        target: The folder to write.
+        overwrite: Whether a folder that this package wrote may be replaced.
+        inputs: What is read; names that are no paths of files or folders are passed over.
+        may_hold: Names of files that may be in the folder even if it isn't to be replaced.
+
+    Raises:
+        InputError: If it is a file, isn't empty, holds a file that this package didn't write, is or
+            holds or lies in an input, is or holds the current folder or the home folder, or can't
+            be written.
+    """
+    target, shown = _real(target), target
+    if target.exists() and not target.is_dir():
+        raise InputError(f"the output must be a folder. Received: {shown}, which is a file")
+    _check_place(target, shown, inputs)
+    _recover(target)
+    if target.exists():
+        _check_content(target, shown, overwrite, frozenset(may_hold))
+    _check_room(target, shown)
+
+
+def foreign(place: Path) -> Path | None:
+    """The first file in a folder that this package didn't write; `None` if it wrote them all."""
+    ours: set[Path] = set()
+    for root, folders, files in os.walk(place):
+        here = Path(root)
+        ours.update(_marked(here))
+        folders[:] = sorted(f for f in folders if not _is_scratch(f))
+        links = [name for name in folders if (here / name).is_symlink()]
+        for name in sorted([*files, *links]):
+            if here / name not in ours:
+                return here / name
+    return None
+
+
+def _check_place(target: Path, shown: Path, inputs: Iterable[str | Path]) -> None:
+    for what, place in (("current", Path.cwd()), ("home", Path.home()), ("root", Path("/"))):
+        if target == place or target in place.parents:
+            raise InputError(
+                f"the output would replace the {what} folder or one around it; name a new folder. "
+                f"Received: {shown}"
+            )
+    for given in inputs:
+        source = _real(Path(given))
+        if not given or not source.exists():
+            continue
+        if target == source or target in source.parents or source in target.parents:
+            raise InputError(
+                f"the output must lie apart from what is read, {given}; name another folder. "
+                f"Received: {shown}"
+            )
+
+
+def _check_content(target: Path, shown: Path, overwrite: bool, may_hold: frozenset[str]) -> None:
+    left = [p for p in target.iterdir() if p.name not in may_hold and not _is_scratch(p.name)]
+    if left and not overwrite:
+        raise InputError(
+            "the output folder exists and isn't empty; name another one, or give `--overwrite`. "
+            f"Received: {shown}"
+        )
+    found = foreign(target)
+    if found is not None and found.name not in may_hold:
+        raise InputError(
+            "the output folder holds a file that this package didn't write, and `--overwrite` "
+            f"removes none of those; move it away, or name another folder. Received: {found}"
+        )
+
+
+def _check_room(target: Path, shown: Path) -> None:
+    parent = next(p for p in (target, *target.parents) if p.exists())
+    # A folder may be all that can be written, as mounts are.
+    places = {parent, target.parent if target.exists() else parent}
+    if not any(os.access(place, os.W_OK | os.X_OK) for place in places):
+        raise InputError(f"the output folder can't be written. Received: {shown}")
+    free = shutil.disk_usage(parent).free
+    if free < _ROOM:
+        raise InputError(
+            f"no space left for the output: expected at least {_ROOM / 1e6:.0f} MB free. "
+            f"Received: {shown} with {free / 1e6:.0f} MB"
+        )
+
+
+# Staging ------------------------------------------------------------------------------------------
+
+
+def _pattern(target: Path) -> str:
+    return f".{target.name}.partial-"
+
+
+def _is_scratch(name: str) -> bool:
+    return name.startswith(".") and ".partial-" in name
+
+
+def _beside(target: Path) -> Scratch:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _recover(target)
+    return Scratch(target.parent, _pattern(target))
+
+
+def _within(target: Path) -> Scratch:
+    sweep(target, f"{_pattern(target)}*")
+    return Scratch(target, _pattern(target))
+
+
+def _recover(target: Path) -> None:
+    recover(target, f"{_pattern(target)}*")
+    sweep(target.parent, ".*.partial-*")
+
+
+def _is_fixed(target: Path) -> bool:
+    """Whether a folder can't be renamed: it is a mount, or what holds it can't be written."""
+    return target.is_dir() and (
+        os.path.ismount(target) or not os.access(target.parent, os.W_OK | os.X_OK)
+    )
+
+
+def _rename_to_next(source: Path, parent: Path) -> Path:
+    while True:
+        numbers = [int(p.name) for p in parent.iterdir() if re.fullmatch(r"[0-9]+", p.name)]
+        target = parent / str(max(numbers, default=0) + 1)
+        try:
+            os.rename(source, target)
+        except OSError:
+            if not target.exists():
+                raise
+        else:
+            _sync(parent)
+            return target
+
+
+def _commit(scratch: Scratch, target: Path) -> None:
+    """Puts finished work in place. From here on it is never deleted."""
+    scratch.finish()
+    try:
+        if scratch.folder.parent == target or not _swap(scratch, target):
+            _move_entries(scratch, target)
+        _sync(target.parent)
+    except OSError as error:
+        scratch.release()
+        raise InputError(
+            f"the output couldn't be moved to its place ({error}); the finished work lies in "
+            f"{scratch.new}: move it yourself. Received: {target}"
+        ) from error
+    scratch.discard()
+
+
+def _swap(scratch: Scratch, target: Path) -> bool:
+    """Renames the whole folder; `False` if the target is a mount that nobody could tell."""
+    if target.exists():
+        try:
+            os.replace(target, scratch.old)
+        except OSError:
+            return False
+    try:
+        os.replace(scratch.new, target)
+    except OSError:
+        if scratch.old.exists():
+            os.replace(scratch.old, target)
+        raise
+    return True
+
+
+def _move_entries(scratch: Scratch, target: Path) -> None:
+    """Moves what a folder holds; its mark goes first and comes last."""
+    inner = scratch if scratch.folder.parent == target else Scratch(target, _pattern(target))
+    inner.finish()
+    inner.old.mkdir()
+    there = [path for path in target.iterdir() if path != inner.folder]
+    for path in sorted(there, key=lambda path: path.name != MARK):
+        os.replace(path, inner.old / path.name)
+    if inner is not scratch:  # another file system, as it turned out
+        shutil.copytree(scratch.new, inner.new, dirs_exist_ok=True, symlinks=True)
+        _sync_all(inner.new)
+    for path in sorted(inner.new.iterdir(), key=lambda path: path.name == MARK):
+        os.replace(path, target / path.name)
+    inner.discard()
+
+
+# Marks --------------------------------------------------------------------------------------------
+
+
+def _marked(place: Path) -> set[Path]:
+    """The files that the mark of a folder lists, and the mark."""
+    try:
+        listed = json.loads((place / MARK).read_text(encoding="utf-8"))["wrote"]
+        return {place / MARK, *(place / str(name) for name in listed)}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return set()
+
+
+def _mark(place: Path) -> None:
+    files = sorted(p for p in place.rglob("*") if not p.is_dir() or p.is_symlink())
+    _write_mark(place, [p.relative_to(place).as_posix() for p in files])
+
+
+def _add_to_mark(target: Path) -> None:
+    """A file that was added to a folder of ours is ours."""
+    known = _marked(target.parent)
+    if known and target not in known:
+        names = {p.relative_to(target.parent).as_posix() for p in (*known, target)}
+        _write_mark(target.parent, sorted(names - {MARK}))
+
+
+def _write_mark(place: Path, names: list[str]) -> None:
+    text = json.dumps({"by": "tfhub-transfer", "wrote": names}, indent=1) + "\n"
+    fresh = place / f"{MARK}.new"
+    fresh.write_text(text, encoding="utf-8")
+    os.replace(fresh, place / MARK)
+
+
+# Down to the disk ---------------------------------------------------------------------------------
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _sync_all(place: Path) -> None:
+    for root, _, files in os.walk(place):
+        for name in files:
+            _sync(Path(root) / name)
+        _sync(Path(root))
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the list of a folder's files, is on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        # Not every file system can; a full disk is another matter.
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(opened)

@@ -1,0 +1,122 @@
+"""Where caches lie, and how much they may take."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from tfhub_transfer.errors import InputError
+
+FOLDER_VARIABLE = "TFHUB_TRANSFER_CACHE_DIR"
+SIZE_VARIABLE = "TFHUB_TRANSFER_CACHE_BYTES"
+MOST_BYTES = 4_000_000_000
+MOST_MEMORY = 1_000_000_000
+# What a full disk must keep free for everybody else.
+_SPARE_BYTES = 1_000_000_000
+_warned: set[str] = set()
+
+
+def folder() -> Path | None:
+    """Where stores lie: `TFHUB_TRANSFER_CACHE_DIR`, if set, else `~/.cache/tfhub_transfer`.
+
+    `None`, and nothing is kept, if the variable is set to nothing.
+    """
+    named = os.environ.get(FOLDER_VARIABLE)
+    if named is None:
+        return Path.home() / ".cache" / "tfhub_transfer" / "vectors"
+    return Path(named) / "vectors" if named.strip() else None
+
+
+def array(shape: tuple[int, ...]) -> np.ndarray:
+    """An empty float32 array: in memory, or beyond `MOST_MEMORY` bytes in a file without a name."""
+    if 4 * int(np.prod(shape)) <= MOST_MEMORY:
+        return np.empty(shape, "float32")
+    root = folder()
+    try:
+        if root is not None:
+            root.mkdir(parents=True, exist_ok=True)
+        return _mapped(root, shape)
+    except OSError as error:
+        off(error)
+        return _mapped(None, shape)
+
+
+def _mapped(root: Path | None, shape: tuple[int, ...]) -> np.ndarray:
+    with tempfile.TemporaryFile(dir=root) as file:
+        return np.memmap(file, "float32", "w+", shape=shape)
+
+
+def has_room(store: Path, size: int) -> bool:
+    """Whether so many bytes may be added to a store; the least recently used others give way.
+
+    Args:
+        store: The store's folder; it is made.
+        size: Bytes to be added.
+    """
+    most = _most()
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        off(error)
+        return False
+    if size > most:
+        return False
+    sizes = {path: _size(path) for path in _by_age(store.parent)}
+    for path in sizes:
+        if sum(sizes.values()) + size <= most:
+            break
+        if path != store:
+            shutil.rmtree(path, ignore_errors=True)
+            sizes[path] = 0
+    free = shutil.disk_usage(store.parent).free
+    return sum(sizes.values()) + size <= most and free > size + _SPARE_BYTES
+
+
+def used(store: Path) -> None:
+    """Notes that a store was asked for: those that nobody asks for go first."""
+    with contextlib.suppress(OSError):
+        os.utime(store)
+
+
+def off(error: OSError) -> None:
+    """Says, once for each place, that nothing is kept."""
+    reason = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+    place = str(folder())
+    if place not in _warned:
+        _warned.add(place)
+        warnings.warn(
+            f"the cache is off, so every run computes anew: {reason}; name another place with "
+            f"{FOLDER_VARIABLE}",
+            stacklevel=3,
+        )
+
+
+def _most() -> int:
+    given = os.environ.get(SIZE_VARIABLE) or str(MOST_BYTES)
+    try:
+        return int(float(given))
+    except (ValueError, OverflowError):
+        raise InputError(f"{SIZE_VARIABLE} must be a number of bytes. Received: {given}") from None
+
+
+def _by_age(root: Path) -> list[Path]:
+    """The stores, the least recently used first; another process may be removing some."""
+    ages = {}
+    for path in root.iterdir():
+        with contextlib.suppress(OSError):
+            if path.is_dir():
+                ages[path] = path.stat().st_mtime
+    return sorted(ages, key=ages.__getitem__)
+
+
+def _size(store: Path) -> int:
+    total = 0
+    with contextlib.suppress(OSError):
+        for file in store.iterdir():
+            with contextlib.suppress(OSError):
+                total += file.stat().st_size
+    return total

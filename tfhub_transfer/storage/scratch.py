@@ -1,0 +1,207 @@
+"""Folders for work in progress: gone with their owner, or with whoever comes after its death.
+
+Each holds a file that its process has locked (flock). The system frees the lock when the process
+ends, however it ends, on whichever host it ran; a number of a process would say nothing there.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+import warnings
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_LOCK = ".tfhub-transfer.lock"
+_TEMPORARY = "tfhub_transfer_"
+_NEW = "new-"
+# A folder whose content is finished has this file: it only waits to be moved.
+_FINISHED = ".finished"
+_live: "set[Scratch]" = set()
+_swept: set[Path] = set()
+
+
+class Scratch:
+    """A folder that its process holds.
+
+    Args:
+        parent: Where to make it.
+        prefix: What its name begins with.
+
+    Attributes:
+        folder: The folder.
+        new: An empty folder in it.
+        old: A name in it, for what is to be replaced.
+    """
+
+    def __init__(self, parent: Path, prefix: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        _live.add(self)
+        self._lock = hold(self.folder / _LOCK)
+        self.new, self.old = self.folder / "new", self.folder / "old"
+        self.new.mkdir()
+
+    def finish(self) -> None:
+        """From now on the content is never removed by others, whatever happens to the process."""
+        (self.folder / _FINISHED).touch()
+        _live.discard(self)
+
+    def discard(self) -> None:
+        """Removes the folder with all that is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.release()
+
+    def release(self) -> None:
+        """Lets go of the folder and leaves it where it is."""
+        _live.discard(self)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def discard_all() -> None:
+    """Removes every unfinished folder of this process, for its sudden end."""
+    for each in list(_live):
+        shutil.rmtree(each.folder, ignore_errors=True)
+
+
+def sweep(parent: Path, pattern: str) -> None:
+    """Removes folders of dead processes, and says where a dead process left finished work.
+
+    Args:
+        parent: Where they lie.
+        pattern: What their names are like.
+    """
+    for folder in parent.glob(pattern):
+        with _if_dead(folder) as is_dead:
+            if is_dead and (folder / _FINISHED).exists() and any((folder / "new").glob("*")):
+                warnings.warn(
+                    f"a run that was killed had finished; its work lies in {folder / 'new'}",
+                    stacklevel=2,
+                )
+            elif is_dead:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def recover(target: Path, pattern: str) -> None:
+    """Finishes the move that a dead process had begun: its new folder, or the old one back.
+
+    Args:
+        target: What was to be written; nothing happens if it is there.
+        pattern: What the names of its scratch folders are like.
+    """
+    for folder in () if target.exists() else target.parent.glob(pattern):
+        with _if_dead(folder) as is_dead:
+            for content in (folder / "new", folder / "old"):
+                whole = (folder / _FINISHED).exists() and content.is_dir()
+                if is_dead and whole and not target.exists():
+                    os.replace(content, target)
+
+
+def temporary_folder(owner: Any) -> Path:
+    """Makes an empty folder among the system's temporary ones, removed when its owner is.
+
+    Args:
+        owner: Any object that can be weakly referenced.
+    """
+    made = _temporary()
+    weakref.finalize(owner, made.discard)
+    return made.new
+
+
+@contextlib.contextmanager
+def temporary() -> Iterator[Path]:
+    """Gives an empty folder among the system's temporary ones for as long as the body runs."""
+    made = _temporary()
+    try:
+        yield made.new
+    finally:
+        made.discard()
+
+
+def _temporary() -> Scratch:
+    parent = Path(tempfile.gettempdir())
+    if parent not in _swept:  # once a process is often enough
+        _swept.add(parent)
+        sweep(parent, f"{_TEMPORARY}*")
+    return Scratch(parent, _TEMPORARY)
+
+
+def hold(path: Path) -> int | None:
+    """Locks a file, made if need be, until the descriptor is closed; waits for other holders.
+
+    Returns:
+        The descriptor, or `None` where the file system knows no locks.
+    """
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            os.close(lock)
+            if error.errno in (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL):
+                return None
+            raise
+        if os.fstat(lock).st_nlink:
+            return lock
+        os.close(lock)  # who held it before has removed the file
+
+
+def try_to_hold(path: Path) -> int | None:
+    """As `hold`, but `None` at once if another holds it."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    if _locks(lock) and os.fstat(lock).st_nlink:
+        return lock
+    os.close(lock)
+    return None
+
+
+def new_file(folder: Path) -> tuple[int, Path]:
+    """Makes a file that its process holds, in a folder where `sweep_files` removes dead ones.
+
+    Returns:
+        Its descriptor and its path, `new-` and a random word.
+    """
+    while True:
+        path = folder / f"{_NEW}{secrets.token_hex(8)}"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _locks(handle)
+        if os.fstat(handle).st_nlink:
+            return handle, path
+        os.close(handle)  # swept in the moment before it was locked
+
+
+def sweep_files(folder: Path) -> None:
+    """Removes files of `new_file` whose process died."""
+    for path in folder.glob(f"{_NEW}*"):
+        lock = try_to_hold(path)
+        if lock is not None:
+            path.unlink(missing_ok=True)
+            os.close(lock)
+
+
+@contextlib.contextmanager
+def _if_dead(folder: Path) -> Iterator[bool]:
+    """Whether nobody holds a scratch folder; if so it is held while the body runs."""
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR)
+    except OSError:  # without a lock it isn't ours, or is being made, or can't be judged
+        yield False
+        return
+    try:
+        yield _locks(lock)
+    finally:
+        os.close(lock)
+
+
+def _locks(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,115 @@
+"""One file of vectors with their names, written once and never changed.
+
+A header, then a record for each row (name, tokens lost, checksum) in the order of the names, then
+the rows, float32. The checksum of the records stands in the header, that of a row in its record.
+"""
+
+import os
+import secrets
+import struct
+import weakref
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from tfhub_transfer.storage.scratch import new_file
+
+_HEADER = struct.Struct("<8sIQI")  # magic, width, rows, checksum of the records
+ENDING = ".vectors"
+_MAGIC = b"tfhubtv1"
+_RECORD = np.dtype([("name", "S16"), ("lost", "<i4"), ("sum", "<u4")])
+# Rows that are read at a time, so that a large read needs little memory.
+_READ_ROWS = 4096
+
+
+class Damaged(Exception):
+    """A file isn't what was written."""
+
+
+class Segment:
+    """One file, open for reading.
+
+    Args:
+        path: The file.
+        width: The length of a vector.
+
+    Raises:
+        Damaged: If its records aren't what was written.
+        OSError: If it can't be read.
+    """
+
+    def __init__(self, path: Path, width: int) -> None:
+        self._file, self._width = os.open(path, os.O_RDONLY), width
+        weakref.finalize(self, os.close, self._file)
+        start = os.pread(self._file, _HEADER.size, 0)
+        magic, its, count, total = _HEADER.unpack(start.ljust(_HEADER.size, b"\0"))
+        self.size = os.fstat(self._file).st_size
+        self._first = _HEADER.size + count * _RECORD.itemsize
+        if (magic, its) != (_MAGIC, width) or self.size != self._first + 4 * width * count:
+            raise Damaged("its size or header is wrong")
+        records = os.pread(self._file, count * _RECORD.itemsize, _HEADER.size)
+        if len(records) != count * _RECORD.itemsize or zlib.crc32(records) != total:
+            raise Damaged("its records fail their checksum")
+        self._records = np.frombuffer(records, _RECORD)
+
+    @property
+    def names(self) -> np.ndarray:
+        """The names of all rows, in order."""
+        return self._records["name"]
+
+    def find(self, names: np.ndarray) -> np.ndarray:
+        """The row of each name, int64 `[n]`; -1 where there is none."""
+        at = np.searchsorted(self.names, names)
+        at[at == len(self._records)] = 0
+        return np.where(self.names[at] == names, at, -1) if len(self._records) else at - 1
+
+    def read(
+        self, rows: np.ndarray, places: np.ndarray, vectors: np.ndarray, lost: np.ndarray
+    ) -> None:
+        """Copies rows of the file to places of arrays.
+
+        Raises:
+            Damaged: If one of them isn't what was written.
+        """
+        order = np.argsort(rows, kind="stable")  # one way through the file
+        for start in range(0, len(rows), _READ_ROWS):
+            part = order[start : start + _READ_ROWS]
+            data = [self._row(row) for row in rows[part].tolist()]
+            vectors[places[part]] = np.frombuffer(b"".join(data), "<f4").reshape(-1, self._width)
+            lost[places[part]] = self._records["lost"][rows[part]]
+
+    def _row(self, row: int) -> bytes:
+        size = 4 * self._width
+        data = os.pread(self._file, size, self._first + row * size)
+        if len(data) != size or zlib.crc32(data) != self._records["sum"][row]:
+            raise Damaged("a row fails its checksum")
+        return data
+
+
+def write_segment(folder: Path, names: np.ndarray, vectors: np.ndarray, lost: np.ndarray) -> None:
+    """Writes rows into a new file of a folder, which appears whole.
+
+    Args:
+        folder: The store's folder; it is made.
+        names: Names `S16` `[n]`, each once.
+        vectors: Float32 `[n, width]`.
+        lost: Int32 `[n]`.
+    """
+    order = np.argsort(names, kind="stable")
+    records = np.empty(len(names), _RECORD)
+    records["name"], records["lost"] = names[order], lost[order]
+    rows = np.ascontiguousarray(vectors[order], "<f4")
+    records["sum"] = [zlib.crc32(row) for row in rows]
+    listed = records.tobytes()
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, scratch = new_file(folder)
+    try:
+        with open(handle, "wb") as file:
+            file.write(_HEADER.pack(_MAGIC, rows.shape[1], len(rows), zlib.crc32(listed)))
+            file.write(listed)
+            rows.tofile(file)
+            file.flush()
+            os.replace(scratch, folder / f"{secrets.token_hex(8)}{ENDING}")
+    finally:
+        scratch.unlink(missing_ok=True)
