@@ -355,3 +355,6 @@ def test_marks_list_what_was_written(tmp_path: Path) -> None:
     listed = json.loads((tmp_path / "out" / atomic.MARK).read_text())
     assert listed == {"by": "tfhub-transfer", "wrote": ["b", "sub/a"]}
     assert atomic.foreign(tmp_path / "out") is None
+    (tmp_path / "out" / "a-known").touch()
+    (tmp_path / "out" / "mine").touch()
+    assert atomic.foreign(tmp_path / "out", ["a-known"]) == tmp_path / "out" / "mine"

@@ -1,12 +1,17 @@
 """The command line: whole jobs, and one clear line with status 2 for every mistake."""
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tfhub_transfer as tt
@@ -216,9 +221,31 @@ def test_output_that_is_there_is_not_touched(
     assert status == 2
     assert "exists and isn't empty" in err
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    status, _, err = run("train", "--task", "classification", *words, "--overwrite")
+    assert status == 2
+    assert "didn't write" in err and str(tmp_path / "out" / "mine.txt") in err
+    assert (tmp_path / "out" / "mine.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_report_may_not_replace_its_model(trained: Path, good: Path, run: Any) -> None:
+    for output in (trained, trained / "report", trained.parent):
+        words = ["--data", good, "--output", output, "--overwrite"]
+        status, _, err = run("evaluate", trained, *words)
+        assert status == 2
+        assert "the output must lie apart from what is read" in err
+    assert (trained / "model.keras").is_file() and (trained / "report" / "report.json").is_file()
+
+
+def test_what_was_written_is_replaced(
+    trained: Path, text_encoder: Path, good: Path, tmp_path: Path, run: Any
+) -> None:
+    shutil.copytree(trained, tmp_path / "out")
+    (tmp_path / "out" / "interrupted.keras").touch()
+    words = ["--data", good, "--encoder", text_encoder, "--output", tmp_path / "out", "--seed", 2]
     status, _, _ = run("train", "--task", "classification", *words, "--epochs", 1, "--overwrite")
     assert status == 0
-    assert not (tmp_path / "out" / "mine.txt").exists()
+    assert json.loads((tmp_path / "out" / "training.json").read_text("utf-8"))["seed"] == 2
+    assert not (tmp_path / "out" / "interrupted.keras").exists()
 
 
 def test_class_seen_only_in_test_is_said(
@@ -256,8 +283,6 @@ def test_odd_texts_train_and_predict(text_encoder: Path, tmp_path: Path, run: An
 def test_no_space_left_is_one_line(
     text_encoder: Path, good: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     words = ["--data", good, "--encoder", text_encoder, "--output", tmp_path / "out"]
@@ -267,22 +292,60 @@ def test_no_space_left_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_training_leaves_a_usable_model(
-    text_encoder: Path, good: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+    number: int,
+    text_encoder: Path,
+    good: Path,
+    tmp_path: Path,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from tfhub_transfer import jobs
 
-    def interrupted(*args: Any, **kwargs: Any) -> None:
-        raise KeyboardInterrupt
+    models = []
+
+    def interrupted(model: Any, *args: Any, **kwargs: Any) -> None:
+        for weight in model.head_model().weights:
+            weight.assign_add(np.ones(weight.shape) * 0.5)
+        models.append(model)
+        os.kill(os.getpid(), number)
+        time.sleep(10)
 
     monkeypatch.setattr(jobs, "fine_tune", interrupted)
     words = ["--data", good, "--encoder", text_encoder, "--output", tmp_path / "out"]
     status, _, err = run("train", "--task", "classification", *words)
-    assert status == 1
+    assert status == 128 + number
     saved = tmp_path / "out" / "interrupted.keras"
-    assert str(saved) in err
+    assert f"interrupted: the model as trained so far is in {saved}" in err
+    texts = ["a good film"]
+    assert tt.load_model(saved).predict_text(texts) == models[0].predict_text(texts)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["good.csv", "out"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["interrupted.keras"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("a bug")])
+def test_a_failure_after_training_keeps_the_model(
+    error: Exception,
+    text_encoder: Path,
+    good: Path,
+    tmp_path: Path,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tfhub_transfer import jobs
+
+    def failing(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(jobs, "evaluate", failing)
+    words = ["--data", good, "--encoder", text_encoder, "--output", tmp_path / "out"]
+    status, _, err = run("train", "--task", "classification", *words, "--unfreeze", "none")
+    assert status == (2 if isinstance(error, OSError) else 1)
+    saved = tmp_path / "out" / "interrupted.keras"
+    assert f"it failed: the model as trained so far is in {saved}" in err
     assert tt.load_model(saved).predict_text(["a good film"])
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["good.csv", "out"]
 
 
 def test_a_bug_is_status_1_with_its_traceback(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

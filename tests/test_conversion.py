@@ -466,15 +466,18 @@ def test_occupied_output_is_refused_or_replaced(tmp_path: Path, sources: dict[st
     output.mkdir()
     conversion.convert(sources["mean"], output)  # empty: as if it were not there
     (output / "mine.txt").write_text("keep")
-    refused(sources["mean"], output, "exists and is not empty")
+    refused(sources["mean"], output, "exists and isn't empty")
     refused(sources["mean"], output / "mine.txt", "must be a folder")
     assert (output / "mine.txt").read_text() == "keep"
 
     bad = write_source(tmp_path / "bad", intermediate_size=31)
-    refused(bad, output, "must have shape", overwrite=True)
+    refused(sources["mean"], output, "this package didn't write", overwrite=True)
     assert (output / "mine.txt").exists()
-    conversion.convert(sources["mean"], output, overwrite=True)
-    assert not (output / "mine.txt").exists() and (output / "saved_model.pb").exists()
+    (output / "mine.txt").unlink()
+    refused(bad, output, "must have shape", overwrite=True)
+    assert (output / "saved_model.pb").exists()
+    conversion.convert(sources["pooler"], output, overwrite=True)
+    refused(sources["mean"], sources["mean"], "apart from what is read", overwrite=True)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tfhub_transfer import fetching, registry
+from tfhub_transfer import registry
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import downloads
 
 
 def archive(folder: Path) -> bytes:
@@ -38,14 +40,15 @@ class Server:
     """A loopback server: path to answer `(status, headers, body)`; it counts what it was asked."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        self.answers: dict[str, Any] = {}
         self.asked: list[str] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
-                status, headers, body = outer.answers.get(self.path.split("?")[0], (404, {}, b""))
+                given = outer.answers.get(self.path.split("?")[0], (404, {}, b""))
+                status, headers, body = given(self) if callable(given) else given
                 self.send_response(status)
                 for key, value in {"Content-Length": str(len(body)), **headers}.items():
                     self.send_header(key, value)
@@ -159,10 +162,10 @@ def test_redirects_are_followed(server: Server, cache: Path, text_encoder: Path)
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"not an archive", "broken off or isn't a SavedModel archive"),
-        ("truncated", "broken off or isn't a SavedModel archive"),
+        (b"not an archive", "isn't a whole SavedModel archive"),
+        ("truncated", "isn't a whole SavedModel archive"),
         (evil_archive("../evil.txt"), "holds a path outside of its folder"),
-        ("absolute", "isn't a SavedModel|outside of its folder"),
+        ("absolute", "isn't a SavedModel:|outside of its folder"),
         ("empty", "archive is empty"),
         (404, "server has no such encoder .404"),
     ],
@@ -187,17 +190,117 @@ def test_a_bad_download_leaves_nothing(
     assert not (cache / "evil.txt").exists()
     # What was unpacked inside of its folder, from an absolute path made relative, is no SavedModel.
     left = [p for p in cache.iterdir() if not p.name.endswith(".descriptor.txt")]
-    assert [p.name for p in left if p.suffix in (".tmp", ".lock")] == []
-    assert not left or message.startswith("isn't a SavedModel")
+    assert [p.name for p in left if p.name.startswith(".")] == []
+    assert not left or message.startswith("isn't a SavedModel:")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "_FIRST_PAUSE_SECONDS", 0.01)
 
 
 def test_a_connection_that_breaks_off_is_noticed(
-    server: Server, cache: Path, text_encoder: Path
+    server: Server, cache: Path, text_encoder: Path, quick: None
 ) -> None:
     body = archive(text_encoder)
-    server.answers["/broken/1"] = (200, {"Content-Length": str(len(body) + 500)}, body)
-    with pytest.raises(InputError, match="broken off"):
+    size = len(body) + 500
+    server.answers["/broken/1"] = (200, {"Content-Length": str(size)}, body)
+    message = f"cut after {len(body)} of {size} bytes; tried 5 times"
+    with pytest.raises(InputError, match=message) as caught:
         registry.resolve(f"{server.url}/broken/1")
+    assert "\n" not in str(caught.value)
+    assert len(server.asked) == 5
+    assert list(cache.iterdir()) == []
+
+
+class Cutting:
+    """A file that breaks off after a third at first; it may know how to go on from a place."""
+
+    def __init__(self, body: bytes, version: str | None, ranges: bool = True) -> None:
+        self.body, self.version, self.ranges = body, version, ranges
+        self.begun: list[int] = []
+
+    def __call__(self, request: Any) -> tuple[int, dict[str, str], bytes]:
+        begin = 0
+        asked = request.headers.get("Range")
+        if asked and self.ranges and request.headers.get("If-Range") == self.version:
+            begin = int(asked.removeprefix("bytes=").rstrip("-"))
+        whole = len(self.body) - begin
+        headers = {"Content-Length": str(whole)}
+        if self.version:
+            headers["ETag"] = self.version
+        if begin:
+            headers["Content-Range"] = f"bytes {begin}-{len(self.body) - 1}/{len(self.body)}"
+        self.begun.append(begin)
+        sent = whole if len(self.begun) == 3 else len(self.body) // 3
+        return 206 if begin else 200, headers, self.body[begin : begin + sent]
+
+
+@pytest.mark.parametrize(
+    ("version", "ranges", "begun"),
+    [('"v1"', True, [0, 1, 2]), ('"v1"', False, [0, 0, 0]), (None, True, [0, 0, 0])],
+)
+def test_a_cut_transfer_goes_on_where_it_stopped(
+    version: str | None,
+    ranges: bool,
+    begun: list[int],
+    server: Server,
+    cache: Path,
+    text_encoder: Path,
+    quick: None,
+) -> None:
+    server.answers["/cut/1"] = cutting = Cutting(archive(text_encoder), version, ranges)
+    folder = registry.resolve(f"{server.url}/cut/1")
+    third = len(cutting.body) // 3
+    assert cutting.begun == [third * times for times in begun]
+    for path in text_encoder.rglob("*.pb"):
+        assert (folder / path.relative_to(text_encoder)).read_bytes() == path.read_bytes()
+
+
+def test_another_version_of_a_file_is_not_joined_to_the_first(
+    server: Server, cache: Path, text_encoder: Path, quick: None
+) -> None:
+    cutting = Cutting(archive(text_encoder), '"v1"')
+
+    def answer(request: Any) -> Any:
+        given = cutting(request)
+        cutting.version = f'"v{len(cutting.begun) + 1}"'
+        return given
+
+    server.answers["/cut/1"] = answer
+    registry.resolve(f"{server.url}/cut/1")
+    assert cutting.begun == [0, 0, 0]
+
+
+@pytest.mark.parametrize("after", [0, 100])
+def test_a_stalled_connection_says_so(
+    after: int,
+    server: Server,
+    cache: Path,
+    text_encoder: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(downloads, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(downloads, "_ATTEMPTS", 2)
+    stop = threading.Event()
+
+    def stall(request: Any) -> Any:
+        if after:
+            request.send_response(200)
+            request.send_header("Content-Length", "5000")
+            request.end_headers()
+            request.wfile.write(b"x" * after)
+        stop.wait(10)
+        raise ConnectionError
+
+    server.answers["/slow/1"] = stall
+    try:
+        with pytest.raises(InputError, match="nothing came for .* s") as caught:
+            registry.resolve(f"{server.url}/slow/1")
+    finally:
+        stop.set()
+    assert "\n" not in str(caught.value)
     assert list(cache.iterdir()) == []
 
 
@@ -222,15 +325,39 @@ def test_two_processes_at_once_download_once(
     assert len(server.asked) == 1
 
 
-def test_an_abandoned_lock_is_broken(
-    server: Server, cache: Path, text_encoder: Path, monkeypatch: pytest.MonkeyPatch
+HOLD = """
+import os, pathlib, sys
+from tfhub_transfer.storage import downloads
+with downloads.one_at_a_time(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", ["kill", "leave"])
+def test_a_lock_lives_as_long_as_its_owner(
+    end: str, server: Server, cache: Path, text_encoder: Path
 ) -> None:
     server.answers["/encoder/1"] = (200, {}, archive(text_encoder))
     handle = f"{server.url}/encoder/1"
     cache.mkdir()
-    (cache / (hashlib.sha1(handle.encode()).hexdigest() + ".lock")).write_text("gone.1.x")
-    monkeypatch.setattr(fetching, "_STALE_LOCK_SECONDS", -1)
-    assert (registry.resolve(handle) / "saved_model.pb").exists()
+    target = cache / hashlib.sha1(handle.encode()).hexdigest()
+    command = [sys.executable, "-c", HOLD, str(target)]
+    owner = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert owner.stdout is not None and owner.stdin is not None
+    assert owner.stdout.readline() == b"held\n"
+    [lock] = cache.iterdir()
+    os.utime(lock, (1, 1))  # however old it is
+    found: list[Path] = []
+    waiting = threading.Thread(target=lambda: found.append(registry.resolve(handle)))
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive() and server.asked == []
+    with owner:
+        owner.kill() if end == "kill" else owner.stdin.close()
+    waiting.join(30)
+    assert found == [target]
+    assert sorted(p.name for p in cache.iterdir()) == [target.name, f"{target.name}.descriptor.txt"]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +405,7 @@ def test_a_hugging_face_folder_is_converted_once(
 
     def convert(source: Path, output: Path) -> None:
         calls.append(source)
-        output.mkdir()
+        output.mkdir(exist_ok=True)
         (output / "saved_model.pb").write_bytes(b"made")
 
     monkeypatch.setitem(registry._converters, "huggingface", convert)

@@ -107,7 +107,7 @@ def _unpack(archive: Path, folder: Path, handle: str) -> None:
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise InputError(
             "the download isn't a whole SavedModel archive; check the handle. Received: "
-            f"{handle} ({error})"
+            f"{handle} ({' '.join(str(error).split())[:200]})"
         ) from error
 
 

@@ -151,9 +151,14 @@ def check_output(
     _check_room(target, shown)
 
 
-def foreign(place: Path) -> Path | None:
-    """The first file in a folder that this package didn't write; `None` if it wrote them all."""
-    ours: set[Path] = set()
+def foreign(place: Path, but: Iterable[str] = ()) -> Path | None:
+    """The first file in a folder that this package didn't write; `None` if it wrote them all.
+
+    Args:
+        place: The folder.
+        but: Names of files in it that are passed over.
+    """
+    ours = {place / name for name in but}
     for root, folders, files in os.walk(place):
         here = Path(root)
         ours.update(_marked(here))
@@ -190,8 +195,8 @@ def _check_content(target: Path, shown: Path, overwrite: bool, may_hold: frozens
             "the output folder exists and isn't empty; name another one, or give `--overwrite`. "
             f"Received: {shown}"
         )
-    found = foreign(target)
-    if found is not None and found.name not in may_hold:
+    found = foreign(target, may_hold)
+    if found is not None:
         raise InputError(
             "the output folder holds a file that this package didn't write, and `--overwrite` "
             f"removes none of those; move it away, or name another folder. Received: {found}"

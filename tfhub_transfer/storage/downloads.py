@@ -37,6 +37,7 @@ def one_at_a_time(target: Path) -> Iterator[None]:
         target: What is made; look again whether it is there once the body runs.
     """
     path = target.with_name(f".{target.name}.tfhub-transfer.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = hold(path)
     try:
         yield
@@ -127,6 +128,7 @@ class _Transfer:
     def _begin(self, response: Any) -> int | None:
         """Where to go on, and how many bytes there are in all, if the server says."""
         headers, self._answered = response.headers, True
+        self._progress.begin()
         if response.status != 206 or not _begins_at(headers.get("Content-Range"), self._done):
             self._done = 0
         strong = headers.get("ETag") or ""
@@ -163,8 +165,13 @@ class _Progress:
     def __init__(self, what: str) -> None:
         self._started = self._shown = time.monotonic()
         self._terminal = sys.stderr.isatty()
-        if not self._terminal:
-            print(f"Downloading {what}", file=sys.stderr)
+        self._what: str | None = what
+
+    def begin(self) -> None:
+        """Says, once, that something comes."""
+        if self._what is not None and not self._terminal:
+            print(f"Downloading {self._what}", file=sys.stderr)
+        self._what = None
 
     def show(self, done: int, whole: int | None) -> None:
         """Draws the bar anew, ten times a second at most."""
