@@ -345,6 +345,36 @@ def test_another_model_never_reads_stored_features(
     assert "length" in other or not np.array_equal(found, before)
 
 
+@pytest.mark.parametrize("within", ["assets", "preprocessor/assets"])
+def test_another_vocabulary_is_another_store(
+    within: str, bert_with_preprocessor: Path, tmp_path: Path
+) -> None:
+    """The same graph and weights, but other words for the ids, inside or beside the encoder."""
+    shutil.copytree(bert_with_preprocessor, tmp_path / "encoder")
+
+    def key() -> str:
+        given = str(tmp_path / "encoder" / "preprocessor") if "/" in within else None
+        encoder = tt.Encoder(str(tmp_path / "encoder"))
+        return tt.build_model(
+            encoder, Classification(["n", "p"]), preprocessor=given
+        )._features_key()
+
+    before = key()
+    assert key() == before
+    [file] = (tmp_path / "encoder" / within).iterdir()
+    file.write_bytes(file.read_bytes() + b"zebra\n")
+    assert key() != before
+
+
+@pytest.mark.parametrize("what", ["names.COMPUTATION", "names.tf", "names.tensorflow_text"])
+def test_another_version_is_another_store(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = names.key("a", "b")
+    assert names.key("a", "b") == before != names.key("ab", "")
+    other = 2 if what.endswith("COMPUTATION") else types.SimpleNamespace(__version__="9")
+    monkeypatch.setattr(f"tfhub_transfer.storage.{what}", other)
+    assert names.key("a", "b") != before
+
+
 def test_features_of_another_precision_are_computed_anew(counted: Counted) -> None:
     for precision in ("float32", "bfloat16", "float32", "bfloat16"):
         with tt.runtime.precision(precision):
