@@ -292,11 +292,11 @@ def test_imports_go_down_only(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "source", "message"),
     [
-        ("stores", "from tfhub_transfer import registry", "floor 1 and imports tfhub_transfer.reg"),
+        ("batching", "from tfhub_transfer import registry", "floor 2 and imports tfhub_transfer.reg"),
         ("data", "def f():\n  from tfhub_transfer.cli import main", "imports tfhub_transfer.cli"),
         ("data", "import importlib as i\ni.import_module('tfhub_transfer.cli')", "transfer.cli of"),
-        ("data", "import tfhub_transfer as tt", "of floor 12"),
-        ("data", "from tfhub_transfer import __version__", "of floor 12"),
+        ("data", "import tfhub_transfer as tt", "of floor 13"),
+        ("data", "from tfhub_transfer import __version__", "of floor 13"),
         ("data", "from .errors import InputError", "imports relatively"),
         ("data", "from tfhub_transfer.attic import box", "has no floor"),
         ("tasks/base", "from tfhub_transfer.tasks.sequence_level import X", "no lower in tasks/"),
