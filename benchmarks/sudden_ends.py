@@ -126,7 +126,7 @@ class Place:
     def litter(self) -> list[str]:
         """What should have gone."""
         found = [p for p in self.root.rglob("*") if ".partial-" in p.name or "new-" in p.name]
-        found += [p for p in (self.root / "tmp").glob("tfhub_transfer_*")]
+        found += list((self.root / "tmp").glob("tfhub_transfer_*"))
         found += [p for p in (self.root / "work").iterdir() if p != self.output]
         return sorted({str(p.relative_to(self.root)) for p in found})
 

@@ -292,7 +292,11 @@ def test_imports_go_down_only(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "source", "message"),
     [
-        ("batching", "from tfhub_transfer import registry", "floor 2 and imports tfhub_transfer.reg"),
+        (
+            "batching",
+            "from tfhub_transfer import registry",
+            "floor 2 and imports tfhub_transfer.reg",
+        ),
         ("data", "def f():\n  from tfhub_transfer.cli import main", "imports tfhub_transfer.cli"),
         ("data", "import importlib as i\ni.import_module('tfhub_transfer.cli')", "transfer.cli of"),
         ("data", "import tfhub_transfer as tt", "of floor 13"),

@@ -9,6 +9,7 @@ import secrets
 import struct
 import weakref
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,10 @@ class Segment:
         path: The file.
         width: The length of a vector.
 
+    Attributes:
+        names: The names of all rows `[n]`.
+        size: Bytes of the file.
+
     Raises:
         Damaged: If its records aren't what was written.
         OSError: If it can't be read.
@@ -51,18 +56,8 @@ class Segment:
         records = os.pread(self._file, count * _RECORD.itemsize, _HEADER.size)
         if len(records) != count * _RECORD.itemsize or zlib.crc32(records) != total:
             raise Damaged("its records fail their checksum")
-        self._records = np.frombuffer(records, _RECORD)
-
-    @property
-    def names(self) -> np.ndarray:
-        """The names of all rows, in order."""
-        return self._records["name"]
-
-    def find(self, names: np.ndarray) -> np.ndarray:
-        """The row of each name, int64 `[n]`; -1 where there is none."""
-        at = np.searchsorted(self.names, names)
-        at[at == len(self._records)] = 0
-        return np.where(self.names[at] == names, at, -1) if len(self._records) else at - 1
+        found = np.frombuffer(records, _RECORD)
+        self.names, self._lost, self._sums = (found[key].copy() for key in found.dtype.names or ())
 
     def read(
         self, rows: np.ndarray, places: np.ndarray, vectors: np.ndarray, lost: np.ndarray
@@ -75,16 +70,56 @@ class Segment:
         order = np.argsort(rows, kind="stable")  # one way through the file
         for start in range(0, len(rows), _READ_ROWS):
             part = order[start : start + _READ_ROWS]
-            data = [self._row(row) for row in rows[part].tolist()]
-            vectors[places[part]] = np.frombuffer(b"".join(data), "<f4").reshape(-1, self._width)
-            lost[places[part]] = self._records["lost"][rows[part]]
+            data = self._rows(rows[part])
+            vectors[places[part]] = np.frombuffer(data, "<f4").reshape(-1, self._width)
+            lost[places[part]] = self._lost[rows[part]]
 
-    def _row(self, row: int) -> bytes:
+    def _rows(self, rows: np.ndarray) -> bytes:
+        """The bytes of rows, in rising order, each of them checked."""
         size = 4 * self._width
-        data = os.pread(self._file, size, self._first + row * size)
-        if len(data) != size or zlib.crc32(data) != self._records["sum"][row]:
+        # Neighbours are read together.
+        ends = np.flatnonzero(np.diff(rows) != 1) + 1
+        runs = zip([0, *ends.tolist()], [*ends.tolist(), len(rows)])
+        starts = (self._first + rows * size).tolist()
+        read = [os.pread(self._file, size * (b - a), starts[a]) for a, b in runs if b > a]
+        data = memoryview(b"".join(read))
+        sums = [zlib.crc32(data[at : at + size]) for at in range(0, len(data), size)]
+        if len(data) != size * len(rows) or sums != self._sums[rows].tolist():
             raise Damaged("a row fails its checksum")
-        return data
+        return bytes(data)
+
+
+class Index:
+    """Where each name stands in several files.
+
+    Args:
+        segments: The files.
+    """
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        sizes = [len(segment.names) for segment in segments]
+        names = np.concatenate([np.empty(0, "S16"), *(segment.names for segment in segments)])
+        heads = _heads(names)
+        order = np.argsort(heads, kind="stable")
+        self._names, self._heads = names[order], heads[order]
+        self._files = np.repeat(np.arange(len(sizes)), sizes)[order]
+        self._rows = np.concatenate([np.empty(0, int), *map(np.arange, sizes)])[order]
+
+    def find(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The number of the file of each name, -1 where there is none, and its row in it."""
+        if not len(self._names):
+            return np.full(len(names), -1), np.zeros(len(names), int)
+        at = np.minimum(np.searchsorted(self._heads, _heads(names)), len(self._names) - 1)
+        return np.where(self._names[at] == names, self._files[at], -1), self._rows[at]
+
+
+def _heads(names: np.ndarray) -> np.ndarray:
+    """The first half of each name as a number: ten times quicker to find.
+
+    Of two names with one head only the first is found, so the other is computed again.
+    """
+    halves = np.ascontiguousarray(names).view(np.uint8).reshape(-1, names.dtype.itemsize)[:, :8]
+    return np.ascontiguousarray(halves).view("<u8").ravel()
 
 
 def write_segment(folder: Path, names: np.ndarray, vectors: np.ndarray, lost: np.ndarray) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from tfhub_transfer.storage import budget
 from tfhub_transfer.storage.scratch import new_file, sweep_files, try_to_hold
-from tfhub_transfer.storage.segments import ENDING, Damaged, Segment, write_segment
+from tfhub_transfer.storage.segments import ENDING, Damaged, Index, Segment, write_segment
 
 # Rows that are computed before they go to the store, in one turn.
 ROWS_AT_ONCE = 10_000
@@ -59,6 +59,7 @@ class VectorStore:
         self.width = width
         self._folder = None if root is None else root / name
         self._segments: dict[str, Segment] = {}
+        self._indexed, self._index = list[str](), Index([])
 
     def complete(
         self,
@@ -80,10 +81,10 @@ class VectorStore:
         Returns:
             How many rows were computed.
         """
-        _, first, place = np.unique(names, return_index=True, return_inverse=True)
-        missing = self._read(names, np.sort(first), vectors, lost)
+        missing = self._read(names, np.arange(len(names)), vectors, lost)
+        _, first, place = np.unique(names[missing], return_index=True, return_inverse=True)
         count = 0
-        for part in _parts(missing):
+        for part in _parts(missing[np.sort(first)]):
             with self._turn():
                 still = self._read(names, part, vectors, lost)
                 if len(still):
@@ -91,8 +92,9 @@ class VectorStore:
                     self._add(names[still], vectors[still], lost[still])
                     count += len(still)
         # One row stands for all that are equal to it.
-        for part in _parts(np.flatnonzero(first[place] != np.arange(len(names)))):
-            vectors[part], lost[part] = vectors[first[place[part]]], lost[first[place[part]]]
+        for part in _parts(np.flatnonzero(first[place] != np.arange(len(missing)))):
+            copies, origins = missing[part], missing[first[place[part]]]
+            vectors[copies], lost[copies] = vectors[origins], lost[origins]
         return count
 
     def _read(
@@ -102,37 +104,35 @@ class VectorStore:
         if self._folder is None or not len(rows):
             return rows
         self._refresh()
-        left = rows
-        for file, segment in list(self._segments.items()):
-            found = segment.find(names[left])
-            known = found >= 0
+        files, places = self._index.find(names[rows])
+        for number, file in enumerate(self._indexed):
+            here = files == number
             try:
-                segment.read(found[known], left[known], vectors, lost)
+                self._segments[file].read(places[here], rows[here], vectors, lost)
             except Damaged as damage:
                 self._set_aside(file, damage)
-                continue
-            left = left[~known]
-        return left
+                files[here] = -1
+        return rows[files < 0]
 
     def _refresh(self) -> None:
         """Opens the files that are new since, and forgets those that are gone."""
         assert self._folder is not None
-        there = _files(self._folder)
-        for file in set(self._segments) - set(there):
-            del self._segments[file]
-        for file in there:
-            if file not in self._segments:
-                try:
-                    self._segments[file] = Segment(self._folder / file, self.width)
-                except Damaged as damage:
-                    self._set_aside(file, damage)
-                except OSError:  # another process made room, or one file of many
-                    continue
+        there, known = _files(self._folder), dict(self._segments)
+        self._segments = {file: known[file] for file in there if file in known}
+        for file in set(there) - set(known):
+            try:
+                self._segments[file] = Segment(self._folder / file, self.width)
+            except Damaged as damage:
+                self._set_aside(file, damage)
+            except OSError:  # another process made room, or one file of many
+                continue
+        if list(self._segments) != self._indexed:
+            self._indexed, self._index = list(self._segments), Index(list(self._segments.values()))
         budget.used(self._folder)
 
     def _set_aside(self, file: str, damage: Exception) -> None:
         assert self._folder is not None
-        self._segments.pop(file, None)
+        self._segments.pop(file, None)  # the index follows when the files are looked at again
         warnings.warn(
             f"a file of the cache is damaged ({damage}) and was set aside; its vectors are "
             f"computed again: {self._folder / file}",
