@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops that text SavedModels are made of
 
-from tfhub_transfer import graph, rewriting
+from tfhub_transfer import graph, rewriting, safety
 from tfhub_transfer.errors import InputError
 
 BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
@@ -57,16 +57,19 @@ class Functions:
         return flat
 
 
-def load(folder: Path, existing: list[tf.Variable] | None = None) -> tuple[Any, list[tf.Variable]]:
+def load(
+    folder: Path, existing: list[tf.Variable] | None = None, trust_code: bool = False
+) -> tuple[Any, list[tf.Variable]]:
     """Loads a SavedModel and lists its variables in order of creation.
 
     Args:
         folder: The SavedModel's folder.
         existing: Variables to bind the graph to instead of new ones: the loader asks for them in
             the same order each time, and only a stub of a checkpoint is read.
+        trust_code: Whether it may hold operations that do more than compute; see `safety`.
 
     Raises:
-        InputError: If TensorFlow can't load it.
+        InputError: If it may not be loaded, or TensorFlow can't load it.
     """
     created: list[tf.Variable] = []
 
@@ -79,9 +82,12 @@ def load(folder: Path, existing: list[tf.Variable] | None = None) -> tuple[Any, 
     seeded = Path(tempfile.mkdtemp(prefix="tfhub_transfer_"))
     try:
         with tf.variable_creator_scope(creator):
-            loaded = tf.saved_model.load(str(_seeded(folder, seeded)), options=options)
+            copy = _seeded(folder, seeded)
+            loaded = safety.load_checked(folder, trust_code, options, copy)
     except Exception as error:  # TensorFlow raises a dozen kinds here, all meaning "unusable"
         shutil.rmtree(seeded, ignore_errors=True)
+        if isinstance(error, InputError):
+            raise
         raise InputError(_why_not_loadable(error, folder)) from error
     # The loaded object names its assets by their paths, so the folder lives as long as it does.
     weakref.finalize(loaded, shutil.rmtree, seeded, ignore_errors=True)
