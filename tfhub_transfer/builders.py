@@ -147,7 +147,7 @@ def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
             model = keras.saving.load_model(path, safe_mode=not trust_code)
     except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:600]
         raise InputError(
             f"the file isn't a model that `model.save` wrote whole. Received: {path} ({reason})"
         ) from error

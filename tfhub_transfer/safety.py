@@ -37,6 +37,11 @@ _USES_OF_VARIABLES = ("AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp"
 # again has one more.
 _MOST_CALLS = 20
 _MOST_SHOWN = 80
+_DAMAGED = "its files are damaged or incomplete; download or convert it again"
+
+
+class _Unusable(Exception):
+    """Nothing that trust could mend."""
 
 
 def load_checked(
@@ -95,20 +100,15 @@ def _problems(folder: Path) -> Iterator[str]:
     try:
         model = wire.read_saved_model(folder / GRAPH_FILE)
         yield from _in_model(folder, model.meta_graphs)
-    except _Unregistered as error:
-        why = (
-            "it needs an op that this TensorFlow and tensorflow-text lack; install their package",
-            error,
-        )
-    except _Version1 as error:
-        why = ("use a TF2 SavedModel", error)
+    except _Unusable as error:
+        raise _not_loadable(folder, str(error)) from error
     except (OSError, ValueError, IndexError) as error:
-        why = ("its files are damaged or incomplete; download or convert it again", error)
-    else:
-        return
-    raise InputError(
-        f"the SavedModel can't be loaded: {why[0]}. Received: {folder} ({why[1]})"
-    ) from why[1]
+        raise _not_loadable(folder, _DAMAGED, str(error)) from error
+
+
+def _not_loadable(folder: Path, why: str, reason: str = "") -> InputError:
+    more = f" ({reason})" if reason else ""
+    return InputError(f"the SavedModel can't be loaded: {why}. Received: {folder}{more}")
 
 
 def _in_model(folder: Path, graphs: Any) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _in_model(folder: Path, graphs: Any) -> Iterator[str]:
     [meta] = graphs
     if not meta.HasField("object_graph_def"):
         # TensorFlow would load it in its old way, by running the saver.
-        raise _Version1("it was made for TensorFlow 1: a TF1 Hub module, or signatures only")
+        raise _Unusable("it was made for TensorFlow 1 (a TF1 Hub module, or signatures only)")
     yield from _in_assets(folder, meta)
     yield from _in_names(meta.graph_def.library.function)
     yield from _in_graph(savers.Calls(meta))
@@ -162,14 +162,6 @@ def _in_assets(folder: Path, meta: Any) -> Iterator[str]:
 # Operations ---------------------------------------------------------------------------------------
 
 
-class _Unregistered(Exception):
-    """An operation that TensorFlow doesn't know."""
-
-
-class _Version1(Exception):
-    """A file without the objects of TensorFlow 2."""
-
-
 def _in_names(functions: Iterable[Any]) -> Iterator[str]:
     seen = set()
     for function in functions:
@@ -201,7 +193,10 @@ def _in_graph(calls: "savers.Calls") -> Iterator[str]:
 
 def _operation(node: Any, where: str | None) -> str:
     if op_def_registry.get(node.op) is None:
-        raise _Unregistered(f"{_shown(node.op)} is not registered")
+        raise _Unusable(
+            f"it needs an op that this TensorFlow and tensorflow-text lack, {_shown(node.op)}; "
+            "install their package"
+        )
     place = "the main graph" if where is None else f"the function {_shown(where)}"
     return f"the operation `{node.op}` in {place}"
 

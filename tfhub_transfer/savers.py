@@ -142,11 +142,11 @@ class _Body:
         return all(map(_PART.fullmatch, node.attr["value"].tensor.string_val))
 
 
-def _called(node: Any, functions: dict[str, Any]) -> set[str]:
+def _called(node: Any, functions: dict[str, Any]) -> Iterator[str]:
     """The names of the functions that a node calls: its operation, or what its attributes name."""
-    names = {node.op} & functions.keys()
-    names.update(_named(node.attr.values()))
-    return names
+    if node.op in functions:
+        yield node.op
+    yield from _named(node.attr.values())
 
 
 def _named(values: Iterable[Any]) -> Iterator[str]:
