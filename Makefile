@@ -1,4 +1,4 @@
-.PHONY: install test test-all mutants lint format bench demo wheel
+.PHONY: install test test-all mutants operations lint format bench demo wheel
 
 PYTHON ?= python
 
@@ -14,6 +14,10 @@ test-all:
 # Breaks the package in one place at a time; every time a test must fail. Half an hour.
 mutants:
 	$(PYTHON) tests/mutants.py --output benchmarks/mutants.json
+
+# After a new TensorFlow: which of its operations a SavedModel may consist of. Read the difference.
+operations:
+	$(PYTHON) tests/allowed_operations.py
 
 lint:
 	$(PYTHON) -m ruff format --check .

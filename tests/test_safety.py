@@ -130,6 +130,21 @@ def test_a_cache_of_links_into_a_store_is_resolved(text_encoder: Path, tmp_path:
         safety.check_saved_model(snapshot)
 
 
+def test_a_folder_that_was_installed_link_by_link_is_fine(
+    text_encoder: Path, tmp_path: Path
+) -> None:
+    for file in (p for p in text_encoder.rglob("*") if p.is_file()):
+        path = tmp_path / "model" / file.relative_to(text_encoder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(file)
+    safety.check_saved_model(tmp_path / "model")
+    [asset] = (tmp_path / "model" / "assets").iterdir()
+    asset.unlink()
+    asset.symlink_to(text_encoder / "saved_model.pb")
+    with pytest.raises(tt.InputError, match="a link that leads out of its folder, 'assets/"):
+        safety.check_saved_model(tmp_path / "model")
+
+
 def test_links_inside_of_the_folder_are_fine(text_encoder: Path, tmp_path: Path) -> None:
     shutil.copytree(text_encoder, tmp_path / "model")
     [asset] = (tmp_path / "model" / "assets").iterdir()
@@ -335,6 +350,22 @@ def test_encode_runs_what_is_trusted(evil: Path, tmp_path: Path) -> None:
     words = f"encode {evil / 'model'} {evil / 'texts.txt'} --output {tmp_path / 'x.npy'}"
     assert cli.main([*words.split(), "--trust-code"]) == 0
     assert np.load(tmp_path / "x.npy").shape == (3, 2)
+    assert (evil / "canary").read_text() == saved_model_zoo.CHANGED
+    (evil / "canary").write_text(UNTOUCHED)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping")
+def test_predict_runs_a_file_that_is_trusted(
+    evil: Path, evil_file: Path, capfd: pytest.CaptureFixture
+) -> None:
+    from tfhub_transfer import cli
+
+    words = ["predict", str(evil_file), str(evil / "texts.txt")]
+    assert cli.main(words) == 2
+    assert "`WriteFile` in the function" in capfd.readouterr().err
+    assert (evil / "canary").read_text() == UNTOUCHED
+    assert cli.main([*words, "--trust-code"]) == 0
+    assert len(capfd.readouterr().out.splitlines()) == 3
     assert (evil / "canary").read_text() == saved_model_zoo.CHANGED
     (evil / "canary").write_text(UNTOUCHED)
 

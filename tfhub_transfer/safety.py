@@ -66,7 +66,8 @@ def check_saved_model(folder: Path, trust_code: bool = False) -> None:
     """Makes sure that a SavedModel can do nothing but compute, without loading it.
 
     Links are followed first, and must end inside of the folder; in a cache of Hugging Face's form,
-    `snapshots/...` beside `blobs`, in that store.
+    `snapshots/...` beside `blobs`, in that store; or, if the graph itself is a link, at the same
+    places in the folder of the graph.
 
     Args:
         folder: The SavedModel's folder.
@@ -129,11 +130,13 @@ def _in_model(folder: Path, graphs: Any) -> Iterator[str]:
 
 def _in_files(folder: Path) -> Iterator[str]:
     root = folder.resolve()
-    places = [root, *_blobs(root)]
+    places = {root, *_blobs(root)}
+    # Installers that link file by file leave each where it was, beside the graph.
+    origin = (root / GRAPH_FILE).resolve().parent
     for path in _links(root):
-        target = path.resolve()
-        if not any(place in target.parents or place == target for place in places):
-            yield f"a link that leads out of its folder, {_shown(str(path.relative_to(root)))}"
+        target, place = path.resolve(), path.relative_to(root)
+        if not places & {target, *target.parents} and target != origin / place:
+            yield f"a link that leads out of its folder, {_shown(str(place))}"
     for name in ("saved_model.pbtxt", "saved_model.cpb"):
         if (root / name).exists():
             yield f"another graph, {name}, beside {GRAPH_FILE}"
