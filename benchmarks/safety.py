@@ -62,6 +62,7 @@ def _refusal(kind: str, scratch: Path) -> str | None:
         tt.Encoder(str(folder / "model"))
     except tt.InputError as error:
         said = re.sub(r"^.*?: |\. If you trust.*| Received: .*", "", str(error))
+        said = said.replace(str(folder), "...")
         return said if canary.read_text() == before else None
     return None
 

@@ -227,16 +227,18 @@ def _table_from_elsewhere(model: Any, canary: Path) -> None:
 
 
 def _table_through_a_branch(model: Any, canary: Path) -> None:
-    """The initializer's file as an input of `If`, whose inputs start one later than a call's."""
+    """The initializer as a branch of `If`, whose inputs start one later than those of a call.
+
+    A string that isn't empty is true: the asset takes the place of the condition.
+    """
     meta = model.meta_graphs[0]
     function = function_with(meta, "InitializeTableFromTextFileV2")
     [caller] = [n for n in meta.graph_def.node if n.attr["f"].func.name == function.signature.name]
-    meta.object_graph_def.concrete_functions.pop(function.signature.name)
-    condition = meta.graph_def.node.add(name="yes", op="Const")
-    condition.attr["dtype"].type = tf.bool.as_datatype_enum
-    condition.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(True))
+    elsewhere = meta.graph_def.node.add(name="elsewhere", op="Const")
+    elsewhere.attr["dtype"].type = tf.string.as_datatype_enum
+    elsewhere.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(str(canary)))
     caller.op = "If"
-    caller.input.insert(0, "yes")
+    caller.input.insert(1, "elsewhere")
     for branch in ("then_branch", "else_branch"):
         caller.attr[branch].func.name = function.signature.name
     del caller.attr["f"]

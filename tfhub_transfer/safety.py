@@ -130,12 +130,12 @@ def _in_model(folder: Path, graphs: Any) -> Iterator[str]:
 
 def _in_files(folder: Path) -> Iterator[str]:
     root = folder.resolve()
-    places = {root, *_blobs(root)}
+    homes = {root, *_blobs(root)}
     # Installers that link file by file leave each where it was, beside the graph.
     origin = (root / GRAPH_FILE).resolve().parent
     for path in _links(root):
         target, place = path.resolve(), path.relative_to(root)
-        if not places & {target, *target.parents} and target != origin / place:
+        if not homes & {target, *target.parents} and target != origin / place:
             yield f"a link that leads out of its folder, {_shown(str(place))}"
     for name in ("saved_model.pbtxt", "saved_model.cpb"):
         if (root / name).exists():
