@@ -65,7 +65,7 @@ _KINDS = {
         r"Queue|Barrier|Stack(Pop|Push|Close|V2)|^Stack$|Stage$|Stage[A-Z]|^Unstage|"
         r"^(Ordered)?Map(Clear|Peek|Size|Stage|Unstage|Incomplete).*|Accumulator(?!N)|Mutex|"
         r"SessionHandle|SessionTensor|TensorsMap|TakeManySparse|^Batch$|^Unbatch|BatchFunction|"
-        r"TemporaryVariable|SymbolicGradient"
+        r"TemporaryVariable|SymbolicGradient|^TensorArray\w*V2$"
     ),
     "changes its input in place": r"^Inplace",
     "boosted trees, SDCA": r"BoostedTrees|Sdca|TensorForest",

@@ -244,6 +244,22 @@ def _table_through_a_branch(model: Any, canary: Path) -> None:
     del caller.attr["f"]
 
 
+def _table_behind_a_list(model: Any, canary: Path) -> None:
+    """The initializer's file as its second argument, and as the first a list of two."""
+    meta = model.meta_graphs[0]
+    function = function_with(meta, "InitializeTableFromTextFileV2")
+    [caller] = [n for n in meta.graph_def.node if n.attr["f"].func.name == function.signature.name]
+    asset = caller.input[0]
+    first = function.signature.input_arg[0]
+    listed = type(first)(name="listed", type=first.type, number_attr="N")
+    function.signature.input_arg.insert(0, listed)
+    elsewhere = meta.graph_def.node.add(name="elsewhere", op="Const")
+    elsewhere.attr["dtype"].type = tf.string.as_datatype_enum
+    elsewhere.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(str(canary)))
+    caller.attr["f"].func.attr["N"].i = 2
+    caller.input[:1] = [asset, asset, "elsewhere"]
+
+
 def _saver(model: Any) -> Any:
     return function_with(model.meta_graphs[0], "SaveV2")
 
@@ -330,6 +346,7 @@ CHANGED_FILES: dict[str, tuple[Callable[[Any, Path], None], str]] = {
         "`InitializeTableFromTextFileV2`",
     ),
     "a table by way of a branch": (_table_through_a_branch, "`InitializeTableFromTextFileV2`"),
+    "a table behind a list": (_table_behind_a_list, "`InitializeTableFromTextFileV2`"),
     "a saver that writes another file": (_write_in_the_saver, "`WriteFile`"),
     "a saver of one file": (_saver_of_one_file, "`SaveV2`"),
     "a saver that the model calls": (_saver_that_is_called, "`SaveV2`|`MergeV2Checkpoints`"),

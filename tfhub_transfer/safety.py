@@ -240,8 +240,11 @@ class _Assets:
         return self._known[where, ref]
 
     def _looked_up(self, ref: str, where: str, depth: int) -> bool:
-        arguments = [a.name for a in self.calls.functions[where].signature.input_arg]
-        if ref not in arguments or depth > _MOST_CALLS:
+        signature = self.calls.functions[where].signature
+        arguments = [a.name for a in signature.input_arg]
+        # An argument that is a list takes several inputs, and those behind it move.
+        lists = any(a.number_attr or a.type_list_attr for a in signature.input_arg)
+        if ref not in arguments or lists or depth > _MOST_CALLS:
             return False
         at = arguments.index(ref)
         return self._is_bound(where, at - len(arguments)) and all(
