@@ -166,6 +166,44 @@ def test_what_is_no_protocol_buffer_gets_one_line(data: bytes, tmp_path: Path) -
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_flipped_bytes_end_in_one_line_and_are_read_as_tensorflow_reads_them(
+    seed: int, text_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    monkeypatch.setattr(wire, "_LONG", 8)  # so that nearly every message is looked into
+    rng = np.random.default_rng(seed)
+    shutil.copytree(text_encoder, tmp_path / "model")
+    path = tmp_path / "model" / "saved_model.pb"
+    whole = path.read_bytes()
+    for _ in range(30):
+        data = bytearray(whole)
+        for place in rng.integers(len(data), size=rng.choice([1, 2, 8])):
+            data[place] = rng.integers(256)
+        path.write_bytes(data[: rng.choice([len(data), len(data) // 2])])
+        try:
+            safety.check_saved_model(path.parent)
+        except tt.InputError as error:
+            assert "\n" not in str(error)
+            if "damaged" in str(error):
+                continue
+        told, held = wire.read_saved_model(path), saved_model_pb2.SavedModel.FromString(bytes(data))
+        assert _without_numbers(told) == _without_numbers(held)
+
+
+def _without_numbers(model: Any) -> Any:
+    graphs = [meta.graph_def for meta in model.meta_graphs]
+    functions = [f.node_def for graph in graphs for f in graph.library.function]
+    for nodes in (*(graph.node for graph in graphs), *functions):
+        for value in (value for node in nodes for value in node.attr.values()):
+            kept = list(value.tensor.string_val)
+            if value.WhichOneof("value") == "tensor":
+                value.tensor.CopyFrom(type(value.tensor)(dtype=value.tensor.dtype))
+                value.tensor.string_val.extend(kept)
+    return model
+
+
 def test_names_out_of_a_file_do_not_reach_the_terminal_as_they_are(
     text_encoder: Path, tmp_path: Path
 ) -> None:
