@@ -188,7 +188,10 @@ def test_flipped_bytes_end_in_one_line_and_are_read_as_tensorflow_reads_them(
             assert "\n" not in str(error)
             if "damaged" in str(error):
                 continue
-        told, held = wire.read_saved_model(path), saved_model_pb2.SavedModel.FromString(bytes(data))
+        told, held = (
+            wire.read_saved_model(path),
+            saved_model_pb2.SavedModel.FromString(path.read_bytes()),
+        )
         assert _without_numbers(told) == _without_numbers(held)
 
 
