@@ -1,4 +1,4 @@
-.PHONY: install test test-all mutants lint format bench demo wheel
+.PHONY: install test test-all mutants operations lint format bench demo wheel
 
 PYTHON ?= python
 
@@ -15,6 +15,10 @@ test-all:
 mutants:
 	$(PYTHON) tests/mutants.py --output benchmarks/mutants.json
 
+# After a new TensorFlow: which of its operations a SavedModel may consist of. Read the difference.
+operations:
+	$(PYTHON) tests/allowed_operations.py
+
 lint:
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
@@ -28,7 +32,7 @@ format:
 # Needs BENCH_DATA, BENCH_ENCODER, BENCH_WEIGHTS, BENCH_PEER_PYTHON: see benchmarks/README.md.
 bench:
 	@for name in frozen fine_tuning token_tasks prediction boundary scaling equality \
-		profile_step; do \
+		profile_step safety; do \
 		echo "== $$name"; $(PYTHON) benchmarks/$$name.py || exit 1; done
 
 demo:

@@ -68,6 +68,9 @@ FLOORS = {
     "__init__": 13,
     "cli": 14,
     "__main__": 15,
+    "wire": 1,
+    "savers": 1,
+    "safety": 2,
 }
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
@@ -379,6 +382,22 @@ def test_what_is_public_is_documented(path: Path) -> None:
         and not ("." in name and _documented_by_a_base(name))
     ]
     assert not bare, f"no docstring: {bare}"
+
+
+# What runs a SavedModel. It stands behind a check in one module, and every other one calls that.
+LOADERS = re.compile(
+    r"saved_model\.load(_v2)?$|\bhub\.load$|KerasLayer$|TFSMLayer$|import_meta_graph$"
+)
+
+
+def test_savedmodels_are_loaded_behind_the_check_only() -> None:
+    found = [
+        f"{_name(path)}: {ast.unparse(node)}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute | ast.Name) and LOADERS.search(ast.unparse(node))
+    ]
+    assert found == ["safety: tf.saved_model.load"], "use `safety.load_checked`"
 
 
 def test_no_drawer_for_odds_and_ends() -> None:

@@ -33,7 +33,8 @@ def build_model(
     """Builds and compiles a model of a frozen TF Hub encoder with the head of a task.
 
     Args:
-        encoder: A handle (see `Encoder`), `"auto"` for the packaged one, or an `Encoder`.
+        encoder: A handle (see `Encoder`), `"auto"` for the packaged one, or an `Encoder`: that one
+            where it needs `trust_code`.
         task: What to answer; it must know its labels (`task.adapt(train.labels)`). Several tasks,
             `{name: task}`, or a `MultiTask` of them, make a `MultiTaskModel`.
         head: Layers between encoder and answer; `Head()` if not given. One for all tasks, or
@@ -119,14 +120,17 @@ def _usual_rate(encoder: Encoder) -> float:
     return SMALL_BERT_RATE if encoder.dimension <= SMALL_BERT_DIMENSION else LARGE_BERT_RATE
 
 
-def load_model(path: str | Path) -> TransferModel:
+def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
     """Loads a model that `model.save("... .keras")` wrote: weights, graph, vocabulary and task.
 
     Args:
         path: The `.keras` file.
+        trust_code: Whether it may hold code: Keras' safe mode is off then, and its graphs may hold
+            operations that do more than compute. Only for makers whom you trust.
 
     Raises:
-        InputError: If the file is missing or isn't a saved `TransferModel`.
+        InputError: If the file is missing or isn't a saved `TransferModel`, or it holds code
+            unallowed.
 
     Example:
 
@@ -138,14 +142,12 @@ def load_model(path: str | Path) -> TransferModel:
     if not path.is_file():
         raise InputError(f"no such model file; expected a `.keras` file. Received: {path}")
     try:
-        # The file holds a TensorFlow graph, which safe mode can't vouch for; naming the file is
-        # the user's word for it, as with keras.layers.TFSMLayer.
         with warnings.catch_warnings():
             # A model that was saved before it trained has no optimizer state to load.
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-            model = keras.saving.load_model(path, safe_mode=False)
+            model = keras.saving.load_model(path, safe_mode=not trust_code)
     except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:600]
         raise InputError(
             f"the file isn't a model that `model.save` wrote whole. Received: {path} ({reason})"
         ) from error

@@ -97,6 +97,7 @@ def _add_convert(commands: Any) -> None:
     command.add_argument("--method", default="auto", choices=("auto", "bert", "static", "vectors"))
     command.add_argument("--dimension", type=int, metavar="N")
     command.add_argument("--overwrite", action="store_true")
+    _add_trust(command)
     command.set_defaults(run=_convert)
 
 
@@ -143,6 +144,15 @@ def _add_training(command: Any) -> None:
     add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
     add("--seed", type=int, default=0, metavar="N")
     add("--overwrite", action="store_true", help="replace the output folder")
+    _add_trust(command)
+
+
+def _add_trust(command: Any) -> None:
+    command.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="load what could do more than compute; only from makers whom you trust",
+    )
 
 
 def _add_distill(commands: Any) -> None:
@@ -184,6 +194,7 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("--data", required=True, metavar="FILE")
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
     command.add_argument("--overwrite", action="store_true")
+    _add_trust(command)
     command.set_defaults(run=_evaluate)
 
 
@@ -192,6 +203,7 @@ def _add_predict(commands: Any) -> None:
     command.add_argument("folder", type=Path, metavar="DIR")
     command.add_argument("source", nargs="?", default="-", metavar="FILE|-")
     command.add_argument("--task", metavar="NAME", help="of a model of several tasks")
+    _add_trust(command)
     command.set_defaults(run=_predict)
 
 
@@ -203,6 +215,7 @@ def _add_encode(commands: Any) -> None:
     add("--text", metavar="COLUMN", help="of a table; default: text")
     add("--normalize", action="store_true", help="to length 1, so that products are cosines")
     add("--output", type=Path, metavar="vectors.npy", help="default: JSON lines on stdout")
+    _add_trust(command)
     command.set_defaults(run=_encode)
 
 
@@ -241,11 +254,14 @@ def _distill(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    _jobs().evaluate_folder(options.folder, options.data, options.output, options.overwrite)
+    _jobs().evaluate_folder(
+        options.folder, options.data, options.output, options.overwrite, options.trust_code
+    )
 
 
 def _predict(options: argparse.Namespace) -> None:
-    for answer in _jobs().predict(options.folder, options.source, options.task):
+    answers = _jobs().predict(options.folder, options.source, options.task, options.trust_code)
+    for answer in answers:
         print(json.dumps(answer, ensure_ascii=False), flush=True)
 
 
@@ -253,7 +269,9 @@ def _encode(options: argparse.Namespace) -> None:
     _jobs()
     from tfhub_transfer import encoding
 
-    chunks = encoding.encode_file(options.model, options.source, options.text, options.normalize)
+    chunks = encoding.encode_file(
+        options.model, options.source, options.text, options.normalize, options.trust_code
+    )
     if options.output:
         count = encoding.write_vectors(chunks, options.output)
         print(f"Written to {options.output}: {count} vectors")
@@ -267,7 +285,12 @@ def _convert(options: argparse.Namespace) -> None:
     with _quiet():
         from tfhub_transfer import conversion
     conversion.convert(
-        options.source, options.output, options.method, options.dimension, options.overwrite
+        options.source,
+        options.output,
+        options.method,
+        options.dimension,
+        options.overwrite,
+        options.trust_code,
     )
     print(f"Written to {options.output}")
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import hub_format, huggingface, registry
+from tfhub_transfer import hub_format, huggingface, registry, safety
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import atomic
 from tfhub_transfer.storage.scratch import temporary
@@ -44,6 +44,7 @@ def convert(
     method: str = "auto",
     dimension: int | None = None,
     overwrite: bool = False,
+    trust_code: bool = False,
 ) -> None:
     """Writes an encoder in TF Hub's form, made from whatever `source` is.
 
@@ -55,6 +56,7 @@ def convert(
             `static`.
         dimension: Width of the vectors, for `static` alone (256 if not given).
         overwrite: Replace what is at `output`.
+        trust_code: Whether a SavedModel may hold operations that do more than compute.
 
     Raises:
         InputError: `source` is missing, broken or of no known kind, `output` is occupied, or the
@@ -79,7 +81,7 @@ def convert(
         )
     if method == "static":
         width = _STATIC_DIMENSION if dimension is None else dimension
-        distill_static(origin, target, width, overwrite=overwrite)
+        distill_static(origin, target, width, overwrite=overwrite, trust_code=trust_code)
     elif method == "vectors":
         convert_word_vectors(origin, target, overwrite=overwrite)
     else:
@@ -194,7 +196,7 @@ def _largest_difference(folder: Path, found: huggingface.BertFolder) -> float:
     mask = np.ones_like(ids)
     mask[1, (length + 1) // 2 :] = 0
     types = generator.integers(0, shape.segments, ids.shape)
-    outputs = _run(tf.saved_model.load(str(folder)), ids, mask, types)
+    outputs = _run(safety.load_checked(folder), ids, mask, types)
     tokens, pooled = huggingface.reference_outputs(found.values, shape, ids, mask, types)
     difference = np.abs(outputs["sequence_output"].numpy() - tokens)[mask == 1].max()
     # Not `max`, which would let NaN pass.
@@ -218,6 +220,7 @@ def distill_static(
     vocabulary: Sequence[str] | None = None,
     dialect: str = "bert",
     overwrite: bool = False,
+    trust_code: bool = False,
 ) -> None:
     """Distils a BERT encoder to a table of one vector per word piece.
 
@@ -240,6 +243,7 @@ def distill_static(
             Latin.
         dialect: `bert` (three id inputs, token vectors) or `text` (one string in, one vector out).
         overwrite: Replace what is at `output`.
+        trust_code: Whether the source may hold operations that do more than compute.
 
     Raises:
         InputError: The source isn't a usable encoder, `dimension` exceeds its width, `vocabulary`
@@ -254,7 +258,7 @@ def distill_static(
     source = Path(source)
     with (
         whole_or_nothing(Path(output), overwrite, source) as folder,
-        _as_encoder(source) as teacher,
+        _as_encoder(source, trust_code) as teacher,
     ):
         if not 1 <= dimension <= teacher.width:
             raise InputError(
@@ -278,17 +282,17 @@ class _Teacher:
 
 
 @contextlib.contextmanager
-def _as_encoder(source: Path) -> Iterator[_Teacher]:
+def _as_encoder(source: Path, trust_code: bool) -> Iterator[_Teacher]:
     """The source as a loaded encoder, by way of a temporary conversion if need be."""
     with temporary() as work:
         folder = source
         if huggingface.is_bert_folder(source):
             folder = work / "encoder"
             _write_bert(huggingface.read(source), folder)
-        yield _load_teacher(folder)
+        yield _load_teacher(folder, trust_code)
 
 
-def _load_teacher(folder: Path) -> _Teacher:
+def _load_teacher(folder: Path, trust_code: bool) -> _Teacher:
     vocab, info = folder / "assets" / "vocab.txt", folder / hub_format.INFO_FILE
     if not (folder / "saved_model.pb").is_file() or not vocab.is_file():
         raise InputError(
@@ -297,9 +301,11 @@ def _load_teacher(folder: Path) -> _Teacher:
             f"Received: {folder}"
         )
     try:
-        encoder: Any = tf.saved_model.load(str(folder))
+        encoder: Any = safety.load_checked(folder, trust_code)
         one = np.ones((1, 3), np.int32)
         width = int(_run(encoder, one, one, one * 0)["sequence_output"].shape[-1])
+    except InputError:
+        raise
     except Exception as error:  # loading and calling a foreign graph can fail in any way
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(

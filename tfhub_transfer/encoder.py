@@ -16,6 +16,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+# Keras gives it no public name.
+from keras.src.saving.serialization_lib import in_safe_mode
+
 from tfhub_transfer import graph, loading, registry, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage.scratch import temporary_folder
@@ -59,10 +62,13 @@ class Encoder(keras.layers.Layer):
         trainable: Whether all groups start thawed. `freeze_to` sets them one by one.
         name: The layer's name.
         dtype: The layer's dtype policy. The graph inside computes as it was saved; leave it.
+        trust_code: Whether the SavedModel, and its preprocessor, may hold operations that do more
+            than compute: files, the network, Python. Only for makers whom you trust; see
+            `SECURITY.md`. It isn't saved: who loads a file has to say so, by Keras' `safe_mode`.
 
     Raises:
-        InputError: If what `handle` names isn't a usable encoder, or `trainable=True` and it holds
-            no trainable variables.
+        InputError: If what `handle` names isn't a usable encoder, it holds such an operation
+            unallowed, or `trainable=True` and it holds no trainable variables.
 
     Example:
 
@@ -78,6 +84,7 @@ class Encoder(keras.layers.Layer):
         trainable: bool = False,
         name: str | None = None,
         dtype: Any = "float32",
+        trust_code: bool = False,
         _spec: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(name=name or "encoder", dtype=dtype)
@@ -86,6 +93,8 @@ class Encoder(keras.layers.Layer):
         self._left_out: tuple[str, ...] = ()
         self._folder: Path | None = None
         self._loaded: Any = None
+        # A config comes out of a file, which doesn't vouch for itself: Keras' safe mode decides.
+        self.trust_code = trust_code if _spec is None else in_safe_mode() is False
         if _spec is None:
             self._load_from_handle()
         else:
@@ -97,7 +106,7 @@ class Encoder(keras.layers.Layer):
 
     def _load_from_handle(self) -> None:
         self._folder = registry.resolve(self.handle)
-        self._loaded, variables = loading.load(self._folder)
+        self._loaded, variables = loading.load(self._folder, trust_code=self.trust_code)
         self._functions = loading.Functions(self._loaded, self._folder)
         self._spec: dict[str, Any] = {
             "dialect": self._functions.dialect,
@@ -369,7 +378,7 @@ class Encoder(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Encoder":
-        config = dict(config)
+        config = {key: value for key, value in config.items() if key != "trust_code"}
         thawed, left_out = config.pop("thawed"), config.pop("left_out")
         trainable, spec = config.pop("trainable"), config.pop("spec")
         layer = cls(**config, _spec=spec)
@@ -397,7 +406,7 @@ class Encoder(keras.layers.Layer):
         self._folder = temporary_folder(self)
         shutil.copytree(dir_path, self._folder, dirs_exist_ok=True)
         kept = [(v, v.numpy()) for v in loading.smallest(self._raw_variables)]
-        self._loaded, _ = loading.load(self._folder, self._raw_variables)
+        self._loaded, _ = loading.load(self._folder, self._raw_variables, self.trust_code)
         for variable, value in kept:
             variable.assign(value)
         self._functions = loading.Functions(self._loaded, self._folder)

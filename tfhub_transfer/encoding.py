@@ -24,6 +24,7 @@ def encode_text(
     texts: Sequence[str],
     normalize: bool = False,
     batch_size: int = 128,
+    trust_code: bool = False,
 ) -> np.ndarray:
     """The vector of each text, without a task in between.
 
@@ -34,6 +35,8 @@ def encode_text(
         normalize: Whether to give vectors of length 1, whose products are cosines, so that a
             search is one matrix product. A similarity model's are so in any case.
         batch_size: Rows in a batch.
+        trust_code: Whether a SavedModel may hold operations that do more than compute; see
+            `Encoder`.
 
     Returns:
         Float32 `[n, dimension]`.
@@ -47,14 +50,17 @@ def encode_text(
     >>> (library @ encode_text("auto", ["paying"], normalize=True).T).argmax(axis=0)
     array([0])
     """
-    return vector_model(source).encode_text(texts, batch_size, normalize)
+    return vector_model(source, trust_code).encode_text(texts, batch_size, normalize)
 
 
-def vector_model(source: str | Path | Encoder | TransferModel) -> TransferModel:
+def vector_model(
+    source: str | Path | Encoder | TransferModel, trust_code: bool = False
+) -> TransferModel:
     """A model that encodes as `source` does; of an encoder one without a task.
 
     Args:
         source: As for `encode_text`.
+        trust_code: As for `encode_text`.
 
     Raises:
         InputError: If there is no such model or encoder.
@@ -64,13 +70,17 @@ def vector_model(source: str | Path | Encoder | TransferModel) -> TransferModel:
     if not isinstance(source, Encoder):
         within = Path(source) / MODEL_FILE
         if str(source).endswith(".keras") or within.exists():
-            return load_model(within if within.exists() else source)
-    encoder = source if isinstance(source, Encoder) else Encoder(str(source))
+            return load_model(within if within.exists() else source, trust_code)
+    encoder = source if isinstance(source, Encoder) else Encoder(str(source), trust_code=trust_code)
     return build_model(encoder, Regression(mean=0.0, deviation=1.0))  # any task, it isn't asked
 
 
 def encode_file(
-    source: str, file: str, text: str | None = None, normalize: bool = False
+    source: str,
+    file: str,
+    text: str | None = None,
+    normalize: bool = False,
+    trust_code: bool = False,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Vectors of every text of a file, or of standard input, in order and without holding it.
 
@@ -80,6 +90,7 @@ def encode_file(
             standard input.
         text: The table's column of texts; `text` if not given.
         normalize: As for `encode_text`.
+        trust_code: As for `encode_text`.
 
     Returns:
         Chunks of texts, each with its vectors float32 `[n, dimension]`.
@@ -92,7 +103,7 @@ def encode_file(
         if file == "-" or file.endswith(".txt")
         else _column(data.stream(file, text=text, require_label=False))
     )
-    model = vector_model(source)
+    model = vector_model(source, trust_code)
     with runtime.precision(_precision(Path(source))):
         for texts in chunks:
             yield texts, model.encode_text(texts, normalize=normalize)

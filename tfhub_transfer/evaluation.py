@@ -246,7 +246,7 @@ def _untrained(report: Report, model: TransferModel, train: Examples) -> dict[st
     every = [text for column in train.texts for text in column]
     found: dict[str, Any] = {}
     try:
-        encoder = Encoder(model.encoder.handle)
+        encoder = Encoder(model.encoder.handle, trust_code=model.encoder.trust_code)
     except InputError:
         report.notes.append("baseline untrained: left out, the encoder itself isn't at hand")
     else:

@@ -48,6 +48,7 @@ class TrainJob:
     strategy: str = "auto"
     seed: int = 0
     overwrite: bool = False
+    trust_code: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,6 +70,7 @@ class EncoderJob:
     vocabulary: int | None = None
     schedule: EncoderSchedule = dataclasses.field(default_factory=EncoderSchedule)
     overwrite: bool = False
+    trust_code: bool = False
 
 
 def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
@@ -110,7 +111,7 @@ def distill(job: DistillJob) -> Report:
         InputError: If a file, an option or the output folder is unusable.
     """
     _check_output(job)
-    loaded = [_load(folder) for folder in job.teachers]
+    loaded = [_load(folder, job.trust_code) for folder in job.teachers]
     teachers = [model for model, _ in loaded]
     more = None if job.unlabelled is None else _texts(job.unlabelled, teachers[0].task.pair, job)
     imitation = Imitation(job.temperature, job.share)
@@ -147,7 +148,7 @@ def distill_encoder(job: EncoderJob) -> None:
     """
     atomic.check_output(job.output, job.overwrite, (job.data, job.teacher))
     texts = _texts(job.data, False, job)
-    teacher = Encoder(job.teacher)
+    teacher = Encoder(job.teacher, trust_code=job.trust_code)
     pieces = None
     if job.vocabulary is not None:
         pieces = students.corpus_vocabulary(teacher, texts, job.vocabulary)
@@ -178,7 +179,9 @@ def is_model(handle: str) -> bool:
     return handle.endswith(".keras") or (Path(handle) / MODEL_FILE).exists()
 
 
-def evaluate_folder(folder: Path, source: str, output: Path, overwrite: bool = False) -> Report:
+def evaluate_folder(
+    folder: Path, source: str, output: Path, overwrite: bool = False, trust_code: bool = False
+) -> Report:
     """Evaluates a trained folder on a labelled file and writes the report.
 
     Args:
@@ -186,12 +189,13 @@ def evaluate_folder(folder: Path, source: str, output: Path, overwrite: bool = F
         source: The labelled file.
         output: Where the report goes.
         overwrite: Whether `output` may exist.
+        trust_code: Whether the model may hold operations that do more than compute.
 
     Raises:
         InputError: If one of them is unusable.
     """
     atomic.check_output(output, overwrite, (folder, source))
-    model, record = _load(folder)
+    model, record = _load(folder, trust_code)
     examples = read_labelled(source, model.task, record.get("columns", {}))
     with runtime.precision(record.get("precision", "auto")):
         report = evaluate(model, examples, train=_training_split(record))
@@ -201,7 +205,9 @@ def evaluate_folder(folder: Path, source: str, output: Path, overwrite: bool = F
     return report
 
 
-def predict(folder: Path, source: str, task: str | None = None) -> Iterator[dict[str, Any]]:
+def predict(
+    folder: Path, source: str, task: str | None = None, trust_code: bool = False
+) -> Iterator[dict[str, Any]]:
     """Answers for every text of a file, or of standard input, in order and without holding it.
 
     Args:
@@ -209,11 +215,12 @@ def predict(folder: Path, source: str, task: str | None = None) -> Iterator[dict
         source: A table as for training, a `.txt` file with one text a line, or `-` for the lines of
             standard input. In lines, the texts of a pair are separated by a tab.
         task: The name of the task to answer, for a model of several.
+        trust_code: Whether the model may hold operations that do more than compute.
 
     Raises:
         InputError: If one of them is unusable.
     """
-    model, record = _load(folder)
+    model, record = _load(folder, trust_code)
     model, known = _of_task(model, record.get("columns", {}), task)
     columns: dict[str, Any] = {key: known.get(key) for key in ("text", "text_pair")}
     if source == "-" or source.endswith(".txt"):
@@ -294,7 +301,7 @@ def _build(job: TrainJob, task: Task) -> TransferModel:
     head = head_of(job)
     if head.needs_tokens or task.needs_tokens:
         registry.require_token_vectors(encoder, task.name)
-    layer = Encoder(encoder)
+    layer = Encoder(encoder, trust_code=job.trust_code)
     groups_to_thaw(layer, job.unfreeze)
     model = build_model(
         layer,
@@ -404,9 +411,9 @@ def _kept(model: TransferModel, output: Path, saved: Path | None = None) -> Iter
         raise
 
 
-def _load(folder: Path) -> tuple[TransferModel, dict[str, Any]]:
+def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]]:
     if folder.is_file():
-        return load_model(folder), {}
+        return load_model(folder, trust_code), {}
     if not (folder / MODEL_FILE).exists():
         raise InputError(
             f"no {MODEL_FILE} there; expected a folder that `tfhub-transfer train` wrote, or a "
@@ -422,7 +429,7 @@ def _load(folder: Path) -> tuple[TransferModel, dict[str, Any]]:
             "the record of the training is damaged; give the `.keras` file itself. "
             f"Received: {record}"
         )
-    return load_model(folder / MODEL_FILE), known
+    return load_model(folder / MODEL_FILE, trust_code), known
 
 
 def _training_split(record: dict[str, Any]) -> data.Examples | None:

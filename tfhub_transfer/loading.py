@@ -1,7 +1,6 @@
 """A SavedModel from disk to a callable of known dialect, and its graph back to disk."""
 
 import shutil
-import tempfile
 import weakref
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops that text SavedModels are made of
 
-from tfhub_transfer import graph, rewriting
+from tfhub_transfer import graph, rewriting, safety
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage.scratch import new_temporary
 
 BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 LIST_OUTPUTS = ("pooled_output", "sequence_output")
@@ -57,16 +57,19 @@ class Functions:
         return flat
 
 
-def load(folder: Path, existing: list[tf.Variable] | None = None) -> tuple[Any, list[tf.Variable]]:
+def load(
+    folder: Path, existing: list[tf.Variable] | None = None, trust_code: bool = False
+) -> tuple[Any, list[tf.Variable]]:
     """Loads a SavedModel and lists its variables in order of creation.
 
     Args:
         folder: The SavedModel's folder.
         existing: Variables to bind the graph to instead of new ones: the loader asks for them in
             the same order each time, and only a stub of a checkpoint is read.
+        trust_code: Whether it may hold operations that do more than compute; see `safety`.
 
     Raises:
-        InputError: If TensorFlow can't load it.
+        InputError: If it may not be loaded, or TensorFlow can't load it.
     """
     created: list[tf.Variable] = []
 
@@ -76,15 +79,18 @@ def load(folder: Path, existing: list[tf.Variable] | None = None) -> tuple[Any, 
         return variable
 
     options = tf.saved_model.LoadOptions(allow_partial_checkpoint=existing is not None)
-    seeded = Path(tempfile.mkdtemp(prefix="tfhub_transfer_"))
+    seeded = new_temporary()
     try:
         with tf.variable_creator_scope(creator):
-            loaded = tf.saved_model.load(str(_seeded(folder, seeded)), options=options)
+            copy = _seeded(folder, seeded.new)
+            loaded = safety.load_checked(folder, trust_code, options, copy)
     except Exception as error:  # TensorFlow raises a dozen kinds here, all meaning "unusable"
-        shutil.rmtree(seeded, ignore_errors=True)
+        seeded.discard()
+        if isinstance(error, InputError):
+            raise
         raise InputError(_why_not_loadable(error, folder)) from error
     # The loaded object names its assets by their paths, so the folder lives as long as it does.
-    weakref.finalize(loaded, shutil.rmtree, seeded, ignore_errors=True)
+    weakref.finalize(loaded, seeded.discard)
     return loaded, created
 
 

@@ -486,7 +486,8 @@ class TransferModel(runtime.Replicated):
 
     def load_assets(self, dir_path: str) -> None:
         """Takes the preprocessor out of the `.keras` file."""
-        self.layout.adopt(load_preprocessor(Path(dir_path) / "preprocessor"))
+        folder = Path(dir_path) / "preprocessor"
+        self.layout.adopt(load_preprocessor(folder, self.encoder.trust_code))
 
 
 def size_schedule(optimizer: Any, steps: int) -> None:

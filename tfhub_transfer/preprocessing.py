@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer import registry
+from tfhub_transfer import registry, safety
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import names
@@ -343,7 +343,8 @@ def make_preprocessor(
 
     Args:
         encoder: The encoder to feed.
-        preprocessor: Handle or folder of a TF Hub BERT preprocessor, to use that one.
+        preprocessor: Handle or folder of a TF Hub BERT preprocessor, to use that one. It is trusted
+            with code where the encoder is.
         sequence_length: The most tokens of a text; 256 if not given, or what the encoder can take.
 
     Raises:
@@ -359,13 +360,13 @@ def make_preprocessor(
     if encoder.dialect == "text":
         return CodePointPreprocessor(length)
     if preprocessor is not None:
-        return _from_saved_model(registry.resolve(preprocessor), length)
+        return _from_saved_model(registry.resolve(preprocessor), length, encoder.trust_code)
     vocabulary, lower_case = _vocabulary_of(encoder)
     if vocabulary is not None and lower_case is not None:
         return _from_vocabulary(vocabulary, lower_case, length)
     found = registry.preprocessor_path(encoder.handle, encoder.folder)
     if found is not None:
-        return _from_saved_model(found, length)
+        return _from_saved_model(found, length, encoder.trust_code)
     if vocabulary is not None:
         return _from_vocabulary(vocabulary, _looks_lower_case(vocabulary), length)
     raise InputError(
@@ -374,11 +375,15 @@ def make_preprocessor(
     )
 
 
-def load_preprocessor(folder: Path) -> Preprocessor:
+def load_preprocessor(folder: Path, trust_code: bool = False) -> Preprocessor:
     """Reads what `Preprocessor.save` wrote; the folder may go afterwards.
 
     Args:
         folder: The folder that `save` wrote.
+        trust_code: Whether a SavedModel in it may do more than compute.
+
+    Raises:
+        InputError: If it may not be loaded.
     """
     settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
     length = settings["sequence_length"]
@@ -391,7 +396,7 @@ def load_preprocessor(folder: Path) -> Preprocessor:
     if settings["kind"] == "vocabulary":
         made = _from_vocabulary(own / "vocab.txt", settings["lower_case"], length)
     else:
-        made = _from_saved_model(own / "saved_model", length)
+        made = _from_saved_model(own / "saved_model", length, trust_code)
     made.by_word = settings.get("by_word", False)
     made._keeper = keeper
     return made
@@ -431,8 +436,8 @@ def _from_vocabulary(path: Path, lower_case: bool, sequence_length: int) -> Bert
     return made
 
 
-def _from_saved_model(folder: Path, sequence_length: int) -> BertPreprocessor:
-    loaded = tf.saved_model.load(str(folder))
+def _from_saved_model(folder: Path, sequence_length: int, trust_code: bool) -> BertPreprocessor:
+    loaded = safety.load_checked(folder, trust_code)
     tokenize = getattr(loaded, "tokenize", None)
     if tokenize is None or not hasattr(tokenize, "get_special_tokens_dict"):
         raise InputError(

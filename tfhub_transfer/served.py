@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
+from tfhub_transfer import safety
 from tfhub_transfer.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
 from tfhub_transfer.errors import InputError
 
@@ -21,14 +22,15 @@ class ServedModel:
 
     Args:
         folder: A version's folder, or the folder of versions, of which the newest is taken.
+        trust_code: Whether it may hold operations that do more than compute.
 
     Raises:
-        InputError: If there is no exported model.
+        InputError: If there is no exported model, or it may not be loaded.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, trust_code: bool = False) -> None:
         self.folder = _newest(Path(folder))
-        self._loaded = tf.saved_model.load(str(self.folder))
+        self._loaded = safety.load_checked(self.folder, trust_code)
 
     def predict(
         self, texts: Sequence[Any], batch_size: int = 64, signature: str = SIGNATURE
@@ -99,14 +101,16 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(wide)
 
 
-def load_saved_model(folder: str | Path) -> ServedModel:
+def load_saved_model(folder: str | Path, trust_code: bool = False) -> ServedModel:
     """Loads what `export_saved_model` wrote.
 
     Args:
         folder: A version's folder, or the folder of versions, of which the newest is taken.
+        trust_code: Whether it may hold operations that do more than compute: files, the network,
+            Python. Only for models whose makers you trust; see `SECURITY.md`.
 
     Raises:
-        InputError: If there is no exported model.
+        InputError: If there is no exported model, or it holds such an operation unallowed.
 
     Example:
 
@@ -114,7 +118,7 @@ def load_saved_model(folder: str | Path) -> ServedModel:
     >>> load_saved_model(folder).predict(["What a lovely film"])["scores"].shape
     (1, 2)
     """
-    return ServedModel(folder)
+    return ServedModel(folder, trust_code)
 
 
 def _newest(folder: Path) -> Path:

@@ -109,7 +109,7 @@ def temporary_folder(owner: Any) -> Path:
     Args:
         owner: Any object that can be weakly referenced.
     """
-    made = _temporary()
+    made = new_temporary()
     weakref.finalize(owner, made.discard)
     return made.new
 
@@ -117,14 +117,15 @@ def temporary_folder(owner: Any) -> Path:
 @contextlib.contextmanager
 def temporary() -> Iterator[Path]:
     """Gives an empty folder among the system's temporary ones for as long as the body runs."""
-    made = _temporary()
+    made = new_temporary()
     try:
         yield made.new
     finally:
         made.discard()
 
 
-def _temporary() -> Scratch:
+def new_temporary() -> Scratch:
+    """Makes a scratch folder among the system's temporary ones; whoever asks discards it."""
     parent = Path(tempfile.gettempdir())
     if parent not in _swept:  # once a process is often enough
         _swept.add(parent)
