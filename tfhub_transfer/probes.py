@@ -1,0 +1,84 @@
+"""Whether answers are answers: an encoder's first ones to a few rows, and those of a model."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer import runtime
+from tfhub_transfer.errors import InputError
+
+ROWS, LENGTH = 3, 16
+# Ids that every vocabulary has.
+_IDS = 30
+_REAL = ((16,), (9,), (4,))
+_TEXTS = ("a good film", "the weather in Rome is bad today", "12 new cars")
+
+
+def ids(names: tuple[str, ...]) -> dict[str, tf.Tensor]:
+    """Rows for the BERT dialect, int32 `[3, 16]`, of 16, 9 and 4 tokens.
+
+    Args:
+        names: The keys of word ids, mask and segments.
+    """
+    rows = np.arange(ROWS * LENGTH).reshape(ROWS, LENGTH) % _IDS
+    probe = (rows, np.arange(LENGTH) < _REAL, rows % 2)
+    with tf.init_scope():
+        return {name: tf.constant(value, tf.int32) for name, value in zip(names, probe)}
+
+
+def ask(functions: Any, inputs: Any, handle: str) -> list[tf.Tensor]:
+    """Calls an encoder once, outside of any graph.
+
+    Args:
+        functions: Its call.
+        inputs: `ids`, or `None` for an encoder that reads texts.
+        handle: Its handle, for a message.
+
+    Returns:
+        All its outputs, flat.
+
+    Raises:
+        InputError: If it gives another number of rows than it got, or no finite numbers; or, to
+            ids that differ, the same for each. (Texts may differ in words that it doesn't know.)
+    """
+    with tf.init_scope(), runtime.precision("float32"):
+        given = tf.constant(_TEXTS) if inputs is None else inputs
+        outputs = tf.nest.flatten(functions(given, False))
+    arrays = [output.numpy() for output in outputs]
+    if any(len(array) != ROWS for array in arrays):
+        found = f"{min(map(len, arrays))} rows for {ROWS} texts"
+    elif not all(np.isfinite(array).all() for array in arrays):
+        found = "numbers that aren't finite (NaN)"
+    elif inputs is not None and all((array == array[:1]).all() for array in arrays):
+        found = "the same vectors whatever it is asked"
+    else:
+        return outputs
+    raise InputError(
+        f"the encoder can't be used: it answers with {found}; it is damaged, or its training went "
+        f"wrong. Received: {handle}"
+    )
+
+
+def require_numbers(scores: Any, texts: Sequence[Any], owners: Any = None) -> None:
+    """Refuses scores that are NaN, and names the first text that they answer.
+
+    Args:
+        scores: Of each row, an array `[rows, ...]` or a list of arrays.
+        texts: What each row was made of, for the message.
+        owners: The number of the text that each row is part of, if that is known.
+
+    Raises:
+        InputError: If one of them is NaN.
+    """
+    if isinstance(scores, np.ndarray) and not np.isnan(scores).any():
+        return
+    row = next((i for i, each in enumerate(scores) if np.isnan(each).any()), None)
+    if row is None:
+        return
+    place = "" if owners is None else f"text {int(owners[row]) + 1}, "
+    raise InputError(
+        "the model answers with NaN: its training diverged or its file is damaged; train it again, "
+        f"at a lower learning rate. Received: {place}{str(texts[row])[:60]!r}"
+    )
