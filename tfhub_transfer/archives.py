@@ -193,9 +193,9 @@ def _check_objects(config: Any, path: Path) -> None:
         inner = each.values() if isinstance(each, dict) else each
         waiting += [one for one in inner if isinstance(one, (dict, list))]
         if isinstance(each, dict) and "class_name" in each and not _is_known(each):
-            name = f"{each.get('module')}.{each['class_name']}"
-            if each["class_name"] == "function":
-                name = f"{each.get('module')}.{each.get('config')}"
+            kind = each["class_name"]
+            what = (each.get("module"), each.get("config") if kind == "function" else kind)
+            name = ".".join(str(part) for part in what if part is not None)
             raise InputError(
                 f"the file names {name[:80]!r}, which may run code and is no part of a model of "
                 "this package; if you trust who made it, load it with `trust_code=True` "
@@ -265,7 +265,7 @@ def _check_weights(window: _Window, config: dict[str, Any], path: Path) -> int:
 
 def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, tuple[tuple[int, ...], int]]]:
     """Name, shape and bytes a number of each array; none of them is read, no link is followed."""
-    waiting, seen = [("", file)], 0
+    waiting, seen, groups = [("", file)], 0, set()
     while waiting:
         place, group = waiting.pop()
         for name in group:
@@ -274,6 +274,10 @@ def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, tuple[tuple[in
                 raise _refused(path, "weights with links")
             item = group[name]
             if isinstance(item, h5py.Group):
+                address = h5py.h5o.get_info(item.id).addr
+                if address in groups:
+                    raise _refused(path, "weights with links")
+                groups.add(address)
                 waiting.append((f"{place}{name}/", item))
             else:
                 yield f"{place}{name}", _backed(item, path)

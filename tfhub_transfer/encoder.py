@@ -309,6 +309,7 @@ class Encoder(keras.layers.Layer):
         own = tf.executing_eagerly() and set(inputs) <= set(loading.BERT_INPUTS)
         flat = None if own else self.flat_graph(training)
         if flat is None:
+            self._graphs.require_sound(self._functions)
             return self._functions(inputs, training)
         given = _ids(flat, inputs)
         wanted = flat.outputs
@@ -488,16 +489,16 @@ class _Graphs:
         self._handle, self._variables = handle, variables
         self._weights = {id(v): w for v, w in zip(variables, weights)}
         self._made: dict[bool, graph.FlatGraph | None] = {}
+        self._sound = False
 
     def get(self, functions: loading.Functions, training: bool) -> graph.FlatGraph | None:
         """The graph of a call in that mode; `None`, with a warning the first time, if none."""
         if training not in self._made:
-            inputs = probes.ids(loading.BERT_INPUTS)
-            own = probes.ask(functions, inputs, self._handle)
+            self.require_sound(functions)
             try:
                 flat = functions.flatten(training, self._variables)
                 if not training:
-                    self._check_equal(flat, inputs, own)
+                    self._check_equal(flat, functions)
                 self._made[training] = flat
             except graph.NotFlat as reason:
                 self._made[training] = None
@@ -514,11 +515,17 @@ class _Graphs:
         value = tf.convert_to_tensor(value)
         return value if weight.trainable else tf.stop_gradient(value)
 
-    def _check_equal(
-        self, flat: graph.FlatGraph, inputs: dict[str, tf.Tensor], own: list[tf.Tensor]
-    ) -> None:
-        """Runs the graph on ids to which the SavedModel's own call gave `own`."""
+    def require_sound(self, functions: loading.Functions) -> None:
+        """Raises `InputError` if the encoder's answers to a probe are none; asks it once."""
+        if not self._sound:
+            probes.ask(functions, probes.ids(loading.BERT_INPUTS), self._handle)
+            self._sound = True
+
+    def _check_equal(self, flat: graph.FlatGraph, functions: loading.Functions) -> None:
+        """Runs the graph and the SavedModel's own call on a few ids."""
+        inputs = probes.ids(loading.BERT_INPUTS)
         with tf.init_scope(), runtime.precision("float32"):
+            own = tf.nest.flatten(functions(inputs, False))
             given = {ref: inputs[key] for key, ref in flat.inputs.items()}
             made = flat.replay(tf.nest.flatten(flat.outputs), given, self.read)
             worst = max(float(tf.reduce_max(tf.abs(a - b))) for a, b in zip(own, made))

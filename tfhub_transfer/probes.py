@@ -28,16 +28,13 @@ def ids(names: tuple[str, ...]) -> dict[str, tf.Tensor]:
         return {name: tf.constant(value, tf.int32) for name, value in zip(names, probe)}
 
 
-def ask(functions: Any, inputs: Any, handle: str) -> list[tf.Tensor]:
+def ask(functions: Any, inputs: Any, handle: str) -> None:
     """Calls an encoder once, outside of any graph.
 
     Args:
         functions: Its call.
         inputs: `ids`, or `None` for an encoder that reads texts.
         handle: Its handle, for a message.
-
-    Returns:
-        All its outputs, flat.
 
     Raises:
         InputError: If it gives another number of rows than it got, or no finite numbers; or, to
@@ -54,7 +51,7 @@ def ask(functions: Any, inputs: Any, handle: str) -> list[tf.Tensor]:
     elif inputs is not None and all((array == array[:1]).all() for array in arrays):
         found = "the same vectors whatever it is asked"
     else:
-        return outputs
+        return
     raise InputError(
         f"the encoder can't be used: it answers with {found}; it is damaged, or its training went "
         f"wrong. Received: {handle}"
