@@ -118,8 +118,8 @@ class Encoder(keras.layers.Layer):
             "variables": _variable_specs(variables, self._loaded, self._functions.captured),
         }
         self._wrap(variables)
-        if self.dialect == "text":
-            probes.ask(self._functions, None, self.handle)
+        # Here, because what is raised while Keras calls a layer gets a page of explanations.
+        probes.ask(self._functions, loading.BERT_INPUTS, self.handle)
 
     def _make_weights(self, spec: dict[str, Any]) -> None:
         """Makes weights of the recorded shapes; `load_assets` gives the graph.
@@ -309,7 +309,6 @@ class Encoder(keras.layers.Layer):
         own = tf.executing_eagerly() and set(inputs) <= set(loading.BERT_INPUTS)
         flat = None if own else self.flat_graph(training)
         if flat is None:
-            self._graphs.require_sound(self._functions)
             return self._functions(inputs, training)
         given = _ids(flat, inputs)
         wanted = flat.outputs
@@ -432,6 +431,8 @@ class Encoder(keras.layers.Layer):
                 "the graph in the file gives something else than its configuration says. "
                 f"Received: {found}"
             )
+        # Of weights that a training spoilt the answers say so; there may be other uses for them.
+        probes.ask(self._functions, loading.BERT_INPUTS, self.handle, allow_nan=True)
         self._graphs = _Graphs(self.handle, self._raw_variables, self._weights)
 
 
@@ -489,12 +490,10 @@ class _Graphs:
         self._handle, self._variables = handle, variables
         self._weights = {id(v): w for v, w in zip(variables, weights)}
         self._made: dict[bool, graph.FlatGraph | None] = {}
-        self._sound = False
 
     def get(self, functions: loading.Functions, training: bool) -> graph.FlatGraph | None:
         """The graph of a call in that mode; `None`, with a warning the first time, if none."""
         if training not in self._made:
-            self.require_sound(functions)
             try:
                 flat = functions.flatten(training, self._variables)
                 if not training:
@@ -514,12 +513,6 @@ class _Graphs:
         value = weight.value if rows is None else tf.nn.embedding_lookup(weight.value, rows)
         value = tf.convert_to_tensor(value)
         return value if weight.trainable else tf.stop_gradient(value)
-
-    def require_sound(self, functions: loading.Functions) -> None:
-        """Raises `InputError` if the encoder's answers to a probe are none; asks it once."""
-        if not self._sound:
-            probes.ask(functions, probes.ids(loading.BERT_INPUTS), self._handle)
-            self._sound = True
 
     def _check_equal(self, flat: graph.FlatGraph, functions: loading.Functions) -> None:
         """Runs the graph and the SavedModel's own call on a few ids."""

@@ -28,27 +28,31 @@ def ids(names: tuple[str, ...]) -> dict[str, tf.Tensor]:
         return {name: tf.constant(value, tf.int32) for name, value in zip(names, probe)}
 
 
-def ask(functions: Any, inputs: Any, handle: str) -> None:
+def ask(functions: Any, names: tuple[str, ...], handle: str, allow_nan: bool = False) -> None:
     """Calls an encoder once, outside of any graph.
 
     Args:
-        functions: Its call.
-        inputs: `ids`, or `None` for an encoder that reads texts.
+        functions: Its call, a `loading.Functions`.
+        names: The keys of its inputs, in the BERT dialect.
         handle: Its handle, for a message.
+        allow_nan: Whether it may answer with anything, as long as there is a row for each.
 
     Raises:
         InputError: If it gives another number of rows than it got, or no finite numbers; or, to
             ids that differ, the same for each. (Texts may differ in words that it doesn't know.)
     """
+    by_ids = functions.dialect == "bert"
     with tf.init_scope(), runtime.precision("float32"):
-        given = tf.constant(_TEXTS) if inputs is None else inputs
+        given = ids(names) if by_ids else tf.constant(_TEXTS)
         outputs = tf.nest.flatten(functions(given, False))
     arrays = [output.numpy() for output in outputs]
     if any(len(array) != ROWS for array in arrays):
         found = f"{min(map(len, arrays))} rows for {ROWS} texts"
+    elif allow_nan:
+        return
     elif not all(np.isfinite(array).all() for array in arrays):
         found = "numbers that aren't finite (NaN)"
-    elif inputs is not None and all((array == array[:1]).all() for array in arrays):
+    elif by_ids and all((array == array[:1]).all() for array in arrays):
         found = "the same vectors whatever it is asked"
     else:
         return
