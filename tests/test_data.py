@@ -112,6 +112,7 @@ def test_tfds_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tfds, "builder", lambda name: builder)
     assert not reading.would_download("tfds:mine/train")
     assert not reading.would_download("rows.csv")
+    assert reading.would_download("tfds:huggingface:mine/train")
     monkeypatch.setattr(type(builder), "is_prepared", lambda self: False)
     assert reading.would_download("tfds:mine/train")
     monkeypatch.undo()

@@ -271,10 +271,13 @@ def would_download(source: Any) -> bool:
     """Whether reading a source may ask the network: a data set that isn't prepared yet."""
     if not str(source).startswith("tfds:"):
         return False
+    name = source.removeprefix("tfds:").rpartition("/")[0]
+    if ":" in name:
+        return True  # of a community's, whose description alone comes from the network
     import tensorflow_datasets as tfds  # heavy, and needed for this source only
 
     try:
-        return not tfds.builder(source.removeprefix("tfds:").rpartition("/")[0]).is_prepared()
+        return not tfds.builder(name).is_prepared()
     except Exception:  # no such data set, in any of the ways in which that shows
         return True
 
