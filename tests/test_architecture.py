@@ -28,7 +28,7 @@ FLOORS = {
     "squad": 2,
     "reading": 3,
     "registry": 3,
-    "served": 3,
+    "served": 4,
     "rewriting": 2,
     "runtime": 2,
     "schedules": 2,
@@ -71,6 +71,10 @@ FLOORS = {
     "wire": 1,
     "savers": 1,
     "safety": 2,
+    "records": 2,
+    "recorded": 3,
+    "probes": 3,
+    "archives": 4,
 }
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.

@@ -198,3 +198,37 @@ def test_xla_trains_the_bert_dialect(bert_encoder: Path) -> None:
     model.fit(model.preprocess(examples(task), 8), epochs=1, verbose=0)
     assert tf.executing_eagerly()
     assert int(model.optimizer.iterations) == 1
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_answers_that_are_no_numbers_are_refused_by_the_number_of_their_text(
+    pair: bool, text_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tt.build_model(str(text_encoder), Classification(["a", "b"], pair=pair))
+    rows: Any = list(zip(TEXTS, TEXTS[::-1])) if pair else TEXTS
+    run = model._run
+
+    def spoilt(*args: Any) -> np.ndarray:
+        scores = run(*args)
+        scores[2:4, 1] = np.nan
+        return scores
+
+    monkeypatch.setattr(model, "_run", spoilt)
+    for ask in (model.predict_text, model.predict_scores):
+        with pytest.raises(tt.InputError, match="answers with NaN.*Received: text 3, '") as caught:
+            ask(rows)
+        assert "\n" not in str(caught.value)
+    assert np.isnan(model.predict_scores(rows, allow_nan=True)).sum() == 2
+
+
+def test_weights_without_numbers_are_noticed_when_asked(text_encoder: Path, tmp_path: Path) -> None:
+    model = tt.build_model(str(text_encoder), Classification(["a", "b"]))
+    weights = model.encoder.variables[0]
+    weights.assign(weights * np.nan)
+    model.save(tmp_path / "model.keras")
+    again = tt.load_model(tmp_path / "model.keras")
+    with pytest.raises(tt.InputError, match="answers with NaN.*Received: text 1, 'a good film'"):
+        again.predict_text(TEXTS)
+    served = tt.load_saved_model(tt.export_saved_model(again, tmp_path / "serving"))
+    with pytest.raises(tt.InputError, match="answers with NaN.*Received: text 1, 'a good film'"):
+        served.predict(TEXTS)

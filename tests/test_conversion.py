@@ -398,20 +398,48 @@ def truncate(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def set_header(size: int | None, header: bytes) -> Damage:
+    """Damage to a folder: weights that are a header alone, of its size or of a claimed one."""
+    length = (len(header) if size is None else size).to_bytes(8, "little")
+    return lambda folder: (folder / "model.safetensors").write_bytes(length + header)
+
+
+def set_json(name: str, **values: Any) -> Damage:
+    """Damage to a folder: another file of settings."""
+    return lambda folder: (folder / name).write_text(json.dumps(values))
+
+
 QUERY = "encoder.layer.1.attention.self.query.weight"
 ALL = "\n".join(VOCABULARY)
 BAD_FOLDERS: dict[str, tuple[Damage, str]] = {
     "no vocabulary": (lambda f: (f / "vocab.txt").unlink(), "vocab.txt is missing"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
-    "config no JSON": (lambda f: (f / "config.json").write_text("{"), "A readable JSON file"),
-    "config a list": (lambda f: (f / "config.json").write_text("[]"), "must hold an object"),
+    "config no JSON": (lambda f: (f / "config.json").write_text("{"), "readable JSON is expected"),
+    "config a list": (lambda f: (f / "config.json").write_text("[]"), "an object in it"),
     "roberta": (set_config(model_type="roberta"), "model_type 'bert'.*Received: 'roberta'"),
     "no model type": (set_config(model_type=None), "model_type 'bert'.*Received: None"),
     "relu": (set_config(hidden_act="relu"), "hidden_act 'gelu'.*Received: 'relu'"),
     "relative": (set_config(position_embedding_type="relative_key"), "'absolute'"),
     "no size": (set_config(hidden_size=None), "sizes as numbers.*hidden_size"),
     "size a word": (set_config(num_hidden_layers="two"), "sizes as numbers"),
+    "deep": (lambda f: (f / "config.json").write_text("[" * 100_000), "readable JSON"),
+    "deep and valid": (set_config(more=json.loads("[" * 80 + "]" * 80)), "at most 64 levels"),
+    "layers without end": (set_config(num_hidden_layers=10**9), "up to 1000 layers"),
+    "size infinite": (set_config(hidden_size=1e999), "sizes as numbers"),
+    "negative size": (set_config(vocab_size=-1, hidden_size=-16), "numbers above 0|longer than"),
+    "huge size": (set_config(intermediate_size=10**12), r"must have shape \(1000000000000, 16\)"),
+    "header beyond the file": (set_header(2**62, b"{}"), "model.safetensors can't be read"),
+    "deep header": (set_header(None, b"[" * 100_000), "model.safetensors can't be read"),
+    "huge tensor": (
+        set_header(
+            None,
+            b'{"x":{"dtype":"F32","shape":[1000000,1000000],"data_offsets":[0,4000000000000]}}',
+        ),
+        "model.safetensors can't be read",
+    ),
+    "wrong length": (set_json("sentence_bert_config.json", max_seq_length="x"), "of type int"),
+    "wrong case": (set_json("tokenizer_config.json", do_lower_case=5), "of type bool"),
     "odd heads": (set_config(num_attention_heads=3), "multiple of num_attention_heads"),
     "other size": (set_config(intermediate_size=31), r"must have shape \(31, 16\)"),
     "more layers": (set_config(num_hidden_layers=3), "no tensor 'encoder.layer.2"),

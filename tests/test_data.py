@@ -110,6 +110,14 @@ def test_tfds_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "mine", "1.0.0", features, {"train": made}, data_dir=tmp_path
     )
     monkeypatch.setattr(tfds, "builder", lambda name: builder)
+    assert not reading.would_download("tfds:mine/train")
+    assert not reading.would_download("rows.csv")
+    assert reading.would_download("tfds:huggingface:mine/train")
+    monkeypatch.setattr(type(builder), "is_prepared", lambda self: False)
+    assert reading.would_download("tfds:mine/train")
+    monkeypatch.undo()
+    assert reading.would_download("tfds:no_such_data_set/train")
+    monkeypatch.setattr(tfds, "builder", lambda name: builder)
     examples = data.read("tfds:mine/train")
     assert sorted(zip(examples.texts[0], examples.labels)) == [("good", "pos"), ("schön", "neg")]
     with pytest.raises(InputError, match="has the splits train. Received: tfds:mine/test"):

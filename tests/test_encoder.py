@@ -232,3 +232,57 @@ def test_hugging_face_folders_can_be_converted_from_everywhere(code: str) -> Non
         [sys.executable, "-c", f"{code}; {check}"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_weights_that_are_cut_short_are_not_even_loaded(
+    make_encoder: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.saved_model, "load", pytest.fail)
+    with pytest.raises(tt.InputError, match=r"incomplete.*\d+ bytes of weights, where their index"):
+        tt.Encoder(str(make_encoder("truncated_encoder")))
+
+
+def write_odd(folder: Path, kind: str, answer: Callable[[Any], Any]) -> Path:
+    """An encoder that answers what `answer` makes of the number of its texts."""
+    root = tf.Module()
+    root.variable = tf.Variable(1.0)
+    if kind == "bert":
+        names = ("input_word_ids", "input_mask", "input_type_ids")
+        spec: Any = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in names}
+    else:
+        spec = tf.TensorSpec([None], tf.string)
+
+    def call(inputs: Any) -> Any:
+        rows = tf.shape(tf.nest.flatten(inputs)[0])[0]
+        vectors = tf.ensure_shape(answer(rows) * root.variable, [None, 4])
+        return {"pooled_output": vectors} if kind == "bert" else vectors
+
+    root.__call__ = tf.function(call, input_signature=[spec])
+    tf.saved_model.save(root, str(folder))
+    return folder
+
+
+ODD = {
+    "NaN": (lambda rows: tf.fill([rows, 4], np.nan), "numbers that aren't finite"),
+    "infinite": (lambda rows: tf.fill([rows, 4], np.inf), "numbers that aren't finite"),
+    "one for all": (lambda rows: tf.ones([1, 4]), "1 rows for 3 texts"),
+    "too few": (lambda rows: tf.ones([rows - 1, 4]), "2 rows for 3 texts"),
+}
+
+
+@pytest.mark.parametrize("kind", ["bert", "text"])
+@pytest.mark.parametrize("fault", ODD)
+def test_an_encoder_that_answers_nonsense_is_refused(fault: str, kind: str, tmp_path: Path) -> None:
+    answer, message = ODD[fault]
+    folder = write_odd(tmp_path / "odd", kind, answer)
+    with pytest.raises(tt.InputError, match=f"can't be used: it answers with {message}") as caught:
+        tt.Encoder(str(folder))
+    assert f"Received: {folder}" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_same_vector_for_all_ids_is_refused_but_not_for_all_words(tmp_path: Path) -> None:
+    same = lambda rows: tf.ones([rows, 4])  # noqa: E731
+    texts = tt.Encoder(str(write_odd(tmp_path / "text", "text", same)))
+    assert texts(tf.constant(["a", "b"]))["default"].shape == (2, 4)
+    with pytest.raises(tt.InputError, match="the same vectors whatever it is asked"):
+        tt.Encoder(str(write_odd(tmp_path / "bert", "bert", same)))

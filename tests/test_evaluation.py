@@ -34,7 +34,7 @@ class FakeModel:
             "thawed_groups": [(1.0, 2)],
         }
 
-    def predict_scores(self, examples: Examples) -> np.ndarray:
+    def predict_scores(self, examples: Examples, allow_nan: bool = False) -> np.ndarray:
         return self.scores[: len(examples)]
 
 

@@ -426,3 +426,50 @@ def test_unknown_names_get_suggestions() -> None:
 def test_preprocessor_beside_the_encoder_wins(bert_with_preprocessor: Path) -> None:
     found = registry.preprocessor_path(str(bert_with_preprocessor), bert_with_preprocessor)
     assert found == bert_with_preprocessor / "preprocessor"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "readable JSON"),
+        ("{}", "must say an encoder's `dialect` and `dimension`"),
+        ('{"dialect": "bert", "dimension": "384"}', "'dimension' must be of type int"),
+        ('{"dialect": "bert", "dimension": 4, "outputs": "all"}', "'outputs' must be of type list"),
+    ],
+)
+def test_a_folder_whose_information_is_damaged(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / registry.INFORMATION).write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        registry.describe(str(tmp_path))
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_is_at_hand_is_found_without_asking(
+    server: Server, cache: Path, text_encoder: Path, tmp_path: Path
+) -> None:
+    server.answers["/known/1"] = (200, {}, archive(text_encoder))
+    handle = f"{server.url}/known/1"
+    assert registry.find(handle) is None and server.asked == []
+    folder = registry.resolve(handle)
+    asked = list(server.asked)
+    assert registry.find(handle) == folder and server.asked == asked
+    assert registry.find(str(text_encoder)) == text_encoder
+    assert registry.find("static-minilm-256") == registry.resolve("static-minilm-256")
+    assert registry.find("no such name") is None
+    (tmp_path / "config.json").write_text("{}")  # a Hugging Face folder, not converted yet
+    assert registry.find(str(tmp_path)) is None
+
+
+def test_a_file_asks_no_server(
+    server: Server, cache: Path, text_encoder: Path, tmp_path: Path
+) -> None:
+    import tfhub_transfer as tt
+
+    server.answers["/known/1"] = (200, {}, archive(text_encoder))
+    model = tt.build_model(str(text_encoder), tt.tasks.Classification(["a", "b"]))
+    model.encoder.handle = f"{server.url}/known/1"
+    model.save(tmp_path / "model.keras")
+    answers = model.predict_text(["good"])
+    assert tt.load_model(tmp_path / "model.keras").predict_text(["good"]) == answers
+    assert tt.Encoder.from_config(model.encoder.get_config()).handle == model.encoder.handle
+    assert server.asked == []

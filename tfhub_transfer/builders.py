@@ -1,5 +1,6 @@
 """Encoder and task to a compiled Keras model, new or out of a file."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer import optimizers, registry
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer import archives, optimizers, registry
+from tfhub_transfer.encoder import Encoder, graphs_from_file
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
@@ -19,6 +20,8 @@ from tfhub_transfer.tasks import Head, MultiTask, Task
 # Chosen by validation accuracy on SST-2, STS-B and SNLI; see benchmarks/README.md.
 SMALL_BERT_RATE, LARGE_BERT_RATE, EMBEDDING_RATE = 1e-4, 5e-5, 2e-3
 SMALL_BERT_DIMENSION = 512
+# Characters of what Keras says went wrong, which may quote a whole configuration.
+_MOST_REASON = 600
 
 
 def build_model(
@@ -123,14 +126,16 @@ def _usual_rate(encoder: Encoder) -> float:
 def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
     """Loads a model that `model.save("... .keras")` wrote: weights, graph, vocabulary and task.
 
+    Nothing that the file names is imported, downloaded or run before it was checked.
+
     Args:
         path: The `.keras` file.
-        trust_code: Whether it may hold code: Keras' safe mode is off then, and its graphs may hold
-            operations that do more than compute. Only for makers whom you trust.
+        trust_code: Whether the file may run code, such as a `Lambda`, with all the rights that you
+            have. Only for files whose maker you trust.
 
     Raises:
-        InputError: If the file is missing or isn't a saved `TransferModel`, or it holds code
-            unallowed.
+        InputError: If the file is missing or damaged, isn't a saved `TransferModel`, or may run
+            code.
 
     Example:
 
@@ -141,19 +146,21 @@ def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no such model file; expected a `.keras` file. Received: {path}")
+    archive = archives.check(path, TransferModel, trust_code)
     try:
-        with warnings.catch_warnings():
+        with archive.budget(), graphs_from_file(), warnings.catch_warnings():
             # A model that was saved before it trained has no optimizer state to load.
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-            model = keras.saving.load_model(path, safe_mode=not trust_code)
-    except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:600]
-        raise InputError(
-            f"the file isn't a model that `model.save` wrote whole. Received: {path} ({reason})"
-        ) from error
-    if not isinstance(model, TransferModel):
-        raise InputError(
-            "the file holds another kind of Keras model; load it with `keras.saving.load_model`. "
-            f"Received: {path} ({type(model).__name__})"
-        )
-    return model
+            return keras.saving.load_model(path, safe_mode=not trust_code)
+    except Exception as error:  # Keras raises a dozen kinds, all meaning that the file is no good
+        raise InputError(_not_loadable(path, error)) from error
+
+
+def _not_loadable(path: Path, error: Exception) -> str:
+    # Keras wraps what went wrong in one object into a page on all of them.
+    within = re.search(r"Example error message for [^\n]*\n\n(.*?)\n\nList of", str(error), re.S)
+    reason = " ".join((within[1] if within else str(error) or type(error).__name__).split())
+    return (
+        f"the file is damaged or isn't a model that `model.save` wrote. Received: {path} "
+        f"({reason[:_MOST_REASON]})"
+    )

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import errno
 import gzip
-import json
 import os
 import re
 import string
@@ -293,7 +292,7 @@ def _as_encoder(source: Path, trust_code: bool) -> Iterator[_Teacher]:
 
 
 def _load_teacher(folder: Path, trust_code: bool) -> _Teacher:
-    vocab, info = folder / "assets" / "vocab.txt", folder / hub_format.INFO_FILE
+    vocab = folder / "assets" / "vocab.txt"
     if not (folder / "saved_model.pb").is_file() or not vocab.is_file():
         raise InputError(
             "Distilling needs a Hugging Face BERT folder or a TF Hub BERT encoder with "
@@ -311,7 +310,7 @@ def _load_teacher(folder: Path, trust_code: bool) -> _Teacher:
         raise InputError(
             f"Distilling needs an encoder of the BERT dialect ({reason}). Received: {folder}"
         ) from error
-    known = json.loads(info.read_text(encoding="utf-8")) if info.is_file() else {}
+    known = registry.read_information(folder)
     if "lower_case" not in known:
         known["lower_case"] = bool(getattr(encoder, "do_lower_case", True))
     return _Teacher(encoder, hub_format.read_vocabulary(vocab), width, known)

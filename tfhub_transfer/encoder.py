@@ -4,29 +4,30 @@ The only file that knows the names of variables inside TF Hub models.
 """
 
 import contextlib
+import contextvars
 import hashlib
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 # Keras gives it no public name.
 from keras.src.saving.serialization_lib import in_safe_mode
 
-from tfhub_transfer import graph, loading, registry, runtime
+from tfhub_transfer import graph, loading, probes, recorded, registry, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage.scratch import temporary_folder
 
 CODE_POINTS = "code_points"
 _LAYER_OUTPUTS = "encoder_outputs"
-# Tokens of the rows on which a flat graph is compared with the SavedModel, and how far it may be.
-_PROBE, _PROBE_IDS, _PROBE_TOLERANCE = 16, 30, 1e-4
+# How far a flat graph may be from the SavedModel, on a probe.
+_PROBE_TOLERANCE = 1e-4
+_FROM_FILE = contextvars.ContextVar("from_file", default=False)
 
 _LAYER = re.compile(r"(?:^|[/_])(?:layer|block|group)_?(\d+)(?:/|$)")
 _POOLER = re.compile(r"pooler")
@@ -37,6 +38,19 @@ _POSITIONS = re.compile(r"position_embedding")
 def boundary_input(layer: int) -> str:
     """The key under which an `Encoder` takes the output of a layer, and runs only those above."""
     return f"{_LAYER_OUTPUTS}.{layer}"
+
+
+@contextlib.contextmanager
+def graphs_from_file() -> Iterator[None]:
+    """While it is open, an encoder made from a configuration looks for no graph by its handle.
+
+    For loading a file that holds the graph itself: it follows as `load_assets`.
+    """
+    token = _FROM_FILE.set(True)
+    try:
+        yield
+    finally:
+        _FROM_FILE.reset(token)
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -114,20 +128,32 @@ class Encoder(keras.layers.Layer):
             "variables": _variable_specs(variables, self._loaded, self._functions.captured),
         }
         self._wrap(variables)
+        # Here, because what is raised while Keras calls a layer gets a page of explanations.
+        probes.ask(self._functions, loading.BERT_INPUTS, self.handle)
 
     def _make_weights(self, spec: dict[str, Any]) -> None:
-        """Makes weights of the recorded shapes; `load_assets` or the handle gives the graph."""
+        """Makes weights of the recorded shapes; `load_assets` gives the graph.
+
+        So does the handle, if it names what is on this machine; nothing is ever downloaded.
+        """
         self._spec = spec
+        if _FROM_FILE.get() or not self._load_what_is_at_hand(spec):
+            self._wrap([tf.Variable(tf.zeros(v["shape"], v["dtype"])) for v in spec["variables"]])
+
+    def _load_what_is_at_hand(self, spec: dict[str, Any]) -> bool:
+        """Whether the handle's SavedModel is on this machine and of the recorded shapes."""
         with contextlib.suppress(InputError):
-            folder = registry.resolve(self.handle)
+            folder = registry.find(self.handle)
+            if folder is None:
+                return False
             loaded, variables = loading.load(folder)
             functions = loading.Functions(loaded, folder)
             found = _variable_specs(variables, loaded, functions.captured)
             if [v["shape"] for v in found] == [v["shape"] for v in spec["variables"]]:
                 self._folder, self._loaded, self._functions = folder, loaded, functions
                 self._wrap(variables)
-                return
-        self._wrap([tf.Variable(tf.zeros(v["shape"], v["dtype"])) for v in spec["variables"]])
+                return True
+        return False
 
     def _wrap(self, variables: list[tf.Variable]) -> None:
         """Shares each `tf.Variable` with a `keras.Variable`, grouped from bottom to top."""
@@ -378,6 +404,7 @@ class Encoder(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Encoder":
+        recorded.check(config, "an encoder's configuration")
         config = {key: value for key, value in config.items() if key != "trust_code"}
         thawed, left_out = config.pop("thawed"), config.pop("left_out")
         trainable, spec = config.pop("trainable"), config.pop("spec")
@@ -410,6 +437,14 @@ class Encoder(keras.layers.Layer):
         for variable, value in kept:
             variable.assign(value)
         self._functions = loading.Functions(self._loaded, self._folder)
+        found = {"dialect": self._functions.dialect, "outputs": self._functions.outputs}
+        if any(self._spec[key] != value for key, value in found.items()):
+            raise InputError(
+                "the graph in the file gives something else than its configuration says. "
+                f"Received: {found}"
+            )
+        # Of weights that a training spoilt the answers say so; there may be other uses for them.
+        probes.ask(self._functions, loading.BERT_INPUTS, self.handle, allow_nan=True)
         self._graphs = _Graphs(self.handle, self._raw_variables, self._weights)
 
 
@@ -493,12 +528,10 @@ class _Graphs:
 
     def _check_equal(self, flat: graph.FlatGraph, functions: loading.Functions) -> None:
         """Runs the graph and the SavedModel's own call on a few ids."""
-        rows = np.arange(2 * _PROBE).reshape(2, _PROBE) % _PROBE_IDS
-        probe = dict(zip(loading.BERT_INPUTS, (rows, rows < _PROBE + 9, rows % 2)))
+        inputs = probes.ids(loading.BERT_INPUTS)
         with tf.init_scope(), runtime.precision("float32"):
-            tensors = {key: tf.constant(value, tf.int32) for key, value in probe.items()}
-            own = tf.nest.flatten(functions(tensors, False))
-            given = {ref: tensors[key] for key, ref in flat.inputs.items()}
+            own = tf.nest.flatten(functions(inputs, False))
+            given = {ref: inputs[key] for key, ref in flat.inputs.items()}
             made = flat.replay(tf.nest.flatten(flat.outputs), given, self.read)
             worst = max(float(tf.reduce_max(tf.abs(a - b))) for a, b in zip(own, made))
         if not worst <= _PROBE_TOLERANCE:

@@ -1,13 +1,12 @@
 """Texts to vectors, by whatever has an encoder in it."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import data, reading, runtime
+from tfhub_transfer import data, reading, records, runtime
 from tfhub_transfer.builders import build_model, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
@@ -135,6 +134,30 @@ def write_vectors(chunks: Iterator[tuple[list[str], np.ndarray]], output: Path) 
     return sum(map(len, found))
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """What `train` recorded beside a model; nothing if it recorded nothing.
+
+    Args:
+        folder: The folder of the model.
+
+    Raises:
+        InputError: If the record is damaged.
+    """
+    path = folder / RECORD_FILE
+    if not path.exists():
+        return {}
+    try:
+        known = records.read(path)
+        for key in ("columns", "arguments"):
+            records.take(known, key, dict, path)
+        runtime.choose_precision(records.take(known, "precision", str, path, "auto"))
+    except InputError as error:
+        raise InputError(
+            f"the record of the training is damaged; give the `.keras` file itself ({error})"
+        ) from error
+    return {key: value for key, value in known.items() if value is not None}
+
+
 def _column(stream: data.Stream) -> Iterator[list[str]]:
     if stream.is_pair:
         raise InputError(
@@ -146,6 +169,4 @@ def _column(stream: data.Stream) -> Iterator[list[str]]:
 
 def _precision(source: Path) -> str:
     """That of the training, so that vectors are those of its export."""
-    record = source / RECORD_FILE
-    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-    return str(known.get("precision", "auto"))
+    return read_record(source).get("precision", "auto")

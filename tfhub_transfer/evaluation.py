@@ -1,5 +1,6 @@
 """Honest measurement: metrics with intervals, beside baselines on the same split, with mistakes."""
 
+import functools
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -123,7 +124,8 @@ def _measure_whole(
 ) -> None:
     task: Any = model.task
     labels = task.encode(examples.labels)
-    scores = _finite(report, _timed(report, model.predict_scores, examples))
+    predict = functools.partial(model.predict_scores, allow_nan=True)
+    scores = _finite(report, _timed(report, predict, examples))
     report.metrics = _measure(task, labels, scores)
     _add_details(report, task, labels, scores, seed)
     report.mistakes = _mistakes(task, examples, labels, scores)

@@ -43,13 +43,26 @@ def fetch(handle: str) -> Path:
     return _from_kaggle(handle, kaggle) if kaggle else _from_web(handle)
 
 
+def cached(handle: str) -> Path | None:
+    """The folder of a remote handle, if it is in the cache; the network isn't asked.
+
+    Args:
+        handle: As for `fetch`.
+    """
+    kaggle = _KAGGLE.match(handle)
+    if kaggle:
+        return _in_kaggle_cache(kaggle)
+    target = _place_of(handle)
+    return target if _is_filled(target) else None
+
+
 def is_remote(handle: str) -> bool:
     """Whether a handle names something on the network."""
     return handle.startswith(("http://", "https://", "kaggle:"))
 
 
 def _from_web(handle: str) -> Path:
-    target = cache_folder() / hashlib.sha1(handle.encode("utf-8")).hexdigest()
+    target = _place_of(handle)
     if _is_filled(target):
         return target
     try:
@@ -63,6 +76,10 @@ def _from_web(handle: str) -> Path:
             f"Received: {handle} ({error})"
         ) from error
     return target
+
+
+def _place_of(handle: str) -> Path:
+    return cache_folder() / hashlib.sha1(handle.encode("utf-8")).hexdigest()
 
 
 def _is_filled(folder: Path) -> bool:

@@ -6,7 +6,6 @@ against which converted encoders are checked.
 """
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -18,10 +17,13 @@ import safetensors
 import safetensors.numpy
 import scipy.special
 
-from tfhub_transfer import hub_format
+from tfhub_transfer import hub_format, records
 from tfhub_transfer.errors import InputError
 
 Arrays = Mapping[str, np.ndarray]
+
+# The deepest BERT has 48.
+_MOST_LAYERS = 1000
 
 _HUGGING_FACE_FILES = ("config.json", "model.safetensors", "vocab.txt")
 # From the names of transformers' `BertModel` to TF Hub's, and what its array goes through on the
@@ -127,13 +129,7 @@ def _describe_source(source: Path) -> dict[str, str]:
 def _read_json(path: Path, needed: bool = True) -> dict[str, Any]:
     if not needed and not path.is_file():
         return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"A readable JSON file is needed ({error}). Received: {path}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"The JSON file must hold an object. Received: {path}")
-    return found
+    return records.read(path)
 
 
 def _read_config(source: Path) -> dict[str, Any]:
@@ -162,12 +158,14 @@ def _read_config(source: Path) -> dict[str, Any]:
 
 def _read_settings(source: Path) -> dict[str, Any]:
     """How the tokenizer was set, with the defaults of transformers."""
-    tokenizer = _read_json(source / "tokenizer_config.json", needed=False)
-    sentence = _read_json(source / "sentence_bert_config.json", needed=False)
-    length = sentence.get("max_seq_length") or tokenizer.get("model_max_length")
+    paths = [source / f"{name}_config.json" for name in ("tokenizer", "sentence_bert")]
+    tokenizer, sentence = (_read_json(path, needed=False) for path in paths)
+    length = records.take(sentence, "max_seq_length", int | float, paths[1], 0) or records.take(
+        tokenizer, "model_max_length", int | float, paths[0]
+    )
     return {
-        "lower_case": bool(tokenizer.get("do_lower_case", True)),
-        "strip_accents": tokenizer.get("strip_accents"),
+        "lower_case": records.take(tokenizer, "do_lower_case", bool, paths[0], True),
+        "strip_accents": records.take(tokenizer, "strip_accents", bool, paths[0]),
         # Transformers writes 1e30 where it does not know the length.
         "sequence_length": int(length) if length and length < 1e6 else None,
     }
@@ -187,7 +185,7 @@ def _read_vocabulary(source: Path, config: dict[str, Any]) -> Path:
         raise InputError(
             f"vocab.txt must hold each piece once. Received: {twice!r} twice in {path}"
         )
-    if len(pieces) > config.get("vocab_size", len(pieces)):
+    if len(pieces) > records.take(config, "vocab_size", int, source, len(pieces)):
         raise InputError(
             f"vocab.txt must not be longer than config.json's vocab_size {config['vocab_size']}. "
             f"Received: {len(pieces)} word pieces in {path}"
@@ -216,12 +214,18 @@ def _bert_shape(config: dict[str, Any], mean: bool, source: Path) -> hub_format.
             attention_dropout=float(config.get("attention_probs_dropout_prob", 0.1)),
             mean_pooling=mean,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"config.json must give BERT's sizes as numbers ({error!r}). Received: "
             f"{source / 'config.json'}"
         ) from error
-    if min(shape.layers, shape.heads) < 1 or shape.hidden % shape.heads:
+    sizes = (shape.hidden, shape.intermediate, shape.vocabulary, shape.positions, shape.segments)
+    if not 1 <= shape.layers <= _MOST_LAYERS or min(sizes) < 1:
+        raise InputError(
+            f"config.json must give BERT's sizes as numbers above 0, and up to {_MOST_LAYERS} "
+            f"layers. Received: {shape} in {source}"
+        )
+    if shape.heads < 1 or shape.hidden % shape.heads:
         raise InputError(
             "config.json's hidden_size must be a multiple of num_attention_heads. "
             f"Received: {shape.hidden} and {shape.heads} in {source}"

@@ -20,7 +20,7 @@ from tfhub_transfer import (
 )
 from tfhub_transfer.builders import build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
-from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE
+from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE, read_record
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
@@ -419,16 +419,7 @@ def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]
             f"no {MODEL_FILE} there; expected a folder that `tfhub-transfer train` wrote, or a "
             f"`.keras` file. Received: {folder}"
         )
-    record = folder / RECORD_FILE
-    try:
-        known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-    except ValueError:
-        known = None
-    if not isinstance(known, dict):
-        raise InputError(
-            "the record of the training is damaged; give the `.keras` file itself. "
-            f"Received: {record}"
-        )
+    known = read_record(folder)
     return load_model(folder / MODEL_FILE, trust_code), known
 
 
@@ -437,10 +428,12 @@ def _training_split(record: dict[str, Any]) -> data.Examples | None:
     try:
         names = {field.name for field in dataclasses.fields(TrainJob)}
         given = {k: v for k, v in record["arguments"].items() if k in names}
+        if reading.would_download(given.get("data")):
+            return None
         job = TrainJob(**{**given, "output": Path()})
         return read_splits(job)[0].train
-    except (InputError, KeyError, TypeError, OSError):
-        return None
+    except (ValueError, LookupError, TypeError, AttributeError, OSError):
+        return None  # the record may be from elsewhere, where such a file was
 
 
 def _check_output(job: TrainJob) -> None:

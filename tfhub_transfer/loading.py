@@ -1,5 +1,6 @@
 """A SavedModel from disk to a callable of known dialect, and its graph back to disk."""
 
+import math
 import shutil
 import weakref
 from pathlib import Path
@@ -75,8 +76,12 @@ def load(
 
     def creator(next_creator: Any, **kwargs: Any) -> tf.Variable:
         variable = next_creator(**kwargs) if existing is None else existing[len(created)]
+        if not variable.shape.is_compatible_with(kwargs.get("shape")):
+            raise ValueError(f"a variable of shape {kwargs['shape']}, not {variable.shape}")
         created.append(variable)
         return variable
+
+    _require_stored(folder)
 
     options = tf.saved_model.LoadOptions(allow_partial_checkpoint=existing is not None)
     seeded = new_temporary()
@@ -92,6 +97,26 @@ def load(
     # The loaded object names its assets by their paths, so the folder lives as long as it does.
     weakref.finalize(loaded, seeded.discard)
     return loaded, created
+
+
+def _require_stored(folder: Path) -> None:
+    """Refuses weights whose index asks for more memory than their files hold numbers."""
+    if not (folder / f"{_CHECKPOINT}.index").is_file():
+        return  # as of a model without variables; what else is missing, the loader says
+    try:
+        reader = tf.train.load_checkpoint(str(folder / _CHECKPOINT))
+        types = reader.get_variable_to_dtype_map()
+        wanted = sum(
+            math.prod(shape) * types[key].size
+            for key, shape in reader.get_variable_to_shape_map().items()
+            if types[key].is_floating or types[key].is_integer or types[key].is_bool
+        )
+    except Exception as error:  # of TensorFlow, of several kinds
+        raise InputError(_why_not_loadable(error, folder)) from error
+    found = sum(path.stat().st_size for path in (folder / "variables").glob("*.data-*"))
+    if wanted > found:
+        reason = ValueError(f"{found} bytes of weights, where their index says {wanted}")
+        raise InputError(_why_not_loadable(reason, folder))
 
 
 def _seeded(folder: Path, copy: Path) -> Path:

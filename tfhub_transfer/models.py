@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads, layouts, runtime
+from tfhub_transfer import heads, layouts, probes, runtime
 from tfhub_transfer.batching import (
     INFERENCE_BUCKETS,
     MAP_THREADS,
@@ -197,20 +197,30 @@ class TransferModel(runtime.Replicated):
     # Answers ---------------------------------------------------------------------------------
 
     def predict_scores(
-        self, examples: Examples | Sequence[Any], batch_size: int = EVALUATION_BATCH
+        self,
+        examples: Examples | Sequence[Any],
+        batch_size: int = EVALUATION_BATCH,
+        allow_nan: bool = False,
     ) -> Any:
         """Scores of each text, in the order given.
 
         Args:
             examples: `Examples`, a list of texts, or for pairs a list of `(a, b)`.
             batch_size: Rows in a batch; rows are sorted by length, so little is padded.
+            allow_nan: Whether scores may be NaN, as after a training that diverged.
+
+        Raises:
+            InputError: If the columns don't suit the task, or scores are NaN.
 
         Returns:
             Class probabilities float32 `[n, classes]`, or for regression scores `[n]`; for tags of
             words a list of `[words, tags]`.
         """
         rows = self.cut(_as_examples(examples, self.task.pair))
-        scores = self.layout.join(self._run("answer", rows.examples, batch_size), rows)
+        scores = self._run("answer", rows.examples, batch_size)
+        if not allow_nan:
+            probes.require_numbers(scores, rows.examples.texts[-1], rows.owners)
+        scores = self.layout.join(scores, rows)
         return scores[:, 0] if self.task.name == "regression" else scores
 
     def predict_text(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
@@ -218,6 +228,9 @@ class TransferModel(runtime.Replicated):
 
         Args:
             texts: A list of strings, or of pairs of strings.
+
+        Raises:
+            InputError: If the texts don't suit the task, or answers are NaN.
 
         Returns:
             For classification `{"label", "scores"}`, for multi-label `{"labels", "scores"}`, for
@@ -231,6 +244,8 @@ class TransferModel(runtime.Replicated):
         rows, state = self.layout.prepare(*(tf.constant(column, tf.string) for column in columns))
         plain = [[text.decode("utf-8") for text in column.numpy()] for column in rows]
         scores = self._run("answer", Examples.from_lists(plain[0], None, *plain[1:]))
+        whole = len(plain[0]) == len(columns[0])
+        probes.require_numbers(scores, plain[-1], np.arange(len(scores)) if whole else None)
         if self.layout.by_unit:
             scores = tf.RaggedTensor.from_row_lengths(
                 np.concatenate(scores), list(map(len, scores))

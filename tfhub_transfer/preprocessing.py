@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer import registry, safety
+from tfhub_transfer import records, registry, safety
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import names
@@ -23,6 +23,7 @@ DEFAULT_SEQUENCE_LENGTH = 256
 LENGTH_STEP = 4
 _MAX_CHARACTERS = 100_000
 _SETTINGS = "preprocessor.json"
+_KINDS = ("code_points", "vocabulary", "saved_model")
 _CHUNK = 4096
 
 
@@ -385,7 +386,7 @@ def load_preprocessor(folder: Path, trust_code: bool = False) -> Preprocessor:
     Raises:
         InputError: If it may not be loaded.
     """
-    settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+    settings = _read_settings(folder / _SETTINGS)
     length = settings["sequence_length"]
     if settings["kind"] == "code_points":
         return CodePointPreprocessor(length)
@@ -397,9 +398,27 @@ def load_preprocessor(folder: Path, trust_code: bool = False) -> Preprocessor:
         made = _from_vocabulary(own / "vocab.txt", settings["lower_case"], length)
     else:
         made = _from_saved_model(own / "saved_model", length, trust_code)
-    made.by_word = settings.get("by_word", False)
+    made.by_word = settings["by_word"]
     made._keeper = keeper
     return made
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """What `save` wrote into a file that may have been changed since."""
+    given = records.read(path)
+    settings = {
+        "kind": records.take(given, "kind", str, path),
+        "sequence_length": records.take(given, "sequence_length", int, path, 0),
+        "lower_case": records.take(given, "lower_case", bool, path),
+        "by_word": records.take(given, "by_word", bool, path, False),
+    }
+    if settings["kind"] not in _KINDS or not 1 <= settings["sequence_length"] <= _MAX_CHARACTERS:
+        raise InputError(
+            f"a preprocessor's settings have a `kind` of {', '.join(_KINDS)} and a "
+            f"`sequence_length` up to {_MAX_CHARACTERS}; the file is damaged. "
+            f"Received: {settings} in {path}"
+        )
+    return settings
 
 
 class _Keeper:
@@ -453,10 +472,9 @@ def _from_saved_model(folder: Path, sequence_length: int, trust_code: bool) -> B
 def _vocabulary_of(encoder: Encoder) -> tuple[Path | None, bool | None]:
     """The vocabulary in the encoder's assets, and whether the encoder says to lower-case."""
     files = sorted((encoder.folder / "assets").glob("*vocab*.txt"))
-    information = encoder.folder / "tfhub_transfer.json"
     lower_case = encoder.do_lower_case
-    if information.exists():
-        lower_case = json.loads(information.read_text(encoding="utf-8")).get("lower_case")
+    if (encoder.folder / registry.INFORMATION).exists():
+        lower_case = registry.read_information(encoder.folder).get("lower_case")
     return (files[0] if files else None), lower_case
 
 

@@ -267,6 +267,21 @@ def _parquet(path: Path) -> Iterator[Row]:
         ) from error
 
 
+def would_download(source: Any) -> bool:
+    """Whether reading a source may ask the network: a data set that isn't prepared yet."""
+    if not str(source).startswith("tfds:"):
+        return False
+    name = source.removeprefix("tfds:").rpartition("/")[0]
+    if ":" in name:
+        return True  # of a community's, whose description alone comes from the network
+    import tensorflow_datasets as tfds  # heavy, and needed for this source only
+
+    try:
+        return not tfds.builder(name).is_prepared()
+    except Exception:  # no such data set, in any of the ways in which that shows
+        return True
+
+
 def _tfds(source: str) -> tuple[Any, list[str]]:
     """Rows of a prepared or downloadable TensorFlow data set, by `tfds:NAME[/CONFIG]/SPLIT`."""
     name, _, split = source.removeprefix("tfds:").rpartition("/")

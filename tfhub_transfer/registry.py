@@ -3,21 +3,33 @@
 import difflib
 import functools
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tfhub_transfer import records
 from tfhub_transfer.catalogue import BERT_OUTPUTS, EncoderInfo, hub_encoders
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.fetching import cache_folder, fetch, is_remote
+from tfhub_transfer.fetching import cache_folder, cached, fetch, is_remote
 from tfhub_transfer.storage import atomic, downloads
 
 DEFAULT_ENCODER = "minilm-l3-384"
 INFORMATION = "tfhub_transfer.json"
 GRAPH = "saved_model.pb"
+_INFORMATION_TYPES = {
+    "name": str,
+    "dialect": str,
+    "dimension": int,
+    "layers": int,
+    "language": str,
+    "outputs": list,
+    "lower_case": bool,
+    "strip_accents": bool,
+    "speed": int | float,
+    "scores": dict,
+}
 
 _converters: dict[str, Callable[[Path, Path], object]] = {}
 
@@ -114,6 +126,21 @@ def resolve(handle: str | os.PathLike[str]) -> Path:
     return _checked(path, handle)
 
 
+def find(handle: str) -> Path | None:
+    """The folder that `resolve` gives, if it is on this machine; nothing is fetched or converted.
+
+    Args:
+        handle: As for `resolve`.
+    """
+    if not is_remote(handle) and not Path(handle).exists():
+        known = describe(handle)
+        handle = known.handle if known is not None else handle
+    folder = cached(handle) if is_remote(handle) else Path(handle)
+    if folder is not None and _is_hugging_face(folder):
+        folder = _conversion_of(folder)
+    return folder if folder is not None and (folder / GRAPH).is_file() else None
+
+
 def preprocessor_path(handle: str, encoder_path: Path) -> Path | None:
     """The folder of the TF Hub preprocessor that belongs to an encoder; `None` if none is known.
 
@@ -143,6 +170,11 @@ def register_converter(kind: str, convert: Callable[[Path, Path], object]) -> No
 
 def _read_information(folder: Path, packaged: bool) -> EncoderInfo:
     facts = read_information(folder)
+    if not {"dialect", "dimension"} <= set(facts):
+        raise InputError(
+            f"{INFORMATION} must say an encoder's `dialect` and `dimension`; it is damaged. "
+            f"Received: {folder}"
+        )
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     outputs = facts.get("outputs") or BERT_OUTPUTS
     return EncoderInfo(
@@ -167,7 +199,10 @@ def read_information(folder: Path) -> dict[str, Any]:
         folder: The encoder's folder.
     """
     path = folder / INFORMATION
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    facts = records.read(path) if path.is_file() else {}
+    for key, kind in _INFORMATION_TYPES.items():
+        records.take(facts, key, kind, path)
+    return facts
 
 
 def _key(handle: str) -> str:
@@ -196,13 +231,18 @@ def _is_hugging_face(folder: Path) -> bool:
     return (folder / "config.json").is_file() and not (folder / GRAPH).exists()
 
 
-def _converted(folder: Path) -> Path:
-    """Converts a Hugging Face folder once, into the cache; a changed folder is another one."""
+def _conversion_of(folder: Path) -> Path:
+    """Where a Hugging Face folder lies in the cache once converted; a changed one is another."""
     digest = hashlib.sha1(str(folder.resolve()).encode("utf-8"))
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         state = path.stat()
         digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}".encode())
-    target = cache_folder() / f"converted-{digest.hexdigest()}"
+    return cache_folder() / f"converted-{digest.hexdigest()}"
+
+
+def _converted(folder: Path) -> Path:
+    """Converts a Hugging Face folder once, into the cache."""
+    target = _conversion_of(folder)
     if (target / GRAPH).is_file():
         return target
     if "huggingface" not in _converters:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
-from tfhub_transfer import safety
+from tfhub_transfer import probes, safety
 from tfhub_transfer.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
 from tfhub_transfer.errors import InputError
 
@@ -64,7 +64,11 @@ class ServedModel:
         with ThreadPoolExecutor(STREAMS) as streams:
             parts = list(streams.map(run, batches))
         place = np.argsort(np.concatenate(batches))
-        return {key: _joined([part[key] for part in parts])[place] for key in parts[0]}
+        answers = {key: _joined([part[key] for part in parts])[place] for key in parts[0]}
+        for values in answers.values():
+            if values.dtype.kind == "f":
+                probes.require_numbers(values, list(texts), np.arange(len(values)))
+        return answers
 
     def _lengths_of(self, signature: str) -> Any:
         known = self._loaded.lengths_of

@@ -1,0 +1,99 @@
+"""JSON from files that others may have made: of bounded size and depth, and of the right type."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer.errors import InputError
+
+# A configuration of a model with 100,000 labels has some megabytes.
+MOST_BYTES = 64 << 20
+# The deepest that this package or Hugging Face writes is about 12.
+MOST_DEPTH = 64
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: If it can't be read, or isn't JSON with an object in it.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"the file can't be read ({error.strerror}). Received: {path}") from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, source: str) -> dict[str, Any]:
+    """The object that JSON text holds.
+
+    Args:
+        data: The text, UTF-8.
+        source: What to call it in a message.
+
+    Raises:
+        InputError: If it is too large, too deep, damaged, or holds something else.
+    """
+    if len(data) > MOST_BYTES:
+        raise InputError(
+            f"a JSON file of at most {MOST_BYTES >> 20} MB is expected. Received: {source}"
+        )
+    try:
+        found = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"the file is damaged: readable JSON is expected ({reason}). Received: {source}"
+        ) from error
+    if not isinstance(found, dict):
+        raise InputError(f"a JSON file with an object in it is expected. Received: {source}")
+    if _is_deeper(found, MOST_DEPTH):
+        raise InputError(
+            f"JSON of at most {MOST_DEPTH} levels is expected; the file is damaged, or made to "
+            f"exhaust its reader. Received: {source}"
+        )
+    return found
+
+
+def take(record: dict[str, Any], key: str, kind: Any, source: object, default: Any = None) -> Any:
+    """One value of an object, of the type that it must have; the default where there is none.
+
+    Args:
+        record: The object.
+        key: The value's name.
+        kind: A type, or a union of types; `bool` counts as no `int`.
+        source: What to call the object in a message.
+        default: What stands for a value that is missing or null.
+
+    Raises:
+        InputError: If the value is of another type.
+    """
+    value = record.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        wanted = getattr(kind, "__name__", str(kind))
+        raise InputError(
+            f"{key!r} must be of type {wanted}; the file is damaged or was made by something "
+            f"else. Received: {str(value)[:60]!r} in {source}"
+        )
+    return value
+
+
+def _is_deeper(found: Any, levels: int) -> bool:
+    layer = [found]
+    for _ in range(levels):
+        layer = [
+            inner
+            for each in layer
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, (dict, list))
+        ]
+        if not layer:
+            return False
+    return True
