@@ -22,7 +22,7 @@ from tfhub_transfer import (
 from tfhub_transfer.builders import build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
 from tfhub_transfer.job_data import (
@@ -287,8 +287,8 @@ def demo(output: Path) -> Report:
 
 
 def say(text: str) -> None:
-    """Prints to standard output at once."""
-    print(text, flush=True)
+    """Prints to standard output at once, without control characters from data."""
+    print(visible(text), flush=True)
 
 
 def _build(job: TrainJob, task: Task) -> TransferModel:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError
 
 STRATEGIES = ("auto", "none", "mirrored")
@@ -36,9 +37,7 @@ def seed_everything(seed: int) -> None:
 
     >>> seed_everything(7)
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise InputError(f"`seed` must be a whole number from 0 to 2**32 - 1. Received: {seed}")
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(ranges.whole_number("seed", seed, *ranges.SEED))
 
 
 def strategy(name: str = "auto") -> tf.distribute.Strategy:
