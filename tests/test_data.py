@@ -322,7 +322,7 @@ def test_stream_refuses_at_the_right_line_again_and_again(tmp_path: Path) -> Non
     path.write_text("text,label\n")
     with pytest.raises(InputError, match="no rows below its header"):
         list(data.stream(path))
-    with pytest.raises(InputError, match="`chunk_rows` must be at least 1. Received: 0"):
+    with pytest.raises(InputError, match="`chunk_rows` must be a whole number from 1"):
         data.stream(path, chunk_rows=0)
 
 

@@ -220,7 +220,9 @@ class FiniteLoss(keras.callbacks.Callback):
 
     Example:
 
-    >>> history = model.fit(model.preprocess(train), epochs=3, callbacks=[FiniteLoss()])
+    >>> history = model.fit(
+    ...     model.preprocess(train), epochs=3, callbacks=[FiniteLoss()], verbose=0
+    ... )
     """
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:

@@ -5,7 +5,7 @@ import re
 # Of a message, so that a label of a megabyte doesn't fill a screen.
 MOST_CHARACTERS = 2000
 # Control characters but tab and line feed; marks that turn or hide what is around them; lone halves
-# of a character. Joiners (U+200C, U+200D) stay: emoji, Persian and Indic scripts are spelled by them.
+# of a character. Joiners (U+200C, U+200D) stay: emoji, Persian and Indic scripts need them.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069"
     "\ufeff\ufff9-\ufffb\ud800-\udfff]"
@@ -49,7 +49,7 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str, most: int = MOST_CHARACTERS) -> str:
-    """A `visible` text on one line, its middle cut out if it is long.
+    r"""A `visible` text on one line, its middle cut out if it is long.
 
     Args:
         text: Any text.
@@ -57,8 +57,8 @@ def one_line(text: str, most: int = MOST_CHARACTERS) -> str:
 
     Example:
 
-    >>> one_line("a\\nlabel of " + 30 * "x", most=20)
-    'a label of … xxxxxxx'
+    >>> one_line("a label of " + 30 * "x", most=20)
+    'a label of … xxxxxx'
     """
     line = " ".join(visible(text).split())
     if len(line) <= most:

@@ -37,7 +37,8 @@ def seed_everything(seed: int) -> None:
 
     >>> seed_everything(7)
     """
-    keras.utils.set_random_seed(ranges.whole_number("seed", seed, *ranges.SEED))
+    seed = ranges.whole_number("seed", seed, *ranges.SEED)
+    keras.utils.set_random_seed(seed)
 
 
 def strategy(name: str = "auto") -> tf.distribute.Strategy:
