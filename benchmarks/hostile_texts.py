@@ -28,6 +28,7 @@ CHUNK = 500
 
 
 def main() -> None:
+    """Asks every task, prints a table and writes it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=600.0, help="for each task, about")

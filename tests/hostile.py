@@ -145,7 +145,7 @@ def differences(model: Any, served: Any, asked: list[Any]) -> list[str]:
 
 
 def _of_export(model: Any, row: dict[str, Any]) -> dict[str, Any]:
-    """An export's answer to one text, as `predict_text` would say it, without what it leaves out."""
+    """What an export answers to one text, as `predict_text` would say it."""
     names = model.task.class_names
     kind = model.task.name
     if kind == "classification":

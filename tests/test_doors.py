@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import hostile
 import samples
 import tensorflow as tf
 
@@ -214,6 +215,16 @@ def test_answers_from_many_threads(trained: Trained) -> None:
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(ask, range(8)))
+
+
+def test_hostile_texts_are_answered_alike(trained: Trained, request: pytest.FixtureRequest) -> None:
+    """Those that `predict_text` answers an export answers too, with the same words and scores."""
+    if isinstance(trained.sample.asked, dict):
+        pytest.skip("each task of several is asked alone, in a row of its own")
+    texts = hostile.texts(300 if request.config.getoption("--all") else 40)
+    pairs = list(zip(texts, reversed(texts)))
+    asked: list[Any] = pairs if trained.model.task.pair else texts
+    assert not hostile.differences(trained.model, trained.served, asked)
 
 
 # Saved and exported -------------------------------------------------------------------------------
