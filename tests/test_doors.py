@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import hostile
 import keras
 import numpy as np
 import pytest
-import hostile
 import samples
 import tensorflow as tf
 
