@@ -158,7 +158,7 @@ def test_texts_without_a_word_have_no_tags(bert_encoder: Path, tmp_path: Path) -
 
 
 def test_answers_are_read_as_their_contexts_are(tmp_path: Path) -> None:
-    odd = "Anna\u2028lives \ud800 there"
+    odd = "Anna\u2028lives \U0001f642 there"
     row = {"question": "Q?", "context": odd, "answers": [{"text": odd[:10], "answer_start": 0}]}
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
     examples = tt.data.read(tmp_path / "a.jsonl")

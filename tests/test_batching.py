@@ -37,7 +37,7 @@ def test_buckets_of_many_lengths_and_of_none() -> None:
 
 
 def test_batches_refuse_and_survive_nothing() -> None:
-    with pytest.raises(InputError, match="`batch_size` must be at least 1. Received: 0"):
+    with pytest.raises(InputError, match="`batch_size` must be a whole number from 1"):
         LengthBatches([1, 2], 0)
     assert list(LengthBatches([], 4)) == []
     assert len(LengthBatches([], 4)) == 0

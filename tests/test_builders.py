@@ -177,7 +177,7 @@ def test_refusals(bert_encoder: Path, text_encoder: Path, tmp_path: Path) -> Non
         model.predict_text("one string")
     with pytest.raises(tt.InputError, match="at least one text"):
         model.predict_text([])
-    with pytest.raises(tt.InputError, match="`batch_size` must be at least 1"):
+    with pytest.raises(tt.InputError, match="`batch_size` must be a whole number"):
         model.preprocess(tt.data.Examples.from_lists(["a"], ["positive"]), batch_size=0)
     with pytest.raises(tt.InputError, match="no such model file"):
         tt.load_model(tmp_path / "none.keras")

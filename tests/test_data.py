@@ -90,13 +90,13 @@ def test_labels_keep_their_types_in_json(tmp_path: Path) -> None:
 
 
 def test_long_and_odd_texts_survive(tmp_path: Path) -> None:
-    odd = ["x" * 200_000, "a\x00b", "\ud83d"]
+    odd = ["x" * 200_000, "a\x00b"]
     path = tmp_path / "x.jsonl"
     path.write_text("".join(json.dumps({"text": t, "label": 1}) + "\n" for t in odd))
-    assert data.read(path).texts[0] == [odd[0], odd[1], "?"]
+    assert data.read(path).texts[0] == odd
     path = tmp_path / "x.csv"
     path.write_text(f"text,label\n{odd[0]},1\na\x00b,2\n", encoding="utf-8")
-    assert data.read(path).texts[0] == odd[:2]
+    assert data.read(path).texts[0] == odd
 
 
 def test_tfds_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +330,7 @@ def test_stream_refuses_at_the_right_line_again_and_again(tmp_path: Path) -> Non
     path.write_text("text,label\n")
     with pytest.raises(InputError, match="no rows below its header"):
         list(data.stream(path))
-    with pytest.raises(InputError, match="`chunk_rows` must be at least 1. Received: 0"):
+    with pytest.raises(InputError, match="`chunk_rows` must be a whole number from 1"):
         data.stream(path, chunk_rows=0)
 
 

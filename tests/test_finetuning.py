@@ -272,10 +272,10 @@ def test_groups_to_thaw_refuses(unfreeze: Any, bert_encoder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"start_epoch": -1}, "`start_epoch` must be at least 0"),
-        ({"epochs_per_group": 0}, "`epochs_per_group` above 0"),
-        ({"num_groups": 0}, "`num_groups` must be at least 1"),
-        ({"layer_decay": 1.5}, "`layer_decay` must be above 0, at most 1"),
+        ({"start_epoch": -1}, "`start_epoch` must be a whole number from 0"),
+        ({"epochs_per_group": 0}, "`epochs_per_group` must be a number above 0"),
+        ({"num_groups": 0}, "`num_groups` must be a whole number from 1"),
+        ({"layer_decay": 1.5}, "`layer_decay` must be a number above 0, up to 1"),
         ({"mode": "up"}, "`mode` must be auto, min or max"),
     ],
 )
@@ -311,12 +311,12 @@ def test_schedule_is_sized_to_each_run(kind: str, make_encoder: Callable, splits
 
 def test_fine_tune_refuses_bad_arguments(bert_encoder: Path, splits: Any) -> None:
     model = build(bert_encoder)
-    with pytest.raises(tt.InputError, match="`epochs` must be at least 1. Received: 0"):
+    with pytest.raises(tt.InputError, match="`epochs` must be a whole number from 1"):
         tt.fine_tune(model, *splits, epochs=0)
     odd = tt.data.Examples.from_lists(["a"], ["neutral"])
     with pytest.raises(tt.InputError, match="every class must occur in the training split"):
         tt.fine_tune(model, splits[0], odd)
-    with pytest.raises(tt.InputError, match="`learning_rate` must be above 0"):
+    with pytest.raises(tt.InputError, match="`learning_rate` must be a number above 0"):
         tt.fine_tune(model, *splits, plan=tt.Plan(learning_rate=-1.0, head_epochs=1, verbose=0))
 
 

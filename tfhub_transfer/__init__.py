@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Encoder": "encoder",
+    "FiniteLoss": "callbacks",
     "Head": "tasks",
     "InputError": "errors",
     "MultiTaskModel": "multitask",
@@ -34,7 +35,7 @@ __all__ = ["__version__", *_HOMES, *_ROOMS]
 if TYPE_CHECKING:
     from tfhub_transfer import data, registry, runtime, tasks
     from tfhub_transfer.builders import build_model, load_model
-    from tfhub_transfer.callbacks import ProgressiveUnfreezing
+    from tfhub_transfer.callbacks import FiniteLoss, ProgressiveUnfreezing
     from tfhub_transfer.conversion import convert
     from tfhub_transfer.encoder import Encoder
     from tfhub_transfer.encoding import encode_text

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.errors import InputError
+from tfhub_transfer import ranges
 
 MAP_THREADS = 2
 
@@ -99,8 +99,7 @@ class LengthBatches:
         seed: int = 0,
         at_most: int = MOST_BUCKETS,
     ) -> None:
-        if batch_size < 1:
-            raise InputError(f"`batch_size` must be at least 1. Received: {batch_size}")
+        batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
         self._lengths = np.asarray(lengths, np.int64)
         # Few rows in many buckets would come in batches that aren't full.
         most = min(at_most, max(1, len(self._lengths) // (2 * batch_size)))

@@ -1,13 +1,18 @@
 """Callbacks for any `keras.Model.fit`: thaw encoders group by group, keep the best weights."""
 
+import math
 from collections.abc import Callable
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from tfhub_transfer import optimizers
+from tfhub_transfer import optimizers, ranges
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
+
+# A look at the loss waits for the GPU, which could have the next batch by then.
+_GPU_BATCHES = 16
 
 
 class ProgressiveUnfreezing(keras.callbacks.Callback):
@@ -51,20 +56,16 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         layer_decay: float = 1.0,
     ) -> None:
         super().__init__()
-        if start_epoch < 0 or not epochs_per_group > 0 or patience < 1:
-            raise InputError(
-                "`start_epoch` must be at least 0, `epochs_per_group` above 0, `patience` at least "
-                f"1. Received: start_epoch={start_epoch}, epochs_per_group={epochs_per_group}, "
-                f"patience={patience}"
-            )
-        if num_groups is not None and num_groups < 1:
-            raise InputError(f"`num_groups` must be at least 1. Received: {num_groups}")
-        if not 0 < layer_decay <= 1:
-            raise InputError(f"`layer_decay` must be above 0, at most 1. Received: {layer_decay}")
-        self.start_epoch, self.epochs_per_group = start_epoch, epochs_per_group
-        self.num_groups, self.monitor, self.patience = num_groups, monitor, patience
+        most = ranges.EPOCHS[1]
+        self.start_epoch = ranges.whole_number("start_epoch", start_epoch, 0, most)
+        pace = ranges.real_number("epochs_per_group", epochs_per_group, 0.0, most)
+        self.epochs_per_group = pace
+        self.patience = ranges.whole_number("patience", patience, 1, most)
+        if num_groups is not None:
+            num_groups = ranges.whole_number("num_groups", num_groups, *ranges.LAYERS)
+        self.layer_decay = ranges.real_number("layer_decay", layer_decay, 0.0, 1.0)
+        self.num_groups, self.monitor = num_groups, monitor
         self.mode = _mode(mode, monitor)
-        self.layer_decay = layer_decay
         self.thawed_at: list[tuple[float, int]] = []
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -203,6 +204,50 @@ class KeepBest(keras.callbacks.Callback):
         """Sets the best weights seen so far."""
         if self._weights is not None:
             self.model.set_weights(self._weights)
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Stops training whose loss is no longer a finite number, by an `InputError`.
+
+    Unlike `keras.callbacks.TerminateOnNaN`, which only ends `fit` and leaves a model that looks
+    trained. What Keras reports is the mean over the epoch so far, in which such a loss stays, so
+    nothing is missed by looking seldom: on a CPU after every batch; with a GPU, which a look makes
+    wait, after every 16th; and at the end of each epoch, then at `val_loss` too. Batches are
+    counted as Keras reports them: with `steps_per_execution`, several at once.
+
+    Raises:
+        InputError: While `fit` runs. The weights are worthless then; build the model anew.
+
+    Example:
+
+    >>> history = model.fit(
+    ...     model.preprocess(train), epochs=3, callbacks=[FiniteLoss()], verbose=0
+    ... )
+    """
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._epoch = 0
+        self._every = _GPU_BATCHES if tf.config.list_physical_devices("GPU") else 1
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if batch % self._every == 0:
+            self._check("loss", logs, f"by step {batch + 1} of epoch {self._epoch + 1}")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        for name in ("loss", "val_loss"):
+            self._check(name, logs, f"at the end of epoch {epoch + 1}")
+
+    def _check(self, name: str, logs: dict[str, float] | None, place: str) -> None:
+        value = float((logs or {}).get(name, 0.0))
+        if not math.isfinite(value):
+            raise InputError(
+                f"training fell apart: the loss is no finite number {place}, and nothing of it is "
+                "kept; lower the learning rate (`learning_rate`, `--learning-rate`), or train at "
+                f"float32 if that was at bfloat16 (`--precision`). Received: {name}={value}"
+            )
 
 
 def _mode(mode: str, monitor: str | None) -> str:

@@ -10,14 +10,16 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from tfhub_transfer.errors import InputError
+from tfhub_transfer import ranges
+from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.storage import interruption
 
 _TASKS = (
@@ -43,14 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 2 the user's mistake, 128 + its number after a signal, 1
         anything else.
     """
-    options = _parser().parse_args(arguments)
     try:
         with interruption.handled():
+            options = _parser().parse_args(arguments)
             options.run(options)
     except (InputError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             return 0
-        print(f"tfhub-transfer: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"tfhub-transfer: error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         print("tfhub-transfer: interrupted", file=sys.stderr)
@@ -61,8 +63,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as everything here does."""
+
+    def error(self, message: str) -> NoReturn:
+        # A message of ours names the option already.
+        message = re.sub(r"^argument [^`:]*: (?=`)", "", message)
+        raise InputError(f"{message}; `{self.prog} --help` lists what there is")
+
+
+def _whole(name: str, bounds: tuple[int, int]) -> Callable[[str], int]:
+    """What reads the value of an option that is a whole number."""
+
+    def read(text: str) -> int:
+        return _said(ranges.whole_number, name, text, *bounds)
+
+    return read
+
+
+def _real(name: str, bounds: tuple[float, float], closed: bool = False) -> Callable[[str], float]:
+    """What reads the value of an option that is a number; the lower bound is no part of it."""
+
+    def read(text: str) -> float:
+        return _said(ranges.real_number, name, text, *bounds, closed)
+
+    return read
+
+
+def _said(parse: Callable[..., Any], *given: Any) -> Any:
+    try:
+        return parse(*given)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tfhub-transfer",
         description="Turns TensorFlow Hub text encoders into classifiers and regressors.",
     )
@@ -95,7 +131,7 @@ def _add_convert(commands: Any) -> None:
     command.add_argument("source", type=Path, metavar="SOURCE")
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
     command.add_argument("--method", default="auto", choices=("auto", "bert", "static", "vectors"))
-    command.add_argument("--dimension", type=int, metavar="N")
+    command.add_argument("--dimension", type=_whole("--dimension", ranges.SIZE), metavar="N")
     command.add_argument("--overwrite", action="store_true")
     _add_trust(command)
     command.set_defaults(run=_convert)
@@ -128,13 +164,15 @@ def _add_training(command: Any) -> None:
     add = command.add_argument
     add("--encoder", default="auto", metavar="NAME|HANDLE|DIR")
     add("--preprocessor", metavar="HANDLE|DIR", help="default: the encoder's own")
-    add("--epochs", type=int, default=4, metavar="N", help="epochs with a thawed encoder")
-    add("--batch-size", type=int, default=32, metavar="N")
-    add("--learning-rate", type=float, metavar="X", help="default: by the kind of encoder")
+    epochs, size = _whole("--epochs", ranges.EPOCHS), _whole("--batch-size", ranges.BATCH_SIZE)
+    add("--epochs", type=epochs, default=4, metavar="N", help="epochs with a thawed encoder")
+    add("--batch-size", type=size, default=32, metavar="N")
+    rate = _real("--learning-rate", ranges.LEARNING_RATE)
+    add("--learning-rate", type=rate, metavar="X", help="default: by the kind of encoder")
     add("--unfreeze", default="auto", metavar="none|N|all|auto", help="groups from the top")
-    add(
-        "--sequence-length", type=int, metavar="N", help="most tokens of a text; default 256 or 384"
-    )
+    length = _whole("--sequence-length", ranges.SEQUENCE_LENGTH)
+    usual = "most tokens of a text; default 256 or 384"
+    add("--sequence-length", type=length, metavar="N", help=usual)
     add("--pooling", default="auto", help="auto, pooled_output, mean, first or attention")
     add("--block", default="none", help="over token vectors: none, cnn, bilstm or transformer")
     add("--towers", action="store_true", help="each text of a pair passes the encoder on its own")
@@ -142,7 +180,7 @@ def _add_training(command: Any) -> None:
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     add("--jit", default="auto", choices=("auto", "on", "off"), help="XLA")
     add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
-    add("--seed", type=int, default=0, metavar="N")
+    add("--seed", type=_whole("--seed", ranges.SEED), default=0, metavar="N")
     add("--overwrite", action="store_true", help="replace the output folder")
     _add_trust(command)
 
@@ -173,8 +211,9 @@ def _add_distill(commands: Any) -> None:
     models = command.add_argument_group("models")
     add = models.add_argument
     add("--unlabelled", metavar="FILE", help="more texts, for the teachers to answer")
-    add("--temperature", type=float, default=2.0, metavar="X", help="of the answers; default 2")
-    add("--share", type=float, default=0.7, metavar="X", help="weight of the teachers; default 0.7")
+    warmth, share = _real("--temperature", ranges.TEMPERATURE, True), _real("--share", ranges.SHARE)
+    add("--temperature", type=warmth, default=2.0, metavar="X", help="of the answers; default 2")
+    add("--share", type=share, default=0.7, metavar="X", help="weight of the teachers; default 0.7")
     add("--validation", metavar="FILE", help="default: a tenth of the data")
     add("--test", metavar="FILE", help="default: a tenth of the data")
     add("--text-pair", metavar="COLUMN", help="the second text of each pair")
@@ -182,9 +221,11 @@ def _add_distill(commands: Any) -> None:
     _add_training(models)
     encoders = command.add_argument_group("encoders")
     add = encoders.add_argument
-    add("--layers", type=int, default=3, metavar="N", help="of the student; default 3")
-    add("--hidden", type=int, metavar="N", help="width of the student; default: the teacher's")
-    add("--vocabulary", type=int, metavar="N", help="word pieces to keep; default: all")
+    layers, hidden = _whole("--layers", ranges.LAYERS), _whole("--hidden", ranges.SIZE)
+    add("--layers", type=layers, default=3, metavar="N", help="of the student; default 3")
+    add("--hidden", type=hidden, metavar="N", help="width of the student; default: the teacher's")
+    pieces = _whole("--vocabulary", ranges.SIZE)
+    add("--vocabulary", type=pieces, metavar="N", help="word pieces to keep; default: all")
     command.set_defaults(run=_distill)
 
 
@@ -260,25 +301,27 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    answers = _jobs().predict(options.folder, options.source, options.task, options.trust_code)
-    for answer in answers:
-        print(json.dumps(answer, ensure_ascii=False), flush=True)
+    jobs = _jobs()
+    from tfhub_transfer import wording
+
+    for answer in jobs.predict(options.folder, options.source, options.task, options.trust_code):
+        print(wording.json_line(answer), flush=True)
 
 
 def _encode(options: argparse.Namespace) -> None:
     _jobs()
-    from tfhub_transfer import encoding
+    from tfhub_transfer import encoding, wording
 
     chunks = encoding.encode_file(
         options.model, options.source, options.text, options.normalize, options.trust_code
     )
     if options.output:
         count = encoding.write_vectors(chunks, options.output)
-        print(f"Written to {options.output}: {count} vectors")
+        print(visible(f"Written to {options.output}: {count} vectors"))
         return
     for texts, vectors in chunks:
         for text, vector in zip(texts, vectors.tolist()):
-            print(json.dumps({"text": text, "embedding": vector}, ensure_ascii=False), flush=True)
+            print(wording.json_line({"text": text, "embedding": vector}), flush=True)
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -292,7 +335,7 @@ def _convert(options: argparse.Namespace) -> None:
         options.overwrite,
         options.trust_code,
     )
-    print(f"Written to {options.output}")
+    print(visible(f"Written to {options.output}"))
 
 
 def _encoders(options: argparse.Namespace) -> None:

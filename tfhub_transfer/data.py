@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import tagging
+from tfhub_transfer import ranges, tagging, wording
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.reading import TAGS, TOKENS, Table
 
@@ -69,26 +69,21 @@ class Examples:
             InputError: If the lists differ in length, or a text isn't a string.
         """
         columns = (
-            {TEXT: list(text)}
+            {TEXT: wording.listed(text)}
             if text_pair is None
-            else {TEXT_A: list(text), TEXT_B: list(text_pair)}
+            else {TEXT_A: wording.listed(text), TEXT_B: wording.listed(text_pair)}
         )
         if negative is not None:
-            columns[TEXT_C] = list(negative)
+            columns[TEXT_C] = wording.listed(negative)
         if label is not None:
-            columns[LABEL] = list(label)
+            columns[LABEL] = wording.listed(label)
         sizes = {name: len(values) for name, values in columns.items()}
         if len(set(sizes.values())) > 1:
             raise InputError(f"all columns must be of one length. Received: {sizes}")
-        odd = [
-            t
-            for name, values in columns.items()
-            if name != LABEL
-            for t in values
-            if not isinstance(t, str)
-        ]
-        if odd:
-            raise InputError(f"every text must be a string. Received: {odd[0]!r}")
+        for name, values in columns.items():
+            check = wording.require_whole_label if name == LABEL else wording.require_text
+            for row, value in enumerate(values, start=1):
+                check(value, f"row {row} of {name}")
         return cls(columns, target=None if label is None else LABEL)
 
     def __len__(self) -> int:
@@ -197,8 +192,7 @@ def stream(
     30
     10
     """
-    if chunk_rows < 1:
-        raise InputError(f"`chunk_rows` must be at least 1. Received: {chunk_rows}")
+    chunk_rows = ranges.whole_number("chunk_rows", chunk_rows, *ranges.SIZE)
     table = Table(str(source))
     names = _columns(table, (text, text_pair, negative), label, require_label)
     return Stream(table, names, require_label, chunk_rows)
@@ -343,12 +337,12 @@ def _text(value: Any, place: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
-        return tagging.join_words(value)
+        return tagging.join_words([wording.require_whole(word, place) for word in value])
     if not isinstance(value, (str, int, float)):
         raise InputError(
             f"{place} must hold a text, or a list of words. Received: {str(value)[:60]}"
         )
-    return tagging.plain(str(value))
+    return tagging.plain(wording.require_whole(str(value), place))
 
 
 def _label(value: Any, place: str) -> Any:
@@ -357,7 +351,7 @@ def _label(value: Any, place: str) -> Any:
         raise InputError(
             f"{place} must hold a label; fill it in or drop the row. Received: {shown}"
         )
-    return value
+    return wording.require_whole_label(value, place)
 
 
 def _append(columns: dict[str, list[Any]], cells: dict[str, Any], rows: int) -> None:
@@ -392,7 +386,10 @@ def split(
 
     >>> train, validation, test = split(examples, (0.8, 0.1, 0.1), seed=7)
     """
-    if any(f <= 0 for f in fractions) or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
+    given = wording.listed(fractions)
+    fractions = [ranges.real_number("fractions", share, 0.0, 1.0) for share in given]
+    seed = ranges.whole_number("seed", seed, *ranges.SEED)
+    if not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
         raise InputError(f"fractions must be above 0 and add up to 1. Received: {tuple(fractions)}")
     groups = _groups(examples, stratify, together)
     generator = np.random.default_rng(seed)

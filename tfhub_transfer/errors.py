@@ -1,4 +1,15 @@
-"""The one exception that means "the user can mend this"."""
+"""The one exception that means "the user can mend this", and text made fit for a terminal."""
+
+import re
+
+# Of a message, so that a label of a megabyte doesn't fill a screen.
+MOST_CHARACTERS = 2000
+# Control characters but tab and line feed; marks that turn or hide what is around them; lone halves
+# of a character. Joiners (U+200C, U+200D) stay: emoji, Persian and Indic scripts need them.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069"
+    "\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
 
 
 class InputError(ValueError):
@@ -6,7 +17,7 @@ class InputError(ValueError):
 
     Its message is one line that says what is wrong, what was expected, how to mend it and what was
     received. The command line prints that line alone and exits with status 2; from Python it is an
-    ordinary `ValueError`.
+    ordinary `ValueError`. Whatever a message quotes, it is printed as `one_line` makes it.
 
     Example:
 
@@ -15,3 +26,47 @@ class InputError(ValueError):
         ...
     tfhub_transfer.errors.InputError: `epochs` must be at least 1. Received: epochs=0
     """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
+
+
+def visible(text: str) -> str:
+    r"""A text from data as a terminal or a page may show it.
+
+    Control characters, bidirectional and zero-width marks and lone surrogates are spelled as Python
+    does. Line feeds, tabs and all ordinary Unicode stay.
+
+    Args:
+        text: Any text.
+
+    Example:
+
+    >>> print(visible("\x1b[31mred"), visible("naïve 🙂"))
+    \x1b[31mred naïve 🙂
+    """
+    return _UNSEEN.sub(lambda found: _spelled(found.group()), text)
+
+
+def one_line(text: str, most: int = MOST_CHARACTERS) -> str:
+    r"""A `visible` text on one line, its middle cut out if it is long.
+
+    Args:
+        text: Any text.
+        most: How many characters there may be.
+
+    Example:
+
+    >>> one_line("a label of " + 30 * "x", most=20)
+    'a label of … xxxxxx'
+    """
+    line = " ".join(visible(text).split())
+    if len(line) <= most:
+        return line
+    end = (most - 3) * 2 // 5
+    return f"{line[: most - 3 - end]} … {line[len(line) - end :]}"
+
+
+def _spelled(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"

@@ -26,6 +26,7 @@ from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.reports import Report
 from tfhub_transfer.tasks import references
+from tfhub_transfer.wording import class_name
 
 MISTAKES = 20
 _PAIRS = 20
@@ -146,14 +147,14 @@ def _measure_words(
 ) -> None:
     task: Any = model.task
     predicted = task.sequences(_timed(report, model.predict_scores, examples))
-    truth = [list(tags) for tags in examples.labels]
+    truth = _tags(examples)
     report.metrics = word_evaluation.measure(truth, predicted, task.scheme)
     report.per_class = word_evaluation.per_class(truth, predicted, task.scheme)
     report.intervals = word_evaluation.intervals(truth, predicted, task.scheme, seed)
     texts = examples.texts[0]
     report.mistakes = word_evaluation.mistakes(texts, truth, predicted, MISTAKES)
     if train is not None:
-        usual = word_evaluation.usual_tags((train.texts[0], train.labels), texts)
+        usual = word_evaluation.usual_tags((train.texts[0], _tags(train)), texts)
         report.baselines["usual_tag"] = word_evaluation.measure(truth, usual, task.scheme)
 
 
@@ -297,6 +298,11 @@ def _finite(report: Report, scores: np.ndarray) -> np.ndarray:
         f"{bad.sum()} of {len(bad)} answers aren't finite numbers; has the training diverged?"
     )
     return scores if report.task == "regression" else np.where(np.isfinite(scores), scores, 0.0)
+
+
+def _tags(examples: Examples) -> list[list[str]]:
+    """The tags of each text as the task spells them, also where they are numbers."""
+    return [list(map(class_name, tags)) for tags in examples.labels]
 
 
 def _measure(task: Any, labels: np.ndarray, scores: np.ndarray) -> Numbers:

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import runtime
+from tfhub_transfer import ranges, runtime
 from tfhub_transfer.batching import ready
-from tfhub_transfer.callbacks import KeepBest, ProgressiveUnfreezing
+from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
@@ -49,6 +49,9 @@ class Plan:
             each step (see `boundary.Boundary`).
         seed: Seed of the shuffling.
         verbose: 0 silent, 1 progress bars, 2 a line an epoch, or `"auto"`.
+
+    Raises:
+        InputError: If a number is none, or out of range.
     """
 
     learning_rate: float | None = None
@@ -61,6 +64,20 @@ class Plan:
     boundary: bool = True
     seed: int = 0
     verbose: Any = "auto"
+
+    def __post_init__(self) -> None:
+        def settle(name: str, parse: Callable[..., Any], *bounds: Any) -> None:
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, parse(name, value, *bounds))
+
+        settle("learning_rate", ranges.real_number, *ranges.LEARNING_RATE)
+        settle("head_learning_rate", ranges.real_number, *ranges.LEARNING_RATE)
+        settle("head_epochs", ranges.whole_number, *ranges.EPOCHS)
+        settle("unfreezing_epochs", ranges.real_number, 0.0, ranges.EPOCHS[1])
+        settle("layer_decay", ranges.real_number, 0.0, 1.0)
+        settle("patience", ranges.whole_number, *ranges.EPOCHS)
+        settle("seed", ranges.whole_number, *ranges.SEED)
 
 
 @dataclasses.dataclass
@@ -119,7 +136,8 @@ def fine_tune(
         The curves, and the seconds of each stage.
 
     Raises:
-        InputError: If an argument is out of range, or a label is unknown to the task.
+        InputError: If an argument is out of range, or a label is unknown to the task; or, while it
+            trains, if the loss is no finite number. The model is worthless then.
 
     Example:
 
@@ -127,8 +145,8 @@ def fine_tune(
     """
     plan = plan or Plan()
     groups = groups_to_thaw(model.encoder, unfreeze)
-    if epochs < 1:
-        raise InputError(f"`epochs` must be at least 1. Received: {epochs}")
+    epochs = ranges.whole_number("epochs", epochs, *ranges.EPOCHS)
+    batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
     if isinstance(train, Stream) and model.task.layout != "whole":
         raise InputError(
             f"the {model.task.name} task is trained from memory: `read` the file. Received: Stream"
@@ -193,12 +211,13 @@ def groups_to_thaw(encoder: Encoder, unfreeze: str | int) -> int:
         return len(names)
     if unfreeze == "auto":
         return sum(name != "embeddings" for name in names) or len(names)
-    if not str(unfreeze).isdigit() or not 0 <= int(unfreeze) <= len(names):
+    try:
+        return ranges.whole_number("unfreeze", unfreeze, 0, len(names))
+    except InputError as error:
         raise InputError(
             f"`unfreeze` must be none, auto, all or a number up to {len(names)}, the layer groups "
-            f"of this encoder ({', '.join(names) or 'none can be trained'}). Received: {unfreeze}"
-        )
-    return int(unfreeze)
+            f"of this encoder ({', '.join(names) or 'none can be trained'}). Received: {unfreeze!r}"
+        ) from error
 
 
 def _train_head(
@@ -273,7 +292,7 @@ def _fit_on_features(
         validation_data=_rows(features[1], labels[1], batch_size),
         epochs=plan.head_epochs or max(30, HEAD_STEPS // steps),
         shuffle=False,  # they are
-        callbacks=[keep],
+        callbacks=[FiniteLoss(), keep],
         class_weight=plan.class_weight,
         verbose=0,  # quick; one line at the end says how it went
     ).history
@@ -319,7 +338,7 @@ def _fit_frozen(
             validation_data=validation,
             epochs=plan.head_epochs or model.task.head_epochs or usual,
             shuffle=False,  # they are
-            callbacks=[keep],
+            callbacks=[FiniteLoss(), keep],
             class_weight=plan.class_weight,
             verbose=show(plan.verbose),
         )
@@ -367,7 +386,11 @@ def _thaw_from_top(
         validation_data=validation,
         epochs=epochs,
         shuffle=False,  # they are
-        callbacks=[unfreezing, KeepBest(monitor, mode, initial=best, patience=plan.patience)],
+        callbacks=[
+            FiniteLoss(),
+            unfreezing,
+            KeepBest(monitor, mode, initial=best, patience=plan.patience),
+        ],
         class_weight=plan.class_weight,
         verbose=show(plan.verbose),
     ).history
@@ -415,8 +438,6 @@ def _above_boundary(
 def _set_rate(model: TransferModel, learning_rate: float | None) -> None:
     if learning_rate is None:
         return
-    if not learning_rate > 0:
-        raise InputError(f"`learning_rate` must be above 0. Received: {learning_rate}")
     schedule = model.optimizer._learning_rate
     if isinstance(schedule, WarmUpLinearDecay):
         schedule.size(schedule.start, schedule.total_steps, learning_rate)

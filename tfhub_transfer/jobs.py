@@ -21,7 +21,7 @@ from tfhub_transfer import (
 from tfhub_transfer.builders import build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE, read_record
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
 from tfhub_transfer.job_data import (
@@ -292,8 +292,8 @@ def demo(output: Path) -> Report:
 
 
 def say(text: str) -> None:
-    """Prints to standard output at once."""
-    print(text, flush=True)
+    """Prints to standard output at once, without control characters from data."""
+    print(visible(text), flush=True)
 
 
 def _build(job: TrainJob, task: Task) -> TransferModel:
@@ -404,8 +404,8 @@ def _kept(model: TransferModel, output: Path, saved: Path | None = None) -> Iter
                 atomic.move(saved, path)
             what = "interrupted" if isinstance(error, KeyboardInterrupt) else "it failed"
             print(
-                f"\n{what}: the model as trained so far is in {path}; ask it with "
-                f"`tfhub-transfer predict {path}`",
+                f"\n{what}: the model as trained so far is in {visible(str(path))}; ask it with "
+                f"`tfhub-transfer predict {visible(str(path))}`",
                 file=sys.stderr,
             )
         raise

@@ -1,13 +1,13 @@
 """What an evaluation of several tasks found, each beside what it reached alone."""
 
 import dataclasses
-import html
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.metrics import Numbers
-from tfhub_transfer.reports import Report, as_json, page, shown, table
+from tfhub_transfer.reports import Report, as_json, escaped, page, shown, table
 from tfhub_transfer.storage import atomic
 
 
@@ -87,7 +87,7 @@ class JointReport:
         for task, metric, together, alone in self._rows():
             lines.append(f"{task:<20}{metric:<14}{together:>10}{alone:>10}")
         notes = [f"{name}: {n}" for name, report in self.reports.items() for n in report.notes]
-        return "\n".join([*lines, *(f"note: {note}" for note in notes)])
+        return visible("\n".join([*lines, *(f"note: {note}" for note in notes)]))
 
     def _rows(self) -> list[list[str]]:
         return [
@@ -98,12 +98,12 @@ class JointReport:
 
     def _page(self) -> str:
         rows = [
-            [f'<a href="{task}/report.html">{task}</a>', metric, together, alone]
-            for task, metric, together, alone in self._rows()
+            [f'<a href="{quote(task)}/report.html">{escaped(task)}</a>', escaped(metric), *numbers]
+            for task, metric, *numbers in self._rows()
         ]
         parts = [
             "<h1>Several tasks on one encoder</h1>",
-            f'<p class="soft">Encoder: {html.escape(self.encoder)}</p>',
+            f'<p class="soft">Encoder: {escaped(self.encoder)}</p>',
             table(["task", "metric", "learned together", "alone"], rows, text=(0, 1)),
         ]
         return page(f"{self.task} with {self.encoder}", parts)

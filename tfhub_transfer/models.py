@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads, layouts, probes, runtime
+from tfhub_transfer import heads, layouts, probes, ranges, runtime, wording
 from tfhub_transfer.batching import (
     INFERENCE_BUCKETS,
     MAP_THREADS,
@@ -114,6 +114,7 @@ class TransferModel(runtime.Replicated):
         Raises:
             InputError: If a label is unknown to the task, or the columns don't suit it.
         """
+        batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
         if isinstance(examples, Stream):
             return self._preprocess_stream(examples, batch_size)
         ids = self.to_ids(examples)
@@ -541,12 +542,10 @@ class _InOrder:
 def _as_examples(examples: Any, pair: bool) -> Examples:
     if isinstance(examples, Examples):
         return examples
-    if isinstance(examples, str):
-        raise InputError(f"expected a list of texts. Received: one string, {examples[:60]!r}")
-    rows = list(examples)
+    rows = wording.listed(examples)
     if not pair:
         return Examples.from_lists(rows)
-    if any(isinstance(row, str) or len(row) != 2 for row in rows):
+    if any(not isinstance(row, (tuple, list, np.ndarray)) or len(row) != 2 for row in rows):
         raise InputError(
             f"the model reads pairs: expected a list of (text_a, text_b). Received: {rows[:1]}"
         )

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tfhub_transfer import squad
+from tfhub_transfer import squad, wording
 from tfhub_transfer.errors import InputError
 
 Row = tuple[int, dict[str, Any]]
@@ -85,6 +85,8 @@ class Table:
                 f"the format of the file isn't known by its name; expected {_FORMATS}. "
                 f"Received: {source}"
             )
+        for column in self.columns:
+            wording.require_text(column, f"{source}: the name of a column")
 
     def __iter__(self) -> Iterator[Row]:
         return self._rows()
@@ -382,7 +384,8 @@ def line_chunks(source: str, pair: bool = False, size: int = 1000) -> Iterator[l
             lines = stack.enter_context(_open_text(source))
         rows: list[Any] = []
         for number, line in enumerate(_decoded(lines, source), start=1):
-            rows.append(_line(line.rstrip("\r\n"), number, pair))
+            whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
+            rows.append(_line(whole, number, pair))
             if len(rows) == size:
                 yield rows
                 rows = []

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import metrics, plots
-from tfhub_transfer.errors import InputError
+from tfhub_transfer import metrics, plots, wording
+from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.metrics import Numbers
 from tfhub_transfer.storage import atomic
 
@@ -171,7 +171,7 @@ class Report:
             lines.append(f"{name:<{wide}}{shown(value):>12}{_spread(self, name):>18}{cells}")
         verdict = self.verdict()
         lines += [verdict] if verdict else []
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return visible("\n".join([*lines, *(f"note: {note}" for note in self.notes)]))
 
 
 def _baseline_name(task: str, name: str) -> str:
@@ -197,7 +197,8 @@ def as_json(report: dict[str, Any]) -> str:
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     number = r"(?:-?\d[-+.\deE]*|null)"
     numbers = re.compile(rf"\[\n\s*({number}(?:,\n\s*{number})*)\n\s*\]")
-    return numbers.sub(lambda found: "[" + " ".join(found.group(1).split()) + "]", text) + "\n"
+    text = numbers.sub(lambda found: "[" + " ".join(found.group(1).split()) + "]", text) + "\n"
+    return wording.unseen_spelled(text)
 
 
 def _jsonable(value: Any) -> Any:
@@ -250,15 +251,17 @@ ul.soft{margin:.6rem 0;padding-left:1.2rem;font-size:.92rem}
 
 def _page(report: Report, pictures: dict[str, bytes]) -> str:
     """One page with everything in it, that can be mailed; no script, nothing fetched."""
-    rows = ", ".join(f"{n:,} {split}" for split, n in report.examples.items() if n is not None)
+    rows = ", ".join(
+        f"{n:,} {escaped(split)}" for split, n in report.examples.items() if n is not None
+    )
     verdict = report.verdict()
     seconds = ", ".join(f"{name.replace('_', ' ')} {s:.1f}" for name, s in report.seconds.items())
     parts = [
-        f"<h1>{html.escape(report.task.capitalize())}</h1>",
-        f'<p class="soft">Encoder: {html.escape(report.encoder)}</p>',
+        f"<h1>{escaped(report.task.capitalize())}</h1>",
+        f'<p class="soft">Encoder: {escaped(report.encoder)}</p>',
         f'<p class="soft">Examples: {rows}</p>',
         _tiles(report),
-        f'<p class="verdict">{html.escape(verdict)}</p>' if verdict else "",
+        f'<p class="verdict">{escaped(verdict)}</p>' if verdict else "",
         "<h2>Metrics</h2>",
         _metrics_table(report),
         _notes(report.notes),
@@ -267,14 +270,19 @@ def _page(report: Report, pictures: dict[str, bytes]) -> str:
         *_classes(report),
         *_confused(report),
         *_mistakes_table(report),
-        f'<p class="soft">Seconds: {html.escape(seconds)}</p>' if seconds else "",
+        f'<p class="soft">Seconds: {escaped(seconds)}</p>' if seconds else "",
     ]
     return page(f"{report.task} with {report.encoder}", parts)
 
 
+def escaped(text: str) -> str:
+    """A text from data as HTML that shows it, and nothing that it might ask for."""
+    return html.escape(visible(text))
+
+
 def page(title: str, parts: list[str]) -> str:
     """A page of parts that are HTML already; empty ones are left out."""
-    title = html.escape(title)
+    title = escaped(title)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -290,7 +298,7 @@ def _tiles(report: Report) -> str:
     wanted = (first, *more, "pearson", "rmse", "mae", "ece")
     values = {name: report.metrics.get(name) for name in wanted}
     tiles = [
-        f'<div class="card"><span>{name}</span><b>{value:.3f}</b>'
+        f'<div class="card"><span>{escaped(name)}</span><b>{value:.3f}</b>'
         f"<span>{_spread(report, name)}</span></div>"
         for name, value in values.items()
         if value is not None
@@ -305,7 +313,7 @@ def _metrics_table(report: Report) -> str:
         values = [column.get(name) for column in columns]
         best = _best(name, values)
         cells = [f'<b class="best">{shown(v)}</b>' if v == best else shown(v) for v in values]
-        rows.append([name, cells[0], _spread(report, name), *cells[1:]])
+        rows.append([escaped(name), cells[0], _spread(report, name), *cells[1:]])
     others = [_baseline_name(report.task, name) for name in report.baselines]
     return table(["", "this model", "95 % interval", *others], rows, text=(0,))
 
@@ -319,12 +327,12 @@ def _best(name: str, values: list[float | None]) -> float:
 
 
 def _notes(notes: list[str]) -> str:
-    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    items = "".join(f"<li>{escaped(note)}</li>" for note in notes)
     return f'<ul class="soft">{items}</ul>' if notes else ""
 
 
 def _figure(name: str, content: bytes) -> str:
-    data, title = base64.b64encode(content).decode("ascii"), html.escape(_PICTURES.get(name, name))
+    data, title = base64.b64encode(content).decode("ascii"), escaped(_PICTURES.get(name, name))
     return (
         f"<figure><figcaption>{title}</figcaption>"
         f'<img alt="{title}" src="data:image/png;base64,{data}"></figure>'
@@ -378,7 +386,7 @@ def _mistakes_table(report: Report) -> list[str]:
     rows = [
         [
             *(_cell(mistake[key]) for key in ("true", "predicted", "badness")),
-            f'<div dir="auto">{html.escape(_short(mistake["text"]))}</div>',
+            f'<div dir="auto">{escaped(_short(mistake["text"]))}</div>',
         ]
         for mistake in report.mistakes
     ]
@@ -403,7 +411,7 @@ def _cell(value: Any) -> str:
         return f"{value:.3f}"
     if isinstance(value, (list, tuple)):
         value = ", ".join(map(str, value)) or "none"
-    return html.escape(_short(str(value), 80))
+    return escaped(_short(str(value), 80))
 
 
 def _short(text: str, most: int = 400) -> str:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError
 
 STRATEGIES = ("auto", "none", "mirrored")
@@ -33,8 +34,7 @@ def seed_everything(seed: int) -> None:
 
     >>> seed_everything(7)
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise InputError(f"`seed` must be a whole number from 0 to 2**32 - 1. Received: {seed}")
+    seed = ranges.whole_number("seed", seed, *ranges.SEED)
     keras.utils.set_random_seed(seed)
 
 

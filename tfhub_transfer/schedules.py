@@ -35,7 +35,7 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         self, peak: float, warmup: float = 0.1, total_steps: int | None = None, start: int = 0
     ) -> None:
         super().__init__()
-        if not peak > 0 or not 0 <= warmup < 1:
+        if not 0 < peak < float("inf") or not 0 <= warmup < 1:
             raise InputError(
                 "`peak` must be above 0 and `warmup` from 0 to below 1. "
                 f"Received: peak={peak}, warmup={warmup}"

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
-from tfhub_transfer import probes, safety
+from tfhub_transfer import probes, safety, wording
 from tfhub_transfer.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
 from tfhub_transfer.errors import InputError
 
@@ -46,12 +46,14 @@ class ServedModel:
             Each of the signature's answers `[n, ...]`, in the order of the texts.
 
         Raises:
-            InputError: If the batch size is below 1, there is no such signature, or it takes
-                another number of texts.
+            InputError: If the batch size is below 1, there is no such signature, it takes another
+                number of texts, or one is neither a string nor bytes.
         """
         lengths_of = self._lengths_of(signature)
         names = [spec.name for spec in lengths_of.input_signature]
-        columns = [tf.constant(column, tf.string) for column in _columns(list(texts), names)]
+        columns = [
+            tf.constant(column, tf.string) for column in _columns(wording.listed(texts), names)
+        ]
         function = self._loaded.signatures[signature]
 
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -81,17 +83,26 @@ class ServedModel:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """The encoder's vector of each text, float32 `[n, dimension]`."""
-        text = tf.constant(list(texts), tf.string)
+        text = tf.constant(_checked(wording.listed(texts)), tf.string)
         return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
 
 
 def _columns(rows: list[Any], names: list[str]) -> list[list[str]]:
     """Texts, or tuples of as many as there are names, as one list for each name."""
     if len(names) == 1:
-        return [rows]
-    if any(isinstance(row, str) or len(row) != len(names) for row in rows):
+        return [_checked(rows)]
+    several = (tuple, list, np.ndarray)
+    if any(not isinstance(row, several) or len(row) != len(names) for row in rows):
         raise InputError(f"expected a list of ({', '.join(names)}). Received: {rows[:1]}")
-    return [[row[i] for row in rows] for i in range(len(names))]
+    return [_checked([row[i] for row in rows]) for i in range(len(names))]
+
+
+def _checked(texts: list[Any]) -> list[Any]:
+    """Strings, or bytes, which are taken as UTF-8."""
+    for row, text in enumerate(texts, start=1):
+        if not isinstance(text, bytes):
+            wording.require_text(text, f"row {row} of the texts")
+    return texts
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -25,11 +25,8 @@ Entity = tuple[str, int, int]
 
 
 def plain(text: str) -> str:
-    """A text that isn't a list of words, and can be encoded.
-
-    A surrogate alone, which JSON can spell, isn't a character.
-    """
-    return text.replace(WORD_END, " ").encode("utf-8", errors="replace").decode("utf-8")
+    """A text that isn't a list of words."""
+    return text.replace(WORD_END, " ")
 
 
 def join_words(words: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import runtime
+from tfhub_transfer import ranges, runtime
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.finetuning import History, fine_tune
@@ -37,11 +37,12 @@ class Imitation:
     share: float = 0.7
 
     def __post_init__(self) -> None:
-        if not self.temperature >= 1 or not 0 < self.share <= 1:
-            raise InputError(
-                "`temperature` must be at least 1 and `share` above 0, at most 1. Received: "
-                f"temperature={self.temperature}, share={self.share}"
-            )
+        warmth = ranges.real_number(
+            "temperature", self.temperature, *ranges.TEMPERATURE, closed=True
+        )
+        object.__setattr__(self, "temperature", warmth)
+        share = ranges.real_number("share", self.share, *ranges.SHARE)
+        object.__setattr__(self, "share", share)
 
 
 def distill(

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import conversion, optimizers, runtime
+from tfhub_transfer import conversion, optimizers, ranges, runtime, wording
+from tfhub_transfer.callbacks import FiniteLoss
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.hub_format import BertShape
@@ -52,7 +53,9 @@ class Losses:
 
     def __post_init__(self) -> None:
         weights = dataclasses.astuple(self)
-        if min(weights) < 0 or not sum(weights):
+        for field in dataclasses.fields(self):
+            ranges.real_number(field.name, getattr(self, field.name), 0.0, 1e6, closed=True)
+        if not sum(weights):
             raise InputError(
                 "the weights of `Losses` must be at least 0, and one of them above. "
                 f"Received: {self}"
@@ -71,6 +74,9 @@ class Schedule:
         embeddings: Whether the student's embeddings learn too.
         seed: Seed of the shuffling.
         verbose: As in `keras.Model.fit`.
+
+    Raises:
+        InputError: If a number is none, or out of range.
     """
 
     epochs: int = 1
@@ -80,6 +86,23 @@ class Schedule:
     embeddings: bool = True
     seed: int = 0
     verbose: Any = 2
+
+    def __post_init__(self) -> None:
+        whole = {
+            "epochs": ranges.EPOCHS,
+            "batch_size": ranges.BATCH_SIZE,
+            "sequence_length": ranges.SEQUENCE_LENGTH,
+            "seed": ranges.SEED,
+        }
+        found: dict[str, Any] = {
+            name: ranges.whole_number(name, getattr(self, name), *bounds)
+            for name, bounds in whole.items()
+        }
+        found["learning_rate"] = ranges.real_number(
+            "learning_rate", self.learning_rate, *ranges.LEARNING_RATE
+        )
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
 
 def distill_encoder(
@@ -113,8 +136,8 @@ def distill_encoder(
         fiftieth of the texts (1000 at most) that the student didn't see.
 
     Raises:
-        InputError: If an encoder doesn't suit, there are fewer than 100 texts, or the output is
-            occupied.
+        InputError: If an encoder doesn't suit, there are fewer than 100 texts, the output is
+            occupied, or, while it trains, the loss is no finite number.
 
     Example:
 
@@ -122,7 +145,11 @@ def distill_encoder(
     >>> curves = distill_encoder("encoders/minilm", "encoders/start", texts, "encoders/small")
     """
     losses, schedule = losses or Losses(), schedule or Schedule()
-    rows = list(dict.fromkeys(text for text in texts if text.strip()))
+    given = [
+        wording.require_text(text, f"row {row} of the texts")
+        for row, text in enumerate(wording.listed(texts), start=1)
+    ]
+    rows = list(dict.fromkeys(text for text in given if text.strip()))
     if len(rows) < 100:
         raise InputError(f"distillation takes at least 100 different texts. Received: {len(rows)}")
     large = teacher if isinstance(teacher, Encoder) else Encoder(teacher)
@@ -160,6 +187,7 @@ def _fit(
         validation_data=validation,
         epochs=schedule.epochs,
         shuffle=False,  # they are
+        callbacks=[FiniteLoss()],
         verbose=schedule.verbose,
     ).history
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfhub_transfer import conversion, hub_format, registry
+from tfhub_transfer import conversion, hub_format, ranges, registry
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.preprocessing import make_preprocessor
@@ -175,11 +175,12 @@ def make_student(
 
 
 def _check(teacher: hub_format.BertShape, layers: int, hidden: int) -> None:
-    if not 1 <= layers <= teacher.layers:
-        raise InputError(
-            f"`layers` must be from 1 to {teacher.layers}, the teacher's. Received: {layers}"
-        )
-    if not 1 <= hidden <= teacher.hidden or hidden % teacher.head_size:
+    ranges.whole_number("layers", layers, 1, teacher.layers)
+    if (
+        not isinstance(hidden, int)
+        or not 1 <= hidden <= teacher.hidden
+        or hidden % teacher.head_size
+    ):
         raise InputError(
             f"`hidden` must be a multiple of {teacher.head_size}, the width of one attention head, "
             f"up to the teacher's {teacher.hidden}. Received: {hidden}"

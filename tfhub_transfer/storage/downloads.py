@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tfhub_transfer.errors import visible
 from tfhub_transfer.storage.scratch import hold
 
 # Of connecting, and of each wait for more.
@@ -170,7 +171,7 @@ class _Progress:
     def begin(self) -> None:
         """Says, once, that something comes."""
         if self._what is not None and not self._terminal:
-            print(f"Downloading {self._what}", file=sys.stderr)
+            print(f"Downloading {visible(self._what)}", file=sys.stderr)
         self._what = None
 
     def show(self, done: int, whole: int | None) -> None:

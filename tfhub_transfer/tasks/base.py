@@ -64,7 +64,7 @@ class Head:
             )
         if not 0 <= self.dropout < 1:
             raise InputError(f"`dropout` must be from 0 to below 1. Received: {self.dropout}")
-        if self.block_units < 1 or self.hidden_units < 0 or self.l2 < 0:
+        if self.block_units < 1 or self.hidden_units < 0 or not 0 <= self.l2 < MOST:
             raise InputError(
                 "`block_units` must be at least 1, `hidden_units` and `l2` at least 0. Received: "
                 f"block_units={self.block_units}, hidden_units={self.hidden_units}, l2={self.l2}"

@@ -53,11 +53,11 @@ class MultiTask(Task):
         super().__init__(pair=False)
         if not tasks:
             raise InputError("expected at least one task, `{name: task}`. Received: none")
-        odd = [name for name in tasks if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", str(name))]
+        odd = [name for name in tasks if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", str(name))]
         if odd or {"encode", "serving_default"} & set(tasks):
             raise InputError(
-                "names of tasks become signatures: letters, digits and _, and neither `encode` nor "
-                f"`serving_default`. Received: {', '.join(map(repr, tasks))}"
+                "names of tasks become signatures: up to 64 letters, digits and _, and neither "
+                f"`encode` nor `serving_default`. Received: {', '.join(map(repr, tasks))}"
             )
         kinds = [task for task in tasks.values() if not isinstance(task, Task)]
         if kinds:

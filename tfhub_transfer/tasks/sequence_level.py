@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks.base import Head, Task, finite
+from tfhub_transfer.wording import class_name, listed
 
 MAX_CLASSES = 1000
 
@@ -72,13 +73,13 @@ class Classification(Task):
 
     def adapt(self, labels: Sequence[Any]) -> "Classification":
         if self.class_names is None:
-            self.class_names = _checked_names(_sorted_names(_name(label) for label in labels))
+            self.class_names = _checked_names(_sorted_names(map(class_name, labels)))
         return self
 
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
         self.require_adapted()
         index = {name: i for i, name in enumerate(self.class_names or [])}
-        names = [_name(label) for label in labels]
+        names = [class_name(label) for label in labels]
         _check_known(names, index)
         return np.array([index[name] for name in names], dtype="int64")
 
@@ -288,18 +289,11 @@ def _dense(units: int, activation: str, head: Head) -> keras.layers.Layer:
     )
 
 
-def _name(label: Any) -> str:
-    """One spelling for a class, whatever the file's format said: 1, 1.0 and "1" are one class."""
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)
-    return str(label).strip()
-
-
 def _names(label: Any) -> list[str]:
     parts = label.split("|") if isinstance(label, str) else label
     if not isinstance(parts, (list, tuple)):
         parts = [label]
-    return [name for name in map(_name, parts) if name]
+    return [name for name in map(class_name, parts) if name]
 
 
 def _sorted_names(names: Any) -> list[str]:
@@ -311,7 +305,7 @@ def _sorted_names(names: Any) -> list[str]:
 
 
 def _checked_names(names: Sequence[str]) -> list[str]:
-    names = [_name(name) for name in names]
+    names = [class_name(name) for name in listed(names)]
     if len(names) < 2:
         raise InputError(
             "at least two classes are needed to learn to tell them apart; check the label column. "

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfhub_transfer import tagging
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks.base import Head, Task
+from tfhub_transfer.wording import class_name, listed
 
 # What fills up the labels of a batch, and counts for nothing.
 NO_TAG = -1
@@ -47,7 +48,8 @@ class TokenClassification(Task):
                 f"`scheme` must be one of {', '.join(tagging.SCHEMES)}, or None. "
                 f"Received: {scheme!r}"
             )
-        self.class_names = None if class_names is None else list(class_names)
+        names = None if class_names is None else map(class_name, listed(class_names))
+        self.class_names = None if names is None else list(names)
         self.scheme = scheme
 
     @property
@@ -141,4 +143,4 @@ def _tags(label: Any) -> list[str]:
             "expected the tags of a text's words as a list, which JSON lines and CoNLL files can "
             f"hold, and CSV can't. Received: {str(label)[:60]!r}"
         )
-    return [str(tag) for tag in label]
+    return [class_name(tag) for tag in label]

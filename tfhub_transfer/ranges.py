@@ -1,0 +1,79 @@
+"""Numbers that users give: parsed in one place, each within a range that makes sense."""
+
+import math
+import numbers
+import re
+from typing import Any
+
+from tfhub_transfer.errors import InputError
+
+# What is beyond these is a slip of the finger, or would run until the end of days.
+EPOCHS = (1, 100_000)
+BATCH_SIZE = (1, 65_536)
+SEED = (0, 2**32 - 1)
+SIZE = (1, 10_000_000)
+LAYERS = (1, 1_000)
+SEQUENCE_LENGTH = (8, 100_000)
+LEARNING_RATE = (0.0, 1_000.0)
+TEMPERATURE = (1.0, 1_000.0)
+SHARE = (0.0, 1.0)
+_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,30}\s*", re.ASCII)
+
+
+def whole_number(name: str, value: Any, least: int, most: int) -> int:
+    """Returns a whole number within a range.
+
+    Args:
+        name: What the user calls it.
+        value: A Python or NumPy whole number, or its digits.
+        least: The smallest that is allowed.
+        most: The largest that is allowed.
+
+    Raises:
+        InputError: If it is something else, also `True`, or outside of the range.
+
+    Example:
+
+    >>> whole_number("epochs", "3", 1, 100)
+    3
+    """
+    found: int | None = None
+    if isinstance(value, str):
+        found = int(value) if _WHOLE.fullmatch(value) else None
+    elif isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        found = int(value)
+    if found is None or not least <= found <= most:
+        raise InputError(
+            f"`{name}` must be a whole number from {least:,} to {most:,}. Received: {value!r}"
+        )
+    return found
+
+
+def real_number(name: str, value: Any, above: float, most: float, closed: bool = False) -> float:
+    """Returns a finite number within a range.
+
+    Args:
+        name: What the user calls it.
+        value: A Python or NumPy number, or a string that spells one.
+        above: It must be larger than this.
+        most: The largest that is allowed.
+        closed: Whether `above` itself is allowed too.
+
+    Raises:
+        InputError: If it is something else, also `True`, or outside of the range.
+
+    Example:
+
+    >>> real_number("share", "0.5", 0, 1)
+    0.5
+    """
+    found = math.nan
+    if isinstance(value, (str, numbers.Real)) and not isinstance(value, bool):
+        try:
+            found = float(value)
+        except (ValueError, OverflowError):
+            found = math.nan
+    if not (above < found <= most or (closed and found == above)):
+        lower = f"from {above:g}" if closed else f"above {above:g}, up"
+        raise InputError(f"`{name}` must be a number {lower} to {most:g}. Received: {value!r}")
+    return found

@@ -1,0 +1,156 @@
+"""Texts and labels from outside: strings that can be written again, or a line that says why not."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfhub_transfer.errors import InputError
+
+LONGEST_NAME = 1000
+_QUOTED = 60
+_UNSEEN_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def require_text(value: Any, place: str) -> str:
+    """Returns a text that is a string of whole characters.
+
+    Args:
+        value: What should be one.
+        place: How to name it in a message, such as "row 3 of the texts".
+
+    Raises:
+        InputError: If it isn't a string, or holds half a character, which no file can hold.
+
+    Example:
+
+    >>> require_text("fine", "row 1")
+    'fine'
+    """
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise InputError(
+            f"{place}: every text must be a string. Received: {_quoted(value)} ({kind})"
+        )
+    return require_whole(value, place)
+
+
+def require_whole(text: str, place: str) -> str:
+    r"""Returns a string that has no lone surrogate, as JSON's `"\ud83d"` cut in its middle has one.
+
+    Args:
+        text: The string.
+        place: How to name it in a message.
+
+    Raises:
+        InputError: If it has one.
+    """
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{place}: half a character, a lone surrogate, which can't be written; a text was "
+                "cut inside of an emoji, or badly decoded: mend or drop it. Received: "
+                f"{_quoted(text[max(0, error.start - 20) : error.start + 20])}"
+            ) from error
+    return text
+
+
+def require_whole_label(label: Any, place: str) -> Any:
+    """Returns a label, of whatever shape, in which every string is whole.
+
+    Args:
+        label: A string, a number, or lists and dictionaries of them.
+        place: How to name it in a message.
+
+    Raises:
+        InputError: If a string in it has a lone surrogate.
+    """
+    if isinstance(label, str):
+        require_whole(label, place)
+    elif isinstance(label, Mapping):
+        for value in (*label.keys(), *label.values()):
+            require_whole_label(value, place)
+    elif isinstance(label, (list, tuple)):
+        for value in label:
+            require_whole_label(value, place)
+    return label
+
+
+def listed(texts: Any) -> list[Any]:
+    """Rows as a list.
+
+    Args:
+        texts: Anything that can be gone through, but one string or a dictionary.
+
+    Raises:
+        InputError: If it can't.
+    """
+    if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
+        kind = "one string" if isinstance(texts, str) else type(texts).__name__
+        raise InputError(f"expected a list of texts. Received: {kind}, {_quoted(texts)}")
+    try:
+        return list(texts)
+    except TypeError as error:  # an array of no dimension
+        raise InputError(f"expected a list of texts. Received: {_quoted(texts)}") from error
+
+
+def class_name(label: Any) -> str:
+    """One spelling for a class, whatever the file's format said: 1, 1.0 and "1" are one class.
+
+    Args:
+        label: A string or a number.
+
+    Raises:
+        InputError: If it is neither, or no name: longer than `LONGEST_NAME`, or with half a
+            character or a NUL in it.
+
+    Example:
+
+    >>> class_name(1.0), class_name(" good ")
+    ('1', 'good')
+    """
+    if isinstance(label, np.generic):
+        label = label.item()
+    missing = label is None or label != label  # NaN alone differs from itself
+    if missing or isinstance(label, (bytes, list, tuple, Mapping, set)):
+        raise InputError(
+            f"a class must be named by a string or a number. Received: {_quoted(label)} "
+            f"({type(label).__name__})"
+        )
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    name = require_whole(str(label).strip(), "the name of a class")
+    if len(name) > LONGEST_NAME or "\0" in name:
+        raise InputError(
+            f"the name of a class has at most {LONGEST_NAME:,} characters, none of them NUL; check "
+            f"the label column. Received: {len(name):,} characters, {_quoted(name)}"
+        )
+    return name
+
+
+def json_line(value: Any) -> str:
+    r"""A value as JSON that a terminal may show: what would turn or hide text is spelled `\uXXXX`.
+
+    Args:
+        value: What JSON can hold; no NaN.
+
+    Example:
+
+    >>> print(json_line({"text": "naïve \x1b \u202e"}))
+    {"text": "naïve \u001b \u202e"}
+    """
+    return unseen_spelled(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def unseen_spelled(text: str) -> str:
+    """JSON with control characters and bidirectional marks in its strings spelled as escapes."""
+    return _UNSEEN_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def _quoted(value: Any) -> str:
+    shown = repr(value[:_QUOTED] if isinstance(value, (str, bytes)) else value)
+    return shown if len(shown) <= 2 * _QUOTED else shown[: 2 * _QUOTED] + "…"
