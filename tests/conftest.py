@@ -33,6 +33,10 @@ _BY_ROW = ("test_doors.py",)
 _LONGEST = [f"test_{name}.py" for name in "doors replicas similarity finetuning readme".split()]
 
 
+# With `--all` these run as users have it: graphs optimized, heads trained to their end.
+_OPTIMIZED = [f"test_{name}.py" for name in "doors serving graph real_data finetuning".split()]
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--all` runs what takes minutes too."""
     parser.addoption("--all", action="store_true", help="also run tests marked slow")
@@ -125,26 +129,30 @@ def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def float32(pytestconfig: pytest.Config) -> Iterator[None]:
+def float32() -> Iterator[None]:
     """Answers are compared to many digits, on machines with and without bfloat16 units."""
-    import tensorflow as tf
-
     from tfhub_transfer import runtime
 
-    if not _runs_all(pytestconfig):
-        # It takes half a second for each graph. With `--all` graphs run as users have them.
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     with runtime.precision("float32"):
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def short_heads(pytestconfig: pytest.Config) -> Iterator[None]:
-    """Of few rows a head makes hundreds of short epochs; with `--all` it does here too."""
+@pytest.fixture(scope="module", autouse=True)
+def graph_optimizer(request: pytest.FixtureRequest) -> None:
+    """TensorFlow's takes half a second for each graph, so it is on only where it is looked at."""
+    import tensorflow as tf
+
+    used = _runs_all(request.config) and request.path.name in _OPTIMIZED
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not used})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_heads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Of few rows a head makes hundreds of short epochs; with `--all` it does in some files."""
     from tfhub_transfer import finetuning
 
     with pytest.MonkeyPatch.context() as patch:
-        if not _runs_all(pytestconfig):
+        if not (_runs_all(request.config) and request.path.name in _OPTIMIZED):
             patch.setattr(finetuning, "HEAD_STEPS", 40)
         yield
 
