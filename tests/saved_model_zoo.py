@@ -349,9 +349,15 @@ CHANGED_FILES: dict[str, tuple[Callable[[Any, Path], None], str]] = {
     "a table behind a list": (_table_behind_a_list, "`InitializeTableFromTextFileV2`"),
     "a saver that writes another file": (_write_in_the_saver, "`WriteFile`"),
     "a saver of one file": (_saver_of_one_file, "`SaveV2`"),
-    "a saver that the model calls": (_saver_that_is_called, "`SaveV2`|`MergeV2Checkpoints`"),
+    "a saver that the model calls": (
+        _saver_that_is_called,
+        "`SaveV2`|`MergeV2Checkpoints`|`RestoreV2`",
+    ),
     "a saver that Python can call": (_saver_that_is_offered, "`SaveV2`|`MergeV2Checkpoints`"),
-    "a saver fed by the file": (_saver_fed_by_the_file, "`SaveV2`|`MergeV2Checkpoints`"),
+    "a saver fed by the file": (
+        _saver_fed_by_the_file,
+        "`SaveV2`|`MergeV2Checkpoints`|`RestoreV2`",
+    ),
     "two graphs": (_two_graphs, "it holds 2 graphs, expected one"),
     "no objects, the old way of loading": (_no_objects, "made for TensorFlow 1"),
     "a function named as an operation": (_named_as_an_operation, "named as an operation, 'AddV2'"),

@@ -98,14 +98,8 @@ def test_evaluate_writes_a_report_with_baselines(
     assert "accuracy" in out
 
 
-@pytest.mark.parametrize(
-    "task",
-    [
-        pytest.param("multi-label", marks=pytest.mark.slow),
-        pytest.param("regression", marks=pytest.mark.slow),
-        "pairs",
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["multi-label", "regression", "pairs"])
 def test_other_tasks_run_whole(task: str, text_encoder: Path, tmp_path: Path, run: Any) -> None:
     rows = []
     for i in range(40):
@@ -236,6 +230,7 @@ def test_a_report_may_not_replace_its_model(trained: Path, good: Path, run: Any)
     assert (trained / "model.keras").is_file() and (trained / "report" / "report.json").is_file()
 
 
+@pytest.mark.slow
 def test_what_was_written_is_replaced(
     trained: Path, text_encoder: Path, good: Path, tmp_path: Path, run: Any
 ) -> None:

@@ -214,6 +214,7 @@ def test_training_means_dropout(converted: dict[str, Path], tmp_path: Path) -> N
     np.testing.assert_allclose(outputs[0]["pooled_output"], outputs[1]["pooled_output"], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "length"), [(1, 1), (2, POSITIONS), (5, 9)])
 def test_any_shape_also_under_xla(converted: dict[str, Path], batch: int, length: int) -> None:
     encoder = load(converted["mean"])
@@ -281,6 +282,7 @@ def test_registry_converts_hugging_face_folders(sources: dict[str, Path]) -> Non
     assert run(load(folder), inputs())["pooled_output"].shape == (3, HIDDEN)
 
 
+@pytest.mark.slow
 def test_older_names_of_tensors(tmp_path: Path, converted: dict[str, Path]) -> None:
     """A model with a head keeps its encoder under `bert.`; TensorFlow's names lived on for long."""
     source = write_source(tmp_path / "source")

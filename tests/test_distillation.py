@@ -121,6 +121,7 @@ def _vocabulary(folder: Path) -> list[str]:
     return hub_format.read_vocabulary(folder / "assets" / "vocab.txt")
 
 
+@pytest.mark.slow
 def test_a_narrower_student_keeps_the_main_axes_of_the_embeddings(
     teacher: str, tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_student_is_cut_out_of_a_bert_only(tmp_path: Path) -> None:
 # Encoders ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(teacher: str, tmp_path: Path) -> None:
     students.make_student(teacher, tmp_path / "same", layers=4)
     large, small = tt.Encoder(teacher), tt.Encoder(str(tmp_path / "same"))
@@ -267,6 +269,7 @@ def test_without_room_on_disk_the_teacher_runs_beside(
     assert beside["val_loss"][-1] == pytest.approx(stored["val_loss"][-1], rel=0.2)
 
 
+@pytest.mark.slow
 def test_texts_that_are_split_otherwise_count_for_text_vectors_only(
     teacher: str, start: Path
 ) -> None:

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import caching
 from tfhub_transfer.recipes import students
+from tfhub_transfer.storage import names as names_of_storage
 
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -58,7 +58,7 @@ def names(sentiment: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield {
             **{name: getattr(tt.tasks, name) for name in tt.tasks.__all__},
             **public,
-            "caching": caching,
+            "names": names_of_storage,
             **{"tt": tt, "np": np, "tf": tf, "students": students},
             **{"examples": examples, "train": train, "validation": validation, "test": test},
             **{"task": task, "model": model, "encoder": model.encoder},

@@ -202,6 +202,7 @@ def test_answers_alone_as_among_others(trained: Trained) -> None:
         assert single.predict_text(trained.sample.asked[name]) == numbers(together[name])
 
 
+@pytest.mark.slow
 def test_answers_from_many_threads(trained: Trained) -> None:
     asked, served = trained.sample.asked, trained.served
     expected = trained.model.predict_text(asked)
@@ -217,6 +218,7 @@ def test_answers_from_many_threads(trained: Trained) -> None:
         list(threads.map(ask, range(8)))
 
 
+@pytest.mark.slow
 def test_hostile_texts_are_answered_alike(trained: Trained, request: pytest.FixtureRequest) -> None:
     """Those that `predict_text` answers an export answers too, with the same words and scores."""
     if isinstance(trained.sample.asked, dict):

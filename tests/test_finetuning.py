@@ -320,7 +320,7 @@ def test_fine_tune_refuses_bad_arguments(bert_encoder: Path, splits: Any) -> Non
         tt.fine_tune(model, *splits, plan=tt.Plan(learning_rate=-1.0, head_epochs=1, verbose=0))
 
 
-@pytest.mark.parametrize("pooling", ["auto", "attention"])
+@pytest.mark.parametrize("pooling", ["auto", pytest.param("attention", marks=pytest.mark.slow)])
 def test_class_weights_reach_every_stage(pooling: str, bert_encoder: Path, splits: Any) -> None:
     """Where all rows weigh nothing there is no loss, with stored features and without."""
     model = build(bert_encoder, head=tt.Head(pooling=pooling))

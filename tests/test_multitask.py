@@ -74,6 +74,7 @@ def trained(bert_encoder: Path) -> Any:
     return model
 
 
+@pytest.mark.slow
 def test_all_tasks_learn_on_one_encoder(trained: Any) -> None:
     for name, examples in splits(2).items():
         report = tt.evaluate(trained.models[name], examples, baselines=False)
@@ -84,6 +85,7 @@ def test_all_tasks_learn_on_one_encoder(trained: Any) -> None:
     assert {"loss", *watched} <= set(curves)
 
 
+@pytest.mark.slow
 def test_the_models_share_the_encoder_and_give_the_same_answers(trained: Any) -> None:
     encoders = {id(model.encoder) for model in trained.models.values()}
     assert encoders == {id(trained.encoder)}
@@ -106,6 +108,7 @@ def test_the_models_share_the_encoder_and_give_the_same_answers(trained: Any) ->
     assert (labels["tags"].numpy()[: len(examples["sentiment"])] == -1).all()
 
 
+@pytest.mark.slow
 def test_a_saved_model_answers_and_is_judged_alike(trained: Any, tmp_path: Path) -> None:
     trained.save(tmp_path / "model.keras")
     again: Any = tt.load_model(tmp_path / "model.keras")
@@ -150,6 +153,7 @@ def test_one_export_serves_all_tasks(trained: Any, tmp_path: Path, precision: st
         served.predict(["a"], signature="praise")
 
 
+@pytest.mark.slow
 def test_one_report_shows_tasks_beside_what_they_reach_alone(trained: Any, tmp_path: Path) -> None:
     tests = splits(2)
     single = tt.evaluate(trained.models["sentiment"], tests["sentiment"])

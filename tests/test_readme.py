@@ -37,7 +37,7 @@ def sections() -> dict[str, list[tuple[str, str]]]:
 SECTIONS = sections()
 WITH_PYTHON = [t for t, blocks in SECTIONS.items() if any(kind == "python" for kind, _ in blocks)]
 # They train heads over tokens, which takes long even with a tiny encoder.
-_LONG = ("Tags", "Questions", "Summaries", "Several", "Unfreezing", "Smaller")
+_LONG = tuple("Tags Questions Summaries Similarity Several Unfreezing Fast Smaller".split())
 PYTHON = [
     pytest.param(title, marks=pytest.mark.slow) if title.startswith(_LONG) else title
     for title in WITH_PYTHON

@@ -453,6 +453,7 @@ def test_a_preprocessor_in_a_keras_file_is_checked_too(evil: Path, tmp_path: Pat
 def test_a_configuration_does_not_vouch_for_itself(evil: Path) -> None:
     trusted = tt.Encoder(str(evil / "model"), trust_code=True)
     config = trusted.get_config()
+    (evil / "canary").write_text(UNTOUCHED)  # it was looked at, so it ran
     assert "trust_code" not in config
     assert not tt.Encoder.from_config(config | {"trust_code": True}).trust_code
     assert (evil / "canary").read_text() == UNTOUCHED

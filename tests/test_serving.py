@@ -27,6 +27,7 @@ def exported(model: tt.TransferModel, tmp_path_factory: pytest.TempPathFactory) 
     return tt.export_saved_model(model, tmp_path_factory.mktemp("serving"))
 
 
+@pytest.mark.slow
 def test_versions_count_up_and_nothing_else_is_left(
     model: tt.TransferModel, tmp_path: Path
 ) -> None:

@@ -88,7 +88,7 @@ def test_answers_are_products_of_the_vectors(kind: str, head: Head, make_encoder
 @pytest.mark.parametrize(
     "task",
     [
-        Classification,
+        pytest.param(Classification, marks=pytest.mark.slow),
         pytest.param(MultiLabel, marks=pytest.mark.slow),
         pytest.param(Regression, marks=pytest.mark.slow),
     ],
@@ -207,6 +207,7 @@ def test_a_stage_never_leaves_a_model_worse_than_it_found_it(text_encoder: Path)
     assert all((a == w.numpy()).all() for a, w in zip(before, model.weights))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_predictions_survive_saving_and_export(
     trained: tt.TransferModel, tmp_path: Path, precision: str
@@ -474,7 +475,7 @@ def test_an_encoder_encodes_alone(bert_encoder: Path, tmp_path: Path, capsys: An
     [
         ("v.txt", "a\n", "must be a `.npy` file"),
         ("v.npy", "", "expected at least one text"),
-        ("missing/v.npy", "a\n", "can't be written"),
+        ("in.txt/v.npy", "a\n", "can't be written"),
     ],
 )
 def test_vectors_are_written_whole_or_not_at_all(

@@ -101,7 +101,9 @@ def test_lists_are_checked_row_by_row(given: tuple[Any, ...], message: str) -> N
 
 
 @pytest.mark.parametrize(
-    "given", [["a"], ("a",), np.array(["a"]), iter(["a"]), {"a"}, (t for t in "a")], ids=repr
+    "given",
+    [["a"], ("a",), np.array(["a"]), iter(["a"]), {"a"}, (t for t in "a")],
+    ids=lambda given: type(given).__name__,
 )
 def test_lists_come_in_many_forms(given: Any) -> None:
     assert tt.data.Examples.from_lists(given).texts == (["a"],)
