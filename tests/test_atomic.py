@@ -283,6 +283,8 @@ SIGNALLED = """
 import os, pathlib, signal, sys, time
 from tfhub_transfer.storage import atomic, interruption
 how, target = sys.argv[1], pathlib.Path(sys.argv[2])
+for number in (signal.SIGINT, signal.SIGHUP):  # in the background they may be ignored
+    signal.signal(number, signal.SIG_DFL)
 try:
     with interruption.handled(), atomic.folder(target) as folder:
         (folder / "new").write_text("new")

@@ -141,6 +141,7 @@ def test_without_room_the_whole_graph_trains_and_says_so(
         tt.fine_tune(model, examples, examples, 1, 1, batch_size=8, plan=plan)
 
 
+@pytest.mark.slow
 def test_a_head_that_reads_tokens_trains_on_stored_ones(
     bert_encoder: Path, examples: tt.data.Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:

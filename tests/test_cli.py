@@ -290,6 +290,7 @@ def test_no_space_left_is_one_line(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_training_leaves_a_usable_model(
     number: int,
+    request: pytest.FixtureRequest,
     text_encoder: Path,
     good: Path,
     tmp_path: Path,
@@ -298,6 +299,8 @@ def test_interrupted_training_leaves_a_usable_model(
 ) -> None:
     from tfhub_transfer import jobs
 
+    usual = signal.signal(number, signal.SIG_DFL)  # tests in the background may ignore some
+    request.addfinalizer(lambda: signal.signal(number, usual))
     models = []
 
     def interrupted(model: Any, *args: Any, **kwargs: Any) -> None:
@@ -319,7 +322,13 @@ def test_interrupted_training_leaves_a_usable_model(
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["interrupted.keras"]
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("a bug")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(OSError(28, "No space left on device"), marks=pytest.mark.slow),
+        RuntimeError("a bug"),
+    ],
+)
 def test_a_failure_after_training_keeps_the_model(
     error: Exception,
     text_encoder: Path,

@@ -203,6 +203,7 @@ def test_variables_are_tf_hubs_and_all_get_gradients(converted: dict[str, Path],
     assert [n for n, size in sizes.items() if size < 1e-6 and "key/bias" not in n] == []
 
 
+@pytest.mark.slow
 def test_training_means_dropout(converted: dict[str, Path], tmp_path: Path) -> None:
     encoder, arrays = load(converted["mean"]), inputs()
     runs = [run(encoder, arrays, training=True)["pooled_output"].numpy() for _ in range(2)]
@@ -276,6 +277,7 @@ def test_folder_describes_itself(converted: dict[str, Path], static: Path) -> No
     assert information.has_token_vectors
 
 
+@pytest.mark.slow
 def test_registry_converts_hugging_face_folders(sources: dict[str, Path]) -> None:
     folder = registry.resolve(sources["mean"])
     assert (folder / "saved_model.pb").is_file()

@@ -172,6 +172,7 @@ def test_keras_file_continues_training_alike(tmp_path: Path, bert_still: Path) -
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+@pytest.mark.slow
 def test_clone_and_export(tmp_path: Path, bert_encoder: Path) -> None:
     model = plain_model(bert_encoder)
     clone = keras.models.clone_model(model)

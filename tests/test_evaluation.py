@@ -276,6 +276,7 @@ ODD_NAMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ODD_NAMES)
 def test_any_name_of_a_class_can_be_drawn(kind: str, tmp_path: Path) -> None:
     names = ODD_NAMES[kind]

@@ -52,6 +52,7 @@ def check_moved(encoder: tt.Encoder, before: dict[str, list[np.ndarray]], thawed
                 assert not same, f"{name}: {variable.name} is thawed and stayed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [n if n == "adam" else pytest.param(n, marks=pytest.mark.slow) for n in OPTIMIZERS],
@@ -68,6 +69,7 @@ def test_callback_with_each_optimizer(
     check_moved(model.encoder, before, thawed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [k if k in KINDS[::3] else pytest.param(k, marks=pytest.mark.slow) for k in KINDS],
@@ -130,6 +132,7 @@ def test_recipe_thaws_one_by_one_where_there_are_steps_enough(
     assert stages(batch_size=7) == [1, 3]
 
 
+@pytest.mark.slow
 def test_thaws_when_the_monitored_value_stops_improving(bert_encoder: Path, splits: Any) -> None:
     model = build(bert_encoder, keras.optimizers.SGD(1e-12))
     callback = tt.ProgressiveUnfreezing(

@@ -134,6 +134,7 @@ def test_towers_learn_what_a_pair_has_in_common(bert_encoder: Path, tmp_path: Pa
     assert far < 10 * tolerance * np.abs(vectors).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unfreeze", [0, 1])
 def test_the_part_above_the_boundary_answers_as_the_whole(
     bert_encoder: Path, unfreeze: int
@@ -457,6 +458,7 @@ def test_the_command_trains_on_triplets(bert_encoder: Path, tmp_path: Path, caps
     assert "`--loss` is for the similarity task" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_encoder_encodes_alone(bert_encoder: Path, tmp_path: Path, capsys: Any) -> None:
     texts = ["good film", "bad"]
     plain = tt.encode_text(str(bert_encoder), texts)

@@ -102,6 +102,7 @@ def test_padding_counts_neither_in_losses_nor_in_the_metric() -> None:
     assert float(metric.result()) == pytest.approx((0.1 + 0.4) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", ["rouge", "oracle"])
 def test_targets_follow_the_summaries(targets: str, bert_encoder: Path) -> None:
     task = ExtractiveSummarization(1, targets)
