@@ -29,7 +29,9 @@ def ids(names: tuple[str, ...]) -> dict[str, tf.Tensor]:
 
 
 def ask(functions: Any, names: tuple[str, ...], handle: str, allow_nan: bool = False) -> None:
-    """Calls an encoder once, outside of any graph.
+    """Calls an encoder once, outside of any graph; not under a strategy of several replicas.
+
+    There a SavedModel can be called within a replica only; a loss that isn't finite tells too.
 
     Args:
         functions: Its call, a `loading.Functions`.
@@ -41,6 +43,8 @@ def ask(functions: Any, names: tuple[str, ...], handle: str, allow_nan: bool = F
         InputError: If it gives another number of rows than it got, or no finite numbers; or, to
             ids that differ, the same for each. (Texts may differ in words that it doesn't know.)
     """
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        return
     by_ids = functions.dialect == "bert"
     with tf.init_scope(), runtime.precision("float32"):
         given = ids(names) if by_ids else tf.constant(_TEXTS)
