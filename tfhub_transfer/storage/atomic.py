@@ -108,7 +108,6 @@ def numbered(parent: Path, write: Callable[[Path], None]) -> Path:
     Raises:
         OSError: If it can't be written.
     """
-    parent = _real(parent)
     parent.mkdir(parents=True, exist_ok=True)
     sweep(parent, ".version.partial-*")
     scratch = Scratch(parent, ".version.partial-")
