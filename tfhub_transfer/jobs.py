@@ -346,7 +346,7 @@ def _fit(
             batch_size=job.batch_size,
             plan=plan,
         )
-    model.save(scratch / MODEL_FILE)
+        model.save(scratch / MODEL_FILE)
     truncation = history.truncation
     return {
         "arguments": {k: v for k, v in _plain(job).items() if v is not None},
