@@ -140,10 +140,24 @@ def float32() -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def graph_optimizer(request: pytest.FixtureRequest) -> None:
     """TensorFlow's takes half a second for each graph, so it is on only where it is looked at."""
+    _optimize(_runs_all(request.config) and request.path.name in _OPTIMIZED)
+
+
+@pytest.fixture(autouse=True)
+def graph_optimizer_for_bfloat16(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Without it matrix products stay in float32."""
+    asked = _runs_all(request.config) and "bfloat16" in request.node.name
+    if asked:
+        _optimize(True)
+    yield
+    if asked:
+        _optimize(request.path.name in _OPTIMIZED)
+
+
+def _optimize(graphs: bool) -> None:
     import tensorflow as tf
 
-    used = _runs_all(request.config) and request.path.name in _OPTIMIZED
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not used})
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not graphs})
 
 
 @pytest.fixture(scope="module", autouse=True)
