@@ -39,10 +39,11 @@ for turn in range(3):
     def compute(rows):
         computed.extend((turn, int(n)) for n in order[rows])
         return np.repeat(order[rows, None], width, axis=1).astype("float32"), order[rows]
-    stores.VectorStore("shared", width).complete(asked, vectors, lost, compute)
+    stores.VectorStore(64 * "0", width).complete(asked, vectors, lost, compute)
     wrong += int((vectors != order[:, None]).any(axis=1).sum()) + int((lost != order).sum())
     own = lambda rows: (np.full((len(rows), width), number, "float32"), rows)
-    stores.VectorStore(f"own {number} {turn % 2}", width).complete(asked, vectors, lost, own)
+    name = f"{number}{turn % 2}".rjust(64, "f")
+    stores.VectorStore(name, width).complete(asked, vectors, lost, own)
     wrong += int((vectors != number).any(axis=1).sum())
 print(wrong, *(n for _, n in computed))
 """
@@ -59,14 +60,14 @@ def speed(rows: int) -> dict[str, Any]:
 
     def seconds(order: np.ndarray, compute: Any) -> float:
         started = time.perf_counter()
-        store = stores.VectorStore("speed", WIDTH)
+        store = stores.VectorStore(64 * "1", WIDTH)
         store.complete(asked[order], vectors[: len(order)], lost[: len(order)], compute)
         return time.perf_counter() - started
 
     everything = np.arange(rows)
     write = seconds(everything, lambda some: (made[some], lost[some]))
     opening = min(seconds(everything[:1], None) for _ in range(3))
-    store = stores.VectorStore("speed", WIDTH)
+    store = stores.VectorStore(64 * "1", WIDTH)
     store.complete(asked[:1], vectors[:1], lost[:1], lambda some: (made[some], lost[some]))
     times = []
     for _ in range(50):

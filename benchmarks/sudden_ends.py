@@ -190,19 +190,21 @@ def main() -> None:
     done = place.train()
     assert done.returncode == 0, done.stderr
     reference = place.metrics()
-    rows = []
+    rows: list[dict[str, Any]] = []
+
+    def keep(row: dict[str, Any]) -> None:
+        rows.append(row)
+        print(row, flush=True)
+        found = {"machine": harness.machine(), "rows": rows}
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
     for name in (name for name in MOMENTS if only in name):
-        rows.append(killed(name, reference))
-        print(rows[-1], flush=True)
+        keep(killed(name, reference))
     for number in SIGNALS:
         for name in (name for name in SIGNALLED if only in name):
-            rows.append(signalled(number, name))
-            print(rows[-1], flush=True)
+            keep(signalled(number, name))
     good = sum(all(v is not False for v in r.values()) and not r["litter"] for r in rows)
     print(f"{good} of {len(rows)} ends as they should be")
-    RESULTS.write_text(
-        json.dumps({"machine": harness.machine(), "rows": rows}, indent=1) + "\n", encoding="utf-8"
-    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def names(folder: Path) -> list[str]:
 
 def write(target: Path, *files: str, overwrite: bool = False) -> None:
     atomic.check_output(target, overwrite)
-    with atomic.folder(target) as folder:
+    with atomic.folder(target, overwrite) as folder:
         for name in files:
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(name)
@@ -94,6 +94,72 @@ def test_a_file_that_is_added_to_our_folder_is_ours(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out/.tfhub-transfer", "out/new"]
 
 
+def test_several_outputs_in_a_folder_are_no_output(tmp_path: Path) -> None:
+    write(tmp_path / "runs" / "a", "x")
+    write(tmp_path / "runs" / "b", "x")
+    with pytest.raises(InputError, match="removes none of those"):
+        write(tmp_path / "runs", "new", overwrite=True)
+    write(tmp_path / "out", "model")
+    write(tmp_path / "out" / "backup", "x")
+    with pytest.raises(InputError, match=r"Received: .*backup"):
+        write(tmp_path / "out", "new", overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_came_during_the_work_is_not_replaced(overwrite: bool, tmp_path: Path) -> None:
+    message = "holds a file that this package didn't write" if overwrite else "isn't empty"
+    with (
+        pytest.raises(InputError, match=f"couldn't be moved .*{message}.*lies in (.*)/new:"),
+        atomic.folder(tmp_path / "out", overwrite) as folder,
+    ):
+        (folder / "a").write_text("finished")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+    [left] = tmp_path.glob(".out.partial-*/new/a")
+    assert left.read_text() == "finished"
+
+
+def test_a_name_like_a_scratch_folders_is_not_enough(tmp_path: Path) -> None:
+    write(tmp_path / "out", "old")
+    for name in (".notes.partial-draft", ".notes.partial-abcd1234"):
+        (tmp_path / "out" / name).mkdir()
+        (tmp_path / "out" / name / "thesis.txt").touch()
+        with pytest.raises(InputError, match=r"Received: .*thesis\.txt"):
+            write(tmp_path / "out", "new", overwrite=True)
+        shutil.rmtree(tmp_path / "out" / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a[1]", "patterns"),
+        ("*", "patterns"),
+        ("a\udcff", "must be UTF-8"),
+        ("x" * 240, "230 bytes at most"),
+        ("loop", "a link to itself"),
+    ],
+)
+def test_names_that_fail_later_are_refused_before(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(InputError, match=message):
+        atomic.check_output(tmp_path / name)
+
+
+def test_one_place_under_two_names_is_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a folder that is mounted twice."""
+    for name in ("mounted", "data"):
+        (tmp_path / name).mkdir()
+    stat = Path.stat
+    monkeypatch.setattr(
+        Path, "stat", lambda path, **k: stat(tmp_path / "data" if path.name == "mounted" else path)
+    )
+    with pytest.raises(InputError, match="apart from what is read"):
+        atomic.check_output(tmp_path / "mounted", True, [tmp_path / "data"])
+
+
 @pytest.mark.parametrize(
     ("output", "message"),
     [
@@ -140,7 +206,9 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
 def test_a_mount_is_filled_entry_by_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _forbid_renaming(tmp_path / "out", monkeypatch)
     for told in (True, False):
-        monkeypatch.setattr(atomic.os.path, "ismount", lambda path, told=told: told)
+        monkeypatch.setattr(
+            atomic.os.path, "ismount", lambda path, told=told: told and Path(path).name == "out"
+        )
         (tmp_path / "out").mkdir(exist_ok=True)
         write(tmp_path / "out", "old", "sub/old", overwrite=True)
         write(tmp_path / "out", "new", "sub/new", overwrite=True)
@@ -222,7 +290,7 @@ if moment in ("aside", "placed"):
         if len(done) == {"aside": 1, "placed": 2}[moment] and to == done[-1]:
             die()
     os.replace = counted
-with atomic.folder(target) as folder:
+with atomic.folder(target, True) as folder:
     (folder / "new").write_text("new")
     if moment == "writing":
         die()
@@ -357,6 +425,3 @@ def test_marks_list_what_was_written(tmp_path: Path) -> None:
     listed = json.loads((tmp_path / "out" / atomic.MARK).read_text())
     assert listed == {"by": "tfhub-transfer", "wrote": ["b", "sub/a"]}
     assert atomic.foreign(tmp_path / "out") is None
-    (tmp_path / "out" / "a-known").touch()
-    (tmp_path / "out" / "mine").touch()
-    assert atomic.foreign(tmp_path / "out", ["a-known"]) == tmp_path / "out" / "mine"

@@ -16,6 +16,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli
+from tfhub_transfer.storage import atomic
 
 GOOD = "text,label\n" + "".join(
     f"a good film {i},positive\nthe worst movie {i},negative\n" for i in range(30)
@@ -235,12 +236,10 @@ def test_what_was_written_is_replaced(
     trained: Path, text_encoder: Path, good: Path, tmp_path: Path, run: Any
 ) -> None:
     shutil.copytree(trained, tmp_path / "out")
-    (tmp_path / "out" / "interrupted.keras").touch()
     words = ["--data", good, "--encoder", text_encoder, "--output", tmp_path / "out", "--seed", 2]
     status, _, _ = run("train", "--task", "classification", *words, "--epochs", 1, "--overwrite")
     assert status == 0
     assert json.loads((tmp_path / "out" / "training.json").read_text("utf-8"))["seed"] == 2
-    assert not (tmp_path / "out" / "interrupted.keras").exists()
 
 
 def test_class_seen_only_in_test_is_said(
@@ -319,7 +318,12 @@ def test_interrupted_training_leaves_a_usable_model(
     texts = ["a good film"]
     assert tt.load_model(saved).predict_text(texts) == models[0].predict_text(texts)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["good.csv", "out"]
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["interrupted.keras"]
+    assert [p.name for p in saved.parent.glob("[!.]*")] == ["interrupted.keras"]
+    before = saved.read_bytes()
+    status, _, err = run("train", "--task", "classification", *words)
+    assert status == 2 and "isn't empty" in err  # another run never replaces it unasked
+    assert saved.read_bytes() == before
+    assert atomic.foreign(saved.parent) is None  # but may, if it is asked to
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What is kept on disk: found again, never stale, never more than allowed, whole or not at all."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -25,11 +26,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "vectors"
 
 
+def store(name: str) -> str:
+    """A name of 64 digits, as `names.key` gives them."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
 class Asked:
     """A store that is asked for texts; the vector of a text is made of its length."""
 
     def __init__(self, name: str = "k", width: int = 2) -> None:
-        self.store = VectorStore(name, width)
+        self.store = VectorStore(store(name), width)
 
     def __call__(self, *texts: str) -> list[str]:
         """Checks all vectors; gives the texts that had to be computed."""
@@ -70,7 +76,7 @@ def test_many_small_files_become_one(cache: Path, monkeypatch: pytest.MonkeyPatc
     reader("x")
     for number in range(1, 8):
         assert Asked()("y" * (number + 1)) == ["y" * (number + 1)]
-        assert len(list((cache / "k").iterdir())) <= 3
+        assert len(list((cache / store("k")).iterdir())) <= 3
     assert reader("x", *("y" * (number + 1) for number in range(1, 8))) == []
 
 
@@ -78,14 +84,14 @@ def test_rows_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch, cache: Path
     monkeypatch.setattr(stores, "ROWS_AT_ONCE", 3)
     texts = ["a" * n for n in range(1, 9)]
     assert Asked()(*texts) == texts
-    assert len(list((cache / "k").iterdir())) == 3
+    assert len(list((cache / store("k")).iterdir())) == 3
     assert Asked()(*texts) == []
 
 
 @pytest.mark.parametrize("place", ["header", "record", "row", "end", "cut", "empty"])
 def test_what_is_damaged_is_set_aside_and_computed_again(place: str, cache: Path) -> None:
     Asked()("a", "bb", "ccc")
-    [file] = (cache / "k").iterdir()
+    [file] = (cache / store("k")).iterdir()
     content = bytearray(file.read_bytes())
     at = {"header": 9, "record": 30, "row": -7, "end": -1}
     if place in at:
@@ -95,7 +101,9 @@ def test_what_is_damaged_is_set_aside_and_computed_again(place: str, cache: Path
     with pytest.warns(UserWarning, match="damaged .* was set aside"):
         assert "a" in again("ccc", "a", "bb")
     assert Asked()("a", "bb", "ccc") == []
-    assert [path.name for path in (cache / "k").glob("*.damaged")] == [f"{file.name}.damaged"]
+    assert [path.name for path in (cache / store("k")).glob("*.damaged")] == [
+        f"{file.name}.damaged"
+    ]
 
 
 def test_a_store_may_be_evicted_while_it_is_read(cache: Path) -> None:
@@ -104,17 +112,17 @@ def test_a_store_may_be_evicted_while_it_is_read(cache: Path) -> None:
     segment = next(iter(reader.store._segments.values()), None)
     assert segment is None  # it is opened when it is looked for
     assert reader("a") == []
-    shutil.rmtree(cache / "k")
+    shutil.rmtree(cache / store("k"))
     assert reader("a") == ["a"]
     assert reader("a") == []
 
 
 def test_what_a_dying_process_left_is_removed(cache: Path) -> None:
     Asked()("a")
-    handle, held = scratch.new_file(cache / "k")
-    (cache / "k" / "new-0123").write_bytes(b"half")
+    handle, held = scratch.new_file(cache / store("k"))
+    (cache / store("k") / "new-0123").write_bytes(b"half")
     assert Asked()("bb") == ["bb"]
-    assert [p.name for p in (cache / "k").glob("new-*")] == [held.name]
+    assert [p.name for p in (cache / store("k")).glob("new-*")] == [held.name]
     os.close(handle)
 
 
@@ -123,9 +131,9 @@ def test_the_least_recently_used_give_way(cache: Path, monkeypatch: pytest.Monke
     for age, name in ((50, "newer"), (100, "old")):
         Asked(name, 100)("a")
         then = time.time() - age
-        os.utime(cache / name, (then, then))
+        os.utime(cache / store(name), (then, then))
     Asked("third", 100)("a")
-    assert sorted(p.name for p in cache.iterdir()) == ["newer", "third"]
+    assert {p.name for p in cache.iterdir()} == {store("newer"), store("third")}
     assert Asked("large", 400)("a") == ["a"]
     assert Asked("large", 400)("a") == ["a"]
 
@@ -137,11 +145,11 @@ def test_a_store_that_is_asked_is_not_the_oldest(
     for name in ("first", "second"):
         Asked(name, 100)("a")
         then = time.time() - 100
-        os.utime(cache / name, (then, then))
-    os.utime(cache / "first", (then - 50, then - 50))
+        os.utime(cache / store(name), (then, then))
+    os.utime(cache / store("first"), (then - 50, then - 50))
     assert Asked("first", 100)("a") == []
     Asked("third", 100)("a")
-    assert sorted(p.name for p in cache.iterdir()) == ["first", "third"]
+    assert {p.name for p in cache.iterdir()} == {store("first"), store("third")}
 
 
 def test_a_budget_that_is_no_number_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,10 +180,10 @@ def compute(rows):
     log.write("".join(f"{row}\\n" for row in rows)); log.flush(); time.sleep(0.01)
     return np.repeat(sizes[rows, None], 8, 1), rows
 for turn in range(3):
-    stores.VectorStore("shared", 8).complete(names, vectors, lost, compute)
+    stores.VectorStore(64 * "0", 8).complete(names, vectors, lost, compute)
     assert (vectors == sizes[:, None]).all() and (lost == np.arange(400)).all()
     # Other stores come and must make room.
-    other = stores.VectorStore(f"other {sys.argv[2]} {turn}", 8)
+    other = stores.VectorStore(f"{sys.argv[2]}{turn}".rjust(64, "f"), 8)
     zeros = lambda rows: (np.zeros((len(rows), 8)), rows)
     other.complete(names, vectors, lost, zeros)
 """
@@ -190,6 +198,15 @@ def test_processes_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [job.returncode for job in jobs] == [0, 0, 0], errors
     rows = [int(row) for row in log.read_text().split()]
     assert set(rows) == set(range(400))
+
+
+def test_only_stores_give_way(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(budget.SIZE_VARIABLE, "1000")
+    (cache / "glove").mkdir(parents=True)
+    (cache / "glove" / "words.txt").write_bytes(b"x" * 2000)
+    os.utime(cache / "glove", (1, 1))
+    assert Asked("new", 100)("a") == ["a"]
+    assert (cache / "glove" / "words.txt").exists()
 
 
 def test_an_empty_variable_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ def whole_or_nothing(output: Path, overwrite: bool, *inputs: Any) -> Iterator[Pa
     """
     atomic.check_output(output, overwrite, [str(getattr(i, "handle", i)) for i in inputs])
     try:
-        with atomic.folder(output) as folder:
+        with atomic.folder(output, overwrite) as folder:
             yield folder
     except (OSError, tf.errors.ResourceExhaustedError) as error:
         full = getattr(error, "errno", errno.ENOSPC) == errno.ENOSPC

@@ -16,6 +16,7 @@ from tfhub_transfer.tasks import Regression
 
 MODEL_FILE = "model.keras"
 RECORD_FILE = "training.json"
+_COLUMNS = ("text", "text_pair", "negative", "label")
 
 
 def encode_text(
@@ -150,12 +151,22 @@ def read_record(folder: Path) -> dict[str, Any]:
         known = records.read(path)
         for key in ("columns", "arguments"):
             records.take(known, key, dict, path)
+        _check_columns(known.get("columns") or {}, path)
         runtime.choose_precision(records.take(known, "precision", str, path, "auto"))
     except InputError as error:
         raise InputError(
             f"the record of the training is damaged; give the `.keras` file itself ({error})"
         ) from error
     return {key: value for key, value in known.items() if value is not None}
+
+
+def _check_columns(columns: dict[str, Any], path: Path) -> None:
+    """Names of columns by what they hold; of several tasks such names by task."""
+    for name, column in columns.items():
+        if isinstance(column, dict):
+            _check_columns(column, path)
+        elif name not in _COLUMNS or not isinstance(column, str | None):
+            raise InputError(f"a column's name is expected. Received: {name}: {column!r} in {path}")
 
 
 def _column(stream: data.Stream) -> Iterator[list[str]]:

@@ -40,7 +40,7 @@ from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
 from tfhub_transfer.served import load_saved_model
 from tfhub_transfer.serving import export_saved_model
-from tfhub_transfer.storage import atomic
+from tfhub_transfer.storage import atomic, budget
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
 
@@ -93,7 +93,7 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
         model = _build(job, task)
     for name, own in splits.by_task().items():
         say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
-    with runtime.precision(job.precision), atomic.folder(job.output) as scratch:
+    with runtime.precision(job.precision), atomic.folder(job.output, job.overwrite) as scratch:
         record = _fit(job, model, splits, scratch, fit or fine_tune)
         with _kept(model, job.output, scratch / MODEL_FILE):
             report = _finish(model, splits, record, scratch)
@@ -152,7 +152,7 @@ def distill_encoder(job: EncoderJob) -> None:
     pieces = None
     if job.vocabulary is not None:
         pieces = students.corpus_vocabulary(teacher, texts, job.vocabulary)
-    with temporary() as work, atomic.folder(job.output) as scratch:
+    with temporary() as work, atomic.folder(job.output, job.overwrite) as scratch:
         students.make_student(teacher, work / "start", job.layers, job.hidden, pieces)
         made = work / job.output.name
         curves = encoder_distillation.distill_encoder(
@@ -199,7 +199,7 @@ def evaluate_folder(
     examples = read_labelled(source, model.task, record.get("columns", {}))
     with runtime.precision(record.get("precision", "auto")):
         report = evaluate(model, examples, train=_training_split(record))
-    with atomic.folder(output) as scratch:
+    with atomic.folder(output, overwrite) as scratch:
         report.save(scratch)
     say(f"{report}\n\nWritten to {output}")
     return report
@@ -274,7 +274,7 @@ def demo(output: Path) -> Report:
         unfreeze="auto",
         epochs=15,
         batch_size=16,
-        overwrite=(output / RECORD_FILE).exists(),
+        overwrite=_is_demo(output),
     )
     report = train(job)
     served = load_saved_model(output / "serving")
@@ -289,6 +289,15 @@ def demo(output: Path) -> Report:
         say(f"  {label.decode():>10} ({scores.max():.2f})  {text}")
     say(f"\nThe report with its plots: {output / 'report' / 'report.html'}")
     return report
+
+
+def _is_demo(output: Path) -> bool:
+    """Whether an earlier demo is all that lies there."""
+    found = read_record(output).get("arguments") if (output / RECORD_FILE).exists() else {}
+    return (
+        isinstance(found, dict)
+        and Path(str(found.get("data"))).name == registry.samples_path().name
+    )
 
 
 def say(text: str) -> None:
@@ -402,6 +411,7 @@ def _kept(model: TransferModel, output: Path, saved: Path | None = None) -> Iter
                 model.save(path)
             else:
                 atomic.move(saved, path)
+            atomic.mark_alone(path)
             what = "interrupted" if isinstance(error, KeyboardInterrupt) else "it failed"
             print(
                 f"\n{what}: the model as trained so far is in {visible(str(path))}; ask it with "
@@ -441,4 +451,5 @@ def _check_output(job: TrainJob) -> None:
     named = ("data", "validation", "test", "encoder", "preprocessor", "unlabelled")
     inputs = [str(getattr(job, name)) for name in named if getattr(job, name, None)]
     inputs += map(str, getattr(job, "teachers", ()))
-    atomic.check_output(job.output, job.overwrite, inputs, may_hold=[INTERRUPTED_FILE])
+    atomic.check_output(job.output, job.overwrite, inputs)
+    budget.most()

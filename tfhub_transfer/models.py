@@ -503,7 +503,13 @@ class TransferModel(runtime.Replicated):
     def load_assets(self, dir_path: str) -> None:
         """Takes the preprocessor out of the `.keras` file."""
         folder = Path(dir_path) / "preprocessor"
-        self.layout.adopt(load_preprocessor(folder, self.encoder.trust_code))
+        preprocessor = load_preprocessor(folder, self.encoder.trust_code)
+        if preprocessor.dialect != self.encoder.dialect:
+            raise InputError(
+                f"the file's preprocessor is one for {preprocessor.dialect} encoders, its encoder "
+                f"another. Received: {self.encoder.dialect}"
+            )
+        self.layout.adopt(preprocessor)
 
 
 def size_schedule(optimizer: Any, steps: int) -> None:

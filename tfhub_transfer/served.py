@@ -30,7 +30,15 @@ class ServedModel:
 
     def __init__(self, folder: str | Path, trust_code: bool = False) -> None:
         self.folder = _newest(Path(folder))
-        self._loaded = safety.load_checked(self.folder, trust_code)
+        try:
+            self._loaded = safety.load_checked(self.folder, trust_code)
+        except InputError:
+            raise
+        except Exception as error:  # TensorFlow raises a dozen kinds here, all meaning "damaged"
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise InputError(
+                f"the exported model is damaged; export it again. Received: {folder} ({reason})"
+            ) from error
 
     def predict(
         self, texts: Sequence[Any], batch_size: int = 64, signature: str = SIGNATURE

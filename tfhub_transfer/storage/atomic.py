@@ -7,6 +7,7 @@ entry. Folders carry a mark that lists what was written into them; nothing else 
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import re
@@ -16,11 +17,13 @@ from pathlib import Path
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import interruption
-from tfhub_transfer.storage.scratch import Scratch, recover, sweep
+from tfhub_transfer.storage.scratch import Scratch, is_scratch, recover, sweep
 
 MARK = ".tfhub-transfer"
 # So much must be free on a disk before work begins whose end is to be written there.
 _ROOM = 200e6
+# Of a file's name on most systems 255, less what a scratch folder adds.
+_LONGEST_NAME = 230
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
@@ -35,6 +38,7 @@ def file(target: Path) -> Iterator[Path]:
         OSError: If it can't be written; a file that is there stays as it was.
     """
     target = _real(target)
+    made = [parent for parent in target.parents if not parent.exists()]
     scratch = _beside(target)
     try:
         yield scratch.new / target.name
@@ -45,6 +49,7 @@ def file(target: Path) -> Iterator[Path]:
         _sync(target.parent)
     finally:
         scratch.discard()
+        _remove_empty(made)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -64,18 +69,25 @@ def move(source: Path, target: Path) -> None:
         shutil.move(source, scratch)
 
 
+def mark_alone(target: Path) -> None:
+    """Marks a folder in which nothing but one file of ours lies."""
+    _add_to_mark(_real(target), alone=True)
+
+
 @contextlib.contextmanager
-def folder(target: Path) -> Iterator[Path]:
+def folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
     """Gives an empty folder; afterwards what it holds is the target, or nothing has changed.
 
-    What is there is replaced: ask `check_output` first. Folders that a dead process left beside
-    the target are removed, or put in place if they were finished.
+    Ask `check_output` before the work; what is there is looked at again after it. Folders that a
+    dead process left beside the target are removed, or put in place if they were finished.
 
     Args:
         target: The folder to write.
+        overwrite: Whether what this package wrote there is replaced.
 
     Raises:
-        InputError: If what is finished can't be moved; it stays, and the message says where.
+        InputError: If what is finished can't be moved, or may not be by now; it stays, and the
+            message says where.
         OSError: If nothing can be written there.
     """
     target = _real(target)
@@ -87,12 +99,16 @@ def folder(target: Path) -> Iterator[Path]:
         _sync_all(scratch.new)
     except BaseException:
         scratch.discard()
-        for parent in made:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
+        _remove_empty(made)
         raise
     with interruption.held():
-        _commit(scratch, target)
+        _commit(scratch, target, overwrite)
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for each in folders:
+        with contextlib.suppress(OSError):
+            each.rmdir()
 
 
 def numbered(parent: Path, write: Callable[[Path], None]) -> Path:
@@ -125,7 +141,6 @@ def check_output(
     target: Path,
     overwrite: bool = False,
     inputs: Iterable[str | Path] = (),
-    may_hold: Iterable[str] = (),
 ) -> None:
     """Refuses an output, before any work, that can't be written or would destroy something.
 
@@ -133,40 +148,65 @@ def check_output(
         target: The folder to write.
         overwrite: Whether a folder that this package wrote may be replaced.
         inputs: What is read; names that are no paths of files or folders are passed over.
-        may_hold: Names of files that may be in the folder even if it isn't to be replaced.
 
     Raises:
         InputError: If it is a file, isn't empty, holds a file that this package didn't write, is or
             holds or lies in an input, is or holds the current folder or the home folder, or can't
             be written.
     """
+    _check_name(target)
     target, shown = _real(target), target
     if target.exists() and not target.is_dir():
         raise InputError(f"the output must be a folder. Received: {shown}, which is a file")
     _check_place(target, shown, inputs)
     _recover(target)
     if target.exists():
-        _check_content(target, shown, overwrite, frozenset(may_hold))
+        _check_content(target, shown, overwrite)
     _check_room(target, shown)
 
 
-def foreign(place: Path, but: Iterable[str] = ()) -> Path | None:
+def foreign(place: Path) -> Path | None:
     """The first file in a folder that this package didn't write; `None` if it wrote them all.
 
-    Args:
-        place: The folder.
-        but: Names of files in it that are passed over.
+    The mark of a folder inside counts only if the mark around it lists it: several outputs in one
+    folder are no output.
     """
-    ours = {place / name for name in but}
-    for root, folders, files in os.walk(place):
+    ours: set[Path] = set()
+    for root, folders, files in os.walk(place, onerror=_unreadable):
         here = Path(root)
-        ours.update(_marked(here))
-        folders[:] = sorted(f for f in folders if not _is_scratch(f))
-        links = [name for name in folders if (here / name).is_symlink()]
-        for name in sorted([*files, *links]):
+        if here == place or here / MARK in ours:
+            ours.update(_marked(here))
+        folders[:] = sorted(f for f in folders if not is_scratch(here / f))
+        odd = [f for f in folders if (here / f).is_symlink() or os.path.ismount(here / f)]
+        for name in sorted([*files, *odd]):
             if here / name not in ours:
                 return here / name
     return None
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(
+        f"the output folder can't be read whole. Received: {error.filename}"
+    ) from error
+
+
+def _check_name(target: Path) -> None:
+    path, name = os.path.realpath(target), target.name
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(f"the output's name must be UTF-8. Received: {path!r}") from None
+    if re.search(r"[*?\[\]\0]", path):
+        raise InputError(
+            "the output's path may not hold any of `*?[]`, which TensorFlow takes for patterns. "
+            f"Received: {target}"
+        )
+    if len(name.encode()) > _LONGEST_NAME:
+        raise InputError(
+            f"the output's name may have {_LONGEST_NAME} bytes at most. Received: {name}"
+        )
+    if os.path.islink(path):
+        raise InputError(f"the output is a link to itself. Received: {target}")
 
 
 def _check_place(target: Path, shown: Path, inputs: Iterable[str | Path]) -> None:
@@ -180,21 +220,29 @@ def _check_place(target: Path, shown: Path, inputs: Iterable[str | Path]) -> Non
         source = _real(Path(given))
         if not given or not source.exists():
             continue
-        if target == source or target in source.parents or source in target.parents:
+        inside = _identities([source]) & _identities([target, *target.parents])
+        around = _identities([target]) & _identities([source, *source.parents])
+        if inside or around:
             raise InputError(
                 f"the output must lie apart from what is read, {given}; name another folder. "
                 f"Received: {shown}"
             )
 
 
-def _check_content(target: Path, shown: Path, overwrite: bool, may_hold: frozenset[str]) -> None:
-    left = [p for p in target.iterdir() if p.name not in may_hold and not _is_scratch(p.name)]
+def _identities(paths: Iterable[Path]) -> set[tuple[int, int]]:
+    """What paths stand for, also where one folder is mounted at two places."""
+    states = [path.stat() for path in paths if path.exists()]
+    return {(state.st_dev, state.st_ino) for state in states}
+
+
+def _check_content(target: Path, shown: Path, overwrite: bool) -> None:
+    left = [path for path in target.iterdir() if not is_scratch(path)]
     if left and not overwrite:
         raise InputError(
             "the output folder exists and isn't empty; name another one, or give `--overwrite`. "
             f"Received: {shown}"
         )
-    found = foreign(target, may_hold)
+    found = foreign(target)
     if found is not None:
         raise InputError(
             "the output folder holds a file that this package didn't write, and `--overwrite` "
@@ -219,27 +267,28 @@ def _check_room(target: Path, shown: Path) -> None:
 # Staging ------------------------------------------------------------------------------------------
 
 
-def _pattern(target: Path) -> str:
+def _prefix(target: Path) -> str:
     return f".{target.name}.partial-"
 
 
-def _is_scratch(name: str) -> bool:
-    return name.startswith(".") and ".partial-" in name
+def _pattern(target: Path) -> str:
+    # `mkdtemp` adds eight characters.
+    return f"{glob.escape(_prefix(target))}????????"
 
 
 def _beside(target: Path) -> Scratch:
     target.parent.mkdir(parents=True, exist_ok=True)
     _recover(target)
-    return Scratch(target.parent, _pattern(target))
+    return Scratch(target.parent, _prefix(target))
 
 
 def _within(target: Path) -> Scratch:
-    sweep(target, f"{_pattern(target)}*")
-    return Scratch(target, _pattern(target))
+    sweep(target, _pattern(target))
+    return Scratch(target, _prefix(target))
 
 
 def _recover(target: Path) -> None:
-    recover(target, f"{_pattern(target)}*")
+    recover(target, _pattern(target))
     sweep(target.parent, ".*.partial-*")
 
 
@@ -264,14 +313,16 @@ def _rename_to_next(source: Path, parent: Path) -> Path:
             return target
 
 
-def _commit(scratch: Scratch, target: Path) -> None:
+def _commit(scratch: Scratch, target: Path, overwrite: bool) -> None:
     """Puts finished work in place. From here on it is never deleted."""
     scratch.finish()
     try:
+        if target.exists():  # perhaps since the work began
+            _check_content(target, target, overwrite)
         if scratch.folder.parent == target or not _swap(scratch, target):
             _move_entries(scratch, target)
         _sync(target.parent)
-    except OSError as error:
+    except (OSError, InputError) as error:
         scratch.release()
         raise InputError(
             f"the output couldn't be moved to its place ({error}); the finished work lies in "
@@ -298,10 +349,10 @@ def _swap(scratch: Scratch, target: Path) -> bool:
 
 def _move_entries(scratch: Scratch, target: Path) -> None:
     """Moves what a folder holds; its mark goes first and comes last."""
-    inner = scratch if scratch.folder.parent == target else Scratch(target, _pattern(target))
+    inner = scratch if scratch.folder.parent == target else Scratch(target, _prefix(target))
     inner.finish()
     inner.old.mkdir()
-    there = [path for path in target.iterdir() if path != inner.folder]
+    there = [path for path in target.iterdir() if not is_scratch(path)]
     for path in sorted(there, key=lambda path: path.name != MARK):
         os.replace(path, inner.old / path.name)
     if inner is not scratch:  # another file system, as it turned out
@@ -329,10 +380,10 @@ def _mark(place: Path) -> None:
     _write_mark(place, [p.relative_to(place).as_posix() for p in files])
 
 
-def _add_to_mark(target: Path) -> None:
-    """A file that was added to a folder of ours is ours."""
+def _add_to_mark(target: Path, alone: bool = False) -> None:
+    """A file that was added to a folder of ours is ours; so may be one that is alone there."""
     known = _marked(target.parent)
-    if known and target not in known:
+    if (known and target not in known) or (alone and list(target.parent.iterdir()) == [target]):
         names = {p.relative_to(target.parent).as_posix() for p in (*known, target)}
         _write_mark(target.parent, sorted(names - {MARK}))
 

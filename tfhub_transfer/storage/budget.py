@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -17,6 +18,8 @@ MOST_BYTES = 4_000_000_000
 MOST_MEMORY = 1_000_000_000
 # What a full disk must keep free for everybody else.
 _SPARE_BYTES = 1_000_000_000
+# As `names.key` names them.
+_STORE = re.compile(r"[0-9a-f]{64}")
 _warned: set[str] = set()
 
 
@@ -57,23 +60,23 @@ def has_room(store: Path, size: int) -> bool:
         store: The store's folder; it is made.
         size: Bytes to be added.
     """
-    most = _most()
+    limit = most()
     try:
         store.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         off(error)
         return False
-    if size > most:
+    if size > limit:
         return False
     sizes = {path: _size(path) for path in _by_age(store.parent)}
     for path in sizes:
-        if sum(sizes.values()) + size <= most:
+        if sum(sizes.values()) + size <= limit:
             break
         if path != store:
             shutil.rmtree(path, ignore_errors=True)
             sizes[path] = 0
     free = shutil.disk_usage(store.parent).free
-    return sum(sizes.values()) + size <= most and free > size + _SPARE_BYTES
+    return sum(sizes.values()) + size <= limit and free > size + _SPARE_BYTES
 
 
 def used(store: Path) -> None:
@@ -95,7 +98,12 @@ def off(error: OSError) -> None:
         )
 
 
-def _most() -> int:
+def most() -> int:
+    """How many bytes all stores may take together.
+
+    Raises:
+        InputError: If `TFHUB_TRANSFER_CACHE_BYTES` isn't a number.
+    """
     given = os.environ.get(SIZE_VARIABLE) or str(MOST_BYTES)
     try:
         return int(float(given))
@@ -108,7 +116,8 @@ def _by_age(root: Path) -> list[Path]:
     ages = {}
     for path in root.iterdir():
         with contextlib.suppress(OSError):
-            if path.is_dir():
+            # Only what is named as a store; nobody else's folder ever gives way.
+            if _STORE.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
                 ages[path] = path.stat().st_mtime
     return sorted(ages, key=ages.__getitem__)
 

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -89,7 +90,7 @@ def sweep(parent: Path, pattern: str) -> None:
 
 
 def recover(target: Path, pattern: str) -> None:
-    """Finishes the move that a dead process had begun: its new folder, or the old one back.
+    """Finishes the move that a dead process had begun.
 
     Args:
         target: What was to be written; nothing happens if it is there.
@@ -97,10 +98,16 @@ def recover(target: Path, pattern: str) -> None:
     """
     for folder in () if target.exists() else target.parent.glob(pattern):
         with _if_dead(folder) as is_dead:
-            for content in (folder / "new", folder / "old"):
-                whole = (folder / _FINISHED).exists() and content.is_dir()
-                if is_dead and whole and not target.exists():
-                    os.replace(content, target)
+            new = folder / "new"
+            whole = (folder / _FINISHED).exists() and new.is_dir()
+            if is_dead and whole and not target.exists():
+                os.replace(new, target)
+
+
+def is_scratch(folder: Path) -> bool:
+    """Whether a folder is one of these, by its name and its lock, whoever made it."""
+    named = re.fullmatch(r"\..*\.partial-[a-z0-9_]{8}", folder.name, re.DOTALL)
+    return bool(named) and (folder / _LOCK).is_file()
 
 
 def temporary_folder(owner: Any) -> Path:
@@ -140,7 +147,7 @@ def hold(path: Path) -> int | None:
         The descriptor, or `None` where the file system knows no locks.
     """
     while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
@@ -155,7 +162,7 @@ def hold(path: Path) -> int | None:
 
 def try_to_hold(path: Path) -> int | None:
     """As `hold`, but `None` at once if another holds it."""
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     if _locks(lock) and os.fstat(lock).st_nlink:
         return lock
     os.close(lock)
