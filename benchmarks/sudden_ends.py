@@ -75,10 +75,11 @@ elif what:
     real, calls = getattr(holder, parts[-1]), []
     def wrapped(*args, **kwargs):
         calls.append(1)
-        if len(calls) == count and when == "before":
+        mine = len(calls) == count  # it may call itself meanwhile
+        if mine and when == "before":
             strike()
         answer = real(*args, **kwargs)
-        if len(calls) == count and when == "after":
+        if mine and when == "after":
             strike()
         return answer
     setattr(holder, parts[-1], wrapped)
