@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import fcntl
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -141,6 +142,14 @@ def float32() -> Iterator[None]:
 def graph_optimizer(request: pytest.FixtureRequest) -> None:
     """TensorFlow's takes half a second for each graph, so it is on only where it is looked at."""
     _optimize(_runs_all(request.config) and request.path.name in _OPTIMIZED)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def old_objects_are_left_alone() -> Iterator[None]:
+    """TensorFlow keeps the graphs of a process: passing through them all takes seconds later on."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -128,7 +128,8 @@ def test_a_saved_model_answers_and_is_judged_alike(trained: Any, tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ("float32", "bfloat16"))
+# In float32 every task is exported in `test_doors`.
+@pytest.mark.parametrize("precision", ["bfloat16"])
 def test_one_export_serves_all_tasks(trained: Any, tmp_path: Path, precision: str) -> None:
     served = tt.load_saved_model(tt.export_saved_model(trained, tmp_path, precision))
     texts = {

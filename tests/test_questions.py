@@ -91,7 +91,8 @@ def test_answers_stand_where_they_say(trained: tt.TransferModel) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+# In float32 every task is exported in `test_doors`.
+@pytest.mark.parametrize("precision", ["bfloat16"])
 def test_exports_answer_as_the_model_does(
     trained: tt.TransferModel, tmp_path: Path, precision: str
 ) -> None:

@@ -130,7 +130,8 @@ TEXTS = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+# In float32 every task is exported in `test_doors`.
+@pytest.mark.parametrize("precision", ["bfloat16"])
 def test_exports_give_sentences_with_their_places(
     trained: tt.TransferModel, tmp_path: Path, precision: str
 ) -> None:
