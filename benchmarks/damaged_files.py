@@ -8,7 +8,7 @@ bit, and how many did anything else, which must be none.
 
 import argparse
 import json
-import random
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,18 +16,13 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+import hostile
+
 import tfhub_transfer as tt
 
 TEXTS = ["a good film", "", "the worst movie of the year", "I was charged twice"]
-
-
-def damaged(whole: bytes, index: int) -> bytes:
-    """A copy with one bit flipped at random, or, if `index` is odd, cut off at random."""
-    chance = random.Random(index)
-    at = chance.randrange(len(whole))
-    if index % 2:
-        return whole[:at]
-    return whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :]
 
 
 def outcome(path: Path, expected: np.ndarray) -> str:
@@ -57,7 +52,7 @@ def measure(encoder: str, copies: int) -> dict[str, Any]:
         whole = path.read_bytes()
         started = time.perf_counter()
         for index in range(copies):
-            path.write_bytes(damaged(whole, index))
+            path.write_bytes(hostile.damaged(whole, index))
             found = counts["cut" if index % 2 else "flipped"]
             kind = outcome(path, expected)
             found[kind] = found.get(kind, 0) + 1
@@ -65,7 +60,7 @@ def measure(encoder: str, copies: int) -> dict[str, Any]:
         # No checksum covers the archive's own bytes: its list of members, at the end.
         first = whole.index(b"PK\x01\x02")
         for index in range(copies):
-            path.write_bytes(whole[:first] + damaged(whole[first:], 2 * index))
+            path.write_bytes(whole[:first] + hostile.damaged(whole[first:], 2 * index))
             found = counts["flipped in the list of members"]
             kind = outcome(path, expected)
             found[kind] = found.get(kind, 0) + 1

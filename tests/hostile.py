@@ -1,4 +1,4 @@
-"""Random and hostile texts, the same for the same seed, and whether two answers to them agree.
+"""Random and hostile texts and damaged files, the same for a seed; whether two answers agree.
 
 Strings that Python can hold and UTF-8 can spell: everything but lone surrogates.
 """
@@ -198,3 +198,12 @@ def _alike(a: Any, b: Any) -> bool:
     if isinstance(a, str):
         return bool(a == b)
     return bool(abs(float(a) - float(b)) <= 1e-5)
+
+
+def damaged(whole: bytes, index: int) -> bytes:
+    """A copy of a file with one bit flipped at random, or, if `index` is odd, cut off at random."""
+    chance = random.Random(index)
+    at = chance.randrange(len(whole))
+    if index % 2:
+        return whole[:at]
+    return whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :]

@@ -2,7 +2,6 @@
 
 import io
 import json
-import random
 import re
 import socket
 import stat
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import hostile
 import keras
 import numpy as np
 import pytest
@@ -461,15 +461,6 @@ def test_no_memory_that_the_file_does_not_back(
 # Damage -----------------------------------------------------------------------------------------
 
 
-def damaged(whole: bytes, index: int) -> bytes:
-    """A copy with one flipped bit, or with its tail cut off."""
-    chance = random.Random(index)
-    at = chance.randrange(len(whole))
-    if index % 2:
-        return whole[:at]
-    return whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :]
-
-
 def test_damage_is_one_line_or_changes_nothing(saved: Any, tmp_path: Path) -> None:
     """As `benchmarks/damaged_files.py` shows for 400 files; more flips in the archive's own bytes.
 
@@ -477,8 +468,8 @@ def test_damage_is_one_line_or_changes_nothing(saved: Any, tmp_path: Path) -> No
     """
     whole, path = saved[0].read_bytes(), tmp_path / "m.keras"
     directory = whole.index(b"PK\x01\x02")
-    copies = [damaged(whole, index) for index in range(40)]
-    copies += [whole[:directory] + damaged(whole[directory:], 2 * i) for i in range(30)]
+    copies = [hostile.damaged(whole, index) for index in range(40)]
+    copies += [whole[:directory] + hostile.damaged(whole[directory:], 2 * i) for i in range(30)]
     lost = 0
     for copy in copies:
         path.write_bytes(copy)

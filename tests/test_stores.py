@@ -1,5 +1,6 @@
 """What is kept on disk: found again, never stale, never more than allowed, whole or not at all."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -168,16 +169,34 @@ def test_a_cache_that_cannot_be_written_is_off_with_one_warning(
     assert len(warned) == 1
 
 
+def test_a_file_system_without_locks_makes_nobody_wait(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*args: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(scratch.fcntl, "flock", no_locks)
+    monkeypatch.setattr(scratch.time, "sleep", lambda seconds: pytest.fail("it waited"))
+    (cache / store("k")).mkdir(parents=True)
+    (cache / store("k") / "new-0123").touch()  # perhaps of a living process
+    assert Asked()("a") == ["a"]
+    assert Asked()("a") == []
+    assert (cache / store("k") / "new-0123").exists()
+
+
 SHARE = """
-import sys, time, numpy as np
+import hashlib, sys, time, numpy as np
 from tfhub_transfer.storage import stores
 stores.ROWS_AT_ONCE = 50
-names = np.array([b"%015d." % n for n in range(400)])  # without TensorFlow, so at once
+# As `names.digests`, but without TensorFlow, so at once.
+names = np.array([hashlib.blake2b(b"%d" % n, digest_size=8).hexdigest() for n in range(400)], "S16")
 sizes = np.arange(400, dtype="float32")
 vectors, lost = np.empty((400, 8), "float32"), np.empty(400, "int32")
 log = open(sys.argv[1], "a")
+print("ready", flush=True)
+sys.stdin.readline()
 def compute(rows):
-    log.write("".join(f"{row}\\n" for row in rows)); log.flush(); time.sleep(0.01)
+    log.write("".join(f"{row}\\n" for row in rows)); log.flush(); time.sleep(0.05)
     return np.repeat(sizes[rows, None], 8, 1), rows
 for turn in range(3):
     stores.VectorStore(64 * "0", 8).complete(names, vectors, lost, compute)
@@ -189,15 +208,29 @@ for turn in range(3):
 """
 
 
-def test_processes_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(budget.SIZE_VARIABLE, "60000")  # three stores of 22 kB don't fit
-    log = tmp_path / "log"
+@pytest.mark.parametrize("evicted", [False, True])
+def test_processes_share_the_work(
+    evicted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if evicted:
+        monkeypatch.setenv(budget.SIZE_VARIABLE, "60000")  # three stores of 22 kB don't fit
+    log, pipe = tmp_path / "log", subprocess.PIPE
     command = [sys.executable, "-c", SHARE, str(log)]
-    jobs = [subprocess.Popen([*command, str(n)], stderr=subprocess.PIPE) for n in range(3)]
-    errors = [job.communicate()[1].decode() for job in jobs]
+    jobs = [
+        subprocess.Popen([*command, str(n)], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        for n in range(3)
+    ]
+    for job in jobs:
+        assert job.stdout is not None and job.stdout.readline() == "ready\n"
+    for job in jobs:
+        assert job.stdin is not None
+        job.stdin.write("\n")
+        job.stdin.flush()
+    errors = [job.communicate()[1] for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0, 0], errors
-    rows = [int(row) for row in log.read_text().split()]
+    rows = sorted(int(row) for row in log.read_text().split())
     assert set(rows) == set(range(400))
+    assert evicted or rows == list(range(400))
 
 
 def test_only_stores_give_way(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,7 +159,7 @@ def distill_encoder(job: EncoderJob) -> None:
             teacher, work / "start", texts, made, schedule=job.schedule
         )
         shutil.copytree(made, scratch, dirs_exist_ok=True)
-        atomic.write_text(scratch / "distillation.json", json.dumps(curves, indent=1) + "\n")
+        (scratch / "distillation.json").write_text(json.dumps(curves, indent=1) + "\n", "utf-8")
     say(f"Written to {job.output}; give it as `--encoder`")
 
 
@@ -383,7 +383,7 @@ def _finish(model: TransferModel, splits: Splits, record: dict[str, Any], scratc
     record["seconds"]["export"] = time.perf_counter() - started
     report.seconds.update(record["seconds"])
     report.save(scratch / "report")
-    atomic.write_text(scratch / RECORD_FILE, json.dumps(record, indent=1) + "\n")
+    (scratch / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     return report
 
 

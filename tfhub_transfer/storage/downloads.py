@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import os
 import sys
 import time
 import urllib.error
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer.errors import visible
-from tfhub_transfer.storage.scratch import hold
+from tfhub_transfer.storage.scratch import locked
 
 # Of connecting, and of each wait for more.
 TIMEOUT_SECONDS = 20.0
@@ -39,13 +38,8 @@ def one_at_a_time(target: Path) -> Iterator[None]:
     """
     path = target.with_name(f".{target.name}.tfhub-transfer.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = hold(path)
-    try:
+    with locked(path):
         yield
-    finally:
-        if lock is not None:
-            path.unlink(missing_ok=True)
-            os.close(lock)
 
 
 def download(address: str, target: Path, what: str) -> None:

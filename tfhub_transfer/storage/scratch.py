@@ -5,13 +5,14 @@ ends, however it ends, on whichever host it ran; a number of a process would say
 """
 
 import contextlib
-import errno
 import fcntl
+import math
 import os
 import re
 import secrets
 import shutil
 import tempfile
+import time
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -140,33 +141,48 @@ def new_temporary() -> Scratch:
     return Scratch(parent, _TEMPORARY)
 
 
-def hold(path: Path) -> int | None:
-    """Locks a file, made if need be, until the descriptor is closed; waits for other holders.
+@contextlib.contextmanager
+def locked(path: Path, patience: float = math.inf) -> Iterator[None]:
+    """Runs the body in one process at a time; one that dies lets go, and no file stays.
+
+    Args:
+        path: The file that is locked.
+        patience: After so many seconds the body runs all the same, as it does at once where the
+            file system knows no locks.
+
+    Raises:
+        OSError: If the file can't be made.
+    """
+    lock = hold(path, patience)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            path.unlink(missing_ok=True)
+            os.close(lock)
+
+
+def hold(path: Path, patience: float = math.inf) -> int | None:
+    """Locks a file, made if need be, until the descriptor is closed.
+
+    Args:
+        path: The file.
+        patience: Seconds to wait for another holder.
 
     Returns:
-        The descriptor, or `None` where the file system knows no locks.
+        The descriptor, or `None` if another still holds it, or the file system knows no locks.
     """
+    end = time.monotonic() + patience
     while True:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError as error:
-            os.close(lock)
-            if error.errno in (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL):
-                return None
-            raise
-        if os.fstat(lock).st_nlink:
+        got = _locks(lock)
+        if got and os.fstat(lock).st_nlink:
             return lock
-        os.close(lock)  # who held it before has removed the file
-
-
-def try_to_hold(path: Path) -> int | None:
-    """As `hold`, but `None` at once if another holds it."""
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    if _locks(lock) and os.fstat(lock).st_nlink:
-        return lock
-    os.close(lock)
-    return None
+        os.close(lock)  # who held it before has removed the file, or another holds it
+        if got is None or time.monotonic() >= end:
+            return None
+        if not got:
+            time.sleep(0.05)
 
 
 def new_file(folder: Path) -> tuple[int, Path]:
@@ -187,7 +203,7 @@ def new_file(folder: Path) -> tuple[int, Path]:
 def sweep_files(folder: Path) -> None:
     """Removes files of `new_file` whose process died."""
     for path in folder.glob(f"{_NEW}*"):
-        lock = try_to_hold(path)
+        lock = hold(path, patience=0)
         if lock is not None:
             path.unlink(missing_ok=True)
             os.close(lock)
@@ -202,14 +218,17 @@ def _if_dead(folder: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _locks(lock)
+        yield bool(_locks(lock))
     finally:
         os.close(lock)
 
 
-def _locks(lock: int) -> bool:
+def _locks(lock: int) -> bool | None:
+    """Whether a descriptor got its lock; `None` where there are no locks."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True

@@ -1,7 +1,7 @@
 """One file of vectors with their names, written once and never changed.
 
-A header, then a record for each row (name, tokens lost, checksum) in the order of the names, then
-the rows, float32. The checksum of the records stands in the header, that of a row in its record.
+A header, then a record for each row (name, tokens lost, checksum), then the rows, float32. The
+checksum of the records stands in the header, that of a row in its record.
 """
 
 import os
@@ -82,11 +82,12 @@ class Segment:
         runs = zip([0, *ends.tolist()], [*ends.tolist(), len(rows)])
         starts = (self._first + rows * size).tolist()
         read = [os.pread(self._file, size * (b - a), starts[a]) for a, b in runs if b > a]
-        data = memoryview(b"".join(read))
+        joined = b"".join(read)
+        data = memoryview(joined)
         sums = [zlib.crc32(data[at : at + size]) for at in range(0, len(data), size)]
         if len(data) != size * len(rows) or sums != self._sums[rows].tolist():
             raise Damaged("a row fails its checksum")
-        return bytes(data)
+        return joined
 
 
 class Index:
@@ -116,7 +117,7 @@ class Index:
 def _heads(names: np.ndarray) -> np.ndarray:
     """The first half of each name as a number: ten times quicker to find.
 
-    Of two names with one head only the first is found, so the other is computed again.
+    Names are digests, so heads differ; of two that share one only the first is ever found.
     """
     halves = np.ascontiguousarray(names).view(np.uint8).reshape(-1, names.dtype.itemsize)[:, :8]
     return np.ascontiguousarray(halves).view("<u8").ravel()
@@ -131,10 +132,9 @@ def write_segment(folder: Path, names: np.ndarray, vectors: np.ndarray, lost: np
         vectors: Float32 `[n, width]`.
         lost: Int32 `[n]`.
     """
-    order = np.argsort(names, kind="stable")
     records = np.empty(len(names), _RECORD)
-    records["name"], records["lost"] = names[order], lost[order]
-    rows = np.ascontiguousarray(vectors[order], "<f4")
+    records["name"], records["lost"] = names, lost
+    rows = np.ascontiguousarray(vectors, "<f4")
     records["sum"] = [zlib.crc32(row) for row in rows]
     listed = records.tobytes()
     folder.mkdir(parents=True, exist_ok=True)

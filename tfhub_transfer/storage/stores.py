@@ -11,7 +11,6 @@ checksum; what fails it is set aside and computed again.
 
 import contextlib
 import os
-import time
 import warnings
 import weakref
 import zlib
@@ -22,7 +21,7 @@ import ml_dtypes
 import numpy as np
 
 from tfhub_transfer.storage import budget
-from tfhub_transfer.storage.scratch import new_file, sweep_files, try_to_hold
+from tfhub_transfer.storage.scratch import locked, new_file, sweep_files
 from tfhub_transfer.storage.segments import ENDING, Damaged, Index, Segment, write_segment
 
 # Rows that are computed before they go to the store, in one turn.
@@ -85,7 +84,7 @@ class VectorStore:
         _, first, place = np.unique(names[missing], return_index=True, return_inverse=True)
         count = 0
         for part in _parts(missing[np.sort(first)]):
-            with self._turn():
+            with turn(self._folder):
                 still = self._read(names, part, vectors, lost)
                 if len(still):
                     vectors[still], lost[still] = compute(still)
@@ -163,8 +162,8 @@ class VectorStore:
         size = sum(segment.size for segment in olds.values())
         if not budget.has_room(self._folder, size):
             return
-        names = np.concatenate([segment.names for segment in olds.values()])
-        names, rows = np.unique(names), np.arange(len(np.unique(names)))
+        names = np.unique(np.concatenate([segment.names for segment in olds.values()]))
+        rows = np.arange(len(names))
         vectors, lost = np.empty((len(rows), self.width), "float32"), np.empty(len(rows), "int32")
         if len(self._read(names, rows, vectors, lost)):
             return  # something was damaged or evicted meanwhile
@@ -172,11 +171,6 @@ class VectorStore:
         for file in olds:
             with contextlib.suppress(OSError):
                 os.unlink(self._folder / file)
-
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        with turn(self._folder):
-            yield
 
 
 class TokenStore:
@@ -305,24 +299,17 @@ class TokenStore:
 @contextlib.contextmanager
 def turn(store: Path | None) -> Iterator[None]:
     """Lets one process at a time compute what a store lacks; nobody waits for ever."""
-    lock, end = None, time.monotonic() + _PATIENCE_SECONDS
-    # Beside the store, because that may be evicted meanwhile.
-    path = None if store is None else store.with_name(f".{store.name}.lock")
-    try:
-        while path is not None and lock is None and time.monotonic() < end:
+    with contextlib.ExitStack() as held:
+        if store is not None:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                lock = try_to_hold(path)
+                store.parent.mkdir(parents=True, exist_ok=True)
+                # Beside the store, because that may be evicted meanwhile.
+                held.enter_context(
+                    locked(store.with_name(f".{store.name}.lock"), _PATIENCE_SECONDS)
+                )
             except OSError as error:
                 budget.off(error)
-                break
-            if lock is None:
-                time.sleep(0.05)
         yield
-    finally:
-        if lock is not None and path is not None:
-            path.unlink(missing_ok=True)
-            os.close(lock)
 
 
 def _files(folder: Path) -> list[str]:
