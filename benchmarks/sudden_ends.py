@@ -1,6 +1,6 @@
 """Training that ends suddenly, at 12 moments by kill -9 and at 5 by each of three signals.
 
-    python benchmarks/sudden_ends.py [--only WORD]
+    python benchmarks/sudden_ends.py [--only WORDS]
 
 Each row trains the packaged sample by command. After a kill the same command is given once more:
 the test metrics must be those of a run that nobody disturbed, nothing half-written may be taken as
@@ -47,6 +47,10 @@ SIGNALLED = (
 )
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+# What TensorFlow's AutoGraph writes among the temporary files and removes at an exit, if there is
+# one.
+_TENSORFLOWS = "__autograph_generated_file"
+
 # Run in the process that is to end: wraps one function, then is the command line.
 DRIVER = """
 import importlib, os, sys, time
@@ -83,8 +87,9 @@ elif what:
             strike()
         return answer
     setattr(holder, parts[-1], wrapped)
-from tfhub_transfer.cli import main
-sys.exit(main(sys.argv[5:]))
+from tfhub_transfer.__main__ import run
+sys.argv[1:] = sys.argv[5:]
+run()
 """
 
 
@@ -127,7 +132,7 @@ class Place:
     def litter(self) -> list[str]:
         """What should have gone."""
         found = [p for p in self.root.rglob("*") if ".partial-" in p.name or "new-" in p.name]
-        found += list((self.root / "tmp").glob("tfhub_transfer_*"))
+        found += [p for p in (self.root / "tmp").iterdir() if not p.name.startswith(_TENSORFLOWS)]
         found += [p for p in (self.root / "work").iterdir() if p != self.output]
         return sorted({str(p.relative_to(self.root)) for p in found})
 
@@ -185,25 +190,28 @@ def signalled(number: int, name: str) -> dict[str, Any]:
 def main() -> None:
     """Prints a line for each end and writes them all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="moments with this word")
+    parser.add_argument("--only", default="", help="ends with this word; the others stay as found")
     only = parser.parse_args().only
     place = Place()
     done = place.train()
     assert done.returncode == 0, done.stderr
     reference = place.metrics()
-    rows: list[dict[str, Any]] = []
+    rows = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.exists() else []
 
     def keep(row: dict[str, Any]) -> None:
-        rows.append(row)
+        same = ("end", "moment")
+        rows[:] = [r for r in rows if any(r[key] != row[key] for key in same)] + [row]
         print(row, flush=True)
         found = {"machine": harness.machine(), "rows": rows}
         RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
-    for name in (name for name in MOMENTS if only in name):
-        keep(killed(name, reference))
+    for name in MOMENTS:
+        if only in f"kill -9 {name}":
+            keep(killed(name, reference))
     for number in SIGNALS:
-        for name in (name for name in SIGNALLED if only in name):
-            keep(signalled(number, name))
+        for name in SIGNALLED:
+            if only in f"{number.name} {name}":
+                keep(signalled(number, name))
     good = sum(all(v is not False for v in r.values()) and not r["litter"] for r in rows)
     print(f"{good} of {len(rows)} ends as they should be")
 

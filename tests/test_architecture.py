@@ -44,6 +44,7 @@ FLOORS = {
     "tasks": 4,
     "batching": 2,
     "storage": 1,
+    "saving": 2,
     "hub_format": 3,
     "huggingface": 4,
     "loading": 3,

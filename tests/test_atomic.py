@@ -412,10 +412,8 @@ def test_what_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_full_disk_is_an_error_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        shutil, "disk_usage", lambda path: type("Free", (), {"free": 100_000_000})()
-    )
-    with pytest.raises(InputError, match="at least 200 MB free. Received: .*out with 100 MB"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Free", (), {"free": 10_000_000})())
+    with pytest.raises(InputError, match="at least 20 MB free. Received: .*out with 10 MB"):
         write(tmp_path / "out", "a")
     assert list(tmp_path.iterdir()) == []
 

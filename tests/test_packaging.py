@@ -62,7 +62,7 @@ def test_known_traps_of_the_dependencies(setup_cfg: configparser.ConfigParser) -
 
 def test_the_entry_point_exists(repository: Path, setup_cfg: configparser.ConfigParser) -> None:
     scripts = setup_cfg["options.entry_points"]["console_scripts"]
-    assert scripts.strip() == "tfhub-transfer = tfhub_transfer.cli:main"
+    assert scripts.strip() == "tfhub-transfer = tfhub_transfer.__main__:run"
     tree = ast.parse((repository / "tfhub_transfer" / "cli.py").read_text(encoding="utf-8"))
     assert any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
 
@@ -152,7 +152,7 @@ def test_the_wheel_holds_the_package_and_its_encoders(source_tree: Path, tmp_pat
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert names - {"tfhub_transfer/py.typed"} == _shipped(source_tree)
     (scripts,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
-    assert b"tfhub-transfer = tfhub_transfer.cli:main" in wheel.read(scripts)
+    assert b"tfhub-transfer = tfhub_transfer.__main__:run" in wheel.read(scripts)
     assert any(name.endswith("/LICENSE") for name in wheel.namelist())
 
 

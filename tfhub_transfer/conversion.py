@@ -121,8 +121,9 @@ def whole_or_nothing(output: Path, overwrite: bool, *inputs: Any) -> Iterator[Pa
     try:
         with atomic.folder(output, overwrite) as folder:
             yield folder
-    except (OSError, tf.errors.ResourceExhaustedError) as error:
-        full = getattr(error, "errno", errno.ENOSPC) == errno.ENOSPC
+    except (OSError, tf.errors.OpError) as error:
+        full = isinstance(error, tf.errors.ResourceExhaustedError)
+        full = full or getattr(error, "errno", None) == errno.ENOSPC
         reason = "no space left on the disk" if full else str(error)
         raise InputError(
             f"The encoder could not be written: {reason}. Received: {output}"

@@ -4,8 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from tfhub_transfer import (
     reading,
     registry,
     runtime,
+    saving,
 )
 from tfhub_transfer.builders import build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
@@ -40,7 +39,7 @@ from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
 from tfhub_transfer.served import load_saved_model
 from tfhub_transfer.serving import export_saved_model
-from tfhub_transfer.storage import atomic, budget
+from tfhub_transfer.storage import atomic, budget, keeping
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
 
@@ -91,11 +90,12 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
     splits, task = read_splits(job)
     with runtime.strategy(job.strategy).scope():
         model = _build(job, task)
+    _check_room(job, model)
     for name, own in splits.by_task().items():
         say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
     with runtime.precision(job.precision), atomic.folder(job.output, job.overwrite) as scratch:
         record = _fit(job, model, splits, scratch, fit or fine_tune)
-        with _kept(model, job.output, scratch / MODEL_FILE):
+        with _kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(model, splits, record, scratch)
     say(f"{report}\n\nWritten to {job.output}: {MODEL_FILE}, serving/1, report, {RECORD_FILE}")
     return report
@@ -152,14 +152,13 @@ def distill_encoder(job: EncoderJob) -> None:
     pieces = None
     if job.vocabulary is not None:
         pieces = students.corpus_vocabulary(teacher, texts, job.vocabulary)
-    with temporary() as work, atomic.folder(job.output, job.overwrite) as scratch:
-        students.make_student(teacher, work / "start", job.layers, job.hidden, pieces)
-        made = work / job.output.name
-        curves = encoder_distillation.distill_encoder(
-            teacher, work / "start", texts, made, schedule=job.schedule
+    with temporary() as work:
+        start = work / "start"
+        students.make_student(teacher, start, job.layers, job.hidden, pieces)
+        atomic.check_room(job.output, sum(f.stat().st_size for f in start.rglob("*")))
+        encoder_distillation.distill_encoder(
+            teacher, start, texts, job.output, schedule=job.schedule, overwrite=job.overwrite
         )
-        shutil.copytree(made, scratch, dirs_exist_ok=True)
-        (scratch / "distillation.json").write_text(json.dumps(curves, indent=1) + "\n", "utf-8")
     say(f"Written to {job.output}; give it as `--encoder`")
 
 
@@ -330,6 +329,13 @@ def _build(job: TrainJob, task: Task) -> TransferModel:
     return model
 
 
+def _check_room(job: TrainJob, model: TransferModel) -> None:
+    groups, encoder = model.encoder.layer_groups, model.encoder
+    thawed = groups[len(groups) - groups_to_thaw(encoder, job.unfreeze) :]
+    trained = [weight for _, weights in thawed for weight in weights]
+    atomic.check_room(job.output, saving.size(model.weights, trained))
+
+
 def _fit(
     job: TrainJob,
     model: TransferModel,
@@ -345,7 +351,8 @@ def _fit(
     plan = Plan(class_weight=weights, seed=job.seed)
     fingerprint = model.encoder.fingerprint()  # of what it starts from
     started = time.perf_counter()
-    with _kept(model, job.output):
+    # A loss that isn't finite leaves nothing that is worth it.
+    with _kept(model.save, job.output, InputError):
         history = fit(
             model,
             splits.train,
@@ -355,6 +362,7 @@ def _fit(
             batch_size=job.batch_size,
             plan=plan,
         )
+    with _kept(model.save, job.output):
         model.save(scratch / MODEL_FILE)
     truncation = history.truncation
     return {
@@ -392,33 +400,12 @@ def _plain(job: TrainJob) -> dict[str, Any]:
     return json.loads(text)
 
 
-@contextlib.contextmanager
-def _kept(model: TransferModel, output: Path, saved: Path | None = None) -> Iterator[None]:
-    """Whatever ends the body early, a signal or a failure, what the model has learned is kept.
-
-    Args:
-        model: The model.
-        output: The output folder, which gets one file.
-        saved: The file of the model, if it is trained and saved already. If not, an `InputError`
-            keeps nothing: a loss that isn't finite leaves nothing that is worth it.
-    """
-    try:
-        yield
-    except (Exception, KeyboardInterrupt) as error:
-        if saved is not None or not isinstance(error, InputError):
-            path = output / INTERRUPTED_FILE
-            if saved is None:
-                model.save(path)
-            else:
-                atomic.move(saved, path)
-            atomic.mark_alone(path)
-            what = "interrupted" if isinstance(error, KeyboardInterrupt) else "it failed"
-            print(
-                f"\n{what}: the model as trained so far is in {visible(str(path))}; ask it with "
-                f"`tfhub-transfer predict {visible(str(path))}`",
-                file=sys.stderr,
-            )
-        raise
+def _kept(
+    write: Callable[[Path], None], output: Path, *unless: type[Exception]
+) -> contextlib.AbstractContextManager[None]:
+    """Whatever ends the body early, the model as trained so far is kept; see `keeping.kept`."""
+    path = output / INTERRUPTED_FILE
+    return keeping.kept(write, path, "ask it with `tfhub-transfer predict {}`", unless)
 
 
 def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]]:
@@ -453,3 +440,5 @@ def _check_output(job: TrainJob) -> None:
     inputs += map(str, getattr(job, "teachers", ()))
     atomic.check_output(job.output, job.overwrite, inputs)
     budget.most()
+    with temporary():  # which the work will need
+        pass

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads, layouts, probes, ranges, runtime, wording
+from tfhub_transfer import heads, layouts, probes, ranges, runtime, saving, wording
 from tfhub_transfer.batching import (
     INFERENCE_BUCKETS,
     MAP_THREADS,
@@ -34,7 +35,7 @@ from tfhub_transfer.preprocessing import (
     load_preprocessor,
 )
 from tfhub_transfer.schedules import WarmUpLinearDecay
-from tfhub_transfer.storage import atomic, budget, names
+from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tagging import WORD_STARTS
 from tfhub_transfer.tasks import Head, Task
@@ -476,11 +477,7 @@ class TransferModel(runtime.Replicated):
         if path.suffix != ".keras" or (path.exists() and not overwrite):
             super().save(path, overwrite, **kwargs)  # Keras has its own words for these
             return
-        try:
-            with atomic.file(path) as scratch:
-                super().save(scratch, **kwargs)
-        except OSError as error:
-            raise InputError(f"the model can't be saved ({error}). Received: {path}") from error
+        saving.save(path, functools.partial(super().save, **kwargs))
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object

@@ -1,6 +1,8 @@
 """A small encoder learns from a large one, by text alone: no labels are needed."""
 
 import dataclasses
+import functools
+import json
 import math
 import os
 from collections.abc import Sequence
@@ -19,8 +21,12 @@ from tfhub_transfer.hub_format import BertShape
 from tfhub_transfer.recipes.lessons import Lesson
 from tfhub_transfer.recipes.students import Anatomy, bert_weights, teacher_layers
 from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.storage import atomic, keeping
 
 RATE = 4e-4
+CURVES_FILE = "distillation.json"
+# In the output folder, if training ends early.
+INTERRUPTED = "interrupted"
 # Of the texts, how many are kept apart to judge by.
 _VALIDATION, _MOST_VALIDATION = 0.02, 1000
 
@@ -121,6 +127,10 @@ def distill_encoder(
     each batch where it has not. A text that the student's smaller vocabulary splits otherwise
     counts for the text vectors only.
 
+    The curves are written beside the encoder, as `distillation.json`. Whatever ends training early,
+    the encoder as trained so far is in `interrupted` in the output folder, or, where that can't be
+    written, where a line on standard error says.
+
     Args:
         teacher: A BERT encoder in TF Hub's form, or what `Encoder` makes one of.
         student: Folder of such an encoder, as `make_student` writes it, with the teacher's
@@ -158,10 +168,22 @@ def distill_encoder(
         conversion.whole_or_nothing(Path(output), overwrite, teacher, student) as folder,
         runtime.precision(),
     ):
-        curves = _fit(large, small, rows, losses, schedule)
         taught_by = Anatomy.of(large).info.get("name", Path(large.handle).name)
         more = {"name": Path(output).name, "made_by": f"distill_encoder from {taught_by}"}
-        Anatomy.of(small).write(folder, more)
+
+        def write(other: Path) -> None:
+            with atomic.folder(other, overwrite=True) as scratch:
+                Anatomy.of(small).write(scratch, more)
+
+        keep = functools.partial(
+            keeping.kept, write, Path(output) / INTERRUPTED, "give it as `--encoder {}`"
+        )
+        with keep(unless=InputError):
+            curves = _fit(large, small, rows, losses, schedule)
+        with keep():
+            Anatomy.of(small).write(folder, more)
+            text = json.dumps(curves, indent=1) + "\n"
+            (folder / CURVES_FILE).write_text(text, encoding="utf-8")
     return curves
 
 

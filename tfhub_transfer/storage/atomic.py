@@ -12,16 +12,26 @@ import json
 import os
 import re
 import shutil
+import stat
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import interruption
-from tfhub_transfer.storage.scratch import Scratch, is_scratch, recover, sweep
+from tfhub_transfer.storage.scratch import (
+    Scratch,
+    if_dead,
+    is_finished,
+    is_scratch,
+    recover,
+    sweep,
+)
 
 MARK = ".tfhub-transfer"
-# So much must be free on a disk before work begins whose end is to be written there.
-_ROOM = 200e6
+# So much must be free on a disk before work begins whose end is to be written there; jobs that
+# know more ask for more.
+_ROOM = 20_000_000
 # Of a file's name on most systems 255, less what a scratch folder adds.
 _LONGEST_NAME = 230
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
@@ -70,7 +80,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def mark_alone(target: Path) -> None:
-    """Marks a folder in which nothing but one file of ours lies."""
+    """Marks a folder in which nothing but one file or folder of ours lies."""
     _add_to_mark(_real(target), alone=True)
 
 
@@ -160,9 +170,31 @@ def check_output(
         raise InputError(f"the output must be a folder. Received: {shown}, which is a file")
     _check_place(target, shown, inputs)
     _recover(target)
+    _resume(target)
     if target.exists():
         _check_content(target, shown, overwrite)
-    _check_room(target, shown)
+        _check_folders(target)
+    check_room(target, _ROOM)
+    _try(target, shown)
+
+
+def check_room(target: Path, size: int) -> None:
+    """Refuses an output, before the work, for which the disk has no room.
+
+    Args:
+        target: The folder to write.
+        size: Bytes that it will take at least.
+
+    Raises:
+        InputError: If there is less.
+    """
+    parent = next(p for p in (_real(target), *_real(target).parents) if p.exists())
+    free = shutil.disk_usage(parent).free
+    if free < size:
+        raise InputError(
+            f"no space left for the output: expected at least {size / 1e6:.0f} MB free. "
+            f"Received: {target} with {free / 1e6:.0f} MB"
+        )
 
 
 def foreign(place: Path) -> Path | None:
@@ -176,12 +208,18 @@ def foreign(place: Path) -> Path | None:
         here = Path(root)
         if here == place or here / MARK in ours:
             ours.update(_marked(here))
-        folders[:] = sorted(f for f in folders if not is_scratch(here / f))
+        folders[:] = sorted(f for f in folders if not _is_passed(here / f))
         odd = [f for f in folders if (here / f).is_symlink() or os.path.ismount(here / f)]
         for name in sorted([*files, *odd]):
             if here / name not in ours:
                 return here / name
     return None
+
+
+def _is_passed(path: Path) -> bool:
+    """Whether a folder counts as nothing: scratch, or what file systems keep in their root."""
+    found = path.name == "lost+found" and os.path.ismount(path.parent)
+    return found or is_scratch(path)
 
 
 def _unreadable(error: OSError) -> None:
@@ -236,7 +274,7 @@ def _identities(paths: Iterable[Path]) -> set[tuple[int, int]]:
 
 
 def _check_content(target: Path, shown: Path, overwrite: bool) -> None:
-    left = [path for path in target.iterdir() if not is_scratch(path)]
+    left = [path for path in target.iterdir() if not _is_passed(path)]
     if left and not overwrite:
         raise InputError(
             "the output folder exists and isn't empty; name another one, or give `--overwrite`. "
@@ -250,18 +288,30 @@ def _check_content(target: Path, shown: Path, overwrite: bool) -> None:
         )
 
 
-def _check_room(target: Path, shown: Path) -> None:
-    parent = next(p for p in (target, *target.parents) if p.exists())
-    # A folder may be all that can be written, as mounts are.
-    places = {parent, target.parent if target.exists() else parent}
-    if not any(os.access(place, os.W_OK | os.X_OK) for place in places):
-        raise InputError(f"the output folder can't be written. Received: {shown}")
-    free = shutil.disk_usage(parent).free
-    if free < _ROOM:
+def _check_folders(target: Path) -> None:
+    """What is to be replaced is moved, and then removed; both need leave."""
+    for root, folders, _ in os.walk(target):
+        folders[:] = [f for f in folders if not _is_passed(Path(root, f))]
+        if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+            raise InputError(
+                "the output folder can't be written, as it, or a folder in it, belongs to another "
+                f"user or is read-only. Received: {root}"
+            )
+
+
+def _try(target: Path, shown: Path) -> None:
+    """Writes where the work will be staged: permissions alone don't say what a disk allows."""
+    parent = next(p for p in (target.parent, *target.parents) if p.exists())
+    try:
+        probe = Scratch(target if _is_fixed(target) else parent, _prefix(target))
+        try:
+            (probe.new / "probe").write_bytes(b"\0")
+        finally:
+            probe.discard()
+    except OSError as error:
         raise InputError(
-            f"no space left for the output: expected at least {_ROOM / 1e6:.0f} MB free. "
-            f"Received: {shown} with {free / 1e6:.0f} MB"
-        )
+            f"the output folder can't be written ({error.strerror or error}). Received: {shown}"
+        ) from error
 
 
 # Staging ------------------------------------------------------------------------------------------
@@ -272,7 +322,7 @@ def _prefix(target: Path) -> str:
 
 
 def _pattern(target: Path) -> str:
-    # `mkdtemp` adds eight characters.
+    # A scratch folder's name has eight characters more.
     return f"{glob.escape(_prefix(target))}????????"
 
 
@@ -293,10 +343,13 @@ def _recover(target: Path) -> None:
 
 
 def _is_fixed(target: Path) -> bool:
-    """Whether a folder can't be renamed: it is a mount, or what holds it can't be written."""
-    return target.is_dir() and (
-        os.path.ismount(target) or not os.access(target.parent, os.W_OK | os.X_OK)
-    )
+    """Whether a folder can't be renamed: it is a mount, or what holds it doesn't allow that."""
+    if not target.is_dir():
+        return False
+    around, user = target.parent.stat(), os.geteuid()
+    sticky = around.st_mode & stat.S_ISVTX and user not in (0, around.st_uid, target.stat().st_uid)
+    writable = os.access(target.parent, os.W_OK | os.X_OK)
+    return os.path.ismount(target) or bool(sticky) or not writable
 
 
 def _rename_to_next(source: Path, parent: Path) -> Path:
@@ -349,18 +402,68 @@ def _swap(scratch: Scratch, target: Path) -> bool:
 
 def _move_entries(scratch: Scratch, target: Path) -> None:
     """Moves what a folder holds; its mark goes first and comes last."""
-    inner = scratch if scratch.folder.parent == target else Scratch(target, _prefix(target))
-    inner.finish()
+    inner = scratch
+    if scratch.folder.parent != target:  # another file system, as it turned out
+        inner = Scratch(target, _prefix(target))
+        try:
+            shutil.copytree(scratch.new, inner.new, dirs_exist_ok=True, symlinks=True)
+            _sync_all(inner.new)
+        except BaseException:
+            inner.discard()
+            raise
+        inner.finish()
     inner.old.mkdir()
-    there = [path for path in target.iterdir() if not is_scratch(path)]
-    for path in sorted(there, key=lambda path: path.name != MARK):
-        os.replace(path, inner.old / path.name)
-    if inner is not scratch:  # another file system, as it turned out
-        shutil.copytree(scratch.new, inner.new, dirs_exist_ok=True, symlinks=True)
-        _sync_all(inner.new)
-    for path in sorted(inner.new.iterdir(), key=lambda path: path.name == MARK):
-        os.replace(path, target / path.name)
+    there = [path for path in target.iterdir() if not _is_passed(path)]
+    _move(there, inner.old, MARK)
+    _move(inner.new.iterdir(), target)
     inner.discard()
+
+
+def _move(entries: Iterable[Path], to: Path, first: str = "") -> None:
+    """Renames entries; one of them first, and the mark of a folder last."""
+    for path in sorted(entries, key=lambda path: (path.name != first, path.name == MARK)):
+        os.replace(path, to / path.name)
+
+
+def _resume(target: Path) -> None:
+    """Finishes what `_move_entries` had begun when its process was killed.
+
+    Raises:
+        InputError: If files of others are in the way.
+    """
+    for folder in target.glob(_pattern(target)) if target.is_dir() else ():
+        with if_dead(folder) as is_dead:
+            if is_dead and is_finished(folder):
+                if (folder / "new" / MARK).exists():  # it comes last
+                    _move_the_rest(folder / "new", folder / "old", target)
+                shutil.rmtree(folder, ignore_errors=True)
+                warnings.warn(
+                    f"a run that was killed had finished; its work is in place now, in {target}",
+                    stacklevel=2,
+                )
+
+
+def _move_the_rest(new: Path, old: Path, target: Path) -> None:
+    before = _marked(target) | {target / p.relative_to(old) for p in _marked(old)}
+    coming = _tops(_marked(new), new)
+    done = coming - {path.name for path in new.iterdir()}
+    aside = [target / name for name in _tops(before, target) - done if (target / name).exists()]
+    others = [p for top in aside for p in (top, *top.rglob("*")) if not p.is_dir()]
+    blocking = [path for path in others if path not in before]
+    blocking += [p for name in coming - done if (p := target / name).exists() and p not in aside]
+    if blocking:
+        raise InputError(
+            f"a run that was killed had finished, and its work lies in {new}; it can't be put in "
+            f"place, because of a file that this package didn't write. Received: {blocking[0]}"
+        )
+    old.mkdir(exist_ok=True)
+    _move(aside, old, MARK)
+    _move(new.iterdir(), target)
+    _sync(target)
+
+
+def _tops(paths: Iterable[Path], folder: Path) -> set[str]:
+    return {path.relative_to(folder).parts[0] for path in paths}
 
 
 # Marks --------------------------------------------------------------------------------------------
@@ -382,17 +485,22 @@ def _mark(place: Path) -> None:
 
 def _add_to_mark(target: Path, alone: bool = False) -> None:
     """A file that was added to a folder of ours is ours; so may be one that is alone there."""
-    known = _marked(target.parent)
-    if (known and target not in known) or (alone and list(target.parent.iterdir()) == [target]):
-        names = {p.relative_to(target.parent).as_posix() for p in (*known, target)}
+    known, added = _marked(target.parent), {target}
+    if target.is_dir():
+        added = {path for path in target.rglob("*") if not path.is_dir()}
+    if (known and not added <= known) or (alone and list(target.parent.iterdir()) == [target]):
+        names = {p.relative_to(target.parent).as_posix() for p in known | added}
         _write_mark(target.parent, sorted(names - {MARK}))
 
 
 def _write_mark(place: Path, names: list[str]) -> None:
     text = json.dumps({"by": "tfhub-transfer", "wrote": names}, indent=1) + "\n"
     fresh = place / f"{MARK}.new"
-    fresh.write_text(text, encoding="utf-8")
-    os.replace(fresh, place / MARK)
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, place / MARK)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 # Down to the disk ---------------------------------------------------------------------------------

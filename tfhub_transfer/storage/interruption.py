@@ -1,5 +1,6 @@
 """Signals that end a run: each of the three as Ctrl-C, and the second at once."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -31,6 +32,36 @@ class _State:
 
     received: int | None = None
     held = 0
+    lasting = False
+
+
+def to_the_end() -> None:
+    """Does what `handled` does until the process has ended: for a process that is one command.
+
+    To be called before anything else is imported, so that what it does at exit comes last.
+    """
+    _State.lasting = True
+    _install()
+    atexit.register(_end)
+
+
+def _end() -> None:
+    """Without the system's own end of a process in which signals still kill, in any order."""
+    if _State.received is not None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        scratch.discard_all()
+        os._exit(128 + _State.received)
+
+
+def _install() -> dict[int, Any]:
+    """Handles the signals that aren't ignored; what handled them before."""
+    usual: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number, handler in usual.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, _handle)
+    return usual
 
 
 @contextlib.contextmanager
@@ -41,15 +72,13 @@ def handled() -> Iterator[None]:
     written was removed. Signals that the process was told to ignore, as `nohup` does with SIGHUP,
     stay ignored. Outside of the main thread nothing changes.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if _State.lasting or threading.current_thread() is not threading.main_thread():
         yield
         return
-    usual = {number: signal.getsignal(number) for number in _SIGNALS}
+    usual: dict[int, Any] = {}
     _State.received = None
     try:
-        for number, handler in usual.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, _handle)
+        usual = _install()
         yield
     finally:
         for number, handler in usual.items():

@@ -22,6 +22,7 @@ from typing import Any
 _LOCK = ".tfhub-transfer.lock"
 _TEMPORARY = "tfhub_transfer_"
 _NEW = "new-"
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_"
 # A folder whose content is finished has this file: it only waits to be moved.
 _FINISHED = ".finished"
 _live: "set[Scratch]" = set()
@@ -42,11 +43,20 @@ class Scratch:
     """
 
     def __init__(self, parent: Path, prefix: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        _live.add(self)
-        self._lock = hold(self.folder / _LOCK)
+        self._lock: int | None = None
+        self.folder = _unused(parent, prefix)
         self.new, self.old = self.folder / "new", self.folder / "old"
-        self.new.mkdir()
+        _live.add(self)  # before it is there: a signal may come at any time
+        try:
+            self.folder.mkdir(0o700)
+            self._lock = hold(self.folder / _LOCK)
+            self.new.mkdir()
+        except FileExistsError:  # one in 10^12 is another's
+            self.release()
+            raise
+        except BaseException:
+            self.discard()
+            raise
 
     def finish(self) -> None:
         """From now on the content is never removed by others, whatever happens to the process."""
@@ -66,6 +76,10 @@ class Scratch:
             self._lock = None
 
 
+def _unused(parent: Path, prefix: str) -> Path:
+    return parent / f"{prefix}{''.join(secrets.choice(_LETTERS) for _ in range(8))}"
+
+
 def discard_all() -> None:
     """Removes every unfinished folder of this process, for its sudden end."""
     for each in list(_live):
@@ -80,8 +94,8 @@ def sweep(parent: Path, pattern: str) -> None:
         pattern: What their names are like.
     """
     for folder in parent.glob(pattern):
-        with _if_dead(folder) as is_dead:
-            if is_dead and (folder / _FINISHED).exists() and any((folder / "new").glob("*")):
+        with if_dead(folder) as is_dead:
+            if is_dead and is_finished(folder) and any((folder / "new").glob("*")):
                 warnings.warn(
                     f"a run that was killed had finished; its work lies in {folder / 'new'}",
                     stacklevel=2,
@@ -98,11 +112,16 @@ def recover(target: Path, pattern: str) -> None:
         pattern: What the names of its scratch folders are like.
     """
     for folder in () if target.exists() else target.parent.glob(pattern):
-        with _if_dead(folder) as is_dead:
+        with if_dead(folder) as is_dead:
             new = folder / "new"
-            whole = (folder / _FINISHED).exists() and new.is_dir()
+            whole = is_finished(folder) and new.is_dir()
             if is_dead and whole and not target.exists():
                 os.replace(new, target)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether what a scratch folder holds is whole, and only waits to be moved."""
+    return (folder / _FINISHED).exists()
 
 
 def is_scratch(folder: Path) -> bool:
@@ -210,8 +229,8 @@ def sweep_files(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _if_dead(folder: Path) -> Iterator[bool]:
-    """Whether nobody holds a scratch folder; if so it is held while the body runs."""
+def if_dead(folder: Path) -> Iterator[bool]:
+    """Says whether nobody holds a scratch folder; if so it is held while the body runs."""
     try:
         lock = os.open(folder / _LOCK, os.O_RDWR)
     except OSError:  # without a lock it isn't ours, or is being made, or can't be judged

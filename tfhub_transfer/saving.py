@@ -1,0 +1,71 @@
+"""`.keras` files, written: whole, with nothing left behind, and how large they will be."""
+
+import contextlib
+import contextvars
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from keras.src.saving import saving_lib
+
+from tfhub_transfer.errors import InputError, one_line
+from tfhub_transfer.storage import atomic
+
+_within: contextvars.ContextVar[Path | None] = contextvars.ContextVar("_within", default=None)
+_usual_folder = saving_lib.get_temp_dir
+
+
+def save(path: Path, write: Callable[[Path], None]) -> None:
+    """Writes a `.keras` file; it appears whole, or what was there stays.
+
+    Args:
+        path: The file; its folder is made if need be.
+        write: Keras' own way to write it, called with another path.
+
+    Raises:
+        InputError: If it can't be written.
+    """
+    try:
+        with atomic.file(path) as scratch, _assets_beside(scratch):
+            write(scratch)
+    # h5py says `RuntimeError` of a disk that fills, TensorFlow has a word of its own.
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
+        reason = one_line(str(error), 300)
+        raise InputError(f"the model can't be saved ({reason}). Received: {path}") from error
+
+
+@contextlib.contextmanager
+def _assets_beside(path: Path) -> Iterator[None]:
+    """Keras gathers assets beside the file, and not among the temporary folders.
+
+    Those may be on a full disk too, and Keras leaves them there if it fails. Files that other
+    threads save or load meanwhile go the usual way.
+    """
+    before = _within.set(path.parent)
+    try:
+        yield
+    finally:
+        _within.reset(before)
+
+
+def _folder() -> str:
+    beside = _within.get()
+    return _usual_folder() if beside is None else tempfile.mkdtemp(prefix="assets-", dir=beside)
+
+
+saving_lib.get_temp_dir = _folder
+
+
+def size(weights: Iterable[Any], trained: Iterable[Any]) -> int:
+    """Bytes that a trained model and its export take at least.
+
+    Args:
+        weights: All weights of the model.
+        trained: Those of which the optimizer keeps two moments.
+    """
+    whole, moments = (sum(4 * int(np.prod(w.shape)) for w in some) for some in (weights, trained))
+    # The export has bfloat16, or more.
+    return whole + 2 * moments + whole // 2
