@@ -56,8 +56,17 @@ DRIVER = """
 import importlib, os, sys, time
 what, count, when, number = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 def strike():
-    os.kill(os.getpid(), number)
-    time.sleep(30)
+    if number:
+        os.kill(os.getpid(), number)
+        time.sleep(30)
+    else:  # a disk fills
+        with open(os.path.join(os.environ["FILL"], "filler"), "wb", buffering=0) as file:
+            for size in (1 << 20, 1 << 10, 1):
+                try:
+                    while file.write(bytes(size)):
+                        pass
+                except OSError:
+                    continue
 if what.endswith("_swap.aside"):
     import tfhub_transfer.storage.atomic as holder
     replace = os.replace
@@ -108,7 +117,14 @@ class Place:
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
 
-    def train(self, what: str = "", count: int = 0, when: str = "", number: int = 0) -> Any:
+    def train(
+        self,
+        what: str = "",
+        count: int = 0,
+        when: str = "",
+        number: int = 0,
+        cwd: Path | None = None,
+    ) -> Any:
         """One run of the command, perhaps with an end."""
         sample = Path(__file__).parents[1] / "saved_models" / "samples" / "support_messages.csv"
         words = ["train", "--task", "classification", "--data", sample, "--label", "topic"]
@@ -121,7 +137,7 @@ class Place:
             capture_output=True,
             text=True,
             check=False,
-            cwd=self.root / "work",
+            cwd=cwd or self.root / "work",
         )
 
     def metrics(self) -> Any:
@@ -136,10 +152,10 @@ class Place:
         found += [p for p in (self.root / "work").iterdir() if p != self.output]
         return sorted({str(p.relative_to(self.root)) for p in found})
 
-    def answers(self) -> bool:
+    def answers(self, model: Path | None = None) -> bool:
         """Whether the model that an interrupted run left gives an answer."""
-        command = [sys.executable, "-m", "tfhub_transfer", "predict"]
-        command += [str(self.output / "interrupted.keras")]
+        model = model or self.output / "interrupted.keras"
+        command = [sys.executable, "-m", "tfhub_transfer", "predict", str(model)]
         done = subprocess.run(
             command,
             env=self.environment,

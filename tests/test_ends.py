@@ -30,7 +30,7 @@ import tfhub_transfer as tt
 from tfhub_transfer import cli, finetuning, hub_format, jobs, saving
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
-from tfhub_transfer.storage import atomic, keeping
+from tfhub_transfer.storage import atomic, interruption, keeping
 
 NOBODY = 65534
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -212,7 +212,7 @@ def test_room_is_asked_for_before_training(
 ) -> None:
     free = atomic._ROOM + 1_000_000
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Free", (), {"free": free})())
-    monkeypatch.setattr(saving, "size", lambda *weights: free + 1)
+    monkeypatch.setattr(saving, "sizes", lambda *weights: (free, 1))
     monkeypatch.setattr(jobs, "fine_tune", lambda *a, **k: pytest.fail("it trained"))
     assert cli.main(words(text_encoder, tmp_path)) == 2
     error = capsys.readouterr().err
@@ -227,12 +227,14 @@ def test_the_size_that_is_foretold_is_that_of_the_file(bert_encoder: Path, tmp_p
     model.encoder.freeze_to(0)
     model.optimizer.build(model.trainable_variables)
     model.save(tmp_path / "m.keras")
-    whole = saving.size(model.weights, [])
-    moments = saving.size(model.weights, model.trainable_variables) - whole
+    least, export = saving.sizes(model.weights, model.trainable_variables)
     stored = (tmp_path / "m.keras").stat().st_size
     graph = sum(p.stat().st_size for p in bert_encoder.rglob("*") if "variables" not in str(p))
-    least = whole * 2 // 3 + moments  # the rest is the export's
     assert least <= stored <= least + graph + 200_000
+    version = tt.export_saved_model(model, tmp_path / "serving")
+    assert export <= sum(path.stat().st_size for path in version.rglob("*"))
+    with files_of_at_most(least - 1), pytest.raises(InputError, match="longest file"):
+        atomic.check_room(tmp_path / "out", least, export)
 
 
 # Places that can't be written -----------------------------------------------------------------
@@ -401,19 +403,25 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "tiny"
 
 
-def distill_encoder(teacher: Path, folder: Path) -> int:
+@pytest.fixture(scope="module")
+def distilled(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Distills into a folder, as the command does."""
+    start, large = tmp_path_factory.mktemp("start") / "start", tt.Encoder(str(teacher))
+    students.make_student(large, start, layers=1)
     texts = [f"{a}{b} {c}{a}" for a in "abcdef" for b in "abcde" for c in "abcd"]
-    (folder / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
-    given = ["distill", teacher, "--data", folder / "texts.txt", "--layers", 1]
-    given += ["--epochs", 1, "--output", folder / "out"]
-    return cli.main([str(word) for word in given])
+
+    def distill(output: Path) -> None:
+        with interruption.handled():
+            encoder_distillation.distill_encoder(large, start, texts, output)
+
+    return distill
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["signal", "full disk"])
 def test_distillation_of_an_encoder_that_ends_early_keeps_the_student(
     what: str,
-    teacher: Path,
+    distilled: Any,
     tmp_path: Path,
     elsewhere: dict[str, Path],
     capsys: pytest.CaptureFixture[str],
@@ -421,55 +429,48 @@ def test_distillation_of_an_encoder_that_ends_early_keeps_the_student(
 ) -> None:
     trained = []
 
-    def fit(student: Any, *args: Any, **kwargs: Any) -> Any:
-        trained.append(student.encoder)
+    def fit(large: Any, small: Any, *args: Any) -> Any:
+        trained.append(small)
         if what == "signal":
-            struck(student.encoder.weights)
-        return type("Curves", (), {"history": {}})()
+            struck(small.weights)
+        return {}
 
-    write = students.Anatomy.write
-
-    def full(anatomy: Any, folder: Path, more: Any) -> None:
-        write(anatomy, folder, more)
-        if what == "full disk" and str(tmp_path / "out") in str(folder).replace(".out", "out"):
+    def write(anatomy: Any, folder: Path, more: Any) -> None:
+        if what == "full disk" and re.search(r"/\.?out[./]", str(folder)):
             raise FULL
+        np.savez(
+            folder / "encoder.npz", **{k.replace("/", "."): v for k, v in anatomy.values.items()}
+        )
 
-    monkeypatch.setattr(encoder_distillation._Student, "fit", fit)
-    monkeypatch.setattr(students.Anatomy, "write", full)
-    assert distill_encoder(teacher, tmp_path) == (143 if what == "signal" else 2)
-    said = capsys.readouterr().err
+    monkeypatch.setattr(encoder_distillation, "_fit", fit)
+    monkeypatch.setattr(students.Anatomy, "write", write)
+    wanted = KeyboardInterrupt if what == "signal" else InputError
+    with pytest.raises(wanted, match="SIGTERM|could not be written: no space left on the disk"):
+        distilled(tmp_path / "out")
     if what == "signal":
-        [saved] = [tmp_path / "out" / encoder_distillation.INTERRUPTED]
+        saved = tmp_path / "out" / encoder_distillation.INTERRUPTED
         assert atomic.foreign(tmp_path / "out") is None
     else:
         [saved] = elsewhere["current"].iterdir()
-        assert "could not be written: no space left on the disk" in said.splitlines()[-1]
         assert not (tmp_path / "out").exists()
+    said = capsys.readouterr().err
     assert f"the model as trained so far is in {saved}; give it as `--encoder {saved}`" in said
-    wanted, found = trained[0].named_weights(), tt.Encoder(str(saved)).named_weights()
-    for name, weight in wanted.items():
-        np.testing.assert_array_equal(found[name].numpy(), weight.numpy())
-    assert not list(tmp_path.glob(".*")) and not list(elsewhere["temporary"].iterdir())
+    found = np.load(saved / "encoder.npz")
+    for name, weight in trained[0].named_weights().items():
+        np.testing.assert_array_equal(found[name.replace("/", ".")], weight.numpy())
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.slow
 def test_distillation_of_an_encoder_stops_at_a_loss_that_is_no_number(
-    teacher: Path,
-    tmp_path: Path,
-    elsewhere: dict[str, Path],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    distilled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         encoder_distillation._Student, "_similarity", lambda *args: tf.constant(np.nan)
     )
-    assert distill_encoder(teacher, tmp_path) == 2
-    error = capsys.readouterr().err
-    assert "training fell apart: the loss is no finite number" in error
-    assert "as trained so far" not in error
-    left = [p.name for p in tmp_path.iterdir() if p not in elsewhere.values()]
-    assert left == ["texts.txt"]
-    assert not any(any(place.iterdir()) for place in elsewhere.values())
+    with pytest.raises(InputError, match="training fell apart: the loss is no finite number"):
+        distilled(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 # Kills in the middle of a move ----------------------------------------------------------------

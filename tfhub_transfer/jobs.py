@@ -155,7 +155,7 @@ def distill_encoder(job: EncoderJob) -> None:
     with temporary() as work:
         start = work / "start"
         students.make_student(teacher, start, job.layers, job.hidden, pieces)
-        atomic.check_room(job.output, sum(f.stat().st_size for f in start.rglob("*")))
+        atomic.check_room(job.output, *(f.stat().st_size for f in start.rglob("*")))
         encoder_distillation.distill_encoder(
             teacher, start, texts, job.output, schedule=job.schedule, overwrite=job.overwrite
         )
@@ -333,7 +333,7 @@ def _check_room(job: TrainJob, model: TransferModel) -> None:
     groups, encoder = model.encoder.layer_groups, model.encoder
     thawed = groups[len(groups) - groups_to_thaw(encoder, job.unfreeze) :]
     trained = [weight for _, weights in thawed for weight in weights]
-    atomic.check_room(job.output, saving.size(model.weights, trained))
+    atomic.check_room(job.output, *saving.sizes(model.weights, trained))
 
 
 def _fit(

@@ -59,8 +59,8 @@ def _folder() -> str:
 saving_lib.get_temp_dir = _folder
 
 
-def size(weights: Iterable[Any], trained: Iterable[Any]) -> int:
-    """Bytes that a trained model and its export take at least.
+def sizes(weights: Iterable[Any], trained: Iterable[Any]) -> tuple[int, int]:
+    """Bytes that the file of a trained model and its export will have at least.
 
     Args:
         weights: All weights of the model.
@@ -68,4 +68,4 @@ def size(weights: Iterable[Any], trained: Iterable[Any]) -> int:
     """
     whole, moments = (sum(4 * int(np.prod(w.shape)) for w in some) for some in (weights, trained))
     # The export has bfloat16, or more.
-    return whole + 2 * moments + whole // 2
+    return whole + 2 * moments, whole // 2

@@ -11,6 +11,7 @@ import glob
 import json
 import os
 import re
+import resource
 import shutil
 import stat
 import warnings
@@ -178,22 +179,27 @@ def check_output(
     _try(target, shown)
 
 
-def check_room(target: Path, size: int) -> None:
+def check_room(target: Path, *sizes: int) -> None:
     """Refuses an output, before the work, for which the disk has no room.
 
     Args:
         target: The folder to write.
-        size: Bytes that it will take at least.
+        sizes: Bytes that each of its larger files will have at least.
 
     Raises:
-        InputError: If there is less.
+        InputError: If that is more than there is, or than a file may have.
     """
     parent = next(p for p in (_real(target), *_real(target).parents) if p.exists())
-    free = shutil.disk_usage(parent).free
-    if free < size:
+    free, (limit, _) = shutil.disk_usage(parent).free, resource.getrlimit(resource.RLIMIT_FSIZE)
+    if free < sum(sizes):
         raise InputError(
-            f"no space left for the output: expected at least {size / 1e6:.0f} MB free. "
+            f"no space left for the output: expected at least {sum(sizes) / 1e6:.0f} MB free. "
             f"Received: {target} with {free / 1e6:.0f} MB"
+        )
+    if resource.RLIM_INFINITY != limit < max(sizes):
+        raise InputError(
+            f"the longest file of the output will have {max(sizes) / 1e6:.0f} MB or more, and the "
+            f"system allows less (`ulimit -f`). Received: {limit / 1e6:.0f} MB"
         )
 
 

@@ -1,6 +1,7 @@
 """Where caches lie, and how much they may take."""
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -75,8 +76,12 @@ def has_room(store: Path, size: int) -> bool:
         if path != store:
             shutil.rmtree(path, ignore_errors=True)
             sizes[path] = 0
-    free = shutil.disk_usage(store.parent).free
-    return sum(sizes.values()) + size <= limit and free > size + _SPARE_BYTES
+    if sum(sizes.values()) + size > limit:
+        return False
+    if shutil.disk_usage(store.parent).free < size + _SPARE_BYTES:
+        off(OSError(errno.ENOSPC, f"less than {_SPARE_BYTES / 1e9:g} GB left", str(store.parent)))
+        return False
+    return True
 
 
 def used(store: Path) -> None:
