@@ -208,6 +208,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="ends with this word; the others stay as found")
     only = parser.parse_args().only
+    for number in SIGNALS:  # in the background some are ignored, and what is ignored stays so
+        signal.signal(number, signal.SIG_DFL)
     place = Place()
     done = place.train()
     assert done.returncode == 0, done.stderr

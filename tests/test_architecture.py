@@ -91,7 +91,8 @@ INNER_FLOORS = {
         "atomic": 2,
         "stores": 2,
         "downloads": 2,
-        "__init__": 3,
+        "keeping": 3,
+        "__init__": 4,
     },
     "tasks": {
         "base": 0,

@@ -1,5 +1,6 @@
 """What is kept on disk: found again, never stale, never more than allowed, whole or not at all."""
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -317,7 +318,9 @@ def test_what_everybody_needs_of_the_disk_stays_free(
 ) -> None:
     free = 12 + budget._SPARE_BYTES + int(enough)
     monkeypatch.setattr(budget.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=free))
-    Asked(width=3)("a")
+    warned = contextlib.nullcontext() if enough else pytest.warns(UserWarning, match="1 GB left")
+    with warned:
+        Asked(width=3)("a")
     assert (Asked(width=3)("a") == []) is enough
     tokens = TokenStore("t", np.array([2]), 2)
     assert tokens.size == 12

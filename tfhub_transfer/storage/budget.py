@@ -78,7 +78,7 @@ def has_room(store: Path, size: int) -> bool:
             sizes[path] = 0
     if sum(sizes.values()) + size > limit:
         return False
-    if shutil.disk_usage(store.parent).free < size + _SPARE_BYTES:
+    if shutil.disk_usage(store.parent).free <= size + _SPARE_BYTES:
         off(OSError(errno.ENOSPC, f"less than {_SPARE_BYTES / 1e9:g} GB left", str(store.parent)))
         return False
     return True
