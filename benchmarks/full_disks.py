@@ -1,6 +1,6 @@
 """Training on disks that are full, fill up, or can't be written.
 
-    python benchmarks/full_disks.py [--only WORDS]
+    python benchmarks/full_disks.py [--only WORDS ...]
 
 Each row trains the packaged sample by command, with a small disk in memory (tmpfs, so it needs
 root, or `unshare --map-root-user --mount`) under the output, the cache or the temporary folder.
@@ -102,7 +102,7 @@ def tried(name: str, case: Case) -> dict[str, Any]:
         found = {
             "case": name,
             "status": done.returncode,
-            "said": told[-1][:300] if told else "",
+            "said": [line[:300] for line in told[-5:]],
             "trained": "Written to" in done.stdout or model is not None,
             "kept in": where,
             "answers": model is not None and place.answers(model),
@@ -126,11 +126,11 @@ def is_right(case: Case, found: dict[str, Any], told: list[str]) -> bool:
 def main() -> None:
     """Prints a line for each case and writes them all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="cases with this word; others stay as found")
+    parser.add_argument("--only", nargs="*", default=[""], help="words; others stay as found")
     only = parser.parse_args().only
     rows = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.exists() else []
     for name, case in CASES.items():
-        if only in name:
+        if any(word in name for word in only):
             row = tried(name, case)
             rows = [other for other in rows if other["case"] != name] + [row]
             print(row, flush=True)

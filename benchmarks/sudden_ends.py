@@ -1,6 +1,6 @@
 """Training that ends suddenly, at 12 moments by kill -9 and at 5 by each of three signals.
 
-    python benchmarks/sudden_ends.py [--only WORDS]
+    python benchmarks/sudden_ends.py [--only WORDS ...]
 
 Each row trains the packaged sample by command. After a kill the same command is given once more:
 the test metrics must be those of a run that nobody disturbed, nothing half-written may be taken as
@@ -206,7 +206,7 @@ def signalled(number: int, name: str) -> dict[str, Any]:
 def main() -> None:
     """Prints a line for each end and writes them all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="ends with this word; the others stay as found")
+    parser.add_argument("--only", nargs="*", default=[""], help="words; others stay as found")
     only = parser.parse_args().only
     for number in SIGNALS:  # in the background some are ignored, and what is ignored stays so
         signal.signal(number, signal.SIG_DFL)
@@ -224,11 +224,11 @@ def main() -> None:
         RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
     for name in MOMENTS:
-        if only in f"kill -9 {name}":
+        if any(word in f"kill -9 {name}" for word in only):
             keep(killed(name, reference))
     for number in SIGNALS:
         for name in SIGNALLED:
-            if only in f"{number.name} {name}":
+            if any(word in f"{number.name} {name}" for word in only):
                 keep(signalled(number, name))
     good = sum(all(v is not False for v in r.values()) and not r["litter"] for r in rows)
     print(f"{good} of {len(rows)} ends as they should be")
