@@ -111,6 +111,24 @@ def test_if_every_place_is_full_it_says_so(
     assert said.count("No space left on device") == 4 and said.count("\n") == 2
 
 
+def test_a_signal_waits_until_it_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(path: Path) -> None:
+        with atomic.file(path) as scratch:
+            os.kill(os.getpid(), signal.SIGTERM)
+            scratch.write_text("whole")
+
+    with (
+        pytest.raises(KeyboardInterrupt, match="SIGTERM"),
+        interruption.handled(),
+        keeping.kept(write, tmp_path / "model", "use {}"),
+    ):
+        raise FULL
+    assert (tmp_path / "model").read_text() == "whole"
+    assert f"it failed: the model as trained so far is in {tmp_path}" in capsys.readouterr().err
+
+
 def test_what_is_not_worth_it_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(InputError), keeping.kept(Path.touch, tmp_path / "x", "", InputError):
         raise InputError("lost")
@@ -199,6 +217,7 @@ def test_a_disk_that_fills_loses_no_training(
     [found] = elsewhere["current"].iterdir()
     assert f"it failed: the model as trained so far is in {found}; ask it with" in note
     assert "error: the model can't be saved ([Errno 28] No space left on device)" in error
+    assert error.endswith(f"Received: {tmp_path / 'out' / 'model.keras'}")
     assert tt.load_model(found).predict_text(["a good film"])
     assert [p.name for p in tmp_path.iterdir() if not p.is_dir()] == ["rows.csv"]
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))

@@ -363,7 +363,10 @@ def _fit(
             plan=plan,
         )
     with _kept(model.save, job.output):
-        model.save(scratch / MODEL_FILE)
+        try:
+            model.save(scratch / MODEL_FILE)
+        except InputError as error:  # of a place that nobody named
+            raise InputError(str(error).replace(str(scratch), str(job.output))) from error
     truncation = history.truncation
     return {
         "arguments": {k: v for k, v in _plain(job).items() if v is not None},

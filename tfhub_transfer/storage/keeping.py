@@ -36,7 +36,7 @@ def kept(
             what = "interrupted" if isinstance(error, KeyboardInterrupt) else "it failed"
             with interruption.held():
                 found = _write_somewhere(write, target)
-            print(f"\n{what}: {_said(found, use)}", file=sys.stderr)
+                print(f"\n{what}: {_said(found, use)}", file=sys.stderr)
         raise
 
 
