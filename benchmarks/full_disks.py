@@ -24,6 +24,8 @@ import harness
 from sudden_ends import MOMENTS, Place
 
 RESULTS = Path(__file__).with_suffix(".json")
+# What it says when it is imported before the command is, as a moment may need.
+TENSORFLOWS = re.compile(r"WARNING: All log messages before|[IWE]\d{4} ")
 KEPT = re.compile(r"the model as trained so far is in (\S+); ask it")
 
 
@@ -92,6 +94,7 @@ def tried(name: str, case: Case) -> dict[str, Any]:
     with mounted(place.root / case.disk, case):
         done = place.train(*(case.fills or ()), cwd=home)
         told = [line for line in done.stderr.splitlines() if line.strip()]
+        told = [line for line in told if not TENSORFLOWS.match(line)]
         kept = KEPT.search(done.stderr)
         model = Path(kept.group(1)) if kept else None
         with contextlib.suppress(OSError):
