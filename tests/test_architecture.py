@@ -83,6 +83,7 @@ FLOORS = {
 INNER_FLOORS = {
     "storage": {
         "names": 0,
+        "opening": 0,
         "scratch": 0,
         "interruption": 1,
         "budget": 1,

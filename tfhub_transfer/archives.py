@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tfhub_transfer import recorded, records
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import opening
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _ENCODER, _PREPROCESSOR = "assets/layers/encoder/", "assets/preprocessor/"
@@ -92,7 +93,7 @@ def check(path: Path, kind: type, trust_code: bool = False) -> Archive:
         InputError: If it is damaged, holds another kind of model, or what no such file holds.
     """
     try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        with opening.open_file(path) as file, zipfile.ZipFile(file) as archive:
             members = _members(archive, path)
             _check_sums(archive, path)
             config = records.parse(archive.read(CONFIG), f"{path} ({CONFIG})")

@@ -34,7 +34,7 @@ from tfhub_transfer.preprocessing import (
     load_preprocessor,
 )
 from tfhub_transfer.schedules import WarmUpLinearDecay
-from tfhub_transfer.storage import atomic, budget, names
+from tfhub_transfer.storage import atomic, budget, names, opening
 from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tagging import WORD_STARTS
 from tfhub_transfer.tasks import Head, Task
@@ -472,10 +472,11 @@ class TransferModel(runtime.Replicated):
         Raises:
             InputError: If it can't be written.
         """
-        path = Path(filepath)
+        path = opening.path_of(filepath)
         if path.suffix != ".keras" or (path.exists() and not overwrite):
             super().save(path, overwrite, **kwargs)  # Keras has its own words for these
             return
+        opening.require(path)
         try:
             with atomic.file(path) as scratch:
                 super().save(scratch, **kwargs)

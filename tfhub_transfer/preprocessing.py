@@ -14,7 +14,7 @@ import tensorflow_text as tf_text
 from tfhub_transfer import records, registry, safety
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import names
+from tfhub_transfer.storage import names, opening
 from tfhub_transfer.storage.scratch import temporary, temporary_folder
 from tfhub_transfer.tagging import WORD_END, WORD_STARTS
 
@@ -426,7 +426,7 @@ class _Keeper:
 
 
 def _from_vocabulary(path: Path, lower_case: bool, sequence_length: int) -> BertPreprocessor:
-    words = path.read_text(encoding="utf-8").split("\n")
+    words = opening.read_text(path).split("\n")
     ids = {word.rstrip("\r"): index for index, word in enumerate(words)}
     missing = [token for token in ("[CLS]", "[SEP]", "[PAD]", "[UNK]") if token not in ids]
     if missing:
@@ -479,7 +479,7 @@ def _vocabulary_of(encoder: Encoder) -> tuple[Path | None, bool | None]:
 
 
 def _looks_lower_case(vocabulary: Path) -> bool:
-    words = vocabulary.read_text(encoding="utf-8").split("\n")
+    words = opening.read_text(vocabulary).split("\n")
     return not any(w != w.lower() for w in words if not w.startswith("["))
 
 

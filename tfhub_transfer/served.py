@@ -12,6 +12,7 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 from tfhub_transfer import probes, safety, wording
 from tfhub_transfer.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import opening
 
 # The name that TF Serving takes where none is asked for.
 SIGNATURE = "serving_default"
@@ -29,7 +30,7 @@ class ServedModel:
     """
 
     def __init__(self, folder: str | Path, trust_code: bool = False) -> None:
-        self.folder = _newest(Path(folder))
+        self.folder = _newest(opening.path_of(folder))
         try:
             self._loaded = safety.load_checked(self.folder, trust_code)
         except InputError:

@@ -12,11 +12,11 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import interruption
+from tfhub_transfer.storage import interruption, opening
 from tfhub_transfer.storage.scratch import Scratch, is_scratch, recover, sweep
 
 MARK = ".tfhub-transfer"
@@ -24,6 +24,7 @@ MARK = ".tfhub-transfer"
 _ROOM = 200e6
 # Of a file's name on most systems 255, less what a scratch folder adds.
 _LONGEST_NAME = 230
+_MOST_OF_MARK = 64 << 20
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
@@ -72,6 +73,28 @@ def move(source: Path, target: Path) -> None:
 def mark_alone(target: Path) -> None:
     """Marks a folder in which nothing but one file of ours lies."""
     _add_to_mark(_real(target), alone=True)
+
+
+def files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Writes files into a folder that may hold others, and remembers that they are ours.
+
+    Args:
+        folder: The folder; made if need be.
+        contents: What to write, by name in the folder.
+
+    Raises:
+        InputError: If one would replace a file that this package didn't write; nothing is written.
+        OSError: If one can't be written.
+    """
+    check_files(folder, contents)
+    place = _real(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    if not any(map(is_scratch, place.parents)):
+        # First, so that whatever happens none of them is taken for somebody else's.
+        known = {p.relative_to(place).as_posix() for p in _marked(place)}
+        _write_mark(place, sorted((known | set(contents)) - {MARK}))
+    for name, content in contents.items():
+        write_bytes(place / name, content)
 
 
 @contextlib.contextmanager
@@ -154,7 +177,7 @@ def check_output(
             holds or lies in an input, is or holds the current folder or the home folder, or can't
             be written.
     """
-    _check_name(target)
+    _check_name(opening.path_of(target))
     target, shown = _real(target), target
     if target.exists() and not target.is_dir():
         raise InputError(f"the output must be a folder. Received: {shown}, which is a file")
@@ -163,6 +186,65 @@ def check_output(
     if target.exists():
         _check_content(target, shown, overwrite)
     _check_room(target, shown)
+
+
+def check_files(folder: Path, names: Iterable[str]) -> None:
+    """Refuses to write files where others lie that this package didn't write.
+
+    Args:
+        folder: The folder; there may be none.
+        names: Names in it.
+
+    Raises:
+        InputError: If one of them is somebody else's, or no plain file.
+    """
+    folder = opening.path_of(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"the output must be a folder. Received: {folder}, which is a file")
+    for path in (_real(folder / name) for name in names):
+        if path.exists() and not any(path in _marked(parent) for parent in path.parents):
+            raise InputError(
+                "there is a file that this package didn't write, and it is never replaced; move "
+                f"it away, or name another folder. Received: {path}"
+            )
+        opening.require(path)
+
+
+def check_file(
+    target: Path,
+    begins: bytes,
+    overwrite: bool = False,
+    inputs: Iterable[str | Path] = (),
+) -> None:
+    """Refuses an output that is a single file, before any work, as `check_output` does folders.
+
+    Args:
+        target: The file to write.
+        begins: How such files begin.
+        overwrite: Whether one that is there may be replaced, if it is of this kind.
+        inputs: What is read.
+
+    Raises:
+        InputError: If it is a folder, is there already, is of another kind or one of the inputs,
+            or can't be written.
+    """
+    _check_name(opening.path_of(target))
+    target, shown = _real(target), target
+    opening.require(target)
+    if _identities([target]) & _identities(map(opening.path_of, filter(None, inputs))):
+        raise InputError(
+            f"the output must lie apart from what is read; name another. Received: {shown}"
+        )
+    if target.exists() and not overwrite:
+        raise InputError(
+            f"the output exists; name another one, or give `--overwrite`. Received: {shown}"
+        )
+    if target.exists() and opening.read_bytes(target, len(begins)) not in (b"", begins):
+        raise InputError(
+            "the output exists and is a file of another kind, which is never replaced; move it "
+            f"away, or name another one. Received: {shown}"
+        )
+    _check_room(target.parent, shown)
 
 
 def foreign(place: Path) -> Path | None:
@@ -369,7 +451,7 @@ def _move_entries(scratch: Scratch, target: Path) -> None:
 def _marked(place: Path) -> set[Path]:
     """The files that the mark of a folder lists, and the mark."""
     try:
-        listed = json.loads((place / MARK).read_text(encoding="utf-8"))["wrote"]
+        listed = json.loads(opening.read_bytes(place / MARK, _MOST_OF_MARK))["wrote"]
         return {place / MARK, *(place / str(name) for name in listed)}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
