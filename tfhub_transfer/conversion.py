@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import hub_format, huggingface, registry, safety
+from tfhub_transfer import hub_format, huggingface, ranges, registry, safety
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.scratch import temporary
@@ -72,6 +72,7 @@ def convert(
     if not origin.exists():
         raise InputError(f"There is no such file or folder to convert. Received: {origin}")
     method = _method_for(origin) if method == "auto" else method
+    dimension = ranges.given(ranges.whole_number, "dimension", dimension, *ranges.SIZE)
     if dimension is not None and method != "static":
         raise InputError(
             f"`dimension` can be chosen for method 'static' only, {method!r} keeps its source's. "
@@ -255,6 +256,7 @@ def distill_static(
     if dialect not in ("bert", "text"):
         raise InputError(f"`dialect` must be 'bert' or 'text'. Received: {dialect!r}")
     source = opening.path_of(source)
+    dimension = ranges.whole_number("dimension", dimension, *ranges.SIZE)
     with (
         whole_or_nothing(Path(output), overwrite, source) as folder,
         _as_encoder(source, trust_code) as teacher,
@@ -489,9 +491,8 @@ def convert_word_vectors(
         convert_word_vectors(Path("glove.6B.100d.txt"), Path("encoders/glove"), max_words=100_000)
     """
     source = opening.path_of(source)
-    for name, value in (("oov_buckets", oov_buckets), ("max_words", max_words)):
-        if value is not None and value < 1:
-            raise InputError(f"`{name}` must be at least 1. Received: {name}={value}")
+    oov_buckets = ranges.whole_number("oov_buckets", oov_buckets, *ranges.SIZE)
+    max_words = ranges.given(ranges.whole_number, "max_words", max_words, *ranges.SIZE)
     words, vectors = _read_word_vectors(source, max_words)
     if lower_case is None:
         lower_case = not any(word != word.lower() for word in words)

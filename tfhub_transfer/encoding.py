@@ -1,6 +1,6 @@
 """Texts to vectors, by whatever has an encoder in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ _COLUMNS = ("text", "text_pair", "negative", "label")
 
 def encode_text(
     source: str | Path | Encoder | TransferModel,
-    texts: Sequence[str],
+    texts: Iterable[str],
     normalize: bool = False,
     batch_size: int = 128,
     trust_code: bool = False,

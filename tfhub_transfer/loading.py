@@ -79,6 +79,9 @@ def load(
         variable = next_creator(**kwargs) if existing is None else existing[len(created)]
         if not variable.shape.is_compatible_with(kwargs.get("shape")):
             raise ValueError(f"a variable of shape {kwargs['shape']}, not {variable.shape}")
+        wanted = tf.as_dtype(kwargs.get("dtype") or variable.dtype)
+        if wanted != variable.dtype:
+            raise ValueError(f"a variable of {wanted.name}, not {variable.dtype.name}")
         created.append(variable)
         return variable
 
