@@ -212,8 +212,11 @@ class BertPreprocessor(Preprocessor):
     def require_fit(self, encoder: Encoder) -> None:
         super().require_fit(encoder)
         tables = [w for n, w in encoder.named_weights().items() if _WORDS.search(n)]
-        if tables and self.source.is_file():
-            pieces, rows = len(hub_format.read_vocabulary(self.source)), int(tables[0].shape[0])
+        files = sorted((self.source / "assets").glob("*vocab*.txt"))
+        for file in [self.source] if self.source.is_file() else files:
+            if not tables:
+                return  # of an encoder with other names nothing is known
+            pieces, rows = len(hub_format.read_vocabulary(file)), int(tables[0].shape[0])
             if pieces > rows:
                 raise InputError(
                     "the vocabulary has more word pieces than the encoder has vectors; it belongs "
