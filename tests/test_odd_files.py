@@ -112,7 +112,14 @@ def test_a_shorter_length_is_right(saved: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(model.predict_scores(TEXTS[:2]), saved[1][:2], atol=1e-6)
 
 
-@pytest.mark.parametrize("pooling", [*POOLINGS, "max", 3, None])
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        "mean",
+        "attention",
+        *(pytest.param(p, marks=pytest.mark.slow) for p in (*POOLINGS, "max", 3, None)),
+    ],
+)
 def test_another_pooling_is_right_or_refused(pooling: Any, saved: Any, tmp_path: Path) -> None:
     def change(found: Members) -> None:
         config = json.loads(found[CONFIG])
