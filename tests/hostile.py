@@ -51,6 +51,11 @@ def texts(count: int, seed: int = 0) -> list[str]:
     return made[:count]
 
 
+def rare() -> int:
+    """How many of the first texts are of kinds that come once only, very long ones among them."""
+    return len(_RARE)
+
+
 def _any_character(r: random.Random) -> str:
     code = r.randrange(sys.maxunicode + 1 - 0x800)
     return chr(code if code < 0xD800 else code + 0x800)
@@ -127,15 +132,18 @@ _RARE: list[Callable[[random.Random], str]] = [
 ]
 
 
-def differences(model: Any, served: Any, asked: list[Any]) -> list[str]:
+def differences(
+    model: Any, served: Any, asked: list[Any], signature: str = "serving_default"
+) -> list[str]:
     """Where `predict_text` and an export disagree, as lines; none if nowhere.
 
     Args:
         model: A model of one task.
         served: Its export, loaded back.
         asked: Texts or pairs.
+        signature: The task's name in the export.
     """
-    answers, found = model.predict_text(asked), served.predict(asked)
+    answers, found = model.predict_text(asked), served.predict(asked, signature=signature)
     lines = []
     for row, answer in enumerate(answers):
         own = _of_export(model, {key: value[row] for key, value in found.items()})

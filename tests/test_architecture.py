@@ -84,8 +84,10 @@ FLOORS = {
 INNER_FLOORS = {
     "storage": {
         "names": 0,
+        "opening": 0,
         "scratch": 0,
         "interruption": 1,
+        "marks": 1,
         "budget": 1,
         "segments": 1,
         "atomic": 2,

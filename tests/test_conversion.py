@@ -486,8 +486,10 @@ def test_other_sources_and_arguments_are_refused(
     refused(converted["mean"], output, "is an encoder in TF Hub's form already")
     refused(good, output, "`method` must be one of auto, bert", method="magic")
     refused(good, output, "`dimension` can be chosen for method 'static'", dimension=4)
-    for wrong in (0, 17):
-        message = f"`dimension` must be between 1 and .* Received: dimension={wrong}"
+    for wrong, message in (
+        (0, "`dimension` must be a whole number from 1 to .* Received: 0"),
+        (17, "`dimension` must be between 1 and .* Received: dimension=17"),
+    ):
         refused(converted["mean"], output, message, method="static", dimension=wrong)
     refused(tmp_path / "empty", output, "Distilling needs a Hugging Face", method="static")
 
@@ -708,7 +710,7 @@ def test_word_vectors_options(tmp_path: Path) -> None:
     tokens = (tmp_path / "lower" / "assets" / "tokens.txt").read_text()
     assert tokens == "The\nthe\nnew york\n"
     for name in ("oov_buckets", "max_words"):
-        with pytest.raises(InputError, match=f"`{name}` must be at least 1"):
+        with pytest.raises(InputError, match=f"`{name}` must be a whole number from 1"):
             arguments: dict[str, Any] = {name: 0}
             conversion.convert_word_vectors(cased, tmp_path / "out", **arguments)
 

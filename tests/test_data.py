@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfhub_transfer import data, reading
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.registry import samples_path
+from tfhub_transfer.storage import opening
 
 ROWS = [
     {"text": "good, very", "label": "a", "extra": "1"},
@@ -248,7 +249,7 @@ def test_missing_and_folder(tmp_path: Path) -> None:
         data.read(tmp_path / "none.csv")
     with pytest.raises(InputError, match="which is a folder"):
         data.read(tmp_path)
-    with pytest.raises(InputError, match="the file can't be read"):
+    with pytest.raises(InputError, match="too long. Received: 'xxx.*5004 characters"):
         data.read("x" * 5000 + ".csv")
 
 
@@ -256,11 +257,11 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     path = tmp_path / "x.csv"
     path.write_bytes(GOOD)
 
-    def refuse(self: Path, mode: str = "r") -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
 
     # Not by chmod: the tests may run as root, who may read everything.
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(opening, "descriptor", refuse)
     with pytest.raises(InputError, match="can't be read. Received: .*Permission denied"):
         data.read(path)
 

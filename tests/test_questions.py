@@ -327,7 +327,7 @@ def test_bad_rows_are_named(
 
 
 def test_what_doesnt_suit_is_refused(bert_encoder: Path, text_encoder: Path) -> None:
-    with pytest.raises(tt.InputError, match="`max_answer_words` must be at least 1"):
+    with pytest.raises(tt.InputError, match="`max_answer_words` must be a whole number from 1"):
         QuestionAnswering(max_answer_words=0)
     with pytest.raises(tt.InputError, match="token vectors"):
         tt.build_model(str(text_encoder), QuestionAnswering())

@@ -2,7 +2,9 @@
 
 import dataclasses
 import decimal
+import inspect
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import callbacks, cli, finetuning, ranges, recipes
+from tfhub_transfer import callbacks, cli, conversion, finetuning, ranges, recipes, schedules
 from tfhub_transfer.jobs import EncoderSchedule
 
 ODD = [True, None, "", "x", "²", "٣", "3.0", "1_0", "0x3", 1.5, 3.0, math.nan, math.inf, [3], b"3"]
@@ -121,6 +123,53 @@ def test_a_command_line_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFi
 def test_settings_are_checked_when_they_are_made(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(tt.InputError, match=message):
         make()
+
+
+# Whatever of the public interface is made of plain settings; what else it must be given.
+MADE: list[tuple[Callable[..., Any], dict[str, Any]]] = [
+    (tt.Head, {}),
+    (tt.Plan, {}),
+    (tt.ProgressiveUnfreezing, {}),
+    *((task, {}) for name, task in tt.tasks.TASKS.items() if name != "multi-task"),
+    (tt.tasks.MultiTask, {"tasks": {"a": tt.tasks.Classification(["x", "y"])}}),
+    (recipes.distillation.Imitation, {}),
+    (recipes.encoder_distillation.Losses, {}),
+    (EncoderSchedule, {}),
+    (schedules.WarmUpLinearDecay, {"peak": 0.1}),
+    (tt.convert, {"source": ".", "output": "out", "method": "static"}),
+    (conversion.distill_static, {"source": ".", "output": "out"}),
+    (conversion.convert_word_vectors, {"source": ".", "output": "out"}),
+    (recipes.students.make_student, {"teacher": "none", "output": "out"}),
+    (recipes.students.corpus_vocabulary, {"teacher": "none", "texts": ["a"]}),
+    (tt.evaluate, {"model": None, "examples": None}),
+    (tt.data.split, {"examples": None}),
+    (tt.data.stream, {"source": "none.csv"}),
+    (tt.runtime.seed_everything, {}),
+]
+NUMBERS = [
+    (make, more, name)
+    for make, more in MADE
+    for name, parameter in inspect.signature(make).parameters.items()
+    if re.search(r"\b(int|float)\b", str(parameter.annotation))
+    and not re.search(r"[Mm]apping|dict|str|Sequence", str(parameter.annotation))
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "more", "name"), NUMBERS, ids=lambda value: getattr(value, "__name__", str(value)[:24])
+)
+def test_every_number_is_parsed(make: Any, more: dict[str, Any], name: str) -> None:
+    for odd in ("x", "", True, math.nan, math.inf, [1], 10**400, "²", 1j, b"1"):
+        with pytest.raises(tt.InputError, match=f"`{name}` must be a (whole )?number.* Received: "):
+            make(**{**more, name: odd})
+
+
+def test_the_numbers_that_were_open_are_found() -> None:
+    found = {name for _, _, name in NUMBERS}
+    assert {
+        "dimension", "oov_buckets", "max_words", "size", "low", "high", "margin", "scale",
+        "max_answer_words", "threshold", "label_smoothing", "dropout", "l2", "sentences",
+    } <= found  # fmt: skip
 
 
 def _examples() -> tt.data.Examples:

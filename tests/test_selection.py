@@ -47,3 +47,10 @@ def test_no_documents_and_no_sentences_are_fine() -> None:
     nothing = tf.RaggedTensor.from_row_lengths(tf.zeros([0], tf.int32), tf.zeros([0], tf.int64))
     scores = tf.RaggedTensor.from_row_lengths(tf.zeros([0]), tf.constant([0, 0], tf.int64))
     assert selection.choose(scores, nothing, 3).shape == (0,)
+
+
+def test_of_scores_that_differ_by_rounding_the_earlier_is_taken() -> None:
+    pieces = tf.ragged.constant([[1], [2], [3]], tf.int32)
+    scores = tf.ragged.constant([[-7.9281, -7.928099, -7.92]])
+    assert selection.choose(scores[:, :2], pieces[:2], 1).numpy().tolist() == [True, False]
+    assert selection.choose(scores, pieces, 1).numpy().tolist() == [False, False, True]

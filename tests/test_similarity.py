@@ -373,7 +373,7 @@ def test_bad_examples_are_refused(bert_encoder: Path) -> None:
     [
         (lambda: Similarity("euclid"), "`loss` must be one of cosine"),
         (lambda: Similarity(low=5, high=1), "`low` must be below `high`"),
-        (lambda: Similarity("triplet", margin=0), "must be above 0"),
+        (lambda: Similarity("triplet", margin=0), "`margin` must be a number above 0"),
         (lambda: Similarity().adapt(["a"]), "finite numbers"),
         (lambda: Similarity().adapt([2, 2.0]), "same score"),
         (lambda: Similarity().encode([1]), "doesn't know its labels"),

@@ -93,8 +93,8 @@ def test_config_round_trip(task: tt.tasks.Task) -> None:
         (lambda: Head(pooling="max"), "`pooling` must be one of"),
         (lambda: Head(block="gru"), "`block` must be one of"),
         (lambda: Head(block="cnn", pooling="pooled_output"), "a block works on token vectors"),
-        (lambda: Head(dropout=1.0), "`dropout` must be from 0 to below 1"),
-        (lambda: Head(l2=-1.0), "`l2` at least 0"),
+        (lambda: Head(dropout=1.0), "`dropout` must be a number from 0 to below 1"),
+        (lambda: Head(l2=-1.0), "`l2` must be a number from 0"),
     ],
 )
 def test_refusals(call: object, message: str) -> None:

@@ -16,10 +16,12 @@ from typing import Any
 
 import h5py
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import recorded, records
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import opening
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _ENCODER, _PREPROCESSOR = "assets/layers/encoder/", "assets/preprocessor/"
@@ -27,6 +29,7 @@ _NEEDED = (CONFIG, METADATA, WEIGHTS, f"{_ENCODER}saved_model.pb")
 # What else there may be: a model of several tasks keeps a preprocessor for each.
 _ASSETS = re.compile(r"assets/(layers/encoder|preprocessor|models/\w+/preprocessor)/")
 _PART = re.compile(r"[^\x00-\x1f\x7f/\\:]{1,255}")
+_ZIP = b"PK\x03\x04"
 _MOST_MEMBERS = 1000
 _CHUNK = 1 << 20
 # Where classes and functions of Keras may come from that a saved model of this package names: what
@@ -92,8 +95,9 @@ def check(path: Path, kind: type, trust_code: bool = False) -> Archive:
         InputError: If it is damaged, holds another kind of model, or what no such file holds.
     """
     try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        with opening.open_file(path) as file, zipfile.ZipFile(file) as archive:
             members = _members(archive, path)
+            _check_ends(file, archive, path)
             _check_sums(archive, path)
             config = records.parse(archive.read(CONFIG), f"{path} ({CONFIG})")
             _check_kind(config, kind, path)
@@ -140,6 +144,14 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     if sum(member.file_size for member in found) > path.stat().st_size:
         raise _refused(path, "members that overlap")
     return {member.filename: member for member in found}
+
+
+def _check_ends(file: Any, archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuses a file that is an archive and something else too, such as a script before it."""
+    file.seek(0)
+    first = min(member.header_offset for member in archive.infolist())
+    if first or file.read(len(_ZIP)) != _ZIP or archive.comment:
+        raise _refused(path, "something before or after the archive")
 
 
 def _refused(path: Path, what: str) -> InputError:
@@ -250,21 +262,28 @@ def _check_weights(window: _Window, config: dict[str, Any], path: Path) -> int:
     """Compares what the configuration says of the encoder with what is stored; bytes of it all."""
     with h5py.File(window, "r") as file:
         found = dict(_datasets(file, path))
-    stored = sum(math.prod(shape) * size for shape, size in found.values())
+    stored = sum(math.prod(shape) * dtype.itemsize for shape, dtype in found.values())
     if stored > path.stat().st_size:
         raise InputError(_damaged(path, "its weights are larger than the file"))
     for place, variable in enumerate(_encoder_variables(config, f"{path} ({CONFIG})")):
         name, wanted = f"layers/encoder/vars/{place}", tuple(variable["shape"])
-        if found.get(name, (None,))[0] != wanted:
+        shape, dtype = found.get(name, ((), np.dtype("V0")))
+        if shape != wanted:
             raise InputError(
                 "the shapes in the file's configuration aren't those of the weights stored in it. "
                 f"Received: {path} ({name}: {list(wanted)})"
             )
+        # HDF5 knows no bfloat16, and has it as two bytes.
+        if dtype.kind != "V" and dtype.name != variable["dtype"]:
+            raise InputError(
+                "the types in the file's configuration aren't those of the weights stored in it. "
+                f"Received: {path} ({name}: {variable['dtype']}, stored as {dtype.name})"
+            )
     return stored
 
 
-def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, tuple[tuple[int, ...], int]]]:
-    """Name, shape and bytes a number of each array; none of them is read, no link is followed."""
+def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, tuple[tuple[int, ...], Any]]]:
+    """Name, shape and type of each array; none of them is read, no link is followed."""
     waiting, seen, groups = [("", file)], 0, set()
     while waiting:
         place, group = waiting.pop()
@@ -283,14 +302,14 @@ def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, tuple[tuple[in
                 yield f"{place}{name}", _backed(item, path)
 
 
-def _backed(item: Any, path: Path) -> tuple[tuple[int, ...], int]:
-    """Shape and bytes a number of an array whose every number lies in the file."""
+def _backed(item: Any, path: Path) -> tuple[tuple[int, ...], Any]:
+    """Shape and type of an array whose every number lies in the file."""
     plain = isinstance(item, h5py.Dataset) and item.chunks is None and not item.external
     if not plain or item.is_virtual or item.dtype.kind not in "fiubV":
         raise _refused(path, "weights that aren't plain arrays of numbers")
     if item.id.get_storage_size() != item.size * item.dtype.itemsize:
         raise InputError(_damaged(path, f"{item.name} isn't stored whole"))
-    return item.shape, item.dtype.itemsize
+    return item.shape, item.dtype
 
 
 def _encoder_variables(config: dict[str, Any], source: str) -> list[dict[str, Any]]:

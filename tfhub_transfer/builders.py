@@ -15,6 +15,7 @@ from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.preprocessing import make_preprocessor
 from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import Head, MultiTask, Task
 
 # Chosen by validation accuracy on SST-2, STS-B and SNLI; see benchmarks/README.md.
@@ -65,7 +66,7 @@ def build_model(
     task = task if isinstance(task, Task) else MultiTask(task)
     task.require_adapted()
     heads = _heads(task, head)
-    if isinstance(encoder, (str, Path)):
+    if not isinstance(encoder, Encoder):
         if task.needs_tokens or any(each.needs_tokens for each in heads.values()):
             registry.require_token_vectors(str(encoder), task.name)
         encoder = Encoder(str(encoder))
@@ -143,7 +144,7 @@ def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
     >>> model.predict_text(["What a lovely film"])
     [{'label': ..., 'scores': {'negative': ..., 'positive': ...}}]
     """
-    path = Path(path)
+    path = opening.path_of(path)
     if not path.is_file():
         raise InputError(f"no such model file; expected a `.keras` file. Received: {path}")
     archive = archives.check(path, TransferModel, trust_code)

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import traceback
@@ -42,16 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words of the command line; those of the process if not given.
 
     Returns:
-        The exit status: 0 done, 2 the user's mistake, 128 + its number after a signal, 1
-        anything else.
+        The exit status: 0 done, 2 the user's mistake, 128 + its number after a signal, also the
+        one that others get who write to a closed pipe (141), 1 anything else.
     """
     try:
         with interruption.handled():
+            lost = _standard_streams()
             options = _parser().parse_args(arguments)
+            if lost and _answers_on_stdout(options):
+                raise InputError("nobody could read the answers: standard output is closed")
             options.run(options)
+            sys.stdout.flush()
     except (InputError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            return 0
+        if _nobody_reads(error):
+            return 128 + signal.SIGPIPE
         print(f"tfhub-transfer: error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
@@ -61,6 +66,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _standard_streams() -> bool:
+    """Makes sure that there are three; says whether standard output was closed.
+
+    A file that is opened next would get the number of one that is closed, and whatever is printed.
+    """
+    lost = sys.stdout is None
+    while (opened := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(opened)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  it stays open
+    return lost
+
+
+def _answers_on_stdout(options: argparse.Namespace) -> bool:
+    """Whether a command would work for nothing without standard output."""
+    return options.run in (_predict, _encoders) or (
+        options.run is _encode and options.output is None
+    )
+
+
+def _nobody_reads(error: Exception) -> bool:
+    """Whether who read standard output has gone, as `head` does once it has enough.
+
+    Other programs die of the signal then. Python ignores it and would complain at its exit about
+    what is still to be written; that goes nowhere now.
+    """
+    if not isinstance(error, BrokenPipeError):
+        return False
+    try:
+        number = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return False
+    state = select.poll()
+    state.register(number, select.POLLOUT)
+    if not any(event & select.POLLERR for _, event in state.poll(0)):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
+    return True
 
 
 class _Parser(argparse.ArgumentParser):
@@ -256,6 +305,7 @@ def _add_encode(commands: Any) -> None:
     add("--text", metavar="COLUMN", help="of a table; default: text")
     add("--normalize", action="store_true", help="to length 1, so that products are cosines")
     add("--output", type=Path, metavar="vectors.npy", help="default: JSON lines on stdout")
+    add("--overwrite", action="store_true", help="replace a .npy file that is there")
     _add_trust(command)
     command.set_defaults(run=_encode)
 
@@ -316,7 +366,8 @@ def _encode(options: argparse.Namespace) -> None:
         options.model, options.source, options.text, options.normalize, options.trust_code
     )
     if options.output:
-        count = encoding.write_vectors(chunks, options.output)
+        inputs = (options.model, options.source)
+        count = encoding.write_vectors(chunks, options.output, options.overwrite, inputs)
         print(visible(f"Written to {options.output}: {count} vectors"))
         return
     for texts, vectors in chunks:

@@ -8,22 +8,21 @@ behind.
 import contextlib
 import dataclasses
 import errno
-import gzip
 import os
 import re
 import string
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import hub_format, huggingface, registry, safety
+from tfhub_transfer import hub_format, huggingface, ranges, registry, safety
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import atomic
+from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.scratch import temporary
 
 METHODS = ("auto", "bert", "static", "vectors")
@@ -67,12 +66,13 @@ def convert(
         convert("all-MiniLM-L6-v2", "encoders/minilm-static", method="static", dimension=128)
         convert("glove.6B.100d.txt", "encoders/glove")
     """
-    origin, target = Path(source), Path(output)
+    origin, target = opening.path_of(source), opening.path_of(output)
     if method not in METHODS:
         raise InputError(f"`method` must be one of {', '.join(METHODS)}. Received: {method!r}")
     if not origin.exists():
         raise InputError(f"There is no such file or folder to convert. Received: {origin}")
     method = _method_for(origin) if method == "auto" else method
+    dimension = ranges.given(ranges.whole_number, "dimension", dimension, *ranges.SIZE)
     if dimension is not None and method != "static":
         raise InputError(
             f"`dimension` can be chosen for method 'static' only, {method!r} keeps its source's. "
@@ -88,7 +88,7 @@ def convert(
 
 
 def _method_for(source: Path) -> str:
-    if source.is_file():
+    if not source.is_dir():
         return "vectors"
     if (source / "saved_model.pb").is_file():
         raise InputError(
@@ -117,6 +117,7 @@ def whole_or_nothing(output: Path, overwrite: bool, *inputs: Any) -> Iterator[Pa
     Raises:
         InputError: If the output is occupied, is part of an input, or can't be written.
     """
+    output = opening.path_of(output)
     atomic.check_output(output, overwrite, [str(getattr(i, "handle", i)) for i in inputs])
     try:
         with atomic.folder(output, overwrite) as folder:
@@ -154,7 +155,7 @@ def convert_huggingface(source: Path, output: Path, overwrite: bool = False) -> 
 
         convert_huggingface(Path("all-MiniLM-L6-v2"), Path("encoders/minilm"))
     """
-    found = huggingface.read(Path(source))
+    found = huggingface.read(opening.path_of(source))
     with whole_or_nothing(Path(output), overwrite, source) as folder:
         _write_bert(found, folder)
         hub_format.save_preprocessor(
@@ -255,7 +256,8 @@ def distill_static(
     """
     if dialect not in ("bert", "text"):
         raise InputError(f"`dialect` must be 'bert' or 'text'. Received: {dialect!r}")
-    source = Path(source)
+    source = opening.path_of(source)
+    dimension = ranges.whole_number("dimension", dimension, *ranges.SIZE)
     with (
         whole_or_nothing(Path(output), overwrite, source) as folder,
         _as_encoder(source, trust_code) as teacher,
@@ -489,10 +491,9 @@ def convert_word_vectors(
 
         convert_word_vectors(Path("glove.6B.100d.txt"), Path("encoders/glove"), max_words=100_000)
     """
-    source = Path(source)
-    for name, value in (("oov_buckets", oov_buckets), ("max_words", max_words)):
-        if value is not None and value < 1:
-            raise InputError(f"`{name}` must be at least 1. Received: {name}={value}")
+    source = opening.path_of(source)
+    oov_buckets = ranges.whole_number("oov_buckets", oov_buckets, *ranges.SIZE)
+    max_words = ranges.given(ranges.whole_number, "max_words", max_words, *ranges.SIZE)
     words, vectors = _read_word_vectors(source, max_words)
     if lower_case is None:
         lower_case = not any(word != word.lower() for word in words)
@@ -521,10 +522,9 @@ def convert_word_vectors(
 
 def _lines(source: Path) -> Iterator[tuple[int, str]]:
     """Number and text of each line; only a line feed ends one, other separators may be words."""
-    opener: Callable[..., Any] = gzip.open if source.suffix == ".gz" else open
     number = 0
     try:
-        with opener(source, "rb") as file:
+        with opening.open_maybe_gzipped(source) as file:
             for number, line in enumerate(file, start=1):
                 yield number, line.decode("utf-8").strip(" \t\r\n")
     except UnicodeDecodeError as error:

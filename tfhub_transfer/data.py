@@ -13,6 +13,7 @@ import numpy as np
 from tfhub_transfer import ranges, tagging, wording
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.reading import TAGS, TOKENS, Table
+from tfhub_transfer.storage import opening
 
 TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL = "text", "text_a", "text_b", "text_c", "label"
 _DISCRETE = 1000
@@ -193,6 +194,7 @@ def stream(
     10
     """
     chunk_rows = ranges.whole_number("chunk_rows", chunk_rows, *ranges.SIZE)
+    opening.path_of(source)
     table = Table(str(source))
     names = _columns(table, (text, text_pair, negative), label, require_label)
     return Stream(table, names, require_label, chunk_rows)

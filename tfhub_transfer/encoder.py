@@ -19,7 +19,7 @@ import tensorflow as tf
 # Keras gives it no public name.
 from keras.src.saving.serialization_lib import in_safe_mode
 
-from tfhub_transfer import graph, loading, probes, recorded, registry, runtime
+from tfhub_transfer import graph, loading, probes, ranges, recorded, registry, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage.scratch import temporary_folder
 
@@ -264,6 +264,7 @@ class Encoder(keras.layers.Layer):
         Raises:
             InputError: If `n` is outside of `-len(layer_groups)..len(layer_groups)`.
         """
+        n = ranges.whole_number("n", n, -ranges.LAYERS[1], ranges.LAYERS[1])
         groups = self.layer_groups
         if abs(n) > len(groups):
             raise InputError(

@@ -1,6 +1,6 @@
 """Texts to vectors, by whatever has an encoder in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,18 @@ from tfhub_transfer.builders import build_model, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models import TransferModel
-from tfhub_transfer.storage import atomic
+from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.tasks import Regression
 
 MODEL_FILE = "model.keras"
 RECORD_FILE = "training.json"
+_NPY = b"\x93NUMPY"
 _COLUMNS = ("text", "text_pair", "negative", "label")
 
 
 def encode_text(
     source: str | Path | Encoder | TransferModel,
-    texts: Sequence[str],
+    texts: Iterable[str],
     normalize: bool = False,
     batch_size: int = 128,
     trust_code: bool = False,
@@ -68,7 +69,7 @@ def vector_model(
     if isinstance(source, TransferModel):
         return source
     if not isinstance(source, Encoder):
-        within = Path(source) / MODEL_FILE
+        within = opening.path_of(source) / MODEL_FILE
         if str(source).endswith(".keras") or within.exists():
             return load_model(within if within.exists() else source, trust_code)
     encoder = source if isinstance(source, Encoder) else Encoder(str(source), trust_code=trust_code)
@@ -100,7 +101,7 @@ def encode_file(
     """
     chunks: Iterator[Any] = (
         reading.line_chunks(file)
-        if file == "-" or file.endswith(".txt")
+        if reading.is_lines(file)
         else _column(data.stream(file, text=text, require_label=False))
     )
     model = vector_model(source, trust_code)
@@ -109,21 +110,30 @@ def encode_file(
             yield texts, model.encode_text(texts, normalize=normalize)
 
 
-def write_vectors(chunks: Iterator[tuple[list[str], np.ndarray]], output: Path) -> int:
+def write_vectors(
+    chunks: Iterator[tuple[list[str], np.ndarray]],
+    output: Path,
+    overwrite: bool = False,
+    inputs: Sequence[str] = (),
+) -> int:
     """Writes vectors as a `.npy` file, float32 `[n, dimension]`, whole or not at all.
 
     Args:
         chunks: What `encode_file` gives.
         output: The file, for `numpy.load`.
+        overwrite: Whether a `.npy` file that is there may be replaced.
+        inputs: What is read, which is never replaced.
 
     Returns:
         How many vectors there are.
 
     Raises:
-        InputError: If it isn't named `.npy`, can't be written, or there are no texts.
+        InputError: If it isn't named `.npy`, is there already, can't be written, or there are no
+            texts.
     """
     if output.suffix != ".npy" or output.is_dir():
         raise InputError(f"the output must be a `.npy` file. Received: {output}")
+    atomic.check_file(output, _NPY, overwrite, inputs)
     try:
         with atomic.file(output) as scratch:
             found = [vectors for _, vectors in chunks]

@@ -12,6 +12,7 @@ from tfhub_transfer import (
     answers,
     metrics,
     plots,
+    ranges,
     similarity_evaluation,
     summary_evaluation,
     word_evaluation,
@@ -70,6 +71,7 @@ def evaluate(
     >>> report.save("out/report")
     PosixPath('out/report')
     """
+    seed = ranges.whole_number("seed", seed, *ranges.SEED)
     if isinstance(model, MultiTaskModel):
         return _evaluate_tasks(model, examples, train, baselines, seed, alone)
     task: Any = model.task

@@ -24,6 +24,8 @@ import tensorflow as tf
 # of.
 import tensorflow_text as tf_text
 
+from tfhub_transfer.storage import opening
+
 INFO_FILE = "tfhub_transfer.json"
 INPUT_KEYS = ("input_word_ids", "input_mask", "input_type_ids")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -528,7 +530,7 @@ def read_vocabulary(path: Path) -> list[str]:
         UnicodeDecodeError: The file is not UTF-8.
     """
     # Not `splitlines`: some vocabularies hold pieces such as U+2028 that it would split at.
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = opening.read_text(path).split("\n")
     return [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfhub_transfer import data, layouts
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import TASKS, Head, MultiTask, QuestionAnswering, Similarity, Task
 
 _FRACTIONS = (0.8, 0.1, 0.1)
@@ -138,7 +139,7 @@ def _settings(source: str) -> dict[str, Any]:
         'expected a JSON file {"tasks": {"name": {"task": "classification", "data": "file.csv"}}}'
     )
     try:
-        text = Path(source).read_text(encoding="utf-8")
+        text = opening.read_text(opening.path_of(source))
         settings = json.loads(text, object_pairs_hook=_once)
     except (OSError, ValueError) as error:
         raise InputError(f"{expected}. Received: {source} ({error})") from error

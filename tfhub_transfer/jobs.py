@@ -39,7 +39,7 @@ from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
 from tfhub_transfer.served import load_saved_model
 from tfhub_transfer.serving import export_saved_model
-from tfhub_transfer.storage import atomic, budget, keeping
+from tfhub_transfer.storage import atomic, budget, keeping, opening
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
 
@@ -175,7 +175,7 @@ def _texts(source: str, pair: bool, job: Any) -> list[Any]:
 
 def is_model(handle: str) -> bool:
     """Whether a teacher's name is that of a trained model, rather than an encoder's."""
-    return handle.endswith(".keras") or (Path(handle) / MODEL_FILE).exists()
+    return handle.endswith(".keras") or (opening.path_of(handle) / MODEL_FILE).exists()
 
 
 def evaluate_folder(
@@ -212,7 +212,8 @@ def predict(
     Args:
         folder: What `train` wrote, or a `.keras` file.
         source: A table as for training, a `.txt` file with one text a line, or `-` for the lines of
-            standard input. In lines, the texts of a pair are separated by a tab.
+            standard input (or what the shell makes of `<(command)`). In lines, the texts of a pair
+            are separated by a tab.
         task: The name of the task to answer, for a model of several.
         trust_code: Whether the model may hold operations that do more than compute.
 
@@ -222,7 +223,7 @@ def predict(
     model, record = _load(folder, trust_code)
     model, known = _of_task(model, record.get("columns", {}), task)
     columns: dict[str, Any] = {key: known.get(key) for key in ("text", "text_pair")}
-    if source == "-" or source.endswith(".txt"):
+    if reading.is_lines(source):
         chunks = reading.line_chunks(source, model.task.pair)
     else:
         read = data.stream(source, **columns, require_label=False)
@@ -412,6 +413,7 @@ def _kept(
 
 
 def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]]:
+    folder = opening.path_of(folder)
     if folder.is_file():
         return load_model(folder, trust_code), {}
     if not (folder / MODEL_FILE).exists():

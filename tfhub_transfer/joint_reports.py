@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tfhub_transfer.errors import InputError, visible
+from tfhub_transfer.errors import visible
 from tfhub_transfer.metrics import Numbers
-from tfhub_transfer.reports import Report, as_json, escaped, page, shown, table
-from tfhub_transfer.storage import atomic
+from tfhub_transfer.reports import Report, as_json, escaped, page, shown, table, write
 
 
 @dataclasses.dataclass
@@ -64,22 +63,19 @@ class JointReport:
         """Writes `report.json` and `report.html`, and each task's report in a folder of its name.
 
         Args:
-            folder: Where to write; made if it isn't there.
+            folder: Where to write; made if it isn't there. An earlier report there is replaced.
 
         Raises:
-            InputError: If it can't be written.
+            InputError: If it can't be written, or would replace a file that isn't ours.
         """
-        folder = Path(folder)
-        for name, report in self.reports.items():
-            report.save(folder / name)
-        try:
-            atomic.write_text(folder / "report.json", as_json(self.to_dict()))
-            atomic.write_text(folder / "report.html", self._page())
-        except OSError as error:
-            raise InputError(
-                f"the report can't be written. Received: {folder} ({error})"
-            ) from error
-        return folder
+        files = {
+            f"{name}/{file}": content
+            for name, report in self.reports.items()
+            for file, content in report.files().items()
+        }
+        files["report.json"] = as_json(self.to_dict()).encode("utf-8")
+        files["report.html"] = self._page().encode("utf-8")
+        return write(files, folder)
 
     def __str__(self) -> str:
         lines = [f"{len(self.reports)} tasks with {self.encoder}"]

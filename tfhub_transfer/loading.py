@@ -13,6 +13,7 @@ import tensorflow_text  # noqa: F401  registers the ops that text SavedModels ar
 
 from tfhub_transfer import graph, rewriting, safety
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import opening
 from tfhub_transfer.storage.scratch import new_temporary
 
 BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
@@ -78,9 +79,13 @@ def load(
         variable = next_creator(**kwargs) if existing is None else existing[len(created)]
         if not variable.shape.is_compatible_with(kwargs.get("shape")):
             raise ValueError(f"a variable of shape {kwargs['shape']}, not {variable.shape}")
+        wanted = tf.as_dtype(kwargs.get("dtype") or variable.dtype)
+        if wanted != variable.dtype:
+            raise ValueError(f"a variable of {wanted.name}, not {variable.dtype.name}")
         created.append(variable)
         return variable
 
+    opening.require_all(folder)
     _require_stored(folder)
 
     options = tf.saved_model.LoadOptions(allow_partial_checkpoint=existing is not None)

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from tfhub_transfer.preprocessing import (
     load_preprocessor,
 )
 from tfhub_transfer.schedules import WarmUpLinearDecay
-from tfhub_transfer.storage import budget, names
+from tfhub_transfer.storage import budget, names, opening
 from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tagging import WORD_STARTS
 from tfhub_transfer.tasks import Head, Task
@@ -225,11 +225,11 @@ class TransferModel(runtime.Replicated):
         scores = self.layout.join(scores, rows)
         return scores[:, 0] if self.task.name == "regression" else scores
 
-    def predict_text(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+    def predict_text(self, texts: Iterable[Any]) -> list[dict[str, Any]]:
         """One readable answer for each text, or for each pair `(a, b)`.
 
         Args:
-            texts: A list of strings, or of pairs of strings.
+            texts: Any number of strings, or of pairs of strings; an iterator too.
 
         Raises:
             InputError: If the texts don't suit the task, or answers are NaN.
@@ -255,7 +255,7 @@ class TransferModel(runtime.Replicated):
         return self.layout.readable(self.layout.answer(state, scores))
 
     def encode_text(
-        self, texts: Sequence[str], batch_size: int = EVALUATION_BATCH, normalize: bool = False
+        self, texts: Iterable[str], batch_size: int = EVALUATION_BATCH, normalize: bool = False
     ) -> np.ndarray:
         """The encoder's vector of each single text, float32 `[n, dimension]`.
 
@@ -473,10 +473,11 @@ class TransferModel(runtime.Replicated):
         Raises:
             InputError: If it can't be written.
         """
-        path = Path(filepath)
+        path = opening.path_of(filepath)
         if path.suffix != ".keras" or (path.exists() and not overwrite):
             super().save(path, overwrite, **kwargs)  # Keras has its own words for these
             return
+        opening.require(path)
         saving.save(path, functools.partial(super().save, **kwargs))
 
     def get_config(self) -> dict[str, Any]:
@@ -501,11 +502,7 @@ class TransferModel(runtime.Replicated):
         """Takes the preprocessor out of the `.keras` file."""
         folder = Path(dir_path) / "preprocessor"
         preprocessor = load_preprocessor(folder, self.encoder.trust_code)
-        if preprocessor.dialect != self.encoder.dialect:
-            raise InputError(
-                f"the file's preprocessor is one for {preprocessor.dialect} encoders, its encoder "
-                f"another. Received: {self.encoder.dialect}"
-            )
+        preprocessor.require_fit(self.encoder)
         self.layout.adopt(preprocessor)
 
 

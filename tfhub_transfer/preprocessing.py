@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer import records, registry, safety
+from tfhub_transfer import hub_format, ranges, records, registry, safety
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import names
+from tfhub_transfer.storage import names, opening
 from tfhub_transfer.storage.scratch import temporary, temporary_folder
 from tfhub_transfer.tagging import WORD_END, WORD_STARTS
 
@@ -23,6 +24,7 @@ DEFAULT_SEQUENCE_LENGTH = 256
 LENGTH_STEP = 4
 _MAX_CHARACTERS = 100_000
 _SETTINGS = "preprocessor.json"
+_WORDS = re.compile(r"word_embeddings/embeddings")
 _KINDS = ("code_points", "vocabulary", "saved_model")
 _CHUNK = 4096
 
@@ -128,6 +130,21 @@ class Preprocessor(tf.Module):
     def _room(self, columns: int) -> int:
         return self.sequence_length
 
+    def require_fit(self, encoder: Encoder) -> None:
+        """Refuses an encoder that can't read what this gives; both may come out of a file.
+
+        Raises:
+            InputError: If it reads something else, has fewer positions, or vectors for fewer word
+                pieces: looked up all the same, they would be an error on one device and zeros on
+                another.
+        """
+        if self.dialect != encoder.dialect:
+            raise InputError(
+                f"the file's preprocessor is one for {self.dialect} encoders, its encoder another. "
+                f"Received: {encoder.dialect}"
+            )
+        _checked_length(self.sequence_length, encoder.max_sequence_length)
+
     def save(self, folder: Path) -> None:
         """Writes the preprocessor into a folder, for `load_preprocessor`."""
         raise NotImplementedError
@@ -191,6 +208,20 @@ class BertPreprocessor(Preprocessor):
         self._special = special
         self.source = source
         self._lower_case = lower_case
+
+    def require_fit(self, encoder: Encoder) -> None:
+        super().require_fit(encoder)
+        tables = [w for n, w in encoder.named_weights().items() if _WORDS.search(n)]
+        files = sorted((self.source / "assets").glob("*vocab*.txt"))
+        for file in [self.source] if self.source.is_file() else files:
+            if not tables:
+                return  # of an encoder with other names nothing is known
+            pieces, rows = len(hub_format.read_vocabulary(file)), int(tables[0].shape[0])
+            if pieces > rows:
+                raise InputError(
+                    "the vocabulary has more word pieces than the encoder has vectors; it belongs "
+                    f"to another encoder. Received: {pieces} word pieces and {rows} vectors"
+                )
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Strings `[batch]` to word-piece ids `[batch, (length)]`, no special tokens added."""
@@ -358,6 +389,12 @@ def make_preprocessor(
     ['input_mask', 'input_type_ids', 'input_word_ids']
     """
     length = _checked_length(sequence_length, encoder.max_sequence_length)
+    made = _make(encoder, preprocessor, length)
+    made.require_fit(encoder)
+    return made
+
+
+def _make(encoder: Encoder, preprocessor: str | None, length: int) -> Preprocessor:
     if encoder.dialect == "text":
         return CodePointPreprocessor(length)
     if preprocessor is not None:
@@ -412,10 +449,11 @@ def _read_settings(path: Path) -> dict[str, Any]:
         "lower_case": records.take(given, "lower_case", bool, path),
         "by_word": records.take(given, "by_word", bool, path, False),
     }
-    if settings["kind"] not in _KINDS or not 1 <= settings["sequence_length"] <= _MAX_CHARACTERS:
+    least, most = ranges.SEQUENCE_LENGTH
+    if settings["kind"] not in _KINDS or not least <= settings["sequence_length"] <= most:
         raise InputError(
             f"a preprocessor's settings have a `kind` of {', '.join(_KINDS)} and a "
-            f"`sequence_length` up to {_MAX_CHARACTERS}; the file is damaged. "
+            f"`sequence_length` from {least} to {most}; the file is damaged. "
             f"Received: {settings} in {path}"
         )
     return settings
@@ -426,7 +464,7 @@ class _Keeper:
 
 
 def _from_vocabulary(path: Path, lower_case: bool, sequence_length: int) -> BertPreprocessor:
-    words = path.read_text(encoding="utf-8").split("\n")
+    words = opening.read_text(path).split("\n")
     ids = {word.rstrip("\r"): index for index, word in enumerate(words)}
     missing = [token for token in ("[CLS]", "[SEP]", "[PAD]", "[UNK]") if token not in ids]
     if missing:
@@ -479,13 +517,14 @@ def _vocabulary_of(encoder: Encoder) -> tuple[Path | None, bool | None]:
 
 
 def _looks_lower_case(vocabulary: Path) -> bool:
-    words = vocabulary.read_text(encoding="utf-8").split("\n")
+    words = opening.read_text(vocabulary).split("\n")
     return not any(w != w.lower() for w in words if not w.startswith("["))
 
 
 def _checked_length(wanted: int | None, limit: int | None) -> int:
     if wanted is None:
         return min(DEFAULT_SEQUENCE_LENGTH, limit or DEFAULT_SEQUENCE_LENGTH)
+    wanted = ranges.whole_number("sequence_length", wanted, 1, ranges.SEQUENCE_LENGTH[1])
     if not 8 <= wanted <= (limit or 100_000):
         raise InputError(
             f"`sequence_length` must be from 8 to {limit or 100_000}, the most positions that this "

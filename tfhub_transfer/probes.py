@@ -1,6 +1,7 @@
 """Whether answers are answers: an encoder's first ones to a few rows, and those of a model."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def ask(functions: Any, names: tuple[str, ...], handle: str, allow_nan: bool = F
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return
     by_ids = functions.dialect == "bert"
-    with tf.init_scope(), runtime.precision("float32"):
+    with tf.init_scope(), runtime.precision("float32"), _unoptimized():
         given = ids(names) if by_ids else tf.constant(_TEXTS)
         outputs = tf.nest.flatten(functions(given, False))
     arrays = [output.numpy() for output in outputs]
@@ -64,6 +65,21 @@ def ask(functions: Any, names: tuple[str, ...], handle: str, allow_nan: bool = F
         f"the encoder can't be used: it answers with {found}; it is damaged, or its training went "
         f"wrong. Received: {handle}"
     )
+
+
+@contextlib.contextmanager
+def _unoptimized() -> Iterator[None]:
+    """Calls what is called inside as it stands: optimizing a graph takes longer than asking once.
+
+    Models run other graphs, which are made of this one and optimized then.
+    """
+    option = "disable_meta_optimizer"
+    before = tf.config.optimizer.get_experimental_options().get(option, False)
+    tf.config.optimizer.set_experimental_options({option: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({option: before})
 
 
 def require_numbers(scores: Any, texts: Sequence[Any], owners: Any = None) -> None:

@@ -3,6 +3,7 @@
 import math
 import numbers
 import re
+from collections.abc import Callable
 from typing import Any
 
 from tfhub_transfer.errors import InputError
@@ -17,6 +18,11 @@ SEQUENCE_LENGTH = (8, 100_000)
 LEARNING_RATE = (0.0, 1_000.0)
 TEMPERATURE = (1.0, 1_000.0)
 SHARE = (0.0, 1.0)
+BELOW_ONE = math.nextafter(1.0, 0.0)
+MOST_STEPS = 10**12
+WEIGHT = (0.0, 1e6)
+# About the largest float32.
+MOST = 3e38
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,30}\s*", re.ASCII)
 
 
@@ -75,5 +81,21 @@ def real_number(name: str, value: Any, above: float, most: float, closed: bool =
             found = math.nan
     if not (above < found <= most or (closed and found == above)):
         lower = f"from {above:g}" if closed else f"above {above:g}, up"
-        raise InputError(f"`{name}` must be a number {lower} to {most:g}. Received: {value!r}")
+        upper = "below 1" if most == BELOW_ONE else f"{most:g}"
+        raise InputError(f"`{name}` must be a number {lower} to {upper}. Received: {value!r}")
     return found
+
+
+def given(parse: Callable[..., Any], name: str, value: Any, *bounds: Any) -> Any:
+    """What one of the others returns, or `None` for an argument that wasn't given.
+
+    Args:
+        parse: `whole_number` or `real_number`.
+        name: What the user calls the argument.
+        value: Its value.
+        *bounds: As of `parse`.
+
+    Raises:
+        InputError: As of `parse`.
+    """
+    return None if value is None else parse(name, value, *bounds)

@@ -3,7 +3,7 @@
 import contextlib
 import csv
 import difflib
-import gzip
+import io
 import json
 import re
 import socket
@@ -12,10 +12,11 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tfhub_transfer import squad, wording
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import opening
 
 Row = tuple[int, dict[str, Any]]
 
@@ -59,7 +60,12 @@ class Table:
             self.unit = "row"
             self._rows, self.columns = _tfds(source)
             return
-        path = Path(source)
+        if source == "-" or opening.is_open_already(source):
+            raise InputError(
+                "a table is read more than once, so it can't come through a pipe; write it to a "
+                f"file, which may be gzipped ({_FORMATS}). Received: {source}"
+            )
+        path = opening.path_of(source)
         gzipped = path.suffix.lower() == ".gz"
         suffix = (Path(path.stem) if gzipped else path).suffix.lower()
         _check_file(path, is_text=not gzipped and suffix != ".parquet")
@@ -107,9 +113,7 @@ def _check_file(path: Path, is_text: bool) -> None:
     try:
         if not path.exists():
             raise InputError(f"no such file; expected {_FORMATS}. Received: {path}")
-        if path.is_dir():
-            raise InputError(f"expected a file ({_FORMATS}). Received: {path}, which is a folder")
-        with path.open("rb") as file:
+        with opening.open_file(path) as file:
             first = file.read(4)
     except OSError as error:
         raise InputError(f"the file can't be read. Received: {path} ({error})") from error
@@ -120,16 +124,10 @@ def _check_file(path: Path, is_text: bool) -> None:
             raise InputError(f"{advice}. Received: {path}")
 
 
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix.lower() != ".gz":
-        return path.open("rb")
-    return gzip.open(path, "rb")  # type: ignore[return-value]
-
-
 def _lines(path: Path) -> Iterator[str]:
     """Lines as text with their ends; a byte that isn't UTF-8 is named with its place."""
     offset = 0
-    with _open(path) as file:
+    with opening.open_maybe_gzipped(path) as file:
         try:
             for number, raw in enumerate(file, start=1):
                 if number == 1 and raw.startswith(_BOM):
@@ -366,11 +364,17 @@ def _plain(value: Any) -> Any:
     return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value
 
 
+def is_lines(source: str) -> bool:
+    """Whether a source is texts, one a line: `-`, `/dev/stdin`, a pipe of the shell, or `.txt`."""
+    return source == "-" or source.endswith(".txt") or opening.is_open_already(source)
+
+
 def line_chunks(source: str, pair: bool = False, size: int = 1000) -> Iterator[list[Any]]:
     """Texts of lines in chunks, or pairs of texts with a tab between them as tuples.
 
     Args:
-        source: A text file in UTF-8, or `-` for standard input.
+        source: A text file in UTF-8, `-` for standard input, or what the shell makes of
+            `<(command)`.
         pair: Whether each line holds a pair.
         size: Lines in a chunk.
 
@@ -378,10 +382,12 @@ def line_chunks(source: str, pair: bool = False, size: int = 1000) -> Iterator[l
         InputError: If the file can't be read, or a line isn't a pair.
     """
     with contextlib.ExitStack() as stack:
-        if source == "-":
-            lines: Iterable[str] = sys.stdin
+        if source in ("-", "/dev/stdin"):
+            lines: Iterable[str] | None = sys.stdin
         else:
             lines = stack.enter_context(_open_text(source))
+        if lines is None:
+            raise InputError("there is nothing to read: standard input is closed. Received: none")
         rows: list[Any] = []
         for number, line in enumerate(_decoded(lines, source), start=1):
             whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
@@ -405,7 +411,9 @@ def _decoded(lines: Iterable[str], source: str) -> Iterator[str]:
 
 def _open_text(source: str) -> Any:
     try:
-        return open(source, encoding="utf-8")
+        if opening.is_open_already(source):
+            return open(source, encoding="utf-8")
+        return io.TextIOWrapper(opening.open_file(opening.path_of(source)), encoding="utf-8")
     except OSError as error:
         raise InputError(f"the file can't be read. Received: {source} ({error})") from error
 

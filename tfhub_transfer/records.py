@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import opening
 
 # A configuration of a model with 100,000 labels has some megabytes.
 MOST_BYTES = 64 << 20
@@ -22,8 +23,7 @@ def read(path: Path) -> dict[str, Any]:
         InputError: If it can't be read, or isn't JSON with an object in it.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read(MOST_BYTES + 1)
+        data = opening.read_bytes(path, MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"the file can't be read ({error.strerror}). Received: {path}") from error
     return parse(data, str(path))

@@ -13,7 +13,7 @@ from tfhub_transfer import records
 from tfhub_transfer.catalogue import BERT_OUTPUTS, EncoderInfo, hub_encoders
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.fetching import cache_folder, cached, fetch, is_remote
-from tfhub_transfer.storage import atomic, downloads
+from tfhub_transfer.storage import atomic, downloads, opening
 
 DEFAULT_ENCODER = "minilm-l3-384"
 INFORMATION = "tfhub_transfer.json"
@@ -72,6 +72,7 @@ def describe(handle: str) -> EncoderInfo | None:
     >>> describe("https://tfhub.dev/google/nnlm-en-dim50/2").dimension
     50
     """
+    handle = _named(handle)
     if (Path(handle) / INFORMATION).is_file():
         return _read_information(Path(handle), packaged=False)
     wanted = DEFAULT_ENCODER if handle == "auto" else handle
@@ -113,7 +114,7 @@ def resolve(handle: str | os.PathLike[str]) -> Path:
     >>> resolve("auto").name
     'minilm-l3-384'
     """
-    handle = str(handle)
+    handle = _named(handle)
     if is_remote(handle):
         return _checked(fetch(handle), handle)
     if Path(handle).exists():
@@ -132,6 +133,7 @@ def find(handle: str) -> Path | None:
     Args:
         handle: As for `resolve`.
     """
+    handle = _named(handle)
     if not is_remote(handle) and not Path(handle).exists():
         known = describe(handle)
         handle = known.handle if known is not None else handle
@@ -168,6 +170,13 @@ def register_converter(kind: str, convert: Callable[[Path, Path], object]) -> No
     _converters[kind] = convert
 
 
+def _named(handle: Any) -> str:
+    """A handle as a string, which may be a name, an address or a path that there can be."""
+    if not (isinstance(handle, str) and is_remote(handle)):
+        opening.path_of(handle)
+    return str(handle)
+
+
 def _read_information(folder: Path, packaged: bool) -> EncoderInfo:
     facts = read_information(folder)
     if not {"dialect", "dimension"} <= set(facts):
@@ -198,8 +207,8 @@ def read_information(folder: Path) -> dict[str, Any]:
     Args:
         folder: The encoder's folder.
     """
-    path = folder / INFORMATION
-    facts = records.read(path) if path.is_file() else {}
+    path = opening.path_of(folder) / INFORMATION
+    facts = records.read(path) if path.exists() else {}
     for key, kind in _INFORMATION_TYPES.items():
         records.take(facts, key, kind, path)
     return facts

@@ -14,7 +14,7 @@ import numpy as np
 from tfhub_transfer import metrics, plots, wording
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.metrics import Numbers
-from tfhub_transfer.storage import atomic
+from tfhub_transfer.storage import atomic, opening
 
 _PAIRS = 10
 _MANY_CLASSES = 30
@@ -109,29 +109,26 @@ class Report:
         """Writes `report.json`, `report.html` (self-contained) and the plots as PNG.
 
         Args:
-            folder: Where to write; made if it isn't there.
+            folder: Where to write; made if it isn't there. An earlier report there is replaced.
 
         Raises:
-            InputError: If it can't be written.
+            InputError: If it can't be written, or would replace a file that isn't ours.
 
         Example:
 
         >>> evaluate(model, test).save("out/report")
         PosixPath('out/report')
         """
-        folder = Path(folder)
+        return write(self.files(), folder)
+
+    def files(self) -> dict[str, bytes]:
+        """What `save` writes, by name."""
         pictures = self._pictures()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            atomic.write_text(folder / "report.json", as_json(self.to_dict()))
-            for name, content in pictures.items():
-                atomic.write_bytes(folder / f"{name}.png", content)
-            atomic.write_text(folder / "report.html", _page(self, pictures))
-        except OSError as error:
-            raise InputError(
-                f"the report can't be written. Received: {folder} ({error})"
-            ) from error
-        return folder
+        return {
+            "report.json": as_json(self.to_dict()).encode("utf-8"),
+            **{f"{name}.png": content for name, content in pictures.items()},
+            "report.html": _page(self, pictures).encode("utf-8"),
+        }
 
     def verdict(self) -> str | None:
         """One sentence: whether transfer helped; `None` without a baseline to compare with."""
@@ -180,6 +177,16 @@ def _baseline_name(task: str, name: str) -> str:
     if name == "majority":
         return "mean" if task == "regression" else "majority"
     return "TF-IDF + ridge" if task == "regression" else "TF-IDF + LR"
+
+
+def write(files: dict[str, bytes], folder: str | Path) -> Path:
+    """Writes the files of a report into a folder; see `Report.save`."""
+    folder = opening.path_of(folder)
+    try:
+        atomic.files(folder, files)
+    except OSError as error:
+        raise InputError(f"the report can't be written. Received: {folder} ({error})") from error
+    return folder
 
 
 def shown(value: float | None) -> str:

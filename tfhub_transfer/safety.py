@@ -22,6 +22,7 @@ from tensorflow.python.framework import op_def_registry
 
 from tfhub_transfer import savers, wire
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import opening
 
 GRAPH_FILE = "saved_model.pb"
 LIST_FILE = Path(__file__).with_name("allowed_operations.txt")
@@ -77,9 +78,10 @@ def check_saved_model(folder: Path, trust_code: bool = False) -> None:
         InputError: If it holds an operation that isn't on the list, reads a file that isn't an
             asset, or can't be loaded at all.
     """
+    folder = opening.path_of(folder)
+    opening.require_all(folder)
     if trust_code:
         return
-    folder = Path(folder)
     for problem in _problems(folder):
         raise InputError(
             f"the SavedModel isn't loaded, for it could do more than compute: {problem}. If you "

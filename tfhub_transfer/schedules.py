@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfhub_transfer.errors import InputError
+from tfhub_transfer import ranges
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -35,12 +35,11 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         self, peak: float, warmup: float = 0.1, total_steps: int | None = None, start: int = 0
     ) -> None:
         super().__init__()
-        if not 0 < peak < float("inf") or not 0 <= warmup < 1:
-            raise InputError(
-                "`peak` must be above 0 and `warmup` from 0 to below 1. "
-                f"Received: peak={peak}, warmup={warmup}"
-            )
-        self.peak, self.warmup = float(peak), warmup
+        self.peak = ranges.real_number("peak", peak, *ranges.LEARNING_RATE)
+        self.warmup = ranges.real_number("warmup", warmup, 0.0, ranges.BELOW_ONE, closed=True)
+        whole, most = ranges.whole_number, ranges.MOST_STEPS
+        start = whole("start", start, 0, most)
+        total_steps = ranges.given(whole, "total_steps", total_steps, 0, most)
         # A variable, because a traced train step reads the size that the current run has.
         with tf.init_scope():
             self._run = tf.Variable([0.0, 0.0, 0.0], trainable=False, name="schedule_run")

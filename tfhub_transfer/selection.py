@@ -4,12 +4,16 @@ from typing import Any
 
 import tensorflow as tf
 
+# What the order of sums may make of equal scores.
+_ROUNDING = 1e-5
+
 
 def choose(scores: tf.RaggedTensor, pieces: tf.RaggedTensor, most: int) -> tf.Tensor:
     """Which sentences make the summary, bool `[all sentences]`.
 
-    Sentences are taken by score, the earlier of equal ones; one that shares three word pieces in a
-    row with a sentence already taken is passed over (trigram blocking, Paulus et al. 2018,
+    Sentences are taken by score, the earlier of those that are equal but for rounding, so that
+    batches of another size choose alike; one that shares three word pieces in a row with a sentence
+    already taken is passed over (trigram blocking, Paulus et al. 2018,
     https://arxiv.org/abs/1705.04304, section 2.5). The best one is always taken.
 
     Args:
@@ -27,7 +31,7 @@ def choose(scores: tf.RaggedTensor, pieces: tf.RaggedTensor, most: int) -> tf.Te
     def step(number: Any, taken: tf.Tensor, free: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor]:
         offered = tf.where(free, values, values.dtype.min)
         best = tf.gather(tf.math.unsorted_segment_max(offered, rows, documents), rows)
-        first = tf.where(free & tf.equal(values, best), places, total)
+        first = tf.where(free & (values >= best - _ROUNDING), places, total)
         first = tf.math.unsorted_segment_min(first, rows, documents)
         now = tf.equal(tf.gather(first, rows), places)
         # What the sentence just taken holds, and who else holds any of it.

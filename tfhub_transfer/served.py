@@ -1,6 +1,6 @@
 """Exported models loaded back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 from tfhub_transfer import probes, safety, wording
 from tfhub_transfer.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import opening
 
 # The name that TF Serving takes where none is asked for.
 SIGNATURE = "serving_default"
@@ -29,7 +30,7 @@ class ServedModel:
     """
 
     def __init__(self, folder: str | Path, trust_code: bool = False) -> None:
-        self.folder = _newest(Path(folder))
+        self.folder = _newest(opening.path_of(folder))
         try:
             self._loaded = safety.load_checked(self.folder, trust_code)
         except InputError:
@@ -41,7 +42,7 @@ class ServedModel:
             ) from error
 
     def predict(
-        self, texts: Sequence[Any], batch_size: int = 64, signature: str = SIGNATURE
+        self, texts: Iterable[Any], batch_size: int = 64, signature: str = SIGNATURE
     ) -> dict[str, np.ndarray]:
         """What a signature gives for these texts, or pairs `(a, b)`.
 
@@ -57,11 +58,9 @@ class ServedModel:
             InputError: If the batch size is below 1, there is no such signature, it takes another
                 number of texts, or one is neither a string nor bytes.
         """
-        lengths_of = self._lengths_of(signature)
+        lengths_of, rows = self._lengths_of(signature), wording.listed(texts)
         names = [spec.name for spec in lengths_of.input_signature]
-        columns = [
-            tf.constant(column, tf.string) for column in _columns(wording.listed(texts), names)
-        ]
+        columns = [tf.constant(column, tf.string) for column in _columns(rows, names)]
         function = self._loaded.signatures[signature]
 
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -77,7 +76,7 @@ class ServedModel:
         answers = {key: _joined([part[key] for part in parts])[place] for key in parts[0]}
         for values in answers.values():
             if values.dtype.kind == "f":
-                probes.require_numbers(values, list(texts), np.arange(len(values)))
+                probes.require_numbers(values, rows, np.arange(len(values)))
         return answers
 
     def _lengths_of(self, signature: str) -> Any:
@@ -89,7 +88,7 @@ class ServedModel:
             )
         return known[signature]
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
+    def encode(self, texts: Iterable[str]) -> np.ndarray:
         """The encoder's vector of each text, float32 `[n, dimension]`."""
         text = tf.constant(_checked(wording.listed(texts)), tf.string)
         return self._loaded.signatures["encode"](text=text)["embedding"].numpy()

@@ -16,7 +16,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.served import SIGNATURE
-from tfhub_transfer.storage import atomic
+from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.scratch import temporary
 
 _LABELS = "labels.txt"
@@ -141,7 +141,8 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     chosen = runtime.choose_precision(precision)
     try:
         # A watcher takes numbered folders only, so the half-written version has another name.
-        return atomic.numbered(Path(folder), lambda scratch: _write(model, scratch, chosen))
+        parent = opening.path_of(folder)
+        return atomic.numbered(parent, lambda scratch: _write(model, scratch, chosen))
     except (OSError, tf.errors.OpError) as error:  # TensorFlow has its own word for a full disk
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the export failed. Received: {folder} ({reason})") from error

@@ -105,6 +105,7 @@ def corpus_vocabulary(teacher: str | Encoder, texts: Sequence[str], size: int) -
         size: How many to keep at most. Characters and special tokens aren't counted here, since
             `make_student` keeps them always.
     """
+    size = ranges.whole_number("size", size, *ranges.SIZE)
     encoder = teacher if isinstance(teacher, Encoder) else Encoder(teacher)
     preprocessor = make_preprocessor(encoder, sequence_length=encoder.max_sequence_length)
     counts: Counter[int] = Counter()
@@ -150,6 +151,9 @@ def make_student(
 
     >>> make_student("encoders/minilm", "encoders/student", layers=2)
     """
+    seed = ranges.whole_number("seed", seed, *ranges.SEED)
+    hidden = ranges.given(ranges.whole_number, "hidden", hidden, 0, ranges.SIZE[1])
+    layers = ranges.whole_number("layers", layers, 0, ranges.LAYERS[1])
     encoder = teacher if isinstance(teacher, Encoder) else Encoder(teacher)
     whole = Anatomy.of(encoder)
     width = whole.shape.hidden if hidden is None else hidden

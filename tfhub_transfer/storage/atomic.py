@@ -8,18 +8,26 @@ entry. Folders carry a mark that lists what was written into them; nothing else 
 import contextlib
 import errno
 import glob
-import json
 import os
 import re
 import resource
 import shutil
 import stat
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import interruption
+from tfhub_transfer.storage import interruption, opening
+from tfhub_transfer.storage.marks import (
+    MARK,
+    add_to_mark,
+    foreign,
+    is_passed,
+    mark,
+    marked,
+    write_mark,
+)
 from tfhub_transfer.storage.scratch import (
     Scratch,
     if_dead,
@@ -29,7 +37,6 @@ from tfhub_transfer.storage.scratch import (
     sweep,
 )
 
-MARK = ".tfhub-transfer"
 # So much must be free on a disk before work begins whose end is to be written there; jobs that
 # know more ask for more.
 _ROOM = 20_000_000
@@ -56,7 +63,7 @@ def file(target: Path) -> Iterator[Path]:
         _sync(scratch.new / target.name)
         with interruption.held():
             os.replace(scratch.new / target.name, target)
-            _add_to_mark(target)
+            add_to_mark(target)
         _sync(target.parent)
     finally:
         scratch.discard()
@@ -82,7 +89,29 @@ def move(source: Path, target: Path) -> None:
 
 def mark_alone(target: Path) -> None:
     """Marks a folder in which nothing but one file or folder of ours lies."""
-    _add_to_mark(_real(target), alone=True)
+    add_to_mark(_real(target), alone=True)
+
+
+def files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Writes files into a folder that may hold others, and remembers that they are ours.
+
+    Args:
+        folder: The folder; made if need be.
+        contents: What to write, by name in the folder.
+
+    Raises:
+        InputError: If one would replace a file that this package didn't write; nothing is written.
+        OSError: If one can't be written.
+    """
+    check_files(folder, contents)
+    place = _real(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    if not any(map(is_scratch, place.parents)):
+        # First, so that whatever happens none of them is taken for somebody else's.
+        known = {p.relative_to(place).as_posix() for p in marked(place)}
+        write_mark(place, sorted((known | set(contents)) - {MARK}))
+    for name, content in contents.items():
+        write_bytes(place / name, content)
 
 
 @contextlib.contextmanager
@@ -106,7 +135,7 @@ def folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
     scratch = _within(target) if _is_fixed(target) else _beside(target)
     try:
         yield scratch.new
-        _mark(scratch.new)
+        mark(scratch.new)
         _sync_all(scratch.new)
     except BaseException:
         scratch.discard()
@@ -140,7 +169,7 @@ def numbered(parent: Path, write: Callable[[Path], None]) -> Path:
     scratch = Scratch(parent, ".version.partial-")
     try:
         write(scratch.new)
-        _mark(scratch.new)
+        mark(scratch.new)
         _sync_all(scratch.new)
         with interruption.held():
             return _rename_to_next(scratch.new, parent)
@@ -165,7 +194,7 @@ def check_output(
             holds or lies in an input, is or holds the current folder or the home folder, or can't
             be written.
     """
-    _check_name(target)
+    _check_name(opening.path_of(target))
     target, shown = _real(target), target
     if target.exists() and not target.is_dir():
         raise InputError(f"the output must be a folder. Received: {shown}, which is a file")
@@ -203,35 +232,64 @@ def check_room(target: Path, *sizes: int) -> None:
         )
 
 
-def foreign(place: Path) -> Path | None:
-    """The first file in a folder that this package didn't write; `None` if it wrote them all.
+def check_files(folder: Path, names: Iterable[str]) -> None:
+    """Refuses to write files where others lie that this package didn't write.
 
-    The mark of a folder inside counts only if the mark around it lists it: several outputs in one
-    folder are no output.
+    Args:
+        folder: The folder; there may be none.
+        names: Names in it.
+
+    Raises:
+        InputError: If one of them is somebody else's, or no plain file.
     """
-    ours: set[Path] = set()
-    for root, folders, files in os.walk(place, onerror=_unreadable):
-        here = Path(root)
-        if here == place or here / MARK in ours:
-            ours.update(_marked(here))
-        folders[:] = sorted(f for f in folders if not _is_passed(here / f))
-        odd = [f for f in folders if (here / f).is_symlink() or os.path.ismount(here / f)]
-        for name in sorted([*files, *odd]):
-            if here / name not in ours:
-                return here / name
-    return None
+    folder = opening.path_of(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"the output must be a folder. Received: {folder}, which is a file")
+    for path in (_real(folder / name) for name in names):
+        if path.exists() and not any(path in marked(parent) for parent in path.parents):
+            raise InputError(
+                "there is a file that this package didn't write, and it is never replaced; move "
+                f"it away, or name another folder. Received: {path}"
+            )
+        opening.require(path)
 
 
-def _is_passed(path: Path) -> bool:
-    """Whether a folder counts as nothing: scratch, or what file systems keep in their root."""
-    found = path.name == "lost+found" and os.path.ismount(path.parent)
-    return found or is_scratch(path)
+def check_file(
+    target: Path,
+    begins: bytes,
+    overwrite: bool = False,
+    inputs: Iterable[str | Path] = (),
+) -> None:
+    """Refuses an output that is a single file, before any work, as `check_output` does folders.
 
+    Args:
+        target: The file to write.
+        begins: How such files begin.
+        overwrite: Whether one that is there may be replaced, if it is of this kind.
+        inputs: What is read.
 
-def _unreadable(error: OSError) -> None:
-    raise InputError(
-        f"the output folder can't be read whole. Received: {error.filename}"
-    ) from error
+    Raises:
+        InputError: If it is a folder, is there already, is of another kind or one of the inputs,
+            or can't be written.
+    """
+    _check_name(opening.path_of(target))
+    target, shown = _real(target), target
+    opening.require(target)
+    if _identities([target]) & _identities(map(opening.path_of, filter(None, inputs))):
+        raise InputError(
+            f"the output must lie apart from what is read; name another. Received: {shown}"
+        )
+    if target.exists() and not overwrite:
+        raise InputError(
+            f"the output exists; name another one, or give `--overwrite`. Received: {shown}"
+        )
+    if target.exists() and opening.read_bytes(target, len(begins)) not in (b"", begins):
+        raise InputError(
+            "the output exists and is a file of another kind, which is never replaced; move it "
+            f"away, or name another one. Received: {shown}"
+        )
+    check_room(target.parent, _ROOM)
+    _try(target, shown)
 
 
 def _check_name(target: Path) -> None:
@@ -280,7 +338,7 @@ def _identities(paths: Iterable[Path]) -> set[tuple[int, int]]:
 
 
 def _check_content(target: Path, shown: Path, overwrite: bool) -> None:
-    left = [path for path in target.iterdir() if not _is_passed(path)]
+    left = [path for path in target.iterdir() if not is_passed(path)]
     if left and not overwrite:
         raise InputError(
             "the output folder exists and isn't empty; name another one, or give `--overwrite`. "
@@ -297,7 +355,7 @@ def _check_content(target: Path, shown: Path, overwrite: bool) -> None:
 def _check_folders(target: Path) -> None:
     """What is to be replaced is moved, and then removed; both need leave."""
     for root, folders, _ in os.walk(target):
-        folders[:] = [f for f in folders if not _is_passed(Path(root, f))]
+        folders[:] = [f for f in folders if not is_passed(Path(root, f))]
         if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
             raise InputError(
                 "the output folder can't be written, as it, or a folder in it, belongs to another "
@@ -419,7 +477,7 @@ def _move_entries(scratch: Scratch, target: Path) -> None:
             raise
         inner.finish()
     inner.old.mkdir()
-    there = [path for path in target.iterdir() if not _is_passed(path)]
+    there = [path for path in target.iterdir() if not is_passed(path)]
     _move(there, inner.old, MARK)
     _move(inner.new.iterdir(), target)
     inner.discard()
@@ -450,8 +508,8 @@ def _resume(target: Path) -> None:
 
 
 def _move_the_rest(new: Path, old: Path, target: Path) -> None:
-    before = _marked(target) | {target / p.relative_to(old) for p in _marked(old)}
-    coming = _tops(_marked(new), new)
+    before = marked(target) | {target / p.relative_to(old) for p in marked(old)}
+    coming = _tops(marked(new), new)
     done = coming - {path.name for path in new.iterdir()}
     aside = [target / name for name in _tops(before, target) - done if (target / name).exists()]
     others = [p for top in aside for p in (top, *top.rglob("*")) if not p.is_dir()]
@@ -470,43 +528,6 @@ def _move_the_rest(new: Path, old: Path, target: Path) -> None:
 
 def _tops(paths: Iterable[Path], folder: Path) -> set[str]:
     return {path.relative_to(folder).parts[0] for path in paths}
-
-
-# Marks --------------------------------------------------------------------------------------------
-
-
-def _marked(place: Path) -> set[Path]:
-    """The files that the mark of a folder lists, and the mark."""
-    try:
-        listed = json.loads((place / MARK).read_text(encoding="utf-8"))["wrote"]
-        return {place / MARK, *(place / str(name) for name in listed)}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return set()
-
-
-def _mark(place: Path) -> None:
-    files = sorted(p for p in place.rglob("*") if not p.is_dir() or p.is_symlink())
-    _write_mark(place, [p.relative_to(place).as_posix() for p in files])
-
-
-def _add_to_mark(target: Path, alone: bool = False) -> None:
-    """A file that was added to a folder of ours is ours; so may be one that is alone there."""
-    known, added = _marked(target.parent), {target}
-    if target.is_dir():
-        added = {path for path in target.rglob("*") if not path.is_dir()}
-    if (known and not added <= known) or (alone and list(target.parent.iterdir()) == [target]):
-        names = {p.relative_to(target.parent).as_posix() for p in known | added}
-        _write_mark(target.parent, sorted(names - {MARK}))
-
-
-def _write_mark(place: Path, names: list[str]) -> None:
-    text = json.dumps({"by": "tfhub-transfer", "wrote": names}, indent=1) + "\n"
-    fresh = place / f"{MARK}.new"
-    try:
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, place / MARK)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 # Down to the disk ---------------------------------------------------------------------------------

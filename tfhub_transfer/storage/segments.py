@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import opening
 from tfhub_transfer.storage.scratch import new_file
 
 _HEADER = struct.Struct("<8sIQI")  # magic, width, rows, checksum of the records
@@ -45,7 +47,10 @@ class Segment:
     """
 
     def __init__(self, path: Path, width: int) -> None:
-        self._file, self._width = os.open(path, os.O_RDONLY), width
+        try:
+            self._file, self._width = opening.descriptor(path), width
+        except InputError as error:
+            raise Damaged("it is no plain file") from error
         weakref.finalize(self, os.close, self._file)
         start = os.pread(self._file, _HEADER.size, 0)
         magic, its, count, total = _HEADER.unpack(start.ljust(_HEADER.size, b"\0"))

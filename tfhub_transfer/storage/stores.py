@@ -20,7 +20,8 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from tfhub_transfer.storage import budget
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import budget, opening
 from tfhub_transfer.storage.scratch import locked, new_file, sweep_files
 from tfhub_transfer.storage.segments import ENDING, Damaged, Index, Segment, write_segment
 
@@ -227,8 +228,11 @@ class TokenStore:
     def _open(self) -> bool:
         """Opened once: another process may make room, and a file lives as long as it's open."""
         try:
-            file = os.open(self._path, os.O_RDONLY)
+            file = opening.descriptor(self._path)
         except FileNotFoundError:
+            return False
+        except InputError:  # nothing that was written here
+            os.unlink(self._path)
             return False
         sums = os.pread(file, 4 * len(self.lengths), self._place(len(self.lengths)))
         if os.fstat(file).st_size != self.size:

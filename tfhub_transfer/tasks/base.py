@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.ranges import MOST
 
-# About the largest float32.
-MOST = 3e38
 POOLINGS = ("auto", "pooled_output", "mean", "first", "attention")
 BLOCKS = ("none", "cnn", "bilstm", "transformer")
 
@@ -62,13 +62,16 @@ class Head:
                 "outputs with mean, first or attention. "
                 f"Received: block={self.block!r}, pooling={self.pooling!r}"
             )
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"`dropout` must be from 0 to below 1. Received: {self.dropout}")
-        if self.block_units < 1 or self.hidden_units < 0 or not 0 <= self.l2 < MOST:
-            raise InputError(
-                "`block_units` must be at least 1, `hidden_units` and `l2` at least 0. Received: "
-                f"block_units={self.block_units}, hidden_units={self.hidden_units}, l2={self.l2}"
-            )
+        found = {
+            "block_units": ranges.whole_number("block_units", self.block_units, *ranges.SIZE),
+            "hidden_units": ranges.whole_number(
+                "hidden_units", self.hidden_units, 0, ranges.SIZE[1]
+            ),
+            "dropout": ranges.real_number("dropout", self.dropout, 0.0, ranges.BELOW_ONE, True),
+            "l2": ranges.real_number("l2", self.l2, *ranges.WEIGHT, closed=True),
+        }
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
     @property
     def needs_tokens(self) -> bool:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import rouge, sentences
+from tfhub_transfer import ranges, rouge, sentences
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tagging import WORD_END
 from tfhub_transfer.tasks.base import Head, Task
@@ -53,8 +53,7 @@ class ExtractiveSummarization(Task):
 
     def __init__(self, sentences: int | None = None, targets: str = "rouge") -> None:
         super().__init__(pair=False)
-        if sentences is not None and sentences < 1:
-            raise InputError(f"`sentences` must be at least 1. Received: {sentences}")
+        sentences = ranges.given(ranges.whole_number, "sentences", sentences, *ranges.SIZE)
         if targets not in TARGETS:
             raise InputError(
                 f"`targets` must be one of {', '.join(TARGETS)}. Received: {targets!r}"

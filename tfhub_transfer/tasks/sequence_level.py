@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks.base import Head, Task, finite
 from tfhub_transfer.wording import class_name, listed
@@ -60,11 +61,9 @@ class Classification(Task):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(pair)
-        if not 0 <= label_smoothing < 1:
-            raise InputError(
-                f"`label_smoothing` must be from 0 to below 1. Received: {label_smoothing}"
-            )
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = ranges.real_number(
+            "label_smoothing", label_smoothing, 0.0, ranges.BELOW_ONE, closed=True
+        )
         self.class_names = None if class_names is None else _checked_names(class_names)
 
     @property
@@ -142,9 +141,7 @@ class MultiLabel(Task):
         threshold: float = 0.5,
     ) -> None:
         super().__init__(pair)
-        if not 0 < threshold < 1:
-            raise InputError(f"`threshold` must be above 0 and below 1. Received: {threshold}")
-        self.threshold = threshold
+        self.threshold = ranges.real_number("threshold", threshold, 0.0, ranges.BELOW_ONE)
         self.class_names = None if class_names is None else _checked_names(class_names)
 
     @property
@@ -219,9 +216,9 @@ class Regression(Task):
         self, mean: float | None = None, deviation: float | None = None, pair: bool = False
     ) -> None:
         super().__init__(pair)
-        if deviation is not None and not deviation > 0:
-            raise InputError(f"`deviation` must be above 0. Received: {deviation}")
-        self.mean, self.deviation = mean, deviation
+        real, most = ranges.real_number, ranges.MOST
+        self.mean = ranges.given(real, "mean", mean, -most, most)
+        self.deviation = ranges.given(real, "deviation", deviation, 0.0, most)
 
     @property
     def is_adapted(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks import vector_losses
 from tfhub_transfer.tasks.base import Head, Task, finite, one_of
@@ -58,15 +59,14 @@ class Similarity(Task):
         super().__init__(pair=True)
         one_of("loss", loss, LOSSES)
         self.objective = loss
-        if low is not None and high is not None and not low < high:
+        real, most = ranges.real_number, ranges.MOST
+        self.low = ranges.given(real, "low", low, -most, most)
+        self.high = ranges.given(real, "high", high, -most, most)
+        if self.low is not None and self.high is not None and not self.low < self.high:
             raise InputError(f"`low` must be below `high`. Received: low={low}, high={high}")
-        self.low, self.high = low, high
-        self.margin = _MARGINS.get(loss) if margin is None else margin
-        if not scale > 0 or (self.margin is not None and not self.margin > 0):
-            raise InputError(
-                f"`margin` and `scale` must be above 0. Received: margin={margin}, scale={scale}"
-            )
-        self.scale = scale
+        usual = _MARGINS.get(loss)
+        self.margin = ranges.given(real, "margin", usual if margin is None else margin, 0.0, 2.0)
+        self.scale = real("scale", scale, *ranges.WEIGHT)
         self.needs_labels = loss in ("cosine", "contrastive")
         if self.needs_labels:
             self.monitor = ("val_pearson", "max")

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import answers
+from tfhub_transfer import answers, ranges
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks.base import Head, Task
 
@@ -56,11 +56,11 @@ class QuestionAnswering(Task):
         threshold: float = 0.0,
     ) -> None:
         super().__init__(pair=True)
-        if max_answer_words < 1:
-            raise InputError(f"`max_answer_words` must be at least 1. Received: {max_answer_words}")
-        self.max_answer_words = int(max_answer_words)
+        self.max_answer_words = ranges.whole_number(
+            "max_answer_words", max_answer_words, *ranges.SIZE
+        )
         self.unanswerable = unanswerable
-        self.threshold = float(threshold)
+        self.threshold = ranges.real_number("threshold", threshold, -ranges.MOST, ranges.MOST)
 
     @property
     def is_adapted(self) -> bool:

@@ -1,0 +1,342 @@
+"""What users name: odd names are one line at every door, and only plain files are ever opened."""
+
+import contextlib
+import gzip
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfhub_transfer as tt
+from tfhub_transfer import cli, conversion, encoding, jobs, preprocessing, reading, reports
+from tfhub_transfer.recipes import students
+from tfhub_transfer.storage import atomic, names, opening
+from tfhub_transfer.storage.stores import TokenStore, VectorStore
+
+ODD = [
+    ("out\0put", "expected a name that a file can have .*null byte"),
+    ("\ud800.csv", "expected a name that a file can have"),
+    (None, "expected a name that a file can have .*NoneType|no such encoder"),
+    (b"x.csv", "expected a name that a file can have|no such encoder"),
+    ("x" * 5000, "too long. Received: 'xxx.*5000 characters"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_hanging() -> Iterator[None]:
+    """What waits for a pipe is woken."""
+
+    def wake(*_: Any) -> None:
+        raise TimeoutError("it hangs")
+
+    usual = signal.signal(signal.SIGALRM, wake)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, usual)
+
+
+@pytest.fixture(scope="module")
+def model(bert_encoder: Path) -> Any:
+    return tt.build_model(str(bert_encoder), tt.tasks.Classification(["a", "b"]))
+
+
+def doors(model: Any, name: Any, encoder: Path) -> dict[str, Callable[[], Any]]:
+    """Everything public that takes a name of a file or a folder."""
+    report = tt.Report("classification", "e", {}, {"accuracy": 1.0}, ["a", "b"])
+    return {
+        "Encoder": lambda: tt.Encoder(name),
+        "build_model": lambda: tt.build_model(name, tt.tasks.Classification(["a", "b"])),
+        "preprocessor": lambda: preprocessing.make_preprocessor(model.encoder, name),
+        "load_model": lambda: tt.load_model(name),
+        "load_saved_model": lambda: tt.load_saved_model(name),
+        "encode_text": lambda: tt.encode_text(name, ["a"]),
+        "read": lambda: tt.data.read(name),
+        "stream": lambda: tt.data.stream(name),
+        "resolve": lambda: tt.registry.resolve(name),
+        "describe": lambda: tt.registry.describe(name),
+        "find": lambda: tt.registry.find(name),
+        "information": lambda: tt.registry.read_information(name),
+        "convert from": lambda: tt.convert(name, "out"),
+        "convert to": lambda: tt.convert(encoder, name, "static"),
+        "huggingface": lambda: conversion.convert_huggingface(name, Path("out")),
+        "vectors": lambda: conversion.convert_word_vectors(name, Path("out")),
+        "student": lambda: students.make_student(name, "out"),
+        "save": lambda: model.save(name),
+        "report": lambda: report.save(name),
+        "export": lambda: tt.export_saved_model(model, name),
+        "jobs": lambda: next(jobs.predict(name, "-")),
+    }
+
+
+@pytest.mark.parametrize("name", [name for name, _ in ODD], ids=lambda name: repr(name)[:12])
+def test_odd_names_are_one_line_at_every_door(
+    name: Any, model: Any, bert_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = dict(zip((n for n, _ in ODD), (m for _, m in ODD)))[name]
+    for door, ask in doors(model, name, bert_encoder).items():
+        if door == "preprocessor" and name is None:
+            continue  # the encoder's own
+        with pytest.raises(tt.InputError) as refused:
+            ask()
+        with pytest.raises(AssertionError, match=message):
+            raise AssertionError(f"{door}: {refused.value}")
+    assert not list(tmp_path.iterdir())
+
+
+@contextlib.contextmanager
+def special(kind: str, path: Path) -> Iterator[str]:
+    """Puts something there that is no plain file, and says how a message calls it."""
+    if kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            with contextlib.chdir(path.parent):  # its path may have 100 characters
+                listener.bind(path.name)
+            yield "a socket"
+    elif kind == "link to a device":
+        path.symlink_to("/dev/zero")
+        yield "a device"
+    else:
+        os.mkfifo(path)
+        yield "a pipe"
+
+
+KINDS = ("pipe", "socket", "link to a device")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ending", [".csv", ".jsonl.gz", ".parquet", ".conll", ".json", ".txt"])
+def test_data_that_are_no_plain_file_are_refused(ending: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"data{ending}"
+    with special(kind, path) as called:
+        message = f"expected a plain file. Received: {path}, which is {called}"
+        with pytest.raises(tt.InputError, match=message):
+            if ending == ".txt":
+                next(reading.line_chunks(str(path)))
+            tt.data.read(path)
+        with pytest.raises(tt.InputError, match="which is" if ending == ".txt" else message):
+            conversion.convert_word_vectors(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "place",
+    ["saved_model.pb", "variables/variables.index", "assets/more.txt", "fingerprint.pb", "deep/x"],
+)
+def test_no_file_of_a_savedmodel_is_waited_for(
+    place: str, kind: str, bert_encoder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "encoder"
+    copy(bert_encoder, folder)
+    path = folder / place
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    with special(kind, path):
+        for trust_code in (False, True):
+            with pytest.raises(tt.InputError, match=r"plain file|no saved_model\.pb"):
+                tt.Encoder(str(folder), trust_code=trust_code)
+            with pytest.raises(tt.InputError, match="plain file"):
+                tt.load_saved_model(folder, trust_code)
+
+
+def copy(source: Path, target: Path) -> None:
+    for path in source.rglob("*"):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_records_and_marks_are_not_waited_for(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    ask: Any
+    for ask, name, message in (
+        (encoding.read_record, encoding.RECORD_FILE, "record of the training.*plain file"),
+        (lambda folder: tt.load_model(folder / "model.keras"), "model.keras", "no such model file"),
+        (tt.registry.read_information, tt.registry.INFORMATION, "plain file"),
+        (lambda folder: atomic.check_output(folder, True), atomic.MARK, f"write.*{atomic.MARK}"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        with special(kind, folder / name), pytest.raises(tt.InputError, match=message):
+            ask(folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore:a file of the cache is damaged")
+def test_stores_are_not_waited_for(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("tfhub_transfer.storage.budget._SPARE_BYTES", 0)
+    store = tmp_path / "vectors" / names.key("plain")
+    store.mkdir(parents=True)
+    texts = names.digests([["a", "b"]])
+    vectors, lost = np.empty((2, 1), "float32"), np.empty(2, "int32")
+    with special(kind, store / "0.vectors"), special(kind, store / "tokens"):
+        made = VectorStore(store.name, 1)
+        for expected in (2, 0):  # what was set aside is in nobody's way
+            count = made.complete(texts, vectors, lost, lambda rows: (np.ones((2, 1)), 0 * rows))
+            assert count == expected and vectors.tolist() == [[1.0], [1.0]]
+        tokens = TokenStore(store.name, np.array([1, 2]), 1)
+        assert tokens.fill(lambda rows: iter([(rows, np.full((2, 2, 1), 3.0))]))
+        assert tokens.padded(np.array([1]), 2).astype(float).tolist() == [[[3.0], [3.0]]]
+
+
+def test_a_pipe_of_the_shell_is_read_as_lines_and_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "texts").write_text("a\nb\n")
+    for source in ("/dev/fd/{}", "/proc/self/fd/{}"):
+        with os.popen("printf 'good film\\nbad film\\n'") as pipe:
+            name = source.format(pipe.fileno())
+            assert reading.is_lines(name)
+            assert list(reading.line_chunks(name)) == [["good film", "bad film"]]
+            with pytest.raises(tt.InputError, match="can't come through a pipe.*Received: /"):
+                tt.data.read(name)
+    with pytest.raises(tt.InputError, match="can't come through a pipe.*Received: -"):
+        tt.data.read("-")
+
+
+def test_standard_input_that_is_closed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    for name in ("-", "/dev/stdin"):
+        with pytest.raises(tt.InputError, match="standard input is closed"):
+            next(reading.line_chunks(name))
+
+
+def test_plain_files_are_read_also_by_links(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("é\r\n".encode())
+    (tmp_path / "b.txt").symlink_to("a.txt")
+    (tmp_path / "c.gz").write_bytes(gzip.compress(b"c"))
+    assert opening.read_text(tmp_path / "b.txt") == "é\r\n"
+    assert opening.read_bytes(tmp_path / "b.txt", 1) == b"\xc3"
+    with opening.open_maybe_gzipped(tmp_path / "c.gz") as file:
+        assert file.read() == b"c"
+    with pytest.raises(FileNotFoundError):
+        opening.descriptor(tmp_path / "none")
+    opening.require(tmp_path / "none")
+    opening.require_all(tmp_path)
+
+
+# Standard output ----------------------------------------------------------------------------------
+
+
+def test_answers_that_nobody_can_read_are_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = ["encode", "none", "none.csv", "--output", str(tmp_path / "x.npy")]
+    closed = "standard output is closed"
+    for words, message in (
+        (["predict", "none"], closed),
+        (["encode", "none"], closed),
+        (["encoders"], closed),
+        (elsewhere, "no such file"),
+    ):
+        monkeypatch.setattr("sys.stdout", None)
+        assert cli.main(words) == 2
+        sys.stdout.close()  # what stands for it
+        monkeypatch.undo()
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_who_has_read_enough_ends_a_command_as_a_signal_would(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as nobody:
+        monkeypatch.setattr("sys.stdout", nobody)
+        assert cli.main(["encoders", *options]) == 128 + signal.SIGPIPE
+        nobody.write("goes nowhere")  # as Python does at its exit
+        nobody.flush()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_broken_pipe_elsewhere_is_an_error_like_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(tt.registry, "known_encoders", broken)
+    assert cli.main(["encoders"]) == 2
+    assert "Broken pipe" in capsys.readouterr().err
+
+
+# Other people's files -----------------------------------------------------------------------------
+
+
+def test_vectors_replace_no_file_of_another_kind_and_none_unasked(tmp_path: Path) -> None:
+    output = tmp_path / "vectors.npy"
+
+    def write(overwrite: bool = False, *inputs: str) -> int:
+        chunks = iter([(["a"], np.full((1, 2), 3.0, "float32"))])
+        return encoding.write_vectors(chunks, output, overwrite, inputs)
+
+    assert write() == 1
+    with pytest.raises(tt.InputError, match=f"exists; name another one.*Received: {output}"):
+        write()
+    assert write(overwrite=True) == 1
+    assert np.load(output).tolist() == [[3.0, 3.0]]
+    with pytest.raises(tt.InputError, match="must lie apart from what is read"):
+        write(True, str(output))
+    for content in (b"my notes", b"\x93NUM"):
+        output.write_bytes(content)
+        with pytest.raises(tt.InputError, match="of another kind, which is never replaced"):
+            write(overwrite=True)
+        assert output.read_bytes() == content
+    output.unlink()
+    with special("pipe", output), pytest.raises(tt.InputError, match="which is a pipe"):
+        write(overwrite=True)
+
+
+def test_a_report_replaces_reports_and_nothing_else(tmp_path: Path) -> None:
+    report = tt.Report("classification", "e", {}, {"accuracy": 0.5}, ["a", "b"])
+    other = tt.Report("classification", "e", {}, {"accuracy": 1.0}, ["a", "b"])
+    joint = reports_of({"x": report, "y": other})
+    for each, place in ((report, "alone"), (joint, "several")):
+        folder = tmp_path / place
+        folder.mkdir()
+        (folder / "notes.txt").write_text("mine")
+        assert each.save(folder) == folder
+        each.save(folder)  # its own it replaces
+        assert (folder / "notes.txt").read_text() == "mine"
+        assert atomic.foreign(folder) == folder / "notes.txt"
+    assert '"accuracy": 1.0' in (tmp_path / "several" / "y" / "report.json").read_text()
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "report.html").write_text("mine")
+    with pytest.raises(tt.InputError, match=f"didn't write.*Received: {theirs / 'report.html'}"):
+        report.save(theirs)
+    assert [path.name for path in theirs.iterdir()] == ["report.html"]
+    with pytest.raises(tt.InputError, match="must be a folder.*which is a file"):
+        report.save(theirs / "report.html")
+
+
+def reports_of(parts: dict[str, reports.Report]) -> Any:
+    from tfhub_transfer.joint_reports import JointReport
+
+    return JointReport("e", parts)
+
+
+def test_a_report_in_a_folder_of_ours_is_part_of_it(tmp_path: Path) -> None:
+    report = tt.Report("classification", "e", {}, {"accuracy": 0.5}, ["a", "b"])
+    with atomic.folder(tmp_path / "out") as scratch:
+        report.save(scratch / "report")
+        assert not (scratch / "report" / atomic.MARK).exists()
+    report.save(tmp_path / "out" / "report")  # the mark of the folder around it counts
+    assert atomic.foreign(tmp_path / "out") == tmp_path / "out" / "report" / atomic.MARK
+
+
+def test_models_replace_models_but_nothing_special(model: Any, tmp_path: Path) -> None:
+    with special("pipe", tmp_path / "x.keras"), pytest.raises(tt.InputError, match="is a pipe"):
+        model.save(tmp_path / "x.keras")

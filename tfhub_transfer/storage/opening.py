@@ -1,0 +1,150 @@
+"""What users name: a name to a path, and a path to an open file, if it is a plain one.
+
+A pipe without a writer is waited for without end, and a device has side effects or no end: so
+nothing but a plain file is ever opened, in whatever folder it lies.
+"""
+
+import contextlib
+import errno
+import gzip
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from tfhub_transfer.errors import InputError
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+# Where systems have what is open already, as for `/dev/stdin` and `<(command)`.
+_OPEN_ALREADY = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+
+
+def path_of(given: Any) -> Path:
+    r"""The path that a user named; there may be nothing of that name.
+
+    Args:
+        given: A string, or a path.
+
+    Raises:
+        InputError: If no file can have such a name: it is something else, holds a NUL, or is too
+            long.
+
+    Example:
+
+    >>> path_of("out/model.keras")
+    PosixPath('out/model.keras')
+    """
+    try:
+        path = Path(given)
+        os.lstat(path)
+    except (TypeError, ValueError) as error:
+        kind = "" if isinstance(given, str) else f" ({type(given).__name__})"
+        raise InputError(
+            f"expected a name that a file can have ({error}). Received: {given!r:.200}{kind}"
+        ) from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(
+                "expected a name that a file can have; this one is too long. "
+                f"Received: {str(given)[:60]!r}, {len(str(given))} characters"
+            ) from error
+    return path
+
+
+def is_open_already(source: str) -> bool:
+    """Whether a name stands for what the shell has opened, as `/dev/stdin` and `<(command)` do."""
+    return source.startswith(_OPEN_ALREADY)
+
+
+def require(path: Path) -> None:
+    """Refuses what is there and no plain file; a link is followed.
+
+    Raises:
+        InputError: If it is a folder, a pipe, a socket or a device.
+    """
+    with contextlib.suppress(OSError):
+        _require(os.stat(path).st_mode, path)
+
+
+def require_all(folder: Path) -> None:
+    """Refuses a folder that holds anything but plain files, at any depth, before one is opened.
+
+    Raises:
+        InputError: If there is a pipe, a socket or a device.
+    """
+    for root, _, files in os.walk(folder):
+        for name in files:
+            require(Path(root) / name)
+
+
+def descriptor(path: Path) -> int:
+    """Opens a plain file to read; never waits.
+
+    Raises:
+        InputError: If it is something else.
+        OSError: If it isn't there, or can't be read.
+    """
+    _require(os.stat(path).st_mode, path)
+    # Should it have become a pipe since, opening doesn't wait for a writer.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _require(os.fstat(handle).st_mode, path)
+    except InputError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """As `descriptor`, as a file object of bytes."""
+    return open(descriptor(path), "rb")
+
+
+@contextlib.contextmanager
+def open_maybe_gzipped(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a plain file to read bytes; one that ends in `.gz` is unpacked on the way.
+
+    Raises:
+        InputError: If it is something else.
+        OSError: If it isn't there, or can't be read.
+    """
+    with contextlib.ExitStack() as opened:
+        file: Any = opened.enter_context(open_file(path))
+        if path.suffix.lower() == ".gz":
+            file = opened.enter_context(gzip.open(file, "rb"))
+        yield file
+
+
+def read_bytes(path: Path, most: int = -1) -> bytes:
+    """The bytes of a plain file, at most so many.
+
+    Raises:
+        InputError: If it is something else.
+        OSError: If it isn't there, or can't be read.
+    """
+    with open_file(path) as file:
+        return file.read(most)
+
+
+def read_text(path: Path) -> str:
+    """The UTF-8 text of a plain file, its line ends as they are.
+
+    Raises:
+        InputError: If it is something else.
+        OSError: If it isn't there, or can't be read.
+        UnicodeDecodeError: If it isn't UTF-8.
+    """
+    return read_bytes(path).decode("utf-8")
+
+
+def _require(mode: int, path: Path) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+        raise InputError(f"expected a plain file. Received: {path}, which is {kind}")
