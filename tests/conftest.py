@@ -29,13 +29,16 @@ def _weights_folder() -> Path | None:
 
 
 # Tables whose rows may go to different processes.
-_BY_ROW = ("test_doors.py",)
+_BY_ROW = ("test_doors.py", "test_readme.py")
 # The files that take longest: they start first, so that all processes end at about the same time.
-_LONGEST = [f"test_{name}.py" for name in "doors replicas similarity finetuning readme".split()]
+_LONGEST = [
+    f"test_{name}.py"
+    for name in "replicas distillation similarity multitask doors readme finetuning".split()
+]
 
 
 # With `--all` these run as users have it: graphs optimized, heads trained to their end.
-_OPTIMIZED = [f"test_{name}.py" for name in "doors serving graph real_data finetuning".split()]
+_OPTIMIZED = [f"test_{name}.py" for name in "doors serving graph real_data".split()]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -142,6 +145,20 @@ def float32() -> Iterator[None]:
 def graph_optimizer(request: pytest.FixtureRequest) -> None:
     """TensorFlow's takes half a second for each graph, so it is on only where it is looked at."""
     _optimize(_runs_all(request.config) and request.path.name in _OPTIMIZED)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_stack_for_each_operation() -> Iterator[None]:
+    """TensorFlow keeps with each operation the stack that made it, and pytest's are deep.
+
+    That was a fifteenth of the time of all tests; it serves messages of TensorFlow's own errors.
+    """
+    from tensorflow.python.util import tf_stack
+
+    stack = tf_stack.extract_stack()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf_stack, "extract_stack", lambda stacklevel=1: stack)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

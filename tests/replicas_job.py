@@ -1,13 +1,16 @@
 """Run by `test_replicas`: trains on two logical CPUs, and says what was seen.
 
-In a process of its own, because devices can't be configured once TensorFlow has started, and
-because a collective operation that fails leaves TensorFlow unusable.
+Each case in a process of its own, because devices can't be configured once TensorFlow has started,
+and because a collective operation that fails leaves TensorFlow unusable. They are all forked from
+this one, which has only imported it: that takes longer than most cases.
 
-    python tests/replicas_job.py CASE ENCODER OUTPUT
+    python tests/replicas_job.py    # reads a line for each: a JSON list of CASE, ENCODER, OUTPUT
 """
 
 import json
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-
-import samples  # noqa: E402  it starts TensorFlow
-
-import tfhub_transfer as tt  # noqa: E402
-from tfhub_transfer import tagging  # noqa: E402
-from tfhub_transfer.callbacks import KeepBest  # noqa: E402
+import tfhub_transfer as tt
+from tfhub_transfer import tagging
+from tfhub_transfer.callbacks import KeepBest
 
 TEXTS = ["a good film", "the worst movie", "good good", "bad"] * 8
 PLAN = tt.Plan(learning_rate=1e-2, head_epochs=1, verbose=0)
@@ -67,6 +65,8 @@ def whole(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[
 
 def uneven(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[str, Any]:
     """Whether replicas stay equal, by task, where their shares of a batch differ in size."""
+    import samples  # here and below: it starts TensorFlow
+
     words = [text.split() for text in TEXTS]
     tags = [["J" if word == "good" else "N" for word in row] for row in words]
     tagged = tt.data.Examples.from_lists([tagging.join_words(row) for row in words], tags)
@@ -93,6 +93,8 @@ def uneven(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict
 
 def row(encoder: str, output: Path, strategy: tf.distribute.Strategy, name: str) -> dict[str, Any]:
     """How far the weights are from those that one device learns, of a row of `samples.ROWS`."""
+    import samples
+
     sample, learned = samples.ROWS[name], []
     for where in (tt.runtime.strategy("none"), strategy):
         tt.runtime.seed_everything(3)
@@ -109,6 +111,10 @@ def row(encoder: str, output: Path, strategy: tf.distribute.Strategy, name: str)
 
 def main(case: str, encoder: str, output: str) -> None:
     """Runs a case and writes what was seen to `seen.json` in the output folder."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    # As in the other tests where it isn't looked at: half a second for each graph.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     strategy = tt.runtime.strategy("mirrored")
     assert strategy.num_replicas_in_sync == 2
     # Whichever weights are best on validation, the last are those to look at.
@@ -120,6 +126,20 @@ def main(case: str, encoder: str, output: str) -> None:
     Path(output, "seen.json").write_text(json.dumps(seen), encoding="utf-8")
 
 
+def forked(case: str, encoder: str, output: str) -> int:
+    """The exit status of a process that runs a case; its traceback is in `error.txt`."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        with tt.runtime.precision("float32"):
+            main(case, encoder, output)
+    except BaseException:
+        Path(output, "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        os._exit(1)
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    with tt.runtime.precision("float32"):
-        main(*sys.argv[1:])
+    for line in sys.stdin:
+        print(forked(*json.loads(line)), flush=True)

@@ -340,7 +340,7 @@ def test_on_text_embeddings(row: str, text_encoder: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", (*QUICK_ROWS, "similarity", "multi-task"))
+@pytest.mark.parametrize("row", (*QUICK_ROWS, "similarity"))  # several tasks: `test_multitask`
 def test_on_an_encoder_of_shared_layers(row: str, albert_encoder: Path, tmp_path: Path) -> None:
     check_whole(row, albert_encoder, tmp_path)
 

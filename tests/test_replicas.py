@@ -1,9 +1,11 @@
 """Two replicas on two logical CPUs, in processes of their own (see `replicas_job`)."""
 
+import functools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +15,37 @@ import samples
 pytestmark = pytest.mark.slow
 
 
-def run(case: str, encoder: Path, output: Path) -> dict[str, Any]:
+@functools.cache
+def server() -> subprocess.Popen[str]:
+    """A process that has imported TensorFlow, and forks one for each case."""
     job = Path(__file__).with_name("replicas_job.py")
-    command = [sys.executable, str(job), case, str(encoder), str(output)]
     # The replicas are of the CPU, and the package is this one.
     given = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(job.parents[1])}
-    done = subprocess.run(
-        command,
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, str(job)],
         env={**os.environ, **given},
-        capture_output=True,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=subprocess.DEVNULL,
         text=True,
-        timeout=600,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end() -> Iterator[None]:
+    yield
+    if server.cache_info().currsize:
+        with server():
+            server().stdin.close()
+        server.cache_clear()
+
+
+def run(case: str, encoder: Path, output: Path) -> dict[str, Any]:
+    print(json.dumps([case, str(encoder), str(output)]), file=server().stdin, flush=True)
+    status = server().stdout.readline().strip()
+    error = output / "error.txt"
+    assert status == "0", error.read_text("utf-8") if error.exists() else status
     return json.loads((output / "seen.json").read_text(encoding="utf-8"))
 
 
