@@ -16,7 +16,7 @@ from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import names
 from tfhub_transfer.storage.scratch import temporary, temporary_folder
-from tfhub_transfer.tagging import WORD_END, WORD_STARTS
+from tfhub_transfer.tagging import ALONE, WORD_END, WORD_STARTS
 
 DEFAULT_SEQUENCE_LENGTH = 256
 # Lengths are rounded up to a multiple of this, so that few shapes of batch occur.
@@ -238,7 +238,7 @@ class BertPreprocessor(Preprocessor):
 
         A word of which nothing is left, such as a control character alone, has one piece, padding.
         """
-        words = tf.strings.split(texts, WORD_END)
+        words = tf.strings.split(tf.strings.regex_replace(texts, ALONE, ""), WORD_END)
         return words.with_values(self.pieces(words.flat_values))
 
     def pieces(self, words: tf.Tensor) -> tf.RaggedTensor:
