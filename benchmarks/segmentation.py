@@ -85,7 +85,7 @@ def measure(folder: Path) -> dict[str, Any]:
             [word["text"] for word in answer["words"]] == own for answer, own in zip(answers, words)
         )
         row[f"plain texts, {title}: texts with the same words"] = right / len(texts)
-        row[f"plain texts, {title}: {key} by places"] = by_places(
+        row[f"plain texts, {title}: f1 by places"] = by_places(
             answers, texts, words, test.labels, task.scheme
         )
     return row
