@@ -113,6 +113,7 @@ INNER_FLOORS = {
         "towers": 1,
         "units": 1,
         "spans": 1,
+        "segmentation": 1,
         "words": 2,
         "sentences": 2,
         "joint": 2,

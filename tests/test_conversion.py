@@ -444,6 +444,14 @@ BAD_FOLDERS: dict[str, tuple[Damage, str]] = {
     ),
     "wrong length": (set_json("sentence_bert_config.json", max_seq_length="x"), "of type int"),
     "wrong case": (set_json("tokenizer_config.json", do_lower_case=5), "of type bool"),
+    "Chinese together": (
+        set_json("tokenizer_config.json", tokenize_chinese_chars=False),
+        "tokenize_chinese_chars True.*Received: False",
+    ),
+    "Japanese words": (
+        set_json("tokenizer_config.json", tokenizer_class="BertJapaneseTokenizer"),
+        "by a dictionary.*Received: BertJapaneseTokenizer",
+    ),
     "odd heads": (set_config(num_attention_heads=3), "multiple of num_attention_heads"),
     "other size": (set_config(intermediate_size=31), r"must have shape \(31, 16\)"),
     "more layers": (set_config(num_hidden_layers=3), "no tensor 'encoder.layer.2"),

@@ -1,13 +1,16 @@
 """Text to ids: packing, truncation, padding, and where the vocabulary comes from."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tokenizer_ids
 
 import tfhub_transfer as tt
+from tfhub_transfer import hub_format
 from tfhub_transfer.preprocessing import load_preprocessor, make_preprocessor
 
 TEXTS = ["a good film", "", "this is the worst movie", "émigré 🙂 قصة"]
@@ -105,3 +108,50 @@ def test_length_must_suit_the_encoder(length: int, encoder: tt.Encoder) -> None:
 def test_what_is_no_preprocessor_is_refused(encoder: tt.Encoder, text_encoder: Path) -> None:
     with pytest.raises(tt.InputError, match="isn't a TF Hub BERT preprocessor"):
         make_preprocessor(encoder, str(text_encoder))
+
+
+# As Hugging Face ----------------------------------------------------------------------------------
+
+# Made by tokenizers 0.23.3 (see `tokenizer_ids.py`).
+REFERENCE = json.loads(tokenizer_ids.FILE.read_text(encoding="utf-8"))
+SETTINGS = [(lower, strip) for lower in (False, True) for strip in (False, True)]
+
+
+def small_encoder(folder: Path, lower_case: bool, strip: bool | None) -> Path:
+    """A static encoder over the reference's vocabulary, with a vector of its own for each piece."""
+    words = REFERENCE["vocabulary"]
+    vocab = folder.with_name("vocab.txt")
+    vocab.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    table = np.random.default_rng(0).normal(size=(len(words), 8)).astype("float32")
+    info = {"dialect": "bert", "dimension": 8, "lower_case": lower_case, "strip_accents": strip}
+    hub_format.save(hub_format.static_encoder(table, vocab, lower_case), folder, info)
+    return folder
+
+
+@pytest.mark.parametrize(("lower_case", "strip"), [*SETTINGS, (True, None), (False, None)])
+def test_ids_are_those_of_hugging_face(
+    lower_case: bool, strip: bool | None, tmp_path: Path
+) -> None:
+    encoder = tt.Encoder(str(small_encoder(tmp_path / "encoder", lower_case, strip)))
+    made = make_preprocessor(encoder, sequence_length=512)
+    made.save(tmp_path / "saved")
+    stripped = lower_case if strip is None else strip
+    wanted = REFERENCE["ids"][f"lower_case={lower_case} strip_accents={stripped}"]
+    for each in (made, load_preprocessor(tmp_path / "saved")):
+        found = each.tokenize(tf.constant(tokenizer_ids.TEXTS)).to_list()
+        for text, own, theirs in zip(tokenizer_ids.TEXTS, found, wanted):
+            assert own == theirs, text
+
+
+@pytest.mark.parametrize(
+    ("lower_case", "strip"),
+    [(True, False), *(pytest.param(*s, marks=pytest.mark.slow) for s in SETTINGS)],
+)
+def test_an_export_reads_the_same_ids(lower_case: bool, strip: bool, tmp_path: Path) -> None:
+    folder = small_encoder(tmp_path / "encoder", lower_case, strip)
+    model = tt.build_model(str(folder), tt.tasks.Classification(["a", "b"]))
+    served = tt.load_saved_model(tt.export_saved_model(model, tmp_path / "served", "float32"))
+    table = model.encoder.named_weights()["word_embeddings/embeddings"].numpy()
+    wanted = REFERENCE["ids"][f"lower_case={lower_case} strip_accents={strip}"]
+    means = [table[ids[:254]].mean(axis=0) if ids else np.zeros(8) for ids in wanted]
+    np.testing.assert_allclose(served.encode(tokenizer_ids.TEXTS), means, atol=1e-5)

@@ -15,6 +15,7 @@ from tfhub_transfer import cli, similarity_evaluation
 from tfhub_transfer.callbacks import KeepBest
 from tfhub_transfer.layouts.towers import Towers
 from tfhub_transfer.tasks import Classification, Head, MultiLabel, Regression, Similarity
+from tfhub_transfer.tasks.similarity import best_threshold
 
 GOOD, BAD = ("good film", "great movie", "good acting"), ("bad story", "the worst movie", "bad")
 
@@ -246,7 +247,11 @@ def test_every_loss_brings_together_what_belongs_together(
     after = tt.evaluate(model, labelled, baselines=False).metrics["roc_auc"]
     assert after > min(0.9, before + 0.03)
     report = tt.evaluate(model, test, train)
-    assert report.metrics == pytest.approx(by_hand(model, test, train), abs=1e-5)
+    # Tuned on validation by `fine_tune`, whatever is given for the baselines.
+    assert report.metrics == pytest.approx(by_hand(model, test, validation), abs=1e-5)
+    if loss == "contrastive":
+        assert report.threshold == model.task.threshold
+        assert f"threshold {report.threshold:.4f}" in str(report)
     assert set(report.baselines["untrained"]) == set(report.metrics)
     [answer] = model.predict_text([("good film", "great movie")])
     assert -1.001 <= answer["score"] <= 1.001
@@ -274,10 +279,11 @@ def by_hand(model: tt.TransferModel, test: Any, train: Any) -> dict[str, float]:
     known = [model.encode_text(texts) for texts in train.texts]
     cosines = np.array([a @ b for a, b in zip(*known)])
     tries = np.concatenate([[-1.0], np.sort(cosines), [1.0]])
-    tries = (tries[1:] + tries[:-1]) / 2
-    right = [np.mean((cosines > t) == np.array(train.labels)) for t in tries]
-    given, truth = near > tries[int(np.argmax(right))], np.array(test.labels)
+    tries = (tries[1:] + tries[:-1])[::-1] / 2
+    reached = [sk.f1_score(train.labels, cosines > t, zero_division=0) for t in tries]
+    given, truth = near > tries[int(np.argmax(np.round(reached, 9)))], np.array(test.labels)
     return {
+        "f1": sk.f1_score(truth, given),
         "accuracy": np.mean(given == truth),
         "precision": sk.precision_score(truth, given),
         "recall": sk.recall_score(truth, given),
@@ -332,9 +338,49 @@ def test_ranks_count_equal_texts_once() -> None:
 
 def test_the_best_threshold_lies_between_the_kinds() -> None:
     labels, found = np.array([0, 0, 1, 1, 0]), np.array([0.1, 0.2, 0.8, 0.9, 0.4])
-    assert 0.4 < similarity_evaluation.best_threshold(labels, found) < 0.8
+    assert best_threshold(labels, found) == pytest.approx(0.6)
     same = np.full(5, 0.5)
-    assert similarity_evaluation.best_threshold(labels, same) > 0.5  # most are 0
+    assert best_threshold(labels, same) < 0.5  # all of them, or none: all have an F1
+    assert best_threshold(labels[:2], found[:2]) is None
+
+
+def test_the_best_threshold_is_that_of_a_search() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        labels = generator.integers(0, 2, 30)
+        found = np.round(generator.normal(labels * 0.5, 1), 1)  # with equal ones among them
+        threshold = best_threshold(labels, found)
+        own = sk.f1_score(labels, found >= threshold)
+        tried = [sk.f1_score(labels, found >= t, zero_division=0) for t in np.unique(found)]
+        assert own == pytest.approx(max(tried)) and threshold not in found
+
+
+def test_numbers_of_pairs_are_those_of_the_label_1() -> None:
+    """Few pairs belong together, as in most data: averages over both labels would flatter."""
+    labels = np.array([1] * 3 + [0] * 17)
+    scores = np.array([0.9, 0.8, 0.1, 0.7, 0.6, *[0.2] * 15])
+    truth = similarity_evaluation.Truth.of([["a"] * 20, list(map(str, range(20)))], labels)
+    found = similarity_evaluation.measure(truth, [], scores, 0.5)
+    expected = sk.precision_recall_fscore_support(labels, scores >= 0.5, average="binary")[:3]
+    assert [found[name] for name in ("precision", "recall", "f1")] == pytest.approx(expected)
+    assert found["accuracy"] == sk.accuracy_score(labels, scores >= 0.5)
+    assert len({found[name] for name in ("precision", "recall", "accuracy", "f1")}) == 4
+    low, high = similarity_evaluation.intervals(truth, [], scores, 0.5, 0)["f1"]
+    assert low < found["f1"] < high
+
+
+def test_degrees_that_happen_to_be_0_and_1_stay_degrees(bert_encoder: Path) -> None:
+    task = Similarity(low=0, high=5)
+    rows = tt.data.Examples.from_lists(["a", "b"], [0, 1], ["c", "d"])
+    task.tune(rows, lambda: [{"score": 0.0}, {"score": 1.0}])
+    assert task.threshold is None
+    report = tt.evaluate(build(bert_encoder, task), rows, baselines=False)
+    assert "rmse" in report.metrics and "f1" not in report.metrics
+    task = Similarity(low=0, high=1)  # degrees, too, but these can only be 0 and 1
+    task.tune(rows, lambda: [{"score": 0.0}, {"score": 1.0}])
+    assert task.threshold == 0.5 and Similarity(**task.get_config()).threshold == 0.5
+    report = tt.evaluate(build(bert_encoder, task), rows, baselines=False)
+    assert report.threshold == 0.5 and "f1" in report.metrics
 
 
 def test_resampled_means_are_those_of_the_rows() -> None:

@@ -27,6 +27,7 @@ from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.reports import Report
 from tfhub_transfer.tasks import references
+from tfhub_transfer.tasks.similarity import best_threshold
 from tfhub_transfer.wording import class_name
 
 MISTAKES = 20
@@ -202,26 +203,44 @@ def _measure_similarity(
 ) -> None:
     task: Any = model.task
     labels = None if examples.target is None else np.array(task.numbers(examples.labels))
-    truth = similarity_evaluation.Truth.of(examples.texts, labels)
-    tuned = _for_threshold(task, truth, train, seed)
+    truth = similarity_evaluation.Truth.of(examples.texts, labels, task.is_wide)
+    known = _for_threshold(task, truth, train, seed)
+    # The model's own is of the validation split, and needs no other.
+    tuned = known if task.threshold is None else None
     columns, scores, threshold = _compared(
         task, lambda texts: _timed(report, model.encode_text, texts), examples, tuned
     )
+    if truth.kind == "binary":
+        threshold = threshold if task.threshold is None else task.threshold
+        _note_threshold(report, threshold, tuned is None)
     report.metrics = similarity_evaluation.measure(truth, columns, scores, threshold)
     report.intervals = similarity_evaluation.intervals(truth, columns, scores, threshold, seed)
     report.intervals = {k: v for k, v in report.intervals.items() if k in report.metrics}
     if labels is not None and truth.kind == "graded":
         report.pictures["scatter"] = plots.scatter(labels, scores)
-    if truth.kind == "binary" and threshold is None:
-        report.notes.append("no accuracy: a threshold is found on labelled training pairs")
     report.mistakes = _farthest(examples, truth, columns, scores)
     if train is None:
         return
     started = time.perf_counter()
     for name, encode in _untrained(report, model, train).items():
-        found = _compared(task, encode, examples, tuned)
+        found = _compared(task, encode, examples, known)
         report.baselines[name] = similarity_evaluation.measure(truth, *found)
     report.seconds["baselines"] = time.perf_counter() - started
+
+
+def _note_threshold(report: Report, threshold: float | None, validated: bool) -> None:
+    report.threshold = threshold
+    if threshold is None:
+        report.notes.append(
+            "no accuracy, F1, precision and recall: the threshold of the score is found on "
+            "labelled pairs, of validation (`fine_tune`) or of training, and there are none"
+        )
+        return
+    where = "validation" if validated else "training pairs, as none was tuned on validation"
+    report.notes.append(
+        f"threshold {threshold:.4f}: pairs of this score and above count as 1; it has the highest "
+        f"F1 on {where}"
+    )
 
 
 def _compared(
@@ -229,19 +248,15 @@ def _compared(
 ) -> tuple[list[Any], np.ndarray, float | None]:
     """Vectors of each column, answers, and the threshold that suits other examples."""
     columns = [encode(texts) for texts in examples.texts]
-    near = similarity_evaluation.cosines(columns[0], columns[1])
+    scores = task.score(similarity_evaluation.cosines(columns[0], columns[1]))
     if tuned is None:
-        return columns, task.score(near), None
-    first, second = (encode(texts) for texts in tuned.texts[:2])
-    labels = np.array(task.numbers(tuned.labels))
-    threshold = similarity_evaluation.best_threshold(
-        labels, similarity_evaluation.cosines(first, second)
-    )
-    return columns, near, threshold
+        return columns, scores, None
+    near = similarity_evaluation.cosines(*(encode(texts) for texts in tuned.texts[:2]))
+    return columns, scores, best_threshold(np.array(task.numbers(tuned.labels)), task.score(near))
 
 
 def _for_threshold(task: Any, truth: Any, train: Examples | None, seed: int) -> Examples | None:
-    if truth.kind != "binary" or task.is_graded or train is None or train.target is None:
+    if truth.kind != "binary" or train is None or not task.is_binary(train):
         return None
     return train[np.random.default_rng(seed).permutation(len(train))[:_THRESHOLD_ROWS]]
 

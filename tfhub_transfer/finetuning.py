@@ -154,6 +154,7 @@ def fine_tune(
     for examples in (train, validation):
         if not isinstance(examples, Stream):
             _check(model, examples)
+    model.layout.learn(train)
     judged = model.cut(validation)
     model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
     rows: Any = train if isinstance(train, Stream) else model.cut(train)

@@ -351,6 +351,8 @@ def _cleaned(texts: tf.Tensor, lower_case: bool, strip_accents: bool) -> tf.Tens
     texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="ignore")
     texts = tf.strings.regex_replace(texts, _CONTROL, "")
     if lower_case:
+        # TensorFlow's own way gives a sigma that ends a word another letter; BERT's doesn't.
+        texts = tf.strings.regex_replace(texts, "Σ", "σ")
         texts = tf.strings.lower(texts, encoding="utf-8")
     if strip_accents:
         texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, "NFD"), r"\p{Mn}", "")
@@ -390,6 +392,10 @@ class WordPieces(tf.train.Checkpoint):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Strings [batch] to int32 word-piece ids [batch, (words), (pieces of the word)]."""
+        return self.ids(texts)
+
+    def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """What calling it gives, as part of another graph."""
         texts = _cleaned(texts, self._lower_case, self._strip_accents)
         kept = f"{PUNCTUATION}|{CHINESE}"
         words = tf_text.regex_split(texts, f"{SPACE}|{kept}", kept)

@@ -26,6 +26,8 @@ Arrays = Mapping[str, np.ndarray]
 _MOST_LAYERS = 1000
 
 _HUGGING_FACE_FILES = ("config.json", "model.safetensors", "vocab.txt")
+# What `hub_format.WordPieces` does, too.
+_TOKENIZER = {"tokenize_chinese_chars": True, "do_basic_tokenize": True}
 # From the names of transformers' `BertModel` to TF Hub's, and what its array goes through on the
 # way: PyTorch keeps a dense layer's kernel as [outputs, inputs].
 _NAMES: tuple[tuple[str, str, bool], ...] = (
@@ -160,6 +162,18 @@ def _read_settings(source: Path) -> dict[str, Any]:
     """How the tokenizer was set, with the defaults of transformers."""
     paths = [source / f"{name}_config.json" for name in ("tokenizer", "sentence_bert")]
     tokenizer, sentence = (_read_json(path, needed=False) for path in paths)
+    for key, wanted in _TOKENIZER.items():
+        found = records.take(tokenizer, key, type(wanted), paths[0], wanted)
+        if found != wanted:
+            raise InputError(
+                f"Only tokenizers whose {paths[0].name} has {key} {wanted!r} give the same word "
+                f"pieces here. Received: {found!r} in {source}"
+            )
+    if "Japanese" in str(tokenizer.get("tokenizer_class")):
+        raise InputError(
+            "A tokenizer that finds Japanese words by a dictionary can't be converted. "
+            f"Received: {tokenizer['tokenizer_class']} in {source}"
+        )
     length = records.take(sentence, "max_seq_length", int | float, paths[1], 0) or records.take(
         tokenizer, "model_max_length", int | float, paths[0]
     )

@@ -16,6 +16,7 @@ from tfhub_transfer import (
     registry,
     runtime,
     saving,
+    tagging,
 )
 from tfhub_transfer.builders import build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
@@ -232,14 +233,19 @@ def predict(
         with runtime.precision(record.get("precision", "auto")):
             answers = model.predict_text(texts)
         for text, answer in zip(texts, answers):
-            shown = [text] if isinstance(text, str) else text
+            shown = text if model.task.pair else [text]
             yield {**dict(zip(model.layout.signature, shown)), **answer}
 
 
 def _asked(model: TransferModel, chunk: data.Examples) -> list[Any]:
-    """The texts of a table, or tuples of them."""
+    """The texts of a table, or tuples of them, or lists of words."""
     model.layout.check(chunk)
-    return list(zip(*chunk.texts)) if model.task.pair else list(chunk.texts[0])
+    if model.task.pair:
+        return list(zip(*chunk.texts))
+    texts = chunk.texts[0]
+    if model.task.layout != "words":
+        return list(texts)
+    return [tagging.split_words(text) if tagging.is_listed(text) else text for text in texts]
 
 
 def _of_task(

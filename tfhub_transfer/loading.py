@@ -1,6 +1,7 @@
 """A SavedModel from disk to a callable of known dialect, and its graph back to disk."""
 
 import math
+import re
 import shutil
 import weakref
 from pathlib import Path
@@ -14,13 +15,16 @@ import tensorflow_text  # noqa: F401  registers the ops that text SavedModels ar
 from tfhub_transfer import graph, rewriting, safety
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
-from tfhub_transfer.storage.scratch import new_temporary
+from tfhub_transfer.storage.scratch import new_temporary, temporary
 
 BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 LIST_OUTPUTS = ("pooled_output", "sequence_output")
 
 _CHECKPOINT = "variables/variables"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_SLOT = "/.OPTIMIZER_SLOT/"
+# How "/" and "." are spelled inside of an attribute's name.
+_ESCAPED = re.compile(r"\.([S.])")
 
 
 class Functions:
@@ -88,7 +92,8 @@ def load(
     opening.require_all(folder)
     _require_stored(folder)
 
-    options = tf.saved_model.LoadOptions(allow_partial_checkpoint=existing is not None)
+    # Where there are no variables there is no stub either, and nothing that would be left out.
+    options = tf.saved_model.LoadOptions(allow_partial_checkpoint=bool(existing))
     seeded = new_temporary()
     try:
         with tf.variable_creator_scope(creator):
@@ -214,28 +219,62 @@ def copy_graph(source: Path, target: Path) -> None:
             shutil.copy2(source / name, target / name)
     if (source / "assets").is_dir():
         shutil.copytree(source / "assets", target / "assets", dirs_exist_ok=True)
-    (target / "variables").mkdir(exist_ok=True)
-    _write_stub(str(source / _CHECKPOINT), str(target / _CHECKPOINT))
+    if (source / f"{_CHECKPOINT}.index").is_file():
+        (target / "variables").mkdir(exist_ok=True)
+        _write_stub(source / "variables", target / "variables")
 
 
-def _write_stub(source: str, target: str) -> None:
+def require_copyable(folder: Path) -> None:
+    """Refuses a SavedModel that no `.keras` file could hold, before anything is trained.
+
+    Args:
+        folder: The SavedModel's folder.
+
+    Raises:
+        InputError: If its graph can't be copied.
+    """
+    try:
+        with temporary() as scratch:
+            copy_graph(folder, scratch)
+    except Exception as error:  # TensorFlow raises a dozen kinds here
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            "the encoder can't be put into a `.keras` file, so what it learns would be lost; "
+            "write it again by `tf.saved_model.save`, with its variables as attributes of the "
+            f"object. Received: {folder} ({type(error).__name__}: {reason})"
+        ) from error
+
+
+def _write_stub(source: Path, target: Path) -> None:
     """Writes a checkpoint of the smallest variable alone: the loader wants at least one to match.
 
-    A key of a checkpoint is the path of attributes from the root object to the variable.
+    A key of a checkpoint is the path of attributes from the root object to the variable. Without
+    variables the checkpoint is copied as it is.
     """
+    found = str(source / "variables")
     shapes = [
         (int(np.prod(shape)), key.removesuffix(_VALUE))
-        for key, shape in tf.train.list_variables(source)
-        if key.endswith(_VALUE) and "." not in key.removesuffix(_VALUE)
+        for key, shape in tf.train.list_variables(found)
+        if key.endswith(_VALUE) and _SLOT not in key
     ]
-    path = min(shapes)[1]
-    node: Any = tf.Variable(tf.train.load_variable(source, path + _VALUE))
-    for name in reversed(path.split("/")):
-        node = tf.train.Checkpoint(**{name: node})
-    node.write(target)
+    if not shapes:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        return
+    # A checkpoint of one object has another one of this name.
+    usable = [(size, path) for size, path in shapes if path.split("/")[0] != "root"]
+    if not usable:
+        raise ValueError("its only variable is called `root`, which a checkpoint can't hold alone")
+    path = min(usable)[1]
+    node: Any = tf.Variable(tf.train.load_variable(found, path + _VALUE))
+    for escaped in reversed(path.split("/")):
+        # Not a `Checkpoint`, which has a `save_counter` of its own.
+        parent = tf.__internal__.tracking.AutoTrackable()
+        setattr(parent, _ESCAPED.sub(lambda m: "/" if m[1] == "S" else ".", escaped), node)
+        node = parent
+    tf.train.Checkpoint(node).write(str(target / "variables"))
 
 
 def smallest(variables: list[tf.Variable]) -> list[tf.Variable]:
     """The variables as small as the one in a stub, which loading the stub may overwrite."""
-    least = min(int(np.prod(v.shape)) for v in variables)
+    least = min((int(np.prod(v.shape)) for v in variables), default=0)
     return [v for v in variables if int(np.prod(v.shape)) == least]

@@ -122,6 +122,7 @@ class TransferModel(runtime.Replicated):
         self.truncation = Truncation.count(ids.lost)
         if not shuffle:
             return self._batches(ids, _InOrder(len(ids.lost), batch_size), None)
+        self.layout.learn(examples)  # what is shuffled is to be trained on
         rows = LengthBatches(ids.lengths, batch_size, seed=seed)
         self.padding = rows.padding
         return self._batches(ids, rows, rows.buckets)
@@ -218,7 +219,9 @@ class TransferModel(runtime.Replicated):
             Class probabilities float32 `[n, classes]`, or for regression scores `[n]`; for tags of
             words a list of `[words, tags]`.
         """
-        rows = self.cut(_as_examples(examples, self.task.pair))
+        if not isinstance(examples, Examples):
+            examples = self.layout.in_units(self._asked(examples))
+        rows = self.cut(examples)
         scores = self._run("answer", rows.examples, batch_size)
         if not allow_nan:
             probes.require_numbers(scores, rows.examples.texts[-1], rows.owners)
@@ -229,7 +232,9 @@ class TransferModel(runtime.Replicated):
         """One readable answer for each text, or for each pair `(a, b)`.
 
         Args:
-            texts: Any number of strings, or of pairs of strings; an iterator too.
+            texts: Any number of strings, or of pairs of strings; an iterator too. For tags of words
+                also lists of words, which are answered as they are, with places in the words joined
+                by spaces.
 
         Raises:
             InputError: If the texts don't suit the task, or answers are NaN.
@@ -240,7 +245,7 @@ class TransferModel(runtime.Replicated):
             questions `{"answer", "score", "start", "end", "margin"}`, for summaries
             `{"summary", "sentences"}`.
         """
-        columns = _as_examples(texts, self.task.pair).texts
+        columns = self._asked(texts).texts
         if not columns[0]:
             raise InputError("expected at least one text. Received: none")
         rows, state = self.layout.prepare(*(tf.constant(column, tf.string) for column in columns))
@@ -253,6 +258,11 @@ class TransferModel(runtime.Replicated):
                 np.concatenate(scores), list(map(len, scores))
             )
         return self.layout.readable(self.layout.answer(state, scores))
+
+    def _asked(self, texts: Any) -> Examples:
+        if not isinstance(texts, Examples):
+            texts = [self.layout.asked(row) for row in wording.listed(texts)]
+        return _as_examples(texts, self.task.pair)
 
     def encode_text(
         self, texts: Iterable[str], batch_size: int = EVALUATION_BATCH, normalize: bool = False

@@ -17,7 +17,7 @@ from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import names, opening
 from tfhub_transfer.storage.scratch import temporary, temporary_folder
-from tfhub_transfer.tagging import WORD_END, WORD_STARTS
+from tfhub_transfer.tagging import ALONE, WORD_END, WORD_STARTS
 
 DEFAULT_SEQUENCE_LENGTH = 256
 # Lengths are rounded up to a multiple of this, so that few shapes of batch occur.
@@ -182,6 +182,19 @@ class CodePointPreprocessor(Preprocessor):
         _write_settings(folder, {"kind": "code_points", "sequence_length": self.sequence_length})
 
 
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """How a tokenizer treats case and accents.
+
+    Attributes:
+        lower_case: Whether it lower-cases; `None` if nothing says so.
+        strip_accents: Whether it removes accents; `None` does so where it lower-cases.
+    """
+
+    lower_case: bool | None
+    strip_accents: bool | None = None
+
+
 class BertPreprocessor(Preprocessor):
     """For the BERT dialect: word pieces, `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`.
 
@@ -190,7 +203,7 @@ class BertPreprocessor(Preprocessor):
         special: Ids of `start_of_sequence_id`, `end_of_segment_id`, `padding_id`.
         sequence_length: The most word pieces, special tokens counted.
         source: What `save` writes: a vocabulary file or a TF Hub preprocessor's folder.
-        lower_case: Whether the tokenizer lower-cases; only recorded for a vocabulary file.
+        case: How the tokenizer treats case and accents; only recorded for a vocabulary file.
     """
 
     dialect = "bert"
@@ -201,13 +214,13 @@ class BertPreprocessor(Preprocessor):
         special: dict[str, int],
         sequence_length: int,
         source: Path,
-        lower_case: bool | None = None,
+        case: Case | None = None,
     ) -> None:
         super().__init__(sequence_length)
         self._tokenizer = tokenizer
         self._special = special
         self.source = source
-        self._lower_case = lower_case
+        self._case = case or Case(None)
 
     def require_fit(self, encoder: Encoder) -> None:
         super().require_fit(encoder)
@@ -256,7 +269,7 @@ class BertPreprocessor(Preprocessor):
 
         A word of which nothing is left, such as a control character alone, has one piece, padding.
         """
-        words = tf.strings.split(texts, WORD_END)
+        words = tf.strings.split(tf.strings.regex_replace(texts, ALONE, ""), WORD_END)
         return words.with_values(self.pieces(words.flat_values))
 
     def pieces(self, words: tf.Tensor) -> tf.RaggedTensor:
@@ -335,7 +348,7 @@ class BertPreprocessor(Preprocessor):
             {
                 "kind": kind,
                 "sequence_length": self.sequence_length,
-                "lower_case": self._lower_case,
+                **dataclasses.asdict(self._case),
                 "by_word": self.by_word,
             },
         )
@@ -399,14 +412,15 @@ def _make(encoder: Encoder, preprocessor: str | None, length: int) -> Preprocess
         return CodePointPreprocessor(length)
     if preprocessor is not None:
         return _from_saved_model(registry.resolve(preprocessor), length, encoder.trust_code)
-    vocabulary, lower_case = _vocabulary_of(encoder)
-    if vocabulary is not None and lower_case is not None:
-        return _from_vocabulary(vocabulary, lower_case, length)
+    vocabulary, case = _vocabulary_of(encoder)
+    if vocabulary is not None and case.lower_case is not None:
+        return _from_vocabulary(vocabulary, case, length)
     found = registry.preprocessor_path(encoder.handle, encoder.folder)
     if found is not None:
         return _from_saved_model(found, length, encoder.trust_code)
     if vocabulary is not None:
-        return _from_vocabulary(vocabulary, _looks_lower_case(vocabulary), length)
+        case = Case(_looks_lower_case(vocabulary), case.strip_accents)
+        return _from_vocabulary(vocabulary, case, length)
     raise InputError(
         "no preprocessor is known for this encoder and it holds no vocabulary; give one with "
         f"`preprocessor=` (`--preprocessor`). Received: {encoder.handle}"
@@ -432,7 +446,8 @@ def load_preprocessor(folder: Path, trust_code: bool = False) -> Preprocessor:
     own = temporary_folder(keeper)
     shutil.copytree(folder, own, dirs_exist_ok=True)
     if settings["kind"] == "vocabulary":
-        made = _from_vocabulary(own / "vocab.txt", settings["lower_case"], length)
+        case = Case(settings["lower_case"], settings["strip_accents"])
+        made = _from_vocabulary(own / "vocab.txt", case, length)
     else:
         made = _from_saved_model(own / "saved_model", length, trust_code)
     made.by_word = settings["by_word"]
@@ -447,6 +462,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         "kind": records.take(given, "kind", str, path),
         "sequence_length": records.take(given, "sequence_length", int, path, 0),
         "lower_case": records.take(given, "lower_case", bool, path),
+        "strip_accents": records.take(given, "strip_accents", bool, path),
         "by_word": records.take(given, "by_word", bool, path, False),
     }
     least, most = ranges.SEQUENCE_LENGTH
@@ -463,33 +479,23 @@ class _Keeper:
     """Owns a folder for as long as a preprocessor, or a copy of it, needs the files there."""
 
 
-def _from_vocabulary(path: Path, lower_case: bool, sequence_length: int) -> BertPreprocessor:
-    words = opening.read_text(path).split("\n")
-    ids = {word.rstrip("\r"): index for index, word in enumerate(words)}
+def _from_vocabulary(path: Path, case: Case, sequence_length: int) -> BertPreprocessor:
+    ids = {word: index for index, word in enumerate(hub_format.read_vocabulary(path))}
     missing = [token for token in ("[CLS]", "[SEP]", "[PAD]", "[UNK]") if token not in ids]
     if missing:
         raise InputError(
             f"the vocabulary lacks {', '.join(missing)}; expected one word piece a line, as BERT "
             f"writes it. Received: {path}"
         )
-    table = tf.lookup.StaticVocabularyTable(
-        tf.lookup.TextFileInitializer(
-            str(path),
-            tf.string,
-            tf.lookup.TextFileIndex.WHOLE_LINE,
-            tf.int64,
-            tf.lookup.TextFileIndex.LINE_NUMBER,
-        ),
-        num_oov_buckets=1,
-    )
-    tokenizer = tf_text.BertTokenizer(table, token_out_type=tf.int64, lower_case=lower_case)
+    # Not tensorflow-text's `BertTokenizer`: it removes accents wherever it lower-cases.
+    tokenizer = hub_format.WordPieces(path, bool(case.lower_case), case.strip_accents)
     special = {
         "start_of_sequence_id": ids["[CLS]"],
         "end_of_segment_id": ids["[SEP]"],
         "padding_id": ids["[PAD]"],
     }
-    made = BertPreprocessor(tokenizer.tokenize, special, sequence_length, path, lower_case)
-    made._table = table
+    made = BertPreprocessor(tokenizer.ids, special, sequence_length, path, case)
+    made._pieces = tokenizer
     return made
 
 
@@ -507,13 +513,14 @@ def _from_saved_model(folder: Path, sequence_length: int, trust_code: bool) -> B
     return made
 
 
-def _vocabulary_of(encoder: Encoder) -> tuple[Path | None, bool | None]:
-    """The vocabulary in the encoder's assets, and whether the encoder says to lower-case."""
+def _vocabulary_of(encoder: Encoder) -> tuple[Path | None, Case]:
+    """The vocabulary in the encoder's assets, and what the encoder says of case and accents."""
     files = sorted((encoder.folder / "assets").glob("*vocab*.txt"))
-    lower_case = encoder.do_lower_case
+    case = Case(encoder.do_lower_case)
     if (encoder.folder / registry.INFORMATION).exists():
-        lower_case = registry.read_information(encoder.folder).get("lower_case")
-    return (files[0] if files else None), lower_case
+        facts = registry.read_information(encoder.folder)
+        case = Case(facts.get("lower_case"), facts.get("strip_accents"))
+    return (files[0] if files else None), case
 
 
 def _looks_lower_case(vocabulary: Path) -> bool:

@@ -81,6 +81,8 @@ class Report:
         history: Curves of the training, if it is known.
         seconds: Wall-clock seconds of each stage.
         notes: What was left out and why.
+        threshold: From which score on a pair counts as 1, for similarity with labels 0 and 1; F1,
+            precision and recall are those of the label 1.
     """
 
     task: str
@@ -98,6 +100,7 @@ class Report:
     history: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
+    threshold: float | None = None
     pictures: dict[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:

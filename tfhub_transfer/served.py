@@ -18,6 +18,11 @@ from tfhub_transfer.storage import opening
 SIGNATURE = "serving_default"
 
 
+def words_signature(name: str) -> str:
+    """The signature that reads words, of the one that reads texts."""
+    return "words" if name == SIGNATURE else f"{name}_words"
+
+
 class ServedModel:
     """An exported model loaded back: it needs TensorFlow and tensorflow-text only.
 
@@ -47,7 +52,8 @@ class ServedModel:
         """What a signature gives for these texts, or pairs `(a, b)`.
 
         Args:
-            texts: Any number of them; they are answered in batches of like length.
+            texts: Any number of them; they are answered in batches of like length. For tags of
+                words they may all be lists of words.
             batch_size: Texts in a batch.
             signature: The name of the task, for a model of several.
 
@@ -60,11 +66,15 @@ class ServedModel:
         """
         lengths_of, rows = self._lengths_of(signature), wording.listed(texts)
         names = [spec.name for spec in lengths_of.input_signature]
+        given, function = {}, self._loaded.signatures[signature]
+        if _are_words(rows) and words_signature(signature) in self._loaded.signatures:
+            function = self._loaded.signatures[words_signature(signature)]
+            given, rows = {"tokens": _padded(rows)}, [" ".join(row) for row in rows]
         columns = [tf.constant(column, tf.string) for column in _columns(rows, names)]
-        function = self._loaded.signatures[signature]
+        given = given or dict(zip(names, columns))
 
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:
-            answers = function(**{n: tf.gather(c, batch) for n, c in zip(names, columns)})
+            answers = function(**{n: tf.gather(c, batch) for n, c in given.items()})
             return {key: value.numpy() for key, value in answers.items()}
 
         lengths = lengths_of(*columns).numpy()
@@ -110,6 +120,29 @@ def _checked(texts: list[Any]) -> list[Any]:
         if not isinstance(text, bytes):
             wording.require_text(text, f"row {row} of the texts")
     return texts
+
+
+def _are_words(rows: list[Any]) -> bool:
+    """Whether texts are lists of words."""
+    lists = (list, tuple, np.ndarray)
+    return bool(rows) and all(
+        isinstance(row, lists) and all(isinstance(word, str) for word in row) for row in rows
+    )
+
+
+def _padded(rows: list[Any]) -> tf.Tensor:
+    """Words `[n, most]`, empty ones behind the last of each text."""
+    for number, row in enumerate(rows, start=1):
+        if len(row) and row[-1] == "":
+            raise InputError(
+                "the last word of a list can't be empty, which stands for no word; leave it out. "
+                f"Received: {list(row)[-3:]} in row {number}"
+            )
+    for word in (word for row in rows for word in row):
+        wording.require_text(word, "the words")
+    most = max(map(len, rows))
+    filled = [[*row, *[""] * (most - len(row))] for row in rows]
+    return tf.constant(filled, tf.string, shape=[len(rows), most])
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

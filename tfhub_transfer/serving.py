@@ -13,9 +13,10 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
 from tfhub_transfer import graph, runtime
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.layouts import segmentation
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
-from tfhub_transfer.served import SIGNATURE
+from tfhub_transfer.served import SIGNATURE, words_signature
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.scratch import temporary
 
@@ -60,6 +61,13 @@ class _Served(tf.Module):
 
     def answer(self, name: str, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to a dictionary of answers of one signature, ragged ones padded."""
+        return self._answers(name, *models_of(self._model)[name].layout.plain(*texts))
+
+    def answer_words(self, name: str, tokens: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The same of words `[batch, words]`, with empty ones behind the last of each text."""
+        return self._answers(name, segmentation.joined(tokens))
+
+    def _answers(self, name: str, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
         layout = models_of(self._model)[name].layout
         rows, state = layout.prepare(*texts)
         found = layout.answer(state, self._scores(name, *rows))
@@ -112,12 +120,15 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     similarity. For tags of words it gives, each
     `[batch, most words]` and padded, `word`, `tag`, `score`, `start`, `end` (Unicode code points),
     with `word_count`; and where tags have a scheme, each `[batch, most entities]`, `entity`,
-    `type`, `entity_score`, `entity_start`, `entity_end`, with `entity_count`. For questions it
+    `type`, `entity_score`, `entity_start`, `entity_end`, with `entity_count`; the signature `words`
+    gives the same of `tokens`, strings `[batch, most words]` with empty ones behind the last word
+    of each text, with places in the words joined by spaces. For questions it
     takes `question` and `context` and gives, each `[batch]`, `answer` (empty for none), `score`,
     `start` and `end` (Unicode code points, -1 for none) and `margin`. For summaries it takes
     `document` and gives, each `[batch, most chosen]` and padded, `sentence`, `score`, `start`,
     `end`, with `sentence_count`. Class names and vocabulary lie in `assets`. A model of several
-    tasks has, instead of `serving_default`, a signature by the name of each task.
+    tasks has, instead of `serving_default`, a signature by the name of each task, and for tags of
+    words `NAME_words`.
 
     Args:
         model: A trained model.
@@ -162,6 +173,10 @@ def _write(model: TransferModel, folder: Path, precision: str) -> None:
             own = functools.partial(served.answer, name)
             answer = _traceable(_with_arguments(own, names), specs)
             signatures[name] = answer.get_concrete_function()
+            if each.task.layout == "words":
+                words = tf.TensorSpec([None, None], tf.string, name="tokens")
+                own = _with_arguments(functools.partial(served.answer_words, name), ["tokens"])
+                signatures[words_signature(name)] = _traceable(own, [words]).get_concrete_function()
             counted = _with_arguments(served.lengths, names)
             lengths[name] = _traceable(counted, specs)
         # Not for TF Serving: `ServedModel` sorts by it.

@@ -12,7 +12,7 @@ from tfhub_transfer import metrics
 from tfhub_transfer.metrics import Numbers, Resampled
 
 _AT_ONCE = 1000
-_BINARY = ("accuracy", "precision", "recall", "roc_auc", "pr_auc")
+_BINARY = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +30,21 @@ class Truth:
     numbers: np.ndarray
 
     @classmethod
-    def of(cls, texts: Sequence[Sequence[str]], labels: np.ndarray | None) -> "Truth":
-        """Tells by the columns of texts and the labels, if there are any."""
+    def of(
+        cls, texts: Sequence[Sequence[str]], labels: np.ndarray | None, wide: bool = False
+    ) -> "Truth":
+        """Tells by the columns of texts and the labels, if there are any.
+
+        Args:
+            texts: Columns of texts.
+            labels: Numbers `[n]`, if there are any.
+            wide: Whether degrees are learned on another scale than 0 to 1, of which these labels
+                may happen to be 0 and 1 only.
+        """
         numbers = np.unique(np.array(texts[1], dtype=object), return_inverse=True)[1]
         if labels is None:
             return cls("triplets" if len(texts) == 3 else "pairs", None, numbers)
-        kind = "binary" if set(np.unique(labels)) <= {0.0, 1.0} else "graded"
+        kind = "binary" if not wide and set(np.unique(labels)) <= {0.0, 1.0} else "graded"
         return cls(kind, labels, numbers)
 
 
@@ -54,17 +63,6 @@ def tf_idf(train: Sequence[str], texts: Sequence[Sequence[str]]) -> list[Any]:
     """
     counts = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[^\w\s]").fit(train)
     return [counts.transform(column) for column in texts]
-
-
-def best_threshold(labels: np.ndarray, found: np.ndarray) -> float:
-    """The cosine from which on most labels `[n]`, 0 or 1, are right if it says 1."""
-    order = np.argsort(-found, kind="stable")
-    right = np.concatenate([[0.0], np.cumsum(2 * labels[order] - 1)])
-    # Between equal cosines no threshold can lie.
-    ordered = np.concatenate([[np.inf], found[order], [-np.inf]])
-    right[np.flatnonzero(ordered[:-1] == ordered[1:])] = -np.inf
-    best = int(right.argmax())
-    return float(np.mean(np.clip(ordered[best : best + 2], -1, 1)))
 
 
 def outcomes(truth: Truth, columns: Sequence[Any]) -> dict[str, np.ndarray]:
@@ -112,16 +110,23 @@ def measure(truth: Truth, columns: Sequence[Any], scores: np.ndarray, threshold:
         truth: What is known of the examples.
         columns: Unit vectors of each column of texts `[n, d]`.
         scores: Answers `[n]`, in the labels' units where they are graded.
-        threshold: From `best_threshold` on other examples, for binary labels; `None` if there
-            are none.
+        threshold: From which score on an answer says 1, for binary labels; `None` if nothing
+            tells it. Precision, recall and F1 are those of the label 1.
     """
     if truth.labels is None:
         return {name: float(values.mean()) for name, values in outcomes(truth, columns).items()}
     if truth.kind == "graded":
         return metrics.regression(truth.labels, scores)
-    known = _BINARY if threshold is not None else _BINARY[3:]
-    found = metrics.multi_label(truth.labels[:, None], scores[:, None], threshold or 0.0)
+    known = _BINARY if threshold is not None else _BINARY[4:]
+    found = _of_label_1(
+        metrics.multi_label(truth.labels[:, None], scores[:, None], threshold or 0.0)
+    )
     return {name: found[name] for name in known}
+
+
+def _of_label_1(found: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of one column: their micro average is that of the label 1."""
+    return {**found, "f1": found["micro_f1"]}
 
 
 def intervals(
@@ -137,7 +142,8 @@ def intervals(
             return {name: weights @ values / total for name, values in each.items()}
         if truth.kind == "graded":
             return metrics.resampled_regression(weights, labels, scores)
-        return metrics.resampled_multi_label(weights, labels[:, None], scores[:, None], threshold)
+        of_column = labels[:, None], scores[:, None]
+        return _of_label_1(metrics.resampled_multi_label(weights, *of_column, threshold))
 
     return metrics.intervals(resampled, len(truth.numbers), seed)
 

@@ -7,6 +7,7 @@ speech are, have no scheme.
 """
 
 import collections
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ from tfhub_transfer.errors import InputError
 
 # Between the words of a text that comes in words: to every tokenizer a space like any other.
 WORD_END = "\u2028"
+# Behind a word that is a list by itself, where it could be taken for a text: a space as well.
+ALONE = "\u2029"
 # The model's input with the place of each word's first piece, 0 where there is no word.
 WORD_STARTS = "word_starts"
 OUTSIDE = "O"
@@ -26,12 +29,47 @@ Entity = tuple[str, int, int]
 
 def plain(text: str) -> str:
     """A text that isn't a list of words."""
-    return text.replace(WORD_END, " ")
+    return text.replace(WORD_END, " ").replace(ALONE, " ")
 
 
 def join_words(words: Sequence[str]) -> str:
-    """One text of words that `text.split(WORD_END)` tells apart again."""
-    return WORD_END.join(map(plain, words))
+    """One text of words that `split_words` tells apart again.
+
+    Example:
+
+    >>> split_words(join_words(["U.S.", "wins"])), split_words(join_words(["U.S."]))
+    (['U.S.', 'wins'], ['U.S.'])
+    """
+    joined = WORD_END.join(map(plain, words))
+    single = len(words) == 1 and len(joined) > 1 and not (joined.isascii() and joined.isalnum())
+    return joined + ALONE if single else joined
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text that `join_words` made."""
+    return text.removesuffix(ALONE).split(WORD_END)
+
+
+def is_listed(text: str) -> bool:
+    """Whether a text is words that `join_words` put together, and not a plain one."""
+    return WORD_END in text or ALONE in text
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """What data has as one word, although there is punctuation in it (see `layouts.segmentation`).
+
+    Attributes:
+        shapes: Shapes of words that are one.
+        words: Words that are one although their shape isn't among these.
+        apart: What isn't one although its shape is.
+        negation: Whether "didn't" is "did" and "n't".
+    """
+
+    shapes: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+    negation: bool = False
 
 
 def split_tag(tag: str) -> tuple[str, str]:

@@ -84,12 +84,12 @@ def usual_tags(train: tuple[Sequence[str], Tags], texts: Sequence[str]) -> list[
     seen: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     every: collections.Counter[str] = collections.Counter()
     for text, tags in zip(*train, strict=True):
-        for word, tag in zip(text.split(tagging.WORD_END), tags, strict=True):
+        for word, tag in zip(tagging.split_words(text), tags, strict=True):
             seen[word.lower()][tag] += 1
             every[tag] += 1
     usual = {word: counts.most_common(1)[0][0] for word, counts in seen.items()}
     [(most, _)] = every.most_common(1)
-    return [[usual.get(w.lower(), most) for w in text.split(tagging.WORD_END)] for text in texts]
+    return [[usual.get(w.lower(), most) for w in tagging.split_words(text)] for text in texts]
 
 
 def mistakes(texts: Sequence[str], truth: Tags, predicted: Tags, most: int) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ def mistakes(texts: Sequence[str], truth: Tags, predicted: Tags, most: int) -> l
     return [
         {
             "row": row,
-            "text": texts[row].replace(tagging.WORD_END, " "),
+            "text": " ".join(tagging.split_words(texts[row])),
             "true": " ".join(truth[row]),
             "predicted": " ".join(predicted[row]),
             "badness": float(wrong[row]),

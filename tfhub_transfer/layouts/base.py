@@ -15,7 +15,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.preprocessing import Preprocessor
 from tfhub_transfer.storage import names
-from tfhub_transfer.tagging import WORD_END, WORD_STARTS
+from tfhub_transfer.tagging import WORD_STARTS, is_listed, split_words
 from tfhub_transfer.tasks import Head
 
 Inputs = dict[str, keras.KerasTensor]
@@ -133,13 +133,24 @@ class Layout:
                 f"the model was built for {wanted}; give such columns, or build it with "
                 f"`pair={examples.is_pair}`. Received: {len(examples.texts)} text column(s)"
             )
-        listed = [text for column in examples.texts for text in column if WORD_END in text]
+        listed = [text for column in examples.texts for text in column if is_listed(text)]
         if listed and not self.by_unit:
-            words = listed[0].split(WORD_END)
+            words = split_words(listed[0])
             raise InputError(
                 f"the {self.task.name} task reads texts, not lists of words; join them with "
                 f"spaces. Received: {words[:5]}"
             )
+
+    def learn(self, examples: Any) -> None:
+        """Takes from examples to train on what the answers to plain texts depend on."""
+
+    def asked(self, row: Any) -> Any:
+        """What a model is asked as a text, if it is one in another form, for `prepare`."""
+        return row
+
+    def in_units(self, examples: Examples) -> Examples:
+        """Texts that a model is asked for its scores, as those that it is trained on."""
+        return examples
 
     def cut(self, examples: Examples) -> Rows:
         """Examples to rows that fit."""
@@ -187,6 +198,10 @@ class Layout:
         return scores
 
     # Answers: graph code, the same for `predict_text` and for exports ----------------------------
+
+    def plain(self, *texts: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Texts `[n]` that come to an exported model, and are no lists of words, for `prepare`."""
+        return texts
 
     def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
         """Plain texts `[n]` to the columns of rows `[rows]`, and what `answer` needs to know."""

@@ -31,6 +31,10 @@ class Joint(Layout):
         for part in self.parts.values():
             part.adopt(copy.copy(preprocessor))
 
+    def learn(self, examples: Any) -> None:
+        for name, part in self.parts.items():
+            part.learn(examples[name])
+
     def inputs(self, encoder: Encoder) -> Inputs:
         made: Inputs = {}
         for part in self.parts.values():

@@ -10,7 +10,7 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts.base import Rows
 from tfhub_transfer.preprocessing import BertPreprocessor, pieces_before
-from tfhub_transfer.tagging import WORD_END
+from tfhub_transfer.tagging import WORD_END, split_words
 
 
 def of_units(scores: Any, lengths: tf.Tensor) -> tf.RaggedTensor:
@@ -88,7 +88,7 @@ def cut_long(examples: Examples, preprocessor: BertPreprocessor) -> Rows:
     tags = examples.labels if examples.target else of_word
     texts, kept, owners = [], [], []
     for row, (text, of_row, numbers) in enumerate(zip(examples.texts[0], tags, of_word)):
-        words = text.split(WORD_END)
+        words = split_words(text)
         if len(of_row) != len(words):
             raise InputError(
                 f"every word must have a tag. Received: {len(words)} words and {len(of_row)} "

@@ -16,10 +16,10 @@ from tfhub_transfer import answers, heads
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.layouts import spans, units, words
+from tfhub_transfer.layouts import segmentation, spans, units
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows
 from tfhub_transfer.preprocessing import most_pieces
-from tfhub_transfer.tagging import WORD_END
+from tfhub_transfer.tagging import is_listed, split_words
 from tfhub_transfer.tasks.span_level import END, START
 
 # Questions that are cut into windows at once.
@@ -57,11 +57,11 @@ class Windows(Layout):
         if len(examples.texts) > 2:
             raise InputError("a question has one context. Received: three columns of texts")
         for kind, column in zip(self.signature, examples.texts):
-            listed = next((text for text in column if WORD_END in text), None)
+            listed = next((text for text in column if is_listed(text)), None)
             if listed is not None:
                 raise InputError(
                     f"a {kind} must be a text, not a list, or places in it mean nothing. "
-                    f"Received: {listed.split(WORD_END)[:3]}"
+                    f"Received: {split_words(listed)[:3]}"
                 )
 
     def cut(self, examples: Examples) -> Rows:
@@ -92,7 +92,7 @@ class Windows(Layout):
         questions, contexts = texts
         preprocessor: Any = self.preprocessor
         room = preprocessor.sequence_length - 3
-        found, starts, ends = words.split(contexts)
+        found, starts, ends = segmentation.split(segmentation.plain(contexts))
         counts = tf.cast(preprocessor.pieces(found.flat_values).row_lengths(), tf.int32)
         counts = found.with_values(tf.minimum(counts, most_pieces(room)))
         asked = preprocessor.tokenize(questions).row_lengths()

@@ -10,13 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_text as tf_text
 
-from tfhub_transfer import heads, hub_format, tagging
+from tfhub_transfer import heads, tagging
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoder import Encoder
-from tfhub_transfer.layouts import units
+from tfhub_transfer.layouts import segmentation, units
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows
+from tfhub_transfer.tagging import split_words
 
 _NEVER = -1e9
 
@@ -35,10 +35,34 @@ class Words(Layout):
     def join(self, scores: Any, rows: Rows) -> list[np.ndarray]:
         return units.joined(scores, rows)
 
+    def learn(self, examples: Any) -> None:
+        """Takes what is one word from the words of the first examples that are trained on."""
+        if getattr(self.task, "segmentation", self) is None and isinstance(examples, Examples):
+            self.task.segmentation = segmentation.learn(map(split_words, examples.texts[0]))
+
+    def asked(self, row: Any) -> Any:
+        """A plain text as such, whatever separators are in it, or a list of words as one text."""
+        if isinstance(row, str):
+            return tagging.plain(row)
+        row = row.tolist() if isinstance(row, np.ndarray) else row
+        listed = isinstance(row, (list, tuple)) and all(isinstance(word, str) for word in row)
+        return tagging.join_words(row) if listed else row
+
+    def in_units(self, examples: Examples) -> Examples:
+        """With plain texts split into words."""
+        texts = tf.constant(examples.texts[0], tf.string)
+        found = segmentation.split(texts, self.task.segmentation)[0].to_list()
+        words = ([word.decode("utf-8") for word in row] for row in found)
+        return Examples.from_lists([tagging.join_words(row) for row in words])
+
+    def plain(self, *texts: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tuple(map(segmentation.plain, texts))
+
     def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
-        places = split(texts[0])
+        places = segmentation.split(texts[0], getattr(self.task, "segmentation", None))
         rows = units.cut_rows(places[0], self.preprocessor)
-        return (units.join(rows),), (texts[0], places, rows.row_lengths())
+        state = segmentation.spelled(texts[0]), places, rows.row_lengths()
+        return (units.join(rows),), state
 
     def answer(self, state: Any, scores: Any) -> dict[str, Any]:
         text, places, lengths = state
@@ -46,29 +70,6 @@ class Words(Layout):
 
     def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
         return readable(found)
-
-
-def split(texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
-    """Plain texts `[n]` to words, each `[n, (words)]`: the word, its start and its end.
-
-    Words end at spaces; every sign of punctuation is a word, as BERT's own tokenizer has it.
-    """
-    kept = f"{hub_format.PUNCTUATION}|{hub_format.CHINESE}"
-    words, starts, ends = tf_text.regex_split_with_offsets(
-        texts, f"{hub_format.SPACE}|{kept}", kept
-    )
-    # Where each character begins, counted in bytes; one search for all texts and words.
-    _, begins = tf.strings.unicode_decode_with_offsets(texts, "UTF-8")
-    above = tf.cumsum(tf.cast(tf.strings.length(texts), tf.int64) + 1, exclusive=True)
-    known = begins.flat_values + tf.gather(above, begins.value_rowids())
-
-    def places(offsets: tf.RaggedTensor) -> tf.RaggedTensor:
-        owners = offsets.value_rowids()
-        before = tf.searchsorted(known, offsets.flat_values + tf.gather(above, owners))
-        first = tf.cast(tf.gather(begins.row_starts(), owners), tf.int32)
-        return offsets.with_values(before - first)
-
-    return words, places(starts), places(ends)
 
 
 def best_tags(scores: tf.RaggedTensor, steps: np.ndarray) -> tf.Tensor:
@@ -118,8 +119,8 @@ def answer(
 
     Args:
         task: A `TokenClassification`, whose scheme says which tags may follow which.
-        texts: Plain texts `[n]`.
-        places: What `split` gave.
+        texts: Texts `[n]`, as the places count them.
+        places: What `segmentation.split` gave.
         scores: Probabilities `[all words, tags]`.
 
     Returns:

@@ -1,6 +1,6 @@
 """How near the meanings of two texts are: one vector for each text, compared by their cosine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -34,6 +34,8 @@ class Similarity(Task):
         margin: How far apart `"contrastive"` (0.5 if not given) and `"triplet"` (0.2) put texts
             that don't belong together.
         scale: Factor on cosines in `"in_batch_negatives"`.
+        threshold: From which answer on two texts belong together, where labels are 0 and 1; that
+            of the highest F1 on the validation split, set by `fine_tune`.
 
     Raises:
         InputError: If a value is outside its range.
@@ -55,6 +57,7 @@ class Similarity(Task):
         high: float | None = None,
         margin: float | None = None,
         scale: float = 20.0,
+        threshold: float | None = None,
     ) -> None:
         super().__init__(pair=True)
         one_of("loss", loss, LOSSES)
@@ -67,6 +70,7 @@ class Similarity(Task):
         usual = _MARGINS.get(loss)
         self.margin = ranges.given(real, "margin", usual if margin is None else margin, 0.0, 2.0)
         self.scale = real("scale", scale, *ranges.WEIGHT)
+        self.threshold = None if threshold is None else finite(threshold, self.name)
         self.needs_labels = loss in ("cosine", "contrastive")
         if self.needs_labels:
             self.monitor = ("val_pearson", "max")
@@ -179,6 +183,23 @@ class Similarity(Task):
         kind = vector_losses.TripletAccuracy if triplets else vector_losses.RankedFirst
         return [kind(name="accuracy")]
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether degrees are on another scale than 0 to 1."""
+        return self._scale() != (0.0, 1.0)
+
+    def tune(self, examples: Any, predict: Callable[[], list[dict[str, Any]]]) -> None:
+        """Sets the threshold to that of the highest F1 on these pairs, where labels are 0 and 1."""
+        if self.is_binary(examples):
+            found = np.array([answer["score"] for answer in predict()])
+            self.threshold = best_threshold(np.array(self.numbers(examples.labels)), found)
+
+    def is_binary(self, examples: Any) -> bool:
+        """Whether examples are pairs that belong together or don't: labels of 1 and 0 alone."""
+        if examples.target is None or self.is_wide:
+            return False
+        return set(self.numbers(examples.labels)) <= {0.0, 1.0}
+
     def score(self, cosines: Any) -> Any:
         """Cosines to answers: for graded labels in their units, 0 being `low` and 1 `high`.
 
@@ -209,4 +230,32 @@ class Similarity(Task):
             "high": self.high,
             "margin": self.margin,
             "scale": self.scale,
+            "threshold": self.threshold,
         }
+
+
+def best_threshold(labels: np.ndarray, found: np.ndarray) -> float | None:
+    """The answer from which on saying 1 has the highest F1.
+
+    Args:
+        labels: 0 or 1 `[n]`.
+        found: Answers `[n]`.
+
+    Returns:
+        A number between two answers; `None` if no label is 1, or all are.
+
+    Example:
+
+    >>> best_threshold(np.array([0, 1, 1]), np.array([0.25, 0.5, 0.75]))
+    0.375
+    """
+    if len(set(labels.tolist())) < 2:
+        return None
+    order = np.argsort(-found, kind="stable")
+    right, given = np.cumsum(labels[order]), np.arange(1, len(labels) + 1)
+    f1 = 2 * right / (given + labels.sum())
+    # Between equal answers no threshold can lie.
+    ordered = np.append(found[order].astype("float64"), found.min() - 1)
+    f1[ordered[:-1] == ordered[1:]] = -1
+    best = int(f1.argmax())
+    return float(ordered[best : best + 2].mean())

@@ -1,7 +1,8 @@
 """Tasks that give an answer to each word of a text."""
 
 import collections
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -28,6 +29,8 @@ class TokenClassification(Task):
         class_names: The tags, in the order of the scores; learned by `adapt` if not given.
         scheme: `"IOB1"`, `"IOB2"`, `"BIOES"`, or `None` for plain tags; learned by `adapt` along
             with the tags.
+        segmentation: What is one word in plain texts, a `tagging.Segmentation` as a dictionary;
+            learned from the words that a model is trained on if not given.
 
     Example:
 
@@ -41,7 +44,12 @@ class TokenClassification(Task):
     layout = "words"
     monitor = ("val_accuracy", "max")
 
-    def __init__(self, class_names: Sequence[str] | None = None, scheme: str | None = None) -> None:
+    def __init__(
+        self,
+        class_names: Sequence[str] | None = None,
+        scheme: str | None = None,
+        segmentation: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(pair=False)
         if scheme not in (None, *tagging.SCHEMES):
             raise InputError(
@@ -51,6 +59,7 @@ class TokenClassification(Task):
         names = None if class_names is None else map(class_name, listed(class_names))
         self.class_names = None if names is None else list(names)
         self.scheme = scheme
+        self.segmentation = None if segmentation is None else _segmentation(segmentation)
 
     @property
     def is_adapted(self) -> bool:
@@ -86,7 +95,7 @@ class TokenClassification(Task):
     def check(self, examples: Any) -> None:
         """Raises `InputError` if a word has no tag, or one that is unknown."""
         for row, (text, label) in enumerate(zip(examples.texts[0], examples.labels)):
-            words, tags = text.split(tagging.WORD_END), _tags(label)
+            words, tags = tagging.split_words(text), _tags(label)
             if len(words) != len(tags):
                 raise InputError(
                     f"{examples.source}, row {row + 1}: every word must have a tag. Received: "
@@ -122,7 +131,8 @@ class TokenClassification(Task):
         return [{"tags": tags} for tags in self.sequences(scores)]
 
     def get_config(self) -> dict[str, Any]:
-        return {"class_names": self.class_names, "scheme": self.scheme}
+        known = None if self.segmentation is None else dataclasses.asdict(self.segmentation)
+        return {"class_names": self.class_names, "scheme": self.scheme, "segmentation": known}
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -135,6 +145,23 @@ class WordAccuracy(keras.metrics.Mean):
         )
         counted = keras.ops.not_equal(keras.ops.cast(y_true, "int32"), NO_TAG)
         super().update_state(right, keras.ops.cast(counted, "float32"))
+
+
+def _segmentation(given: Mapping[str, Any]) -> tagging.Segmentation:
+    """From a dictionary, which may be out of a file."""
+    names = ("shapes", "words", "apart")
+    lists = {name: given.get(name, ()) for name in names}
+    right = all(
+        isinstance(found, (list, tuple)) and all(isinstance(word, str) for word in found)
+        for found in lists.values()
+    )
+    if not right or not set(given) <= {*names, "negation"}:
+        raise InputError(
+            f"`segmentation` has lists of strings, {', '.join(names)}, and `negation`. "
+            f"Received: {str(dict(given))[:100]}"
+        )
+    tuples = {name: tuple(found) for name, found in lists.items()}
+    return tagging.Segmentation(**tuples, negation=bool(given.get("negation", False)))
 
 
 def _tags(label: Any) -> list[str]:
