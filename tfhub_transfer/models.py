@@ -141,8 +141,10 @@ class TransferModel(runtime.Replicated):
         return self.layout.to_ids(self.cut(examples))
 
     def count_truncation(self, examples: Examples | Rows) -> Truncation:
-        """What the model's `sequence_length` cuts off these examples."""
-        return Truncation.count(self.layout.encode_and_count(self.cut(examples).examples.texts)[1])
+        """What the model's `sequence_length` cuts off these examples, however many rows each is."""
+        rows = self.cut(examples)
+        lost = self.layout.encode_and_count(rows.examples.texts)[1]
+        return Truncation.count(np.bincount(rows.owners, lost, rows.count))
 
     def _batches(self, ids: Ids, rows: Any, lengths: np.ndarray | None) -> tf.data.Dataset:
         def gather(indices: tf.Tensor) -> Any:
@@ -449,15 +451,18 @@ class TransferModel(runtime.Replicated):
     @contextlib.contextmanager
     def _at_precision(self) -> Iterator[None]:
         with runtime.precision() as precision:
-            if self.distribute_strategy.num_replicas_in_sync > 1:
-                # A SavedModel can't be traced inside of a replica.
-                for training in (False, True):
-                    self.encoder.flat_graph(training)
+            self.trace_for_replicas()
             if self._traced_at not in (None, precision):
                 # What was traced keeps the precision that it was traced with.
                 self.train_function = self.test_function = self.predict_function = None
             self._traced_at = precision
             yield
+
+    def trace_for_replicas(self) -> None:
+        """Traces the encoder's SavedModel, which can't be done inside of a replica."""
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            for training in (False, True):
+                self.encoder.flat_graph(training)
 
     # Saving ----------------------------------------------------------------------------------
 
