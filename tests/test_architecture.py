@@ -80,6 +80,9 @@ FLOORS = {
     "wording": 1,
     "writing": 2,
     "asking": 11,
+    "seen": 1,
+    "vocabulary_fit": 6,
+    "cautions": 9,
 }
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.

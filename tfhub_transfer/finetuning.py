@@ -159,6 +159,7 @@ def fine_tune(
     rows: Any = train if isinstance(train, Stream) else model.cut(train)
     if not isinstance(train, Stream):
         model.training_examples = train
+    _remember(model, train, validation)
     history = History()
     with runtime.precision():
         if isinstance(model, MultiTaskModel):
@@ -174,6 +175,17 @@ def fine_tune(
         _tune(model, validation)
     model.history_ = {**history.history, "thawed_groups": history.thawed_groups}
     return history
+
+
+def _remember(model: TransferModel, train: Any, validation: Any) -> None:
+    """Notes which texts the model has seen, so that a test can be looked through for them."""
+    if isinstance(model, MultiTaskModel):
+        for name, single in model.models.items():
+            _remember(single, train[name], validation[name])
+        return
+    chunks = train if isinstance(train, Stream) else [train]
+    seen = model.seen_texts.with_texts("train", (chunk.texts for chunk in chunks))
+    model.seen_texts = seen.with_texts("validation", [validation.texts])
 
 
 def _check(model: TransferModel, examples: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tfhub_transfer import (
     asking,
+    cautions,
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
     data,
     reading,
@@ -96,6 +97,9 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
         model = _build(job, task)
     for name, own in splits.by_task().items():
         say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
+        single = model.models[name] if isinstance(model, MultiTaskModel) else model
+        for warning in cautions.before_training(single, own):
+            say(f"WARNING: {warning}")
     with runtime.precision(job.precision), atomic.folder(job.output, job.overwrite) as scratch:
         record = _fit(job, model, splits, scratch, fit or fine_tune)
         with _kept(model, job.output, scratch / MODEL_FILE):
