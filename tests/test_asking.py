@@ -14,9 +14,6 @@ import tfhub_transfer as tt
 from tfhub_transfer import asking, cli
 from tfhub_transfer.tasks import MultiTask
 
-QUICK_ROWS = ("token-classification",)
-ROWS = [r if r in QUICK_ROWS else pytest.param(r, marks=pytest.mark.slow) for r in samples.ROWS]
-
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
@@ -69,14 +66,14 @@ def test_other_columns_are_kept_and_answers_have_their_own_names(
     for suffix in ("jsonl", "csv", "parquet"):
         target = tmp_path / f"out.{suffix}"
         words = ["predict", classifier, table, "--text", "review", "--output", target]
-        status, out, _ = run(*words)
+        status, out, err = run(*words)
+        assert "Answered" not in err
         assert (status, out.startswith(f"Written to {target}: 5 answers")) == (0, True), out
-        assert run(*words)[0] == 2  # it is there
-        assert run(*words, "--overwrite")[0] == 0
     assert [
         json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()
     ] == rows
     assert pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist() == rows
+    assert run(*words)[0] == 2  # it is there
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         for row, read in zip(rows, csv.DictReader(file), strict=True):
             scores = row.pop("scores")
@@ -113,12 +110,12 @@ def test_progress_is_shown_on_a_terminal(
     classifier: Path, table: Path, run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     words = ["predict", classifier, table, "--text", "review", "--output", tmp_path / "out.csv"]
-    assert "Answered" not in run(*words)[2]
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    assert "[##############################] 5 of 5" in run(*words, "--overwrite")[2]
+    assert "[##############################] 5 of 5" in run(*words)[2]
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.slow
+@pytest.mark.parametrize("row", samples.ROWS)
 def test_every_task_answers_a_file(row: str, bert_encoder: Path, tmp_path: Path, run: Any) -> None:
     """In its order, as `predict_text` does; words too come as a list."""
     sample = samples.ROWS[row]
@@ -198,6 +195,7 @@ def test_evaluate_takes_columns_too(classifier: Path, tmp_path: Path, run: Any) 
     assert status == 2 and "has no column 'c' for the label" in err
 
 
+@pytest.mark.slow
 def test_columns_of_several_tasks_are_said_in_their_file(
     bert_encoder: Path, tmp_path: Path, run: Any
 ) -> None:

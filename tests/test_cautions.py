@@ -47,7 +47,7 @@ def fit(preprocessor: Any, *texts: str) -> vocabulary_fit.Fit:
 # Vocabularies --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("place", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_english_vocabulary_fits_english_only(place: int) -> None:
     tokenizer = packaged(place)
     english = fit(tokenizer, *ENGLISH)
@@ -145,24 +145,26 @@ def test_they_travel_with_the_model(text_encoder: Path, tmp_path: Path) -> None:
     texts, labels = [*samples.TEXTS[:3], "d", "e", "f"], ["a", "b"] * 3
     every = tt.data.Examples.from_lists(texts, labels)
     model = tt.build_model(str(text_encoder), tt.tasks.Classification(["a", "b"]))
+    assert noted(model, every).notes[0].startswith("test texts weren't looked for in training")
+    assert noted(model, every, every[:2]).texts["also_in"] == {"train": 2, "validation": 0}
     plan = tt.Plan(head_epochs=1, verbose=0)
     tt.fine_tune(model, every[:3], every[3:5], 1, unfreeze="none", plan=plan)
     model.save(tmp_path / "model.keras")
     loaded = tt.load_model(tmp_path / "model.keras")
-    for known in (model, loaded):
-        report = tt.evaluate(known, every, baselines=False)
-        assert report.texts["also_in"] == {"train": 3, "validation": 2}
-        said = "of 6 test texts 3 also occur in train and 2 also occur in validation"
-        assert any(said in warning for warning in report.warnings)
-        assert f"WARNING: {said}" in str(report)
-    assert not any("occur" in w for w in tt.evaluate(loaded, every[5:], every[:3]).warnings)
+    found = tt.evaluate(loaded, every, baselines=False)
+    assert found.texts["also_in"] == {"train": 3, "validation": 2}
+    said = "of 6 test texts 3 also occur in train and 2 also occur in validation"
+    assert f"WARNING: {said}" in str(found) and noted(model, every).warnings[0].startswith(said)
+    assert not any("occur" in warning for warning in noted(loaded, every[5:]).warnings)
     tt.fine_tune(loaded, every[5:], every[:3], 1, unfreeze="none", plan=plan)
     assert loaded.seen_texts.count(every.texts) == {"train": 4, "validation": 5}
-    fresh = tt.build_model(str(text_encoder), tt.tasks.Classification(["a", "b"]))
-    report = tt.evaluate(fresh, every)
-    assert "test texts weren't looked for in training" in "".join(report.notes)
-    report = tt.evaluate(fresh, every, train=every[:2], baselines=False)
-    assert report.texts["also_in"] == {"train": 2, "validation": 0}
+
+
+def noted(model: Any, test: Any, train: Any = None) -> Report:
+    """What is said of texts, without measuring anything."""
+    found = report()
+    cautions.add(found, model, test, train)
+    return found
 
 
 @pytest.mark.slow
@@ -253,7 +255,8 @@ def test_few_examples_of_a_class_and_cut_texts_are_said(bert_encoder: Path) -> N
     examples = tt.data.Examples.from_lists(texts, ["a", *["b"] * 12, "a"])
     task = tt.tasks.Classification(["a", "b", "c"])
     model = tt.build_model(str(bert_encoder), task, sequence_length=10)
-    found = tt.evaluate(model, examples, baselines=False)
+    found = report(per_class=[{"class": c, "support": n} for c, n in zip("abc", (2, 12, 0))])
+    cautions.add(found, model, examples, None)
     counts = collections.Counter(examples.labels)
     named = "fewer than 10 test examples of a 2, c 0: their numbers say little"
     assert counts == {"a": 2, "b": 12} and named in found.warnings
@@ -268,6 +271,7 @@ def test_few_examples_of_a_class_and_cut_texts_are_said(bert_encoder: Path) -> N
     assert cautions._few(report(task="regression"), 9)[0].startswith("only 9 test examples")
 
 
+@pytest.mark.slow
 def test_the_command_line_says_it_before_and_after_training(
     text_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import registry
+from tfhub_transfer import registry, tagging
 from tfhub_transfer.preprocessing import BertPreprocessor, Preprocessor
 
 ENGLISH = "English"
@@ -103,7 +103,7 @@ def measure(preprocessor: Preprocessor, columns: Sequence[Sequence[str]]) -> Fit
     """
     if not isinstance(preprocessor, BertPreprocessor):
         return None
-    texts = [text for row in zip(*columns) for text in row]
+    texts = [tagging.plain(text) for row in zip(*columns) for text in row]
     some = texts[:: -(-len(texts) // _TEXTS) or 1]
     words, pieces, unknown = _counted(preprocessor, some)
     own = _own(preprocessor)
