@@ -1,6 +1,7 @@
 """Answers to a file: in order, beside the other columns, in every format, for every task."""
 
 import csv
+import datetime
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -106,11 +107,21 @@ def test_what_is_missing_is_said_before_anything_is_asked(
     assert [p.name for p in tmp_path.iterdir()] == ["bad.jsonl"]
 
 
-def test_progress_is_shown_on_a_terminal(
-    classifier: Path, table: Path, run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_progress_is_shown_on_a_terminal_and_any_cell_can_be_written(
+    classifier: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["predict", classifier, table, "--text", "review", "--output", tmp_path / "out.csv"]
+    days = [datetime.date(2020, 1, day) for day in range(1, 6)]
+    columns = {"text": list("abcde"), "day": days, "number": [float("nan"), 1.0] * 2 + [2.0]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "in.parquet")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    status, out, err = run("predict", classifier, tmp_path / "in.parquet")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [(row["day"], row["number"]) for row in rows[:2]] == [
+        ("2020-01-01", None),
+        ("2020-01-02", 1.0),
+    ]
+    words = ["predict", classifier, tmp_path / "in.parquet", "--output", tmp_path / "out.csv"]
     assert "[##############################] 5 of 5" in run(*words)[2]
 
 

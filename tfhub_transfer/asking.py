@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfhub_transfer import data, reading, runtime, tagging
+from tfhub_transfer import data, reading, runtime, tagging, writing
 from tfhub_transfer.errors import visible
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.preprocessing import Truncation
@@ -81,7 +81,7 @@ class Answers:
                 answers = self.model.predict_text(texts)
                 self._count_cut(texts)
             for text, row, answer in zip(texts, rows, answers):
-                yield {**self._texts(text), **self._others(row), **answer}
+                yield {**self._texts(text), **writing.plain(self._others(row)), **answer}
 
     def say(self) -> None:
         """Says on standard error what a reader of the answers must know."""

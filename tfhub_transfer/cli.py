@@ -315,14 +315,14 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     jobs = _jobs()
-    from tfhub_transfer import wording
+    from tfhub_transfer import asking, wording
 
     job = _asked(jobs, options)
     if job.output is not None:
         jobs.predict_to_file(job)
         return
     answers = jobs.predict(job)
-    for answer in answers:
+    for answer in answers if sys.stdout.isatty() else asking.shown(answers):
         print(wording.json_line(answer), flush=True)
     answers.say()
 
