@@ -114,7 +114,7 @@ def test_progress_is_shown_on_a_terminal_and_any_cell_can_be_written(
     columns = {"text": list("abcde"), "day": days, "number": [float("nan"), 1.0] * 2 + [2.0]}
     pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "in.parquet")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    status, out, err = run("predict", classifier, tmp_path / "in.parquet")
+    status, out, _ = run("predict", classifier, tmp_path / "in.parquet")
     rows = [json.loads(line) for line in out.splitlines()]
     assert status == 0
     assert [(row["day"], row["number"]) for row in rows[:2]] == [
