@@ -96,6 +96,8 @@ def test_what_is_missing_is_said_before_anything_is_asked(
         "has no column 'gold' for the label": ["--text", "review", "--label", "gold"],
         "must end in .jsonl": ["--text", "review", "--output", tmp_path / "out.xlsx"],
     }
+    status, _, err = run("predict", classifier, "-", "--text", "review")
+    assert status == 2 and "lines of text have no columns" in err
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"text": "fine"}\n' * 3000 + '{"txet": "not"}\n', encoding="utf-8")
     for message, words in cases.items():

@@ -56,7 +56,7 @@ class Answers:
         self.renamed: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._table: data.Stream | None = None
-        if self.source == "-" or self.source.endswith(".txt"):
+        if is_lines(self.source):
             return
         if self.columns.get("label"):
             reading.Table(self.source).require(self.columns["label"], "label")
@@ -150,6 +150,11 @@ class Answers:
 
 def _columns(texts: Sequence[Any]) -> list[Sequence[str]]:
     return [texts] if isinstance(texts[0], str) else list(zip(*texts))
+
+
+def is_lines(source: str) -> bool:
+    """Whether a source is texts, one a line, and not a table."""
+    return source == "-" or source.endswith(".txt")
 
 
 def shown(answers: Answers, whole: int | None = None) -> Iterator[dict[str, Any]]:

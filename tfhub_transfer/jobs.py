@@ -257,6 +257,12 @@ def predict(job: AskJob) -> Answers:
     Raises:
         InputError: If one of them is unusable.
     """
+    named = job.columns({})
+    if named and asking.is_lines(job.source):
+        raise InputError(
+            "lines of text have no columns; give a table, or leave the names of columns out. "
+            f"Received: {', '.join(named.values())} with {job.source}"
+        )
     model, record = _load(job.folder, job.trust_code)
     model, known = _of_task(model, record.get("columns", {}), job.task)
     usual = {key: known.get(key) for key in ("text", "text_pair")}
