@@ -17,9 +17,6 @@ CHUNK = 2000
 SPREAD = ("scores",)
 # What the column of an input is called whose name an answer has.
 INPUT = "input_"
-# What answers may be called; of `scores` each class may become a column of its own.
-_ANSWERS = ("label", "labels", "score", "scores", "words", "entities", "answer", "start", "end")
-_MORE_ANSWERS = ("margin", "summary", "sentences")
 
 _Chunk = tuple[list[Any], list[dict[str, Any]]]
 
@@ -55,6 +52,7 @@ class Answers:
         self.cut = Truncation(0, 0, 0)
         self.renamed: dict[str, str] = {}
         self._names: dict[str, str] = {}
+        self._ours: set[str] = set()
         self._table: data.Stream | None = None
         if is_lines(self.source):
             return
@@ -80,6 +78,7 @@ class Answers:
             with runtime.precision(self.precision):
                 answers = self.model.predict_text(texts)
                 self._count_cut(texts)
+            self._ours = {*self.model.layout.signature, *answers[0]}
             for text, row, answer in zip(texts, rows, answers):
                 yield {**self._texts(text), **writing.plain(self._others(row)), **answer}
 
@@ -127,11 +126,11 @@ class Answers:
         return self._names[column]
 
     def _is_taken(self, name: str, column: str) -> bool:
-        ours = (*_ANSWERS, *_MORE_ANSWERS, *self.model.layout.signature)
         known = self._table.columns if self._table else ()
+        spread = [f"{each}." for each in SPREAD if each in self._ours]
         return (
-            name in ours
-            or name.startswith("scores.")
+            name in self._ours
+            or name.startswith(tuple(spread))
             or name in self._names.values()
             or (name != column and name in known)
         )
