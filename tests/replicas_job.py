@@ -101,7 +101,7 @@ def many(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[s
     tagged = tt.data.Examples.from_lists(words, tags)
     parts = {
         "whole": tt.tasks.Classification(["negative", "positive"]),
-        "pair": tt.tasks.Regression(pair=True),
+        "pair": tt.tasks.Regression(pair=True).adapt([0.0, 1.0]),
     }
     cases = {
         "stored": (tt.tasks.Classification(["negative", "positive"]), whole),
