@@ -93,7 +93,7 @@ def test_normal_use_is_no_retracing(
 ) -> None:
     every = tt.data.Examples.from_lists(TEXTS, LABELS)
     plan = tt.Plan(head_epochs=2, verbose=0)
-    for fold in range(6 if kind == "text_encoder" else 2):
+    for fold in range(2):
         model = build(make_encoder(kind))
         tt.fine_tune(model, every[: 21 + fold], every[30:37], 1, 1, batch_size=5, plan=plan)
         tt.evaluate(model, every[: 11 + fold], baselines=False)
