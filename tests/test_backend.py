@@ -87,14 +87,11 @@ def test_asking_many_models_is_no_retracing(text_encoder: Path, heard: list[str]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["text_encoder", "bert_encoder"])
-def test_normal_use_is_no_retracing(
-    kind: str, make_encoder: Any, heard: list[str], tmp_path: Path
-) -> None:
+def test_normal_use_is_no_retracing(bert_encoder: Path, heard: list[str], tmp_path: Path) -> None:
     every = tt.data.Examples.from_lists(TEXTS, LABELS)
     plan = tt.Plan(head_epochs=2, verbose=0)
     for fold in range(2):
-        model = build(make_encoder(kind))
+        model = build(bert_encoder)
         tt.fine_tune(model, every[: 21 + fold], every[30:37], 1, 1, batch_size=5, plan=plan)
         tt.evaluate(model, every[: 11 + fold], baselines=False)
         for size in (1, 2, 3, 5, 7, 11):

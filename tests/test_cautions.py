@@ -184,11 +184,11 @@ def test_each_task_has_its_own(bert_encoder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", samples.ROWS)
-def test_they_are_found_for_every_task(row: str, bert_encoder: Path) -> None:
+@pytest.mark.parametrize(
+    "row", ["token-classification", "question-answering", "extractive-summarization", "similarity"]
+)
+def test_they_are_found_in_every_layout(row: str, bert_encoder: Path) -> None:
     sample = samples.ROWS[row]
-    if isinstance(sample.examples, dict):
-        pytest.skip("its own test is above")
     model = tt.build_model(str(bert_encoder), sample.task(), sample.head, sequence_length=24)
     model.seen_texts = Seen().with_texts("train", [sample.examples.texts])
     report = tt.evaluate(model, sample.examples, baselines=False)
