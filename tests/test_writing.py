@@ -66,6 +66,9 @@ def test_parquet_finds_types_that_hold_for_all_rows(tmp_path: Path) -> None:
     assert [row["words"] for row in read] == [None, [], ROWS[2]["words"], None, None]
     assert [row["late"] for row in read] == [None, None, "true", "0.5", None]
     assert str(table.schema.field("n").type) == "double"
+    large = [{"id": 2**60 + 1}, {"id": 1}, {"id": 0.5}]  # which no float holds to the last digit
+    writing.write(iter(large), path)
+    assert pyarrow.parquet.read_table(path).column("id").to_pylist() == [str(2**60 + 1), "1", "0.5"]
     integers = ({"id": number} for number in range(5))
     writing.write(integers, path)
     assert str(pyarrow.parquet.read_table(path).schema.field("id").type) == "int64"
