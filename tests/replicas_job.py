@@ -91,6 +91,35 @@ def uneven(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict
     return equal
 
 
+def many(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[str, Any]:
+    """Whether heads learn the same on both replicas from 300 rows: many steps of each epoch."""
+    texts = (TEXTS * 10)[:300]
+    whole = tt.data.Examples.from_lists(texts, ["positive", "negative"] * 150)
+    pairs = tt.data.Examples.from_lists(texts, [0.0, 1.0] * 150, texts[::-1])
+    tags = [["J" if word == "good" else "N" for word in text.split()] for text in texts]
+    words = [tagging.join_words(text.split()) for text in texts]
+    tagged = tt.data.Examples.from_lists(words, tags)
+    parts = {
+        "whole": tt.tasks.Classification(["negative", "positive"]),
+        "pair": tt.tasks.Regression(pair=True).adapt([0.0, 1.0]),
+    }
+    cases = {
+        "stored": (tt.tasks.Classification(["negative", "positive"]), whole),
+        "nothing stored": (tt.tasks.TokenClassification().adapt(tags), tagged),
+        "several": (tt.tasks.MultiTask(parts), {"whole": whole, "pair": pairs}),
+    }
+    seen = {}
+    for name, (task, examples) in cases.items():
+        with strategy.scope():
+            model = tt.build_model(encoder, task, sequence_length=24)
+        before = floats(model)
+        plan = tt.Plan(head_epochs=1, boundary=False, verbose=0)
+        tt.fine_tune(model, examples, examples, 1, unfreeze="none", plan=plan)
+        moved = max(float(np.abs(b - w).max()) for b, w in zip(before, floats(model), strict=True))
+        seen[name] = {"equal": equal_copies(model, strategy), "moved": moved}
+    return seen
+
+
 def row(encoder: str, output: Path, strategy: tf.distribute.Strategy, name: str) -> dict[str, Any]:
     """How far the weights are from those that one device learns, of a row of `samples.ROWS`."""
     import samples
@@ -119,8 +148,10 @@ def main(case: str, encoder: str, output: str) -> None:
     assert strategy.num_replicas_in_sync == 2
     # Whichever weights are best on validation, the last are those to look at.
     KeepBest.restore = lambda self: None
-    if case in ("whole", "uneven"):
-        seen = {"whole": whole, "uneven": uneven}[case](encoder, Path(output), strategy)
+    if case in ("whole", "uneven", "many"):
+        seen = {"whole": whole, "uneven": uneven, "many": many}[case](
+            encoder, Path(output), strategy
+        )
     else:
         seen = row(encoder, Path(output), strategy, case)
     Path(output, "seen.json").write_text(json.dumps(seen), encoding="utf-8")

@@ -15,6 +15,8 @@ from tfhub_transfer import metrics, plots
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import Report, evaluate
+from tfhub_transfer.preprocessing import Truncation
+from tfhub_transfer.seen import Seen
 from tfhub_transfer.tasks import Classification, MultiLabel, Regression
 
 PNG = b"\x89PNG\r\n"
@@ -28,11 +30,15 @@ class FakeModel:
         self.encoder = types.SimpleNamespace(handle="fake <encoder>")
         self.layout = types.SimpleNamespace(check=lambda examples: None)
         self.training_examples: Examples | None = None
+        self.preprocessor, self.seen_texts = None, Seen()
         self.history_ = {
             "loss": [0.7, 0.5, 0.4],
             "val_loss": [0.6, 0.5, 0.5],
             "thawed_groups": [(1.0, 2)],
         }
+
+    def count_truncation(self, examples: Examples) -> Truncation:
+        return Truncation(0, len(examples), 0)
 
     def predict_scores(self, examples: Examples, allow_nan: bool = False) -> np.ndarray:
         return self.scores[: len(examples)]

@@ -63,16 +63,24 @@ def test_shares_of_a_batch_may_differ(bert_encoder: Path, tmp_path: Path) -> Non
     assert seen == {"similarity": True, "tags": True, "several": True}
 
 
-# What is wrong today: the heads of whole texts and of several tasks learn from stored features,
-# many steps at once; and Keras takes the mean of the replicas' means, whatever the rows of each.
-_CRASHES = "more than 32 rows: `steps_per_execution` above 1 fails on distributed iterators"
+def test_heads_train_on_many_rows(bert_still: Path, tmp_path: Path) -> None:
+    """On stored vectors, through the encoder where token vectors aren't kept, and of each task."""
+    seen = run("many", bert_still, tmp_path)
+    assert sorted(seen) == ["nothing stored", "several", "stored"]
+    for name, found in seen.items():
+        assert found["equal"] and found["moved"] > 1e-3, name
+
+
+# What is wrong today: before the first step Keras takes a pass of the shuffled rows for itself, so
+# that others are learned from; and the mean of the replicas' means, whatever the rows of each.
+_SHUFFLED = "rows come in another order: the first pass goes into Keras' symbolic build"
 _UNEVEN = "replicas' shares of a batch count alike, however many rows they have"
 
 
 def _known(row: str) -> Any:
     sample = samples.ROWS[row]
     stored = sample.task().layout in ("whole", "joint") or sample.head.towers
-    reason = _CRASHES if stored else _UNEVEN
+    reason = _SHUFFLED if stored else _UNEVEN
     return pytest.param(row, marks=pytest.mark.xfail(strict=True, reason=reason))
 
 

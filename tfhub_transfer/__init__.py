@@ -7,6 +7,8 @@ nothing.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tfhub_transfer import backend
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -29,6 +31,8 @@ _HOMES = {
     "load_saved_model": "served",
 }
 _ROOMS = ("data", "registry", "runtime", "tasks")
+# What does without Keras.
+_PLAIN = ("InputError", "data", "registry")
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]
 
@@ -50,6 +54,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in (*_ROOMS, *_HOMES) and name not in _PLAIN:
+        backend.require_tensorflow()
     if name in _ROOMS:
         return importlib.import_module(f"tfhub_transfer.{name}")
     if name not in _HOMES:

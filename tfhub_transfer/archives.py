@@ -26,8 +26,8 @@ from tfhub_transfer.storage import opening
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _ENCODER, _PREPROCESSOR = "assets/layers/encoder/", "assets/preprocessor/"
 _NEEDED = (CONFIG, METADATA, WEIGHTS, f"{_ENCODER}saved_model.pb")
-# What else there may be: a model of several tasks keeps a preprocessor for each.
-_ASSETS = re.compile(r"assets/(layers/encoder|preprocessor|models/\w+/preprocessor)/")
+# What else there may be: a model of several tasks keeps a preprocessor for each, and what it saw.
+_ASSETS = re.compile(r"assets/(layers/encoder|(models/\w+/)?(preprocessor|seen))/")
 _PART = re.compile(r"[^\x00-\x1f\x7f/\\:]{1,255}")
 _ZIP = b"PK\x03\x04"
 _MOST_MEMBERS = 1000

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tfhub_transfer import ranges
+from tfhub_transfer import backend, ranges
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.storage import interruption
 
@@ -85,8 +85,8 @@ def _standard_streams() -> bool:
 
 def _answers_on_stdout(options: argparse.Namespace) -> bool:
     """Whether a command would work for nothing without standard output."""
-    return options.run in (_predict, _encoders) or (
-        options.run is _encode and options.output is None
+    return options.run is _encoders or (
+        options.run in (_encode, _predict) and options.output is None
     )
 
 
@@ -281,20 +281,34 @@ def _add_distill(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     command = commands.add_parser("evaluate", help="evaluate a trained model on a labelled file")
     command.add_argument("folder", type=Path, metavar="DIR")
-    command.add_argument("--data", required=True, metavar="FILE")
+    command.add_argument("--data", dest="source", required=True, metavar="FILE")
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    _add_columns(command)
     command.add_argument("--overwrite", action="store_true")
     _add_trust(command)
     command.set_defaults(run=_evaluate)
 
 
 def _add_predict(commands: Any) -> None:
-    command = commands.add_parser("predict", help="answer texts, as JSON lines")
-    command.add_argument("folder", type=Path, metavar="DIR")
-    command.add_argument("source", nargs="?", default="-", metavar="FILE|-")
-    command.add_argument("--task", metavar="NAME", help="of a model of several tasks")
+    command = commands.add_parser("predict", help="answer texts, beside the columns of their file")
+    add = command.add_argument
+    add("folder", type=Path, metavar="DIR")
+    add("source", nargs="?", default="-", metavar="FILE|-")
+    add("--task", metavar="NAME", help="of a model of several tasks")
+    _add_columns(command)
+    formats = "a .jsonl, .csv, .tsv or .parquet file; default: JSON lines on stdout"
+    add("--output", type=Path, metavar="FILE", help=formats)
+    add("--overwrite", action="store_true", help="replace the output file")
     _add_trust(command)
     command.set_defaults(run=_predict)
+
+
+def _add_columns(command: Any) -> None:
+    """Columns of a file that a trained model is to read."""
+    add = command.add_argument
+    add("--text", metavar="COLUMN", help="default: the training's, else text, or text_a and text_b")
+    add("--text-pair", metavar="COLUMN", help="the second text of each pair")
+    add("--label", metavar="COLUMN", help="default: the training's, else label, or score")
 
 
 def _add_encode(commands: Any) -> None:
@@ -345,17 +359,27 @@ def _distill(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    _jobs().evaluate_folder(
-        options.folder, options.data, options.output, options.overwrite, options.trust_code
-    )
+    jobs = _jobs()
+    jobs.evaluate_folder(_asked(jobs, options))
 
 
 def _predict(options: argparse.Namespace) -> None:
     jobs = _jobs()
-    from tfhub_transfer import wording
+    from tfhub_transfer import asking, wording
 
-    for answer in jobs.predict(options.folder, options.source, options.task, options.trust_code):
+    job = _asked(jobs, options)
+    if job.output is not None:
+        jobs.predict_to_file(job)
+        return
+    answers = jobs.predict(job)
+    for answer in answers if sys.stdout.isatty() else asking.shown(answers):
         print(wording.json_line(answer), flush=True)
+    answers.say()
+
+
+def _asked(jobs: Any, options: argparse.Namespace) -> Any:
+    names = {field.name for field in dataclasses.fields(jobs.AskJob)}
+    return jobs.AskJob(**{k: v for k, v in vars(options).items() if k in names})
 
 
 def _encode(options: argparse.Namespace) -> None:
@@ -419,6 +443,7 @@ def _jobs() -> Any:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silences what TensorFlow's C++ side prints while it starts, before it can be configured."""
+    backend.require_tensorflow()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     saved = os.dup(2)

@@ -142,19 +142,34 @@ class Stream:
         return self._rows
 
     def __iter__(self) -> Iterator[Examples]:
+        return (examples for examples, _ in self.with_rows())
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the source's columns."""
+        return self._table.columns
+
+    @property
+    def text_columns(self) -> list[str]:
+        """Those of them that are texts, by their names in the source."""
+        return [column for name, column in self._names.items() if name != LABEL]
+
+    def with_rows(self) -> Iterator[tuple[Examples, list[dict[str, Any]]]]:
+        """Goes through it, each chunk with its rows as the source has them."""
         columns: dict[str, list[Any]] = {}
-        rows, number = 0, 0
+        rows: list[dict[str, Any]] = []
+        number = 0
         for number, row in self._table:
             place = f"{self.source}, {self._table.unit} {number}"
-            _append(columns, _cells(row, place, self._names, self._require_label), rows)
-            rows += 1
-            if rows == self._chunk_rows:
-                yield self._chunk(columns)
-                columns, rows = {}, 0
+            _append(columns, _cells(row, place, self._names, self._require_label), len(rows))
+            rows.append(row)
+            if len(rows) == self._chunk_rows:
+                yield self._chunk(columns), rows
+                columns, rows = {}, []
         if not number:
             raise InputError(f"the file has no rows below its header. Received: {self.source}")
         if rows:
-            yield self._chunk(columns)
+            yield self._chunk(columns), rows
 
     def _chunk(self, columns: dict[str, list[Any]]) -> Examples:
         if LABEL in self._names and None not in columns[LABEL]:

@@ -10,6 +10,7 @@ import numpy as np
 from tfhub_transfer import (
     answer_evaluation,
     answers,
+    cautions,
     metrics,
     plots,
     ranges,
@@ -97,11 +98,13 @@ def evaluate(
         class_names=task.class_names,
         history=dict(model.history_),
     )
+    known = train
     if not baselines:
         train = None
     elif train is None and task.layout in ("whole", "words", "towers"):  # others need none
         report.notes.append("no baselines: the training split isn't at hand")
     _MEASURES[task.layout](report, model, examples, train, seed)
+    cautions.add(report, model, examples, known)
     return report
 
 

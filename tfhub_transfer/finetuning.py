@@ -160,6 +160,7 @@ def fine_tune(
     rows: Any = train if isinstance(train, Stream) else model.cut(train)
     if not isinstance(train, Stream):
         model.training_examples = train
+    _remember(model, train, validation)
     history = History()
     with runtime.precision():
         if isinstance(model, MultiTaskModel):
@@ -175,6 +176,17 @@ def fine_tune(
         _tune(model, validation)
     model.history_ = {**history.history, "thawed_groups": history.thawed_groups}
     return history
+
+
+def _remember(model: TransferModel, train: Any, validation: Any) -> None:
+    """Notes which texts the model has seen, so that a test can be looked through for them."""
+    if isinstance(model, MultiTaskModel):
+        for name, single in model.models.items():
+            _remember(single, train[name], validation[name])
+        return
+    chunks = train if isinstance(train, Stream) else [train]
+    seen = model.seen_texts.with_texts("train", (chunk.texts for chunk in chunks))
+    model.seen_texts = seen.with_texts("validation", [validation.texts])
 
 
 def _check(model: TransferModel, examples: Any) -> None:
@@ -324,16 +336,16 @@ def _fit_frozen(
     """A head that reads token vectors: on stored ones, or through the encoder for fewer epochs."""
     stored = _above_boundary(model, splits, FROZEN_BATCH, plan, history)
     if stored is None:
-        trained = runtime.Replicated(model.inputs, model.outputs)
+        model.trace_for_replicas()
         batches = model.preprocess(splits[0], FROZEN_BATCH, seed=plan.seed)
         history.truncation = None if isinstance(splits[0], Stream) else model.truncation
         validation = model.preprocess(splits[1], FROZEN_BATCH)
     else:
-        trained, batches, validation = stored
+        _, batches, validation = stored
         history.truncation, history.padding = model.count_truncation(splits[0]), None
     usual = FROZEN_EPOCHS if stored is None else STORED_EPOCHS
     return (
-        _compiled(model, lambda: trained, plan)
+        _compiled(model, lambda: stored[0] if stored else _again(model), plan)
         .fit(
             batches,
             validation_data=validation,
@@ -347,10 +359,17 @@ def _fit_frozen(
     )
 
 
+def _again(model: TransferModel) -> keras.Model:
+    """The same layers as another model."""
+    return runtime.Replicated(model.inputs, model.outputs)
+
+
 def _compiled(
     model: TransferModel, make: Callable[[], keras.Model], plan: Plan, steps_at_once: int = 1
 ) -> keras.Model:
     """Another model over the same layers, with an optimizer of its own."""
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        steps_at_once = 1  # of batches that are dealt out to replicas Keras can't take several
     with model.distribute_strategy.scope():
         made = make()
         optimizer = keras.optimizers.Adam(plan.head_learning_rate)

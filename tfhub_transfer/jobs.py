@@ -5,19 +5,22 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from tfhub_transfer import (
+    asking,
+    cautions,
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
     data,
     reading,
     registry,
     runtime,
     saving,
-    tagging,
+    writing,
 )
+from tfhub_transfer.asking import Answers
 from tfhub_transfer.builders import build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE, read_record
@@ -94,6 +97,9 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
     _check_room(job, model)
     for name, own in splits.by_task().items():
         say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
+        single = model.models[name] if isinstance(model, MultiTaskModel) else model
+        for warning in cautions.before_training(single, own):
+            say(f"WARNING: {warning}")
     with runtime.precision(job.precision), atomic.folder(job.output, job.overwrite) as scratch:
         record = _fit(job, model, splits, scratch, fit or fine_tune)
         with _kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
@@ -179,73 +185,104 @@ def is_model(handle: str) -> bool:
     return handle.endswith(".keras") or (opening.path_of(handle) / MODEL_FILE).exists()
 
 
-def evaluate_folder(
-    folder: Path, source: str, output: Path, overwrite: bool = False, trust_code: bool = False
-) -> Report:
-    """Evaluates a trained folder on a labelled file and writes the report.
+@dataclasses.dataclass(frozen=True)
+class AskJob:
+    """The arguments of the commands `predict` and `evaluate`; see their `--help`.
 
     Args:
         folder: What `train` wrote, or a `.keras` file.
-        source: The labelled file.
-        output: Where the report goes.
+        source: What to read: to predict as for `asking.Answers`, to evaluate a labelled file.
+        output: A file of answers, or the folder of a report.
+        task: The name of the task to answer, for a model of several.
+        text: The column of texts; the training's if not given, as are the next two.
+        text_pair: The column with the second text of each pair.
+        label: The column of labels.
         overwrite: Whether `output` may exist.
         trust_code: Whether the model may hold operations that do more than compute.
+    """
+
+    folder: Path
+    source: str
+    output: Path | None = None
+    task: str | None = None
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+    overwrite: bool = False
+    trust_code: bool = False
+
+    def columns(self, known: dict[str, Any]) -> dict[str, Any]:
+        """Names of columns: those of the training, but where others are given."""
+        given = {name: getattr(self, name) for name in ("text", "text_pair", "label")}
+        return {**known, **{name: column for name, column in given.items() if column is not None}}
+
+
+def evaluate_folder(job: AskJob) -> Report:
+    """Evaluates a trained folder on a labelled file and writes the report.
+
+    Args:
+        job: What to do; it has an output.
 
     Raises:
         InputError: If one of them is unusable.
     """
-    atomic.check_output(output, overwrite, (folder, source))
-    model, record = _load(folder, trust_code)
-    examples = read_labelled(source, model.task, record.get("columns", {}))
+    output = job.output or Path()
+    atomic.check_output(output, job.overwrite, (job.folder, job.source))
+    model, record = _load(job.folder, job.trust_code)
+    columns = job.columns({})
+    if columns and isinstance(model, MultiTaskModel):
+        raise InputError(
+            "the columns of several tasks are said in the JSON file, for each. Received: "
+            f"{', '.join(columns.values())}"
+        )
+    examples = read_labelled(job.source, model.task, job.columns(record.get("columns", {})))
     with runtime.precision(record.get("precision", "auto")):
         report = evaluate(model, examples, train=_training_split(record))
-    with atomic.folder(output, overwrite) as scratch:
+    with atomic.folder(output, job.overwrite) as scratch:
         report.save(scratch)
     say(f"{report}\n\nWritten to {output}")
     return report
 
 
-def predict(
-    folder: Path, source: str, task: str | None = None, trust_code: bool = False
-) -> Iterator[dict[str, Any]]:
+def predict(job: AskJob) -> Answers:
     """Answers for every text of a file, or of standard input, in order and without holding it.
 
     Args:
-        folder: What `train` wrote, or a `.keras` file.
-        source: A table as for training, a `.txt` file with one text a line, or `-` for the lines of
-            standard input (or what the shell makes of `<(command)`). In lines, the texts of a pair
-            are separated by a tab.
-        task: The name of the task to answer, for a model of several.
-        trust_code: Whether the model may hold operations that do more than compute.
+        job: What to do.
+
+    Returns:
+        The answers, computed while they are gone through.
 
     Raises:
         InputError: If one of them is unusable.
     """
-    model, record = _load(folder, trust_code)
-    model, known = _of_task(model, record.get("columns", {}), task)
-    columns: dict[str, Any] = {key: known.get(key) for key in ("text", "text_pair")}
-    if reading.is_lines(source):
-        chunks = reading.line_chunks(source, model.task.pair)
-    else:
-        read = data.stream(source, **columns, require_label=False)
-        chunks = (_asked(model, chunk) for chunk in read)
-    for texts in chunks:
-        with runtime.precision(record.get("precision", "auto")):
-            answers = model.predict_text(texts)
-        for text, answer in zip(texts, answers):
-            shown = text if model.task.pair else [text]
-            yield {**dict(zip(model.layout.signature, shown)), **answer}
+    named = job.columns({})
+    if named and reading.is_lines(job.source):
+        raise InputError(
+            "lines of text have no columns; give a table, or leave the names of columns out. "
+            f"Received: {', '.join(named.values())} with {job.source}"
+        )
+    model, record = _load(job.folder, job.trust_code)
+    model, known = _of_task(model, record.get("columns", {}), job.task)
+    usual = {key: known.get(key) for key in ("text", "text_pair")}
+    return Answers(model, job.source, job.columns(usual), record.get("precision", "auto"))
 
 
-def _asked(model: TransferModel, chunk: data.Examples) -> list[Any]:
-    """The texts of a table, or tuples of them, or lists of words."""
-    model.layout.check(chunk)
-    if model.task.pair:
-        return list(zip(*chunk.texts))
-    texts = chunk.texts[0]
-    if model.task.layout != "words":
-        return list(texts)
-    return [tagging.split_words(text) if tagging.is_listed(text) else text for text in texts]
+def predict_to_file(job: AskJob) -> None:
+    """Writes the answers for every text of a file, or of standard input, whole or not at all.
+
+    Args:
+        job: What to do; it has an output, whose name ends in what `writing` knows.
+
+    Raises:
+        InputError: If one of them is unusable.
+    """
+    output = job.output or Path()
+    writing.check(output, job.overwrite, (job.folder, job.source))
+    answers = predict(job)
+    count = writing.write(asking.shown(answers, answers.count()), output, asking.SPREAD)
+    say(f"Written to {output}: {count:,} answers; {answers.cut}")
+    answers.say()
 
 
 def _of_task(

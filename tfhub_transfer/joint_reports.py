@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from tfhub_transfer.errors import visible
 from tfhub_transfer.metrics import Numbers
-from tfhub_transfer.reports import Report, as_json, escaped, page, shown, table, write
+from tfhub_transfer.reports import Report, as_json, escaped, page, shown, table, warned, write
 
 
 @dataclasses.dataclass
@@ -54,6 +54,7 @@ class JointReport:
             "encoder": self.encoder,
             "examples": self.examples,
             "metrics": self.metrics,
+            "warnings": self.warnings,
             "alone": self.alone,
             "seconds": self.seconds,
             "tasks": {name: report.to_dict() for name, report in self.reports.items()},
@@ -83,7 +84,13 @@ class JointReport:
         for task, metric, together, alone in self._rows():
             lines.append(f"{task:<20}{metric:<14}{together:>10}{alone:>10}")
         notes = [f"{name}: {n}" for name, report in self.reports.items() for n in report.notes]
+        lines += [f"WARNING: {warning}" for warning in self.warnings]
         return visible("\n".join([*lines, *(f"note: {note}" for note in notes)]))
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the numbers of a task may mislead, with its name."""
+        return [f"{name}: {w}" for name, report in self.reports.items() for w in report.warnings]
 
     def _rows(self) -> list[list[str]]:
         return [
@@ -100,6 +107,7 @@ class JointReport:
         parts = [
             "<h1>Several tasks on one encoder</h1>",
             f'<p class="soft">Encoder: {escaped(self.encoder)}</p>',
+            warned(self.warnings),
             table(["task", "metric", "learned together", "alone"], rows, text=(0, 1)),
         ]
         return page(f"{self.task} with {self.encoder}", parts)

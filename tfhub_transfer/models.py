@@ -35,6 +35,7 @@ from tfhub_transfer.preprocessing import (
     load_preprocessor,
 )
 from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.seen import Seen
 from tfhub_transfer.storage import budget, names, opening
 from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tagging import WORD_STARTS
@@ -58,6 +59,7 @@ class TransferModel(runtime.Replicated):
         truncation: What the last call of `preprocess` cut off, or `None`.
         padding: The share of padding among the tokens of the last shuffled call, or `None`.
         training_examples: The examples that `fine_tune` trained on, or `None`.
+        seen_texts: Digests of the texts that `fine_tune` saw, saved with the model.
         history_: Curves of `fine_tune`, a dictionary of lists, one value an epoch.
     """
 
@@ -85,6 +87,7 @@ class TransferModel(runtime.Replicated):
         self.truncation: Truncation | None = None
         self.padding: float | None = None
         self.training_examples: Examples | None = None
+        self.seen_texts = Seen()
         self.history_: dict[str, list[Any]] = {}
         self._functions: dict[str, Any] = {}
         self._traced_at: str | None = None
@@ -143,8 +146,10 @@ class TransferModel(runtime.Replicated):
         return self.layout.to_ids(self.cut(examples))
 
     def count_truncation(self, examples: Examples | Rows) -> Truncation:
-        """What the model's `sequence_length` cuts off these examples."""
-        return Truncation.count(self.layout.encode_and_count(self.cut(examples).examples.texts)[1])
+        """What the model's `sequence_length` cuts off these examples, however many rows each is."""
+        rows = self.cut(examples)
+        lost = self.layout.encode_and_count(rows.examples.texts)[1]
+        return Truncation.count(np.bincount(rows.owners, lost, rows.count))
 
     def _batches(self, ids: Ids, rows: Any, lengths: np.ndarray | None) -> tf.data.Dataset:
         def gather(indices: tf.Tensor) -> Any:
@@ -395,7 +400,7 @@ class TransferModel(runtime.Replicated):
                 padded = reader.pad(picked, batches.buckets)
                 return compiled({key: padded[key] for key in wanted}).numpy()
 
-            order, wanted = list(batches), compiled.input_signature[0]
+            order, wanted = list(batches), compiled.structured_input_signature[0][0]
             parts = []
             for part in streams.map(run, order):
                 parts.append(part)
@@ -419,9 +424,9 @@ class TransferModel(runtime.Replicated):
                 key: tf.TensorSpec(tensor.shape, tensor.dtype)
                 for key, tensor in make(self.encoder).items()
             }
-            self._functions[key] = tf.function(
-                functions[name], input_signature=[spec], autograph=False
-            )
+            made = tf.function(functions[name], input_signature=[spec], autograph=False)
+            # TensorFlow warns of retracing when one line of code is traced for several models.
+            self._functions[key] = made.get_concrete_function()
         return self._functions[key]
 
     def answer(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -460,15 +465,18 @@ class TransferModel(runtime.Replicated):
     @contextlib.contextmanager
     def _at_precision(self) -> Iterator[None]:
         with runtime.precision() as precision:
-            if self.distribute_strategy.num_replicas_in_sync > 1:
-                # A SavedModel can't be traced inside of a replica.
-                for training in (False, True):
-                    self.encoder.flat_graph(training)
+            self.trace_for_replicas()
             if self._traced_at not in (None, precision):
                 # What was traced keeps the precision that it was traced with.
                 self.train_function = self.test_function = self.predict_function = None
             self._traced_at = precision
             yield
+
+    def trace_for_replicas(self) -> None:
+        """Traces the encoder's SavedModel, which can't be done inside of a replica."""
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            for training in (False, True):
+                self.encoder.flat_graph(training)
 
     # Saving ----------------------------------------------------------------------------------
 
@@ -505,11 +513,13 @@ class TransferModel(runtime.Replicated):
         return cls(encoder, task, Head(**config["head"]), None)
 
     def save_assets(self, dir_path: str) -> None:
-        """Puts the preprocessor, vocabulary and all, into the `.keras` file."""
+        """Puts the preprocessor, vocabulary and all, into the `.keras` file; and what was seen."""
         self.preprocessor.save(Path(dir_path) / "preprocessor")
+        self.seen_texts.save(Path(dir_path) / "seen")
 
     def load_assets(self, dir_path: str) -> None:
         """Takes the preprocessor out of the `.keras` file."""
+        self.seen_texts = Seen.load(Path(dir_path) / "seen")
         folder = Path(dir_path) / "preprocessor"
         preprocessor = load_preprocessor(folder, self.encoder.trust_code)
         preprocessor.require_fit(self.encoder)

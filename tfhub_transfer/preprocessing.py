@@ -238,8 +238,11 @@ class BertPreprocessor(Preprocessor):
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Strings `[batch]` to word-piece ids `[batch, (length)]`, no special tokens added."""
-        pieces = self._tokenizer(tf.strings.substr(texts, 0, _MAX_CHARACTERS, unit="UTF8_CHAR"))
-        return tf.cast(pieces.merge_dims(1, -1), tf.int32)
+        return tf.cast(self.in_words(texts).merge_dims(1, -1), tf.int32)
+
+    def in_words(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """As `tokenize`, by word `[batch, (words), (pieces)]` if the tokenizer knows words."""
+        return self._tokenizer(tf.strings.substr(texts, 0, _MAX_CHARACTERS, unit="UTF8_CHAR"))
 
     def encode(self, texts: Sequence[tf.Tensor]) -> dict[str, tf.RaggedTensor]:
         if not self.by_word:

@@ -80,6 +80,10 @@ class Report:
         curves: ROC and precision-recall curves of the most frequent classes.
         history: Curves of the training, if it is known.
         seconds: Wall-clock seconds of each stage.
+        texts: What was seen of the test texts: how many were `cut` and the `tokens_lost`; how many
+            are `also_in` the training and validation texts, where these are known; and how the
+            `vocabulary` fits them (see `vocabulary_fit.Fit`).
+        warnings: Why these numbers may mislead.
         notes: What was left out and why.
         threshold: From which score on a pair counts as 1, for similarity with labels 0 and 1; F1,
             precision and recall are those of the label 1.
@@ -99,6 +103,8 @@ class Report:
     curves: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     history: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    texts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    warnings: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     threshold: float | None = None
     pictures: dict[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
@@ -136,11 +142,41 @@ class Report:
     def verdict(self) -> str | None:
         """One sentence: whether transfer helped; `None` without a baseline to compare with."""
         baseline = self.baselines.get(self._rival, {})
-        for name in (_FIRST[self.task], "roc_auc", "recall_at_1", "accuracy", "rmse"):
+        for name in self._judged():
             mine, other = self.metrics.get(name), baseline.get(name)
             if mine is not None and other is not None:
                 return self._compared(name, mine, other)
         return None
+
+    def beaten(self) -> list[str]:
+        """A sentence for each baseline that is better, or as good without any learning."""
+        first = next((name for name in self._judged() if self.metrics.get(name) is not None), None)
+        found = []
+        for rival, numbers in self.baselines.items():
+            if first is None or rival == "oracle":  # which knows the answers
+                continue
+            names = dict.fromkeys((first, "macro_f1", "rmse"))
+            better = [name for name in names if self._is_better(name, numbers.get(name))]
+            level = self.metrics[first] == numbers.get(first) and rival == "majority"
+            if better or level:
+                shares = [self._beside(name, numbers[name]) for name in better or [first]]
+                how = "beats this model" if better else "is as good as this model"
+                found.append(f"{_baseline_name(self.task, rival)} {how}: {', '.join(shares)}")
+        return found
+
+    def _judged(self) -> tuple[str, ...]:
+        return _FIRST[self.task], "roc_auc", "recall_at_1", "accuracy", "rmse"
+
+    def _is_better(self, name: str, other: float | None) -> bool:
+        mine = self.metrics.get(name)
+        if mine is None or other is None or mine == other:
+            return False
+        return (other < mine) == (name in _LOW_IS_GOOD)
+
+    def _beside(self, name: str, other: float | None) -> str:
+        low, high = self.intervals.get(name, (math.inf, -math.inf))
+        chance = " (within the 95 % interval)" if low <= (other or 0.0) <= high else ""
+        return f"{name} {shown(other)} against {shown(self.metrics[name])}{chance}"
 
     @property
     def _rival(self) -> str:
@@ -171,6 +207,7 @@ class Report:
             lines.append(f"{name:<{wide}}{shown(value):>12}{_spread(self, name):>18}{cells}")
         verdict = self.verdict()
         lines += [verdict] if verdict else []
+        lines += [f"WARNING: {warning}" for warning in self.warnings]
         return visible("\n".join([*lines, *(f"note: {note}" for note in self.notes)]))
 
 
@@ -240,6 +277,9 @@ h2{font-size:1.15rem;margin:2.4rem 0 .7rem}
 .card{padding:.9rem 1.1rem;overflow-x:auto}
 .tiles b{display:block;font-size:1.75rem;line-height:1.2;font-variant-numeric:tabular-nums}
 .tiles span{font-size:.82rem;color:var(--soft)}
+.warnings{background:var(--card);border:2px solid #c62828;border-left-width:8px;
+border-radius:8px;padding:.7rem 1rem;margin:1rem 0;font-weight:600}
+.warnings ul{margin:0;padding-left:1.2rem}
 .verdict{background:var(--wash);border-left:4px solid var(--blue);border-radius:8px;
 padding:.7rem 1rem;margin:1rem 0}
 table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
@@ -270,6 +310,7 @@ def _page(report: Report, pictures: dict[str, bytes]) -> str:
         f"<h1>{escaped(report.task.capitalize())}</h1>",
         f'<p class="soft">Encoder: {escaped(report.encoder)}</p>',
         f'<p class="soft">Examples: {rows}</p>',
+        warned(report.warnings),
         _tiles(report),
         f'<p class="verdict">{escaped(verdict)}</p>' if verdict else "",
         "<h2>Metrics</h2>",
@@ -334,6 +375,12 @@ def _best(name: str, values: list[float | None]) -> float:
     if len(values) < 2 or not known:
         return math.nan
     return min(known) if name in _LOW_IS_GOOD else max(known)
+
+
+def warned(warnings: list[str]) -> str:
+    """A box that can't be overlooked."""
+    items = "".join(f"<li>{escaped(warning)}</li>" for warning in warnings)
+    return f'<div class="warnings" role="alert"><ul>{items}</ul></div>' if warnings else ""
 
 
 def _notes(notes: list[str]) -> str:

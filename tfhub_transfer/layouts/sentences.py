@@ -33,7 +33,8 @@ class Sentences(Layout):
 
     def check(self, examples: Examples) -> None:
         super().check(examples)
-        documents(examples)
+        if examples.target is not None:  # a blank document has an answer, but can't be learned from
+            documents(examples)
 
     def cut(self, examples: Examples) -> Rows:
         """Documents in rows that fit; labels become what each sentence's score is to learn.

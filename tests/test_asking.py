@@ -1,0 +1,220 @@
+"""Answers to a file: in order, beside the other columns, in every format, for every task."""
+
+import csv
+import datetime
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+import samples
+
+import tfhub_transfer as tt
+from tfhub_transfer import asking, cli
+from tfhub_transfer.tasks import MultiTask
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def call(*words: Any) -> tuple[int, str, str]:
+        status = cli.main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def classifier(text_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that need not know anything."""
+    task = tt.tasks.Classification(["bad", "good"])
+    path = tmp_path_factory.mktemp("classifier") / "model.keras"
+    tt.build_model(str(text_encoder), task).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts under a name of their own, with names of answers beside."""
+    path = tmp_path_factory.mktemp("table") / "in.csv"
+    lines = ["id,review,label,text,scores.good,input_label"]
+    lines += [f'00{i},"a ""good"" film, {i}",gold {i},other,s,i' for i in range(5)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_other_columns_are_kept_and_answers_have_their_own_names(
+    classifier: Path, table: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "CHUNK", 2)
+    texts = [f'a "good" film, {i}' for i in range(5)]
+    expected = tt.load_model(classifier).predict_text(texts)
+    status, out, err = run("predict", classifier, table, "--text", "review")
+    assert status == 0
+    rows = [json.loads(line) for line in out.splitlines()]
+    for i, (row, answer) in enumerate(zip(rows, expected, strict=True)):
+        others = {"id": f"00{i}", "input_input_label": f"gold {i}", "input_text": "other"}
+        others |= {"input_scores.good": "s", "input_label": "i"}
+        assert row == {
+            "text": texts[i],
+            **others,
+            "label": answer["label"],
+            "scores": approx(answer),
+        }
+    assert "label is input_input_label" in err and "text is input_text" in err
+    for suffix in ("jsonl", "csv", "parquet"):
+        target = tmp_path / f"out.{suffix}"
+        words = ["predict", classifier, table, "--text", "review", "--output", target]
+        status, out, err = run(*words)
+        assert "Answered" not in err
+        assert (status, out.startswith(f"Written to {target}: 5 answers")) == (0, True), out
+    assert [
+        json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()
+    ] == rows
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist() == rows
+    assert run(*words)[0] == 2  # it is there
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        for row, read in zip(rows, csv.DictReader(file), strict=True):
+            scores = row.pop("scores")
+            assert {k: float(read.pop(f"scores.{k}")) for k in scores} == scores
+            assert read == row
+
+
+def approx(answer: dict[str, Any]) -> Any:
+    return pytest.approx(answer["scores"], abs=1e-6)
+
+
+def test_what_is_missing_is_said_before_anything_is_asked(
+    classifier: Path, table: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tt.TransferModel, "predict_text", None)  # nothing may be asked
+    target = tmp_path / "out.csv"
+    cases = {
+        "has no column 'revue' for the text; did you mean 'review'?": ["--text", "revue"],
+        "has no column 'gold' for the label": ["--text", "review", "--label", "gold"],
+        "must end in .jsonl": ["--text", "review", "--output", tmp_path / "out.xlsx"],
+    }
+    status, _, err = run("predict", classifier, "-", "--text", "review")
+    assert status == 2 and "lines of text have no columns" in err
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"text": "fine"}\n' * 3000 + '{"txet": "not"}\n', encoding="utf-8")
+    for message, words in cases.items():
+        status, out, err = run("predict", classifier, table, "--output", target, *words)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert message in err
+    status, _, err = run("predict", classifier, bad, "--output", target)
+    assert status == 2 and "line 3001: the row lacks 'text'" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.jsonl"]
+
+
+def test_progress_is_shown_on_a_terminal_and_any_cell_can_be_written(
+    classifier: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = [datetime.date(2020, 1, day) for day in range(1, 6)]
+    columns = {"text": list("abcde"), "day": days, "number": [float("nan"), 1.0] * 2 + [2.0]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "in.parquet")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    status, out, _ = run("predict", classifier, tmp_path / "in.parquet")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [(row["day"], row["number"]) for row in rows[:2]] == [
+        ("2020-01-01", None),
+        ("2020-01-02", 1.0),
+    ]
+    words = ["predict", classifier, tmp_path / "in.parquet", "--output", tmp_path / "out.csv"]
+    assert "[##############################] 5 of 5" in run(*words)[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", samples.ROWS)
+def test_every_task_answers_a_file(row: str, bert_encoder: Path, tmp_path: Path, run: Any) -> None:
+    """In its order, as `predict_text` does; words too come as a list."""
+    sample = samples.ROWS[row]
+    model = tt.build_model(str(bert_encoder), sample.task(), sample.head, sequence_length=24)
+    model.save(tmp_path / "model.keras")
+    several = isinstance(sample.asked, dict)
+    for name in sample.asked if several else [""]:
+        single = model.models[name] if several else model
+        asked = sample.asked[name] if several else sample.asked
+        check_file(single, asked, ["--task", name] if several else [], tmp_path, run)
+
+
+def check_file(model: Any, asked: list[Any], task: list[str], folder: Path, run: Any) -> None:
+    signature = model.layout.signature
+    shown = [dict(zip(signature, [a] if isinstance(a, str) else a)) for a in asked]
+    lines = [json.dumps({"id": i, **texts, "words": "w"}) for i, texts in enumerate(shown)]
+    (folder / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    expected = model.predict_text(asked)
+    # By hand: each text alone.
+    lost = [cut for row in asked if (cut := cut_of(model, row))]
+    words = ["predict", folder / "model.keras", folder / "in.jsonl", *task]
+    status, out, err = run(*words, "--output", folder / "out.parquet", "--overwrite")
+    assert status == 0, err
+    assert f"{len(asked)} answers; {len(lost)} of {len(asked)} texts were cut" in out
+    assert ("texts were cut" in err) == bool(lost)
+    read = pyarrow.parquet.read_table(folder / "out.parquet").to_pylist()
+    for i, (row, texts, answer) in enumerate(zip(read, shown, expected, strict=True)):
+        words = "input_words" if "words" in answer else "words"
+        kept = {**texts, "id": i, words: "w"}
+        assert {key: row[key] for key in kept} == kept
+        assert {key: row[key] for key in answer} == close(answer)
+        assert set(row) == set(kept) | set(answer)
+
+
+def cut_of(model: Any, row: Any) -> bool:
+    """Whether a text alone is too long for the rows that it is asked in."""
+    columns = [[row]] if isinstance(row, str) else [[text] for text in row]
+    if model.task.layout == "sentences" and not row.strip():
+        return False
+    rows = model.cut(tt.data.Examples.from_lists(columns[0], None, *columns[1:]))
+    return bool(model.layout.encode_and_count(rows.examples.texts)[1].any())
+
+
+def close(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: close(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [close(each) for each in value]
+    return pytest.approx(value, abs=1e-5) if isinstance(value, float) else value
+
+
+def test_lists_of_words_are_kept(bert_encoder: Path, tmp_path: Path, run: Any) -> None:
+    sample = samples.ROWS["token-classification"]
+    tt.build_model(str(bert_encoder), sample.task()).save(tmp_path / "model.keras")
+    (tmp_path / "in.conll").write_text("good O\nfilm B-a\n\nbad O\n\n", encoding="utf-8")
+    status, out, _ = run("predict", tmp_path / "model.keras", tmp_path / "in.conll")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [row["text"] for row in rows] == ["good film", "bad"]
+    assert [row["tokens"] for row in rows] == [["good", "film"], ["bad"]]
+    assert [row["tags"] for row in rows] == [["O", "B-a"], ["O"]]
+
+
+def test_evaluate_takes_columns_too(classifier: Path, tmp_path: Path, run: Any) -> None:
+    lines = ["a,b,text,label"] + [f"good {i},{'good' if i % 2 else 'bad'},x,y" for i in range(20)]
+    (tmp_path / "in.csv").write_text("\n".join(lines), encoding="utf-8")
+    words = ["evaluate", classifier, "--data", tmp_path / "in.csv", "--output", tmp_path / "out"]
+    status, _, err = run(*words, "--text", "a", "--label", "b")
+    assert status == 0, err
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    examples = tt.data.read(tmp_path / "in.csv", text="a", label="b")
+    answers = tt.load_model(classifier).predict_text(examples.texts[0])
+    right = [answer["label"] == label for answer, label in zip(answers, examples.labels)]
+    assert report["metrics"]["accuracy"] == sum(right) / 20
+    status, _, err = run(*words, "--overwrite")
+    assert status == 2 and "Received: ['y'], not among the 2 known classes" in err
+    status, _, err = run(*words, "--overwrite", "--text", "a", "--label", "c")
+    assert status == 2 and "has no column 'c' for the label" in err
+
+
+@pytest.mark.slow
+def test_columns_of_several_tasks_are_said_in_their_file(
+    bert_encoder: Path, tmp_path: Path, run: Any
+) -> None:
+    sample = samples.ROWS[MultiTask.name]
+    tt.build_model(str(bert_encoder), sample.task()).save(tmp_path / "model.keras")
+    words = ["evaluate", tmp_path / "model.keras", "--data", "in.json", "--output", tmp_path / "o"]
+    status, _, err = run(*words, "--label", "b")
+    assert status == 2 and "are said in the JSON file, for each. Received: b" in err

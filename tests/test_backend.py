@@ -1,0 +1,103 @@
+"""Keras must compute with TensorFlow, and TensorFlow has no reason to complain in normal use."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tfhub_transfer as tt
+from tfhub_transfer import backend
+
+TEXTS = ["a good film", "the worst movie", "good", "bad acting, bad story"] * 10
+LABELS = ["good", "bad", "good", "bad"] * 10
+
+
+def started(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    given = {k: v for k, v in os.environ.items() if not k.startswith("KERAS_")}
+    return subprocess.run(
+        [sys.executable, *words],
+        env={**given, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("name", ["jax", "torch", "openvino", "numpy"])
+def test_another_backend_is_one_line_on_the_command_line(name: str) -> None:
+    done = started("-m", "tfhub_transfer", "predict", "out", KERAS_BACKEND=name)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "set KERAS_BACKEND=tensorflow before Keras is imported" in done.stderr
+    assert f"Received: the backend '{name}', from KERAS_BACKEND" in done.stderr
+    assert started("-m", "tfhub_transfer", "--help", KERAS_BACKEND=name).returncode == 0
+
+
+def test_settings_of_keras_count_too(tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}', encoding="utf-8")
+    code = "import tfhub_transfer as tt\ntry: tt.build_model\nexcept tt.InputError as e: print(e)"
+    said = started("-c", code, KERAS_HOME=str(tmp_path)).stdout
+    assert said.endswith(f"Received: the backend 'jax', from {tmp_path / 'keras.json'}\n")
+    tensorflow = {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "tensorflow"}
+    command = "from tfhub_transfer import backend; backend.require_tensorflow(); print('fine')"
+    assert started("-c", command, **tensorflow).stdout == "fine\n"
+    (tmp_path / "keras.json").write_text("{", encoding="utf-8")  # Keras passes it over as well
+    assert started("-c", command, KERAS_HOME=str(tmp_path)).stdout == "fine\n"
+    backend.require_tensorflow()  # what this process has imported
+
+
+class _Heard(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+@pytest.fixture
+def heard(request: pytest.FixtureRequest) -> list[str]:
+    """What TensorFlow's logger says, which the command line silences."""
+    logger, handler = logging.getLogger("tensorflow"), _Heard()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+
+    def undo() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+    request.addfinalizer(undo)
+    return handler.said
+
+
+def build(encoder: Path) -> Any:
+    return tt.build_model(str(encoder), tt.tasks.Classification(["bad", "good"]))
+
+
+def test_asking_many_models_is_no_retracing(text_encoder: Path, heard: list[str]) -> None:
+    """TensorFlow counts by line of code, whichever model it is of."""
+    for size in range(1, 7):
+        build(text_encoder).predict_text(TEXTS[:size])
+    assert heard == []
+
+
+@pytest.mark.slow
+def test_normal_use_is_no_retracing(bert_encoder: Path, heard: list[str], tmp_path: Path) -> None:
+    every = tt.data.Examples.from_lists(TEXTS, LABELS)
+    plan = tt.Plan(head_epochs=2, verbose=0)
+    for fold in range(2):
+        model = build(bert_encoder)
+        tt.fine_tune(model, every[: 21 + fold], every[30:37], 1, 1, batch_size=5, plan=plan)
+        tt.evaluate(model, every[: 11 + fold], baselines=False)
+        for size in (1, 2, 3, 5, 7, 11):
+            model.predict_text(TEXTS[:size])
+            model.predict_scores(TEXTS[:size])
+    served = tt.load_saved_model(tt.export_saved_model(model, tmp_path))
+    for size in (1, 2, 3, 5, 7, 11):
+        served.predict(TEXTS[:size])
+    assert heard == []

@@ -1,0 +1,112 @@
+"""Rows to files, read back by other readers."""
+
+import csv
+import datetime
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from tfhub_transfer import writing
+from tfhub_transfer.errors import InputError
+
+ROWS: list[dict[str, Any]] = [
+    {"id": 1, "text": 'a "quoted", text\nin two lines\r', "scores": {"a": 0.5, "b": 0.25}},
+    {"id": "x7", "text": "ü\t🙂", "scores": {"a": 1.0, "b": float("nan")}, "words": []},
+    {"id": None, "text": "half \ud83d", "words": [{"text": "A", "start": 0}], "late": True},
+    {"id": 2**60 + 1, "late": 0.5, "day": datetime.date(2020, 1, 2), "raw": b"\xff"},
+    {"n": np.float32(0.5), "a": np.arange(2), "none": {}},
+]
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_PART", 2)
+
+
+def test_json_lines_hold_everything(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    assert writing.write(iter(ROWS), path) == 5
+    read = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert read[0] == ROWS[0]
+    assert read[1] == {**ROWS[1], "scores": {"a": 1.0, "b": None}}
+    assert read[2] == ROWS[2]
+    assert read[3] == {"id": 2**60 + 1, "late": 0.5, "day": "2020-01-02", "raw": "/w=="}
+    assert read[4] == {"n": 0.5, "a": [0, 1], "none": {}}
+
+
+@pytest.mark.parametrize(("suffix", "separator"), [(".csv", ","), (".tsv", "\t"), (".CSV", ",")])
+def test_tables_of_text_have_a_column_for_each_class(
+    suffix: str, separator: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"out{suffix}"
+    writing.write(iter(ROWS), path, spread=("scores",))
+    with path.open(encoding="utf-8", newline="") as file:
+        read = list(csv.DictReader(file, delimiter=separator, strict=True))
+    assert list(read[0])[:5] == ["id", "text", "scores.a", "scores.b", "words"]
+    assert [row["id"] for row in read] == ["1", "x7", "", str(2**60 + 1), ""]
+    assert [row["text"] for row in read[:2]] == [row["text"] for row in ROWS[:2]]
+    assert read[2]["text"] == "half \\ud83d"  # which no file can hold
+    assert (read[0]["scores.b"], read[1]["scores.b"]) == ("0.25", "")
+    assert [row["late"] for row in read] == ["", "", "true", "0.5", ""]
+    assert json.loads(read[2]["words"]) == ROWS[2]["words"]
+
+
+def test_parquet_finds_types_that_hold_for_all_rows(tmp_path: Path) -> None:
+    path = tmp_path / "out.parquet"
+    writing.write(iter(ROWS), path, spread=("scores",))
+    table = pyarrow.parquet.read_table(path)
+    read = table.to_pylist()
+    assert [row["id"] for row in read] == ["1", "x7", None, str(2**60 + 1), None]
+    assert read[0]["scores"] == {"a": 0.5, "b": 0.25}
+    assert [row["words"] for row in read] == [None, [], ROWS[2]["words"], None, None]
+    assert [row["late"] for row in read] == [None, None, "true", "0.5", None]
+    assert str(table.schema.field("n").type) == "double"
+    large = [{"id": 2**60 + 1}, {"id": 1}, {"id": 0.5}]  # which no float holds to the last digit
+    writing.write(iter(large), path)
+    assert pyarrow.parquet.read_table(path).column("id").to_pylist() == [str(2**60 + 1), "1", "0.5"]
+    integers = ({"id": number} for number in range(5))
+    writing.write(integers, path)
+    assert str(pyarrow.parquet.read_table(path).schema.field("id").type) == "int64"
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_a_file_is_written_whole_or_not_at_all(suffix: str, tmp_path: Path) -> None:
+    def failing() -> Iterator[dict[str, Any]]:
+        yield from ROWS
+        raise RuntimeError("in the middle")
+
+    path = tmp_path / f"out{suffix}"
+    path.write_bytes(b"before")
+    with pytest.raises(RuntimeError, match="in the middle"):
+        writing.write(failing(), path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"before"
+
+
+def test_what_may_not_be_written_is_refused_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there.csv"
+    there.write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="the output exists; .* give `--overwrite`"):
+        writing.check(there)
+    writing.check(there, overwrite=True)
+    with pytest.raises(InputError, match="would replace what is read"):
+        writing.check(there, overwrite=True, inputs=("none.csv", there))
+    for name in ("out.json", "out", "out.xlsx", "out.csv.gz"):
+        with pytest.raises(InputError, match=r"must end in .jsonl, .ndjson, .csv, .tsv, .parquet"):
+            writing.check(tmp_path / name)
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(InputError, match="which is a folder"):
+        writing.check(tmp_path / "folder.csv", overwrite=True)
+    with pytest.raises(InputError, match="can't be written"):
+        writing.write(iter(ROWS), there / "out.csv")
+    monkeypatch.setattr(writing.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="Parquet files need pyarrow: `python -m pip install"):
+        writing.check(tmp_path / "out.parquet")
+    assert there.read_text(encoding="utf-8") == "mine"

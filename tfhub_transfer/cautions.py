@@ -1,0 +1,88 @@
+"""What the reader of a report must know before believing its numbers."""
+
+import dataclasses
+from typing import Any
+
+from tfhub_transfer import vocabulary_fit
+from tfhub_transfer.data import Examples
+from tfhub_transfer.models import TransferModel
+from tfhub_transfer.reports import Report
+from tfhub_transfer.seen import Seen
+from tfhub_transfer.vocabulary_fit import Fit
+
+# Of a class; fewer test examples say little about it.
+FEW = 10
+_NAMED = 5
+
+
+def add(report: Report, model: TransferModel, test: Examples, train: Examples | None) -> None:
+    """Adds to a finished report what was seen of its texts, and its warnings.
+
+    Args:
+        report: The report on `test`.
+        model: The model that it is of.
+        test: What it was measured on.
+        train: What it was trained on, if given.
+    """
+    cut = model.count_truncation(dataclasses.replace(test, target=None))
+    fit = vocabulary_fit.measure(model.preprocessor, test.texts)
+    seen = model.seen_texts
+    if train is not None:
+        seen = seen.with_texts("train", [train.texts])
+    report.texts = {"cut": cut.texts, "tokens_lost": cut.tokens}
+    if fit is not None:
+        report.texts["vocabulary"] = dataclasses.asdict(fit)
+    report.warnings += report.beaten()
+    if seen:
+        report.texts["also_in"] = seen.count(test.texts)
+        report.warnings += _seen_before(report.texts["also_in"], len(test))
+    else:
+        report.notes.append(
+            "test texts weren't looked for in training, of which the model knows nothing"
+        )
+    report.warnings += [*_few(report, len(test)), *_fits_badly(fit)]
+    if cut.texts:
+        report.warnings.append(
+            f"{cut}: the model reads {model.sequence_length} tokens of a text at most"
+        )
+
+
+def before_training(model: TransferModel, splits: Any) -> list[str]:
+    """What is wrong with the texts, while nothing has been spent on them yet.
+
+    Args:
+        model: The model that is to be trained.
+        splits: `train`, `validation` and `test` examples.
+    """
+    seen = Seen().with_texts("train", [splits.train.texts])
+    seen = seen.with_texts("validation", [splits.validation.texts])
+    shared = _seen_before(seen.count(splits.test.texts), len(splits.test))
+    return [*shared, *_fits_badly(vocabulary_fit.measure(model.preprocessor, splits.train.texts))]
+
+
+def _seen_before(found: dict[str, int], rows: int) -> list[str]:
+    shared = [f"{count} also occur in {split}" for split, count in found.items() if count]
+    if not shared:
+        return []
+    return [
+        f"of {rows} test texts {' and '.join(shared)}: what was seen before is answered better, "
+        "so the numbers are too good; drop these rows"
+    ]
+
+
+def _few(report: Report, rows: int) -> list[str]:
+    few = [(row["class"], row["support"]) for row in report.per_class if row["support"] < FEW]
+    if few:
+        named = ", ".join(f"{name} {count}" for name, count in few[:_NAMED])
+        more = f" and {len(few) - _NAMED} more" if len(few) > _NAMED else ""
+        return [f"fewer than {FEW} test examples of {named}{more}: their numbers say little"]
+    return [f"only {rows} test examples: the numbers say little"] if rows < FEW else []
+
+
+def _fits_badly(fit: Fit | None) -> list[str]:
+    if fit is None or not fit.is_bad:
+        return []
+    return [
+        f"the encoder's vocabulary fits these texts badly ({fit}); an encoder for their language "
+        "will do better"
+    ]

@@ -1,0 +1,143 @@
+"""How well a vocabulary fits texts: pieces a word and unknown pieces, beside its own language's.
+
+A BERT reads a language that it wasn't made for in splinters of words, and learns little from them.
+The encoder's own languages are those of the samples here that its vocabulary fits about best.
+"""
+
+import csv
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer import registry, tagging
+from tfhub_transfer.preprocessing import BertPreprocessor, Preprocessor
+
+ENGLISH = "English"
+# Texts and characters of each that are looked at.
+_TEXTS, _CHARACTERS = 500, 2000
+# Fewer words tell nothing.
+_FEW_WORDS = 50
+# A sample's language is the encoder's own if its words fall into so many times the pieces of the
+# best one's, at most, and no more of these are unknown.
+_OWN, _UNKNOWN = 1.5, 0.02
+# Texts fit badly if they have so many times the pieces of the encoder's own language. Measured on
+# English vocabularies: English texts 1.01 to 1.2 (tweets), French 1.5, German and Indonesian 2.
+_BADLY, _BADLY_OF_SHORT_SAMPLE = 1.35, 1.6
+# No vocabulary has it: an Egyptian hieroglyph.
+_UNHEARD_OF = "\U00013080"
+# The first article of the Universal Declaration of Human Rights.
+_SAMPLES = {
+    "German": "Alle Menschen sind frei und gleich an Würde und Rechten geboren. Sie sind mit "
+    "Vernunft und Gewissen begabt und sollen einander im Geiste der Brüderlichkeit begegnen.",
+    "French": "Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont "
+    "doués de raison et de conscience et doivent agir les uns envers les autres dans un esprit de "
+    "fraternité.",
+    "Spanish": "Todos los seres humanos nacen libres e iguales en dignidad y derechos y, dotados "
+    "como están de razón y conciencia, deben comportarse fraternalmente los unos con los otros.",
+    "Italian": "Tutti gli esseri umani nascono liberi ed eguali in dignità e diritti. Essi sono "
+    "dotati di ragione e di coscienza e devono agire gli uni verso gli altri in spirito di "
+    "fratellanza.",
+    "Portuguese": "Todos os seres humanos nascem livres e iguais em dignidade e em direitos. "
+    "Dotados de razão e de consciência, devem agir uns para com os outros em espírito de "
+    "fraternidade.",
+    "Dutch": "Alle mensen worden vrij en gelijk in waardigheid en rechten geboren. Zij zijn "
+    "begiftigd met verstand en geweten, en behoren zich jegens elkander in een geest van "
+    "broederschap te gedragen.",
+    "Russian": "Все люди рождаются свободными и равными в своем достоинстве и правах. Они "
+    "наделены разумом и совестью и должны поступать в отношении друг друга в духе братства.",
+    "Chinese": "人人生而自由，在尊严和权利上一律平等。"
+    "他们赋有理性和良心，并应以兄弟关系的精神相对待。",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """How a vocabulary fits texts.
+
+    Attributes:
+        words: The words that were looked at.
+        pieces_per_word: Word pieces a word.
+        unknown: The share of pieces that are unknown.
+        languages: What it was compared with: the encoder's own languages.
+        own_pieces_per_word: The same of these; of several, of the one that fits worst.
+        own_unknown: The same.
+    """
+
+    words: int
+    pieces_per_word: float
+    unknown: float
+    languages: tuple[str, ...]
+    own_pieces_per_word: float
+    own_unknown: float
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the vocabulary was made for other texts."""
+        if self.words < _FEW_WORDS and self.unknown < 0.5:
+            return False
+        times = _BADLY if self.languages == (ENGLISH,) else _BADLY_OF_SHORT_SAMPLE
+        splintered = self.pieces_per_word > times * self.own_pieces_per_word
+        return splintered or self.unknown > self.own_unknown + _UNKNOWN
+
+    def __str__(self) -> str:
+        return (
+            f"{self.pieces_per_word:.2f} pieces a word and {self.unknown:.1%} of them unknown, "
+            f"beside {self.own_pieces_per_word:.2f} and {self.own_unknown:.1%} in "
+            f"{', '.join(self.languages)}"
+        )
+
+
+def measure(preprocessor: Preprocessor, columns: Sequence[Sequence[str]]) -> Fit | None:
+    """How the vocabulary of a preprocessor fits texts.
+
+    Args:
+        preprocessor: What splits texts into pieces.
+        columns: Columns of texts; of many texts some are looked at.
+
+    Returns:
+        `None` for encoders that split texts themselves, whose vocabulary isn't known.
+    """
+    if not isinstance(preprocessor, BertPreprocessor):
+        return None
+    texts = [tagging.plain(text) for row in zip(*columns) for text in row]
+    some = texts[:: -(-len(texts) // _TEXTS) or 1]
+    words, pieces, unknown = _counted(preprocessor, some)
+    own = _own(preprocessor)
+    if not words or not own:
+        return None
+    worst = max(own, key=lambda name: own[name][0])
+    return Fit(words, pieces, unknown, tuple(own), *own[worst])
+
+
+def _own(preprocessor: BertPreprocessor) -> dict[str, tuple[float, float]]:
+    """Pieces a word and share of unknown ones of the encoder's own languages, best first."""
+    samples = {ENGLISH: _english(), **{name: (text,) for name, text in _SAMPLES.items()}}
+    found = {name: _counted(preprocessor, texts)[1:] for name, texts in samples.items()}
+    known = {name: fit for name, fit in found.items() if fit[1] <= _UNKNOWN}
+    best = min((fit[0] for fit in known.values()), default=0.0)
+    return {name: fit for name, fit in known.items() if fit[0] <= _OWN * best}
+
+
+@functools.cache
+def _english() -> tuple[str, ...]:
+    """The packaged sample."""
+    with registry.samples_path().open(encoding="utf-8", newline="") as file:
+        return tuple(row["text"] for row in csv.DictReader(file))
+
+
+def _counted(preprocessor: BertPreprocessor, texts: Sequence[str]) -> tuple[int, float, float]:
+    """Words, pieces a word, and the share of pieces that are unknown."""
+    cut = [text[:_CHARACTERS] for text in texts]
+    pieces: Any = preprocessor.in_words(tf.constant(cut, tf.string))
+    if pieces.ragged_rank > 1:
+        words = int(tf.size(pieces.values.row_lengths()))
+    else:  # a tokenizer that knows no words
+        words = sum(len(text.split()) for text in cut)
+    ids = pieces.flat_values.numpy()
+    unheard_of = preprocessor.tokenize(tf.constant([_UNHEARD_OF])).flat_values.numpy()
+    unknown = float(np.mean(ids == unheard_of[0])) if len(unheard_of) == 1 and len(ids) else 0.0
+    return words, len(ids) / max(words, 1), unknown

@@ -1,0 +1,235 @@
+"""Rows to files by their names: JSON lines, CSV, TSV, Parquet; whole or not at all.
+
+Rows are written as they come, so their number doesn't matter. What a table must know before its
+first row, its columns and their types, is known after the last one: till then rows wait on disk.
+"""
+
+import base64
+import csv
+import importlib.util
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfhub_transfer import wording
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import atomic
+from tfhub_transfer.storage.scratch import temporary
+
+Row = dict[str, Any]
+
+# How files of a format begin; of tables of text nobody can tell.
+_BEGINS = {".jsonl": b"{", ".ndjson": b"{", ".parquet": b"PAR1"}
+# Rows of a row group of a Parquet file.
+_PART = 10_000
+
+
+def check(target: Path, overwrite: bool = False, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuses a file, before any work, that can't be written or would destroy something.
+
+    Args:
+        target: The file.
+        overwrite: Whether a file that is there is replaced.
+        inputs: What is read; names that are no files are passed over.
+
+    Raises:
+        InputError: If its name tells no format, or it is there, of another kind, an input, or a
+            folder, or needs what isn't installed.
+    """
+    suffix = target.suffix.lower()
+    if suffix not in _WRITERS:
+        raise InputError(f"the output's name must end in {', '.join(_WRITERS)}. Received: {target}")
+    if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise InputError(
+            "Parquet files need pyarrow: `python -m pip install pyarrow`, or name a `.jsonl` or "
+            f"`.csv` file. Received: {target}"
+        )
+    atomic.check_file(target, _BEGINS.get(suffix, b""), overwrite, inputs)
+
+
+def write(rows: Iterable[Row], target: Path, spread: tuple[str, ...] = ()) -> int:
+    """Writes rows to a file, in the format that its name ends in.
+
+    Rows may differ in their columns; a cell that a row lacks is empty. In CSV and TSV lists and
+    dictionaries are JSON.
+
+    Args:
+        rows: The rows, by the names of their columns.
+        target: The file; one that is there is replaced (see `check`).
+        spread: Columns of dictionaries that become a column for each key in CSV and TSV, named
+            `column.key`.
+
+    Returns:
+        How many rows there are.
+
+    Raises:
+        InputError: If the file can't be written.
+    """
+    count = itertools.count()
+    counted = (plain(row) for row, _ in zip(rows, count))
+    try:
+        with atomic.file(target) as scratch:
+            _WRITERS[target.suffix.lower()](counted, scratch, spread)
+    except OSError as error:
+        raise InputError(f"the file can't be written. Received: {target} ({error})") from error
+    return next(count)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: dates in ISO 8601, bytes as text or Base64, no NaN.
+
+    Example:
+
+    >>> plain({"score": float("nan"), "id": b"a7"})
+    {'score': None, 'id': 'a7'}
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return base64.b64encode(value).decode("ascii")
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _json_lines(rows: Iterator[Row], scratch: Path, spread: tuple[str, ...]) -> None:
+    with scratch.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(wording.json_line(row) + "\n")
+
+
+def _delimited(separator: str) -> Callable[[Iterator[Row], Path, tuple[str, ...]], None]:
+    def write_rows(rows: Iterator[Row], scratch: Path, spread: tuple[str, ...]) -> None:
+        columns: dict[str, None] = {}
+        with temporary() as work:
+            waiting = work / "rows.jsonl"
+            with waiting.open("w", encoding="utf-8") as file:
+                for row in rows:
+                    flat = _flat(row, spread)
+                    columns.update(dict.fromkeys(flat))
+                    file.write(json.dumps(flat) + "\n")
+            with (
+                waiting.open(encoding="utf-8") as lines,
+                # Half a character can't be written: it is spelled.
+                scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+            ):
+                writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+                writer.writerow(columns)
+                for line in lines:
+                    row = json.loads(line)
+                    writer.writerow([_cell(row.get(column)) for column in columns])
+
+    return write_rows
+
+
+def _flat(row: Row, spread: tuple[str, ...]) -> Row:
+    made: Row = {}
+    for name, value in row.items():
+        if name in spread and isinstance(value, dict):
+            made.update({f"{name}.{key}": each for key, each in value.items()})
+        else:
+            made[name] = value
+    return made
+
+
+def _cell(value: Any) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _parquet(rows: Iterator[Row], scratch: Path, spread: tuple[str, ...]) -> None:
+    """Parts wait until the types are known that hold for all of them."""
+    import pyarrow.parquet  # heavy, and needed for this format only
+
+    with temporary() as work:
+        types: dict[str, Any] = {}
+        parts: list[Path] = []
+        while part := list(map(_spelled, itertools.islice(rows, _PART))):
+            parts.append(work / f"{len(parts)}.json")
+            parts[-1].write_text(json.dumps(part), encoding="utf-8")
+            _learn(types, part)
+        for name, kind in types.items():
+            if "struct<>" in str(kind):  # dictionaries with nothing in them, which Parquet lacks
+                types[name] = pyarrow.string()
+        while True:
+            schema = pyarrow.schema(types)
+            try:
+                with pyarrow.parquet.ParquetWriter(scratch, schema) as writer:
+                    for path in parts:
+                        read = json.loads(path.read_text(encoding="utf-8"))
+                        writer.write_table(_table(read, schema))
+                return
+            except _UnfitError as error:
+                types[error.column] = pyarrow.string()
+
+
+class _UnfitError(Exception):
+    """A column holds a value that isn't of its type."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
+
+
+def _learn(types: dict[str, Any], rows: list[Row]) -> None:
+    """Widens the types of columns to hold more rows too; text where nothing else does."""
+    import pyarrow
+
+    for name in dict.fromkeys(name for row in rows for name in row):
+        before = types.get(name, pyarrow.null())
+        try:
+            found = pyarrow.array([row.get(name) for row in rows]).type
+            both = [pyarrow.schema([(name, each)]) for each in (before, found)]
+            types[name] = pyarrow.unify_schemas(both, promote_options="permissive").types[0]
+        except (pyarrow.ArrowException, OverflowError):
+            types[name] = pyarrow.string()
+
+
+def _table(rows: list[Row], schema: Any) -> Any:
+    import pyarrow
+
+    columns = []
+    for field in schema:
+        values = [row.get(field.name) for row in rows]
+        if pyarrow.types.is_string(field.type):
+            values = [None if value is None else _cell(value) for value in values]
+        try:
+            columns.append(pyarrow.array(values, field.type))
+        except (pyarrow.ArrowException, OverflowError) as error:
+            raise _UnfitError(field.name) from error
+    return pyarrow.table(columns, schema=schema)
+
+
+def _spelled(value: Any) -> Any:
+    """Half a character can't be written: it is spelled."""
+    if isinstance(value, dict):
+        return {_spelled(key): _spelled(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return list(map(_spelled, value))
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return value
+
+
+_WRITERS: dict[str, Callable[[Iterator[Row], Path, tuple[str, ...]], None]] = {
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".csv": _delimited(","),
+    ".tsv": _delimited("\t"),
+    ".parquet": _parquet,
+}
