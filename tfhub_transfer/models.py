@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads, layouts, probes, ranges, runtime, wording
+from tfhub_transfer import heads, layouts, probes, ranges, runtime, text_forms
 from tfhub_transfer.batching import (
     INFERENCE_BUCKETS,
     MAP_THREADS,
@@ -24,7 +24,7 @@ from tfhub_transfer.batching import (
     ready,
 )
 from tfhub_transfer.boundary import Boundary, tensors
-from tfhub_transfer.data import Examples, Stream
+from tfhub_transfer.data import Examples, Stream, require_examples
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import Ids, Layout, Rows
@@ -133,6 +133,7 @@ class TransferModel(runtime.Replicated):
         """
         if isinstance(examples, Rows):
             return examples
+        require_examples(examples)
         self.layout.check(examples)
         return self.layout.cut(examples)
 
@@ -206,7 +207,7 @@ class TransferModel(runtime.Replicated):
         """Scores of each text, in the order given.
 
         Args:
-            examples: `Examples`, a list of texts, or for pairs a list of `(a, b)`.
+            examples: `Examples`, or as for `predict_text`.
             batch_size: Rows in a batch; rows are sorted by length, so little is padded.
             allow_nan: Whether scores may be NaN, as after a training that diverged.
 
@@ -217,7 +218,12 @@ class TransferModel(runtime.Replicated):
             Class probabilities float32 `[n, classes]`, or for regression scores `[n]`; for tags of
             words a list of `[words, tags]`.
         """
-        rows = self.cut(_as_examples(examples, self.task.pair))
+        examples = examples if isinstance(examples, Examples) else self._asked(examples)
+        if not len(examples):
+            classes = len(self.task.class_names or [])
+            shape = (0, classes) if classes else (0,)
+            return [] if self.layout.by_unit else np.zeros(shape, np.float32)
+        rows = self.cut(examples)
         scores = self._run("answer", rows.examples, batch_size)
         if not allow_nan:
             probes.require_numbers(scores, rows.examples.texts[-1], rows.owners)
@@ -228,7 +234,11 @@ class TransferModel(runtime.Replicated):
         """One readable answer for each text, or for each pair `(a, b)`.
 
         Args:
-            texts: A list of strings, or of pairs of strings.
+            texts: A list, array or series of strings, or a list of pairs of strings; or a
+                dictionary, a table (pandas, pyarrow, `datasets`) or a list of dictionaries, with
+                texts under the names that an export's signature has: `text`; `text_a` and `text_b`;
+                `question` and `context`; `document`. For tags of words also lists of words,
+                `tokens`.
 
         Raises:
             InputError: If the texts don't suit the task, or answers are NaN.
@@ -239,9 +249,9 @@ class TransferModel(runtime.Replicated):
             questions `{"answer", "score", "start", "end", "margin"}`, for summaries
             `{"summary", "sentences"}`.
         """
-        columns = _as_examples(texts, self.task.pair).texts
+        columns = self._asked(texts).texts
         if not columns[0]:
-            raise InputError("expected at least one text. Received: none")
+            return []
         rows, state = self.layout.prepare(*(tf.constant(column, tf.string) for column in columns))
         plain = [[text.decode("utf-8") for text in column.numpy()] for column in rows]
         scores = self._run("answer", Examples.from_lists(plain[0], None, *plain[1:]))
@@ -259,13 +269,22 @@ class TransferModel(runtime.Replicated):
         """The encoder's vector of each single text, float32 `[n, dimension]`.
 
         Args:
-            texts: Single texts, also where the model answers pairs.
+            texts: Single texts, also where the model answers pairs; in forms as for
+                `predict_text`.
             batch_size: Rows in a batch.
             normalize: Whether to give vectors of length 1, whose products are cosines. Those of a
                 similarity model are, whether asked for or not: they are what it compares.
         """
-        vectors = self._run("vector", _as_examples(texts, pair=False), batch_size)
+        columns = text_forms.columns(texts, ["text"])
+        if not columns[0]:
+            return np.zeros((0, self.encoder.dimension), np.float32)
+        vectors = self._run("vector", Examples.from_lists(columns[0]), batch_size)
         return np.asarray(keras.ops.normalize(vectors, axis=-1)) if normalize else vectors
+
+    def _asked(self, texts: Any) -> Examples:
+        """Texts in any of their forms as columns, without labels."""
+        columns = text_forms.columns(texts, self.layout.signature, self.layout.by_unit)
+        return Examples.from_lists(columns[0], None, *columns[1:])
 
     @property
     def sequence_length(self) -> int:
@@ -428,6 +447,8 @@ class TransferModel(runtime.Replicated):
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.fit`; first sizes a warm-up schedule of the optimizer to this run."""
+        if kwargs.get("class_weight"):
+            self.task.check_class_weights(kwargs["class_weight"])
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # `preprocess` shuffled; Keras can't and warns
             epochs = kwargs.get("epochs", 1) - kwargs.get("initial_epoch", 0)
@@ -543,16 +564,3 @@ class _InOrder:
         yield from np.array_split(
             np.arange(self.rows), range(self.batch_size, self.rows, self.batch_size)
         )
-
-
-def _as_examples(examples: Any, pair: bool) -> Examples:
-    if isinstance(examples, Examples):
-        return examples
-    rows = wording.listed(examples)
-    if not pair:
-        return Examples.from_lists(rows)
-    if any(not isinstance(row, (tuple, list, np.ndarray)) or len(row) != 2 for row in rows):
-        raise InputError(
-            f"the model reads pairs: expected a list of (text_a, text_b). Received: {rows[:1]}"
-        )
-    return Examples.from_lists([a for a, _ in rows], text_pair=[b for _, b in rows])

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
-from tfhub_transfer import probes, safety, wording
+from tfhub_transfer import probes, safety, text_forms, wording
 from tfhub_transfer.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
 from tfhub_transfer.errors import InputError
 
@@ -59,9 +59,8 @@ class ServedModel:
         """
         lengths_of = self._lengths_of(signature)
         names = [spec.name for spec in lengths_of.input_signature]
-        columns = [
-            tf.constant(column, tf.string) for column in _columns(wording.listed(texts), names)
-        ]
+        given = [_checked(column) for column in text_forms.columns(texts, names)]
+        columns = [tf.constant(column, tf.string) for column in given]
         function = self._loaded.signatures[signature]
 
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -77,7 +76,7 @@ class ServedModel:
         answers = {key: _joined([part[key] for part in parts])[place] for key in parts[0]}
         for values in answers.values():
             if values.dtype.kind == "f":
-                probes.require_numbers(values, list(texts), np.arange(len(values)))
+                probes.require_numbers(values, given[-1], np.arange(len(values)))
         return answers
 
     def _lengths_of(self, signature: str) -> Any:
@@ -91,18 +90,8 @@ class ServedModel:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """The encoder's vector of each text, float32 `[n, dimension]`."""
-        text = tf.constant(_checked(wording.listed(texts)), tf.string)
+        text = tf.constant(_checked(text_forms.columns(texts, ["text"])[0]), tf.string)
         return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
-
-
-def _columns(rows: list[Any], names: list[str]) -> list[list[str]]:
-    """Texts, or tuples of as many as there are names, as one list for each name."""
-    if len(names) == 1:
-        return [_checked(rows)]
-    several = (tuple, list, np.ndarray)
-    if any(not isinstance(row, several) or len(row) != len(names) for row in rows):
-        raise InputError(f"expected a list of ({', '.join(names)}). Received: {rows[:1]}")
-    return [_checked([row[i] for row in rows]) for i in range(len(names))]
 
 
 def _checked(texts: list[Any]) -> list[Any]:

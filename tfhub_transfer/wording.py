@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfhub_transfer import values
 from tfhub_transfer.errors import InputError
 
 LONGEST_NAME = 1000
@@ -84,7 +85,7 @@ def listed(texts: Any) -> list[Any]:
     """Rows as a list.
 
     Args:
-        texts: Anything that can be gone through, but one string or a dictionary.
+        texts: Anything that can be gone through in order, but one string, a dictionary or a table.
 
     Raises:
         InputError: If it can't.
@@ -92,6 +93,11 @@ def listed(texts: Any) -> list[Any]:
     if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
         kind = "one string" if isinstance(texts, str) else type(texts).__name__
         raise InputError(f"expected a list of texts. Received: {kind}, {_quoted(texts)}")
+    if isinstance(texts, (set, frozenset)) or values.column_names(texts) is not None:
+        raise InputError(
+            "expected a list of texts; a set has no order, and of a table name a column. "
+            f"Received: {type(texts).__name__}"
+        )
     try:
         return list(texts)
     except TypeError as error:  # an array of no dimension

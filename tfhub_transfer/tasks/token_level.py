@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfhub_transfer import tagging
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Head, Task
 from tfhub_transfer.wording import class_name, listed
 
@@ -23,6 +24,8 @@ class TokenClassification(Task):
 
     A word is judged by the vector of its first word piece (Devlin et al. 2019, section 5.3). Where
     tags follow a scheme, answers are the likeliest sequence that the scheme allows.
+
+    A label is a list of tags, or of their numbers from 0 where `class_names` are given.
 
     Args:
         class_names: The tags, in the order of the scores; learned by `adapt` if not given.
@@ -57,8 +60,10 @@ class TokenClassification(Task):
         return self.class_names is not None
 
     def adapt(self, labels: Sequence[Any]) -> "TokenClassification":
-        if self.class_names is None:
-            sequences = [_tags(label) for label in labels]
+        if self.class_names is not None:
+            self.scheme = self.scheme or tagging.find_scheme(self.named(labels))
+        else:
+            sequences = [class_labels.tags(label) for label in labels]
             counts = collections.Counter(tag for tags in sequences for tag in tags)
             if len(counts) < 2:
                 raise InputError(
@@ -66,27 +71,40 @@ class TokenClassification(Task):
                     f"column. Received: {sorted(counts)}"
                 )
             self.scheme = tagging.find_scheme(sequences)
-            self.class_names = sorted(counts)
+            self.class_names, self.learned = sorted(counts), True
         return self
 
     def encode(self, labels: Sequence[Any]) -> Any:
         """Tags of each text to a ragged int32 `[n, (words)]` of their numbers."""
+        found = self._places(labels)
+        numbers = np.array([place for row in found for place in row], np.int32)
+        return tf.RaggedTensor.from_row_lengths(numbers, list(map(len, found)))
+
+    def named(self, labels: Sequence[Any]) -> list[list[str]]:
+        """Tags of each text by their names, whatever the labels `[n]` give.
+
+        Raises:
+            InputError: If a label is no list of tags, or a tag isn't known.
+        """
+        names = self.class_names or []
+        return [[names[place] for place in row] for row in self._places(labels)]
+
+    def _places(self, labels: Sequence[Any]) -> list[list[int]]:
         self.require_adapted()
-        index = {name: i for i, name in enumerate(self.class_names or [])}
-        sequences = [_tags(label) for label in labels]
-        unknown = sorted({t for tags in sequences for t in tags if t not in index})
-        if unknown:
-            raise InputError(
+        sequences = [class_labels.tags(label) for label in labels]
+
+        def unknown(strange: list[str]) -> InputError:
+            return InputError(
                 "every tag must occur in the training split; add sentences with it there or remove "
-                f"those that have it. Received: {unknown[:5]}"
+                f"those that have it. Received: {strange[:5]}"
             )
-        numbers = np.array([index[tag] for tags in sequences for tag in tags], np.int32)
-        return tf.RaggedTensor.from_row_lengths(numbers, list(map(len, sequences)))
+
+        return class_labels.places(sequences, self.class_names or [], not self.learned, unknown)
 
     def check(self, examples: Any) -> None:
         """Raises `InputError` if a word has no tag, or one that is unknown."""
         for row, (text, label) in enumerate(zip(examples.texts[0], examples.labels)):
-            words, tags = text.split(tagging.WORD_END), _tags(label)
+            words, tags = text.split(tagging.WORD_END), class_labels.tags(label)
             if len(words) != len(tags):
                 raise InputError(
                     f"{examples.source}, row {row + 1}: every word must have a tag. Received: "
@@ -122,7 +140,8 @@ class TokenClassification(Task):
         return [{"tags": tags} for tags in self.sequences(scores)]
 
     def get_config(self) -> dict[str, Any]:
-        return {"class_names": self.class_names, "scheme": self.scheme}
+        config = {"class_names": self.class_names, "scheme": self.scheme}
+        return {**config, **self.learned_config()}
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -135,12 +154,3 @@ class WordAccuracy(keras.metrics.Mean):
         )
         counted = keras.ops.not_equal(keras.ops.cast(y_true, "int32"), NO_TAG)
         super().update_state(right, keras.ops.cast(counted, "float32"))
-
-
-def _tags(label: Any) -> list[str]:
-    if not isinstance(label, (list, tuple, np.ndarray)):
-        raise InputError(
-            "expected the tags of a text's words as a list, which JSON lines and CoNLL files can "
-            f"hold, and CSV can't. Received: {str(label)[:60]!r}"
-        )
-    return [class_name(tag) for tag in label]
