@@ -84,7 +84,7 @@ class Examples:
         if len(set(sizes.values())) > 1:
             raise InputError(f"all columns must be of one length. Received: {sizes}")
         for name, cells in columns.items():
-            check = _label if name == LABEL else wording.require_text
+            check = _given_label if name == LABEL else wording.require_text
             for row, value in enumerate(cells, start=1):
                 check(value, f"row {row} of {name}")
         return cls(columns, target=None if label is None else LABEL)
@@ -214,8 +214,8 @@ def stream(
         raise InputError(
             f"`require_label` must be True, False or {OR_BLANK!r}. Received: {require_label!r}"
         )
-    table, label = label_columns.choose(Table(str(source)), label, bool(require_label))
-    names = _columns(table, (text, text_pair, negative), label, bool(require_label))
+    table, chosen = label_columns.choose(Table(str(source)), label, bool(require_label))
+    names = _columns(table, (text, text_pair, negative), chosen, bool(require_label))
     return Stream(table, names, require_label, chunk_rows)
 
 
@@ -382,6 +382,12 @@ def _text(value: Any, place: str) -> str:
     return tagging.plain(wording.require_whole(str(value), place))
 
 
+def _given_label(value: Any, place: str) -> Any:
+    """A label of a list; a blank one may stand for no class, which the task knows."""
+    check = _label if values.is_missing(value) else wording.require_whole_label
+    return check(value, place)
+
+
 def _label(value: Any, place: str) -> Any:
     if _is_missing(value) or (isinstance(value, list) and any(map(_is_missing, value))):
         shown = "nothing" if value is None or value == "" else repr(value)
@@ -452,14 +458,14 @@ def _groups(examples: Examples, stratify: bool, together: str | None) -> dict[st
     by_class = stratify and _are_classes(labels)
     groups: dict[str, list[list[int]]] = collections.defaultdict(list)
     for same in rows.values():
-        groups[str(labels[same[0]]) if by_class else ""].append(same)
+        groups[label_columns.spelled(labels[same[0]]) if by_class else ""].append(same)
     return groups
 
 
 def _are_classes(labels: Sequence[Any]) -> bool:
-    if not labels or any(isinstance(label, (list, tuple)) for label in labels):
+    if not labels or any(map(label_columns.is_several, labels)):
         return False
-    distinct = {str(label) for label in labels}
+    distinct = {label_columns.spelled(label) for label in labels}
     return len(distinct) <= min(_DISCRETE, max(2, len(labels) // 2))
 
 

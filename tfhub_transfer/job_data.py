@@ -195,8 +195,8 @@ def _beside(source: str, name: Any) -> str:
 def _read(job: TrainJob) -> tuple[Splits, Task]:
     task = _task(job)
     columns = {**_columns(job), "require_label": _need(task)}
-    examples = data.read(job.data, **columns)
-    others = {n: data.read(s, **columns) for n, s in _given(job).items()}
+    examples = _plain(data.read(job.data, **columns), task)
+    others = {n: _plain(data.read(s, **columns), task) for n, s in _given(job).items()}
     splits = _split(examples, others, job)
     if task.layout == "whole":
         task.pair = examples.is_pair
@@ -211,6 +211,18 @@ def _read(job: TrainJob) -> tuple[Splits, Task]:
         task.check_training(split)
     task.check(splits.test)
     return splits, task
+
+
+def _plain(examples: data.Examples, task: Task) -> data.Examples:
+    """Examples that part, count and read alike from whatever form of label they were."""
+    if examples.target is None or not task.needs_labels:
+        return examples
+    try:
+        labels = task.read_labels(examples.labels)
+    except InputError as error:
+        raise InputError(f"{examples.source}: {error}") from error
+    columns = {**examples.columns, examples.target: labels}
+    return dataclasses.replace(examples, columns=columns)
 
 
 def _task(job: TrainJob) -> Task:

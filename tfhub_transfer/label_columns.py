@@ -92,6 +92,34 @@ def shown(label: Any) -> list[Any]:
     return list(label) if isinstance(label, (list, tuple)) else [label]
 
 
+def is_several(label: Any) -> bool:
+    """Whether a label may hold more than one class, in whatever form.
+
+    Args:
+        label: As examples have it.
+    """
+    if isinstance(label, str):
+        return "|" in label or not label.strip() or values.written(label) is not None
+    return isinstance(label, (list, tuple, dict, np.ndarray))
+
+
+def spelled(label: Any) -> str:
+    """One spelling for a label, so that rows part alike from whatever form they were read.
+
+    Args:
+        label: As examples have it.
+
+    Example:
+
+    >>> spelled(1.0), spelled("1"), spelled(" a ")
+    ('1', '1', 'a')
+    """
+    try:
+        return wording.class_name(label)
+    except InputError:
+        return str(label)
+
+
 def _flag(cell: Any) -> int | None:
     return FLAGS.get(str(values.plain(cell)).strip().lower())
 

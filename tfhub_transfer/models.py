@@ -24,7 +24,7 @@ from tfhub_transfer.batching import (
     ready,
 )
 from tfhub_transfer.boundary import Boundary, tensors
-from tfhub_transfer.data import Examples, Stream, require_examples
+from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import Ids, Layout, Rows
@@ -133,7 +133,6 @@ class TransferModel(runtime.Replicated):
         """
         if isinstance(examples, Rows):
             return examples
-        require_examples(examples)
         self.layout.check(examples)
         return self.layout.cut(examples)
 
@@ -283,7 +282,12 @@ class TransferModel(runtime.Replicated):
 
     def _asked(self, texts: Any) -> Examples:
         """Texts in any of their forms as columns, without labels."""
-        columns = text_forms.columns(texts, self.layout.signature, self.layout.by_unit)
+        if isinstance(texts, Examples):
+            self.layout.check(texts)
+            return texts
+        signature = self.layout.signature
+        listed = self.layout.by_unit and len(signature) == 1  # a context's places are of one text
+        columns = text_forms.columns(texts, signature, listed)
         return Examples.from_lists(columns[0], None, *columns[1:])
 
     @property

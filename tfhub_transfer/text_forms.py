@@ -4,7 +4,6 @@ A dictionary or a table gone through as a list would give the names of its colum
 those: what isn't understood is refused.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -44,13 +43,17 @@ def columns(given: Any, signature: Sequence[str], listed: bool = False) -> list[
     wanted = [
         _OF_WORDS if listed and name == "text" else _NAMES.get(name, (name,)) for name in signature
     ]
+    held = getattr(given, "columns", None)
+    given = held if isinstance(held, Mapping) else given  # examples
     names = values.column_names(given)
     if names is not None:
         chosen = [_choose(each, names) for each in wanted]
         found = [_rows(given[name], f"column {name!r}") for name in chosen]
     else:
         found = _columns(_rows(given, "the texts"), wanted)
-    return [[_text(row, listed) for row in column] for column in found]
+    return [
+        [_text(row, listed, place) for place, row in enumerate(column, start=1)] for column in found
+    ]
 
 
 def _columns(rows: list[Any], wanted: Sequence[Sequence[str]]) -> list[list[Any]]:
@@ -88,17 +91,16 @@ def _record(row: Any, wanted: Sequence[Sequence[str]]) -> Mapping[str, Any] | No
     if isinstance(row, Mapping):
         return row
     names = getattr(row, "_fields", ()) if isinstance(row, tuple) else ()
-    return row._asdict() if all(set(each) & set(names) for each in wanted) else None  # type: ignore
+    fits = all(set(each) & set(names) for each in wanted)
+    return row._asdict() if fits else None
 
 
 def _choose(wanted: Sequence[str], names: Sequence[Any]) -> Any:
     found = next((name for name in wanted if name in names), None)
     if found is None:
-        near = difflib.get_close_matches(wanted[0], [str(name) for name in names], n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         raise InputError(
             f"the model reads the column {' or '.join(map(repr, wanted))}, and there is none; "
-            f"{hint}rename the column, or give it alone as a list. "
+            "rename the column, or give it alone as a list. "
             f"Received: {', '.join(map(repr, names[:20])) or 'no columns'}"
         )
     return found
@@ -126,11 +128,16 @@ def _rows(given: Any, place: str) -> list[Any]:
     return wording.listed(given)
 
 
-def _text(row: Any, listed: bool) -> Any:
+def _text(row: Any, listed: bool, place: int) -> Any:
     """A row as a string, if it stands for one; rows are checked where examples are made."""
     if isinstance(row, (str, bytes)):
         return row
-    value = values.plain(row)
+    value = values.plain(row) if listed else values.alone(row)
+    if isinstance(value, list) and not listed:
+        raise InputError(
+            f"row {place} of the texts is a list of {len(value)}; the model reads single texts: "
+            f"join words with spaces, or give a column alone. Received: {_shown(value)}"
+        )
     if listed and isinstance(value, list) and all(isinstance(word, str) for word in value):
         return tagging.join_words(value)
     return value

@@ -61,7 +61,7 @@ def _foreign(value: Any) -> Any:
     if hasattr(value, "as_py"):  # pyarrow's scalars
         return plain(value.as_py())
     if hasattr(value, "to_list") and hasattr(value, "ragged_rank"):
-        return plain(value.to_list())
+        return _decoded(value.to_list())
     if hasattr(value, "toarray"):  # a sparse matrix, or a row of one
         dense = np.asarray(value.toarray())
         return plain(dense[0] if dense.shape[0] == 1 else dense)

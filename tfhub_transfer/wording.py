@@ -12,6 +12,8 @@ from tfhub_transfer.errors import InputError
 
 LONGEST_NAME = 1000
 _QUOTED = 60
+# A whole number as a table writes it whose column had gaps.
+_WHOLE = re.compile(r"-?\d+\.0+")
 _UNSEEN_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -90,6 +92,7 @@ def listed(texts: Any) -> list[Any]:
     Raises:
         InputError: If it can't.
     """
+    texts = values.plain(texts) if hasattr(texts, "ragged_rank") else texts
     if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
         kind = "one string" if isinstance(texts, str) else type(texts).__name__
         raise InputError(f"expected a list of texts. Received: {kind}, {_quoted(texts)}")
@@ -105,7 +108,7 @@ def listed(texts: Any) -> list[Any]:
 
 
 def class_name(label: Any) -> str:
-    """One spelling for a class, whatever the file's format said: 1, 1.0 and "1" are one class.
+    """One spelling for a class, whatever the file's format said: 1, 1.0, "1" and "1.0" are one.
 
     Args:
         label: A string or a number.
@@ -130,6 +133,7 @@ def class_name(label: Any) -> str:
     if isinstance(label, float) and label.is_integer():
         label = int(label)
     name = require_whole(str(label).strip(), "the name of a class")
+    name = name.partition(".")[0] if _WHOLE.fullmatch(name) else name
     if len(name) > LONGEST_NAME or "\0" in name:
         raise InputError(
             f"the name of a class has at most {LONGEST_NAME:,} characters, none of them NUL; check "

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import batching, heads
-from tfhub_transfer.data import Examples
+from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.loading import BERT_INPUTS
@@ -127,6 +127,7 @@ class Layout:
 
     def check(self, examples: Examples) -> None:
         """Raises `InputError` if the columns of texts don't suit."""
+        require_examples(examples)
         if examples.is_pair != self.task.pair:
             wanted = "pairs (`text_a`, `text_b`)" if self.task.pair else "single texts (`text`)"
             raise InputError(

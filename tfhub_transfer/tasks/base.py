@@ -119,6 +119,14 @@ class Task(abc.ABC):
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
         """Turns labels `[n]` as read from a file into the array that the loss wants."""
 
+    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+        """Labels `[n]` in the plainest form that the task takes, whatever form they have.
+
+        Raises:
+            InputError: If one is of no form that the task knows.
+        """
+        return list(labels)
+
     def class_weights(self, labels: Sequence[Any]) -> dict[int, float]:
         """Weights that make every class count the same, for `Plan` or Keras' `fit`.
 

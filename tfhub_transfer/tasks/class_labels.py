@@ -6,7 +6,8 @@ and be right about it.
 
 import collections
 import decimal
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tfhub_transfer import label_columns, values
@@ -16,10 +17,30 @@ from tfhub_transfer.wording import class_name
 SEPARATOR = "|"
 # What separates names in many files, and may as well be part of a name.
 _SUSPICIOUS = ",;"
+_BOOLEANS = {"false": 0, "true": 1}
 _SHOWN = 60
 _SOME = 5
 
 Names = list[str]
+
+
+def by_row(read: Callable[[Any], Any], labels: Iterable[Any]) -> list[Any]:
+    """What labels say, one by one.
+
+    Args:
+        read: Reads one.
+        labels: Any number.
+
+    Raises:
+        InputError: If one can't be read; with its row, counted from 1.
+    """
+    found = []
+    for row, label in enumerate(labels, start=1):
+        try:
+            found.append(read(label))
+        except InputError as error:
+            raise InputError(f"label {row}: {error}") from error
+    return found
 
 
 def one(label: Any) -> str:
@@ -70,12 +91,13 @@ def name(value: Any) -> str:
     Raises:
         InputError: If it is something else, missing or blank.
     """
-    if values.is_missing(value) or (isinstance(value, str) and not value.strip()):
+    blank = isinstance(value, str) and value.strip().lower() in ("", "nan")
+    if blank or values.is_missing(value):
         raise InputError(
             "a label is missing; fill it in or drop the row (a text without any class has the "
             f"label [] of the multi-label task). Received: {_shown(value)}"
         )
-    known = isinstance(value, (str, bool, int, float, decimal.Decimal))
+    known = isinstance(value, (str, bool, int, float, decimal.Decimal)) and value != math.inf
     if isinstance(value, decimal.Decimal):
         value = int(value) if value == value.to_integral_value() else str(value)
     if not known:
@@ -147,7 +169,7 @@ class Several:
         strings = [label for label in plain if isinstance(label, str)]
         self._bars = any(SEPARATOR in text for text in strings)
         self.declared: set[str] = set()
-        self.rows = [self._items(label) for label in plain]
+        self.rows = by_row(self._items, plain)
 
     def _items(self, label: Any) -> list[Any]:
         """The names of a label, or the numbers in it."""
@@ -214,7 +236,8 @@ class Several:
         if odd is not None:
             raise InputError(
                 "rows with a 0 or a 1 for each class need its name: give the task `class_names` in "
-                "the order of the columns, as many as a row has values. Received: "
+                "the order of the columns, as many as a row has values, or the file a column for "
+                "each class (`--label a,b,c`). Received: "
                 f"{_shown(odd)} and {count} {'given' if given else 'learned'} classes"
             )
         twos = [len(row) == 2 for row in self.rows]
@@ -243,7 +266,7 @@ def _is_number(spelled: str) -> bool:
 
 
 def _are_numbers(names: Names) -> bool:
-    return all(_is_number(each) or each in ("True", "False") for each in names)
+    return all(_is_number(each) or each.lower() in _BOOLEANS for each in names)
 
 
 # Names to places ---------------------------------------------------------------------------------
@@ -270,10 +293,16 @@ def places(
     if not strange:
         return [[index[each] for each in row] for row in rows]
     numbers = all(_are_numbers(row) for row in rows) and not any(map(_is_number, known))
-    if not numbers or not given:
+    if numbers and not given:
+        raise InputError(
+            "numbers instead of names of classes: give the task `class_names` in the order of the "
+            f"numbers, or labels as they were in training. Received: {strange[:_SOME]} for the "
+            f"classes {', '.join(known[:_SOME])}"
+        )
+    if not numbers:
         raise unknown(strange)
-    booleans = {"False": 0, "True": 1} if len(known) == 2 else {}
-    found = [[booleans.get(each, _place(each)) for each in row] for row in rows]
+    booleans = _BOOLEANS if len(known) == 2 else {}
+    found = [[booleans.get(each.lower(), _place(each)) for each in row] for row in rows]
     high = [each for row in found for each in row if not 0 <= each < len(known)]
     if high:
         raise InputError(

@@ -157,8 +157,8 @@ def references(label: Any) -> list[str]:
     """
     label = values.plain(label)
     listed = values.written(label) if isinstance(label, str) else label
-    several = isinstance(listed, list) and listed and all(isinstance(t, str) for t in listed)
-    found = listed if several else [label]
+    several = bool(listed) and all(isinstance(t, str) for t in listed or [])
+    found: list[Any] = listed if isinstance(listed, list) and several else [label]
     if not all(isinstance(text, str) and text.strip() for text in found):
         raise InputError(
             "expected a summary, or a list of summaries of the same document, none of them blank. "

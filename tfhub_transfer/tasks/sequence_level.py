@@ -76,15 +76,18 @@ class Classification(Task):
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
+    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+        return class_labels.by_row(class_labels.one, labels)
+
     def adapt(self, labels: Sequence[Any]) -> "Classification":
         if self.class_names is None:
-            self.class_names = _checked_names(_sorted_names(map(class_labels.one, labels)))
+            self.class_names = _checked_names(_sorted_names(self.read_labels(labels)))
             self.learned = True
         return self
 
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
         self.require_adapted()
-        rows = [[class_labels.one(label)] for label in labels]
+        rows = [[found] for found in self.read_labels(labels)]
         return np.array([place for (place,) in _places(self, rows)], dtype="int64")
 
     def class_weights(self, labels: Sequence[Any]) -> dict[int, float]:
@@ -187,6 +190,10 @@ class MultiLabel(Task):
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
+    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+        read = class_labels.Several(labels, self.label_separator, self.class_names)
+        return [sorted(set(row)) for row in read.names(given=not self.learned)]
+
     def adapt(self, labels: Sequence[Any]) -> "MultiLabel":
         if self.class_names is None:
             read = class_labels.Several(labels, self.label_separator, None)
@@ -197,8 +204,7 @@ class MultiLabel(Task):
 
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
         self.require_adapted()
-        read = class_labels.Several(labels, self.label_separator, self.class_names)
-        rows = read.names(given=not self.learned)
+        rows = self.read_labels(labels)
         encoded = np.zeros((len(labels), len(self.class_names or [])), dtype="float32")
         for row, found in enumerate(_places(self, rows)):
             encoded[row, found] = 1.0
@@ -281,8 +287,11 @@ class Regression(Task):
                 )
         return self
 
+    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+        return [finite(label, self.name) for label in labels]
+
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
-        return np.array([finite(label, self.name) for label in labels], dtype="float32")
+        return np.array(self.read_labels(labels), dtype="float32")
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         standardised = _dense(1, "linear", head)(features)

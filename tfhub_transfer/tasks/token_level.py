@@ -59,11 +59,14 @@ class TokenClassification(Task):
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
+    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+        return class_labels.by_row(class_labels.tags, labels)
+
     def adapt(self, labels: Sequence[Any]) -> "TokenClassification":
         if self.class_names is not None:
             self.scheme = self.scheme or tagging.find_scheme(self.named(labels))
         else:
-            sequences = [class_labels.tags(label) for label in labels]
+            sequences = self.read_labels(labels)
             counts = collections.Counter(tag for tags in sequences for tag in tags)
             if len(counts) < 2:
                 raise InputError(
@@ -91,7 +94,7 @@ class TokenClassification(Task):
 
     def _places(self, labels: Sequence[Any]) -> list[list[int]]:
         self.require_adapted()
-        sequences = [class_labels.tags(label) for label in labels]
+        sequences = self.read_labels(labels)
 
         def unknown(strange: list[str]) -> InputError:
             return InputError(
