@@ -1,5 +1,6 @@
 """Texts to ask about in every form in which people have them: the same answers, or a line."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,9 +24,14 @@ class Pair(NamedTuple):
 
 
 def of_library(name: str, make: Callable[[Any], Any]) -> Any:
-    """What a library makes of texts; a test with it is skipped where it isn't installed."""
-    code = make.__code__.co_firstlineno
-    return pytest.param(lambda: make(pytest.importorskip(name)), id=f"{name}-{code}")
+    """What a library makes of data; a test with it is skipped where it isn't installed."""
+
+    def lazily() -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return make(pytest.importorskip(name))
+
+    return pytest.param(lazily, id=f"{name}-{make.__code__.co_firstlineno}")
 
 
 def lazily(given: Any) -> Any:

@@ -365,9 +365,8 @@ def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
 
 def _is_missing(value: Any) -> bool:
     """Whether a cell holds nothing: not there, blank, or not a number."""
-    if isinstance(value, float):
-        return math.isnan(value)
-    return value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan"))
+    blank = isinstance(value, str) and value.strip().lower() in ("", "nan")
+    return blank or values.is_missing(value)
 
 
 def _text(value: Any, place: str) -> str:
