@@ -389,7 +389,7 @@ def _given_label(value: Any, place: str) -> Any:
 
 def _label(value: Any, place: str) -> Any:
     if _is_missing(value) or (isinstance(value, list) and any(map(_is_missing, value))):
-        shown = "nothing" if value is None or value == "" else repr(value)
+        shown = "nothing" if value is None or str(value) == "" else repr(value)
         raise InputError(
             f"{place} must hold a label; fill it in or drop the row. Received: {shown}"
         )

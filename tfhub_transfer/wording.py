@@ -124,8 +124,7 @@ def class_name(label: Any) -> str:
     """
     if isinstance(label, np.generic):
         label = label.item()
-    missing = label is None or label != label  # NaN alone differs from itself
-    if missing or isinstance(label, (bytes, list, tuple, Mapping, set)):
+    if values.is_missing(label) or isinstance(label, (bytes, list, tuple, Mapping, set)):
         raise InputError(
             f"a class must be named by a string or a number. Received: {_quoted(label)} "
             f"({type(label).__name__})"
