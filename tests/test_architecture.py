@@ -84,6 +84,9 @@ FLOORS = {
     "seen": 1,
     "vocabulary_fit": 6,
     "cautions": 9,
+    "values": 0,
+    "text_forms": 3,
+    "label_columns": 3,
 }
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
@@ -104,6 +107,7 @@ INNER_FLOORS = {
     },
     "tasks": {
         "base": 0,
+        "class_labels": 0,
         "vector_losses": 0,
         "sequence_level": 1,
         "similarity": 1,

@@ -419,15 +419,9 @@ def test_from_lists_refuses() -> None:
         data.Examples.from_lists(["a", None])  # type: ignore[list-item]
 
 
-def test_class_weights_balance() -> None:
-    weights = data.class_weights([0, 0, 0, 1])
-    assert weights == {0: pytest.approx(4 / 6), 1: pytest.approx(2.0)}
-    with pytest.raises(InputError, match="one class for each row"):
-        data.class_weights([[0, 1], [1, 0]])
-    with pytest.raises(InputError, match="one class for each row. Received: .'a', 'b'."):
-        data.class_weights([["a", "b"], ["a"]])
-    with pytest.raises(InputError, match="one class for each row. Received: no labels"):
-        data.class_weights([])
+def test_class_weights_without_a_task_are_refused() -> None:
+    with pytest.raises(InputError, match=r"use `task.class_weights\(train.labels\)`.*4 labels"):
+        data.class_weights([0, 0, 0, 1])
 
 
 def test_profile_is_one_screen_and_sees_duplicates() -> None:

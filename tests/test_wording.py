@@ -91,6 +91,9 @@ def test_half_a_character_in_a_squad_file_or_a_column_is_refused(tmp_path: Path)
         (({"a": 1},), "expected a list of texts. Received: dict"),
         ((5,), "expected a list of texts. Received: int"),
         ((np.array("abc"),), "expected a list of texts"),
+        (({"a"},), "a set has no order.*Received: set"),
+        ((np.zeros(2, [("text", "U1")]),), "of a table name a column. Received: ndarray"),
+        ((["a", "b"], ["x", None]), "row 2 of label must hold a label; fill it in or drop the row"),
         ((["a"], "x"), "expected a list of texts. Received: one string"),
     ],
     ids=lambda value: repr(value)[:30],
@@ -102,7 +105,7 @@ def test_lists_are_checked_row_by_row(given: tuple[Any, ...], message: str) -> N
 
 @pytest.mark.parametrize(
     "given",
-    [["a"], ("a",), np.array(["a"]), iter(["a"]), {"a"}, (t for t in "a")],
+    [["a"], ("a",), np.array(["a"]), iter(["a"]), dict.fromkeys("a").keys(), (t for t in "a")],
     ids=lambda given: type(given).__name__,
 )
 def test_lists_come_in_many_forms(given: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import tagging
+from tfhub_transfer import tagging, values
 from tfhub_transfer.errors import InputError
 
 TEXT, START = "text", "answer_start"
@@ -37,6 +37,7 @@ def of_label(label: Any) -> list[Span]:
     >>> of_label({"text": ["Rome"], "answer_start": [7]})
     [('Rome', 7)]
     """
+    label = values.written_objects(label) if isinstance(label, str) else label
     try:
         if isinstance(label, Mapping):
             texts, starts = list(label[TEXT]), list(label[START])

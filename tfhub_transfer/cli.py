@@ -202,7 +202,9 @@ def _add_train(commands: Any) -> None:
     add("--text", metavar="COLUMN", help="default: text, or text_a and text_b")
     add("--text-pair", metavar="COLUMN", help="the second text of each pair")
     add("--negative", metavar="COLUMN", help="a third text, which doesn't belong to the first")
-    add("--label", metavar="COLUMN", help="default: label, or score")
+    add("--label", metavar="COLUMN[,COLUMN]", help="default: label, or score; several of 0 and 1")
+    separator = "between names in a label of several; default |"
+    add("--label-separator", metavar="TEXT", help=separator)
     add("--loss", choices=_LOSSES, help="of the similarity task; default cosine")
     _add_training(command)
     command.set_defaults(run=_train)

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import ranges, tagging, wording
+from tfhub_transfer import label_columns, ranges, tagging, text_forms, values, wording
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.reading import TAGS, TOKENS, Table
 from tfhub_transfer.storage import opening
 
 TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL = "text", "text_a", "text_b", "text_c", "label"
+# What `require_label` says where a blank label means that a text has no class.
+OR_BLANK = "or blank"
 _DISCRETE = 1000
 # The columns of each usual shape of data: texts, and the labels that may go with them.
 _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
@@ -61,8 +63,9 @@ class Examples:
         """Makes examples of lists.
 
         Args:
-            text: The texts, or the first of each pair.
-            label: Their labels.
+            text: The texts, or the first of each pair; or lists of words.
+            label: Their labels; of several classes a text also a table with a column of 0 and 1
+                for each.
             text_pair: The second text of each pair.
             negative: The third text of each triplet, which doesn't belong to the first.
 
@@ -70,20 +73,20 @@ class Examples:
             InputError: If the lists differ in length, or a text isn't a string.
         """
         columns = (
-            {TEXT: wording.listed(text)}
+            {TEXT: text_forms.rows(text)}
             if text_pair is None
-            else {TEXT_A: wording.listed(text), TEXT_B: wording.listed(text_pair)}
+            else {TEXT_A: text_forms.rows(text), TEXT_B: text_forms.rows(text_pair)}
         )
         if negative is not None:
-            columns[TEXT_C] = wording.listed(negative)
+            columns[TEXT_C] = text_forms.rows(negative)
         if label is not None:
-            columns[LABEL] = wording.listed(label)
-        sizes = {name: len(values) for name, values in columns.items()}
+            columns[LABEL] = label_columns.labels(label)
+        sizes = {name: len(cells) for name, cells in columns.items()}
         if len(set(sizes.values())) > 1:
             raise InputError(f"all columns must be of one length. Received: {sizes}")
-        for name, values in columns.items():
-            check = wording.require_whole_label if name == LABEL else wording.require_text
-            for row, value in enumerate(values, start=1):
+        for name, cells in columns.items():
+            check = _given_label if name == LABEL else wording.require_text
+            for row, value in enumerate(cells, start=1):
                 check(value, f"row {row} of {name}")
         return cls(columns, target=None if label is None else LABEL)
 
@@ -119,6 +122,20 @@ class Examples:
         return self.columns[self.target]
 
 
+def require_examples(value: Any) -> None:
+    """Raises `InputError` unless a value is `Examples`.
+
+    Args:
+        value: What was given for them.
+    """
+    if not isinstance(value, Examples):
+        raise InputError(
+            "expected examples: make them with `data.read(file)`, or of lists or columns with "
+            "`data.Examples.from_lists(text, label)`. "
+            f"Received: {type(value).__name__}"
+        )
+
+
 class Stream:
     """Examples in chunks, for files larger than memory; can be gone through any number of times.
 
@@ -127,7 +144,7 @@ class Stream:
     """
 
     def __init__(
-        self, table: Table, names: dict[str, str], require_label: bool, chunk_rows: int
+        self, table: Table, names: dict[str, str], require_label: bool | str, chunk_rows: int
     ) -> None:
         self.source = table.source
         self.is_pair = TEXT_B in names
@@ -182,8 +199,8 @@ def stream(
     source: str | Path,
     text: str | None = None,
     text_pair: str | None = None,
-    label: str | None = None,
-    require_label: bool = True,
+    label: str | Sequence[str] | None = None,
+    require_label: bool | str = True,
     negative: str | None = None,
     chunk_rows: int = 10_000,
 ) -> Stream:
@@ -210,8 +227,12 @@ def stream(
     """
     chunk_rows = ranges.whole_number("chunk_rows", chunk_rows, *ranges.SIZE)
     opening.path_of(source)
-    table = Table(str(source))
-    names = _columns(table, (text, text_pair, negative), label, require_label)
+    if require_label not in (True, False, OR_BLANK):
+        raise InputError(
+            f"`require_label` must be True, False or {OR_BLANK!r}. Received: {require_label!r}"
+        )
+    table, chosen = label_columns.choose(Table(str(source)), label, bool(require_label))
+    names = _columns(table, (text, text_pair, negative), chosen, bool(require_label))
     return Stream(table, names, require_label, chunk_rows)
 
 
@@ -219,8 +240,8 @@ def read(
     source: str | Path,
     text: str | None = None,
     text_pair: str | None = None,
-    label: str | None = None,
-    require_label: bool = True,
+    label: str | Sequence[str] | None = None,
+    require_label: bool | str = True,
     negative: str | None = None,
 ) -> Examples:
     """Reads labelled texts into memory.
@@ -234,9 +255,11 @@ def read(
             there are summaries, if not given.
         text_pair: Name of the column with the second text of each pair.
         label: Name of the label column; `label`, else `score`, `tags`, `summaries` or
-            `summary`, if not given.
+            `summary`, if not given. Or names of several that say 0 or 1 for a class each, as a list
+            or with commas between.
         require_label: Whether there must be labels. If not, they are read where every row has
-            one, and left out otherwise.
+            one, and left out otherwise. `"or blank"` takes a blank cell as a label of no class, for
+            texts with any number of them.
         negative: Name of the column with the third text of each triplet, which doesn't belong to
             the first; `text_c`, where there are no labels, if not given.
 
@@ -307,9 +330,10 @@ def _shape(columns: Sequence[str], label: str | None) -> tuple[str | None, str |
 
 
 def _cells(
-    row: dict[str, Any], place: str, names: dict[str, str], require_label: bool
+    row: dict[str, Any], place: str, names: dict[str, str], require_label: bool | str
 ) -> dict[str, Any]:
     """One row under our names, checked."""
+    row = _unwritten(row, names)
     taken = {TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL, *names.values()}
     cells = {key: value for key, value in row.items() if key not in taken}
     for name, column in names.items():
@@ -320,6 +344,9 @@ def _cells(
                 f"{', '.join(map(repr, row)) or 'nothing'}"
             )
         value = row.get(column)
+        if name == LABEL and require_label == OR_BLANK and value == "":
+            cells[name] = []
+            continue
         if optional and _is_missing(value):
             cells[name] = None
             continue
@@ -334,6 +361,16 @@ def _cells(
     return cells
 
 
+def _unwritten(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """A row whose words and tags are lists, as CSV can only write them as text."""
+    columns = [column for column in (names.get(TEXT), names.get(LABEL)) if column in row]
+    cells = {column: row[column] for column in columns if isinstance(row[column], str)}
+    lists = {column: values.written(cell) for column, cell in cells.items()}
+    found = {column: each for column, each in lists.items() if each}
+    alike = len(found) == 2 and len({len(each) for each in found.values()}) == 1
+    return {**row, **{c: each for c, each in found.items() if alike or c in (TOKENS, TAGS)}}
+
+
 def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
     count = len(tags) if isinstance(tags, (list, tuple)) else 1
     if len(words) != count:
@@ -345,9 +382,8 @@ def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
 
 def _is_missing(value: Any) -> bool:
     """Whether a cell holds nothing: not there, blank, or not a number."""
-    if isinstance(value, float):
-        return math.isnan(value)
-    return value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan"))
+    blank = isinstance(value, str) and value.strip().lower() in ("", "nan")
+    return blank or values.is_missing(value)
 
 
 def _text(value: Any, place: str) -> str:
@@ -362,9 +398,15 @@ def _text(value: Any, place: str) -> str:
     return tagging.plain(wording.require_whole(str(value), place))
 
 
+def _given_label(value: Any, place: str) -> Any:
+    """A label of a list; a blank one may stand for no class, which the task knows."""
+    check = _label if values.is_missing(value) else wording.require_whole_label
+    return check(value, place)
+
+
 def _label(value: Any, place: str) -> Any:
     if _is_missing(value) or (isinstance(value, list) and any(map(_is_missing, value))):
-        shown = "nothing" if value is None or value == "" else repr(value)
+        shown = "nothing" if value is None or str(value) == "" else repr(value)
         raise InputError(
             f"{place} must hold a label; fill it in or drop the row. Received: {shown}"
         )
@@ -432,14 +474,14 @@ def _groups(examples: Examples, stratify: bool, together: str | None) -> dict[st
     by_class = stratify and _are_classes(labels)
     groups: dict[str, list[list[int]]] = collections.defaultdict(list)
     for same in rows.values():
-        groups[str(labels[same[0]]) if by_class else ""].append(same)
+        groups[label_columns.spelled(labels[same[0]]) if by_class else ""].append(same)
     return groups
 
 
 def _are_classes(labels: Sequence[Any]) -> bool:
-    if not labels or any(isinstance(label, (list, tuple)) for label in labels):
+    if not labels or any(map(label_columns.is_several, labels)):
         return False
-    distinct = {str(label) for label in labels}
+    distinct = {label_columns.spelled(label) for label in labels}
     return len(distinct) <= min(_DISCRETE, max(2, len(labels) // 2))
 
 
@@ -458,27 +500,21 @@ def _deal(texts: list[list[int]], fractions: Sequence[float], parts: list[list[i
 
 
 def class_weights(labels: Sequence[Any]) -> dict[Any, float]:
-    """Weights that make every class count the same: `n / (classes * n of the class)`.
+    """Gone: only the task knows the place of each class; use `task.class_weights(train.labels)`.
+
+    Keras wants weights by place, and weights by label would weigh other classes than were meant.
 
     Args:
         labels: One label for each row.
 
     Raises:
-        InputError: If there are no labels, or rows with several.
-
-    Example:
-
-    >>> class_weights([0, 0, 0, 1])
-    {0: 0.6666666666666666, 1: 2.0}
+        InputError: Always.
     """
-    odd = [label for label in labels if np.ndim(label) or isinstance(label, (list, tuple))]
-    if odd or not len(labels):
-        raise InputError(
-            "class weights need one class for each row. Received: "
-            f"{str(odd[0])[:60] if odd else 'no labels'}"
-        )
-    counts = collections.Counter(np.asarray(labels).tolist())
-    return {key: len(labels) / (len(counts) * n) for key, n in sorted(counts.items())}
+    raise InputError(
+        "weights of classes go by their places, which the task knows: use "
+        "`task.class_weights(train.labels)`, or `--class-weights`. "
+        f"Received: data.class_weights of {len(labels)} labels"
+    )
 
 
 def profile(
@@ -543,7 +579,7 @@ def _shared_lines(given: dict[str, Examples]) -> list[str]:
 def _label_lines(train: Examples) -> list[str]:
     """The classes with their counts, or the range of numbers; and labels that contradict."""
     labels = train.columns[train.target] if train.target else []
-    names = [n for label in labels for n in (label if isinstance(label, list) else [label])]
+    names = [name for label in labels for name in label_columns.shown(label)]
     counts = collections.Counter(str(name) for name in names)
     lines = []
     if any(isinstance(name, dict) for name in names):

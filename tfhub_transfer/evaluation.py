@@ -18,7 +18,7 @@ from tfhub_transfer import (
     summary_evaluation,
     word_evaluation,
 )
-from tfhub_transfer.data import Examples
+from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.joint_reports import JointReport
@@ -29,7 +29,6 @@ from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.reports import Report
 from tfhub_transfer.tasks import references
 from tfhub_transfer.tasks.similarity import best_threshold
-from tfhub_transfer.wording import class_name
 
 MISTAKES = 20
 _PAIRS = 20
@@ -81,6 +80,7 @@ def evaluate(
         raise InputError(
             f"`evaluate` knows tasks of the layouts {', '.join(_MEASURES)}. Received: {task.name!r}"
         )
+    require_examples(examples)
     if not len(examples):
         raise InputError("expected at least one example to evaluate on. Received: none")
     train = model.training_examples if train is None else train
@@ -153,14 +153,14 @@ def _measure_words(
 ) -> None:
     task: Any = model.task
     predicted = task.sequences(_timed(report, model.predict_scores, examples))
-    truth = _tags(examples)
+    truth = task.named(examples.labels)
     report.metrics = word_evaluation.measure(truth, predicted, task.scheme)
     report.per_class = word_evaluation.per_class(truth, predicted, task.scheme)
     report.intervals = word_evaluation.intervals(truth, predicted, task.scheme, seed)
     texts = examples.texts[0]
     report.mistakes = word_evaluation.mistakes(texts, truth, predicted, MISTAKES)
     if train is not None:
-        usual = word_evaluation.usual_tags((train.texts[0], _tags(train)), texts)
+        usual = word_evaluation.usual_tags((train.texts[0], task.named(train.labels)), texts)
         report.baselines["usual_tag"] = word_evaluation.measure(truth, usual, task.scheme)
 
 
@@ -320,11 +320,6 @@ def _finite(report: Report, scores: np.ndarray) -> np.ndarray:
     return scores if report.task == "regression" else np.where(np.isfinite(scores), scores, 0.0)
 
 
-def _tags(examples: Examples) -> list[list[str]]:
-    """The tags of each text as the task spells them, also where they are numbers."""
-    return [list(map(class_name, tags)) for tags in examples.labels]
-
-
 def _measure(task: Any, labels: np.ndarray, scores: np.ndarray) -> Numbers:
     if task.name == "regression":
         return metrics.regression(labels, scores)
@@ -436,12 +431,22 @@ def _mistakes(
         {
             "row": row,
             "text": " | ".join(column[row] for column in examples.texts),
-            "true": examples.labels[row],
+            "true": _true(task, labels[row]),
             "predicted": answer.get("label", answer.get("labels", answer.get("score"))),
             "badness": float(badness[row]),
         }
         for row, answer in zip(worst, answers)
     ]
+
+
+def _true(task: Any, encoded: Any) -> Any:
+    """A label as `predict_text` answers, in whatever form it was given."""
+    names = task.class_names or []
+    if task.name == "regression":
+        return float(encoded)
+    if task.name == "multi-label":
+        return [name for name, flag in zip(names, encoded) if flag]
+    return names[int(encoded)]
 
 
 def _add_baselines(report: Report, task: Any, train: Examples, test: Examples) -> None:

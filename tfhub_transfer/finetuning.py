@@ -44,7 +44,8 @@ class Plan:
             where that would leave a group fewer than 8 steps.
         layer_decay: Factor on the learning rate for each group further down.
         patience: Epochs without improvement before a stage ends.
-        class_weight: Weight of each class, `{class index: weight}`.
+        class_weight: Weight of each class, `{place in class_names: weight}`, as
+            `task.class_weights(train.labels)` gives them.
         boundary: Whether layers that stay frozen throughout run once for each text, not once for
             each step (see `boundary.Boundary`).
         seed: Seed of the shuffling.
@@ -151,6 +152,8 @@ def fine_tune(
         raise InputError(
             f"the {model.task.name} task is trained from memory: `read` the file. Received: Stream"
         )
+    if plan.class_weight:
+        model.task.check_class_weights(plan.class_weight)
     for examples in (train, validation):
         if not isinstance(examples, Stream):
             _check(model, examples)

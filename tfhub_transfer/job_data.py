@@ -8,15 +8,27 @@ from typing import Any
 from tfhub_transfer import data, layouts
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
-from tfhub_transfer.tasks import TASKS, Head, MultiTask, QuestionAnswering, Similarity, Task
+from tfhub_transfer.tasks import (
+    TASKS,
+    Classification,
+    Head,
+    MultiLabel,
+    MultiTask,
+    QuestionAnswering,
+    Similarity,
+    Task,
+)
 
 _FRACTIONS = (0.8, 0.1, 0.1)
 _COLUMNS = ("text", "text_pair", "negative", "label")
 # What a file of several tasks may say about each, and about all.
-_OF_TASK = {"task", "data", "validation", "test", "loss", *_COLUMNS}
+_OF_TASK = {"task", "data", "validation", "test", "loss", "label_separator", *_COLUMNS}
 _OF_ALL = {"tasks", "weights", "alpha"}
 # What the command line can't say for several tasks at once.
-_ALONE = ("validation", "test", "loss", "class_weights", "towers", *_COLUMNS)
+_ALONE = (
+    *("validation", "test", "loss", "label_separator", "class_weights", "towers"),
+    *_COLUMNS,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +44,7 @@ class TrainJob:
     text_pair: str | None = None
     negative: str | None = None
     label: str | None = None
+    label_separator: str | None = None
     loss: str | None = None
     towers: bool = False
     encoder: str = "auto"
@@ -119,7 +132,7 @@ def read_labelled(source: str, task: Task, columns: dict[str, Any]) -> Any:
             file = _beside(source, given[name]["data"])
             read[name] = read_labelled(file, own, {**columns.get(name, {}), **named})
         return read
-    examples = data.read(source, **columns, require_label=task.needs_labels)
+    examples = data.read(source, **columns, require_label=_need(task))
     layouts.find(task).check(examples)
     task.check(examples)
     return examples
@@ -171,7 +184,7 @@ def _jobs_of_tasks(job: TrainJob, tasks: dict[str, Any]) -> dict[str, TrainJob]:
     made = {}
     for name, own in tasks.items():
         files = {k: _beside(job.data, own[k]) for k in ("data", "validation", "test") if k in own}
-        nothing = dict.fromkeys(("validation", "test", "loss", *_COLUMNS))
+        nothing = dict.fromkeys(("validation", "test", "loss", "label_separator", *_COLUMNS))
         made[name] = dataclasses.replace(job, **{**nothing, "task": "", **own, **files})
     return made
 
@@ -182,12 +195,12 @@ def _beside(source: str, name: Any) -> str:
 
 def _read(job: TrainJob) -> tuple[Splits, Task]:
     task = _task(job)
-    columns = {**_columns(job), "require_label": task.needs_labels}
-    examples = data.read(job.data, **columns)
-    others = {n: data.read(s, **columns) for n, s in _given(job).items()}
+    columns = {**_columns(job), "require_label": _need(task)}
+    examples = _plain(data.read(job.data, **columns), task)
+    others = {n: _plain(data.read(s, **columns), task) for n, s in _given(job).items()}
     splits = _split(examples, others, job)
     if task.layout == "whole":
-        task = TASKS[job.task](pair=examples.is_pair)
+        task.pair = examples.is_pair
     layout = layouts.find(task, head_of(job))
     for split in vars(splits).values():
         layout.check(split)
@@ -201,19 +214,46 @@ def _read(job: TrainJob) -> tuple[Splits, Task]:
     return splits, task
 
 
+def _plain(examples: data.Examples, task: Task) -> data.Examples:
+    """Examples that part, count and read alike from whatever form of label they were."""
+    if examples.target is None or not task.needs_labels:
+        return examples
+    try:
+        labels = task.read_labels(examples.labels)
+    except InputError as error:
+        raise InputError(f"{examples.source}: {error}") from error
+    columns = {**examples.columns, examples.target: labels}
+    return dataclasses.replace(examples, columns=columns)
+
+
 def _task(job: TrainJob) -> Task:
     if job.task not in TASKS:
         raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
     kind = TASKS[job.task]
     if job.negative is not None and kind is not Similarity:
         raise InputError(f"`--negative` is for the similarity task. Received: --task {job.task}")
-    if job.class_weights and kind.layout != "whole":
-        raise InputError(f"{job.task} takes no class weights. Received: --class-weights")
+    if job.class_weights and kind is not Classification:
+        raise InputError(
+            f"class weights are for the classification task. Received: --class-weights, --task "
+            f"{job.task}"
+        )
+    if kind is MultiLabel:
+        return MultiLabel(label_separator=job.label_separator)
+    if job.label_separator is not None:
+        raise InputError(
+            "`--label-separator` is for the multi-label task, where a label holds several names. "
+            f"Received: --task {job.task}"
+        )
     if kind is Similarity:
         return Similarity(job.loss or "cosine")
     if job.loss is not None:
         raise InputError(f"`--loss` is for the similarity task. Received: --task {job.task}")
     return kind()
+
+
+def _need(task: Task) -> bool | str:
+    """Whether files of a task must have labels; blank is no class where there may be none."""
+    return data.OR_BLANK if isinstance(task, MultiLabel) else task.needs_labels
 
 
 def head_of(job: TrainJob) -> Head:

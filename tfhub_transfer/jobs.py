@@ -127,6 +127,8 @@ def distill(job: DistillJob) -> Report:
     given = {
         name: getattr(job, name) or columns.get(name) for name in ("text", "text_pair", "label")
     }
+    separator = getattr(teachers[0].task, "label_separator", None)
+    given["label_separator"] = job.label_separator or separator
     return train(dataclasses.replace(job, task=teachers[0].task.name, **given), fit)
 
 
@@ -387,11 +389,7 @@ def _fit(
     scratch: Path,
     fit: Callable[..., History],
 ) -> dict[str, Any]:
-    weights = (
-        data.class_weights(model.task.encode(splits.train.labels).tolist())
-        if job.class_weights
-        else None
-    )
+    weights = model.task.class_weights(splits.train.labels) if job.class_weights else None
     plan = Plan(class_weight=weights, seed=job.seed)
     fingerprint = model.encoder.fingerprint()  # of what it starts from
     started = time.perf_counter()

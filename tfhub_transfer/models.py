@@ -14,7 +14,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads, layouts, probes, ranges, runtime, saving, wording
+from tfhub_transfer import (
+    heads,
+    layouts,
+    probes,
+    ranges,
+    runtime,
+    saving,
+    text_forms,
+)
 from tfhub_transfer.batching import (
     INFERENCE_BUCKETS,
     MAP_THREADS,
@@ -213,7 +221,7 @@ class TransferModel(runtime.Replicated):
         """Scores of each text, in the order given.
 
         Args:
-            examples: `Examples`, a list of texts, or for pairs a list of `(a, b)`.
+            examples: `Examples`, or as for `predict_text`.
             batch_size: Rows in a batch; rows are sorted by length, so little is padded.
             allow_nan: Whether scores may be NaN, as after a training that diverged.
 
@@ -225,7 +233,12 @@ class TransferModel(runtime.Replicated):
             words a list of `[words, tags]`.
         """
         if not isinstance(examples, Examples):
-            examples = self.layout.in_units(self._asked(examples))
+            examples = self._asked(examples)
+            examples = self.layout.in_units(examples) if len(examples) else examples
+        if not len(examples):
+            classes = len(self.task.class_names or [])
+            shape = (0, classes) if classes else (0,)
+            return [] if self.layout.by_unit else np.zeros(shape, np.float32)
         rows = self.cut(examples)
         scores = self._run("answer", rows.examples, batch_size)
         if not allow_nan:
@@ -237,9 +250,12 @@ class TransferModel(runtime.Replicated):
         """One readable answer for each text, or for each pair `(a, b)`.
 
         Args:
-            texts: Any number of strings, or of pairs of strings; an iterator too. For tags of words
-                also lists of words, which are answered as they are, with places in the words joined
-                by spaces.
+            texts: Any number of strings, or of pairs of strings: a list, array, series or iterator;
+                or a dictionary, a table (pandas, pyarrow, `datasets`) or a list of dictionaries,
+                with texts under the names that an export's signature has: `text`; `text_a` and
+                `text_b`; `question` and `context`; `document`. For tags of words also lists of
+                words, `tokens`, which are answered as they are, with places in the words joined by
+                spaces.
 
         Raises:
             InputError: If the texts don't suit the task, or answers are NaN.
@@ -252,7 +268,7 @@ class TransferModel(runtime.Replicated):
         """
         columns = self._asked(texts).texts
         if not columns[0]:
-            raise InputError("expected at least one text. Received: none")
+            return []
         rows, state = self.layout.prepare(*(tf.constant(column, tf.string) for column in columns))
         plain = [[text.decode("utf-8") for text in column.numpy()] for column in rows]
         scores = self._run("answer", Examples.from_lists(plain[0], None, *plain[1:]))
@@ -264,24 +280,33 @@ class TransferModel(runtime.Replicated):
             )
         return self.layout.readable(self.layout.answer(state, scores))
 
-    def _asked(self, texts: Any) -> Examples:
-        if not isinstance(texts, Examples):
-            texts = [self.layout.asked(row) for row in wording.listed(texts)]
-        return _as_examples(texts, self.task.pair)
-
     def encode_text(
         self, texts: Iterable[str], batch_size: int = EVALUATION_BATCH, normalize: bool = False
     ) -> np.ndarray:
         """The encoder's vector of each single text, float32 `[n, dimension]`.
 
         Args:
-            texts: Single texts, also where the model answers pairs.
+            texts: Single texts, also where the model answers pairs; in forms as for
+                `predict_text`.
             batch_size: Rows in a batch.
             normalize: Whether to give vectors of length 1, whose products are cosines. Those of a
                 similarity model are, whether asked for or not: they are what it compares.
         """
-        vectors = self._run("vector", _as_examples(texts, pair=False), batch_size)
+        columns = text_forms.columns(texts, ["text"])
+        if not columns[0]:
+            return np.zeros((0, self.encoder.dimension), np.float32)
+        vectors = self._run("vector", Examples.from_lists(columns[0]), batch_size)
         return np.asarray(keras.ops.normalize(vectors, axis=-1)) if normalize else vectors
+
+    def _asked(self, texts: Any) -> Examples:
+        """Texts in any of their forms as columns, without labels."""
+        if isinstance(texts, Examples):
+            self.layout.check(texts)
+            return texts
+        signature = self.layout.signature
+        listed = self.layout.by_unit and len(signature) == 1  # a context's places are of one text
+        columns = text_forms.columns(texts, signature, listed)
+        return Examples.from_lists(columns[0], None, *columns[1:])
 
     @property
     def sequence_length(self) -> int:
@@ -444,6 +469,8 @@ class TransferModel(runtime.Replicated):
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.fit`; first sizes a warm-up schedule of the optimizer to this run."""
+        if kwargs.get("class_weight"):
+            self.task.check_class_weights(kwargs["class_weight"])
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # `preprocess` shuffled; Keras can't and warns
             epochs = kwargs.get("epochs", 1) - kwargs.get("initial_epoch", 0)
@@ -557,16 +584,3 @@ class _InOrder:
         yield from np.array_split(
             np.arange(self.rows), range(self.batch_size, self.rows, self.batch_size)
         )
-
-
-def _as_examples(examples: Any, pair: bool) -> Examples:
-    if isinstance(examples, Examples):
-        return examples
-    rows = wording.listed(examples)
-    if not pair:
-        return Examples.from_lists(rows)
-    if any(not isinstance(row, (tuple, list, np.ndarray)) or len(row) != 2 for row in rows):
-        raise InputError(
-            f"the model reads pairs: expected a list of (text_a, text_b). Received: {rows[:1]}"
-        )
-    return Examples.from_lists([a for a, _ in rows], text_pair=[b for _, b in rows])

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import squad, wording
+from tfhub_transfer import squad, values, wording
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
 
@@ -256,10 +256,11 @@ def _parquet(path: Path) -> Iterator[Row]:
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            names = values.names_in_schema(file.schema_arrow.metadata)
             for batch in file.iter_batches(10_000):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, row
+                    yield number, values.named(row, names)
     except (pyarrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
@@ -318,18 +319,16 @@ def _tfds(source: str) -> tuple[Any, list[str]]:
             f"the data set has the splits {', '.join(builder.info.splits)}. Received: {source}"
         ) from error
 
+    features = builder.info.features
+    # -1, in splits whose labels are kept secret, stands for none.
+    found = {key: values.names_of(features[key]) for key in features}
+    names = {key: own for key, own in found.items() if own}
+
     def rows() -> Iterator[Row]:
         examples = tfds.as_numpy(builder.as_dataset(split=split))
         for number, example in enumerate(examples, start=1):
-            yield number, {key: named(key, _plain(value)) for key, value in example.items()}
-
-    features = builder.info.features
-
-    def named(key: str, value: Any) -> Any:
-        """Class labels by their names; -1, in splits whose labels are kept secret, as none."""
-        if not isinstance(features[key], tfds.features.ClassLabel):
-            return value
-        return None if value == -1 else features[key].int2str(value)
+            row = {key: _plain(value) for key, value in example.items()}
+            yield number, values.named(row, names)
 
     return rows, list(features)
 

@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
-from tfhub_transfer import probes, safety, wording
+from tfhub_transfer import probes, safety, text_forms, wording
 from tfhub_transfer.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
+from tfhub_transfer.tagging import is_listed, plain, split_words
 
 # The name that TF Serving takes where none is asked for.
 SIGNATURE = "serving_default"
@@ -64,13 +65,16 @@ class ServedModel:
             InputError: If the batch size is below 1, there is no such signature, it takes another
                 number of texts, or one is neither a string nor bytes.
         """
-        lengths_of, rows = self._lengths_of(signature), wording.listed(texts)
+        lengths_of = self._lengths_of(signature)
         names = [spec.name for spec in lengths_of.input_signature]
+        words = words_signature(signature)
+        has_words = words in self._loaded.signatures
+        found = [_checked(column) for column in text_forms.columns(texts, names, has_words)]
         given, function = {}, self._loaded.signatures[signature]
-        if _are_words(rows) and words_signature(signature) in self._loaded.signatures:
-            function = self._loaded.signatures[words_signature(signature)]
-            given, rows = {"tokens": _padded(rows)}, [" ".join(row) for row in rows]
-        columns = [tf.constant(column, tf.string) for column in _columns(rows, names)]
+        if has_words and any(map(_is_listed, found[0])):
+            function = self._loaded.signatures[words]
+            given, found = {"tokens": _padded(_in_words(found[0]))}, [list(map(plain, found[0]))]
+        columns = [tf.constant(column, tf.string) for column in found]
         given = given or dict(zip(names, columns))
 
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -86,7 +90,7 @@ class ServedModel:
         answers = {key: _joined([part[key] for part in parts])[place] for key in parts[0]}
         for values in answers.values():
             if values.dtype.kind == "f":
-                probes.require_numbers(values, rows, np.arange(len(values)))
+                probes.require_numbers(values, found[-1], np.arange(len(values)))
         return answers
 
     def _lengths_of(self, signature: str) -> Any:
@@ -100,18 +104,8 @@ class ServedModel:
 
     def encode(self, texts: Iterable[str]) -> np.ndarray:
         """The encoder's vector of each text, float32 `[n, dimension]`."""
-        text = tf.constant(_checked(wording.listed(texts)), tf.string)
+        text = tf.constant(_checked(text_forms.columns(texts, ["text"])[0]), tf.string)
         return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
-
-
-def _columns(rows: list[Any], names: list[str]) -> list[list[str]]:
-    """Texts, or tuples of as many as there are names, as one list for each name."""
-    if len(names) == 1:
-        return [_checked(rows)]
-    several = (tuple, list, np.ndarray)
-    if any(not isinstance(row, several) or len(row) != len(names) for row in rows):
-        raise InputError(f"expected a list of ({', '.join(names)}). Received: {rows[:1]}")
-    return [_checked([row[i] for row in rows]) for i in range(len(names))]
 
 
 def _checked(texts: list[Any]) -> list[Any]:
@@ -122,12 +116,19 @@ def _checked(texts: list[Any]) -> list[Any]:
     return texts
 
 
-def _are_words(rows: list[Any]) -> bool:
-    """Whether texts are lists of words."""
-    lists = (list, tuple, np.ndarray)
-    return bool(rows) and all(
-        isinstance(row, lists) and all(isinstance(word, str) for word in row) for row in rows
-    )
+def _is_listed(text: Any) -> bool:
+    return isinstance(text, str) and is_listed(text)
+
+
+def _in_words(texts: list[Any]) -> list[list[str]]:
+    """Lists of words that were put together, apart again."""
+    for text in texts:
+        if text and not (_is_listed(text) or (isinstance(text, str) and text.isalnum())):
+            raise InputError(
+                "texts must all be lists of words, or all be plain texts. Received: lists of words "
+                f"and {text[:60]!r}"
+            )
+    return [split_words(text) if text else [] for text in texts]
 
 
 def _padded(rows: list[Any]) -> tf.Tensor:

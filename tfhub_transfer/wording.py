@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from tfhub_transfer import values
 from tfhub_transfer.errors import InputError
 
 LONGEST_NAME = 1000
 _QUOTED = 60
+# A whole number as a table writes it whose column had gaps.
+_WHOLE = re.compile(r"-?\d+\.0+")
 _UNSEEN_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -84,14 +87,20 @@ def listed(texts: Any) -> list[Any]:
     """Rows as a list.
 
     Args:
-        texts: Anything that can be gone through, but one string or a dictionary.
+        texts: Anything that can be gone through in order, but one string, a dictionary or a table.
 
     Raises:
         InputError: If it can't.
     """
+    texts = values.plain(texts) if hasattr(texts, "ragged_rank") else texts
     if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
         kind = "one string" if isinstance(texts, str) else type(texts).__name__
         raise InputError(f"expected a list of texts. Received: {kind}, {_quoted(texts)}")
+    if isinstance(texts, (set, frozenset)) or values.column_names(texts) is not None:
+        raise InputError(
+            "expected a list of texts; a set has no order, and of a table name a column. "
+            f"Received: {type(texts).__name__}"
+        )
     try:
         return list(texts)
     except TypeError as error:  # an array of no dimension
@@ -99,7 +108,7 @@ def listed(texts: Any) -> list[Any]:
 
 
 def class_name(label: Any) -> str:
-    """One spelling for a class, whatever the file's format said: 1, 1.0 and "1" are one class.
+    """One spelling for a class, whatever the file's format said: 1, 1.0, "1" and "1.0" are one.
 
     Args:
         label: A string or a number.
@@ -115,8 +124,7 @@ def class_name(label: Any) -> str:
     """
     if isinstance(label, np.generic):
         label = label.item()
-    missing = label is None or label != label  # NaN alone differs from itself
-    if missing or isinstance(label, (bytes, list, tuple, Mapping, set)):
+    if values.is_missing(label) or isinstance(label, (bytes, list, tuple, Mapping, set)):
         raise InputError(
             f"a class must be named by a string or a number. Received: {_quoted(label)} "
             f"({type(label).__name__})"
@@ -124,6 +132,7 @@ def class_name(label: Any) -> str:
     if isinstance(label, float) and label.is_integer():
         label = int(label)
     name = require_whole(str(label).strip(), "the name of a class")
+    name = name.partition(".")[0] if _WHOLE.fullmatch(name) else name
     if len(name) > LONGEST_NAME or "\0" in name:
         raise InputError(
             f"the name of a class has at most {LONGEST_NAME:,} characters, none of them NUL; check "

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import batching, heads
-from tfhub_transfer.data import Examples
+from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.loading import BERT_INPUTS
@@ -127,6 +127,7 @@ class Layout:
 
     def check(self, examples: Examples) -> None:
         """Raises `InputError` if the columns of texts don't suit."""
+        require_examples(examples)
         if examples.is_pair != self.task.pair:
             wanted = "pairs (`text_a`, `text_b`)" if self.task.pair else "single texts (`text`)"
             raise InputError(
@@ -143,10 +144,6 @@ class Layout:
 
     def learn(self, examples: Any) -> None:
         """Takes from examples to train on what the answers to plain texts depend on."""
-
-    def asked(self, row: Any) -> Any:
-        """What a model is asked as a text, if it is one in another form, for `prepare`."""
-        return row
 
     def in_units(self, examples: Examples) -> Examples:
         """Texts that a model is asked for its scores, as those that it is trained on."""

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import answers, heads
-from tfhub_transfer.data import Examples
+from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import segmentation, spans, units
@@ -49,6 +49,7 @@ class Windows(Layout):
         return heads.word_vectors(encoder, encoded, inputs, self.head)
 
     def check(self, examples: Examples) -> None:
+        require_examples(examples)
         if not examples.is_pair:
             raise InputError(
                 f"the {self.task.name} task reads questions with their contexts; give two columns, "

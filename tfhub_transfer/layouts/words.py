@@ -40,14 +40,6 @@ class Words(Layout):
         if getattr(self.task, "segmentation", self) is None and isinstance(examples, Examples):
             self.task.segmentation = segmentation.learn(map(split_words, examples.texts[0]))
 
-    def asked(self, row: Any) -> Any:
-        """A plain text as such, whatever separators are in it, or a list of words as one text."""
-        if isinstance(row, str):
-            return tagging.plain(row)
-        row = row.tolist() if isinstance(row, np.ndarray) else row
-        listed = isinstance(row, (list, tuple)) and all(isinstance(word, str) for word in row)
-        return tagging.join_words(row) if listed else row
-
     def in_units(self, examples: Examples) -> Examples:
         """With plain texts split into words."""
         texts = tf.constant(examples.texts[0], tf.string)

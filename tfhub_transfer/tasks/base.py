@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from tfhub_transfer import ranges
+from tfhub_transfer import ranges, values
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.ranges import MOST
 
@@ -105,6 +105,8 @@ class Task(abc.ABC):
         self.pair = bool(pair)
 
     class_names: list[str] | None = None
+    # Whether `adapt` learned the names of classes, so that their order says nothing of numbers.
+    learned: bool = False
 
     @property
     @abc.abstractmethod
@@ -118,6 +120,40 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
         """Turns labels `[n]` as read from a file into the array that the loss wants."""
+
+    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+        """Labels `[n]` in the plainest form that the task takes, whatever form they have.
+
+        Raises:
+            InputError: If one is of no form that the task knows.
+        """
+        return list(labels)
+
+    def class_weights(self, labels: Sequence[Any]) -> dict[int, float]:
+        """Weights that make every class count the same, for `Plan` or Keras' `fit`.
+
+        Args:
+            labels: Those of the training split.
+
+        Returns:
+            The weight of each class by its place in `class_names`:
+            `n / (classes that occur * n of the class)`.
+
+        Raises:
+            InputError: If the task isn't one of a single class for each text.
+        """
+        raise InputError(
+            "class weights are for the classification task, where each text has one class; leave "
+            f"them out. Received: the {self.name} task"
+        )
+
+    def check_class_weights(self, weights: Any) -> None:
+        """Raises `InputError` unless there is a weight for the place of each class.
+
+        Args:
+            weights: What Keras is to be given, `{place in class_names: weight}`.
+        """
+        self.class_weights([])
 
     def check(self, examples: Any) -> None:
         """Raises `InputError` if the labels of examples don't fit, before anything is built."""
@@ -177,7 +213,14 @@ class Task(abc.ABC):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Task":
         """Makes the task again from `get_config`."""
-        return cls(**config)
+        learned = config.get("learned", False)
+        task = cls(**{name: value for name, value in config.items() if name != "learned"})
+        task.learned = bool(learned)
+        return task
+
+    def learned_config(self) -> dict[str, bool]:
+        """What `get_config` says of learned names."""
+        return {"learned": True} if self.learned else {}
 
     def require_adapted(self) -> None:
         """Raises `InputError` if the labels aren't known yet."""
@@ -199,7 +242,7 @@ def finite(label: Any, task: str) -> float:
         InputError: If it is none.
     """
     try:
-        value = float(label)
+        value = float(values.alone(label))
     except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not abs(value) < MOST:

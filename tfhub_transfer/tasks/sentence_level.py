@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import ranges, rouge, sentences
+from tfhub_transfer import ranges, rouge, sentences, values
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tagging import WORD_END
 from tfhub_transfer.tasks.base import Head, Task
@@ -154,9 +154,11 @@ def references(label: Any) -> list[str]:
     Raises:
         InputError: If there is none, or one is blank or no text.
     """
-    found = [label] if isinstance(label, str) else label
-    texts = isinstance(found, (list, tuple)) and all(isinstance(text, str) for text in found)
-    if not texts or not found or not all(text.strip() for text in found):
+    label = values.plain(label)
+    listed = values.written(label) if isinstance(label, str) else label
+    several = bool(listed) and all(isinstance(t, str) for t in listed or [])
+    found: list[Any] = listed if isinstance(listed, list) and several else [label]
+    if not all(isinstance(text, str) and text.strip() for text in found):
         raise InputError(
             "expected a summary, or a list of summaries of the same document, none of them blank. "
             f"Received: {str(label)[:60]!r}"

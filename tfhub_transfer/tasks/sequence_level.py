@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.tasks.base import Head, Task, finite
+from tfhub_transfer.tasks import class_labels
+from tfhub_transfer.tasks.base import MOST, Head, Task, finite
 from tfhub_transfer.wording import class_name, listed
 
 MAX_CLASSES = 1000
@@ -38,6 +39,10 @@ class SmoothedCrossentropy(keras.losses.Loss):
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
 class Classification(Task):
     """One class for each text, of two or many: a softmax over the class names.
+
+    A label is a name, a number or a boolean; 1, 1.0 and "1" are one class. Numbers from 0 are
+    places in `class_names` where names that are no numbers are given. Also taken: a list of one,
+    and a dictionary with a 1 for the class and a 0 for every other.
 
     Args:
         class_names: The classes, in the order of the scores; learned by `adapt` if not given.
@@ -70,17 +75,39 @@ class Classification(Task):
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
+    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+        return class_labels.by_row(class_labels.one, labels)
+
     def adapt(self, labels: Sequence[Any]) -> "Classification":
         if self.class_names is None:
-            self.class_names = _checked_names(_sorted_names(map(class_name, labels)))
+            self.class_names = _checked_names(_sorted_names(self.read_labels(labels)))
+            self.learned = True
         return self
 
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
         self.require_adapted()
-        index = {name: i for i, name in enumerate(self.class_names or [])}
-        names = [class_name(label) for label in labels]
-        _check_known(names, index)
-        return np.array([index[name] for name in names], dtype="int64")
+        rows = [[found] for found in self.read_labels(labels)]
+        return np.array([place for (place,) in _places(self, rows)], dtype="int64")
+
+    def class_weights(self, labels: Sequence[Any]) -> dict[int, float]:
+        """As `Task.class_weights`.
+
+        Example:
+
+        >>> Classification(["ham", "spam"]).class_weights(["ham", "ham", "ham", "spam"])
+        {0: 0.6666666666666666, 1: 2.0}
+        """
+        return class_labels.weights(self.encode(labels).tolist(), len(self.class_names or []))
+
+    def check_class_weights(self, weights: Any) -> None:
+        known = dict(enumerate(self.class_names or []))
+        if not isinstance(weights, dict) or set(weights) != set(known):
+            raise InputError(
+                "class weights go by the place of each class in `class_names`, from 0; use "
+                f"`task.class_weights(train.labels)`. Received: {str(weights)[:80]} for {known}"
+            )
+        if not all(isinstance(w, (int, float)) and 0 <= w < MOST for w in weights.values()):
+            raise InputError(f"class weights must be numbers from 0. Received: {weights}")
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         return _dense(len(self.class_names or []), "softmax", head)(features)
@@ -110,6 +137,7 @@ class Classification(Task):
             "class_names": self.class_names,
             "pair": self.pair,
             "label_smoothing": self.label_smoothing,
+            **self.learned_config(),
         }
 
 
@@ -117,12 +145,15 @@ class Classification(Task):
 class MultiLabel(Task):
     """Any number of classes for each text: a sigmoid for each class name.
 
-    A label is a list of names, or one string with `|` between them; empty means none.
+    A label is a list, tuple, set or array of names or numbers, also written as text, or one string
+    with `|` between names; empty means none. Or it says 0 or 1 for each class: a dictionary by
+    name, or, where `class_names` are given, a row in their order (multi-hot).
 
     Args:
         class_names: The classes, in the order of the scores; learned by `adapt` if not given.
         pair: Whether each example is a pair of texts.
         threshold: The score from which a class is given, above 0 and below 1.
+        label_separator: What stands between names in a string, such as `","`; `|` if not given.
 
     Example:
 
@@ -139,29 +170,42 @@ class MultiLabel(Task):
         class_names: Sequence[str] | None = None,
         pair: bool = False,
         threshold: float = 0.5,
+        label_separator: str | None = None,
     ) -> None:
         super().__init__(pair)
         self.threshold = ranges.real_number("threshold", threshold, 0.0, ranges.BELOW_ONE)
+        if label_separator is not None and (
+            not isinstance(label_separator, str) or not label_separator
+        ):
+            raise InputError(
+                "`label_separator` must be what stands between names, such as ','. "
+                f"Received: {label_separator!r}"
+            )
+        self.label_separator = label_separator
         self.class_names = None if class_names is None else _checked_names(class_names)
 
     @property
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
+    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+        read = class_labels.Several(labels, self.label_separator, self.class_names)
+        return [sorted(set(row)) for row in read.names(given=not self.learned)]
+
     def adapt(self, labels: Sequence[Any]) -> "MultiLabel":
         if self.class_names is None:
-            names = _sorted_names(n for label in labels for n in _names(label))
-            self.class_names = _checked_names(names)
+            read = class_labels.Several(labels, self.label_separator, None)
+            found = [each for row in read.names(given=False) for each in row]
+            self.class_names = _checked_names(_sorted_names([*found, *read.declared]))
+            self.learned = True
         return self
 
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
         self.require_adapted()
-        index = {name: i for i, name in enumerate(self.class_names or [])}
-        encoded = np.zeros((len(labels), len(index)), dtype="float32")
-        for row, label in enumerate(labels):
-            names = _names(label)
-            _check_known(names, index)
-            encoded[row, [index[name] for name in names]] = 1.0
+        rows = self.read_labels(labels)
+        encoded = np.zeros((len(labels), len(self.class_names or [])), dtype="float32")
+        for row, found in enumerate(_places(self, rows)):
+            encoded[row, found] = 1.0
         return encoded
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
@@ -192,7 +236,13 @@ class MultiLabel(Task):
         ]
 
     def get_config(self) -> dict[str, Any]:
-        return {"class_names": self.class_names, "pair": self.pair, "threshold": self.threshold}
+        return {
+            "class_names": self.class_names,
+            "pair": self.pair,
+            "threshold": self.threshold,
+            "label_separator": self.label_separator,
+            **self.learned_config(),
+        }
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -235,8 +285,11 @@ class Regression(Task):
                 )
         return self
 
+    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+        return [finite(label, self.name) for label in labels]
+
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
-        return np.array([finite(label, self.name) for label in labels], dtype="float32")
+        return np.array(self.read_labels(labels), dtype="float32")
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         standardised = _dense(1, "linear", head)(features)
@@ -286,13 +339,6 @@ def _dense(units: int, activation: str, head: Head) -> keras.layers.Layer:
     )
 
 
-def _names(label: Any) -> list[str]:
-    parts = label.split("|") if isinstance(label, str) else label
-    if not isinstance(parts, (list, tuple)):
-        parts = [label]
-    return [name for name in map(class_name, parts) if name]
-
-
 def _sorted_names(names: Any) -> list[str]:
     counts = collections.Counter(names)
     try:
@@ -320,11 +366,14 @@ def _checked_names(names: Sequence[str]) -> list[str]:
     return names
 
 
-def _check_known(names: Sequence[str], index: dict[str, int]) -> None:
-    unknown = sorted({name for name in names if name not in index})
-    if unknown:
-        raise InputError(
+def _places(task: Any, rows: list[list[str]]) -> list[list[int]]:
+    names = task.class_names or []
+
+    def unknown(strange: list[str]) -> InputError:
+        return InputError(
             "every class must occur in the training split; add examples of it there or remove its "
-            f"rows. Received: {unknown[:5]}, not among the {len(index)} known classes "
-            f"({', '.join(list(index)[:5])}{', ...' if len(index) > 5 else ''})"
+            f"rows. Received: {strange[:5]}, not among the {len(names)} known classes "
+            f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
         )
+
+    return class_labels.places(rows, names, not task.learned, unknown)

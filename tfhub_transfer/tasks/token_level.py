@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfhub_transfer import tagging
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Head, Task
 from tfhub_transfer.wording import class_name, listed
 
@@ -24,6 +25,8 @@ class TokenClassification(Task):
 
     A word is judged by the vector of its first word piece (Devlin et al. 2019, section 5.3). Where
     tags follow a scheme, answers are the likeliest sequence that the scheme allows.
+
+    A label is a list of tags, or of their numbers from 0 where `class_names` are given.
 
     Args:
         class_names: The tags, in the order of the scores; learned by `adapt` if not given.
@@ -65,9 +68,14 @@ class TokenClassification(Task):
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
+    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+        return class_labels.by_row(class_labels.tags, labels)
+
     def adapt(self, labels: Sequence[Any]) -> "TokenClassification":
-        if self.class_names is None:
-            sequences = [_tags(label) for label in labels]
+        if self.class_names is not None:
+            self.scheme = self.scheme or tagging.find_scheme(self.named(labels))
+        else:
+            sequences = self.read_labels(labels)
             counts = collections.Counter(tag for tags in sequences for tag in tags)
             if len(counts) < 2:
                 raise InputError(
@@ -75,27 +83,40 @@ class TokenClassification(Task):
                     f"column. Received: {sorted(counts)}"
                 )
             self.scheme = tagging.find_scheme(sequences)
-            self.class_names = sorted(counts)
+            self.class_names, self.learned = sorted(counts), True
         return self
 
     def encode(self, labels: Sequence[Any]) -> Any:
         """Tags of each text to a ragged int32 `[n, (words)]` of their numbers."""
+        found = self._places(labels)
+        numbers = np.array([place for row in found for place in row], np.int32)
+        return tf.RaggedTensor.from_row_lengths(numbers, list(map(len, found)))
+
+    def named(self, labels: Sequence[Any]) -> list[list[str]]:
+        """Tags of each text by their names, whatever the labels `[n]` give.
+
+        Raises:
+            InputError: If a label is no list of tags, or a tag isn't known.
+        """
+        names = self.class_names or []
+        return [[names[place] for place in row] for row in self._places(labels)]
+
+    def _places(self, labels: Sequence[Any]) -> list[list[int]]:
         self.require_adapted()
-        index = {name: i for i, name in enumerate(self.class_names or [])}
-        sequences = [_tags(label) for label in labels]
-        unknown = sorted({t for tags in sequences for t in tags if t not in index})
-        if unknown:
-            raise InputError(
+        sequences = self.read_labels(labels)
+
+        def unknown(strange: list[str]) -> InputError:
+            return InputError(
                 "every tag must occur in the training split; add sentences with it there or remove "
-                f"those that have it. Received: {unknown[:5]}"
+                f"those that have it. Received: {strange[:5]}"
             )
-        numbers = np.array([index[tag] for tags in sequences for tag in tags], np.int32)
-        return tf.RaggedTensor.from_row_lengths(numbers, list(map(len, sequences)))
+
+        return class_labels.places(sequences, self.class_names or [], not self.learned, unknown)
 
     def check(self, examples: Any) -> None:
         """Raises `InputError` if a word has no tag, or one that is unknown."""
         for row, (text, label) in enumerate(zip(examples.texts[0], examples.labels)):
-            words, tags = tagging.split_words(text), _tags(label)
+            words, tags = tagging.split_words(text), class_labels.tags(label)
             if len(words) != len(tags):
                 raise InputError(
                     f"{examples.source}, row {row + 1}: every word must have a tag. Received: "
@@ -132,7 +153,8 @@ class TokenClassification(Task):
 
     def get_config(self) -> dict[str, Any]:
         known = None if self.segmentation is None else dataclasses.asdict(self.segmentation)
-        return {"class_names": self.class_names, "scheme": self.scheme, "segmentation": known}
+        config = {"class_names": self.class_names, "scheme": self.scheme, "segmentation": known}
+        return {**config, **self.learned_config()}
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -162,12 +184,3 @@ def _segmentation(given: Mapping[str, Any]) -> tagging.Segmentation:
         )
     tuples = {name: tuple(found) for name, found in lists.items()}
     return tagging.Segmentation(**tuples, negation=bool(given.get("negation", False)))
-
-
-def _tags(label: Any) -> list[str]:
-    if not isinstance(label, (list, tuple, np.ndarray)):
-        raise InputError(
-            "expected the tags of a text's words as a list, which JSON lines and CoNLL files can "
-            f"hold, and CSV can't. Received: {str(label)[:60]!r}"
-        )
-    return [class_name(tag) for tag in label]

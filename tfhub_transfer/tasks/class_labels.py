@@ -1,0 +1,363 @@
+"""Which forms of labels tasks of classes take: every one to names of classes, or a refusal.
+
+A form that isn't understood must not become the name of a class: the model would learn nonsense,
+and be right about it.
+"""
+
+import collections
+import decimal
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from tfhub_transfer import label_columns, values
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.wording import class_name
+
+SEPARATOR = "|"
+# What separates names in many files, and may as well be part of a name.
+_SUSPICIOUS = ",;"
+_BOOLEANS = {"false": 0, "true": 1}
+_SHOWN = 60
+_SOME = 5
+
+Names = list[str]
+
+
+def by_row(read: Callable[[Any], Any], labels: Iterable[Any]) -> list[Any]:
+    """What labels say, one by one.
+
+    Args:
+        read: Reads one.
+        labels: Any number.
+
+    Raises:
+        InputError: If one can't be read; with its row, counted from 1.
+    """
+    found = []
+    for row, label in enumerate(labels, start=1):
+        try:
+            found.append(read(label))
+        except InputError as error:
+            raise InputError(f"label {row}: {error}") from error
+    return found
+
+
+def one(label: Any) -> str:
+    """The one class of a label.
+
+    A label is a name or a number; or what holds just one: a list of one, also written as text, or
+    a dictionary with a 1 for the one and a 0 for every other.
+
+    Args:
+        label: As a file or a list has it.
+
+    Raises:
+        InputError: If it is something else.
+
+    Example:
+
+    >>> one(1.0), one({"ham": 0, "spam": 1})
+    ('1', 'spam')
+    """
+    value = values.plain(label)
+    if isinstance(value, str):
+        found = values.written(value)
+        value = value if found is None else found
+    if isinstance(value, dict):
+        value = flagged(value)
+    if not isinstance(value, list):
+        return name(value)
+    if len(value) == 1:
+        return name(value[0])
+    if value and all(_flag(each) is not None for each in value):
+        raise InputError(
+            "one class for each text is expected, by name or number: of a row with a 1 in one "
+            "place give the place, as `labels.argmax(axis=1)` does, or use the multi-label task. "
+            f"Received: {_shown(label)}"
+        )
+    raise InputError(
+        "one class for each text is expected; where texts have several or none, use the "
+        f"multi-label task. Received: {values.kind(label)} of {len(value)}, {_shown(label)}"
+    )
+
+
+def name(value: Any) -> str:
+    """The name of a class.
+
+    Args:
+        value: A string, a boolean, or a number; 1.0 is spelled "1".
+
+    Raises:
+        InputError: If it is something else, missing or blank.
+    """
+    blank = isinstance(value, str) and value.strip().lower() in ("", "nan")
+    if blank or values.is_missing(value):
+        raise InputError(
+            "a label is missing; fill it in or drop the row (a text without any class has the "
+            f"label [] of the multi-label task). Received: {_shown(value)}"
+        )
+    known = isinstance(value, (str, bool, int, float, decimal.Decimal)) and value != math.inf
+    if isinstance(value, decimal.Decimal):
+        value = int(value) if value == value.to_integral_value() else str(value)
+    if not known:
+        raise InputError(
+            "a label must be a string or a number; give the name of the class, as `str(label)` or "
+            f"the label's own `.name`. Received: {values.kind(value)}, {_shown(value)}"
+        )
+    return class_name(value)
+
+
+def flagged(flags: dict[Any, Any]) -> Names:
+    """The classes that have a 1 in a dictionary with a 0 or a 1 for each.
+
+    Args:
+        flags: By name; also booleans, and 0, 1, true, false, yes, no as text.
+
+    Raises:
+        InputError: If there is anything else in it.
+    """
+    found = {name(key): _flag(value) for key, value in flags.items()}
+    odd = [(key, value) for key, value in flags.items() if _flag(value) is None]
+    if odd or not found:
+        raise InputError(
+            "a dictionary or several label columns must say 0 or 1 for each class; make shares a 0 "
+            "or a 1 first, and drop rows that nobody judged. Received: "
+            f"{f'{odd[0][0]!r}: {_shown(odd[0][1])}' if odd else 'an empty dictionary'}"
+        )
+    return [key for key, flag in found.items() if flag]
+
+
+def _flag(value: Any) -> int | None:
+    """0 or 1; nothing if a value stands for neither."""
+    if isinstance(value, (bool, int, float)):
+        return int(value) if value in (0, 1) else None
+    if not isinstance(value, str):
+        return None
+    return label_columns.FLAGS.get(value.strip().lower())
+
+
+# Several classes a text --------------------------------------------------------------------------
+
+
+class Several:
+    """Labels that hold any number of classes, read together, as one tells what another means.
+
+    A label is a list, tuple, set or array of names, a string with a separator between names, a
+    list written as text, a dictionary `{name: 0 or 1}`, one name or number; or a row with a 0 or a
+    1 for each of the classes in their order (multi-hot), which must be known.
+
+    Args:
+        labels: As a file or a list has them.
+        separator: What stands between names in a string; `|` if not given.
+        known: The classes, where they are known.
+
+    Attributes:
+        rows: What each label holds: names, and booleans, which may stand for a 0 or a 1.
+        declared: Classes that dictionaries name, be it with a 0.
+
+    Raises:
+        InputError: If one is something else.
+    """
+
+    def __init__(
+        self, labels: Sequence[Any], separator: str | None, known: Sequence[str] | None
+    ) -> None:
+        self._known = {} if known is None else {each: i for i, each in enumerate(known)}
+        plain = [values.plain(label) for label in labels]
+        self._separator = separator
+        strings = [label for label in plain if isinstance(label, str)]
+        self._bars = any(SEPARATOR in text for text in strings)
+        self.declared: set[str] = set()
+        self.rows = by_row(self._items, plain)
+
+    def _items(self, label: Any) -> list[Any]:
+        """The names of a label, or the numbers in it."""
+        if isinstance(label, dict):
+            self.declared.update(map(name, label))
+            return flagged(label)
+        if isinstance(label, str):
+            return self._split(label)
+        if not isinstance(label, list):
+            return [name(label)]
+        blank = [isinstance(each, str) and not each.strip() for each in label]
+        return [
+            each if isinstance(each, bool) else name(each)
+            for each, is_blank in zip(label, blank)
+            if not is_blank
+        ]
+
+    def _split(self, text: str) -> list[Any]:
+        found = values.written(text)
+        if found is not None:
+            return self._items(found)
+        text = text.strip()
+        if self._separator is not None:
+            parts = text.split(self._separator if self._separator.strip() else None)
+            return [name(part) for part in parts if part.strip()]
+        if text in self._known or not text:
+            return [text] if text else []
+        if text[0] + text[-1] in ("[]", "{}"):
+            raise InputError(
+                "a label is in brackets, but no list of quoted names or of numbers; quote them, or "
+                f"say with `label_separator` what stands between. Received: {_shown(text)}"
+            )
+        if not self._bars and any(sign in text for sign in _SUSPICIOUS):
+            raise InputError(
+                "one name with a comma or several names? Say what stands between names with "
+                "`label_separator` (`--label-separator`): ',' or ';', or '|' where names hold "
+                f"commas. Received: {_shown(text)}"
+            )
+        return [name(part) for part in text.split(SEPARATOR) if part.strip()]
+
+    def names(self, given: bool) -> list[Names]:
+        """The names of each row's classes.
+
+        Args:
+            given: Whether the classes were given, so that their order says what numbers mean;
+                otherwise they were learned.
+
+        Raises:
+            InputError: If rows of numbers can't be told from others.
+        """
+        flags = [_flags(row) for row in self.rows]
+        spelled = [[class_name(each) for each in row] for row in self.rows]
+        if not any(spelled) or not all(map(_are_numbers, spelled)):
+            return spelled
+        count, by_name = len(self._known), any(map(_is_number, self._known))
+        fits = [found is not None and len(found) == count for found in flags]
+        if given and count > 1 and all(fits) and not (by_name and count == 2):
+            order = list(self._known)
+            return [[order[i] for i, flag in enumerate(found or []) if flag] for found in flags]
+        odd = next((row for row, found in zip(self.rows, flags) if _repeats(row, found)), None)
+        if odd is None and not self._known and len(set(map(len, spelled))) == 1:
+            # The same number of flags in every row, of which each could be a class as well.
+            odd = self.rows[0] if len(self.rows[0]) > 1 and None not in flags else None
+        if odd is not None:
+            raise InputError(
+                "rows with a 0 or a 1 for each class need its name: give the task `class_names` in "
+                "the order of the columns, as many as a row has values, or the file a column for "
+                "each class (`--label a,b,c`). Received: "
+                f"{_shown(odd)} and {count} {'given' if given else 'learned'} classes"
+            )
+        twos = [len(row) == 2 for row in self.rows]
+        if given and count == 2 and (all(twos) if by_name else any(twos)):
+            raise InputError(
+                "lists of numbers with two classes can mean two things, [0, 1] both or the second; "
+                f"give names. Received: {_shown(next(r for r in self.rows if len(r) == 2))}"
+            )
+        return spelled
+
+
+def _flags(row: list[Any]) -> list[int] | None:
+    found = [_flag(each) for each in row]
+    if None in found or not all(isinstance(each, bool) or each in ("0", "1") for each in row):
+        return None
+    return [flag for flag in found if flag is not None]
+
+
+def _repeats(row: list[Any], flags: list[int] | None) -> bool:
+    """Whether a row of 0 and 1 has one of them twice, as lists of classes don't."""
+    return flags is not None and len(set(map(str, row))) < len(row)
+
+
+def _is_number(spelled: str) -> bool:
+    return spelled.isascii() and spelled.isdigit()
+
+
+def _are_numbers(names: Names) -> bool:
+    return all(_is_number(each) or each.lower() in _BOOLEANS for each in names)
+
+
+# Names to places ---------------------------------------------------------------------------------
+
+
+def places(
+    rows: Sequence[Names], known: Sequence[str], given: bool, unknown: Callable[[Names], Exception]
+) -> list[list[int]]:
+    """The places of classes among those that are known.
+
+    Numbers are places themselves where classes with other names were given in an order.
+
+    Args:
+        rows: Names of each row's classes.
+        known: The classes.
+        given: Whether they were given, rather than learned from labels.
+        unknown: Makes what is raised of names that aren't known.
+
+    Raises:
+        InputError: If one isn't known.
+    """
+    index = {each: i for i, each in enumerate(known)}
+    strange = sorted({each for row in rows for each in row if each not in index})
+    if not strange:
+        return [[index[each] for each in row] for row in rows]
+    numbers = all(_are_numbers(row) for row in rows) and not any(map(_is_number, known))
+    if numbers and not given:
+        raise InputError(
+            "numbers instead of names of classes: give the task `class_names` in the order of the "
+            f"numbers, or labels as they were in training. Received: {strange[:_SOME]} for the "
+            f"classes {', '.join(known[:_SOME])}"
+        )
+    if not numbers:
+        raise unknown(strange)
+    booleans = _BOOLEANS if len(known) == 2 else {}
+    found = [[booleans.get(each.lower(), _place(each)) for each in row] for row in rows]
+    high = [each for row in found for each in row if not 0 <= each < len(known)]
+    if high:
+        raise InputError(
+            f"numbers of classes go from 0 to {len(known) - 1}, by the order of `class_names`; "
+            f"give as many names as there are classes. Received: {rows[0][:_SOME]} among others, "
+            f"and {len(known)} names"
+        )
+    return found
+
+
+def _place(spelled: str) -> int:
+    return int(spelled) if _is_number(spelled) else -1
+
+
+def tags(label: Any) -> Names:
+    """The tags of a text's words.
+
+    Args:
+        label: A list of tags or of their numbers, also one that is written as text.
+
+    Raises:
+        InputError: If it is none.
+
+    Example:
+
+    >>> tags("['O', 'B-place']"), tags((0, 1.0))
+    (['O', 'B-place'], ['0', '1'])
+    """
+    value = values.plain(label)
+    found = values.written(value) if isinstance(value, str) else value
+    if not isinstance(found, list):
+        raise InputError(
+            "expected the tags of a text's words as a list, which JSON lines and CoNLL files can "
+            f'hold; in CSV it is written as ["O", "B-place"]. Received: {_shown(label)}'
+        )
+    return [name(tag) for tag in found]
+
+
+def weights(places_of_rows: Sequence[int], classes: int) -> dict[int, float]:
+    """Weights that make every class count the same: `n / (classes that occur * n of the class)`.
+
+    Args:
+        places_of_rows: The class of each row, by its place.
+        classes: How many there are; one that doesn't occur weighs 1.
+
+    Raises:
+        InputError: If there are no rows.
+    """
+    if not len(places_of_rows):
+        raise InputError("class weights need one class for each row. Received: no labels")
+    counts = collections.Counter(int(each) for each in places_of_rows)
+    rows = len(places_of_rows)
+    return {i: rows / (len(counts) * counts[i]) if i in counts else 1.0 for i in range(classes)}
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

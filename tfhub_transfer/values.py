@@ -1,0 +1,308 @@
+"""Values as other libraries hold them, recognised by what they can do, as Python's own.
+
+NumPy, pandas, pyarrow, TensorFlow and `datasets` are known by their protocols alone: none of the
+last four has to be installed.
+"""
+
+import ast
+import datetime
+import enum
+import json
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+# Longer cells are texts, no lists.
+_MOST_CHARACTERS = 100_000
+_BRACKETS = {"[": "]", "(": ")", "{": "}"}
+# A string in quotes or a word without, and the comma or space after it.
+_ITEM = re.compile(
+    r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,'"\[\](){}]+)\s*(?:,|(?=\s|$|["']))"""
+)
+# How NumPy and Python write what holds a list.
+_WRAPPED = re.compile(
+    r"^(?:np\.|numpy\.)?(?:array|frozenset|set)\((.*?)(?:,\s*dtype=[\w'<>.]+)?\)$", re.S
+)
+_NUMPY = re.compile(r"""\bnp\.\w+\(('[^']*'|"[^"]*"|[\w.+-]+)\)""")
+_WORDS = {"true": True, "false": False, "none": None, "null": None, "nan": None}
+
+
+def plain(value: Any) -> Any:
+    """A value as Python's own numbers, strings, lists and dictionaries.
+
+    Arrays, tensors, series, tuples and sets become lists, those of sets in alphabetical order.
+    What is none of these stays as it is.
+
+    Args:
+        value: Anything.
+
+    Example:
+
+    >>> plain({"b", "a"}), plain(np.array([1, 0])), plain(np.str_("a"))
+    (['a', 'b'], [1, 0], 'a')
+    """
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return {plain(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(plain, value), key=str)
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return _foreign(value)
+
+
+def _foreign(value: Any) -> Any:
+    if hasattr(value, "as_py"):  # pyarrow's scalars
+        return plain(value.as_py())
+    if hasattr(value, "to_list") and hasattr(value, "ragged_rank"):
+        return _decoded(value.to_list())
+    if hasattr(value, "toarray"):  # a sparse matrix, or a row of one
+        dense = np.asarray(value.toarray())
+        return plain(dense[0] if dense.shape[0] == 1 else dense)
+    if isinstance(value, np.generic):
+        return value.item()
+    if hasattr(value, "__array__") and not is_missing(value):
+        made = np.asarray(value).tolist()
+        return _decoded(made) if type(made) is not type(value) else value
+    return value
+
+
+def _decoded(value: Any) -> Any:
+    """What an array held; its strings may be bytes, as TensorFlow's are."""
+    if isinstance(value, list):
+        return [_decoded(each) for each in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="surrogateescape")
+    return plain(value)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value stands for none: `None`, not a number, pandas' `NA` and `NaT`.
+
+    Args:
+        value: Anything.
+    """
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+
+
+def kind(value: Any) -> str:
+    """What a value is, in the words of a message.
+
+    Example:
+
+    >>> kind([1]), kind(None), kind({})
+    ('a list', 'nothing', 'a dictionary')
+    """
+    if is_missing(value):
+        return "nothing"
+    names: tuple[tuple[Any, str], ...] = (
+        (enum.Enum, "a member of an Enum"),
+        (bytes, "bytes"),
+        (str, "a string"),
+        (bool, "a boolean"),
+        (Mapping, "a dictionary"),
+        ((list, tuple), "a list"),
+        ((datetime.date, datetime.time, np.datetime64), "a date"),
+    )
+    return next((name for kinds, name in names if isinstance(value, kinds)), type(value).__name__)
+
+
+def alone(value: Any) -> Any:
+    """The value that a list of one holds, as rows of an array `[n, 1]` do; others as they are.
+
+    Example:
+
+    >>> alone(np.array([2.5])), alone("a")
+    (2.5, 'a')
+    """
+    value = plain(value)
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+# Tables ------------------------------------------------------------------------------------------
+
+
+def column_names(table: Any) -> list[str] | None:
+    """The names of a table's columns; `None` if it is no table.
+
+    Tables are dictionaries, and what has named columns: those of pandas, Polars, pyarrow,
+    `datasets`, and NumPy's structured arrays.
+
+    Args:
+        table: Anything.
+
+    Example:
+
+    >>> column_names({"text": ["a"]}), column_names(["a"])
+    (['text'], None)
+    """
+    if isinstance(table, Mapping):
+        return list(table)
+    if isinstance(table, np.ndarray):
+        return None if table.dtype.names is None else list(table.dtype.names)
+    if not hasattr(table, "__getitem__"):
+        return None
+    for attribute in ("column_names", "columns"):
+        names = getattr(table, attribute, None)
+        if names is not None and not callable(names):
+            return list(names)
+    return None
+
+
+# Lists that were written as text -----------------------------------------------------------------
+
+
+def written(text: str) -> list[Any] | None:
+    """The list that a string spells, as JSON, Python or NumPy do; `None` if it spells none.
+
+    That takes brackets around quoted strings, numbers and booleans, with commas or spaces between.
+
+    Args:
+        text: A cell of a table.
+
+    Example:
+
+    >>> written("['pos', 'film']"), written("[0 1 0]"), written("[see below]")
+    (['pos', 'film'], [0, 1, 0], None)
+    """
+    text = text.strip()
+    if len(text) > _MOST_CHARACTERS or not text.endswith((*_BRACKETS.values(),)):
+        return None
+    wrapped = _WRAPPED.match(text)
+    text = wrapped.group(1).strip() if wrapped else text
+    if wrapped and not text:
+        return []
+    if text[0] not in _BRACKETS or _BRACKETS[text[0]] != text[-1]:
+        return None
+    if not wrapped and text[0] == "(" and len(text) > 2 and "," not in text:
+        return None  # a word in parentheses is no tuple
+    inner, items, place = _NUMPY.sub(r"\1", text[1:-1]).strip(), [], 0
+    while place < len(inner):
+        found = _ITEM.match(inner, place)
+        item = None if found is None else _item(found.group(1))
+        if found is None or item is None:
+            return None
+        items.append(item[0])
+        place = found.end()
+    return items
+
+
+def _item(word: str) -> tuple[Any] | None:
+    """The value of one item, in a tuple, as it may be None; nothing if it is a word like others."""
+    if word[0] in "\"'":
+        return _unquoted(word)
+    if word.lower() in _WORDS:
+        return (_WORDS[word.lower()],)
+    try:
+        return (int(word),)
+    except ValueError:
+        pass
+    try:
+        return (float(word),)
+    except ValueError:
+        return None
+
+
+def _unquoted(word: str) -> tuple[str] | None:
+    if "\\" not in word:
+        return (word[1:-1],)
+    try:
+        return (json.loads(word),)
+    except ValueError:
+        pass
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return (ast.literal_eval(word),)
+    except (ValueError, SyntaxError):
+        return None
+
+
+def written_objects(text: str) -> Any:
+    """What a string spells in JSON, if that is a list or an object; else the string itself.
+
+    Args:
+        text: A cell of a table.
+    """
+    if text.strip()[:1] not in ("[", "{"):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+# Numbers with names ------------------------------------------------------------------------------
+
+
+def names_of(feature: Any) -> list[str] | None:
+    """Names of the classes that a column's numbers stand for; `None` if it says none.
+
+    Args:
+        feature: What a data set says of a column: a `ClassLabel` of `datasets` or of TensorFlow
+            Datasets or a list of such, or what `datasets` writes of one into a file.
+
+    Example:
+
+    >>> names_of({"feature": {"names": ["O", "B-person"], "_type": "ClassLabel"}, "_type": "List"})
+    ['O', 'B-person']
+    """
+    while feature is not None:
+        if isinstance(feature, (list, tuple)):
+            feature = feature[0] if len(feature) == 1 else None
+            continue
+        mapping = isinstance(feature, Mapping)
+        names = feature.get("names") if mapping else getattr(feature, "names", None)
+        if isinstance(names, (list, tuple)) and names:
+            return [str(name) for name in names]
+        feature = feature.get("feature") if mapping else getattr(feature, "feature", None)
+    return None
+
+
+def names_in_schema(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
+    """Names of classes by column, as `datasets` writes them into Parquet and Arrow files.
+
+    Args:
+        metadata: Of the file's schema.
+    """
+    try:
+        known = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+        features = known["info"]["features"]
+        found = {str(column): names_of(feature) for column, feature in features.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {column: names for column, names in found.items() if names}
+
+
+def named(row: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A row whose numbers of classes are replaced by their names; -1 stands for no label.
+
+    Args:
+        row: By column.
+        names: Names of classes by column.
+
+    Example:
+
+    >>> named({"text": "fine", "label": 1}, {"label": ["bad", "good"]})
+    {'text': 'fine', 'label': 'good'}
+    """
+    return {
+        column: _named(value, names[column]) if column in names else value
+        for column, value in row.items()
+    }
+
+
+def _named(value: Any, names: Sequence[str]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_named(each, names) for each in value]
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        return value
+    return names[int(value)] if 0 <= value < len(names) else (None if value == -1 else value)
