@@ -204,7 +204,9 @@ def test_lists_of_words_in_several_forms(model: tt.TransferModel, form: Any) -> 
     assert [len(row) for row in scores] == [2, 1, 1]
     assert len(model.predict_scores(["Mr. Smith didn't."])[0]) == 5
     assert [w["score"] for w in found[0]["words"]] == pytest.approx(scores[0].max(axis=1), abs=1e-5)
-    # A separator in a text isn't one between words.
+    # A separator in a text isn't one between words, nor in an export's.
+    [plain] = model.layout.plain(tf.constant([f"a{WORD_END}b{ALONE}"]))
+    assert plain.numpy().tolist() == [b"a b "]
     assert words_of(model.predict_text([f"I love{WORD_END}it", f"U.S.{ALONE}"])) == [
         ["I", "love", "it"],
         ["U.S."],
