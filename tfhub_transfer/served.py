@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
-from tfhub_transfer import probes, safety, wording
+from tfhub_transfer import probes, runtime, safety, wording
 from tfhub_transfer.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
 from tfhub_transfer.errors import InputError
 
@@ -65,8 +65,9 @@ class ServedModel:
         function = self._loaded.signatures[signature]
 
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:
-            answers = function(**{n: tf.gather(c, batch) for n, c in zip(names, columns)})
-            return {key: value.numpy() for key, value in answers.items()}
+            asked = {n: tf.gather(c, batch) for n, c in zip(names, columns)}
+            with runtime.precision("float32"):  # what is in bfloat16 was exported so
+                return {key: value.numpy() for key, value in function(**asked).items()}
 
         lengths = lengths_of(*columns).numpy()
         batches = list(LengthBatches(lengths, batch_size, False, at_most=INFERENCE_BUCKETS))
@@ -92,7 +93,8 @@ class ServedModel:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """The encoder's vector of each text, float32 `[n, dimension]`."""
         text = tf.constant(_checked(wording.listed(texts)), tf.string)
-        return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
+        with runtime.precision("float32"):
+            return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
 
 
 def _columns(rows: list[Any], names: list[str]) -> list[list[str]]:
