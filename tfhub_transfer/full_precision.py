@@ -62,17 +62,30 @@ def shield(values: Any) -> Any:
     return _Shield()(values)
 
 
-# Keras files weights by the names of classes, so this one keeps that of its parent.
-@keras.saving.register_keras_serializable(package="tfhub_transfer")
-class Dense(keras.layers.Dense):
-    """A dense layer from float32 to float32 whose product stays exact."""
+class _Exact:
+    """Layers of this policy; Keras' configurations keep of a policy its name only."""
 
-    def __init__(self, units: int, activation: Any = None, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", policy())
-        super().__init__(units, activation, **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"dtype": policy(), **kwargs})
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Makes the layer again, with this policy."""
+        return cls(**{**config, "dtype": policy()})
+
+
+# Keras files weights by the names of classes, so these keep those of their parents.
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class Dense(_Exact, keras.layers.Dense):
+    """A dense layer from float32 to float32 whose product stays exact."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return single(super().call(inputs, training))
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class LSTM(_Exact, keras.layers.LSTM):
+    """An LSTM whose products stay exact, also the two that `Bidirectional` makes of it."""
 
 
 def matmul(a: Any, b: Any) -> Any:

@@ -319,9 +319,8 @@ def _block(tokens: Any, mask: Any, head: Head) -> Any:
         ]
         return keras.layers.Concatenate(dtype="float32", name="cnn")(filters)
     if head.block == "bilstm":
-        exact = full_precision.policy()
-        lstm = keras.layers.LSTM(head.block_units, return_sequences=True, dtype=exact)
-        return keras.layers.Bidirectional(lstm, dtype=exact, name="bilstm")(
+        lstm = full_precision.LSTM(head.block_units, return_sequences=True)
+        return keras.layers.Bidirectional(lstm, dtype=full_precision.policy(), name="bilstm")(
             tokens, mask=keras.ops.cast(mask, "bool")
         )
     if head.block == "transformer":

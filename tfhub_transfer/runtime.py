@@ -162,12 +162,16 @@ def _read_measured(path: Path) -> dict[str, dict[str, float]]:
         kept = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    found = {}
-    for name, seconds in kept.items() if isinstance(kept, dict) else ():
-        numbers = [seconds.get(p) for p in products.PRECISIONS] if isinstance(seconds, dict) else []
-        if numbers and all(isinstance(n, float) and 0 < n < float("inf") for n in numbers):
-            found[name] = dict(zip(products.PRECISIONS, numbers))
-    return found
+    wanted = products.PRECISIONS
+    return {
+        name: {precision: float(seconds[precision]) for precision in wanted}
+        for name, seconds in (kept.items() if isinstance(kept, dict) else ())
+        if isinstance(seconds, dict) and all(_is_time(seconds.get(each)) for each in wanted)
+    }
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, float) and 0 < value < float("inf")
 
 
 def use_jit(name: str = "auto") -> bool:

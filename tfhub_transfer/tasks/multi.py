@@ -1,6 +1,5 @@
 """Several tasks that learn on one encoder together."""
 
-import copy
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -262,8 +261,7 @@ class JointLoss(runtime.Replicated):
 
     def _own_loss(self, name: str, truth: Any, made: Any, weights: Any) -> Any:
         given = self.loss[name] if isinstance(self.loss, Mapping) else self.loss
-        loss = copy.copy(_loss_object(given))
-        loss.reduction = "mean_with_sample_weight"
+        loss = _mean_of_own(given)
         own = loss(truth, made, weights)
         share = 1.0 if weights is None else keras.ops.mean(keras.ops.cast(weights, own.dtype))
         rows = keras.ops.cast(keras.ops.shape(made)[0], own.dtype) * share
@@ -272,12 +270,14 @@ class JointLoss(runtime.Replicated):
         return own * share
 
 
-def _loss_object(loss: Any) -> keras.Loss:
-    """A loss, also where it was given by its name or as a function `(y_true, y_pred)`."""
+def _mean_of_own(loss: Any) -> keras.Loss:
+    """A loss, given as such, by name or as a function, that is the mean of what has a weight."""
     found = keras.losses.get(loss)
-    if isinstance(found, keras.Loss):
-        return found
-    return LossFunctionWrapper(found)
+    if not isinstance(found, keras.Loss):
+        return LossFunctionWrapper(found, reduction="mean_with_sample_weight")
+    own = object.__new__(type(found))  # `copy` would save and load it
+    own.__dict__.update(found.__dict__, reduction="mean_with_sample_weight")
+    return own
 
 
 def _checked_weights(weights: Any, tasks: Mapping[str, Task]) -> dict[str, float] | str | None:

@@ -293,7 +293,8 @@ class ScaledError(keras.metrics.RootMeanSquaredError):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_true = keras.ops.reshape(keras.ops.cast(y_true, "float32"), (-1,))
-        error = (y_true - keras.ops.reshape(y_pred, (-1,))) / self.deviation
+        y_pred = keras.ops.reshape(keras.ops.cast(y_pred, "float32"), (-1,))
+        error = (y_true - y_pred) / self.deviation
         super().update_state(keras.ops.zeros_like(error), error, sample_weight)
 
     def result(self) -> Any:
@@ -319,7 +320,7 @@ def _check_scale(values: np.ndarray, mean: float, deviation: float) -> None:
     if abs(mean) > MOST_RATIO * deviation:
         raise InputError(
             f"scores must not lie closer together than a {MOST_RATIO:g}th of their size, or float32"
-            f" numbers can't tell them apart; take {mean:.10g} off each. "
+            f" numbers can't tell them apart; take {mean!r} off each. "
             f"Received: scores around {mean:g}, spread by {deviation:g}"
         )
 
