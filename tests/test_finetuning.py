@@ -349,3 +349,97 @@ def test_what_is_traced_at_one_precision_doesnt_run_at_another(
         other = functions()
     assert all(a is b for a, b in zip(first, again))
     assert not any(a is b for a, b in zip(first, other))
+
+
+def best_of(values: list[float], mode: str = "min", **settings: Any) -> tuple[Any, float]:
+    """What `KeepBest` takes for the best of an epoch's values, and the weight it gives back."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    keep = KeepBest("val", mode, **settings)
+    keep.set_model(model)
+    model.set_weights([np.full((1, 1), -1.0)])
+    keep.on_train_begin()
+    for epoch, value in enumerate(values):
+        model.set_weights([np.full((1, 1), float(epoch))])
+        keep.on_epoch_end(epoch, {"val": value})
+    keep.on_train_end()
+    return keep, float(model.get_weights()[0][0, 0])
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_no_number_is_never_the_best(mode: str) -> None:
+    nan = float("nan")
+    keep, kept = best_of([nan, 2.0, nan], mode)
+    assert (keep.best, keep.best_epoch, kept) == (2.0, 1, 1.0)
+    keep, kept = best_of([3.0, 3.0], mode, initial=nan)
+    assert (keep.best, keep.best_epoch, kept) == (3.0, 0, 0.0)
+    keep, kept = best_of([nan, nan], mode)
+    assert (keep.best, keep.best_epoch, kept) == (None, 0, 1.0)
+    keep, kept = best_of([nan, nan], mode, initial=1.0)
+    assert (keep.best, kept) == (1.0, -1.0)
+
+
+def test_no_number_is_waited_out_before_a_group_thaws() -> None:
+    callback = tt.ProgressiveUnfreezing(start_epoch=0, monitor="val", mode="min", patience=2)
+    callback._limit, callback._thawed, callback._waited, callback._best = 3, 1, 0, None
+    thawed: list[int] = []
+    callback._thaw = thawed.append  # type: ignore[method-assign]
+    for epoch, value in enumerate([float("nan"), 2.0, 1.0, float("nan")]):
+        callback.on_epoch_end(epoch, {"val": value})
+    assert thawed == [] and callback._best == 1.0
+    callback.on_epoch_end(4, {"val": 1.5})
+    assert thawed == [2]
+
+
+class Rates(keras.callbacks.Callback):
+    """The learning rate of every step; and training may be cut off after an epoch."""
+
+    def __init__(self, cut: bool = False) -> None:
+        super().__init__()
+        self.seen: list[float] = []
+        self.cut = cut
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        optimizer = self.model.optimizer
+        self.seen.append(float(optimizer._learning_rate(optimizer.iterations - 1)))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.model.stop_training = self.cut
+
+
+def test_a_run_that_goes_on_goes_on_with_its_schedule(text_encoder: Path, splits: Any) -> None:
+    def rates(model: Any, *args: Any, cut: bool = False, **kwargs: Any) -> list[float]:
+        watch = Rates(cut)
+        model.fit(
+            model.preprocess(splits[0], 7, seed=1), *args, callbacks=[watch], verbose=0, **kwargs
+        )
+        return watch.seen
+
+    whole, parts = build(text_encoder), build(text_encoder)
+    wanted = rates(whole, epochs=4)
+    assert len(wanted) == 4 * int(whole.preprocess(splits[0], 7).cardinality())
+    found = [rates(parts, epochs=4, initial_epoch=start, cut=True) for start in range(4)]
+    np.testing.assert_allclose(np.concatenate(found), wanted, rtol=1e-6)
+    # By place as by name: `fit(x, y, batch_size, epochs)`. And a second run is one of its own.
+    np.testing.assert_allclose(rates(whole, None, None, 4), wanted, rtol=1e-6)
+
+
+def test_a_stream_keeps_its_order_or_is_shuffled_by_seed(
+    text_encoder: Path, tmp_path: Path
+) -> None:
+    numbers = [float(n) for n in range(40)]
+    rows = "".join(f"good film {n},{n}\n" for n in numbers)
+    (tmp_path / "rows.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    stream = tt.data.stream(tmp_path / "rows.csv")
+    model = tt.build_model(str(text_encoder), tt.tasks.Regression(0.0, 1.0))
+
+    def order(**settings: Any) -> list[float]:
+        batches = model.preprocess(stream, 8, **settings)
+        return [float(y) for _, labels in batches for y in labels]
+
+    assert order(shuffle=False) == numbers
+    first = order(seed=3)
+    assert first == order(seed=3) != order(seed=4)
+    assert first != numbers and sorted(first) == numbers
+    passes = model.preprocess(stream, 8, seed=3)
+    two = [[float(y) for _, labels in passes for y in labels] for _ in range(2)]
+    assert two[0] == first != two[1]

@@ -202,21 +202,88 @@ def test_a_loss_without_weight_teaches_nothing(bert_encoder: Path) -> None:
     assert not np.array_equal(before[1], kernels[1].numpy())
 
 
+def mean_losses(model: Any, batch: Any) -> dict[str, tuple[float, float]]:
+    """Of each task the mean loss of its own rows, or words, in NumPy; and their share of rows."""
+    inputs, labels, _ = batch
+    made = {name: each.numpy() for name, each in model(inputs, training=False).items()}
+    labels = {name: each.numpy() for name, each in labels.items()}
+    found, start, total = {}, 0, len(next(iter(inputs.values())))
+    counts = {"sentiment": 12, "praise": 6, "tags": 4}
+    for name, count in counts.items():
+        own = slice(start, start + count)
+        start += count
+        truth, answers = labels[name][own], made[name][own]
+        if name == "praise":
+            losses = ((truth - answers[:, 0]) / model.task.tasks[name].deviation) ** 2
+        elif name == "sentiment":
+            losses = -np.log(answers[np.arange(count), truth])
+        else:
+            places = [(r, w) for r, w in np.ndindex(*truth.shape) if truth[r, w] >= 0]
+            losses = np.array([-np.log(answers[r, w, truth[r, w]]) for r, w in places])
+        found[name] = float(np.mean(losses)), count / total
+    assert start == total
+    return found
+
+
+def rows_of_all(model: Any) -> Any:
+    """One batch: 12 rows of the first task, 6 of the second, 4 of the third."""
+    [batch] = list(model.preprocess(splits(0, 12), 40, shuffle=False))
+    return batch
+
+
+@pytest.mark.parametrize("weights", [None, {"tags": 3.0, "praise": 0.5}])
+def test_rows_of_all_tasks_weigh_alike(bert_encoder: Path, weights: Any) -> None:
+    head = Head(dropout=0.0, hidden_units=4, l2=0.1)
+    model: Any = tt.build_model(str(bert_encoder), make_task(weights=weights), head, "sgd")
+    batch = rows_of_all(model)
+    means = mean_losses(model, batch)
+    expected = sum((weights or {}).get(n, 1.0) * m * share for n, (m, share) in means.items())
+    squares = [float(np.sum(w.numpy() ** 2)) for w in kernels_of_heads(model)]
+    expected += 0.1 * sum(squares)
+    inputs, labels, of_rows = batch
+    total = model.compute_loss(inputs, labels, model(inputs, training=False), of_rows)
+    assert float(total) == pytest.approx(expected, rel=1e-5)
+    # Keras reports each task's loss by itself, and computes it once.
+    calls = []
+    model.loss["tags"].call = counted(model.loss["tags"].call, calls)
+    told = model.evaluate(*batch[:2], sample_weight=of_rows, return_dict=True, verbose=0)
+    assert told["loss"] == pytest.approx(expected, rel=1e-5)
+    for name, (mean, _) in means.items():
+        assert told[f"{name}_loss"] == pytest.approx(mean, rel=1e-5), name
+    assert 1 <= len(calls) <= 2  # Keras builds by shapes once, then traces once
+    again = model.evaluate(*batch[:2], sample_weight=of_rows, return_dict=True, verbose=0)
+    assert again["tags_loss"] == pytest.approx(means["tags"][0], rel=1e-5)
+
+
+def counted(function: Any, calls: list[Any]) -> Any:
+    def call(*args: Any) -> Any:
+        calls.append(args)
+        return function(*args)
+
+    return call
+
+
+def kernels_of_heads(model: Any) -> list[Any]:
+    """What the L2 penalty is on."""
+    layers = [each.get_layer(n) for each in model.models.values() for n in ("hidden", "scores")]
+    return [layer.kernel for layer in layers]
+
+
 @pytest.mark.slow
 def test_uncertainties_are_learned_and_weigh_the_losses(bert_encoder: Path, tmp_path: Path) -> None:
-    model: Any = tt.build_model(
-        str(bert_encoder), make_task(weights="uncertainty"), Head(dropout=0.0)
-    )
+    head = Head(dropout=0.0, hidden_units=4, l2=0.1)
+    model: Any = tt.build_model(str(bert_encoder), make_task(weights="uncertainty"), head)
     model.compile("sgd", model.loss, **model.task.measures())
-    [(inputs, labels, weights)] = list(model.preprocess(splits(0, 6), 40, shuffle=False))
+    batch = rows_of_all(model)
+    inputs, labels, weights = batch
     layer = model.get_layer("uncertainty")
     layer.log_variance.assign([0.5, -1.0, 0.25])
-    answers = model(inputs, training=False)
-    total = model.compute_loss(inputs, labels, answers, weights)
-    expected = 0.0
+    total = model.compute_loss(inputs, labels, model(inputs, training=False), weights)
+    means = mean_losses(model, batch)
+    expected = 0.1 * sum(float(np.sum(w.numpy() ** 2)) for w in kernels_of_heads(model))
     for name, s in zip(layer.names, [0.5, -1.0, 0.25]):
-        loss = model.loss[name](labels[name], answers[name], sample_weight=weights[name])
-        expected += np.exp(-s) * float(loss) + s / 2
+        mean, share = means[name]
+        expected += np.exp(-s) * mean * share + s / 2
     assert float(total) == pytest.approx(expected, rel=1e-5)
     before = layer.log_variance.numpy()
     plan = tt.Plan(verbose=0, head_epochs=1)
@@ -227,6 +294,33 @@ def test_uncertainties_are_learned_and_weigh_the_losses(bert_encoder: Path, tmp_
     np.testing.assert_array_equal(
         again.get_layer("uncertainty").log_variance, layer.log_variance.numpy()
     )
+
+
+@pytest.mark.parametrize("weights", [None, pytest.param("uncertainty", marks=pytest.mark.slow)])
+def test_one_task_may_be_several(text_encoder: Path, weights: Any) -> None:
+    for name in ("sentiment", "praise"):
+        task = MultiTask({name: make_task().tasks[name]}, weights)
+        model: Any = tt.build_model(str(text_encoder), task)
+        train, validation = ({name: splits(seed, 12)[name]} for seed in (0, 1))
+        plan = tt.Plan(verbose=0, head_epochs=1)
+        history = tt.fine_tune(model, train, validation, epochs=1, unfreeze=1, plan=plan)
+        assert history.history["loss"]
+        assert set(model.predict_scores(validation)) == {name}
+
+
+def test_losses_by_name_and_by_function(text_encoder: Path) -> None:
+    tasks = {name: make_task().tasks[name] for name in ("sentiment", "praise")}
+    losses = {
+        "sentiment": "sparse_categorical_crossentropy",
+        "praise": lambda truth, made: keras.ops.mean(keras.ops.abs(truth - made), axis=-1),
+    }
+    model: Any = tt.build_model(str(text_encoder), tasks, Head(dropout=0.0), loss=losses)
+    examples = {name: splits(0, 12)[name] for name in tasks}
+    [(inputs, labels, weights)] = list(model.preprocess(examples, 40, shuffle=False))
+    told = model.evaluate(inputs, labels, sample_weight=weights, return_dict=True, verbose=0)
+    scores = model.predict_scores(examples)
+    far = np.abs(scores["praise"] - np.array(examples["praise"].labels)).mean()
+    assert told["praise_loss"] == pytest.approx(far, rel=1e-5)
 
 
 def test_small_tasks_come_more_often_with_a_lower_power(bert_encoder: Path) -> None:

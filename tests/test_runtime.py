@@ -1,16 +1,19 @@
 """Strategies, precision, seeds."""
 
+import json
 import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfhub_transfer import runtime
+from tfhub_transfer import products, runtime
 from tfhub_transfer.errors import InputError
-
-OPTION = "auto_mixed_precision_onednn_bfloat16"
 
 
 def draws(seed: int | None) -> list[np.ndarray]:
@@ -33,22 +36,106 @@ def test_a_seed_repeats_whatever_is_drawn() -> None:
         assert not np.array_equal(one, next_one)
 
 
-def test_precision_is_set_inside_and_reset_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    def is_on() -> bool:
-        return bool(tf.config.optimizer.get_experimental_options().get(OPTION, False))
-
+def test_precision_is_set_inside_and_reset_after() -> None:
+    before = tf.config.optimizer.get_experimental_options()
+    is_on = products.is_rewritten
     with runtime.precision("bfloat16") as chosen:
-        assert chosen == "bfloat16"
-        assert is_on()
+        assert chosen == "bfloat16" and is_on() and runtime.rounds_products()
         with runtime.precision("float32"), runtime.precision() as inner:
             assert inner == runtime.choose_precision() == "float32"
-            assert not is_on()
+            assert not is_on() and not runtime.rounds_products()
         assert is_on()
-    assert not is_on()
-    monkeypatch.setattr(runtime, "_surrounding", [])
-    with runtime.precision("auto") as chosen:
-        assert chosen == ("bfloat16" if runtime.has_bfloat16() else "float32")
-        assert is_on() == runtime.has_bfloat16()
+        # Nothing of it is TensorFlow's own, which all threads would share.
+        assert tf.config.optimizer.get_experimental_options() == before
+    assert not is_on() and not runtime.rounds_products()
+    with pytest.raises(RuntimeError), runtime.precision("bfloat16"):
+        raise RuntimeError
+    assert not is_on() and runtime.choose_precision() == "float32"
+
+
+def test_what_others_set_inside_stays() -> None:
+    option = {"layout_optimizer": False}
+    try:
+        with runtime.precision("bfloat16"):
+            tf.config.optimizer.set_experimental_options(option)
+        assert option.items() <= tf.config.optimizer.get_experimental_options().items()
+        assert not products.is_rewritten()
+    finally:
+        tf.config.optimizer.set_experimental_options({"layout_optimizer": True})
+
+
+def test_precision_holds_for_its_own_thread_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda: False)
+    seen: list[Any] = []
+
+    def look() -> None:
+        seen.append((products.is_rewritten(), runtime.choose_precision()))
+
+    with runtime.precision("bfloat16"):
+        for _ in range(2):
+            thread = threading.Thread(target=look)
+            thread.start()
+            thread.join()
+        assert products.is_rewritten()
+    assert seen == [(False, "float32")] * 2
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """A machine with bfloat16 units that are as fast as the test says, and how often it looked."""
+    said: dict[str, Any] = {"seconds": {"float32": 0.3, "bfloat16": 0.1}, "times": 0}
+
+    def measure() -> dict[str, float]:
+        said["times"] += 1
+        return dict(said["seconds"])
+
+    monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(products, "measure", measure)
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda: True)
+    token = runtime._surrounding.set(None)
+    runtime.measured_products.cache_clear()
+    yield said
+    runtime.measured_products.cache_clear()
+    runtime._surrounding.reset(token)
+
+
+def test_auto_is_what_was_measured_once_for_each_kind_of_cpu(
+    measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert not runtime.was_measured()
+    assert [runtime.choose_precision() for _ in range(2)] == ["bfloat16"] * 2
+    runtime.measured_products.cache_clear()  # as in another process
+    measured["seconds"] = {"float32": 0.2, "bfloat16": 0.3}  # as with AVX-512 BF16 but no AMX
+    assert runtime.choose_precision() == "bfloat16" and measured["times"] == 1
+    monkeypatch.setattr(products, "cpu_model", lambda: "another")
+    runtime.measured_products.cache_clear()
+    assert runtime.choose_precision() == "float32" and measured["times"] == 2
+    kept = json.loads((tmp_path / "precision.json").read_text("utf-8"))
+    assert [*kept.values()] == [{"float32": 0.3, "bfloat16": 0.1}, measured["seconds"]]
+    assert runtime.was_measured()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"x": 3}', "[" * 100_000, '{"a": {"float32": NaN}}'])
+def test_what_is_no_measurement_is_measured_anew(
+    measured: dict[str, Any], tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "precision.json").write_text(text, "utf-8")
+    assert runtime.choose_precision() == "bfloat16" and measured["times"] == 1
+    assert len(json.loads((tmp_path / "precision.json").read_text("utf-8"))) == 1
+
+
+def test_where_nothing_is_kept_it_is_measured_too(
+    measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", "")
+    assert runtime.choose_precision() == "bfloat16" and measured["times"] == 1
+
+
+def test_a_layer_is_measured_at_both_precisions() -> None:
+    seconds = products.measure()
+    assert set(seconds) == {"float32", "bfloat16"}
+    assert all(0 < each < 60 for each in seconds.values())
+    assert not products.is_rewritten() and products.cpu_model()
 
 
 @pytest.mark.slow  # with TensorFlow's graph optimizer, which puts the casts in

@@ -114,7 +114,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
                 f"`monitor` must name a value that training reports; expected one of "
                 f"{', '.join(sorted(logs or {}))}. Received: {self.monitor!r}"
             )
-        if self._best is None or (value < self._best if self.mode == "min" else value > self._best):
+        if _is_better(value, self._best, self.mode):
             self._best, self._waited = value, 0
         else:
             self._waited += 1
@@ -189,7 +189,7 @@ class KeepBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         found = logs or {}
         value = found[self.monitor] if isinstance(self.monitor, str) else self.monitor(found)
-        if self.best is None or (value < self.best if self.mode == "min" else value > self.best):
+        if _is_better(value, self.best, self.mode):
             self.best, self._weights, self._waited = value, self.model.get_weights(), 0
             self.best_epoch = epoch
             return
@@ -248,6 +248,15 @@ class FiniteLoss(keras.callbacks.Callback):
                 "kept; lower the learning rate (`learning_rate`, `--learning-rate`), or train at "
                 f"float32 if that was at bfloat16 (`--precision`). Received: {name}={value}"
             )
+
+
+def _is_better(value: float, best: float | None, mode: str) -> bool:
+    """Whether a value is the best so far; NaN never is, and anything else is better than NaN."""
+    if math.isnan(value):
+        return False
+    if best is None or math.isnan(best):
+        return True
+    return value < best if mode == "min" else value > best
 
 
 def _mode(mode: str, monitor: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import label_columns, ranges, tagging, text_forms, values, wording
+from tfhub_transfer import label_columns, outliers, ranges, tagging, text_forms, values, wording
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.reading import TAGS, TOKENS, Table
 from tfhub_transfer.storage import opening
@@ -592,11 +592,24 @@ def _label_lines(train: Examples) -> list[str]:
     elif numbers := _numbers(names):
         low, middle, high = np.percentile(numbers, [0, 50, 100])
         lines.append(f"labels: numbers from {low:g} to {high:g}, median {middle:g}")
+    lines += _outlier_lines(_numbers(names))
     answers: dict[tuple[str, ...], set[str]] = collections.defaultdict(set)
     for texts, label in zip(zip(*train.texts), labels):
         answers[texts].add(str(label))
     torn = sum(len(found) > 1 for found in answers.values())
     return [*lines, f"contradictions: {torn} texts have more than one label"] if torn else lines
+
+
+def _outlier_lines(numbers: list[float]) -> list[str]:
+    far, spreads = outliers.far_values(numbers)
+    if not far:
+        return []
+    shown = ", ".join(f"{value:g}" for value in far[:5]) + (", ..." if len(far) > 5 else "")
+    return [
+        f"outliers: {len(far)} of {len(numbers)} labels, {shown}, lie up to {spreads:.3g} robust "
+        "spreads from the others; if they are slips or codes, mend them: regression learns little "
+        "beside them"
+    ]
 
 
 def _numbers(labels: list[Any]) -> list[float]:

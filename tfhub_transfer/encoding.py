@@ -105,9 +105,11 @@ def encode_file(
         else _column(data.stream(file, text=text, require_label=False))
     )
     model = vector_model(source, trust_code)
-    with runtime.precision(_precision(Path(source))):
-        for texts in chunks:
-            yield texts, model.encode_text(texts, normalize=normalize)
+    precision = _precision(Path(source))
+    for texts in chunks:
+        with runtime.precision(precision):  # not beyond a yield: whoever reads has their own
+            vectors = model.encode_text(texts, normalize=normalize)
+        yield texts, vectors
 
 
 def write_vectors(

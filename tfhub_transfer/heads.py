@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from tfhub_transfer import full_precision
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.loading import BERT_INPUTS
@@ -17,7 +18,7 @@ class _Pooling(keras.layers.Layer):
     """Takes Keras' own masks, as a BiLSTM passes them on, and ends them: no time axis is left."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.supports_masking = True
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
@@ -42,8 +43,8 @@ class AttentionPooling(_Pooling):
     """
 
     def build(self, vectors_shape: Any, present_shape: Any = None) -> None:
-        self.project = keras.layers.Dense(vectors_shape[-1], "tanh", dtype="float32")
-        self.score = keras.layers.Dense(1, use_bias=False, dtype="float32")
+        self.project = full_precision.Dense(vectors_shape[-1], "tanh")
+        self.score = full_precision.Dense(1, use_bias=False)
         self.project.build(vectors_shape)
         self.score.build(vectors_shape)
 
@@ -88,19 +89,20 @@ class TransformerBlock(keras.layers.Layer):
     """One post-norm Transformer layer (Vaswani et al. 2017) over vectors `[batch, length, d]`."""
 
     def __init__(self, inner_units: int, dropout: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": full_precision.policy(), **kwargs})
         self.inner_units, self.dropout_rate = inner_units, dropout
 
     def build(self, vectors_shape: Any, present_shape: Any = None) -> None:
         width = vectors_shape[-1]
         heads = max(h for h in (8, 4, 2, 1) if width % h == 0)
+        exact = self.dtype_policy
         self.attention = keras.layers.MultiHeadAttention(
-            heads, width // heads, dropout=self.dropout_rate
+            heads, width // heads, dropout=self.dropout_rate, dtype=exact
         )
-        self.norms = [keras.layers.LayerNormalization(), keras.layers.LayerNormalization()]
-        self.inner = keras.layers.Dense(self.inner_units, "gelu")
-        self.outer = keras.layers.Dense(width)
-        self.dropout = keras.layers.Dropout(self.dropout_rate)
+        self.norms = [keras.layers.LayerNormalization(dtype=exact) for _ in range(2)]
+        self.inner = keras.layers.Dense(self.inner_units, "gelu", dtype=exact)
+        self.outer = keras.layers.Dense(width, dtype=exact)
+        self.dropout = keras.layers.Dropout(self.dropout_rate, dtype=exact)
         self.attention.build(vectors_shape, vectors_shape)
         for norm in self.norms:
             norm.build(vectors_shape)
@@ -112,7 +114,8 @@ class TransformerBlock(keras.layers.Layer):
         attended = self.attention(vectors, vectors, attention_mask=allowed, training=training)
         vectors = self.norms[0](vectors + self.dropout(attended, training=training))
         inner = self.outer(self.inner(vectors))
-        return self.norms[1](vectors + self.dropout(inner, training=training))
+        added = vectors + self.dropout(inner, training=training)
+        return full_precision.single(self.norms[1](added))
 
     def compute_output_shape(self, vectors_shape: Any, present_shape: Any = None) -> Any:
         return vectors_shape
@@ -146,13 +149,14 @@ def features(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head,
     if pooling != "pooled_output" and "pooler" in dict(encoder.layer_groups):
         encoder.leave_out("pooler")
     if pair and encoder.dialect == "text":
-        return compared(*(outputs["default"] for outputs in encoded))
+        return compared(*(full_precision.shield(outputs["default"]) for outputs in encoded))
     if pair and head.block == "none" and not encoder.is_contextual:
-        return compared(*_segments(encoded["sequence_output"], inputs))
+        return compared(*_segments(full_precision.shield(encoded["sequence_output"]), inputs))
     if pooling == "pooled_output":
-        return encoded["pooled_output" if "pooled_output" in encoded else "default"]
-    mask = inputs["input_mask"]
-    return _pool(_block(encoded["sequence_output"], mask, head), mask, pooling, head)
+        key = "pooled_output" if "pooled_output" in encoded else "default"
+        return full_precision.shield(encoded[key])
+    tokens, mask = full_precision.shield(encoded["sequence_output"]), inputs["input_mask"]
+    return _pool(_block(tokens, mask, head), mask, pooling, head)
 
 
 def vectors_apart(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head) -> Any:
@@ -219,14 +223,15 @@ def _tokens(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head, 
         )
     if "pooler" in dict(encoder.layer_groups):
         encoder.leave_out("pooler")
-    return _block(encoded["sequence_output"], inputs["input_mask"], head)
+    tokens = full_precision.shield(encoded["sequence_output"])
+    return _block(tokens, inputs["input_mask"], head)
 
 
 def compared(u: Any, v: Any) -> Any:
     """Vectors `[batch, d]` of two texts to `u, v, |u-v|, u*v` `[batch, 4 d]` (Conneau 2017)."""
-    difference = keras.ops.abs(keras.layers.Subtract()([u, v]))
-    product = keras.layers.Multiply()([u, v])
-    return keras.layers.Concatenate(name="features")([u, v, difference, product])
+    difference = keras.ops.abs(keras.layers.Subtract(dtype="float32")([u, v]))
+    product = keras.layers.Multiply(dtype="float32")([u, v])
+    return keras.layers.Concatenate(dtype="float32", name="features")([u, v, difference, product])
 
 
 def _segments(tokens: Any, inputs: dict[str, Any]) -> tuple[Any, Any]:
@@ -240,14 +245,14 @@ def _segments(tokens: Any, inputs: dict[str, Any]) -> tuple[Any, Any]:
 
 def hidden(vector: Any, head: Head) -> Any:
     """Dropout and the hidden layer, if any: `[batch, dimension]` to `[batch, units]`."""
-    vector = keras.layers.Dropout(head.dropout, name="dropout")(vector)
+    vector = keras.layers.Dropout(head.dropout, dtype="float32", name="dropout")(vector)
     if not head.hidden_units:
         return vector
     penalty = keras.regularizers.L2(head.l2) if head.l2 else None
-    vector = keras.layers.Dense(
+    vector = full_precision.Dense(
         head.hidden_units, head.activation, kernel_regularizer=penalty, name="hidden"
     )(vector)
-    return keras.layers.Dropout(head.dropout, name="hidden_dropout")(vector)
+    return keras.layers.Dropout(head.dropout, dtype="float32", name="hidden_dropout")(vector)
 
 
 def sentence_vector(encoder: Encoder, inputs: dict[str, Any], head: Head) -> Any:
@@ -266,14 +271,16 @@ def sentence_vector(encoder: Encoder, inputs: dict[str, Any], head: Head) -> Any
 
 
 def _vectors(encoder: Encoder, outputs: Any, inputs: dict[str, Any], head: Head) -> Any:
-    if encoder.dialect == "text":
-        return outputs["default"]
-    pooling = _pooling(encoder, head)
+    pooling = "text" if encoder.dialect == "text" else _pooling(encoder, head)
+    key = "pooled_output" if "pooled_output" in outputs else "default"
+    given = full_precision.shield(
+        outputs[key if pooling in ("text", "pooled_output") else "sequence_output"]
+    )
     if pooling == "first":
-        return outputs["sequence_output"][..., 0, :]
-    if pooling == "pooled_output":
-        return outputs["pooled_output" if "pooled_output" in outputs else "default"]
-    return MaskedMean()(outputs["sequence_output"], present=inputs["input_mask"])
+        return given[..., 0, :]
+    if pooling == "mean":
+        return MaskedMean()(given, present=inputs["input_mask"])
+    return given
 
 
 def _pooling(encoder: Encoder, head: Head) -> str:
@@ -301,14 +308,19 @@ def _block(tokens: Any, mask: Any, head: Head) -> Any:
         tokens = tokens * keras.ops.cast(mask, "float32")[..., None]
         filters = [
             keras.layers.Conv1D(
-                head.block_units, width, padding="same", activation="relu", name=f"cnn_{width}"
+                head.block_units,
+                width,
+                padding="same",
+                activation="relu",
+                dtype=full_precision.policy(),
+                name=f"cnn_{width}",
             )(tokens)
             for width in CNN_WIDTHS
         ]
-        return keras.layers.Concatenate(name="cnn")(filters)
+        return keras.layers.Concatenate(dtype="float32", name="cnn")(filters)
     if head.block == "bilstm":
-        lstm = keras.layers.LSTM(head.block_units, return_sequences=True)
-        return keras.layers.Bidirectional(lstm, name="bilstm")(
+        lstm = full_precision.LSTM(head.block_units, return_sequences=True)
+        return keras.layers.Bidirectional(lstm, dtype=full_precision.policy(), name="bilstm")(
             tokens, mask=keras.ops.cast(mask, "bool")
         )
     if head.block == "transformer":

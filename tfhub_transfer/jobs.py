@@ -14,6 +14,7 @@ from tfhub_transfer import (
     cautions,
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
     data,
+    products,
     reading,
     registry,
     runtime,
@@ -415,6 +416,7 @@ def _fit(
         "columns": columns_of(job),
         "seed": job.seed,
         "precision": runtime.choose_precision(),
+        "measured": _measured(job),
         "versions": runtime.versions(),
         "encoder": {"handle": model.encoder.handle, "fingerprint": fingerprint},
         "truncation": dataclasses.asdict(truncation) if truncation else None,
@@ -422,6 +424,13 @@ def _fit(
         "seconds": {**history.seconds, "training": time.perf_counter() - started},
         "history": model.history_,
     }
+
+
+def _measured(job: TrainJob) -> dict[str, Any] | None:
+    """What `--precision auto` was decided by; `None` where there was nothing to decide."""
+    if job.precision != "auto" or not runtime.was_measured():
+        return None
+    return {"cpu": products.cpu_model(), "seconds": runtime.measured_products()}
 
 
 def _finish(model: TransferModel, splits: Splits, record: dict[str, Any], scratch: Path) -> Report:

@@ -92,7 +92,7 @@ def regression(labels: np.ndarray, scores: np.ndarray) -> Numbers:
 
 def _varies(values: np.ndarray) -> bool:
     """Whether values differ by more than rounding; SciPy warns about those that don't."""
-    return bool(np.ptp(values) > 1e-9 * max(1e-30, float(np.abs(values).max())))
+    return bool(np.ptp(values) > 1e-9 * float(np.abs(values).max()))
 
 
 def _one_hot(labels: np.ndarray, classes: int) -> np.ndarray:

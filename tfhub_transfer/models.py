@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import inspect
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -128,7 +129,7 @@ class TransferModel(runtime.Replicated):
         """
         batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
         if isinstance(examples, Stream):
-            return self._preprocess_stream(examples, batch_size)
+            return self._preprocess_stream(examples, batch_size, seed if shuffle else None)
         ids = self.to_ids(examples)
         self.truncation = Truncation.count(ids.lost)
         if not shuffle:
@@ -174,7 +175,9 @@ class TransferModel(runtime.Replicated):
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
         return ready(dataset.map(gather, MAP_THREADS))
 
-    def _preprocess_stream(self, stream: Stream, batch_size: int) -> tf.data.Dataset:
+    def _preprocess_stream(
+        self, stream: Stream, batch_size: int, seed: int | None
+    ) -> tf.data.Dataset:
         def chunks() -> Iterator[Any]:
             for chunk in stream:
                 self.layout.check(chunk)
@@ -185,7 +188,9 @@ class TransferModel(runtime.Replicated):
         labels = tf.TensorSpec([None, *some.shape[1:]], some.dtype)
         spec = ((tf.TensorSpec([None], tf.string),) * columns, labels)
         dataset = tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()
-        dataset = dataset.shuffle(10_000).batch(batch_size)
+        if seed is not None:
+            dataset = dataset.shuffle(10_000, seed=seed)
+        dataset = dataset.batch(batch_size)
         batches = math.ceil(len(stream) / batch_size)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
         return ready(dataset.map(lambda texts, y: (self.layout.batch(*texts), y), MAP_THREADS))
@@ -423,7 +428,8 @@ class TransferModel(runtime.Replicated):
             def run(rows: np.ndarray) -> np.ndarray:
                 picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
                 padded = reader.pad(picked, batches.buckets)
-                return compiled({key: padded[key] for key in wanted}).numpy()
+                with runtime.precision(precision):  # of this thread
+                    return compiled({key: padded[key] for key in wanted}).numpy()
 
             order, wanted = list(batches), compiled.structured_input_signature[0][0]
             parts = []
@@ -468,14 +474,19 @@ class TransferModel(runtime.Replicated):
     # Training --------------------------------------------------------------------------------
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.fit`; first sizes a warm-up schedule of the optimizer to this run."""
+        """As `keras.Model.fit`; first sizes a warm-up schedule of the optimizer to this run.
+
+        With `initial_epoch` the run is that which began so many epochs ago.
+        """
         if kwargs.get("class_weight"):
             self.task.check_class_weights(kwargs["class_weight"])
         if isinstance(x, tf.data.Dataset):
-            kwargs.setdefault("shuffle", False)  # `preprocess` shuffled; Keras can't and warns
-            epochs = kwargs.get("epochs", 1) - kwargs.get("initial_epoch", 0)
-            steps = kwargs.get("steps_per_epoch") or int(x.cardinality())
-            size_schedule(self.optimizer, steps * epochs)
+            given = inspect.signature(super().fit).bind(x, *args, **kwargs).arguments
+            if "shuffle" not in given:
+                kwargs["shuffle"] = False  # `preprocess` shuffled; Keras can't and warns
+            steps = given.get("steps_per_epoch") or int(x.cardinality())
+            past = given.get("initial_epoch", 0)
+            size_schedule(self.optimizer, steps * given.get("epochs", 1), steps * past)
         with self._at_precision():
             return super().fit(x, *args, **kwargs)
 
@@ -553,12 +564,12 @@ class TransferModel(runtime.Replicated):
         self.layout.adopt(preprocessor)
 
 
-def size_schedule(optimizer: Any, steps: int) -> None:
-    """Makes a warm-up schedule begin now and last so many steps; below 0 if nobody knows."""
+def size_schedule(optimizer: Any, steps: int, past: int = 0) -> None:
+    """Makes a warm-up schedule last so many steps, of which some are past; below 0 if unknown."""
     schedule = getattr(optimizer, "_learning_rate", None)
     if isinstance(schedule, WarmUpLinearDecay):
         done = int(keras.ops.convert_to_numpy(optimizer.iterations))
-        schedule.size(done, steps if steps > 0 else None)
+        schedule.size(done - max(past, 0), steps if steps > 0 else None)
 
 
 @dataclasses.dataclass(frozen=True)

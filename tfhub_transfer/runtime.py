@@ -1,24 +1,30 @@
 """How work is run: seeds, distribution strategy, XLA, precision."""
 
 import contextlib
-import pathlib
+import contextvars
+import functools
+import json
 import platform
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import ranges
+from tfhub_transfer import products, ranges
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import atomic, budget
 
 STRATEGIES = ("auto", "none", "mirrored")
 PRECISIONS = ("auto", "float32", "bfloat16")
 JIT = ("auto", "on", "off")
-# What the `precision` blocks around us chose, the innermost last.
-_surrounding: list[str] = []
-_BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"
+# What the `precision` block around us chose, if there is one.
+_surrounding: contextvars.ContextVar[str | None] = contextvars.ContextVar("precision", default=None)
+# How many times as fast bfloat16 must be for its 8 bits to be worth it.
+_LEAST_GAIN = 1.1
+_MEASURED_FILE = "precision.json"
 
 
 def seed_everything(seed: int) -> None:
@@ -65,9 +71,11 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
 def precision(name: str = "auto") -> Iterator[str]:
     """Runs what is traced inside at this precision; yields the one chosen, `float32` or `bfloat16`.
 
-    bfloat16 is reached by a rewrite of the graph, so it works inside an opaque SavedModel: matrix
-    products run in bfloat16, while weights, softmax and loss stay in float32. On a CPU without
-    such units `"auto"` means float32.
+    bfloat16 is reached by a rewrite of the graph, so it works inside an opaque SavedModel: the
+    encoder's matrix products run in bfloat16, while weights, and everything from the encoder's
+    vectors on, stay in float32. Where there is no block, `"auto"` is what this kind of CPU was
+    faster at when that was measured, once. A block holds for its own thread: one that is started
+    inside opens its own.
 
     Args:
         name: `"float32"`, `"bfloat16"`, or `"auto"`: what a surrounding `precision` chose, or if
@@ -82,15 +90,13 @@ def precision(name: str = "auto") -> Iterator[str]:
     ...     history = model.fit(model.preprocess(train), epochs=3, verbose=0)
     """
     chosen = choose_precision(name)
-    option = _BFLOAT16
-    before = tf.config.optimizer.get_experimental_options().get(option, False)
-    tf.config.optimizer.set_experimental_options({option: chosen == "bfloat16"})
-    _surrounding.append(chosen)
-    try:
-        yield chosen
-    finally:
-        _surrounding.pop()
-        tf.config.optimizer.set_experimental_options({option: before})
+    outside = _surrounding.get()
+    with products.rewritten(chosen == "bfloat16"):
+        _surrounding.set(chosen)
+        try:
+            yield chosen
+        finally:
+            _surrounding.set(outside)
 
 
 def choose_precision(name: str = "auto") -> str:
@@ -102,9 +108,18 @@ def choose_precision(name: str = "auto") -> str:
     _check("precision", name, PRECISIONS)
     if name != "auto":
         return name
-    if _surrounding:
-        return _surrounding[-1]
-    return "bfloat16" if has_bfloat16() else "float32"
+    surrounding = _surrounding.get()
+    if surrounding is not None:
+        return surrounding
+    if not has_bfloat16():
+        return "float32"
+    seconds = measured_products()
+    return "bfloat16" if seconds["float32"] > _LEAST_GAIN * seconds["bfloat16"] else "float32"
+
+
+def rounds_products() -> bool:
+    """Whether products of what is traced here become bfloat16, unless they are kept from it."""
+    return _surrounding.get() == "bfloat16" and not tf.config.list_physical_devices("GPU")
 
 
 def has_bfloat16() -> bool:
@@ -113,11 +128,50 @@ def has_bfloat16() -> bool:
     On a GPU the answer is no: TensorFlow's rewrite there is to float16, which needs loss scaling,
     and float32 products already run as TensorFloat-32.
     """
-    if tf.config.list_physical_devices("GPU"):
-        return False
-    flags = pathlib.Path("/proc/cpuinfo")
-    text = flags.read_text(encoding="utf-8", errors="replace") if flags.exists() else ""
-    return "avx512_bf16" in text or "amx_bf16" in text
+    return products.has_units() and not tf.config.list_physical_devices("GPU")
+
+
+@functools.cache
+def measured_products() -> dict[str, float]:
+    """Seconds of a layer's product on this kind of CPU at `float32` and `bfloat16`.
+
+    Measured when first asked for and kept beside the stores (see `storage.budget`), by the CPU's
+    model and TensorFlow's version; where nothing can be kept, measured in each process.
+    """
+    stores = budget.folder()
+    name = f"{products.cpu_model()}, TensorFlow {tf.__version__}"
+    known = {} if stores is None else _read_measured(stores.parent / _MEASURED_FILE)
+    if name not in known:
+        known[name] = products.measure()
+        if stores is not None:
+            with contextlib.suppress(OSError, InputError):
+                stores.parent.mkdir(parents=True, exist_ok=True)
+                text = json.dumps(known, indent=1) + "\n"
+                atomic.write_text(stores.parent / _MEASURED_FILE, text)
+    return known[name]
+
+
+def was_measured() -> bool:
+    """Whether `measured_products` has decided something in this process."""
+    return measured_products.cache_info().currsize > 0
+
+
+def _read_measured(path: Path) -> dict[str, dict[str, float]]:
+    """What was kept, without what is no measurement."""
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    wanted = products.PRECISIONS
+    return {
+        name: {precision: float(seconds[precision]) for precision in wanted}
+        for name, seconds in (kept.items() if isinstance(kept, dict) else ())
+        if isinstance(seconds, dict) and all(_is_time(seconds.get(each)) for each in wanted)
+    }
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, float) and 0 < value < float("inf")
 
 
 def use_jit(name: str = "auto") -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
-from tfhub_transfer import probes, safety, text_forms, wording
+from tfhub_transfer import probes, runtime, safety, text_forms, wording
 from tfhub_transfer.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
@@ -78,8 +78,9 @@ class ServedModel:
         given = given or dict(zip(names, columns))
 
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:
-            answers = function(**{n: tf.gather(c, batch) for n, c in given.items()})
-            return {key: value.numpy() for key, value in answers.items()}
+            asked = {n: tf.gather(c, batch) for n, c in given.items()}
+            with runtime.precision("float32"):  # what is in bfloat16 was exported so
+                return {key: value.numpy() for key, value in function(**asked).items()}
 
         lengths = lengths_of(*columns).numpy()
         batches = list(LengthBatches(lengths, batch_size, False, at_most=INFERENCE_BUCKETS))
@@ -105,7 +106,8 @@ class ServedModel:
     def encode(self, texts: Iterable[str]) -> np.ndarray:
         """The encoder's vector of each text, float32 `[n, dimension]`."""
         text = tf.constant(_checked(text_forms.columns(texts, ["text"])[0]), tf.string)
-        return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
+        with runtime.precision("float32"):
+            return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
 
 
 def _checked(texts: list[Any]) -> list[Any]:

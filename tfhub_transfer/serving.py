@@ -36,7 +36,7 @@ class _Served(tf.Module):
         self._inputs = sorted(tensor.name for tensor in model.inputs)
         self._folded: Any = None
         # What is exported are the attributes: not the Keras model, which holds an optimizer too.
-        if precision == "bfloat16" and _can_fold(model):
+        if precision == "bfloat16":
             self._folded = _fold(model)
         else:
             self._weights = [w.value for w in model.weights]
@@ -150,10 +150,12 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     PosixPath('out/serving/1')
     """
     chosen = runtime.choose_precision(precision)
+    chosen = chosen if _can_fold(model) else "float32"
     try:
         # A watcher takes numbered folders only, so the half-written version has another name.
         parent = opening.path_of(folder)
-        return atomic.numbered(parent, lambda scratch: _write(model, scratch, chosen))
+        with runtime.precision(chosen):
+            return atomic.numbered(parent, lambda scratch: _write(model, scratch, chosen))
     except (OSError, tf.errors.OpError) as error:  # TensorFlow has its own word for a full disk
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the export failed. Received: {folder} ({reason})") from error

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import conversion, optimizers, ranges, runtime, wording
+from tfhub_transfer import conversion, full_precision, optimizers, ranges, runtime, wording
 from tfhub_transfer.callbacks import FiniteLoss
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
@@ -261,8 +261,8 @@ class _Student(keras.Model):
 
     def _similarity(self, y: Any, made: Any) -> tf.Tensor:
         own, wanted = _unit(made["pooled_output"]), _unit(y["sentence"])
-        difference = tf.matmul(own, own, transpose_b=True)
-        difference -= tf.matmul(wanted, wanted, transpose_b=True)
+        difference = full_precision.matmul(own, tf.transpose(own))
+        difference -= full_precision.matmul(wanted, tf.transpose(wanted))
         rows = tf.cast(tf.shape(own)[0], tf.float32)
         # A text is always like itself, so the diagonal has nothing to say.
         return tf.reduce_sum(tf.square(difference)) / tf.maximum(rows * (rows - 1.0), 1.0)
@@ -329,7 +329,7 @@ def _projection(width: int, wanted: int) -> Any:
     """From the student's width to the teacher's, where they differ; learned, and then left."""
     if width == wanted:
         return tf.identity
-    layer = keras.layers.Dense(wanted, use_bias=False)
+    layer = full_precision.Dense(wanted, use_bias=False)
     layer.build((None, width))
     return layer
 

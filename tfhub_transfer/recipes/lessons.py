@@ -155,7 +155,14 @@ class Lesson:
             return tf.cast(tf.concat(layers, axis=-1), tf.bfloat16)
 
         spec = {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
-        return tf.function(answer, autograph=False).get_concrete_function(spec)
+        traced = tf.function(answer, autograph=False).get_concrete_function(spec)
+        chosen = runtime.choose_precision()
+
+        def ask(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+            with runtime.precision(chosen):  # of whichever thread asks
+                return traced(inputs)
+
+        return ask
 
 
 def _numbers_in_teacher(large: Encoder, small: Encoder) -> np.ndarray:

@@ -6,6 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+
+# Keras gives it no public name.
+from keras.src.losses.losses import LossFunctionWrapper
 
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
@@ -146,7 +150,9 @@ class MultiTask(Task):
         values = []
         for name, task in self.tasks.items():
             monitor, mode = task.monitor
-            value = logs[monitor.replace("val_", f"val_{name}_", 1)]
+            own = monitor.replace("val_", f"val_{name}_", 1)
+            # Keras leaves the name out where there is one task only.
+            value = logs[own if own in logs or len(self.tasks) > 1 else monitor]
             values.append(value if mode == "max" else -value)
         return float(np.mean(values))
 
@@ -188,14 +194,44 @@ class UncertaintyWeights(keras.layers.Layer):
         return {name: keras.ops.multiply(answer, 1.0) for name, answer in answers.items()}
 
     def weigh(self, losses: Mapping[str, Any]) -> Any:
-        """The sum of losses, each divided by its variance, and of what holds those down."""
+        """The sum of losses, each divided by its variance."""
         stacked = keras.ops.stack([losses[name] for name in self.names])
-        shrunk = keras.ops.exp(-self.log_variance) * stacked
-        return keras.ops.sum(shrunk + self.log_variance / 2.0)
+        return keras.ops.sum(keras.ops.exp(-self.log_variance) * stacked)
+
+    def penalty(self) -> Any:
+        """What holds the variances down."""
+        return keras.ops.sum(self.log_variance) / 2.0
+
+
+class _Losses:
+    """What Keras reports of each task's loss; no list or dictionary, which Keras would save."""
+
+    def __init__(self) -> None:
+        self.means: dict[str, Any] = {}
+
+    def report(self, name: str, loss: Any, weight: Any) -> None:
+        """Adds the loss of some rows to the epoch's."""
+        if name not in self.means:
+            self.means[name] = keras.metrics.Mean(name=f"{name}_loss")
+        self.means[name].update_state(loss, weight)
 
 
 class JointLoss(runtime.Replicated):
-    """A model of several answers whose losses are weighed by its `UncertaintyWeights`, if any."""
+    """A model of several answers whose losses are weighed by its `UncertaintyWeights`, if any.
+
+    A task's loss is the mean over its own rows (over their words, where it judges words) times
+    their share of the batch: whatever a task's rows are made of, each of them weighs as much.
+    """
+
+    @property
+    def metrics(self) -> list[Any]:
+        """Keras' own, and the loss of each task."""
+        return [*super().metrics, *self._reported().means.values()]
+
+    def _reported(self) -> _Losses:
+        if "_losses_of_tasks" not in self.__dict__:
+            self._losses_of_tasks = _Losses()
+        return self._losses_of_tasks
 
     def compute_loss(
         self,
@@ -206,12 +242,42 @@ class JointLoss(runtime.Replicated):
         training: bool = True,
     ) -> Any:
         """As `keras.Model.compute_loss`, which also reports the loss of each task."""
-        total = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if not isinstance(y_pred, Mapping):
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        losses = {
+            name: self._own_loss(name, y[name], y_pred[name], (sample_weight or {}).get(name))
+            for name in y_pred
+        }
+        others = list(self.losses)
         found = [each for each in self._flatten_layers() if isinstance(each, UncertaintyWeights)]
-        if not found:
-            return total
-        weights = sample_weight or dict.fromkeys(y)
-        return found[0].weigh({n: self.loss[n](y[n], y_pred[n], weights[n]) for n in y})
+        if found:
+            total = found[0].weigh(losses)
+            others.append(found[0].penalty())
+        else:
+            given = getattr(self._compile_loss, "_user_loss_weights", None) or {}
+            total = sum(given.get(name, 1.0) * loss for name, loss in losses.items())
+        # Keras adds up what replicas computed, so each of them has a share of what is no mean.
+        return sum(map(self._aggregate_additional_loss, others), total)
+
+    def _own_loss(self, name: str, truth: Any, made: Any, weights: Any) -> Any:
+        given = self.loss[name] if isinstance(self.loss, Mapping) else self.loss
+        loss = _mean_of_own(given)
+        own = loss(truth, made, weights)
+        share = 1.0 if weights is None else keras.ops.mean(keras.ops.cast(weights, own.dtype))
+        rows = keras.ops.cast(keras.ops.shape(made)[0], own.dtype) * share
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._reported().report(name, own * replicas, rows)
+        return own * share
+
+
+def _mean_of_own(loss: Any) -> keras.Loss:
+    """A loss, given as such, by name or as a function, that is the mean of what has a weight."""
+    found = keras.losses.get(loss)
+    if not isinstance(found, keras.Loss):
+        return LossFunctionWrapper(found, reduction="mean_with_sample_weight")
+    own = object.__new__(type(found))  # `copy` would save and load it
+    own.__dict__.update(found.__dict__, reduction="mean_with_sample_weight")
+    return own
 
 
 def _checked_weights(weights: Any, tasks: Mapping[str, Task]) -> dict[str, float] | str | None:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import ranges, rouge, sentences, values
+from tfhub_transfer import full_precision, ranges, rouge, sentences, values
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tagging import WORD_END
 from tfhub_transfer.tasks.base import Head, Task
@@ -106,9 +106,7 @@ class ExtractiveSummarization(Task):
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         penalty = keras.regularizers.L2(head.l2) if head.l2 else None
-        return keras.layers.Dense(1, kernel_regularizer=penalty, dtype="float32", name="scores")(
-            features
-        )
+        return full_precision.Dense(1, kernel_regularizer=penalty, name="scores")(features)
 
     def loss(self) -> Any:
         return SentenceChoice() if self.targets == "oracle" else SentenceRanking()

@@ -8,13 +8,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import ranges
+from tfhub_transfer import full_precision, ranges
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import MOST, Head, Task, finite
 from tfhub_transfer.wording import class_name, listed
 
 MAX_CLASSES = 1000
+# What float32 can hold of numbers to predict, with some room on either side.
+LEAST_SPREAD, MOST_SCORE, MOST_RATIO = 1e-30, 1e37, 2e6
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -249,6 +251,8 @@ class MultiLabel(Task):
 class Regression(Task):
     """One number for each text. The head learns on standardised targets and answers in raw units.
 
+    Mean and deviation of the training targets live in the model, as a `keras.layers.Rescaling`.
+
     Args:
         mean: Mean of the training targets; learned by `adapt` if not given.
         deviation: Their standard deviation, above 0; learned by `adapt` if not given.
@@ -277,12 +281,9 @@ class Regression(Task):
     def adapt(self, labels: Sequence[Any]) -> "Regression":
         if not self.is_adapted:
             values = np.array([finite(label, self.name) for label in labels])
-            self.mean, self.deviation = float(values.mean()), float(values.std())
-            if not self.deviation:
-                raise InputError(
-                    "every training example has the same score, so there is nothing to learn. "
-                    f"Received: {self.mean} in all {len(values)} rows"
-                )
+            mean, deviation = float(values.mean()), float(values.std())
+            _check_scale(values, mean, deviation)
+            self.mean, self.deviation = mean, deviation
         return self
 
     def read_labels(self, labels: Sequence[Any]) -> list[Any]:
@@ -303,7 +304,7 @@ class Regression(Task):
         return ScaledSquaredError(float(self.deviation or 1.0))
 
     def metrics(self) -> list[Any]:
-        return [keras.metrics.RootMeanSquaredError(name="rmse")]
+        return [ScaledError(float(self.deviation or 1.0))]
 
     def answer(self, scores: Any) -> dict[str, Any]:
         return {"score": tf.reshape(scores, [-1])}
@@ -331,12 +332,51 @@ class ScaledSquaredError(keras.losses.Loss):
         return {**super().get_config(), "deviation": self.deviation}
 
 
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class ScaledError(keras.metrics.RootMeanSquaredError):
+    """Root mean squared error, in the targets' units, whose squares no scale of them overflows."""
+
+    def __init__(self, deviation: float = 1.0, name: str = "rmse", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.deviation = deviation
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true = keras.ops.reshape(keras.ops.cast(y_true, "float32"), (-1,))
+        y_pred = keras.ops.reshape(keras.ops.cast(y_pred, "float32"), (-1,))
+        error = (y_true - y_pred) / self.deviation
+        super().update_state(keras.ops.zeros_like(error), error, sample_weight)
+
+    def result(self) -> Any:
+        return super().result() * self.deviation
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "deviation": self.deviation}
+
+
+def _check_scale(values: np.ndarray, mean: float, deviation: float) -> None:
+    """Refuses targets that float32 numbers can't tell apart, or can't hold."""
+    if not deviation or np.ptp(values) == 0:
+        raise InputError(
+            "every training example has the same score, so there is nothing to learn. "
+            f"Received: {values[0]} in all {len(values)} rows"
+        )
+    if deviation < LEAST_SPREAD or np.abs(values).max() > MOST_SCORE:
+        raise InputError(
+            f"scores must be below {MOST_SCORE:g} and spread by more than {LEAST_SPREAD:g}, as "
+            "float32 numbers can; give them in other units, such as those of their spread. "
+            f"Received: scores from {values.min():g} to {values.max():g}, spread by {deviation:g}"
+        )
+    if abs(mean) > MOST_RATIO * deviation:
+        raise InputError(
+            f"scores must not lie closer together than a {MOST_RATIO:g}th of their size, or float32"
+            f" numbers can't tell them apart; take {mean!r} off each. "
+            f"Received: scores around {mean:g}, spread by {deviation:g}"
+        )
+
+
 def _dense(units: int, activation: str, head: Head) -> keras.layers.Layer:
-    # float32 whatever the policy: softmax and loss need the precision.
     penalty = keras.regularizers.L2(head.l2) if head.l2 else None
-    return keras.layers.Dense(
-        units, activation, kernel_regularizer=penalty, dtype="float32", name="scores"
-    )
+    return full_precision.Dense(units, activation, kernel_regularizer=penalty, name="scores")
 
 
 def _sorted_names(names: Any) -> list[str]:

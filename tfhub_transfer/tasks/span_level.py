@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import answers, ranges
+from tfhub_transfer import answers, full_precision, ranges
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks.base import Head, Task
 
@@ -95,9 +95,7 @@ class QuestionAnswering(Task):
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         """Scores of start and end, `[batch, candidates, 2]`; no softmax, they are compared."""
         penalty = keras.regularizers.L2(head.l2) if head.l2 else None
-        return keras.layers.Dense(2, kernel_regularizer=penalty, dtype="float32", name="scores")(
-            features
-        )
+        return full_precision.Dense(2, kernel_regularizer=penalty, name="scores")(features)
 
     def loss(self) -> Any:
         return SpanCrossentropy()

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import tagging
+from tfhub_transfer import full_precision, tagging
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Head, Task
@@ -127,8 +127,8 @@ class TokenClassification(Task):
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         penalty = keras.regularizers.L2(head.l2) if head.l2 else None
         names = self.class_names or []
-        return keras.layers.Dense(
-            len(names), "softmax", kernel_regularizer=penalty, dtype="float32", name="scores"
+        return full_precision.Dense(
+            len(names), "softmax", kernel_regularizer=penalty, name="scores"
         )(features)
 
     def loss(self) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from tfhub_transfer import full_precision
+
 # Added to what must not be chosen; far below any logit, and no infinity in the gradient.
 _NEVER = -1e9
 
@@ -132,7 +134,7 @@ def candidates(numbers: Any, vectors: Any, scale: float = 1.0) -> tuple[Any, Any
     """
     numbers = keras.ops.cast(numbers, "int32")
     first, rest = numbers[:, :1], _by_column(numbers[:, 1:])[None]
-    logits = scale * keras.ops.matmul(
+    logits = scale * full_precision.matmul(
         vectors[:, 0], keras.ops.transpose(_by_column(vectors[:, 1:]))
     )
     own = keras.ops.one_hot(

@@ -1,0 +1,118 @@
+"""Matrix products in bfloat16: TensorFlow's rewrite of graphs, and whether it pays on this machine.
+
+TensorFlow keeps what its optimizer does for the whole process, but the options that a call of a
+graph takes along for each thread. Only the latter are touched here, so no thread changes what
+another one computes, and nothing stays on.
+"""
+
+import contextlib
+import math
+import pathlib
+import platform
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+
+# TensorFlow sets the options of one thread's calls nowhere else.
+from tensorflow.python.eager import context
+
+PRECISIONS = ("float32", "bfloat16")
+# The inner product of a layer of a small BERT, for some sentences.
+WIDTH, _ROWS = 384, 512
+_CALLS = 6
+_CPU_INFO = pathlib.Path("/proc/cpuinfo")
+
+
+@contextlib.contextmanager
+def rewritten(bfloat16: bool) -> Iterator[None]:
+    """Graphs that this thread calls inside have their products in bfloat16, or surely not.
+
+    Args:
+        bfloat16: Which of the two.
+    """
+    eager = context.context()
+    before = eager.function_call_options
+    config = config_pb2.ConfigProto.FromString(before.config_proto_serialized)
+    options = config.graph_options.rewrite_options
+    toggle = rewriter_config_pb2.RewriterConfig
+    options.auto_mixed_precision_onednn_bfloat16 = toggle.ON if bfloat16 else toggle.OFF
+    own = context.FunctionCallOptions(before.executor_type, config)
+    eager.function_call_options = own
+    try:
+        yield
+    finally:
+        # Whoever has changed TensorFlow's options since then keeps what they chose.
+        if eager.function_call_options is own:
+            eager.function_call_options = before
+
+
+def is_rewritten() -> bool:
+    """Whether graphs that this thread calls now have their products in bfloat16."""
+    serialized = context.context().function_call_options.config_proto_serialized
+    options = config_pb2.ConfigProto.FromString(serialized).graph_options.rewrite_options
+    on = rewriter_config_pb2.RewriterConfig.ON
+    return bool(options.auto_mixed_precision_onednn_bfloat16 == on)
+
+
+def has_units() -> bool:
+    """Whether this CPU has instructions for bfloat16 (AVX-512 BF16 or AMX), by its flags."""
+    text = _cpu_info()
+    return "avx512_bf16" in text or "amx_bf16" in text
+
+
+def cpu_model() -> str:
+    """What the CPU calls itself, with its instructions for bfloat16."""
+    lines = dict(
+        [part.strip() for part in line.split(":", 1)]
+        for line in _cpu_info().splitlines()
+        if ":" in line
+    )
+    # Clouds hide the model, which then is the same for machines with and without AMX.
+    flags = [flag for flag in lines.get("flags", "").split() if flag.endswith("bf16")]
+    return " ".join([lines.get("model name") or platform.machine(), *sorted(flags)])
+
+
+def measure() -> dict[str, float]:
+    """Seconds of a dense layer with GELU, forward and backward, by precision: the best of some."""
+    # A thread of its own has no graph, tape or strategy around it.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_measure).result()
+
+
+def _measure() -> dict[str, float]:
+    given = [
+        tf.random.stateless_normal(shape, [0, 7], stddev=0.05)
+        for shape in ([_ROWS, WIDTH], [WIDTH, 4 * WIDTH], [4 * WIDTH])
+    ]
+    steps = {name: tf.function(_step, autograph=False) for name in PRECISIONS}
+    best = dict.fromkeys(PRECISIONS, math.inf)
+    for call in range(_CALLS + 1):  # the first one optimizes the graph and doesn't count
+        for name, step in steps.items():
+            with rewritten(name == "bfloat16"):
+                seconds = _seconds(step, given)
+            best[name] = min(best[name], seconds if call else math.inf)
+    return best
+
+
+def _seconds(step: Callable[..., Any], given: list[tf.Tensor]) -> float:
+    started = time.perf_counter()
+    for tensor in step(*given):
+        tensor.numpy()
+    return time.perf_counter() - started
+
+
+def _step(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Any:
+    with tf.GradientTape() as tape:
+        tape.watch([x, kernel, bias])
+        y = tf.nn.bias_add(tf.matmul(x, kernel), bias)
+        y = (0.5 * (1.0 + tf.math.erf(y * math.sqrt(0.5)))) * y
+        loss = tf.reduce_sum(y * y)
+    return tape.gradient(loss, [x, kernel, bias])
+
+
+def _cpu_info() -> str:
+    return _CPU_INFO.read_text(encoding="utf-8", errors="replace") if _CPU_INFO.exists() else ""
