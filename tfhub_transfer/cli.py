@@ -155,6 +155,7 @@ def _add_train(commands: Any) -> None:
     add("--negative", metavar="COLUMN", help="a third text, which doesn't belong to the first")
     add("--label", metavar="COLUMN", help="default: label, or score")
     add("--loss", choices=_LOSSES, help="of the similarity task; default cosine")
+    _add_form(command)
     _add_training(command)
     command.set_defaults(run=_train)
 
@@ -185,6 +186,21 @@ def _add_training(command: Any) -> None:
     _add_trust(command)
 
 
+def _add_form(command: Any) -> None:
+    """What can't be told of a file by itself."""
+    add = command.add_argument
+    choices = ("auto", "standard", "none", "backslash")
+    add("--quoting", default="auto", choices=choices, help="of fields in tables; default auto")
+    add("--delimiter", metavar="C", help="between fields; tab, or a character")
+    add("--encoding", metavar="NAME", help="of texts, such as cp1252; default UTF-8")
+
+
+def _file(options: argparse.Namespace, source: str) -> Any:
+    from tfhub_transfer import data
+
+    return data.File(source, options.quoting, options.delimiter, options.encoding)
+
+
 def _add_trust(command: Any) -> None:
     command.add_argument(
         "--trust-code",
@@ -208,6 +224,7 @@ def _add_distill(commands: Any) -> None:
     add("--data", required=True, metavar="FILE", help="labelled; for an encoder any texts")
     add("--output", type=Path, required=True, metavar="DIR")
     add("--text", metavar="COLUMN", help="default: text, or text_a and text_b")
+    _add_form(command)
     models = command.add_argument_group("models")
     add = models.add_argument
     add("--unlabelled", metavar="FILE", help="more texts, for the teachers to answer")
@@ -235,6 +252,7 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("--data", required=True, metavar="FILE")
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
     command.add_argument("--overwrite", action="store_true")
+    _add_form(command)
     _add_trust(command)
     command.set_defaults(run=_evaluate)
 
@@ -244,6 +262,7 @@ def _add_predict(commands: Any) -> None:
     command.add_argument("folder", type=Path, metavar="DIR")
     command.add_argument("source", nargs="?", default="-", metavar="FILE|-")
     command.add_argument("--task", metavar="NAME", help="of a model of several tasks")
+    _add_form(command)
     _add_trust(command)
     command.set_defaults(run=_predict)
 
@@ -256,6 +275,7 @@ def _add_encode(commands: Any) -> None:
     add("--text", metavar="COLUMN", help="of a table; default: text")
     add("--normalize", action="store_true", help="to length 1, so that products are cosines")
     add("--output", type=Path, metavar="vectors.npy", help="default: JSON lines on stdout")
+    _add_form(command)
     _add_trust(command)
     command.set_defaults(run=_encode)
 
@@ -295,8 +315,10 @@ def _distill(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    _jobs().evaluate_folder(
-        options.folder, options.data, options.output, options.overwrite, options.trust_code
+    jobs = _jobs()
+    source = _file(options, options.data)
+    jobs.evaluate_folder(
+        options.folder, source, options.output, options.overwrite, options.trust_code
     )
 
 
@@ -304,7 +326,8 @@ def _predict(options: argparse.Namespace) -> None:
     jobs = _jobs()
     from tfhub_transfer import wording
 
-    for answer in jobs.predict(options.folder, options.source, options.task, options.trust_code):
+    source = _file(options, options.source)
+    for answer in jobs.predict(options.folder, source, options.task, options.trust_code):
         print(wording.json_line(answer), flush=True)
 
 
@@ -313,7 +336,11 @@ def _encode(options: argparse.Namespace) -> None:
     from tfhub_transfer import encoding, wording
 
     chunks = encoding.encode_file(
-        options.model, options.source, options.text, options.normalize, options.trust_code
+        options.model,
+        _file(options, options.source),
+        options.text,
+        options.normalize,
+        options.trust_code,
     )
     if options.output:
         count = encoding.write_vectors(chunks, options.output)

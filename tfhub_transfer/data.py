@@ -5,12 +5,11 @@ import dataclasses
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import ranges, tagging, wording
+from tfhub_transfer import forms, ranges, tagging, wording
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.reading import TAGS, TOKENS, Table
 
@@ -38,6 +37,7 @@ class Examples:
             by one of these names and weren't chosen). All of the same length.
         source: Where they come from.
         target: `"label"`, or `None` if there are no labels.
+        notes: What was decided while they were read that the source doesn't say.
 
     Example:
 
@@ -48,6 +48,7 @@ class Examples:
     columns: dict[str, list[Any]]
     source: str = "lists"
     target: str | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_lists(
@@ -134,6 +135,11 @@ class Stream:
         self._require_label, self._chunk_rows = require_label, chunk_rows
         self._rows: int | None = None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided that the source doesn't say; all of it once the rows were read."""
+        return tuple(self._table.notes)
+
     def __len__(self) -> int:
         """The number of rows, counted once: training wants to know how long an epoch is."""
         if self._rows is None:
@@ -163,7 +169,7 @@ class Stream:
 
 
 def stream(
-    source: str | Path,
+    source: Any,
     text: str | None = None,
     text_pair: str | None = None,
     label: str | None = None,
@@ -193,13 +199,13 @@ def stream(
     10
     """
     chunk_rows = ranges.whole_number("chunk_rows", chunk_rows, *ranges.SIZE)
-    table = Table(str(source))
+    table = Table(source)
     names = _columns(table, (text, text_pair, negative), label, require_label)
     return Stream(table, names, require_label, chunk_rows)
 
 
 def read(
-    source: str | Path,
+    source: Any,
     text: str | None = None,
     text_pair: str | None = None,
     label: str | None = None,
@@ -209,9 +215,12 @@ def read(
     """Reads labelled texts into memory.
 
     Args:
-        source: A `.csv`, `.tsv` or `.jsonl` file (each also `.gz`), a `.parquet` file, all in
-            UTF-8, `tfds:NAME/SPLIT` for TensorFlow Datasets, or, for tags of words, a `.conll`
-            file: a line for each word with its tag last, an empty line after each sentence.
+        source: A file of a table (CSV, TSV, JSON lines or arrays, each also compressed; Parquet,
+            Arrow, Feather), of fastText's, of words and their tags (CoNLL, with the tag last;
+            CoNLL-U; a table with a row a word), or of what doccano, Prodigy, spaCy or Label Studio
+            export; a folder of `datasets`; `tfds:NAME/SPLIT` for TensorFlow Datasets; a `File`,
+            which says more; or a table in memory: a DataFrame, a `datasets.Dataset`, a
+            `tf.data.Dataset` of (text, label), a dictionary of columns, a list of dictionaries.
         text: Name of the text column, of texts or of lists of words; `text`, or `text_a` and
             `text_b`, or `tokens` where there are `tags`, or `sentences` (lists) or `document` where
             there are summaries, if not given.
@@ -231,7 +240,8 @@ def read(
 
     >>> examples = read("reviews.csv", text="review", label="sentiment")
     """
-    chunks = list(stream(source, text, text_pair, label, require_label, negative))
+    streamed = stream(source, text, text_pair, label, require_label, negative)
+    chunks = list(streamed)
     joined: dict[str, list[Any]] = {}
     for start, chunk in zip(np.cumsum([0, *map(len, chunks)]), chunks):
         for name in {**joined, **chunk.columns}:
@@ -240,10 +250,40 @@ def read(
     unlabelled = any(chunk.target is None for chunk in chunks)
     if unlabelled:
         joined.pop(LABEL, None)
-    examples = Examples(joined, str(source), None if unlabelled else LABEL)
+    target = None if unlabelled else LABEL
+    examples = Examples(joined, streamed.source, target, streamed.notes)
     if not any(t.strip() for texts in examples.texts for t in texts):
-        raise InputError(f"every text is blank; check the text column. Received: {source}")
+        raise InputError(f"every text is blank; check the text column. Received: {examples.source}")
     return examples
+
+
+def read_splits(source: Any, **columns: Any) -> dict[str, Examples]:
+    """Reads every split of a source that holds several.
+
+    Args:
+        source: A `datasets.DatasetDict`, a dictionary of tables, or a folder that
+            `DatasetDict.save_to_disk` wrote.
+        **columns: As for `read`.
+
+    Returns:
+        Examples by the names of the splits.
+
+    Raises:
+        InputError: If it holds one table only, or a split is unusable.
+
+    Example:
+
+    >>> parts = read_splits({"train": [{"text": "good", "label": "a"}]})
+    >>> parts["train"].labels
+    ['a']
+    """
+    parts = forms.splits(source)
+    if not parts:
+        raise InputError(
+            "expected several splits; `data.read` reads one table, and `data.split` divides it. "
+            f"Received: {str(source)[:60]}"
+        )
+    return {name: read(part, **columns) for name, part in parts.items()}
 
 
 def _columns(
@@ -489,7 +529,8 @@ def profile(
     ]
     for name, examples in given.items():
         lines.append(_profile_line(name, examples))
-    for line in _shared_lines(given) + _label_lines(train):
+    said = [f"read: {note}" for note in dict.fromkeys(n for e in given.values() for n in e.notes)]
+    for line in said + _shared_lines(given) + _label_lines(train):
         lines += textwrap.wrap(line, 99, subsequent_indent="    ")
     return "\n".join(lines)
 

@@ -77,7 +77,7 @@ def vector_model(
 
 def encode_file(
     source: str,
-    file: str,
+    file: str | data.File,
     text: str | None = None,
     normalize: bool = False,
     trust_code: bool = False,
@@ -100,7 +100,7 @@ def encode_file(
     """
     chunks: Iterator[Any] = (
         reading.line_chunks(file)
-        if file == "-" or file.endswith(".txt")
+        if reading.is_lines(file)
         else _column(data.stream(file, text=text, require_label=False))
     )
     model = vector_model(source, trust_code)

@@ -28,6 +28,7 @@ from tfhub_transfer.job_data import (
     Splits,
     TrainJob,
     columns_of,
+    file_of,
     head_of,
     read_labelled,
     read_splits,
@@ -68,6 +69,9 @@ class EncoderJob:
     layers: int = 3
     hidden: int | None = None
     vocabulary: int | None = None
+    quoting: str = "auto"
+    delimiter: str | None = None
+    encoding: str | None = None
     schedule: EncoderSchedule = dataclasses.field(default_factory=EncoderSchedule)
     overwrite: bool = False
     trust_code: bool = False
@@ -165,11 +169,12 @@ def distill_encoder(job: EncoderJob) -> None:
 
 def _texts(source: str, pair: bool, job: Any) -> list[Any]:
     """The texts of a table, or of the lines of a `.txt` file; pairs as tuples."""
-    if source.endswith(".txt"):
-        chunks: Iterable[list[Any]] = reading.line_chunks(source, pair)
+    file = file_of(job, source)
+    if reading.is_lines(file):
+        chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
     else:
         columns = {"text": job.text, "text_pair": getattr(job, "text_pair", None)}
-        read = data.stream(source, **columns, require_label=False)
+        read = data.stream(file, **columns, require_label=False)
         chunks = (list(zip(*c.texts)) if pair else list(c.texts[0]) for c in read)
     return [text for chunk in chunks for text in chunk]
 
@@ -180,7 +185,11 @@ def is_model(handle: str) -> bool:
 
 
 def evaluate_folder(
-    folder: Path, source: str, output: Path, overwrite: bool = False, trust_code: bool = False
+    folder: Path,
+    source: str | data.File,
+    output: Path,
+    overwrite: bool = False,
+    trust_code: bool = False,
 ) -> Report:
     """Evaluates a trained folder on a labelled file and writes the report.
 
@@ -194,9 +203,10 @@ def evaluate_folder(
     Raises:
         InputError: If one of them is unusable.
     """
-    atomic.check_output(output, overwrite, (folder, source))
+    atomic.check_output(output, overwrite, (folder, str(source)))
     model, record = _load(folder, trust_code)
     examples = read_labelled(source, model.task, record.get("columns", {}))
+    say_notes(examples)
     with runtime.precision(record.get("precision", "auto")):
         report = evaluate(model, examples, train=_training_split(record))
     with atomic.folder(output, overwrite) as scratch:
@@ -206,7 +216,7 @@ def evaluate_folder(
 
 
 def predict(
-    folder: Path, source: str, task: str | None = None, trust_code: bool = False
+    folder: Path, source: str | data.File, task: str | None = None, trust_code: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Answers for every text of a file, or of standard input, in order and without holding it.
 
@@ -223,10 +233,11 @@ def predict(
     model, record = _load(folder, trust_code)
     model, known = _of_task(model, record.get("columns", {}), task)
     columns: dict[str, Any] = {key: known.get(key) for key in ("text", "text_pair")}
-    if source == "-" or source.endswith(".txt"):
+    if reading.is_lines(source):
         chunks = reading.line_chunks(source, model.task.pair)
     else:
         read = data.stream(source, **columns, require_label=False)
+        say_notes(read)
         chunks = (_asked(model, chunk) for chunk in read)
     for texts in chunks:
         with runtime.precision(record.get("precision", "auto")):
@@ -234,6 +245,17 @@ def predict(
         for text, answer in zip(texts, answers):
             shown = [text] if isinstance(text, str) else text
             yield {**dict(zip(model.layout.signature, shown)), **answer}
+
+
+def say_notes(read: Any) -> None:
+    """Says on standard error what was decided while a file was read.
+
+    Args:
+        read: Examples, a stream of them, or several by their names.
+    """
+    for each in read.values() if isinstance(read, dict) else (read,):
+        for note in each.notes:
+            print(visible(f"{each.source}: {note}"), file=sys.stderr)
 
 
 def _asked(model: TransferModel, chunk: data.Examples) -> list[Any]:
