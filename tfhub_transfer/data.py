@@ -11,7 +11,7 @@ import numpy as np
 
 from tfhub_transfer import forms, ranges, tagging, wording
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.reading import TAGS, TOKENS, Table
+from tfhub_transfer.reading import TAGS, TOKENS, File, Table  # noqa: F401  File is for users
 
 TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL = "text", "text_a", "text_b", "text_c", "label"
 _DISCRETE = 1000
@@ -19,7 +19,7 @@ _DISCRETE = 1000
 _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ((TEXT,), (LABEL, "score")),
     ((TEXT_A, TEXT_B), (LABEL, "score")),
-    ((TOKENS,), (TAGS,)),
+    ((TOKENS,), (TAGS, "ner_tags")),
     (("question", "context"), ("answers",)),
     (("sentences",), ("summaries", "summary")),
     (("document",), ("summaries", "summary")),

@@ -40,11 +40,26 @@ class Table:
         self.columns, self.unit = found.columns, found.unit
         self.notes = found.notes
         self._rows = found.rows
+        self._spaced = found.spaced
         for column in self.columns:
             wording.require_text(column, f"{self.source}: the name of a column")
 
     def __iter__(self) -> Iterator[Row]:
-        return self._rows()
+        if self._spaced or TOKENS not in self.columns:
+            return self._rows()
+        return (self._single(number, row) for number, row in self._rows())
+
+    def _single(self, number: int, row: dict[str, Any]) -> Row:
+        """A row whose words hold no spaces: in a plain text they would be several words."""
+        words = row.get(TOKENS)
+        if isinstance(words, list) and TAGS in row:
+            odd = next((w for w in words if isinstance(w, str) and len(w.split(" ")) > 1), None)
+            if odd is not None:
+                raise InputError(
+                    f"{self.source}, {self.unit} {number}: a word must hold no space; give each "
+                    f"part a tag. Received: {odd!r}"
+                )
+        return number, row
 
     def require(self, column: str, wanted_for: str) -> str:
         """Returns the column, or raises `InputError` with the columns that there are."""

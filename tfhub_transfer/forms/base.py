@@ -84,12 +84,14 @@ class Form:
         unit: What the numbers count: `"line"`, `"row"` or `"question"`.
         notes: What was decided that the source doesn't say, one line each. Some are known only
             once the rows were read.
+        spaced: Whether words may hold spaces.
     """
 
     columns: list[str]
     rows: Callable[[], Iterator[Row]]
     unit: str = "line"
     notes: list[str] = dataclasses.field(default_factory=list)
+    spaced: bool = False
 
 
 def of_rows(

@@ -215,8 +215,9 @@ def _row(sentence: list[list[str]], layout: _Layout) -> dict[str, list[str]]:
 def universal(file: File) -> Form:
     """Sentences of a CoNLL-U file: every field of its words by its name, `tags` is `upos`.
 
-    Words of several tokens (`1-2`) and words that aren't there (`1.1`) are passed over. A field
-    that a word doesn't have, `_`, is None, but for `feats`, where it is the name of no features.
+    Words may hold spaces, as those of Vietnamese do. Words of several tokens (`1-2`) and words that
+    aren't there (`1.1`) are passed over. A field that a word doesn't have, `_`, is None, but for
+    `feats`, where it is the name of no features.
 
     Args:
         file: The file; of CoNLL-U Plus, whose first line names its columns.
@@ -228,7 +229,9 @@ def universal(file: File) -> Form:
     names = first[len(_GLOBAL) :].lower().split() if first.startswith(_GLOBAL) else _FIELDS
     if "form" not in names:
         raise InputError(f"{file}: one of the columns must be FORM. Received: {', '.join(names)}")
-    return of_rows(lambda: _universal_sentences(file, names))
+    found = of_rows(lambda: _universal_sentences(file, names))
+    found.spaced = True
+    return found
 
 
 def _universal_sentences(file: File, names: list[str]) -> Iterator[Row]:

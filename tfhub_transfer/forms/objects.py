@@ -8,7 +8,7 @@ from typing import Any
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import classes, columnar
-from tfhub_transfer.forms.base import LABEL, TEXT, Form, Row, of_rows
+from tfhub_transfer.forms.base import LABEL, TEXT, TOKENS, Form, Row, of_rows
 from tfhub_transfer.forms.tfds import plain
 
 _CHUNK = 1000
@@ -21,9 +21,8 @@ _TEXT_PAIR = ("text_a", "text_b", "text_c")
 
 def name(source: Any) -> str:
     """What to call a table in messages."""
-    return f"{type(source).__module__.partition('.')[0]}'s {type(source).__name__}".removeprefix(
-        "builtins's "
-    )
+    kind = type(source)
+    return f"{kind.__module__.partition('.')[0]}.{kind.__name__}".removeprefix("builtins.")
 
 
 def splits(source: Any) -> dict[str, Any]:
@@ -70,7 +69,7 @@ def _finder(source: Any) -> Callable[[Any], Form] | None:
         return None
     if hasattr(source, "element_spec") and hasattr(source, "as_numpy_iterator"):
         return _tensors
-    if hasattr(source, "features") and hasattr(source, "__iter__"):
+    if hasattr(source, "features") and hasattr(source, "column_names"):
         return _hugging_face
     if hasattr(source, "to_batches") and hasattr(source, "schema"):
         return lambda found: columnar.table(found, name(found))
@@ -85,6 +84,8 @@ def _finder(source: Any) -> Callable[[Any], Form] | None:
 
 def _hugging_face(source: Any) -> Form:
     """A `datasets.Dataset`, or an `IterableDataset`."""
+    if hasattr(source, "with_format"):
+        source = source.with_format(None)  # as Python values, whatever it was set to
     described = source.features.to_dict() if hasattr(source.features, "to_dict") else {}
     named = classes.namer(described, name(source))
 
@@ -162,12 +163,23 @@ def _list(source: Sequence[Any]) -> Form:
 def _tensors(source: Any) -> Form:
     """A `tf.data.Dataset` of texts, of (texts, labels), or of dictionaries; batched or not."""
     spec = source.element_spec
-    batched = getattr(_first(spec), "shape", None) is not None and len(_first(spec).shape) > 0
+    inputs = spec[0] if isinstance(spec, tuple) and spec else spec
+    words = isinstance(inputs, Mapping) and TOKENS in inputs
+    first = inputs[TOKENS] if words else _first(inputs)
+    kind = getattr(getattr(first, "dtype", None), "name", "nothing")
+    if kind != "string" and not isinstance(inputs, Mapping):
+        raise InputError(f"texts must be strings, not numbers of their words. Received: {kind}")
+    batched = getattr(first, "shape", None) is not None and len(first.shape) > words
 
     def rows() -> Iterator[Row]:
         unbatched = source.unbatch() if batched else source
         for number, element in enumerate(unbatched.as_numpy_iterator(), start=1):
-            yield number, _row(element)
+            try:
+                yield number, _row(element)
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{name(source)}, row {number}: texts must be UTF-8. Received: {error}"
+                ) from error
 
     return of_rows(rows, "row")
 
@@ -190,6 +202,11 @@ def _row(element: Any) -> dict[str, Any]:
 
 
 def _decoded(value: Any) -> Any:
-    return (
-        {k: _decoded(v) for k, v in value.items()} if isinstance(value, Mapping) else plain(value)
-    )
+    if isinstance(value, Mapping):
+        return {key: _decoded(each) for key, each in value.items()}
+    if hasattr(value, "to_list"):  # a ragged tensor
+        value = value.to_list()
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list):
+        return [_decoded(each) for each in value]
+    return value.decode("utf-8") if isinstance(value, bytes) else value
