@@ -17,6 +17,7 @@ _GLOBAL = "# global.columns ="
 _TAG = re.compile(r"O|[BIESLUMW](-\S+)?")
 _BARE = re.compile(r"[BIOESLUMW]")
 _DOCUMENT = ("-DOCSTART-", "-DOCEND-")
+_DOCUMENTS = ("#begin document", "#end document")
 _PEEKED = 2000
 
 
@@ -48,10 +49,15 @@ class _Layout:
 
     def is_comment(self, line: str, begins: bool) -> bool:
         """Whether a line before a sentence says something about it."""
+        if line.startswith(_DOCUMENTS):
+            return True
         if not line.startswith("#") or not begins:
             return False
         fields = self.fields(line)
-        return not 1 < len(fields) <= self.count or fields[self.tag] not in self.tags
+        if not 1 < len(fields) <= self.count:
+            return True
+        said = fields[self.tag] not in self.tags and not _TAG.fullmatch(fields[self.tag])
+        return said and line.startswith("# ")  # else a hashtag, or the sign itself
 
     def fits(self, fields: list[str], sentence: list[list[str]]) -> bool:
         """Whether a line has as many fields as most, or fewer in all of its sentence."""

@@ -95,17 +95,15 @@ def decide(lines: Lines, delimiter: str, place: str) -> tuple[str, str | None]:
     against = signs.open + signs.inside
     if by_quotes and not by_line:
         return STANDARD, None
-    if by_quotes == by_line and signs.doubled and against:
-        if signs.doubled > _MANY * against:
-            return STANDARD, _said(STANDARD, f"{signs.doubled} fields double those inside")
-        if against <= _MANY * signs.doubled:
-            raise InputError(
-                f"{place}: {signs.doubled} fields are quoted, with quotes doubled inside, but "
-                f"{against} with quotation marks aren't, as in line {signs.first}; say which is "
-                "meant with `--quoting standard` or `--quoting none`. Received: both"
-            )
+    if by_quotes == by_line and 0 < signs.doubled <= _MANY * against <= _MANY**2 * signs.doubled:
+        raise InputError(
+            f"{place}: {signs.doubled} fields are quoted, with quotes doubled inside, but "
+            f"{against} with quotation marks aren't, as in line {signs.first}; say which is "
+            "meant with `--quoting standard` or `--quoting none`. Received: both"
+        )
     if signs.doubled > _MANY * against:
-        return STANDARD, None
+        why = f"{signs.doubled} fields double those inside"
+        return STANDARD, _said(STANDARD, why) if by_line else None
     if against:
         return NONE, _said(NONE, f"as line {signs.first} shows")
     excel = signs.with_comma == signs.whole and not _has_bare_comma(lines, delimiter)

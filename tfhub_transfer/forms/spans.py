@@ -133,20 +133,21 @@ def _sorted(text: str, found: Iterable[Span], place: str) -> list[Span]:
 
 
 def _checked(text: str, span: Span, place: str) -> Span:
-    if not 0 <= span.start < span.end <= len(text) or not span.kind.strip():
-        raise InputError(
-            f"{place}: a span must lie in its text, of {len(text)} characters, and have a label. "
-            f"Received: {span.start} to {span.end}, {span.kind!r}"
-        )
     start, end = span.start, span.end
     if span.text is not None and text[start:end] != span.text:
         start, end = _of_utf16(text, start), _of_utf16(text, end)
         if text[start:end] != span.text:
-            raise InputError(
-                f"{place}: a span must hold the text that it says; the text was changed after it "
-                f"was annotated. Received: {text[span.start : span.end]!r} where "
-                f"{span.text!r} is expected"
-            )
+            start, end = span.start, span.end
+    if not 0 <= start < end <= len(text) or not span.kind.strip():
+        raise InputError(
+            f"{place}: a span must lie in its text, of {len(text)} characters, and have a label. "
+            f"Received: {span.start} to {span.end}, {span.kind!r}"
+        )
+    if span.text is not None and text[start:end] != span.text:
+        raise InputError(
+            f"{place}: a span must hold the text that it says; the text was changed after it was "
+            f"annotated. Received: {text[start:end]!r} where {span.text!r} is expected"
+        )
     while start < end and text[start].isspace():
         start += 1
     while start < end and text[end - 1].isspace():
@@ -158,5 +159,5 @@ def _checked(text: str, span: Span, place: str) -> Span:
 
 def _of_utf16(text: str, place: int) -> int:
     """A place counted in units of UTF-16, as JavaScript does, in characters."""
-    units = text.encode("utf-16-le", "surrogatepass")[: 2 * place]
+    units = text.encode("utf-16-le", "surrogatepass")[: 2 * max(0, place)]
     return len(units.decode("utf-16-le", "ignore"))
