@@ -17,7 +17,8 @@ import pyarrow.parquet
 import pytest
 import tensorflow as tf
 
-from tfhub_transfer import data, reading, tagging
+import tfhub_transfer as tt
+from tfhub_transfer import cli, data, job_data, reading, tagging
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import objects, spans, words
 from tfhub_transfer.layouts.words import split
@@ -678,3 +679,53 @@ def test_damaged_arrow_files_are_named(tmp_path: Path) -> None:
     write(path / "state.json", '{"_data_files": [{"filename": "gone.arrow"}]}')
     with pytest.raises(InputError, match="must hold the files that its state.json lists"):
         data.read(path)
+
+
+# Commands -------------------------------------------------------------------------------------
+
+
+def test_commands_take_what_files_dont_say(
+    bert_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tt.build_model(str(bert_encoder), tt.tasks.Classification(["x", "y"]))
+    model.save(tmp_path / "model.keras")
+    expected = [
+        {"text": t, **a}
+        for t, a in zip(['"Well,', "schön"], model.predict_text(['"Well,', "schön"]))
+    ]
+
+    def ask(*words: str | Path) -> tuple[list[Any], str]:
+        assert cli.main(["predict", str(tmp_path / "model.keras"), *map(str, words)]) == 0
+        said = capsys.readouterr()
+        return [json.loads(line) for line in said.out.splitlines()], said.err
+
+    plain = write(tmp_path / "x.tsv", 'text\tlabel\n"Well,\tx\nschön\ty\n')
+    answers, said = ask(plain)
+    assert answers == expected
+    assert said.count("\n") == 1 and "fields don't quote" in said
+    assert ask(plain, "--quoting", "none") == (expected, "")
+    old = write(tmp_path / "x.csv", 'text~label\n"Well,~x\nschön~y\n', "cp1252")
+    options = ("--quoting", "none", "--delimiter", "~", "--encoding", "cp1252")
+    assert ask(old, *options) == (expected, "")
+    texts = write(tmp_path / "x.txt", '"Well,\nschön\n', "cp1252")
+    assert ask(texts, "--encoding", "cp1252") == (expected, "")
+    assert (
+        ask(write(tmp_path / "x.zip.txt", '__label__x "Well,\n__label__y schön\n'))[0] == expected
+    )
+    assert cli.main(["predict", str(tmp_path / "model.keras"), str(old)]) == 2
+    assert "`--encoding cp1252`" in capsys.readouterr().err
+
+
+def test_jobs_read_with_their_options(tmp_path: Path) -> None:
+    body = "".join(f'"text {i}~{"xy"[i % 2]}\n' for i in range(40))
+    path = write(tmp_path / "x.csv", "text~label\nschön~x\n" + body, "cp1252")
+    options = {"quoting": "none", "delimiter": "~", "encoding": "cp1252"}
+    job = job_data.TrainJob("classification", str(path), tmp_path / "out", **options)
+    splits, _ = job_data.read_splits(job)
+    assert sum(splits.counts().values()) == 41
+    own = {"task": "classification", "data": "x.csv", **options}
+    several = lines(tmp_path / "tasks.json", {"tasks": {"a": own}})
+    job = job_data.TrainJob("multi-task", str(several), tmp_path / "out")
+    splits, task = job_data.read_splits(job)
+    assert len(splits.train["a"]) + len(splits.validation["a"]) + len(splits.test["a"]) == 41
+    assert len(job_data.read_labelled(str(several), task, {})["a"]) == 41

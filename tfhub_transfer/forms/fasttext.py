@@ -12,7 +12,8 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import opening, quoting
 from tfhub_transfer.forms.base import LABEL, TEXT, File, Form, Row
 
-_LABEL = re.compile(r"(?:(?<=\s)|^)__label__(\S+)(?:\s+|$)")
+_LABEL = re.compile(r"(?:(?<=\s)|^)__label__(\S+)(?:\s|$)")
+_LAST = re.compile(r"(\s+__label__\S+)+\s*$")
 _COMMENT = re.compile(r"\s__comment__\S+")  # of doccano
 _QUOTED = '"__label__'
 
@@ -67,6 +68,7 @@ def _lines(file: File, quoted: bool) -> Iterator[tuple[int, str]]:
 def _rows(file: File, quoted: bool, several: bool) -> Iterator[Row]:
     for number, line in _lines(file, quoted):
         labels = _LABEL.findall(line)
-        text = _LABEL.sub("", line)
-        text = (_COMMENT.sub("", text) if quoted else text).strip()
+        text = _LABEL.sub("", _LAST.sub("", line.rstrip("\r\n")))
+        if quoted:  # where a space stands before comments, of which there may be none
+            text = _COMMENT.sub("", text).removesuffix(" ")
         yield number, {TEXT: text, LABEL: labels if several else labels[0]}
