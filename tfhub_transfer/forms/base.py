@@ -35,7 +35,8 @@ class File:
 
     Example:
 
-    >>> examples = read(File("reviews.csv", encoding="cp1252"), text="review", label="sentiment")
+    >>> File("reviews.csv", encoding="latin1", delimiter="tab")
+    File(path='reviews.csv', quoting='auto', delimiter='\\t', encoding='iso8859-1')
     """
 
     path: str | Path
