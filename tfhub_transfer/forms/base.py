@@ -36,7 +36,7 @@ class File:
     Example:
 
     >>> File("reviews.csv", encoding="latin1", delimiter="tab")
-    File(path='reviews.csv', quoting='auto', delimiter='\\t', encoding='iso8859-1')
+    File(path='reviews.csv', quoting='auto', delimiter='\t', encoding='iso8859-1')
     """
 
     path: str | Path
