@@ -199,15 +199,18 @@ def test_json_lines_in_a_json_file_stay_lines(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_text('\n{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n')
     assert tt.data.read(path).labels == ["x", "y"]
-    path.write_text('[\n{"text": "a"}\n]\n')
-    with pytest.raises(tt.InputError, match="line 1: expected one JSON object a line"):
+    path.write_text('{"text": "a", "label": "x"}\n["b"]\n')
+    with pytest.raises(tt.InputError, match="line 2: expected a JSON object"):
         tt.data.read(path)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"data": [{"title": "x"}]}, r"data\[0\]: expected 'paragraphs' with a list"),
+        (
+            {"data": [{"paragraphs": []}, {"title": "x"}]},
+            r"data\[1\]: expected 'paragraphs' with a list",
+        ),
         ({"data": [{"paragraphs": [{"qas": []}]}]}, r"paragraphs\[0\]: expected 'context' with"),
         (
             {"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "1"}]}]}]},

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 GOLDEN = Path(__file__).with_name("public_api.txt")
+_FROM_BELOW = ("File", "profile")  # what a room offers that stands on a lower floor
 _ROOMS = ("data", "registry", "runtime", "tasks")
 
 
@@ -35,7 +36,8 @@ def _own(module: Any) -> list[str]:
     return [
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        if not name.startswith("_")
+        and (getattr(value, "__module__", None) == module.__name__ or name in _FROM_BELOW)
     ]
 
 

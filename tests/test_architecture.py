@@ -28,7 +28,7 @@ FLOORS = {
     "plots": 2,
     "answers": 3,
     "answer_evaluation": 4,
-    "squad": 2,
+    "forms": 2,
     "reading": 3,
     "registry": 3,
     "served": 4,
@@ -89,7 +89,8 @@ FLOORS = {
     "cautions": 9,
     "values": 0,
     "text_forms": 3,
-    "label_columns": 3,
+    "label_columns": 2,
+    "profiling": 3,
 }
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
@@ -106,6 +107,24 @@ INNER_FLOORS = {
         "stores": 2,
         "downloads": 2,
         "keeping": 3,
+        "__init__": 4,
+    },
+    "forms": {
+        "base": 0,
+        "words": 0,
+        "quoting": 0,
+        "squad": 0,
+        "classes": 0,
+        "tfds": 1,
+        "opening": 1,
+        "spans": 1,
+        "columnar": 1,
+        "delimited": 2,
+        "conll": 2,
+        "fasttext": 2,
+        "annotations": 2,
+        "objects": 2,
+        "json_rows": 3,
         "__init__": 4,
     },
     "tasks": {

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfhub_transfer import data, reading
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.forms import tfds as tfds_form
 from tfhub_transfer.registry import samples_path
 from tfhub_transfer.storage import opening
 
@@ -158,12 +159,12 @@ def test_tfds_without_network_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -
         raise OSError("no name server")
 
     monkeypatch.setattr(tfds, "builder", lambda name: Unprepared())
-    monkeypatch.setattr(reading.socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(tfds_form.socket, "getaddrinfo", refuse)
     with pytest.raises(InputError, match="there is no network to download it; give a file instead"):
         data.read("tfds:imdb_reviews/train")
     patience = threading.Event()
-    monkeypatch.setattr(reading, "_LOOK_UP_SECONDS", 0.05)
-    monkeypatch.setattr(reading.socket, "getaddrinfo", lambda *_: patience.wait(10))
+    monkeypatch.setattr(tfds_form, "_LOOK_UP_SECONDS", 0.05)
+    monkeypatch.setattr(tfds_form.socket, "getaddrinfo", lambda *_: patience.wait(10))
     with pytest.raises(InputError, match="there is no network to download it"):
         data.read("tfds:imdb_reviews/train")
     patience.set()
@@ -220,17 +221,19 @@ GOOD = b"text,label\nfine,a\n"
         ("x.csv.gz", b"not gzip", "can't be read"),
         ("x.csv.gz", gzip.compress(GOOD * 50, mtime=0)[:-20], "can't be read"),
         ("x.csv.gz", gzip.compress(b"", mtime=0), "must name each column once"),
-        ("x.xlsx", b"PK", "format of the file isn't known"),
+        ("x.xlsx", b"PK", "format of the file isn't read; save the sheet as CSV in UTF-8"),
+        ("x.xyz", b"PK", "format of the file isn't known"),
         ("x.csv", b"PK\x03\x04...", "a zip archive or a spreadsheet; export it as CSV"),
         ("x.csv", gzip.compress(GOOD, mtime=0), "file is gzipped; give its name the ending .gz"),
         ("x.jsonl", b"PAR1....PAR1", "file is Parquet; give its name the ending .parquet"),
-        ("x.csv", "text,label\na,b\n".encode("utf-16"), "file is UTF-16, not UTF-8"),
+        ("x.csv", "text,label\na,b\n".encode("utf-16-le"), "give `--encoding utf-16-le`"),
         ("x.csv", b"\xef\xbb\xbftext,la\xe9\n", "byte 0xe9 at offset 10, in line 1"),
         ("x.csv", b'text,label\n"two\nlines",a\n\n b,\n', "line 5: column 'label' must hold"),
-        ("x.json", b'[{"text": "a", "label": 1}]', "line 1: expected a JSON object"),
-        ("x.json", b'[\n{"text": "a", "label": 1}]', "one JSON object a line, not a list"),
+        ("x.json", b'[{"text": "a", "label": 1}, 2]', "row 2: expected a JSON object"),
+        ("x.json", b'[\n{"text": "a", "label": 1}', "row 1: .*array is damaged or isn't closed"),
+        ("x.json", b'[{"text": "a", "label": 1}] [2]', "this has more behind an array"),
         ("x.jsonl", b'{"label": ' + b"1" * 5000 + b"}", "line 1: expected one JSON object a line"),
-        ("x.jsonl", b"[" * 100_000, "line 1: expected one JSON object a line"),
+        ("x.jsonl", b"[" * 100_000, "row 1: expected one JSON object a line"),
         ("x.jsonl", b'{"text": "a", "label": ["b", null]}', "line 1: column 'label' must hold"),
         ("x.jsonl", b'{"text": "a", "label": null}', "line 1: column 'label' must hold a label"),
     ],

@@ -444,22 +444,6 @@ def test_class_labels_of_a_parquet_file_are_names(tmp_path: Path) -> None:
         assert tt.data.read(tmp_path / "rows.parquet", label=column).labels == wanted
 
 
-def test_names_of_numbers_are_found_where_libraries_keep_them() -> None:
-    hf = pytest.importorskip("datasets")
-    label = hf.ClassLabel(names=["n", "p"])
-    features = hf.Features({"y": label, "tags": hf.Sequence(label), "text": hf.Value("string")})
-    found = {column: values.names_of(feature) for column, feature in features.items()}
-    assert found == {"y": ["n", "p"], "tags": ["n", "p"], "text": None}
-    row = {"y": 1, "tags": [0, 1], "text": "x", "secret": 3}
-    assert values.named(row, {"y": ["n", "p"], "tags": ["n", "p"], "secret": ["n"]}) == {
-        "y": "p",
-        "tags": ["n", "p"],
-        "text": "x",
-        "secret": 3,
-    }
-    assert values.named({"y": -1}, {"y": ["n", "p"]}) == {"y": None}
-
-
 def test_words_and_tags_written_as_text(tmp_path: Path) -> None:
     for text, label in (("tokens", "tags"), ("words", "ner")):
         rows = [

@@ -41,12 +41,49 @@ def test_scores_are_those_of_seqeval_on_any_sequence(kind: str) -> None:
         (["I-a", "I-a", "B-a", "O"], "IOB1"),
         (["B-a", "I-b"], "IOB1"),
         (["S-a", "O", "B-b", "E-b"], "BIOES"),
+        (["B-a", "L-a", "O", "U-b"], "BIOES"),
+        (["U-a", "O"], "BIOES"),
+        (["B-a", "M-a", "E-a", "S-b"], "BIOES"),
+        (["B-a", "M-a", "E-a", "W-b", "O"], "BIOES"),
         (["NOUN", "X-RAY", "O"], None),
+        (["U-turn", "straight"], None),
+        (["A", "B", "E", "I", "S"], None),
+        (["-LRB-", "ES-x", "NN"], None),
         (["O", "O"], None),
     ],
 )
 def test_schemes_are_told_apart(tags: list[str], scheme: str | None) -> None:
     assert tagging.find_scheme([["O"], tags]) == scheme
+
+
+@pytest.mark.parametrize("letters", ["BIES", "BILU", "BMES", "BMEW"])
+def test_schemes_in_other_letters_mean_the_same(letters: str) -> None:
+    begin, inside, end, single = letters
+    names = [f"{letter}-a" for letter in letters] + ["O"]
+    tags = [f"{begin}-a", f"{inside}-a", f"{end}-a", "O", f"{single}-a"]
+    assert tagging.find_scheme([tags]) == "BIOES"
+    assert tagging.entities(tags) == [("a", 0, 3), ("a", 4, 5)]
+    usual = tagging.allowed_steps(["B-a", "I-a", "E-a", "S-a", "O"], "BIOES")
+    assert (tagging.allowed_steps(names, "BIOES") == usual).all()
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        (["B_per", "I_per", "O"], "are written B-person.* Received: 'B_per'"),
+        (["per-B", "per-I", "O"], "are written B-person.* Received: 'per-B'"),
+        (["b-per", "i-per", "o"], "are written B-person.* Received: 'b-per'"),
+        (["B:per", "O"], "are written B-person.* Received: 'B:per'"),
+        (["B", "I", "O"], "are written B-person.* Received: 'B'"),
+        (["B-per", "I-per", "o"], "'o' among tags with prefixes"),
+        (["B-", "O"], "a tag must name its type behind the prefix.*'B-'"),
+        (["B-per", "I-", "O"], "a tag must name its type behind the prefix.*'I-'"),
+        (["B-per", "L-per", "E-per"], "must be those of one scheme.*Received: B, E, L"),
+    ],
+)
+def test_odd_prefixes_are_named(tags: list[str], message: str) -> None:
+    with pytest.raises(tt.InputError, match=message):
+        tagging.find_scheme([tags])
 
 
 def test_mixed_tags_are_refused() -> None:

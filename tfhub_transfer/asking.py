@@ -44,7 +44,7 @@ class Answers:
     """
 
     model: TransferModel
-    source: str
+    source: str | data.File
     columns: dict[str, Any]
     precision: str = "auto"
 
@@ -84,6 +84,8 @@ class Answers:
 
     def say(self) -> None:
         """Says on standard error what a reader of the answers must know."""
+        for note in self._table.notes if self._table else ():
+            print(visible(f"{self.source}: {note}"), file=sys.stderr)
         if self.cut.texts:
             most = self.model.sequence_length
             print(f"note: at {most} tokens {self.cut}", file=sys.stderr)

@@ -206,6 +206,7 @@ def _add_train(commands: Any) -> None:
     separator = "between names in a label of several; default |"
     add("--label-separator", metavar="TEXT", help=separator)
     add("--loss", choices=_LOSSES, help="of the similarity task; default cosine")
+    _add_form(command)
     _add_training(command)
     command.set_defaults(run=_train)
 
@@ -236,6 +237,21 @@ def _add_training(command: Any) -> None:
     _add_trust(command)
 
 
+def _add_form(command: Any) -> None:
+    """What can't be told of a file by itself."""
+    add = command.add_argument
+    choices = ("auto", "standard", "none", "backslash")
+    add("--quoting", default="auto", choices=choices, help="of fields in tables; default auto")
+    add("--delimiter", metavar="C", help="between fields; tab, or a character")
+    add("--encoding", metavar="NAME", help="of texts, such as cp1252; default UTF-8")
+
+
+def _file(options: argparse.Namespace, source: str) -> Any:
+    from tfhub_transfer import data
+
+    return data.File(source, options.quoting, options.delimiter, options.encoding)
+
+
 def _add_trust(command: Any) -> None:
     command.add_argument(
         "--trust-code",
@@ -259,6 +275,7 @@ def _add_distill(commands: Any) -> None:
     add("--data", required=True, metavar="FILE", help="labelled; for an encoder any texts")
     add("--output", type=Path, required=True, metavar="DIR")
     add("--text", metavar="COLUMN", help="default: text, or text_a and text_b")
+    _add_form(command)
     models = command.add_argument_group("models")
     add = models.add_argument
     add("--unlabelled", metavar="FILE", help="more texts, for the teachers to answer")
@@ -287,6 +304,7 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
     _add_columns(command)
     command.add_argument("--overwrite", action="store_true")
+    _add_form(command)
     _add_trust(command)
     command.set_defaults(run=_evaluate)
 
@@ -301,6 +319,7 @@ def _add_predict(commands: Any) -> None:
     formats = "a .jsonl, .csv, .tsv or .parquet file; default: JSON lines on stdout"
     add("--output", type=Path, metavar="FILE", help=formats)
     add("--overwrite", action="store_true", help="replace the output file")
+    _add_form(command)
     _add_trust(command)
     command.set_defaults(run=_predict)
 
@@ -322,6 +341,7 @@ def _add_encode(commands: Any) -> None:
     add("--normalize", action="store_true", help="to length 1, so that products are cosines")
     add("--output", type=Path, metavar="vectors.npy", help="default: JSON lines on stdout")
     add("--overwrite", action="store_true", help="replace a .npy file that is there")
+    _add_form(command)
     _add_trust(command)
     command.set_defaults(run=_encode)
 
@@ -381,7 +401,8 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _asked(jobs: Any, options: argparse.Namespace) -> Any:
     names = {field.name for field in dataclasses.fields(jobs.AskJob)}
-    return jobs.AskJob(**{k: v for k, v in vars(options).items() if k in names})
+    given = {**vars(options), "source": _file(options, options.source)}
+    return jobs.AskJob(**{k: v for k, v in given.items() if k in names})
 
 
 def _encode(options: argparse.Namespace) -> None:
@@ -389,7 +410,11 @@ def _encode(options: argparse.Namespace) -> None:
     from tfhub_transfer import encoding, wording
 
     chunks = encoding.encode_file(
-        options.model, options.source, options.text, options.normalize, options.trust_code
+        options.model,
+        _file(options, options.source),
+        options.text,
+        options.normalize,
+        options.trust_code,
     )
     if options.output:
         inputs = (options.model, options.source)

@@ -3,17 +3,23 @@
 import collections
 import dataclasses
 import math
-import textwrap
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import label_columns, outliers, ranges, tagging, text_forms, values, wording
+from tfhub_transfer import (
+    forms,
+    label_columns,
+    ranges,
+    tagging,
+    text_forms,
+    values,
+    wording,
+)
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.reading import TAGS, TOKENS, Table
-from tfhub_transfer.storage import opening
+from tfhub_transfer.profiling import profile  # noqa: F401  for users
+from tfhub_transfer.reading import TAGS, TOKENS, File, Table  # noqa: F401  File is for users
 
 TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL = "text", "text_a", "text_b", "text_c", "label"
 # What `require_label` says where a blank label means that a text has no class.
@@ -23,7 +29,7 @@ _DISCRETE = 1000
 _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ((TEXT,), (LABEL, "score")),
     ((TEXT_A, TEXT_B), (LABEL, "score")),
-    ((TOKENS,), (TAGS,)),
+    ((TOKENS,), (TAGS, "ner_tags")),
     (("question", "context"), ("answers",)),
     (("sentences",), ("summaries", "summary")),
     (("document",), ("summaries", "summary")),
@@ -41,6 +47,7 @@ class Examples:
             by one of these names and weren't chosen). All of the same length.
         source: Where they come from.
         target: `"label"`, or `None` if there are no labels.
+        notes: What was decided while they were read that the source doesn't say.
 
     Example:
 
@@ -51,6 +58,7 @@ class Examples:
     columns: dict[str, list[Any]]
     source: str = "lists"
     target: str | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_lists(
@@ -152,6 +160,11 @@ class Stream:
         self._require_label, self._chunk_rows = require_label, chunk_rows
         self._rows: int | None = None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided that the source doesn't say; all of it once the rows were read."""
+        return tuple(self._table.notes)
+
     def __len__(self) -> int:
         """The number of rows, counted once: training wants to know how long an epoch is."""
         if self._rows is None:
@@ -196,7 +209,7 @@ class Stream:
 
 
 def stream(
-    source: str | Path,
+    source: Any,
     text: str | None = None,
     text_pair: str | None = None,
     label: str | Sequence[str] | None = None,
@@ -226,18 +239,17 @@ def stream(
     10
     """
     chunk_rows = ranges.whole_number("chunk_rows", chunk_rows, *ranges.SIZE)
-    opening.path_of(source)
     if require_label not in (True, False, OR_BLANK):
         raise InputError(
             f"`require_label` must be True, False or {OR_BLANK!r}. Received: {require_label!r}"
         )
-    table, chosen = label_columns.choose(Table(str(source)), label, bool(require_label))
+    table, chosen = label_columns.choose(Table(source), label, bool(require_label))
     names = _columns(table, (text, text_pair, negative), chosen, bool(require_label))
     return Stream(table, names, require_label, chunk_rows)
 
 
 def read(
-    source: str | Path,
+    source: Any,
     text: str | None = None,
     text_pair: str | None = None,
     label: str | Sequence[str] | None = None,
@@ -247,9 +259,12 @@ def read(
     """Reads labelled texts into memory.
 
     Args:
-        source: A `.csv`, `.tsv` or `.jsonl` file (each also `.gz`), a `.parquet` file, all in
-            UTF-8, `tfds:NAME/SPLIT` for TensorFlow Datasets, or, for tags of words, a `.conll`
-            file: a line for each word with its tag last, an empty line after each sentence.
+        source: A file of a table (CSV, TSV, JSON lines or arrays, each also compressed; Parquet,
+            Arrow, Feather), of fastText's, of words and their tags (CoNLL, with the tag last;
+            CoNLL-U; a table with a row a word), or of what doccano, Prodigy, spaCy or Label Studio
+            export; a folder of `datasets`; `tfds:NAME/SPLIT` for TensorFlow Datasets; a `File`,
+            which says more; or a table in memory: a DataFrame, a `datasets.Dataset`, a
+            `tf.data.Dataset` of (text, label), a dictionary of columns, a list of dictionaries.
         text: Name of the text column, of texts or of lists of words; `text`, or `text_a` and
             `text_b`, or `tokens` where there are `tags`, or `sentences` (lists) or `document` where
             there are summaries, if not given.
@@ -271,7 +286,8 @@ def read(
 
     >>> examples = read("reviews.csv", text="review", label="sentiment")
     """
-    chunks = list(stream(source, text, text_pair, label, require_label, negative))
+    streamed = stream(source, text, text_pair, label, require_label, negative)
+    chunks = list(streamed)
     joined: dict[str, list[Any]] = {}
     for start, chunk in zip(np.cumsum([0, *map(len, chunks)]), chunks):
         for name in {**joined, **chunk.columns}:
@@ -280,10 +296,40 @@ def read(
     unlabelled = any(chunk.target is None for chunk in chunks)
     if unlabelled:
         joined.pop(LABEL, None)
-    examples = Examples(joined, str(source), None if unlabelled else LABEL)
+    target = None if unlabelled else LABEL
+    examples = Examples(joined, streamed.source, target, streamed.notes)
     if not any(t.strip() for texts in examples.texts for t in texts):
-        raise InputError(f"every text is blank; check the text column. Received: {source}")
+        raise InputError(f"every text is blank; check the text column. Received: {examples.source}")
     return examples
+
+
+def read_splits(source: Any, **columns: Any) -> dict[str, Examples]:
+    """Reads every split of a source that holds several.
+
+    Args:
+        source: A `datasets.DatasetDict`, a dictionary of tables, or a folder that
+            `DatasetDict.save_to_disk` wrote.
+        **columns: As for `read`.
+
+    Returns:
+        Examples by the names of the splits.
+
+    Raises:
+        InputError: If it holds one table only, or a split is unusable.
+
+    Example:
+
+    >>> parts = read_splits({"train": [{"text": "good", "label": "a"}]})
+    >>> parts["train"].labels
+    ['a']
+    """
+    parts = forms.splits(source)
+    if not parts:
+        raise InputError(
+            "expected several splits; `data.read` reads one table, and `data.split` divides it. "
+            f"Received: {str(source)[:60]}"
+        )
+    return {name: read(part, **columns) for name, part in parts.items()}
 
 
 def _columns(
@@ -515,106 +561,3 @@ def class_weights(labels: Sequence[Any]) -> dict[Any, float]:
         "`task.class_weights(train.labels)`, or `--class-weights`. "
         f"Received: data.class_weights of {len(labels)} labels"
     )
-
-
-def profile(
-    train: Examples, validation: Examples | None = None, test: Examples | None = None
-) -> str:
-    """Describes a data set on one screen: rows, classes, lengths, duplicates across splits.
-
-    Args:
-        train: The training split.
-        validation: The validation split.
-        test: The test split.
-
-    Example:
-
-    >>> print(profile(train, validation, test))
-                   rows  blank  repeated...
-    train            32      0         0...
-    """
-    splits = {"train": train, "validation": validation, "test": test}
-    given = {name: examples for name, examples in splits.items() if examples is not None}
-    lines = [
-        f"{'':<11}{'rows':>8}{'blank':>7}{'repeated':>10}"
-        f"{'words: median':>16}{'90 %':>6}{'most':>7}"
-        f"{'characters: median':>20}{'90 %':>7}{'most':>8}"
-    ]
-    for name, examples in given.items():
-        lines.append(_profile_line(name, examples))
-    for line in _shared_lines(given) + _label_lines(train):
-        lines += textwrap.wrap(line, 99, subsequent_indent="    ")
-    return "\n".join(lines)
-
-
-def _profile_line(name: str, examples: Examples) -> str:
-    """Counts of one split; lengths are of whole rows, both texts of a pair together."""
-    rows = [" ".join(texts) for texts in zip(*examples.texts)]
-    blank = sum(not row.strip() for row in rows)
-    words = _percentiles([len(row.split()) for row in rows])
-    characters = _percentiles([len(row) for row in rows])
-    return (
-        f"{name:<11}{len(rows):>8}{blank:>7}{len(rows) - len(set(rows)):>10}"
-        f"{words[0]:>16}{words[1]:>6}{words[2]:>7}"
-        f"{characters[0]:>20}{characters[1]:>7}{characters[2]:>8}"
-    )
-
-
-def _percentiles(lengths: list[int]) -> list[int]:
-    return [round(p) for p in np.percentile(lengths or [0], [50, 90, 100])]
-
-
-def _shared_lines(given: dict[str, Examples]) -> list[str]:
-    texts = {name: set(zip(*examples.texts)) for name, examples in given.items()}
-    names = list(texts)
-    shared = [
-        f"{len(texts[a] & texts[b])} texts of {b} are also in {a}"
-        for i, a in enumerate(names)
-        for b in names[i + 1 :]
-        if texts[a] & texts[b]
-    ]
-    return [f"duplicates: {'; '.join(shared)}"] if shared else []
-
-
-def _label_lines(train: Examples) -> list[str]:
-    """The classes with their counts, or the range of numbers; and labels that contradict."""
-    labels = train.columns[train.target] if train.target else []
-    names = [name for label in labels for name in label_columns.shown(label)]
-    counts = collections.Counter(str(name) for name in names)
-    lines = []
-    if any(isinstance(name, dict) for name in names):
-        silent = sum(not (x.get("text") if isinstance(x, dict) else x) for x in labels)
-        lines.append(f"labels: answers; {silent} of {len(labels)} questions have none")
-    elif counts and len(counts) <= max(2, len(labels) // 2):
-        shown = [f"{textwrap.shorten(k, 32)} {n}" for k, n in counts.most_common(12)]
-        rest = f", and {len(counts) - 12} more" if len(counts) > 12 else ""
-        lines.append(f"labels: {len(counts)} ({', '.join(shown)}{rest})")
-    elif numbers := _numbers(names):
-        low, middle, high = np.percentile(numbers, [0, 50, 100])
-        lines.append(f"labels: numbers from {low:g} to {high:g}, median {middle:g}")
-    lines += _outlier_lines(_numbers(names))
-    answers: dict[tuple[str, ...], set[str]] = collections.defaultdict(set)
-    for texts, label in zip(zip(*train.texts), labels):
-        answers[texts].add(str(label))
-    torn = sum(len(found) > 1 for found in answers.values())
-    return [*lines, f"contradictions: {torn} texts have more than one label"] if torn else lines
-
-
-def _outlier_lines(numbers: list[float]) -> list[str]:
-    far, spreads = outliers.far_values(numbers)
-    if not far:
-        return []
-    shown = ", ".join(f"{value:g}" for value in far[:5]) + (", ..." if len(far) > 5 else "")
-    return [
-        f"outliers: {len(far)} of {len(numbers)} labels, {shown}, lie up to {spreads:.3g} robust "
-        "spreads from the others; if they are slips or codes, mend them: regression learns little "
-        "beside them"
-    ]
-
-
-def _numbers(labels: list[Any]) -> list[float]:
-    """The labels as numbers; empty if one isn't."""
-    try:
-        return [float(label) for label in labels]
-    except (TypeError, ValueError):
-        return []

@@ -78,7 +78,7 @@ def vector_model(
 
 def encode_file(
     source: str,
-    file: str,
+    file: str | data.File,
     text: str | None = None,
     normalize: bool = False,
     trust_code: bool = False,

@@ -21,8 +21,9 @@ from tfhub_transfer.tasks import (
 
 _FRACTIONS = (0.8, 0.1, 0.1)
 _COLUMNS = ("text", "text_pair", "negative", "label")
+_FORM = ("quoting", "delimiter", "encoding")
 # What a file of several tasks may say about each, and about all.
-_OF_TASK = {"task", "data", "validation", "test", "loss", "label_separator", *_COLUMNS}
+_OF_TASK = {"task", "data", "validation", "test", "loss", "label_separator", *_COLUMNS, *_FORM}
 _OF_ALL = {"tasks", "weights", "alpha"}
 # What the command line can't say for several tasks at once.
 _ALONE = (
@@ -45,6 +46,9 @@ class TrainJob:
     negative: str | None = None
     label: str | None = None
     label_separator: str | None = None
+    quoting: str = "auto"
+    delimiter: str | None = None
+    encoding: str | None = None
     loss: str | None = None
     towers: bool = False
     encoder: str = "auto"
@@ -112,7 +116,7 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     return Splits(*({n: getattr(s, part) for n, (s, _) in read.items()} for part in parts)), task
 
 
-def read_labelled(source: str, task: Task, columns: dict[str, Any]) -> Any:
+def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
     """Reads labelled examples to measure a trained model on.
 
     Args:
@@ -124,12 +128,14 @@ def read_labelled(source: str, task: Task, columns: dict[str, Any]) -> Any:
         InputError: If a file is unusable or doesn't suit the task.
     """
     if isinstance(task, MultiTask):
+        source = str(source)
         given = _settings(source)["tasks"]
         task.require_names(given)
         read = {}
         for name, own in task.tasks.items():
             named = {key: value for key, value in given[name].items() if key in _COLUMNS}
-            file = _beside(source, given[name]["data"])
+            form = {key: value for key, value in given[name].items() if key in _FORM}
+            file = data.File(_beside(source, given[name]["data"]), **form)
             read[name] = read_labelled(file, own, {**columns.get(name, {}), **named})
         return read
     examples = data.read(source, **columns, require_label=_need(task))
@@ -196,8 +202,10 @@ def _beside(source: str, name: Any) -> str:
 def _read(job: TrainJob) -> tuple[Splits, Task]:
     task = _task(job)
     columns = {**_columns(job), "require_label": _need(task)}
-    examples = _plain(data.read(job.data, **columns), task)
-    others = {n: _plain(data.read(s, **columns), task) for n, s in _given(job).items()}
+    examples = _plain(data.read(file_of(job, job.data), **columns), task)
+    others = {
+        n: _plain(data.read(file_of(job, s), **columns), task) for n, s in _given(job).items()
+    }
     splits = _split(examples, others, job)
     if task.layout == "whole":
         task.pair = examples.is_pair
@@ -224,6 +232,16 @@ def _plain(examples: data.Examples, task: Task) -> data.Examples:
         raise InputError(f"{examples.source}: {error}") from error
     columns = {**examples.columns, examples.target: labels}
     return dataclasses.replace(examples, columns=columns)
+
+
+def file_of(job: Any, source: str) -> data.File:
+    """A file of a job, with what its options say of the form.
+
+    Args:
+        job: A job with the options `quoting`, `delimiter` and `encoding`.
+        source: The file's name.
+    """
+    return data.File(source, **{name: getattr(job, name) for name in _FORM})
 
 
 def _task(job: TrainJob) -> Task:

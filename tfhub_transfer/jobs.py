@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -32,6 +33,7 @@ from tfhub_transfer.job_data import (
     Splits,
     TrainJob,
     columns_of,
+    file_of,
     head_of,
     read_labelled,
     read_splits,
@@ -72,6 +74,9 @@ class EncoderJob:
     layers: int = 3
     hidden: int | None = None
     vocabulary: int | None = None
+    quoting: str = "auto"
+    delimiter: str | None = None
+    encoding: str | None = None
     schedule: EncoderSchedule = dataclasses.field(default_factory=EncoderSchedule)
     overwrite: bool = False
     trust_code: bool = False
@@ -174,11 +179,12 @@ def distill_encoder(job: EncoderJob) -> None:
 
 def _texts(source: str, pair: bool, job: Any) -> list[Any]:
     """The texts of a table, or of the lines of a `.txt` file; pairs as tuples."""
-    if source.endswith(".txt"):
-        chunks: Iterable[list[Any]] = reading.line_chunks(source, pair)
+    file = file_of(job, source)
+    if reading.is_lines(file):
+        chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
     else:
         columns = {"text": job.text, "text_pair": getattr(job, "text_pair", None)}
-        read = data.stream(source, **columns, require_label=False)
+        read = data.stream(file, **columns, require_label=False)
         chunks = (list(zip(*c.texts)) if pair else list(c.texts[0]) for c in read)
     return [text for chunk in chunks for text in chunk]
 
@@ -205,7 +211,7 @@ class AskJob:
     """
 
     folder: Path
-    source: str
+    source: str | data.File
     output: Path | None = None
     task: str | None = None
     text: str | None = None
@@ -230,7 +236,7 @@ def evaluate_folder(job: AskJob) -> Report:
         InputError: If one of them is unusable.
     """
     output = job.output or Path()
-    atomic.check_output(output, job.overwrite, (job.folder, job.source))
+    atomic.check_output(output, job.overwrite, (job.folder, str(job.source)))
     model, record = _load(job.folder, job.trust_code)
     columns = job.columns({})
     if columns and isinstance(model, MultiTaskModel):
@@ -239,6 +245,7 @@ def evaluate_folder(job: AskJob) -> Report:
             f"{', '.join(columns.values())}"
         )
     examples = read_labelled(job.source, model.task, job.columns(record.get("columns", {})))
+    say_notes(examples)
     with runtime.precision(record.get("precision", "auto")):
         report = evaluate(model, examples, train=_training_split(record))
     with atomic.folder(output, job.overwrite) as scratch:
@@ -281,11 +288,22 @@ def predict_to_file(job: AskJob) -> None:
         InputError: If one of them is unusable.
     """
     output = job.output or Path()
-    writing.check(output, job.overwrite, (job.folder, job.source))
+    writing.check(output, job.overwrite, (job.folder, str(job.source)))
     answers = predict(job)
     count = writing.write(asking.shown(answers, answers.count()), output, asking.SPREAD)
     say(f"Written to {output}: {count:,} answers; {answers.cut}")
     answers.say()
+
+
+def say_notes(read: Any) -> None:
+    """Says on standard error what was decided while a file was read.
+
+    Args:
+        read: Examples, a stream of them, or several by their names.
+    """
+    for each in read.values() if isinstance(read, dict) else (read,):
+        for note in each.notes:
+            print(visible(f"{each.source}: {note}"), file=sys.stderr)
 
 
 def _of_task(

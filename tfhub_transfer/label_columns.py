@@ -38,7 +38,7 @@ def labels(given: Any) -> list[Any]:
             f"label columns must be of one length. Received: {list(map(len, columns))}"
         )
     return [
-        classes(dict(zip(names, row)), f"row {number} of label")
+        flagged(dict(zip(names, row)), f"row {number} of label")
         for number, row in enumerate(zip(*columns), start=1)
     ]
 
@@ -49,7 +49,7 @@ def _own(label: Any) -> Any:
     return values.plain(label)
 
 
-def classes(cells: dict[str, Any], place: str) -> list[str]:
+def flagged(cells: dict[str, Any], place: str) -> list[str]:
     """The columns that say 1.
 
     Args:
@@ -61,7 +61,7 @@ def classes(cells: dict[str, Any], place: str) -> list[str]:
 
     Example:
 
-    >>> classes({"toxic": "1", "insult": 0, "threat": True}, "row 1")
+    >>> flagged({"toxic": "1", "insult": 0, "threat": True}, "row 1")
     ['toxic', 'threat']
     """
     found = []
@@ -153,7 +153,7 @@ class Flagged:
             place = f"{self.source}, {self.unit} {number}"
             if len(cells) == len(self._chosen):
                 blank = all(map(_is_blank, cells.values()))
-                made[self.label] = None if blank else classes(cells, place)
+                made[self.label] = None if blank else flagged(cells, place)
             yield number, made
 
 

@@ -2,12 +2,14 @@
 
 Schemes, after Ramshaw and Marcus 1995 (https://aclanthology.org/W95-0107) and their successors:
 IOB2 begins every entity with `B-`; IOB1 only one that follows another of its type; BIOES also
-marks ends (`E-`) and entities of a single word (`S-`). Tags without such prefixes, as parts of
-speech are, have no scheme.
+marks ends (`E-`) and entities of a single word (`S-`). BILOU, BMES and BMEWO are BIOES in other
+letters: L and E mark ends, U, W and S single words, M and I what is inside. Tags without such
+prefixes, as parts of speech are, have no scheme.
 """
 
 import collections
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -22,7 +24,16 @@ ALONE = "\u2029"
 WORD_STARTS = "word_starts"
 OUTSIDE = "O"
 SCHEMES = ("IOB1", "IOB2", "BIOES")
-_PREFIXES = {"IOB1": "IB", "IOB2": "IB", "BIOES": "BIES"}
+# What the letters before a type mean, in those of BIOES; and which letters go together.
+_MEANINGS = {**{letter: letter for letter in "BIES"}, "L": "E", "U": "S", "M": "I", "W": "S"}
+_LETTERS = (set("BIES"), set("BILU"), set("BMES"), set("BMEW"))
+# Tags that mean a scheme and aren't written so.
+_ODD = (
+    re.compile(r"([bieslumw])[-_:/|].+"),
+    re.compile(r"([BIESLUMW])[_:/|.].+"),
+    re.compile(r".+[-_:/|.]([BIESLUMW])"),
+    re.compile(r"([BIESLUMW])"),
+)
 
 Entity = tuple[str, int, int]
 
@@ -73,17 +84,17 @@ class Segmentation:
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """Prefix and type of a tag; a tag without a prefix is all type.
+    """Prefix and type of a tag, the prefix in letters of BIOES; without one it is all type.
 
     Example:
 
-    >>> split_tag("B-person"), split_tag("O")
-    (('B', 'person'), ('O', ''))
+    >>> split_tag("B-person"), split_tag("U-person"), split_tag("O")
+    (('B', 'person'), ('S', 'person'), ('O', ''))
     """
     if tag == OUTSIDE:
         return OUTSIDE, ""
     prefix, separator, kind = tag.partition("-")
-    return (prefix, kind) if separator and prefix in "BIES" and kind else ("", tag)
+    return (_MEANINGS[prefix], kind) if separator and prefix in _MEANINGS and kind else ("", tag)
 
 
 def find_scheme(sequences: Iterable[Sequence[str]]) -> str | None:
@@ -93,7 +104,8 @@ def find_scheme(sequences: Iterable[Sequence[str]]) -> str | None:
         sequences: The tags of each sentence.
 
     Raises:
-        InputError: If tags with and without prefixes are mixed, or no scheme allows them.
+        InputError: If tags with and without prefixes are mixed, no scheme allows them, or they are
+            written in another way than schemes are.
 
     Example:
 
@@ -101,18 +113,47 @@ def find_scheme(sequences: Iterable[Sequence[str]]) -> str | None:
     'IOB2'
     """
     sequences = [list(tags) for tags in sequences]
-    counts = collections.Counter(split_tag(tag)[0] for tags in sequences for tag in tags)
-    if not counts.keys() & set("BIES"):
+    letters = _letters({tag for tags in sequences for tag in tags})
+    if not letters:
         return None
+    counts = collections.Counter(split_tag(tag)[0] for tags in sequences for tag in tags)
     if "" in counts:
         plain = next(t for tags in sequences for t in tags if not split_tag(t)[0])
         raise InputError(
             "tags must all have a prefix (B-, I-, E-, S-) or be O, or none may have one. "
             f"Received: {plain!r} among tags with prefixes"
         )
-    if counts.keys() & set("ES"):
+    if not any(letters <= together for together in _LETTERS):
+        raise InputError(
+            "the prefixes of tags must be those of one scheme: IOB, BIOES, BILOU, BMES or BMEWO. "
+            f"Received: {', '.join(sorted(letters))}"
+        )
+    if letters - set("BI"):
         return "BIOES"
     return "IOB2" if not any(map(_begins_inside, sequences)) else "IOB1"
+
+
+def _letters(tags: set[str]) -> set[str]:
+    """The prefixes of tags; none if they are tags of single words."""
+    nothing = next((t for t in sorted(tags) if t[:-1] in _MEANINGS and t[-1] == "-"), None)
+    if nothing is not None:
+        raise InputError(
+            f"a tag must name its type behind the prefix, as B-person does. Received: {nothing!r}"
+        )
+    prefixed = {tag[0] for tag in tags if split_tag(tag)[0] not in ("", OUTSIDE)}
+    plain = {tag for tag in tags if not split_tag(tag)[0]}
+    if prefixed:
+        return prefixed if prefixed & set("BIES") or not plain else set()
+    for odd in _ODD:
+        found = [match for tag in sorted(plain - {"o"}) if (match := odd.fullmatch(tag))]
+        marks = {match.group(1).upper() for match in found}
+        known = "B" in marks and ("I" in marks or bool({OUTSIDE, "o"} & tags))
+        if known and len(found) == len(plain - {"o"}):
+            raise InputError(
+                "tags of entities are written B-person, I-person and O: a capital, a hyphen and "
+                f"the type; rename them. Received: {found[0].group()!r}"
+            )
+    return set()
 
 
 def _begins_inside(tags: Sequence[str]) -> bool:

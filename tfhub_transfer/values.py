@@ -10,7 +10,7 @@ import enum
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -238,71 +238,3 @@ def written_objects(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-# Numbers with names ------------------------------------------------------------------------------
-
-
-def names_of(feature: Any) -> list[str] | None:
-    """Names of the classes that a column's numbers stand for; `None` if it says none.
-
-    Args:
-        feature: What a data set says of a column: a `ClassLabel` of `datasets` or of TensorFlow
-            Datasets or a list of such, or what `datasets` writes of one into a file.
-
-    Example:
-
-    >>> names_of({"feature": {"names": ["O", "B-person"], "_type": "ClassLabel"}, "_type": "List"})
-    ['O', 'B-person']
-    """
-    while feature is not None:
-        if isinstance(feature, (list, tuple)):
-            feature = feature[0] if len(feature) == 1 else None
-            continue
-        mapping = isinstance(feature, Mapping)
-        names = feature.get("names") if mapping else getattr(feature, "names", None)
-        if isinstance(names, (list, tuple)) and names:
-            return [str(name) for name in names]
-        feature = feature.get("feature") if mapping else getattr(feature, "feature", None)
-    return None
-
-
-def names_in_schema(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
-    """Names of classes by column, as `datasets` writes them into Parquet and Arrow files.
-
-    Args:
-        metadata: Of the file's schema.
-    """
-    try:
-        known = json.loads((metadata or {}).get(b"huggingface", b"{}"))
-        features = known["info"]["features"]
-        found = {str(column): names_of(feature) for column, feature in features.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}
-    return {column: names for column, names in found.items() if names}
-
-
-def named(row: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """A row whose numbers of classes are replaced by their names; -1 stands for no label.
-
-    Args:
-        row: By column.
-        names: Names of classes by column.
-
-    Example:
-
-    >>> named({"text": "fine", "label": 1}, {"label": ["bad", "good"]})
-    {'text': 'fine', 'label': 'good'}
-    """
-    return {
-        column: _named(value, names[column]) if column in names else value
-        for column, value in row.items()
-    }
-
-
-def _named(value: Any, names: Sequence[str]) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_named(each, names) for each in value]
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        return value
-    return names[int(value)] if 0 <= value < len(names) else (None if value == -1 else value)

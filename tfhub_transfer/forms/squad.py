@@ -1,8 +1,6 @@
 """The nested JSON files of SQuAD 1.1 and 2.0, as rows: one question each."""
 
-import json
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from tfhub_transfer.errors import InputError
@@ -10,46 +8,25 @@ from tfhub_transfer.errors import InputError
 COLUMNS = ["id", "title", "question", "context", "answers"]
 
 
-def articles(lines: Iterable[str]) -> list[Any] | None:
-    """The articles of a SQuAD file; `None` if the lines are something else, as JSON lines are.
-
-    No more than the first line is read if that alone shows what the file is.
+def articles(whole: dict[str, Any]) -> list[Any] | None:
+    """The articles of a SQuAD file; `None` if an object is something else.
 
     Args:
-        lines: The file's lines.
-
-    Raises:
-        InputError: If something follows a SQuAD object.
+        whole: What the file holds.
 
     Example:
 
-    >>> articles(['{"version": "1.1",', '"data": []}'])
+    >>> articles({"version": "1.1", "data": []})
     []
     """
-    rest = iter(lines)
-    first = next((line for line in rest if line.strip()), "")
-    found = _parsed(first)
-    if found is None and first.lstrip().startswith("{"):
-        found = _parsed(first + "".join(rest))
-    data = found.get("data") if isinstance(found, dict) else None
+    data = whole.get("data")
     if not isinstance(data, list):
         return None
-    if any(line.strip() for line in rest):
-        raise InputError(
-            "a file of SQuAD holds one JSON object; put every other one in a file of its own. "
-            "Received: more lines after it"
-        )
-    return data
+    known = any(isinstance(article, dict) and "paragraphs" in article for article in data)
+    return data if known or (not data and set(whole) <= {"data", "version"}) else None
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def questions(data: list[Any], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def questions(data: list[Any], path: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of articles, numbered from 1; a question that `is_impossible` has no answers.
 
     Args:
@@ -78,7 +55,7 @@ def questions(data: list[Any], path: Path) -> Iterator[tuple[int, dict[str, Any]
                 yield number, {**row, "title": article.get("title"), "context": context}
 
 
-def _part(whole: Any, key: str, kind: type, path: Path, place: str) -> Any:
+def _part(whole: Any, key: str, kind: type, path: Any, place: str) -> Any:
     found = whole.get(key) if isinstance(whole, dict) else None
     if not isinstance(found, kind):
         raise InputError(

@@ -1,0 +1,151 @@
+"""Forms in which people have their data: one module a form, each to rows of Python values.
+
+A row is a dictionary of a column's name to a value: a string, a number, a list. Numbers of classes
+whose names the source knows come as these names.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.forms import (
+    columnar,
+    conll,
+    delimited,
+    fasttext,
+    json_rows,
+    objects,
+    opening,
+    tfds,
+)
+from tfhub_transfer.forms.base import TAGS, TOKENS, File, Form, Row
+from tfhub_transfer.storage import opening as plain_files
+
+__all__ = ["KNOWN", "TAGS", "TOKENS", "File", "Form", "Row", "find", "is_lines", "splits"]
+
+KNOWN = (
+    ".csv, .tsv, .json, .jsonl, .conll, .conllu (each also with .gz, .bz2, .xz, .zst or in a "
+    ".zip), .parquet, .arrow, .feather, fastText's, or tfds:NAME/SPLIT"
+)
+# What isn't read, and how it becomes something that is.
+_REMEDIES = {
+    (".xlsx", ".xls", ".ods", ".numbers"): "save the sheet as CSV in UTF-8",
+    (".spacy",): "write its documents as JSON, with `Doc.to_json()`",
+    (".ann",): "export the project of brat as CoNLL",
+    (".pkl", ".pickle"): "a pickle can run code; write it with pandas' `to_parquet`",
+    (".npy", ".npz", ".h5", ".hdf5", ".mat"): "arrays hold no texts; write a table",
+    (".xml", ".html", ".yml", ".yaml"): "write JSON lines",
+    (".db", ".sqlite", ".sqlite3"): "write the table's rows as CSV",
+    (".tfrecord", ".tfrecords"): "read it by tf.data and give the `tf.data.Dataset`",
+    (".7z", ".rar", ".tar", ".tgz"): "unpack it",
+}
+_LINES = ".txt"
+# Each form of text: endings of names, and what reads it.
+_FORMS: tuple[tuple[tuple[str, ...], Callable[[File, str], Form]], ...] = (
+    (json_rows.SUFFIXES, lambda file, _: json_rows.form(file)),
+    (conll.SUFFIXES, lambda file, _: conll.form(file)),
+    (conll.UNIVERSAL, lambda file, _: conll.universal(file)),
+    ((".ft", ".fasttext"), lambda file, _: fasttext.form(file)),
+)
+
+
+def find(source: Any) -> Form:
+    """The rows of a source.
+
+    Args:
+        source: A path, a `File`, `tfds:NAME/SPLIT`, or a table in memory.
+
+    Raises:
+        InputError: If there is no such source, or its form isn't known.
+    """
+    if not isinstance(source, (str, Path, File)):
+        return objects.form(source)
+    file = source if isinstance(source, File) else File(source)
+    if str(file).startswith("tfds:"):
+        return tfds.form(str(file))
+    if str(file) == "-" or plain_files.is_open_already(str(file)):
+        raise InputError(
+            "a table is read more than once, so it can't come through a pipe; write it to a "
+            f"file, which may be compressed ({KNOWN}). Received: {file}"
+        )
+    path = plain_files.path_of(file.path)
+    if _is_saved(path):
+        return columnar.folder(path)
+    suffix = _checked_suffix(path)
+    if suffix == ".parquet" or suffix in columnar.ARROW:
+        if path.suffix.lower() in opening.PACKED or opening.in_archive(path):
+            raise InputError(
+                f"unpack a {suffix} file, which is compressed itself. Received: {path}"
+            )
+        return columnar.parquet(path) if suffix == ".parquet" else columnar.arrow(path)
+    for suffixes, read in _FORMS:
+        if suffix in suffixes:
+            return read(file, suffix)
+    return _by_content(file, suffix)
+
+
+def _is_saved(path: Path) -> bool:
+    try:
+        return path.is_dir() and columnar.is_folder(path)
+    except OSError:
+        return False
+
+
+def _checked_suffix(path: Path) -> str:
+    """The ending that tells a file's form; the file is there, and is what its name says."""
+    packed = path.suffix.lower() in opening.PACKED
+    outer = path.suffix.lower()
+    remedy = next((text for endings, text in _REMEDIES.items() if outer in endings), None)
+    if opening.in_archive(path):
+        return delimited.suffix_of(Path(path.name))
+    is_text = not packed and outer not in (".parquet", *columnar.ARROW) and remedy is None
+    opening.check(path, KNOWN, is_text)
+    if remedy is not None:
+        raise InputError(f"the format of the file isn't read; {remedy}. Received: {path}")
+    return delimited.suffix_of(path)
+
+
+def _by_content(file: File, suffix: str) -> Form:
+    """Tables, and texts of whatever name."""
+    if suffix != ".csv" and fasttext.looks_like(file):
+        return fasttext.form(file)
+    if suffix != ".csv" and conll.looks_like(file):
+        return conll.form(file)
+    if (
+        suffix in delimited.SEPARATORS
+        or file.delimiter
+        or (suffix == _LINES and delimited.looks_like_a_table(file))
+    ):
+        return delimited.form(file, suffix)
+    raise InputError(
+        f"the format of the file isn't known by its name; expected {KNOWN}. Received: {file}"
+    )
+
+
+def is_lines(source: Any) -> bool:
+    """Whether a source is to be asked line by line: a `.txt` file of texts, or a pipe.
+
+    Args:
+        source: As for `find`, `-`, `/dev/stdin`, or what the shell makes of `<(command)`.
+    """
+    name = str(source) if isinstance(source, (str, Path, File)) else ""
+    if plain_files.is_open_already(name):
+        return True
+    if name == "-" or not name.endswith(_LINES) or not Path(name).is_file():
+        return name == "-" or name.endswith(_LINES)
+    file = source if isinstance(source, File) else File(source)
+    return not (fasttext.looks_like(file) or conll.looks_like(file))
+
+
+def splits(source: Any) -> dict[str, Any]:
+    """The sources in one that holds several, by their names; none if it holds one.
+
+    Args:
+        source: A folder that `DatasetDict.save_to_disk` wrote, a `datasets.DatasetDict`, or a
+            dictionary of tables.
+    """
+    if not isinstance(source, (str, Path, File)):
+        return objects.splits(source)
+    path = Path(str(source))
+    return {name: path / name for name in columnar.splits(path)} if _is_saved(path) else {}

@@ -1,0 +1,332 @@
+"""What annotation tools export as JSON, as plain rows: spans to words and tags, choices to labels.
+
+Known by the shape of their rows: doccano, Prodigy, spaCy (documents, training tuples, its format of
+version 2), Label Studio (whole and JSON-MIN), and any row with a `text` and a list of spans.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.forms import spans, words
+from tfhub_transfer.forms.base import LABEL, TAGS, TEXT, TOKENS, Form, of_rows
+
+# A row as JSON has it, which may also be a list.
+Raw = tuple[int, Any]
+Rows = Callable[[], Iterator[Raw]]
+_TEXTS = (TEXT, "content", "sentence", "document")
+_SPANS = ("spans", "ents", "entities", LABEL, "labels", "annotations")
+# What Prodigy adds to every row, which says nothing of the text.
+_OF_PRODIGY = (
+    "_input_hash",
+    "_task_hash",
+    "_is_binary",
+    "_session_id",
+    "_annotator_id",
+    "_view_id",
+)
+
+
+@dataclasses.dataclass
+class _Item:
+    """A row on its way: what it says besides its text, and its spans, if it has any."""
+
+    row: dict[str, Any]
+    text: str = ""
+    found: list[Any] | None = None
+
+
+def is_row(value: dict[str, Any]) -> bool:
+    """Whether an object is a row itself, rather than a file of rows.
+
+    Args:
+        value: An object from JSON.
+    """
+    return isinstance(value.get(_text_key(value)), str) or _is_label_studio(value)
+
+
+def form(rows: Rows, place: str, unit: str, said: list[str]) -> Form | None:
+    """The rows of an annotation tool; `None` if the rows are others.
+
+    Args:
+        rows: Begins to read the rows of a file.
+        place: The file, for messages.
+        unit: What their numbers count.
+        said: Notes on the file.
+
+    Raises:
+        InputError: If a row isn't as the tool writes it.
+    """
+    first = next(rows(), (0, None))[1]
+    for name, is_it, read in _TOOLS:
+        if is_it(first):
+            return _form(rows, read(rows), name, _Place(place, unit), said)
+    key = _spans_key(rows) if isinstance(first, dict) else None
+    if key is None or first is None:
+        return None
+    read = functools.partial(_of_key, key)
+    name = "Prodigy" if "_input_hash" in first else f"{key!r}"
+    return _form(rows, read, name, _Place(place, unit), said)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Names rows in messages."""
+
+    file: str
+    unit: str
+
+    def of(self, number: int) -> str:
+        return f"{self.file}, {self.unit} {number}"
+
+
+def _form(
+    rows: Rows, read: Callable[[Any], Any], name: str, place: _Place, said: list[str]
+) -> Form:
+    notes = list(said)
+
+    def converted() -> Iterator[tuple[int, dict[str, Any]]]:
+        tally, left, has_spans = spans.Tally(), 0, False
+        for number, raw in rows():
+            item = _read(read, raw, place.of(number), name)
+            if name == "Prodigy" and item.row.pop("answer", "accept") != "accept":
+                left += 1
+                continue
+            row = {k: v for k, v in item.row.items() if k not in _OF_PRODIGY}
+            if item.found is not None:
+                has_spans = True
+                row |= _tagged(item, place.of(number), tally)
+            yield number, row
+        notes[:] = [*said, *_said(name, has_spans, left), *tally.note()]
+
+    return of_rows(converted, place.unit, notes)
+
+
+def _read(read: Callable[[Any], Any], raw: Any, place: str, name: str) -> Any:
+    try:
+        return read(raw)
+    except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{place}: expected a row as the ones before, {name}. Received: {str(raw)[:60]}"
+        ) from error
+
+
+def _said(name: str, has_spans: bool, left: int) -> list[str]:
+    lines = [f"spans of {name} are read as words and tags, IOB2"] if has_spans else []
+    return [*lines, f"{left} rows that weren't accepted are left out"] if left else lines
+
+
+def _tagged(item: _Item, place: str, tally: spans.Tally) -> dict[str, Any]:
+    wrong = [span for span in item.found or [] if not spans.is_span(span)]
+    if wrong:
+        raise InputError(
+            f"{place}: expected spans with a start, an end and a label. "
+            f"Received: {str(wrong[0])[:60]}"
+        )
+    found = [spans.of(span) for span in item.found or []]
+    return {TEXT: item.text, **spans.tagged(item.text, found, place, tally)}
+
+
+# Any rows with spans --------------------------------------------------------------------------
+
+
+def _spans_key(rows: Rows) -> str | None:
+    """The key of spans: of the first list that holds some, in rows that have a text."""
+    for _, row in rows():
+        if not isinstance(row, dict) or not isinstance(row.get(_text_key(row)), str):
+            return None
+        lists = [key for key in _SPANS if isinstance(row.get(key), list)]
+        if not lists or (TOKENS in row and TAGS in row):
+            return None
+        for key in lists:
+            if row[key] and all(map(spans.is_span, row[key])):
+                return key
+        if any(row[key] for key in lists if key != "spans"):
+            return None
+    return None
+
+
+def _text_key(row: dict[str, Any]) -> str:
+    return next((key for key in _TEXTS if key in row), TEXT)
+
+
+def _of_key(key: str, row: dict[str, Any]) -> _Item:
+    text = _text_key(row)
+    if not isinstance(row[text], str) or not isinstance(row.get(key, []), list):
+        raise TypeError("no text, or no list of spans")
+    others = {k: v for k, v in row.items() if k not in (key, text, TOKENS, TAGS)}
+    return _Item(others, row[text], row.get(key, []))
+
+
+# Prodigy without spans ------------------------------------------------------------------------
+
+
+def _is_prodigy(row: Any) -> bool:
+    return isinstance(row, dict) and "_input_hash" in row and "spans" not in row and "answer" in row
+
+
+def _prodigy(rows: Rows) -> Callable[[Any], _Item]:
+    """Rows of choices: what was accepted is the label; several are a list."""
+    several = any(len(row.get("accept", [""])) != 1 for _, row in rows())
+
+    def read(row: dict[str, Any]) -> _Item:
+        item = _Item({k: v for k, v in row.items() if k not in ("options", "config", "accept")})
+        if "accept" in row:
+            item.row[LABEL] = list(row["accept"]) if several else row["accept"][0]
+        return item
+
+    return read
+
+
+# spaCy ----------------------------------------------------------------------------------------
+
+
+def _is_tuple(row: Any) -> bool:
+    return (
+        isinstance(row, list)
+        and len(row) == 2
+        and isinstance(row[1], dict)
+        and "entities" in row[1]
+    )
+
+
+def _tuples(rows: Rows) -> Callable[[Any], _Item]:
+    def read(row: Any) -> _Item:
+        return _Item({}, row[0], row[1]["entities"])
+
+    return read
+
+
+def _is_document(row: Any) -> bool:
+    """What `Doc.to_json` gives: tokens without texts, by their places."""
+    tokens = row.get("tokens") if isinstance(row, dict) and isinstance(row.get(TEXT), str) else None
+    return (
+        isinstance(tokens, list)
+        and bool(tokens)
+        and {"id", "start", "end"} == {*tokens[0]} & {"id", "start", "end", "text"}
+    )
+
+
+def _documents(rows: Rows) -> Callable[[Any], _Item]:
+    has_spans = any(row.get("ents") for _, row in rows())
+
+    def read(row: Any) -> _Item:
+        text = row[TEXT]
+        own = [text[token["start"] : token["end"]] for token in row["tokens"]]
+        more = {key: [token.get(key) for token in row["tokens"]] for key in ("tag", "pos")}
+        named = {key: values for key, values in more.items() if all(values)}
+        classes = [name for name, share in row.get("cats", {}).items() if share >= 0.5]
+        label = {LABEL: classes} if row.get("cats") else {}
+        if has_spans:
+            return _Item(label, text, row.get("ents", []))
+        tags = named.get("tag") or named.get("pos")
+        return _Item({TEXT: text, **({TOKENS: own, TAGS: tags} if tags else {}), **label, **named})
+
+    return read
+
+
+def _is_version_2(row: Any) -> bool:
+    inner = row.get("paragraphs") if isinstance(row, dict) else None
+    return isinstance(inner, list) and bool(inner) and "sentences" in inner[0]
+
+
+def _version_2(rows: Rows) -> Callable[[Any], _Item]:
+    def read(row: Any) -> _Item:
+        tokens = [t for p in row["paragraphs"] for s in p["sentences"] for t in s["tokens"]]
+        own = [token["orth"] for token in tokens]
+        tags = [token.get("ner", token.get("tag")) for token in tokens]
+        return _Item({TOKENS: own, TAGS: [None if tag == "-" else tag for tag in tags]})
+
+    return read
+
+
+# Label Studio ---------------------------------------------------------------------------------
+
+
+def _is_label_studio(row: Any) -> bool:
+    has = isinstance(row, dict) and isinstance(row.get("data"), dict)
+    return has and isinstance(row.get("annotations", row.get("completions")), list)
+
+
+def _is_short(row: Any) -> bool:
+    """JSON-MIN: the data's own keys, and a key for each thing that was asked."""
+    return isinstance(row, dict) and {"annotator", "annotation_id", "lead_time"} <= set(row)
+
+
+def _label_studio(rows: Rows) -> Callable[[Any], _Item]:
+    several = any(len(choice) != 1 for _, row in rows() for choice in _choices(row).values())
+    has_spans = any(_is_region(r) for _, row in rows() for r in _results(row) or [])
+
+    def read(row: Any) -> _Item:
+        data, results = row["data"], _results(row)
+        texts = [key for key, value in data.items() if isinstance(value, str)]
+        key = TEXT if TEXT in data or not texts else texts[0]
+        made = {k: (v if several else v[0]) for k, v in _choices(row).items()}
+        own = {"id": row.get("id"), **{k: v for k, v in data.items() if k != key}, **made}
+        if not has_spans:
+            return _Item({TEXT: data[key], **own})
+        if results is None:  # nobody has looked at it, which isn't to say that there is nothing
+            cut = [data[key][a:b] for a, b in words.places(data[key])]
+            return _Item({TEXT: data[key], TOKENS: cut, TAGS: None, **own})
+        found = [r["value"] for r in results if _is_region(r)]
+        return _Item(own, data[key], found)
+
+    return read
+
+
+def _results(row: Any) -> list[dict[str, Any]] | None:
+    """What the first annotation found that wasn't cancelled."""
+    given = row.get("annotations", row.get("completions"))
+    kept = [each for each in given if not each.get("was_cancelled")]
+    return kept[0]["result"] if kept else None
+
+
+def _is_region(result: dict[str, Any]) -> bool:
+    return isinstance(result.get("value"), dict) and "start" in result["value"]
+
+
+def _choices(row: Any) -> dict[str, list[str]]:
+    return {
+        result["from_name"]: result["value"]["choices"]
+        for result in _results(row) or []
+        if "choices" in result.get("value", {})
+    }
+
+
+def _short(rows: Rows) -> Callable[[Any], _Item]:
+    keys = {
+        key
+        for _, row in rows()
+        for key, value in row.items()
+        if isinstance(value, list) and value and all(map(spans.is_span, value))
+    }
+    if len(keys) > 1:
+        raise InputError(f"one kind of spans is read. Received: {', '.join(sorted(keys))}")
+    key = next(iter(keys), None)
+
+    def read(row: Any) -> _Item:
+        texts = [k for k in _TEXTS if k in row] or [k for k, v in row.items() if isinstance(v, str)]
+        others = {
+            k: v["choices"] if isinstance(v, dict) and "choices" in v else v
+            for k, v in row.items()
+            if k not in (key, texts[0])
+        }
+        if key is None:
+            return _Item({TEXT: row[texts[0]], **others})
+        return _Item(others, row[texts[0]], row.get(key, []))
+
+    return read
+
+
+_TOOLS: tuple[tuple[str, Callable[[Any], bool], Any], ...] = (
+    ("spaCy", _is_tuple, _tuples),
+    ("spaCy", _is_document, _documents),
+    ("spaCy", _is_version_2, _version_2),
+    ("Label Studio", _is_label_studio, _label_studio),
+    ("Label Studio", _is_short, _short),
+    ("Prodigy", _is_prodigy, _prodigy),
+)

@@ -1,0 +1,109 @@
+"""What every form of file is read to: columns, rows, and what was decided on the way."""
+
+import codecs
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer.errors import InputError
+
+Row = tuple[int, dict[str, Any]]
+
+TOKENS, TAGS, TEXT, LABEL = "tokens", "tags", "text", "label"
+QUOTING = ("auto", "standard", "none", "backslash")
+_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    r"""A file with what can't be told by its name and content, or shouldn't be.
+
+    Args:
+        path: The file, or `tfds:NAME/SPLIT`.
+        quoting: How a table's fields hold quotation marks: `"standard"`, in quotes that are doubled
+            inside; `"none"`, as they are; `"backslash"`, in quotes with a backslash before each
+            inside; `"auto"`, standard, but in tab-separated files what their fields show.
+        delimiter: The character between two fields of a table, or `tab`; by the file's name and
+            header if not given.
+        encoding: The name of a text's encoding, such as `cp1252`; UTF-8, or what the file's byte
+            order mark says, if not given.
+
+    Raises:
+        InputError: If one of them isn't known.
+
+    Example:
+
+    >>> File("reviews.csv", encoding="latin1", delimiter="tab")
+    File(path='reviews.csv', quoting='auto', delimiter='\t', encoding='iso8859-1')
+    """
+
+    path: str | Path
+    quoting: str = "auto"
+    delimiter: str | None = None
+    encoding: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.quoting not in QUOTING:
+            raise InputError(
+                f"`quoting` must be one of {', '.join(QUOTING)}. Received: {self.quoting!r}"
+            )
+        if self.delimiter is not None:
+            delimiter = _DELIMITERS.get(str(self.delimiter).lower(), self.delimiter)
+            if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
+                raise InputError(
+                    "`delimiter` must be one character, or tab; no quotation mark. "
+                    f"Received: {self.delimiter!r}"
+                )
+            object.__setattr__(self, "delimiter", delimiter)
+        if self.encoding is not None:
+            object.__setattr__(self, "encoding", _encoding(self.encoding))
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def _encoding(name: Any) -> str:
+    try:
+        known = codecs.lookup(name)
+        "".encode(name)  # a codec of bytes to bytes fails here
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"`encoding` must be the name of one, such as utf-8, utf-16 or cp1252. Received: {name}"
+        ) from error
+    return known.name
+
+
+@dataclasses.dataclass
+class Form:
+    """What a source holds.
+
+    Attributes:
+        columns: The names of the columns.
+        rows: Begins to read, each time it is called: rows with their numbers, from 1.
+        unit: What the numbers count: `"line"`, `"row"` or `"question"`.
+        notes: What was decided that the source doesn't say, one line each. Some are known only
+            once the rows were read.
+        spaced: Whether words may hold spaces.
+    """
+
+    columns: list[str]
+    rows: Callable[[], Iterator[Row]]
+    unit: str = "line"
+    notes: list[str] = dataclasses.field(default_factory=list)
+    spaced: bool = False
+
+
+def of_rows(
+    rows: Callable[[], Iterator[Row]], unit: str = "line", notes: list[str] | None = None
+) -> Form:
+    """A form whose columns are those of its first row."""
+    first: dict[str, Any] = next(rows(), (0, {}))[1]
+    return Form(list(first), rows, unit, [] if notes is None else notes)
+
+
+@functools.cache
+def is_utf8(encoding: str) -> bool:
+    """Whether an encoding's name, one of several, is UTF-8's."""
+    return codecs.lookup(encoding).name == "utf-8"

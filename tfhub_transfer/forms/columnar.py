@@ -1,0 +1,187 @@
+"""Parquet and Arrow: files of columns, and the folders that Hugging Face's `datasets` saves."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.forms import classes
+from tfhub_transfer.forms.base import Form, Row
+
+ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+_BATCH = 10_000
+_STATE, _SPLITS = "state.json", "dataset_dict.json"
+# Index columns that pandas adds and nobody asked for.
+_INDEX = "__index_level_"
+
+
+def parquet(path: Path) -> Form:
+    """The rows of a Parquet file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: If it is none.
+    """
+    import pyarrow  # heavy, and needed for this form only
+    import pyarrow.parquet
+
+    with _readable("not a Parquet file", path):
+        schema = pyarrow.parquet.read_schema(path)
+
+    def batches() -> Iterator[Any]:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            yield from file.iter_batches(_BATCH)
+
+    return _form(schema, batches, str(path))
+
+
+def arrow(path: Path) -> Form:
+    """The rows of an Arrow file or stream, of which a Feather file is one.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: If it is none.
+    """
+    return _arrows([path], path)
+
+
+def _arrows(paths: list[Path], place: Path) -> Form:
+    import pyarrow  # heavy, and needed for this form only
+
+    def batches() -> Iterator[Any]:
+        for path in paths:
+            with pyarrow.memory_map(str(path)) as source:
+                yield from _batches(source)
+
+    with _readable("not an Arrow file", place), pyarrow.memory_map(str(paths[0])) as source:
+        schema = _opened(source).schema
+    return _form(schema, batches, str(place))
+
+
+def _opened(source: Any) -> Any:
+    import pyarrow  # heavy, and needed for this form only
+
+    start = source.read(6)
+    source.seek(0)
+    if start.startswith(b"FEA1"):
+        raise InputError(
+            "Feather of version 1 isn't read; write it anew with `to_feather` of today's pandas. "
+            "Received: such a file"
+        )
+    return pyarrow.ipc.open_file(source) if start == b"ARROW1" else pyarrow.ipc.open_stream(source)
+
+
+def _batches(source: Any) -> Iterator[Any]:
+    reader = _opened(source)
+    if hasattr(reader, "num_record_batches"):
+        for number in range(reader.num_record_batches):
+            yield reader.get_batch(number)
+    else:
+        yield from reader
+
+
+def table(found: Any, place: str) -> Form:
+    """The rows of a `pyarrow.Table`.
+
+    Args:
+        found: The table.
+        place: What to call it in messages.
+    """
+    return _form(found.schema, lambda: iter(found.to_batches(_BATCH)), place)
+
+
+def _form(schema: Any, batches: Callable[[], Iterator[Any]], place: str) -> Form:
+    columns = [name for name in schema.names if not name.startswith(_INDEX)]
+    if len(set(columns)) < len(columns):
+        raise InputError(f"each column must have its own name. Received: {place} with {columns}")
+    features = classes.of_metadata(schema.metadata)
+    named = classes.namer(features, place)
+
+    def rows() -> Iterator[Row]:
+        number = 0
+        with _readable("the file can't be read", place, lambda: number):
+            for batch in batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, named({key: row[key] for key in columns})
+
+    return Form(columns, rows, "row")
+
+
+@contextlib.contextmanager
+def _readable(what: str, place: Any, after: Callable[[], int] | None = None) -> Iterator[None]:
+    import pyarrow  # heavy, and needed for this form only
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        where = "" if after is None else f" after row {after()}"
+        raise InputError(f"{what}{where}. Received: {place} ({reason})") from error
+
+
+# Folders --------------------------------------------------------------------------------------
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is what `save_to_disk` wrote.
+
+    Args:
+        path: A folder.
+    """
+    return (path / _STATE).is_file() or (path / _SPLITS).is_file()
+
+
+def splits(path: Path) -> list[str]:
+    """The names of the splits in a folder of several; none if it holds one.
+
+    Args:
+        path: What `DatasetDict.save_to_disk` wrote.
+
+    Raises:
+        InputError: If it is damaged.
+    """
+    if not (path / _SPLITS).is_file():
+        return []
+    names = _json(path / _SPLITS).get("splits")
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def folder(path: Path) -> Form:
+    """The rows of a folder that `Dataset.save_to_disk` wrote.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        InputError: If it holds several splits, or is damaged.
+    """
+    names = splits(path)
+    if names:
+        raise InputError(
+            f"the folder has the splits {', '.join(names)}; name one, as in {path / names[0]}. "
+            f"Received: {path}"
+        )
+    files = _json(path / _STATE).get("_data_files")
+    listed = [str(f.get("filename")) for f in files or [] if isinstance(f, dict)]
+    found = [path / name for name in listed if (path / name).is_file()]
+    if not found or len(found) < len(listed):
+        raise InputError(
+            f"the folder must hold the files that its {_STATE} lists; save it anew. "
+            f"Received: {path}"
+        )
+    return _arrows(found, path)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"the file can't be read. Received: {path} ({error})") from error
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,204 @@
+"""Tables as text: CSV, TSV and their kin, with a row a text or a row a word."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.forms import opening, quoting
+from tfhub_transfer.forms.base import TAGS, TOKENS, File, Form, Row
+
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+_OTHERS = (";", "\t", "|")
+# Columns of tables that have a row for each word, in lower case.
+_SENTENCE_NUMBERS = ("sentence #", "sentence_id", "sentence_idx", "sentence id", "sent_id")
+_WORDS = ("word", "words", "token", "tokens")
+_WORD_TAGS = ("tag", "tags", "label", "labels", "ner", "ner_tag")
+
+
+class _Layout:
+    """How a file's fields are told apart, found once."""
+
+    def __init__(self, file: File, suffix: str) -> None:
+        self.file, self.notes = file, _of_encoding(file)
+        first = next(self._lines(0), "")
+        self.skipped = int(first.lower().startswith("sep=") and len(first.rstrip("\r\n")) == 5)
+        self.delimiter = first[4] if self.skipped else self._delimiter(suffix)
+        self.quoting = file.quoting
+        if self.quoting == "auto":
+            self.quoting = quoting.STANDARD
+            if self.delimiter == "\t":
+                whole = lambda: self._lines(self.skipped)  # noqa: E731
+                self.quoting, note = quoting.decide(whole, self.delimiter, str(file.path))
+                self.notes += [note] if note else []
+
+    def _lines(self, skipped: int) -> Iterator[str]:
+        lines = opening.lines(self.file)
+        for _ in range(skipped):
+            next(lines, None)
+        return lines
+
+    def _delimiter(self, suffix: str) -> str:
+        """By the file's name; another if the header has one field by that, and so several."""
+        if self.file.delimiter is not None:
+            return self.file.delimiter
+        usual = SEPARATORS.get(suffix, "\t")
+        if usual != ",":
+            return usual
+        header = next(self._lines(0), "")
+        counts = {d: len(self._header_fields(header, d)) for d in (usual, *_OTHERS)}
+        best = max(_OTHERS, key=lambda d: counts[d])
+        if counts[usual] != 1 or counts[best] == 1:
+            return usual
+        self.notes.append(f"fields end at {best!r}, as in the header; `--delimiter` says otherwise")
+        return best
+
+    def _header_fields(self, header: str, delimiter: str) -> list[str]:
+        try:
+            return next(quoting.reader([header], delimiter, quoting.STANDARD), [])
+        except csv.Error:
+            return []
+
+    def records(self) -> Iterator[tuple[int, list[str]]]:
+        """Fields of each record, with the number of its first line."""
+        reader = quoting.reader(self._lines(self.skipped), self.delimiter, self.quoting)
+        while True:
+            line = reader.line_num + 1 + self.skipped
+            try:
+                fields = next(reader, None)
+            except csv.Error as error:
+                raise InputError(
+                    f"{self.file}, line {line}: a quote isn't closed, or text follows a closing "
+                    "quote; double the quotes inside a quoted text, or give `--quoting none` if "
+                    "fields aren't quoted, `--quoting backslash` if a backslash stands before such "
+                    f"quotes. Received: {error}"
+                ) from error
+            if fields is None:
+                return
+            yield line, fields
+
+
+def _of_encoding(file: File) -> list[str]:
+    name = opening.encoding_of(file)
+    return [] if file.encoding or name == "utf-8" else [f"the file is {name.upper()}"]
+
+
+def form(file: File, suffix: str) -> Form:
+    """A table.
+
+    Args:
+        file: The file.
+        suffix: The ending of its name, without that of its compression.
+
+    Raises:
+        InputError: If its header or its quoting are unusable.
+    """
+    layout = _Layout(file, suffix)
+    columns = _header(layout)
+    named = [name for name in columns if name]
+    by_word = _by_word(columns, layout)
+    if by_word is not None:
+        layout.notes.append(
+            f"rows are words, told apart by {by_word[0]!r}; read as sentences: `tokens`, `tags`"
+        )
+        others = [name for name in named if name not in by_word]
+        rows = lambda: _sentences(_rows(layout, columns), by_word, file)  # noqa: E731
+        return Form([TOKENS, TAGS, *others], rows, "line", layout.notes)
+    return Form(named, lambda: _rows(layout, columns), "line", layout.notes)
+
+
+def _header(layout: _Layout) -> list[str]:
+    records = layout.records()
+    columns = [name.strip() for name in next(records, (0, []))[1]]
+    named = [name for name in columns if name]
+    if len(set(named)) < len(named) or not named:
+        raise InputError(
+            f"the header must name each column once. Received: {layout.file} with {columns[:10]}"
+        )
+    first = next((fields for _, fields in records if fields), [])
+    if len(first) == len(columns) + 1 and first[0] == "1":
+        layout.notes.append("the header has a field less than rows: these begin with their number")
+        columns = ["", *columns]
+    return columns
+
+
+def _rows(layout: _Layout, columns: list[str]) -> Iterator[Row]:
+    records = layout.records()
+    header = next(records, (0, []))[1]
+    numbered, count = len(columns) > len(header), 0
+    for line, fields in records:
+        if not fields:
+            continue
+        count += 1
+        odd = numbered and len(fields) == len(columns) and fields[0] != str(count)
+        if len(fields) != len(columns) or odd:
+            raise InputError(
+                f"{layout.file}, line {line}: expected {len(header)} fields "
+                f"({', '.join(header)}); quote a text that holds {layout.delimiter!r}. "
+                f"Received: {len(fields)} fields"
+            )
+        yield line, {name: field for name, field in zip(columns, fields) if name}
+
+
+def _by_word(columns: list[str], layout: _Layout) -> tuple[str, str, str] | None:
+    """The columns of sentence, word and tag, if each row is a word."""
+    lower = {name.lower(): name for name in columns}
+    found = [
+        next((lower[name] for name in names if name in lower), None)
+        for names in (_SENTENCE_NUMBERS, _WORDS, _WORD_TAGS)
+    ]
+    number, word, tag = found
+    if number is None or word is None or tag is None:
+        return None
+    for count, (_, row) in enumerate(_rows(layout, columns)):
+        if len(row[word].split()) > 1:
+            return None
+        if count >= 100:
+            break
+    return number, word, tag
+
+
+def _sentences(rows: Iterable[Row], names: tuple[str, str, str], file: File) -> Iterator[Row]:
+    """Sentences of words; a number that is blank is that of the row above."""
+    number_column, word_column, tag_column = names
+    sentence: dict[str, list[Any]] = {}
+    first, current = 0, None
+    for line, row in rows:
+        number = row[number_column].strip()
+        if number and number != current:
+            if sentence:
+                yield first, sentence
+            sentence, first, current = {}, line, number
+        if current is None:
+            raise InputError(
+                f"{file}, line {line}: the first row must have a sentence's number in "
+                f"{number_column!r}. Received: none"
+            )
+        if not row[word_column].strip() or not row[tag_column].strip():
+            raise InputError(
+                f"{file}, line {line}: each row must have a word and its tag. Received: "
+                f"{row[word_column]!r} and {row[tag_column]!r}"
+            )
+        for name, value in row.items():
+            kept = {word_column: TOKENS, tag_column: TAGS}.get(name, name)
+            if name != number_column:
+                sentence.setdefault(kept, []).append(value)
+    if sentence:
+        yield first, sentence
+
+
+def looks_like_a_table(file: File) -> bool:
+    """Whether the first two lines of a text have as many fields, told apart by tabs.
+
+    Args:
+        file: The file.
+    """
+    lines = opening.lines(file)
+    counts = [next(lines, "").count("\t") for _ in range(2)]
+    return counts[0] > 0 and counts[0] == counts[1]
+
+
+def suffix_of(path: Path) -> str:
+    """The ending of a file's name that tells its form, in lower case, without the packing."""
+    return Path(opening.unpacked_name(path)).suffix.lower()

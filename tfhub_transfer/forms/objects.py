@@ -1,0 +1,212 @@
+"""Tables in memory, by what they can do: frames, data sets of Hugging Face and of TensorFlow.
+
+None of their libraries is imported here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.forms import classes, columnar
+from tfhub_transfer.forms.base import LABEL, TEXT, TOKENS, Form, Row, of_rows
+from tfhub_transfer.forms.tfds import plain
+
+_CHUNK = 1000
+_KINDS = (
+    "a DataFrame of pandas or polars, a pyarrow.Table, a datasets.Dataset, a tf.data.Dataset of "
+    "(text, label), a dictionary of columns, or a list of rows, each a dictionary"
+)
+_TEXT_PAIR = ("text_a", "text_b", "text_c")
+
+
+def name(source: Any) -> str:
+    """What to call a table in messages."""
+    kind = type(source)
+    return f"{kind.__module__.partition('.')[0]}.{kind.__name__}".removeprefix("builtins.")
+
+
+def splits(source: Any) -> dict[str, Any]:
+    """The tables of a `datasets.DatasetDict`, or of a dictionary of tables; none if it is one.
+
+    Args:
+        source: Anything.
+    """
+    if not isinstance(source, Mapping) or not source:
+        return {}
+    tables = all(isinstance(key, str) and _finder(source[key]) is not None for key in source)
+    # Lists are columns of one table, but for lists of rows.
+    rows = all(
+        not isinstance(v, Sequence) or (v and isinstance(v[0], Mapping)) for v in source.values()
+    )
+    return dict(source) if tables and rows else {}
+
+
+def form(source: Any) -> Form:
+    """The rows of a table in memory.
+
+    Args:
+        source: The table.
+
+    Raises:
+        InputError: If it is something else, or several tables.
+    """
+    several = splits(source)
+    if several:
+        key = next(iter(several))
+        raise InputError(
+            f"expected one table; give one of {', '.join(several)}, as in data[{key!r}], or use "
+            f"`data.read_splits`. Received: {name(source)}"
+        )
+    found = _finder(source)
+    if found is None:
+        raise InputError(f"expected a file, {_KINDS}. Received: {name(source)}")
+    return found(source)
+
+
+def _finder(source: Any) -> Callable[[Any], Form] | None:
+    """What reads a table of this kind."""
+    if isinstance(source, (str, bytes)):
+        return None
+    if hasattr(source, "element_spec") and hasattr(source, "as_numpy_iterator"):
+        return _tensors
+    if hasattr(source, "features") and hasattr(source, "column_names"):
+        return _hugging_face
+    if hasattr(source, "to_batches") and hasattr(source, "schema"):
+        return lambda found: columnar.table(found, name(found))
+    if hasattr(source, "iter_rows") and hasattr(source, "columns"):
+        return _polars
+    if hasattr(source, "iloc") and hasattr(source, "columns"):
+        return _pandas
+    if isinstance(source, Mapping):
+        return _columns
+    return _list if isinstance(source, Sequence) else None
+
+
+def _hugging_face(source: Any) -> Form:
+    """A `datasets.Dataset`, or an `IterableDataset`."""
+    if hasattr(source, "with_format"):
+        source = source.with_format(None)  # as Python values, whatever it was set to
+    described = source.features.to_dict() if hasattr(source.features, "to_dict") else {}
+    named = classes.namer(described, name(source))
+
+    def rows() -> Iterator[Row]:
+        for number, row in enumerate(source, start=1):
+            yield number, named({key: plain(value) for key, value in row.items()})
+
+    columns = getattr(source, "column_names", None)
+    return Form(list(columns), rows, "row") if columns else of_rows(rows, "row")
+
+
+def _pandas(source: Any) -> Form:
+    columns = [str(column) for column in source.columns]
+    if len(set(columns)) < len(columns):
+        raise InputError(
+            f"each column must have its own name. Received: {name(source)} with {columns}"
+        )
+
+    def rows() -> Iterator[Row]:
+        for start in range(0, len(source), _CHUNK):
+            part = source.iloc[start : start + _CHUNK]
+            values = [part.iloc[:, place].tolist() for place in range(len(columns))]
+            for number, row in enumerate(zip(*values), start=start + 1):
+                yield number, dict(zip(columns, map(_present, row)))
+
+    return Form(columns, rows, "row")
+
+
+def _present(value: Any) -> Any:
+    """What isn't there, in any of the ways of pandas, as None."""
+    return None if type(value).__name__ in ("NAType", "NaTType") else plain(value)
+
+
+def _polars(source: Any) -> Form:
+    def rows() -> Iterator[Row]:
+        yield from enumerate(source.iter_rows(named=True), start=1)
+
+    return Form(list(source.columns), rows, "row")
+
+
+def _columns(source: Mapping[str, Any]) -> Form:
+    values = {str(key): value for key, value in source.items()}
+    sizes = {key: len(v) if hasattr(v, "__len__") else None for key, v in values.items()}
+    if any(isinstance(v, (str, bytes)) for v in values.values()) or len(set(sizes.values())) != 1:
+        raise InputError(
+            f"a dictionary must hold columns of one length. Received: {str(sizes)[:200]}"
+        )
+
+    def rows() -> Iterator[Row]:
+        for number, row in enumerate(zip(*values.values()), start=1):
+            yield number, dict(zip(values, map(_present, row)))
+
+    return Form(list(values), rows, "row")
+
+
+def _list(source: Sequence[Any]) -> Form:
+    odd = next((row for row in source if not isinstance(row, Mapping)), None)
+    if odd is not None or not len(source):
+        raise InputError(
+            "each row of a list must be a dictionary with the names of its columns; "
+            "`data.Examples.from_lists` takes lists of texts and of labels. "
+            f"Received: {'an empty list' if odd is None else str(odd)[:60]!r}"
+        )
+
+    def rows() -> Iterator[Row]:
+        for number, row in enumerate(source, start=1):
+            yield number, {key: _present(value) for key, value in row.items()}
+
+    return of_rows(rows, "row")
+
+
+# TensorFlow -----------------------------------------------------------------------------------
+
+
+def _tensors(source: Any) -> Form:
+    """A `tf.data.Dataset` of texts, of (texts, labels), or of dictionaries; batched or not."""
+    spec = source.element_spec
+    inputs = spec[0] if isinstance(spec, tuple) and spec else spec
+    words = isinstance(inputs, Mapping) and TOKENS in inputs
+    first = inputs[TOKENS] if words else _first(inputs)
+    kind = getattr(getattr(first, "dtype", None), "name", "nothing")
+    if kind != "string" and not isinstance(inputs, Mapping):
+        raise InputError(f"texts must be strings, not numbers of their words. Received: {kind}")
+    batched = getattr(first, "shape", None) is not None and len(first.shape) > words
+
+    def rows() -> Iterator[Row]:
+        unbatched = source.unbatch() if batched else source
+        for number, element in enumerate(unbatched.as_numpy_iterator(), start=1):
+            try:
+                yield number, _row(element)
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{name(source)}, row {number}: texts must be UTF-8. Received: {error}"
+                ) from error
+
+    return of_rows(rows, "row")
+
+
+def _first(spec: Any) -> Any:
+    """The first tensor of a structure, which has a text: a number more of dimensions is a batch."""
+    while isinstance(spec, (tuple, list, Mapping)):
+        spec = next(iter(spec.values() if isinstance(spec, Mapping) else spec))
+    return spec
+
+
+def _row(element: Any) -> dict[str, Any]:
+    inputs, *rest = element if isinstance(element, tuple) else (element,)
+    row = {LABEL: _decoded(rest[0])} if rest else {}
+    if isinstance(inputs, Mapping):
+        return {**{key: _decoded(value) for key, value in inputs.items()}, **row}
+    if isinstance(inputs, (tuple, list)):
+        return {**dict(zip(_TEXT_PAIR, map(_decoded, inputs))), **row}
+    return {TEXT: _decoded(inputs), **row}
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _decoded(each) for key, each in value.items()}
+    if hasattr(value, "to_list"):  # a ragged tensor
+        value = value.to_list()
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list):
+        return [_decoded(each) for each in value]
+    return value.decode("utf-8") if isinstance(value, bytes) else value

@@ -1,0 +1,146 @@
+"""Whether a table's fields quote: told by the fields themselves, read both ways."""
+
+import csv
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from tfhub_transfer.errors import InputError
+
+STANDARD, NONE, BACKSLASH = "standard", "none", "backslash"
+_FIELD_LIMIT = 2**31 - 1  # a text may be long; the csv module stops at 128 KiB otherwise
+_WELL_FORMED = re.compile(r'"(?:[^"]|"")*"')
+# One reading is believed against evidence for the other if it has so many times as much.
+_MANY = 10
+
+Lines = Callable[[], Iterator[str]]
+
+
+def reader(lines: Iterable[str], delimiter: str, quoting: str) -> Any:
+    """A reader of fields.
+
+    Args:
+        lines: The lines of a table.
+        delimiter: What stands between two fields.
+        quoting: `"standard"`, `"none"` or `"backslash"`.
+    """
+    csv.field_size_limit(_FIELD_LIMIT)
+    if quoting == NONE:
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+    if quoting == BACKSLASH:
+        return csv.reader(
+            lines, delimiter=delimiter, doublequote=False, escapechar="\\", strict=True
+        )
+    return csv.reader(lines, delimiter=delimiter, strict=True)
+
+
+@dataclasses.dataclass
+class _Signs:
+    """What fields with quotation marks look like, where each line is a row.
+
+    Attributes:
+        doubled: Fields in quotes, with doubled ones inside: only who quotes writes them.
+        open: Fields that begin with a quotation mark and don't end as quoted ones do.
+        inside: Fields that hold a quotation mark and don't begin with one: who quotes would have
+            quoted them.
+        whole: Other fields in quotes.
+        with_comma: Those of them that hold a comma, for which Excel quotes.
+        first: The line of the first that doesn't quote.
+    """
+
+    doubled: int = 0
+    open: int = 0
+    inside: int = 0
+    whole: int = 0
+    with_comma: int = 0
+    first: int = 0
+
+    def count(self, line: str, delimiter: str, number: int) -> None:
+        for field in line.split(delimiter):
+            if '"' not in field:
+                continue
+            if not field.startswith('"'):
+                self.inside += 1
+            elif not _WELL_FORMED.fullmatch(field):
+                self.open += 1
+            elif '""' in field[1:-1]:
+                self.doubled += 1
+                continue
+            else:
+                self.whole += 1
+                self.with_comma += "," in field
+                continue
+            self.first = self.first or number
+
+
+def decide(lines: Lines, delimiter: str, place: str) -> tuple[str, str | None]:
+    """Whether the fields of a file quote, and a line that says so where it could be otherwise.
+
+    Args:
+        lines: Begins to read the file's lines.
+        delimiter: What stands between two fields.
+        place: The file, for messages.
+
+    Raises:
+        InputError: If some fields say that they quote, and others that they don't.
+    """
+    if not any('"' in line for line in lines()):
+        return STANDARD, None
+    header = next(lines()).rstrip("\r\n").split(delimiter)
+    if all(len(name) > 1 and _WELL_FORMED.fullmatch(name) for name in header):
+        return STANDARD, None
+    signs, by_line = _survey(lines, delimiter, len(header))
+    by_quotes = _fits(lines, delimiter, len(header))
+    against = signs.open + signs.inside
+    if by_quotes and not by_line:
+        return STANDARD, None
+    if by_quotes == by_line and 0 < signs.doubled <= _MANY * against <= _MANY**2 * signs.doubled:
+        raise InputError(
+            f"{place}: {signs.doubled} fields are quoted, with quotes doubled inside, but "
+            f"{against} with quotation marks aren't, as in line {signs.first}; say which is "
+            "meant with `--quoting standard` or `--quoting none`. Received: both"
+        )
+    if signs.doubled > _MANY * against:
+        why = f"{signs.doubled} fields double those inside"
+        return STANDARD, _said(STANDARD, why) if by_line else None
+    if against:
+        return NONE, _said(NONE, f"as line {signs.first} shows")
+    excel = signs.with_comma == signs.whole and not _has_bare_comma(lines, delimiter)
+    if excel:
+        return STANDARD, _said(STANDARD, "fields with a comma are quoted, as Excel does")
+    return NONE, _said(NONE, f"{signs.whole} fields without need of quotes have them")
+
+
+def _survey(lines: Lines, delimiter: str, count: int) -> tuple[_Signs, bool]:
+    """What fields look like if nothing is quoted, and whether all lines then have as many."""
+    signs, alike = _Signs(), True
+    for number, line in enumerate(lines(), start=1):
+        line = line.rstrip("\r\n")
+        alike &= not line or line.count(delimiter) + 1 == count
+        if '"' in line:
+            signs.count(line, delimiter, number)
+    return signs, alike
+
+
+def _fits(lines: Lines, delimiter: str, count: int) -> bool:
+    """Whether all rows have as many fields if they quote."""
+    try:
+        return all(len(fields) in (0, count) for fields in reader(lines(), delimiter, STANDARD))
+    except csv.Error:
+        return False
+
+
+def _has_bare_comma(lines: Lines, delimiter: str) -> bool:
+    return any(
+        "," in field and not field.startswith('"')
+        for line in lines()
+        if "," in line
+        for field in line.split(delimiter)
+    )
+
+
+def _said(quoting: str, why: str) -> str:
+    other = NONE if quoting == STANDARD else STANDARD
+    what = "quote" if quoting == STANDARD else "don't quote, quotation marks are part of the text"
+    return f"fields {what} ({why}); `--quoting {other}` reads otherwise"
