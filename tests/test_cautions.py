@@ -35,7 +35,7 @@ def packaged(place: int) -> Any:
     """The tokenizer of a packaged encoder, without the encoder."""
     name = [e.name for e in tt.registry.known_encoders() if e.packaged][place]
     vocabulary = tt.registry.resolve(name) / "assets" / "vocab.txt"
-    return preprocessing._from_vocabulary(vocabulary, True, 64)
+    return preprocessing._from_vocabulary(vocabulary, preprocessing.Case(True), 64)
 
 
 def fit(preprocessor: Any, *texts: str) -> vocabulary_fit.Fit:
@@ -90,7 +90,7 @@ def test_the_own_language_is_what_fits_best(tmp_path: Path) -> None:
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys([*german, *letters])]
     pieces += [f"##{letter}" for letter in letters]
     (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
-    tokenizer = preprocessing._from_vocabulary(tmp_path / "vocab.txt", True, 64)
+    tokenizer = preprocessing._from_vocabulary(tmp_path / "vocab.txt", preprocessing.Case(True), 64)
     own = fit(tokenizer, *[" ".join(german)] * 3)
     assert own.languages == ("German",) and not own.is_bad
     assert fit(tokenizer, *ENGLISH).is_bad

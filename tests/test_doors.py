@@ -360,11 +360,6 @@ def test_a_model_on_word_vectors_answers(on_word_vectors: Any) -> None:
     assert all(sum(answer["scores"].values()) == pytest.approx(1) for answer in answers)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AttributeError,
-    reason="a model on converted word vectors can't be saved yet",
-)
 def test_a_model_on_word_vectors_saves_and_loads(on_word_vectors: Any, tmp_path: Path) -> None:
     model, answers = on_word_vectors, on_word_vectors.predict_text(samples.TEXTS[:3])
     model.save(tmp_path / "model.keras")

@@ -21,7 +21,7 @@ import tfhub_transfer as tt
 from tfhub_transfer import cli, data, job_data, reading, tagging
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import objects, spans, words
-from tfhub_transfer.layouts.words import split
+from tfhub_transfer.layouts.segmentation import split
 
 MADE = Path(__file__).with_name("forms")
 TEXTS = [
@@ -699,19 +699,20 @@ def test_commands_take_what_files_dont_say(
         said = capsys.readouterr()
         return [json.loads(line) for line in said.out.splitlines()], said.err
 
-    plain = write(tmp_path / "x.tsv", 'text\tlabel\n"Well,\tx\nschön\ty\n')
+    rows = [{**answer, "n": n} for answer, n in zip(expected, "12")]
+    plain = write(tmp_path / "x.tsv", 'text\tn\n"Well,\t1\nschön\t2\n')
     answers, said = ask(plain)
-    assert answers == expected
+    assert answers == rows
     assert said.count("\n") == 1 and "fields don't quote" in said
-    assert ask(plain, "--quoting", "none") == (expected, "")
-    old = write(tmp_path / "x.csv", 'text~label\n"Well,~x\nschön~y\n', "cp1252")
+    assert ask(plain, "--quoting", "none") == (rows, "")
+    old = write(tmp_path / "x.csv", 'text~n\n"Well,~1\nschön~2\n', "cp1252")
     options = ("--quoting", "none", "--delimiter", "~", "--encoding", "cp1252")
-    assert ask(old, *options) == (expected, "")
+    assert ask(old, *options) == (rows, "")
     texts = write(tmp_path / "x.txt", '"Well,\nschön\n', "cp1252")
     assert ask(texts, "--encoding", "cp1252") == (expected, "")
-    assert (
-        ask(write(tmp_path / "x.zip.txt", '__label__x "Well,\n__label__y schön\n'))[0] == expected
-    )
+    labelled = write(tmp_path / "x.zip.txt", '__label__x "Well,\n__label__y schön\n')
+    kept = [{**answer, "input_label": label} for answer, label in zip(expected, "xy")]
+    assert ask(labelled)[0] == kept
     assert cli.main(["predict", str(tmp_path / "model.keras"), str(old)]) == 2
     assert "`--encoding cp1252`" in capsys.readouterr().err
 

@@ -136,6 +136,7 @@ def test_years_at_bfloat16_are_learned_as_at_float32(bert_still: Path, text_enco
     np.testing.assert_allclose(other[0], plain[0], rtol=0.03)
 
 
+@pytest.mark.slow
 def test_heads_keep_float32_under_a_policy_of_bfloat16(bert_still: Path) -> None:
     texts = sentences(6)
     for name, head in {"hidden": HEADS["hidden"], "bilstm": BLOCKS["bilstm"]}.items():

@@ -159,7 +159,6 @@ def test_numbers_mean_nothing_to_names_that_were_learned() -> None:
         (-1, "every class must occur"),
         ("neutral", "every class must occur"),
     ],
-    ids=repr,
 )
 def test_what_is_no_class_is_named(label: Any, message: str) -> None:
     first = 0 if isinstance(label, int) else "p"

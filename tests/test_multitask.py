@@ -296,7 +296,8 @@ def test_uncertainties_are_learned_and_weigh_the_losses(bert_encoder: Path, tmp_
     )
 
 
-@pytest.mark.parametrize("weights", [None, pytest.param("uncertainty", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", [None, "uncertainty"])
 def test_one_task_may_be_several(text_encoder: Path, weights: Any) -> None:
     for name in ("sentiment", "praise"):
         task = MultiTask({name: make_task().tasks[name]}, weights)

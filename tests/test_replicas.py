@@ -84,6 +84,8 @@ def _known(row: str) -> Any:
     return pytest.param(row, marks=pytest.mark.xfail(strict=True, reason=reason))
 
 
+# None passes yet, and CI learns nothing from that.
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("row", [_known(row) for row in samples.ROWS])
 def test_they_learn_what_one_device_learns(row: str, bert_still: Path, tmp_path: Path) -> None:
     """From more rows than one batch of each."""

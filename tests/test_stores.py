@@ -423,7 +423,7 @@ def test_another_vocabulary_is_another_store(
 def test_another_version_is_another_store(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = names.key("a", "b")
     assert names.key("a", "b") == before != names.key("ab", "")
-    other = 2 if what.endswith("COMPUTATION") else types.SimpleNamespace(__version__="9")
+    other = -1 if what.endswith("COMPUTATION") else types.SimpleNamespace(__version__="9")
     monkeypatch.setattr(f"tfhub_transfer.storage.{what}", other)
     assert names.key("a", "b") != before
 

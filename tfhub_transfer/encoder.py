@@ -120,8 +120,8 @@ class Encoder(keras.layers.Layer):
 
     def _load_from_handle(self) -> None:
         self._folder = registry.resolve(self.handle)
-        loading.require_copyable(self._folder)
         self._loaded, variables = loading.load(self._folder, trust_code=self.trust_code)
+        loading.require_copyable(self._folder)
         self._functions = loading.Functions(self._loaded, self._folder)
         self._spec: dict[str, Any] = {
             "dialect": self._functions.dialect,

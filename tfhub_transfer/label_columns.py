@@ -128,7 +128,8 @@ class Flagged:
     """A table whose several label columns are one column of lists of classes.
 
     Args:
-        table: Its rows, `(number, {column: value})`; with `source`, `unit`, `columns`, `require`.
+        table: Its rows, `(number, {column: value})`; with `source`, `unit`, `columns`, `notes`
+            and `require`.
         chosen: The label columns.
 
     Attributes:
@@ -141,6 +142,11 @@ class Flagged:
         self.label = ",".join(self._chosen)
         left = [name for name in table.columns if name not in self._chosen]
         self.columns = [*left, self.label]
+
+    @property
+    def notes(self) -> Any:
+        """What was decided that the source doesn't say."""
+        return self._table.notes
 
     def require(self, column: str, wanted_for: str) -> str:
         """As `reading.Table.require`."""

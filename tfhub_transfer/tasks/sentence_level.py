@@ -154,8 +154,8 @@ def references(label: Any) -> list[str]:
     """
     label = values.plain(label)
     listed = values.written(label) if isinstance(label, str) else label
-    several = bool(listed) and all(isinstance(t, str) for t in listed or [])
-    found: list[Any] = listed if isinstance(listed, list) and several else [label]
+    found: list[Any] = listed if isinstance(listed, list) and listed else [label]
+    found = found if all(isinstance(text, str) for text in found) else [label]
     if not all(isinstance(text, str) and text.strip() for text in found):
         raise InputError(
             "expected a summary, or a list of summaries of the same document, none of them blank. "

@@ -70,7 +70,7 @@ class Similarity(Task):
         usual = _MARGINS.get(loss)
         self.margin = ranges.given(real, "margin", usual if margin is None else margin, 0.0, 2.0)
         self.scale = real("scale", scale, *ranges.WEIGHT)
-        self.threshold = None if threshold is None else finite(threshold, self.name)
+        self.threshold = ranges.given(real, "threshold", threshold, -most, most)
         self.needs_labels = loss in ("cosine", "contrastive")
         if self.needs_labels:
             self.monitor = ("val_pearson", "max")
