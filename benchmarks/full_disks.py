@@ -39,7 +39,7 @@ class Case:
         fills: When it fills, a moment as in `sudden_ends.py`; it is never full if not given.
         read_only: Whether it can't be written.
         ends: `refused`, before any training; `kept`, the model in another place or in the output;
-            `warned`, done, with a warning.
+            `warned`, done, with a warning; `done`, without one.
     """
 
     disk: str
@@ -63,7 +63,8 @@ CASES = {
     ),
     "output's disk fills in the export": Case("work", 1000, "kept", MOMENTS["in the export"]),
     "output's disk fills in the report": Case("work", 1000, "kept", MOMENTS["in the report"]),
-    "temporary folder read-only": Case("tmp", 10, "refused", read_only=True),
+    # Python takes another folder then.
+    "temporary folder read-only": Case("tmp", 10, "done", read_only=True),
     "temporary folder's disk fills in training": Case("tmp", 100, "kept", BEFORE_SAVING),
     "cache on a read-only disk": Case("cache", 10, "warned", read_only=True),
     "cache on a small disk": Case("cache", 10, "warned"),
@@ -120,6 +121,7 @@ def is_right(case: Case, found: dict[str, Any], told: list[str]) -> bool:
     ends = {
         "refused": found["status"] == 2 and not found["trained"] and len(told) == 1,
         "kept": found["status"] == 2 and found["answers"] and len(told) == 2,
+        "done": found["status"] == 0 and found["trained"] and not told,
         "warned": found["status"] == 0 and any("the cache is off" in line for line in told),
     }
     return ends[case.ends] and not found["litter"]
