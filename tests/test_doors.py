@@ -210,7 +210,8 @@ def test_answers_from_many_threads(trained: Trained) -> None:
     wanted = {name: served.predict(texts, signature=name) for name, texts in names.items()}
 
     def ask(number: int) -> None:
-        assert trained.model.predict_text(asked) == numbers(expected)
+        with tt.runtime.precision("float32"):  # of this thread, as that of the others is theirs
+            assert trained.model.predict_text(asked) == numbers(expected)
         for name, texts in names.items():
             assert_same(served.predict(texts, signature=name), wanted[name])
 

@@ -44,7 +44,8 @@ def columns(given: Any, signature: Sequence[str], listed: bool = False) -> list[
         _OF_WORDS if listed and name == "text" else _NAMES.get(name, (name,)) for name in signature
     ]
     held = getattr(given, "columns", None)
-    given = held if isinstance(held, Mapping) else given  # examples
+    examples = isinstance(held, Mapping)
+    given = held if examples else given
     names = values.column_names(given)
     if names is not None:
         chosen = [_choose(each, names) for each in wanted]
@@ -52,8 +53,16 @@ def columns(given: Any, signature: Sequence[str], listed: bool = False) -> list[
     else:
         found = _columns(_rows(given, "the texts"), wanted)
     return [
-        [_text(row, listed, place) for place, row in enumerate(column, start=1)] for column in found
+        [_text(row, listed, place) for place, row in enumerate(column, start=1)]
+        for column in (found if examples else map(_unmarked, wanted, found))
     ]
+
+
+def _unmarked(names: Sequence[str], column: list[Any]) -> list[Any]:
+    """Plain texts that are parted into words, whatever separators of words are in them."""
+    if names is not _OF_WORDS:
+        return column
+    return [tagging.plain(row) if isinstance(row, str) else row for row in column]
 
 
 def _columns(rows: list[Any], wanted: Sequence[Sequence[str]]) -> list[list[Any]]:
@@ -130,9 +139,7 @@ def _rows(given: Any, place: str) -> list[Any]:
 
 def _text(row: Any, listed: bool, place: int) -> Any:
     """A row as a string, if it stands for one; rows are checked where examples are made."""
-    if isinstance(row, str):
-        return tagging.plain(row) if listed else row  # whatever separators are in it
-    if isinstance(row, bytes):
+    if isinstance(row, (str, bytes)):
         return row
     value = values.plain(row) if listed else values.alone(row)
     if isinstance(value, list) and not listed:
