@@ -44,6 +44,7 @@ COMBINATIONS = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("index", "kind", "pair"), COMBINATIONS)
 def test_every_task_trains_saves_and_loads(
     index: int, kind: str, pair: bool, make_encoder: Callable, tmp_path: Path

@@ -52,6 +52,7 @@ def check_moved(encoder: tt.Encoder, before: dict[str, list[np.ndarray]], thawed
                 assert not same, f"{name}: {variable.name} is thawed and stayed"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",

@@ -9,6 +9,7 @@ import pytest
 import samples
 
 import tfhub_transfer as tt
+from tfhub_transfer.recipes import distillation
 from tfhub_transfer.tasks import Head, Regression
 from tfhub_transfer.tasks.sequence_level import ScaledError, ScaledSquaredError
 
@@ -157,7 +158,9 @@ def test_a_student_learns_numbers_in_its_own_units(text_encoder: Path) -> None:
     keras.utils.set_random_seed(1)
     half = data[:30]
     student = tt.build_model(str(text_encoder), Regression().adapt(half.labels), Head(dropout=0.0))
-    tt.recipes.distill(teacher, student, half, data, data.texts[0][30:], unfreeze="none", plan=PLAN)
+    distillation.distill(
+        teacher, student, half, data, data.texts[0][30:], unfreeze="none", plan=PLAN
+    )
     far = np.abs(student.predict_scores(data) - teacher.predict_scores(data)).mean()
     assert far < 3e4  # of a spread of 1e5
 

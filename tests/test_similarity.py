@@ -110,6 +110,7 @@ def test_a_head_compares_what_two_towers_give(bert_encoder: Path, head: Head, ta
 PRECISIONS = ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_towers_learn_what_a_pair_has_in_common(bert_encoder: Path, tmp_path: Path) -> None:
     train, test = pairs(240), pairs(60, 2)
@@ -229,6 +230,7 @@ def test_predictions_survive_saving_and_export(
         np.testing.assert_allclose(found, trained.encode_text(some), atol=tolerance)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("loss", ["contrastive", "in_batch_negatives", "triplet"])
 @pytest.mark.parametrize(
     "kind", [pytest.param("bert_encoder", marks=pytest.mark.slow), "text_encoder"]
