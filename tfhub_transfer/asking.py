@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfhub_transfer import data, reading, runtime, tagging, writing
+from tfhub_transfer import data, label_columns, reading, runtime, tagging, writing
 from tfhub_transfer.errors import visible
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.preprocessing import Truncation
@@ -57,10 +57,9 @@ class Answers:
         if reading.is_lines(self.source):
             return
         if self.columns.get("label"):
-            reading.Table(self.source).require(self.columns["label"], "label")
-        self._table = data.stream(
-            self.source, **self.columns, require_label=False, chunk_rows=CHUNK
-        )
+            label_columns.require(reading.Table(self.source), self.columns["label"])
+        columns = {name: column for name, column in self.columns.items() if name != "label"}
+        self._table = data.stream(self.source, **columns, require_label=False, chunk_rows=CHUNK)
 
     def count(self) -> int | None:
         """Goes through the rows of a table: how many there are; `None` of lines.
@@ -108,7 +107,7 @@ class Answers:
 
     def _texts(self, text: Any) -> dict[str, str]:
         shown = [text] if isinstance(text, str) else text
-        return dict(zip(self.model.layout.signature, map(_plain, shown)))
+        return dict(zip(self.model.layout.signature, map(tagging.spaced, shown)))
 
     def _others(self, row: dict[str, Any]) -> dict[str, Any]:
         """What a row holds beside its texts; of texts that come as lists of words, also these."""
@@ -159,11 +158,6 @@ def _columns(texts: Sequence[Any]) -> list[Sequence[str]]:
 def _as_words(text: str) -> Any:
     """A list of words in one string as a list of words; other texts as they are."""
     return tagging.split_words(text) if tagging.is_listed(text) else text
-
-
-def _plain(text: str) -> str:
-    words = _as_words(text)
-    return words if isinstance(words, str) else " ".join(words)
 
 
 def shown(answers: Answers, whole: int | None = None) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import data, reading, records, runtime
+from tfhub_transfer import data, reading, records, runtime, tagging
 from tfhub_transfer.builders import build_model, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
@@ -187,7 +187,7 @@ def _column(stream: data.Stream) -> Iterator[list[str]]:
             "one column of texts is encoded: name it with `--text`. "
             f"Received: {stream.source}, which has pairs"
         )
-    return (list(chunk.texts[0]) for chunk in stream)
+    return (list(map(tagging.spaced, chunk.texts[0])) for chunk in stream)
 
 
 def _precision(source: Path) -> str:

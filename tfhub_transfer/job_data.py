@@ -128,13 +128,14 @@ def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
         InputError: If a file is unusable or doesn't suit the task.
     """
     if isinstance(task, MultiTask):
+        usual = {n: getattr(source, n) for n in _FORM} if isinstance(source, data.File) else {}
         source = str(source)
         given = _settings(source)["tasks"]
         task.require_names(given)
         read = {}
         for name, own in task.tasks.items():
             named = {key: value for key, value in given[name].items() if key in _COLUMNS}
-            form = {key: value for key, value in given[name].items() if key in _FORM}
+            form = {**usual, **{k: v for k, v in given[name].items() if k in _FORM}}
             file = data.File(_beside(source, given[name]["data"]), **form)
             read[name] = read_labelled(file, own, {**columns.get(name, {}), **named})
         return read

@@ -185,6 +185,9 @@ def _texts(source: str, pair: bool, job: Any) -> list[Any]:
     else:
         columns = {"text": job.text, "text_pair": getattr(job, "text_pair", None)}
         read = data.stream(file, **columns, require_label=False)
+        if read.is_pair != pair:
+            wanted = "pairs: name both columns" if pair else "one column of texts: name it"
+            raise InputError(f"expected {wanted}. Received: {read.source} with other columns")
         chunks = (list(zip(*c.texts)) if pair else list(c.texts[0]) for c in read)
     return [text for chunk in chunks for text in chunk]
 
@@ -498,7 +501,7 @@ def _training_split(record: dict[str, Any]) -> data.Examples | None:
     try:
         names = {field.name for field in dataclasses.fields(TrainJob)}
         given = {k: v for k, v in record["arguments"].items() if k in names}
-        if reading.would_download(given.get("data")):
+        if any(reading.would_download(given.get(n)) for n in ("data", "validation", "test")):
             return None
         job = TrainJob(**{**given, "output": Path()})
         return read_splits(job)[0].train

@@ -193,3 +193,15 @@ def choose(table: Any, label: str | Sequence[str] | None, require_label: bool) -
         table.require(name, "label")
     made = Flagged(table, chosen)
     return made, made.label
+
+
+def require(table: Any, label: str) -> None:
+    """Raises `InputError` if a label column, or one of several, isn't there.
+
+    Args:
+        table: As for `Flagged`.
+        label: As for `choose`.
+    """
+    names = [label] if label in table.columns else label.split(",")
+    for name in names:
+        table.require(name.strip(), "label")

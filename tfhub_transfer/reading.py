@@ -1,6 +1,5 @@
 """Tables row by row from whatever form they have, and texts line by line."""
 
-import codecs
 import contextlib
 import difflib
 import io
@@ -109,7 +108,8 @@ def line_chunks(
 def _standard_input(source: str | Path | File) -> Iterable[str] | None:
     """Its lines, if it is open; of another encoding than the system's if one was given."""
     if isinstance(source, File) and source.encoding and sys.stdin is not None:
-        return codecs.getreader(source.encoding)(sys.stdin.buffer)
+        # Not a reader of `codecs`: it takes U+2028 and its like for ends of lines too.
+        return io.TextIOWrapper(sys.stdin.buffer, encoding=source.encoding)
     return sys.stdin
 
 

@@ -125,7 +125,8 @@ def _is_listed(text: Any) -> bool:
 def _in_words(texts: list[Any]) -> list[list[str]]:
     """Lists of words that were put together, apart again."""
     for text in texts:
-        if text and not (_is_listed(text) or (isinstance(text, str) and text.isalnum())):
+        alone = isinstance(text, str) and (len(text) == 1 or text.isalnum())
+        if text and not (_is_listed(text) or alone):
             raise InputError(
                 "texts must all be lists of words, or all be plain texts. Received: lists of words "
                 f"and {text[:60]!r}"

@@ -66,6 +66,11 @@ def is_listed(text: str) -> bool:
     return WORD_END in text or ALONE in text
 
 
+def spaced(text: str) -> str:
+    """A text to read: words that `join_words` put together with spaces between."""
+    return " ".join(split_words(text)) if is_listed(text) else text
+
+
 @dataclasses.dataclass(frozen=True)
 class Segmentation:
     """What data has as one word, although there is punctuation in it (see `layouts.segmentation`).

@@ -132,6 +132,8 @@ def is_lines(source: Any) -> bool:
     name = str(source) if isinstance(source, (str, Path, File)) else ""
     if plain_files.is_open_already(name):
         return True
+    if name != "-" and isinstance(source, File) and source.delimiter is not None:
+        return False
     if name == "-" or not name.endswith(_LINES) or not Path(name).is_file():
         return name == "-" or name.endswith(_LINES)
     file = source if isinstance(source, File) else File(source)

@@ -63,7 +63,8 @@ def file(target: Path) -> Iterator[Path]:
         _sync(scratch.new / target.name)
         with interruption.held():
             os.replace(scratch.new / target.name, target)
-            add_to_mark(target)
+            with contextlib.suppress(OSError):  # the file is whole, and there
+                add_to_mark(target)
         _sync(target.parent)
     finally:
         scratch.discard()
@@ -82,9 +83,13 @@ def write_bytes(target: Path, content: bytes) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Moves a file, whole or not at all, also to another file system."""
+    """Moves a file, whole or not at all, also to another file system; till then it stays."""
     with file(target) as scratch:
-        shutil.move(source, scratch)
+        try:
+            os.link(source, scratch)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, scratch)
+    source.unlink()
 
 
 def mark_alone(target: Path) -> None:

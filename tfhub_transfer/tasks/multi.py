@@ -72,6 +72,12 @@ class MultiTask(Task):
                 "tasks that learn together read one text or one packed pair a row; train the "
                 f"others alone. Received: {', '.join(towers)}"
             )
+        words = {f"{name}_words" for name, task in tasks.items() if task.layout == "words"}
+        if words & set(tasks):
+            raise InputError(
+                "a task of tags has a second signature, its name and `_words`; name the other task "
+                f"otherwise. Received: {', '.join(words & set(tasks))}"
+            )
         if not _is_number(alpha) or not 0 <= alpha <= 1:
             raise InputError(f"`alpha` must be a number from 0 to 1. Received: {alpha!r}")
         self.tasks = dict(tasks)

@@ -184,6 +184,7 @@ class MultiLabel(Task):
                 f"Received: {label_separator!r}"
             )
         self.label_separator = label_separator
+        self._declared: set[str] = set()  # classes that labels name, if only with a 0
         self.class_names = None if class_names is None else _checked_names(class_names)
 
     @property
@@ -192,13 +193,16 @@ class MultiLabel(Task):
 
     def read_labels(self, labels: Sequence[Any]) -> list[Any]:
         read = class_labels.Several(labels, self.label_separator, self.class_names)
+        self._declared |= set(read.declared)
         return [sorted(set(row)) for row in read.names(given=not self.learned)]
 
     def adapt(self, labels: Sequence[Any]) -> "MultiLabel":
         if self.class_names is None:
             read = class_labels.Several(labels, self.label_separator, None)
             found = [each for row in read.names(given=False) for each in row]
-            self.class_names = _checked_names(_sorted_names([*found, *read.declared]))
+            self.class_names = _checked_names(
+                _sorted_names([*found, *read.declared, *self._declared])
+            )
             self.learned = True
         return self
 
