@@ -106,7 +106,7 @@ def tried(name: str, case: Case) -> dict[str, Any]:
         found = {
             "case": name,
             "status": done.returncode,
-            "said": [line[:300] for line in told[-5:]],
+            "said": [line.replace(f"{place.root}/", "")[:300] for line in told[-5:]],
             "trained": "Written to" in done.stdout or model is not None,
             "kept in": where,
             "answers": model is not None and place.answers(model),
