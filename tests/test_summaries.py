@@ -148,9 +148,12 @@ def test_exports_give_sentences_with_their_places(
         for at, sentence in enumerate(chosen):
             assert served["sentence"][row, at].decode() == sentence["text"]
             assert served["score"][row, at] == pytest.approx(sentence["score"], abs=0.05)
-            assert served["start"][row, at] == sentence["start"]
-            assert served["end"][row, at] == sentence["end"]
             assert text[sentence["start"] : sentence["end"]] == sentence["text"]
+            place = served["start"][row, at], served["end"][row, at]
+            assert text[slice(*place)] == sentence["text"]
+            # In bfloat16 rounding may choose another one of equal sentences.
+            if text.count(sentence["text"]) == 1:
+                assert place == (sentence["start"], sentence["end"])
     assert [len(answer["sentences"]) for answer in expected[:4]] == [2, 0, 1, 2]
     assert expected[0]["sentences"][0]["text"] == "Good film acting!" or (
         expected[0]["sentences"][1]["text"] == "Good film acting!"
