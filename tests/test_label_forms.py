@@ -7,7 +7,6 @@ import csv
 import decimal
 import enum
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from libraries import held, of_library
 
 import tfhub_transfer as tt
 from tfhub_transfer import answers, cli, job_data, tagging, values
@@ -36,23 +36,6 @@ class Verdict(enum.StrEnum):
 
 class Grade(enum.IntEnum):
     HIGH = 1
-
-
-def held(hf: Any, columns: dict[str, Any]) -> Any:
-    """A data set of `datasets`, which wouldn't have to pickle anything."""
-    pa = pytest.importorskip("pyarrow")
-    return hf.Dataset(hf.table.InMemoryTable(pa.table(columns)), fingerprint="of a test")
-
-
-def of_library(name: str, make: Callable[[Any], Any]) -> Any:
-    """What a library makes of data; a test with it is skipped where it isn't installed."""
-
-    def lazily() -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return make(pytest.importorskip(name))
-
-    return pytest.param(lazily, id=f"{name}-{make.__code__.co_firstlineno}")
 
 
 def given(label: Any, count: int = 3) -> list[Any]:

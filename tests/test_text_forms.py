@@ -1,6 +1,5 @@
 """Texts to ask about in every form in which people have them: the same answers, or a line."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import samples
 import tensorflow as tf
+from libraries import held, of_library
 
 import tfhub_transfer as tt
 from tfhub_transfer import tagging, text_forms
@@ -21,23 +21,6 @@ OTHERS = ["a film", "the movie", "bad story"]
 class Pair(NamedTuple):
     text_b: str
     text_a: str
-
-
-def held(hf: Any, columns: dict[str, Any]) -> Any:
-    """A data set of `datasets`, which wouldn't have to pickle anything."""
-    pa = pytest.importorskip("pyarrow")
-    return hf.Dataset(hf.table.InMemoryTable(pa.table(columns)), fingerprint="of a test")
-
-
-def of_library(name: str, make: Callable[[Any], Any]) -> Any:
-    """What a library makes of data; a test with it is skipped where it isn't installed."""
-
-    def lazily() -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return make(pytest.importorskip(name))
-
-    return pytest.param(lazily, id=f"{name}-{make.__code__.co_firstlineno}")
 
 
 def lazily(given: Any) -> Any:
