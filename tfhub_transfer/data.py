@@ -71,7 +71,8 @@ class Examples:
         """Makes examples of lists.
 
         Args:
-            text: The texts, or the first of each pair; or lists of words.
+            text: The texts, or the first of each pair; or lists of words. In texts U+2028 and
+                U+2029 become spaces, as everywhere: they tell words apart.
             label: Their labels; of several classes a text also a table with a column of 0 and 1
                 for each.
             text_pair: The second text of each pair.
@@ -128,6 +129,15 @@ class Examples:
         if self.target is None:
             raise InputError(f"these examples have no labels. Received: {self.source}")
         return self.columns[self.target]
+
+
+def pair_columns(named: Sequence[str] = ()) -> set[str]:
+    """The names that columns of pairs may have in a table.
+
+    Args:
+        named: Those that were given.
+    """
+    return {name for texts, _ in _SHAPES if len(texts) == 2 for name in texts} | {*named}
 
 
 def require_examples(value: Any) -> None:

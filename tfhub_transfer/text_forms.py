@@ -54,14 +54,12 @@ def columns(given: Any, signature: Sequence[str], listed: bool = False) -> list[
         found = _columns(_rows(given, "the texts"), wanted)
     return [
         [_text(row, listed, place) for place, row in enumerate(column, start=1)]
-        for column in (found if examples else map(_unmarked, wanted, found))
+        for column in (found if examples else map(_unmarked, found))
     ]
 
 
-def _unmarked(names: Sequence[str], column: list[Any]) -> list[Any]:
-    """Plain texts that are parted into words, whatever separators of words are in them."""
-    if names is not _OF_WORDS:
-        return column
+def _unmarked(column: list[Any]) -> list[Any]:
+    """Texts as plain ones, whatever separators of words or sentences are in them."""
     return [tagging.plain(row) if isinstance(row, str) else row for row in column]
 
 
@@ -158,7 +156,7 @@ def _shown(value: Any) -> str:
 
 
 def rows(given: Any) -> list[Any]:
-    """Texts, or all of them lists of words put together, as a list.
+    """Texts as `tagging.plain` has them, or all of them lists of words put together, as a list.
 
     Args:
         given: Anything that can be gone through in order.
@@ -168,4 +166,4 @@ def rows(given: Any) -> list[Any]:
     """
     plain = [values.plain(row) for row in wording.listed(given)]
     listed = all(isinstance(row, list) and all(isinstance(w, str) for w in row) for row in plain)
-    return [tagging.join_words(row) for row in plain] if listed else plain
+    return [tagging.join_words(row) for row in plain] if listed else _unmarked(plain)

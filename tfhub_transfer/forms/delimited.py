@@ -13,6 +13,8 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _OTHERS = (";", "\t", "|")
 # Columns of tables that have a row for each word, in lower case.
 _SENTENCE_NUMBERS = ("sentence #", "sentence_id", "sentence_idx", "sentence id", "sent_id")
+# Usual names of columns of texts.
+_TEXTS = ("text", "text_a", "text_b", "sentence", "question", "context", "document", "tokens")
 _WORDS = ("word", "words", "token", "tokens")
 _WORD_TAGS = ("tag", "tags", "label", "labels", "ner", "ner_tag")
 
@@ -43,6 +45,10 @@ class _Layout:
         """By the file's name; another if the header has one field by that, and so several."""
         if self.file.delimiter is not None:
             return self.file.delimiter
+        found = None if suffix in SEPARATORS else of_text(self.file)
+        if found is not None:
+            self.notes.append(f"its first lines are those of a table, with {found[0]!r} between")
+            return found[0]
         usual = SEPARATORS.get(suffix, "\t")
         if usual != ",":
             return usual
@@ -188,15 +194,30 @@ def _sentences(rows: Iterable[Row], names: tuple[str, str, str], file: File) -> 
         yield first, sentence
 
 
-def looks_like_a_table(file: File) -> bool:
-    """Whether the first two lines of a text have as many fields, told apart by tabs.
+def of_text(file: File) -> tuple[str, list[str]] | None:
+    """The delimiter and the columns of a `.txt` file that is a table; `None` if it has texts.
+
+    The first two lines of a table have as many tabs, or the first one is a header: it has fields by
+    another delimiter, and one of them is a usual name of a column of texts. Lines that only begin
+    with a tab are indented.
 
     Args:
         file: The file.
     """
     lines = opening.lines(file)
-    counts = [next(lines, "").count("\t") for _ in range(2)]
-    return counts[0] > 0 and counts[0] == counts[1]
+    first, second = (next(lines, "").rstrip("\r\n") for _ in range(2))
+    fields, below = first.split("\t"), second.split("\t")
+    if len(fields) > 1 and len(fields) == len(below) and (fields[0].strip() or below[0].strip()):
+        return "\t", _names(fields)
+    for delimiter in (",", *_OTHERS):
+        names = _names(first.split(delimiter))
+        if len(names) > 1 and second.strip() and set(names) & set(_TEXTS):
+            return delimiter, names
+    return None
+
+
+def _names(fields: Iterable[str]) -> list[str]:
+    return [name.strip().strip('"') for name in fields]
 
 
 def suffix_of(path: Path) -> str:
