@@ -152,6 +152,8 @@ def test_exports(bert_encoder: Path, tmp_path: Path) -> None:
 def test_lists_are_marked_and_texts_are_not() -> None:
     marked = tt.data.Examples.from_lists([["a", "b\u2028c"], ["d."]])
     assert marked.texts == ([tagging.join_words(["a", "b c"]), tagging.join_words(["d."])],)
+    # Also when they come out of other examples.
+    assert tt.data.Examples.from_lists(marked.texts[0], [1, 2]).texts == marked.texts
     plain = tt.data.Examples.from_lists(["a\u2028b", "d.\u2029"], None, ["\u2028", "x"])
     assert plain.texts == (["a b", "d. "], [" ", "x"])
 

@@ -228,7 +228,7 @@ def _unquoted(word: str) -> tuple[str] | None:
 
 
 # How what holds names and numbers begins, and what has no end: a table may have cut it off.
-_BEGUN = re.compile(r"(?:\w+\()?[\[{][\s\[{]*(?:[\"']|\d+\s*,\s*\d+\s*,)")
+_BEGUN = re.compile(r"(?:\w+\()?[\[{][\s\[{(]*(?:[\"']|\d+\s*,\s*\d+\s*,)")
 _CUT = re.compile(r"[\[{][^\])}]*,[^\])}]*")
 _COUNTED = re.compile(r"^(?:Counter|OrderedDict|defaultdict)\((?:<[^>]*>,\s*)?(\{.*\})\)$", re.S)
 
