@@ -36,10 +36,23 @@ _REMEDIES = {
     (".ann",): "export the project of brat as CoNLL",
     (".pkl", ".pickle"): "a pickle can run code; write it with pandas' `to_parquet`",
     (".npy", ".npz", ".h5", ".hdf5", ".mat"): "arrays hold no texts; write a table",
-    (".xml", ".html", ".yml", ".yaml"): "write JSON lines",
-    (".db", ".sqlite", ".sqlite3"): "write the table's rows as CSV",
+    (".xml", ".html", ".htm", ".yml", ".yaml", ".toml", ".ipynb"): "write JSON lines",
+    (".db", ".sqlite", ".sqlite3", ".sql", ".mdb", ".accdb"): "write the table's rows as CSV",
+    (".rds", ".rdata", ".rda"): "write a table with R's `write.csv`",
+    (".dta", ".sav", ".por", ".sas7bdat", ".xpt"): "write the table as CSV in UTF-8",
+    (".orc", ".avro"): "write Parquet",
+    (
+        ".docx",
+        ".doc",
+        ".odt",
+        ".rtf",
+        ".pdf",
+        ".md",
+        ".tex",
+        ".pptx",
+    ): "write a table, a row a text",
     (".tfrecord", ".tfrecords"): "read it by tf.data and give the `tf.data.Dataset`",
-    (".7z", ".rar", ".tar", ".tgz"): "unpack it",
+    (".7z", ".rar", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"): "unpack it",
 }
 _LINES = ".txt"
 # Each form of text: endings of names, and what reads it.
@@ -73,6 +86,8 @@ def find(source: Any) -> Form:
     path = plain_files.path_of(file.path)
     if _is_saved(path):
         return cells.read(columnar.folder(path), str(path))
+    if columnar.parts(path):
+        return cells.read(columnar.parquet(path), str(path))
     suffix = _checked_suffix(path)
     if suffix == ".parquet" or suffix in columnar.ARROW:
         if path.suffix.lower() in opening.PACKED or opening.in_archive(path):
@@ -98,7 +113,8 @@ def _checked_suffix(path: Path) -> str:
     """The ending that tells a file's form; the file is there, and is what its name says."""
     packed = path.suffix.lower() in opening.PACKED
     outer = path.suffix.lower()
-    remedy = next((text for endings, text in _REMEDIES.items() if outer in endings), None)
+    name = path.name.lower()
+    remedy = next((text for endings, text in _REMEDIES.items() if name.endswith(endings)), None)
     if opening.in_archive(path):
         return delimited.suffix_of(Path(path.name))
     is_text = not packed and outer not in (".parquet", *columnar.ARROW) and remedy is None

@@ -1,6 +1,8 @@
 """Tables as text: CSV, TSV and their kin, with a row a text or a row a word."""
 
 import csv
+import itertools
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,10 @@ from tfhub_transfer.forms import opening, quoting
 from tfhub_transfer.forms.base import TAGS, TOKENS, File, Form, Row
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+# What Markdown and databases draw below a header.
+_RULE = re.compile(r"\s*:?[-+]{2,}:?\s*")
+# The header of R's `write.table`.
+_QUOTED_NAMES = re.compile(r'"[^"]*"( "[^"]*")+')
 _OTHERS = (";", "\t", "|")
 # Columns of tables that have a row for each word, in lower case.
 _SENTENCE_NUMBERS = ("sentence #", "sentence_id", "sentence_idx", "sentence id", "sent_id")
@@ -24,9 +30,11 @@ class _Layout:
 
     def __init__(self, file: File, suffix: str) -> None:
         self.file, self.notes = file, _of_encoding(file)
-        first = next(self._lines(0), "")
-        self.skipped = int(first.lower().startswith("sep=") and len(first.rstrip("\r\n")) == 5)
-        self.delimiter = first[4] if self.skipped else self._delimiter(suffix)
+        self.skipped = sum(1 for _ in itertools.takewhile(_is_blank, self._lines(0)))
+        first = next(self._lines(self.skipped), "")
+        says = first.lower().startswith("sep=") and len(first.rstrip("\r\n")) == 5
+        self.skipped += says
+        self.delimiter = first[4] if says else self._delimiter(suffix)
         self.quoting = file.quoting
         if self.quoting == "auto":
             self.quoting = quoting.STANDARD
@@ -52,10 +60,11 @@ class _Layout:
         usual = SEPARATORS.get(suffix, "\t")
         if usual != ",":
             return usual
-        header = next(self._lines(0), "")
+        header = next(self._lines(self.skipped), "")
         counts = {d: len(self._header_fields(header, d)) for d in (usual, *_OTHERS)}
         best = max(_OTHERS, key=lambda d: counts[d])
-        if counts[usual] != 1 or counts[best] == 1:
+        # None: fields that are quoted aren't told apart by this one.
+        if counts[usual] > 1 or counts[best] <= 1:
             return usual
         self.notes.append(f"fields end at {best!r}, as in the header; `--delimiter` says otherwise")
         return best
@@ -83,6 +92,10 @@ class _Layout:
             if fields is None:
                 return
             yield line, fields
+
+
+def _is_blank(line: str) -> bool:
+    return not line.strip()
 
 
 def _of_encoding(file: File) -> list[str]:
@@ -123,6 +136,11 @@ def _header(layout: _Layout) -> list[str]:
             f"the header must name each column once. Received: {layout.file} with {columns[:10]}"
         )
     first = next((fields for _, fields in records if fields), [])
+    if any(map(_RULE.fullmatch, first)) and all(_RULE.fullmatch(field) for field in first if field):
+        raise InputError(
+            "a line is drawn below the header, as in a table that is to be looked at; export it as "
+            f"CSV. Received: {layout.file} with {first[0] or first[1]}"
+        )
     if len(first) == len(columns) + 1 and first[0] == "1":
         layout.notes.append("the header has a field less than rows: these begin with their number")
         columns = ["", *columns]
@@ -209,6 +227,8 @@ def of_text(file: File) -> tuple[str, list[str]] | None:
     fields, below = first.split("\t"), second.split("\t")
     if len(fields) > 1 and len(fields) == len(below) and (fields[0].strip() or below[0].strip()):
         return "\t", _names(fields)
+    if _QUOTED_NAMES.fullmatch(first) and second:
+        return " ", _names(first.split('" "'))
     for delimiter in (",", *_OTHERS):
         names = _names(first.split(delimiter))
         if len(names) > 1 and second.strip() and set(names) & set(_TEXTS):

@@ -33,6 +33,8 @@ _MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+_POINTER, _PAGES = b"version https://git-lfs", (b"<!doctype html", b"<html")
+_START = 64
 _BOM = b"\xef\xbb\xbf"
 PIECE = _PEEKED = 1 << 16
 # What reading a damaged file raises, of all ways to compress one.
@@ -75,11 +77,18 @@ def check(path: Path, expected: str, is_text: bool) -> None:
         if path.is_dir():
             raise InputError(f"expected a file ({expected}). Received: {path}, which is a folder")
         with plain_files.open_file(path) as file:
-            first = file.read(8)
+            first = file.read(_START)
     except OSError as error:
         raise InputError(f"the file can't be read. Received: {path} ({error})") from error
     if not first:
         raise InputError(f"the file is empty; expected a header and rows. Received: {path}")
+    if first.startswith(_POINTER):
+        raise InputError(
+            f"the file is a pointer of Git LFS; fetch what it means, as `git lfs pull` does. "
+            f"Received: {path}"
+        )
+    if is_text and first.lstrip().lower().startswith(_PAGES):
+        raise InputError(f"the file is a web page; download the data. Received: {path}")
     for start, advice in _DISGUISES.items():
         if is_text and first.startswith(start):
             raise InputError(f"{advice}. Received: {path}")
