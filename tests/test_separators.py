@@ -94,12 +94,14 @@ def test_whole_texts(encoder: str, request: Any, tmp_path: Path) -> None:
     assert (vectors[0] == tt.encode_text(str(folder), TEXTS)).all()
 
 
+@pytest.mark.slow
 def test_words(bert_encoder: Path, tmp_path: Path) -> None:
     task = TokenClassification().adapt([["B-a", "O", "I-a"]])
     model = tt.build_model(str(bert_encoder), task)
     check_doors(model, ["text"], [(text,) for text in TEXTS], tmp_path)
 
 
+@pytest.mark.slow
 def test_documents(bert_encoder: Path, tmp_path: Path) -> None:
     model = tt.build_model(str(bert_encoder), ExtractiveSummarization(1))
     check_doors(model, ["document"], [(text,) for text in TEXTS], tmp_path)

@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import io
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ _MARKS = {
 }
 _POINTER, _PAGES = b"version https://git-lfs", (b"<!doctype html", b"<html")
 _START = 64
+# `Path` has made one slash of two.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+]+:/", re.I)
 _BOM = b"\xef\xbb\xbf"
 PIECE = _PEEKED = 1 << 16
 # What reading a damaged file raises, of all ways to compress one.
@@ -72,6 +75,8 @@ def check(path: Path, expected: str, is_text: bool) -> None:
         InputError: If so.
     """
     try:
+        if not path.exists() and _ADDRESS.match(str(path)):
+            raise InputError(f"an address isn't read; download its file first. Received: {path}")
         if not path.exists():
             raise InputError(f"no such file; expected {expected}. Received: {path}")
         if path.is_dir():
