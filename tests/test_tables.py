@@ -282,6 +282,9 @@ def test_pairs_with_a_tab_between_are_lines(text_encoder: Path, tmp_path: Path) 
     own = write(tmp_path / "c.txt", "one\ttwo\ngood\tbad\nfilm\tmovie\n")
     expected = list(Answers(model, str(bare), {}))
     assert [row["text_b"] for row in expected] == ["bad", "movie"]
+    assert reading.pair_columns() == {
+        name for texts, _ in data._SHAPES if len(texts) == 2 for name in texts
+    }
     assert list(Answers(model, str(named), {})) == expected
     columns = {"text": "one", "text_pair": "two"}
     assert list(Answers(model, str(own), columns)) == expected

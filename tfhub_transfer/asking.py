@@ -166,7 +166,7 @@ def is_lines(model: TransferModel, source: str | data.File, columns: dict[str, A
         columns: As for `Answers`.
     """
     named = [columns[name] for name in ("text", "text_pair") if columns.get(name)]
-    return reading.is_lines(source, data.pair_columns(named) if model.task.pair else ())
+    return reading.is_lines(source, reading.pair_columns(named) if model.task.pair else ())
 
 
 def _in_units(text: str) -> Any:

@@ -133,15 +133,6 @@ class Examples:
         return self.columns[self.target]
 
 
-def pair_columns(named: Sequence[str] = ()) -> set[str]:
-    """The names that columns of pairs may have in a table.
-
-    Args:
-        named: Those that were given.
-    """
-    return {name for texts, _ in _SHAPES if len(texts) == 2 for name in texts} | {*named}
-
-
 def require_examples(value: Any) -> None:
     """Raises `InputError` unless a value is `Examples`.
 

@@ -190,7 +190,7 @@ def _texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list[Any
     given = {name: getattr(job, name, None) for name in ("text", "text_pair")}
     given = {name: column for name, column in given.items() if column is not None}
     named = {**usual, **given}
-    if reading.is_lines(file, data.pair_columns([*named.values()]) if pair else ()):
+    if reading.is_lines(file, reading.pair_columns([*named.values()]) if pair else ()):
         chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
     else:
         has_usual = set(usual.values()) <= set(reading.Table(file).columns)

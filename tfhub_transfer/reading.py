@@ -14,7 +14,16 @@ from tfhub_transfer.forms import TAGS, TOKENS, File, Row, is_lines
 from tfhub_transfer.forms.tfds import would_download
 from tfhub_transfer.storage import opening
 
-__all__ = ["TAGS", "TOKENS", "File", "Table", "is_lines", "line_chunks", "would_download"]
+__all__ = [
+    "TAGS",
+    "TOKENS",
+    "File",
+    "Table",
+    "is_lines",
+    "line_chunks",
+    "pair_columns",
+    "would_download",
+]
 
 
 class Table:
@@ -73,6 +82,15 @@ class Table:
             f"{self.source} has no column {column!r} for the {wanted_for}; {hint}name one of "
             f"{', '.join(map(repr, self.columns)) or 'none'}. Received: {column!r}"
         )
+
+
+def pair_columns(named: Iterable[str] = ()) -> set[str]:
+    """The names that columns of pairs may have in a table.
+
+    Args:
+        named: Those that were given.
+    """
+    return {"text_a", "text_b", "question", "context", *named}
 
 
 def line_chunks(
