@@ -306,6 +306,20 @@ _with = _encoder_fixture(
 )
 
 
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process: its exit status, standard output and standard error."""
+    from tfhub_transfer import cli
+
+    def call(*words: Any) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = cli.main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def train_whole() -> Callable[..., Any]:
     """`train_whole(model, examples, epochs)`: all of it at once, by one trace of Keras' `fit`.

@@ -293,7 +293,8 @@ def predict_to_file(job: AskJob) -> None:
     output = job.output or Path()
     writing.check(output, job.overwrite, (job.folder, str(job.source)))
     answers = predict(job)
-    count = writing.write(asking.shown(answers, answers.count()), output, asking.SPREAD)
+    spread = (answers.name(asking.SCORES),)
+    count = writing.write(asking.shown(answers, answers.count()), output, spread)
     say(f"Written to {output}: {count:,} answers; {answers.cut}")
     answers.say()
 
