@@ -89,6 +89,7 @@ FLOORS = {
     "cautions": 9,
     "values": 0,
     "text_forms": 3,
+    "streams": 0,
     "label_columns": 2,
     "profiling": 3,
 }

@@ -193,6 +193,23 @@ def test_lists_of_words_are_kept(bert_encoder: Path, tmp_path: Path, run: Any) -
     assert [row["tags"] for row in rows] == [["O", "B-a"], ["O"]]
 
 
+def test_encode_says_what_predict_says(bert_encoder: Path, tmp_path: Path, run: Any) -> None:
+    """What was decided about the file, and how much was cut, over all chunks."""
+    task = tt.tasks.Classification(["bad", "good"])
+    model = tmp_path / "model.keras"
+    tt.build_model(str(bert_encoder), task, sequence_length=24).save(model)
+    long = "good " * 40
+    (tmp_path / "in.tsv").write_text(f'text\tn\n"good\t1\n{long}\t2\n', encoding="utf-8")
+    _, _, said = run("predict", model, tmp_path / "in.tsv")
+    assert "fields don't quote" in said and "at 24 tokens 1 of 2 texts were cut, 18 tok" in said
+    vectors = tmp_path / "vectors.npy"
+    for more in ([], ["--output", vectors]):
+        assert run("encode", model, tmp_path / "in.tsv", *more)[::2] == (0, said)
+    (tmp_path / "in.txt").write_text(f"{long}\n" + "bad\n" * 1000 + long, encoding="utf-8")
+    _, _, said = run("encode", model, tmp_path / "in.txt", "--output", vectors, "--overwrite")
+    assert said == f"{tmp_path / 'in.txt'}: at 24 tokens 2 of 1002 texts were cut, 36 tokens lost\n"
+
+
 def test_evaluate_takes_columns_too(classifier: Path, tmp_path: Path, run: Any) -> None:
     lines = ["a,b,text,label"] + [f"good {i},{'good' if i % 2 else 'bad'},x,y" for i in range(20)]
     (tmp_path / "in.csv").write_text("\n".join(lines), encoding="utf-8")

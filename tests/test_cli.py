@@ -221,6 +221,19 @@ def test_a_report_may_not_replace_its_model(trained: Path, good: Path, run: Any)
 
 
 @pytest.mark.slow
+def test_training_is_not_lost_when_nobody_reads_on(
+    text_encoder: Path, good: Path, tmp_path: Path
+) -> None:
+    words = ["train", "--task", "classification", "--data", good, "--encoder", text_encoder]
+    command = [sys.executable, "-m", "tfhub_transfer", *words, "--output", tmp_path / "out"]
+    head = subprocess.Popen(["head", "-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    done = subprocess.run(command, stdout=head.stdin, stderr=subprocess.PIPE, check=False)
+    assert head.communicate()[0].count(b"\n") == 1
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert {"model.keras", "serving", "report"} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+
+@pytest.mark.slow
 def test_what_was_written_is_replaced(
     trained: Path, text_encoder: Path, good: Path, tmp_path: Path, run: Any
 ) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tfhub_transfer import data, label_columns, reading, runtime, tagging, writing
-from tfhub_transfer.errors import visible
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.preprocessing import Truncation
 
@@ -94,17 +93,16 @@ class Answers:
             part = f"{PREDICTED}{part}"
         return part
 
-    def say(self) -> None:
-        """Says on standard error what a reader of the answers must know."""
-        for note in self._table.notes if self._table else ():
-            print(visible(f"{self.source}: {note}"), file=sys.stderr)
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the answers must know, of those so far."""
+        notes = list(self._table.notes) if self._table else []
         if self.cut.texts:
-            most = self.model.sequence_length
-            print(f"note: at {most} tokens {self.cut}", file=sys.stderr)
+            notes.append(f"at {self.model.sequence_length} tokens {self.cut}")
         if self.renamed:
             both = ", ".join(f"{part}: {name}" for part, name in self.renamed.items())
-            note = f"note: the file has columns called as answers; these are {both}"
-            print(visible(note), file=sys.stderr)
+            notes.append(f"columns are called as answers, so these are {both}")
+        return notes
 
     def _chunks(self) -> Iterator[_Chunk]:
         pair = self.model.task.pair
@@ -131,8 +129,7 @@ class Answers:
             examples = data.Examples.from_lists(columns[0], None, *columns[1:]) if whole else None
             cut = self.model.count_truncation(examples) if examples else None
         cut = cut or Truncation(0, 0, 0)
-        so_far, of = self.cut, self.cut.of + len(texts)
-        self.cut = Truncation(so_far.texts + cut.texts, of, so_far.tokens + cut.tokens)
+        self.cut += dataclasses.replace(cut, of=len(texts))
 
 
 def _is_spread(part: str, column: str) -> bool:
