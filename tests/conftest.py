@@ -4,6 +4,7 @@ import collections
 import contextlib
 import fcntl
 import gc
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -318,6 +319,31 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         return status, out, err
 
     return call
+
+
+class _Heard(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+@pytest.fixture
+def heard(request: pytest.FixtureRequest) -> list[str]:
+    """What TensorFlow's logger says, which the command line silences."""
+    logger, handler = logging.getLogger("tensorflow"), _Heard()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+
+    def undo() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+    request.addfinalizer(undo)
+    return handler.said
 
 
 @pytest.fixture(scope="session")

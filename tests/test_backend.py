@@ -1,6 +1,5 @@
 """Keras must compute with TensorFlow, and TensorFlow has no reason to complain in normal use."""
 
-import logging
 import os
 import subprocess
 import sys
@@ -48,31 +47,6 @@ def test_settings_of_keras_count_too(tmp_path: Path) -> None:
     (tmp_path / "keras.json").write_text("{", encoding="utf-8")  # Keras passes it over as well
     assert started("-c", command, KERAS_HOME=str(tmp_path)).stdout == "fine\n"
     backend.require_tensorflow()  # what this process has imported
-
-
-class _Heard(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(record.getMessage())
-
-
-@pytest.fixture
-def heard(request: pytest.FixtureRequest) -> list[str]:
-    """What TensorFlow's logger says, which the command line silences."""
-    logger, handler = logging.getLogger("tensorflow"), _Heard()
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.WARNING)
-
-    def undo() -> None:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
-
-    request.addfinalizer(undo)
-    return handler.said
 
 
 def build(encoder: Path) -> Any:
