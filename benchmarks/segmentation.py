@@ -8,8 +8,8 @@ of the export asked with them; and of plain texts, by the places of entities (of
 tags), once with what is one word learned from the training data and once with every sign of
 punctuation a word. WNUT 17 has no plain texts: its words are put together as English is written.
 
-`--calls` measures only what a call of `predict_text` with one sentence costs, in turns: operation by
-operation, as the first calls go, and as the graphs that it becomes when it is called again.
+`--calls` measures only what a call of `predict_text` with one sentence costs, in turns: operation
+by operation, as the first calls go, and as the graphs that it becomes when it is called again.
 """
 
 import argparse
