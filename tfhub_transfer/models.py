@@ -403,7 +403,7 @@ class TransferModel(runtime.Replicated):
             A model of a list: `tensors` of what the encoder gives, then this model's inputs.
         """
         given = [*tensors(self._wiring.encoded), *self.inputs]
-        return keras.Model(given, self._wiring.outputs, name=name)
+        return runtime.Replicated(given, self._wiring.outputs, name=name)
 
     def _run(self, name: str, examples: Examples, batch_size: int = EVALUATION_BATCH) -> Any:
         answers, lost = self._run_and_count(name, examples, batch_size)
