@@ -50,6 +50,7 @@ class Table:
         self.notes = found.notes
         self._rows = found.rows
         self._spaced = found.spaced
+        self._loose = found.loose
         for column in self.columns:
             wording.require_text(column, f"{self.source}: the name of a column")
 
@@ -69,6 +70,13 @@ class Table:
                     f"part a tag. Received: {odd!r}"
                 )
         return number, row
+
+    def all_columns(self) -> list[str]:
+        """The names of the columns of all rows, where they may differ; reads these once."""
+        names = dict.fromkeys(self.columns)
+        for _, row in self._rows() if self._loose else ():
+            names.update(dict.fromkeys(row))
+        return list(names)
 
     def require(self, column: str, wanted_for: str) -> str:
         """Returns the column, or raises `InputError` with the columns that there are."""
