@@ -307,13 +307,14 @@ def resampled_multi_label(
 def _averaged(hits: np.ndarray, support: np.ndarray, answers: np.ndarray) -> Resampled:
     """F1, precision and recall of counts, 0 where there is nothing to divide by."""
     return {
-        "macro_f1": _ratio(2 * hits, support + answers),
-        "precision": _ratio(hits, answers),
-        "recall": _ratio(hits, support),
+        "macro_f1": ratio(2 * hits, support + answers),
+        "precision": ratio(hits, answers),
+        "recall": ratio(hits, support),
     }
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """One number by another, 0 where there is nothing to divide by."""
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
@@ -361,7 +362,7 @@ def _weighted_areas(
     misses, misses_before = until[last] - hits, before - hits_before
     beaten = negatives - (misses + misses_before) / 2
     both = np.where((positives > 0) & (negatives > 0), 1.0, np.nan)
-    precision = _ratio(hits, until[last].astype("float64"))
+    precision = ratio(hits, until[last].astype("float64"))
     scale = np.maximum(positives, 1)
     return (
         both * np.einsum("nr,nr->r", own, beaten) / (scale * np.maximum(negatives, 1)),
