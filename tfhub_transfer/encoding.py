@@ -107,7 +107,8 @@ def encode_file(
     model = vector_model(source, trust_code)
     precision = _precision(Path(source))
     for texts in chunks:
-        with runtime.precision(precision):  # not beyond a yield: whoever reads has their own
+        # Not beyond a yield: whoever reads has their own.
+        with runtime.precision(precision, model.encoder.dimension):
             vectors = model.encode_text(texts, normalize=normalize)
         yield texts, vectors
 
@@ -164,7 +165,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         for key in ("columns", "arguments"):
             records.take(known, key, dict, path)
         _check_columns(known.get("columns") or {}, path)
-        runtime.choose_precision(records.take(known, "precision", str, path, "auto"))
+        runtime.check_precision(records.take(known, "precision", str, path, "auto"))
     except InputError as error:
         raise InputError(
             f"the record of the training is damaged; give the `.keras` file itself ({error})"

@@ -273,7 +273,7 @@ def _answers(teacher: TransferModel, examples: Examples) -> np.ndarray:
         "answers",
         teacher.encoder.fingerprint(),
         teacher.preprocessor.fingerprint(),
-        runtime.choose_precision(),
+        runtime.choose_precision("auto", teacher.encoder.dimension),
         *head,
     )
     classes = teacher.task.class_names
