@@ -318,6 +318,15 @@ def test_answers_that_are_no_numbers_are_noted(tmp_path: Path) -> None:
     report = evaluate(FakeModel(Classification(["a", "b"]), scores), examples)
     assert any(note.startswith("1 of 4 answers aren't finite") for note in report.notes)
     assert report.metrics["accuracy"] <= 0.75
+    # Wrong whatever the label is: no class has the luck to be the answer.
+    nothing = FakeModel(Classification(["a", "b"]), np.full((4, 2), np.nan))
+    for label in "ab":
+        report = evaluate(nothing, Examples.from_lists(list("wxyz"), [label] * 4))
+        assert report.metrics["accuracy"] == report.metrics["recall"] == 0.0
+    several = FakeModel(MultiLabel(["a", "b"]), np.array([[np.nan, 0.1], [0.9, np.inf]]))
+    report = evaluate(several, Examples.from_lists(list("wx"), [[], ["a", "b"]]))
+    assert report.metrics["accuracy"] == 0.0
+    assert report.metrics["micro_f1"] == 0.5  # of three cells with a 1 one is right
 
     numbers = Examples.from_lists(list("xyz"), [1.0, 2.0, 3.0])
     diverged = FakeModel(Regression(2.0, 1.0), np.array([1.0, np.inf, 3.0]))

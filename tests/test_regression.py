@@ -11,7 +11,7 @@ import samples
 import tfhub_transfer as tt
 from tfhub_transfer.recipes import distillation
 from tfhub_transfer.tasks import Head, Regression
-from tfhub_transfer.tasks.sequence_level import ScaledError, ScaledSquaredError
+from tfhub_transfer.tasks.scales import ScaledError, ScaledSquaredError
 
 PLAN = tt.Plan(verbose=0, head_epochs=12, head_learning_rate=0.05, patience=12)
 
@@ -46,46 +46,75 @@ def plain(text_encoder: Path) -> Any:
 @pytest.mark.parametrize(
     ("mean", "spread"),
     [
-        (1e6, 1.0),
-        pytest.param(-3e-25, 1e-26, marks=pytest.mark.slow),
-        pytest.param(1e35, 1e34, marks=pytest.mark.slow),
+        (2e-40, 1e-40),  # what float32 can't hold
+        (1e6, 1.0),  # what it doesn't tell apart
+        *(
+            pytest.param(2 * spread, spread, marks=pytest.mark.slow)
+            for spread in (1e-120, 1e-30, 1e-6, 1e6, 1e30, 1e38, 1e120)
+        ),
+        pytest.param(1.7e12, 1.0, marks=pytest.mark.slow),
     ],
 )
 def test_any_scale_is_learned_alike(
-    mean: float, spread: float, plain: Any, text_encoder: Path
+    mean: float, spread: float, plain: Any, text_encoder: Path, tmp_path: Path
 ) -> None:
     scaled = examples(lambda z: (mean + spread * z).tolist())
-    models = [plain[0], trained(text_encoder, scaled)]
-    reports = [plain[1], tt.evaluate(models[1], scaled)]
-    fine = 2e-3 if mean / spread < 1e5 else 0.1  # float32 tells a million and its next apart
-    errors = [report.metrics["rmse"] for report in reports]
-    assert errors[1] / spread == pytest.approx(errors[0], rel=fine) and errors[0] < 0.5
-    assert reports[1].metrics["pearson"] == pytest.approx(reports[0].metrics["pearson"], abs=0.01)
-    # Baselines and what training shows are in the user's units too.
-    majority = [report.baselines["majority"]["rmse"] for report in reports]
-    assert majority[1] / spread == pytest.approx(majority[0], rel=fine)
-    shown = [model.history_["val_rmse"][-1] for model in models]
-    assert shown[1] / spread == pytest.approx(shown[0], rel=max(fine, 0.05))
-    assert models[1].history_["val_loss"][-1] == pytest.approx(
-        models[0].history_["val_loss"][-1], rel=max(fine, 0.05)
-    )
-    answer = models[1].predict_text(scaled.texts[0][:1])[0]["score"]
-    assert abs(answer - scaled.labels[0]) < 3 * spread
+    model = trained(text_encoder, scaled)
+    reports = [plain[1], tt.evaluate(model, scaled)]
+    # Answers in standard units are those of the model of standard numbers.
+    made = model.predict_scores(scaled).astype("float64")
+    np.testing.assert_allclose((made - mean) / spread, plain[0].predict_scores(scaled), atol=2e-3)
+    units = {"mse": spread**2, "rmse": spread, "mae": spread, "pearson": 1.0, "spearman": 1.0}
+    for name, unit in units.items():
+        for of in (lambda report: report.metrics, lambda report: report.baselines["majority"]):
+            values = [of(report)[name] for report in reports]
+            if values[1] is not None:
+                assert values[1] / unit == pytest.approx(values[0], rel=5e-3), name
+        ends = [np.array(report.intervals[name]) for report in reports]
+        np.testing.assert_allclose(ends[1] / unit, ends[0], rtol=0.01, err_msg=name)
+    ridge = [report.baselines["tfidf_logistic_regression"]["rmse"] for report in reports]
+    assert ridge[1] / spread == pytest.approx(ridge[0], rel=2e-3)
+    # So is what training shows: the loss in standard units, the error in the user's.
+    curves = [each.history_ for each in (plain[0], model)]
+    assert curves[1]["val_rmse"][-1] / spread == pytest.approx(curves[0]["val_rmse"][-1], rel=5e-3)
+    assert curves[1]["val_loss"][-1] == pytest.approx(curves[0]["val_loss"][-1], rel=5e-3)
+    # And what is saved and exported.
+    model.save(tmp_path / "model.keras")
+    again = tt.load_model(tmp_path / "model.keras")
+    served = tt.load_saved_model(tt.export_saved_model(model, tmp_path / "out", "float32"))
+    answers = [row["score"] for row in model.predict_text(scaled.texts[0])]
+    assert answers == [row["score"] for row in again.predict_text(scaled.texts[0])]
+    np.testing.assert_allclose(served.predict(scaled.texts[0])["score"], answers, rtol=1e-6)
+    assert "0.0000 " not in str(reports[1]) and np.isfinite(answers).all()
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([1e-40, 3e-40], "spread by more than 1e-30.*other units.*from 1e-40 to 3e-40"),
-        ([-2e38, 2e38], "must be below 1e.37"),
-        ([1e9, 1e9 + 1], "take 1000000000.5 off each. Received: scores around 1e.09, spread"),
+        ([1e-160, 3e-160], "spread by more than 1e-150.*other units.*from 1e-160 to 3e-160"),
+        ([-2.0, 1e200], "labels below 1e.150 here.*divide all labels.*Received: 1e.200"),
+        ([1.0, float("nan")], "needs finite numbers as labels. Received: nan"),
+        ([1e-40, float("-inf")], "needs finite numbers as labels. Received: -inf"),
+        ([1e15, 1e15 + 1], "take 1000000000000000.5 off each. Received: scores around 1e.15, spr"),
         ([2.0, 2.0], "same score.*Received: 2.0 in all 2 rows"),
         ([0.1, 0.1, 0.1], "same score.*Received: 0.1 in all 3 rows"),
     ],
 )
-def test_what_float32_cannot_tell_apart_is_refused(labels: list[float], message: str) -> None:
+def test_what_float64_cannot_tell_apart_is_refused(labels: list[float], message: str) -> None:
     with pytest.raises(tt.InputError, match=message):
         Regression().adapt(labels)
+
+
+def test_an_outlier_among_tiny_numbers_is_learned_as_it_is() -> None:
+    labels = [1e-40, 2e-40, 3e-40, 4e38]
+    task = Regression().adapt(labels)
+    assert (task.mean, task.deviation) == (1e38, pytest.approx(np.std([0, 0, 0, 4e38])))
+    assert task.encode(labels).tolist() == labels
+    # What a model in float32 can't hold is refused, also behind its training.
+    small = Regression().adapt([1.0, 2.0])
+    assert small.encode([1e30]).dtype == "float32"
+    with pytest.raises(tt.InputError, match="below 3e.38 here.*Received: -4e.38"):
+        small.encode([-4e38])
 
 
 def test_the_standardisation_lives_in_the_model(text_encoder: Path, tmp_path: Path) -> None:
@@ -131,6 +160,16 @@ def test_losses_and_errors_of_weighted_rows_of_any_scale() -> None:
     assert float(metric.result()) == pytest.approx(wanted, rel=1e-6)
     again = ScaledError.from_config(metric.get_config())
     assert (again.name, again.deviation) == ("rmse", 2e30)
+    # float64 numbers that float32 can't hold are the same in standard units.
+    for unit in (1e-40, 1e-120, 1e120):
+        wide = keras.ops.convert_to_tensor(made / 1e30 * unit, "float64")
+        given = keras.ops.convert_to_tensor(truth / 1e30 * unit, "float64")
+        assert float(ScaledSquaredError(2 * unit)(given, wide, weights)) == pytest.approx(
+            float(loss)
+        )
+        metric = ScaledError(2 * unit)
+        metric.update_state(given, wide, weights)
+        assert float(metric.result()) == pytest.approx(wanted / 1e30 * unit, rel=1e-6)
 
 
 def test_sample_weights_count(text_encoder: Path) -> None:
@@ -163,12 +202,15 @@ def test_a_student_learns_numbers_in_its_own_units(text_encoder: Path) -> None:
     )
     far = np.abs(student.predict_scores(data) - teacher.predict_scores(data)).mean()
     assert far < 3e4  # of a spread of 1e5
+    tiny = tt.build_model(str(text_encoder), Regression(0.0, 1e-40), Head(dropout=0.0))
+    with pytest.raises(tt.InputError, match="computes in float32.*other units.*spread by 1e-40"):
+        distillation.distill(teacher, tiny, half, data)
 
 
 @pytest.mark.slow
 def test_numbers_among_several_tasks_are_in_their_own_units(bert_still: Path) -> None:
     data = {
-        "size": examples(lambda z: (1e6 + 1e5 * z).tolist()),
+        "size": examples(lambda z: (1e-40 + 1e-41 * z).tolist()),
         "kind": examples(lambda z: np.where(z > 0, "a", "b").tolist()),
     }
     tasks = {"size": Regression(), "kind": tt.tasks.Classification()}
@@ -178,7 +220,7 @@ def test_numbers_among_several_tasks_are_in_their_own_units(bert_still: Path) ->
     history = tt.fine_tune(model, data, data, epochs=2, unfreeze=1, plan=PLAN)
     report = tt.evaluate(model, data)
     rmse = report.reports["size"].metrics["rmse"]
-    assert rmse < 0.8e5
+    assert rmse < 0.8e-41
     assert history.history["val_size_rmse"][-1] == pytest.approx(rmse, rel=0.5)
     assert history.history["val_size_loss"][-1] < 1.0
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfhub_transfer as tt
 from tfhub_transfer import products, runtime
 from tfhub_transfer.errors import InputError
 
@@ -82,15 +83,16 @@ def test_precision_holds_for_its_own_thread_only(monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """A machine with bfloat16 units that are as fast as the test says, and how often it looked."""
-    said: dict[str, Any] = {"seconds": {"float32": 0.3, "bfloat16": 0.1}, "times": 0}
+    """A machine with bfloat16 units that are as fast as the test says, and what it looked at."""
+    said: dict[str, Any] = {"seconds": {"float32": 0.3, "bfloat16": 0.1}, "widths": []}
 
-    def measure() -> dict[str, float]:
-        said["times"] += 1
+    def measure(width: int) -> dict[str, float]:
+        said["widths"].append(width)
         return dict(said["seconds"])
 
     monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(products, "measure", measure)
+    monkeypatch.setattr(products, "cpu_model", lambda: "one")
     monkeypatch.setattr(runtime, "has_bfloat16", lambda: True)
     token = runtime._surrounding.set(None)
     runtime.measured_products.cache_clear()
@@ -99,20 +101,51 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[s
     runtime._surrounding.reset(token)
 
 
-def test_auto_is_what_was_measured_once_for_each_kind_of_cpu(
+def test_auto_is_what_was_measured_once_for_each_kind_of_cpu_and_width(
     measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert not runtime.was_measured()
     assert [runtime.choose_precision() for _ in range(2)] == ["bfloat16"] * 2
     runtime.measured_products.cache_clear()  # as in another process
     measured["seconds"] = {"float32": 0.2, "bfloat16": 0.3}  # as with AVX-512 BF16 but no AMX
-    assert runtime.choose_precision() == "bfloat16" and measured["times"] == 1
+    assert runtime.choose_precision() == "bfloat16" and measured["widths"] == [384]
+    # Small products may not pay where large ones do; those of about one width are one.
+    assert [runtime.choose_precision("auto", width) for width in (8, 100, 128)] == ["float32"] * 3
+    with runtime.precision("auto", 130) as chosen:
+        assert chosen == "float32" == runtime.choose_precision("auto", 400)
+    assert measured["widths"] == [384, 128] and runtime.choose_precision("auto", 400) == "bfloat16"
     monkeypatch.setattr(products, "cpu_model", lambda: "another")
     runtime.measured_products.cache_clear()
-    assert runtime.choose_precision() == "float32" and measured["times"] == 2
+    assert runtime.choose_precision() == "float32" and measured["widths"] == [384, 128, 384]
     kept = json.loads((tmp_path / "precision.json").read_text("utf-8"))
-    assert [*kept.values()] == [{"float32": 0.3, "bfloat16": 0.1}, measured["seconds"]]
+    ends = (f"TensorFlow {tf.__version__}, width {width}" for width in (384, 128, 384))
+    names = [f"{cpu}, {end}" for cpu, end in zip(("one", "one", "another"), ends)]
+    fast, slow = {"float32": 0.3, "bfloat16": 0.1}, measured["seconds"]
+    assert kept == dict(zip(names, (fast, slow, slow)))
     assert runtime.was_measured()
+
+
+def test_models_ask_for_the_width_of_their_encoder(
+    measured: dict[str, Any], text_encoder: Path, tmp_path: Path
+) -> None:
+    measured["seconds"] = {"float32": 0.1, "bfloat16": 0.3}
+    widths = iter([1000, 520, 250, 130, 700])
+    encoder = tt.Encoder(str(text_encoder))
+    model: Any = tt.build_model(encoder, tt.tasks.Classification(["a", "b"]))
+    examples = tt.data.Examples.from_lists(["good", "bad"], ["a", "b"])
+    plan = tt.Plan(head_epochs=1, verbose=0)
+    with pytest.MonkeyPatch.context() as patch:
+        for ask in (
+            lambda: model.predict_text(["good"]),
+            lambda: model.evaluate(model.preprocess(examples), verbose=0),
+            lambda: tt.fine_tune(model, examples, examples, 1, unfreeze="none", plan=plan),
+            lambda: tt.export_saved_model(model, tmp_path / "out"),
+            lambda: model.compute_features(examples),
+        ):
+            width = next(widths)
+            patch.setattr(tt.Encoder, "dimension", property(lambda self, width=width: width))
+            ask()
+    assert measured["widths"] == [1024, 512, 256, 128, 768]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"x": 3}', "[" * 100_000, '{"a": {"float32": NaN}}'])
@@ -120,7 +153,7 @@ def test_what_is_no_measurement_is_measured_anew(
     measured: dict[str, Any], tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "precision.json").write_text(text, "utf-8")
-    assert runtime.choose_precision() == "bfloat16" and measured["times"] == 1
+    assert runtime.choose_precision() == "bfloat16" and measured["widths"] == [384]
     assert len(json.loads((tmp_path / "precision.json").read_text("utf-8"))) == 1
 
 
@@ -128,11 +161,11 @@ def test_where_nothing_is_kept_it_is_measured_too(
     measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", "")
-    assert runtime.choose_precision() == "bfloat16" and measured["times"] == 1
+    assert runtime.choose_precision() == "bfloat16" and measured["widths"] == [384]
 
 
 def test_a_layer_is_measured_at_both_precisions() -> None:
-    seconds = products.measure()
+    seconds = products.measure(128)
     assert set(seconds) == {"float32", "bfloat16"}
     assert all(0 < each < 60 for each in seconds.values())
     assert not products.is_rewritten() and products.cpu_model()

@@ -424,6 +424,8 @@ def test_bad_examples_are_refused(bert_encoder: Path) -> None:
         (lambda: Similarity("triplet", margin=0), "`margin` must be a number above 0"),
         (lambda: Similarity().adapt(["a"]), "finite numbers"),
         (lambda: Similarity().adapt([2, 2.0]), "same score"),
+        (lambda: Similarity().adapt([1e9, 1e9 + 1]), "float32 numbers can't tell.*from 0 to 1"),
+        (lambda: Similarity().adapt([0.0, 1e-40]), "divided by their range.*0.0 to 1e-40"),
         (lambda: Similarity().encode([1]), "doesn't know its labels"),
     ],
 )

@@ -71,6 +71,20 @@ def test_a_pair_alone_has_nothing_to_be_told_from() -> None:
     assert float(losses.InBatchNegatives()(np.array([[0, 1]]), unit((1, 2, 3)))) == 0
 
 
+def test_the_correlation_of_labels_far_from_zero() -> None:
+    generator, vectors = np.random.default_rng(3), unit((400, 2, 4))
+    cosines = (vectors[:, 0] * vectors[:, 1]).sum(axis=1)
+    labels = 20_000.0 + cosines + generator.normal(0, 0.5, 400)
+    metric = losses.CosineCorrelation(labels.min(), labels.max())
+    for start in range(0, 400, 16):
+        rows = slice(start, start + 16)
+        metric.update_state(labels[rows].astype("float32"), vectors[rows].astype("float32"))
+    expected = np.corrcoef(cosines, labels)[0, 1]
+    assert float(metric.result()) == pytest.approx(expected, abs=1e-3)
+    again = losses.CosineCorrelation.from_config(metric.get_config())
+    assert (again.low, again.high) == (labels.min(), labels.max())
+
+
 def test_metrics() -> None:
     vectors, labels = unit((9, 2, 3)), np.random.default_rng(1).normal(size=9) * 3 + 2
     correlation = losses.CosineCorrelation()

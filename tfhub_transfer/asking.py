@@ -72,7 +72,7 @@ class Answers:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self.cut = Truncation(0, 0, 0)
         for texts, rows in self._chunks():
-            with runtime.precision(self.precision):
+            with runtime.precision(self.precision, self.model.encoder.dimension):
                 answers = self.model.predict_text(self._asked(texts))
                 self._count_cut(texts)
             names = {part: self.name(part) for part in answers[0]}

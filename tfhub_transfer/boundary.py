@@ -37,9 +37,8 @@ class Boundary:
     def __init__(self, encoder: Encoder, layout: Layout, layer: int) -> None:
         self.encoder, self.layout, self.layer = encoder, layout, layer
         self.input_name = boundary_input(layer)
-        self.key = names.key(
-            encoder.fingerprint(), layout.preprocessor.fingerprint(), runtime.choose_precision()
-        )
+        precision = runtime.choose_precision("auto", encoder.dimension)
+        self.key = names.key(encoder.fingerprint(), layout.preprocessor.fingerprint(), precision)
 
     def store(self, ids: Ids) -> "StoredTokens | None":
         """Passes rows through the frozen layers; `None`, with a warning, if the disk lacks room.

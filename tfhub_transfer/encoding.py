@@ -120,7 +120,8 @@ class Vectors:
         self, model: TransferModel, chunks: Iterator[Any], normalize: bool, precision: str
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         for texts in chunks:
-            with runtime.precision(precision):  # not beyond a yield: whoever reads has their own
+            # Not beyond a yield: whoever reads has their own.
+            with runtime.precision(precision, self.model.encoder.dimension):
                 vectors = model.encode_text(texts, normalize=normalize)
             self.cut += model.truncation or Truncation(0, len(texts), 0)
             yield texts, vectors
@@ -210,7 +211,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         for key in ("columns", "arguments"):
             records.take(known, key, dict, path)
         _check_columns(known.get("columns") or {}, path)
-        runtime.choose_precision(records.take(known, "precision", str, path, "auto"))
+        runtime.check_precision(records.take(known, "precision", str, path, "auto"))
     except InputError as error:
         raise InputError(
             f"the record of the training is damaged; give the `.keras` file itself ({error})"

@@ -132,7 +132,7 @@ def _measure_whole(
     task: Any = model.task
     labels = task.encode(examples.labels)
     predict = functools.partial(model.predict_scores, allow_nan=True)
-    scores = _finite(report, _timed(report, predict, examples))
+    scores = _finite(report, _timed(report, predict, examples), labels)
     report.metrics = _measure(task, labels, scores)
     _add_details(report, task, labels, scores, seed)
     report.mistakes = _mistakes(task, examples, labels, scores)
@@ -307,8 +307,8 @@ _MEASURES = {
 }
 
 
-def _finite(report: Report, scores: np.ndarray) -> np.ndarray:
-    """Answers that aren't numbers are noted; classes then have a score of 0."""
+def _finite(report: Report, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Answers that aren't numbers are noted; of classes they count as wrong, whatever the label."""
     if report.task == "regression":
         scores = scores.reshape(-1)
     bad = ~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1)
@@ -317,7 +317,12 @@ def _finite(report: Report, scores: np.ndarray) -> np.ndarray:
     report.notes.append(
         f"{bad.sum()} of {len(bad)} answers aren't finite numbers; has the training diverged?"
     )
-    return scores if report.task == "regression" else np.where(np.isfinite(scores), scores, 0.0)
+    if report.task == "regression":
+        return scores
+    if labels.ndim == 2:
+        return np.where(np.isfinite(scores), scores, 1.0 - labels)
+    other = np.eye(scores.shape[1])[(labels + 1) % scores.shape[1]]
+    return np.where(bad[:, None], other / scores.shape[1], scores)
 
 
 def _measure(task: Any, labels: np.ndarray, scores: np.ndarray) -> Numbers:

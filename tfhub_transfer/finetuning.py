@@ -178,7 +178,7 @@ def fine_tune(
         model.training_examples = train
     _remember(model, train, validation)
     history = History()
-    with runtime.precision():
+    with runtime.precision("auto", model.encoder.dimension):
         if isinstance(model, MultiTaskModel):
             best = _train_heads(model, (rows, judged), plan, history)
             rows = balance(rows, model.task.alpha, plan.seed)

@@ -399,12 +399,14 @@ class WordPieces(tf.train.Checkpoint):
         texts = _cleaned(texts, self._lower_case, self._strip_accents)
         kept = f"{PUNCTUATION}|{CHINESE}"
         words = tf_text.regex_split(texts, f"{SPACE}|{kept}", kept)
-        lengths = tf.strings.length(words.flat_values, unit="UTF8_CHAR")
-        short = tf.where(lengths > _LONGEST_WORD, "[UNK]", words.flat_values)
+        # Each word is split once, however often it occurs: that is where the time goes.
+        different, places = tf.unique(words.flat_values, tf.int64)
+        lengths = tf.strings.length(different, unit="UTF8_CHAR")
+        short = tf.where(lengths > _LONGEST_WORD, "[UNK]", different)
         tokenizer = tf_text.WordpieceTokenizer(
             self._table, max_bytes_per_word=4 * _LONGEST_WORD, token_out_type=tf.int32
         )
-        return tokenizer.tokenize(words.with_flat_values(short))
+        return words.with_flat_values(tf.gather(tokenizer.tokenize(short), places))
 
     @tf.function(input_signature=[], autograph=False)
     def get_special_tokens_dict(self) -> dict[str, tf.Tensor]:

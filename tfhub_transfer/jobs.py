@@ -108,7 +108,11 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
         single = model.models[name] if isinstance(model, MultiTaskModel) else model
         for warning in cautions.before_training(single, own):
             say(f"WARNING: {warning}")
-    with runtime.precision(job.precision), atomic.folder(job.output, job.overwrite) as scratch:
+    width = model.encoder.dimension
+    with (
+        runtime.precision(job.precision, width),
+        atomic.folder(job.output, job.overwrite) as scratch,
+    ):
         record = _fit(job, model, splits, scratch, fit or fine_tune)
         with _kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(job, model, splits, record, scratch)
@@ -273,7 +277,7 @@ def evaluate_folder(job: AskJob) -> Report:
         )
     examples = read_labelled(job.source, model.task, job.columns(record.get("columns", {})))
     say_notes(examples)
-    with runtime.precision(record.get("precision", "auto")):
+    with runtime.precision(record.get("precision", "auto"), model.encoder.dimension):
         report = evaluate(model, examples, train=_training_split(record))
     with atomic.folder(output, job.overwrite) as scratch:
         report.save(scratch)
@@ -468,7 +472,7 @@ def _fit(
         "columns": columns_of(job),
         "seed": job.seed,
         "precision": runtime.choose_precision(),
-        "measured": _measured(job),
+        "measured": _measured(job, model.encoder.dimension),
         "versions": runtime.versions(),
         "encoder": {"handle": model.encoder.handle, "fingerprint": fingerprint},
         "truncation": dataclasses.asdict(truncation) if truncation else None,
@@ -479,11 +483,13 @@ def _fit(
     }
 
 
-def _measured(job: TrainJob) -> dict[str, Any] | None:
+def _measured(job: TrainJob, width: int) -> dict[str, Any] | None:
     """What `--precision auto` was decided by; `None` where there was nothing to decide."""
     if job.precision != "auto" or not runtime.was_measured():
         return None
-    return {"cpu": products.cpu_model(), "seconds": runtime.measured_products()}
+    width = products.measured_width(width)
+    seconds = runtime.measured_products(width)
+    return {"cpu": products.cpu_model(), "width": width, "seconds": seconds}
 
 
 def _finish(

@@ -85,14 +85,20 @@ def regression(labels: np.ndarray, scores: np.ndarray) -> Numbers:
     numbers["rmse"] = float(sk.root_mean_squared_error(labels, scores))
     numbers["mae"] = float(sk.mean_absolute_error(labels, scores))
     if _varies(labels) and _varies(scores):
-        numbers["pearson"] = float(scipy.stats.pearsonr(labels, scores)[0])
+        numbers["pearson"] = float(scipy.stats.pearsonr(_standard(labels), _standard(scores))[0])
         numbers["spearman"] = float(scipy.stats.spearmanr(labels, scores)[0])
     return numbers
 
 
 def _varies(values: np.ndarray) -> bool:
     """Whether values differ by more than rounding; SciPy warns about those that don't."""
-    return bool(np.ptp(values) > 1e-9 * float(np.abs(values).max()))
+    return bool(np.ptp(values) > 1e-12 * float(np.abs(values).max()))
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    """Around 0 and of size 1, as correlations don't depend on that; their products do."""
+    values = values - values.mean()
+    return values / np.abs(values).max()
 
 
 def _one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -301,13 +307,14 @@ def resampled_multi_label(
 def _averaged(hits: np.ndarray, support: np.ndarray, answers: np.ndarray) -> Resampled:
     """F1, precision and recall of counts, 0 where there is nothing to divide by."""
     return {
-        "macro_f1": _ratio(2 * hits, support + answers),
-        "precision": _ratio(hits, answers),
-        "recall": _ratio(hits, support),
+        "macro_f1": ratio(2 * hits, support + answers),
+        "precision": ratio(hits, answers),
+        "recall": ratio(hits, support),
     }
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """One number by another, 0 where there is nothing to divide by."""
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
@@ -355,7 +362,7 @@ def _weighted_areas(
     misses, misses_before = until[last] - hits, before - hits_before
     beaten = negatives - (misses + misses_before) / 2
     both = np.where((positives > 0) & (negatives > 0), 1.0, np.nan)
-    precision = _ratio(hits, until[last].astype("float64"))
+    precision = ratio(hits, until[last].astype("float64"))
     scale = np.maximum(positives, 1)
     return (
         both * np.einsum("nr,nr->r", own, beaten) / (scale * np.maximum(negatives, 1)),
@@ -372,7 +379,7 @@ def resampled_regression(weights: np.ndarray, labels: np.ndarray, scores: np.nda
     if not (_varies(labels) and _varies(scores)):
         return found
     ranks = [_weighted_ranks(weights, x) for x in (labels, scores)]
-    everywhere = [np.broadcast_to(x, weights.shape) for x in (labels, scores)]
+    everywhere = [np.broadcast_to(_standard(x), weights.shape) for x in (labels, scores)]
     found["pearson"] = _weighted_correlation(weights, *everywhere)
     found["spearman"] = _weighted_correlation(weights, *ranks)
     return found
@@ -461,6 +468,10 @@ def _estimators(task: str) -> tuple[Any, Any]:
 def _answer(
     estimator: Any, features: tuple[Any, Any], labels: np.ndarray, classes: int
 ) -> BaselineAnswer:
+    if labels.dtype == np.float64:  # numbers beyond float32, whose squares can be beyond float64
+        mean, spread = labels.mean(), labels.std() or 1.0
+        found = _answer(estimator, features, ((labels - mean) / spread).astype("float32"), classes)
+        return found._replace(scores=mean + spread * np.asarray(found.scores))
     with warnings.catch_warnings(record=True) as caught:
         # scikit-learn also warns of classes that no training text has, which is no news here.
         warnings.simplefilter("always")

@@ -339,7 +339,7 @@ class TransferModel(runtime.Replicated):
         def compute(rows: np.ndarray) -> Any:
             return self._run_and_count("features", cut[rows], batch_size, verbose)
 
-        with runtime.precision():
+        with runtime.precision("auto", self.encoder.dimension):
             store = VectorStore(self._features_key(), self.features.shape[-1])
             features = budget.array((len(cut), store.width))
             store.complete(names.digests(cut.texts), features, lost, compute)
@@ -353,7 +353,7 @@ class TransferModel(runtime.Replicated):
             json.dumps(head),
             self.encoder.fingerprint(),
             self.preprocessor.fingerprint(),
-            runtime.choose_precision(),
+            runtime.choose_precision("auto", self.encoder.dimension),
         )
 
     def head_model(self) -> keras.Model:
@@ -423,7 +423,8 @@ class TransferModel(runtime.Replicated):
             longest(encoded), batch_size, shuffle=False, at_most=INFERENCE_BUCKETS
         )
         progress = keras.utils.Progbar(len(batches), unit_name="batch", verbose=int(verbose))
-        with runtime.precision() as precision, ThreadPoolExecutor(STREAMS) as streams:
+        width = self.encoder.dimension
+        with runtime.precision("auto", width) as precision, ThreadPoolExecutor(STREAMS) as streams:
             compiled = self._compiled(name, precision)
 
             def run(rows: np.ndarray) -> np.ndarray:
@@ -503,7 +504,7 @@ class TransferModel(runtime.Replicated):
 
     @contextlib.contextmanager
     def _at_precision(self) -> Iterator[None]:
-        with runtime.precision() as precision:
+        with runtime.precision("auto", self.encoder.dimension) as precision:
             self.trace_for_replicas()
             if self._traced_at not in (None, precision):
                 # What was traced keeps the precision that it was traced with.

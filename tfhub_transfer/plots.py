@@ -239,7 +239,7 @@ def scatter(labels: np.ndarray, scores: np.ndarray) -> bytes:
     residuals.hist(error, bins=np.linspace(-reach, reach, bins + 1), color=BLUE, alpha=0.75)
     residuals.axvline(0, color=GREY, linestyle=_DASHES, linewidth=1)
     mean = float(error.mean())
-    residuals.axvline(mean, color=ORANGE, linewidth=1.6, label=f"mean {mean:+.3f}")
+    residuals.axvline(mean, color=ORANGE, linewidth=1.6, label=f"mean {mean:+.3g}")
     residuals.yaxis.set_major_locator(MaxNLocator(integer=True))
     residuals.legend(frameon=False, fontsize=9)
     _label(residuals, "Residuals", "predicted minus true", "texts")

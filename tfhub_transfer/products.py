@@ -21,9 +21,9 @@ from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 from tensorflow.python.eager import context
 
 PRECISIONS = ("float32", "bfloat16")
-# The inner product of a layer of a small BERT, for some sentences.
-WIDTH, _ROWS = 384, 512
-_CALLS = 6
+# Widths of encoders for which products are measured; others count as the next of these.
+WIDTHS = (128, 256, 384, 512, 768, 1024)
+_ROWS, _CALLS = 512, 6
 _CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 
@@ -76,17 +76,32 @@ def cpu_model() -> str:
     return " ".join([lines.get("model name") or platform.machine(), *sorted(flags)])
 
 
-def measure() -> dict[str, float]:
-    """Seconds of a dense layer with GELU, forward and backward, by precision: the best of some."""
+def measured_width(width: int) -> int:
+    """The width whose products are measured for an encoder: the nearest of `WIDTHS`, by ratio.
+
+    Example:
+
+    >>> measured_width(312), measured_width(8), measured_width(4096)
+    (256, 128, 1024)
+    """
+    return min(WIDTHS, key=lambda known: abs(math.log(known / width)))
+
+
+def measure(width: int) -> dict[str, float]:
+    """Seconds of a dense layer with GELU, forward and backward, by precision: the best of some.
+
+    Args:
+        width: That of the layer's input, as of an encoder's tokens; its output is four times that.
+    """
     # A thread of its own has no graph, tape or strategy around it.
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_measure).result()
+        return thread.submit(_measure, width).result()
 
 
-def _measure() -> dict[str, float]:
+def _measure(width: int) -> dict[str, float]:
     given = [
         tf.random.stateless_normal(shape, [0, 7], stddev=0.05)
-        for shape in ([_ROWS, WIDTH], [WIDTH, 4 * WIDTH], [4 * WIDTH])
+        for shape in ([_ROWS, width], [width, 4 * width], [4 * width])
     ]
     steps = {name: tf.function(_step, autograph=False) for name in PRECISIONS}
     best = dict.fromkeys(PRECISIONS, math.inf)

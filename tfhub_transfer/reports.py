@@ -184,7 +184,7 @@ class Report:
 
     def _compared(self, name: str, mine: float, other: float) -> str:
         low, high = self.intervals.get(name, (mine, mine))
-        numbers = f"{name} {mine:.3f} against {other:.3f}"
+        numbers = f"{name} {shown(mine, 3)} against {shown(other, 3)}"
         rival = _baseline_name(self.task, self._rival)
         if low <= other <= high:
             return f"No clear difference to {rival}: {numbers}, within the 95 % interval."
@@ -229,14 +229,17 @@ def write(files: dict[str, bytes], folder: str | Path) -> Path:
     return folder
 
 
-def shown(value: float | None) -> str:
-    """A number as reports show it."""
-    return "-" if value is None else f"{value:.4f}"
+def shown(value: float | None, digits: int = 4) -> str:
+    """A number as reports show it: with so many decimals, unless they would show nothing of it."""
+    if value is None:
+        return "-"
+    plain = value == 0 or 0.5 * 10**-digits <= abs(value) < 1e9
+    return f"{value:.{digits}f}" if plain else f"{value:.{digits}g}"
 
 
 def _spread(report: Report, name: str) -> str:
     interval = report.intervals.get(name)
-    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+    return f"{shown(interval[0], 3)} to {shown(interval[1], 3)}" if interval else ""
 
 
 def as_json(report: dict[str, Any]) -> str:
@@ -349,7 +352,7 @@ def _tiles(report: Report) -> str:
     wanted = (first, *more, "pearson", "rmse", "mae", "ece")
     values = {name: report.metrics.get(name) for name in wanted}
     tiles = [
-        f'<div class="card"><span>{escaped(name)}</span><b>{value:.3f}</b>'
+        f'<div class="card"><span>{escaped(name)}</span><b>{shown(value, 3)}</b>'
         f"<span>{_spread(report, name)}</span></div>"
         for name, value in values.items()
         if value is not None
@@ -465,7 +468,7 @@ def table(heads: list[str], rows: list[list[str]], text: tuple[int, ...]) -> str
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return shown(value, 3)
     if isinstance(value, (list, tuple)):
         value = ", ".join(map(str, value)) or "none"
     return escaped(_short(str(value), 80))

@@ -26,6 +26,7 @@ _surrounding: contextvars.ContextVar[str | None] = contextvars.ContextVar("preci
 # How many times as fast bfloat16 must be for its 8 bits to be worth it.
 _LEAST_GAIN = 1.1
 _MEASURED_FILE = "precision.json"
+_USUAL_WIDTH = 384
 
 
 def seed_everything(seed: int) -> None:
@@ -69,18 +70,19 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
 
 
 @contextlib.contextmanager
-def precision(name: str = "auto") -> Iterator[str]:
+def precision(name: str = "auto", width: int = _USUAL_WIDTH) -> Iterator[str]:
     """Runs what is traced inside at this precision; yields the one chosen, `float32` or `bfloat16`.
 
     bfloat16 is reached by a rewrite of the graph, so it works inside an opaque SavedModel: the
     encoder's matrix products run in bfloat16, while weights, and everything from the encoder's
     vectors on, stay in float32. Where there is no block, `"auto"` is what this kind of CPU was
-    faster at when that was measured, once. A block holds for its own thread: one that is started
-    inside opens its own.
+    faster at when that was measured, once for encoders of about this width. A block holds for its
+    own thread: one that is started inside opens its own.
 
     Args:
         name: `"float32"`, `"bfloat16"`, or `"auto"`: what a surrounding `precision` chose, or if
             there is none what this machine is fastest at.
+        width: The encoder's `dimension`, on which it depends.
 
     Raises:
         InputError: If `name` isn't one of these.
@@ -90,7 +92,7 @@ def precision(name: str = "auto") -> Iterator[str]:
     >>> with precision("bfloat16"):
     ...     history = model.fit(model.preprocess(train), epochs=3, verbose=0)
     """
-    chosen = choose_precision(name)
+    chosen = choose_precision(name, width)
     outside = _surrounding.get()
     with products.rewritten(chosen == "bfloat16"):
         _surrounding.set(chosen)
@@ -100,13 +102,13 @@ def precision(name: str = "auto") -> Iterator[str]:
             _surrounding.set(outside)
 
 
-def choose_precision(name: str = "auto") -> str:
-    """What `precision(name)` would choose here: `float32` or `bfloat16`.
+def choose_precision(name: str = "auto", width: int = _USUAL_WIDTH) -> str:
+    """What `precision(name, width)` would choose here: `float32` or `bfloat16`.
 
     Raises:
         InputError: If `name` isn't `"auto"`, `"float32"` or `"bfloat16"`.
     """
-    _check("precision", name, PRECISIONS)
+    check_precision(name)
     if name != "auto":
         return name
     surrounding = _surrounding.get()
@@ -114,8 +116,13 @@ def choose_precision(name: str = "auto") -> str:
         return surrounding
     if not has_bfloat16():
         return "float32"
-    seconds = measured_products()
+    seconds = measured_products(products.measured_width(width))
     return "bfloat16" if seconds["float32"] > _LEAST_GAIN * seconds["bfloat16"] else "float32"
+
+
+def check_precision(name: str) -> None:
+    """Raises `InputError` unless this is a name of a precision; measures nothing."""
+    _check("precision", name, PRECISIONS)
 
 
 def rounds_products() -> bool:
@@ -133,17 +140,20 @@ def has_bfloat16() -> bool:
 
 
 @functools.cache
-def measured_products() -> dict[str, float]:
+def measured_products(width: int) -> dict[str, float]:
     """Seconds of a layer's product on this kind of CPU at `float32` and `bfloat16`.
 
     Measured when first asked for and kept beside the stores (see `storage.budget`), by the CPU's
-    model and TensorFlow's version; where nothing can be kept, measured in each process.
+    model, TensorFlow's version and the width; where nothing can be kept, measured in each process.
+
+    Args:
+        width: One of `products.WIDTHS`.
     """
     stores = budget.folder()
-    name = f"{products.cpu_model()}, TensorFlow {tf.__version__}"
+    name = f"{products.cpu_model()}, TensorFlow {tf.__version__}, width {width}"
     known = {} if stores is None else _read_measured(stores.parent / _MEASURED_FILE)
     if name not in known:
-        known[name] = products.measure()
+        known[name] = products.measure(width)
         if stores is not None:
             with contextlib.suppress(OSError, InputError):
                 stores.parent.mkdir(parents=True, exist_ok=True)

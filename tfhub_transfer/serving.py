@@ -149,7 +149,7 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     >>> export_saved_model(model, "out/serving")
     PosixPath('out/serving/1')
     """
-    chosen = runtime.choose_precision(precision)
+    chosen = runtime.choose_precision(precision, model.encoder.dimension)
     chosen = chosen if _can_fold(model) else "float32"
     try:
         # A watcher takes numbered folders only, so the half-written version has another name.

@@ -25,7 +25,7 @@ def measure(truth: Tags, predicted: Tags, scheme: str | None) -> Numbers:
         `f1` of entities over all types, as seqeval counts them; without, `macro_f1` over the tags.
     """
     right, words = np.sum(_counts(truth, predicted)[:, :2], axis=0)
-    numbers: Numbers = {"accuracy": float(right / words)}
+    numbers: Numbers = {"accuracy": float(right / words) if words else None}
     if scheme is None:
         found = per_class(truth, predicted, scheme)
         return {**numbers, "macro_f1": float(np.mean([row["f1"] for row in found]))}
@@ -54,12 +54,13 @@ def intervals(
 
     def resampled(weights: np.ndarray) -> Resampled:
         right, words, hits, wanted, given = (weights @ column for column in counts.T)
-        numbers = {"accuracy": right / words}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            numbers = {"accuracy": right / words}
         if scheme is None:
             return numbers
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rates = {"precision": hits / given, "recall": hits / wanted}
-            return {**numbers, **rates, "f1": 2 * hits / (wanted + given)}
+        # As in `measure`, a share of nothing is 0.
+        rates = {"precision": metrics.ratio(hits, given), "recall": metrics.ratio(hits, wanted)}
+        return {**numbers, **rates, "f1": metrics.ratio(2 * hits, wanted + given)}
 
     return metrics.intervals(resampled, len(truth), seed)
 
@@ -71,7 +72,7 @@ def _counts(truth: Tags, predicted: Tags) -> np.ndarray:
         wanted, given = set(tagging.entities(own)), set(tagging.entities(made))
         right = sum(a == b for a, b in zip(own, made, strict=True))
         rows.append([right, len(own), len(wanted & given), len(wanted), len(given)])
-    return np.array(rows)
+    return np.array(rows).reshape(-1, 5)
 
 
 def usual_tags(train: tuple[Sequence[str], Tags], texts: Sequence[str]) -> list[list[str]]:

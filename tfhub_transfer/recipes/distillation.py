@@ -216,6 +216,12 @@ def _check(
         raise InputError(
             f"distillation answers whole texts so far. Received: the task {student.task.name}"
         )
+    if getattr(student.task, "dtype", "float32") != "float32":
+        raise InputError(
+            "distillation computes in float32, which can't hold these scores; give teacher and "
+            "student labels in other units, such as those of their spread. "
+            f"Received: scores around {student.task.mean:g}, spread by {student.task.deviation:g}"
+        )
     if not teachers:
         raise InputError("distillation takes at least one teacher. Received: none")
     if getattr(fine_tuning.get("plan"), "class_weight", None):
@@ -267,7 +273,7 @@ def _answers(teacher: TransferModel, examples: Examples) -> np.ndarray:
         "answers",
         teacher.encoder.fingerprint(),
         teacher.preprocessor.fingerprint(),
-        runtime.choose_precision(),
+        runtime.choose_precision("auto", teacher.encoder.dimension),
         *head,
     )
     classes = teacher.task.class_names

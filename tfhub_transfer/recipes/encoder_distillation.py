@@ -166,7 +166,7 @@ def distill_encoder(
     small = Encoder(str(student))
     with (
         conversion.whole_or_nothing(Path(output), overwrite, teacher, student) as folder,
-        runtime.precision(),
+        runtime.precision("auto", large.dimension),
     ):
         taught_by = Anatomy.of(large).info.get("name", Path(large.handle).name)
         more = {"name": Path(output).name, "made_by": f"distill_encoder from {taught_by}"}

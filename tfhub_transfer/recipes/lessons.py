@@ -47,7 +47,9 @@ class Lesson:
         )
         self._pieces = _numbers_in_teacher(large, small)
         self._key = names.key(
-            large.fingerprint(), self._of_large.fingerprint(), runtime.choose_precision()
+            large.fingerprint(),
+            self._of_large.fingerprint(),
+            runtime.choose_precision("auto", large.dimension),
         )
 
     def batches(self, texts: list[str], batch_size: int, seed: int = 0) -> tf.data.Dataset:
@@ -156,7 +158,7 @@ class Lesson:
 
         spec = {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
         traced = tf.function(answer, autograph=False).get_concrete_function(spec)
-        chosen = runtime.choose_precision()
+        chosen = runtime.choose_precision("auto", self._large.dimension)
 
         def ask(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
             with runtime.precision(chosen):  # of whichever thread asks

@@ -231,12 +231,13 @@ class Task(abc.ABC):
             )
 
 
-def finite(label: Any, task: str) -> float:
+def finite(label: Any, task: str, most: float = MOST) -> float:
     """A label as a finite number.
 
     Args:
         label: As a file has it.
         task: The name of the task that asks.
+        most: What it must be below, whatever its sign.
 
     Raises:
         InputError: If it is none.
@@ -245,8 +246,13 @@ def finite(label: Any, task: str) -> float:
         value = float(values.alone(label))
     except (TypeError, ValueError, OverflowError):
         value = math.nan
-    if not abs(value) < MOST:
+    if not abs(value) < math.inf:
         raise InputError(f"the {task} task needs finite numbers as labels. Received: {label!r}")
+    if not abs(value) < most:
+        raise InputError(
+            f"the {task} task needs labels below {most:g} here, be they positive or negative; if "
+            f"it is no slip, divide all labels by a power of ten. Received: {label!r}"
+        )
     return value
 
 

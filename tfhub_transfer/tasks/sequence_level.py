@@ -10,13 +10,12 @@ import tensorflow as tf
 
 from tfhub_transfer import full_precision, ranges
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.tasks import class_labels
+from tfhub_transfer.tasks import class_labels, scales
 from tfhub_transfer.tasks.base import MOST, Head, Task, finite
+from tfhub_transfer.tasks.scales import ScaledError, ScaledSquaredError
 from tfhub_transfer.wording import class_name, listed
 
 MAX_CLASSES = 1000
-# What float32 can hold of numbers to predict, with some room on either side.
-LEAST_SPREAD, MOST_SCORE, MOST_RATIO = 1e-30, 1e37, 2e6
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -258,6 +257,9 @@ class Regression(Task):
     """One number for each text. The head learns on standardised targets and answers in raw units.
 
     Mean and deviation of the training targets live in the model, as a `keras.layers.Rescaling`.
+    Answers are float32; or float64, from the head's last product on, where float32 can't hold the
+    targets or tell them apart: below 1e-30, beyond 1e34, closer together than a 10,000th of their
+    size.
 
     Args:
         mean: Mean of the training targets; learned by `adapt` if not given.
@@ -276,7 +278,7 @@ class Regression(Task):
         self, mean: float | None = None, deviation: float | None = None, pair: bool = False
     ) -> None:
         super().__init__(pair)
-        real, most = ranges.real_number, ranges.MOST
+        real, most = ranges.real_number, scales.MOST_SCORE
         self.mean = ranges.given(real, "mean", mean, -most, most)
         self.deviation = ranges.given(real, "deviation", deviation, 0.0, most)
 
@@ -286,24 +288,28 @@ class Regression(Task):
 
     def adapt(self, labels: Sequence[Any]) -> "Regression":
         if not self.is_adapted:
-            values = np.array([finite(label, self.name) for label in labels])
-            mean, deviation = float(values.mean()), float(values.std())
-            _check_scale(values, mean, deviation)
-            self.mean, self.deviation = mean, deviation
+            self.mean, self.deviation = scales.learn(np.array(self.read_labels(labels)))
         return self
 
+    @property
+    def dtype(self) -> str:
+        """Of labels and answers: `float32`, or `float64` where that isn't enough."""
+        return scales.dtype(self.mean or 0.0, self.deviation or 1.0)
+
     def read_labels(self, labels: Sequence[Any]) -> list[Any]:
-        return [finite(label, self.name) for label in labels]
+        wide = not self.is_adapted or self.dtype == "float64"
+        most = scales.MOST_SCORE if wide else MOST
+        return [finite(label, self.name, most) for label in labels]
 
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
-        return np.array(self.read_labels(labels), dtype="float32")
+        return np.array(self.read_labels(labels), dtype=self.dtype)
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         standardised = _dense(1, "linear", head)(features)
-        scores = keras.layers.Rescaling(
-            self.deviation, self.mean, dtype="float32", name="raw_units"
-        )(standardised)
-        return keras.layers.Flatten(dtype="float32", name="score")(scores)
+        scores = scales.RawUnits(self.deviation, self.mean, dtype=self.dtype, name="raw_units")(
+            standardised
+        )
+        return keras.layers.Flatten(dtype=self.dtype, name="score")(scores)
 
     def loss(self) -> Any:
         # In units of the variance, so that one learning rate fits scores of any scale.
@@ -320,64 +326,6 @@ class Regression(Task):
 
     def get_config(self) -> dict[str, Any]:
         return {"mean": self.mean, "deviation": self.deviation, "pair": self.pair}
-
-
-@keras.saving.register_keras_serializable(package="tfhub_transfer")
-class ScaledSquaredError(keras.losses.Loss):
-    """Mean squared error in units of the targets' variance: targets `[batch]` or `[batch, 1]`."""
-
-    def __init__(self, deviation: float = 1.0, name: str = "loss", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-        self.deviation = deviation
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        y_true = keras.ops.reshape(keras.ops.cast(y_true, y_pred.dtype), (-1,))
-        return keras.ops.square((y_true - keras.ops.reshape(y_pred, (-1,))) / self.deviation)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "deviation": self.deviation}
-
-
-@keras.saving.register_keras_serializable(package="tfhub_transfer")
-class ScaledError(keras.metrics.RootMeanSquaredError):
-    """Root mean squared error, in the targets' units, whose squares no scale of them overflows."""
-
-    def __init__(self, deviation: float = 1.0, name: str = "rmse", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-        self.deviation = deviation
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        y_true = keras.ops.reshape(keras.ops.cast(y_true, "float32"), (-1,))
-        y_pred = keras.ops.reshape(keras.ops.cast(y_pred, "float32"), (-1,))
-        error = (y_true - y_pred) / self.deviation
-        super().update_state(keras.ops.zeros_like(error), error, sample_weight)
-
-    def result(self) -> Any:
-        return super().result() * self.deviation
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "deviation": self.deviation}
-
-
-def _check_scale(values: np.ndarray, mean: float, deviation: float) -> None:
-    """Refuses targets that float32 numbers can't tell apart, or can't hold."""
-    if not deviation or np.ptp(values) == 0:
-        raise InputError(
-            "every training example has the same score, so there is nothing to learn. "
-            f"Received: {values[0]} in all {len(values)} rows"
-        )
-    if deviation < LEAST_SPREAD or np.abs(values).max() > MOST_SCORE:
-        raise InputError(
-            f"scores must be below {MOST_SCORE:g} and spread by more than {LEAST_SPREAD:g}, as "
-            "float32 numbers can; give them in other units, such as those of their spread. "
-            f"Received: scores from {values.min():g} to {values.max():g}, spread by {deviation:g}"
-        )
-    if abs(mean) > MOST_RATIO * deviation:
-        raise InputError(
-            f"scores must not lie closer together than a {MOST_RATIO:g}th of their size, or float32"
-            f" numbers can't tell them apart; take {mean!r} off each. "
-            f"Received: scores around {mean:g}, spread by {deviation:g}"
-        )
 
 
 def _dense(units: int, activation: str, head: Head) -> keras.layers.Layer:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.tasks import vector_losses
+from tfhub_transfer.tasks import scales, vector_losses
 from tfhub_transfer.tasks.base import Head, Task, finite, one_of
 
 LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
@@ -101,6 +101,12 @@ class Similarity(Task):
                     "every training pair has the same score, so there is nothing to learn. "
                     f"Received: {values[0]:g} in all {len(values)} rows"
                 )
+            if scales.dtype((self.low + self.high) / 2, self.high - self.low) != "float32":
+                raise InputError(
+                    "float32 numbers can't tell these scores apart; give each less the least, "
+                    "divided by their range, so that they go from 0 to 1. "
+                    f"Received: scores from {self.low!r} to {self.high!r}"
+                )
         return self
 
     def check(self, examples: Any) -> None:
@@ -178,7 +184,7 @@ class Similarity(Task):
 
     def metrics(self) -> list[Any]:
         if self.needs_labels:
-            return [vector_losses.CosineCorrelation()]
+            return [vector_losses.CosineCorrelation(*self._scale())]
         triplets = self.objective == "triplet"
         kind = vector_losses.TripletAccuracy if triplets else vector_losses.RankedFirst
         return [kind(name="accuracy")]

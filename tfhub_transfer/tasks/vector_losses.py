@@ -170,15 +170,25 @@ def _flat(labels: Any, vectors: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
 class CosineCorrelation(keras.metrics.Metric):
-    """Pearson's correlation of cosines with labels `[batch]`, over all batches of a pass."""
+    """Pearson's correlation of cosines with labels `[batch]`, over all batches of a pass.
 
-    def __init__(self, name: str = "pearson", **kwargs: Any) -> None:
+    Args:
+        low: The label of texts that have nothing in common.
+        high: The label of texts that mean the same.
+        name: The metric's name.
+    """
+
+    def __init__(
+        self, low: float = 0.0, high: float = 1.0, name: str = "pearson", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
+        self.low, self.high = low, high
         # Count, and sums of x, y, x^2, y^2, x y.
         self.sums = self.add_variable((6,), initializer="zeros", name="sums")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        x, y = cosine(y_pred), _flat(y_true, y_pred)
+        # From 0 to 1: of large labels the squares would hide how they differ.
+        x, y = cosine(y_pred), (_flat(y_true, y_pred) - self.low) / (self.high - self.low)
         columns = [keras.ops.ones_like(x), x, y, x * x, y * y, x * y]
         added = keras.ops.stack([keras.ops.sum(column) for column in columns])
         self.sums.assign_add(keras.ops.cast(added, self.sums.dtype))
@@ -188,6 +198,9 @@ class CosineCorrelation(keras.metrics.Metric):
         both, alone, other = n * xy - x * y, n * xx - x * x, n * yy - y * y
         scale = keras.ops.sqrt(keras.ops.maximum(alone, 0.0) * keras.ops.maximum(other, 0.0))
         return both / keras.ops.maximum(scale, 1e-12)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "low": self.low, "high": self.high}
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
