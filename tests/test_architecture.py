@@ -79,6 +79,8 @@ FLOORS = {
     "records": 2,
     "recorded": 3,
     "probes": 3,
+    "variable_groups": 3,
+    "encoder_calls": 2,
     "archives": 4,
     "ranges": 1,
     "wording": 1,
