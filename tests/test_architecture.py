@@ -34,6 +34,7 @@ FLOORS = {
     "served": 4,
     "rewriting": 2,
     "runtime": 2,
+    "resuming": 3,
     "full_precision": 3,
     "schedules": 2,
     "tagging": 2,

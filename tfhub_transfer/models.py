@@ -20,6 +20,7 @@ from tfhub_transfer import (
     layouts,
     probes,
     ranges,
+    resuming,
     runtime,
     saving,
     text_forms,
@@ -54,7 +55,7 @@ EVALUATION_BATCH = 128
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
-class TransferModel(runtime.Replicated):
+class TransferModel(resuming.Resumable):
     """A functional Keras model of an encoder and a task head, with text in and answers out beside.
 
     What it is given in `fit`, `evaluate` and `predict` are ids, made by `preprocess`; no string
