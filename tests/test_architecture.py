@@ -35,6 +35,8 @@ FLOORS = {
     "rewriting": 2,
     "runtime": 2,
     "resuming": 3,
+    "compiling": 3,
+    "judging": 9,
     "full_precision": 3,
     "schedules": 2,
     "tagging": 2,

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import (
+    compiling,
     heads,
     layouts,
     probes,
@@ -377,21 +378,17 @@ class TransferModel(resuming.Resumable):
         self.compile_alike(above, self.optimizer)
         return above
 
-    def compile_alike(self, other: keras.Model, optimizer: Any, steps_at_once: int = 1) -> None:
+    def compile_alike(
+        self, other: keras.Model, optimizer: Any, steps_at_once: int | None = None
+    ) -> None:
         """Compiles another model over the same layers with the loss and metrics of this one.
 
         Args:
             other: The model.
             optimizer: Its optimizer.
-            steps_at_once: Keras' `steps_per_execution`.
+            steps_at_once: Keras' `steps_per_execution`; as this model's own if not given.
         """
-        other.compile(
-            optimizer,
-            self.loss,
-            jit_compile=self.jit_compile,
-            steps_per_execution=steps_at_once,
-            **self.task.measures(),
-        )
+        compiling.alike(self, other, optimizer, steps_at_once)
 
     def above_encoder(self, name: str) -> keras.Model:
         """The head as a model that starts from all that the encoder gives, sharing its weights.

@@ -168,6 +168,11 @@ def get(identifier: Any) -> Any:
     return known[identifier.lower()]()
 
 
+def rate(optimizer: Any) -> Any:
+    """What an optimizer's learning rate is made of: a variable, a schedule, a function."""
+    return getattr(getattr(optimizer, "inner_optimizer", optimizer), "_learning_rate", None)
+
+
 def extend(model: keras.Model, variables: Iterable[keras.Variable]) -> None:
     """Makes the model's optimizer know more variables, keeping the state that it has.
 
