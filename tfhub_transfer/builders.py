@@ -1,7 +1,6 @@
 """Encoder and task to a compiled Keras model, new or out of a file."""
 
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -149,9 +148,7 @@ def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
         raise InputError(f"no such model file; expected a `.keras` file. Received: {path}")
     archive = archives.check(path, TransferModel, trust_code)
     try:
-        with archive.budget(), graphs_from_file(), warnings.catch_warnings():
-            # A model that was saved before it trained has no optimizer state to load.
-            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        with archive.budget(), graphs_from_file():
             return keras.saving.load_model(path, safe_mode=not trust_code)
     except Exception as error:  # Keras raises a dozen kinds, all meaning that the file is no good
         raise InputError(_not_loadable(path, error)) from error

@@ -1,7 +1,4 @@
-"""A TF Hub text SavedModel as a trainable Keras 3 layer with layer groups that freeze and thaw.
-
-The only file that knows the names of variables inside TF Hub models.
-"""
+"""A TF Hub text SavedModel as a trainable Keras 3 layer with layer groups that freeze and thaw."""
 
 import contextlib
 import contextvars
@@ -19,20 +16,25 @@ import tensorflow as tf
 # Keras gives it no public name.
 from keras.src.saving.serialization_lib import in_safe_mode
 
-from tfhub_transfer import graph, loading, probes, ranges, recorded, registry, runtime
+from tfhub_transfer import (
+    encoder_calls,
+    graph,
+    loading,
+    probes,
+    ranges,
+    recorded,
+    registry,
+    runtime,
+    variable_groups,
+)
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage.scratch import temporary_folder
 
-CODE_POINTS = "code_points"
+CODE_POINTS = encoder_calls.CODE_POINTS
 _LAYER_OUTPUTS = "encoder_outputs"
 # How far a flat graph may be from the SavedModel, on a probe.
 _PROBE_TOLERANCE = 1e-4
 _FROM_FILE = contextvars.ContextVar("from_file", default=False)
-
-_LAYER = re.compile(r"(?:^|[/_])(?:layer|block|group)_?(\d+)(?:/|$)")
-_POOLER = re.compile(r"pooler")
-_EMBEDDINGS = re.compile(r"embedding")
-_POSITIONS = re.compile(r"position_embedding")
 
 
 def boundary_input(layer: int) -> str:
@@ -126,7 +128,7 @@ class Encoder(keras.layers.Layer):
         self._spec: dict[str, Any] = {
             "dialect": self._functions.dialect,
             "outputs": self._functions.outputs,
-            "variables": _variable_specs(variables, self._loaded, self._functions.captured),
+            "variables": variable_groups.specs(variables, self._loaded, self._functions.captured),
         }
         self._wrap(variables)
         # Here, because what is raised while Keras calls a layer gets a page of explanations.
@@ -149,7 +151,7 @@ class Encoder(keras.layers.Layer):
                 return False
             loaded, variables = loading.load(folder)
             functions = loading.Functions(loaded, folder)
-            found = _variable_specs(variables, loaded, functions.captured)
+            found = variable_groups.specs(variables, loaded, functions.captured)
             if [v["shape"] for v in found] == [v["shape"] for v in spec["variables"]]:
                 self._folder, self._loaded, self._functions = folder, loaded, functions
                 self._wrap(variables)
@@ -168,7 +170,7 @@ class Encoder(keras.layers.Layer):
                     variable, dtype=spec["dtype"], name=name, trainable=spec["trainable"]
                 )
             )
-        self._groups = _group(self._weights, self._spec["variables"])
+        self._groups = variable_groups.group(self._weights, self._spec["variables"])
         self._graphs = _Graphs(self.handle, variables, self._weights)
 
     # What the encoder is ---------------------------------------------------------------------
@@ -197,7 +199,9 @@ class Encoder(keras.layers.Layer):
     @property
     def max_sequence_length(self) -> int | None:
         """The number of positions the encoder can tell apart; `None` if it sets no limit."""
-        positions = [v for v in self._spec["variables"] if _POSITIONS.search(v["name"])]
+        positions = [
+            v for v in self._spec["variables"] if variable_groups.POSITIONS.search(v["name"])
+        ]
         return int(positions[0]["shape"][0]) if positions else None
 
     @property
@@ -312,11 +316,15 @@ class Encoder(keras.layers.Layer):
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         if self._loaded is None:
             self.folder  # noqa: B018  raises: the layer was made from a config without its graph
-        ids = _ids_of(inputs)
+        ids = encoder_calls.ids_of(inputs)
         if len(ids.shape) == 3:
-            return _split_rows(self.call(_merge_rows(inputs), training), tf.shape(ids)[:2])
+            return encoder_calls.split_rows(
+                self.call(encoder_calls.merge_rows(inputs), training), tf.shape(ids)[:2]
+            )
         if self.dialect == "text":
-            return self._functions(_as_strings(inputs), bool(training) and self.trainable)
+            return self._functions(
+                encoder_calls.as_strings(inputs), bool(training) and self.trainable
+            )
         # A frozen encoder still runs in training mode (dropout) when the model trains, as in Keras;
         # a wholly frozen one is a fixed function, so it runs as in inference.
         training = bool(training) and self.trainable
@@ -376,7 +384,7 @@ class Encoder(keras.layers.Layer):
         return self._graphs.get(self._functions, training) if self.dialect == "bert" else None
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
-        shape = tuple(_ids_of(inputs).shape)
+        shape = tuple(encoder_calls.ids_of(inputs).shape)
         rows, length = (shape[:-1], shape[-1]) if len(shape) > 1 else (shape, None)
 
         def tensor(last: list[int]) -> keras.KerasTensor:
@@ -450,32 +458,6 @@ class Encoder(keras.layers.Layer):
         self._graphs = _Graphs(self.handle, self._raw_variables, self._weights)
 
 
-def _ids_of(inputs: Any) -> Any:
-    if not isinstance(inputs, dict):
-        return keras.tree.flatten(inputs)[0]
-    return inputs[CODE_POINTS if CODE_POINTS in inputs else loading.BERT_INPUTS[0]]
-
-
-def _merge_rows(inputs: Any) -> Any:
-    """`[batch, texts, ...]` to `[batch * texts, ...]`, everywhere."""
-
-    def merged(tensor: tf.Tensor) -> tf.Tensor:
-        flat = tf.reshape(tensor, tf.concat([[-1], tf.shape(tensor)[2:]], axis=0))
-        return tf.ensure_shape(flat, [None, *tensor.shape[2:]])
-
-    return tf.nest.map_structure(merged, inputs)
-
-
-def _split_rows(outputs: Any, rows: tf.Tensor) -> Any:
-    """`[batch * texts, ...]` to `[batch, texts, ...]`, everywhere."""
-
-    def apart(tensor: tf.Tensor) -> tf.Tensor:
-        whole = tf.reshape(tensor, tf.concat([rows, tf.shape(tensor)[1:]], axis=0))
-        return tf.ensure_shape(whole, [None, None, *tensor.shape[1:]])
-
-    return tf.nest.map_structure(apart, outputs)
-
-
 def _ids(flat: graph.FlatGraph, inputs: dict[str, Any]) -> dict[graph.Ref, tf.Tensor]:
     return {ref: tf.cast(inputs[key], tf.int32) for key, ref in flat.inputs.items()}
 
@@ -538,62 +520,3 @@ class _Graphs:
             worst = max(float(tf.reduce_max(tf.abs(a - b))) for a, b in zip(own, made))
         if not worst <= _PROBE_TOLERANCE:
             raise graph.NotFlat(f"rewritten, it differs by {worst:.1e} on a probe")
-
-
-def _variable_specs(
-    variables: list[tf.Variable], loaded: Any, captured: set[int]
-) -> list[dict[str, Any]]:
-    """Name, shape, dtype of each variable, and whether training can change what is computed."""
-    declared = getattr(loaded, "trainable_variables", None)
-    if declared is None:
-        allowed = {id(v) for v in variables if v.trainable}
-    else:
-        allowed = {id(v) for v in declared if isinstance(v, tf.Variable)}
-    return [
-        {
-            "name": v.name.split(":")[0],
-            "shape": v.shape.as_list(),
-            "dtype": v.dtype.name,
-            "trainable": v.dtype.is_floating and id(v) in allowed and _reaches(v, captured),
-        }
-        for v in variables
-    ]
-
-
-def _reaches(variable: tf.Variable, captured: set[int]) -> bool:
-    """Whether the call reads the variable: a masked-language head, for one, does not."""
-    components = getattr(variable, "values", (variable,))
-    return any(id(v) in captured for v in (variable, *components))
-
-
-def _group(
-    weights: list[keras.Variable], specs: list[dict[str, Any]]
-) -> list[tuple[str, list[keras.Variable]]]:
-    """Sorts trainable variables into embeddings, layers, what is shared or unknown, and pooler."""
-    groups: dict[tuple[int, int], tuple[str, list[keras.Variable]]] = {}
-    single = sum(spec["trainable"] for spec in specs) == 1
-    for weight, spec in zip(weights, specs):
-        if spec["trainable"]:
-            rank, name = ((0, 0), "embeddings") if single else _place(spec["name"])
-            groups.setdefault(rank, (name, []))[1].append(weight)
-    return [groups[rank] for rank in sorted(groups)]
-
-
-def _place(name: str) -> tuple[tuple[int, int], str]:
-    layer = _LAYER.search(name)
-    if _POOLER.search(name):
-        return (3, 0), "pooler"
-    if layer and "inner_group" not in name:
-        return (1, int(layer[1])), f"layer_{layer[1]}"
-    if _EMBEDDINGS.search(name):
-        return (0, 0), "embeddings"
-    return (2, 0), "layers"
-
-
-def _as_strings(inputs: Any) -> tf.Tensor:
-    """Strings as they are; code points `[batch, length]`, padded with 0, joined to strings."""
-    inputs = inputs[CODE_POINTS] if isinstance(inputs, dict) else inputs
-    inputs = tf.convert_to_tensor(inputs)
-    if inputs.dtype == tf.string:
-        return inputs
-    return tf.strings.unicode_encode(tf.RaggedTensor.from_tensor(inputs, padding=0), "UTF-8")

@@ -121,7 +121,7 @@ class Vectors:
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         for texts in chunks:
             # Not beyond a yield: whoever reads has their own.
-            with runtime.precision(precision, self.model.encoder.dimension):
+            with runtime.precision(precision, model.encoder.dimension):
                 vectors = model.encode_text(texts, normalize=normalize)
             self.cut += model.truncation or Truncation(0, len(texts), 0)
             yield texts, vectors

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import ranges, runtime
+from tfhub_transfer import judging, optimizers, ranges, runtime
 from tfhub_transfer.batching import ready
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
@@ -173,6 +173,7 @@ def fine_tune(
     model.layout.learn(train)
     judged = model.cut(validation)
     model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
+    judging.require_trainable(model, judged, plan.learning_rate)
     rows: Any = train if isinstance(train, Stream) else model.cut(train)
     if not isinstance(train, Stream):
         model.training_examples = train
@@ -280,7 +281,7 @@ def _train_head(
 def _note_head(
     model: TransferModel, keep: KeepBest, curves: dict[str, list[float]], history: History
 ) -> float:
-    metric = model.task.monitor[0]
+    metric = judging.monitor(model)[0]
     kept = keep.best_epoch or 0
     value = float(curves[metric][kept])
     history.outcomes.append(Outcome("head", metric, len(curves["loss"]), kept + 1, value))
@@ -304,17 +305,20 @@ def _train_heads(
         ]
         for stage, seconds in own.seconds.items():
             history.seconds[stage] = history.seconds.get(stage, 0.0) + seconds
+    if judging.monitor(model) != model.task.monitor:
+        return _judge(model, splits[1], history)
     return float(np.mean(values))
 
 
 def _judge(model: TransferModel, judged: Rows, history: History) -> float:
-    """The value on validation that a model without a head of its own begins with."""
+    """The value on validation of a model as it is, with the encoder frozen."""
     started = time.perf_counter()
     model.encoder.trainable = False
     batches = model.preprocess(judged, FROZEN_BATCH, shuffle=False)
     found = model.evaluate(batches, verbose=0, return_dict=True)
-    history.seconds["head"] = time.perf_counter() - started
-    return float(found[model.task.monitor[0].removeprefix("val_")])
+    spent = time.perf_counter() - started
+    history.seconds["head"] = history.seconds.get("head", 0.0) + spent
+    return float(found[judging.monitor(model)[0].removeprefix("val_")])
 
 
 def _fit_on_features(
@@ -396,7 +400,10 @@ def _again(model: TransferModel) -> keras.Model:
 
 
 def _compiled(
-    model: TransferModel, make: Callable[[], keras.Model], plan: Plan, steps_at_once: int = 1
+    model: TransferModel,
+    make: Callable[[], keras.Model],
+    plan: Plan,
+    steps_at_once: int | None = None,
 ) -> keras.Model:
     """Another model over the same layers, with an optimizer of its own."""
     if model.distribute_strategy.num_replicas_in_sync > 1:
@@ -431,7 +438,7 @@ def _thaw_from_top(
         layer_decay=plan.layer_decay,
     )
     size_schedule(model.optimizer, int(batches.cardinality()) * epochs)
-    monitor, mode = model.task.monitor
+    monitor, mode = judging.monitor(model)
     keep = KeepBest(monitor, mode, initial=best, patience=plan.patience)
     curves = trained.fit(
         batches,
@@ -496,7 +503,7 @@ def _above_boundary(
 def _set_rate(model: TransferModel, learning_rate: float | None) -> None:
     if learning_rate is None:
         return
-    schedule = model.optimizer._learning_rate
+    schedule = optimizers.rate(model.optimizer)
     if isinstance(schedule, WarmUpLinearDecay):
         schedule.size(schedule.start, schedule.total_steps, learning_rate)
     else:

@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops that text SavedModels are made of
 
-from tfhub_transfer import graph, rewriting, safety
+from tfhub_transfer import encoder_calls, graph, rewriting, safety
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
 from tfhub_transfer.storage.scratch import new_temporary, temporary
 
-BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
+BERT_INPUTS = encoder_calls.BERT_INPUTS
 LIST_OUTPUTS = ("pooled_output", "sequence_output")
 
 _CHECKPOINT = "variables/variables"

@@ -16,10 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import (
+    compiling,
     heads,
     layouts,
     probes,
     ranges,
+    resuming,
     runtime,
     saving,
     text_forms,
@@ -54,7 +56,7 @@ EVALUATION_BATCH = 128
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
-class TransferModel(runtime.Replicated):
+class TransferModel(resuming.Resumable):
     """A functional Keras model of an encoder and a task head, with text in and answers out beside.
 
     What it is given in `fit`, `evaluate` and `predict` are ids, made by `preprocess`; no string
@@ -377,21 +379,17 @@ class TransferModel(runtime.Replicated):
         self.compile_alike(above, self.optimizer)
         return above
 
-    def compile_alike(self, other: keras.Model, optimizer: Any, steps_at_once: int = 1) -> None:
+    def compile_alike(
+        self, other: keras.Model, optimizer: Any, steps_at_once: int | None = None
+    ) -> None:
         """Compiles another model over the same layers with the loss and metrics of this one.
 
         Args:
             other: The model.
             optimizer: Its optimizer.
-            steps_at_once: Keras' `steps_per_execution`.
+            steps_at_once: Keras' `steps_per_execution`; as this model's own if not given.
         """
-        other.compile(
-            optimizer,
-            self.loss,
-            jit_compile=self.jit_compile,
-            steps_per_execution=steps_at_once,
-            **self.task.measures(),
-        )
+        compiling.alike(self, other, optimizer, steps_at_once)
 
     def above_encoder(self, name: str) -> keras.Model:
         """The head as a model that starts from all that the encoder gives, sharing its weights.

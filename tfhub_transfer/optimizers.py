@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
 
+# What an optimizer that scales losses keeps beside the state of the one inside.
+_SCALE = ("step_counter", "dynamic_scale")
+
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
 class Lars(keras.optimizers.SGD):
@@ -165,6 +168,11 @@ def get(identifier: Any) -> Any:
     return known[identifier.lower()]()
 
 
+def rate(optimizer: Any) -> Any:
+    """What an optimizer's learning rate is made of: a variable, a schedule, a function."""
+    return getattr(getattr(optimizer, "inner_optimizer", optimizer), "_learning_rate", None)
+
+
 def extend(model: keras.Model, variables: Iterable[keras.Variable]) -> None:
     """Makes the model's optimizer know more variables, keeping the state that it has.
 
@@ -179,27 +187,101 @@ def extend(model: keras.Model, variables: Iterable[keras.Variable]) -> None:
     optimizer = model.optimizer
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     _check_is_keras(inner)
+    key_of = optimizer._var_key
     known = list(optimizer._trainable_variables) if optimizer.built else []
-    wanted = list(variables)
-    keys = [optimizer._var_key(v) for v in known]
-    new_keys = [optimizer._var_key(v) for v in wanted]
-    if optimizer.built and set(new_keys) <= set(keys):
+    wanted = {key_of(variable): variable for variable in [*known, *variables]}
+    if optimizer.built and len(wanted) == len(known):
         return
     slots = _slots(inner) if optimizer.built else {}
-    for old in [v for values in slots.values() for v in values if v is not None]:
-        inner._untrack_variable(old)
-    # TensorFlow won't export a list that lost elements, lest they be restored by their old places;
-    # nothing is restored into this one so.
-    inner._variables._non_append_mutation = False
+    scale = {name: getattr(optimizer, name, None) for name in _SCALE}
+    for owner, old in [
+        *((inner, v) for values in slots.values() for v in values if v is not None),
+        *((optimizer, v) for v in scale.values() if v is not None),
+    ]:
+        owner._untrack_variable(old)
+        # TensorFlow won't export a list that lost elements, lest they be restored by their old
+        # places; nothing is restored into this one so.
+        owner._variables._non_append_mutation = False
     optimizer.built = inner.built = False
     # In the model's order, in which Keras will build the optimizer of a saved model again.
-    wanted += [v for v, key in zip(known, keys) if key not in new_keys]
+    place = {key_of(weight): at for at, weight in enumerate(model.weights)}
     with model.distribute_strategy.scope():
-        optimizer.build(wanted)
+        optimizer.build([wanted[k] for k in sorted(wanted, key=lambda k: place.get(k, len(place)))])
+    _average_each(inner)
     for name, values in slots.items():
-        for key, old in zip(keys, values):
+        for variable, old in zip(known, values):
             if old is not None:
-                getattr(inner, name)[inner._trainable_variables_indices[key]].assign(old)
+                index = inner._trainable_variables_indices[key_of(variable)]
+                getattr(inner, name)[index].assign(old)
+    for name, old in scale.items():
+        if old is not None:
+            getattr(optimizer, name).assign(old)
+
+
+def _average_each(optimizer: Any) -> None:
+    """Makes moving averages of weights right where not all that are known train.
+
+    At the end of `fit` Keras pairs the averages with the weights that train then, by place; and
+    an average that begins after the first step would begin at 0.
+    """
+    if not optimizer.use_ema:
+        return
+    averages = optimizer._model_variables_moving_average
+    for variable, average in zip(optimizer._trainable_variables, averages):
+        average.assign(variable)
+    finalize = type(optimizer).finalize_variable_values
+
+    def finalize_variable_values(variables: Any) -> None:
+        finalize(optimizer, optimizer._trainable_variables)
+
+    optimizer.finalize_variable_values = finalize_variable_values
+
+
+def places(model: keras.Model) -> list[int] | None:
+    """Which of the model's weights its optimizer knows, in the optimizer's order.
+
+    Args:
+        model: A compiled model.
+
+    Returns:
+        Places in `model.weights`; `None` if the optimizer isn't built, or knows others too.
+    """
+    optimizer = model.optimizer
+    if not getattr(optimizer, "built", False):
+        return None
+    place = {optimizer._var_key(weight): at for at, weight in enumerate(model.weights)}
+    found = [place.get(optimizer._var_key(v)) for v in optimizer._trainable_variables]
+    return None if None in found else found  # type: ignore[return-value]
+
+
+def build_on(model: keras.Model, known: Any) -> None:
+    """Builds a model's optimizer, a new one, on weights that `places` gave.
+
+    Keras would build it on the weights that train now, and then finds no place for the state of
+    those that trained before, or will: all state is lost. The order is the saved one, because
+    state goes by it.
+
+    Args:
+        model: A compiled model.
+        known: What `places` gave; out of a file, so it may be anything.
+
+    Raises:
+        InputError: If these aren't places in `model.weights`.
+    """
+    weights = model.weights
+    if known is None:
+        return
+    in_range = isinstance(known, list) and all(
+        type(place) is int and 0 <= place < len(weights) for place in known
+    )
+    if not in_range or len(set(known)) < len(known):
+        raise InputError(
+            f"the weights that an optimizer knows must be places among the model's {len(weights)}, "
+            f"each once; the file is damaged. Received: {str(known)[:60]}"
+        )
+    optimizer = model.optimizer
+    optimizer.build([weights[place] for place in known])
+    _average_each(getattr(optimizer, "inner_optimizer", optimizer))
 
 
 def set_layer_rates(optimizer: Any, rates: Iterable[tuple[keras.Variable, float]]) -> Any:

@@ -1,0 +1,112 @@
+"""Training with what users compiled themselves."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfhub_transfer as tt
+from tfhub_transfer import judging
+
+CROSSENTROPY = "sparse_categorical_crossentropy"
+
+
+@pytest.fixture(scope="module")
+def splits(sentiment: Any) -> tuple[Any, Any]:
+    examples = tt.data.Examples.from_lists(*sentiment)
+    return examples[:28], examples[28:]
+
+
+def build(folder: Path, *args: Any, **settings: Any) -> tt.TransferModel:
+    """A model that was compiled anew."""
+    task = tt.tasks.Classification(["negative", "positive"])
+    model = tt.build_model(str(folder), task, tt.Head(dropout=0.0), sequence_length=24)
+    if args:
+        model.compile(*args, **settings)
+    return model
+
+
+def confidence(y_true: Any, y_pred: Any) -> Any:
+    return tf.reduce_max(y_pred, axis=-1)
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "own function": {"metrics": [confidence]},
+    "several steps at once": {
+        "metrics": ["sparse_top_k_categorical_accuracy"],
+        "steps_per_execution": 2,
+    },
+    "eager": {"metrics": [], "run_eagerly": True},
+    "weighted": {"weighted_metrics": ["sparse_categorical_crossentropy"]},
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n == "own function" else pytest.param(n, marks=pytest.mark.slow) for n in SETTINGS],
+)
+@pytest.mark.parametrize(
+    "kind", ["text_encoder", pytest.param("bert_encoder", marks=pytest.mark.slow)]
+)
+def test_own_metrics_are_reported_and_the_loss_judges(
+    kind: str, name: str, make_encoder: Any, splits: Any
+) -> None:
+    settings = SETTINGS[name]
+    model = build(make_encoder(kind), keras.optimizers.SGD(0.5), CROSSENTROPY, **settings)
+    assert judging.monitor(model) == ("val_loss", "min")
+    plan = tt.Plan(head_epochs=2, head_learning_rate=0.1, verbose=0)
+    found = tt.fine_tune(model, *splits, epochs=2, plan=plan).history
+    own = [*settings.get("metrics", []), *settings.get("weighted_metrics", [])]
+    own = [m if isinstance(m, str) else getattr(m, "name", None) or m.__name__ for m in own]
+    assert set(found) == {f"{v}{n}" for v in ("", "val_") for n in ("loss", *own)}
+    assert {len(values) for values in found.values()} == {4}
+    kept = model.evaluate(model.preprocess(splits[1], shuffle=False), verbose=0, return_dict=True)
+    np.testing.assert_allclose(kept["loss"], min(found["val_loss"]), rtol=1e-5)
+    for metric in own:
+        assert np.isclose(kept[metric], found[f"val_{metric}"], rtol=1e-5).any()
+
+
+def test_the_tasks_number_judges_where_it_is_reported(text_encoder: Path, splits: Any) -> None:
+    assert judging.monitor(build(text_encoder)) == ("val_accuracy", "max")
+    model = build(text_encoder, "sgd", CROSSENTROPY, metrics=[confidence, "accuracy"])
+    assert judging.monitor(model) == ("val_accuracy", "max")
+    tasks = {"one": model.task, "other": tt.tasks.Classification(["a", "b"])}
+    several = tt.build_model(str(text_encoder), tasks)
+    assert judging.monitor(several) == several.task.monitor
+    several.compile("sgd", several.loss, metrics={"one": [confidence], "other": [confidence]})
+    assert judging.monitor(several) == ("val_loss", "min")
+
+
+DECAY = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("loss", "metrics", "message"),
+    [
+        ("categorical_crossentropy", None, "must have the same rank"),
+        (CROSSENTROPY, [keras.metrics.F1Score()], "FBetaScore expects 2D"),
+        (CROSSENTROPY, ["categorical_crossentropy"], "same rank"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_trains(
+    loss: str, metrics: Any, message: str, text_encoder: Path, splits: Any
+) -> None:
+    model = build(text_encoder, "sgd", loss, metrics=metrics)
+    before = model.get_weights()
+    with pytest.raises(tt.InputError, match=f"loss and metrics .* classification .*{message}"):
+        tt.fine_tune(model, *splits)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_schedule_of_ones_own_takes_no_other_rate(text_encoder: Path, splits: Any) -> None:
+    for optimizer in (
+        keras.optimizers.SGD(DECAY),
+        keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(DECAY)),
+    ):
+        model = build(text_encoder, optimizer, CROSSENTROPY, metrics=["accuracy"])
+        with pytest.raises(tt.InputError, match="schedule of its own.*0.01 and ExponentialDecay"):
+            tt.fine_tune(model, *splits, plan=tt.Plan(learning_rate=0.01))

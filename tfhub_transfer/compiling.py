@@ -1,0 +1,61 @@
+"""What a user compiled a model with, for the models that train in its place, stage by stage."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+
+
+def metrics_of_ones_own(model: keras.Model, usual: Any) -> dict[str, Any]:
+    """The metrics that a model was compiled with, if they aren't those of its task.
+
+    Args:
+        model: A compiled model.
+        usual: What `task.measures` gives.
+
+    Returns:
+        `metrics` and `weighted_metrics`, as for `keras.Model.compile`; nothing if they are the
+        task's by name.
+    """
+    compiled = model._compile_metrics
+    if compiled is None:
+        return {}
+    given = {
+        "metrics": compiled._user_metrics,
+        "weighted_metrics": compiled._user_weighted_metrics,
+    }
+    own = set(metric_names(given)) != set(metric_names({key: usual.get(key) for key in given}))
+    return given if own else {}
+
+
+def metric_names(metrics: Any) -> Iterator[str]:
+    """The names of metrics, in any form that Keras takes."""
+    if isinstance(metrics, Mapping):
+        metrics = list(metrics.values())
+    if isinstance(metrics, (list, tuple)):
+        for each in metrics:
+            yield from metric_names(each)
+    elif isinstance(metrics, str):
+        yield metrics
+    elif metrics is not None:
+        yield str(getattr(metrics, "name", None) or getattr(metrics, "__name__", ""))
+
+
+def alike(model: Any, other: keras.Model, optimizer: Any, steps_at_once: int | None) -> None:
+    """Compiles another model over the same layers with the loss and metrics of a `TransferModel`.
+
+    Args:
+        model: The model of encoder and task.
+        other: The other model.
+        optimizer: Its optimizer.
+        steps_at_once: Keras' `steps_per_execution`; as the model's own if not given.
+    """
+    usual = model.task.measures()
+    other.compile(
+        optimizer,
+        model.loss,
+        jit_compile=model.jit_compile,
+        run_eagerly=model.run_eagerly,
+        steps_per_execution=steps_at_once or model.steps_per_execution,
+        **{**usual, **metrics_of_ones_own(model, usual)},
+    )

@@ -1,0 +1,84 @@
+"""What training is judged by, and whether what a user compiled can train at all."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfhub_transfer import compiling, optimizers
+from tfhub_transfer.errors import InputError, one_line
+from tfhub_transfer.layouts import Rows
+from tfhub_transfer.models import TransferModel
+from tfhub_transfer.schedules import WarmUpLinearDecay
+
+# As many rows show whether loss and metrics take what the model gives.
+_ROWS = 4
+_MOST_REASON = 300
+
+
+def monitor(model: TransferModel) -> tuple[Any, str]:
+    """What the epochs of a model are judged by, and which way it improves.
+
+    Args:
+        model: The model; a user may have compiled it anew, with metrics of their own.
+
+    Returns:
+        That of the task where the model reports it, or the loss on the validation split, which
+        every model reports.
+    """
+    name, mode = model.task.monitor
+    own = compiling.metrics_of_ones_own(model, model.task.measures())
+    reported = {"loss", *compiling.metric_names(own)}
+    if not own or (isinstance(name, str) and name.removeprefix("val_") in reported):
+        return name, mode
+    return "val_loss", "min"
+
+
+def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | None = None) -> None:
+    """Refuses, before anything trains, what can't work with what the model was compiled with.
+
+    Args:
+        model: The model.
+        rows: Some examples, cut into rows.
+        learning_rate: The rate to train at, if not the optimizer's own.
+
+    Raises:
+        InputError: If loss or metrics don't take the task's labels and answers, or the optimizer's
+            rate follows a schedule of its own.
+    """
+    schedule = optimizers.rate(model.optimizer)
+    if learning_rate is not None and callable(schedule) and not _can_peak(schedule):
+        raise InputError(
+            "the optimizer's learning rate follows a schedule of its own, which takes no other "
+            "rate; leave `Plan(learning_rate=...)` out, or compile with a number. "
+            f"Received: {learning_rate} and {type(schedule).__name__}"
+        )
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if replicas > 1 and model.steps_per_execution > 1:
+        raise InputError(
+            "batches that are dealt out to replicas go one by one: compile with "
+            f"`steps_per_execution=1`. Received: {model.steps_per_execution}, {replicas} replicas"
+        )
+    own = compiling.metrics_of_ones_own(model, model.task.measures())
+    if not own and type(model.loss) is type(model.task.loss()):
+        return
+    try:
+        model.evaluate(model.preprocess(rows, _ROWS, shuffle=False).take(1), verbose=0)
+    except Exception as error:  # of any kind: losses and metrics are anyone's code
+        raise InputError(
+            f"the loss and metrics that the model was compiled with don't take what the "
+            f"{model.task.name} task gives them; compile with others, or build the model anew. "
+            f"Received: {one_line(_reason(error), _MOST_REASON)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What an error says; TensorFlow puts the way to it first, and a node's name last."""
+    text = str(error)
+    if isinstance(error, tf.errors.OpError):
+        text = ([line for line in text.split("[[{{")[0].splitlines() if line.strip()] or [""])[-1]
+    return text or type(error).__name__
+
+
+def _can_peak(schedule: Any) -> bool:
+    return isinstance(schedule, (WarmUpLinearDecay, keras.Variable))

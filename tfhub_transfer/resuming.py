@@ -1,0 +1,32 @@
+"""Models whose training can go on after they were saved, where Keras' own forget."""
+
+from typing import Any
+
+import keras
+
+from tfhub_transfer import optimizers, runtime
+
+_KNOWN = "optimizer_knows"
+
+
+class Resumable(runtime.Replicated):
+    """A model that is saved with all that its optimizer knows, and gets all of it back.
+
+    Keras builds the optimizer of a loaded model on the weights that train now. One that has seen
+    groups thaw knows others too, in another order, and would lose what it knew of all.
+    """
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """As of `keras.Model`, with the places of the weights that the optimizer knows."""
+        config = super().get_compile_config()
+        return {**config, _KNOWN: optimizers.places(self)} if config else config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """As of `keras.Model`, but the optimizer is built on the weights that it knew."""
+        if _KNOWN not in config:
+            super().compile_from_config(config)
+            return
+        config = keras.saving.deserialize_keras_object(config)
+        known = config.pop(_KNOWN)
+        self.compile(**config)
+        optimizers.build_on(self, known)

@@ -1,0 +1,63 @@
+"""The variables of TF Hub models in groups: embeddings, layers, pooler.
+
+The only file that knows the names of variables inside TF Hub models.
+"""
+
+import re
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+_LAYER = re.compile(r"(?:^|[/_])(?:layer|block|group)_?(\d+)(?:/|$)")
+_POOLER = re.compile(r"pooler")
+_EMBEDDINGS = re.compile(r"embedding")
+POSITIONS = re.compile(r"position_embedding")
+
+
+def specs(variables: list[tf.Variable], loaded: Any, captured: set[int]) -> list[dict[str, Any]]:
+    """Name, shape, dtype of each variable, and whether training can change what is computed."""
+    declared = getattr(loaded, "trainable_variables", None)
+    if declared is None:
+        allowed = {id(v) for v in variables if v.trainable}
+    else:
+        allowed = {id(v) for v in declared if isinstance(v, tf.Variable)}
+    return [
+        {
+            "name": v.name.split(":")[0],
+            "shape": v.shape.as_list(),
+            "dtype": v.dtype.name,
+            "trainable": v.dtype.is_floating and id(v) in allowed and _reaches(v, captured),
+        }
+        for v in variables
+    ]
+
+
+def _reaches(variable: tf.Variable, captured: set[int]) -> bool:
+    """Whether the call reads the variable: a masked-language head, for one, does not."""
+    components = getattr(variable, "values", (variable,))
+    return any(id(v) in captured for v in (variable, *components))
+
+
+def group(
+    weights: list[keras.Variable], specs: list[dict[str, Any]]
+) -> list[tuple[str, list[keras.Variable]]]:
+    """Sorts trainable variables into embeddings, layers, what is shared or unknown, and pooler."""
+    groups: dict[tuple[int, int], tuple[str, list[keras.Variable]]] = {}
+    single = sum(spec["trainable"] for spec in specs) == 1
+    for weight, spec in zip(weights, specs):
+        if spec["trainable"]:
+            rank, name = ((0, 0), "embeddings") if single else _place(spec["name"])
+            groups.setdefault(rank, (name, []))[1].append(weight)
+    return [groups[rank] for rank in sorted(groups)]
+
+
+def _place(name: str) -> tuple[tuple[int, int], str]:
+    layer = _LAYER.search(name)
+    if _POOLER.search(name):
+        return (3, 0), "pooler"
+    if layer and "inner_group" not in name:
+        return (1, int(layer[1])), f"layer_{layer[1]}"
+    if _EMBEDDINGS.search(name):
+        return (0, 0), "embeddings"
+    return (2, 0), "layers"
