@@ -41,10 +41,10 @@ FLOORS = {
     "selection": 2,
     "rouge": 2,
     "similarity_evaluation": 3,
-    "word_evaluation": 3,
-    "summary_evaluation": 3,
-    "reports": 3,
-    "joint_reports": 4,
+    "word_evaluation": 4,
+    "summary_evaluation": 4,
+    "reports": 4,
+    "joint_reports": 5,
     "tasks": 4,
     "batching": 2,
     "storage": 1,
@@ -91,6 +91,14 @@ FLOORS = {
     "text_forms": 3,
     "label_columns": 2,
     "profiling": 3,
+    "standings": 1,
+    "operating_points": 2,
+    "confidence_bins": 2,
+    "groups": 3,
+    "entity_outcomes": 3,
+    "predictions": 3,
+    "particulars": 9,
+    "pages": 3,
 }
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
@@ -151,6 +159,12 @@ INNER_FLOORS = {
         "joint": 2,
         "windows": 3,
         "__init__": 4,
+    },
+    "pages": {
+        "markup": 0,
+        "passages": 1,
+        "report": 2,
+        "__init__": 3,
     },
     "recipes": {
         "students": 0,

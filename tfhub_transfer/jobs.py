@@ -251,6 +251,7 @@ def evaluate_folder(job: AskJob) -> Report:
     say_notes(examples)
     with runtime.precision(record.get("precision", "auto")):
         report = evaluate(model, examples, train=_training_split(record))
+    _describe(report, record)
     with atomic.folder(output, job.overwrite) as scratch:
         report.save(scratch)
     say(f"{report}\n\nWritten to {output}")
@@ -460,6 +461,12 @@ def _finish(model: TransferModel, splits: Splits, record: dict[str, Any], scratc
     for name, own in splits.by_task().items():
         of_task = report.reports[name] if isinstance(report, JointReport) else report
         of_task.examples.update(own.counts())
+    profiles = {
+        name: data.profile(own.train, own.validation, own.test)
+        for name, own in splits.by_task().items()
+    }
+    record["profile"] = profiles if isinstance(report, JointReport) else profiles[""]
+    _describe(report, record)
     record["seconds"]["evaluation"] = time.perf_counter() - started
     started = time.perf_counter()
     export_saved_model(model, scratch / "serving")
@@ -468,6 +475,15 @@ def _finish(model: TransferModel, splits: Splits, record: dict[str, Any], scratc
     report.save(scratch / "report")
     (scratch / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     return report
+
+
+def _describe(report: Any, record: dict[str, Any]) -> None:
+    """Adds to a report, or to those of several tasks, how and on what was trained."""
+    known = {k: v for k, v in record.items() if k not in ("history", "seconds", "profile")}
+    profile = record.get("profile", "")
+    for name, single in report.reports.items() if hasattr(report, "reports") else [("", report)]:
+        own = profile.get(name, "") if isinstance(profile, dict) else profile
+        single.setup, single.profile = known, own if isinstance(own, str) else ""
 
 
 def _plain(job: TrainJob) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 from tfhub_transfer.errors import visible
 from tfhub_transfer.metrics import Numbers
-from tfhub_transfer.reports import Report, as_json, escaped, page, shown, table, warned, write
+from tfhub_transfer.pages.markup import escaped, page, table, warned
+from tfhub_transfer.reports import Report, as_json, shown, write
 
 
 @dataclasses.dataclass

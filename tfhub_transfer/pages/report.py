@@ -1,0 +1,296 @@
+"""The page of a report: what was found, beside what, and where it goes wrong."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from tfhub_transfer import metrics, standings
+from tfhub_transfer.pages import markup, passages
+from tfhub_transfer.pages.markup import cell, escaped
+
+_PAIRS = 10
+_MANY_CLASSES = 30
+_EXCERPT = 400
+_PICTURES = {
+    "curves": "How it was trained",
+    "confusion": "What is taken for what",
+    "roc_pr": "How well each class is ranked",
+    "thresholds": "What a threshold brings",
+    "reliability": "Whether its confidence can be believed",
+    "scatter": "How far it is off",
+}
+_TILES = ("exact_match", "accuracy", "macro_f1", "recall_at_1", "mrr", "roc_auc", "pr_auc")
+_BADNESS = {
+    "classification": "confidence",
+    "multi-label": "off by",
+    "similarity": "off by",
+    "question-answering": "score",
+    "token-classification": "wrong words",
+    "extractive-summarization": "best is better by",
+}
+# Columns of mistakes before the one that says how bad; and where rows are picked by these.
+_BEFORE: dict[str, tuple[str, ...]] = {
+    "token-classification": ("kinds",),
+    "extractive-summarization": (),
+}
+_PICKED = ("classification", "multi-label", "token-classification")
+_LEGENDS = {
+    "question-answering": {
+        "right": "answer that is right",
+        "spurious": "answer of the model",
+        "missed": "what is right",
+    },
+    "extractive-summarization": {
+        "right": "chosen, as in the best choice",
+        "spurious": "chosen",
+        "missed": "in the best choice, not chosen",
+    },
+}
+_NAMES = {"f1": "F1"}
+
+
+def page(report: Any, pictures: dict[str, bytes]) -> str:
+    """One page with everything in it, that can be mailed.
+
+    Args:
+        report: A `reports.Report`.
+        pictures: PNGs by name.
+    """
+    rows = ", ".join(
+        f"{n:,} {escaped(split)}" for split, n in report.examples.items() if n is not None
+    )
+    verdict = report.verdict()
+    seconds = ", ".join(f"{name.replace('_', ' ')} {s:.1f}" for name, s in report.seconds.items())
+    parts = [
+        f"<h1>{escaped(report.task.capitalize())}</h1>",
+        f'<p class="soft">Encoder: {escaped(report.encoder)}</p>',
+        f'<p class="soft">Examples: {rows}</p>',
+        markup.warned(report.warnings),
+        _tiles(report),
+        f'<p class="verdict">{escaped(verdict)}</p>' if verdict else "",
+        "<h2>Metrics</h2>",
+        _metrics_table(report),
+        markup.noted(report.notes),
+        *_entities(report),
+        *_slices(report),
+        *_thresholds(report),
+        "<h2>Plots</h2>" if pictures else "",
+        *(markup.figure(_PICTURES.get(name, name), png) for name, png in pictures.items()),
+        *_classes(report),
+        *_confused(report),
+        *_mistakes(report),
+        *_setup(report),
+        f'<p class="soft">Seconds: {escaped(seconds)}</p>' if seconds else "",
+    ]
+    return markup.page(f"{report.task} with {report.encoder}", parts)
+
+
+def _tiles(report: Any) -> str:
+    wanted = (standings.first(report.task), *_TILES, "pearson", "rmse", "mae", "ece")
+    values = {name: report.metrics.get(name) for name in wanted}
+    tiles = [
+        f'<div class="card"><span>{escaped(name)}</span><b>{value:.3f}</b>'
+        f"<span>{report.spread(name)}</span></div>"
+        for name, value in values.items()
+        if value is not None
+    ]
+    return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
+
+
+def _metrics_table(report: Any) -> str:
+    """The winner of each row stands out; who knows the answers doesn't compete."""
+    rows = []
+    for name, mine in report.metrics.items():
+        others = [(rival, column.get(name)) for rival, column in report.baselines.items()]
+        competing = [value for rival, value in others if rival != standings.ORACLE]
+        best = standings.best(name, [mine, *competing])
+        cells = [_score(mine, best), report.spread(name)]
+        cells += [_score(v, best if rival != standings.ORACLE else None) for rival, v in others]
+        rows.append([escaped(name), *cells])
+    heads = [escaped(standings.baseline_name(report.task, name)) for name in report.baselines]
+    return markup.table(["", "this model", "95 % interval", *heads], rows, text=(0,))
+
+
+def _score(value: float | None, best: float | None) -> str:
+    shown = "-" if value is None else f"{value:.4f}"
+    return f'<b class="best">{shown}</b>' if value is not None and value == best else shown
+
+
+def _entities(report: Any) -> list[str]:
+    """How many entities came out how, and what type was taken for which."""
+    if not report.entities:
+        return []
+    counts = report.entities["counts"]
+    items = "".join(
+        f'<li><mark class="{_sides(kind)} {kind.replace(" ", "-")}">{kind}</mark> '
+        f"<b>{count:,}</b></li>"
+        for kind, count in counts.items()
+    )
+    rows = [
+        [cell(row["true"] or "nothing"), cell(row["predicted"] or "nothing"), f"{row['count']:,}"]
+        for row in report.entities["confusion"]
+        if row["true"] != row["predicted"]
+    ]
+    of = escaped(report.entities["of"])
+    parts = [f"<h2>{of.capitalize()}</h2>", f'<ul class="legend">{items}</ul>']
+    if rows:
+        heads = ["true type", "taken for", of]
+        parts.append(markup.table(heads, rows[: 2 * _PAIRS], text=(0, 1)))
+    return parts
+
+
+def _sides(kind: str) -> str:
+    return {"missed": "true", "spurious": "predicted"}.get(kind, "true predicted")
+
+
+def _slices(report: Any) -> list[str]:
+    parts = []
+    for found in report.slices:
+        names = list(dict.fromkeys(key for row in found["rows"] for key in row))
+        names = [name for name in names if name not in ("group", "low", "high")]
+        interval = any("low" in row for row in found["rows"])
+        rows = [
+            [cell(row["group"]), *(_number(row.get(name)) for name in names)]
+            + ([f"{row['low']:.3f} to {row['high']:.3f}" if "low" in row else ""] * interval)
+            for row in found["rows"]
+        ]
+        heads = ["", *(_NAMES.get(name, name.replace("_", " ")) for name in names)]
+        # The interval is that of the first number behind the count.
+        heads += [f"95 % of {heads[2]}"] * interval
+        parts += [f"<h2>By {escaped(found['by'])}</h2>", markup.table(heads, rows, text=(0,))]
+    return parts
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else cell(value)
+
+
+def _thresholds(report: Any) -> list[str]:
+    if not report.thresholds:
+        return []
+    own = report.thresholds["own"]
+    rows = [
+        [
+            f"{point['threshold']:.4g}" + (" (now)" if point["threshold"] == own else ""),
+            *(cell(point[name]) for name in ("precision", "recall", "f1")),
+            f"{point['given']:,}",
+        ]
+        for point in report.thresholds["points"]
+    ]
+    of = escaped(report.thresholds["of"])
+    said = (
+        f"What comes of answering only from a score on: {of}. To choose a threshold, use other "
+        "examples than these, or the numbers above are too good."
+    )
+    inside = markup.table(["from", "precision", "recall", "F1", "given"], rows, text=())
+    return [
+        "<h2>Precision and recall by threshold</h2>",
+        f'<p class="soft">{said}</p>',
+        markup.fold("Table", inside),
+    ]
+
+
+def _classes(report: Any) -> list[str]:
+    """All classes; behind a fold where there are many."""
+    if not report.per_class:
+        return []
+    rows = [
+        [
+            f"#{number}",
+            cell(row["class"]),
+            *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")),
+            f'<meter max="1" value="{row["f1"]:.3f}"></meter>',
+            f"{row['support']:,}",
+        ]
+        for number, row in enumerate(report.per_class)
+    ]
+    heads = ["", "class", "precision", "recall", "F1", "", "support"]
+    whole = markup.table(heads, rows, text=(0, 1))
+    if len(rows) <= _MANY_CLASSES:
+        return ["<h2>Classes</h2>", whole]
+    order = sorted(range(len(rows)), key=lambda i: report.per_class[i]["f1"])
+    weakest = markup.table(heads, [rows[i] for i in order[:10]], text=(0, 1))
+    return [
+        "<h2>The ten weakest classes</h2>",
+        weakest,
+        markup.fold(f"All {len(rows)} classes", whole),
+    ]
+
+
+def _confused(report: Any) -> list[str]:
+    names = report.class_names or []
+    if not report.confusion or len(names) < 3:
+        return []
+    pairs = metrics.most_confused(np.array(report.confusion), _PAIRS)
+    rows = [[cell(names[true]), cell(names[guess]), str(n)] for true, guess, n in pairs]
+    heads = ["true", "taken for", "texts"]
+    return ["<h2>Confused most</h2>", markup.table(heads, rows, text=(0, 1))] if rows else []
+
+
+def _mistakes(report: Any) -> list[str]:
+    if not report.mistakes:
+        return []
+    badness = _BADNESS.get(report.task, "residual")
+    heads = [*_BEFORE.get(report.task, ("true", "predicted")), badness, "text"]
+    pick = tuple(range(len(heads) - 2)) if report.task in _PICKED else ()
+    columns = {"true": "true", "predicted": "predicted", "kinds": "kinds", badness: "badness"}
+    rows = [
+        [*(cell(mistake.get(columns[head])) for head in heads[:-1]), _text(mistake)]
+        for mistake in report.mistakes
+    ]
+    text = tuple(i for i, head in enumerate(heads) if head != badness)
+    title = f"The {len(rows)} worst mistakes" if len(rows) > 1 else "The worst mistake"
+    return [
+        f"<h2>{title}</h2>",
+        _legend(report),
+        markup.table([escaped(head) for head in heads], rows, text, pick),
+    ]
+
+
+def _text(mistake: dict[str, Any]) -> str:
+    if "passage" not in mistake:
+        return f'<div dir="auto">{escaped(markup.short(mistake["text"], _EXCERPT))}</div>'
+    asked = ""
+    if mistake.get("question"):
+        question = escaped(markup.short(mistake["question"], _EXCERPT))
+        asked = f'<div class="question" dir="auto">{question}</div>'
+    shown = passages.marked(mistake["passage"], mistake["marks"])
+    return f'{asked}<div class="passage" dir="auto">{shown}</div>'
+
+
+def _legend(report: Any) -> str:
+    """What the marks mean, where there are any that the counts of entities don't explain."""
+    names = _LEGENDS.get(report.task, {})
+    items = "".join(
+        f'<li><mark class="{_sides(kind)} {kind}">{said}</mark></li>'
+        for kind, said in names.items()
+    )
+    return f'<ul class="legend">{items}</ul>' if items else ""
+
+
+def _setup(report: Any) -> list[str]:
+    """With what it was trained, and on what."""
+    parts = []
+    if report.setup:
+        rows = [[escaped(name), _setting(value)] for name, value in _flat(report.setup).items()]
+        table = markup.table(["", ""], rows, text=(0, 1))
+        parts += ["<h2>Setup</h2>", markup.fold("With what it was trained", table)]
+    if report.profile:
+        shown = f'<div class="card"><pre>{escaped(report.profile)}</pre></div>'
+        parts += ["<h2>Data</h2>", shown]
+    return parts
+
+
+def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings inside settings by their whole names."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        whole = f"{before}{name}"
+        found |= _flat(value, f"{whole}: ") if isinstance(value, dict) else {whole: value}
+    return found
+
+
+def _setting(value: Any) -> str:
+    shown = value if isinstance(value, str) else json.dumps(value, default=str)
+    return escaped(markup.short(shown, _EXCERPT))
