@@ -33,7 +33,8 @@ def pooled(right: np.ndarray, confidence: np.ndarray, least: int = LEAST) -> dic
             groups.append([])
         groups[-1].append(place)
     if len(groups) > 1 and counts[groups[-1]].sum() < least:
-        groups[-2] += groups.pop()
+        rest = groups.pop()
+        groups[-1] += rest
     members = [np.isin(places, group) for group in groups]
     hits = np.array([right[rows].sum() for rows in members], "float64")
     total = np.array([rows.sum() for rows in members], "float64")

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ _HERE = Path(__file__).parent
 STYLE = (_HERE / "page.css").read_text("utf-8")
 SCRIPT = (_HERE / "page.js").read_text("utf-8")
 _LONGEST_CELL = 80
+# Behind an underscore, and in what is too long to be a word.
+_BREAKS = re.compile(r"_+(?=[^\s_])|[^\s_]{24}(?=[^\s_])")
+_WIDE = 1.9  # times as wide as high
 
 
 def escaped(text: str) -> str:
@@ -109,8 +113,11 @@ def figure(title: str, content: bytes) -> str:
         content: A PNG.
     """
     data, title = base64.b64encode(content).decode("ascii"), escaped(title)
+    # A PNG begins with its width and height; one of two panels can't be read at a phone's width.
+    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
+    wide = ' class="wide"' if width > _WIDE * height else ""
     return (
-        f"<figure><figcaption>{title}</figcaption>"
+        f"<figure{wide}><figcaption>{title}</figcaption>"
         f'<img alt="{title}" src="data:image/png;base64,{data}"></figure>'
     )
 
@@ -123,7 +130,13 @@ def cell(value: Any) -> str:
         return f"{value:.3f}"
     if isinstance(value, (list, tuple)):
         return ", ".join(f"<span>{cell(part)}</span>" for part in value) or "none"
-    return escaped(short(str(value), _LONGEST_CELL))
+    return breakable(short(str(value), _LONGEST_CELL))
+
+
+def breakable(text: str) -> str:
+    """A name as HTML whose lines may end behind `_`, and inside of what is far too long."""
+    parts = _BREAKS.sub(lambda found: f"{found.group()}\0", visible(text)).split("\0")
+    return "<wbr>".join(map(html.escape, parts))
 
 
 def short(text: str, most: int) -> str:

@@ -1,4 +1,4 @@
-// Sorting and filtering of the tables that are there without it. No library, nothing is fetched.
+// Sorting and filtering of tables; they are whole without it. No library, no network.
 (() => {
   "use strict";
 
@@ -14,8 +14,7 @@
     return a.localeCompare(b, undefined, { numeric: true });
   };
 
-  const sortBy = (table, heads, column) => {
-    const down = heads[column].getAttribute("aria-sort") === "ascending";
+  const sortBy = (table, heads, column, down) => {
     heads.forEach((head) => head.removeAttribute("aria-sort"));
     heads[column].setAttribute("aria-sort", down ? "descending" : "ascending");
     const body = table.tBodies[0];
@@ -33,7 +32,8 @@
       button.type = "button";
       button.title = "Sort";
       button.append(...head.childNodes);
-      button.addEventListener("click", () => sortBy(table, heads, column));
+      button.addEventListener("click", () =>
+        sortBy(table, heads, column, head.getAttribute("aria-sort") === "ascending"));
       head.append(button);
     });
   };
@@ -50,6 +50,21 @@
     select.append(new Option(`${shown(head)}: any`, ""));
     [...found].sort().forEach((value) => select.append(new Option(value, value)));
     return { select, column };
+  };
+
+  // Where a narrow screen shows no heads to click on.
+  const sorter = (table, heads) => {
+    const select = document.createElement("select");
+    select.className = "sorter";
+    select.append(new Option("Sort by", ""));
+    heads.forEach((head, column) => {
+      select.append(new Option(`${shown(head)}, rising`, `${column} up`), new Option(`${shown(head)}, falling`, `${column} down`));
+    });
+    select.addEventListener("change", () => {
+      const [column, way] = select.value.split(" ");
+      if (way) sortBy(table, heads, Number(column), way === "down");
+    });
+    return select;
   };
 
   const filterable = (table) => {
@@ -78,7 +93,7 @@
     };
     const controls = document.createElement("div");
     controls.className = "controls";
-    controls.append(search, ...choices.map((one) => one.select), count);
+    controls.append(search, ...choices.map((one) => one.select), sorter(table, heads), count);
     controls.addEventListener("input", update);
     table.parentElement.before(controls);
     update();

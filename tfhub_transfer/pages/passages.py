@@ -8,6 +8,7 @@ from tfhub_transfer.pages.markup import escaped
 
 _AROUND = 120
 _MOST = 4000
+_WORD = 24
 
 
 def marked(text: str, marks: Sequence[dict[str, Any]], around: int = _AROUND) -> str:
@@ -29,7 +30,7 @@ def marked(text: str, marks: Sequence[dict[str, Any]], around: int = _AROUND) ->
     'In <mark class="true missed">Rome<small>city</small></mark>.'
     """
     inside = [mark for mark in marks if 0 <= mark["start"] < mark["end"] <= len(text)]
-    shown = _windows(len(text), inside, around)
+    shown = [_whole_words(text, *window) for window in _windows(len(text), inside, around)]
     cuts = {0, len(text)}
     for mark in (*inside, *({"start": a, "end": b} for a, b in shown)):
         cuts |= {mark["start"], mark["end"]}
@@ -65,6 +66,13 @@ def _windows(length: int, marks: Iterable[dict[str, Any]], around: int) -> list[
         else:
             found.append((start, end))
     return found
+
+
+def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """A part of a text, a little wider or narrower so that no word is cut, where there are any."""
+    before = text.rfind(" ", max(0, start - _WORD), start + 1)
+    behind = text.find(" ", end, end + _WORD)
+    return (before + 1 if before >= 0 and start else start), (behind if behind >= 0 else end)
 
 
 def _segment(text: str, marks: Sequence[dict[str, Any]], end: int) -> str:

@@ -12,6 +12,7 @@ from tfhub_transfer.pages.markup import cell, escaped
 _PAIRS = 10
 _MANY_CLASSES = 30
 _EXCERPT = 400
+_FEW_TYPES = 9
 _PICTURES = {
     "curves": "How it was trained",
     "confusion": "What is taken for what",
@@ -20,6 +21,8 @@ _PICTURES = {
     "reliability": "Whether its confidence can be believed",
     "scatter": "How far it is off",
 }
+# These stand beside the numbers that they show.
+_ELSEWHERE = ("curves", "thresholds")
 _TILES = ("exact_match", "accuracy", "macro_f1", "recall_at_1", "mrr", "roc_auc", "pr_auc")
 _BADNESS = {
     "classification": "confidence",
@@ -36,6 +39,10 @@ _BEFORE: dict[str, tuple[str, ...]] = {
 }
 _PICKED = ("classification", "multi-label", "token-classification")
 _LEGENDS = {
+    "token-classification": {
+        "missed": "what is right",
+        "spurious": "what the model gave, with its type",
+    },
     "question-answering": {
         "right": "answer that is right",
         "spurious": "answer of the model",
@@ -73,14 +80,14 @@ def page(report: Any, pictures: dict[str, bytes]) -> str:
         _metrics_table(report),
         markup.noted(report.notes),
         *_entities(report),
+        *_mistakes(report),
         *_slices(report),
-        *_thresholds(report),
-        "<h2>Plots</h2>" if pictures else "",
-        *(markup.figure(_PICTURES.get(name, name), png) for name, png in pictures.items()),
+        *_thresholds(report, pictures),
         *_classes(report),
         *_confused(report),
-        *_mistakes(report),
-        *_setup(report),
+        "<h2>Plots</h2>" if set(pictures) - set(_ELSEWHERE) else "",
+        *(_figure(name, pictures) for name in pictures if name not in _ELSEWHERE),
+        *_training(report, pictures),
         f'<p class="soft">Seconds: {escaped(seconds)}</p>' if seconds else "",
     ]
     return markup.page(f"{report.task} with {report.encoder}", parts)
@@ -107,7 +114,7 @@ def _metrics_table(report: Any) -> str:
         best = standings.best(name, [mine, *competing])
         cells = [_score(mine, best), report.spread(name)]
         cells += [_score(v, best if rival != standings.ORACLE else None) for rival, v in others]
-        rows.append([escaped(name), *cells])
+        rows.append([markup.breakable(name), *cells])
     heads = [escaped(standings.baseline_name(report.task, name)) for name in report.baselines]
     return markup.table(["", "this model", "95 % interval", *heads], rows, text=(0,))
 
@@ -127,17 +134,39 @@ def _entities(report: Any) -> list[str]:
         f"<b>{count:,}</b></li>"
         for kind, count in counts.items()
     )
-    rows = [
-        [cell(row["true"] or "nothing"), cell(row["predicted"] or "nothing"), f"{row['count']:,}"]
-        for row in report.entities["confusion"]
-        if row["true"] != row["predicted"]
-    ]
     of = escaped(report.entities["of"])
-    parts = [f"<h2>{of.capitalize()}</h2>", f'<ul class="legend">{items}</ul>']
-    if rows:
+    return [
+        f"<h2>{of.capitalize()}</h2>",
+        f'<ul class="legend">{items}</ul>',
+        _types(report.entities["confusion"], of),
+    ]
+
+
+def _types(confusion: list[dict[str, Any]], of: str) -> str:
+    """Which type was taken for which: all of few types, else what is confused most."""
+    count = {(row["true"], row["predicted"]): row["count"] for row in confusion}
+    names = sorted({name for pair in count for name in pair if name is not None})
+    if not 1 < len(names) <= _FEW_TYPES:
+        rows = [
+            [cell(true or "nothing"), cell(given or "nothing"), f"{number:,}"]
+            for (true, given), number in count.items()
+            if true != given
+        ]
         heads = ["true type", "taken for", of]
-        parts.append(markup.table(heads, rows[: 2 * _PAIRS], text=(0, 1)))
-    return parts
+        return markup.table(heads, rows[: 2 * _PAIRS], text=(0, 1)) if rows else ""
+    ends: list[str | None] = [*names, *([None] if {a for p in count for a in p} - {*names} else [])]
+    rows = [
+        [f"<b>{cell(true or 'nothing')}</b>"]
+        + [_cross(count.get((true, given), 0), true == given) for given in ends]
+        for true in ends
+    ]
+    heads = ["true, taken for", *(cell(given or "nothing") for given in ends)]
+    return markup.table(heads, rows, text=(0,))
+
+
+def _cross(count: int, right: bool) -> str:
+    shown = f"{count:,}" if count else ""
+    return f'<b class="best">{shown}</b>' if right and count else shown
 
 
 def _sides(kind: str) -> str:
@@ -166,7 +195,11 @@ def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else cell(value)
 
 
-def _thresholds(report: Any) -> list[str]:
+def _figure(name: str, pictures: dict[str, bytes]) -> str:
+    return markup.figure(_PICTURES.get(name, name), pictures[name]) if name in pictures else ""
+
+
+def _thresholds(report: Any, pictures: dict[str, bytes]) -> list[str]:
     if not report.thresholds:
         return []
     own = report.thresholds["own"]
@@ -187,6 +220,7 @@ def _thresholds(report: Any) -> list[str]:
     return [
         "<h2>Precision and recall by threshold</h2>",
         f'<p class="soft">{said}</p>',
+        _figure("thresholds", pictures),
         markup.fold("Table", inside),
     ]
 
@@ -236,7 +270,7 @@ def _mistakes(report: Any) -> list[str]:
     pick = tuple(range(len(heads) - 2)) if report.task in _PICKED else ()
     columns = {"true": "true", "predicted": "predicted", "kinds": "kinds", badness: "badness"}
     rows = [
-        [*(cell(mistake.get(columns[head])) for head in heads[:-1]), _text(mistake)]
+        [*(_whole(mistake.get(columns[head])) for head in heads[:-1]), _text(mistake)]
         for mistake in report.mistakes
     ]
     text = tuple(i for i, head in enumerate(heads) if head != badness)
@@ -246,6 +280,12 @@ def _mistakes(report: Any) -> list[str]:
         _legend(report),
         markup.table([escaped(head) for head in heads], rows, text, pick),
     ]
+
+
+def _whole(value: Any) -> str:
+    """A cell in which a count isn't a share."""
+    is_count = isinstance(value, float) and value > 1 and value.is_integer()
+    return f"{value:,.0f}" if is_count else cell(value)
 
 
 def _text(mistake: dict[str, Any]) -> str:
@@ -269,17 +309,15 @@ def _legend(report: Any) -> str:
     return f'<ul class="legend">{items}</ul>' if items else ""
 
 
-def _setup(report: Any) -> list[str]:
-    """With what it was trained, and on what."""
-    parts = []
+def _training(report: Any, pictures: dict[str, bytes]) -> list[str]:
+    """How it was trained, with what, and on what."""
+    parts = [_figure("curves", pictures)]
     if report.setup:
-        rows = [[escaped(name), _setting(value)] for name, value in _flat(report.setup).items()]
-        table = markup.table(["", ""], rows, text=(0, 1))
-        parts += ["<h2>Setup</h2>", markup.fold("With what it was trained", table)]
+        rows = [[markup.breakable(n), _setting(v)] for n, v in _flat(report.setup).items()]
+        parts.append(markup.fold("Setup", markup.table(["", ""], rows, text=(0, 1))))
     if report.profile:
-        shown = f'<div class="card"><pre>{escaped(report.profile)}</pre></div>'
-        parts += ["<h2>Data</h2>", shown]
-    return parts
+        parts.append(f'<div class="card"><pre>{escaped(report.profile)}</pre></div>')
+    return ["<h2>Training</h2>", *parts] if any(parts) else []
 
 
 def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
