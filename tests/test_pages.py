@@ -2,6 +2,7 @@
 
 import base64
 import collections
+import dataclasses
 import hashlib
 import html
 import json
@@ -33,8 +34,10 @@ from tfhub_transfer import (
 )
 from tfhub_transfer.data import Examples
 from tfhub_transfer.evaluation import evaluate
+from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.operating_points import Answers
 from tfhub_transfer.pages import markup, passages
+from tfhub_transfer.pages import report as report_page
 from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.reports import Report
 from tfhub_transfer.seen import Seen
@@ -560,6 +563,36 @@ def classified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, str, l
     page, rows = saved(report, tmp_path_factory.mktemp("report"))
     assert [row["scores"] for row in rows] == [pytest.approx(row, rel=1e-6) for row in scores]
     return report, page, rows
+
+
+def test_what_training_kept_is_said_with_its_curves(classified: Any) -> None:
+    kept = "Top 2 groups thawed: kept none of <4> epochs"
+    told = dataclasses.replace(classified[0], history={"loss": [1.0], "kept": [kept]})
+    made = report_page.page(told, {"curves": b"\x89PNG"})
+    Parsed(made)
+    training = made.partition("<h2>Training</h2>")[2]
+    assert "kept none of &lt;4&gt; epochs</li>" in training and "How it was trained" in training
+
+
+def test_several_tasks_are_judged_each_beside_its_baselines(classified: Any) -> None:
+    one = dataclasses.replace(
+        classified[0], baselines={"majority": {"accuracy": 0.9}}, warnings=["majority beats <it>"]
+    )
+    joint = JointReport("e", {"a/<b>": one, "size": Report("regression", "e", {}, {"rmse": 2.0})})
+    made = joint._page()
+    parsed = Parsed(made)
+    accuracy, spread = one.metrics["accuracy"], one.spread("accuracy")
+    first, second = parsed.rows[1:3]
+    assert first == [
+        "a/<b>", "accuracy", f"{accuracy:.4f}", spread, "majority 0.9000", "-", "90"
+    ]  # fmt: skip
+    assert second[:3] == ["size", "rmse", "2.0000"]
+    assert 'href="a/%3Cb%3E/report.html"' in made
+    assert "a/&lt;b&gt;: majority beats &lt;it&gt;" in made
+    assert "Worse than majority: accuracy" in made and "size: no baseline" in made
+    assert ">alone</th>" not in made
+    alone = JointReport("e", joint.reports, {"size": {"rmse": 1.5}})
+    assert ">alone</th>" in alone._page() and "1.5000" in alone._page()
 
 
 def test_predictions_say_what_the_report_says(classified: Any) -> None:

@@ -479,7 +479,8 @@ def _finish(model: TransferModel, splits: Splits, record: dict[str, Any], scratc
 
 def _describe(report: Any, record: dict[str, Any]) -> None:
     """Adds to a report, or to those of several tasks, how and on what was trained."""
-    known = {k: v for k, v in record.items() if k not in ("history", "seconds", "profile")}
+    told = ("history", "outcomes", "seconds", "profile")  # elsewhere in it
+    known = {name: value for name, value in record.items() if name not in told}
     profile = record.get("profile", "")
     for name, single in report.reports.items() if hasattr(report, "reports") else [("", report)]:
         own = profile.get(name, "") if isinstance(profile, dict) else profile

@@ -7,7 +7,8 @@ from typing import Any
 from tfhub_transfer.pages.markup import escaped
 
 _AROUND = 120
-_MOST = 4000
+# Characters of a text; a page that is too large isn't read.
+MOST = 4000
 _WORD = 24
 
 
@@ -45,7 +46,7 @@ def marked(text: str, marks: Sequence[dict[str, Any]], around: int = _AROUND) ->
             open_marks.append(starting.pop(0))
         while window < len(shown) and shown[window][1] <= start:
             window += 1
-        if window == len(shown) or start < shown[window][0] or written > _MOST:
+        if window == len(shown) or start < shown[window][0] or written > MOST:
             if not parts or parts[-1] != " … ":
                 parts.append(" … ")
             continue

@@ -290,7 +290,12 @@ def _whole(value: Any) -> str:
 
 def _text(mistake: dict[str, Any]) -> str:
     if "passage" not in mistake:
-        return f'<div dir="auto">{escaped(markup.short(mistake["text"], _EXCERPT))}</div>'
+        text = mistake["text"]
+        shown = f'<div dir="auto">{escaped(markup.short(text, _EXCERPT))}</div>'
+        if len(text) <= _EXCERPT:
+            return shown
+        whole = f'<div dir="auto">{escaped(markup.short(text, passages.MOST))}</div>'
+        return shown + markup.fold("more of it", whole)
     asked = ""
     if mistake.get("question"):
         question = escaped(markup.short(mistake["question"], _EXCERPT))
@@ -311,7 +316,8 @@ def _legend(report: Any) -> str:
 
 def _training(report: Any, pictures: dict[str, bytes]) -> list[str]:
     """How it was trained, with what, and on what."""
-    parts = [_figure("curves", pictures)]
+    kept = [str(said) for said in report.history.get("kept", [])]
+    parts = [markup.noted(kept), _figure("curves", pictures)]
     if report.setup:
         rows = [[markup.breakable(n), _setting(v)] for n, v in _flat(report.setup).items()]
         parts.append(markup.fold("Setup", markup.table(["", ""], rows, text=(0, 1))))
