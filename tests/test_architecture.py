@@ -44,10 +44,10 @@ FLOORS = {
     "selection": 2,
     "rouge": 2,
     "similarity_evaluation": 3,
-    "word_evaluation": 3,
-    "summary_evaluation": 3,
-    "reports": 3,
-    "joint_reports": 4,
+    "word_evaluation": 4,
+    "summary_evaluation": 4,
+    "reports": 4,
+    "joint_reports": 5,
     "tasks": 4,
     "batching": 2,
     "storage": 1,
@@ -99,6 +99,14 @@ FLOORS = {
     "tracing": 1,
     "label_columns": 2,
     "profiling": 3,
+    "standings": 1,
+    "operating_points": 2,
+    "confidence_bins": 2,
+    "groups": 3,
+    "entity_outcomes": 3,
+    "predictions": 3,
+    "particulars": 9,
+    "pages": 3,
 }
 # The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
@@ -160,6 +168,12 @@ INNER_FLOORS = {
         "joint": 3,
         "windows": 4,
         "__init__": 5,
+    },
+    "pages": {
+        "markup": 0,
+        "passages": 1,
+        "report": 2,
+        "__init__": 3,
     },
     "recipes": {
         "students": 0,

@@ -55,6 +55,10 @@ def test_train_writes_what_the_contract_says(trained: Path) -> None:
     assert len(record["encoder"]["fingerprint"]) == 64
     assert {"head", "training", "evaluation", "export"} <= set(record["seconds"])
     assert {"tensorflow", "keras"} <= set(record["versions"])
+    assert report["setup"]["arguments"] == record["arguments"]
+    assert report["profile"] == record["profile"] and "labels: 2" in record["profile"]
+    rows = (trained / "report" / "predictions.jsonl").read_text("utf-8").splitlines()
+    assert len(rows) == report["examples"]["test"]
     assert not [p for p in trained.parent.iterdir() if p.name.startswith(".")]
 
 

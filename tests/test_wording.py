@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, errors, plots, reading, reports, tagging, tasks, wording
+from tfhub_transfer import cli, errors, plots, reading, tagging, tasks, wording
 from tfhub_transfer.joint_reports import JointReport
+from tfhub_transfer.pages import markup
 from tfhub_transfer.reports import Report
 
 HALF = "cut \ud83d here"
@@ -194,7 +195,11 @@ def test_json_lines_hold_what_they_hold() -> None:
 
 def _report(text: str) -> Report:
     row = {"class": text, "precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}
+    mark = {"start": 0, "end": len(text) // 2, "side": "true", "kind": "missed", "label": text}
     mistake = {"row": 0, "text": text, "true": [text], "predicted": text, "badness": 1.0}
+    marked = {**mistake, "question": text, "passage": text, "marks": [mark]}
+    types = [{"true": text, "predicted": "b", "count": 1}]
+    point = {"threshold": 0.5, "precision": None, "recall": 1.0, "f1": 0.5, "given": 1}
     return Report(
         "classification",
         text,
@@ -204,10 +209,16 @@ def _report(text: str) -> Report:
         baselines={"tfidf_logistic_regression": {"accuracy": 0.4}},
         per_class=[row, {**row, "class": "b"}, {**row, "class": "c"}],
         confusion=[[0, 1, 0], [0, 1, 0], [1, 0, 0]],
-        mistakes=[mistake],
+        mistakes=[mistake, marked],
         history={"loss": [1.0, 0.5]},
         seconds={text: 1.0},
         notes=[text],
+        entities={"of": "entities", "counts": {"right": 1}, "confusion": types},
+        slices=[{"by": text, "rows": [{"group": text, "count": 1, "f1": 1.0}]}],
+        thresholds={"of": text, "own": None, "points": [point]},
+        setup={text: {text: [text]}},
+        profile=text,
+        predictions=[{"row": 0, "texts": [text], "true": text, "predicted": text}],
     )
 
 
@@ -221,15 +232,21 @@ def test_a_page_shows_and_does_nothing_that_data_ask_for(text: str, tmp_path: Pa
     report.save(tmp_path)
     found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert found["encoder"] == text and found["mistakes"][0]["text"] == text
+    lines = (tmp_path / "predictions.jsonl").read_text(encoding="utf-8")
+    assert json.loads(lines)["texts"] == [text] and lines.count("\n") == 1
+    assert not any(c in lines for c in "\x1b\x9b\u202e\u2066")
     joint = JointReport(text, {text: report})
+    own = f"<script>{markup.SCRIPT}</script>"
     for page in (
         (tmp_path / "report.html").read_text(encoding="utf-8"),
         joint._page(),
     ):
+        assert page.count(own) == 1
+        page = page.replace(own, "")
         for wrong in ("<script", "<img src=x", "<svg", "onerror=alert(1)>", "\x1b", "\x9b", "\0"):
             assert wrong not in page
         assert not any(mark in page for mark in "\u202e\u2066\u200b\ufeff")
-        assert reports.escaped(text)[:60] in page
+        assert markup.escaped(text)[:60] in page
     for shown in (str(report), str(joint)):
         assert not any(c in shown for c in "\x1b\x07\x9b\0\u202e\u2066\r")
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import answers, metrics
+from tfhub_transfer import answers, groups, metrics
 from tfhub_transfer.metrics import Numbers, Resampled
 
 Truths = Sequence[Sequence[str]]
 
 NAMES = ("exact_match", "f1")
+_ASKING = ("who", "whom", "whose", "what", "which", "when", "where", "why", "how")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -111,3 +112,56 @@ def mistakes(
         }
         for row in worst
     ]
+
+
+def question_word(question: str) -> str:
+    """The word that asks, in English; "other" where there is none.
+
+    Example:
+
+    >>> question_word("In what year did it end?"), question_word("How many were there?")
+    ('what', 'how many')
+    """
+    words = re.findall(r"\w+", question.casefold())
+    for place, word in enumerate(words):
+        if word in _ASKING:
+            more = [*words[place + 1 :], ""][0]
+            return f"how {more}" if word == "how" and more in ("many", "much", "long") else word
+    return "other"
+
+
+def slices(
+    texts: Sequence[Sequence[str]], found: np.ndarray, seed: int = 0
+) -> list[dict[str, Any]]:
+    """F1 and exact match by the word that asks and by the length of the context.
+
+    Args:
+        texts: Questions and contexts.
+        found: Exact match and F1 of each, from `answers.scores`.
+        seed: Seed of the bootstrap.
+    """
+    columns = {"f1": found[:, 1], "exact_match": found[:, 0]}
+    asked = list(map(question_word, texts[0]))
+    frequent = sorted(set(asked), key=lambda word: (word == "other", -asked.count(word), word))
+    return [
+        *groups.means("question word", (asked, frequent), columns, seed),
+        *groups.means("length of the context", groups.lengths(texts[1]), columns, seed),
+    ]
+
+
+def highlights(golds: Sequence[answers.Span], found: dict[str, Any]) -> list[dict[str, Any]]:
+    """A question's right answers and a model's as places in the context (see `passages.marked`).
+
+    Args:
+        golds: Texts and offsets of the right answers.
+        found: `{"answer", "start", "end"}`; a start below 0 where none was given.
+    """
+    right = answers.scores([[text for text, _ in golds]], [found["answer"]])[0, 0] == 1
+    places = [
+        {"start": start, "end": start + len(text), "side": "true"}
+        for text, start in dict.fromkeys(golds)
+    ]
+    if found["start"] >= 0:
+        places.append({"start": found["start"], "end": found["end"], "side": "predicted"})
+    kinds = ("right", "right") if right else ("missed", "spurious")
+    return [{**place, "kind": kinds[place["side"] == "predicted"], "label": ""} for place in places]

@@ -12,6 +12,7 @@ from tfhub_transfer import (
     answers,
     cautions,
     metrics,
+    particulars,
     plots,
     ranges,
     similarity_evaluation,
@@ -26,11 +27,12 @@ from tfhub_transfer.layouts import documents
 from tfhub_transfer.metrics import Numbers
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.operating_points import Answers
 from tfhub_transfer.reports import Report
 from tfhub_transfer.tasks import references
 from tfhub_transfer.tasks.similarity import best_threshold
 
-MISTAKES = 20
+MISTAKES = 100
 _PAIRS = 20
 # Training pairs on which the threshold of a cosine is found.
 _THRESHOLD_ROWS = 2000
@@ -136,8 +138,26 @@ def _measure_whole(
     report.metrics = _measure(task, labels, scores)
     _add_details(report, task, labels, scores, seed)
     report.mistakes = _mistakes(task, examples, labels, scores)
+    true, given = (
+        [_true(task, label) for label in labels],
+        list(map(_answered, task.decode(scores))),
+    )
+    numbers = _contributions(task, labels, scores)
+    particulars.add_whole(report, examples, (true, given, scores), numbers, seed)
     if train is not None:
         _add_baselines(report, task, train, examples)
+
+
+def _contributions(task: Any, labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
+    """What each example contributes to numbers that are means, float64 `[n]`."""
+    if task.name == "regression":
+        error = scores.astype("float64") - labels.astype("float64")
+        return {"mae": np.abs(error), "mse": error**2}
+    if task.name == "multi-label":
+        right = ((labels > 0.5) == (scores >= task.threshold)).all(axis=1)
+    else:
+        right = scores.argmax(axis=1) == labels
+    return {"accuracy": right.astype("float64")}
 
 
 def _timed(report: Report, function: Any, argument: Any) -> Any:
@@ -157,10 +177,16 @@ def _measure_words(
     report.metrics = word_evaluation.measure(truth, predicted, task.scheme)
     report.per_class = word_evaluation.per_class(truth, predicted, task.scheme)
     report.intervals = word_evaluation.intervals(truth, predicted, task.scheme, seed)
-    texts = examples.texts[0]
-    report.mistakes = word_evaluation.mistakes(texts, truth, predicted, MISTAKES)
-    if train is not None:
-        usual = word_evaluation.usual_tags((train.texts[0], task.named(train.labels)), texts)
+    texts, both = examples.texts[0], (truth, predicted)
+    rows = word_evaluation.outcomes(truth, predicted, task.scheme)
+    report.entities = word_evaluation.summed(rows, task.scheme)
+    report.mistakes = word_evaluation.mistakes(texts, both, rows, task.scheme, MISTAKES)
+    counts = word_evaluation.contributions(truth, predicted)
+    particulars.add_rows(report, examples, (truth, predicted), counts)
+    known = None if train is None else (train.texts[0], task.named(train.labels))
+    report.slices = word_evaluation.slices(texts, rows, known, task.scheme)
+    if known is not None:
+        usual = word_evaluation.usual_tags(known, texts)
         report.baselines["usual_tag"] = word_evaluation.measure(truth, usual, task.scheme)
 
 
@@ -169,11 +195,13 @@ def _measure_windows(
 ) -> None:
     questions, contexts = examples.texts
     found = _timed(report, model.predict_text, list(zip(questions, contexts)))
-    truths = [[text for text, _ in answers.of_label(label)] for label in examples.labels]
+    golds = list(map(answers.of_label, examples.labels))
+    truths = [[text for text, _ in spans] for spans in golds]
     predicted = [row["answer"] for row in found]
     report.metrics = answer_evaluation.measure(truths, predicted)
     report.intervals = answer_evaluation.intervals(truths, predicted, seed)
     report.mistakes = answer_evaluation.mistakes(questions, truths, found, MISTAKES)
+    particulars.add_answers(report, examples, golds, found, seed)
     likely = answer_evaluation.likeliest_sentences(questions, contexts)
     report.baselines["likeliest_sentence"] = answer_evaluation.measure(truths, likely)
     if not all(truths):
@@ -191,11 +219,16 @@ def _measure_sentences(
     scores = summary_evaluation.scores(summaries, written)
     report.metrics = summary_evaluation.measure(scores)
     report.intervals = summary_evaluation.intervals(scores, seed)
-    best = summary_evaluation.oracle(split, written)
+    choices = summary_evaluation.best_choices(split, written)
+    best = summary_evaluation.oracle(split, choices)
     highest = summary_evaluation.scores(best, written)
     shown = [" ".join(document) for document in split], best, summaries
     gaps = highest[:, 0] - scores[:, 0]
     report.mistakes = summary_evaluation.mistakes(shown, gaps, MISTAKES)
+    particulars.mark_sentences(report, examples.texts[0], choices, found)
+    report.slices = summary_evaluation.slices(shown[0], scores, seed)
+    numbers = dict(zip(report.metrics, scores.T))
+    particulars.add_rows(report, examples, (written, summaries), numbers)
     lead = summary_evaluation.scores(summary_evaluation.lead(split, task.sentences), written)
     report.baselines["lead"] = summary_evaluation.measure(lead)
     report.baselines["oracle"] = summary_evaluation.measure(highest)
@@ -222,6 +255,7 @@ def _measure_similarity(
     if labels is not None and truth.kind == "graded":
         report.pictures["scatter"] = plots.scatter(labels, scores)
     report.mistakes = _farthest(examples, truth, columns, scores)
+    particulars.add_pairs(report, examples, truth, columns, scores)
     if train is None:
         return
     started = time.perf_counter()
@@ -374,7 +408,7 @@ def _add_classification(report: Report, labels: np.ndarray, scores: np.ndarray, 
     predicted = scores.argmax(axis=1)
     matrix = metrics.confusion_matrix(labels, predicted, len(names))
     report.confusion = matrix.tolist()
-    report.calibration = metrics.calibration(labels == predicted, scores.max(axis=1))
+    particulars.add_calibration(report, labels == predicted, scores.max(axis=1))
     truth = np.eye(len(names), dtype=int)[labels]
     report.per_class = metrics.per_class(truth, np.eye(len(names), dtype=int)[predicted], names)
     report.intervals = metrics.intervals(
@@ -385,6 +419,12 @@ def _add_classification(report: Report, labels: np.ndarray, scores: np.ndarray, 
     pairs = metrics.most_confused(matrix, _PAIRS)
     report.pictures["confusion"] = plots.confusion(matrix, names, pairs)
     _add_curves(report, truth, scores)
+    if len(names) == 2:
+        given = Answers(labels == 1, scores[:, 1], int((labels == 1).sum()), names[1], 0.5)
+    else:
+        of = "the likeliest class of each text"
+        given = Answers(labels == predicted, scores.max(axis=1), len(labels), of)
+    particulars.add_thresholds(report, given)
 
 
 def _add_multi_label(
@@ -392,13 +432,18 @@ def _add_multi_label(
 ) -> None:
     names = report.class_names or []
     report.per_class = metrics.per_class(truth, (scores >= threshold).astype(int), names)
-    report.calibration = metrics.calibration(truth.ravel() == 1, scores.ravel())
+    particulars.add_calibration(report, truth.ravel() == 1, scores.ravel())
     report.intervals = metrics.intervals(
         lambda weights: metrics.resampled_multi_label(weights, truth, scores, threshold),
         len(truth),
         seed,
     )
     _add_curves(report, truth, scores)
+    right = truth.ravel() == 1
+    of = "labels of all classes together"
+    particulars.add_thresholds(
+        report, Answers(right, scores.ravel(), int(right.sum()), of, threshold)
+    )
 
 
 def _add_curves(report: Report, truth: np.ndarray, scores: np.ndarray) -> None:
@@ -437,11 +482,15 @@ def _mistakes(
             "row": row,
             "text": " | ".join(column[row] for column in examples.texts),
             "true": _true(task, labels[row]),
-            "predicted": answer.get("label", answer.get("labels", answer.get("score"))),
+            "predicted": _answered(answer),
             "badness": float(badness[row]),
         }
         for row, answer in zip(worst, answers)
     ]
+
+
+def _answered(answer: dict[str, Any]) -> Any:
+    return answer.get("label", answer.get("labels", answer.get("score")))
 
 
 def _true(task: Any, encoded: Any) -> Any:

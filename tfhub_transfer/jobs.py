@@ -279,6 +279,7 @@ def evaluate_folder(job: AskJob) -> Report:
     say_notes(examples)
     with runtime.precision(record.get("precision", "auto"), model.encoder.dimension):
         report = evaluate(model, examples, train=_training_split(record))
+    _describe(report, record)
     with atomic.folder(output, job.overwrite) as scratch:
         report.save(scratch)
     say(f"{report}\n\nWritten to {output}")
@@ -506,6 +507,12 @@ def _finish(
     for name, own in splits.by_task().items():
         of_task = report.reports[name] if isinstance(report, JointReport) else report
         of_task.examples.update(own.counts())
+    profiles = {
+        name: data.profile(own.train, own.validation, own.test)
+        for name, own in splits.by_task().items()
+    }
+    record["profile"] = profiles if isinstance(report, JointReport) else profiles[""]
+    _describe(report, record)
     record["seconds"]["evaluation"] = time.perf_counter() - started
     if not job.quick:
         started = time.perf_counter()
@@ -516,6 +523,16 @@ def _finish(
     report.save(scratch / "report")
     (scratch / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     return report
+
+
+def _describe(report: Any, record: dict[str, Any]) -> None:
+    """Adds to a report, or to those of several tasks, how and on what was trained."""
+    told = ("history", "outcomes", "seconds", "profile")  # elsewhere in it
+    known = {name: value for name, value in record.items() if name not in told}
+    profile = record.get("profile", "")
+    for name, single in report.reports.items() if hasattr(report, "reports") else [("", report)]:
+        own = profile.get(name, "") if isinstance(profile, dict) else profile
+        single.setup, single.profile = known, own if isinstance(own, str) else ""
 
 
 def _plain(job: TrainJob) -> dict[str, Any]:

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from tfhub_transfer import standings
 from tfhub_transfer.errors import visible
 from tfhub_transfer.metrics import Numbers
-from tfhub_transfer.reports import Report, as_json, escaped, page, shown, table, warned, write
+from tfhub_transfer.pages.markup import breakable, escaped, page, table, warned
+from tfhub_transfer.reports import Report, as_json, write
+from tfhub_transfer.wording import shown
 
 
 @dataclasses.dataclass
@@ -100,14 +103,45 @@ class JointReport:
         ]
 
     def _page(self) -> str:
-        rows = [
-            [f'<a href="{quote(task)}/report.html">{escaped(task)}</a>', escaped(metric), *numbers]
-            for task, metric, *numbers in self._rows()
-        ]
+        tasks = list(self.reports)
+        verdicts = [f"{name}: {self.reports[name].verdict() or 'no baseline'}" for name in tasks]
+        items = "".join(f"<li>{escaped(verdict)}</li>" for verdict in verdicts)
         parts = [
             "<h1>Several tasks on one encoder</h1>",
             f'<p class="soft">Encoder: {escaped(self.encoder)}</p>',
             warned(self.warnings),
-            table(["task", "metric", "learned together", "alone"], rows, text=(0, 1)),
+            f'<ul class="verdict">{items}</ul>',
+            self._judged(),
+            "<h2>All metrics</h2>",
+            self._metrics_table(),
         ]
         return page(f"{self.task} with {self.encoder}", parts)
+
+    def _judged(self) -> str:
+        """What each task is judged by, beside its baselines."""
+        rows = []
+        for name, report in self.reports.items():
+            known = (m for m in standings.judged(report.task) if report.metrics.get(m) is not None)
+            metric = next(known, "")
+            beside = [
+                f"{standings.baseline_name(report.task, rival)} {shown(numbers.get(metric))}"
+                for rival, numbers in report.baselines.items()
+            ]
+            counts = [report.examples.get(split) for split in ("train", "test")]
+            numbers = [shown(report.metrics.get(metric)), report.spread(metric)]
+            row = [_link(name), breakable(metric), *numbers, escaped(", ".join(beside))]
+            rows.append(row + ["-" if count is None else f"{count:,}" for count in counts])
+        heads = ["task", "judged by", "together", "95 % interval", "baselines", "train", "test"]
+        return table(heads, rows, text=(0, 1, 4))
+
+    def _metrics_table(self) -> str:
+        rows = [[_link(task), breakable(metric), *rest] for task, metric, *rest in self._rows()]
+        heads = ["task", "metric", "learned together", "alone"]
+        if not self.alone:
+            heads, rows = heads[:-1], [row[:-1] for row in rows]
+        return table(heads, rows, text=(0, 1))
+
+
+def _link(task: str) -> str:
+    """The name of a task, which leads to its own page."""
+    return f'<a href="{quote(task)}/report.html">{escaped(task)}</a>'

@@ -21,6 +21,7 @@ _PAIRS_SHOWN = 15
 _LONGEST_NAME = 26
 _BLUES = LinearSegmentedColormap.from_list("tfhub_transfer", ["#ffffff", "#9cc3e6", "#123f73"])
 _DASHES = (0, (2, 2))
+_NAMES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 # The one family that always comes with matplotlib, so that it is known which signs it has.
 _FAMILY = "DejaVu Sans"
 
@@ -198,25 +199,51 @@ def reliability(bins: dict[str, Any]) -> bytes:
     """Accuracy against confidence, above how often each occurs (Guo et al. 2017, figure 1).
 
     On the diagonal the scores mean what they say; below it the model is surer than it should be.
+    Where the diagonal goes through an interval, the answers are too few to tell.
 
     Args:
-        bins: From `metrics.calibration`.
+        bins: From `metrics.calibration`, with what `confidence_bins.pooled` gave as `pooled`.
     """
     figure = Figure(figsize=(5.4, 5.8), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3.6, 1])
     _clean(axes)
     _clean(counts)
-    confidence, accuracy = np.array(bins["confidence"]), np.array(bins["accuracy"])
+    pooled = {name: np.array(values) for name, values in bins["pooled"].items()}
+    confidence, accuracy = pooled["confidence"], pooled["accuracy"]
+    wide = np.maximum([accuracy - pooled["low"], pooled["high"] - accuracy], 0.0)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=_DASHES, linewidth=1, label="calibrated")
-    axes.vlines(confidence, accuracy, confidence, color=ORANGE, linewidth=3, alpha=0.5, label="gap")
-    axes.plot(confidence, accuracy, color=BLUE, linewidth=1.4, marker="o", label="this model")
+    line = {"color": BLUE, "linewidth": 1.4, "marker": "o", "capsize": 3, "ecolor": ORANGE}
+    axes.errorbar(confidence, accuracy, wide, label="this model, 95 % interval", **line)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
     axes.legend(frameon=False, loc="upper left", fontsize=9)
     _label(axes, f"Reliability (expected calibration error {bins['ece']:.3f})", "", "accuracy")
-    counts.bar(confidence, bins["count"], width=0.04, color=BLUE, alpha=0.75)
+    bars = counts.bar(confidence, pooled["count"], width=0.03, color=BLUE, alpha=0.75)
+    counts.bar_label(bars, fontsize=7, color=INK)
+    counts.margins(y=0.3)
     counts.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
     _label(counts, "", "confidence", "answers")
+    return _png(figure)
+
+
+def thresholds(found: dict[str, Any]) -> bytes:
+    """Precision, recall and F1 against the score from which on an answer is given.
+
+    Args:
+        found: From `operating_points.table`.
+    """
+    figure, (axes,) = _figure(7.2, 4.2)
+    places = [point["threshold"] for point in found["points"]]
+    for name, colour in (("precision", BLUE), ("recall", ORANGE), ("f1", GREY)):
+        known = [point[name] for point in found["points"]]
+        values = [np.nan if value is None else value for value in known]
+        axes.plot(places, values, color=colour, marker="o", markersize=3, label=_NAMES[name])
+    if found["own"] is not None:
+        axes.axvline(found["own"], color=INK, linestyle=_DASHES, linewidth=1.1, label="now")
+    axes.set(ylim=(-0.02, 1.04))
+    axes.legend(frameon=False, fontsize=9)
+    title = printable(found["of"], 1, 60).replace("$", r"\$")  # no formula
+    _label(axes, title, "answered from this score on", "")
     return _png(figure)
 
 

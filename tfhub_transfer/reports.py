@@ -1,8 +1,6 @@
 """What an evaluation found: a table for one screen, JSON, and a page that holds its pictures."""
 
-import base64
 import dataclasses
-import html
 import json
 import math
 import re
@@ -11,46 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import metrics, plots, wording
+from tfhub_transfer import plots, standings, wording
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.metrics import Numbers
+from tfhub_transfer.pages.report import page
 from tfhub_transfer.storage import atomic, opening
-
-_PAIRS = 10
-_MANY_CLASSES = 30
-_LOW_IS_GOOD = {"mse", "rmse", "mae", "ece"}
-_FIRST = {
-    "classification": "accuracy",
-    "multi-label": "micro_f1",
-    "regression": "spearman",
-    "token-classification": "f1",
-    "question-answering": "f1",
-    "extractive-summarization": "rouge1",
-    "similarity": "spearman",
-}
-_BASELINES = {
-    "usual_tag": "usual tags",
-    "likeliest_sentence": "likely sentence",
-    "no_answer": "no answer",
-    "lead": "first sentences",
-    "oracle": "best choice",
-    "untrained": "untrained",
-    "tfidf_cosine": "TF-IDF cosine",
-}
-# The baseline that a report's one sentence compares with, where it isn't TF-IDF.
-_RIVALS = {
-    "token-classification": "usual_tag",
-    "question-answering": "likeliest_sentence",
-    "extractive-summarization": "lead",
-    "similarity": "untrained",
-}
-_PICTURES = {
-    "curves": "How it was trained",
-    "confusion": "What is taken for what",
-    "roc_pr": "How well each class is ranked",
-    "reliability": "Whether its confidence can be believed",
-    "scatter": "How far it is off",
-}
+from tfhub_transfer.wording import shown
 
 
 @dataclasses.dataclass
@@ -87,6 +51,15 @@ class Report:
         notes: What was left out and why.
         threshold: From which score on a pair counts as 1, for similarity with labels 0 and 1; F1,
             precision and recall are those of the label 1.
+        entities: What became of each entity: `counts` of those right, missed, spurious, of a wrong
+            type or boundary, and the `confusion` of types.
+        slices: Numbers by groups of examples, `{"by", "rows"}` each (see `groups.means`).
+        thresholds: Precision and recall if answers are given from a score on (see
+            `operating_points.table`), or `None`.
+        setup: With what it was trained, as far as it is known.
+        profile: The data that it was trained on, on one screen.
+        predictions: The answer to each example, beside what is right (see `predictions.rows`);
+            written to `predictions.jsonl`.
     """
 
     task: str
@@ -107,15 +80,21 @@ class Report:
     warnings: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     threshold: float | None = None
+    entities: dict[str, Any] = dataclasses.field(default_factory=dict)
+    slices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    thresholds: dict[str, Any] | None = None
+    setup: dict[str, Any] = dataclasses.field(default_factory=dict)
+    profile: str = ""
+    predictions: list[dict[str, Any]] = dataclasses.field(default_factory=list, repr=False)
     pictures: dict[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON, without its pictures; no NaN in it."""
-        fields = {f.name for f in dataclasses.fields(self)} - {"pictures"}
+        """The report as JSON, without its pictures and predictions; no NaN in it."""
+        fields = {f.name for f in dataclasses.fields(self)} - {"pictures", "predictions"}
         return _jsonable({name: getattr(self, name) for name in sorted(fields)})
 
     def save(self, folder: str | Path) -> Path:
-        """Writes `report.json`, `report.html` (self-contained) and the plots as PNG.
+        """Writes `report.json`, `predictions.jsonl`, `report.html` (self-contained) and PNG plots.
 
         Args:
             folder: Where to write; made if it isn't there. An earlier report there is replaced.
@@ -136,24 +115,28 @@ class Report:
         return {
             "report.json": as_json(self.to_dict()).encode("utf-8"),
             **{f"{name}.png": content for name, content in pictures.items()},
-            "report.html": _page(self, pictures).encode("utf-8"),
+            "report.html": page(self, pictures).encode("utf-8"),
+            **({"predictions.jsonl": as_lines(self.predictions)} if self.predictions else {}),
         }
 
     def verdict(self) -> str | None:
         """One sentence: whether transfer helped; `None` without a baseline to compare with."""
-        baseline = self.baselines.get(self._rival, {})
-        for name in self._judged():
-            mine, other = self.metrics.get(name), baseline.get(name)
-            if mine is not None and other is not None:
-                return self._compared(name, mine, other)
+        rivals = standings.rivals(self.task, list(self.baselines))
+        for rival in rivals:
+            for name in standings.judged(self.task):
+                mine, other = self.metrics.get(name), self.baselines[rival].get(name)
+                if mine is not None and other is not None:
+                    others = [other for other in rivals if other != rival]
+                    return self._compared(name, rival) + self._besides(name, others)
         return None
 
     def beaten(self) -> list[str]:
         """A sentence for each baseline that is better, or as good without any learning."""
-        first = next((name for name in self._judged() if self.metrics.get(name) is not None), None)
+        judged = standings.judged(self.task)
+        first = next((name for name in judged if self.metrics.get(name) is not None), None)
         found = []
         for rival, numbers in self.baselines.items():
-            if first is None or rival == "oracle":  # which knows the answers
+            if first is None or rival == standings.ORACLE:
                 continue
             names = dict.fromkeys((first, "macro_f1", "rmse"))
             better = [name for name in names if self._is_better(name, numbers.get(name))]
@@ -161,42 +144,49 @@ class Report:
             if better or level:
                 shares = [self._beside(name, numbers[name]) for name in better or [first]]
                 how = "beats this model" if better else "is as good as this model"
-                found.append(f"{_baseline_name(self.task, rival)} {how}: {', '.join(shares)}")
+                named = standings.baseline_name(self.task, rival)
+                found.append(f"{named} {how}: {', '.join(shares)}")
         return found
 
-    def _judged(self) -> tuple[str, ...]:
-        return _FIRST[self.task], "roc_auc", "recall_at_1", "accuracy", "rmse"
+    def spread(self, name: str) -> str:
+        """The 95 % interval of a number, as it is shown; empty where there is none."""
+        interval = self.intervals.get(name)
+        return f"{shown(interval[0], 3)} to {shown(interval[1], 3)}" if interval else ""
 
     def _is_better(self, name: str, other: float | None) -> bool:
         mine = self.metrics.get(name)
-        if mine is None or other is None or mine == other:
-            return False
-        return (other < mine) == (name in _LOW_IS_GOOD)
+        return mine is not None and other is not None and standings.is_better(name, other, mine)
 
     def _beside(self, name: str, other: float | None) -> str:
         low, high = self.intervals.get(name, (math.inf, -math.inf))
         chance = " (within the 95 % interval)" if low <= (other or 0.0) <= high else ""
         return f"{name} {shown(other)} against {shown(self.metrics[name])}{chance}"
 
-    @property
-    def _rival(self) -> str:
-        return _RIVALS.get(self.task, "tfidf_logistic_regression")
-
-    def _compared(self, name: str, mine: float, other: float) -> str:
+    def _compared(self, name: str, rival: str) -> str:
+        mine, other = self.metrics[name] or 0.0, self.baselines[rival][name] or 0.0
         low, high = self.intervals.get(name, (mine, mine))
         numbers = f"{name} {shown(mine, 3)} against {shown(other, 3)}"
-        rival = _baseline_name(self.task, self._rival)
+        named = standings.baseline_name(self.task, rival)
         if low <= other <= high:
-            return f"No clear difference to {rival}: {numbers}, within the 95 % interval."
-        better = (mine < other) == (name in _LOW_IS_GOOD)
-        return f"{'Better' if better else 'Worse'} than {rival}: {numbers}."
+            return f"No clear difference to {named}: {numbers}, within the 95 % interval."
+        better = standings.is_better(name, mine, other)
+        return f"{'Better' if better else 'Worse'} than {named}: {numbers}."
+
+    def _besides(self, name: str, rivals: list[str]) -> str:
+        known = [(rival, self.baselines[rival].get(name)) for rival in rivals]
+        named = [
+            f"{standings.baseline_name(self.task, rival)} {shown(value, 3)}"
+            for rival, value in known
+            if value is not None
+        ]
+        return f" Beside it: {', '.join(named)}." if named else ""
 
     def _pictures(self) -> dict[str, bytes]:
         curve = plots.curves(self.history)
         return {**({"curves": curve} if curve else {}), **self.pictures}
 
     def __str__(self) -> str:
-        heads = [_baseline_name(self.task, name) for name in self.baselines]
+        heads = [standings.baseline_name(self.task, name) for name in self.baselines]
         lines = [f"{self.task} with {self.encoder}, {self.examples.get('test')} test examples"]
         wide = max([12, *(len(name) + 1 for name in self.metrics)])
         head = f"{'':<{wide}}{'this model':>12}{'95 %':>18}"
@@ -204,19 +194,11 @@ class Report:
         for name, value in self.metrics.items():
             others = [shown(column.get(name)) for column in self.baselines.values()]
             cells = "".join(f"{cell:>16}" for cell in others)
-            lines.append(f"{name:<{wide}}{shown(value):>12}{_spread(self, name):>18}{cells}")
+            lines.append(f"{name:<{wide}}{shown(value):>12}{self.spread(name):>18}{cells}")
         verdict = self.verdict()
         lines += [verdict] if verdict else []
         lines += [f"WARNING: {warning}" for warning in self.warnings]
         return visible("\n".join([*lines, *(f"note: {note}" for note in self.notes)]))
-
-
-def _baseline_name(task: str, name: str) -> str:
-    if name in _BASELINES:
-        return _BASELINES[name]
-    if name == "majority":
-        return "mean" if task == "regression" else "majority"
-    return "TF-IDF + ridge" if task == "regression" else "TF-IDF + LR"
 
 
 def write(files: dict[str, bytes], folder: str | Path) -> Path:
@@ -229,19 +211,6 @@ def write(files: dict[str, bytes], folder: str | Path) -> Path:
     return folder
 
 
-def shown(value: float | None, digits: int = 4) -> str:
-    """A number as reports show it: with so many decimals, unless they would show nothing of it."""
-    if value is None:
-        return "-"
-    plain = value == 0 or 0.5 * 10**-digits <= abs(value) < 1e9
-    return f"{value:.{digits}f}" if plain else f"{value:.{digits}g}"
-
-
-def _spread(report: Report, name: str) -> str:
-    interval = report.intervals.get(name)
-    return f"{shown(interval[0], 3)} to {shown(interval[1], 3)}" if interval else ""
-
-
 def as_json(report: dict[str, Any]) -> str:
     """Indented, but lists of numbers on one line. Inside a string no line break is written bare."""
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
@@ -249,6 +218,11 @@ def as_json(report: dict[str, Any]) -> str:
     numbers = re.compile(rf"\[\n\s*({number}(?:,\n\s*{number})*)\n\s*\]")
     text = numbers.sub(lambda found: "[" + " ".join(found.group(1).split()) + "]", text) + "\n"
     return wording.unseen_spelled(text)
+
+
+def as_lines(rows: list[dict[str, Any]]) -> bytes:
+    """Rows as JSON lines."""
+    return "".join(wording.json_line(_jsonable(row)) + "\n" for row in rows).encode("utf-8")
 
 
 def _jsonable(value: Any) -> Any:
@@ -261,218 +235,3 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-_STYLE = """
-:root{color-scheme:light dark;--page:#f5f6f8;--card:#fff;--ink:#1f2430;--soft:#667085;
---line:#e3e6eb;--blue:#2563a8;--wash:#eaf1f9}
-@media (prefers-color-scheme:dark){:root{--page:#14171c;--card:#1d2129;--ink:#e6e9ef;
---soft:#98a2b3;--line:#313743;--blue:#7fb2e8;--wash:#223044}}
-*{box-sizing:border-box}
-body{font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;margin:0;
-background:var(--page);color:var(--ink)}
-main{max-width:1080px;margin:0 auto;padding:2.2rem 1.2rem 3rem}
-h1{font-size:1.7rem;line-height:1.25;margin:0 0 .3rem;overflow-wrap:anywhere}
-h2{font-size:1.15rem;margin:2.4rem 0 .7rem}
-.soft{color:var(--soft)}p.soft{margin:.2rem 0;overflow-wrap:anywhere}
-.tiles{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.4rem 0 1rem}.tiles .card{flex:1 1 150px}
-.card,figure{background:var(--card);border:1px solid var(--line);border-radius:12px}
-.card{padding:.9rem 1.1rem;overflow-x:auto}
-.tiles b{display:block;font-size:1.75rem;line-height:1.2;font-variant-numeric:tabular-nums}
-.tiles span{font-size:.82rem;color:var(--soft)}
-.warnings{background:var(--card);border:2px solid #c62828;border-left-width:8px;
-border-radius:8px;padding:.7rem 1rem;margin:1rem 0;font-weight:600}
-.warnings ul{margin:0;padding-left:1.2rem}
-.verdict{background:var(--wash);border-left:4px solid var(--blue);border-radius:8px;
-padding:.7rem 1rem;margin:1rem 0}
-table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
-th{font-weight:600;color:var(--soft);font-size:.82rem}
-th,td{padding:.38rem .7rem;border-bottom:1px solid var(--line);text-align:right;
-vertical-align:top}
-tr:last-child td{border-bottom:0}
-th.text,td.text{text-align:left;overflow-wrap:anywhere}
-.best{font-weight:700;color:var(--blue)}
-figure{margin:0 0 1rem;padding:1rem}
-figcaption{font-weight:600;margin-bottom:.6rem}
-figure img{display:block;max-width:100%;margin:auto;background:#fff;border-radius:8px}
-meter{width:7rem;height:.7rem;vertical-align:middle}
-summary{cursor:pointer;color:var(--blue);margin:.6rem 0}
-ul.soft{margin:.6rem 0;padding-left:1.2rem;font-size:.92rem}
-@media print{body{background:#fff}figure,tr{break-inside:avoid}}
-"""
-
-
-def _page(report: Report, pictures: dict[str, bytes]) -> str:
-    """One page with everything in it, that can be mailed; no script, nothing fetched."""
-    rows = ", ".join(
-        f"{n:,} {escaped(split)}" for split, n in report.examples.items() if n is not None
-    )
-    verdict = report.verdict()
-    seconds = ", ".join(f"{name.replace('_', ' ')} {s:.1f}" for name, s in report.seconds.items())
-    parts = [
-        f"<h1>{escaped(report.task.capitalize())}</h1>",
-        f'<p class="soft">Encoder: {escaped(report.encoder)}</p>',
-        f'<p class="soft">Examples: {rows}</p>',
-        warned(report.warnings),
-        _tiles(report),
-        f'<p class="verdict">{escaped(verdict)}</p>' if verdict else "",
-        "<h2>Metrics</h2>",
-        _metrics_table(report),
-        _notes(report.notes),
-        "<h2>Plots</h2>" if pictures else "",
-        *(_figure(name, content) for name, content in pictures.items()),
-        *_classes(report),
-        *_confused(report),
-        *_mistakes_table(report),
-        f'<p class="soft">Seconds: {escaped(seconds)}</p>' if seconds else "",
-    ]
-    return page(f"{report.task} with {report.encoder}", parts)
-
-
-def escaped(text: str) -> str:
-    """A text from data as HTML that shows it, and nothing that it might ask for."""
-    return html.escape(visible(text))
-
-
-def page(title: str, parts: list[str]) -> str:
-    """A page of parts that are HTML already; empty ones are left out."""
-    title = escaped(title)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head>\n<body><main>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</main></body></html>\n"
-    )
-
-
-def _tiles(report: Report) -> str:
-    first = _FIRST[report.task]
-    more = ("exact_match", "accuracy", "macro_f1", "recall_at_1", "mrr", "roc_auc", "pr_auc")
-    wanted = (first, *more, "pearson", "rmse", "mae", "ece")
-    values = {name: report.metrics.get(name) for name in wanted}
-    tiles = [
-        f'<div class="card"><span>{escaped(name)}</span><b>{shown(value, 3)}</b>'
-        f"<span>{_spread(report, name)}</span></div>"
-        for name, value in values.items()
-        if value is not None
-    ]
-    return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
-
-
-def _metrics_table(report: Report) -> str:
-    columns = [report.metrics, *report.baselines.values()]
-    rows = []
-    for name in report.metrics:
-        values = [column.get(name) for column in columns]
-        best = _best(name, values)
-        cells = [f'<b class="best">{shown(v)}</b>' if v == best else shown(v) for v in values]
-        rows.append([escaped(name), cells[0], _spread(report, name), *cells[1:]])
-    others = [_baseline_name(report.task, name) for name in report.baselines]
-    return table(["", "this model", "95 % interval", *others], rows, text=(0,))
-
-
-def _best(name: str, values: list[float | None]) -> float:
-    """The best value; NaN, which equals nothing, where there is nothing to compare."""
-    known = [value for value in values if value is not None]
-    if len(values) < 2 or not known:
-        return math.nan
-    return min(known) if name in _LOW_IS_GOOD else max(known)
-
-
-def warned(warnings: list[str]) -> str:
-    """A box that can't be overlooked."""
-    items = "".join(f"<li>{escaped(warning)}</li>" for warning in warnings)
-    return f'<div class="warnings" role="alert"><ul>{items}</ul></div>' if warnings else ""
-
-
-def _notes(notes: list[str]) -> str:
-    items = "".join(f"<li>{escaped(note)}</li>" for note in notes)
-    return f'<ul class="soft">{items}</ul>' if notes else ""
-
-
-def _figure(name: str, content: bytes) -> str:
-    data, title = base64.b64encode(content).decode("ascii"), escaped(_PICTURES.get(name, name))
-    return (
-        f"<figure><figcaption>{title}</figcaption>"
-        f'<img alt="{title}" src="data:image/png;base64,{data}"></figure>'
-    )
-
-
-def _classes(report: Report) -> list[str]:
-    """All classes; behind a fold where there are many."""
-    if not report.per_class:
-        return []
-    rows = [
-        [
-            f"#{number}",
-            _cell(row["class"]),
-            *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")),
-            f'<meter max="1" value="{row["f1"]:.3f}"></meter>',
-            f"{row['support']:,}",
-        ]
-        for number, row in enumerate(report.per_class)
-    ]
-    heads = ["", "class", "precision", "recall", "F1", "", "support"]
-    whole = table(heads, rows, text=(0, 1))
-    if len(rows) <= _MANY_CLASSES:
-        return ["<h2>Classes</h2>", whole]
-    order = sorted(range(len(rows)), key=lambda i: report.per_class[i]["f1"])
-    weakest = table(heads, [rows[i] for i in order[:10]], text=(0, 1))
-    fold = f"<details><summary>All {len(rows)} classes</summary>{whole}</details>"
-    return ["<h2>The ten weakest classes</h2>", weakest, fold]
-
-
-def _confused(report: Report) -> list[str]:
-    names = report.class_names or []
-    if not report.confusion or len(names) < 3:
-        return []
-    pairs = metrics.most_confused(np.array(report.confusion), _PAIRS)
-    rows = [[_cell(names[true]), _cell(names[guess]), str(n)] for true, guess, n in pairs]
-    heads = ["true", "taken for", "texts"]
-    return ["<h2>Confused most</h2>", table(heads, rows, text=(0, 1))] if rows else []
-
-
-def _mistakes_table(report: Report) -> list[str]:
-    if not report.mistakes:
-        return []
-    kinds = {
-        "classification": "confidence",
-        "multi-label": "off by",
-        "similarity": "off by",
-        "question-answering": "score",
-    }
-    badness = kinds.get(report.task, "residual")
-    rows = [
-        [
-            *(_cell(mistake[key]) for key in ("true", "predicted", "badness")),
-            f'<div dir="auto">{escaped(_short(mistake["text"]))}</div>',
-        ]
-        for mistake in report.mistakes
-    ]
-    heads = ["true", "predicted", badness, "text"]
-    title = f"The {len(rows)} worst mistakes" if len(rows) > 1 else "The worst mistake"
-    return [f"<h2>{title}</h2>", table(heads, rows, text=(0, 1, 3))]
-
-
-def table(heads: list[str], rows: list[list[str]], text: tuple[int, ...]) -> str:
-    """A table of cells that are HTML already; `text` are the columns that aren't numbers."""
-    kinds = [' class="text"' if column in text else "" for column in range(len(heads))]
-    header = "".join(f"<th{kind}>{head}</th>" for kind, head in zip(kinds, heads))
-    body = "".join(
-        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row)) + "</tr>\n"
-        for row in rows
-    )
-    return f'<div class="card"><table><tr>{header}</tr>\n{body}</table></div>'
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return shown(value, 3)
-    if isinstance(value, (list, tuple)):
-        value = ", ".join(map(str, value)) or "none"
-    return escaped(_short(str(value), 80))
-
-
-def _short(text: str, most: int = 400) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import metrics, rouge
+from tfhub_transfer import groups, metrics, rouge
 from tfhub_transfer.metrics import Numbers, Resampled
 
 Texts = Sequence[str]
@@ -42,13 +42,53 @@ def lead(documents: Sequence[Texts], most: int) -> list[str]:
     return [" ".join(sentences[:most]) for sentences in documents]
 
 
-def oracle(documents: Sequence[Texts], references: Sequence[Texts]) -> list[str]:
-    """The sentences of each document that come nearest to its references, joined.
+def best_choices(documents: Sequence[Texts], references: Sequence[Texts]) -> list[list[int]]:
+    """The sentences of each document that come nearest to its references.
 
     No choice of sentences can do much better; a document that shares no word has its first one.
     """
-    found = (rouge.oracle(*pair) or [0] for pair in zip(documents, references, strict=True))
-    return [" ".join(texts[i] for i in best) for texts, best in zip(documents, found)]
+    return [rouge.oracle(*pair) or [0] for pair in zip(documents, references, strict=True)]
+
+
+def oracle(documents: Sequence[Texts], choices: Sequence[Sequence[int]]) -> list[str]:
+    """The `best_choices` of sentences, joined."""
+    return [" ".join(texts[i] for i in best) for texts, best in zip(documents, choices)]
+
+
+def slices(documents: Texts, found: np.ndarray, seed: int = 0) -> list[dict[str, Any]]:
+    """Numbers by the length of the document.
+
+    Args:
+        documents: The whole texts.
+        found: From `scores`.
+        seed: Seed of the bootstrap.
+    """
+    columns = dict(zip(rouge.NAMES, found.T))
+    return groups.means("length of the document", groups.lengths(documents), columns, seed)
+
+
+def highlights(
+    best: Sequence[tuple[int, int]], chosen: Sequence[tuple[int, int]]
+) -> list[dict[str, Any]]:
+    """Sentences as places in their document (see `passages.marked`).
+
+    Args:
+        best: Start and end of those of the best choice.
+        chosen: Start and end of those that a model chose.
+    """
+    both = set(best) & set(chosen)
+    sides = [*((place, "true", "missed") for place in best)]
+    sides += [(place, "predicted", "spurious") for place in chosen]
+    return [
+        {
+            "start": place[0],
+            "end": place[1],
+            "side": side,
+            "kind": "right" if place in both else kind,
+            "label": "",
+        }
+        for place, side, kind in sorted(sides)
+    ]
 
 
 def mistakes(

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import metrics, tagging
+from tfhub_transfer import entity_outcomes, metrics, tagging
+from tfhub_transfer.entity_outcomes import Outcome
 from tfhub_transfer.metrics import Numbers, Resampled
 
 Tags = Sequence[Sequence[str]]
@@ -93,18 +94,114 @@ def usual_tags(train: tuple[Sequence[str], Tags], texts: Sequence[str]) -> list[
     return [[usual.get(w.lower(), most) for w in tagging.split_words(text)] for text in texts]
 
 
-def mistakes(texts: Sequence[str], truth: Tags, predicted: Tags, most: int) -> list[dict[str, Any]]:
-    """The sentences with the largest number of wrong words."""
-    wrong = [sum(a != b for a, b in zip(*pair)) for pair in zip(truth, predicted)]
+def outcomes(truth: Tags, predicted: Tags, scheme: str | None) -> list[list[Outcome]]:
+    """What became of the entities of each sentence; without a scheme, of its words."""
+    pairs = zip(truth, predicted, strict=True)
+    return [entity_outcomes.outcomes(own, made, scheme) for own, made in pairs]
+
+
+def summed(rows: Sequence[Sequence[Outcome]], scheme: str | None) -> dict[str, Any]:
+    """The outcomes of all sentences: `counts` of each kind, and the `confusion` of types.
+
+    Args:
+        rows: From `outcomes`.
+        scheme: The tags' scheme, or `None` for plain tags.
+    """
+    every = [row for sentence in rows for row in sentence]
+    counts = entity_outcomes.counts(every)
+    if scheme is None:  # a word has a tag and is given one
+        counts = {kind: counts[kind] for kind in (entity_outcomes.RIGHT, entity_outcomes.TYPE)}
+    return {
+        "of": "words" if scheme is None else "entities",
+        "counts": counts,
+        "confusion": entity_outcomes.confusion(every),
+    }
+
+
+def slices(
+    texts: Sequence[str],
+    rows: Sequence[Sequence[Outcome]],
+    train: tuple[Sequence[str], Tags] | None,
+    scheme: str | None,
+) -> list[dict[str, Any]]:
+    """Scores of entities by their length, and by whether training has them (as `groups.means`).
+
+    Args:
+        texts: Texts of joined words.
+        rows: From `outcomes`.
+        train: Texts of joined words, and their tags; `None` if they aren't known.
+        scheme: The tags' scheme, or `None` for plain tags.
+    """
+    every = [(place, row) for place, sentence in enumerate(rows) for row in sentence]
+    found = []
+    if scheme is not None:
+        length = entity_outcomes.length
+        found += entity_outcomes.scores_by("length of the entity", every, length)
+    if train is None:
+        return found
+    spelled = entity_outcomes.spelled
+    known: set[str] = set()
+    for text, tags in zip(*train, strict=True):
+        words = tagging.split_words(text)
+        known |= {spelled(words, one) for one in entity_outcomes.found(tags, scheme)}
+    split = list(map(tagging.split_words, texts))
+
+    def group(sentence: int, entity: tagging.Entity) -> str:
+        return "seen" if spelled(split[sentence], entity) in known else "not seen"
+
+    what = "the word" if scheme is None else "the entity"
+    return found + entity_outcomes.scores_by(f"whether training has {what}", every, group)
+
+
+def contributions(truth: Tags, predicted: Tags) -> dict[str, np.ndarray]:
+    """What each sentence contributes to the numbers, by name `[n]`, which are ratios of sums."""
+    names = ("right_words", "words", "right_entities", "entities", "given_entities")
+    return dict(zip(names, _counts(truth, predicted).T))
+
+
+def mistakes(
+    texts: Sequence[str],
+    tags: tuple[Tags, Tags],
+    rows: Sequence[Sequence[Outcome]],
+    scheme: str | None,
+    most: int,
+) -> list[dict[str, Any]]:
+    """The sentences with the largest number of wrong words.
+
+    Args:
+        texts: Texts of joined words.
+        tags: Their tags, and those that a model gave.
+        rows: From `outcomes`.
+        scheme: The tags' scheme, or `None` for plain tags.
+        most: How many mistakes at most.
+
+    Returns:
+        For each its `row`, `text`, tags that are `true` and `predicted`, the number of wrong words
+        as `badness`; and as `passage` the text again with its `marks` and their `kinds`. A right
+        entity is marked, a plain tag only where it is wrong.
+    """
+    wrong = [sum(a != b for a, b in zip(*pair)) for pair in zip(*tags)]
     worst = sorted(range(len(wrong)), key=lambda row: -wrong[row])[:most]
     return [
         {
             "row": row,
-            "text": " ".join(tagging.split_words(texts[row])),
-            "true": " ".join(truth[row]),
-            "predicted": " ".join(predicted[row]),
+            "text": " ".join(words := tagging.split_words(texts[row])),
+            "true": " ".join(tags[0][row]),
+            "predicted": " ".join(tags[1][row]),
             "badness": float(wrong[row]),
+            **_marked(words, rows[row], scheme),
         }
         for row in worst
         if wrong[row]
     ]
+
+
+def _marked(words: list[str], rows: Sequence[Outcome], scheme: str | None) -> dict[str, Any]:
+    found = {row.kind for row in rows if row.kind != entity_outcomes.RIGHT}
+    # Of words that all have a tag, the right ones would hide the others.
+    shown = [row for row in rows if row.kind in found or scheme is not None]
+    return {
+        "passage": " ".join(words),
+        "marks": entity_outcomes.highlights(words, shown),
+        "kinds": [kind for kind in entity_outcomes.KINDS if kind in found],
+    }

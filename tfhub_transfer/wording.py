@@ -163,3 +163,11 @@ def unseen_spelled(text: str) -> str:
 def _quoted(value: Any) -> str:
     shown = repr(value[:_QUOTED] if isinstance(value, (str, bytes)) else value)
     return shown if len(shown) <= 2 * _QUOTED else shown[: 2 * _QUOTED] + "…"
+
+
+def shown(value: float | None, digits: int = 4) -> str:
+    """A number as reports show it: with so many decimals, unless they would show nothing of it."""
+    if value is None:
+        return "-"
+    plain = value == 0 or 0.5 * 10**-digits <= abs(value) < 1e9
+    return f"{value:.{digits}f}" if plain else f"{value:.{digits}g}"

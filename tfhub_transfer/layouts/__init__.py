@@ -5,7 +5,7 @@ from typing import Any
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts.base import Ids, Layout, Rows, asked, encoder_inputs, of_rows
 from tfhub_transfer.layouts.joint import Joint, balance
-from tfhub_transfer.layouts.sentences import Sentences, documents
+from tfhub_transfer.layouts.sentences import Sentences, documents, places
 from tfhub_transfer.layouts.towers import Towers
 from tfhub_transfer.layouts.whole import Whole
 from tfhub_transfer.layouts.windows import Windows
@@ -58,4 +58,5 @@ __all__ = [
     "encoder_inputs",
     "find",
     "of_rows",
+    "places",
 ]

@@ -117,3 +117,9 @@ def documents(examples: Examples) -> list[list[str]]:
             f"{len(found)} documents in {examples.source}, such as {found[0][0][:60]!r}"
         )
     return found
+
+
+def places(texts: list[str]) -> list[list[tuple[int, int]]]:
+    """Start and end in characters of the sentences of each text, as `documents` has them."""
+    _, starts, ends = sentences.split(tf.constant(texts, tf.string), WORD_END)
+    return [list(zip(*pair)) for pair in zip(starts.to_list(), ends.to_list())]
