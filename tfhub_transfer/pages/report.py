@@ -345,3 +345,9 @@ def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
 def _setting(value: Any) -> str:
     shown = value if isinstance(value, str) else json.dumps(value, default=str)
     return escaped(markup.short(shown, _EXCERPT))
+
+
+def _interval(row: dict[str, Any]) -> str:
+    if "low" not in row:
+        return ""
+    return f"{wording.shown(row['low'], 3)} to {wording.shown(row['high'], 3)}"
