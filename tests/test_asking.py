@@ -193,6 +193,44 @@ def test_lists_of_words_are_kept(bert_encoder: Path, tmp_path: Path, run: Any) -
     assert [row["tags"] for row in rows] == [["O", "B-a"], ["O"]]
 
 
+TABLES = ('{"text": "good", "id": 1}\n', "id,text\n1,good\n", '"text";"id"\n', "text_a\ttext_b\n")
+
+
+@pytest.mark.parametrize("content", TABLES)
+def test_a_table_is_not_answered_line_by_line(
+    content: str, classifier: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.txt").write_text(content, encoding="utf-8")
+    for words in (["predict", classifier], ["encode", classifier]):
+        monkeypatch.setattr("sys.stdin", iter(content.splitlines(keepends=True)))
+        for source, name in (("-", "standard input"), (tmp_path / "in.txt", "in.txt")):
+            status, out, err = run(*words, source)
+            assert (status, out, err.count("\n")) == (2, "", 1)
+            assert "as a table's does" in err and err.endswith(f"{name}\n")
+    for text in ('{"a": 1}', "{", "text, please, and context", "The text", "id,name"):
+        monkeypatch.setattr("sys.stdin", iter([text + "\n"]))
+        status, out, _ = run("predict", classifier)
+        assert status == 0 and json.loads(out)["text"] == text
+
+
+def test_a_column_without_a_name_numbers_the_rows(
+    classifier: Path, tmp_path: Path, run: Any
+) -> None:
+    """As pandas and R write their index; empty columns behind the others hold nothing."""
+    (tmp_path / "in.csv").write_text(",text,,\n007,good,,\n008,bad,,\n", encoding="utf-8")
+    words = ["predict", classifier, tmp_path / "in.csv", "--output", tmp_path / "out.csv"]
+    assert run(*words)[0] == 0
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert [row[:3] for row in rows] == [
+        ["", "text", "label"],
+        *(
+            [number, text, row[2]]
+            for number, text, row in zip(("007", "008"), ("good", "bad"), rows[1:])
+        ),
+    ]
+
+
 def test_encode_says_what_predict_says(bert_encoder: Path, tmp_path: Path, run: Any) -> None:
     """What was decided about the file, and how much was cut, over all chunks."""
     task = tt.tasks.Classification(["bad", "good"])

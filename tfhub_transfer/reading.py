@@ -3,6 +3,8 @@
 import contextlib
 import difflib
 import io
+import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +26,10 @@ __all__ = [
     "pair_columns",
     "would_download",
 ]
+
+# Columns that tables of texts usually have, and how names of columns are written.
+_USUAL_NAMES = {"text", "text_a", "tokens", "question", "context", "document", "sentences"}
+_NAME = re.compile(r"\w[\w .#-]{0,39}")
 
 
 class Table:
@@ -112,7 +118,8 @@ def line_chunks(
         size: Lines in a chunk.
 
     Raises:
-        InputError: If the file can't be read, or a line isn't a pair.
+        InputError: If the file can't be read, a line isn't a pair, or the first one says that they
+            are rows of a table, which would be answered as texts.
     """
     with contextlib.ExitStack() as stack:
         if str(source) in ("-", "/dev/stdin"):
@@ -124,12 +131,33 @@ def line_chunks(
         rows: list[Any] = []
         for number, line in enumerate(_decoded(lines, source), start=1):
             whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
+            if number == 1:
+                _require_no_table(whole, source)
             rows.append(_line(tagging.plain(whole), number, pair))
             if len(rows) == size:
                 yield rows
                 rows = []
         if rows:
             yield rows
+
+
+def _require_no_table(first: str, source: Any) -> None:
+    """Refuses what begins as JSON lines, or with the names of columns."""
+    names: set[Any] = set()
+    if first.lstrip().startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            names = {*json.loads(first)}
+    for separator in ",;\t":
+        fields = [field.strip('"') for field in first.strip().split(separator)]
+        names |= {*fields} if len(fields) > 1 and all(map(_NAME.fullmatch, fields)) else set()
+    found = sorted(names & _USUAL_NAMES)
+    if found:
+        raise InputError(
+            f"the first line names the column {found[0]!r}, as a table's does, and here each line "
+            "is asked as a text; write a table to a file whose name says what it is, such as "
+            f".jsonl or .csv. Received: {first[:60]!r} in "
+            f"{'standard input' if str(source) == '-' else source}"
+        )
 
 
 def _standard_input(source: str | Path | File) -> Iterable[str] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import plots, standings, wording
+from tfhub_transfer import metrics, plots, standings, wording
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.metrics import Numbers
 from tfhub_transfer.pages.report import page
@@ -27,7 +27,8 @@ class Report:
         examples: Rows of `train`, `validation` and `test`, as far as they are known.
         metrics: Numbers by name; `None` where the data can't tell.
         class_names: The classes, or `None`.
-        intervals: 95 % bootstrap intervals `(low, high)` of all metrics but `ece`.
+        intervals: 95 % intervals `(low, high)`, Wilson's of shares of the test examples, of other
+            metrics but `ece` by the bootstrap, where there are enough examples for it.
         baselines: The same numbers for `majority` (or the mean) and `tfidf_logistic_regression`
             (or ridge regression), trained on the same training split; for tags of words those of
             `usual_tag`, each word's most frequent one; for questions those of `likeliest_sentence`,
@@ -167,6 +168,9 @@ class Report:
         low, high = self.intervals.get(name, (mine, mine))
         numbers = f"{name} {shown(mine, 3)} against {shown(other, 3)}"
         named = standings.baseline_name(self.task, rival)
+        few = metrics.LEAST_ROWS
+        if name not in self.intervals and (self.examples.get("test") or few) < few:
+            return f"Too few examples to tell it from {named}: {numbers}."
         if low <= other <= high:
             return f"No clear difference to {named}: {numbers}, within the 95 % interval."
         better = standings.is_better(name, mine, other)

@@ -181,14 +181,7 @@ def _slices(report: Any) -> list[str]:
         interval = any("low" in row for row in found["rows"])
         rows = [
             [cell(row["group"]), *(_number(row.get(name)) for name in names)]
-            + (
-                [
-                    f"{wording.shown(row['low'], 3)} to {wording.shown(row['high'], 3)}"
-                    if "low" in row
-                    else ""
-                ]
-                * interval
-            )
+            + [_interval(row)] * interval
             for row in found["rows"]
         ]
         heads = ["", *(_NAMES.get(name, name.replace("_", " ")) for name in names)]
