@@ -3,6 +3,8 @@
 import contextlib
 import difflib
 import io
+import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +18,12 @@ from tfhub_transfer.forms.tfds import would_download
 from tfhub_transfer.storage import opening
 
 __all__ = ["TAGS", "TOKENS", "File", "Table", "is_lines", "line_chunks", "would_download"]
+
+
+# Columns that tell the header of a table from a line of text.
+_USUAL = ("text", "text_a", "text_b", "question", "context", "document", "sentences", "tokens")
+# How Python spells bytes of standard input that its encoding doesn't know.
+_UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 class Table:
@@ -75,7 +83,10 @@ class Table:
 
 
 def line_chunks(
-    source: str | Path | File, pair: bool = False, size: int = 1000
+    source: str | Path | File,
+    pair: bool = False,
+    size: int = 1000,
+    columns: Iterable[str | None] = (),
 ) -> Iterator[list[Any]]:
     """Texts of lines in chunks, or pairs of texts with a tab between them as tuples.
 
@@ -83,9 +94,10 @@ def line_chunks(
         source: A text file, `-` for standard input, or what the shell makes of `<(command)`.
         pair: Whether each line holds a pair.
         size: Lines in a chunk.
+        columns: Names of columns, beside the usual ones, that the header of a table would have.
 
     Raises:
-        InputError: If the file can't be read, or a line isn't a pair.
+        InputError: If the file can't be read, is a table, or a line isn't a pair.
     """
     with contextlib.ExitStack() as stack:
         if str(source) in ("-", "/dev/stdin"):
@@ -96,6 +108,8 @@ def line_chunks(
             raise InputError("there is nothing to read: standard input is closed. Received: none")
         rows: list[Any] = []
         for number, line in enumerate(_decoded(lines, source), start=1):
+            if number == 1:
+                _require_no_table(line, source, {*_USUAL, *columns})
             whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
             rows.append(_line(whole, number, pair))
             if len(rows) == size:
@@ -116,12 +130,44 @@ def _standard_input(source: str | Path | File) -> Iterable[str] | None:
 def _decoded(lines: Iterable[str], source: Any) -> Iterator[str]:
     try:
         for number, line in enumerate(lines):
-            yield line if number else line.removeprefix("\ufeff")
+            if line.isascii() or not (odd := _UNDECODED.search(line)):
+                yield line if number else line.removeprefix("\ufeff")
+                continue
+            raise ValueError(f"byte 0x{ord(odd[0]) - 0xDC00:02x} in line {number + 1}")
     except ValueError as error:
         raise InputError(
             "the text isn't UTF-8; name its encoding, as with `--encoding cp1252`, or convert "
-            f"it, as with `iconv -t UTF-8`. Received: {source} ({error})"
+            f"it, as with `iconv -t UTF-8`. Received: {_named(source)} ({error})"
         ) from error
+
+
+def _named(source: Any) -> str:
+    return "standard input" if str(source) == "-" else str(source)
+
+
+def _require_no_table(line: str, source: Any, columns: set[str | None]) -> None:
+    """Refuses a table by its first line: as lines of text, its header and commas would be asked."""
+    kind = _kind_of_table(line.strip(), columns)
+    if kind:
+        raise InputError(
+            f"{_named(source)} is read as lines of text, and this is {kind[0]}; put it into a file "
+            f"whose name ends in {kind[1]}, and give that. Received: {line[:60].strip()!r}"
+        )
+
+
+def _kind_of_table(line: str, columns: set[str | None]) -> tuple[str, str] | None:
+    """What a first line says that it is, and how such a file's name ends."""
+    if line in ("{", "[", "[{"):
+        return "JSON", "`.json`"
+    if line.startswith(("{", "[{")):
+        with contextlib.suppress(ValueError, RecursionError):
+            json.loads(line)
+            return ("JSON", "`.json`") if line[0] == "[" else ("JSON", "`.jsonl` or `.json`")
+    for delimiter, ending in ((",", "`.csv`"), ("\t", "`.tsv`"), (";", "`.csv`")):
+        fields = [field.strip('"') for field in line.split(delimiter)]
+        if len(fields) > 1 and columns.intersection(fields):
+            return "the header of a table", ending
+    return None
 
 
 def _open_text(source: str | Path | File) -> Any:
