@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,34 @@ def test_examples_show_themselves_in_a_line() -> None:
 def test_a_profile_is_of_examples(given: Any) -> None:
     with pytest.raises(tt.InputError, match=r"expected examples, as `data.read\(file\)` gives"):
         tt.data.profile(*given)
+
+
+# Data that hardly mean what was asked for --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([f"{n / 2:g}" for n in range(10)], ["0.5, 1.5, 2.5, "]),
+        ([str(n) for n in range(1, 12)], []),  # stars, or numbers of classes
+        ([*(f"{n / 2:g}" for n in range(10)), "none"], []),
+        (["0.5", "1.5"], []),
+    ],
+)
+def test_classes_that_are_amounts_are_doubted(
+    names: list[str], said: list[str], text_encoder: Path
+) -> None:
+    from tfhub_transfer import cautions
+
+    model = tt.build_model(str(text_encoder), tt.tasks.Classification(names))
+    found = cautions._amounts(model)
+    assert [each.split("such as ")[1].split("and what")[0] for each in found] == said
+    rows = [
+        tt.data.Examples.from_lists([f"{part} {name}"], [name])
+        for part, name in zip(("a good film", "a bad one", "none"), names * 2)
+    ]
+    splits = types.SimpleNamespace(train=rows[0], validation=rows[1], test=rows[-1])
+    assert set(found) <= set(cautions.before_training(model, splits))
 
 
 # Signals that end in a library of another language ----------------------------------------------
