@@ -63,6 +63,11 @@ def test_answers_equal_predict_text(model: tt.TransferModel, exported: Path) -> 
         one = served.predict([TEXTS[row]])
         np.testing.assert_allclose(one["scores"][0], answers["scores"][row], atol=1e-5)
     np.testing.assert_allclose(served.encode(TEXTS), model.encode_text(TEXTS), atol=1e-5)
+    vectors = served.predict(TEXTS, signature="encode")["embedding"]
+    np.testing.assert_array_equal(vectors, served.encode(TEXTS))
+    for name in ("words", "other"):
+        with pytest.raises(tt.InputError, match="answers encode, serving_default; name one"):
+            served.predict(TEXTS, signature=name)
 
 
 def test_many_texts_of_any_length_are_answered_in_their_order(

@@ -145,6 +145,13 @@ def test_exports_give_entities_with_their_places(
         assert [w["text"] for w in expected[row]["words"]] == [
             w.decode() for w in served["word"][row, : served["word_count"][row]]
         ]
+    listed = [["good", "film", "bad"], ["a", "story"]]
+    answers, again = loaded.predict(listed), loaded.predict(listed, signature="words")
+    assert [w.decode() for w in again["word"][1, :2]] == listed[1]
+    for name, values in answers.items():
+        np.testing.assert_array_equal(again[name], values)
+    with pytest.raises(tt.InputError, match="reads texts as lists of words"):
+        loaded.predict(["good film"], signature="words")
     kinds = [(e["text"], e["type"]) for e in expected[0]["entities"]]
     assert kinds == [("good film", "plus"), ("bad", "minus")]
 

@@ -107,7 +107,8 @@ class Answers:
     def _chunks(self) -> Iterator[_Chunk]:
         pair = self.model.task.pair
         if self._table is None:
-            for lines in reading.line_chunks(self.source, pair, CHUNK):
+            named = (*self.columns.values(), *self.model.layout.signature)
+            for lines in reading.line_chunks(self.source, pair, CHUNK, named):
                 yield lines, [{}] * len(lines)
             return
         for examples, rows in self._table.with_rows():

@@ -145,7 +145,9 @@ def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
     """
     path = opening.path_of(path)
     if not path.is_file():
-        raise InputError(f"no such model file; expected a `.keras` file. Received: {path}")
+        within = next(path.glob("*.keras"), None) if path.is_dir() else None
+        hint = f", such as {within}" if within else ""
+        raise InputError(f"no such model file; expected a `.keras` file{hint}. Received: {path}")
     archive = archives.check(path, TransferModel, trust_code)
     try:
         with archive.budget(), graphs_from_file():

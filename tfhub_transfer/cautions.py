@@ -8,6 +8,7 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.reports import Report
 from tfhub_transfer.seen import Seen
+from tfhub_transfer.tasks import Classification
 from tfhub_transfer.vocabulary_fit import Fit
 
 # Of a class; fewer test examples say little about it.
@@ -58,7 +59,23 @@ def before_training(model: TransferModel, splits: Any) -> list[str]:
     seen = Seen().with_texts("train", [splits.train.texts])
     seen = seen.with_texts("validation", [splits.validation.texts])
     shared = _seen_before(seen.count(splits.test.texts), len(splits.test))
-    return [*shared, *_fits_badly(vocabulary_fit.measure(model.preprocessor, splits.train.texts))]
+    fit = vocabulary_fit.measure(model.preprocessor, splits.train.texts)
+    return [*shared, *_fits_badly(fit), *_amounts(model)]
+
+
+def _amounts(model: TransferModel) -> list[str]:
+    """Classes that are numbers with a fraction were hardly meant as classes."""
+    names = model.task.class_names or []
+    if model.task.name != Classification.name or len(names) < FEW:
+        return []
+    try:
+        broken = [name for name in names if float(name) % 1]
+    except ValueError:
+        return []
+    return [
+        f"the {len(names)} classes are numbers such as {', '.join(broken[:3])}, and what is near "
+        "counts as wrong as what is far: amounts are for the regression task"
+    ][: len(broken)]
 
 
 def _seen_before(found: dict[str, int], rows: int) -> list[str]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tfhub_transfer import backend, ranges, streams
+from tfhub_transfer import __version__, backend, ranges, streams
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.storage import interruption
 
@@ -33,6 +33,8 @@ _TASKS = (
     "similarity",
     "multi-task",
 )
+_MODEL = "what `train` wrote, or a .keras file"
+_SOURCE = "a table as for training, or texts line by line: a .txt file, or standard input (default)"
 _LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
 
 
@@ -55,14 +57,15 @@ def _status(arguments: Sequence[str] | None) -> int:
     try:
         with interruption.handled():
             lost = _standard_streams()
-            options = _parser().parse_args(arguments)
+            options = _parsed(arguments)
             if not _answers_on_stdout(options):
-                with streams.regardless("stdout"):
+                with streams.regardless("stdout"), interruption.told_apart():
                     options.run(options)
                 return 0
             if lost:
                 raise InputError("nobody could read the answers: standard output is closed")
-            options.run(options)
+            with interruption.told_apart():
+                options.run(options)
             sys.stdout.flush()
     except (InputError, OSError) as error:
         if _nobody_reads(error):
@@ -159,8 +162,10 @@ def _said(parse: Callable[..., Any], *given: Any) -> Any:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="tfhub-transfer",
-        description="Turns TensorFlow Hub text encoders into classifiers and regressors.",
+        description="Transfer learning for text with TensorFlow Hub encoders in Keras 3: trains, "
+        "measures, asks and exports models. Each command has its own --help.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_encoders(commands)
@@ -173,9 +178,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; what is read may also stand behind some, `predict out --output a.csv in.csv`.
+
+    `argparse` takes a position that may be empty for empty at the first option.
+    """
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if hasattr(options, "source") and options.source is None:
+        alone = len(rest) == 1 and (rest[0] == "-" or not rest[0].startswith("-"))
+        options.source = rest.pop() if alone else "-"
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
+
+
 def _add_demo(commands: Any) -> None:
     command = commands.add_parser("demo", help="train, evaluate, export and ask a sample model")
-    command.add_argument("--output", type=Path, default=Path("tfhub-transfer-demo"), metavar="DIR")
+    folder = "default: tfhub-transfer-demo; an earlier demo there is replaced"
+    usual = Path("tfhub-transfer-demo")
+    command.add_argument("--output", type=Path, default=usual, metavar="DIR", help=folder)
     command.set_defaults(run=_demo)
 
 
@@ -187,11 +209,15 @@ def _add_encoders(commands: Any) -> None:
 
 def _add_convert(commands: Any) -> None:
     command = commands.add_parser("convert", help="make a TF Hub encoder from other weights")
-    command.add_argument("source", type=Path, metavar="SOURCE")
-    command.add_argument("--output", type=Path, required=True, metavar="DIR")
-    command.add_argument("--method", default="auto", choices=("auto", "bert", "static", "vectors"))
-    command.add_argument("--dimension", type=_whole("--dimension", ranges.SIZE), metavar="N")
-    command.add_argument("--overwrite", action="store_true")
+    what = "the folder of a Hugging Face BERT, or a text file of word vectors"
+    command.add_argument("source", type=Path, metavar="SOURCE", help=what)
+    command.add_argument("--output", type=Path, required=True, metavar="DIR", help="the encoder")
+    methods = ("auto", "bert", "static", "vectors")
+    said = "bert: whole; static: a table of word-piece vectors; vectors: of words; default: auto"
+    command.add_argument("--method", default="auto", choices=methods, help=said)
+    size = _whole("--dimension", ranges.SIZE)
+    command.add_argument("--dimension", type=size, metavar="N", help="of a static encoder")
+    command.add_argument("--overwrite", action="store_true", help="replace the output folder")
     _add_trust(command)
     command.set_defaults(run=_convert)
 
@@ -208,7 +234,8 @@ def _add_train(commands: Any) -> None:
     )
     add("--validation", metavar="FILE", help="default: a tenth of the data")
     add("--test", metavar="FILE", help="default: a tenth of the data")
-    add("--output", type=Path, required=True, metavar="DIR")
+    folder = "model.keras, serving/, report/ and training.json"
+    add("--output", type=Path, required=True, metavar="DIR", help=folder)
     add("--text", metavar="COLUMN", help="default: text, or text_a and text_b")
     add("--text-pair", metavar="COLUMN", help="the second text of each pair")
     add("--negative", metavar="COLUMN", help="a third text, which doesn't belong to the first")
@@ -225,15 +252,21 @@ def _add_train(commands: Any) -> None:
 def _add_training(command: Any) -> None:
     """What `train` and `distill` have in common."""
     add = command.add_argument
-    add("--encoder", default="auto", metavar="NAME|HANDLE|DIR")
+    known = "default: auto, the packaged one; `tfhub-transfer encoders` lists names"
+    add("--encoder", default="auto", metavar="NAME|HANDLE|DIR", help=known)
     add("--preprocessor", metavar="HANDLE|DIR", help="default: the encoder's own")
     epochs, size = _whole("--epochs", ranges.EPOCHS), _whole("--batch-size", ranges.BATCH_SIZE)
     thawed = "epochs with a thawed encoder, after the head's own, which are as many as it needs"
-    add("--epochs", type=epochs, default=4, metavar="N", help=thawed)
-    add("--batch-size", type=size, default=32, metavar="N")
+    add("--epochs", type=epochs, default=4, metavar="N", help=f"{thawed}; default 4")
+    add("--batch-size", type=size, default=32, metavar="N", help="default 32")
     rate = _real("--learning-rate", ranges.LEARNING_RATE)
     add("--learning-rate", type=rate, metavar="X", help="default: by the kind of encoder")
-    add("--unfreeze", default="auto", metavar="none|N|all|auto", help="groups from the top")
+    add(
+        "--unfreeze",
+        default="auto",
+        metavar="none|N|all|auto",
+        help="groups of layers from the top",
+    )
     length = _whole("--sequence-length", ranges.SEQUENCE_LENGTH)
     usual = "most tokens of a text; default 256 or 384"
     add("--sequence-length", type=length, metavar="N", help=usual)
@@ -244,7 +277,7 @@ def _add_training(command: Any) -> None:
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     add("--jit", default="auto", choices=("auto", "on", "off"), help="XLA")
     add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
-    add("--seed", type=_whole("--seed", ranges.SEED), default=0, metavar="N")
+    add("--seed", type=_whole("--seed", ranges.SEED), default=0, metavar="N", help="default 0")
     add("--overwrite", action="store_true", help="replace the output folder")
     _add_trust(command)
 
@@ -311,11 +344,12 @@ def _add_distill(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     command = commands.add_parser("evaluate", help="evaluate a trained model on a labelled file")
-    command.add_argument("folder", type=Path, metavar="DIR")
-    command.add_argument("--data", dest="source", required=True, metavar="FILE")
-    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    command.add_argument("folder", type=Path, metavar="DIR", help=_MODEL)
+    labelled = "labelled, as for training"
+    command.add_argument("--data", dest="source", required=True, metavar="FILE", help=labelled)
+    command.add_argument("--output", type=Path, required=True, metavar="DIR", help="the report")
     _add_columns(command)
-    command.add_argument("--overwrite", action="store_true")
+    command.add_argument("--overwrite", action="store_true", help="replace the output folder")
     _add_form(command)
     _add_trust(command)
     command.set_defaults(run=_evaluate)
@@ -324,8 +358,8 @@ def _add_evaluate(commands: Any) -> None:
 def _add_predict(commands: Any) -> None:
     command = commands.add_parser("predict", help="answer texts, beside the columns of their file")
     add = command.add_argument
-    add("folder", type=Path, metavar="DIR")
-    add("source", nargs="?", default="-", metavar="FILE|-")
+    add("folder", type=Path, metavar="DIR", help=_MODEL)
+    add("source", nargs="?", metavar="FILE|-", help=_SOURCE)
     add("--task", metavar="NAME", help="of a model of several tasks")
     _add_columns(command)
     formats = "a .jsonl, .csv, .tsv or .parquet file; default: JSON lines on stdout"
@@ -348,7 +382,7 @@ def _add_encode(commands: Any) -> None:
     command = commands.add_parser("encode", help="texts to vectors, as JSON lines or a .npy file")
     add = command.add_argument
     add("model", metavar="DIR|ENCODER", help="what `train` wrote, or an encoder")
-    add("source", nargs="?", default="-", metavar="FILE|-")
+    add("source", nargs="?", metavar="FILE|-", help=_SOURCE)
     add("--text", metavar="COLUMN", help="of a table; default: text")
     add("--normalize", action="store_true", help="to length 1, so that products are cosines")
     add("--output", type=Path, metavar="vectors.npy", help="default: JSON lines on stdout")

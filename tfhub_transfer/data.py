@@ -101,6 +101,11 @@ class Examples:
                 check(value, f"row {row} of {name}")
         return cls(columns, target=None if label is None else LABEL)
 
+    def __repr__(self) -> str:
+        """One line, whatever the rows hold: notebooks show what a cell ends with."""
+        rows = len(self) if self.columns else 0
+        return f"Examples({rows:,} rows of {', '.join(self.columns)}; {self.source})"
+
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 

@@ -140,7 +140,8 @@ def encode_file(
         source: As for `encode_text`.
         file: A table as for training, a `.txt` file with one text a line, or `-` for the lines of
             standard input.
-        text: The table's column of texts; `text` if not given.
+        text: The table's column of texts; the training's if not given, if there is one of its name,
+            else `text`.
         normalize: As for `encode_text`.
         trust_code: As for `encode_text`.
 
@@ -150,10 +151,11 @@ def encode_file(
     Raises:
         InputError: If one of them is unusable.
     """
+    trained = _text_column(Path(source))
     if reading.is_lines(file):
-        read, chunks = None, reading.line_chunks(file)
+        read, chunks = None, reading.line_chunks(file, columns=[trained])
     else:
-        read = data.stream(file, text=text, require_label=False)
+        read = data.stream(file, text=text or _there(trained, file), require_label=False)
         chunks = _column(read)
     model = vector_model(source, trust_code)
     return Vectors(model, file, chunks, normalize, _precision(Path(source)), read)
@@ -242,6 +244,16 @@ def _column(stream: data.Stream) -> Iterator[list[str]]:
             f"Received: {stream.source}, which has pairs"
         )
     return (list(map(tagging.spaced, chunk.texts[0])) for chunk in stream)
+
+
+def _text_column(source: Path) -> str | None:
+    """The column of texts that a model was trained on, if it has one."""
+    column = read_record(source).get("columns", {}).get("text")
+    return column if isinstance(column, str) else None
+
+
+def _there(column: str | None, file: str | data.File) -> str | None:
+    return column if column in reading.Table(file).columns else None
 
 
 def _precision(source: Path) -> str:

@@ -367,6 +367,12 @@ def demo(output: Path) -> Report:
     Args:
         output: Where to write; an earlier demo there is replaced.
     """
+    ours = _is_demo(output)
+    if not ours and output.is_dir() and any(output.iterdir()):
+        raise InputError(
+            "the folder exists and holds no demo; name another one with `--output`. "
+            f"Received: {output}"
+        )
     job = TrainJob(
         task="classification",
         data=str(registry.samples_path()),
@@ -377,7 +383,7 @@ def demo(output: Path) -> Report:
         unfreeze="auto",
         epochs=15,
         batch_size=16,
-        overwrite=_is_demo(output),
+        overwrite=ours,
     )
     report = train(job)
     served = load_saved_model(output / "serving")
@@ -553,6 +559,11 @@ def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]
     if folder.is_file():
         return load_model(folder, trust_code), {}
     if not (folder / MODEL_FILE).exists():
+        if (folder / INTERRUPTED_FILE).exists():
+            raise InputError(
+                "the training ended early there; give the model as trained until then, "
+                f"{folder / INTERRUPTED_FILE}, or train again. Received: {folder}"
+            )
         raise InputError(
             f"no {MODEL_FILE} there; expected a folder that `tfhub-transfer train` wrote, or a "
             f"`.keras` file. Received: {folder}"

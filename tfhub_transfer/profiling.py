@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfhub_transfer import label_columns, outliers
+from tfhub_transfer.errors import InputError
 
 
 def profile(train: Any, validation: Any | None = None, test: Any | None = None) -> str:
@@ -17,6 +18,9 @@ def profile(train: Any, validation: Any | None = None, test: Any | None = None) 
         validation: The validation split.
         test: The test split.
 
+    Raises:
+        InputError: If one of them isn't examples.
+
     Example:
 
     >>> print(profile(train, validation, test))
@@ -25,6 +29,12 @@ def profile(train: Any, validation: Any | None = None, test: Any | None = None) 
     """
     splits = {"train": train, "validation": validation, "test": test}
     given = {name: examples for name, examples in splits.items() if examples is not None}
+    for name, examples in given.items():
+        if not hasattr(examples, "texts"):
+            raise InputError(
+                "expected examples, as `data.read(file)` gives. Received: "
+                f"{type(examples).__name__} for {name}"
+            )
     lines = [
         f"{'':<11}{'rows':>8}{'blank':>7}{'repeated':>10}"
         f"{'words: median':>16}{'90 %':>6}{'most':>7}"

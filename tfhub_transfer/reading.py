@@ -27,9 +27,10 @@ __all__ = [
     "would_download",
 ]
 
-# Columns that tables of texts usually have, and how names of columns are written.
-_USUAL_NAMES = {"text", "text_a", "tokens", "question", "context", "document", "sentences"}
-_NAME = re.compile(r"\w[\w .#-]{0,39}")
+# Columns that tell the header of a table from a line of text.
+_USUAL = ("text", "text_a", "text_b", "question", "context", "document", "sentences", "tokens")
+# How Python spells bytes of standard input that its encoding doesn't know.
+_UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 class Table:
@@ -108,7 +109,10 @@ def pair_columns(named: Iterable[str] = ()) -> set[str]:
 
 
 def line_chunks(
-    source: str | Path | File, pair: bool = False, size: int = 1000
+    source: str | Path | File,
+    pair: bool = False,
+    size: int = 1000,
+    columns: Iterable[str | None] = (),
 ) -> Iterator[list[Any]]:
     """Texts of lines in chunks, or pairs of texts with a tab between them as tuples.
 
@@ -116,10 +120,10 @@ def line_chunks(
         source: A text file, `-` for standard input, or what the shell makes of `<(command)`.
         pair: Whether each line holds a pair.
         size: Lines in a chunk.
+        columns: Names of columns, beside the usual ones, that the header of a table would have.
 
     Raises:
-        InputError: If the file can't be read, a line isn't a pair, or the first one says that they
-            are rows of a table, which would be answered as texts.
+        InputError: If the file can't be read, is a table, or a line isn't a pair.
     """
     with contextlib.ExitStack() as stack:
         if str(source) in ("-", "/dev/stdin"):
@@ -130,34 +134,15 @@ def line_chunks(
             raise InputError("there is nothing to read: standard input is closed. Received: none")
         rows: list[Any] = []
         for number, line in enumerate(_decoded(lines, source), start=1):
-            whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
             if number == 1:
-                _require_no_table(whole, source)
+                _require_no_table(line, source, {*_USUAL, *columns})
+            whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
             rows.append(_line(tagging.plain(whole), number, pair))
             if len(rows) == size:
                 yield rows
                 rows = []
         if rows:
             yield rows
-
-
-def _require_no_table(first: str, source: Any) -> None:
-    """Refuses what begins as JSON lines, or with the names of columns."""
-    names: set[Any] = set()
-    if first.lstrip().startswith("{"):
-        with contextlib.suppress(ValueError, RecursionError):
-            names = {*json.loads(first)}
-    for separator in ",;\t":
-        fields = [field.strip('"') for field in first.strip().split(separator)]
-        names |= {*fields} if len(fields) > 1 and all(map(_NAME.fullmatch, fields)) else set()
-    found = sorted(names & _USUAL_NAMES)
-    if found:
-        raise InputError(
-            f"the first line names the column {found[0]!r}, as a table's does, and here each line "
-            "is asked as a text; write a table to a file whose name says what it is, such as "
-            f".jsonl or .csv. Received: {first[:60]!r} in "
-            f"{'standard input' if str(source) == '-' else source}"
-        )
 
 
 def _standard_input(source: str | Path | File) -> Iterable[str] | None:
@@ -171,12 +156,44 @@ def _standard_input(source: str | Path | File) -> Iterable[str] | None:
 def _decoded(lines: Iterable[str], source: Any) -> Iterator[str]:
     try:
         for number, line in enumerate(lines):
-            yield line if number else line.removeprefix("\ufeff")
+            if line.isascii() or not (odd := _UNDECODED.search(line)):
+                yield line if number else line.removeprefix("\ufeff")
+                continue
+            raise ValueError(f"byte 0x{ord(odd[0]) - 0xDC00:02x} in line {number + 1}")
     except ValueError as error:
         raise InputError(
             "the text isn't UTF-8; name its encoding, as with `--encoding cp1252`, or convert "
-            f"it, as with `iconv -t UTF-8`. Received: {source} ({error})"
+            f"it, as with `iconv -t UTF-8`. Received: {_named(source)} ({error})"
         ) from error
+
+
+def _named(source: Any) -> str:
+    return "standard input" if str(source) == "-" else str(source)
+
+
+def _require_no_table(line: str, source: Any, columns: set[str | None]) -> None:
+    """Refuses a table by its first line: as lines of text, its header and commas would be asked."""
+    kind = _kind_of_table(line.strip(), columns)
+    if kind:
+        raise InputError(
+            f"{_named(source)} is read as lines of text, and this is {kind[0]}; put it into a file "
+            f"whose name ends in {kind[1]}, and give that. Received: {line[:60].strip()!r}"
+        )
+
+
+def _kind_of_table(line: str, columns: set[str | None]) -> tuple[str, str] | None:
+    """What a first line says that it is, and how such a file's name ends."""
+    if line in ("{", "[", "[{"):
+        return "JSON", "`.json`"
+    if line.startswith(("{", "[{")):
+        with contextlib.suppress(ValueError, RecursionError):
+            json.loads(line)
+            return ("JSON", "`.json`") if line[0] == "[" else ("JSON", "`.jsonl` or `.json`")
+    for delimiter, ending in ((",", "`.csv`"), ("\t", "`.tsv`"), (";", "`.csv`")):
+        fields = [field.strip('"') for field in line.split(delimiter)]
+        if len(fields) > 1 and columns.intersection(fields):
+            return "the header of a table", ending
+    return None
 
 
 def _lines_of(source: str | Path | File, stack: contextlib.ExitStack) -> Iterable[str]:

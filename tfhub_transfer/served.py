@@ -17,6 +17,8 @@ from tfhub_transfer.tagging import is_listed, plain, split_words
 
 # The name that TF Serving takes where none is asked for.
 SIGNATURE = "serving_default"
+# The one that gives vectors.
+ENCODE = "encode"
 
 
 def words_signature(name: str) -> str:
@@ -56,7 +58,8 @@ class ServedModel:
             texts: Any number of them; they are answered in batches of like length. For tags of
                 words they may all be lists of words.
             batch_size: Texts in a batch.
-            signature: The name of the task, for a model of several.
+            signature: The name of the task, for a model of several; or `encode`, or `words` (of
+                several tasks `NAME_words`), which reads lists of words only.
 
         Returns:
             Each of the signature's answers `[n, ...]`, in the order of the texts.
@@ -65,6 +68,9 @@ class ServedModel:
             InputError: If the batch size is below 1, there is no such signature, it takes another
                 number of texts, or one is neither a string nor bytes.
         """
+        if signature == ENCODE and signature in self._loaded.signatures:
+            return {"embedding": self.encode(texts)}
+        signature, texts = self._of_texts(signature, texts)
         lengths_of = self._lengths_of(signature)
         names = [spec.name for spec in lengths_of.input_signature]
         words = words_signature(signature)
@@ -94,12 +100,25 @@ class ServedModel:
                 probes.require_numbers(values, found[-1], np.arange(len(values)))
         return answers
 
+    def _of_texts(self, signature: str, texts: Iterable[Any]) -> tuple[str, Iterable[Any]]:
+        """The signature that reads texts, of one that reads words, for which all are lists."""
+        for name in self._loaded.lengths_of:
+            if words_signature(name) == signature and signature in self._loaded.signatures:
+                texts = texts if hasattr(texts, "keys") else wording.listed(texts)
+                if isinstance(texts, list) and any(isinstance(t, (str, bytes)) for t in texts):
+                    raise InputError(
+                        "the signature reads texts as lists of words. Received: a string among "
+                        f"them for {signature!r}"
+                    )
+                return name, texts
+        return signature, texts
+
     def _lengths_of(self, signature: str) -> Any:
         known = self._loaded.lengths_of
         if signature not in known:
             raise InputError(
-                f"the exported model answers {', '.join(known)}; name one of them as `signature`. "
-                f"Received: {signature!r}"
+                f"the exported model answers {', '.join(sorted(self._loaded.signatures))}; name "
+                f"one of them as `signature`. Received: {signature!r}"
             )
         return known[signature]
 
@@ -185,8 +204,9 @@ def _newest(folder: Path) -> Path:
         return folder
     versions = [p for p in folder.glob("*") if p.name.isdigit() and (p / "saved_model.pb").exists()]
     if not versions:
+        within = f", such as {folder / 'serving'}" if (folder / "serving").is_dir() else ""
         raise InputError(
-            "no exported model there; expected a folder that `export_saved_model` wrote. "
+            f"no exported model there; expected a folder that `export_saved_model` wrote{within}. "
             f"Received: {folder}"
         )
     return max(versions, key=lambda p: int(p.name))

@@ -83,6 +83,7 @@ def handled() -> Iterator[None]:
     finally:
         for number, handler in usual.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        _State.received = None
 
 
 def _handle(number: int, frame: Any) -> None:
@@ -93,6 +94,20 @@ def _handle(number: int, frame: Any) -> None:
     _State.received = number
     if not _State.held:
         raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def told_apart() -> Iterator[None]:
+    """What fails in the body after a signal came has failed of the signal: `Interrupted`.
+
+    Libraries in other languages that call Python back make errors of their own of what it raises.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _State.received is None:
+            raise
+        raise Interrupted(_State.received) from error
 
 
 @contextlib.contextmanager

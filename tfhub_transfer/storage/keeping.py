@@ -30,7 +30,8 @@ def kept(
         unless: Failures after which there is nothing that is worth it.
     """
     try:
-        yield
+        with interruption.told_apart():
+            yield
     except (Exception, KeyboardInterrupt) as error:
         if not isinstance(error, unless):
             what = "interrupted" if isinstance(error, KeyboardInterrupt) else "it failed"
