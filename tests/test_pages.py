@@ -344,6 +344,25 @@ def test_groups_of_lengths_hold_every_text_and_few_are_put_together() -> None:
     assert groups.means("x", groups.lengths(["a b", "a"]), {"y": np.ones(2)}) == []
 
 
+def test_intervals_of_large_groups_are_those_of_the_bootstrap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = np.random.default_rng(0).random(3000) < 0.8
+    keys = ["a", "b"] * 1500, ["a", "b"]
+
+    def rows() -> list[dict[str, Any]]:
+        [found] = groups.means("x", keys, {"accuracy": right.astype(float)})
+        return found["rows"]
+
+    drawn = rows()
+    monkeypatch.setattr(groups, "_MANY", 10)
+    for one, other in zip(drawn, rows(), strict=True):
+        assert one["accuracy"] == other["accuracy"] == right[one["group"] == "b" :: 2].mean()
+        assert one["low"] < one["accuracy"] < one["high"]
+        for end in ("low", "high"):
+            assert one[end] == pytest.approx(other[end], abs=0.003)
+
+
 @pytest.mark.parametrize(
     ("name", "less"),
     [

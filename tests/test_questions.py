@@ -67,6 +67,13 @@ def test_a_model_learns_to_answer_and_to_be_silent(trained: tt.TransferModel) ->
     assert low <= report.metrics["answerable_exact_match"] <= high
     assert "likely sentence" in str(report)
     assert trained.task.threshold != 0.0  # it was tuned
+    for row in report.mistakes:
+        marked = {
+            side: {row["passage"][m["start"] : m["end"]] for m in row["marks"] if m["side"] == side}
+            for side in ("predicted", "true")
+        }
+        assert marked["predicted"] == {row["predicted"]} - {"(no answer)"}
+        assert marked["true"] == (set() if row["true"] == "(no answer)" else set(row["true"]))
 
 
 TEXTS = [

@@ -62,6 +62,11 @@ def test_a_model_learns_to_choose_and_is_measured_beside_lead_and_oracle(
     gaps = [row["badness"] for row in report.mistakes]
     assert gaps == sorted(gaps, reverse=True)
     assert all(row["predicted"] != row["true"] for row in report.mistakes)
+    for row in report.mistakes:  # what is marked is what was chosen, and what would be best
+        for side in ("predicted", "true"):
+            marks = [mark for mark in row["marks"] if mark["side"] == side]
+            texts = [row["passage"][mark["start"] : mark["end"]] for mark in marks]
+            assert " ".join(texts) == row[side]
 
 
 def test_a_sentence_has_the_mean_of_its_tokens_or_the_first(bert_encoder: Path) -> None:

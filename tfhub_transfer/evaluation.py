@@ -36,6 +36,7 @@ MISTAKES = 100
 _PAIRS = 20
 # Training pairs on which the threshold of a cosine is found.
 _THRESHOLD_ROWS = 2000
+_AT_ONCE = 4096
 
 
 def evaluate(
@@ -139,10 +140,10 @@ def _measure_whole(
     report.metrics = _measure(task, labels, scores)
     _add_details(report, task, labels, scores, seed)
     report.mistakes = _mistakes(task, examples, labels, scores)
-    true, given = (
-        [_true(task, label) for label in labels],
-        list(map(_answered, task.decode(scores))),
-    )
+    true = [_true(task, label) for label in labels]
+    # Some at a time: an answer holds the scores of all classes.
+    parts = (scores[start : start + _AT_ONCE] for start in range(0, len(scores), _AT_ONCE))
+    given = [_answered(answer) for part in parts for answer in task.decode(part)]
     numbers = _contributions(task, labels, scores)
     particulars.add_whole(report, examples, (true, given, scores), numbers, seed)
     if train is not None:

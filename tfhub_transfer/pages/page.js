@@ -102,5 +102,5 @@
   document.querySelectorAll("table.filtered").forEach(filterable);
   document.querySelectorAll("table").forEach(sortable);
   // On paper nothing can be unfolded.
-  window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
+  window.addEventListener("beforeprint", () => document.querySelectorAll("main > details").forEach((one) => (one.open = true)));
 })();
