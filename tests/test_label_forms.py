@@ -334,11 +334,63 @@ def test_summaries_and_answers_as_tables_write_them() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[see below]", "[Intro]", "(not spam)", "(1)", "[1-3]", "{'a': 1}", "[,]", "['a'b']", "[1, 2"],
+    [
+        *("[see below]", "[Intro]", "(not spam)", "(1)", "[1-3]", "[,]", "(0, 10]", "[0, 10)"),
+        *("{unknown}", "{", "[", "[:", "{a}{b}", "[a] b", "('90s)", "{see: 1}", "Counter"),
+    ],
 )
 def test_brackets_alone_make_no_list(text: str) -> None:
-    assert values.written(text) is None
+    assert values.spelled(text) is None
     assert Classification([text, "b"]).encode([text]).tolist() == [0]
+
+
+# How Python, JSON, NumPy and others write that the class is p.
+DICTIONARIES = [
+    "{'p': 1, 'n': 0}",
+    '{"p": 1, "n": 0}',
+    "{'p': True, 'n': False}",
+    '{"p": true, "n": false}',
+    "{'p': np.float64(1.0), 'n': np.int64(0)}",
+    "Counter({'p': 1})",
+    "OrderedDict({'p': 1, 'n': 0})",
+    "defaultdict(<class 'int'>, {'p': 1})",
+    "{'p': 1}",
+]
+
+
+@pytest.mark.parametrize("text", DICTIONARIES)
+def test_dictionaries_written_as_text_are_dictionaries(text: str) -> None:
+    assert Classification().adapt([text, "n"]).class_names == ["n", "p"]
+    assert MultiLabel(["n", "p"]).encode([text, "n|p"]).tolist() == [[0, 1], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"neg": 0.2, "pos": 0.8}', "must say 0 or 1 for each class; make shares.*'neg': 0.2"),
+        ("{'label': 'pos', 'score': 0.9}", "must say 0 or 1 for each class.*'label': 'pos'"),
+        ('{"neg": 0, "po', "can't be read: it is cut off, or holds more"),
+        ("{'neg': nan}", "can't be read"),
+        ("['a'b']", "can't be read.*several as a JSON list"),
+        ("[1, 2", "can't be read"),
+        ('[[0, 5, "PER"]]', "can't be read: it is cut off, or holds more than names and numbers"),
+        ("[(0, 5, 'PER')]", "can't be read"),
+        ('[{"start": 0}]', "can't be read"),
+        ("Counter({'a'", "can't be read"),
+    ],
+)
+def test_what_was_written_as_text_and_is_no_class_is_named(text: str, message: str) -> None:
+    for task in (Classification(["a", "b"]), MultiLabel(["a", "b"])):
+        with pytest.raises(tt.InputError, match=f"label 2: .*{message}"):
+            task.encode(["a", text])
+
+
+def test_a_column_of_what_other_languages_write_is_no_column_of_names() -> None:
+    odd = ["{neg=0.2, pos=0.8}", "{neg=0.1, pos=0.9}", "{neg: 1}", "a"]
+    with pytest.raises(tt.InputError, match="most labels are in brackets.*Received: '{neg"):
+        Classification().adapt(odd)
+    # One of many may be called so.
+    assert Classification().adapt(["{a: b}", "b", "c"]).class_names == ["b", "c", "{a: b}"]
 
 
 # Files -------------------------------------------------------------------------------------------
@@ -597,6 +649,15 @@ def test_rows_part_alike_from_any_form(tmp_path: Path) -> None:
         for task, found in single.items():
             found.append(splits(task=task, data=str(path)))
     assert all(each == found[0] for found in single.values() for each in found)
+
+
+def test_one_class_in_several_spellings_parts_as_one() -> None:
+    texts = [f"text {i}" for i in range(60)]
+    spelled = (int, float, str, lambda number: f" {number} ")
+    mixed = [spelled[i % 4](i // 4 % 3) for i in range(60)]
+    whole = tt.data.split(Examples.from_lists(texts, [i // 4 % 3 for i in range(60)]), seed=3)
+    found = tt.data.split(Examples.from_lists(texts, mixed), seed=3)
+    assert [part.texts for part in found] == [part.texts for part in whole]
 
 
 @pytest.mark.slow

@@ -99,7 +99,7 @@ def is_several(label: Any) -> bool:
         label: As examples have it.
     """
     if isinstance(label, str):
-        return "|" in label or not label.strip() or values.written(label) is not None
+        return "|" in label or not label.strip() or values.spelled(label) is not None
     return isinstance(label, (list, tuple, dict, np.ndarray))
 
 
@@ -195,13 +195,15 @@ def choose(table: Any, label: str | Sequence[str] | None, require_label: bool) -
     return made, made.label
 
 
-def require(table: Any, label: str) -> None:
+def require(table: Any, label: str | Sequence[str]) -> None:
     """Raises `InputError` if a label column, or one of several, isn't there.
 
     Args:
         table: As for `Flagged`.
         label: As for `choose`.
     """
-    names = [label] if label in table.columns else label.split(",")
+    names: Sequence[str] = [label] if isinstance(label, str) else label
+    if isinstance(label, str) and label not in table.columns:
+        names = label.split(",")
     for name in names:
         table.require(name.strip(), "label")

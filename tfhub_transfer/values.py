@@ -5,6 +5,7 @@ last four has to be installed.
 """
 
 import ast
+import contextlib
 import datetime
 import enum
 import json
@@ -224,6 +225,66 @@ def _unquoted(word: str) -> tuple[str] | None:
             return (ast.literal_eval(word),)
     except (ValueError, SyntaxError):
         return None
+
+
+# How what holds names and numbers begins, and what has no end: a table may have cut it off.
+_BEGUN = re.compile(r"(?:\w+\()?[\[{][\s\[{(]*(?:[\"']|\d+\s*,\s*\d+\s*,)")
+_CUT = re.compile(r"[\[{][^\])}]*,[^\])}]*")
+_COUNTED = re.compile(r"^(?:Counter|OrderedDict|defaultdict)\((?:<[^>]*>,\s*)?(\{.*\})\)$", re.S)
+
+
+def spelled(text: str) -> list[Any] | dict[Any, Any] | None:
+    """The list or the dictionary that a string spells, in JSON or Python; `None` if neither.
+
+    Args:
+        text: A cell of a table.
+
+    Example:
+
+    >>> spelled("{'ham': 0, 'spam': 1}"), spelled("['a']"), spelled("{see below}")
+    ({'ham': 0, 'spam': 1}, ['a'], None)
+    """
+    found = written(text)
+    if found is not None:
+        return found
+    text = text.strip()
+    counted = _COUNTED.match(text)
+    value = literal(_NUMPY.sub(r"\1", counted.group(1) if counted else text))
+    return value if isinstance(value, dict) else None
+
+
+def literal(text: str) -> Any:
+    """What a string spells as a list or an object of JSON or Python; `None` if it spells none.
+
+    Args:
+        text: A cell of a table.
+    """
+    text = text.strip()
+    if text[:1] not in ("[", "{") or len(text) > _MOST_CHARACTERS:
+        return None
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
+
+
+def is_broken(text: str) -> bool:
+    """Whether a string begins as a list or a dictionary does that was written as text.
+
+    Args:
+        text: A cell of a table which `spelled` can't read.
+
+    Example:
+
+    >>> is_broken('{"neg": 0.2, "po'), is_broken("[[0, 5, 'x']]"), is_broken("{unknown}")
+    (True, True, False)
+    """
+    text = text.strip()
+    return _BEGUN.match(text) is not None or _CUT.fullmatch(text) is not None
 
 
 def written_objects(text: str) -> Any:

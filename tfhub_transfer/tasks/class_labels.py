@@ -7,6 +7,7 @@ and be right about it.
 import collections
 import decimal
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from tfhub_transfer.wording import class_name
 SEPARATOR = "|"
 # What separates names in many files, and may as well be part of a name.
 _SUSPICIOUS = ",;"
+# Such as Java writes of what has keys, and R of lists.
+_OBJECT = re.compile(r"[\[{].*[:=,].*[\]}]", re.S)
 _BOOLEANS = {"false": 0, "true": 1}
 _SHOWN = 60
 _SOME = 5
@@ -62,8 +65,7 @@ def one(label: Any) -> str:
     """
     value = values.plain(label)
     if isinstance(value, str):
-        found = values.written(value)
-        value = value if found is None else found
+        value = _read(value)
     if isinstance(value, dict):
         value = flagged(value)
     if not isinstance(value, list):
@@ -80,6 +82,33 @@ def one(label: Any) -> str:
         "one class for each text is expected; where texts have several or none, use the "
         f"multi-label task. Received: {values.kind(label)} of {len(value)}, {_shown(label)}"
     )
+
+
+def _read(text: str) -> Any:
+    """What a string spells, or the string itself, if it isn't a list or dictionary gone wrong."""
+    found = values.spelled(text)
+    if found is None and values.is_broken(text):
+        raise InputError(
+            "a label is a list or a dictionary that was written as text and can't be read: it is "
+            "cut off, or holds more than names and numbers; write the name of a class, several as "
+            f"a JSON list, or a column of 0 and 1 for each class. Received: {_shown(text)}"
+        )
+    return text if found is None else found
+
+
+def require_names(names: Sequence[str]) -> None:
+    """Raises `InputError` if most names of classes are something else, written as text.
+
+    Args:
+        names: What was learned from labels.
+    """
+    odd = [each for each in names if _OBJECT.fullmatch(each)]
+    if len(odd) * 2 > len(names):
+        raise InputError(
+            "most labels are in brackets, as dictionaries written as text are, and no names of "
+            "classes; write the name of each, or a column of 0 and 1 for each class. Received: "
+            f"{_shown(odd[0])}"
+        )
 
 
 def name(value: Any) -> str:
@@ -188,8 +217,8 @@ class Several:
         ]
 
     def _split(self, text: str) -> list[Any]:
-        found = values.written(text)
-        if found is not None:
+        found = _read(text)
+        if not isinstance(found, str):
             return self._items(found)
         text = text.strip()
         if self._separator is not None:

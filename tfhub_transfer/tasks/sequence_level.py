@@ -82,7 +82,9 @@ class Classification(Task):
 
     def adapt(self, labels: Sequence[Any]) -> "Classification":
         if self.class_names is None:
-            self.class_names = _checked_names(_sorted_names(self.read_labels(labels)))
+            names = _sorted_names(self.read_labels(labels))
+            class_labels.require_names(names)
+            self.class_names = _checked_names(names)
             self.learned = True
         return self
 
