@@ -19,7 +19,6 @@ import numpy as np
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import tagging
 from tfhub_transfer.callbacks import KeepBest
 
 TEXTS = ["a good film", "the worst movie", "good good", "bad"] * 8
@@ -69,7 +68,7 @@ def uneven(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict
 
     words = [text.split() for text in TEXTS]
     tags = [["J" if word == "good" else "N" for word in row] for row in words]
-    tagged = tt.data.Examples.from_lists([tagging.join_words(row) for row in words], tags)
+    tagged = tt.data.Examples.from_lists(words, tags)
     pairs = tt.data.Examples.from_lists(TEXTS, [0.0, 1.0] * 16, TEXTS[::-1])
     parts = {"tags": tt.tasks.TokenClassification(), "pair": tt.tasks.Regression(pair=True)}
     cases = {
@@ -97,7 +96,7 @@ def many(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[s
     whole = tt.data.Examples.from_lists(texts, ["positive", "negative"] * 150)
     pairs = tt.data.Examples.from_lists(texts, [0.0, 1.0] * 150, texts[::-1])
     tags = [["J" if word == "good" else "N" for word in text.split()] for text in texts]
-    words = [tagging.join_words(text.split()) for text in texts]
+    words = [text.split() for text in texts]
     tagged = tt.data.Examples.from_lists(words, tags)
     parts = {
         "whole": tt.tasks.Classification(["negative", "positive"]),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tfhub_transfer as tt
-from tfhub_transfer import tagging, tasks
+from tfhub_transfer import tasks
 from tfhub_transfer.tasks import Head, MultiTask
 
 # All of one length, so that shares of a batch have as many tokens each.
@@ -88,10 +88,10 @@ ASKED = [*TEXTS[:3], "", "film", "good film bad movie " * 20]
 _PAIRS = list(zip(ASKED, [*OTHERS[:3], "film", "good film " * 30, "bad movie, good film. " * 20]))
 _STORIES = ["Good film. Bad movie. The story.", "Good film acting. " * 30 + "Bad movie."]
 _DOCUMENTS = [f"{a.capitalize()}. {b.capitalize()}." for a, b in zip(TEXTS, OTHERS)]
-_WORDS = [tagging.join_words(text.split()) for text in TEXTS]
+_WORDS = [text.split() for text in TEXTS]
 _ONE_OF = (NAMES, NUMBERS)
 # By layout: columns of texts, labels of which a task is given the first that suit, what to ask.
-_TABLE: dict[str, tuple[tuple[list[str], ...], tuple[list[Any], ...], list[Any]]] = {
+_TABLE: dict[str, tuple[tuple[list[Any], ...], tuple[list[Any], ...], list[Any]]] = {
     "whole": ((TEXTS,), _ONE_OF, ASKED),
     "pairs": ((TEXTS, OTHERS), _ONE_OF, _PAIRS),
     "towers": ((TEXTS, OTHERS), (NUMBERS,), _PAIRS),

@@ -37,7 +37,7 @@ def sentences(number: int, seed: int = 0) -> tt.data.Examples:
     counts = generator.integers(1, 7, number)
     words = [generator.choice([*GOOD, *BAD], count).tolist() for count in counts]
     tags = [["J" if w in ("good", "bad") else "N" for w in row] for row in words]
-    return tt.data.Examples.from_lists([tagging.join_words(row) for row in words], tags)
+    return tt.data.Examples.from_lists(words, tags)
 
 
 def splits(seed: int, number: int = 48) -> dict[str, tt.data.Examples]:

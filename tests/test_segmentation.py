@@ -30,7 +30,7 @@ TAGS = {"U.S.": "B-place", "U.K.": "B-place", "Mr.": "B-name", "Smith": "I-name"
 def examples(number: int = 80) -> tt.data.Examples:
     words = [SENTENCES[row % len(SENTENCES)].split() for row in range(number)]
     tags = [[TAGS.get(word, "O") for word in row] for row in words]
-    return tt.data.Examples.from_lists([tagging.join_words(row) for row in words], tags)
+    return tt.data.Examples.from_lists(words, tags)
 
 
 def split(texts: list[str], known: Segmentation | None = None) -> list[list[str]]:

@@ -124,7 +124,7 @@ TEXTS = [
     "Bad movie story. Good film acting! “Ünïcode 東 movie?” The end. ",
     "",
     "  story  ",
-    "\u2028".join(["Good film", "bad. Movie story", " ", "Film good the acting"]),
+    "\n\n".join(["Good film", "bad. Movie story", " ", "Film good the acting"]),
     "Good film acting. " * 3 + "Bad movie story in movie. " * 40 + "Acting was good film.",
 ]
 

@@ -30,7 +30,7 @@ def sentences(number: int, seed: int = 0) -> tt.data.Examples:
     texts, tags = [], []
     for _ in range(number):
         chosen = generator.choice(list(UNITS), generator.integers(1, 9)).tolist()
-        texts.append(tagging.join_words(" ".join(chosen).split()))
+        texts.append(" ".join(chosen).split())
         tags.append([tag for unit in chosen for tag in UNITS[unit]])
     return tt.data.Examples.from_lists(texts, tags)
 
@@ -96,7 +96,7 @@ def test_long_sentences_lose_no_word(bert_encoder: Path) -> None:
     model = tt.build_model(str(bert_encoder), task, sequence_length=12)
     generator = np.random.default_rng(0)
     long = generator.choice([*UNITS][1:], 100).tolist()
-    examples = tt.data.Examples.from_lists([tagging.join_words(long)], [["O"] * 100])
+    examples = tt.data.Examples.from_lists([long], [["O"] * 100])
     cut = model.cut(examples)
     parts, owners = cut.examples, cut.owners
     assert [w for text in parts.texts[0] for w in text.split(WORD_END)] == long
@@ -251,7 +251,7 @@ def test_bad_tags_are_refused(bert_encoder: Path, text_encoder: Path) -> None:
     with pytest.raises(tt.InputError, match="`scheme` must be one of"):
         TokenClassification(["a", "b"], "IOB3")
     model = tt.build_model(str(bert_encoder), task)
-    odd = tt.data.Examples.from_lists([f"a{WORD_END}b"], [["O"]])
+    odd = tt.data.Examples.from_lists([["a", "b"]], [["O"]])
     with pytest.raises(tt.InputError, match="every word must have a tag.*2 words and 1 tags"):
         model.preprocess(odd)
     with pytest.raises(tt.InputError, match="token vectors"):

@@ -186,7 +186,7 @@ def _measure_sentences(
 ) -> None:
     task: Any = model.task
     written, split = list(map(references, examples.labels)), documents(examples)
-    found = _timed(report, model.predict_text, examples.texts[0])
+    found = _timed(report, model.predict_text, examples)
     summaries = [answer["summary"] for answer in found]
     scores = summary_evaluation.scores(summaries, written)
     report.metrics = summary_evaluation.measure(scores)

@@ -276,7 +276,7 @@ class TransferModel(runtime.Replicated):
             return []
         rows, state = self.layout.prepare(*(tf.constant(column, tf.string) for column in columns))
         plain = [[text.decode("utf-8") for text in column.numpy()] for column in rows]
-        scores = self._run("answer", Examples.from_lists(plain[0], None, *plain[1:]))
+        scores = self._run("answer", layouts.of_rows(plain))
         whole = len(plain[0]) == len(columns[0])
         probes.require_numbers(scores, plain[-1], np.arange(len(scores)) if whole else None)
         if self.layout.by_unit:
@@ -311,7 +311,7 @@ class TransferModel(runtime.Replicated):
         signature = self.layout.signature
         listed = self.layout.by_unit and len(signature) == 1  # a context's places are of one text
         columns = text_forms.columns(texts, signature, listed)
-        return Examples.from_lists(columns[0], None, *columns[1:])
+        return layouts.asked(columns)
 
     @property
     def sequence_length(self) -> int:

@@ -78,7 +78,7 @@ class _Served(tf.Module):
 
     def encode(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to the encoder's vectors `[batch, dimension]`."""
-        inputs = self._model.layout.batch_of_single(text)
+        inputs = self._model.layout.batch_of_single(segmentation.plain(text))
         vector = self._run_folded(inputs)[-1] if self._folded else self._model.vector(inputs)
         each = tf.reshape(vector, [-1, vector.shape[-1]])[: tf.shape(text)[0]]
         return {"embedding": tf.identity(each)}

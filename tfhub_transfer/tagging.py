@@ -38,12 +38,18 @@ _ODD = (
 Entity = tuple[str, int, int]
 
 
+class Joined(str):
+    """Words or sentences in one string, which says that the marks in it are no part of a text."""
+
+    __slots__ = ()
+
+
 def plain(text: str) -> str:
     """A text that isn't a list of words."""
     return text.replace(WORD_END, " ").replace(ALONE, " ")
 
 
-def join_words(words: Sequence[str]) -> str:
+def join_words(words: Sequence[str]) -> Joined:
     """One text of words that `split_words` tells apart again.
 
     Example:
@@ -53,7 +59,7 @@ def join_words(words: Sequence[str]) -> str:
     """
     joined = WORD_END.join(map(plain, words))
     single = len(words) == 1 and len(joined) > 1 and not (joined.isascii() and joined.isalnum())
-    return joined + ALONE if single else joined
+    return Joined(joined + ALONE if single else joined)
 
 
 def split_words(text: str) -> list[str]:

@@ -54,15 +54,17 @@ def columns(given: Any, signature: Sequence[str], listed: bool = False) -> list[
         found = _columns(_rows(given, "the texts"), wanted)
     return [
         [_text(row, listed, place) for place, row in enumerate(column, start=1)]
-        for column in (found if examples else map(_unmarked, wanted, found))
+        for column in (found if examples else [_unmarked(each, listed) for each in found])
     ]
 
 
-def _unmarked(names: Sequence[str], column: list[Any]) -> list[Any]:
-    """Plain texts that are parted into words, whatever separators of words are in them."""
-    if names is not _OF_WORDS:
-        return column
-    return [tagging.plain(row) if isinstance(row, str) else row for row in column]
+def _unmarked(column: list[Any], listed: bool = True) -> list[Any]:
+    """Texts as plain ones, whatever separators are in them; those of examples may be lists."""
+    kept = tagging.Joined if listed else ()
+    return [
+        tagging.plain(row) if isinstance(row, str) and not isinstance(row, kept) else row
+        for row in column
+    ]
 
 
 def _columns(rows: list[Any], wanted: Sequence[Sequence[str]]) -> list[list[Any]]:
@@ -158,7 +160,7 @@ def _shown(value: Any) -> str:
 
 
 def rows(given: Any) -> list[Any]:
-    """Texts, or all of them lists of words put together, as a list.
+    """Texts as `tagging.plain` has them, or all of them lists of words put together, as a list.
 
     Args:
         given: Anything that can be gone through in order.
@@ -166,6 +168,9 @@ def rows(given: Any) -> list[Any]:
     Raises:
         InputError: If it can't.
     """
-    plain = [values.plain(row) for row in wording.listed(given)]
+    plain = [
+        row if isinstance(row, tagging.Joined) else values.plain(row)
+        for row in wording.listed(given)
+    ]
     listed = all(isinstance(row, list) and all(isinstance(w, str) for w in row) for row in plain)
-    return [tagging.join_words(row) for row in plain] if listed else plain
+    return [tagging.join_words(row) for row in plain] if listed else _unmarked(plain)

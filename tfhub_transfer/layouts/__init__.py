@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.layouts.base import Ids, Layout, Rows, encoder_inputs
+from tfhub_transfer.layouts.base import Ids, Layout, Rows, asked, encoder_inputs, of_rows
 from tfhub_transfer.layouts.joint import Joint, balance
 from tfhub_transfer.layouts.sentences import Sentences, documents
 from tfhub_transfer.layouts.towers import Towers
@@ -52,8 +52,10 @@ __all__ = [
     "Joint",
     "Layout",
     "Rows",
+    "asked",
     "balance",
     "documents",
     "encoder_inputs",
     "find",
+    "of_rows",
 ]

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, heads
-from tfhub_transfer.data import Examples, require_examples
+from tfhub_transfer import batching, heads, wording
+from tfhub_transfer.data import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C, Examples, require_examples
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.layouts import segmentation
 from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.preprocessing import Preprocessor
 from tfhub_transfer.storage import names
@@ -198,7 +199,7 @@ class Layout:
 
     def plain(self, *texts: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Texts `[n]` that come to an exported model, and are no lists of words, for `prepare`."""
-        return texts
+        return tuple(map(segmentation.plain, texts))
 
     def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
         """Plain texts `[n]` to the columns of rows `[rows]`, and what `answer` needs to know."""
@@ -217,6 +218,37 @@ class Layout:
         """What `answer` gave as one dictionary for each text."""
         scores = found["score"] if "score" in found else found["scores"]
         return self.task.decode(np.asarray(scores))
+
+
+def of_rows(columns: Sequence[list[str]], labels: Any = None) -> Examples:
+    """Examples of rows whose texts may hold several units, with `tagging.WORD_END` between them.
+
+    `Examples.from_lists` takes such marks for spaces, as they are in texts of users.
+
+    Args:
+        columns: One list of texts, two for pairs, three for triplets.
+        labels: One for each row, as `Task.encode` takes them, if there are any.
+    """
+    given = dict(zip((TEXT,) if len(columns) == 1 else (TEXT_A, TEXT_B, TEXT_C), columns))
+    if labels is None:
+        return Examples(given)
+    return Examples({**given, LABEL: labels}, target=LABEL)
+
+
+def asked(columns: Sequence[list[Any]]) -> Examples:
+    """As `of_rows`, of what users gave, which is checked.
+
+    Raises:
+        InputError: If columns differ in length, or a text isn't a string.
+    """
+    made = of_rows(columns)
+    sizes = {name: len(column) for name, column in made.columns.items()}
+    if len(set(sizes.values())) > 1:
+        raise InputError(f"all columns must be of one length. Received: {sizes}")
+    for name, column in made.columns.items():
+        for row, value in enumerate(column, start=1):
+            wording.require_text(value, f"row {row} of {name}")
+    return made
 
 
 def encoder_inputs(encoder: Encoder) -> Inputs:

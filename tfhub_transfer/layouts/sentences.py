@@ -15,8 +15,8 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import units
-from tfhub_transfer.layouts.base import Inputs, Layout, Rows
-from tfhub_transfer.tagging import WORD_END
+from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
+from tfhub_transfer.tagging import ALONE, WORD_END
 
 
 class Sentences(Layout):
@@ -49,13 +49,13 @@ class Sentences(Layout):
         pairs = zip(found, examples.labels if labelled else [])
         labels = [self.task.target(*pair) for pair in pairs] if labelled else None
         texts = [WORD_END.join(document) for document in found]
-        return units.cut_long(Examples.from_lists(texts, labels), self.preprocessor)
+        return units.cut_long(of_rows([texts], labels), self.preprocessor)
 
     def join(self, scores: Any, rows: Rows) -> list[np.ndarray]:
         return units.joined(scores, rows)
 
     def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
-        places = sentences.split(texts[0], WORD_END)
+        places = _split(texts[0])
         rows = units.cut_rows(places[0], self.preprocessor)
         pieces = self.preprocessor.pieces(places[0].flat_values)
         return (units.join(rows),), (places, pieces, rows.row_lengths())
@@ -89,6 +89,11 @@ class Sentences(Layout):
         return answers
 
 
+def _split(texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+    """As `sentences.split`; a list of one sentence stays one too."""
+    return sentences.split(tf.strings.regex_replace(texts, ALONE, WORD_END), WORD_END)
+
+
 def documents(examples: Examples) -> list[list[str]]:
     """The sentences of each document.
 
@@ -97,7 +102,7 @@ def documents(examples: Examples) -> list[list[str]]:
             there is nothing to learn or to measure.
     """
     texts = examples.texts[0]
-    split = sentences.split(tf.constant(texts, tf.string), WORD_END)[0].to_list()
+    split = _split(tf.constant(texts, tf.string))[0].to_list()
     blank = [row for row, document in enumerate(split) if not document]
     if blank:
         raise InputError(

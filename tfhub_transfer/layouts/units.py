@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.layouts.base import Rows
+from tfhub_transfer.layouts.base import Rows, of_rows
 from tfhub_transfer.preprocessing import BertPreprocessor, pieces_before
 from tfhub_transfer.tagging import WORD_END, split_words
 
@@ -99,5 +99,5 @@ def cut_long(examples: Examples, preprocessor: BertPreprocessor) -> Rows:
             texts.append(WORD_END.join(words[start:end]))
             kept.append(list(of_row[start:end]))
             owners.append(row)
-    made = Examples.from_lists(texts, kept if examples.target else None)
+    made = of_rows([texts], kept if examples.target else None)
     return Rows(made, np.array(owners), len(examples))

@@ -17,7 +17,7 @@ from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import segmentation, spans, units
-from tfhub_transfer.layouts.base import Inputs, Layout, Rows
+from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
 from tfhub_transfer.preprocessing import most_pieces
 from tfhub_transfer.tagging import is_listed, split_words
 from tfhub_transfer.tasks.span_level import END, START
@@ -79,7 +79,7 @@ class Windows(Layout):
                 column += [text.decode("utf-8") for text in made.numpy()]
             owners.append(state.slices.owners.numpy().astype(np.int64) + start)
             codes += _codes(chunk.labels, state) if chunk.target else []
-        made = Examples.from_lists(asked, codes if examples.target else None, parts)
+        made = of_rows([asked, parts], codes if examples.target else None)
         return Rows(made, np.concatenate(owners), len(examples))
 
     def join(self, scores: Any, rows: Rows) -> list[list[np.ndarray]]:

@@ -15,7 +15,7 @@ from tfhub_transfer import heads, tagging
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.layouts import segmentation, units
-from tfhub_transfer.layouts.base import Inputs, Layout, Rows
+from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
 from tfhub_transfer.tagging import split_words
 
 _NEVER = -1e9
@@ -45,10 +45,7 @@ class Words(Layout):
         texts = tf.constant(examples.texts[0], tf.string)
         found = segmentation.split(texts, self.task.segmentation)[0].to_list()
         words = ([word.decode("utf-8") for word in row] for row in found)
-        return Examples.from_lists([tagging.join_words(row) for row in words])
-
-    def plain(self, *texts: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return tuple(map(segmentation.plain, texts))
+        return of_rows([[tagging.join_words(row) for row in words]])
 
     def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
         places = segmentation.split(texts[0], getattr(self.task, "segmentation", None))
