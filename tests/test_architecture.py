@@ -125,6 +125,7 @@ INNER_FLOORS = {
         "fasttext": 2,
         "annotations": 2,
         "objects": 2,
+        "cells": 3,
         "json_rows": 3,
         "__init__": 4,
     },

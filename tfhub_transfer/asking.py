@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfhub_transfer import data, label_columns, reading, runtime, tagging, writing
+from tfhub_transfer import data, label_columns, layouts, reading, runtime, tagging, writing
 from tfhub_transfer.errors import visible
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.preprocessing import Truncation
@@ -54,7 +54,7 @@ class Answers:
         self._names: dict[str, str] = {}
         self._ours: set[str] = set()
         self._table: data.Stream | None = None
-        if reading.is_lines(self.source):
+        if is_lines(self.model, self.source, self.columns):
             return
         if self.columns.get("label"):
             label_columns.require(reading.Table(self.source), self.columns["label"])
@@ -103,7 +103,9 @@ class Answers:
             yield list(zip(*examples.texts)) if pair else list(examples.texts[0]), rows
 
     def _asked(self, texts: list[Any]) -> list[Any]:
-        return list(map(_as_words, texts)) if self.model.task.layout == "words" else texts
+        """Lists of words or sentences out of a table as lists."""
+        listed = self.model.layout.by_unit and not self.model.task.pair
+        return list(map(_in_units, texts)) if listed else texts
 
     def _texts(self, text: Any) -> dict[str, str]:
         shown = [text] if isinstance(text, str) else text
@@ -144,7 +146,7 @@ class Answers:
         if self.model.layout.by_unit:  # whose rows are parts of texts
             whole = [row for row in zip(*_columns(texts)) if row[-1].strip()]
             columns = list(zip(*whole))
-            examples = data.Examples.from_lists(columns[0], None, *columns[1:]) if whole else None
+            examples = layouts.of_rows([list(column) for column in columns]) if whole else None
             cut = self.model.count_truncation(examples) if examples else None
         cut = cut or Truncation(0, 0, 0)
         so_far, of = self.cut, self.cut.of + len(texts)
@@ -155,8 +157,20 @@ def _columns(texts: Sequence[Any]) -> list[Sequence[str]]:
     return [texts] if isinstance(texts[0], str) else list(zip(*texts))
 
 
-def _as_words(text: str) -> Any:
-    """A list of words in one string as a list of words; other texts as they are."""
+def is_lines(model: TransferModel, source: str | data.File, columns: dict[str, Any]) -> bool:
+    """Whether a source holds texts, or pairs, one a line, rather than a table.
+
+    Args:
+        model: What is asked.
+        source: As for `Answers`.
+        columns: As for `Answers`.
+    """
+    named = [columns[name] for name in ("text", "text_pair") if columns.get(name)]
+    return reading.is_lines(source, reading.pair_columns(named) if model.task.pair else ())
+
+
+def _in_units(text: str) -> Any:
+    """A list in one string as a list; other texts as they are."""
     return tagging.split_words(text) if tagging.is_listed(text) else text
 
 

@@ -25,6 +25,8 @@ TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL = "text", "text_a", "text_b", "text_c", "lab
 # What `require_label` says where a blank label means that a text has no class.
 OR_BLANK = "or blank"
 _DISCRETE = 1000
+# How tables write that there is nothing, in lower case: also databases, pandas and Excel.
+_NOTHING = ("", "nan", "\\n", "<na>", "#n/a")
 # The columns of each usual shape of data: texts, and the labels that may go with them.
 _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ((TEXT,), (LABEL, "score")),
@@ -71,7 +73,8 @@ class Examples:
         """Makes examples of lists.
 
         Args:
-            text: The texts, or the first of each pair; or lists of words.
+            text: The texts, or the first of each pair; or lists of words. In texts U+2028 and
+                U+2029 become spaces, as everywhere: they tell words apart.
             label: Their labels; of several classes a text also a table with a column of 0 and 1
                 for each.
             text_pair: The second text of each pair.
@@ -428,7 +431,7 @@ def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
 
 def _is_missing(value: Any) -> bool:
     """Whether a cell holds nothing: not there, blank, or not a number."""
-    blank = isinstance(value, str) and value.strip().lower() in ("", "nan")
+    blank = isinstance(value, str) and value.strip().lower() in _NOTHING
     return blank or values.is_missing(value)
 
 

@@ -177,8 +177,15 @@ def _check_columns(columns: dict[str, Any], path: Path) -> None:
     for name, column in columns.items():
         if isinstance(column, dict):
             _check_columns(column, path)
-        elif name not in _COLUMNS or not isinstance(column, str | None):
+        elif name not in _COLUMNS or not (
+            isinstance(column, str | None) or (name == "label" and _are_names(column))
+        ):
             raise InputError(f"a column's name is expected. Received: {name}: {column!r} in {path}")
+
+
+def _are_names(column: Any) -> bool:
+    """Whether it is what Python may give for several label columns."""
+    return isinstance(column, list) and all(isinstance(each, str) for each in column)
 
 
 def _column(stream: data.Stream) -> Iterator[list[str]]:

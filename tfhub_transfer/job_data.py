@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class TrainJob:
     text: str | None = None
     text_pair: str | None = None
     negative: str | None = None
-    label: str | None = None
+    label: str | Sequence[str] | None = None
     label_separator: str | None = None
     quoting: str = "auto"
     delimiter: str | None = None
@@ -144,6 +145,22 @@ def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
     layouts.find(task).check(examples)
     task.check(examples)
     return examples
+
+
+def sources(job: TrainJob) -> list[str]:
+    """What a job reads: its files, those that a file of several tasks names among them.
+
+    Args:
+        job: The job.
+
+    Raises:
+        InputError: If a file of several tasks is unusable.
+    """
+    found = [job.data, *_given(job).values()]
+    if job.task == MultiTask.name:
+        for own in _jobs_of_tasks(job, _settings(job.data)["tasks"]).values():
+            found += [own.data, *_given(own).values()]
+    return found
 
 
 def columns_of(job: TrainJob) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from tfhub_transfer.job_data import (
     head_of,
     read_labelled,
     read_splits,
+    sources,
 )
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.models import TransferModel
@@ -140,10 +141,12 @@ def distill(job: DistillJob) -> Report:
     _check_output(job)
     loaded = [_load(folder, job.trust_code) for folder in job.teachers]
     teachers = [model for model, _ in loaded]
-    more = None if job.unlabelled is None else _texts(job.unlabelled, teachers[0].task.pair, job)
+    columns = loaded[0][1].get("columns", {})
+    more = None
+    if job.unlabelled is not None:
+        more = _texts(job.unlabelled, teachers[0].task.pair, job, columns)
     imitation = Imitation(job.temperature, job.share)
     fit = functools.partial(_imitate, teachers, more, imitation)
-    columns = loaded[0][1].get("columns", {})
     given = {
         name: getattr(job, name) or columns.get(name) for name in ("text", "text_pair", "label")
     }
@@ -176,7 +179,7 @@ def distill_encoder(job: EncoderJob) -> None:
         InputError: If a file, an option or the output folder is unusable.
     """
     atomic.check_output(job.output, job.overwrite, (job.data, job.teacher))
-    texts = _texts(job.data, False, job)
+    texts = _texts(job.data, False, job, {})
     teacher = Encoder(job.teacher, trust_code=job.trust_code)
     pieces = None
     if job.vocabulary is not None:
@@ -191,14 +194,21 @@ def distill_encoder(job: EncoderJob) -> None:
     say(f"Written to {job.output}; give it as `--encoder`")
 
 
-def _texts(source: str, pair: bool, job: Any) -> list[Any]:
-    """The texts of a table, or of the lines of a `.txt` file; pairs as tuples."""
+def _texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list[Any]:
+    """The texts of a table, or of the lines of a `.txt` file; pairs as tuples.
+
+    Columns that the job doesn't name are called as `known` says, if the table has them.
+    """
     file = file_of(job, source)
-    if reading.is_lines(file):
+    usual = {name: column for name, column in known.items() if name in ("text", "text_pair")}
+    given = {name: getattr(job, name, None) for name in ("text", "text_pair")}
+    given = {name: column for name, column in given.items() if column is not None}
+    named = {**usual, **given}
+    if reading.is_lines(file, reading.pair_columns([*named.values()]) if pair else ()):
         chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
     else:
-        columns = {"text": job.text, "text_pair": getattr(job, "text_pair", None)}
-        read = data.stream(file, **columns, require_label=False)
+        has_usual = set(usual.values()) <= set(reading.Table(file).columns)
+        read = data.stream(file, **(named if has_usual else given), require_label=False)
         if read.is_pair != pair:
             wanted = "pairs: name both columns" if pair else "one column of texts: name it"
             raise InputError(f"expected {wanted}. Received: {read.source} with other columns")
@@ -233,7 +243,7 @@ class AskJob:
     task: str | None = None
     text: str | None = None
     text_pair: str | None = None
-    label: str | None = None
+    label: str | Sequence[str] | None = None
     overwrite: bool = False
     trust_code: bool = False
 
@@ -259,7 +269,7 @@ def evaluate_folder(job: AskJob) -> Report:
     if columns and isinstance(model, MultiTaskModel):
         raise InputError(
             "the columns of several tasks are said in the JSON file, for each. Received: "
-            f"{', '.join(columns.values())}"
+            f"{', '.join(map(str, columns.values()))}"
         )
     examples = read_labelled(job.source, model.task, job.columns(record.get("columns", {})))
     say_notes(examples)
@@ -284,15 +294,20 @@ def predict(job: AskJob) -> Answers:
         InputError: If one of them is unusable.
     """
     named = job.columns({})
-    if named and reading.is_lines(job.source):
-        raise InputError(
-            "lines of text have no columns; give a table, or leave the names of columns out. "
-            f"Received: {', '.join(named.values())} with {job.source}"
-        )
+    _require_table(job, named and reading.is_lines(job.source))
     model, record = _load(job.folder, job.trust_code)
     model, known = _of_task(model, record.get("columns", {}), job.task)
-    usual = {key: known.get(key) for key in ("text", "text_pair")}
-    return Answers(model, job.source, job.columns(usual), record.get("precision", "auto"))
+    columns = job.columns({key: known.get(key) for key in ("text", "text_pair")})
+    _require_table(job, named and asking.is_lines(model, job.source, columns))
+    return Answers(model, job.source, columns, record.get("precision", "auto"))
+
+
+def _require_table(job: AskJob, unless: Any) -> None:
+    if unless:
+        raise InputError(
+            "lines of text have no columns; give a table, or leave the names of columns out. "
+            f"Received: {', '.join(map(str, job.columns({}).values()))} with {job.source}"
+        )
 
 
 def predict_to_file(job: AskJob) -> None:
@@ -526,9 +541,9 @@ def _training_split(record: dict[str, Any]) -> data.Examples | None:
     try:
         names = {field.name for field in dataclasses.fields(TrainJob)}
         given = {k: v for k, v in record["arguments"].items() if k in names}
-        if any(reading.would_download(given.get(n)) for n in ("data", "validation", "test")):
-            return None
         job = TrainJob(**{**given, "output": Path()})
+        if any(map(reading.would_download, sources(job))):
+            return None
         return read_splits(job)[0].train
     except (ValueError, LookupError, TypeError, AttributeError, OSError):
         return None  # the record may be from elsewhere, where such a file was
@@ -536,9 +551,9 @@ def _training_split(record: dict[str, Any]) -> data.Examples | None:
 
 def _check_output(job: TrainJob) -> None:
     """Refuses before any work what would fail, or destroy something, after it."""
-    named = ("data", "validation", "test", "encoder", "preprocessor", "unlabelled")
+    named = ("encoder", "preprocessor", "unlabelled")
     inputs = [str(getattr(job, name)) for name in named if getattr(job, name, None)]
-    inputs += map(str, getattr(job, "teachers", ()))
+    inputs += [*sources(job), *map(str, getattr(job, "teachers", ()))]
     atomic.check_output(job.output, job.overwrite, inputs)
     budget.most()
     with temporary():  # which the work will need

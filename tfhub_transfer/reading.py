@@ -8,14 +8,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import forms, wording
+from tfhub_transfer import forms, tagging, wording
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import TAGS, TOKENS, File, Row, is_lines
-from tfhub_transfer.forms.opening import encoding_of
 from tfhub_transfer.forms.tfds import would_download
 from tfhub_transfer.storage import opening
 
-__all__ = ["TAGS", "TOKENS", "File", "Table", "is_lines", "line_chunks", "would_download"]
+__all__ = [
+    "TAGS",
+    "TOKENS",
+    "File",
+    "Table",
+    "is_lines",
+    "line_chunks",
+    "pair_columns",
+    "would_download",
+]
 
 
 class Table:
@@ -68,10 +76,21 @@ class Table:
             return column
         near = difflib.get_close_matches(column, self.columns, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
+        if self.source.lower().endswith(".txt"):
+            hint += "lines with tabs are a table, and lines of texts only through a pipe (`-`); "
         raise InputError(
             f"{self.source} has no column {column!r} for the {wanted_for}; {hint}name one of "
             f"{', '.join(map(repr, self.columns)) or 'none'}. Received: {column!r}"
         )
+
+
+def pair_columns(named: Iterable[str] = ()) -> set[str]:
+    """The names that columns of pairs may have in a table.
+
+    Args:
+        named: Those that were given.
+    """
+    return {"text_a", "text_b", "question", "context", *named}
 
 
 def line_chunks(
@@ -91,13 +110,13 @@ def line_chunks(
         if str(source) in ("-", "/dev/stdin"):
             lines: Iterable[str] | None = _standard_input(source)
         else:
-            lines = stack.enter_context(_open_text(source))
+            lines = _lines_of(source, stack)
         if lines is None:
             raise InputError("there is nothing to read: standard input is closed. Received: none")
         rows: list[Any] = []
         for number, line in enumerate(_decoded(lines, source), start=1):
             whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
-            rows.append(_line(whole, number, pair))
+            rows.append(_line(tagging.plain(whole), number, pair))
             if len(rows) == size:
                 yield rows
                 rows = []
@@ -124,13 +143,13 @@ def _decoded(lines: Iterable[str], source: Any) -> Iterator[str]:
         ) from error
 
 
-def _open_text(source: str | Path | File) -> Any:
+def _lines_of(source: str | Path | File, stack: contextlib.ExitStack) -> Iterable[str]:
     file = source if isinstance(source, File) else File(source)
+    if not opening.is_open_already(str(file.path)):
+        opening.path_of(file.path)
+        return forms.opening.lines(file)
     try:
-        if opening.is_open_already(str(file.path)):
-            return open(file.path, encoding=file.encoding or "utf-8")
-        plain = opening.open_file(opening.path_of(file.path))
-        return io.TextIOWrapper(plain, encoding=encoding_of(file))
+        return stack.enter_context(open(file.path, encoding=file.encoding or "utf-8"))
     except OSError as error:
         raise InputError(f"the file can't be read. Received: {source} ({error})") from error
 

@@ -4,12 +4,13 @@ A row is a dictionary of a column's name to a value: a string, a number, a list.
 whose names the source knows come as these names.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import (
+    cells,
     columnar,
     conll,
     delimited,
@@ -35,10 +36,23 @@ _REMEDIES = {
     (".ann",): "export the project of brat as CoNLL",
     (".pkl", ".pickle"): "a pickle can run code; write it with pandas' `to_parquet`",
     (".npy", ".npz", ".h5", ".hdf5", ".mat"): "arrays hold no texts; write a table",
-    (".xml", ".html", ".yml", ".yaml"): "write JSON lines",
-    (".db", ".sqlite", ".sqlite3"): "write the table's rows as CSV",
+    (".xml", ".html", ".htm", ".yml", ".yaml", ".toml", ".ipynb"): "write JSON lines",
+    (".db", ".sqlite", ".sqlite3", ".sql", ".mdb", ".accdb"): "write the table's rows as CSV",
+    (".rds", ".rdata", ".rda"): "write a table with R's `write.csv`",
+    (".dta", ".sav", ".por", ".sas7bdat", ".xpt"): "write the table as CSV in UTF-8",
+    (".orc", ".avro"): "write Parquet",
+    (
+        ".docx",
+        ".doc",
+        ".odt",
+        ".rtf",
+        ".pdf",
+        ".md",
+        ".tex",
+        ".pptx",
+    ): "write a table, a row a text",
     (".tfrecord", ".tfrecords"): "read it by tf.data and give the `tf.data.Dataset`",
-    (".7z", ".rar", ".tar", ".tgz"): "unpack it",
+    (".7z", ".rar", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"): "unpack it",
 }
 _LINES = ".txt"
 # Each form of text: endings of names, and what reads it.
@@ -60,7 +74,7 @@ def find(source: Any) -> Form:
         InputError: If there is no such source, or its form isn't known.
     """
     if not isinstance(source, (str, Path, File)):
-        return objects.form(source)
+        return cells.read(objects.form(source), objects.name(source))
     file = source if isinstance(source, File) else File(source)
     if str(file).startswith("tfds:"):
         return tfds.form(str(file))
@@ -71,17 +85,20 @@ def find(source: Any) -> Form:
         )
     path = plain_files.path_of(file.path)
     if _is_saved(path):
-        return columnar.folder(path)
+        return cells.read(columnar.folder(path), str(path))
+    if columnar.parts(path):
+        return cells.read(columnar.parquet(path), str(path))
     suffix = _checked_suffix(path)
     if suffix == ".parquet" or suffix in columnar.ARROW:
         if path.suffix.lower() in opening.PACKED or opening.in_archive(path):
             raise InputError(
                 f"unpack a {suffix} file, which is compressed itself. Received: {path}"
             )
-        return columnar.parquet(path) if suffix == ".parquet" else columnar.arrow(path)
-    for suffixes, read in _FORMS:
+        read = columnar.parquet if suffix == ".parquet" else columnar.arrow
+        return cells.read(read(path), str(path))
+    for suffixes, read_text in _FORMS:
         if suffix in suffixes:
-            return read(file, suffix)
+            return read_text(file, suffix)
     return _by_content(file, suffix)
 
 
@@ -96,7 +113,8 @@ def _checked_suffix(path: Path) -> str:
     """The ending that tells a file's form; the file is there, and is what its name says."""
     packed = path.suffix.lower() in opening.PACKED
     outer = path.suffix.lower()
-    remedy = next((text for endings, text in _REMEDIES.items() if outer in endings), None)
+    name = path.name.lower()
+    remedy = next((text for endings, text in _REMEDIES.items() if name.endswith(endings)), None)
     if opening.in_archive(path):
         return delimited.suffix_of(Path(path.name))
     is_text = not packed and outer not in (".parquet", *columnar.ARROW) and remedy is None
@@ -115,29 +133,40 @@ def _by_content(file: File, suffix: str) -> Form:
     if (
         suffix in delimited.SEPARATORS
         or file.delimiter
-        or (suffix == _LINES and delimited.looks_like_a_table(file))
+        or (suffix == _LINES and delimited.of_text(file) is not None)
     ):
-        return delimited.form(file, suffix)
+        return cells.read(delimited.form(file, suffix), str(file))
     raise InputError(
         f"the format of the file isn't known by its name; expected {KNOWN}. Received: {file}"
     )
 
 
-def is_lines(source: Any) -> bool:
+def is_lines(source: Any, pair: Collection[str] = ()) -> bool:
     """Whether a source is to be asked line by line: a `.txt` file of texts, or a pipe.
+
+    A `.txt` file that `find` takes for a table is none (see `delimited.of_text`); but where pairs
+    are asked for, and its first line doesn't name their columns, its lines are pairs.
 
     Args:
         source: As for `find`, `-`, `/dev/stdin`, or what the shell makes of `<(command)`.
+        pair: Names that the two columns of a table of pairs may have; none for single texts.
     """
     name = str(source) if isinstance(source, (str, Path, File)) else ""
-    if plain_files.is_open_already(name):
+    if name == "-" or plain_files.is_open_already(name):
         return True
-    if name != "-" and isinstance(source, File) and source.delimiter is not None:
+    if isinstance(source, File) and source.delimiter is not None:
         return False
-    if name == "-" or not name.endswith(_LINES) or not Path(name).is_file():
-        return name == "-" or name.endswith(_LINES)
+    path = Path(name)
+    if not path.is_file() and not opening.in_archive(path):
+        return path.suffix.lower() == _LINES
     file = source if isinstance(source, File) else File(source)
-    return not (fasttext.looks_like(file) or conll.looks_like(file))
+    if delimited.suffix_of(path) != _LINES or fasttext.looks_like(file) or conll.looks_like(file):
+        return False
+    found = delimited.of_text(file)
+    if found is None:
+        return True
+    delimiter, header = found
+    return delimiter == "\t" and bool(pair) and len(header) == 2 and not {*header} & {*pair}
 
 
 def splits(source: Any) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from tfhub_transfer.forms.base import LABEL, TAGS, TEXT, TOKENS, Form, of_rows
 # A row as JSON has it, which may also be a list.
 Raw = tuple[int, Any]
 Rows = Callable[[], Iterator[Raw]]
-_TEXTS = (TEXT, "content", "sentence", "document")
-_SPANS = ("spans", "ents", "entities", LABEL, "labels", "annotations")
+# Keys of texts, and of spans in them.
+TEXTS = (TEXT, "content", "sentence", "document")
+SPANS = ("spans", "ents", "entities", LABEL, "labels", "annotations")
 # What Prodigy adds to every row, which says nothing of the text.
 _OF_PRODIGY = (
     "_input_hash",
@@ -139,7 +140,7 @@ def _spans_key(rows: Rows) -> str | None:
     for _, row in rows():
         if not isinstance(row, dict) or not isinstance(row.get(_text_key(row)), str):
             return None
-        lists = [key for key in _SPANS if isinstance(row.get(key), list)]
+        lists = [key for key in SPANS if isinstance(row.get(key), list)]
         if not lists or (TOKENS in row and TAGS in row):
             return None
         for key in lists:
@@ -151,7 +152,7 @@ def _spans_key(rows: Rows) -> str | None:
 
 
 def _text_key(row: dict[str, Any]) -> str:
-    return next((key for key in _TEXTS if key in row), TEXT)
+    return next((key for key in TEXTS if key in row), TEXT)
 
 
 def _of_key(key: str, row: dict[str, Any]) -> _Item:
@@ -309,7 +310,7 @@ def _short(rows: Rows) -> Callable[[Any], _Item]:
     key = next(iter(keys), None)
 
     def read(row: Any) -> _Item:
-        texts = [k for k in _TEXTS if k in row] or [k for k, v in row.items() if isinstance(v, str)]
+        texts = [k for k in TEXTS if k in row] or [k for k, v in row.items() if isinstance(v, str)]
         others = {
             k: v["choices"] if isinstance(v, dict) and "choices" in v else v
             for k, v in row.items()

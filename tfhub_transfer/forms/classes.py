@@ -53,10 +53,16 @@ def _has_names(feature: Any) -> bool:
         return False
     if feature.get("_type") == "ClassLabel":
         return isinstance(feature.get("names"), list)
+    if not isinstance(feature.get("_type", {}), str):
+        return any(map(_has_names, feature.values()))  # what has keys itself
     return "feature" in feature and _has_names(feature["feature"])
 
 
 def _named(feature: Any, value: Any, place: str) -> Any:
+    if isinstance(value, dict):
+        inner = feature.get("feature", feature)
+        named = {key for key in value if _has_names(inner.get(key))}
+        return {k: _named(inner[k], v, place) if k in named else v for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         inner = feature[0] if isinstance(feature, list) else feature.get("feature", feature)
         return [_named(inner, each, place) for each in value]

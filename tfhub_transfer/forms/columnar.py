@@ -21,22 +21,43 @@ def parquet(path: Path) -> Form:
     """The rows of a Parquet file.
 
     Args:
-        path: The file.
+        path: The file, or a folder of `parts`.
 
     Raises:
-        InputError: If it is none.
+        InputError: If it is none, or files of a folder have other columns than the first.
     """
     import pyarrow  # heavy, and needed for this form only
     import pyarrow.parquet
 
+    paths = parts(path) or [path]
     with _readable("not a Parquet file", path):
-        schema = pyarrow.parquet.read_schema(path)
+        schema, *others = (pyarrow.parquet.read_schema(each) for each in paths)
+    odd = next((i for i, each in enumerate(others, start=1) if each.names != schema.names), None)
+    if odd is not None:
+        raise InputError(
+            "the files of a folder must have the same columns. Received: "
+            f"{paths[0].name} with {schema.names} and {paths[odd].name} with "
+            f"{others[odd - 1].names}, in {path}"
+        )
 
     def batches() -> Iterator[Any]:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            yield from file.iter_batches(_BATCH)
+        for each in paths:
+            with pyarrow.parquet.ParquetFile(each) as file:
+                yield from file.iter_batches(_BATCH)
 
     return _form(schema, batches, str(path))
+
+
+def parts(path: Path) -> list[Path]:
+    """The Parquet files that a folder consists of, as Spark writes it; none if it is another.
+
+    Args:
+        path: A folder, or a file.
+    """
+    if not path.is_dir():
+        return []
+    found = sorted(each for each in path.iterdir() if not each.name.startswith(("_", ".")))
+    return found if all(each.suffix.lower() == ".parquet" for each in found) else []
 
 
 def arrow(path: Path) -> Form:
@@ -102,6 +123,7 @@ def _form(schema: Any, batches: Callable[[], Iterator[Any]], place: str) -> Form
         raise InputError(f"each column must have its own name. Received: {place} with {columns}")
     features = classes.of_metadata(schema.metadata)
     named = classes.namer(features, place)
+    binary = [key for key in columns if str(schema.field(key).type).endswith("binary")]
 
     def rows() -> Iterator[Row]:
         number = 0
@@ -109,9 +131,22 @@ def _form(schema: Any, batches: Callable[[], Iterator[Any]], place: str) -> Form
             for batch in batches():
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, named({key: row[key] for key in columns})
+                    cells = {key: row[key] for key in columns}
+                    for key in binary:
+                        cells[key] = _decoded(cells[key], f"{place}, row {number}: column {key!r}")
+                    yield number, named(cells)
 
     return Form(columns, rows, "row")
+
+
+def _decoded(cell: bytes | None, place: str) -> str | None:
+    try:
+        return None if cell is None else cell.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{place} holds bytes that aren't UTF-8; leave the column out, or write it as text. "
+            f"Received: {cell!r:.60}"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """Tables as text: CSV, TSV and their kin, with a row a text or a row a word."""
 
 import csv
+import itertools
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,15 @@ from tfhub_transfer.forms import opening, quoting
 from tfhub_transfer.forms.base import TAGS, TOKENS, File, Form, Row
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+# What Markdown and databases draw below a header.
+_RULE = re.compile(r"\s*:?[-+]{2,}:?\s*")
+# The header of R's `write.table`.
+_QUOTED_NAMES = re.compile(r'"[^"]*"( "[^"]*")+')
 _OTHERS = (";", "\t", "|")
 # Columns of tables that have a row for each word, in lower case.
 _SENTENCE_NUMBERS = ("sentence #", "sentence_id", "sentence_idx", "sentence id", "sent_id")
+# Usual names of columns of texts.
+_TEXTS = ("text", "text_a", "text_b", "sentence", "question", "context", "document", "tokens")
 _WORDS = ("word", "words", "token", "tokens")
 _WORD_TAGS = ("tag", "tags", "label", "labels", "ner", "ner_tag")
 
@@ -22,9 +30,11 @@ class _Layout:
 
     def __init__(self, file: File, suffix: str) -> None:
         self.file, self.notes = file, _of_encoding(file)
-        first = next(self._lines(0), "")
-        self.skipped = int(first.lower().startswith("sep=") and len(first.rstrip("\r\n")) == 5)
-        self.delimiter = first[4] if self.skipped else self._delimiter(suffix)
+        self.skipped = sum(1 for _ in itertools.takewhile(_is_blank, self._lines(0)))
+        first = next(self._lines(self.skipped), "")
+        says = first.lower().startswith("sep=") and len(first.rstrip("\r\n")) == 5
+        self.skipped += says
+        self.delimiter = first[4] if says else self._delimiter(suffix)
         self.quoting = file.quoting
         if self.quoting == "auto":
             self.quoting = quoting.STANDARD
@@ -43,13 +53,18 @@ class _Layout:
         """By the file's name; another if the header has one field by that, and so several."""
         if self.file.delimiter is not None:
             return self.file.delimiter
+        found = None if suffix in SEPARATORS else of_text(self.file)
+        if found is not None:
+            self.notes.append(f"its first lines are those of a table, with {found[0]!r} between")
+            return found[0]
         usual = SEPARATORS.get(suffix, "\t")
         if usual != ",":
             return usual
-        header = next(self._lines(0), "")
+        header = next(self._lines(self.skipped), "")
         counts = {d: len(self._header_fields(header, d)) for d in (usual, *_OTHERS)}
         best = max(_OTHERS, key=lambda d: counts[d])
-        if counts[usual] != 1 or counts[best] == 1:
+        # None: fields that are quoted aren't told apart by this one.
+        if counts[usual] > 1 or counts[best] <= 1:
             return usual
         self.notes.append(f"fields end at {best!r}, as in the header; `--delimiter` says otherwise")
         return best
@@ -77,6 +92,10 @@ class _Layout:
             if fields is None:
                 return
             yield line, fields
+
+
+def _is_blank(line: str) -> bool:
+    return not line.strip()
 
 
 def _of_encoding(file: File) -> list[str]:
@@ -117,6 +136,11 @@ def _header(layout: _Layout) -> list[str]:
             f"the header must name each column once. Received: {layout.file} with {columns[:10]}"
         )
     first = next((fields for _, fields in records if fields), [])
+    if any(map(_RULE.fullmatch, first)) and all(_RULE.fullmatch(field) for field in first if field):
+        raise InputError(
+            "a line is drawn below the header, as in a table that is to be looked at; export it as "
+            f"CSV. Received: {layout.file} with {first[0] or first[1]}"
+        )
     if len(first) == len(columns) + 1 and first[0] == "1":
         layout.notes.append("the header has a field less than rows: these begin with their number")
         columns = ["", *columns]
@@ -188,15 +212,32 @@ def _sentences(rows: Iterable[Row], names: tuple[str, str, str], file: File) -> 
         yield first, sentence
 
 
-def looks_like_a_table(file: File) -> bool:
-    """Whether the first two lines of a text have as many fields, told apart by tabs.
+def of_text(file: File) -> tuple[str, list[str]] | None:
+    """The delimiter and the columns of a `.txt` file that is a table; `None` if it has texts.
+
+    The first two lines of a table have as many tabs, or the first one is a header: it has fields by
+    another delimiter, and one of them is a usual name of a column of texts. Lines that only begin
+    with a tab are indented.
 
     Args:
         file: The file.
     """
     lines = opening.lines(file)
-    counts = [next(lines, "").count("\t") for _ in range(2)]
-    return counts[0] > 0 and counts[0] == counts[1]
+    first, second = (next(lines, "").rstrip("\r\n") for _ in range(2))
+    fields, below = first.split("\t"), second.split("\t")
+    if len(fields) > 1 and len(fields) == len(below) and (fields[0].strip() or below[0].strip()):
+        return "\t", _names(fields)
+    if _QUOTED_NAMES.fullmatch(first) and second:
+        return " ", _names(first.split('" "'))
+    for delimiter in (",", *_OTHERS):
+        names = _names(first.split(delimiter))
+        if len(names) > 1 and second.strip() and set(names) & set(_TEXTS):
+            return delimiter, names
+    return None
+
+
+def _names(fields: Iterable[str]) -> list[str]:
+    return [name.strip().strip('"') for name in fields]
 
 
 def suffix_of(path: Path) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import io
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -33,6 +34,10 @@ _MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+_POINTER, _PAGES = b"version https://git-lfs", (b"<!doctype html", b"<html")
+_START = 64
+# `Path` has made one slash of two.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+]+:/", re.I)
 _BOM = b"\xef\xbb\xbf"
 PIECE = _PEEKED = 1 << 16
 # What reading a damaged file raises, of all ways to compress one.
@@ -70,16 +75,25 @@ def check(path: Path, expected: str, is_text: bool) -> None:
         InputError: If so.
     """
     try:
+        if not path.exists() and _ADDRESS.match(str(path)):
+            raise InputError(f"an address isn't read; download its file first. Received: {path}")
         if not path.exists():
             raise InputError(f"no such file; expected {expected}. Received: {path}")
         if path.is_dir():
             raise InputError(f"expected a file ({expected}). Received: {path}, which is a folder")
         with plain_files.open_file(path) as file:
-            first = file.read(8)
+            first = file.read(_START)
     except OSError as error:
         raise InputError(f"the file can't be read. Received: {path} ({error})") from error
     if not first:
         raise InputError(f"the file is empty; expected a header and rows. Received: {path}")
+    if first.startswith(_POINTER):
+        raise InputError(
+            f"the file is a pointer of Git LFS; fetch what it means, as `git lfs pull` does. "
+            f"Received: {path}"
+        )
+    if is_text and first.lstrip().lower().startswith(_PAGES):
+        raise InputError(f"the file is a web page; download the data. Received: {path}")
     for start, advice in _DISGUISES.items():
         if is_text and first.startswith(start):
             raise InputError(f"{advice}. Received: {path}")

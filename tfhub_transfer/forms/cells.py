@@ -1,0 +1,88 @@
+"""Cells of tables that hold what a table can't: spans and choices, as values or written as text."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tfhub_transfer import values
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.forms import annotations, spans
+from tfhub_transfer.forms.base import LABEL, TAGS, TOKENS, Form, Row
+
+# Rows that are looked at for the first that has a span.
+_LOOK = 200
+# How Label Studio writes several choices.
+_CHOICES = '{"choices"'
+
+
+def read(form: Form, place: str) -> Form:
+    """A table whose spans are words and tags, and whose choices are lists.
+
+    Spans are `[start, end, kind]`, objects with such keys, or an object of lists of each; as JSON
+    or as Python writes them, if they are text.
+
+    Args:
+        form: The table.
+        place: The source, for messages.
+
+    Raises:
+        InputError: If a row's spans can't be read, or don't suit its text.
+    """
+    chosen = Form(form.columns, lambda: _with_choices(form), form.unit, form.notes, form.spaced)
+    key = _key(form)
+    if key is None:
+        return chosen
+
+    def rows() -> Iterator[Row]:
+        for number, row in chosen.rows():
+            found = _spans(row.get(key))
+            if found is None:
+                raise InputError(
+                    f"{place}, {form.unit} {number}: column {key!r} must hold a list of spans, as "
+                    'in rows before, such as [[0, 4, "person"]]; the cell may be cut off. '
+                    f"Received: {str(row.get(key))[:60]}"
+                )
+            yield number, {**row, key: found}
+
+    return annotations.form(rows, place, form.unit, form.notes) or chosen
+
+
+def _with_choices(form: Form) -> Iterator[Row]:
+    for number, row in form.rows():
+        for column, cell in row.items():
+            if isinstance(cell, str) and cell.startswith(_CHOICES):
+                made = values.literal(cell)
+                if isinstance(made, dict) and isinstance(made["choices"], list):
+                    row = {**row, column: made["choices"]}
+        yield number, row
+
+
+def _key(form: Form) -> str | None:
+    """The column of spans: the first cell that isn't empty holds some, and there is a text."""
+    keys = [key for key in annotations.SPANS if key in form.columns]
+    if LABEL in keys:
+        keys = [LABEL]  # what else a table of labelled texts holds isn't asked for
+    if not keys or {TOKENS, TAGS} <= {*form.columns}:
+        return None
+    if not {*annotations.TEXTS} & {*form.columns}:
+        return None
+    for count, (_, row) in enumerate(form.rows()):
+        for key in keys:
+            cell = row.get(key)
+            found = None if isinstance(cell, dict) and not cell else _spans(cell)
+            if found:
+                return key
+            if found is None:
+                keys = [each for each in keys if each != key]
+        if not keys or count >= _LOOK:
+            break
+    return None
+
+
+def _spans(cell: Any) -> list[Any] | None:
+    """The spans of a cell, of which there may be none; `None` if it is something else."""
+    if values.is_missing(cell) or (isinstance(cell, str) and not cell.strip()):
+        return []
+    value = values.literal(cell) if isinstance(cell, str) else values.plain(cell)
+    if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
+        value = [dict(zip(value, row)) for row in zip(*value.values())]
+    return value if isinstance(value, list) and all(map(spans.is_span, value)) else None
