@@ -651,6 +651,15 @@ def test_rows_part_alike_from_any_form(tmp_path: Path) -> None:
     assert all(each == found[0] for found in single.values() for each in found)
 
 
+def test_one_class_in_several_spellings_parts_as_one() -> None:
+    texts = [f"text {i}" for i in range(60)]
+    spelled = (int, float, str, lambda number: f" {number} ")
+    mixed = [spelled[i % 4](i // 4 % 3) for i in range(60)]
+    whole = tt.data.split(Examples.from_lists(texts, [i // 4 % 3 for i in range(60)]), seed=3)
+    found = tt.data.split(Examples.from_lists(texts, mixed), seed=3)
+    assert [part.texts for part in found] == [part.texts for part in whole]
+
+
 @pytest.mark.slow
 def test_commands_give_the_same_numbers_for_any_form(text_encoder: Path, tmp_path: Path) -> None:
     found = {}
