@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with interruption.handled():
             lost = _standard_streams()
-            options = _parser().parse_args(arguments)
+            words = sys.argv[1:] if arguments is None else arguments
+            options = _parser().parse_args([_expanded(word) for word in words])
             if lost and _answers_on_stdout(options):
                 raise InputError("nobody could read the answers: standard output is closed")
             options.run(options)
@@ -66,6 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _expanded(word: str) -> str:
+    """`--output=~/x` as `--output ~/x`: shells leave the first, and a folder `~` would be made."""
+    option, equals, value = word.partition("=")
+    if option.startswith("--") and value.startswith("~"):
+        return f"{option}{equals}{os.path.expanduser(value)}"
+    return word
 
 
 def _standard_streams() -> bool:

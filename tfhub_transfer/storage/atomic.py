@@ -36,6 +36,7 @@ from tfhub_transfer.storage.scratch import (
     recover,
     sweep,
 )
+from tfhub_transfer.storage.shown import called
 
 # So much must be free on a disk before work begins whose end is to be written there; jobs that
 # know more ask for more.
@@ -55,12 +56,13 @@ def file(target: Path) -> Iterator[Path]:
     Raises:
         OSError: If it can't be written; a file that is there stays as it was.
     """
-    target = _real(target)
+    target, shown = _real(target), target
     made = [parent for parent in target.parents if not parent.exists()]
     scratch = _beside(target)
     try:
-        yield scratch.new / target.name
-        _sync(scratch.new / target.name)
+        with called(scratch.new / target.name, shown), called(scratch.new, shown.parent):
+            yield scratch.new / target.name
+            _sync(scratch.new / target.name)
         with interruption.held():
             os.replace(scratch.new / target.name, target)
             with contextlib.suppress(OSError):  # the file is whole, and there
@@ -135,19 +137,43 @@ def folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
             message says where.
         OSError: If nothing can be written there.
     """
-    target = _real(target)
+    target, shown = _real(target), target
     made = [parent for parent in target.parents if not parent.exists()]
     scratch = _within(target) if _is_fixed(target) else _beside(target)
     try:
-        yield scratch.new
-        mark(scratch.new)
-        _sync_all(scratch.new)
+        with called(scratch.new, shown):
+            yield scratch.new
     except BaseException:
         scratch.discard()
         _remove_empty(made)
         raise
     with interruption.held():
         _commit(scratch, target, overwrite)
+
+
+@contextlib.contextmanager
+def part(target: Path, overwrite: bool = False) -> Iterator[Path]:
+    """As `folder`, asked for first, for what may also be a part of a folder that is being written.
+
+    Args:
+        target: The folder to write.
+        overwrite: Whether what this package wrote there is replaced.
+
+    Raises:
+        InputError: If it can't be written, or would replace what this package didn't write.
+    """
+    target, shown = _real(opening.path_of(target)), Path(target)
+    if any(map(is_scratch, target.parents)):  # whole with what is around it, or not at all
+        target.mkdir(parents=True, exist_ok=True)
+        yield target
+        return
+    check_output(shown, overwrite)
+    try:
+        with folder(shown, overwrite) as scratch:
+            yield scratch
+    except OSError as error:
+        raise InputError(f"the folder can't be written ({error}). Received: {shown}") from error
+    add_to_mark(target)
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:
@@ -169,13 +195,15 @@ def numbered(parent: Path, write: Callable[[Path], None]) -> Path:
     Raises:
         OSError: If it can't be written.
     """
-    parent.mkdir(parents=True, exist_ok=True)
+    opening.require_utf8(parent)
+    _real(parent).mkdir(parents=True, exist_ok=True)
     sweep(parent, ".version.partial-*")
     scratch = Scratch(parent, ".version.partial-")
     try:
-        write(scratch.new)
-        mark(scratch.new)
-        _sync_all(scratch.new)
+        with called(scratch.new, parent):
+            write(scratch.new)
+            mark(scratch.new)
+            _sync_all(scratch.new)
         with interruption.held():
             return _rename_to_next(scratch.new, parent)
     finally:
@@ -298,11 +326,8 @@ def check_file(
 
 
 def _check_name(target: Path) -> None:
+    opening.require_utf8(target)
     path, name = os.path.realpath(target), target.name
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InputError(f"the output's name must be UTF-8. Received: {path!r}") from None
     if re.search(r"[*?\[\]\0]", path):
         raise InputError(
             "the output's path may not hold any of `*?[]`, which TensorFlow takes for patterns. "
@@ -317,7 +342,11 @@ def _check_name(target: Path) -> None:
 
 
 def _check_place(target: Path, shown: Path, inputs: Iterable[str | Path]) -> None:
-    for what, place in (("current", Path.cwd()), ("home", Path.home()), ("root", Path("/"))):
+    for what, find in (("current", Path.cwd), ("home", Path.home), ("root", lambda: Path("/"))):
+        try:
+            place = _real(find())
+        except (OSError, RuntimeError):  # it was removed, or nobody knows it
+            continue
         if target == place or target in place.parents:
             raise InputError(
                 f"the output would replace the {what} folder or one around it; name a new folder. "
@@ -437,14 +466,19 @@ def _rename_to_next(source: Path, parent: Path) -> Path:
 
 def _commit(scratch: Scratch, target: Path, overwrite: bool) -> None:
     """Puts finished work in place. From here on it is never deleted."""
-    scratch.finish()
     try:
+        # Some disks say only here that they are full.
+        mark(scratch.new)
+        _sync_all(scratch.new)
+        scratch.finish()
         if target.exists():  # perhaps since the work began
             _check_content(target, target, overwrite)
         if scratch.folder.parent == target or not _swap(scratch, target):
             _move_entries(scratch, target)
         _sync(target.parent)
     except (OSError, InputError) as error:
+        with contextlib.suppress(OSError):
+            scratch.finish()
         scratch.release()
         raise InputError(
             f"the output couldn't be moved to its place ({error}); the finished work lies in "
