@@ -59,6 +59,7 @@ FLOORS = {
     "layouts": 6,
     "models": 8,
     "callbacks": 5,
+    "stages": 5,
     "conversion": 8,
     "multitask": 9,
     "builders": 10,

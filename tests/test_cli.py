@@ -69,6 +69,25 @@ def test_train_writes_what_the_contract_says(trained: Path) -> None:
     assert not [p for p in trained.parent.iterdir() if p.name.startswith(".")]
 
 
+def test_a_quick_look_leaves_the_encoder_and_exports_nothing(
+    text_encoder: Path, good: Path, tmp_path: Path, run: Any
+) -> None:
+    words = ["train", "--task", "classification", "--data", good, "--encoder", text_encoder]
+    status, _, error = run(*words, "--output", tmp_path / "out", "--quick", "--unfreeze", "2")
+    assert status == 2 and error.count("\n") == 1 and "leave one of" in error
+    assert not (tmp_path / "out").exists()
+    status, out, _ = run(*words, "--output", tmp_path / "out", "--quick")
+    assert status == 0 and "serving" not in out
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"model.keras", "report", "training.json", ".tfhub-transfer"}
+    record = json.loads((tmp_path / "out" / "training.json").read_text(encoding="utf-8"))
+    assert [outcome["stage"] for outcome in record["outcomes"]] == ["head"]
+    model = tt.load_model(tmp_path / "out" / "model.keras")
+    assert model.encoder.fingerprint() == record["encoder"]["fingerprint"]  # as it was
+    status, out, _ = run("evaluate", tmp_path / "out", "--data", good, "--output", tmp_path / "r")
+    assert status == 0 and "accuracy" in out
+
+
 def test_predict_reads_lines_and_tables(
     trained: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -404,6 +404,9 @@ def test_curves_are_drawn_with_and_without_validation() -> None:
     plain = plots.curves(both)
     assert (plain or b"").startswith(PNG)
     assert plots.curves({**both, "thawed_groups": [(1.0, 2), (1.0, 3)]}) != plain
+    assert plots.curves({**both, "best_epoch": [0], "kept": ["what it says"]}) != plain
+    assert plots.curves({**both, "best_epoch": [], "kept": []}) == plain
+    assert plots.curves({**both, "best_epoch": [7]}) == plain  # the plan of another run
 
 
 def test_most_confused_by_hand() -> None:

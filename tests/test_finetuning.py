@@ -1,5 +1,6 @@
 """Freezing and thawing: frozen weights stay identical to the bit, thawed ones move."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import tfhub_transfer as tt
 from tfhub_transfer import optimizers
 from tfhub_transfer.callbacks import KeepBest
 from tfhub_transfer.finetuning import groups_to_thaw
+from tfhub_transfer.stages import Outcome, best_epoch
 
 OPTIMIZERS = {
     "adam": lambda: keras.optimizers.Adam(1e-2),
@@ -374,7 +376,7 @@ def test_no_number_is_never_the_best(mode: str) -> None:
     keep, kept = best_of([3.0, 3.0], mode, initial=nan)
     assert (keep.best, keep.best_epoch, kept) == (3.0, 0, 0.0)
     keep, kept = best_of([nan, nan], mode)
-    assert (keep.best, keep.best_epoch, kept) == (None, 0, 1.0)
+    assert (keep.best, keep.best_epoch, kept) == (None, None, 1.0)
     keep, kept = best_of([nan, nan], mode, initial=1.0)
     assert (keep.best, kept) == (1.0, -1.0)
 
@@ -444,3 +446,37 @@ def test_a_stream_keeps_its_order_or_is_shuffled_by_seed(
     passes = model.preprocess(stream, 8, seed=3)
     two = [[float(y) for _, labels in passes for y in labels] for _ in range(2)]
     assert two[0] == first != two[1]
+
+
+def test_a_stage_says_what_it_kept(
+    bert_encoder: Path, splits: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = build(bert_encoder)
+    plan = tt.Plan(learning_rate=3.0, head_epochs=3, verbose=2)
+    history = tt.fine_tune(model, *splits, epochs=2, unfreeze=1, plan=plan)
+    head, thawed = history.outcomes
+    # By Keras' own numbers: the head by the least loss, whatever comes after by accuracy.
+    curves = history.history
+    assert head.epoch == 1 + int(np.argmin(curves["val_loss"][:3])) and head.epochs == 3
+    assert head.value == pytest.approx(curves["val_accuracy"][head.epoch - 1])
+    later = curves["val_accuracy"][3:]
+    assert thawed.before == head.value and thawed.tried == pytest.approx(max(later))
+    assert (thawed.epoch is not None) == (max(later) > head.value)
+    found = model.evaluate(model.preprocess(splits[1], shuffle=False), verbose=0, return_dict=True)
+    assert found["accuracy"] == pytest.approx(history.history["val_accuracy"][history.best_epoch])
+    shown = capsys.readouterr().out
+    assert str(head) in shown and str(thawed) in shown
+    report = tt.evaluate(model, splits[1])
+    assert str(thawed) in report.notes and report.history["best_epoch"] == [history.best_epoch]
+
+
+def test_outcomes_in_words() -> None:
+    lost = Outcome("fine_tuning", "val_accuracy", 4, None, 0.8125, 0.8125, 0.8, groups=3)
+    won = dataclasses.replace(lost, epoch=2, value=0.9, groups=1)
+    head = Outcome("head", "val_accuracy", 9, 7, 0.8125)
+    assert str(head) == "Head on the frozen encoder: kept epoch 7 of 9, val_accuracy 0.8125"
+    assert str(won) == "Top group thawed: kept epoch 2 of 4, val_accuracy 0.9000 (before 0.8125)"
+    assert "kept none of 4 epochs" in str(lost) and "0.8125 before them (best 0.8000)" in str(lost)
+    assert "no number" in str(dataclasses.replace(lost, tried=float("nan")))
+    assert best_epoch([head, won], 9) == 10 and best_epoch([head, lost], 9) == 6
+    assert best_epoch([lost], 0) is None and best_epoch([won], 0) == 1

@@ -165,6 +165,12 @@ class KeepBest(keras.callbacks.Callback):
         mode: `"min"` or `"max"`.
         initial: The value of the weights that training begins with, if known.
         patience: Epochs without improvement before training stops; never if not given.
+
+    Attributes:
+        best: The value of the weights that come back.
+        best_epoch: The epoch, counted from 0, that they are of; `None` for those that training
+            began with.
+        tried: The best value of the epochs alone; `None` if none was a number.
     """
 
     def __init__(
@@ -178,7 +184,8 @@ class KeepBest(keras.callbacks.Callback):
         named = monitor if isinstance(monitor, str) else None
         self.monitor, self.mode, self.patience = monitor, _mode(mode, named), patience
         self.best = initial
-        self.best_epoch = 0
+        self.tried: float | None = None
+        self.best_epoch: int | None = None
         self._weights: list[np.ndarray] | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -189,6 +196,8 @@ class KeepBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         found = logs or {}
         value = found[self.monitor] if isinstance(self.monitor, str) else self.monitor(found)
+        if _is_better(value, self.tried, self.mode):
+            self.tried = value
         if _is_better(value, self.best, self.mode):
             self.best, self._weights, self._waited = value, self.model.get_weights(), 0
             self.best_epoch = epoch

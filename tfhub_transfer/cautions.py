@@ -32,6 +32,7 @@ def add(report: Report, model: TransferModel, test: Examples, train: Examples | 
     report.texts = {"cut": cut.texts, "tokens_lost": cut.tokens}
     if fit is not None:
         report.texts["vocabulary"] = dataclasses.asdict(fit)
+    report.notes += report.history.get("kept", [])
     report.warnings += report.beaten()
     if seen:
         report.texts["also_in"] = seen.count(test.texts)

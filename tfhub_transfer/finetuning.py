@@ -21,6 +21,7 @@ from tfhub_transfer.models import TransferModel, size_schedule
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.stages import Outcome, best_epoch
 
 FROZEN_BATCH, HEAD_BATCH = 64, 64
 FROZEN_EPOCHS, STORED_EPOCHS = 3, 10
@@ -90,6 +91,7 @@ class History:
         seconds: Wall-clock seconds of each stage.
         thawed_groups: `(epoch, number of groups thawed from the top)` for the curves.
         head_epochs: How many of the epochs trained the head alone.
+        outcomes: What each stage kept, and what it tried in vain.
         truncation: What was cut off the training texts; `None` for a `Stream`.
         padding: The share of padding among the tokens of the second stage's batches; `None` if
             there was no such stage, or for a `Stream`.
@@ -99,8 +101,19 @@ class History:
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     thawed_groups: list[tuple[float, int]] = dataclasses.field(default_factory=list)
     head_epochs: int = 0
+    outcomes: list[Outcome] = dataclasses.field(default_factory=list)
     truncation: Truncation | None = None
     padding: float | None = None
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The place in the curves, from 0, of the weights that the model ended with.
+
+        `None` if no epoch of the curves gave them, as where the heads of several tasks, whose
+        curves aren't here, were not beaten by training all together.
+        """
+        stages = [each for each in self.outcomes if each.stage in ("head", "fine_tuning")]
+        return best_epoch(stages, self.head_epochs)
 
     def add(self, curves: dict[str, list[float]]) -> None:
         """Appends the curves of one stage."""
@@ -177,7 +190,12 @@ def fine_tune(
             size = epochs, groups, batch_size
             _thaw_from_top(model, (rows, judged), size, plan, best, history)
         _tune(model, validation)
-    model.history_ = {**history.history, "thawed_groups": history.thawed_groups}
+    model.history_ = {
+        **history.history,
+        "thawed_groups": history.thawed_groups,
+        "best_epoch": [] if history.best_epoch is None else [history.best_epoch],
+        "kept": [str(outcome) for outcome in history.outcomes],
+    }
     return history
 
 
@@ -251,16 +269,22 @@ def _train_head(
     history.add(curves)
     history.head_epochs = len(curves["loss"])
     history.seconds["head"] = time.perf_counter() - started - history.seconds.get("features", 0)
-    best = curves[model.task.monitor[0]][keep.best_epoch]
+    best = _note_head(model, keep, curves, history)
     if show(plan.verbose):
         if history.truncation and history.truncation.texts:
             print(f"At {model.sequence_length} tokens {history.truncation}", flush=True)
-        print(
-            f"Head on the frozen encoder: {history.head_epochs} epochs, "
-            f"{model.task.monitor[0]} {best:.4f}, {time.perf_counter() - started:.1f} s",
-            flush=True,
-        )
+        print(f"{history.outcomes[-1]}, {time.perf_counter() - started:.1f} s", flush=True)
     return best
+
+
+def _note_head(
+    model: TransferModel, keep: KeepBest, curves: dict[str, list[float]], history: History
+) -> float:
+    metric = model.task.monitor[0]
+    kept = keep.best_epoch or 0
+    value = float(curves[metric][kept])
+    history.outcomes.append(Outcome("head", metric, len(curves["loss"]), kept + 1, value))
+    return value
 
 
 def _train_heads(
@@ -274,6 +298,10 @@ def _train_heads(
         own, single.jit_compile = History(), model.jit_compile
         value = _train_head(single, (splits[0][name], splits[1][name]), plan, own)
         values.append(value if single.task.monitor[1] == "max" else -value)
+        history.outcomes += [
+            dataclasses.replace(outcome, stage=f"{name} {outcome.stage}")
+            for outcome in own.outcomes
+        ]
         for stage, seconds in own.seconds.items():
             history.seconds[stage] = history.seconds.get(stage, 0.0) + seconds
     return float(np.mean(values))
@@ -404,16 +432,13 @@ def _thaw_from_top(
     )
     size_schedule(model.optimizer, int(batches.cardinality()) * epochs)
     monitor, mode = model.task.monitor
+    keep = KeepBest(monitor, mode, initial=best, patience=plan.patience)
     curves = trained.fit(
         batches,
         validation_data=validation,
         epochs=epochs,
         shuffle=False,  # they are
-        callbacks=[
-            FiniteLoss(),
-            unfreezing,
-            KeepBest(monitor, mode, initial=best, patience=plan.patience),
-        ],
+        callbacks=[FiniteLoss(), unfreezing, keep],
         class_weight=plan.class_weight,
         verbose=show(plan.verbose),
     ).history
@@ -421,6 +446,16 @@ def _thaw_from_top(
     history.thawed_groups = [(offset + at, count) for at, count in unfreezing.thawed_at]
     history.add(curves)
     history.seconds["fine_tuning"] = time.perf_counter() - started
+    history.outcomes.append(_outcome_of_thawing(keep, len(curves["loss"]), groups, best))
+    if show(plan.verbose):
+        print(f"{history.outcomes[-1]}, {history.seconds['fine_tuning']:.1f} s", flush=True)
+
+
+def _outcome_of_thawing(keep: KeepBest, epochs: int, groups: int, before: float) -> Outcome:
+    metric = keep.monitor if isinstance(keep.monitor, str) else "the tasks' mean"
+    kept = None if keep.best_epoch is None else keep.best_epoch + 1
+    value = before if keep.best is None else keep.best
+    return Outcome("fine_tuning", metric, epochs, kept, value, before, keep.tried, groups)
 
 
 def _whole(

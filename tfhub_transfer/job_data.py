@@ -64,6 +64,7 @@ class TrainJob:
     precision: str = "auto"
     jit: str = "auto"
     strategy: str = "auto"
+    quick: bool = False
     seed: int = 0
     overwrite: bool = False
     trust_code: bool = False

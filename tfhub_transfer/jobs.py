@@ -96,6 +96,7 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
         InputError: If a file, an option or the output folder is unusable.
     """
     _check_output(job)
+    job = _quickened(job)
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job)
     with runtime.strategy(job.strategy).scope():
@@ -109,9 +110,22 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
     with runtime.precision(job.precision), atomic.folder(job.output, job.overwrite) as scratch:
         record = _fit(job, model, splits, scratch, fit or fine_tune)
         with _kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
-            report = _finish(model, splits, record, scratch)
-    say(f"{report}\n\nWritten to {job.output}: {MODEL_FILE}, serving/1, report, {RECORD_FILE}")
+            report = _finish(job, model, splits, record, scratch)
+    written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]
+    say(f"{report}\n\nWritten to {job.output}: {', '.join(written)}")
     return report
+
+
+def _quickened(job: TrainJob) -> TrainJob:
+    """The job with what `quick` stands for."""
+    if not job.quick:
+        return job
+    if job.unfreeze not in ("auto", "none"):
+        raise InputError(
+            "`quick` trains the head alone; leave one of `--quick` and `--unfreeze` out. "
+            f"Received: --unfreeze {job.unfreeze}"
+        )
+    return dataclasses.replace(job, unfreeze="none")
 
 
 def distill(job: DistillJob) -> Report:
@@ -440,6 +454,7 @@ def _fit(
         "truncation": dataclasses.asdict(truncation) if truncation else None,
         "padding": history.padding,
         "seconds": {**history.seconds, "training": time.perf_counter() - started},
+        "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
         "history": model.history_,
     }
 
@@ -451,16 +466,26 @@ def _measured(job: TrainJob) -> dict[str, Any] | None:
     return {"cpu": products.cpu_model(), "seconds": runtime.measured_products()}
 
 
-def _finish(model: TransferModel, splits: Splits, record: dict[str, Any], scratch: Path) -> Report:
+def _finish(
+    job: TrainJob,
+    model: TransferModel,
+    splits: Splits,
+    record: dict[str, Any],
+    scratch: Path,
+) -> Report:
     started = time.perf_counter()
+    tested = sum(len(own.test) for own in splits.by_task().values())
+    say(f"Measuring on {tested} test examples, beside baselines")
     report = evaluate(model, splits.test, train=splits.train)
     for name, own in splits.by_task().items():
         of_task = report.reports[name] if isinstance(report, JointReport) else report
         of_task.examples.update(own.counts())
     record["seconds"]["evaluation"] = time.perf_counter() - started
-    started = time.perf_counter()
-    export_saved_model(model, scratch / "serving")
-    record["seconds"]["export"] = time.perf_counter() - started
+    if not job.quick:
+        started = time.perf_counter()
+        say("Exporting to serving/1")
+        export_saved_model(model, scratch / "serving")
+        record["seconds"]["export"] = time.perf_counter() - started
     report.seconds.update(record["seconds"])
     report.save(scratch / "report")
     (scratch / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", "utf-8")

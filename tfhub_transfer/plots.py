@@ -251,12 +251,14 @@ def curves(history: dict[str, list[Any]]) -> bytes | None:
 
     Args:
         history: Lists of one value an epoch, `val_` before the names of those of validation;
-            `thawed_groups` holds `(epochs done by then, number of groups thawed)`.
+            `thawed_groups` holds `(epochs done by then, number of groups thawed)`, `best_epoch`
+            the place of the epoch whose weights were kept, or nothing.
 
     Returns:
         The picture, or `None` if there is nothing to draw.
     """
-    known = {k: v for k, v in history.items() if k != "thawed_groups" and np.isfinite(v).any()}
+    marks = ("thawed_groups", "best_epoch", "kept")
+    known = {k: v for k, v in history.items() if k not in marks and np.isfinite(v).any()}
     shown = list(dict.fromkeys(k.removeprefix("val_") for k in known))
     # Without validation the training alone is better than no picture.
     shown = [k for k in shown if f"val_{k}" in known] or shown
@@ -269,10 +271,25 @@ def curves(history: dict[str, list[Any]]) -> bytes | None:
                 epochs = np.arange(1, len(known[name]) + 1)
                 axes.plot(epochs, known[name], color=colour, marker="o", markersize=4, label=label)
         _thaws(axes, history.get("thawed_groups", []))
+        for place in history.get("best_epoch", []):
+            line = known.get(f"val_{key}", known.get(key, []))
+            if place < len(line):
+                axes.plot(place + 1, line[place], **_KEPT)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
         _label(axes, key.replace("_", " "), "epoch", "")
         axes.legend(frameon=False, fontsize=9)
     return _png(figure)
+
+
+# A ring around the epoch whose weights the model has.
+_KEPT: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 11,
+    "markerfacecolor": "none",
+    "markeredgecolor": BLUE,
+    "linestyle": "none",
+    "label": "kept",
+}
 
 
 def _thaws(axes: Any, thawed: list[Any]) -> None:

@@ -1,0 +1,72 @@
+"""What each stage of training left in a model, and what it tried in vain."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """Which weights a stage of `fine_tune` ended with.
+
+    Attributes:
+        stage: `"head"` or `"fine_tuning"`; the task's name before it where there are several.
+        metric: What the stage is told by, such as `"val_accuracy"`.
+        epochs: How many epochs it trained.
+        epoch: The epoch whose weights were kept, from 1; `None` if those were kept that the stage
+            began with, because no epoch was better.
+        value: The metric of the weights that were kept.
+        before: The metric of the weights that the stage began with; `None` if nothing asked.
+        tried: The best that the metric was after any of the stage's own epochs.
+        groups: How many layer groups of the encoder it thawed.
+    """
+
+    stage: str
+    metric: str
+    epochs: int
+    epoch: int | None
+    value: float
+    before: float | None = None
+    tried: float | None = None
+    groups: int = 0
+
+    def __str__(self) -> str:
+        subject = (
+            f"Top {self.groups} groups thawed" if self.groups else "Head on the frozen encoder"
+        )
+        if self.groups == 1:
+            subject = "Top group thawed"
+        if self.epoch is not None:
+            was = "" if self.before is None else f" (before {self.before:.4f})"
+            kept = f"kept epoch {self.epoch} of {self.epochs}"
+            return f"{subject}: {kept}, {self.metric} {self.value:.4f}{was}"
+        return (
+            f"{subject}: kept none of {self.epochs} epochs, because none was better than "
+            f"{self.metric} {self.value:.4f} before them (best {_number(self.tried)}). {ADVICE}"
+        )
+
+
+ADVICE = "Try a lower `--learning-rate`, more `--epochs`, or fewer groups (`--unfreeze 1`)."
+
+
+def best_epoch(outcomes: Sequence[Outcome], head_epochs: int) -> int | None:
+    """Where in the curves the weights stand that a model ended with.
+
+    Args:
+        outcomes: The stages whose curves there are, in their order.
+        head_epochs: How many of the curves' epochs the head alone trained.
+
+    Returns:
+        The place in the curves, from 0 as Keras counts; `None` if the model ended with weights
+        that no epoch of the curves gave it.
+    """
+    kept = [outcome for outcome in outcomes if outcome.epoch is not None]
+    if not kept:
+        return None
+    last = kept[-1]
+    assert last.epoch is not None
+    return last.epoch - 1 + (head_epochs if last.stage == "fine_tuning" else 0)
+
+
+def _number(value: float | None) -> str:
+    return "no number" if value is None or math.isnan(value) else f"{value:.4f}"
