@@ -530,7 +530,7 @@ class _Graphs:
 
     def _check_equal(self, flat: graph.FlatGraph, functions: loading.Functions) -> None:
         """Runs the graph and the SavedModel's own call on a few ids."""
-        inputs, own = probes.answers(functions, loading.BERT_INPUTS, self._handle)
+        inputs, own = probes.first_answers(functions, loading.BERT_INPUTS, self._handle)
         with tf.init_scope(), runtime.precision("float32"):
             given = {ref: inputs[key] for key, ref in flat.inputs.items()}
             made = flat.replay(tf.nest.flatten(flat.outputs), given, self.read)

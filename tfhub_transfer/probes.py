@@ -18,7 +18,9 @@ _REAL = ((8,), (5,), (3,))
 _TEXTS = ("a good film", "the weather in Rome is bad today", "12 new cars")
 
 
-def answers(functions: Any, names: tuple[str, ...], handle: str) -> tuple[Any, list[tf.Tensor]]:
+def first_answers(
+    functions: Any, names: tuple[str, ...], handle: str
+) -> tuple[Any, list[tf.Tensor]]:
     """What an encoder is asked first, and all that it answers.
 
     To ids, that is rows of 8, 5 and 3 tokens in the BERT dialect, else to three texts. It is called
@@ -80,7 +82,7 @@ def ask(functions: Any, names: tuple[str, ...], handle: str, allow_nan: bool = F
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return
     by_ids = functions.dialect == "bert"
-    arrays = [output.numpy() for output in answers(functions, names, handle)[1]]
+    arrays = [output.numpy() for output in first_answers(functions, names, handle)[1]]
     if any(len(array) != ROWS for array in arrays):
         found = f"{min(map(len, arrays))} rows for {ROWS} texts"
     elif allow_nan:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import interruption, opening
+from tfhub_transfer.storage.aliases import called
 from tfhub_transfer.storage.marks import (
     MARK,
     add_to_mark,
@@ -36,7 +37,6 @@ from tfhub_transfer.storage.scratch import (
     recover,
     sweep,
 )
-from tfhub_transfer.storage.shown import called
 
 # So much must be free on a disk before work begins whose end is to be written there; jobs that
 # know more ask for more.
