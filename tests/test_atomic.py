@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import atomic, interruption, scratch
+from tfhub_transfer.storage import atomic, budget, interruption, scratch
 
 
 def names(folder: Path) -> list[str]:
@@ -518,3 +518,19 @@ def test_numbers_follow_a_link_to_a_folder_that_is_not_there_yet(tmp_path: Path)
     assert (tmp_path / "new" / "folder" / "1").is_dir()
     with pytest.raises(InputError, match="name must be UTF-8"):
         atomic.numbered(tmp_path / os.fsdecode(b"\xff"), lambda new: None)
+
+
+def test_the_cache_may_not_lie_in_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be there before the output is, and be taken for somebody else's."""
+    monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", str(tmp_path / "out" / "cache"))
+    with pytest.raises(InputError, match="would lie in the output.*TFHUB_TRANSFER_CACHE_DIR"):
+        atomic.check_output(tmp_path / "out")
+    atomic.check_output(tmp_path / "other")
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TFHUB_TRANSFER_CACHE_DIR", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom nobody knows
+    assert budget.folder() is None

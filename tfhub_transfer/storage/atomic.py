@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import interruption, opening
+from tfhub_transfer.storage import budget, interruption, opening
 from tfhub_transfer.storage.aliases import called
 from tfhub_transfer.storage.marks import (
     MARK,
@@ -35,11 +35,11 @@ from tfhub_transfer.storage.scratch import (
     is_finished,
     is_scratch,
     recover,
+    remove_empty,
     sweep,
 )
 
-# So much must be free on a disk before work begins whose end is to be written there; jobs that
-# know more ask for more.
+# So much must be free on a disk before work begins; jobs that know more ask for more.
 _ROOM = 20_000_000
 # Of a file's name on most systems 255, less what a scratch folder adds.
 _LONGEST_NAME = 230
@@ -70,7 +70,7 @@ def file(target: Path) -> Iterator[Path]:
         _sync(target.parent)
     finally:
         scratch.discard()
-        _remove_empty(made)
+        remove_empty(made)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -145,7 +145,7 @@ def folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
             yield scratch.new
     except BaseException:
         scratch.discard()
-        _remove_empty(made)
+        remove_empty(made)
         raise
     with interruption.held():
         _commit(scratch, target, overwrite)
@@ -162,7 +162,8 @@ def part(target: Path, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         InputError: If it can't be written, or would replace what this package didn't write.
     """
-    target, shown = _real(opening.path_of(target)), Path(target)
+    shown = opening.path_of(target)
+    target = _real(shown)
     if any(map(is_scratch, target.parents)):  # whole with what is around it, or not at all
         target.mkdir(parents=True, exist_ok=True)
         yield target
@@ -174,12 +175,6 @@ def part(target: Path, overwrite: bool = False) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"the folder can't be written ({error}). Received: {shown}") from error
     add_to_mark(target)
-
-
-def _remove_empty(folders: Iterable[Path]) -> None:
-    for each in folders:
-        with contextlib.suppress(OSError):
-            each.rmdir()
 
 
 def numbered(parent: Path, write: Callable[[Path], None]) -> Path:
@@ -352,6 +347,12 @@ def _check_place(target: Path, shown: Path, inputs: Iterable[str | Path]) -> Non
                 f"the output would replace the {what} folder or one around it; name a new folder. "
                 f"Received: {shown}"
             )
+    cache = budget.folder()
+    if cache is not None and target in _real(cache).parents:
+        raise InputError(
+            "the cache would lie in the output; name another place with "
+            f"{budget.FOLDER_VARIABLE}. Received: {shown}, and {cache}"
+        )
     for given in inputs:
         source = _real(Path(given))
         if not given or not source.exists():
