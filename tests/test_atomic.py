@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import atomic, interruption, scratch
+from tfhub_transfer.storage import atomic, budget, interruption, scratch
 
 
 def names(folder: Path) -> list[str]:
@@ -423,3 +423,114 @@ def test_marks_list_what_was_written(tmp_path: Path) -> None:
     listed = json.loads((tmp_path / "out" / atomic.MARK).read_text())
     assert listed == {"by": "tfhub-transfer", "wrote": ["b", "sub/a"]}
     assert atomic.foreign(tmp_path / "out") is None
+
+
+def test_errors_say_the_names_that_the_user_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(OSError) as told,
+        atomic.folder(Path("sub/out")) as outer,
+        atomic.file(outer / "inner" / "file") as inner,
+    ):
+        raise OSError(28, f"full, says {inner}", str(inner), None, str(outer / "x"))
+    assert told.value.args == (28, "full, says sub/out/inner/file")
+    assert (told.value.filename, told.value.filename2) == ("sub/out/inner/file", "sub/out/x")
+    # What is shortened inside has the short names by then.
+    with (
+        pytest.raises(InputError, match="^cut: sub/out/1/variables$"),
+        atomic.folder(Path("sub/out")) as outer,
+    ):
+        try:
+            atomic.numbered(outer, lambda new: _raise(ValueError(f"{new}/1/variables are many")))
+        except ValueError as error:
+            raise InputError(f"cut: {str(error)[:19]}") from error
+
+
+def test_a_part_is_whole_with_what_is_around_it_and_else_by_itself(tmp_path: Path) -> None:
+    with atomic.folder(tmp_path / "out") as scratch, atomic.part(scratch / "part") as folder:
+        assert folder == scratch / "part"
+        (folder / "a").touch()
+    with atomic.part(tmp_path / "out" / "later") as folder:
+        assert folder != tmp_path / "out" / "later"
+        (folder / "b").touch()
+    assert sorted(names(tmp_path / "out")) == [
+        ".tfhub-transfer",
+        "later/.tfhub-transfer",
+        "later/b",
+        "part/a",
+    ]
+    assert atomic.foreign(tmp_path / "out") is None
+    later, alone = (atomic.part(tmp_path / name) for name in ("out/later", "alone"))
+    with pytest.raises(InputError, match="exists and isn't empty"), later:
+        pass
+    with pytest.raises(InputError, match="can't be written.*full.*Received: .*alone$"), alone:
+        raise OSError("full")
+    assert not (tmp_path / "alone").exists()
+
+
+@pytest.mark.parametrize("missing", ["current", "home"])
+def test_there_may_be_no_current_folder_and_no_home(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = FileNotFoundError() if missing == "current" else RuntimeError("no home")
+    monkeypatch.setattr(Path, "cwd" if missing == "current" else "home", lambda: _raise(error))
+    atomic.check_output(tmp_path / "out")
+    with pytest.raises(InputError, match="would replace the (root|current|home) folder"):
+        atomic._check_place(Path("/"), Path("/"), ())
+
+
+@pytest.mark.parametrize("step", ["mark", "_sync_all"])
+def test_a_disk_that_says_only_at_the_end_that_it_is_full_loses_nothing(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic, step, lambda folder: _raise(OSError(28, "No space left")))
+    with (
+        pytest.raises(InputError, match="No space left.*the finished work lies in") as told,
+        atomic.folder(tmp_path / "out") as folder,
+    ):
+        (folder / "a").write_text("work")
+    place = str(told.value).split("lies in ")[1].split(": move")[0]
+    assert (Path(place) / "a").read_text() == "work"
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match="had finished; its work lies in"):
+        scratch.sweep(tmp_path, ".*.partial-*")
+    assert (Path(place) / "a").read_text() == "work"
+
+
+def test_a_signal_while_it_waits_for_the_disk_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic, "_sync_all", lambda folder: os.kill(os.getpid(), signal.SIGTERM))
+    with (
+        pytest.raises(KeyboardInterrupt, match="SIGTERM"),
+        interruption.handled(),
+        atomic.folder(tmp_path / "out") as folder,
+    ):
+        (folder / "a").write_text("work")
+    assert names(tmp_path) == ["out/.tfhub-transfer", "out/a"]
+
+
+def test_numbers_follow_a_link_to_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "new" / "folder")
+    assert atomic.numbered(tmp_path / "link", lambda new: None) == tmp_path / "link" / "1"
+    assert (tmp_path / "new" / "folder" / "1").is_dir()
+    with pytest.raises(InputError, match="name must be UTF-8"):
+        atomic.numbered(tmp_path / os.fsdecode(b"\xff"), lambda new: None)
+
+
+def test_the_cache_may_not_lie_in_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be there before the output is, and be taken for somebody else's."""
+    monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", str(tmp_path / "out" / "cache"))
+    with pytest.raises(InputError, match="would lie in the output.*TFHUB_TRANSFER_CACHE_DIR"):
+        atomic.check_output(tmp_path / "out")
+    atomic.check_output(tmp_path / "other")
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TFHUB_TRANSFER_CACHE_DIR", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom nobody knows
+    assert budget.folder() is None

@@ -223,6 +223,55 @@ def test_a_disk_that_fills_loses_no_training(
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
 
 
+def no_export(*given: Any, **more: Any) -> None:
+    raise tf.errors.ResourceExhaustedError(None, None, f"{given[1]}/variables; no space left")
+
+
+def no_file(path: Path, *given: Any, **more: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+LATE = {
+    "the export": (tf.saved_model, "save", no_export, "the export failed.*out/serving"),
+    "the report": (atomic, "write_bytes", no_file, "the report can't be written.*out/report"),
+}
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["the export", pytest.param("the report", marks=pytest.mark.slow)],
+)
+def test_whatever_fails_late_names_what_the_user_named(
+    what: str,
+    text_encoder: Path,
+    tmp_path: Path,
+    temporaries: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the model lies where the message says, as it was trained."""
+    trained = []
+
+    def train(model: Any, *given: Any, **more: Any) -> Any:
+        trained.append(model)
+        return quick(model, *given, **more)
+
+    monkeypatch.setattr(jobs, "fine_tune", train)
+    monkeypatch.chdir(tmp_path)
+    owner, name, fails, message = LATE[what]
+    given = [word.replace(f"{tmp_path}/", "") for word in words(text_encoder, tmp_path)]
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, fails)
+        assert cli.main([*given[:5], "--encoder", str(text_encoder), "--output", "a/out"]) == 2
+    note, error = capsys.readouterr().err.strip().splitlines()[-2:]
+    assert "partial-" not in note + error
+    assert re.search(message, error)
+    found = re.search(r"the model as trained so far is in (.*?); ask it", note)
+    assert found is not None
+    texts = ["a good film"]
+    assert tt.load_model(found[1]).predict_text(texts) == trained[0].predict_text(texts)
+
+
 def test_room_is_asked_for_before_training(
     text_encoder: Path,
     tmp_path: Path,

@@ -225,7 +225,7 @@ def test_an_encoder_is_probed_without_the_optimizer_of_graphs(before: bool) -> N
     class Functions:
         dialect = "text"
 
-        def __call__(self, texts: Any, training: bool) -> Any:
+        def answer(self, texts: Any) -> Any:
             seen.append(options.get_experimental_options()["disable_meta_optimizer"])
             return {"default": tf.random.normal([len(texts), 2])}
 

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -14,7 +15,16 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, conversion, encoding, jobs, preprocessing, reading, reports
+from tfhub_transfer import (
+    cli,
+    conversion,
+    encoding,
+    hub_format,
+    jobs,
+    preprocessing,
+    reading,
+    reports,
+)
 from tfhub_transfer.recipes import students
 from tfhub_transfer.storage import atomic, names, opening
 from tfhub_transfer.storage.stores import TokenStore, VectorStore
@@ -367,5 +377,112 @@ def test_a_report_in_a_folder_of_ours_is_part_of_it(tmp_path: Path) -> None:
 
 
 def test_models_replace_models_but_nothing_special(model: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x.keras"
+    path.write_text("my notes")
+    with pytest.raises(tt.InputError, match="isn't a model, so it isn't replaced"):
+        model.save(path)
+    assert path.read_text() == "my notes"
+    path.write_bytes(b"")
+    model.save(path)
+    model.save(path)
+    with pytest.raises(tt.InputError, match="is there already, and `overwrite` is off"):
+        model.save(path, overwrite=False)
+    path.unlink()
     with special("pipe", tmp_path / "x.keras"), pytest.raises(tt.InputError, match="is a pipe"):
         model.save(tmp_path / "x.keras")
+
+
+def test_preprocessors_and_encoders_are_written_whole_over_nothing(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "words.txt").write_text("\n".join((*hub_format.SPECIAL_TOKENS, "good")))
+    table = np.eye(6, dtype="float32")
+
+    def encoder(folder: Path, **given: Any) -> None:
+        made = hub_format.static_encoder(table, tmp_path / "words.txt", True)
+        hub_format.save(made, folder, {}, **given)
+
+    def preprocessor(folder: Path) -> None:
+        hub_format.save_preprocessor(folder, tmp_path / "words.txt", True)
+
+    for number, save in enumerate((model.preprocessor.save, encoder, preprocessor)):
+        theirs, ours = tmp_path / f"theirs{number}", tmp_path / f"ours{number}"
+        theirs.mkdir()
+        (theirs / "vocab.txt").write_text("mine")
+        with pytest.raises(tt.InputError, match="isn't empty.*Received: .*theirs"):
+            save(theirs)
+        save(ours)
+        before = sorted(ours.rglob("*"))
+        if save is not preprocessor:
+            with pytest.raises(tt.InputError, match="a file that this package didn't write"):
+                save(theirs, overwrite=True)
+            save(ours, overwrite=True)
+            assert sorted(ours.rglob("*")) == before
+        assert [p.name for p in theirs.iterdir()] == ["vocab.txt"]
+        assert (theirs / "vocab.txt").read_text() == "mine"
+    with monkeypatch.context() as patched:
+        patched.setattr(preprocessing, "_write_settings", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model.preprocessor.save(tmp_path / "half")
+    assert not (tmp_path / "half").exists() and not list(tmp_path.glob(".*"))
+    again = preprocessing.load_preprocessor(tmp_path / "ours0")
+    texts = [["a good film", "bad"]]
+    for key, rows in model.preprocessor.encode_all(texts)[0].items():
+        assert again.encode_all(texts)[0][key].to_list() == rows.to_list()
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m", "m.weights.h5", "m.zip"])
+def test_a_model_is_saved_whole_or_refused(name: str, model: Any, tmp_path: Path) -> None:
+    """Keras would write some of these, without graph and vocabulary, and none could be loaded."""
+    with pytest.raises(tt.InputError, match="must be named `.keras`"):
+        model.save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unpacked_model_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "model.weights.h5").touch()
+    for load in (tt.load_model, lambda path: jobs._load(path, False)):
+        with pytest.raises(tt.InputError, match="that was unpacked; give the file, or pack it"):
+            load(tmp_path)
+    (tmp_path / "m.zip").touch()
+    with pytest.raises(tt.InputError, match="expected a `.keras` file"):
+        tt.load_model(tmp_path / "m.zip")
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["saved_model.pb", "variables/variables.index", "assets/vocab.txt"]
+)
+def test_what_git_left_in_the_place_of_a_file_is_said(
+    name: str, bert_encoder: Path, tmp_path: Path
+) -> None:
+    """Of a vocabulary it would be taken for three word pieces."""
+    shutil.copytree(bert_encoder, tmp_path / "encoder")
+    (tmp_path / "encoder" / name).write_bytes(POINTER)
+    with pytest.raises(tt.InputError, match=f"`git lfs pull` fetches that.*{name}"):
+        tt.Encoder(str(tmp_path / "encoder"))
+
+
+@pytest.mark.parametrize("name", ["d.csv", "d.jsonl", "d.parquet", "d.conll", "m.keras"])
+def test_pointers_are_no_data(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(POINTER)
+    read = tt.load_model if name == "m.keras" else tt.data.read
+    with pytest.raises(tt.InputError, match="`git lfs pull` fetches that"):
+        read(tmp_path / name)
+
+
+def test_home_is_home_and_nothing_is_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    report = tt.Report("classification", "e", {}, {"accuracy": 0.5}, ["a", "b"])
+    assert report.save("~/r") == tmp_path / "r"
+    with pytest.raises(tt.InputError, match="expected a name.*Received: nothing"):
+        report.save("")
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
+    assert cli.main(["convert", "--output=~/c", "~/none"]) == 2
+    words = ["--output=~/c", "--output=c~", "~/c", "a=~/c"]
+    assert list(map(cli._expanded, words)) == [f"--output={tmp_path}/c", *words[1:]]

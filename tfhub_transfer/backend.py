@@ -30,7 +30,7 @@ def _asked_for() -> tuple[str, str]:
     """The backend that Keras will take and who says so, by Keras' own rule."""
     if name := os.environ.get("KERAS_BACKEND"):
         return name, "from KERAS_BACKEND"
-    folder = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    folder = os.environ.get("KERAS_HOME") or Path(os.path.expanduser("~")) / ".keras"
     file = Path(folder) / "keras.json"
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))

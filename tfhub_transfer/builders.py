@@ -144,7 +144,12 @@ def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
     [{'label': ..., 'scores': {'negative': ..., 'positive': ...}}]
     """
     path = opening.path_of(path)
-    if not path.is_file():
+    if (path / "model.weights.h5").is_file():
+        raise InputError(
+            "this is a `.keras` file that was unpacked; give the file, or pack it again, with "
+            f"`zip -0 -r ../model.keras .` inside of it. Received: {path}"
+        )
+    if not path.is_file() or path.suffix != ".keras":
         within = next(path.glob("*.keras"), None) if path.is_dir() else None
         hint = f", such as {within}" if within else ""
         raise InputError(f"no such model file; expected a `.keras` file{hint}. Received: {path}")

@@ -57,7 +57,7 @@ def _status(arguments: Sequence[str] | None) -> int:
     try:
         with interruption.handled():
             lost = _standard_streams()
-            options = _parsed(arguments)
+            options = _parsed(sys.argv[1:] if arguments is None else arguments)
             if not _answers_on_stdout(options):
                 with streams.regardless("stdout"), interruption.told_apart():
                     options.run(options)
@@ -79,6 +79,14 @@ def _status(arguments: Sequence[str] | None) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _expanded(word: str) -> str:
+    """`--output=~/x` as `--output ~/x`: shells leave the first, and a folder `~` would be made."""
+    option, equals, value = word.partition("=")
+    if option.startswith("--") and value.startswith("~"):
+        return f"{option}{equals}{os.path.expanduser(value)}"
+    return word
 
 
 def _standard_streams() -> bool:
@@ -178,13 +186,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """The options; what is read may also stand behind some, `predict out --output a.csv in.csv`.
 
     `argparse` takes a position that may be empty for empty at the first option.
     """
     parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
+    options, rest = parser.parse_known_args([_expanded(word) for word in arguments])
     if hasattr(options, "source") and options.source is None:
         alone = len(rest) == 1 and (rest[0] == "-" or not rest[0].startswith("-"))
         options.source = rest.pop() if alone else "-"

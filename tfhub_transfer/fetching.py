@@ -153,7 +153,9 @@ def _from_kaggle(handle: str, parts: re.Match[str]) -> Path:
 
 def _in_kaggle_cache(parts: re.Match[str]) -> Path | None:
     """The folder in the cache of Kaggle's client; only an explicit version can be looked up."""
-    root = Path(os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub")
+    root = Path(
+        os.environ.get("KAGGLEHUB_CACHE") or Path(os.path.expanduser("~")) / ".cache" / "kagglehub"
+    )
     folder = root.joinpath("models", *(part for part in parts.groups() if part))
     complete = folder.with_name(folder.name + ".complete")
     return folder if parts["version"] and complete.exists() and folder.is_dir() else None

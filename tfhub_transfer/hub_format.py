@@ -24,7 +24,7 @@ import tensorflow as tf
 # of.
 import tensorflow_text as tf_text
 
-from tfhub_transfer.storage import opening
+from tfhub_transfer.storage import atomic, opening
 
 INFO_FILE = "tfhub_transfer.json"
 INPUT_KEYS = ("input_word_ids", "input_mask", "input_type_ids")
@@ -542,15 +542,34 @@ def read_vocabulary(path: Path) -> list[str]:
     return [line.rstrip("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
 
 
-def save(encoder: tf.train.Checkpoint, folder: Path, info: Mapping[str, object]) -> None:
-    """Writes an encoder's SavedModel and `tfhub_transfer.json` beside it."""
-    tf.saved_model.save(encoder, str(folder))
+def save(
+    encoder: tf.train.Checkpoint, folder: Path, info: Mapping[str, object], overwrite: bool = False
+) -> None:
+    """Writes an encoder's SavedModel and `tfhub_transfer.json` beside it, as a whole folder.
+
+    Args:
+        encoder: What one of the functions above made.
+        folder: The folder to write; within one that is being written, it may hold other things.
+        info: What the JSON file is to say.
+        overwrite: Whether a folder there that this package wrote is replaced.
+
+    Raises:
+        InputError: If it can't be written, or would replace what this package didn't write.
+    """
     text = json.dumps(dict(info), indent=2, ensure_ascii=False)
-    (folder / INFO_FILE).write_text(text + "\n", encoding="utf-8")
+    with atomic.part(folder, overwrite) as scratch:
+        tf.saved_model.save(encoder, str(scratch))
+        (scratch / INFO_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def save_preprocessor(
     folder: Path, vocab: Path, lower_case: bool, strip_accents: bool | None = None
 ) -> None:
-    """Writes the preprocessor that belongs to a vocabulary as a SavedModel."""
-    tf.saved_model.save(preprocessor(WordPieces(vocab, lower_case, strip_accents)), str(folder))
+    """Writes the preprocessor that belongs to a vocabulary as a SavedModel, as a whole folder.
+
+    Raises:
+        InputError: If it can't be written, or there is something already.
+    """
+    made = preprocessor(WordPieces(vocab, lower_case, strip_accents))
+    with atomic.part(folder) as scratch:
+        tf.saved_model.save(made, str(scratch))

@@ -469,10 +469,7 @@ def _fit(
             plan=plan,
         )
     with _kept(model.save, job.output):
-        try:
-            model.save(scratch / MODEL_FILE)
-        except InputError as error:  # of a place that nobody named
-            raise InputError(str(error).replace(str(scratch), str(job.output))) from error
+        model.save(scratch / MODEL_FILE)
     truncation = history.truncation
     return {
         "arguments": {k: v for k, v in _plain(job).items() if v is not None},
@@ -556,7 +553,7 @@ def _kept(
 
 def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]]:
     folder = opening.path_of(folder)
-    if folder.is_file():
+    if folder.is_file() or (folder / "model.weights.h5").is_file():
         return load_model(folder, trust_code), {}
     if not (folder / MODEL_FILE).exists():
         if (folder / INTERRUPTED_FILE).exists():

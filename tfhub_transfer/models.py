@@ -527,13 +527,11 @@ class TransferModel(resuming.Resumable):
             **kwargs: As for Keras.
 
         Raises:
-            InputError: If it can't be written.
+            InputError: If it is named otherwise, can't be written, or would replace what isn't a
+                model.
         """
         path = opening.path_of(filepath)
-        if path.suffix != ".keras" or (path.exists() and not overwrite):
-            super().save(path, overwrite, **kwargs)  # Keras has its own words for these
-            return
-        opening.require(path)
+        saving.check(path, overwrite)
         saving.save(path, functools.partial(super().save, **kwargs))
 
     def get_config(self) -> dict[str, Any]:
@@ -552,7 +550,7 @@ class TransferModel(resuming.Resumable):
 
     def save_assets(self, dir_path: str) -> None:
         """Puts the preprocessor, vocabulary and all, into the `.keras` file; and what was seen."""
-        self.preprocessor.save(Path(dir_path) / "preprocessor")
+        self.preprocessor.write(Path(dir_path) / "preprocessor")
         self.seen_texts.save(Path(dir_path) / "seen")
 
     def load_assets(self, dir_path: str) -> None:

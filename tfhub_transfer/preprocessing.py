@@ -15,7 +15,7 @@ import tensorflow_text as tf_text
 from tfhub_transfer import hub_format, ranges, records, registry, safety
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import names, opening
+from tfhub_transfer.storage import atomic, names, opening
 from tfhub_transfer.storage.scratch import temporary, temporary_folder
 from tfhub_transfer.tagging import ALONE, WORD_END, WORD_STARTS
 
@@ -118,7 +118,7 @@ class Preprocessor(tf.Module):
     def fingerprint(self) -> str:
         """SHA-256 of everything that ids depend on: settings, vocabulary, graph."""
         with temporary() as scratch:
-            self.save(scratch)
+            self.write(scratch)
             files = sorted(p for p in scratch.rglob("*") if p.is_file())
             named = [(str(p.relative_to(scratch)), p.read_bytes()) for p in files]
         return names.key(*[part for pair in named for part in pair])
@@ -148,8 +148,21 @@ class Preprocessor(tf.Module):
             )
         _checked_length(self.sequence_length, encoder.max_sequence_length)
 
-    def save(self, folder: Path) -> None:
-        """Writes the preprocessor into a folder, for `load_preprocessor`."""
+    def save(self, folder: str | Path, overwrite: bool = False) -> None:
+        """Writes the preprocessor as a folder, for `load_preprocessor`; it appears whole.
+
+        Args:
+            folder: The folder to write.
+            overwrite: Whether a folder there that this package wrote is replaced.
+
+        Raises:
+            InputError: If it can't be written, or would replace what this package didn't write.
+        """
+        with atomic.part(opening.path_of(folder), overwrite) as scratch:
+            self.write(scratch)
+
+    def write(self, folder: Path) -> None:
+        """Writes what `save` does into an empty folder."""
         raise NotImplementedError
 
 
@@ -181,7 +194,7 @@ class CodePointPreprocessor(Preprocessor):
             for key, value in encoded.items()
         }
 
-    def save(self, folder: Path) -> None:
+    def write(self, folder: Path) -> None:
         _write_settings(folder, {"kind": "code_points", "sequence_length": self.sequence_length})
 
 
@@ -342,7 +355,7 @@ class BertPreprocessor(Preprocessor):
             made[WORD_STARTS] = _to_dense(encoded[WORD_STARTS], length)
         return made
 
-    def save(self, folder: Path) -> None:
+    def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         kind = "vocabulary" if self.source.is_file() else "saved_model"
         if kind == "vocabulary":

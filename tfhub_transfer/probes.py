@@ -1,6 +1,7 @@
 """Whether answers are answers: an encoder's first ones to a few rows, and those of a model."""
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,25 +9,58 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import runtime
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, one_line
 
-ROWS, LENGTH = 3, 16
-# Ids that every vocabulary has.
-_IDS = 30
-_REAL = ((16,), (9,), (4,))
+ROWS, LENGTH = 3, 8
+# How many ids, and segments, an encoder may know: as many as of most, or as few as there can be.
+_KNOWN = ((30, 2), (30, 1), (5, 2), (5, 1), (2, 1))
+_REAL = ((8,), (5,), (3,))
 _TEXTS = ("a good film", "the weather in Rome is bad today", "12 new cars")
 
 
-def ids(names: tuple[str, ...]) -> dict[str, tf.Tensor]:
-    """Rows for the BERT dialect, int32 `[3, 16]`, of 16, 9 and 4 tokens.
+def first_answers(
+    functions: Any, names: tuple[str, ...], handle: str
+) -> tuple[Any, list[tf.Tensor]]:
+    """What an encoder is asked first, and all that it answers.
+
+    To ids, that is rows of 8, 5 and 3 tokens in the BERT dialect, else to three texts. It is called
+    outside of any graph, in float32, as the graph stands: who asks again asks the same function,
+    and TensorFlow has it ready then, which takes several times as long as the answer.
 
     Args:
-        names: The keys of word ids, mask and segments.
+        functions: Its call, a `loading.Functions`.
+        names: The keys of its inputs, in the BERT dialect: word ids, mask and segments.
+        handle: Its handle, for a message.
+
+    Raises:
+        InputError: If the call fails.
     """
-    rows = np.arange(ROWS * LENGTH).reshape(ROWS, LENGTH) % _IDS
-    probe = (rows, np.arange(LENGTH) < _REAL, rows % 2)
-    with tf.init_scope():
-        return {name: tf.constant(value, tf.int32) for name, value in zip(names, probe)}
+    # Under a strategy that has copies of variables only the outer function knows which to read.
+    several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    call = functools.partial(functions, training=False) if several else functions.answer
+    failure: Exception = ValueError("it was asked nothing")
+    for ids, segments in _KNOWN:
+        with tf.init_scope(), runtime.precision("float32"), _unoptimized():
+            given = _given(functions, names, ids, segments)
+            try:
+                return given, tf.nest.flatten(call(given))
+            except tf.errors.InvalidArgumentError as error:  # perhaps an id that it doesn't know
+                failure = error
+            except Exception as error:  # TensorFlow raises a dozen kinds here
+                failure = error
+                break
+    raise InputError(
+        "the encoder can't be used: it fails when it is asked; it is damaged, or takes other rows "
+        f"of texts than those of TF Hub. Received: {handle} ({one_line(str(failure), 200)})"
+    ) from failure
+
+
+def _given(functions: Any, names: tuple[str, ...], ids: int, segments: int) -> Any:
+    if functions.dialect != "bert":
+        return tf.constant(_TEXTS)
+    rows = np.arange(ROWS * LENGTH).reshape(ROWS, LENGTH)
+    probe = (rows % ids, np.arange(LENGTH) < _REAL, rows % segments)
+    return {name: tf.constant(value, tf.int32) for name, value in zip(names, probe)}
 
 
 def ask(functions: Any, names: tuple[str, ...], handle: str, allow_nan: bool = False) -> None:
@@ -41,16 +75,14 @@ def ask(functions: Any, names: tuple[str, ...], handle: str, allow_nan: bool = F
         allow_nan: Whether it may answer with anything, as long as there is a row for each.
 
     Raises:
-        InputError: If it gives another number of rows than it got, or no finite numbers; or, to
-            ids that differ, the same for each. (Texts may differ in words that it doesn't know.)
+        InputError: If it fails, gives another number of rows than it got, or no finite numbers;
+            or, to ids that differ, the same for each. (Texts may differ in words that it doesn't
+            know.)
     """
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return
     by_ids = functions.dialect == "bert"
-    with tf.init_scope(), runtime.precision("float32"), _unoptimized():
-        given = ids(names) if by_ids else tf.constant(_TEXTS)
-        outputs = tf.nest.flatten(functions(given, False))
-    arrays = [output.numpy() for output in outputs]
+    arrays = [output.numpy() for output in first_answers(functions, names, handle)[1]]
     if any(len(array) != ROWS for array in arrays):
         found = f"{min(map(len, arrays))} rows for {ROWS} texts"
     elif allow_nan:

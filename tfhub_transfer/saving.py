@@ -12,10 +12,40 @@ import tensorflow as tf
 from keras.src.saving import saving_lib
 
 from tfhub_transfer.errors import InputError, one_line
-from tfhub_transfer.storage import atomic
+from tfhub_transfer.storage import atomic, opening
 
 _within: contextvars.ContextVar[Path | None] = contextvars.ContextVar("_within", default=None)
 _usual_folder = saving_lib.get_temp_dir
+
+
+# How archives begin, and what Keras 2 wrote by default.
+_MODELS = (b"PK\3\4", b"\x89HDF")
+
+
+def check(path: Path, overwrite: bool) -> None:
+    """Refuses a place for a model in which it would be lost, or something else would be.
+
+    Args:
+        path: The file.
+        overwrite: Whether a model that is there may be replaced.
+
+    Raises:
+        InputError: If it isn't named `.keras`, is no plain file, or is there already.
+    """
+    if path.suffix != ".keras":  # Keras' other forms hold neither graph nor vocabulary
+        raise InputError(f"a model's file must be named `.keras`. Received: {path}")
+    opening.require_utf8(path)
+    opening.require(path)
+    if not path.exists():
+        return
+    if not overwrite:
+        raise InputError(f"the file is there already, and `overwrite` is off. Received: {path}")
+    begins = opening.read_bytes(path, 4)
+    if begins and begins not in _MODELS:
+        raise InputError(
+            "the file is there already and isn't a model, so it isn't replaced; move it away, or "
+            f"name another one. Received: {path}"
+        )
 
 
 def save(path: Path, write: Callable[[Path], None]) -> None:

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import interruption, opening
+from tfhub_transfer.storage import budget, interruption, opening
+from tfhub_transfer.storage.aliases import called
 from tfhub_transfer.storage.marks import (
     MARK,
     add_to_mark,
@@ -34,11 +35,11 @@ from tfhub_transfer.storage.scratch import (
     is_finished,
     is_scratch,
     recover,
+    remove_empty,
     sweep,
 )
 
-# So much must be free on a disk before work begins whose end is to be written there; jobs that
-# know more ask for more.
+# So much must be free on a disk before work begins; jobs that know more ask for more.
 _ROOM = 20_000_000
 # Of a file's name on most systems 255, less what a scratch folder adds.
 _LONGEST_NAME = 230
@@ -55,12 +56,13 @@ def file(target: Path) -> Iterator[Path]:
     Raises:
         OSError: If it can't be written; a file that is there stays as it was.
     """
-    target = _real(target)
+    target, shown = _real(target), target
     made = [parent for parent in target.parents if not parent.exists()]
     scratch = _beside(target)
     try:
-        yield scratch.new / target.name
-        _sync(scratch.new / target.name)
+        with called(scratch.new / target.name, shown), called(scratch.new, shown.parent):
+            yield scratch.new / target.name
+            _sync(scratch.new / target.name)
         with interruption.held():
             os.replace(scratch.new / target.name, target)
             with contextlib.suppress(OSError):  # the file is whole, and there
@@ -68,7 +70,7 @@ def file(target: Path) -> Iterator[Path]:
         _sync(target.parent)
     finally:
         scratch.discard()
-        _remove_empty(made)
+        remove_empty(made)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -135,25 +137,44 @@ def folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
             message says where.
         OSError: If nothing can be written there.
     """
-    target = _real(target)
+    target, shown = _real(target), target
     made = [parent for parent in target.parents if not parent.exists()]
     scratch = _within(target) if _is_fixed(target) else _beside(target)
     try:
-        yield scratch.new
-        mark(scratch.new)
-        _sync_all(scratch.new)
+        with called(scratch.new, shown):
+            yield scratch.new
     except BaseException:
         scratch.discard()
-        _remove_empty(made)
+        remove_empty(made)
         raise
     with interruption.held():
         _commit(scratch, target, overwrite)
 
 
-def _remove_empty(folders: Iterable[Path]) -> None:
-    for each in folders:
-        with contextlib.suppress(OSError):
-            each.rmdir()
+@contextlib.contextmanager
+def part(target: Path, overwrite: bool = False) -> Iterator[Path]:
+    """As `folder`, asked for first, for what may also be a part of a folder that is being written.
+
+    Args:
+        target: The folder to write.
+        overwrite: Whether what this package wrote there is replaced.
+
+    Raises:
+        InputError: If it can't be written, or would replace what this package didn't write.
+    """
+    shown = opening.path_of(target)
+    target = _real(shown)
+    if any(map(is_scratch, target.parents)):  # whole with what is around it, or not at all
+        target.mkdir(parents=True, exist_ok=True)
+        yield target
+        return
+    check_output(shown, overwrite)
+    try:
+        with folder(shown, overwrite) as scratch:
+            yield scratch
+    except OSError as error:
+        raise InputError(f"the folder can't be written ({error}). Received: {shown}") from error
+    add_to_mark(target)
 
 
 def numbered(parent: Path, write: Callable[[Path], None]) -> Path:
@@ -169,13 +190,15 @@ def numbered(parent: Path, write: Callable[[Path], None]) -> Path:
     Raises:
         OSError: If it can't be written.
     """
-    parent.mkdir(parents=True, exist_ok=True)
+    opening.require_utf8(parent)
+    _real(parent).mkdir(parents=True, exist_ok=True)
     sweep(parent, ".version.partial-*")
     scratch = Scratch(parent, ".version.partial-")
     try:
-        write(scratch.new)
-        mark(scratch.new)
-        _sync_all(scratch.new)
+        with called(scratch.new, parent):
+            write(scratch.new)
+            mark(scratch.new)
+            _sync_all(scratch.new)
         with interruption.held():
             return _rename_to_next(scratch.new, parent)
     finally:
@@ -298,11 +321,8 @@ def check_file(
 
 
 def _check_name(target: Path) -> None:
+    opening.require_utf8(target)
     path, name = os.path.realpath(target), target.name
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InputError(f"the output's name must be UTF-8. Received: {path!r}") from None
     if re.search(r"[*?\[\]\0]", path):
         raise InputError(
             "the output's path may not hold any of `*?[]`, which TensorFlow takes for patterns. "
@@ -317,12 +337,22 @@ def _check_name(target: Path) -> None:
 
 
 def _check_place(target: Path, shown: Path, inputs: Iterable[str | Path]) -> None:
-    for what, place in (("current", Path.cwd()), ("home", Path.home()), ("root", Path("/"))):
+    for what, find in (("current", Path.cwd), ("home", Path.home), ("root", lambda: Path("/"))):
+        try:
+            place = _real(find())
+        except (OSError, RuntimeError):  # it was removed, or nobody knows it
+            continue
         if target == place or target in place.parents:
             raise InputError(
                 f"the output would replace the {what} folder or one around it; name a new folder. "
                 f"Received: {shown}"
             )
+    cache = budget.folder()
+    if cache is not None and target in _real(cache).parents:
+        raise InputError(
+            "the cache would lie in the output; name another place with "
+            f"{budget.FOLDER_VARIABLE}. Received: {shown}, and {cache}"
+        )
     for given in inputs:
         source = _real(Path(given))
         if not given or not source.exists():
@@ -437,14 +467,19 @@ def _rename_to_next(source: Path, parent: Path) -> Path:
 
 def _commit(scratch: Scratch, target: Path, overwrite: bool) -> None:
     """Puts finished work in place. From here on it is never deleted."""
-    scratch.finish()
     try:
+        # Some disks say only here that they are full.
+        mark(scratch.new)
+        _sync_all(scratch.new)
+        scratch.finish()
         if target.exists():  # perhaps since the work began
             _check_content(target, target, overwrite)
         if scratch.folder.parent == target or not _swap(scratch, target):
             _move_entries(scratch, target)
         _sync(target.parent)
     except (OSError, InputError) as error:
+        with contextlib.suppress(OSError):
+            scratch.finish()
         scratch.release()
         raise InputError(
             f"the output couldn't be moved to its place ({error}); the finished work lies in "

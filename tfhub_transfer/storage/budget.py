@@ -27,11 +27,12 @@ _warned: set[str] = set()
 def folder() -> Path | None:
     """Where stores lie: `TFHUB_TRANSFER_CACHE_DIR`, if set, else `~/.cache/tfhub_transfer`.
 
-    `None`, and nothing is kept, if the variable is set to nothing.
+    `None`, and nothing is kept, if the variable is set to nothing, or there is no home.
     """
     named = os.environ.get(FOLDER_VARIABLE)
     if named is None:
-        return Path.home() / ".cache" / "tfhub_transfer" / "vectors"
+        home = os.path.expanduser("~")
+        return Path(home, ".cache", "tfhub_transfer", "vectors") if os.path.isabs(home) else None
     return Path(named) / "vectors" if named.strip() else None
 
 

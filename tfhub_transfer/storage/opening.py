@@ -22,6 +22,9 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+# What Git leaves in the place of a large file that wasn't fetched.
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_MOST_OF_POINTER = 1024
 # Where systems have what is open already, as for `/dev/stdin` and `<(command)`.
 _OPEN_ALREADY = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 
@@ -29,20 +32,26 @@ _OPEN_ALREADY = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 def path_of(given: Any) -> Path:
     r"""The path that a user named; there may be nothing of that name.
 
+    A `~` at its beginning is the home folder, as shells have it.
+
     Args:
         given: A string, or a path.
 
     Raises:
-        InputError: If no file can have such a name: it is something else, holds a NUL, or is too
-            long.
+        InputError: If no file can have such a name: it is something else, empty, holds a NUL, or is
+            too long.
 
     Example:
 
     >>> path_of("out/model.keras")
     PosixPath('out/model.keras')
     """
+    if given == "":  # as a variable that isn't set; not the current folder
+        raise InputError("expected a name that a file can have. Received: nothing, ''")
     try:
         path = Path(given)
+        with contextlib.suppress(RuntimeError):  # there is no home
+            path = path.expanduser()
         os.lstat(path)
     except (TypeError, ValueError) as error:
         kind = "" if isinstance(given, str) else f" ({type(given).__name__})"
@@ -58,19 +67,34 @@ def path_of(given: Any) -> Path:
     return path
 
 
+def require_utf8(target: Path) -> None:
+    """Refuses a name that TensorFlow and HDF5 can't write to.
+
+    Raises:
+        InputError: If it has bytes that aren't UTF-8.
+    """
+    try:
+        os.path.realpath(target).encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(f"the output's name must be UTF-8. Received: {str(target)!r}") from None
+
+
 def is_open_already(source: str) -> bool:
     """Whether a name stands for what the shell has opened, as `/dev/stdin` and `<(command)` do."""
     return source.startswith(_OPEN_ALREADY)
 
 
 def require(path: Path) -> None:
-    """Refuses what is there and no plain file; a link is followed.
+    """Refuses what is there and no plain file, or only stands for one; a link is followed.
 
     Raises:
-        InputError: If it is a folder, a pipe, a socket or a device.
+        InputError: If it is a folder, a pipe, a socket or a device, or a pointer of Git LFS.
     """
     with contextlib.suppress(OSError):
-        _require(os.stat(path).st_mode, path)
+        state = os.stat(path)
+        _require(state.st_mode, path)
+        if state.st_size < _MOST_OF_POINTER:
+            os.close(descriptor(path))
 
 
 def require_all(folder: Path) -> None:
@@ -88,14 +112,20 @@ def descriptor(path: Path) -> int:
     """Opens a plain file to read; never waits.
 
     Raises:
-        InputError: If it is something else.
+        InputError: If it is something else, or a pointer of Git LFS.
         OSError: If it isn't there, or can't be read.
     """
     _require(os.stat(path).st_mode, path)
     # Should it have become a pipe since, opening doesn't wait for a writer.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        _require(os.fstat(handle).st_mode, path)
+        state = os.fstat(handle)
+        _require(state.st_mode, path)
+        if state.st_size < _MOST_OF_POINTER and os.pread(handle, len(_POINTER), 0) == _POINTER:
+            raise InputError(
+                "this is a pointer of Git LFS, not the file; `git lfs pull` fetches that. "
+                f"Received: {path}"
+            )
     except InputError:
         os.close(handle)
         raise

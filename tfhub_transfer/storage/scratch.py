@@ -15,7 +15,7 @@ import tempfile
 import time
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,13 @@ def recover(target: Path, pattern: str) -> None:
             whole = is_finished(folder) and new.is_dir()
             if is_dead and whole and not target.exists():
                 os.replace(new, target)
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Removes those that are empty, of folders that were made for work that came to nothing."""
+    for each in folders:
+        with contextlib.suppress(OSError):
+            each.rmdir()
 
 
 def is_finished(folder: Path) -> bool:
