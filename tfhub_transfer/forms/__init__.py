@@ -38,6 +38,7 @@ _REMEDIES = {
     (".xml", ".html", ".yml", ".yaml"): "write JSON lines",
     (".db", ".sqlite", ".sqlite3"): "write the table's rows as CSV",
     (".tfrecord", ".tfrecords"): "read it by tf.data and give the `tf.data.Dataset`",
+    (".orc", ".avro", ".dta", ".sav", ".sas7bdat", ".rds"): "write the table as Parquet or CSV",
     (".7z", ".rar", ".tar", ".tgz"): "unpack it",
 }
 _LINES = ".txt"
