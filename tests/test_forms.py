@@ -37,6 +37,7 @@ TEXTS = [
 LABELS = ["pos", "neg", "pos", "neg", "pos", "neg", "pos", "neg"]
 FLAT = [text.replace("\n", " ").replace("\t", " ") for text in TEXTS]
 ANNA = (["Anna", "Lee", "lives", "in", "Rome", "."], ["B-PER", "I-PER", "O", "O", "B-LOC", "O"])
+ANSWERS = ["accept", "reject", "ignore"]
 NOTHING = (["Nothing", "here"], ["O", "O"])
 
 
@@ -71,6 +72,11 @@ WITH_LABELS = {
     "polars_stream.arrow": TEXTS,
     "datasets_saved/train": TEXTS,
     "csv_unquoted.tsv": FLAT,
+    "pandas_table.json": TEXTS,
+    "pyarrow.csv": TEXTS,
+    "duckdb.csv": TEXTS,
+    "duckdb_array.json": TEXTS,
+    "polars.ndjson": TEXTS,
 }
 
 
@@ -125,6 +131,12 @@ def test_columns_that_other_tools_name(tmp_path: Path) -> None:
     [
         ("spacy_docs.spacy", "isn't read; write its documents as JSON, with `Doc.to_json"),
         ("csv_backslash.csv", "line 3: a quote isn't closed.*`--quoting backslash`"),
+        ("pandas.orc", "isn't read; write the table as Parquet or CSV"),
+        ("polars.avro", "isn't read; write the table as Parquet or CSV"),
+        ("pyreadstat.sav", "isn't read; write the table as Parquet or CSV"),
+        ("liac.arff", "format of the file isn't known by its name; expected .csv"),
+        ("sklearn.svmlight", "format of the file isn't known by its name; expected .csv"),
+        ("cassis.json", "no column 'text' for the text; name one of '%TYPES'"),
         ("datasets_saved", "has the splits train, test; name one, as in .*train. Received"),
     ],
 )
@@ -420,6 +432,14 @@ def test_prodigy_keeps_what_was_accepted(tmp_path: Path) -> None:
     assert "1 rows that weren't accepted are left out" in read.notes
     choice = {**said, "text": "a", "options": [], "accept": ["x"], "answer": "accept"}
     assert data.read(lines(tmp_path / "y.jsonl", choice)).labels == ["x"]
+    # Without their hashes, as scripts write them on.
+    bare = [{"text": t, "label": "x", "answer": a} for t, a in zip("abc", ANSWERS)]
+    read = data.read(lines(tmp_path / "bare.jsonl", *bare))
+    assert (read.texts, read.labels) == ((["a"],), ["x"])
+    assert read.notes == ("2 rows that weren't accepted are left out",)
+    span = [{"start": 0, "end": 4, "label": "per"}]
+    bare = [{"text": "Anna", "spans": span, "answer": each} for each in ANSWERS]
+    assert len(tagged(lines(tmp_path / "spans.jsonl", *bare))) == 1
     # A column of other people's may be called so as well.
     plain = {"text": "a", "label": "x", "answer": "no"}
     assert rows_of(lines(tmp_path / "z.jsonl", plain)) == [plain]
@@ -528,6 +548,7 @@ def test_conll_of_many_years(name: str, text: str, expected: Any, tmp_path: Path
         ("EU B-org\nNew York B-loc\n", "line 2: expected 2 fields.*a word must hold no space"),
         ("EU\tB-org\nNew York\tB-loc\n", "line 2: a word must hold no space.*'New York'"),
         ("EU _\nis _\n", "every tag is `_`, which means none"),
+        ("EU|NNP|B-org is|VBZ|O\n", "stand as word|tag, a sentence a line, write each on a line"),
     ],
 )
 def test_odd_lines_of_conll_are_named(text: str, message: str, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Rows of like length into batches, so that little is padded and few shapes of batch occur."""
 
+import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import ranges
+from tfhub_transfer.errors import InputError
 
 MAP_THREADS = 2
 
@@ -189,3 +192,45 @@ def ready(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.prefetch(MAP_THREADS).with_options(options)
+
+
+@dataclasses.dataclass(frozen=True)
+class InOrder:
+    """Row numbers of each batch in the order of the rows."""
+
+    rows: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        return math.ceil(self.rows / self.batch_size)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        yield from np.array_split(
+            np.arange(self.rows), range(self.batch_size, self.rows, self.batch_size)
+        )
+
+
+def in_turn(dataset: tf.data.Dataset, shuffled: bool = True) -> tf.data.Dataset:
+    """Notes of batches that their rows come in another order each time.
+
+    Args:
+        dataset: The batches.
+        shuffled: Whether they do.
+    """
+    dataset.comes_in_turn = shuffled
+    return dataset
+
+
+def require_order(given: Any = None, *_: Any, **named: Any) -> None:
+    """Raises `InputError` if answers to batches couldn't be told apart, as their rows are shuffled.
+
+    Args:
+        given: What `keras.Model.predict` was given for `x`.
+        **named: What it was given by name.
+    """
+    if getattr(named.get("x", given), "comes_in_turn", False):
+        raise InputError(
+            "answers would come in the order of shuffled batches, which nobody knows: use "
+            "`model.predict_scores(examples)`, or `model.preprocess(examples, shuffle=False)`. "
+            "Received: batches of `preprocess` that shuffles"
+        )

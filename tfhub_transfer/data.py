@@ -25,8 +25,6 @@ TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL = "text", "text_a", "text_b", "text_c", "lab
 # What `require_label` says where a blank label means that a text has no class.
 OR_BLANK = "or blank"
 _DISCRETE = 1000
-# How tables write that there is nothing, in lower case: also databases, pandas and Excel.
-_NOTHING = ("", "nan", "\\n", "<na>", "#n/a")
 # The columns of each usual shape of data: texts, and the labels that may go with them.
 _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ((TEXT,), (LABEL, "score")),
@@ -113,9 +111,7 @@ class Examples:
         if isinstance(rows, slice):
             columns = {name: values[rows] for name, values in self.columns.items()}
         else:
-            chosen = np.asarray(rows)
-            chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-            numbers = chosen.tolist()
+            numbers = ranges.row_numbers(rows, len(self))
             columns = {name: [values[i] for i in numbers] for name, values in self.columns.items()}
         return dataclasses.replace(self, columns=columns)
 
@@ -250,8 +246,11 @@ def stream(
         raise InputError(
             f"`require_label` must be True, False or {OR_BLANK!r}. Received: {require_label!r}"
         )
+    # Columns of a frame may be named by numbers, of which 0 is one too.
+    texts = tuple(str(n) if isinstance(n, int) else n for n in (text, text_pair, negative))
+    label = str(label) if isinstance(label, int) else label
     table, chosen = label_columns.choose(Table(source), label, bool(require_label))
-    names = _columns(table, (text, text_pair, negative), chosen, bool(require_label))
+    names = _columns(table, texts, chosen, bool(require_label))
     return Stream(table, names, require_label, chunk_rows)
 
 
@@ -400,7 +399,7 @@ def _cells(
         if name == LABEL and require_label == OR_BLANK and value == "":
             cells[name] = []
             continue
-        if optional and _is_missing(value):
+        if optional and values.is_nothing(value):
             cells[name] = None
             continue
         check = _label if name == LABEL else _text
@@ -433,16 +432,11 @@ def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
         )
 
 
-def _is_missing(value: Any) -> bool:
-    """Whether a cell holds nothing: not there, blank, or not a number."""
-    blank = isinstance(value, str) and value.strip().lower() in _NOTHING
-    return blank or values.is_missing(value)
-
-
 def _text(value: Any, place: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
+        tagging.require_last(value, place)
         return tagging.join_words([wording.require_whole(word, place) for word in value])
     if not isinstance(value, (str, int, float)):
         raise InputError(
@@ -458,7 +452,7 @@ def _given_label(value: Any, place: str) -> Any:
 
 
 def _label(value: Any, place: str) -> Any:
-    if _is_missing(value) or (isinstance(value, list) and any(map(_is_missing, value))):
+    if values.is_nothing(value) or (isinstance(value, list) and any(map(values.is_nothing, value))):
         shown = "nothing" if value is None or str(value) == "" else repr(value)
         raise InputError(
             f"{place} must hold a label; fill it in or drop the row. Received: {shown}"
@@ -503,6 +497,12 @@ def split(
     seed = ranges.whole_number("seed", seed, *ranges.SEED)
     if not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
         raise InputError(f"fractions must be above 0 and add up to 1. Received: {tuple(fractions)}")
+    require_examples(examples)
+    if together is not None and together not in examples.columns:
+        raise InputError(
+            f"`together` must be one of the columns {', '.join(map(repr, examples.columns))}. "
+            f"Received: {together!r}"
+        )
     groups = _groups(examples, stratify, together)
     generator = np.random.default_rng(seed)
     parts: list[list[int]] = [[] for _ in fractions]

@@ -87,6 +87,8 @@ def evaluate(
     if not len(examples):
         raise InputError("expected at least one example to evaluate on. Received: none")
     train = model.training_examples if train is None else train
+    if train is not None:
+        require_examples(train)
     model.layout.check(examples)
     task.check(examples)
     report = Report(

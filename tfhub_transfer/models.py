@@ -30,10 +30,13 @@ from tfhub_transfer.batching import (
     INFERENCE_BUCKETS,
     MAP_THREADS,
     STREAMS,
+    InOrder,
     LengthBatches,
+    in_turn,
     longest,
     pick,
     ready,
+    require_order,
 )
 from tfhub_transfer.boundary import Boundary, tensors
 from tfhub_transfer.data import Examples, Stream
@@ -135,11 +138,11 @@ class TransferModel(resuming.Resumable):
         ids = self.to_ids(examples)
         self.truncation = Truncation.count(ids.lost)
         if not shuffle:
-            return self._batches(ids, _InOrder(len(ids.lost), batch_size), None)
+            return self._batches(ids, InOrder(len(ids.lost), batch_size), None)
         self.layout.learn(examples)  # what is shuffled is to be trained on
         rows = LengthBatches(ids.lengths, batch_size, seed=seed)
         self.padding = rows.padding
-        return self._batches(ids, rows, rows.buckets)
+        return in_turn(self._batches(ids, rows, rows.buckets))
 
     def cut(self, examples: Examples | Rows) -> Rows:
         """Examples in rows that fit the encoder; a text that needs no cutting is one row.
@@ -195,7 +198,8 @@ class TransferModel(resuming.Resumable):
         dataset = dataset.batch(batch_size)
         batches = math.ceil(len(stream) / batch_size)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
-        return ready(dataset.map(lambda texts, y: (self.layout.batch(*texts), y), MAP_THREADS))
+        dataset = dataset.map(lambda texts, y: (self.layout.batch(*texts), y), MAP_THREADS)
+        return in_turn(ready(dataset), seed is not None)
 
     @property
     def layout(self) -> Layout:
@@ -497,6 +501,7 @@ class TransferModel(resuming.Resumable):
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.predict`, at the precision of `runtime.precision`."""
+        require_order(*args, **kwargs)
         with self._at_precision():
             return super().predict(*args, **kwargs)
 
@@ -577,19 +582,3 @@ class Wiring:
     encoded: Any
     outputs: Any
     models: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class _InOrder:
-    """Row numbers of each batch in the order of the rows."""
-
-    rows: int
-    batch_size: int
-
-    def __len__(self) -> int:
-        return math.ceil(self.rows / self.batch_size)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        yield from np.array_split(
-            np.arange(self.rows), range(self.batch_size, self.rows, self.batch_size)
-        )

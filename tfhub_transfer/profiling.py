@@ -9,6 +9,11 @@ import numpy as np
 from tfhub_transfer import label_columns, outliers
 from tfhub_transfer.errors import InputError
 
+# More distinct labels than these are texts.
+_MOST_NAMES = 1000
+# What stands for no label in many files, and for a class in others.
+_NONE = ("na", "n/a", "none", "null")
+
 
 def profile(train: Any, validation: Any | None = None, test: Any | None = None) -> str:
     """Describes a data set on one screen: rows, classes, lengths, duplicates across splits.
@@ -93,12 +98,32 @@ def _label_lines(train: Any) -> list[str]:
     elif numbers := _numbers(names):
         low, middle, high = np.percentile(numbers, [0, 50, 100])
         lines.append(f"labels: numbers from {low:g} to {high:g}, median {middle:g}")
-    lines += _outlier_lines(_numbers(names))
+    lines += _outlier_lines(_numbers(names)) + _name_lines(list(counts))
     answers: dict[tuple[str, ...], set[str]] = collections.defaultdict(set)
     for texts, label in zip(zip(*train.texts), labels):
         answers[texts].add(str(label))
     torn = sum(len(found) > 1 for found in answers.values())
     return [*lines, f"contradictions: {torn} texts have more than one label"] if torn else lines
+
+
+def _name_lines(names: list[str]) -> list[str]:
+    """Classes that may be slips: for none, and such that differ in capitals alone."""
+    alike: dict[str, list[str]] = collections.defaultdict(list)
+    for name in names:
+        alike[name.casefold()].append(name)
+    if len(names) > _MOST_NAMES:
+        return []
+    lines, none = [], sorted(name for name in names if name.casefold() in _NONE)
+    if none:
+        lines.append(
+            f"missing: {', '.join(none)} is a class; if it stands for no label, drop its rows"
+        )
+    found = [" and ".join(sorted(each)) for each in alike.values() if len(each) > 1]
+    if found:
+        lines.append(
+            f"capitals: {', '.join(found[:5])} are classes of their own; if not, write them alike"
+        )
+    return lines
 
 
 def _outlier_lines(numbers: list[float]) -> list[str]:

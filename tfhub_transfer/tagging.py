@@ -62,6 +62,20 @@ def join_words(words: Sequence[str]) -> Joined:
     return Joined(joined + ALONE if single else joined)
 
 
+def require_last(words: Sequence[str], place: str) -> None:
+    """Raises `InputError` if the last of several words is empty, as padding is.
+
+    Args:
+        words: Those of a text.
+        place: How to name it in a message.
+    """
+    if len(words) > 1 and not words[-1]:
+        raise InputError(
+            f"{place}: the last word of a list can't be empty, which stands for no word; leave "
+            f"padding out, and its tags. Received: {list(words)[-3:]}"
+        )
+
+
 def split_words(text: str) -> list[str]:
     """The words of a text that `join_words` made."""
     return text.removesuffix(ALONE).split(WORD_END)

@@ -150,6 +150,7 @@ def _text(row: Any, listed: bool, place: int) -> Any:
             f"join words with spaces, or give a column alone. Received: {_shown(value)}"
         )
     if listed and isinstance(value, list) and all(isinstance(word, str) for word in value):
+        tagging.require_last(value, f"row {place} of the texts")
         return tagging.join_words(value)
     return value
 
@@ -173,4 +174,6 @@ def rows(given: Any) -> list[Any]:
         for row in wording.listed(given)
     ]
     listed = all(isinstance(row, list) and all(isinstance(w, str) for w in row) for row in plain)
+    for number, row in enumerate(plain if listed else (), start=1):
+        tagging.require_last(row, f"row {number} of the texts")
     return [tagging.join_words(row) for row in plain] if listed else _unmarked(plain)

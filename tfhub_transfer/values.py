@@ -7,6 +7,7 @@ last four has to be installed.
 import ast
 import contextlib
 import datetime
+import decimal
 import enum
 import json
 import re
@@ -28,6 +29,8 @@ _WRAPPED = re.compile(
     r"^(?:np\.|numpy\.)?(?:array|frozenset|set)\((.*?)(?:,\s*dtype=[\w'<>.]+)?\)$", re.S
 )
 _NUMPY = re.compile(r"""\bnp\.\w+\(('[^']*'|"[^"]*"|[\w.+-]+)\)""")
+# Of SQL and its files, pandas, and spreadsheets.
+_NOTHING = ("NULL", "\\N", "<NA>", "#N/A", "#NA", "NaT")
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "nan": None}
 
 
@@ -35,7 +38,8 @@ def plain(value: Any) -> Any:
     """A value as Python's own numbers, strings, lists and dictionaries.
 
     Arrays, tensors, series, tuples and sets become lists, those of sets in alphabetical order.
-    What is none of these stays as it is.
+    What a masked array hides is None, and NumPy's dates are Python's, whatever their unit. What is
+    none of these stays as it is.
 
     Args:
         value: Anything.
@@ -55,6 +59,8 @@ def plain(value: Any) -> Any:
         return sorted(map(plain, value), key=str)
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
+    if isinstance(value, enum.Enum) and isinstance(value, int):
+        return int(value)
     return _foreign(value)
 
 
@@ -62,25 +68,33 @@ def _foreign(value: Any) -> Any:
     if hasattr(value, "as_py"):  # pyarrow's scalars
         return plain(value.as_py())
     if hasattr(value, "to_list") and hasattr(value, "ragged_rank"):
-        return _decoded(value.to_list())
+        return decoded(value.to_list())
     if hasattr(value, "toarray"):  # a sparse matrix, or a row of one
         dense = np.asarray(value.toarray())
         return plain(dense[0] if dense.shape[0] == 1 else dense)
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and value.dtype.kind not in "mM":
         return value.item()
     if hasattr(value, "__array__") and not is_missing(value):
-        made = np.asarray(value).tolist()
-        return _decoded(made) if type(made) is not type(value) else value
+        array = value if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
+        if array.dtype.kind in "mM":
+            # Of nanoseconds NumPy has no date of Python's, and gives a number.
+            array = array.astype(f"{array.dtype.kind}8[us]")
+        made = array.tolist()
+        return decoded(made) if type(made) is not type(value) else value
     return value
 
 
-def _decoded(value: Any) -> Any:
-    """What an array held; its strings may be bytes, as TensorFlow's are."""
+def decoded(value: Any) -> Any:
+    """What an array or a column held; its strings may be bytes, as TensorFlow's are.
+
+    Args:
+        value: A value or a list of them. Bytes that aren't UTF-8 become half characters, which are
+            refused wherever texts and labels are checked.
+    """
+    value = plain(value)
     if isinstance(value, list):
-        return [_decoded(each) for each in value]
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="surrogateescape")
-    return plain(value)
+        return [decoded(each) for each in value]
+    return value.decode("utf-8", errors="surrogateescape") if isinstance(value, bytes) else value
 
 
 def is_missing(value: Any) -> bool:
@@ -91,7 +105,26 @@ def is_missing(value: Any) -> bool:
     """
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
+    if isinstance(value, decimal.Decimal):
+        return value.is_nan()
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+
+
+def is_nothing(value: Any) -> bool:
+    r"""Whether a cell holds nothing: missing, blank, or what databases and spreadsheets write then.
+
+    Args:
+        value: Anything. `NA` and `None` may be names of classes, and aren't meant.
+
+    Example:
+
+    >>> is_nothing(" "), is_nothing("NULL"), is_nothing("\\N"), is_nothing("None")
+    (True, True, True, False)
+    """
+    if not isinstance(value, str):
+        return is_missing(value)
+    text = value.strip()
+    return not text or text in _NOTHING or text.lower() == "nan"
 
 
 def kind(value: Any) -> str:
@@ -112,6 +145,7 @@ def kind(value: Any) -> str:
         (Mapping, "a dictionary"),
         ((list, tuple), "a list"),
         ((datetime.date, datetime.time, np.datetime64), "a date"),
+        (datetime.timedelta, "a span of time"),
     )
     return next((name for kinds, name in names if isinstance(value, kinds)), type(value).__name__)
 

@@ -1,11 +1,11 @@
 """Texts and labels from outside: strings that can be written again, or a line that says why not."""
 
+import decimal
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-import numpy as np
 
 from tfhub_transfer import values
 from tfhub_transfer.errors import InputError
@@ -122,9 +122,9 @@ def class_name(label: Any) -> str:
     >>> class_name(1.0), class_name(" good ")
     ('1', 'good')
     """
-    if isinstance(label, np.generic):
-        label = label.item()
-    if values.is_missing(label) or isinstance(label, (bytes, list, tuple, Mapping, set)):
+    label = values.plain(label)
+    known = isinstance(label, (str, int, float, decimal.Decimal)) and not values.is_missing(label)
+    if not known or (isinstance(label, float) and math.isinf(label)):
         raise InputError(
             f"a class must be named by a string or a number. Received: {_quoted(label)} "
             f"({type(label).__name__})"

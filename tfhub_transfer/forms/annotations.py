@@ -68,7 +68,7 @@ def form(rows: Rows, place: str, unit: str, said: list[str]) -> Form | None:
     if key is None or first is None:
         return None
     read = functools.partial(_of_key, key)
-    name = "Prodigy" if "_input_hash" in first else f"{key!r}"
+    name = "Prodigy" if "_input_hash" in first or _is_judged(first) else f"{key!r}"
     return _form(rows, read, name, _Place(place, unit), said)
 
 
@@ -167,7 +167,13 @@ def _of_key(key: str, row: dict[str, Any]) -> _Item:
 
 
 def _is_prodigy(row: Any) -> bool:
-    return isinstance(row, dict) and "_input_hash" in row and "spans" not in row and "answer" in row
+    known = isinstance(row, dict) and "spans" not in row and "answer" in row
+    return known and ("_input_hash" in row or _is_judged(row))
+
+
+def _is_judged(row: dict[str, Any]) -> bool:
+    """Whether a row says how its label was judged, as those without their hashes still do."""
+    return TEXT in row and row.get("answer") in ("accept", "reject", "ignore")
 
 
 def _prodigy(rows: Rows) -> Callable[[Any], _Item]:

@@ -114,7 +114,8 @@ def table(found: Any, place: str) -> Form:
         found: The table.
         place: What to call it in messages.
     """
-    return _form(found.schema, lambda: iter(found.to_batches(_BATCH)), place)
+    size = "batch_size" if hasattr(found, "scanner") else "max_chunksize"  # of files, or in memory
+    return _form(found.schema, lambda: iter(found.to_batches(**{size: _BATCH})), place)
 
 
 def _form(schema: Any, batches: Callable[[], Iterator[Any]], place: str) -> Form:

@@ -103,6 +103,11 @@ def _survey(file: File) -> tuple[_Layout, list[str]]:
     """Reads a file once for how it is laid out."""
     lines = [line for line in itertools.islice(opening.lines(file), _PEEKED) if line.strip()]
     said = [line for line in lines if not line.startswith(("#", *_DOCUMENT))] or lines
+    if said and all("|" in word.strip("|") for word in said[0].split()):
+        raise InputError(
+            f"{file}: expected a word and its tag a line; where they stand as word|tag, a sentence "
+            f"a line, write each on a line of its own. Received: {said[0].strip()[:60]!r}"
+        )
     by_tab = any("\t" in line for line in said)
     layout = _Layout(by_tab, 0)
     counts = collections.Counter(len(layout.fields(line)) for line in said)

@@ -6,12 +6,14 @@ None of their libraries is imported here.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tfhub_transfer import values, wording
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import classes, columnar
 from tfhub_transfer.forms.base import LABEL, TEXT, TOKENS, Form, Row, of_rows
-from tfhub_transfer.forms.tfds import plain
 
 _CHUNK = 1000
+# What TensorFlow calls `INFINITE_CARDINALITY`.
+_ENDLESS = -1
 _KINDS = (
     "a DataFrame of pandas or polars, a pyarrow.Table, a datasets.Dataset, a tf.data.Dataset of "
     "(text, label), a dictionary of columns, or a list of rows, each a dictionary"
@@ -33,12 +35,12 @@ def splits(source: Any) -> dict[str, Any]:
     """
     if not isinstance(source, Mapping) or not source:
         return {}
-    tables = all(isinstance(key, str) and _finder(source[key]) is not None for key in source)
+    tables = all(_finder(each) is not None for each in source.values())
     # Lists are columns of one table, but for lists of rows.
     rows = all(
         not isinstance(v, Sequence) or (v and isinstance(v[0], Mapping)) for v in source.values()
     )
-    return dict(source) if tables and rows else {}
+    return {str(key): each for key, each in source.items()} if tables and rows else {}
 
 
 def form(source: Any) -> Form:
@@ -84,17 +86,19 @@ def _finder(source: Any) -> Callable[[Any], Form] | None:
 
 def _hugging_face(source: Any) -> Form:
     """A `datasets.Dataset`, or an `IterableDataset`."""
-    if hasattr(source, "with_format"):
+    # A function of the user's that makes the rows; other formats say of what type values are.
+    made = (getattr(source, "format", None) or {}).get("type") == "custom"
+    if hasattr(source, "with_format") and not made:
         source = source.with_format(None)  # as Python values, whatever it was set to
     described = source.features.to_dict() if hasattr(source.features, "to_dict") else {}
     named = classes.namer(described, name(source))
 
     def rows() -> Iterator[Row]:
         for number, row in enumerate(source, start=1):
-            yield number, named({key: plain(value) for key, value in row.items()})
+            yield number, named({key: values.decoded(value) for key, value in row.items()})
 
     columns = getattr(source, "column_names", None)
-    return Form(list(columns), rows, "row") if columns else of_rows(rows, "row")
+    return Form(list(columns), rows, "row") if columns and not made else of_rows(rows, "row")
 
 
 def _pandas(source: Any) -> Form:
@@ -107,8 +111,8 @@ def _pandas(source: Any) -> Form:
     def rows() -> Iterator[Row]:
         for start in range(0, len(source), _CHUNK):
             part = source.iloc[start : start + _CHUNK]
-            values = [part.iloc[:, place].tolist() for place in range(len(columns))]
-            for number, row in enumerate(zip(*values), start=start + 1):
+            cells = [part.iloc[:, place].tolist() for place in range(len(columns))]
+            for number, row in enumerate(zip(*cells), start=start + 1):
                 yield number, dict(zip(columns, map(_present, row)))
 
     return Form(columns, rows, "row")
@@ -116,7 +120,7 @@ def _pandas(source: Any) -> Form:
 
 def _present(value: Any) -> Any:
     """What isn't there, in any of the ways of pandas, as None."""
-    return None if type(value).__name__ in ("NAType", "NaTType") else plain(value)
+    return None if type(value).__name__ in ("NAType", "NaTType") else values.decoded(value)
 
 
 def _polars(source: Any) -> Form:
@@ -127,18 +131,29 @@ def _polars(source: Any) -> Form:
 
 
 def _columns(source: Mapping[str, Any]) -> Form:
-    values = {str(key): value for key, value in source.items()}
-    sizes = {key: len(v) if hasattr(v, "__len__") else None for key, v in values.items()}
-    if any(isinstance(v, (str, bytes)) for v in values.values()) or len(set(sizes.values())) != 1:
+    columns = {str(key): _column(str(key), each) for key, each in source.items()}
+    sizes = {key: len(cells) for key, cells in columns.items()}
+    if len(set(sizes.values())) != 1:
         raise InputError(
             f"a dictionary must hold columns of one length. Received: {str(sizes)[:200]}"
         )
 
     def rows() -> Iterator[Row]:
-        for number, row in enumerate(zip(*values.values()), start=1):
-            yield number, dict(zip(values, map(_present, row)))
+        for number, row in enumerate(zip(*columns.values()), start=1):
+            yield number, dict(zip(columns, map(_present, row)))
 
-    return Form(list(values), rows, "row")
+    return Form(list(columns), rows, "row")
+
+
+def _column(key: str, cells: Any) -> list[Any]:
+    """A column's cells in their order, which sets and dictionaries don't have."""
+    try:
+        return wording.listed(cells)
+    except InputError as error:
+        raise InputError(
+            f"a dictionary must hold columns of one length, each a list or an array; {key!r} is "
+            f"none. Received: {type(cells).__name__}, {str(cells)[:60]}"
+        ) from error
 
 
 def _list(source: Sequence[Any]) -> Form:
@@ -163,13 +178,25 @@ def _list(source: Sequence[Any]) -> Form:
 def _tensors(source: Any) -> Form:
     """A `tf.data.Dataset` of texts, of (texts, labels), or of dictionaries; batched or not."""
     spec = source.element_spec
+    if isinstance(spec, tuple) and len(spec) > 2:
+        raise InputError(
+            "expected a tf.data.Dataset of (text, label): weights of rows aren't taken, and two "
+            "texts are a tuple, ((first, second), label); map it to that. Received: elements of "
+            f"{len(spec)}"
+        )
+    if int(source.cardinality()) == _ENDLESS:
+        raise InputError(
+            f"the data set repeats without end; leave `repeat` out. Received: {name(source)}"
+        )
     inputs = spec[0] if isinstance(spec, tuple) and spec else spec
     words = isinstance(inputs, Mapping) and TOKENS in inputs
     first = inputs[TOKENS] if words else _first(inputs)
     kind = getattr(getattr(first, "dtype", None), "name", "nothing")
     if kind != "string" and not isinstance(inputs, Mapping):
         raise InputError(f"texts must be strings, not numbers of their words. Received: {kind}")
-    batched = getattr(first, "shape", None) is not None and len(first.shape) > words
+    ranks = [_rank(each, source) for each in (first, *_tensors_of(spec))]
+    # Texts of shape [1] beside plain labels are no batch.
+    batched = ranks[0] > words and min(ranks) > 0
 
     def rows() -> Iterator[Row]:
         unbatched = source.unbatch() if batched else source
@@ -182,6 +209,27 @@ def _tensors(source: Any) -> Form:
                 ) from error
 
     return of_rows(rows, "row")
+
+
+def _tensors_of(spec: Any) -> list[Any]:
+    """All tensors of a structure."""
+    if isinstance(spec, Mapping):
+        spec = tuple(spec.values())
+    if isinstance(spec, (tuple, list)):
+        return [tensor for each in spec for tensor in _tensors_of(each)]
+    return [spec]
+
+
+def _rank(tensor: Any, source: Any) -> int:
+    """The number of its dimensions."""
+    shape = getattr(tensor, "shape", None)
+    if shape is None or shape.rank is None:
+        raise InputError(
+            "the shapes of texts and labels must be known, or rows can't be told from batches; "
+            "give `from_generator` an `output_signature`, or map with `tf.ensure_shape`. "
+            f"Received: {name(source)} of {tensor}"
+        )
+    return int(shape.rank)
 
 
 def _first(spec: Any) -> Any:
@@ -198,7 +246,7 @@ def _row(element: Any) -> dict[str, Any]:
         return {**{key: _decoded(value) for key, value in inputs.items()}, **row}
     if isinstance(inputs, (tuple, list)):
         return {**dict(zip(_TEXT_PAIR, map(_decoded, inputs))), **row}
-    return {TEXT: _decoded(inputs), **row}
+    return {TEXT: values.alone(_decoded(inputs)), **row}
 
 
 def _decoded(value: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer import values
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts.base import Rows, of_rows
@@ -69,6 +70,11 @@ def cut_rows(words: tf.RaggedTensor, preprocessor: BertPreprocessor) -> tf.Ragge
     )
 
 
+def _listed(label: Any) -> Any:
+    """Tags as a list, also where they are written as text."""
+    return values.written(label) or [] if isinstance(label, str) else label
+
+
 def cut_long(examples: Examples, preprocessor: BertPreprocessor) -> Rows:
     """Sentences in words that are too long, into parts that fit; others stay as they are.
 
@@ -85,7 +91,7 @@ def cut_long(examples: Examples, preprocessor: BertPreprocessor) -> Rows:
     pieces = preprocessor.words(tf.constant(examples.texts[0], tf.string))
     counts = pieces.with_values(tf.cast(pieces.values.row_lengths(axis=1), tf.int32))
     of_word = counts.with_values(parts(counts, preprocessor.sequence_length - 2)).to_list()
-    tags = examples.labels if examples.target else of_word
+    tags = of_word if examples.target is None else [*map(_listed, examples.labels)]
     texts, kept, owners = [], [], []
     for row, (text, of_row, numbers) in enumerate(zip(examples.texts[0], tags, of_word)):
         words = split_words(text)

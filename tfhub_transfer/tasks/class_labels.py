@@ -8,6 +8,7 @@ import collections
 import decimal
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ _SUSPICIOUS = ",;"
 # Such as Java writes of what has keys, and R of lists.
 _OBJECT = re.compile(r"[\[{].*[:=,].*[\]}]", re.S)
 _BOOLEANS = {"false": 0, "true": 1}
+# What a name holds and nobody sees: joiners, marks of directions and byte orders, soft hyphens.
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 _SHOWN = 60
 _SOME = 5
 
@@ -120,8 +123,7 @@ def name(value: Any) -> str:
     Raises:
         InputError: If it is something else, missing or blank.
     """
-    blank = isinstance(value, str) and value.strip().lower() in ("", "nan")
-    if blank or values.is_missing(value):
+    if values.is_nothing(value):
         raise InputError(
             "a label is missing; fill it in or drop the row (a text without any class has the "
             f"label [] of the multi-label task). Received: {_shown(value)}"
@@ -135,6 +137,31 @@ def name(value: Any) -> str:
             f"the label's own `.name`. Received: {values.kind(value)}, {_shown(value)}"
         )
     return class_name(value)
+
+
+def require_apart(names: Sequence[str]) -> None:
+    """Raises `InputError` if classes are one to whoever reads them, and would be learned as two.
+
+    Args:
+        names: Of classes.
+    """
+    seen: dict[str, str] = {}
+    for each in names:
+        shape = " ".join(unicodedata.normalize("NFC", _UNSEEN.sub("", each)).split())
+        other = seen.setdefault(shape, each)
+        if other != each:
+            raise InputError(
+                "two names of classes look alike; write them alike (`unicodedata.normalize`, and "
+                f"no more than one plain space between words). Received: {other!a} and "
+                f"{each!a}"
+            )
+    lower = {each.lower() for each in names}
+    truths = lower & {*_BOOLEANS}
+    if truths and lower <= {*_BOOLEANS, "0", "1"} and (lower > truths or len(lower) < len(names)):
+        raise InputError(
+            "true and false in several ways in one column of labels: 1 and True may be one class "
+            f"or two; write them alike. Received: {', '.join(names)}"
+        )
 
 
 def flagged(flags: dict[Any, Any]) -> Names:
@@ -184,6 +211,8 @@ class Several:
     Attributes:
         rows: What each label holds: names, and booleans, which may stand for a 0 or a 1.
         declared: Classes that dictionaries name, be it with a 0.
+        way: What `names` took numbers for that could be both, of two given classes: `"flags"`, a 0
+            or a 1 for each, or `"places"`; `None` if there were none.
 
     Raises:
         InputError: If one is something else.
@@ -198,6 +227,7 @@ class Several:
         strings = [label for label in plain if isinstance(label, str)]
         self._bars = any(SEPARATOR in text for text in strings)
         self.declared: set[str] = set()
+        self.way: str | None = None
         self.rows = by_row(self._items, plain)
 
     def _items(self, label: Any) -> list[Any]:
@@ -210,11 +240,24 @@ class Several:
         if not isinstance(label, list):
             return [name(label)]
         blank = [isinstance(each, str) and not each.strip() for each in label]
+        odd = next((each for each in label if self._is_share(each)), None)
+        if odd is not None:
+            raise InputError(
+                "a list holds names of classes, their numbers from 0, or a 0 or a 1 for each: make "
+                "shares a 0 or a 1 first, and leave out what pads a list. Received: "
+                f"{_shown(odd)} in {_shown(label)}"
+            )
         return [
             each if isinstance(each, bool) else name(each)
             for each, is_blank in zip(label, blank)
             if not is_blank
         ]
+
+    def _is_share(self, value: Any) -> bool:
+        """Whether a number in a list is neither the number of a class nor a 0 or a 1."""
+        if not isinstance(value, (int, float)) or values.is_missing(value):
+            return False
+        return (value < 0 or value % 1 != 0) and class_name(value) not in self._known
 
     def _split(self, text: str) -> list[Any]:
         found = _read(text)
@@ -257,6 +300,7 @@ class Several:
         fits = [found is not None and len(found) == count for found in flags]
         if given and count > 1 and all(fits) and not (by_name and count == 2):
             order = list(self._known)
+            self.way = "flags" if count == 2 else None
             return [[order[i] for i, flag in enumerate(found or []) if flag] for found in flags]
         odd = next((row for row, found in zip(self.rows, flags) if _repeats(row, found)), None)
         if odd is None and not self._known and len(set(map(len, spelled))) == 1:
@@ -275,6 +319,7 @@ class Several:
                 "lists of numbers with two classes can mean two things, [0, 1] both or the second; "
                 f"give names. Received: {_shown(next(r for r in self.rows if len(r) == 2))}"
             )
+        self.way = "places" if given and count == 2 and not by_name else None
         return spelled
 
 

@@ -1,6 +1,7 @@
 """Tasks that give one answer to a whole text or pair of texts."""
 
 import collections
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,7 +110,7 @@ class Classification(Task):
                 "class weights go by the place of each class in `class_names`, from 0; use "
                 f"`task.class_weights(train.labels)`. Received: {str(weights)[:80]} for {known}"
             )
-        if not all(isinstance(w, (int, float)) and 0 <= w < MOST for w in weights.values()):
+        if not all(isinstance(w, numbers.Real) and 0 <= float(w) < MOST for w in weights.values()):
             raise InputError(f"class weights must be numbers from 0. Received: {weights}")
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
@@ -186,6 +187,7 @@ class MultiLabel(Task):
             )
         self.label_separator = label_separator
         self._declared: set[str] = set()  # classes that labels name, if only with a 0
+        self._way: str | None = None  # what numbers were taken for so far (see `Several.way`)
         self.class_names = None if class_names is None else _checked_names(class_names)
 
     @property
@@ -195,7 +197,15 @@ class MultiLabel(Task):
     def read_labels(self, labels: Sequence[Any]) -> list[Any]:
         read = class_labels.Several(labels, self.label_separator, self.class_names)
         self._declared |= set(read.declared)
-        return [sorted(set(row)) for row in read.names(given=not self.learned)]
+        names = read.names(given=not self.learned)
+        self._way = self._way or read.way
+        if read.way not in (None, self._way):
+            raise InputError(
+                "lists of numbers were taken for places of classes in one part of the data and for "
+                "a 0 or a 1 for each in another, as two classes allow; give names. Received: "
+                f"{read.rows[0]} among others"
+            )
+        return [sorted(set(row)) for row in names]
 
     def adapt(self, labels: Sequence[Any]) -> "MultiLabel":
         if self.class_names is None:
@@ -348,6 +358,9 @@ def _checked_names(names: Sequence[str]) -> list[str]:
             "at least two classes are needed to learn to tell them apart; check the label column. "
             f"Received: {names}"
         )
+    if not all(names):
+        raise InputError(f"a class must have a name. Received: {names[:5]}")
+    class_labels.require_apart(names)
     if len(set(names)) < len(names):
         twice = [n for n, count in collections.Counter(names).items() if count > 1]
         raise InputError(f"class names must differ. Received more than once: {twice[:5]}")

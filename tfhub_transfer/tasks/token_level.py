@@ -83,6 +83,7 @@ class TokenClassification(Task):
                     f"column. Received: {sorted(counts)}"
                 )
             self.scheme = tagging.find_scheme(sequences)
+            class_labels.require_apart(sorted(counts))
             self.class_names, self.learned = sorted(counts), True
         return self
 
