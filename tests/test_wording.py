@@ -267,6 +267,7 @@ def test_pictures_show_any_name() -> None:
     pairs = [(0, i, 1) for i in range(1, len(HOSTILE))]
     curve = {"false_positive_rate": [0, 1], "true_positive_rate": [0, 1], "recall": [0, 1]}
     more = {"precision": [1, 0], "roc_auc": 0.5, "pr_auc": 0.5}
+    point = {"threshold": 0.5, "precision": None, "recall": 1.0, "f1": 0.5}
     curves = [{**curve, **more, "class": n, "number": i} for i, n in enumerate(names[:8])]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -275,6 +276,7 @@ def test_pictures_show_any_name() -> None:
             plots.confusion(matrix, names, pairs),
             plots.confusion(matrix[:12, :12], few, pairs),
             plots.roc_and_pr(curves),
+            *(plots.thresholds({"of": name, "own": 0.5, "points": [point]}) for name in names),
         ):
             assert picture is not None and picture.startswith(b"\x89PNG")
 

@@ -242,8 +242,10 @@ def thresholds(found: dict[str, Any]) -> bytes:
         axes.axvline(found["own"], color=INK, linestyle=_DASHES, linewidth=1.1, label="now")
     axes.set(ylim=(-0.02, 1.04))
     axes.legend(frameon=False, fontsize=9)
-    title = printable(found["of"], 1, 60).replace("$", r"\$")  # no formula
-    _label(axes, title, "answered from this score on", "")
+    _label(axes, "", "answered from this score on", "")
+    title = printable(found["of"], 1, 60)
+    style = {"loc": "left", "fontsize": 11, "fontweight": "bold", "color": INK}
+    _as_written([axes.set_title(title, **style)])
     return _png(figure)
 
 
