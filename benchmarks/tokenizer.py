@@ -6,6 +6,7 @@ Both run in turn in one process, in a graph each. Writes `benchmarks/tokenizer.j
 """
 
 import time
+from pathlib import Path
 from typing import Any
 
 import harness
@@ -33,7 +34,7 @@ def main() -> None:
     graphs = {name: tf.function(f, input_signature=spec) for name, f in splitters.items()}
     rows, raw = [], {}
     for name, number in SETS:
-        file = next((options.data_folder / name).glob("test.jsonl*"))
+        file = next((Path(options.data_folder) / name).glob("test.jsonl*"))
         texts = tf.constant(tt.data.read(file).texts[0][:number])
         seconds: dict[str, list[float]] = {each: [] for each in graphs}
         for turn in range(TURNS + 1):
