@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,25 @@ def test_the_own_language_is_what_fits_best(tmp_path: Path) -> None:
     own = fit(tokenizer, *[" ".join(german)] * 3)
     assert own.languages == ("German",) and not own.is_bad
     assert fit(tokenizer, *ENGLISH).is_bad
+
+
+def test_a_vocabulary_of_several_languages_fits_all_of_them(tmp_path: Path) -> None:
+    """As multilingual encoders have: whole words of each, and single letters of the rest."""
+    english = [word for text in vocabulary_fit._english() for word in text.lower().split()]
+    others = " ".join([*vocabulary_fit._SAMPLES.values(), *ENGLISH]).lower()
+    words = dict.fromkeys([*english, *re.findall(r"\w+|[^\w\s]", others)])
+    letters = sorted({letter for word in words for letter in word})
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words, *letters, *(f"##{c}" for c in letters)]
+    (tmp_path / "vocab.txt").write_text("\n".join(dict.fromkeys(pieces)), encoding="utf-8")
+    case = preprocessing.Case(True, strip_accents=False)
+    tokenizer = preprocessing._from_vocabulary(tmp_path / "vocab.txt", case, 64)
+    for language, text in vocabulary_fit._SAMPLES.items():
+        found = fit(tokenizer, *[text] * 3)
+        assert not found.is_bad, (language, found)
+        assert len(found.languages) > 5 and language in found.languages
+    assert not fit(tokenizer, *ENGLISH).is_bad
+    assert fit(tokenizer, *INDONESIAN).is_bad
+    assert fit(tokenizer, *["มนุษย์ทั้งหลายเกิดมามีอิสระ"] * 20).unknown > 0.5
 
 
 def test_few_words_and_unknown_vocabularies_tell_nothing(text_encoder: Path) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import full_precision, products, runtime
+from tfhub_transfer import full_precision, hub_format, products, runtime
 from tfhub_transfer.tasks import Classification, Head, MultiLabel, Regression
 from tfhub_transfer.tasks.vector_losses import InBatchNegatives
 
@@ -103,6 +104,84 @@ def test_heads_over_tokens_at_bfloat16_are_exported_as_they_answer(
         np.testing.assert_allclose(found, scores, atol=0.02, err_msg=name)
         np.testing.assert_allclose(scores, model.predict_scores(texts), atol=0.05, err_msg=name)
         assert len(np.unique(scores)) > 80, name
+
+
+def narrow(folder: Path, width: int, factory: Any) -> Path:
+    """An encoder of two layers in the form of those that `convert` writes."""
+    shape = hub_format.BertShape(2, width, 2, 2 * width, len(factory.VOCABULARY), 64)
+    generator, values = np.random.default_rng(0), {}
+    for name, size in hub_format.bert_variable_shapes(shape).items():
+        made = generator.normal(0, 0.3 if len(size) > 1 else 0.1, size) + name.endswith("gamma")
+        values[name] = made.astype("float32")
+    vocab = folder.with_name(f"vocab{width}.txt")
+    vocab.write_text("\n".join(factory.VOCABULARY) + "\n", encoding="utf-8")
+    facts = {"dialect": "bert", "dimension": width, "lower_case": True}
+    hub_format.save(hub_format.bert_encoder(values, shape, vocab, True), folder, facts)
+    return folder
+
+
+def numbers_of(model: Any, asked: list[Any]) -> list[float]:
+    """Every score that `predict_text` answers, in the order of the export's."""
+    found: list[float] = []
+    for answer in model.predict_text(asked):
+        if "words" in answer:
+            found += [word["score"] for word in answer["words"]]
+        elif "sentences" in answer:
+            found += [sentence["score"] for sentence in answer["sentences"]]
+        elif "scores" in answer:
+            found += answer["scores"].values()
+        else:
+            found.append(answer["score"])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not runtime.has_bfloat16(), reason="this machine has no bfloat16 units")
+@pytest.mark.parametrize(
+    ("row", "width"),
+    [
+        ("classification", 8),
+        *(
+            pytest.param(row, width, marks=pytest.mark.exhaustive)
+            for width in (8, 64)
+            for row in samples.ROWS
+            if (row, width) != ("classification", 8) and row != "multi-task"
+        ),
+    ],
+)
+def test_exports_of_narrow_encoders_at_bfloat16_are_what_predict_answers(
+    row: str, width: int, tmp_path: Path, factory: Any
+) -> None:
+    """To five digits, as both round alike; and however many rows stand in a batch."""
+    sample = samples.ROWS[row]
+    keras.utils.set_random_seed(0)
+    folder = narrow(tmp_path / "encoder", width, factory)
+    model: Any = tt.build_model(str(folder), sample.task(), sample.head, sequence_length=24)
+    asked = [text for text in sample.asked if text] * 6
+    with runtime.precision("float32"):
+        plain = numbers_of(model, asked)
+    with runtime.precision("bfloat16"):
+        served = tt.load_saved_model(tt.export_saved_model(model, tmp_path / "out"))
+        made = numbers_of(model, asked)
+    assert made != plain  # something was rounded
+    answers = served.predict(asked)
+    name = "scores" if "scores" in answers else "score"
+    found = answers[name].ravel().astype("float64")
+    if name == "score" and answers[name].ndim > 1:  # of words, filled up with 0
+        found, made = (np.array([x for x in xs if x]) for xs in (found, made))
+    np.testing.assert_allclose(found, made, atol=1e-5)
+    if model.task.layout != "whole":
+        return
+    # What a row's batch rounds is its own padding's: 8 bits, through two layers.
+    for size in (1, 3, 32, 33):
+        with runtime.precision("bfloat16"):
+            scores = model.predict_scores(asked, size)
+        shown = served.predict(asked, size)[name].reshape(scores.shape)
+        np.testing.assert_allclose(shown, scores, atol=1e-5)
+        np.testing.assert_allclose(scores.ravel(), made, atol=0.05 * max(map(abs, made)))
+        if model.task.name == "classification":
+            for each in (scores, shown):
+                np.testing.assert_allclose(each.astype("float64").sum(axis=1), 1.0, atol=1e-6)
 
 
 def learned(folder: Path, head: Head, precision: str) -> tuple[Any, ...]:

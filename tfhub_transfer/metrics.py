@@ -505,8 +505,8 @@ def _answer(
 ) -> BaselineAnswer:
     if labels.dtype == np.float64:  # numbers beyond float32, whose squares can be beyond float64
         mean, spread = labels.mean(), labels.std() or 1.0
-        small = _answer(estimator, features, ((labels - mean) / spread).astype("float32"), classes)
-        return small._replace(scores=mean + spread * np.asarray(small.scores))
+        made = _answer(estimator, features, ((labels - mean) / spread).astype("float32"), classes)
+        return made._replace(scores=mean + spread * np.asarray(made.scores))
     with warnings.catch_warnings(record=True) as caught:
         # scikit-learn also warns of classes that no training text has, which is no news here.
         warnings.simplefilter("always")

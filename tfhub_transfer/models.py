@@ -571,7 +571,8 @@ def size_schedule(optimizer: Any, steps: int, past: int = 0) -> None:
     """Makes a warm-up schedule last so many steps, of which some are past; below 0 if unknown."""
     schedule = getattr(optimizer, "_learning_rate", None)
     if isinstance(schedule, WarmUpLinearDecay):
-        done = int(keras.ops.convert_to_numpy(optimizer.iterations))
+        each = optimizer.gradient_accumulation_steps or 1  # steps that `iterations` counts as one
+        done = each * int(keras.ops.convert_to_numpy(optimizer.iterations))
         schedule.size(done - max(past, 0), steps if steps > 0 else None)
 
 
