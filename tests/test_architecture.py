@@ -36,6 +36,7 @@ FLOORS = {
     "runtime": 2,
     "resuming": 3,
     "compiling": 3,
+    "trainers": 3,
     "judging": 9,
     "full_precision": 3,
     "schedules": 2,

@@ -383,6 +383,7 @@ def test_no_number_is_never_the_best(mode: str) -> None:
 
 def test_no_number_is_waited_out_before_a_group_thaws() -> None:
     callback = tt.ProgressiveUnfreezing(start_epoch=0, monitor="val", mode="min", patience=2)
+    callback._begin = lambda: True  # type: ignore[method-assign]
     callback._limit, callback._thawed, callback._waited, callback._best = 3, 1, 0, None
     thawed: list[int] = []
     callback._thaw = thawed.append  # type: ignore[method-assign]

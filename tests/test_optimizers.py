@@ -80,20 +80,33 @@ def test_rates_of_single_variables_are_set_and_taken_back() -> None:
     high, low = keras.Variable([1.0, 1.0]), keras.Variable([1.0, 1.0])
     optimizer = keras.optimizers.SGD(0.5)
     gradients = [tf.constant([1.0, 2.0])] * 2
-    undo = optimizers.set_layer_rates(optimizer, [(low, 0.1), (high, 1.0)])
+    rates = optimizers.LayerRates(optimizer, [(low, 0.1), (high, 1.0)])
+    rates.announce()
     optimizer.apply(gradients, [high, low])
     np.testing.assert_allclose(high.numpy(), [0.5, 0.0])
     np.testing.assert_allclose(low.numpy(), [0.95, 0.9], rtol=1e-6)
-    optimizers.restore_step(optimizer, undo)
-    optimizer.apply(gradients, [high, low])
-    np.testing.assert_allclose(high.numpy(), [0.0, -1.0])
-    np.testing.assert_allclose(low.numpy(), [0.45, -0.1], atol=1e-6)
+    for _ in range(2):
+        # Not announced; and then taken back.
+        optimizer.apply(gradients, [high, low])
+        rates.remove()
+    np.testing.assert_allclose(high.numpy(), [-0.5, -2.0])
+    np.testing.assert_allclose(low.numpy(), [-0.05, -1.1], atol=1e-6)
+    assert optimizer.update_step == rates._plain
+
+
+def test_rates_that_were_never_taken_back_do_not_multiply() -> None:
+    variable, gradients = keras.Variable([1.0]), [tf.constant([1.0])]
+    optimizer = keras.optimizers.SGD(1.0)
+    for _ in range(2):
+        rates = optimizers.LayerRates(optimizer, [(variable, 0.5)])
+    rates.announce()
+    optimizer.apply(gradients, [variable])
+    np.testing.assert_allclose(variable.numpy(), [0.5])
 
 
 def test_rates_that_are_all_one_change_nothing() -> None:
     optimizer = keras.optimizers.SGD(0.5)
-    assert optimizers.set_layer_rates(optimizer, [(keras.Variable(1.0), 1.0)]) is None
-    optimizers.restore_step(optimizer, None)
+    optimizers.LayerRates(optimizer, [(keras.Variable(1.0), 1.0)]).announce()
     assert "update_step" not in vars(optimizer)
 
 

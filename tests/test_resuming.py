@@ -132,3 +132,184 @@ def test_what_a_file_says_of_the_optimizer_is_checked(known: Any) -> None:
     model.compile("adam", "mse")
     with pytest.raises(tt.InputError, match="must be places among the model's 2.*Received"):
         optimizers.build_on(model, known)
+
+
+# Freezing and thawing of what has trained -------------------------------------------------------
+
+IDS = {k: np.ones((8, 5), "int32") for k in ("input_word_ids", "input_mask", "input_type_ids")}
+SCORES = np.arange(8.0)
+
+
+def plain(folder: Path, optimizer: Any = "adam") -> tuple[keras.Model, tt.Encoder]:
+    """A model of the user's own."""
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in IDS}
+    encoder = tt.Encoder(str(folder))
+    model = keras.Model(inputs, keras.layers.Dense(1)(encoder(inputs)["pooled_output"]))
+    model.compile(optimizer, "mse")
+    return model, encoder
+
+
+def fit(model: keras.Model, encoder: tt.Encoder, **settings: Any) -> list[float]:
+    """How far the weights of each group moved at most."""
+    before = [[v.numpy() for v in vs] for _, vs in encoder.layer_groups]
+    settings = {"verbose": 0, "shuffle": False, **settings}
+    model.fit(IDS, SCORES, **settings)
+    groups = [vs for _, vs in encoder.layer_groups]
+    return [
+        max(float(np.abs(v.numpy() - old).max()) for v, old in zip(vs, olds, strict=True))
+        for vs, olds in zip(groups, before, strict=True)
+    ]
+
+
+def thawed(encoder: tt.Encoder) -> list[bool]:
+    return [all(v.trainable for v in vs) for _, vs in encoder.layer_groups]
+
+
+def test_freezing_and_thawing_take_effect_after_fit(text_encoder: Path) -> None:
+    encoder = tt.Encoder(str(text_encoder))
+    points = keras.Input((None,), dtype="int32")
+    model = keras.Model(points, keras.layers.Dense(1)(encoder(points)["default"]))
+    model.compile("adam", "mse")
+    letters = np.full((8, 5), ord("a"), "int32")
+
+    def moves() -> bool:
+        before = encoder.layer_groups[0][1][0].numpy()
+        model.fit(letters, SCORES, verbose=0)
+        return not np.array_equal(before, encoder.layer_groups[0][1][0].numpy())
+
+    assert not moves()
+    encoder.freeze_to(0)
+    assert moves() and moves()
+    encoder.trainable = False
+    assert not moves() and int(model.optimizer.iterations) == 4
+
+
+@pytest.mark.slow
+def test_each_group_freezes_and_thaws_after_fit(bert_still: Path) -> None:
+    model, encoder = plain(bert_still)
+    assert not any(fit(model, encoder))
+    encoder.freeze_to(-1)
+    assert [x > 0 for x in fit(model, encoder)] == [False, False, False, True]
+    encoder.trainable = True  # it was, of one group
+    assert all(fit(model, encoder))
+    encoder.freeze_to(4)
+    assert not any(fit(model, encoder))
+    assert int(model.optimizer.iterations) == 4
+
+
+def test_the_attribute_thaws_and_freezes_all_groups(bert_still: Path) -> None:
+    encoder = tt.Encoder(str(bert_still))
+    encoder.freeze_to(-2)
+    encoder.trainable = True
+    assert thawed(encoder) == [True] * 4
+    encoder.freeze_to(-2)
+    model = keras.Sequential([encoder])
+    model.trainable = False
+    model.trainable = True
+    assert thawed(encoder) == [True] * 4
+    encoder.trainable = False
+    assert thawed(encoder) == [False] * 4 and not encoder.trainable
+
+
+@pytest.mark.slow
+def test_a_plain_model_gets_its_optimizer_back(bert_still: Path, tmp_path: Path) -> None:
+    model, encoder = plain(bert_still)
+    fit(model, encoder, epochs=2, callbacks=[tt.ProgressiveUnfreezing(1, num_groups=4)])
+    model.save(tmp_path / "model.keras")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Skipping variable loading")
+        again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
+    found = next(layer for layer in again.layers if isinstance(layer, tt.Encoder))
+    assert thawed(found) == thawed(encoder) == [False, False, False, True]
+    check_equal(model, again)
+    for each, own in ((model, encoder), (again, found)):
+        fit(each, own)
+    check_equal(model, again)
+    assert len(keras.models.clone_model(model).trainable_variables) == 4
+
+
+class OfOnesOwn(keras.Model):
+    """Built by its first batch; one layer is never called."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.encoder, self.last = tt.Encoder(str(folder)), keras.layers.Dense(1)
+        self.unused = keras.layers.Dense(1)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return self.last(self.encoder(inputs, training=training)["pooled_output"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`build..` was called on layer")
+def test_groups_thaw_in_a_model_that_its_first_batch_builds(bert_still: Path) -> None:
+    model = OfOnesOwn(bert_still)
+    model.compile("adam", "mse")
+    callback = tt.ProgressiveUnfreezing(start_epoch=1, num_groups=2)
+    moves = fit(model, model.encoder, epochs=3, batch_size=4, callbacks=[callback])
+    assert [x > 0 for x in moves] == [False, False, True, True]
+    assert callback.thawed_at == [(1.0, 1), (2.0, 2)]
+    assert int(model.optimizer.iterations) == 6
+    assert len(model.optimizer._trainable_variables) == 16 + 2 + 2
+
+
+class Interrupt(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_rates_of_layers_end_with_their_run_also_if_it_is_interrupted(bert_still: Path) -> None:
+    model, encoder = plain(bert_still, keras.optimizers.SGD(0.1))
+    start = model.get_weights()
+    encoder.trainable = True
+
+    def step(*callbacks: Any) -> np.ndarray:
+        model.set_weights(start)
+        # In the second epoch all groups have thawed.
+        try:
+            return np.array(fit(model, encoder, initial_epoch=1, epochs=2, callbacks=callbacks))
+        except KeyboardInterrupt:
+            return np.zeros(4)
+
+    def decay() -> Any:
+        return tt.ProgressiveUnfreezing(0, 1e-6, layer_decay=0.5)
+
+    whole, falling = step(), [0.125, 0.25, 0.5, 1.0]
+    np.testing.assert_allclose(step(decay()) / whole, falling, rtol=0.05)
+    np.testing.assert_array_equal(step(), whole)
+    assert not step(decay(), Interrupt()).any()
+    np.testing.assert_array_equal(step(), whole)
+    np.testing.assert_allclose(step(decay()) / whole, falling, rtol=0.05)
+
+
+def test_heads_on_one_encoder_leave_out_what_they_do_not_read(bert_still: Path, train: Any) -> None:
+    encoder = tt.Encoder(str(bert_still))
+    task = tt.tasks.Classification(["negative", "positive"])
+    pooled = tt.build_model(encoder, task, optimizer="adam", sequence_length=24)
+    encoder.freeze_to(-1)
+    tags = tt.build_model(encoder, tt.tasks.TokenClassification(["O", "B-a"]), sequence_length=24)
+    assert [name for name, _ in encoder.layer_groups] == ["embeddings", "layer_0", "layer_1"]
+    assert encoder.left_out == ("pooler",) and not pooled.trainable_variables[2:]
+    before = encoder.layer_groups[-1][1][0].numpy()
+    pooled.fit(pooled.preprocess(train, 14), verbose=0)
+    name, variables = encoder.layer_groups[-1]
+    assert name == "pooler" and not np.array_equal(variables[0].numpy(), before)
+    encoder.mark_unread(*tags.unread_groups)
+    assert encoder.left_out == ("pooler",) and not any(v.trainable for v in variables)
+
+
+def test_each_group_has_all_of_the_patience() -> None:
+    callback = tt.ProgressiveUnfreezing(start_epoch=3, monitor="val", mode="min", patience=2)
+    callback._begin = lambda: True  # type: ignore[method-assign]
+    callback._limit, callback._thawed, callback._waited, callback._best = 3, 0, 0, None
+    found: list[int] = []
+
+    def thaw(count: int) -> None:
+        callback._thawed = count
+
+    callback._thaw = thaw  # type: ignore[method-assign]
+    for epoch in range(7):
+        callback.on_epoch_end(epoch, {"val": 1.0})
+        found.append(callback._thawed)
+    assert found == [0, 0, 1, 1, 2, 2, 3]

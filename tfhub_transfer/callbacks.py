@@ -21,7 +21,8 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
     Gradual unfreezing of Howard and Ruder 2018 (ULMFiT, https://arxiv.org/abs/1801.06146). The
     optimizer learns beforehand of every variable that will ever train, so its state is kept;
     frozen weights stay identical to the last bit. Works with `keras.Model.fit` of any model that
-    holds an `Encoder`.
+    holds an `Encoder`; in one that isn't built yet, which the first batch builds, from the second
+    batch on.
 
     Args:
         start_epoch: Epoch, counted from 0, at whose start the top group thaws.
@@ -69,15 +70,33 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         self.thawed_at: list[tuple[float, int]] = []
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self._encoders = [x for x in self.model._flatten_layers() if isinstance(x, Encoder)]
+        self._thawed, self._waited, self._epoch, self._limit = -1, 0, 0, 0
+        self._best: float | None = None
+        self._layer_rates: optimizers.LayerRates | None = None
+        self.thawed_at = []
+        if not self._begin():
+            for encoder in self._find_encoders():
+                encoder.trainable = False
+
+    def _find_encoders(self) -> list[Encoder]:
+        return [layer for layer in self.model._flatten_layers() if isinstance(layer, Encoder)]
+
+    def _begin(self) -> bool:
+        """Gets to work as soon as the model has all its weights; whether it has."""
+        if self._layer_rates is not None:
+            return True
+        model = self.model
+        whole = all(layer.built for layer in model._flatten_layers())
+        # A layer that is never called is never built.
+        if not model.built or not (whole or model.optimizer.built):
+            return False
+        self._encoders = self._find_encoders()
         if not self._encoders:
             raise InputError("the model holds no `tfhub_transfer.Encoder`, so nothing can thaw")
         self._limit = self._check_limit(max(len(e.layer_groups) for e in self._encoders))
-        self._thawed, self._waited, self._epoch = -1, 0, 0
-        self._best: float | None = None
-        self._old_step = optimizers.set_layer_rates(self.model.optimizer, self._rates())
+        self._layer_rates = optimizers.LayerRates(model.optimizer, self._rates())
         self._prepare()
-        self.thawed_at = []
+        return True
 
     def _check_limit(self, groups: int) -> int:
         if self.num_groups is not None and self.num_groups > groups:
@@ -95,12 +114,20 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch = epoch
+        if not self._begin():
+            return
         if self.monitor is None:
             self._thaw(self._due(epoch))
         elif self._thawed < 0:
             self._thaw(1 if epoch >= self.start_epoch else 0)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self._layer_rates is None:
+            self.on_epoch_begin(self._epoch)
+        if not self._begin():
+            return
+        assert self._layer_rates is not None
+        self._layer_rates.announce(self.model.steps_per_execution)
         steps = (self.params or {}).get("steps")
         if self.monitor is None and steps and self._thawed < self._limit:
             self._thaw(self._due(self._epoch + batch / steps))
@@ -118,14 +145,18 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
             self._best, self._waited = value, 0
         else:
             self._waited += 1
-        if self._thawed == 0 and epoch + 1 >= self.start_epoch:
+        if not self._begin():
+            return
+        if self._thawed <= 0 and epoch + 1 >= self.start_epoch:
+            self._waited = 0
             self._thaw(1)
         elif self._waited >= self.patience and self._thawed < self._limit:
             self._waited = 0
             self._thaw(self._thawed + 1)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        optimizers.restore_step(self.model.optimizer, self._old_step)
+        if self._layer_rates is not None:
+            self._layer_rates.remove()
 
     def _due(self, position: float) -> int:
         if position < self.start_epoch:

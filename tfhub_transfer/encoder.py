@@ -25,6 +25,7 @@ from tfhub_transfer import (
     recorded,
     registry,
     runtime,
+    trainers,
     variable_groups,
 )
 from tfhub_transfer.errors import InputError
@@ -107,6 +108,9 @@ class Encoder(keras.layers.Layer):
         # By its name, because what "auto" means may change and a saved model must not.
         self.handle = registry.DEFAULT_ENCODER if handle == "auto" else str(handle)
         self._left_out: tuple[str, ...] = ()
+        self._unread = variable_groups.Unread()
+        self._trainers = trainers.Trainers()
+        self._thawed_in_file: list[str] | None = None
         self._folder: Path | None = None
         self._loaded: Any = None
         # A config comes out of a file, which doesn't vouch for itself: Keras' safe mode decides.
@@ -244,23 +248,40 @@ class Encoder(keras.layers.Layer):
     @property
     def layer_groups(self) -> list[tuple[str, list[keras.Variable]]]:
         """`(name, variables)` of every group that can be thawed, ordered bottom to top."""
-        return [(n, list(v)) for n, v in self._groups if n not in self._left_out]
+        return [(n, list(v)) for n, v in self._groups if n not in self.left_out]
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The groups that no head reads."""
-        return tuple(self._left_out)
+        """The groups that the head doesn't read, and those taken out by `leave_out`."""
+        return (*self._left_out, *(n for n in self.unread if n not in self._left_out))
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The groups that the head of the model at work doesn't read."""
+        return self._unread.names
 
     def leave_out(self, *names: str) -> None:
-        """Takes groups out of `layer_groups` and freezes them: what no head reads can't learn."""
-        self._left_out = names
-        self._set_flags([v for n, vs in self._groups if n in names for v in vs], False)
+        """Takes groups out of `layer_groups` and freezes them."""
+        with self._changing():
+            self._left_out = names
+            self._set_flags([v for n, vs in self._groups if n in names for v in vs], False)
+
+    def mark_unread(self, *names: str) -> None:
+        """Leaves out what a head doesn't read and so can't learn, and no other groups.
+
+        Models that share an encoder each have a head that reads others: a `TransferModel` says so
+        whenever it begins to train. What is read again is frozen or thawed as it was.
+        """
+        if names != self.unread:
+            with self._changing():
+                self._unread.change(names, self._groups)
 
     def freeze_to(self, n: int) -> None:
         """Freezes `layer_groups[:n]` and thaws `layer_groups[n:]`, `n` as in a Python slice.
 
-        In a compiled model call it before training, or let `ProgressiveUnfreezing` do it: a train
-        function that has been traced keeps the variables it was traced with.
+        In a model that has trained it takes effect at the next step of `fit` or `train_on_batch`,
+        without compiling anew; the optimizer keeps what it knows. A train step of one's own that
+        has been traced keeps the variables that it was traced with.
 
         Args:
             n: `-2` leaves all but the top two groups frozen, `0` thaws all,
@@ -279,9 +300,10 @@ class Encoder(keras.layers.Layer):
         if n != len(groups):
             self._require_trainable()
         first = n if n >= 0 else len(groups) + n
-        for index, (_, variables) in enumerate(groups):
-            self._set_flags(variables, index >= first)
-        self._trainable = first < len(groups)
+        with self._changing():
+            for index, (_, variables) in enumerate(groups):
+                self._set_flags(variables, index >= first)
+            self._trainable = first < len(groups)
 
     @property
     def trainable(self) -> bool:
@@ -292,12 +314,28 @@ class Encoder(keras.layers.Layer):
     def trainable(self, value: bool) -> None:
         self._set_trainable(bool(value))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Keras doesn't set what is so already, and with one thawed group `trainable` is true.
+        if name == "trainable":
+            self._set_trainable(bool(value))
+        else:
+            super().__setattr__(name, value)
+
     def _set_trainable(self, value: bool) -> None:
         if value:
             self._require_trainable()
-        self._trainable = value
-        for _, variables in self.layer_groups:
-            self._set_flags(variables, value)
+        with self._changing():
+            self._trainable = value
+            for _, variables in self.layer_groups:
+                self._set_flags(variables, value)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """What freezes or thaws here takes effect in models that have trained."""
+        before = [weight.trainable for weight in self._weights]
+        yield
+        if before != [weight.trainable for weight in self._weights]:
+            self._trainers.update()
 
     @staticmethod
     def _set_flags(variables: list[keras.Variable], value: bool) -> None:
@@ -314,6 +352,8 @@ class Encoder(keras.layers.Layer):
     # Calling ---------------------------------------------------------------------------------
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
+        if training:
+            self._trainers.note()
         if self._loaded is None:
             self.folder  # noqa: B018  raises: the layer was made from a config without its graph
         ids = encoder_calls.ids_of(inputs)
@@ -409,6 +449,7 @@ class Encoder(keras.layers.Layer):
             "trainable": self.trainable,
             "thawed": thawed,
             "left_out": list(self._left_out),
+            "known": [n for n, vs in self._groups if self._trainers.know(vs)],
             "spec": self._spec,
         }
 
@@ -418,12 +459,20 @@ class Encoder(keras.layers.Layer):
         config = {key: value for key, value in config.items() if key != "trust_code"}
         thawed, left_out = config.pop("thawed"), config.pop("left_out")
         trainable, spec = config.pop("trainable"), config.pop("spec")
+        known = config.pop("known", [])
         layer = cls(**config, _spec=spec)
         layer.leave_out(*left_out)
-        for name, variables in layer.layer_groups:
-            cls._set_flags(variables, name in thawed)
+        layer._thaw_only(thawed)
         layer._trainable = trainable
+        if known and trainers.is_loading():
+            # Keras builds the optimizer on what trains now; what is thawed is said after that.
+            layer._thawed_in_file = thawed
+            layer._thaw_only([*thawed, *known])
         return layer
+
+    def _thaw_only(self, names: list[str]) -> None:
+        for name, variables in self.layer_groups:
+            self._set_flags(variables, name in names)
 
     def save_own_variables(self, store: Any) -> None:
         for index, weight in enumerate(self._weights):
@@ -432,6 +481,9 @@ class Encoder(keras.layers.Layer):
     def load_own_variables(self, store: Any) -> None:
         for index, weight in enumerate(self._weights):
             weight.assign(store[str(index)])
+        if self._thawed_in_file is not None:
+            self._thaw_only(self._thawed_in_file)
+            self._thawed_in_file = None
 
     def save_assets(self, dir_path: str) -> None:
         """Puts the graph and its assets into a `.keras` file; the weights go the usual way."""

@@ -158,6 +158,7 @@ def fine_tune(
     >>> history = fine_tune(model, train, validation, epochs=4)
     """
     plan = plan or Plan()
+    model.encoder.mark_unread(*model.unread_groups)
     groups = groups_to_thaw(model.encoder, unfreeze)
     epochs = ranges.whole_number("epochs", epochs, *ranges.EPOCHS)
     batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)

@@ -147,7 +147,7 @@ def features(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head,
     """
     pooling = _pooling(encoder, head)
     if pooling != "pooled_output" and "pooler" in dict(encoder.layer_groups):
-        encoder.leave_out("pooler")
+        encoder.mark_unread("pooler")
     if pair and encoder.dialect == "text":
         return compared(*(full_precision.shield(outputs["default"]) for outputs in encoded))
     if pair and head.block == "none" and not encoder.is_contextual:
@@ -172,7 +172,7 @@ def vectors_apart(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: 
             f"Received: block={head.block!r}, pooling={head.pooling!r}"
         )
     if _pooling(encoder, head) != "pooled_output" and "pooler" in dict(encoder.layer_groups):
-        encoder.leave_out("pooler")
+        encoder.mark_unread("pooler")
     return _vectors(encoder, encoded, inputs, head)
 
 
@@ -222,7 +222,7 @@ def _tokens(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head, 
             f"vectors; use a BERT-like encoder. Received: {encoder.handle}"
         )
     if "pooler" in dict(encoder.layer_groups):
-        encoder.leave_out("pooler")
+        encoder.mark_unread("pooler")
     tokens = full_precision.shield(encoded["sequence_output"])
     return _block(tokens, inputs["input_mask"], head)
 

@@ -81,6 +81,7 @@ class TransferModel(resuming.Resumable):
         self, encoder: Encoder, task: Task, head: Head, preprocessor: Preprocessor | None
     ) -> None:
         layout = layouts.find(task, head)
+        encoder.mark_unread()  # its head says what it doesn't read
         inputs = layout.inputs(encoder)
         encoded = layout.encode(encoder, inputs)
         features = layout.features(encoder, encoded, inputs)
@@ -96,6 +97,7 @@ class TransferModel(resuming.Resumable):
     ) -> None:
         self._layout = layout
         self.encoder, self.task, self.head = encoder, task, head
+        self.unread_groups = encoder.unread
         if preprocessor is not None:
             layout.adopt(preprocessor)
         self.truncation: Truncation | None = None
@@ -482,6 +484,7 @@ class TransferModel(resuming.Resumable):
 
         With `initial_epoch` the run is that which began so many epochs ago.
         """
+        self.encoder.mark_unread(*self.unread_groups)
         if kwargs.get("class_weight"):
             self.task.check_class_weights(kwargs["class_weight"])
         if isinstance(x, tf.data.Dataset):

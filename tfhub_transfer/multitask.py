@@ -95,9 +95,8 @@ def _models(
     """A model for each task. A group that one head doesn't read may be what another one reads."""
     models, left_out = {}, []
     for name, each in task.tasks.items():
-        encoder.leave_out()
         models[name] = TransferModel(encoder, each, head[name], None)
         models[name].compile(loss=each.loss(), jit_compile=False, **each.measures())
-        left_out.append(set(encoder.left_out))
-    encoder.leave_out(*sorted(set.intersection(*left_out)))
+        left_out.append(set(encoder.unread))
+    encoder.mark_unread(*sorted(set.intersection(*left_out)))
     return models

@@ -284,37 +284,51 @@ def build_on(model: keras.Model, known: Any) -> None:
     _average_each(getattr(optimizer, "inner_optimizer", optimizer))
 
 
-def set_layer_rates(optimizer: Any, rates: Iterable[tuple[keras.Variable, float]]) -> Any:
-    """Multiplies the learning rate of each variable by its factor.
+class LayerRates:
+    """Factors on the learning rates of single variables, in the steps that are announced.
 
-    Through the update step, because Adam and its kin all but ignore the scale of a gradient.
+    Through the update step, because Adam and its kin all but ignore the scale of a gradient. In
+    any other step all factors are 1: nothing outlasts a run that was interrupted, of whose end
+    nobody is told, nor does a step that was traced meanwhile.
 
     Args:
         optimizer: A Keras optimizer.
         rates: Variables with their factors; others keep 1.
-
-    Returns:
-        What `restore_step` takes to undo it.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    factors = {inner._var_key(v): rate for v, rate in rates if rate != 1.0}
-    if not factors:
-        return None
-    plain = inner.update_step
 
-    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
-        factor = factors.get(inner._var_key(variable), 1.0)
-        return plain(gradient, variable, learning_rate * factor)
+    def __init__(self, optimizer: Any, rates: Iterable[tuple[keras.Variable, float]]) -> None:
+        self._inner = inner = getattr(optimizer, "inner_optimizer", optimizer)
+        self._factors = {inner._var_key(v): rate for v, rate in rates if rate != 1.0}
+        # That of an interrupted run is still in place.
+        self._plain = getattr(inner.update_step, "plain", inner.update_step)
+        self._until: Any = None
+        if self._factors:
+            self._until = tf.Variable(0, trainable=False, dtype="int64", name="announced")
+            update_step: Any = self._scaled()
+            update_step.plain = self._plain
+            inner.update_step = update_step
 
-    inner.update_step = update_step
-    return plain
+    def _scaled(self) -> Any:
+        plain, until, factors, inner = self._plain, self._until, self._factors, self._inner
 
+        def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
+            factor = factors.get(inner._var_key(variable), 1.0)
+            announced = inner._iterations.value < until
+            scale = tf.where(announced, tf.cast(factor, learning_rate.dtype), 1.0)
+            return plain(gradient, variable, learning_rate * scale)
 
-def restore_step(optimizer: Any, plain: Any) -> None:
-    """Undoes `set_layer_rates`."""
-    if plain is not None:
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        inner.update_step = plain
+        return update_step
+
+    def announce(self, steps: int = 1) -> None:
+        """Lets the factors hold in the next steps."""
+        if self._until is not None:
+            self._until.assign(self._inner._iterations.value + steps)
+
+    def remove(self) -> None:
+        """Takes the factors back."""
+        if self._until is not None:
+            self._until.assign(0)
+            self._inner.update_step = self._plain
 
 
 def _slots(optimizer: Any) -> dict[str, list[Any]]:

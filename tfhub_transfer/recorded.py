@@ -28,7 +28,9 @@ def check(config: Any, source: object) -> list[dict[str, Any]]:
     spec = _needed(config, "spec", dict, source)
     _needed(config, "handle", str, source)
     _needed(config, "trainable", bool, source)
-    for key in ("thawed", "left_out"):
+    for key in ("thawed", "left_out", "known"):
+        if key == "known" and key not in config:
+            continue  # it is younger than the others
         names = _needed(config, key, (list, tuple), source)
         _require(all(isinstance(name, str) for name in names), key, names, source)
     dialect = _needed(spec, "dialect", str, source)

@@ -16,6 +16,12 @@ class Resumable(runtime.Replicated):
     groups thaw knows others too, in another order, and would lose what it knew of all.
     """
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """As of `keras.Model`, after which the optimizer knows all that trains now."""
+        if getattr(self.optimizer, "built", False):
+            optimizers.extend(self, self.trainable_variables)
+        return super().make_train_function(force)
+
     def get_compile_config(self) -> dict[str, Any]:
         """As of `keras.Model`, with the places of the weights that the optimizer knows."""
         config = super().get_compile_config()

@@ -61,3 +61,28 @@ def _place(name: str) -> tuple[tuple[int, int], str]:
     if _EMBEDDINGS.search(name):
         return (0, 0), "embeddings"
     return (2, 0), "layers"
+
+
+class Unread:
+    """The groups that a head doesn't read, frozen; they thaw again when another head reads them."""
+
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+        self._flags: dict[str, list[bool]] = {}
+
+    def change(
+        self, names: tuple[str, ...], groups: list[tuple[str, list[keras.Variable]]]
+    ) -> None:
+        """Freezes these groups, and leaves those that were among them as they were before.
+
+        Args:
+            names: Names of groups.
+            groups: All groups with their variables.
+        """
+        for name, variables in groups:
+            if name in names and name not in self.names:
+                self._flags[name] = [variable.trainable for variable in variables]
+            flags = [False] * len(variables) if name in names else self._flags.pop(name, [])
+            for variable, flag in zip(variables, flags):
+                variable.trainable = flag
+        self.names = names
