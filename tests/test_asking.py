@@ -11,7 +11,7 @@ import pytest
 import samples
 
 import tfhub_transfer as tt
-from tfhub_transfer import asking
+from tfhub_transfer import asking, reading
 from tfhub_transfer.tasks import MultiTask
 
 
@@ -198,19 +198,17 @@ TABLES = ('{"text": "good", "id": 1}\n', "id,text\n1,good\n", '"text";"id"\n', "
 
 @pytest.mark.parametrize("content", TABLES)
 def test_a_table_is_not_answered_line_by_line(
-    content: str, classifier: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in.txt").write_text(content, encoding="utf-8")
-    for words in (["predict", classifier], ["encode", classifier]):
-        monkeypatch.setattr("sys.stdin", iter(content.splitlines(keepends=True)))
-        for source, name in (("-", "standard input"), (tmp_path / "in.txt", "in.txt")):
-            status, out, err = run(*words, source)
-            assert (status, out, err.count("\n")) == (2, "", 1)
-            assert "as a table's does" in err and err.endswith(f"{name}\n")
-    for text in ('{"a": 1}', "{", "text, please, and context", "The text", "id,name"):
-        monkeypatch.setattr("sys.stdin", iter([text + "\n"]))
-        status, out, _ = run("predict", classifier)
-        assert status == 0 and json.loads(out)["text"] == text
+    monkeypatch.setattr("sys.stdin", iter(content.splitlines(keepends=True)))
+    for source, name in (("-", "standard input"), (tmp_path / "in.txt", "in.txt")):
+        with pytest.raises(tt.InputError, match=f"as a table's does.* Received: .*{name}"):
+            next(reading.line_chunks(source))
+    texts = ['{"a": 1}', "{", "text, please, and context", "The text", "id,name"]
+    for text in texts:
+        monkeypatch.setattr("sys.stdin", iter([text + "\n", content]))
+        assert next(reading.line_chunks("-"))[0] == text
 
 
 def test_a_column_without_a_name_numbers_the_rows(
