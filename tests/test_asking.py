@@ -169,7 +169,8 @@ def cut_of(model: Any, row: Any) -> bool:
     columns = [[row]] if isinstance(row, str) else [[text] for text in row]
     if model.task.layout == "sentences" and not row.strip():
         return False
-    rows = model.cut(tt.data.Examples.from_lists(columns[0], None, *columns[1:]))
+    examples = tt.data.Examples.from_lists(columns[0], None, *columns[1:])
+    rows = model.cut(model.layout.in_units(examples))
     return bool(model.layout.encode_and_count(rows.examples.texts)[1].any())
 
 
@@ -244,6 +245,28 @@ def test_encode_says_what_predict_says(bert_encoder: Path, tmp_path: Path, run: 
     (tmp_path / "in.txt").write_text(f"{long}\n" + "bad\n" * 1000 + long, encoding="utf-8")
     _, _, said = run("encode", model, tmp_path / "in.txt", "--output", vectors, "--overwrite")
     assert said == f"{tmp_path / 'in.txt'}: at 24 tokens 2 of 1002 texts were cut, 36 tokens lost\n"
+
+
+def test_no_word_of_a_long_sentence_is_said_to_be_lost(
+    bert_encoder: Path, tmp_path: Path, run: Any
+) -> None:
+    """It is asked in parts; only a word that alone takes more than there is room loses some."""
+    sample = samples.ROWS["token-classification"]
+    model = tt.build_model(str(bert_encoder), sample.task(), sequence_length=24)
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "in.txt").write_text("good film " * 40 + "\n", encoding="utf-8")
+    status, out, err = run("predict", tmp_path / "model.keras", tmp_path / "in.txt")
+    assert (status, err, len(json.loads(out)["words"])) == (0, "", 80)
+
+
+def test_columns_that_a_model_of_pairs_reads_are_named(
+    text_encoder: Path, tmp_path: Path, run: Any
+) -> None:
+    task = tt.tasks.Regression(pair=True, mean=0.0, deviation=1.0)
+    tt.build_model(str(text_encoder), task).save(tmp_path / "model.keras")
+    (tmp_path / "in.csv").write_text("id,TEXT_A\n1,a\n", encoding="utf-8")
+    status, _, err = run("predict", tmp_path / "model.keras", tmp_path / "in.csv")
+    assert status == 2 and "the model reads text_a and text_b; did you mean 'TEXT_A'?" in err
 
 
 def test_evaluate_takes_columns_too(classifier: Path, tmp_path: Path, run: Any) -> None:
