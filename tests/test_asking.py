@@ -11,7 +11,7 @@ import pytest
 import samples
 
 import tfhub_transfer as tt
-from tfhub_transfer import asking
+from tfhub_transfer import asking, reading
 from tfhub_transfer.tasks import MultiTask
 
 
@@ -169,7 +169,8 @@ def cut_of(model: Any, row: Any) -> bool:
     columns = [[row]] if isinstance(row, str) else [[text] for text in row]
     if model.task.layout == "sentences" and not row.strip():
         return False
-    rows = model.cut(tt.data.Examples.from_lists(columns[0], None, *columns[1:]))
+    examples = tt.data.Examples.from_lists(columns[0], None, *columns[1:])
+    rows = model.cut(model.layout.in_units(examples))
     return bool(model.layout.encode_and_count(rows.examples.texts)[1].any())
 
 
@@ -198,19 +199,17 @@ TABLES = ('{"text": "good", "id": 1}\n', "id,text\n1,good\n", '"text";"id"\n', "
 
 @pytest.mark.parametrize("content", TABLES)
 def test_a_table_is_not_answered_line_by_line(
-    content: str, classifier: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in.txt").write_text(content, encoding="utf-8")
-    for words in (["predict", classifier], ["encode", classifier]):
-        monkeypatch.setattr("sys.stdin", iter(content.splitlines(keepends=True)))
-        for source, name in (("-", "standard input"), (tmp_path / "in.txt", "in.txt")):
-            status, out, err = run(*words, source)
-            assert (status, out, err.count("\n")) == (2, "", 1)
-            assert "is read as lines of text" in err and f"{name} is read" in err
-    for text in ("{a: 1}", "text, please, and context", "The text", "id,name"):
-        monkeypatch.setattr("sys.stdin", iter([text + "\n"]))
-        status, out, _ = run("predict", classifier)
-        assert status == 0 and json.loads(out)["text"] == text
+    monkeypatch.setattr("sys.stdin", iter(content.splitlines(keepends=True)))
+    for source, name in (("-", "standard input"), (tmp_path / "in.txt", "in.txt")):
+        with pytest.raises(tt.InputError, match=f"{name} is read as lines of text"):
+            next(reading.line_chunks(source))
+    texts = ["{a: 1}", "text, please, and context", "The text", "id,name"]
+    for text in texts:
+        monkeypatch.setattr("sys.stdin", iter([text + "\n", content]))
+        assert next(reading.line_chunks("-"))[0] == text
 
 
 def test_a_column_without_a_name_numbers_the_rows(
@@ -246,6 +245,28 @@ def test_encode_says_what_predict_says(bert_encoder: Path, tmp_path: Path, run: 
     (tmp_path / "in.txt").write_text(f"{long}\n" + "bad\n" * 1000 + long, encoding="utf-8")
     _, _, said = run("encode", model, tmp_path / "in.txt", "--output", vectors, "--overwrite")
     assert said == f"{tmp_path / 'in.txt'}: at 24 tokens 2 of 1002 texts were cut, 36 tokens lost\n"
+
+
+def test_no_word_of_a_long_sentence_is_said_to_be_lost(
+    bert_encoder: Path, tmp_path: Path, run: Any
+) -> None:
+    """It is asked in parts; only a word that alone takes more than there is room loses some."""
+    sample = samples.ROWS["token-classification"]
+    model = tt.build_model(str(bert_encoder), sample.task(), sequence_length=24)
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "in.txt").write_text("good film " * 40 + "\n", encoding="utf-8")
+    status, out, err = run("predict", tmp_path / "model.keras", tmp_path / "in.txt")
+    assert (status, err, len(json.loads(out)["words"])) == (0, "", 80)
+
+
+def test_columns_that_a_model_of_pairs_reads_are_named(
+    text_encoder: Path, tmp_path: Path, run: Any
+) -> None:
+    task = tt.tasks.Regression(pair=True, mean=0.0, deviation=1.0)
+    tt.build_model(str(text_encoder), task).save(tmp_path / "model.keras")
+    (tmp_path / "in.csv").write_text("id,TEXT_A\n1,a\n", encoding="utf-8")
+    status, _, err = run("predict", tmp_path / "model.keras", tmp_path / "in.csv")
+    assert status == 2 and "the model reads text_a and text_b; did you mean 'TEXT_A'?" in err
 
 
 def test_evaluate_takes_columns_too(classifier: Path, tmp_path: Path, run: Any) -> None:

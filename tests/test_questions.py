@@ -1,5 +1,6 @@
 """Questions on contexts, from data to exported answers."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -341,3 +342,14 @@ def test_what_doesnt_suit_is_refused(bert_encoder: Path, text_encoder: Path) -> 
     model = tt.build_model(str(bert_encoder), QuestionAnswering())
     with pytest.raises(tt.InputError, match="`question` and `context`.*one column"):
         model.preprocess(tt.data.Examples.from_lists(["what?"], [[]]))
+
+
+def test_a_long_question_is_cut_once_however_many_windows_there_are(bert_encoder: Path) -> None:
+    task = tt.tasks.QuestionAnswering(unanswerable=True)
+    model = tt.build_model(str(bert_encoder), task, sequence_length=24)
+    rows = tt.data.Examples.from_lists(["good " * 50], None, ["film " * 200])
+    cut = model.cut(rows)
+    assert len(cut) > 10
+    lost = model.layout.encode_and_count(cut.examples.texts)[1]
+    assert lost.min() == lost.max() > 30  # of the question, in each of them
+    assert dataclasses.astuple(model.count_truncation(rows)) == (1, 1, lost[0])

@@ -57,7 +57,15 @@ class Answers:
         if self.columns.get("label"):
             label_columns.require(reading.Table(self.source), self.columns["label"])
         columns = {name: column for name, column in self.columns.items() if name != "label"}
+        if not any(columns.values()):
+            self._require_usual(reading.Table(self.source))
         self._table = data.stream(self.source, **columns, require_label=False, chunk_rows=CHUNK)
+
+    def _require_usual(self, table: reading.Table) -> None:
+        """Names the columns that the model reads, if there are neither these nor usual ones."""
+        wanted = self.model.layout.signature
+        if len(wanted) > 1 and not {"question", "text_a", "text"} & {*table.columns}:
+            table.require(wanted[0], f"first text; the model reads {' and '.join(wanted)}")
 
     def count(self) -> int | None:
         """Goes through the rows of a table: how many there are; `None` of lines.
@@ -130,6 +138,8 @@ class Answers:
             whole = [row for row in zip(*_columns(texts)) if row[-1].strip()]
             columns = list(zip(*whole))
             examples = layouts.of_rows([list(column) for column in columns]) if whole else None
+            # As they are asked: what is one word in a plain text is for the layout to tell.
+            examples = self.model.layout.in_units(examples) if examples else None
             cut = self.model.count_truncation(examples) if examples else None
         cut = cut or Truncation(0, 0, 0)
         self.cut += dataclasses.replace(cut, of=len(texts))

@@ -165,7 +165,7 @@ class TransferModel(resuming.Resumable):
         """What the model's `sequence_length` cuts off these examples, however many rows each is."""
         rows = self.cut(examples)
         lost = self.layout.encode_and_count(rows.examples.texts)[1]
-        return Truncation.count(np.bincount(rows.owners, lost, rows.count))
+        return Truncation.count(self.layout.lost(rows, lost))
 
     def _batches(self, ids: Ids, rows: Any, lengths: np.ndarray | None) -> tf.data.Dataset:
         def gather(indices: tf.Tensor) -> Any:

@@ -89,8 +89,9 @@ class Table:
         """Returns the column, or raises `InputError` with the columns that there are."""
         if column in self.columns:
             return column
-        near = difflib.get_close_matches(column, self.columns, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        lower = {name.lower(): name for name in self.columns}
+        near = difflib.get_close_matches(column.lower(), lower, n=1)
+        hint = f"did you mean {lower[near[0]]!r}? " if near else ""
         if self.source.lower().endswith(".txt"):
             hint += "lines with tabs are a table, and lines of texts only through a pipe (`-`); "
         raise InputError(

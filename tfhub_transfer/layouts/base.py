@@ -163,6 +163,10 @@ class Layout:
         """Examples to rows that fit."""
         return Rows(examples, np.arange(len(examples)), len(examples))
 
+    def lost(self, rows: Rows, lost: np.ndarray) -> np.ndarray:
+        """How many tokens each example lost `[n]`, of how many each row did `[rows]`."""
+        return np.bincount(rows.owners, lost, rows.count)
+
     def encode_and_count(
         self, texts: Sequence[Sequence[str]]
     ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:

@@ -87,6 +87,12 @@ class Windows(Layout):
             found[owner].append(window)
         return found
 
+    def lost(self, rows: Rows, lost: np.ndarray) -> np.ndarray:
+        """As much as a window did: each of them holds the same question, and may the same words."""
+        most = np.zeros(rows.count)
+        np.maximum.at(most, rows.owners, lost)
+        return most
+
     def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
         questions, contexts = texts
         preprocessor: Any = self.preprocessor
