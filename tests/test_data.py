@@ -453,3 +453,15 @@ def test_profile_of_scores_contradictions_and_nothing() -> None:
     torn = data.Examples.from_lists(["a", "a", "b", "b", "c"], ["x", "y", "x", "x", "y"])
     assert "contradictions: 1 texts have more than one label" in data.profile(torn)
     assert data.profile(scores[:0]).splitlines()[1].split()[:2] == ["train", "0"]
+
+
+def test_an_impossible_question_of_squad_has_no_answer(tmp_path: Path) -> None:
+    plausible = [{"text": "Rome", "answer_start": 14}]
+    asked = [
+        {"id": "1", "question": "Where?", "answers": plausible},
+        {"id": "2", "question": "Why?", "answers": plausible, "is_impossible": True},
+        {"id": "3", "question": "Who?", "answers": plausible, "is_impossible": False},
+    ]
+    whole = {"data": [{"paragraphs": [{"context": "Anna lives in Rome.", "qas": asked}]}]}
+    (tmp_path / "squad.json").write_text(json.dumps(whole), encoding="utf-8")
+    assert data.read(tmp_path / "squad.json").labels == [plausible, [], plausible]

@@ -50,6 +50,9 @@ WRITTEN: dict[str, Any] = {
     "commas in a .txt": lambda p: table(p / "a.TXT", ROWS),
     "semicolons in a .txt": lambda p: table(p / "a.txt", ROWS, delimiter=";"),
     "tabs in a .txt.gz": lambda p: _gzipped(table(p / "a.txt", ROWS, delimiter="\t")),
+    "JSON lines in a .txt": lambda p: write(
+        p / "a.txt", "".join(json.dumps(dict(zip(*r))) + "\n" for r in _pairs())
+    ),
     "JSON with NaN": lambda p: write(
         p / "a.jsonl",
         "".join(json.dumps({**dict(zip(*r)), "n": float("nan")}) + "\n" for r in _pairs()),
@@ -189,7 +192,9 @@ def test_spans_in_cells_are_words_and_tags(cell: Any, column: str, tmp_path: Pat
     if isinstance(cell, str):
         columns[column] = ["", cell]
         rows = [list(columns), *map(list, zip(*columns.values()))]
-        sources: list[Any] = [table(tmp_path / "a.csv", rows), columns]
+        objects = [dict(zip(columns, row)) for row in zip(*columns.values())]
+        lines = write(tmp_path / "a.jsonl", "".join(json.dumps(each) + "\n" for each in objects))
+        sources: list[Any] = [table(tmp_path / "a.csv", rows), columns, lines]
     else:
         if isinstance(cell, dict):
             columns[column] = [{"start": [], "end": [], "label": []}, cell]
@@ -266,7 +271,15 @@ def test_one_rule_says_what_a_txt_file_is(text_encoder: Path, tmp_path: Path) ->
     assert jobs._texts(str(path), False, job, {}) == ["good film", "bad film"]
     lines = write(tmp_path / "b.txt", "\tgood film\n\tbad film\n")
     assert [row["text"] for row in Answers(model, str(lines), {})] == ["\tgood film", "\tbad film"]
-    for body in ("good, text film\nbad film, text\n", "a\tb\nc\n", "text, label\n", "text\ngood\n"):
+    objects = write(tmp_path / "d.txt", '{"text": "good film"}\n{"text": "bad film"}\n')
+    assert [row["text"] for row in Answers(model, str(objects), {})] == ["good film", "bad film"]
+    for body in (
+        "{see below}\na\n",
+        "good, text film\nbad film, text\n",
+        "a\tb\nc\n",
+        "text, label\n",
+        "text\ngood\n",
+    ):
         assert reading.is_lines(write(tmp_path / "c.txt", body)), body
     assert reading.is_lines(write(tmp_path / "c.TXT", "a\n"))
     with zipfile.ZipFile(tmp_path / "lines.txt.zip", "w") as file:
@@ -282,6 +295,9 @@ def test_pairs_with_a_tab_between_are_lines(text_encoder: Path, tmp_path: Path) 
     own = write(tmp_path / "c.txt", "one\ttwo\ngood\tbad\nfilm\tmovie\n")
     expected = list(Answers(model, str(bare), {}))
     assert [row["text_b"] for row in expected] == ["bad", "movie"]
+    labelled = write(tmp_path / "d.txt", "text\tlabel\ngood\tbad\n")
+    with pytest.raises(InputError, match="expected pairs|the model was built for pairs"):
+        list(Answers(model, str(labelled), {}))
     assert reading.pair_columns() == {
         name for texts, _ in data._SHAPES if len(texts) == 2 for name in texts
     }

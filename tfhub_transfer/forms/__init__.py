@@ -57,11 +57,15 @@ _REMEDIES = {
 _LINES = ".txt"
 # Each form of text: endings of names, and what reads it.
 _FORMS: tuple[tuple[tuple[str, ...], Callable[[File, str], Form]], ...] = (
-    (json_rows.SUFFIXES, lambda file, _: json_rows.form(file)),
+    (json_rows.SUFFIXES, lambda file, _: _json(file)),
     (conll.SUFFIXES, lambda file, _: conll.form(file)),
     (conll.UNIVERSAL, lambda file, _: conll.universal(file)),
     ((".ft", ".fasttext"), lambda file, _: fasttext.form(file)),
 )
+
+
+def _json(file: File) -> Form:
+    return cells.read(json_rows.form(file), str(file))
 
 
 def find(source: Any) -> Form:
@@ -130,6 +134,8 @@ def _by_content(file: File, suffix: str) -> Form:
         return fasttext.form(file)
     if suffix != ".csv" and conll.looks_like(file):
         return conll.form(file)
+    if suffix == _LINES and file.delimiter is None and json_rows.looks_like(file):
+        return _json(file)
     if (
         suffix in delimited.SEPARATORS
         or file.delimiter
@@ -160,13 +166,15 @@ def is_lines(source: Any, pair: Collection[str] = ()) -> bool:
     if not path.is_file() and not opening.in_archive(path):
         return path.suffix.lower() == _LINES
     file = source if isinstance(source, File) else File(source)
-    if delimited.suffix_of(path) != _LINES or fasttext.looks_like(file) or conll.looks_like(file):
+    others = (fasttext.looks_like, conll.looks_like, json_rows.looks_like)
+    if delimited.suffix_of(path) != _LINES or any(is_it(file) for is_it in others):
         return False
     found = delimited.of_text(file)
     if found is None:
         return True
     delimiter, header = found
-    return delimiter == "\t" and bool(pair) and len(header) == 2 and not {*header} & {*pair}
+    named = {*header} & {*pair, *delimited.USUAL}
+    return delimiter == "\t" and bool(pair) and len(header) == 2 and not named
 
 
 def splits(source: Any) -> dict[str, Any]:

@@ -20,7 +20,9 @@ _OTHERS = (";", "\t", "|")
 # Columns of tables that have a row for each word, in lower case.
 _SENTENCE_NUMBERS = ("sentence #", "sentence_id", "sentence_idx", "sentence id", "sent_id")
 # Usual names of columns of texts.
-_TEXTS = ("text", "text_a", "text_b", "sentence", "question", "context", "document", "tokens")
+TEXTS = ("text", "text_a", "text_b", "sentence", "question", "context", "document", "tokens")
+# Names of a header, and no text themselves.
+USUAL = (*TEXTS, "label", "labels", "score", "id")
 _WORDS = ("word", "words", "token", "tokens")
 _WORD_TAGS = ("tag", "tags", "label", "labels", "ner", "ner_tag")
 
@@ -236,7 +238,7 @@ def of_text(file: File) -> tuple[str, list[str]] | None:
         return " ", _names(first.split('" "'))
     for delimiter in (",", *_OTHERS):
         names = _names(first.split(delimiter))
-        if len(names) > 1 and second.strip() and set(names) & set(_TEXTS):
+        if len(names) > 1 and second.strip() and set(names) & set(TEXTS):
             return delimiter, names
     return None
 

@@ -17,6 +17,21 @@ _ROWS_KEYS = ("data", "rows", "records", "examples", "items", "annotations")
 _LISTED = "expected one JSON object a line, an array of objects, or an object with them as `data`"
 
 
+def looks_like(file: File) -> bool:
+    """Whether the first line that says something is a JSON object, in a file of any name.
+
+    Args:
+        file: The file.
+    """
+    first = next((line for line in opening.lines(file) if line.strip()), "").strip()
+    if not (first.startswith("{") and first.endswith("}")):
+        return False
+    try:
+        return isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def form(file: File) -> Form:
     """The rows of a JSON file, however it holds them.
 
