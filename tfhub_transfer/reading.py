@@ -192,7 +192,8 @@ def _kind_of_table(line: str, columns: set[str | None]) -> tuple[str, str] | Non
             return ("JSON", "`.json`") if line[0] == "[" else ("JSON", "`.jsonl` or `.json`")
     for delimiter, ending in ((",", "`.csv`"), ("\t", "`.tsv`"), (";", "`.csv`")):
         fields = [field.strip('"') for field in line.split(delimiter)]
-        if len(fields) > 1 and columns.intersection(fields):
+        spaced = any(field.startswith(" ") for field in fields)  # as after the comma of a sentence
+        if len(fields) > 1 and columns.intersection(fields) and not spaced:
             return "the header of a table", ending
     return None
 

@@ -27,7 +27,7 @@ def read(form: Form, place: str) -> Form:
     Raises:
         InputError: If a row's spans can't be read, or don't suit its text.
     """
-    chosen = Form(form.columns, lambda: _with_choices(form), form.unit, form.notes, form.spaced)
+    chosen = dataclasses.replace(form, rows=lambda: _with_choices(form))
     key = _key(form)
     if key is None:
         return chosen
