@@ -1,5 +1,6 @@
 """Cells of tables that hold what a table can't: spans and choices, as values or written as text."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
