@@ -230,7 +230,9 @@ def test_a_column_without_a_name_numbers_the_rows(
     ]
 
 
-def test_encode_says_what_predict_says(bert_encoder: Path, tmp_path: Path, run: Any) -> None:
+def test_encode_says_what_predict_says(
+    bert_encoder: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was decided about the file, and how much was cut, over all chunks."""
     task = tt.tasks.Classification(["bad", "good"])
     model = tmp_path / "model.keras"
@@ -244,6 +246,8 @@ def test_encode_says_what_predict_says(bert_encoder: Path, tmp_path: Path, run: 
         assert run("encode", model, tmp_path / "in.tsv", *more)[::2] == (0, said)
     (tmp_path / "in.txt").write_text(f"{long}\n" + "bad\n" * 1000 + long, encoding="utf-8")
     _, _, said = run("encode", model, tmp_path / "in.txt", "--output", vectors, "--overwrite")
+    monkeypatch.setattr(asking, "CHUNK", 900)
+    assert run("predict", model, tmp_path / "in.txt")[::2] == (0, said)
     assert said == f"{tmp_path / 'in.txt'}: at 24 tokens 2 of 1002 texts were cut, 36 tokens lost\n"
 
 
