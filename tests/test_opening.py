@@ -460,3 +460,17 @@ def test_home_is_home_and_nothing_is_no_name(
     assert cli.main(["convert", "--output=~/c", "~/none"]) == 2
     words = ["--output=~/c", "--output=c~", "~/c", "a=~/c"]
     assert list(map(cli._expanded, words)) == [f"--output={tmp_path}/c", *words[1:]]
+
+
+def test_a_current_folder_that_was_removed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for door in (opening.path_of, lambda path: atomic.check_output(Path(path))):
+        with pytest.raises(tt.InputError, match="the current folder was removed.*Received: out"):
+            door("out")
+    atomic.check_output(tmp_path / "out")
+    assert opening.path_of(tmp_path / "none") == tmp_path / "none"
