@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -474,3 +475,18 @@ def test_a_current_folder_that_was_removed_is_said(
             door("out")
     atomic.check_output(tmp_path / "out")
     assert opening.path_of(tmp_path / "none") == tmp_path / "none"
+
+
+def test_a_command_prints_a_warning_as_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warns() -> list[Any]:
+        text = warnings.formatwarning("the cache\nis \x1b[31moff", UserWarning, "x.py", 3, "code()")
+        print(text, end="", file=sys.stderr)
+        return []
+
+    monkeypatch.setattr(tt.registry, "known_encoders", warns)
+    usual = warnings.formatwarning
+    assert cli.main(["encoders"]) == 0
+    assert capsys.readouterr().err == "tfhub-transfer: warning: the cache is \\x1b[31moff\n"
+    assert warnings.formatwarning is usual
