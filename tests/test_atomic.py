@@ -534,3 +534,25 @@ def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("TFHUB_TRANSFER_CACHE_DIR", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom nobody knows
     assert budget.folder() is None
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o027, 0o002])
+def test_permissions_are_those_of_the_umask(umask: int, tmp_path: Path) -> None:
+    """Also of what was copied from a read-only place, or was made by TensorFlow for its owner."""
+
+    def fill(folder: Path) -> None:
+        (folder / "part").mkdir()
+        (folder / "part" / "a").touch()
+        (folder / "part" / "a").chmod(0o400)
+        (folder / "part").chmod(0o500)
+        (folder / "b").touch()
+
+    before = os.umask(umask)
+    try:
+        with atomic.folder(tmp_path / "out") as folder:
+            fill(folder)
+        atomic.numbered(tmp_path / "serving", fill)
+    finally:
+        os.umask(before)
+    for path in tmp_path.rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~umask, path

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -486,3 +487,32 @@ def test_home_is_home_and_nothing_is_no_name(
     assert cli.main(["convert", "--output=~/c", "~/none"]) == 2
     words = ["--output=~/c", "--output=c~", "~/c", "a=~/c"]
     assert list(map(cli._expanded, words)) == [f"--output={tmp_path}/c", *words[1:]]
+
+
+def test_a_current_folder_that_was_removed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for door in (opening.path_of, lambda path: atomic.check_output(Path(path))):
+        with pytest.raises(tt.InputError, match="the current folder was removed.*Received: out"):
+            door("out")
+    atomic.check_output(tmp_path / "out")
+    assert opening.path_of(tmp_path / "none") == tmp_path / "none"
+
+
+def test_a_command_prints_a_warning_as_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warns() -> list[Any]:
+        text = warnings.formatwarning("the cache\nis \x1b[31moff", UserWarning, "x.py", 3, "code()")
+        print(text, end="", file=sys.stderr)
+        return []
+
+    monkeypatch.setattr(tt.registry, "known_encoders", warns)
+    usual = warnings.formatwarning
+    assert cli.main(["encoders"]) == 0
+    assert capsys.readouterr().err == "tfhub-transfer: warning: the cache is \\x1b[31moff\n"
+    assert warnings.formatwarning is usual

@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _status(arguments: Sequence[str] | None) -> int:
     try:
-        with interruption.handled():
+        with interruption.handled(), _plain_warnings():
             lost = _standard_streams()
             options = _parsed(sys.argv[1:] if arguments is None else arguments)
             if not _answers_on_stdout(options):
@@ -79,6 +80,21 @@ def _status(arguments: Sequence[str] | None) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Prints a warning as one line, without the line of code that it comes from."""
+    usual = warnings.formatwarning
+    warnings.formatwarning = _as_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
+def _as_line(message: Warning | str, *place: Any, **more: Any) -> str:
+    return f"tfhub-transfer: warning: {one_line(str(message))}\n"
 
 
 def _expanded(word: str) -> str:

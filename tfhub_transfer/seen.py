@@ -62,10 +62,15 @@ class Seen:
         return found
 
     def save(self, folder: Path) -> None:
-        """Writes the digests, a file for each split."""
+        """Writes the digests, a file for each split, over nothing.
+
+        Raises:
+            FileExistsError: If there is a file of such a name.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         for split in SPLITS:
-            getattr(self, split).astype("<u8").tofile(folder / split)
+            with (folder / split).open("xb") as file:
+                getattr(self, split).astype("<u8").tofile(file)
 
     @classmethod
     def load(cls, folder: Path) -> "Seen":

@@ -36,6 +36,7 @@ from tfhub_transfer.storage.scratch import (
     is_scratch,
     recover,
     remove_empty,
+    share,
     sweep,
 )
 
@@ -197,6 +198,7 @@ def numbered(parent: Path, write: Callable[[Path], None]) -> Path:
     try:
         with called(scratch.new, parent):
             write(scratch.new)
+            share(scratch.new)
             mark(scratch.new)
             _sync_all(scratch.new)
         with interruption.held():
@@ -469,6 +471,7 @@ def _commit(scratch: Scratch, target: Path, overwrite: bool) -> None:
     """Puts finished work in place. From here on it is never deleted."""
     try:
         # Some disks say only here that they are full.
+        share(scratch.new)
         mark(scratch.new)
         _sync_all(scratch.new)
         scratch.finish()

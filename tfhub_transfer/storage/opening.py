@@ -38,8 +38,8 @@ def path_of(given: Any) -> Path:
         given: A string, or a path.
 
     Raises:
-        InputError: If no file can have such a name: it is something else, empty, holds a NUL, or is
-            too long.
+        InputError: If no file can have such a name: it is something else, empty, holds a NUL, is
+            too long, or relative to a current folder that was removed.
 
     Example:
 
@@ -59,12 +59,26 @@ def path_of(given: Any) -> Path:
             f"expected a name that a file can have ({error}). Received: {given!r:.200}{kind}"
         ) from error
     except OSError as error:
+        if not path.is_absolute() and _is_nowhere():
+            raise InputError(
+                "the current folder was removed; change to another, or give the whole path. "
+                f"Received: {path}"
+            ) from error
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(
                 "expected a name that a file can have; this one is too long. "
                 f"Received: {str(given)[:60]!r}, {len(str(given))} characters"
             ) from error
     return path
+
+
+def _is_nowhere() -> bool:
+    """Whether the folder that the process stands in was removed."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 def require_utf8(target: Path) -> None:

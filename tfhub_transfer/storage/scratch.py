@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 import warnings
@@ -117,6 +118,20 @@ def recover(target: Path, pattern: str) -> None:
             whole = is_finished(folder) and new.is_dir()
             if is_dead and whole and not target.exists():
                 os.replace(new, target)
+
+
+def share(folder: Path) -> None:
+    """Gives what lies in a folder the permissions that the folder was made with, at least.
+
+    TensorFlow has its own for some files, and copies have those of what they were copied from: a
+    group would be kept out that the umask lets in, or the owner.
+    """
+    allowed = stat.S_IMODE(folder.stat().st_mode) & 0o777
+    for path in folder.rglob("*"):
+        state = path.lstat()
+        wanted = allowed if stat.S_ISDIR(state.st_mode) else allowed & 0o666
+        if not stat.S_ISLNK(state.st_mode) and wanted & ~state.st_mode:
+            path.chmod(stat.S_IMODE(state.st_mode) | wanted)
 
 
 def remove_empty(folders: Iterable[Path]) -> None:
