@@ -39,8 +39,8 @@ _REMEDIES = {
     (".xml", ".html", ".htm", ".yml", ".yaml", ".toml", ".ipynb"): "write JSON lines",
     (".db", ".sqlite", ".sqlite3", ".sql", ".mdb", ".accdb"): "write the table's rows as CSV",
     (".rds", ".rdata", ".rda"): "write a table with R's `write.csv`",
-    (".dta", ".sav", ".por", ".sas7bdat", ".xpt"): "write the table as CSV in UTF-8",
-    (".orc", ".avro"): "write Parquet",
+    (".orc", ".avro"): "write the table as Parquet or CSV",
+    (".dta", ".sav", ".por", ".sas7bdat", ".xpt"): "write the table as Parquet or CSV",
     (
         ".docx",
         ".doc",
