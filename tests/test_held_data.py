@@ -115,7 +115,7 @@ def test_classes_that_look_alike_are_refused(names: list[Any], message: str) -> 
 def test_what_names_no_class(name: Any) -> None:
     with pytest.raises(tt.InputError, match="a class must be named by a string or a number"):
         Classification([name, "n"])
-    with pytest.raises(tt.InputError, match="a class must have a name"):
+    with pytest.raises(tt.InputError, match="none may be blank. Received"):
         Classification(["", "n"])
     assert wording.class_name(decimal.Decimal("1")) == "1"
 
@@ -135,6 +135,36 @@ def test_what_may_be_missing_is_said() -> None:
     said = data.profile(Examples.from_lists(TEXTS, ["NA", "a", "a"]))
     assert "missing: NA is a class; if it stands for no label, drop its rows" in said
     assert "missing" not in data.profile(Examples.from_lists(TEXTS, LABELS))
+
+
+FRAME = {"a": [1, 0, 1], "b": [0, 1, 1]}
+
+
+@pytest.mark.parametrize("make", [Classification, MultiLabel, TokenClassification, Regression])
+@pytest.mark.parametrize("odd", ["123", {"1", "2"}, {"1": "a", "2": "b"}, 1, None, b"12"])
+def test_labels_are_one_for_each_text(make: Any, odd: Any) -> None:
+    """A string would be gone through by its characters, a table by its columns."""
+    task = make(0.0, 1.0) if make is Regression else make(["1", "2", "3"])
+    for call in (task.encode, task.read_labels):
+        with pytest.raises(tt.InputError, match="expected labels, one for each text"):
+            call(odd)
+    with pytest.raises(tt.InputError, match="expected labels, one for each text"):
+        make().adapt(odd)
+
+
+@pytest.mark.parametrize("table", [FRAME, of_library("pandas", lambda pd: pd.DataFrame(FRAME))])
+def test_tables_of_labels_are_read_by_rows(table: Any) -> None:
+    table = table() if callable(table) else table
+    task = MultiLabel().adapt(table)
+    assert task.class_names == ["a", "b"]
+    assert task.encode(table).tolist() == [[1, 0], [0, 1], [1, 1]]
+    with pytest.raises(tt.InputError, match="label 3: one class for each text is expected"):
+        Classification().adapt(table)
+    one = {"y": ["b", "a", "a"]}
+    assert Classification().adapt(one).encode(one).tolist() == [1, 0, 0]
+    assert MultiLabel(["a", "b"]).encode(each for each in [["a"], []]).tolist() == [[1, 0], [0, 0]]
+    with pytest.raises(tt.InputError, match="expected a score for each text"):
+        Regression().adapt([])
 
 
 # Several classes ---------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import decimal
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tfhub_transfer import label_columns, values
@@ -30,6 +30,30 @@ _SOME = 5
 Names = list[str]
 
 
+def rows(labels: Any) -> list[Any]:
+    """Labels as a list, one for each text, whatever holds them.
+
+    Args:
+        labels: A list, an array, a series; or a table with a column of 0 and 1 for each class.
+
+    Raises:
+        InputError: If it is something else, of which one could go through something else than
+            labels: the characters of a string, names of columns, a set without an order.
+    """
+    odd = isinstance(labels, (str, bytes, set, frozenset)) or not isinstance(labels, Iterable)
+    if odd or (isinstance(labels, Mapping) and not any(map(_is_column, labels.values()))):
+        raise InputError(
+            "expected labels, one for each text: a list, an array, a series, such as "
+            "`train.labels`; or a table with a column of 0 and 1 for each class. "
+            f"Received: {type(labels).__name__}, {_shown(labels)}"
+        )
+    return label_columns.labels(labels)
+
+
+def _is_column(cells: Any) -> bool:
+    return isinstance(cells, Iterable) and not isinstance(cells, (str, bytes))
+
+
 def by_row(read: Callable[[Any], Any], labels: Iterable[Any]) -> list[Any]:
     """What labels say, one by one.
 
@@ -41,7 +65,7 @@ def by_row(read: Callable[[Any], Any], labels: Iterable[Any]) -> list[Any]:
         InputError: If one can't be read; with its row, counted from 1.
     """
     found = []
-    for row, label in enumerate(labels, start=1):
+    for row, label in enumerate(rows(labels), start=1):
         try:
             found.append(read(label))
         except InputError as error:
@@ -146,6 +170,11 @@ def require_apart(names: Sequence[str]) -> None:
         names: Of classes.
     """
     seen: dict[str, str] = {}
+    twice = [each for each, count in collections.Counter(names).items() if count > 1 or not each]
+    if twice:
+        raise InputError(
+            f"class names must differ, and none may be blank. Received: {twice[:_SOME]}"
+        )
     for each in names:
         shape = " ".join(unicodedata.normalize("NFC", _UNSEEN.sub("", each)).split())
         other = seen.setdefault(shape, each)
@@ -222,7 +251,7 @@ class Several:
         self, labels: Sequence[Any], separator: str | None, known: Sequence[str] | None
     ) -> None:
         self._known = {} if known is None else {each: i for i, each in enumerate(known)}
-        plain = [values.plain(label) for label in labels]
+        plain = [values.plain(label) for label in rows(labels)]
         self._separator = separator
         strings = [label for label in plain if isinstance(label, str)]
         self._bars = any(SEPARATOR in text for text in strings)

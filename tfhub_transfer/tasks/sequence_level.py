@@ -220,7 +220,7 @@ class MultiLabel(Task):
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
         self.require_adapted()
         rows = self.read_labels(labels)
-        encoded = np.zeros((len(labels), len(self.class_names or [])), dtype="float32")
+        encoded = np.zeros((len(rows), len(self.class_names or [])), dtype="float32")
         for row, found in enumerate(_places(self, rows)):
             encoded[row, found] = 1.0
         return encoded
@@ -309,7 +309,7 @@ class Regression(Task):
     def read_labels(self, labels: Sequence[Any]) -> list[Any]:
         wide = not self.is_adapted or self.dtype == "float64"
         most = scales.MOST_SCORE if wide else MOST
-        return [finite(label, self.name, most) for label in labels]
+        return [finite(label, self.name, most) for label in class_labels.rows(labels)]
 
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
         return np.array(self.read_labels(labels), dtype=self.dtype)
@@ -358,12 +358,7 @@ def _checked_names(names: Sequence[str]) -> list[str]:
             "at least two classes are needed to learn to tell them apart; check the label column. "
             f"Received: {names}"
         )
-    if not all(names):
-        raise InputError(f"a class must have a name. Received: {names[:5]}")
     class_labels.require_apart(names)
-    if len(set(names)) < len(names):
-        twice = [n for n, count in collections.Counter(names).items() if count > 1]
-        raise InputError(f"class names must differ. Received more than once: {twice[:5]}")
     if len(names) > MAX_CLASSES:
         raise InputError(
             f"expected at most {MAX_CLASSES} classes; for a number to predict use the regression "

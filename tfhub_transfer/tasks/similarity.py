@@ -8,7 +8,7 @@ import numpy as np
 
 from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.tasks import scales, vector_losses
+from tfhub_transfer.tasks import class_labels, scales, vector_losses
 from tfhub_transfer.tasks.base import Head, Task, finite, one_of
 
 LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
@@ -168,7 +168,7 @@ class Similarity(Task):
         Raises:
             InputError: If one is no finite number.
         """
-        return [finite(label, Similarity.name) for label in labels]
+        return [finite(label, Similarity.name) for label in class_labels.rows(labels)]
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         """Vectors `[batch, texts, dimension]` at unit length, so that products are cosines."""

@@ -59,8 +59,8 @@ class TokenClassification(Task):
                 f"`scheme` must be one of {', '.join(tagging.SCHEMES)}, or None. "
                 f"Received: {scheme!r}"
             )
-        names = None if class_names is None else map(class_name, listed(class_names))
-        self.class_names = None if names is None else list(names)
+        self.class_names = None if class_names is None else [*map(class_name, listed(class_names))]
+        class_labels.require_apart(self.class_names or [])
         self.scheme = scheme
         self.segmentation = None if segmentation is None else _segmentation(segmentation)
 
