@@ -287,3 +287,80 @@ def test_the_same_vector_for_all_ids_is_refused_but_not_for_all_words(tmp_path: 
     assert texts(tf.constant(["a", "b"]))["default"].shape == (2, 4)
     with pytest.raises(tt.InputError, match="the same vectors whatever it is asked"):
         tt.Encoder(str(write_odd(tmp_path / "bert", "bert", same)))
+
+
+# What is given to an encoder ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "received"),
+    [
+        (["a film"], "'a film'"),
+        ("a film", "'a film'"),
+        (tf.constant(["a film"]), r"string \[1\]"),
+        (np.array(["a film"]), r"str\d+ \[1\]"),
+        (keras.Input((), dtype="string"), r"string \[None\]"),
+        ({"input_word_ids": ids()["input_word_ids"]}, r"input_word_ids: int32 \[4, 6\]"),
+        ({**ids(), "input_masks": ids()["input_mask"]}, "input_masks"),
+        ({**ids(), "input_word_ids": tf.ones((4, 6))}, "input_word_ids: float32"),
+        ({k: v[0] for k, v in ids().items()}, r"input_word_ids: int32 \[6\]"),
+    ],
+)
+def test_what_is_no_ids_is_refused_on_one_line(
+    given: Any, received: str, bert_encoder: Path
+) -> None:
+    with pytest.raises(
+        tt.InputError, match=f"this encoder reads .*Received: .*{received}"
+    ) as found:
+        tt.Encoder(str(bert_encoder))(given)
+    assert "\n" not in str(found.value)
+
+
+def test_ids_may_come_without_types_and_in_a_list(bert_encoder: Path) -> None:
+    encoder = tt.Encoder(str(bert_encoder))
+    expected = vector(encoder, encoder(ids()))
+    some = {name: ids()[name] for name in ("input_word_ids", "input_mask")}
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in some}
+    in_graph = keras.Model(inputs, encoder(inputs)["pooled_output"])
+    plain = {name: value.numpy() for name, value in ids().items()}
+    for found in (encoder(some), encoder(list(ids().values())), encoder(plain)):
+        np.testing.assert_array_equal(vector(encoder, found), expected)
+    np.testing.assert_allclose(in_graph(some).numpy(), expected, atol=1e-6)
+
+
+def test_texts_for_an_encoder_that_reads_them(text_encoder: Path) -> None:
+    encoder = tt.Encoder(str(text_encoder))
+    expected = encoder(tf.constant(["a good film", "bad"]))["default"].numpy()
+    for given in (["a good film", "bad"], np.array(["a good film", "bad"])):
+        np.testing.assert_array_equal(encoder(given)["default"].numpy(), expected)
+    with pytest.raises(tt.InputError, match="takes texts in a list. Received: 'bad'"):
+        encoder("bad")
+    with pytest.raises(tt.InputError, match="reads texts: .*Received: input_word_ids: int32"):
+        encoder(ids())
+
+
+def test_two_encoders_in_one_model_have_names(bert_encoder: Path, text_encoder: Path) -> None:
+    keras.backend.clear_session()
+    inputs = {k: keras.Input((None,), dtype="int32", name=k) for k in ids()}
+    points = keras.Input((None,), dtype="int32", name="points")
+    one, other = tt.Encoder(str(bert_encoder)), tt.Encoder(str(text_encoder))
+    both = [one(inputs)["pooled_output"], other(points)["default"]]
+    model = keras.Model({**inputs, "points": points}, keras.layers.Concatenate()(both))
+    assert [each.name for each in (one, other)] == ["encoder", "encoder_1"]
+    assert model.get_layer("encoder_1") is other
+
+
+def test_what_only_looks_like_an_encoder_is_named(preprocessor: Path, tmp_path: Path) -> None:
+    with pytest.raises(tt.InputError, match="is a preprocessor, .*give it as `preprocessor`"):
+        tt.Encoder(str(preprocessor))
+    finished = tf.Module()
+    finished.weight = tf.Variable([[1.0]])
+
+    def call(texts):  # type: ignore[no-untyped-def]
+        lengths = tf.cast(tf.strings.length(texts), tf.float32)
+        return tf.sigmoid(tf.matmul(lengths[:, None], finished.weight))
+
+    finished.__call__ = tf.function(call, [tf.TensorSpec([None], tf.string)])
+    tf.saved_model.save(finished, str(tmp_path / "finished"))
+    with pytest.raises(tt.InputError, match="gives one number for each text, as a finished class"):
+        tt.Encoder(str(tmp_path / "finished"))

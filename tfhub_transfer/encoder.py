@@ -32,7 +32,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage.scratch import temporary_folder
 
 CODE_POINTS = encoder_calls.CODE_POINTS
-_LAYER_OUTPUTS = "encoder_outputs"
+_LAYER_OUTPUTS = encoder_calls.LAYER_OUTPUTS
 # How far a flat graph may be from the SavedModel, on a probe.
 _PROBE_TOLERANCE = 1e-4
 _FROM_FILE = contextvars.ContextVar("from_file", default=False)
@@ -68,6 +68,7 @@ class Encoder(keras.layers.Layer):
       (or, in older models, the three as a list), to a dictionary with `pooled_output`
       `[batch, dimension]`, `sequence_output` `[batch, length, dimension]` and, where the model
       gives them, `encoder_outputs`, a list of one `[batch, length, dimension]` per layer.
+      `input_type_ids` may be left out; they are 0 then.
     - text embedding: strings `[batch]`, or their Unicode code points as int32 `[batch, length]`
       padded with 0, to `{"default": [batch, dimension]}`.
 
@@ -77,7 +78,7 @@ class Encoder(keras.layers.Layer):
     Args:
         handle: A packaged name, a folder, a TF Hub or Kaggle handle, or a Hugging Face folder.
         trainable: Whether all groups start thawed. `freeze_to` sets them one by one.
-        name: The layer's name.
+        name: The layer's name; `encoder`, `encoder_1` and so on if not given.
         dtype: The layer's dtype policy. The graph inside computes as it was saved; leave it.
         trust_code: Whether the SavedModel, and its preprocessor, may hold operations that do more
             than compute: files, the network, Python. Only for makers whom you trust; see
@@ -104,7 +105,7 @@ class Encoder(keras.layers.Layer):
         trust_code: bool = False,
         _spec: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(name=name or "encoder", dtype=dtype)
+        super().__init__(name=name, dtype=dtype)
         # By its name, because what "auto" means may change and a saved model must not.
         self.handle = registry.DEFAULT_ENCODER if handle == "auto" else str(handle)
         self._left_out: tuple[str, ...] = ()
@@ -351,9 +352,13 @@ class Encoder(keras.layers.Layer):
 
     # Calling ---------------------------------------------------------------------------------
 
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().__call__(encoder_calls.checked(inputs, self.dialect), *args, **kwargs)
+
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         if training:
             self._trainers.note()
+        inputs = encoder_calls.with_types(inputs)
         if self._loaded is None:
             self.folder  # noqa: B018  raises: the layer was made from a config without its graph
         ids = encoder_calls.ids_of(inputs)

@@ -3,10 +3,88 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from tfhub_transfer.errors import InputError
 
 BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 CODE_POINTS = "code_points"
+# Before the number of a layer whose output is given instead of being computed.
+LAYER_OUTPUTS = "encoder_outputs"
+
+
+def checked(inputs: Any, dialect: str) -> Any:
+    """What an encoder is called with, in the form that it computes with.
+
+    Args:
+        inputs: Ids by name, or the three in a list; strings or code points.
+        dialect: The encoder's, `"bert"` or `"text"`.
+
+    Raises:
+        InputError: If it isn't what an encoder of that dialect reads. Here, because what is raised
+            while Keras calls a layer gets a page of explanations.
+    """
+    if dialect == "bert":
+        return _checked_ids(inputs)
+    if isinstance(inputs, dict):
+        if set(inputs) != {CODE_POINTS}:
+            raise InputError(
+                f"this encoder reads texts: a tensor of strings, or of their {CODE_POINTS}. "
+                f"Received: {_described(inputs)}"
+            )
+        return inputs
+    if isinstance(inputs, str):
+        raise InputError(f"the encoder takes texts in a list. Received: {inputs[:60]!r}")
+    if isinstance(inputs, (list, tuple)) or getattr(inputs, "dtype", tf.string) in (object, str):
+        return tf.constant(np.asarray(inputs, dtype=object), tf.string)
+    return inputs
+
+
+def _checked_ids(inputs: Any) -> dict[str, Any]:
+    if isinstance(inputs, (list, tuple)) and len(inputs) == len(BERT_INPUTS):
+        inputs = dict(zip(BERT_INPUTS, inputs))  # as the first versions of TF Hub had them
+    expected = f"ids, {{{', '.join(BERT_INPUTS)}}}, each of whole numbers [batch, length]"
+    if not isinstance(inputs, dict):
+        raise InputError(
+            f"this encoder reads no text but {expected}; a preprocessor makes them, such as that "
+            f"of `model.preprocess`. Received: {_described(inputs)}"
+        )
+    absent = [name for name in BERT_INPUTS[:2] if name not in inputs]
+    odd = [n for n in inputs if n not in BERT_INPUTS and not str(n).startswith(LAYER_OUTPUTS)]
+    # Not the outputs of layers, which are vectors.
+    wrong = [n for n in BERT_INPUTS if n in inputs and not _is_ids(inputs[n])]
+    if absent or odd or wrong:
+        raise InputError(
+            f"this encoder reads {expected}; only input_type_ids may be left out, they are 0 then. "
+            f"Received: {_described(inputs)}"
+        )
+    return inputs
+
+
+def _is_ids(value: Any) -> bool:
+    dtype = str(getattr(value, "dtype", None) or np.asarray(value).dtype)
+    return "int" in dtype and len(
+        np.shape(value) if not hasattr(value, "shape") else value.shape
+    ) in (2, 3)
+
+
+def _described(inputs: Any) -> str:
+    """What was given, on one line, without its numbers."""
+    if isinstance(inputs, dict):
+        return ", ".join(f"{name}: {_described(value)}" for name, value in inputs.items()) or "{}"
+    if hasattr(inputs, "dtype"):
+        dtype = getattr(inputs.dtype, "name", inputs.dtype)
+        return f"{dtype} {list(inputs.shape)}"
+    return repr(inputs)[:60]
+
+
+def with_types(inputs: Any) -> Any:
+    """Ids of one text each have type 0, where nobody says."""
+    name = BERT_INPUTS[2]
+    if not isinstance(inputs, dict) or CODE_POINTS in inputs or name in inputs:
+        return inputs
+    return {**inputs, name: tf.zeros_like(inputs[BERT_INPUTS[0]])}
 
 
 def ids_of(inputs: Any) -> Any:

@@ -215,6 +215,16 @@ def _output_shapes(result: Any, dialect: str, folder: Path) -> dict[str, Any]:
             continue
         dims = [[None] * (t.shape.rank - 2) + [t.shape[-1]] for t in flat]
         shapes[key] = dims if isinstance(value, (list, tuple)) else dims[0]
+    if set(BERT_INPUTS) <= set(_named(result)):
+        raise InputError(
+            "the SavedModel is a preprocessor, which makes ids of texts; give it as `preprocessor` "
+            f"(`--preprocessor`) and an encoder beside it. Received: {folder}"
+        )
+    if shapes.get("default") == [1]:
+        raise InputError(
+            "the SavedModel is no encoder: it gives one number for each text, as a finished "
+            f"classifier does; give the encoder that it was made of. Received: {folder}"
+        )
     needed = "default" if dialect == "text" else "pooled_output"
     if needed not in shapes and "sequence_output" not in shapes:
         raise InputError(
