@@ -7,12 +7,16 @@ For each data set the packaged encoder, fine-tuned on 3,000 rows; all in float32
 of the export asked with them; and of plain texts, by the places of entities (of words with their
 tags), once with what is one word learned from the training data and once with every sign of
 punctuation a word. WNUT 17 has no plain texts: its words are put together as English is written.
+
+`--calls` measures only what a call of `predict_text` with one sentence costs, in turns: operation
+by operation, as the first calls go, and as the graphs that it becomes when it is called again.
 """
 
 import argparse
 import json
 import os
 import re
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +25,7 @@ from typing import Any
 import keras
 
 import tfhub_transfer as tt
-from tfhub_transfer import tagging
+from tfhub_transfer import tagging, tracing
 from tfhub_transfer.layouts import segmentation
 
 OUTPUT = Path(__file__).with_suffix(".json")
@@ -37,15 +41,45 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data-folder", type=Path, default=os.environ.get("BENCH_DATA"))
+    parser.add_argument("--calls", action="store_true", help="measure calls only")
     options = parser.parse_args()
+    if options.calls:
+        found = json.loads(OUTPUT.read_text("utf-8"))
+        found["calls"] = calls()
+        OUTPUT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        print(*(f"{key:<50}{value}" for key, value in found["calls"].items()), sep="\n")
+        return
     if not options.data_folder:
         parser.error("give --data-folder, or set BENCH_DATA")
-    found: dict[str, Any] = {"versions": tt.runtime.versions(), "sets": {}}
+    found = {"versions": tt.runtime.versions(), "sets": {}, "calls": calls()}
     for name in SETS:
         with tt.runtime.precision("float32"):
             found["sets"][name] = row = measure(Path(options.data_folder) / name)
         print(name, *(f"  {key:<50}{value}" for key, value in row.items()), sep="\n", flush=True)
         OUTPUT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+
+def calls(times: int = 30) -> dict[str, Any]:
+    """Medians of seconds that a call takes, both ways in turns."""
+    words = [["Anna", "did", "n't", "live", "in", "the", "U.S."], ["It", "cost", "1,000", "."]]
+    train = tt.data.Examples.from_lists(words * 5, [["O"] * len(row) for row in words] * 5)
+    task = tt.tasks.TokenClassification().adapt([["O", "B-place"]])
+    taken: dict[int, list[float]] = {10**9: [], 0: []}
+    models = {eager: tt.build_model("auto", task) for eager in taken}
+    for turn in range(times + 3):
+        for tracing.EAGER_CALLS, seconds in taken.items():
+            model = models[tracing.EAGER_CALLS]
+            model.layout.learn(train)
+            started = time.perf_counter()
+            model.predict_text(["Anna didn't live in the U.S. for 1,000 days, I think."])
+            if turn >= 3:
+                seconds.append(time.perf_counter() - started)
+    one, other = (statistics.median(seconds) for seconds in taken.values())
+    return {
+        "operation by operation, ms": round(1000 * one, 1),
+        "as graphs, ms": round(1000 * other, 1),
+        "ratio": round(one / other, 1),
+    }
 
 
 def measure(folder: Path) -> dict[str, Any]:

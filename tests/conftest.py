@@ -4,6 +4,7 @@ import collections
 import contextlib
 import fcntl
 import gc
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -304,6 +305,45 @@ _preprocessor = _encoder_fixture("preprocessor", "A TF Hub BERT preprocessor, 32
 _with = _encoder_fixture(
     "bert_with_preprocessor", "BERT with its preprocessor beside, as `convert` lays it out."
 )
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process: its exit status, standard output and standard error."""
+    from tfhub_transfer import cli
+
+    def call(*words: Any) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = cli.main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call
+
+
+class _Heard(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+@pytest.fixture
+def heard(request: pytest.FixtureRequest) -> list[str]:
+    """What TensorFlow's logger says, which the command line silences."""
+    logger, handler = logging.getLogger("tensorflow"), _Heard()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+
+    def undo() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+    request.addfinalizer(undo)
+    return handler.said
 
 
 @pytest.fixture(scope="session")

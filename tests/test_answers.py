@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import answer_evaluation, answers
+from tfhub_transfer import answer_evaluation, answers, metrics
 
 CONTEXT = "In Rome, the Colosseum cost €27 — naïve 東京 builders."
 
@@ -121,7 +121,8 @@ def test_numbers_of_a_report() -> None:
         "unanswerable": 0.5,
     }
     intervals = answer_evaluation.intervals(truths, made, seed=0)
-    assert set(intervals) == set(found)
+    shares = {"exact_match": 4, "answerable_exact_match": 2, "unanswerable": 2}
+    assert intervals == {name: metrics.wilson(0.5, count) for name, count in shares.items()}
     assert all(low <= found[name] <= high for name, (low, high) in intervals.items())
     assert set(answer_evaluation.measure(truths[:2], made[:2])) == {"exact_match", "f1"}
 

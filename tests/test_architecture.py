@@ -90,6 +90,8 @@ FLOORS = {
     "cautions": 9,
     "values": 0,
     "text_forms": 3,
+    "streams": 0,
+    "tracing": 1,
     "label_columns": 2,
     "profiling": 3,
 }

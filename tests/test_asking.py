@@ -3,7 +3,6 @@
 import csv
 import datetime
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,8 @@ import pytest
 import samples
 
 import tfhub_transfer as tt
-from tfhub_transfer import asking, cli
+from tfhub_transfer import asking, reading
 from tfhub_transfer.tasks import MultiTask
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def call(*words: Any) -> tuple[int, str, str]:
-        status = cli.main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -39,47 +28,59 @@ def classifier(text_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Texts under a name of their own, with names of answers beside."""
     path = tmp_path_factory.mktemp("table") / "in.csv"
-    lines = ["id,review,label,text,scores.good,input_label"]
-    lines += [f'00{i},"a ""good"" film, {i}",gold {i},other,s,i' for i in range(5)]
+    lines = ["id,label,review,text,scores.good,predicted_label"]
+    lines += [f'00{i},gold {i},"a ""good"" film, {i}",other,s,{2**63}' for i in range(5)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
-def test_other_columns_are_kept_and_answers_have_their_own_names(
+def test_a_table_comes_back_with_answers_behind(
     classifier: Path, table: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In every format: its own names, order and cells, and nothing of it under another name."""
     monkeypatch.setattr(asking, "CHUNK", 2)
-    texts = [f'a "good" film, {i}' for i in range(5)]
-    expected = tt.load_model(classifier).predict_text(texts)
+    with table.open(encoding="utf-8", newline="") as file:
+        given = list(csv.DictReader(file))
+    expected = tt.load_model(classifier).predict_text([row["review"] for row in given])
     status, out, err = run("predict", classifier, table, "--text", "review")
     assert status == 0
+    assert "label: predicted_predicted_label, scores: predicted_scores" in err
     rows = [json.loads(line) for line in out.splitlines()]
-    for i, (row, answer) in enumerate(zip(rows, expected, strict=True)):
-        others = {"id": f"00{i}", "input_input_label": f"gold {i}", "input_text": "other"}
-        others |= {"input_scores.good": "s", "input_label": "i"}
-        assert row == {
-            "text": texts[i],
-            **others,
-            "label": answer["label"],
-            "scores": approx(answer),
-        }
-    assert "label is input_input_label" in err and "text is input_text" in err
+    for row, own, answer in zip(rows, given, expected, strict=True):
+        assert list(row) == [*own, "predicted_predicted_label", "predicted_scores"]
+        assert list(row.values())[:-1] == [*own.values(), answer["label"]]
+        assert row["predicted_scores"] == approx(answer)
     for suffix in ("jsonl", "csv", "parquet"):
         target = tmp_path / f"out.{suffix}"
         words = ["predict", classifier, table, "--text", "review", "--output", target]
         status, out, err = run(*words)
-        assert "Answered" not in err
+        assert "Answered" not in err and "predicted_scores" in err
         assert (status, out.startswith(f"Written to {target}: 5 answers")) == (0, True), out
     assert [
         json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()
     ] == rows
-    assert pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist() == rows
+    written = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    assert written.column_names == list(rows[0]) and written.to_pylist() == rows
     assert run(*words)[0] == 2  # it is there
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         for row, read in zip(rows, csv.DictReader(file), strict=True):
-            scores = row.pop("scores")
-            assert {k: float(read.pop(f"scores.{k}")) for k in scores} == scores
+            assert list(read)[:7] == list(row)[:7]
+            scores = row.pop("predicted_scores")
+            assert {k: float(read.pop(f"predicted_scores.{k}")) for k in scores} == scores
             assert read == row
+
+
+def test_columns_that_only_later_rows_have_are_kept_too(
+    classifier: Path, tmp_path: Path, run: Any
+) -> None:
+    rows = [{"text": "a", "id": 2**63}, {"scores": {"x": 1}, "text": 7, "label": None, "id": "007"}]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    status, out, err = run("predict", classifier, tmp_path / "in.jsonl")
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert (status, err.count("\n")) == (0, 1)
+    for given, answer in zip(rows, answers, strict=True):
+        assert list(answer) == [*given, "predicted_label", "predicted_scores"]
+        assert {name: answer[name] for name in given} == given
 
 
 def approx(answer: dict[str, Any]) -> Any:
@@ -156,11 +157,11 @@ def check_file(model: Any, asked: list[Any], task: list[str], folder: Path, run:
     assert ("texts were cut" in err) == bool(lost)
     read = pyarrow.parquet.read_table(folder / "out.parquet").to_pylist()
     for i, (row, texts, answer) in enumerate(zip(read, shown, expected, strict=True)):
-        words = "input_words" if "words" in answer else "words"
-        kept = {**texts, "id": i, words: "w"}
+        kept = {"id": i, **texts, "words": "w"}
+        named = {f"predicted_{key}" if key in kept else key: each for key, each in answer.items()}
+        assert list(row) == [*kept, *named]
         assert {key: row[key] for key in kept} == kept
-        assert {key: row[key] for key in answer} == close(answer)
-        assert set(row) == set(kept) | set(answer)
+        assert {key: row[key] for key in named} == close(named)
 
 
 def cut_of(model: Any, row: Any) -> bool:
@@ -187,9 +188,62 @@ def test_lists_of_words_are_kept(bert_encoder: Path, tmp_path: Path, run: Any) -
     status, out, _ = run("predict", tmp_path / "model.keras", tmp_path / "in.conll")
     rows = [json.loads(line) for line in out.splitlines()]
     assert status == 0
-    assert [row["text"] for row in rows] == ["good film", "bad"]
+    assert [list(row)[:2] for row in rows] == [["tokens", "tags"]] * 2
     assert [row["tokens"] for row in rows] == [["good", "film"], ["bad"]]
     assert [row["tags"] for row in rows] == [["O", "B-a"], ["O"]]
+
+
+TABLES = ('{"text": "good", "id": 1}\n', "id,text\n1,good\n", '"text";"id"\n', "text_a\ttext_b\n")
+
+
+@pytest.mark.parametrize("content", TABLES)
+def test_a_table_is_not_answered_line_by_line(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.txt").write_text(content, encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", iter(content.splitlines(keepends=True)))
+    for source, name in (("-", "standard input"), (tmp_path / "in.txt", "in.txt")):
+        with pytest.raises(tt.InputError, match=f"{name} is read as lines of text"):
+            next(reading.line_chunks(source))
+    texts = ['{"a": 1}', "{curly", "text, please, and context", "The text", "id,name"]
+    for text in texts:
+        monkeypatch.setattr("sys.stdin", iter([text + "\n", content]))
+        assert next(reading.line_chunks("-"))[0] == text
+
+
+def test_a_column_without_a_name_numbers_the_rows(
+    classifier: Path, tmp_path: Path, run: Any
+) -> None:
+    """As pandas and R write their index; empty columns behind the others hold nothing."""
+    (tmp_path / "in.csv").write_text(",text,,\n007,good,,\n008,bad,,\n", encoding="utf-8")
+    words = ["predict", classifier, tmp_path / "in.csv", "--output", tmp_path / "out.csv"]
+    assert run(*words)[0] == 0
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert [row[:3] for row in rows] == [
+        ["", "text", "label"],
+        *(
+            [number, text, row[2]]
+            for number, text, row in zip(("007", "008"), ("good", "bad"), rows[1:])
+        ),
+    ]
+
+
+def test_encode_says_what_predict_says(bert_encoder: Path, tmp_path: Path, run: Any) -> None:
+    """What was decided about the file, and how much was cut, over all chunks."""
+    task = tt.tasks.Classification(["bad", "good"])
+    model = tmp_path / "model.keras"
+    tt.build_model(str(bert_encoder), task, sequence_length=24).save(model)
+    long = "good " * 40
+    (tmp_path / "in.tsv").write_text(f'text\tn\n"good\t1\n{long}\t2\n', encoding="utf-8")
+    _, _, said = run("predict", model, tmp_path / "in.tsv")
+    assert "fields don't quote" in said and "at 24 tokens 1 of 2 texts were cut, 18 tok" in said
+    vectors = tmp_path / "vectors.npy"
+    for more in ([], ["--output", vectors]):
+        assert run("encode", model, tmp_path / "in.tsv", *more)[::2] == (0, said)
+    (tmp_path / "in.txt").write_text(f"{long}\n" + "bad\n" * 1000 + long, encoding="utf-8")
+    _, _, said = run("encode", model, tmp_path / "in.txt", "--output", vectors, "--overwrite")
+    assert said == f"{tmp_path / 'in.txt'}: at 24 tokens 2 of 1002 texts were cut, 36 tokens lost\n"
 
 
 def test_evaluate_takes_columns_too(classifier: Path, tmp_path: Path, run: Any) -> None:

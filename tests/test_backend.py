@@ -1,6 +1,5 @@
 """Keras must compute with TensorFlow, and TensorFlow has no reason to complain in normal use."""
 
-import logging
 import os
 import subprocess
 import sys
@@ -8,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import backend
+from tfhub_transfer import backend, runtime
 
 TEXTS = ["a good film", "the worst movie", "good", "bad acting, bad story"] * 10
 LABELS = ["good", "bad", "good", "bad"] * 10
@@ -50,31 +50,6 @@ def test_settings_of_keras_count_too(tmp_path: Path) -> None:
     backend.require_tensorflow()  # what this process has imported
 
 
-class _Heard(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(record.getMessage())
-
-
-@pytest.fixture
-def heard(request: pytest.FixtureRequest) -> list[str]:
-    """What TensorFlow's logger says, which the command line silences."""
-    logger, handler = logging.getLogger("tensorflow"), _Heard()
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.WARNING)
-
-    def undo() -> None:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
-
-    request.addfinalizer(undo)
-    return handler.said
-
-
 def build(encoder: Path) -> Any:
     return tt.build_model(str(encoder), tt.tasks.Classification(["bad", "good"]))
 
@@ -100,4 +75,48 @@ def test_normal_use_is_no_retracing(bert_encoder: Path, heard: list[str], tmp_pa
     served = tt.load_saved_model(tt.export_saved_model(model, tmp_path))
     for size in (1, 2, 3, 5, 7, 11):
         served.predict(TEXTS[:size])
+    assert heard == []
+
+
+def called(function: Any, *numbers: int) -> None:
+    for number in numbers:
+        function(number)
+
+
+def test_each_function_of_keras_is_counted_by_itself(heard: list[str]) -> None:
+    def made() -> Any:
+        return tf.function(lambda number: tf.constant(1) * number)
+
+    functions = [made() for _ in range(6)]
+    for function in functions:
+        runtime.counted_alone(function)
+        called(function, 1)
+    assert heard == []
+    called(functions[0], *range(2, 8))  # which is traced for each number
+    assert len(heard) == 2 and "triggered tf.function retracing" in heard[0]
+
+
+def test_short_trainings_are_no_retracing(text_encoder: Path, heard: list[str]) -> None:
+    """As in a search: each traces its own functions."""
+    rows = tt.data.Examples.from_lists(TEXTS, LABELS)[:4]
+    for _ in range(6):
+        model = build(text_encoder)
+        batches = model.preprocess(rows, shuffle=False)
+        model.fit(batches, verbose=0)
+        model.evaluate(batches, verbose=0)
+        model.predict(batches, verbose=0)
+    assert heard == []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("block", ["none", "cnn"])
+def test_fine_tuning_many_models_is_no_retracing(
+    block: str, bert_encoder: Path, heard: list[str]
+) -> None:
+    every = tt.data.Examples.from_lists(TEXTS, LABELS)
+    plan = tt.Plan(head_epochs=1, verbose=0)
+    for _ in range(5):
+        task, head = tt.tasks.Classification(["bad", "good"]), tt.Head(block=block)
+        model = tt.build_model(str(bert_encoder), task, head, sequence_length=16)
+        tt.fine_tune(model, every[:8], every[30:34], 1, 1, batch_size=4, plan=plan)
     assert heard == []

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,6 @@ from tfhub_transfer.storage import atomic
 GOOD = "text,label\n" + "".join(
     f"a good film {i},positive\nthe worst movie {i},negative\n" for i in range(30)
 )
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def call(*words: Any) -> tuple[int, str, str]:
-        status = cli.main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return call
 
 
 @pytest.fixture
@@ -248,6 +237,19 @@ def test_a_report_may_not_replace_its_model(trained: Path, good: Path, run: Any)
         assert status == 2
         assert "the output must lie apart from what is read" in err
     assert (trained / "model.keras").is_file() and (trained / "report" / "report.json").is_file()
+
+
+@pytest.mark.slow
+def test_training_is_not_lost_when_nobody_reads_on(
+    text_encoder: Path, good: Path, tmp_path: Path
+) -> None:
+    words = ["train", "--task", "classification", "--data", good, "--encoder", text_encoder]
+    command = [sys.executable, "-m", "tfhub_transfer", *words, "--output", tmp_path / "out"]
+    head = subprocess.Popen(["head", "-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    done = subprocess.run(command, stdout=head.stdin, stderr=subprocess.PIPE, check=False)
+    assert head.communicate()[0].count(b"\n") == 1
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert {"model.keras", "serving", "report"} <= {p.name for p in (tmp_path / "out").iterdir()}
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics as sk
 
 from tfhub_transfer import metrics, plots
@@ -160,9 +161,47 @@ def test_intervals_of_a_mean_are_those_of_the_normal_distribution() -> None:
 
 
 def test_what_most_resamples_cannot_tell_has_no_interval() -> None:
-    never = metrics.intervals(lambda w: {"x": np.full(len(w), np.nan), "y": w[:, 0]}, 5)
-    assert set(never) == {"y"}
-    assert metrics.intervals(lambda w: {"y": w[:, 0]}, 1) == {}
+    def numbers(weights: np.ndarray) -> dict[str, np.ndarray]:
+        some = weights[:, 0]
+        return {"nothing": some * np.nan, "y": some, "always": some * 0 + 1, "share": some * 0 + 1}
+
+    assert set(metrics.intervals(numbers, 20)) == {"y"}
+    assert metrics.intervals(numbers, 19) == {}
+    assert metrics.intervals(numbers, 4, shares={"share": 4}) == {"share": metrics.wilson(1.0, 4)}
+    assert metrics.intervals(numbers, 1, shares={"share": 1}) == {}
+
+
+@pytest.mark.parametrize("count", [2, 4, 7, 50, 1000])
+def test_the_interval_of_a_share_holds_what_a_test_would_not_refuse(count: int) -> None:
+    """Wilson's is the score test turned round: at its ends 1.96 is what it gives."""
+    for right in {0, 1, count // 2, count}:
+        share = right / count
+        low, high = metrics.wilson(share, count)
+        shares = np.linspace(0, 1, 1_000_001)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            deviation = np.abs(share - shares) / np.sqrt(shares * (1 - shares) / count)
+        inside = shares[(deviation <= scipy.stats.norm.ppf(0.975)) | (shares == share)]
+        assert (low, high) == pytest.approx((inside[0], inside[-1]), abs=2e-6)
+
+
+def test_four_right_examples_prove_little(tmp_path: Path) -> None:
+    """The bootstrap would say that accuracy lies from 1.0 to 1.0."""
+    task, names = Classification(["a", "b"]), ["a", "b", "a", "b"]
+    examples = Examples.from_lists(texts(names), names)
+    report = evaluate(FakeModel(task, np.eye(2)[[0, 1, 0, 1]]), examples, train=examples)
+    assert report.intervals == {
+        name: pytest.approx((0.5101, 1.0), abs=1e-4) for name in ("accuracy", "micro_f1")
+    }
+    assert any(
+        "macro_f1" in note and "fewer than 20 examples look more certain" in note
+        for note in report.notes
+    )
+    some = Examples.from_lists([f"t{i}" for i in range(4)], [1.0, 2.0, 3.0, 5.0])
+    report = evaluate(
+        FakeModel(Regression(2.5, 1.5), np.array([1.0, 2.0, 3.0, 4.0])), some, train=some
+    )
+    assert report.intervals == {}
+    assert "Too few examples to tell it from TF-IDF + ridge" in str(report)
 
 
 def test_multi_label(tmp_path: Path) -> None:

@@ -699,7 +699,7 @@ def test_commands_take_what_files_dont_say(
         said = capsys.readouterr()
         return [json.loads(line) for line in said.out.splitlines()], said.err
 
-    rows = [{**answer, "n": n} for answer, n in zip(expected, "12")]
+    rows = [{"n": n, **answer} for answer, n in zip(expected, "12")]
     plain = write(tmp_path / "x.tsv", 'text\tn\n"Well,\t1\nschön\t2\n')
     answers, said = ask(plain)
     assert answers == rows
@@ -711,7 +711,10 @@ def test_commands_take_what_files_dont_say(
     texts = write(tmp_path / "x.txt", '"Well,\nschön\n', "cp1252")
     assert ask(texts, "--encoding", "cp1252") == (expected, "")
     labelled = write(tmp_path / "x.zip.txt", '__label__x "Well,\n__label__y schön\n')
-    kept = [{**answer, "input_label": label} for answer, label in zip(expected, "xy")]
+    kept = [
+        {**answer, "label": label, "predicted_label": answer["label"]}
+        for answer, label in zip(expected, "xy")
+    ]
     assert ask(labelled)[0] == kept
     assert cli.main(["predict", str(tmp_path / "model.keras"), str(old)]) == 2
     assert "`--encoding cp1252`" in capsys.readouterr().err

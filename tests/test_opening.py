@@ -264,6 +264,32 @@ def test_who_has_read_enough_ends_a_command_as_a_signal_would(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+@pytest.mark.parametrize("reader", ["gone", "full"])
+def test_what_writes_files_does_so_though_nobody_reads_what_it_says(
+    name: str, reader: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = []
+
+    def loud(options: Any) -> None:
+        for _ in range(3):
+            print("x" * 100_000, file=getattr(sys, name), flush=True)
+        print("the last words", file=getattr(sys, name))
+        written.append(options)
+
+    monkeypatch.setattr(cli, "_convert", loud)
+    read, write = os.pipe()
+    os.close(read)
+    with open("/dev/full" if reader == "full" else write, "w") as nobody:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, name, nobody)
+            assert cli.main(["convert", "a", "--output", "b"]) == 0
+            assert getattr(sys, name) is nobody
+        nobody.write("goes nowhere")  # as Python does at its exit
+    assert len(written) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_a_broken_pipe_elsewhere_is_an_error_like_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

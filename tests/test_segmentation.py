@@ -265,7 +265,6 @@ def test_the_command_answers_in_the_words_of_a_file(
     assert cli.main(["predict", str(tmp_path / "model.keras"), str(file)]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["tokens"] for row in found] == rows and words_of(found) == rows
-    assert [row["text"] for row in found] == ["Mr. Smith", "U.S."]
 
 
 # Real data ----------------------------------------------------------------------------------------

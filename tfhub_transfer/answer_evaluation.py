@@ -49,7 +49,7 @@ def _columns(truths: Truths, found: np.ndarray) -> list[tuple[str, np.ndarray, n
 def intervals(
     truths: Truths, predicted: Sequence[str], seed: int
 ) -> dict[str, tuple[float, float]]:
-    """95 % bootstrap intervals over questions."""
+    """95 % intervals over questions."""
     columns = _columns(truths, answers.scores(truths, predicted))
 
     def resampled(weights: np.ndarray) -> Resampled:
@@ -60,7 +60,8 @@ def intervals(
                 if rows.any()
             }
 
-    return metrics.intervals(resampled, len(truths), seed)
+    shares = {name: int(rows.sum()) for name, _, rows in columns if not name.endswith("f1")}
+    return metrics.intervals(resampled, len(truths), seed, shares)
 
 
 def likeliest_sentences(questions: Sequence[str], contexts: Sequence[str]) -> list[str]:

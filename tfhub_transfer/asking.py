@@ -7,16 +7,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tfhub_transfer import data, label_columns, reading, runtime, tagging, writing
-from tfhub_transfer.errors import visible
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.preprocessing import Truncation
 
 # Rows that are asked at once.
 CHUNK = 2000
-# Dictionaries in answers that may become a column for each key.
-SPREAD = ("scores",)
-# What the column of an input is called whose name an answer has.
-INPUT = "input_"
+# The part of an answer that may become a column for each key.
+SCORES = "scores"
+# Stands before the name of an answer's part where the source has a column of that name.
+PREDICTED = "predicted_"
 
 _Chunk = tuple[list[Any], list[dict[str, Any]]]
 
@@ -25,10 +24,10 @@ _Chunk = tuple[list[Any], list[dict[str, Any]]]
 class Answers:
     """Going through it gives the answers, one dictionary a text; they are computed on the way.
 
-    Each holds its texts by the names that the task has for them, then the columns of the source
-    that hold no text of it, then the answer. A column that is called as a part of the answer, or
-    as a text is, is there as `input_` and its name: the names of answers are always those of
-    answers.
+    Each holds the columns of the source as they are there, by their own names and in their order,
+    then the answer; texts of lines go by the names that the task has for them. Where a part of the
+    answer has the name of a column, the part is `predicted_` and that name: nothing that a user
+    gave is called otherwise in what comes back.
 
     Args:
         model: What is asked.
@@ -40,7 +39,7 @@ class Answers:
 
     Attributes:
         cut: How much of the texts was cut off so far.
-        renamed: Columns that are there by another name, so far: `{column: name}`.
+        renamed: Parts of answers that are there by another name, so far: `{part: name}`.
     """
 
     model: TransferModel
@@ -51,8 +50,7 @@ class Answers:
     def __post_init__(self) -> None:
         self.cut = Truncation(0, 0, 0)
         self.renamed: dict[str, str] = {}
-        self._names: dict[str, str] = {}
-        self._ours: set[str] = set()
+        self._taken: set[str] | None = None
         self._table: data.Stream | None = None
         if reading.is_lines(self.source):
             return
@@ -77,20 +75,34 @@ class Answers:
             with runtime.precision(self.precision):
                 answers = self.model.predict_text(self._asked(texts))
                 self._count_cut(texts)
-            self._ours = {*self.model.layout.signature, *answers[0]}
+            names = {part: self.name(part) for part in answers[0]}
+            self.renamed = {part: name for part, name in names.items() if part != name}
             for text, row, answer in zip(texts, rows, answers):
-                yield {**self._texts(text), **writing.plain(self._others(row)), **answer}
+                given = writing.plain(row) if self._table else self._texts(text)
+                yield {**given, **{names[part]: value for part, value in answer.items()}}
 
-    def say(self) -> None:
-        """Says on standard error what a reader of the answers must know."""
-        for note in self._table.notes if self._table else ():
-            print(visible(f"{self.source}: {note}"), file=sys.stderr)
+    def name(self, part: str) -> str:
+        """What a part of every answer is called here, such as `label`.
+
+        Args:
+            part: Its name in what `predict_text` gives.
+        """
+        if self._taken is None:
+            self._taken = set(self._table.all_columns()) if self._table else set()
+        while any(column == part or _is_spread(part, column) for column in self._taken):
+            part = f"{PREDICTED}{part}"
+        return part
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the answers must know, of those so far."""
+        notes = list(self._table.notes) if self._table else []
         if self.cut.texts:
-            most = self.model.sequence_length
-            print(f"note: at {most} tokens {self.cut}", file=sys.stderr)
+            notes.append(f"at {self.model.sequence_length} tokens {self.cut}")
         if self.renamed:
-            pairs = ", ".join(f"{old} is {new}" for old, new in self.renamed.items())
-            print(visible(f"note: columns called as answers are: {pairs}"), file=sys.stderr)
+            both = ", ".join(f"{part}: {name}" for part, name in self.renamed.items())
+            notes.append(f"columns are called as answers, so these are {both}")
+        return notes
 
     def _chunks(self) -> Iterator[_Chunk]:
         pair = self.model.task.pair
@@ -110,36 +122,6 @@ class Answers:
         shown = [text] if isinstance(text, str) else text
         return dict(zip(self.model.layout.signature, map(tagging.spaced, shown)))
 
-    def _others(self, row: dict[str, Any]) -> dict[str, Any]:
-        """What a row holds beside its texts; of texts that come as lists of words, also these."""
-        asked = set(self._table.text_columns) if self._table else set()
-        return {
-            self._name(column): value
-            for column, value in row.items()
-            if column not in asked or isinstance(value, list)
-        }
-
-    def _name(self, column: str) -> str:
-        """The name of a column in what is given back, the same in every row."""
-        if column not in self._names:
-            name = column
-            while self._is_taken(name, column):
-                name = f"{INPUT}{name}"
-            self._names[column] = name
-            if name != column:
-                self.renamed[column] = name
-        return self._names[column]
-
-    def _is_taken(self, name: str, column: str) -> bool:
-        known = self._table.columns if self._table else ()
-        spread = [f"{each}." for each in SPREAD if each in self._ours]
-        return (
-            name in self._ours
-            or name.startswith(tuple(spread))
-            or name in self._names.values()
-            or (name != column and name in known)
-        )
-
     def _count_cut(self, texts: Sequence[Any]) -> None:
         cut = self.model.truncation
         if self.model.layout.by_unit:  # whose rows are parts of texts
@@ -148,8 +130,12 @@ class Answers:
             examples = data.Examples.from_lists(columns[0], None, *columns[1:]) if whole else None
             cut = self.model.count_truncation(examples) if examples else None
         cut = cut or Truncation(0, 0, 0)
-        so_far, of = self.cut, self.cut.of + len(texts)
-        self.cut = Truncation(so_far.texts + cut.texts, of, so_far.tokens + cut.tokens)
+        self.cut += dataclasses.replace(cut, of=len(texts))
+
+
+def _is_spread(part: str, column: str) -> bool:
+    """Whether a column is called as one that scores become in a table of text."""
+    return part.endswith(SCORES) and column.startswith(f"{part}.")
 
 
 def _columns(texts: Sequence[Any]) -> list[Sequence[str]]:

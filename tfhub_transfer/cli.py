@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tfhub_transfer import __version__, backend, ranges
+from tfhub_transfer import __version__, backend, ranges, streams
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.storage import interruption
 
@@ -46,13 +46,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 done, 2 the user's mistake, 128 + its number after a signal, also the
-        one that others get who write to a closed pipe (141), 1 anything else.
+        one that others get whose answers go into a closed pipe (141, as in `predict | head`), 1
+        anything else. What writes files does so to the end, whether or not what it says is read.
     """
+    with streams.regardless("stderr"):
+        return _status(arguments)
+
+
+def _status(arguments: Sequence[str] | None) -> int:
     try:
         with interruption.handled():
             lost = _standard_streams()
             options = _parsed(arguments)
-            if lost and _answers_on_stdout(options):
+            if not _answers_on_stdout(options):
+                with interruption.told_apart(), streams.regardless("stdout"):
+                    options.run(options)
+                return 0
+            if lost:
                 raise InputError("nobody could read the answers: standard output is closed")
             with interruption.told_apart():
                 options.run(options)
@@ -246,7 +256,8 @@ def _add_training(command: Any) -> None:
     add("--encoder", default="auto", metavar="NAME|HANDLE|DIR", help=known)
     add("--preprocessor", metavar="HANDLE|DIR", help="default: the encoder's own")
     epochs, size = _whole("--epochs", ranges.EPOCHS), _whole("--batch-size", ranges.BATCH_SIZE)
-    add("--epochs", type=epochs, default=4, metavar="N", help="with a thawed encoder; default 4")
+    thawed = "with a thawed encoder, after the head's own, which are as many as it needs; default 4"
+    add("--epochs", type=epochs, default=4, metavar="N", help=thawed)
     add("--batch-size", type=size, default=32, metavar="N", help="default 32")
     rate = _real("--learning-rate", ranges.LEARNING_RATE)
     add("--learning-rate", type=rate, metavar="X", help="default: by the kind of encoder")
@@ -431,7 +442,7 @@ def _predict(options: argparse.Namespace) -> None:
     answers = jobs.predict(job)
     for answer in answers if sys.stdout.isatty() else asking.shown(answers):
         print(wording.json_line(answer), flush=True)
-    answers.say()
+    jobs.say_notes(answers)
 
 
 def _asked(jobs: Any, options: argparse.Namespace) -> Any:
@@ -441,7 +452,7 @@ def _asked(jobs: Any, options: argparse.Namespace) -> Any:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    _jobs()
+    jobs = _jobs()
     from tfhub_transfer import encoding, wording
 
     chunks = encoding.encode_file(
@@ -455,10 +466,11 @@ def _encode(options: argparse.Namespace) -> None:
         inputs = (options.model, options.source)
         count = encoding.write_vectors(chunks, options.output, options.overwrite, inputs)
         print(visible(f"Written to {options.output}: {count} vectors"))
-        return
-    for texts, vectors in chunks:
-        for text, vector in zip(texts, vectors.tolist()):
-            print(wording.json_line({"text": text, "embedding": vector}), flush=True)
+    else:
+        for texts, vectors in chunks:
+            for text, vector in zip(texts, vectors.tolist()):
+                print(wording.json_line({"text": text, "embedding": vector}), flush=True)
+    jobs.say_notes(chunks)
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -184,10 +184,9 @@ class Stream:
         """The names of the source's columns."""
         return self._table.columns
 
-    @property
-    def text_columns(self) -> list[str]:
-        """Those of them that are texts, by their names in the source."""
-        return [column for name, column in self._names.items() if name != LABEL]
+    def all_columns(self) -> list[str]:
+        """The names of the source's columns, also of those that not every row has."""
+        return self._table.all_columns()
 
     def with_rows(self) -> Iterator[tuple[Examples, list[dict[str, Any]]]]:
         """Goes through it, each chunk with its rows as the source has them."""

@@ -11,6 +11,7 @@ from tfhub_transfer.builders import build_model, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models import TransferModel
+from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.tasks import Regression
 
@@ -76,13 +77,62 @@ def vector_model(
     return build_model(encoder, Regression(mean=0.0, deviation=1.0))  # any task, it isn't asked
 
 
+class Vectors:
+    """Vectors of every text of a file, or of standard input, in order and without holding it.
+
+    Going through it once gives chunks of texts, each with its vectors float32 `[n, dimension]`.
+
+    Args:
+        model: What encodes.
+        chunks: The texts.
+        normalize: As for `encode_text`.
+        precision: What the model computes in.
+        read: The table that the texts come from, if it is one.
+
+    Attributes:
+        source: What is read.
+        cut: How much of the texts was cut off so far.
+    """
+
+    def __init__(
+        self,
+        model: TransferModel,
+        source: str | data.File,
+        chunks: Iterator[Any],
+        normalize: bool = False,
+        precision: str = "auto",
+        read: data.Stream | None = None,
+    ) -> None:
+        self.source, self.cut = source, Truncation(0, 0, 0)
+        self._read, self._length = read, model.sequence_length
+        self._made = self._encoded(model, chunks, normalize, precision)
+
+    def __iter__(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        return self._made
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the vectors must know, of those so far."""
+        notes = list(self._read.notes) if self._read else []
+        return [*notes, f"at {self._length} tokens {self.cut}"] if self.cut.texts else notes
+
+    def _encoded(
+        self, model: TransferModel, chunks: Iterator[Any], normalize: bool, precision: str
+    ) -> Iterator[tuple[list[str], np.ndarray]]:
+        for texts in chunks:
+            with runtime.precision(precision):  # not beyond a yield: whoever reads has their own
+                vectors = model.encode_text(texts, normalize=normalize)
+            self.cut += model.truncation or Truncation(0, len(texts), 0)
+            yield texts, vectors
+
+
 def encode_file(
     source: str,
     file: str | data.File,
     text: str | None = None,
     normalize: bool = False,
     trust_code: bool = False,
-) -> Iterator[tuple[list[str], np.ndarray]]:
+) -> Vectors:
     """Vectors of every text of a file, or of standard input, in order and without holding it.
 
     Args:
@@ -95,27 +145,24 @@ def encode_file(
         trust_code: As for `encode_text`.
 
     Returns:
-        Chunks of texts, each with its vectors float32 `[n, dimension]`.
+        The vectors, computed while they are gone through.
 
     Raises:
         InputError: If one of them is unusable.
     """
     trained = _text_column(Path(source))
-    chunks: Iterator[Any] = (
-        reading.line_chunks(file, columns=[trained])
-        if reading.is_lines(file)
-        else _column(data.stream(file, text=text or _there(trained, file), require_label=False))
-    )
+    if reading.is_lines(file):
+        read, chunks = None, reading.line_chunks(file, columns=[trained])
+    else:
+        column = text or _there(trained, file)
+        read = data.stream(file, text=column, require_label=False)
+        chunks = _column(read)
     model = vector_model(source, trust_code)
-    precision = _precision(Path(source))
-    for texts in chunks:
-        with runtime.precision(precision):  # not beyond a yield: whoever reads has their own
-            vectors = model.encode_text(texts, normalize=normalize)
-        yield texts, vectors
+    return Vectors(model, file, chunks, normalize, _precision(Path(source)), read)
 
 
 def write_vectors(
-    chunks: Iterator[tuple[list[str], np.ndarray]],
+    chunks: Iterable[tuple[list[str], np.ndarray]],
     output: Path,
     overwrite: bool = False,
     inputs: Sequence[str] = (),

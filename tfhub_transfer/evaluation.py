@@ -104,6 +104,7 @@ def evaluate(
     elif train is None and task.layout in ("whole", "words", "towers"):  # others need none
         report.notes.append("no baselines: the training split isn't at hand")
     _MEASURES[task.layout](report, model, examples, train, seed)
+    _note_intervals(report, len(examples))
     cautions.add(report, model, examples, known)
     return report
 
@@ -340,18 +341,21 @@ def _add_details(
         _add_multi_label(report, labels.astype(int), scores, task.threshold, seed)
     else:
         _add_classification(report, labels, scores, seed)
-    _note_intervals(report, len(labels))
 
 
 def _note_intervals(report: Report, rows: int) -> None:
-    """Says what has no interval, and why; `ece` never has one, as resampling biases it."""
-    known = {name for name, value in report.metrics.items() if value is not None} - {"ece"}
+    """Says what has no interval, and why; `ece` never has one, as resampling biases it.
+
+    Nor has F1 of plain tags, each of which may be in any sentence.
+    """
+    never = {"ece", "macro_f1"} if report.task == "token-classification" else {"ece"}
+    known = {name for name, value in report.metrics.items() if value is not None} - never
     without = sorted(known - set(report.intervals))
-    if without and rows < 2:
-        report.notes.append("no intervals: they need at least two examples")
-    elif without:
+    if without:
         large = rows * len(report.class_names or []) > metrics.MOST_CELLS_FOR_AREAS
-        reason = "too many rows and classes to resample" if large else "too few rows tell them"
+        reason = "too many rows and classes to resample" if large else "these rows can't tell them"
+        if rows < metrics.LEAST_ROWS:
+            reason = f"fewer than {metrics.LEAST_ROWS} examples look more certain than they are"
         report.notes.append(f"no interval for {', '.join(without)}: {reason}")
 
 
@@ -376,6 +380,7 @@ def _add_classification(report: Report, labels: np.ndarray, scores: np.ndarray, 
         lambda weights: metrics.resampled_classification(weights, labels, scores),
         len(labels),
         seed,
+        shares=dict.fromkeys(("accuracy", "micro_f1"), len(labels)),
     )
     pairs = metrics.most_confused(matrix, _PAIRS)
     report.pictures["confusion"] = plots.confusion(matrix, names, pairs)
@@ -392,6 +397,7 @@ def _add_multi_label(
         lambda weights: metrics.resampled_multi_label(weights, truth, scores, threshold),
         len(truth),
         seed,
+        shares={"accuracy": len(truth)},
     )
     _add_curves(report, truth, scores)
 

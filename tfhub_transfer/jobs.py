@@ -307,20 +307,22 @@ def predict_to_file(job: AskJob) -> None:
     output = job.output or Path()
     writing.check(output, job.overwrite, (job.folder, str(job.source)))
     answers = predict(job)
-    count = writing.write(asking.shown(answers, answers.count()), output, asking.SPREAD)
+    spread = (answers.name(asking.SCORES),)
+    count = writing.write(asking.shown(answers, answers.count()), output, spread)
     say(f"Written to {output}: {count:,} answers; {answers.cut}")
-    answers.say()
+    say_notes(answers)
 
 
 def say_notes(read: Any) -> None:
     """Says on standard error what was decided while a file was read.
 
     Args:
-        read: Examples, a stream of them, or several by their names.
+        read: Examples, a stream of them, answers or vectors; or several by their names.
     """
     for each in read.values() if isinstance(read, dict) else (read,):
+        source = "standard input" if str(each.source) == "-" else each.source
         for note in each.notes:
-            print(visible(f"{each.source}: {note}"), file=sys.stderr)
+            print(visible(f"{source}: {note}"), file=sys.stderr)
 
 
 def _of_task(

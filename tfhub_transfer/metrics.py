@@ -1,11 +1,12 @@
-"""Numbers of a report: metrics, calibration, bootstrap intervals, and what baselines answer.
+"""Numbers of a report: metrics, calibration, intervals, and what baselines answer.
 
 What the data can't tell (one class only, a constant score) is `None` in point estimates and NaN in
 single resamples; nothing here raises or warns because of it.
 """
 
+import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,10 @@ Numbers = dict[str, float | None]
 Resampled = dict[str, np.ndarray]
 
 BINS = 15
+# Fewer rows than these are too like each other when they are drawn again.
+LEAST_ROWS = 20
+# Of a normal distribution 95 % lie within so many standard deviations.
+_NORMAL = 1.959963984540054
 RESAMPLES = 1000
 # Areas under curves are sorted anew for each class: beyond this many cells (rows x classes) a
 # thousand resamples of them take longer than anybody waits for a report.
@@ -218,34 +223,64 @@ def most_confused(matrix: np.ndarray, most: int) -> list[tuple[int, int, int]]:
 
 
 def intervals(
-    measure: Callable[[np.ndarray], Resampled], rows: int, seed: int = 0
+    measure: Callable[[np.ndarray], Resampled],
+    rows: int,
+    seed: int = 0,
+    shares: Mapping[str, int] | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals by the bootstrap (Efron 1979), 1000 resamples of the rows.
+    """95 % intervals: Wilson's of shares of rows, else by percentiles of the bootstrap.
 
-    A number that most resamples can't tell gets no interval.
+    The bootstrap (Efron 1979) draws the rows anew 1000 times. Of few rows, or of rows that are all
+    right, its draws agree more than new rows would: a number gets no interval then, nor where most
+    draws can't tell it.
 
     Args:
         measure: Row weights `[resamples, rows]` (how often each row was drawn) to the numbers of
             each resample.
-        rows: How many rows there are; fewer than two have no intervals.
+        rows: How many rows there are; fewer than two have no intervals, fewer than `LEAST_ROWS`
+            only those of shares.
         seed: Seed of the resampling.
+        shares: Of numbers that are shares of rows which are right, of how many rows.
 
     Example:
 
-    >>> values = np.array([1.0, 2.0, 3.0])
-    >>> low, high = intervals(lambda w: {"mean": w @ values / 3}, 3)["mean"]
+    >>> values = np.arange(30.0)
+    >>> low, high = intervals(lambda w: {"mean": w @ values / 30}, 30)["mean"]
     """
     if rows < 2:
         return {}
+    whole = measure(np.ones((1, rows)))
+    found = {
+        name: wilson(float(whole[name][0]), count)
+        for name, count in (shares or {}).items()
+        if name in whole and count
+    }
+    if rows < LEAST_ROWS:
+        return found
     parts = [measure(weights) for weights in _resamples(rows, seed)]
-    found = {}
-    for name in parts[0]:
+    for name in (name for name in whole if name not in found):
         values = np.concatenate([part[name] for part in parts])
         values = values[np.isfinite(values)]
         if len(values) > RESAMPLES // 2:
-            low, high = np.percentile(values, [2.5, 97.5])
-            found[name] = (float(low), float(high))
+            low, high = map(float, np.percentile(values, [2.5, 97.5]))
+            if low < high:
+                found[name] = (low, high)
     return found
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `count` independent rows (Wilson 1927).
+
+    Example:
+
+    >>> [round(end, 3) for end in wilson(1.0, 4)]
+    [0.51, 1.0]
+    """
+    odd = _NORMAL**2 / count
+    middle = share + odd / 2
+    spread = _NORMAL * math.sqrt(share * (1 - share) / count + odd / count / 4)
+    low, high = ((middle + side) / (1 + odd) for side in (-spread, spread))
+    return max(0.0, low), min(1.0, high)
 
 
 def _resamples(rows: int, seed: int) -> Iterator[np.ndarray]:

@@ -274,16 +274,17 @@ class TransferModel(runtime.Replicated):
         columns = self._asked(texts).texts
         if not columns[0]:
             return []
-        rows, state = self.layout.prepare(*(tf.constant(column, tf.string) for column in columns))
+        layout = self.layout
+        asked = [tf.constant(column, tf.string) for column in columns]
+        rows, state = layout.prepare_again(*asked) if layout.by_unit else layout.prepare(*asked)
         plain = [[text.decode("utf-8") for text in column.numpy()] for column in rows]
         scores = self._run("answer", Examples.from_lists(plain[0], None, *plain[1:]))
         whole = len(plain[0]) == len(columns[0])
         probes.require_numbers(scores, plain[-1], np.arange(len(scores)) if whole else None)
-        if self.layout.by_unit:
-            scores = tf.RaggedTensor.from_row_lengths(
-                np.concatenate(scores), list(map(len, scores))
-            )
-        return self.layout.readable(self.layout.answer(state, scores))
+        if not layout.by_unit:
+            return layout.readable(layout.answer(state, scores))
+        ragged = tf.RaggedTensor.from_row_lengths(np.concatenate(scores), list(map(len, scores)))
+        return layout.readable(layout.answer_again(state, ragged))
 
     def encode_text(
         self, texts: Iterable[str], batch_size: int = EVALUATION_BATCH, normalize: bool = False
@@ -402,7 +403,7 @@ class TransferModel(runtime.Replicated):
             A model of a list: `tensors` of what the encoder gives, then this model's inputs.
         """
         given = [*tensors(self._wiring.encoded), *self.inputs]
-        return keras.Model(given, self._wiring.outputs, name=name)
+        return runtime.Replicated(given, self._wiring.outputs, name=name)
 
     def _run(self, name: str, examples: Examples, batch_size: int = EVALUATION_BATCH) -> Any:
         answers, lost = self._run_and_count(name, examples, batch_size)

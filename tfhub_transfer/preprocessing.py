@@ -42,6 +42,9 @@ class Truncation:
         """Sums up the tokens lost by each text `[n]`."""
         return cls(int(np.sum(lost > 0)), len(lost), int(np.sum(lost)))
 
+    def __add__(self, more: "Truncation") -> "Truncation":
+        return Truncation(self.texts + more.texts, self.of + more.of, self.tokens + more.tokens)
+
     def __str__(self) -> str:
         return f"{self.texts} of {self.of} texts were cut, {self.tokens} tokens lost"
 

@@ -22,6 +22,8 @@ __all__ = ["TAGS", "TOKENS", "File", "Table", "is_lines", "line_chunks", "would_
 
 # Columns that tell the header of a table from a line of text.
 _USUAL = ("text", "text_a", "text_b", "question", "context", "document", "sentences", "tokens")
+# Most characters in the name of a column, where a line could be a text.
+_NAME = 40
 # How Python spells bytes of standard input that its encoding doesn't know.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -50,6 +52,7 @@ class Table:
         self.notes = found.notes
         self._rows = found.rows
         self._spaced = found.spaced
+        self._loose = found.loose
         for column in self.columns:
             wording.require_text(column, f"{self.source}: the name of a column")
 
@@ -69,6 +72,13 @@ class Table:
                     f"part a tag. Received: {odd!r}"
                 )
         return number, row
+
+    def all_columns(self) -> list[str]:
+        """The names of the columns of all rows, where they may differ; reads these once."""
+        names = dict.fromkeys(self.columns)
+        for _, row in self._rows() if self._loose else ():
+            names.update(dict.fromkeys(row))
+        return list(names)
 
     def require(self, column: str, wanted_for: str) -> str:
         """Returns the column, or raises `InputError` with the columns that there are."""
@@ -97,7 +107,8 @@ def line_chunks(
         columns: Names of columns, beside the usual ones, that the header of a table would have.
 
     Raises:
-        InputError: If the file can't be read, is a table, or a line isn't a pair.
+        InputError: If the file can't be read, a line isn't a pair, or the first one says that they
+            are rows of a table, which would be answered as texts.
     """
     with contextlib.ExitStack() as stack:
         if str(source) in ("-", "/dev/stdin"):
@@ -161,11 +172,13 @@ def _kind_of_table(line: str, columns: set[str | None]) -> tuple[str, str] | Non
         return "JSON", "`.json`"
     if line.startswith(("{", "[{")):
         with contextlib.suppress(ValueError, RecursionError):
-            json.loads(line)
-            return ("JSON", "`.json`") if line[0] == "[" else ("JSON", "`.jsonl` or `.json`")
+            row, _ = json.JSONDecoder().raw_decode(line.removeprefix("["))
+            if columns.intersection(row):  # others may be texts, as lines of a log are
+                return "JSON", "`.json`" if line[0] == "[" else "`.jsonl` or `.json`"
     for delimiter, ending in ((",", "`.csv`"), ("\t", "`.tsv`"), (";", "`.csv`")):
         fields = [field.strip('"') for field in line.split(delimiter)]
-        if len(fields) > 1 and columns.intersection(fields):
+        named = len(fields) > 1 and columns.intersection(fields)
+        if named and max(map(len, fields)) <= _NAME:
             return "the header of a table", ending
     return None
 

@@ -63,7 +63,8 @@ class Report:
         examples: Rows of `train`, `validation` and `test`, as far as they are known.
         metrics: Numbers by name; `None` where the data can't tell.
         class_names: The classes, or `None`.
-        intervals: 95 % bootstrap intervals `(low, high)` of all metrics but `ece`.
+        intervals: 95 % intervals `(low, high)`, Wilson's of shares of the test examples, of other
+            metrics but `ece` by the bootstrap, where there are enough examples for it.
         baselines: The same numbers for `majority` (or the mean) and `tfidf_logistic_regression`
             (or ridge regression), trained on the same training split; for tags of words those of
             `usual_tag`, each word's most frequent one; for questions those of `likeliest_sentence`,
@@ -186,6 +187,9 @@ class Report:
         low, high = self.intervals.get(name, (mine, mine))
         numbers = f"{name} {mine:.3f} against {other:.3f}"
         rival = _baseline_name(self.task, self._rival)
+        few = metrics.LEAST_ROWS
+        if name not in self.intervals and (self.examples.get("test") or few) < few:
+            return f"Too few examples to tell it from {rival}: {numbers}."
         if low <= other <= high:
             return f"No clear difference to {rival}: {numbers}, within the 95 % interval."
         better = (mine < other) == (name in _LOW_IS_GOOD)

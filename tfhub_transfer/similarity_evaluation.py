@@ -132,7 +132,7 @@ def _of_label_1(found: dict[str, Any]) -> dict[str, Any]:
 def intervals(
     truth: Truth, columns: Sequence[Any], scores: np.ndarray, threshold: Any, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """95 % bootstrap intervals of what `measure` gives."""
+    """95 % intervals of what `measure` gives."""
     labels, threshold = truth.labels, threshold or 0.0
     each = {} if labels is not None else outcomes(truth, columns)
 
@@ -145,7 +145,9 @@ def intervals(
         of_column = labels[:, None], scores[:, None]
         return _of_label_1(metrics.resampled_multi_label(weights, *of_column, threshold))
 
-    return metrics.intervals(resampled, len(truth.numbers), seed)
+    counted = [name for name in ("accuracy", *each) if name != "mrr"]
+    shares = dict.fromkeys(counted, len(truth.numbers))
+    return metrics.intervals(resampled, len(truth.numbers), seed, shares)
 
 
 def badness(truth: Truth, columns: Sequence[Any], scores: np.ndarray) -> np.ndarray:

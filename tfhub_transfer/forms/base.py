@@ -86,6 +86,7 @@ class Form:
         notes: What was decided that the source doesn't say, one line each. Some are known only
             once the rows were read.
         spaced: Whether words may hold spaces.
+        loose: Whether rows may have other columns than the first.
     """
 
     columns: list[str]
@@ -93,6 +94,7 @@ class Form:
     unit: str = "line"
     notes: list[str] = dataclasses.field(default_factory=list)
     spaced: bool = False
+    loose: bool = False
 
 
 def of_rows(
@@ -100,7 +102,7 @@ def of_rows(
 ) -> Form:
     """A form whose columns are those of its first row."""
     first: dict[str, Any] = next(rows(), (0, {}))[1]
-    return Form(list(first), rows, unit, [] if notes is None else notes)
+    return Form(list(first), rows, unit, [] if notes is None else notes, loose=True)
 
 
 @functools.cache

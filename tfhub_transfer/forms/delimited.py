@@ -96,7 +96,7 @@ def form(file: File, suffix: str) -> Form:
     """
     layout = _Layout(file, suffix)
     columns = _header(layout)
-    named = [name for name in columns if name]
+    named = [name for _, name in _kept(columns)]
     by_word = _by_word(columns, layout)
     if by_word is not None:
         layout.notes.append(
@@ -126,7 +126,7 @@ def _header(layout: _Layout) -> list[str]:
 def _rows(layout: _Layout, columns: list[str]) -> Iterator[Row]:
     records = layout.records()
     header = next(records, (0, []))[1]
-    numbered, count = len(columns) > len(header), 0
+    numbered, count, kept = len(columns) > len(header), 0, _kept(columns)
     for line, fields in records:
         if not fields:
             continue
@@ -138,7 +138,12 @@ def _rows(layout: _Layout, columns: list[str]) -> Iterator[Row]:
                 f"({', '.join(header)}); quote a text that holds {layout.delimiter!r}. "
                 f"Received: {len(fields)} fields"
             )
-        yield line, {name: field for name, field in zip(columns, fields) if name}
+        yield line, {name: fields[place] for place, name in kept}
+
+
+def _kept(columns: list[str]) -> list[tuple[int, str]]:
+    """Columns with a name, and the first: where a program numbered the rows it has none."""
+    return [(place, name) for place, name in enumerate(columns) if name or not place]
 
 
 def _by_word(columns: list[str], layout: _Layout) -> tuple[str, str, str] | None:

@@ -17,6 +17,7 @@ from tfhub_transfer.preprocessing import Preprocessor
 from tfhub_transfer.storage import names
 from tfhub_transfer.tagging import WORD_STARTS, is_listed, split_words
 from tfhub_transfer.tasks import Head
+from tfhub_transfer.tracing import Repeated
 
 Inputs = dict[str, keras.KerasTensor]
 
@@ -74,6 +75,8 @@ class Layout:
         by_unit: Whether scores are those of units inside of a row, as words are. Such a row's
             text holds its units with `tagging.WORD_END` between them.
         preprocessor: Set once the model has one.
+        prepare_again: `prepare`, for who may call it many times.
+        answer_again: `answer` likewise.
     """
 
     by_unit: ClassVar[bool] = False
@@ -81,6 +84,12 @@ class Layout:
     def __init__(self, task: Any, head: Head) -> None:
         self.task, self.head = task, head
         self._preprocessor: Preprocessor | None = None
+        self.prepare_again = Repeated(self.prepare, self._settings)
+        self.answer_again = Repeated(self.answer, self._settings)
+
+    def _settings(self) -> dict[str, Any]:
+        """What `prepare` and `answer` depend on beside what they are given."""
+        return {**vars(self.task), "preprocessor": self._preprocessor}
 
     @property
     def preprocessor(self) -> Preprocessor:

@@ -4,6 +4,7 @@ Everything is TensorFlow and runs over all texts at once, here and inside an exp
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -13,8 +14,7 @@ from tfhub_transfer.preprocessing import pieces_before
 NEVER = -1e9
 
 
-@dataclasses.dataclass(frozen=True)
-class Slices:
+class Slices(NamedTuple):
     """Which words of which text each window holds, int32 `[windows]`, text by text.
 
     Attributes:

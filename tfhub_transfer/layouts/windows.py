@@ -4,9 +4,8 @@ Everything between is TensorFlow, so that an exported model does with plain stri
 `predict_text` does. Offsets count Unicode code points, as Python's strings do.
 """
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -26,8 +25,7 @@ from tfhub_transfer.tasks.span_level import END, START
 _CHUNK = 2048
 
 
-@dataclasses.dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     """What `answer` must know of the contexts: their words' places, and the windows' words."""
 
     contexts: tf.Tensor

@@ -1,0 +1,72 @@
+"""What is asked again and again answers as it did at first."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import samples
+import tensorflow as tf
+
+import tfhub_transfer as tt
+from tfhub_transfer import tracing
+
+ROWS = ("token-classification", "question-answering", "extractive-summarization")
+
+
+@pytest.mark.parametrize(
+    "row", [ROWS[0], *(pytest.param(r, marks=pytest.mark.slow) for r in ROWS[1:])]
+)
+def test_answers_stay_the_same_to_the_bit(
+    row: str, bert_encoder: Path, heard: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Operation by operation, then as graphs, for any number of texts; traced once, unheard."""
+    sample = samples.ROWS[row]
+    model = tt.build_model(str(bert_encoder), sample.task(), sample.head, sequence_length=24)
+    model.layout.learn(sample.examples)
+    asked = [sample.asked[:1], sample.asked, sample.asked[1:4], sample.asked[3:4]]
+    monkeypatch.setattr(tracing, "EAGER_CALLS", 4)
+    expected = [model.predict_text(texts) for texts in asked]
+    traced: list[Any] = []
+    usual = tf.function
+    monkeypatch.setattr(tf, "function", lambda *a, **k: (traced.append(a), usual(*a, **k))[1])
+    assert [model.predict_text(texts) for texts in asked] == expected
+    assert len(traced) == 2
+    assert heard == []
+
+
+def test_what_is_set_later_is_heeded() -> None:
+    settings: dict[str, Any] = {"by": 2.0, "names": ["a", "b"]}
+
+    def scaled(values: tf.Tensor) -> tf.Tensor:
+        return values * settings["by"], tf.gather(tf.constant(settings["names"]), [0])
+
+    repeated = tracing.Repeated(scaled, lambda: settings)
+
+    def found() -> tuple[list[float], bytes]:
+        numbers, names = repeated(tf.constant([1.0, 2.0]))
+        return numbers.numpy().tolist(), names.numpy()[0]
+
+    for _ in range(5):
+        assert found() == ([2.0, 4.0], b"a")
+    settings["by"] = 3.0
+    for _ in range(5):
+        assert found() == ([3.0, 6.0], b"a")
+    settings["names"].reverse()  # the list itself is another
+    for _ in range(5):
+        assert found() == ([3.0, 6.0], b"b")
+
+
+@pytest.mark.slow
+def test_words_that_are_learned_later_count(bert_encoder: Path, monkeypatch: Any) -> None:
+    """Of models that are asked between two trainings, say."""
+    monkeypatch.setattr(tracing, "EAGER_CALLS", 0)
+    sample = samples.ROWS["token-classification"]
+    model = tt.build_model(str(bert_encoder), sample.task(), sample.head)
+
+    def words() -> list[str]:
+        return [word["text"] for word in model.predict_text(["In the U.S."])[0]["words"]]
+
+    assert words() == ["In", "the", "U", ".", "S", "."]
+    rows = tt.data.Examples.from_lists([["U.S."], ["good"]], [["O"], ["O"]])
+    model.layout.learn(rows)
+    assert words() == ["In", "the", "U.S."]
