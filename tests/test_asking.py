@@ -206,7 +206,7 @@ def test_a_table_is_not_answered_line_by_line(
     for source, name in (("-", "standard input"), (tmp_path / "in.txt", "in.txt")):
         with pytest.raises(tt.InputError, match=f"{name} is read as lines of text"):
             next(reading.line_chunks(source))
-    texts = ["{a: 1}", "text, please, and context", "The text", "id,name"]
+    texts = ['{"a": 1}', "{curly", "text, please, and context", "The text", "id,name"]
     for text in texts:
         monkeypatch.setattr("sys.stdin", iter([text + "\n", content]))
         assert next(reading.line_chunks("-"))[0] == text

@@ -50,8 +50,9 @@ TABLES = {
     "question\tcontext\na\tb\n": ("the header of a table", ".tsv"),
     "id,review\n1,a\n": ("the header of a table", ".csv"),
     '{"text": "a"}\n': ("JSON", ".jsonl"),
-    '{"any": 1}\n': ("JSON", ".jsonl"),
-    '[{"text": "a"}]': ("JSON", ".json"),
+    '{"id": 1, "review": "a"}\n': ("JSON", ".jsonl"),
+    '[{"text": "a"}, {"text": "b"}]': ("JSON", ".json"),
+    '[{"text": "a"},\n{"text": "b"}]': ("JSON", ".json"),
     '{\n "text": "a"\n}\n': ("JSON", ".json"),
     '[\n {"text": "a"}\n]\n': ("JSON", ".json"),
 }
@@ -60,7 +61,9 @@ LINES = [
     "a text, say\nmore",
     "Text, label and all",
     "id,title",
+    "text,and behind that whatever a text has to say to whoever reads it",
     "{curly} or not",
+    '{"level": "error", "message": "text"}',
     "[1] a footnote",
     "",
 ]

@@ -1,4 +1,4 @@
-"""What the README shows can be copied out and run, its Python and its commands.
+"""What the README and the guides in `docs` show can be copied out and run, Python and commands.
 
 Section by section, each of which finds the files that it speaks of in the current folder, made of
 packaged samples and of sentences with a pattern. `"auto"` is a tiny encoder, so that training takes
@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +20,28 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer import cli, registry
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = REPOSITORY / "README.md"
+GUIDES = sorted((REPOSITORY / "docs").glob("*.md"))
 # What installs, what needs a server or weights that don't come with the package.
 _ELSEWHERE = ("pip install", "tensorflow_model_server", "curl", "path/to/", "glove")
 
 
 def sections() -> dict[str, list[tuple[str, str]]]:
     """Language and text of the code blocks of each section, by its title."""
-    parts = re.split(r"^## (.+)$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    found = {}
-    for title, text in zip(parts[::2], parts[1::2]):
-        found[title] = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    found: dict[str, list[tuple[str, str]]] = {}
+    for page in (README, *GUIDES):
+        parts = re.split(r"^## (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+        for title, text in zip(parts[::2], parts[1::2]):
+            assert title not in found, f"{page.name}: a second section {title!r}"
+            found[title] = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return found
 
 
 SECTIONS = sections()
 WITH_PYTHON = [t for t, blocks in SECTIONS.items() if any(kind == "python" for kind, _ in blocks)]
 # They train heads over tokens, which takes long even with a tiny encoder.
-_LONG = tuple("Tags Questions Summaries Similarity Several Unfreezing Fast Smaller".split())
+_LONG = tuple("Tags Questions Summaries Similarity Several Going Unfreezing Fast Smaller".split())
 PYTHON = [
     pytest.param(title, marks=pytest.mark.slow) if title.startswith(_LONG) else title
     for title in WITH_PYTHON
@@ -136,10 +140,16 @@ def several() -> None:
     Path("tasks.json").write_text(settings, encoding="utf-8")
 
 
-def saved() -> None:
-    model = tt.build_model("auto", tt.tasks.Classification(["negative", "positive"]))
+def saved(classes: Sequence[str] = ("negative", "positive"), name: str = "model") -> None:
+    model = tt.build_model("auto", tt.tasks.Classification(classes))
     Path("out").mkdir()
-    model.save("out/model.keras")
+    model.save(f"out/{name}.keras")
+
+
+def ended_early() -> None:
+    reviews()
+    labels = tt.data.read("reviews.csv", text="review", label="sentiment").labels
+    saved(sorted(set(labels)), "interrupted")
 
 
 def trained() -> None:
@@ -157,6 +167,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Summaries: the sentences that say it all": papers,
     "Similarity and search": paraphrases,
     "Several tasks on one encoder": several,
+    "Going on after an early end": ended_early,
     "Unfreezing by hand": reviews,
     "Fast, and what that costs": saved,
     "Your own encoder": lambda: None,
@@ -167,7 +178,7 @@ FILES: dict[str, Callable[[], None]] = {
 def taken_for_granted(title: str) -> dict[str, Any]:
     """Names that a section uses and an earlier one made."""
     names: dict[str, Any] = {"tt": tt, "np": np}
-    if title in ("Unfreezing by hand", "Smaller models and encoders: distillation"):
+    if title.startswith(("Going on", "Unfreezing by hand", "Smaller models")):
         examples = tt.data.read("reviews.csv", text="review", label="sentiment")
         names["train"], names["validation"] = examples[:60], examples[60:]
         names["task"] = tt.tasks.Classification().adapt(examples.labels)
@@ -210,6 +221,38 @@ def tiny(make_encoder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(registry, "DEFAULT_ENCODER", str(make_encoder("long_encoder")))
 
 
+PAGES = [README, *GUIDES, REPOSITORY / "SECURITY.md", REPOSITORY / "CONTRIBUTING.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        name, _, section = target.partition("#")
+        if name.startswith(("http://", "https://")):
+            continue
+        linked = (page.parent / name).resolve() if name else page
+        assert linked.exists(), f"{page.name} links to {target}"
+        if section:
+            titles = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in titles]
+            assert section in anchors, f"{page.name} links to {target}"
+
+
+def test_the_readme_is_short_and_leads_to_every_guide() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert len(text.split()) < 1500  # ten minutes, with the tables
+    missing = [page.name for page in GUIDES if f"(docs/{page.name})" not in text]
+    assert GUIDES and not missing
+    for page in GUIDES:
+        assert "(../README.md)" in page.read_text(encoding="utf-8"), page.name
+
+
+def test_every_task_has_a_row() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert [task for task in cli._TASKS if f"\n| `{task}` |" not in text] == []
+
+
 def test_every_section_with_code_is_known() -> None:
     assert {*WITH_PYTHON, *WITH_COMMANDS} == set(FILES)
 
@@ -245,7 +288,7 @@ def run_python(title: str) -> None:
     FILES[title]()
     names = taken_for_granted(title)
     for text in [text for kind, text in SECTIONS[title] if kind == "python"]:
-        exec(compile(text, f"README.md, {title}", "exec"), names)
+        exec(compile(text, title, "exec"), names)
 
 
 @pytest.mark.parametrize("title", PYTHON)

@@ -280,8 +280,8 @@ def _add_training(command: Any) -> None:
     add("--encoder", default="auto", metavar="NAME|HANDLE|DIR", help=known)
     add("--preprocessor", metavar="HANDLE|DIR", help="default: the encoder's own")
     epochs, size = _whole("--epochs", ranges.EPOCHS), _whole("--batch-size", ranges.BATCH_SIZE)
-    thawed = "epochs with a thawed encoder, after the head's own, which are as many as it needs"
-    add("--epochs", type=epochs, default=4, metavar="N", help=f"{thawed}; default 4")
+    thawed = "with a thawed encoder, after the head's own, which are as many as it needs; default 4"
+    add("--epochs", type=epochs, default=4, metavar="N", help=thawed)
     add("--batch-size", type=size, default=32, metavar="N", help="default 32")
     rate = _real("--learning-rate", ranges.LEARNING_RATE)
     add("--learning-rate", type=rate, metavar="X", help="default: by the kind of encoder")

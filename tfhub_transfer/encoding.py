@@ -155,7 +155,8 @@ def encode_file(
     if reading.is_lines(file):
         read, chunks = None, reading.line_chunks(file, columns=[trained])
     else:
-        read = data.stream(file, text=text or _there(trained, file), require_label=False)
+        column = text or _there(trained, file)
+        read = data.stream(file, text=column, require_label=False)
         chunks = _column(read)
     model = vector_model(source, trust_code)
     return Vectors(model, file, chunks, normalize, _precision(Path(source)), read)

@@ -29,6 +29,8 @@ __all__ = [
 
 # Columns that tell the header of a table from a line of text.
 _USUAL = ("text", "text_a", "text_b", "question", "context", "document", "sentences", "tokens")
+# Most characters in the name of a column, where a line could be a text.
+_NAME = 40
 # How Python spells bytes of standard input that its encoding doesn't know.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -124,7 +126,8 @@ def line_chunks(
         columns: Names of columns, beside the usual ones, that the header of a table would have.
 
     Raises:
-        InputError: If the file can't be read, is a table, or a line isn't a pair.
+        InputError: If the file can't be read, a line isn't a pair, or the first one says that they
+            are rows of a table, which would be answered as texts.
     """
     with contextlib.ExitStack() as stack:
         if str(source) in ("-", "/dev/stdin"):
@@ -188,12 +191,14 @@ def _kind_of_table(line: str, columns: set[str | None]) -> tuple[str, str] | Non
         return "JSON", "`.json`"
     if line.startswith(("{", "[{")):
         with contextlib.suppress(ValueError, RecursionError):
-            json.loads(line)
-            return ("JSON", "`.json`") if line[0] == "[" else ("JSON", "`.jsonl` or `.json`")
+            row, _ = json.JSONDecoder().raw_decode(line.removeprefix("["))
+            if columns.intersection(row):  # others may be texts, as lines of a log are
+                return "JSON", "`.json`" if line[0] == "[" else "`.jsonl` or `.json`"
     for delimiter, ending in ((",", "`.csv`"), ("\t", "`.tsv`"), (";", "`.csv`")):
         fields = [field.strip('"') for field in line.split(delimiter)]
         spaced = any(field.startswith(" ") for field in fields)  # as after the comma of a sentence
-        if len(fields) > 1 and columns.intersection(fields) and not spaced:
+        named = len(fields) > 1 and columns.intersection(fields) and not spaced
+        if named and max(map(len, fields)) <= _NAME:
             return "the header of a table", ending
     return None
 
