@@ -21,6 +21,7 @@ from tfhub_transfer import (
     conversion,
     encoding,
     hub_format,
+    huggingface,
     jobs,
     preprocessing,
     reading,
@@ -466,10 +467,11 @@ def test_what_git_left_in_the_place_of_a_file_is_said(
         tt.Encoder(str(tmp_path / "encoder"))
 
 
-@pytest.mark.parametrize("name", ["d.csv", "d.jsonl", "d.parquet", "d.conll", "m.keras"])
+@pytest.mark.parametrize("name", ["d.csv", "d.jsonl", "d.parquet", "m.keras", "m.safetensors"])
 def test_pointers_are_no_data(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(POINTER)
-    read = tt.load_model if name == "m.keras" else tt.data.read
+    readers = {"m.keras": tt.load_model, "m.safetensors": huggingface._read_tensors}
+    read: Any = readers.get(name, tt.data.read)
     with pytest.raises(tt.InputError, match="`git lfs pull` fetches that"):
         read(tmp_path / name)
 
@@ -479,6 +481,7 @@ def test_home_is_home_and_nothing_is_no_name(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    assert tt.registry._named("~/e") == str(tmp_path / "e")
     report = tt.Report("classification", "e", {}, {"accuracy": 0.5}, ["a", "b"])
     assert report.save("~/r") == tmp_path / "r"
     with pytest.raises(tt.InputError, match="expected a name.*Received: nothing"):

@@ -19,6 +19,7 @@ import scipy.special
 
 from tfhub_transfer import hub_format, records
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import opening
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -248,6 +249,7 @@ def _bert_shape(config: dict[str, Any], mean: bool, source: Path) -> hub_format.
 
 
 def _read_tensors(path: Path) -> dict[str, np.ndarray]:
+    opening.require(path)
     try:
         tensors = safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError) as error:

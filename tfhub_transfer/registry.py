@@ -173,7 +173,8 @@ def register_converter(kind: str, convert: Callable[[Path, Path], object]) -> No
 def _named(handle: Any) -> str:
     """A handle as a string, which may be a name, an address or a path that there can be."""
     if not (isinstance(handle, str) and is_remote(handle)):
-        opening.path_of(handle)
+        path = opening.path_of(handle)
+        return str(path) if str(handle).startswith("~") else str(handle)
     return str(handle)
 
 
