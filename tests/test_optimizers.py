@@ -97,11 +97,14 @@ def test_rates_of_single_variables_are_set_and_taken_back() -> None:
 def test_rates_that_were_never_taken_back_do_not_multiply() -> None:
     variable, gradients = keras.Variable([1.0]), [tf.constant([1.0])]
     optimizer = keras.optimizers.SGD(1.0)
+    own = optimizer.update_step
     for _ in range(2):
         rates = optimizers.LayerRates(optimizer, [(variable, 0.5)])
     rates.announce()
     optimizer.apply(gradients, [variable])
     np.testing.assert_allclose(variable.numpy(), [0.5])
+    rates.remove()
+    assert optimizer.update_step == own
 
 
 def test_rates_that_are_all_one_change_nothing() -> None:

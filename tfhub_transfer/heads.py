@@ -266,7 +266,8 @@ def sentence_vector(encoder: Encoder, inputs: dict[str, Any], head: Head) -> Any
     Returns:
         `[batch, dimension]`, or `[batch, texts, dimension]`.
     """
-    read = inputs[CODE_POINTS] if encoder.dialect == "text" else inputs
+    bert = encoder.dialect == "bert"
+    read = {key: inputs[key] for key in BERT_INPUTS} if bert else inputs[CODE_POINTS]
     return _vectors(encoder, encoder(read, training=False), inputs, head)
 
 
