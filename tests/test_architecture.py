@@ -88,6 +88,7 @@ FLOORS = {
     "encoder_calls": 2,
     "archives": 4,
     "ranges": 1,
+    "selecting": 1,
     "wording": 1,
     "writing": 2,
     "asking": 11,

@@ -16,7 +16,7 @@ import tensorflow as tf
 from libraries import held, of_library
 
 import tfhub_transfer as tt
-from tfhub_transfer import batching, data, ranges, tagging, values, wording
+from tfhub_transfer import batching, data, selecting, tagging, values, wording
 from tfhub_transfer.data import Examples
 from tfhub_transfer.tasks import Classification, MultiLabel, Regression, TokenClassification
 
@@ -307,7 +307,7 @@ def test_rows_are_chosen_by_place(chosen: Any) -> None:
 )
 def test_rows_that_there_are_not(chosen: Any) -> None:
     with pytest.raises(tt.InputError, match="rows are chosen by a slice, by a list of numbers"):
-        ranges.row_numbers(chosen, 3)
+        selecting.row_numbers(chosen, 3)
 
 
 def test_what_wants_examples_says_so() -> None:

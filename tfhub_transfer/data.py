@@ -12,6 +12,7 @@ from tfhub_transfer import (
     forms,
     label_columns,
     ranges,
+    selecting,
     tagging,
     text_forms,
     values,
@@ -111,7 +112,7 @@ class Examples:
         if isinstance(rows, slice):
             columns = {name: values[rows] for name, values in self.columns.items()}
         else:
-            numbers = ranges.row_numbers(rows, len(self))
+            numbers = selecting.row_numbers(rows, len(self))
             columns = {name: [values[i] for i in numbers] for name, values in self.columns.items()}
         return dataclasses.replace(self, columns=columns)
 
