@@ -2,16 +2,19 @@
 
 import contextlib
 import errno
+import math
 import os
 import re
 import shutil
 import tempfile
 import warnings
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tfhub_transfer.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FOLDER_VARIABLE = "TFHUB_TRANSFER_CACHE_DIR"
 SIZE_VARIABLE = "TFHUB_TRANSFER_CACHE_BYTES"
@@ -36,9 +39,11 @@ def folder() -> Path | None:
     return Path(named) / "vectors" if named.strip() else None
 
 
-def array(shape: tuple[int, ...]) -> np.ndarray:
+def array(shape: tuple[int, ...]) -> "np.ndarray":
     """An empty float32 array: in memory, or beyond `MOST_MEMORY` bytes in a file without a name."""
-    if 4 * int(np.prod(shape)) <= MOST_MEMORY:
+    import numpy as np
+
+    if 4 * math.prod(shape) <= MOST_MEMORY:
         return np.empty(shape, "float32")
     root = folder()
     try:
@@ -50,7 +55,9 @@ def array(shape: tuple[int, ...]) -> np.ndarray:
         return _mapped(None, shape)
 
 
-def _mapped(root: Path | None, shape: tuple[int, ...]) -> np.ndarray:
+def _mapped(root: Path | None, shape: tuple[int, ...]) -> "np.ndarray":
+    import numpy as np  # not with the module, which commands without arrays import too
+
     with tempfile.TemporaryFile(dir=root) as file:
         return np.memmap(file, "float32", "w+", shape=shape)
 

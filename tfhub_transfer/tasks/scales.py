@@ -36,7 +36,7 @@ def learn(values: np.ndarray) -> tuple[float, float]:
         InputError: If they are all the same, or no float64 numbers can tell them apart.
     """
     if not len(values):
-        raise InputError("expected a number for each training example. Received: none")
+        raise InputError("expected a score for each text. Received: no labels")
     mean, deviation = float(values.mean()), float(values.std())
     if not deviation or np.ptp(values) == 0:
         raise InputError(
