@@ -43,6 +43,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 TABLES = {
     "id,text\n1,a\n": ("the header of a table", ".csv"),
+    ",text,label\n0,a,b\n": ("the header of a table", ".csv"),  # with pandas' index
     '"id","text"\n1,a\n': ("the header of a table", ".csv"),
     "\ufeffid,text\n1,a\n": ("the header of a table", ".csv"),
     "id;text\r\n1;a\r\n": ("the header of a table", ".csv"),
@@ -61,6 +62,8 @@ LINES = [
     "a text, say\nmore",
     "Text, label and all",
     "id,title",
+    "text, please, and context",
+    "text,",
     "text,and behind that whatever a text has to say to whoever reads it",
     "{curly} or not",
     '{"level": "error", "message": "text"}',

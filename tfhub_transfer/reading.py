@@ -29,8 +29,8 @@ __all__ = [
 
 # Columns that tell the header of a table from a line of text.
 _USUAL = ("text", "text_a", "text_b", "question", "context", "document", "sentences", "tokens")
-# Most characters in the name of a column, where a line could be a text.
-_NAME = 40
+# How names of columns are written, where a line could be a text.
+_NAME = re.compile(r"\w[\w .#-]{0,39}")
 # How Python spells bytes of standard input that its encoding doesn't know.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -196,9 +196,9 @@ def _kind_of_table(line: str, columns: set[str | None]) -> tuple[str, str] | Non
                 return "JSON", "`.json`" if line[0] == "[" else "`.jsonl` or `.json`"
     for delimiter, ending in ((",", "`.csv`"), ("\t", "`.tsv`"), (";", "`.csv`")):
         fields = [field.strip('"') for field in line.split(delimiter)]
-        spaced = any(field.startswith(" ") for field in fields)  # as after the comma of a sentence
-        named = len(fields) > 1 and columns.intersection(fields) and not spaced
-        if named and max(map(len, fields)) <= _NAME:
+        fields[0] = fields[0] or "index"  # pandas' has no name
+        named = len(fields) > 1 and columns.intersection(fields)
+        if named and all(map(_NAME.fullmatch, fields)):
             return "the header of a table", ending
     return None
 
