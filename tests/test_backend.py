@@ -96,6 +96,7 @@ def test_each_function_of_keras_is_counted_by_itself(heard: list[str]) -> None:
     assert len(heard) == 2 and "triggered tf.function retracing" in heard[0]
 
 
+@pytest.mark.slow
 def test_short_trainings_are_no_retracing(text_encoder: Path, heard: list[str]) -> None:
     """As in a search: each traces its own functions."""
     rows = tt.data.Examples.from_lists(TEXTS, LABELS)[:4]
@@ -108,6 +109,7 @@ def test_short_trainings_are_no_retracing(text_encoder: Path, heard: list[str]) 
     assert heard == []
 
 
+@pytest.mark.slow
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("block", ["none", "cnn"])
 def test_fine_tuning_many_models_is_no_retracing(

@@ -55,7 +55,7 @@ CASES = [
     ("extractive-summarization", "documents", ("--test", "one sentence"), "one sentence only"),
     ("extractive-summarization", "documents", ("--test", "blank document"), "1 blank"),
     ("similarity", "scores", ("--test", "single scores"), "was built for pairs"),
-    ("similarity", "scores", ("--test", "endless score"), "needs finite numbers"),
+    ("similarity", "scores", ("--test", "endless score"), "needs labels below"),
     ("classification", "classes", ("--test", "pairs"), "was built for single texts"),
     ("classification", "pairs", ("--test", "classes"), "was built for pairs"),
     ("classification", "classes", ("--test", "lists"), "reads texts, not lists of words"),

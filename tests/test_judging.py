@@ -49,7 +49,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     [n if n == "own function" else pytest.param(n, marks=pytest.mark.slow) for n in SETTINGS],
 )
 @pytest.mark.parametrize(
-    "kind", ["text_encoder", pytest.param("bert_encoder", marks=pytest.mark.slow)]
+    "kind",
+    [
+        "text_encoder",
+        pytest.param("bert_encoder", marks=[pytest.mark.slow, pytest.mark.exhaustive]),
+    ],
 )
 def test_own_metrics_are_reported_and_the_loss_judges(
     kind: str, name: str, make_encoder: Any, splits: Any

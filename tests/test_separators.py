@@ -101,6 +101,7 @@ def test_words(bert_encoder: Path, tmp_path: Path) -> None:
     check_doors(model, ["text"], [(text,) for text in TEXTS], tmp_path)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_documents(bert_encoder: Path, tmp_path: Path) -> None:
     model = tt.build_model(str(bert_encoder), ExtractiveSummarization(1))
@@ -122,6 +123,7 @@ def test_contexts(bert_encoder: Path, tmp_path: Path) -> None:
     check_doors(model, ["question", "context"], list(zip(QUESTIONS, TEXTS)), tmp_path)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_exports(bert_encoder: Path, tmp_path: Path) -> None:
     labels = ["a", "b"]

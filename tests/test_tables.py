@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "c.csv": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "`git lfs pull`"),
     "a.rds": (b"\x1f\x8b\x08\0", "with R's `write.csv`"),
     "a.RData": (b"RDX3", "with R's `write.csv`"),
-    "a.sav": (b"$FL2", "write the table as CSV"),
+    "a.sav": (b"$FL2", "write the table as Parquet or CSV"),
     "a.sql": (b"INSERT INTO t VALUES ('a');", "write the table's rows as CSV"),
     "a.tar.gz": (b"\x1f\x8b\x08\0", "isn't read; unpack it"),
     "a.npy": (b"\x93NUMPY", "arrays hold no texts"),
@@ -303,7 +303,9 @@ def test_pairs_with_a_tab_between_are_lines(text_encoder: Path, tmp_path: Path) 
     }
     assert list(Answers(model, str(named), {})) == expected
     columns = {"text": "one", "text_pair": "two"}
-    assert list(Answers(model, str(own), columns)) == expected
+    found = list(Answers(model, str(own), columns))
+    assert [list(row) for row in found] == [["one", "two", "score"]] * 2  # by their own names
+    assert [list(row.values()) for row in found] == [list(row.values()) for row in expected]
     model.save(tmp_path / "model.keras")
     ask = jobs.AskJob(tmp_path / "model.keras", str(bare), text="one", text_pair="two")
     with pytest.raises(InputError, match="lines of text have no columns.*one, two with"):
