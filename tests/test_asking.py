@@ -299,3 +299,27 @@ def test_columns_of_several_tasks_are_said_in_their_file(
     words = ["evaluate", tmp_path / "model.keras", "--data", "in.json", "--output", tmp_path / "o"]
     status, _, err = run(*words, "--label", "b")
     assert status == 2 and "are said in the JSON file, for each. Received: b" in err
+
+
+def test_the_text_of_a_table_is_that_of_the_training(
+    classifier: Path, tmp_path: Path, run: Any
+) -> None:
+    """Also where there is what another task would read; training goes by the label as well."""
+    row = {"text": "good", "document": "It rained. It poured.", "topic": "x", "summary": "Rain."}
+    (tmp_path / "in.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    model = tt.load_model(classifier)
+    trained = tt.data.read(tmp_path / "in.jsonl", label="topic")
+    status, out, _ = run("predict", classifier, tmp_path / "in.jsonl")
+    expected = model.predict_text(trained)[0]["scores"]
+    assert status == 0 and json.loads(out)["scores"] == pytest.approx(expected)
+    status, out, _ = run("encode", classifier, tmp_path / "in.jsonl")
+    vectors = model.encode_text(["good"])[0].tolist()
+    assert status == 0 and json.loads(out)["embedding"] == pytest.approx(vectors, abs=1e-6)
+
+
+def test_names_of_columns_are_for_tables(classifier: Path, tmp_path: Path, run: Any) -> None:
+    (tmp_path / "in.txt").write_text("review,stars\ngood,5\n", encoding="utf-8")
+    status, _, err = run("encode", classifier, tmp_path / "in.txt", "--text", "review")
+    assert (status, err.count("\n")) == (2, 1) and "no columns" in err
+    status, _, err = run("predict", classifier, tmp_path / "missing.txt")
+    assert (status, err.count("\n")) == (2, 1) and "UTF-8" not in err

@@ -364,3 +364,17 @@ def test_what_only_looks_like_an_encoder_is_named(preprocessor: Path, tmp_path: 
     tf.saved_model.save(finished, str(tmp_path / "finished"))
     with pytest.raises(tt.InputError, match="gives one number for each text, as a finished class"):
         tt.Encoder(str(tmp_path / "finished"))
+
+
+def test_texts_in_graphs_are_those_outside(text_encoder: Path) -> None:
+    encoder = tt.Encoder(str(text_encoder))
+    texts = tf.constant(["good film", "bad film"])
+    expected = encoder(texts)
+    found = [tf.function(encoder)(texts)]
+    found += list(tf.data.Dataset.from_tensors(texts).map(encoder))
+    inputs = keras.Input((), dtype="string")
+    found.append(keras.Model(inputs, encoder(inputs)).predict(texts, verbose=0))
+    for each in found:
+        assert each.keys() == expected.keys()
+        for name, value in each.items():
+            np.testing.assert_allclose(value, expected[name], atol=1e-6)

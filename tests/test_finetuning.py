@@ -478,6 +478,8 @@ def test_outcomes_in_words() -> None:
     assert str(head) == "Head on the frozen encoder: kept epoch 7 of 9, val_accuracy 0.8125"
     assert str(won) == "Top group thawed: kept epoch 2 of 4, val_accuracy 0.9000 (before 0.8125)"
     assert "kept none of 4 epochs" in str(lost) and "0.8125 before them (best 0.8000)" in str(lost)
+    of_task = dataclasses.replace(head, stage="topic head")
+    assert str(of_task).startswith("topic: Head on the frozen encoder: kept")
     assert "no number" in str(dataclasses.replace(lost, tried=float("nan")))
     assert best_epoch([head, won], 9) == 10 and best_epoch([head, lost], 9) == 6
     assert best_epoch([lost], 0) is None and best_epoch([won], 0) == 1

@@ -440,6 +440,8 @@ def test_prodigy_keeps_what_was_accepted(tmp_path: Path) -> None:
     span = [{"start": 0, "end": 4, "label": "per"}]
     bare = [{"text": "Anna", "spans": span, "answer": each} for each in ANSWERS]
     assert len(tagged(lines(tmp_path / "spans.jsonl", *bare))) == 1
+    asked = [{"text": t, "answer": a} for t, a in zip("abc", ANSWERS)]
+    assert rows_of(lines(tmp_path / "asked.jsonl", *asked)) == asked
     # A column of other people's may be called so as well.
     plain = {"text": "a", "label": "x", "answer": "no"}
     assert rows_of(lines(tmp_path / "z.jsonl", plain)) == [plain]

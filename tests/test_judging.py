@@ -114,3 +114,12 @@ def test_a_schedule_of_ones_own_takes_no_other_rate(text_encoder: Path, splits: 
         model = build(text_encoder, optimizer, CROSSENTROPY, metrics=["accuracy"])
         with pytest.raises(tt.InputError, match="schedule of its own.*0.01 and ExponentialDecay"):
             tt.fine_tune(model, *splits, plan=tt.Plan(learning_rate=0.01))
+
+
+def test_what_judges_is_reported(text_encoder: Path, splits: Any) -> None:
+    model = build(text_encoder, keras.optimizers.Adam(1e-2), CROSSENTROPY)
+    plan = tt.Plan(head_epochs=1, verbose=0)
+    history = tt.fine_tune(model, *splits, epochs=2, unfreeze=1, plan=plan)
+    assert len(history.history[judging.monitor(model)[0]]) == 3
+    model._compile_metrics = None  # as of a model that never had any
+    assert judging.monitor(model) == ("val_loss", "min")

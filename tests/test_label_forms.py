@@ -678,3 +678,9 @@ def test_commands_give_the_same_numbers_for_any_form(text_encoder: Path, tmp_pat
 
 def _metrics(folder: Path) -> Any:
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))["metrics"]
+
+
+@pytest.mark.parametrize("label", [decimal.Decimal("Infinity"), decimal.Decimal("-Infinity")])
+def test_endless_decimals_are_no_classes(label: Any) -> None:
+    with pytest.raises(tt.InputError):
+        Classification().adapt([label, "a"])

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer import optimizers
+from tfhub_transfer.models import size_schedule
 from tfhub_transfer.schedules import WarmUpLinearDecay
 
 
@@ -186,3 +187,10 @@ def test_a_schedule_is_saved_with_its_run() -> None:
 def test_impossible_schedules_are_refused(arguments: tuple[float, ...]) -> None:
     with pytest.raises(tt.InputError, match="`(peak|warmup)` must be a number (above|from) 0"):
         WarmUpLinearDecay(*arguments)
+
+
+def test_a_schedule_inside_of_another_optimizer_is_sized() -> None:
+    schedule = WarmUpLinearDecay(1e-3)
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(schedule))
+    size_schedule(optimizer, 50)
+    assert schedule.total_steps == 50

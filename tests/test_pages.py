@@ -701,3 +701,35 @@ def test_answers_that_are_no_numbers_are_predictions_all_the_same(tmp_path: Path
     _, rows = saved(report, tmp_path)
     assert [row["predicted"] for row in rows] == [1.5, None]
     assert [row["mse"] for row in rows] == [0.25, None]
+
+
+def test_shares_of_a_group_have_the_interval_of_the_whole() -> None:
+    right = np.ones(3000)
+    groups_of = [["a"] * 2990 + ["b"] * 10, ["a", "b"]]
+    found = groups.means("length", (groups_of[0], groups_of[1]), {"accuracy": right})[0]["rows"]
+    for row in found:
+        low, high = scipy.stats.binomtest(row["count"], row["count"]).proportion_ci(method="wilson")
+        assert (row["low"], row["high"]) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_counts_and_shares_are_told_apart() -> None:
+    rows = [{"badness": 1.0}, {"badness": 3.0}]
+    assert report_page._are_counts(rows, "badness")
+    assert not report_page._are_counts(rows[:1], "badness")
+    assert not report_page._are_counts([*rows, {"badness": 0.5}], "badness")
+
+
+def test_what_training_kept_is_said_once() -> None:
+    kept = "Head on the frozen encoder: kept epoch 1 of 3"
+    report = Report("classification", "e", {"test": 9}, {"accuracy": 0.5}, notes=[kept, "other"])
+    report.history = {"kept": [kept]}
+    page = report_page.page(report, {})
+    assert page.count(kept) == 1 and "other" in page
+
+
+def test_examples_of_several_tasks_are_unknown_if_those_of_one_are() -> None:
+    reports = {
+        name: Report("classification", "e", {"train": count}, {})
+        for name, count in zip("abc", (5, None, 3))
+    }
+    assert JointReport("e", reports).examples == {"train": None}

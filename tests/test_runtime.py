@@ -37,6 +37,17 @@ def test_a_seed_repeats_whatever_is_drawn() -> None:
         assert not np.array_equal(one, next_one)
 
 
+def test_a_model_that_is_first_asked_inside_leaves_the_precision_as_it_is(
+    bert_encoder: Path,
+) -> None:
+    with runtime.precision("bfloat16"):
+        encoder = tt.Encoder(str(bert_encoder))
+        assert products.is_rewritten()
+        encoder.flat_graph()
+        assert products.is_rewritten()
+    assert not products.is_rewritten()
+
+
 def test_precision_is_set_inside_and_reset_after() -> None:
     before = tf.config.optimizer.get_experimental_options()
     is_on = products.is_rewritten

@@ -218,3 +218,11 @@ def test_exports_take_the_same_forms(model: Callable[[str], Any], tmp_path: Path
     with pytest.raises(tt.InputError, match="reads the column 'text'"):
         served.predict({"review": TEXTS})
     np.testing.assert_array_equal(served.encode({"text": TEXTS}), served.encode(TEXTS))
+
+
+def test_examples_are_asked_as_they_were_read() -> None:
+    table = {"body": ["a"], "document": ["other"], "q": ["b"], "question": ["other"]}
+    read = tt.data.read(table, text="body", label="q")
+    assert text_forms.columns(read, ["text"]) == [["a"]]
+    pairs = tt.data.read(table, text="q", text_pair="body", label="document")
+    assert text_forms.columns(pairs, ["question", "context"]) == [["b"], ["a"]]

@@ -283,3 +283,8 @@ def test_pictures_show_any_name() -> None:
 
 def test_words_with_line_separators_are_texts() -> None:
     assert tagging.plain(f"a{tagging.WORD_END}b") == "a b"
+
+
+def test_a_tilde_is_home_in_names_of_files_alone() -> None:
+    assert cli._expanded("--label-separator=~") == "--label-separator=~"
+    assert cli._expanded("--output=~/x") == f"--output={Path.home()}/x"

@@ -58,7 +58,11 @@ class Answers:
             label_columns.require(reading.Table(self.source), self.columns["label"])
         columns = {name: column for name, column in self.columns.items() if name != "label"}
         if not any(columns.values()):
-            self._require_usual(reading.Table(self.source))
+            table = reading.Table(self.source)
+            self._require_usual(table)
+            # As in training with a label, which no other usual shape of data goes with.
+            if self.model.layout.signature == (data.TEXT,) and data.TEXT in table.columns:
+                columns["text"] = None if self.model.layout.by_unit else data.TEXT
         self._table = data.stream(self.source, **columns, require_label=False, chunk_rows=CHUNK)
 
     def _require_usual(self, table: reading.Table) -> None:

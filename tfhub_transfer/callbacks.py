@@ -304,5 +304,6 @@ def _mode(mode: str, monitor: str | None) -> str:
         raise InputError(f"`mode` must be auto, min or max. Received: {mode!r}")
     if mode != "auto":
         return mode
-    rising = ("accuracy", "f1", "auc", "precision", "recall", "spearman", "pearson")
+    shares = ("acc", "f1", "auc", "precision", "recall", "mrr", "match")
+    rising = (*shares, "spearman", "pearson", "r2")
     return "max" if any(word in (monitor or "") for word in rising) else "min"

@@ -100,7 +100,7 @@ def _as_line(message: Warning | str, *place: Any, **more: Any) -> str:
 def _expanded(word: str) -> str:
     """`--output=~/x` as `--output ~/x`: shells leave the first, and a folder `~` would be made."""
     option, equals, value = word.partition("=")
-    if option.startswith("--") and value.startswith("~"):
+    if option.startswith("--") and value.startswith("~/"):
         return f"{option}{equals}{os.path.expanduser(value)}"
     return word
 

@@ -17,12 +17,10 @@ def metrics_of_ones_own(model: keras.Model, usual: Any) -> dict[str, Any]:
         `metrics` and `weighted_metrics`, as for `keras.Model.compile`; nothing if they are the
         task's by name.
     """
-    compiled = model._compile_metrics
-    if compiled is None:
-        return {}
+    compiled = model._compile_metrics  # none at all if there are no metrics
     given = {
-        "metrics": compiled._user_metrics,
-        "weighted_metrics": compiled._user_weighted_metrics,
+        "metrics": getattr(compiled, "_user_metrics", None),
+        "weighted_metrics": getattr(compiled, "_user_weighted_metrics", None),
     }
     own = set(metric_names(given)) != set(metric_names({key: usual.get(key) for key in given}))
     return given if own else {}

@@ -36,6 +36,8 @@ def checked(inputs: Any, dialect: str) -> Any:
         return inputs
     if isinstance(inputs, str):
         raise InputError(f"the encoder takes texts in a list. Received: {inputs[:60]!r}")
+    if tf.is_tensor(inputs):  # symbolic ones too, as in `map`
+        return inputs
     if isinstance(inputs, (list, tuple)) or getattr(inputs, "dtype", tf.string) in (object, str):
         return tf.constant(np.asarray(inputs, dtype=object), tf.string)
     return inputs

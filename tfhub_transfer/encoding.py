@@ -151,15 +151,20 @@ def encode_file(
     Raises:
         InputError: If one of them is unusable.
     """
-    trained = _text_column(Path(source))
+    trained = _text_column(source)
     if reading.is_lines(file):
+        if text:
+            raise InputError(
+                "lines of text have no columns; give a table, or leave the name of the column out. "
+                f"Received: {text} with {file}"
+            )
         read, chunks = None, reading.line_chunks(file, columns=[trained])
     else:
-        column = text or _there(trained, file)
+        column = text or _there(trained, file) or _there(data.TEXT, file)
         read = data.stream(file, text=column, require_label=False)
         chunks = _column(read)
     model = vector_model(source, trust_code)
-    return Vectors(model, file, chunks, normalize, _precision(Path(source)), read)
+    return Vectors(model, file, chunks, normalize, _precision(source), read)
 
 
 def write_vectors(
@@ -247,9 +252,9 @@ def _column(stream: data.Stream) -> Iterator[list[str]]:
     return (list(map(tagging.spaced, chunk.texts[0])) for chunk in stream)
 
 
-def _text_column(source: Path) -> str | None:
+def _text_column(source: str) -> str | None:
     """The column of texts that a model was trained on, if it has one."""
-    column = read_record(source).get("columns", {}).get("text")
+    column = _record(source).get("columns", {}).get("text")
     return column if isinstance(column, str) else None
 
 
@@ -257,6 +262,10 @@ def _there(column: str | None, file: str | data.File) -> str | None:
     return column if column in reading.Table(file).columns else None
 
 
-def _precision(source: Path) -> str:
+def _precision(source: str) -> str:
     """That of the training, so that vectors are those of its export."""
-    return read_record(source).get("precision", "auto")
+    return _record(source).get("precision", "auto")
+
+
+def _record(source: str) -> dict[str, Any]:
+    return read_record(opening.path_of(source))

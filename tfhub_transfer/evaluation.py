@@ -506,7 +506,7 @@ def _true(task: Any, encoded: Any) -> Any:
     """A label as `predict_text` answers, in whatever form it was given."""
     names = task.class_names or []
     if task.name == "regression":
-        return float(encoded)
+        return float(str(encoded))  # 3.1 in float32 is 3.1 to its users
     if task.name == "multi-label":
         return [name for name, flag in zip(names, encoded) if flag]
     return names[int(encoded)]

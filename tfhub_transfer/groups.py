@@ -79,7 +79,9 @@ def means(
 
 
 def _interval(values: np.ndarray, seed: int) -> dict[str, float]:
-    """By the bootstrap; of many, whose mean is normal, by the normal distribution."""
+    """Of shares Wilson's, else by the bootstrap; of many by the normal distribution of means."""
+    if np.isin(values, (0, 1)).all():
+        return dict(zip(("low", "high"), metrics.wilson(float(values.mean()), len(values))))
     if len(values) > _MANY:
         mean, wide = float(values.mean()), 1.96 * float(values.std()) / math.sqrt(len(values))
         return {"low": mean - wide, "high": mean + wide}

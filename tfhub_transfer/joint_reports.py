@@ -47,7 +47,8 @@ class JointReport:
         splits: dict[str, int | None] = {}
         for report in self.reports.values():
             for split, count in report.examples.items():
-                splits[split] = None if count is None else (splits.get(split) or 0) + count
+                known = splits.get(split, 0)
+                splits[split] = None if known is None or count is None else known + count
         return splits
 
     def to_dict(self) -> dict[str, Any]:

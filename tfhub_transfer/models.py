@@ -19,6 +19,7 @@ from tfhub_transfer import (
     compiling,
     heads,
     layouts,
+    optimizers,
     probes,
     ranges,
     resuming,
@@ -572,7 +573,7 @@ class TransferModel(resuming.Resumable):
 
 def size_schedule(optimizer: Any, steps: int, past: int = 0) -> None:
     """Makes a warm-up schedule last so many steps, of which some are past; below 0 if unknown."""
-    schedule = getattr(optimizer, "_learning_rate", None)
+    schedule = optimizers.rate(optimizer)
     if isinstance(schedule, WarmUpLinearDecay):
         each = optimizer.gradient_accumulation_steps or 1  # steps that `iterations` counts as one
         done = each * int(keras.ops.convert_to_numpy(optimizer.iterations))

@@ -1,14 +1,13 @@
 """Whether answers are answers: an encoder's first ones to a few rows, and those of a model."""
 
-import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import runtime
+from tfhub_transfer import products, runtime
 from tfhub_transfer.errors import InputError, one_line
 
 ROWS, LENGTH = 3, 8
@@ -40,7 +39,7 @@ def first_answers(
     call = functools.partial(functions, training=False) if several else functions.answer
     failure: Exception = ValueError("it was asked nothing")
     for ids, segments in _KNOWN:
-        with tf.init_scope(), runtime.precision("float32"), _unoptimized():
+        with tf.init_scope(), runtime.precision("float32"), products.unoptimized():
             given = _given(functions, names, ids, segments)
             try:
                 return given, tf.nest.flatten(call(given))
@@ -97,21 +96,6 @@ def ask(functions: Any, names: tuple[str, ...], handle: str, allow_nan: bool = F
         f"the encoder can't be used: it answers with {found}; it is damaged, or its training went "
         f"wrong. Received: {handle}"
     )
-
-
-@contextlib.contextmanager
-def _unoptimized() -> Iterator[None]:
-    """Calls what is called inside as it stands: optimizing a graph takes longer than asking once.
-
-    Models run other graphs, which are made of this one and optimized then.
-    """
-    option = "disable_meta_optimizer"
-    before = tf.config.optimizer.get_experimental_options().get(option, False)
-    tf.config.optimizer.set_experimental_options({option: True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({option: before})
 
 
 def require_numbers(scores: Any, texts: Sequence[Any], owners: Any = None) -> None:

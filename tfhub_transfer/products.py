@@ -34,12 +34,28 @@ def rewritten(bfloat16: bool) -> Iterator[None]:
     Args:
         bfloat16: Which of the two.
     """
+    toggle = rewriter_config_pb2.RewriterConfig
+    chosen = toggle.ON if bfloat16 else toggle.OFF
+    with _optimized(auto_mixed_precision_onednn_bfloat16=chosen):
+        yield
+
+
+def unoptimized() -> contextlib.AbstractContextManager[None]:
+    """Graphs that this thread calls inside run as they stand.
+
+    Optimizing a graph takes longer than asking it once.
+    """
+    return _optimized(disable_meta_optimizer=True)
+
+
+@contextlib.contextmanager
+def _optimized(**choices: Any) -> Iterator[None]:
+    """Graphs that this thread calls inside are optimized with other choices."""
     eager = context.context()
     before = eager.function_call_options
     config = config_pb2.ConfigProto.FromString(before.config_proto_serialized)
-    options = config.graph_options.rewrite_options
-    toggle = rewriter_config_pb2.RewriterConfig
-    options.auto_mixed_precision_onednn_bfloat16 = toggle.ON if bfloat16 else toggle.OFF
+    for name, choice in choices.items():
+        setattr(config.graph_options.rewrite_options, name, choice)
     own = context.FunctionCallOptions(before.executor_type, config)
     eager.function_call_options = own
     try:

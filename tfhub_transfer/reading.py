@@ -164,6 +164,8 @@ def _decoded(lines: Iterable[str], source: Any) -> Iterator[str]:
                 yield line if number else line.removeprefix("\ufeff")
                 continue
             raise ValueError(f"byte 0x{ord(odd[0]) - 0xDC00:02x} in line {number + 1}")
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(
             "the text isn't UTF-8; name its encoding, as with `--encoding cp1252`, or convert "

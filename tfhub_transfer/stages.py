@@ -36,6 +36,8 @@ class Outcome:
         )
         if self.groups == 1:
             subject = "Top group thawed"
+        task = self.stage.removesuffix("head").removesuffix("fine_tuning").strip()
+        subject = f"{task}: {subject}" if task else subject
         if self.epoch is not None:
             was = "" if self.before is None else f" (before {self.before:.4f})"
             kept = f"kept epoch {self.epoch} of {self.epochs}"

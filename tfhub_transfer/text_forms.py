@@ -45,9 +45,12 @@ def columns(given: Any, signature: Sequence[str], listed: bool = False) -> list[
     ]
     held = getattr(given, "columns", None)
     examples = isinstance(held, Mapping)
+    texts = getattr(given, "texts", ()) if examples else ()
     given = held if examples else given
     names = values.column_names(given)
-    if names is not None:
+    if len(texts) == len(wanted):  # whatever else their source calls so
+        found = [list(column) for column in texts]
+    elif names is not None:
         chosen = [_choose(each, names) for each in wanted]
         found = [_rows(given[name], f"column {name!r}") for name in chosen]
     else:

@@ -173,7 +173,8 @@ def _is_prodigy(row: Any) -> bool:
 
 def _is_judged(row: dict[str, Any]) -> bool:
     """Whether a row says how its label was judged, as those without their hashes still do."""
-    return TEXT in row and row.get("answer") in ("accept", "reject", "ignore")
+    judged = {LABEL, "accept", "spans"} & {*row}  # an answer alone may be anybody's
+    return TEXT in row and bool(judged) and row.get("answer") in ("accept", "reject", "ignore")
 
 
 def _prodigy(rows: Rows) -> Callable[[Any], _Item]:

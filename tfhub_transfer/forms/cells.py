@@ -52,7 +52,7 @@ def _with_choices(form: Form) -> Iterator[Row]:
         for column, cell in row.items():
             if isinstance(cell, str) and cell.startswith(_CHOICES):
                 made = values.literal(cell)
-                if isinstance(made, dict) and isinstance(made["choices"], list):
+                if isinstance(made, dict) and isinstance(made.get("choices"), list):
                     row = {**row, column: made["choices"]}
         yield number, row
 

@@ -121,5 +121,5 @@ def documents(examples: Examples) -> list[list[str]]:
 
 def places(texts: list[str]) -> list[list[tuple[int, int]]]:
     """Start and end in characters of the sentences of each text, as `documents` has them."""
-    _, starts, ends = sentences.split(tf.constant(texts, tf.string), WORD_END)
+    _, starts, ends = _split(tf.constant(texts, tf.string))
     return [list(zip(*pair)) for pair in zip(starts.to_list(), ends.to_list())]

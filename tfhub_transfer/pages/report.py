@@ -78,7 +78,8 @@ def page(report: Any, pictures: dict[str, bytes]) -> str:
         f'<p class="verdict">{escaped(verdict)}</p>' if verdict else "",
         "<h2>Metrics</h2>",
         _metrics_table(report),
-        markup.noted(report.notes),
+        # What training kept stands where its curves do.
+        markup.noted([note for note in report.notes if note not in report.history.get("kept", [])]),
         *_entities(report),
         *_mistakes(report),
         *_slices(report),
@@ -269,8 +270,9 @@ def _mistakes(report: Any) -> list[str]:
     heads = [*_BEFORE.get(report.task, ("true", "predicted")), badness, "text"]
     pick = tuple(range(len(heads) - 2)) if report.task in _PICKED else ()
     columns = {"true": "true", "predicted": "predicted", "kinds": "kinds", badness: "badness"}
+    counted = {head for head in heads[:-1] if _are_counts(report.mistakes, columns[head])}
     rows = [
-        [*(_whole(mistake.get(columns[head])) for head in heads[:-1]), _text(mistake)]
+        [*(_whole(mistake.get(columns[h]), h in counted) for h in heads[:-1]), _text(mistake)]
         for mistake in report.mistakes
     ]
     text = tuple(i for i, head in enumerate(heads) if head != badness)
@@ -282,9 +284,14 @@ def _mistakes(report: Any) -> list[str]:
     ]
 
 
-def _whole(value: Any) -> str:
-    """A cell in which a count isn't a share."""
-    is_count = isinstance(value, float) and value > 1 and value.is_integer()
+def _are_counts(rows: list[dict[str, Any]], name: str) -> bool:
+    """Whether a column holds whole numbers, and not just shares that are 0 or 1."""
+    found = [row.get(name) for row in rows]
+    numbers = [value for value in found if isinstance(value, float) and value.is_integer()]
+    return len(numbers) == len(found) and any(value > 1 for value in numbers)
+
+
+def _whole(value: Any, is_count: bool) -> str:
     return f"{value:,.0f}" if is_count else cell(value)
 
 

@@ -153,7 +153,9 @@ def name(value: Any) -> str:
             f"label [] of the multi-label task). Received: {_shown(value)}"
         )
     known = isinstance(value, (str, bool, int, float, decimal.Decimal)) and value != math.inf
-    if isinstance(value, decimal.Decimal):
+    if isinstance(value, decimal.Decimal) and not value.is_finite():
+        known = False
+    elif isinstance(value, decimal.Decimal):
         value = int(value) if value == value.to_integral_value() else str(value)
     if not known:
         raise InputError(
