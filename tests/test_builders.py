@@ -44,6 +44,7 @@ COMBINATIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(("index", "kind", "pair"), COMBINATIONS)
 def test_every_task_trains_saves_and_loads(

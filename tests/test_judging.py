@@ -46,7 +46,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(
     "name",
-    [n if n == "own function" else pytest.param(n, marks=pytest.mark.slow) for n in SETTINGS],
+    [
+        "own function",
+        pytest.param("several steps at once", marks=pytest.mark.slow),
+        *(
+            pytest.param(name, marks=[pytest.mark.slow, pytest.mark.exhaustive])
+            for name in [*SETTINGS][2:]
+        ),
+    ],
 )
 @pytest.mark.parametrize(
     "kind",

@@ -65,7 +65,14 @@ def check_it_goes_on(model: Any, train: Any, epochs: int, path: Path, load: Any)
 
 @pytest.mark.parametrize(
     "name",
-    [n if n == "default" else pytest.param(n, marks=pytest.mark.slow) for n in OPTIMIZERS],
+    [
+        "default",
+        pytest.param("averages", marks=pytest.mark.slow),
+        *(
+            pytest.param(name, marks=[pytest.mark.slow, pytest.mark.exhaustive])
+            for name in [*OPTIMIZERS][2:]
+        ),
+    ],
 )
 def test_training_goes_on_from_a_file_as_without_it(
     name: str, text_encoder: Path, train: Any, tmp_path: Path

@@ -230,11 +230,10 @@ def test_predictions_survive_saving_and_export(
         np.testing.assert_allclose(found, trained.encode_text(some), atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("loss", ["contrastive", "in_batch_negatives", "triplet"])
-@pytest.mark.parametrize(
-    "kind", [pytest.param("bert_encoder", marks=pytest.mark.slow), "text_encoder"]
-)
+@pytest.mark.parametrize("kind", ["bert_encoder", "text_encoder"])
 def test_every_loss_brings_together_what_belongs_together(
     loss: str, kind: str, make_encoder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,11 @@ ROWS = ("token-classification", "question-answering", "extractive-summarization"
 
 
 @pytest.mark.parametrize(
-    "row", [ROWS[0], *(pytest.param(r, marks=pytest.mark.slow) for r in ROWS[1:])]
+    "row",
+    [
+        ROWS[0],
+        *(pytest.param(r, marks=[pytest.mark.slow, pytest.mark.exhaustive]) for r in ROWS[1:]),
+    ],
 )
 def test_answers_stay_the_same_to_the_bit(
     row: str, bert_encoder: Path, heard: list[str], monkeypatch: pytest.MonkeyPatch

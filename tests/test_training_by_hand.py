@@ -68,7 +68,10 @@ TASKS = {
         ("smoothed", True),
         ("several", True),
         ("tiny numbers", True),
-        *(pytest.param(name, False, marks=pytest.mark.slow) for name in TASKS),
+        *(
+            pytest.param(name, False, marks=[pytest.mark.slow, pytest.mark.exhaustive])
+            for name in TASKS
+        ),
         *(pytest.param(name, True, marks=pytest.mark.slow) for name in ("classes", "numbers")),
     ],
 )
