@@ -322,13 +322,8 @@ def built(kind: str, examples: Examples, seed: int = 0) -> tt.TransferModel:
 PLAN = tt.Plan(verbose=0, head_epochs=10)
 
 
-OTHER_KINDS = ("multi-label", "regression")
-
-
-@pytest.mark.parametrize(
-    "kind",
-    ["classification", *(pytest.param(k, marks=pytest.mark.slow) for k in OTHER_KINDS)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["classification", "multi-label", "regression"])
 def test_a_student_answers_as_its_teacher_does(kind: str, factory: Any) -> None:
     train, validation = labelled(kind, factory), labelled(kind, factory, 30, 1)
     more = labelled(kind, factory, 60, 2).texts[0]

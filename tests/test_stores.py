@@ -398,7 +398,9 @@ def test_another_model_never_reads_stored_features(
     assert "length" in other or not np.array_equal(found, before)
 
 
-@pytest.mark.parametrize("within", ["assets", "preprocessor/assets"])
+@pytest.mark.parametrize(
+    "within", ["assets", pytest.param("preprocessor/assets", marks=pytest.mark.slow)]
+)
 def test_another_vocabulary_is_another_store(
     within: str, bert_with_preprocessor: Path, tmp_path: Path
 ) -> None:

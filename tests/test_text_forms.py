@@ -162,7 +162,7 @@ def model(bert_encoder: Path) -> Iterator[Callable[[str], Any]]:
     "row",
     [
         row
-        if row in ("classification", "similarity", "token-classification")
+        if row in ("classification", "similarity")
         else pytest.param(row, marks=pytest.mark.slow)
         for row in samples.ROWS
     ],
