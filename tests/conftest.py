@@ -52,6 +52,18 @@ def _runs_all(config: pytest.Config) -> bool:
     return config.getoption("--all") or "slow" in asked
 
 
+# Long tests whose subject others cover too, as `--durations` shows them.
+_EXHAUSTIVE = frozenset(
+    (Path(__file__).parent / "exhaustive.txt").read_text(encoding="utf-8").splitlines()
+)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Marks what `.ci/run` leaves to `--all`."""
+    if item.nodeid.rpartition("tests/")[2] in _EXHAUSTIVE:
+        item.add_marker(pytest.mark.exhaustive)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skips what needs files that are not here, and slow tests that nobody asked for."""
     weights = _weights_folder()

@@ -148,7 +148,10 @@ def test_one_export_serves_all_tasks(trained: Any, tmp_path: Path, precision: st
     assert [tag.decode() for tag in found["tags"]["tag"][0]] == tags
     vectors = trained.encode_text(["good film"])
     np.testing.assert_allclose(served.encode(["good film"]), vectors, atol=0.1)
-    with pytest.raises(tt.InputError, match="answers sentiment, praise, tags; name one.*'other'"):
+    with pytest.raises(
+        tt.InputError,
+        match="answers encode, praise, sentiment, tags, tags_words; name one.*'other'",
+    ):
         served.predict(["a"], signature="other")
     with pytest.raises(tt.InputError, match=r"expected a list of \(text_a, text_b\)"):
         served.predict(["a"], signature="praise")

@@ -140,7 +140,11 @@ def source_tree(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def _shipped(tree: Path) -> set[str]:
-    package = [p for p in (tree / "tfhub_transfer").rglob("*") if p.suffix in (".py", ".txt")]
+    package = [
+        p
+        for p in (tree / "tfhub_transfer").rglob("*")
+        if p.suffix in (".py", ".txt", ".css", ".js")
+    ]
     modules = {path.relative_to(tree).as_posix() for path in package}
     encoders = [path for path in (tree / "saved_models").rglob("*") if path.is_file()]
     return modules | {f"tfhub_transfer/{p.relative_to(tree).as_posix()}" for p in encoders}
