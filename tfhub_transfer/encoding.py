@@ -154,14 +154,10 @@ def encode_file(
     trained = _text_column(source)
     if reading.is_lines(file):
         if text:
-            raise InputError(
-                "lines of text have no columns; give a table, or leave the name of the column out. "
-                f"Received: {text} with {file}"
-            )
+            reading.refuse_columns([text], file)
         read, chunks = None, reading.line_chunks(file, columns=[trained])
     else:
-        column = text or _there(trained, file) or _there(data.TEXT, file)
-        read = data.stream(file, text=column, require_label=False)
+        read = data.stream(file, text=text or _usual_column(trained, file), require_label=False)
         chunks = _column(read)
     model = vector_model(source, trust_code)
     return Vectors(model, file, chunks, normalize, _precision(source), read)
@@ -258,8 +254,10 @@ def _text_column(source: str) -> str | None:
     return column if isinstance(column, str) else None
 
 
-def _there(column: str | None, file: str | data.File) -> str | None:
-    return column if column in reading.Table(file).columns else None
+def _usual_column(trained: str | None, file: str | data.File) -> str | None:
+    """The column of texts where none is named: the training's, or the usual one, if it is there."""
+    columns = reading.Table(file).columns
+    return next((name for name in (trained, data.TEXT) if name in columns), None)
 
 
 def _precision(source: str) -> str:

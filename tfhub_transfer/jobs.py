@@ -309,10 +309,7 @@ def predict(job: AskJob) -> Answers:
 
 def _require_table(job: AskJob, unless: Any) -> None:
     if unless:
-        raise InputError(
-            "lines of text have no columns; give a table, or leave the names of columns out. "
-            f"Received: {', '.join(map(str, job.columns({}).values()))} with {job.source}"
-        )
+        reading.refuse_columns(map(str, job.columns({}).values()), job.source)
 
 
 def predict_to_file(job: AskJob) -> None:

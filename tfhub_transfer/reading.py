@@ -24,6 +24,7 @@ __all__ = [
     "is_lines",
     "line_chunks",
     "pair_columns",
+    "refuse_columns",
     "would_download",
 ]
 
@@ -109,6 +110,22 @@ def pair_columns(named: Iterable[str] = ()) -> set[str]:
         named: Those that were given.
     """
     return {"text_a", "text_b", "question", "context", *named}
+
+
+def refuse_columns(names: Iterable[str], source: Any) -> None:
+    """Says that lines of text have none.
+
+    Args:
+        names: Those that were named all the same.
+        source: What is read line by line.
+
+    Raises:
+        InputError: Always.
+    """
+    raise InputError(
+        "lines of text have no columns; give a table, or leave the names of columns out. "
+        f"Received: {', '.join(names)} with {source}"
+    )
 
 
 def line_chunks(
