@@ -91,6 +91,7 @@ FLOORS = {
     "selecting": 1,
     "wording": 1,
     "writing": 2,
+    "usage": 2,
     "asking": 11,
     "seen": 1,
     "vocabulary_fit": 6,

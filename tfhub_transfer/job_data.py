@@ -105,7 +105,8 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     if odd:
         raise InputError(
             "the files and columns of several tasks are said in the JSON file, for each; class "
-            f"weights and towers are for one task. Received: {', '.join(odd)}"
+            "weights and towers are for one task: leave the option out. "
+            f"Received: {', '.join('--' + name.replace('_', '-') for name in odd)}"
         )
     settings = _settings(job.data)
     read = {name: _read(own) for name, own in _jobs_of_tasks(job, settings["tasks"]).items()}
@@ -268,23 +269,27 @@ def _task(job: TrainJob) -> Task:
         raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
     kind = TASKS[job.task]
     if job.negative is not None and kind is not Similarity:
-        raise InputError(f"`--negative` is for the similarity task. Received: --task {job.task}")
+        raise InputError(
+            f"`--negative` is for the similarity task; leave it out. Received: --task {job.task}"
+        )
     if job.class_weights and kind is not Classification:
         raise InputError(
-            f"class weights are for the classification task. Received: --class-weights, --task "
-            f"{job.task}"
+            "class weights are for the classification task; leave `--class-weights` out. "
+            f"Received: --task {job.task}"
         )
     if kind is MultiLabel:
         return MultiLabel(label_separator=job.label_separator)
     if job.label_separator is not None:
         raise InputError(
-            "`--label-separator` is for the multi-label task, where a label holds several names. "
-            f"Received: --task {job.task}"
+            "`--label-separator` is for the multi-label task, where a label holds several names; "
+            f"leave it out. Received: --task {job.task}"
         )
     if kind is Similarity:
         return Similarity(job.loss or "cosine")
     if job.loss is not None:
-        raise InputError(f"`--loss` is for the similarity task. Received: --task {job.task}")
+        raise InputError(
+            f"`--loss` is for the similarity task; leave it out. Received: --task {job.task}"
+        )
     return kind()
 
 

@@ -25,7 +25,7 @@ from tfhub_transfer import (
 from tfhub_transfer.asking import Answers
 from tfhub_transfer.builders import build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
-from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE, read_record
+from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE, no_model, read_record
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
@@ -214,7 +214,8 @@ def _texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list[Any
         has_usual = set(usual.values()) <= set(reading.Table(file).columns)
         read = data.stream(file, **(named if has_usual else given), require_label=False)
         if read.is_pair != pair:
-            wanted = "pairs: name both columns" if pair else "one column of texts: name it"
+            wanted = "one column of texts: name it with `--text`"
+            wanted = "pairs: name both columns with `--text`, `--text-pair`" if pair else wanted
             raise InputError(f"expected {wanted}. Received: {read.source} with other columns")
         chunks = (list(zip(*c.texts)) if pair else list(c.texts[0]) for c in read)
     return [text for chunk in chunks for text in chunk]
@@ -429,8 +430,8 @@ def _build(job: TrainJob, task: Task) -> TransferModel:
     if runtime.use_jit(job.jit):
         if layer.dialect == "text":
             raise InputError(
-                "XLA can't compile a text-embedding encoder, which works on strings; leave `--jit` "
-                f"off or use a BERT-like encoder. Received: {job.encoder}"
+                "XLA can't compile a text-embedding encoder, which works on strings; give `--jit "
+                f"off`, or use a BERT-like encoder. Received: {job.encoder}"
             )
         model.jit_compile = True
     return model
@@ -558,10 +559,7 @@ def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]
                 "the training ended early there; give the model as trained until then, "
                 f"{folder / INTERRUPTED_FILE}, or train again. Received: {folder}"
             )
-        raise InputError(
-            f"no {MODEL_FILE} there; expected a folder that `tfhub-transfer train` wrote, or a "
-            f"`.keras` file. Received: {folder}"
-        )
+        raise no_model(folder)
     known = read_record(folder)
     return load_model(folder / MODEL_FILE, trust_code), known
 
