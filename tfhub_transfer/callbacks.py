@@ -92,7 +92,10 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
             return False
         self._encoders = self._find_encoders()
         if not self._encoders:
-            raise InputError("the model holds no `tfhub_transfer.Encoder`, so nothing can thaw")
+            raise InputError(
+                "the model holds no `tfhub_transfer.Encoder`, so nothing can thaw; leave the "
+                f"callback out. Received: {self.model.name}"
+            )
         self._limit = self._check_limit(max(len(e.layer_groups) for e in self._encoders))
         self._layer_rates = optimizers.LayerRates(model.optimizer, self._rates())
         self._prepare()

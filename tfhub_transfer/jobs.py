@@ -127,7 +127,7 @@ def _quickened(job: TrainJob) -> TrainJob:
         return job
     if job.unfreeze not in ("auto", "none"):
         raise InputError(
-            "`quick` trains the head alone; leave one of `--quick` and `--unfreeze` out. "
+            "`--quick` trains the head alone; leave one of `--quick` and `--unfreeze` out. "
             f"Received: --unfreeze {job.unfreeze}"
         )
     return dataclasses.replace(job, unfreeze="none")

@@ -96,7 +96,10 @@ class Layout:
     def preprocessor(self) -> Preprocessor:
         """What turns texts into ids."""
         if self._preprocessor is None:
-            raise InputError("the model has no preprocessor; load it whole from a `.keras` file")
+            raise InputError(
+                "the model has no preprocessor; load it whole from a `.keras` file, or make it with "
+                "`build_model`. Received: a model that was made otherwise"
+            )
         return self._preprocessor
 
     def adopt(self, preprocessor: Preprocessor) -> None:

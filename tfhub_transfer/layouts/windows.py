@@ -63,8 +63,8 @@ class Windows(Layout):
             listed = next((text for text in column if is_listed(text)), None)
             if listed is not None:
                 raise InputError(
-                    f"a {kind} must be a text, not a list, or places in it mean nothing. "
-                    f"Received: {split_words(listed)[:3]}"
+                    f"a {kind} must be a text, not a list, or places in it mean nothing; join it "
+                    f"with spaces. Received: {split_words(listed)[:3]}"
                 )
 
     def cut(self, examples: Examples) -> Rows:

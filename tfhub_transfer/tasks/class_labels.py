@@ -348,7 +348,8 @@ class Several:
         if given and count == 2 and (all(twos) if by_name else any(twos)):
             raise InputError(
                 "lists of numbers with two classes can mean two things, [0, 1] both or the second; "
-                f"give names. Received: {_shown(next(r for r in self.rows if len(r) == 2))}"
+                "give names that are no numbers. "
+                f"Received: {_shown(next(r for r in self.rows if len(r) == 2))}"
             )
         self.way = "places" if given and count == 2 and not by_name else None
         return spelled
