@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, layouts
+from tfhub_transfer import data, layouts, reading
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import (
@@ -147,6 +147,23 @@ def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
     return examples
 
 
+def training_split(record: dict[str, Any]) -> data.Examples | None:
+    """The training split again, for the baselines, if its file is still there.
+
+    Args:
+        record: What `train` recorded.
+    """
+    try:
+        names = {field.name for field in dataclasses.fields(TrainJob)}
+        given = {k: v for k, v in record["arguments"].items() if k in names}
+        job = TrainJob(**{**given, "output": Path()})
+        if any(map(reading.would_download, sources(job))):
+            return None
+        return read_splits(job)[0].train
+    except (ValueError, LookupError, TypeError, AttributeError, OSError):
+        return None  # the record may be from elsewhere, where such a file was
+
+
 def sources(job: TrainJob) -> list[str]:
     """What a job reads: its files, those that a file of several tasks names among them.
 
@@ -261,6 +278,35 @@ def file_of(job: Any, source: str) -> data.File:
         source: The file's name.
     """
     return data.File(source, **{name: getattr(job, name) for name in _FORM})
+
+
+def read_texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list[Any]:
+    """The texts of a table, or of the lines of a `.txt` file; pairs as tuples.
+
+    Args:
+        source: The file's name.
+        pair: Whether there are two texts to each.
+        job: A job that may name columns, and with the options of `file_of`.
+        known: What columns are called that the job doesn't name, if the table has them.
+
+    Raises:
+        InputError: If the file is unusable, or has other columns.
+    """
+    file = file_of(job, source)
+    usual = {name: column for name, column in known.items() if name in ("text", "text_pair")}
+    given = {name: getattr(job, name, None) for name in ("text", "text_pair")}
+    given = {name: column for name, column in given.items() if column is not None}
+    named = {**usual, **given}
+    if reading.is_lines(file, reading.pair_columns([*named.values()]) if pair else ()):
+        chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
+    else:
+        has_usual = set(usual.values()) <= set(reading.Table(file).columns)
+        read = data.stream(file, **(named if has_usual else given), require_label=False)
+        if read.is_pair != pair:
+            wanted = "pairs: name both columns" if pair else "one column of texts: name it"
+            raise InputError(f"expected {wanted}. Received: {read.source} with other columns")
+        chunks = (list(zip(*c.texts)) if pair else list(c.texts[0]) for c in read)
+    return [text for chunk in chunks for text in chunk]
 
 
 def _task(job: TrainJob) -> Task:

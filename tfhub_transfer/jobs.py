@@ -6,7 +6,7 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,12 @@ from tfhub_transfer.job_data import (
     Splits,
     TrainJob,
     columns_of,
-    file_of,
     head_of,
     read_labelled,
     read_splits,
+    read_texts,
     sources,
+    training_split,
 )
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.models import TransferModel
@@ -148,7 +149,7 @@ def distill(job: DistillJob) -> Report:
     columns = loaded[0][1].get("columns", {})
     more = None
     if job.unlabelled is not None:
-        more = _texts(job.unlabelled, teachers[0].task.pair, job, columns)
+        more = read_texts(job.unlabelled, teachers[0].task.pair, job, columns)
     imitation = Imitation(job.temperature, job.share)
     fit = functools.partial(_imitate, teachers, more, imitation)
     given = {
@@ -183,7 +184,7 @@ def distill_encoder(job: EncoderJob) -> None:
         InputError: If a file, an option or the output folder is unusable.
     """
     atomic.check_output(job.output, job.overwrite, (job.data, job.teacher))
-    texts = _texts(job.data, False, job, {})
+    texts = read_texts(job.data, False, job, {})
     teacher = Encoder(job.teacher, trust_code=job.trust_code)
     pieces = None
     if job.vocabulary is not None:
@@ -196,28 +197,6 @@ def distill_encoder(job: EncoderJob) -> None:
             teacher, start, texts, job.output, schedule=job.schedule, overwrite=job.overwrite
         )
     say(f"Written to {job.output}; give it as `--encoder`")
-
-
-def _texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list[Any]:
-    """The texts of a table, or of the lines of a `.txt` file; pairs as tuples.
-
-    Columns that the job doesn't name are called as `known` says, if the table has them.
-    """
-    file = file_of(job, source)
-    usual = {name: column for name, column in known.items() if name in ("text", "text_pair")}
-    given = {name: getattr(job, name, None) for name in ("text", "text_pair")}
-    given = {name: column for name, column in given.items() if column is not None}
-    named = {**usual, **given}
-    if reading.is_lines(file, reading.pair_columns([*named.values()]) if pair else ()):
-        chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
-    else:
-        has_usual = set(usual.values()) <= set(reading.Table(file).columns)
-        read = data.stream(file, **(named if has_usual else given), require_label=False)
-        if read.is_pair != pair:
-            wanted = "pairs: name both columns" if pair else "one column of texts: name it"
-            raise InputError(f"expected {wanted}. Received: {read.source} with other columns")
-        chunks = (list(zip(*c.texts)) if pair else list(c.texts[0]) for c in read)
-    return [text for chunk in chunks for text in chunk]
 
 
 def is_model(handle: str) -> bool:
@@ -278,7 +257,7 @@ def evaluate_folder(job: AskJob) -> Report:
     examples = read_labelled(job.source, model.task, job.columns(record.get("columns", {})))
     say_notes(examples)
     with runtime.precision(record.get("precision", "auto"), model.encoder.dimension):
-        report = evaluate(model, examples, train=_training_split(record))
+        report = evaluate(model, examples, train=training_split(record))
     _describe(report, record)
     with atomic.folder(output, job.overwrite) as scratch:
         report.save(scratch)
@@ -564,19 +543,6 @@ def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]
         )
     known = read_record(folder)
     return load_model(folder / MODEL_FILE, trust_code), known
-
-
-def _training_split(record: dict[str, Any]) -> data.Examples | None:
-    """The training split again, for the baselines, if its file is still there."""
-    try:
-        names = {field.name for field in dataclasses.fields(TrainJob)}
-        given = {k: v for k, v in record["arguments"].items() if k in names}
-        job = TrainJob(**{**given, "output": Path()})
-        if any(map(reading.would_download, sources(job))):
-            return None
-        return read_splits(job)[0].train
-    except (ValueError, LookupError, TypeError, AttributeError, OSError):
-        return None  # the record may be from elsewhere, where such a file was
 
 
 def _check_output(job: TrainJob) -> None:
