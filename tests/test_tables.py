@@ -268,7 +268,7 @@ def test_one_rule_says_what_a_txt_file_is(text_encoder: Path, tmp_path: Path) ->
     chunks = encoding.encode_file(str(text_encoder), path)
     assert [text for texts, _ in chunks for text in texts] == ["good film", "bad film"]
     job = jobs.EncoderJob("x", str(path), tmp_path / "out")
-    assert jobs._texts(str(path), False, job, {}) == ["good film", "bad film"]
+    assert job_data.read_texts(str(path), False, job, {}) == ["good film", "bad film"]
     lines = write(tmp_path / "b.txt", "\tgood film\n\tbad film\n")
     assert [row["text"] for row in Answers(model, str(lines), {})] == ["\tgood film", "\tbad film"]
     objects = write(tmp_path / "d.txt", '{"text": "good film"}\n{"text": "bad film"}\n')
@@ -388,21 +388,21 @@ def test_files_that_a_file_of_tasks_names_are_a_jobs_own(
         jobs.train(dataclasses.replace(job, overwrite=True))
     # Nor is one downloaded to measure baselines.
     monkeypatch.setattr(reading, "would_download", lambda source: "tfds" in str(source))
-    monkeypatch.setattr(jobs, "read_splits", lambda job: pytest.fail("it was read"))
-    assert jobs._training_split({"arguments": jobs._plain(job)}) is None
+    monkeypatch.setattr(job_data, "read_splits", lambda job: pytest.fail("it was read"))
+    assert job_data.training_split({"arguments": jobs._plain(job)}) is None
 
 
 def test_more_texts_have_the_teachers_columns(tmp_path: Path) -> None:
     known = {"text": "one", "text_pair": "two", "label": "y"}
     job = jobs.DistillJob("", "x", tmp_path)
     own = table(tmp_path / "a.csv", [["one", "two"], ["a", "b"]])
-    assert jobs._texts(str(own), True, job, known) == [("a", "b")]
+    assert job_data.read_texts(str(own), True, job, known) == [("a", "b")]
     usual = table(tmp_path / "b.csv", [["text_a", "text_b"], ["a", "b"]])
-    assert jobs._texts(str(usual), True, job, known) == [("a", "b")]
+    assert job_data.read_texts(str(usual), True, job, known) == [("a", "b")]
     asked = table(tmp_path / "c.csv", [["question", "context", "one"], ["a", "b", "c"]])
-    assert jobs._texts(str(asked), True, job, known) == [("a", "b")]
+    assert job_data.read_texts(str(asked), True, job, known) == [("a", "b")]
     named = dataclasses.replace(job, text="one", text_pair="context")
-    assert jobs._texts(str(asked), True, named, known) == [("c", "b")]
+    assert job_data.read_texts(str(asked), True, named, known) == [("c", "b")]
     lines = write(tmp_path / "d.txt", "a\tb\nc\td\n")
-    assert jobs._texts(str(lines), True, job, known) == [("a", "b"), ("c", "d")]
-    assert np.ndim(jobs._texts(str(lines), True, job, known)) == 2
+    assert job_data.read_texts(str(lines), True, job, known) == [("a", "b"), ("c", "d")]
+    assert np.ndim(job_data.read_texts(str(lines), True, job, known)) == 2

@@ -8,6 +8,7 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.reports import Report
 from tfhub_transfer.seen import Seen
+from tfhub_transfer.stages import NOTHING
 from tfhub_transfer.tasks import Classification
 from tfhub_transfer.vocabulary_fit import Fit
 
@@ -33,7 +34,9 @@ def add(report: Report, model: TransferModel, test: Examples, train: Examples | 
     report.texts = {"cut": cut.texts, "tokens_lost": cut.tokens}
     if fit is not None:
         report.texts["vocabulary"] = dataclasses.asdict(fit)
-    report.notes += report.history.get("kept", [])
+    kept = report.history.get("kept", [])
+    report.notes += [said for said in kept if said != NOTHING]
+    report.warnings += [said for said in kept if said == NOTHING]
     report.warnings += report.beaten()
     if seen:
         report.texts["also_in"] = seen.count(test.texts)

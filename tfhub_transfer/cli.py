@@ -267,6 +267,7 @@ def _add_train(commands: Any) -> None:
     separator = "between names in a label of several; default |"
     add("--label-separator", metavar="TEXT", help=separator)
     add("--loss", choices=_LOSSES, help="of the similarity task; default cosine")
+    add("--alone", action="store_true", help="of several tasks train each alone too, to compare")
     add("--quick", action="store_true", help="the head alone, a report, no export: a first look")
     _add_form(command)
     _add_training(command)

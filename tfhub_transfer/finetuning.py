@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import judging, optimizers, ranges, runtime
+from tfhub_transfer import histories, judging, optimizers, ranges, runtime
 from tfhub_transfer.batching import ready
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
@@ -21,7 +21,7 @@ from tfhub_transfer.models import TransferModel, size_schedule
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.schedules import WarmUpLinearDecay
-from tfhub_transfer.stages import Outcome, best_epoch
+from tfhub_transfer.stages import NOTHING, Outcome, best_epoch
 
 FROZEN_BATCH, HEAD_BATCH = 64, 64
 FROZEN_EPOCHS, STORED_EPOCHS = 3, 10
@@ -95,6 +95,8 @@ class History:
         truncation: What was cut off the training texts; `None` for a `Stream`.
         padding: The share of padding among the tokens of the second stage's batches; `None` if
             there was no such stage, or for a `Stream`.
+        tasks: Of several tasks what was done for each, by name: its head's epochs first, then its
+            own part of those of all together.
     """
 
     history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
@@ -104,6 +106,7 @@ class History:
     outcomes: list[Outcome] = dataclasses.field(default_factory=list)
     truncation: Truncation | None = None
     padding: float | None = None
+    tasks: dict[str, "History"] = dataclasses.field(default_factory=dict)
 
     @property
     def best_epoch(self) -> int | None:
@@ -119,6 +122,22 @@ class History:
         """Appends the curves of one stage."""
         for key, values in curves.items():
             self.history.setdefault(key, []).extend(float(v) for v in values)
+
+    def add_joint(self) -> None:
+        """Adds to the history of each task its own part of what all did together."""
+        for name, own in self.tasks.items():
+            own.add(histories.of_task(self.history, name, self.tasks))
+            own.thawed_groups = [(own.head_epochs + at, n) for at, n in self.thawed_groups]
+            own.outcomes += [each for each in self.outcomes if each.stage == "fine_tuning"]
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """The curves, with where groups thawed, which epoch was kept, and what there is to say."""
+        return {
+            **self.history,
+            "thawed_groups": self.thawed_groups,
+            "best_epoch": [] if self.best_epoch is None else [self.best_epoch],
+            "kept": [str(outcome) for outcome in self.outcomes] or [NOTHING],
+        }
 
 
 def fine_tune(
@@ -191,13 +210,14 @@ def fine_tune(
         if groups:
             size = epochs, groups, batch_size
             _thaw_from_top(model, (rows, judged), size, plan, best, history)
+        elif not history.outcomes and show(plan.verbose):
+            print(f"WARNING: {NOTHING}", flush=True)
         _tune(model, validation)
-    model.history_ = {
-        **history.history,
-        "thawed_groups": history.thawed_groups,
-        "best_epoch": [] if history.best_epoch is None else [history.best_epoch],
-        "kept": [str(outcome) for outcome in history.outcomes],
-    }
+    history.add_joint()
+    model.history_ = history.to_dict()
+    if isinstance(model, MultiTaskModel):
+        for name, own in history.tasks.items():
+            model.models[name].history_ = own.to_dict()
     return history
 
 
@@ -300,6 +320,7 @@ def _train_heads(
         own, single.jit_compile = History(), model.jit_compile
         value = _train_head(single, (splits[0][name], splits[1][name]), plan, own)
         values.append(value if single.task.monitor[1] == "max" else -value)
+        history.tasks[name] = own
         history.outcomes += [
             dataclasses.replace(outcome, stage=f"{name} {outcome.stage}")
             for outcome in own.outcomes

@@ -19,6 +19,7 @@ from tfhub_transfer.tasks import (
     Similarity,
     Task,
 )
+from tfhub_transfer.tasks.multi import check_names
 
 _FRACTIONS = (0.8, 0.1, 0.1)
 _COLUMNS = ("text", "text_pair", "negative", "label")
@@ -66,6 +67,7 @@ class TrainJob:
     jit: str = "auto"
     strategy: str = "auto"
     quick: bool = False
+    alone: bool = False
     seed: int = 0
     overwrite: bool = False
     trust_code: bool = False
@@ -100,6 +102,7 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
         InputError: If a file or an option is unusable.
     """
     if job.task != MultiTask.name:
+        _check_alone(job, 0)
         return _read(job)
     odd = [name for name in _ALONE if getattr(job, name)]
     if odd:
@@ -108,6 +111,7 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
             f"weights and towers are for one task. Received: {', '.join(odd)}"
         )
     settings = _settings(job.data)
+    _check_alone(job, len(settings["tasks"]))
     read = {name: _read(own) for name, own in _jobs_of_tasks(job, settings["tasks"]).items()}
     task = MultiTask(
         {name: own for name, (_, own) in read.items()},
@@ -116,6 +120,23 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     )
     parts = ("train", "validation", "test")
     return Splits(*({n: getattr(s, part) for n, (s, _) in read.items()} for part in parts)), task
+
+
+def _check_alone(job: TrainJob, tasks: int) -> None:
+    """Refuses a comparison in which nothing would be compared."""
+    if not job.alone:
+        return
+    if tasks < 2:
+        said = "one" if tasks else f"--task {job.task}"
+        raise InputError(
+            "`--alone` trains each of several tasks alone too, to compare: it is for multi-task, "
+            f"and at least two of them; leave it out. Received: {said}"
+        )
+    if job.unfreeze in ("none", "0"):
+        raise InputError(
+            "while the encoder stays frozen tasks share nothing that learns, and each is as good "
+            "alone: leave one of `--alone` and `--quick`, or `--unfreeze none`, out. Received: both"
+        )
 
 
 def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
@@ -201,6 +222,7 @@ def _settings(source: str) -> dict[str, Any]:
     tasks = settings.get("tasks") if isinstance(settings, dict) else None
     if not isinstance(tasks, dict) or not set(settings) <= _OF_ALL:
         raise InputError(f"{expected}, and `weights` and `alpha`. Received: {str(settings)[:80]}")
+    check_names(tasks)
     for name, own in tasks.items():
         known = isinstance(own, dict) and {"task", "data"} <= set(own) <= _OF_TASK
         if not known or not all(isinstance(value, str) for value in own.values()):

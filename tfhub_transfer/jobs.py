@@ -18,8 +18,10 @@ from tfhub_transfer import (
     products,
     reading,
     registry,
+    run_records,
     runtime,
     saving,
+    sharing,
     writing,
 )
 from tfhub_transfer.asking import Answers
@@ -46,6 +48,7 @@ from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
+from tfhub_transfer.reports import jsonable
 from tfhub_transfer.served import load_saved_model
 from tfhub_transfer.serving import export_saved_model
 from tfhub_transfer.storage import atomic, budget, keeping, opening
@@ -101,8 +104,7 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
     job = _quickened(job)
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job)
-    with runtime.strategy(job.strategy).scope():
-        model = _build(job, task)
+    model = _build_within(job, task)
     _check_room(job, model)
     for name, own in splits.by_task().items():
         say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
@@ -119,7 +121,32 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
             report = _finish(job, model, splits, record, scratch)
     written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]
     say(f"{report}\n\nWritten to {job.output}: {', '.join(written)}")
+    if job.alone:
+        _train_alone(job, model, splits, (report, record), fit or fine_tune)
     return report
+
+
+def _train_alone(
+    job: TrainJob,
+    model: TransferModel,
+    splits: Splits,
+    told: tuple[Any, dict[str, Any]],
+    fit: Callable[..., History],
+) -> None:
+    """Trains each task alone too, now that all together are safe, and adds it to their report."""
+    report, record = told
+    job = dataclasses.replace(job, sequence_length=model.sequence_length)
+    how = sharing.Trainer(
+        functools.partial(_build_within, job), functools.partial(fit, **_fine_tuning(job)), job.seed
+    )
+
+    def save(alone: dict[str, Any]) -> None:
+        atomic.write_text(job.output / RECORD_FILE, _as_json({**record, "alone": alone}))
+
+    parts = splits.by_task()
+    with runtime.precision(job.precision, model.encoder.dimension):
+        sharing.compare(report, model.task, parts, how, job.output, save)
+    say(f"Added to {job.output}: report, {RECORD_FILE}")
 
 
 def _quickened(job: TrainJob) -> TrainJob:
@@ -254,11 +281,12 @@ def evaluate_folder(job: AskJob) -> Report:
             "the columns of several tasks are said in the JSON file, for each. Received: "
             f"{', '.join(map(str, columns.values()))}"
         )
+    run_records.recall(model, record)
     examples = read_labelled(job.source, model.task, job.columns(record.get("columns", {})))
     say_notes(examples)
     with runtime.precision(record.get("precision", "auto"), model.encoder.dimension):
         report = evaluate(model, examples, train=training_split(record))
-    _describe(report, record)
+    run_records.describe(report, record)
     with atomic.folder(output, job.overwrite) as scratch:
         report.save(scratch)
     say(f"{report}\n\nWritten to {output}")
@@ -390,6 +418,11 @@ def say(text: str) -> None:
     print(visible(text), flush=True)
 
 
+def _build_within(job: TrainJob, task: Task) -> TransferModel:
+    with runtime.strategy(job.strategy).scope():
+        return _build(job, task)
+
+
 def _build(job: TrainJob, task: Task) -> TransferModel:
     encoder = job.encoder
     head = head_of(job)
@@ -430,20 +463,11 @@ def _fit(
     fit: Callable[..., History],
 ) -> dict[str, Any]:
     weights = model.task.class_weights(splits.train.labels) if job.class_weights else None
-    plan = Plan(class_weight=weights, seed=job.seed)
     fingerprint = model.encoder.fingerprint()  # of what it starts from
     started = time.perf_counter()
     # A loss that isn't finite leaves nothing that is worth it.
     with _kept(model.save, job.output, InputError):
-        history = fit(
-            model,
-            splits.train,
-            splits.validation,
-            epochs=job.epochs,
-            unfreeze=job.unfreeze,
-            batch_size=job.batch_size,
-            plan=plan,
-        )
+        history = fit(model, splits.train, splits.validation, **_fine_tuning(job, weights))
     with _kept(model.save, job.output):
         model.save(scratch / MODEL_FILE)
     truncation = history.truncation
@@ -459,7 +483,17 @@ def _fit(
         "padding": history.padding,
         "seconds": {**history.seconds, "training": time.perf_counter() - started},
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
-        "history": model.history_,
+        **run_records.curves(model),
+    }
+
+
+def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict[str, Any]:
+    """What `fine_tune` is told, beside model and examples."""
+    return {
+        "epochs": job.epochs,
+        "unfreeze": job.unfreeze,
+        "batch_size": job.batch_size,
+        "plan": Plan(class_weight=weights, seed=job.seed),
     }
 
 
@@ -491,7 +525,7 @@ def _finish(
         for name, own in splits.by_task().items()
     }
     record["profile"] = profiles if isinstance(report, JointReport) else profiles[""]
-    _describe(report, record)
+    run_records.describe(report, record)
     record["seconds"]["evaluation"] = time.perf_counter() - started
     if not job.quick:
         started = time.perf_counter()
@@ -500,18 +534,12 @@ def _finish(
         record["seconds"]["export"] = time.perf_counter() - started
     report.seconds.update(record["seconds"])
     report.save(scratch / "report")
-    (scratch / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    (scratch / RECORD_FILE).write_text(_as_json(record), "utf-8")
     return report
 
 
-def _describe(report: Any, record: dict[str, Any]) -> None:
-    """Adds to a report, or to those of several tasks, how and on what was trained."""
-    told = ("history", "outcomes", "seconds", "profile")  # elsewhere in it
-    known = {name: value for name, value in record.items() if name not in told}
-    profile = record.get("profile", "")
-    for name, single in report.reports.items() if hasattr(report, "reports") else [("", report)]:
-        own = profile.get(name, "") if isinstance(profile, dict) else profile
-        single.setup, single.profile = known, own if isinstance(own, str) else ""
+def _as_json(record: dict[str, Any]) -> str:
+    return json.dumps(jsonable(record), indent=1) + "\n"
 
 
 def _plain(job: TrainJob) -> dict[str, Any]:

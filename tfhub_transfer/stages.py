@@ -51,6 +51,12 @@ class Outcome:
 ADVICE = "Try a lower `--learning-rate`, more `--epochs`, or fewer groups (`--unfreeze 1`)."
 
 
+NOTHING = (
+    "Nothing was trained: this task has no head of its own, and the encoder stayed frozen. Thaw "
+    "some of it (`--unfreeze auto`), or take the numbers for those of the encoder as it is."
+)
+
+
 def best_epoch(outcomes: Sequence[Outcome], head_epochs: int) -> int | None:
     """Where in the curves the weights stand that a model ended with.
 

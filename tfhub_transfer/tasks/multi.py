@@ -1,7 +1,7 @@
 """Several tasks that learn on one encoder together."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
@@ -57,12 +57,7 @@ class MultiTask(Task):
         super().__init__(pair=False)
         if not tasks:
             raise InputError("expected at least one task, `{name: task}`. Received: none")
-        odd = [name for name in tasks if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", str(name))]
-        if odd or {"encode", "serving_default"} & set(tasks):
-            raise InputError(
-                "names of tasks become signatures: up to 64 letters, digits and _, and neither "
-                f"`encode` nor `serving_default`. Received: {', '.join(map(repr, tasks))}"
-            )
+        check_names(tasks)
         kinds = [task for task in tasks.values() if not isinstance(task, Task)]
         if kinds:
             raise InputError(f"expected tasks, such as Classification(). Received: {kinds[0]!r}")
@@ -181,6 +176,29 @@ class MultiTask(Task):
             for name, task in config["tasks"].items()
         }
         return cls(tasks, config["weights"], config["alpha"])
+
+
+def check_names(names: Collection[str]) -> None:
+    """Refuses names of tasks that can't be those of signatures, or of what Keras reports.
+
+    Args:
+        names: The names.
+
+    Raises:
+        InputError: If one is unusable.
+    """
+    odd = [name for name in names if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", str(name))]
+    if odd or {"encode", "serving_default"} & set(names):
+        raise InputError(
+            "names of tasks become signatures: up to 64 letters, digits and _, and neither "
+            f"`encode` nor `serving_default`. Received: {', '.join(map(repr, names))}"
+        )
+    taken = {"val", *(f"val_{name}" for name in names)} & set(names)
+    if taken:
+        raise InputError(
+            "Keras puts `val_` before what it reports of validation; name the task otherwise. "
+            f"Received: {', '.join(sorted(taken))}"
+        )
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
