@@ -54,7 +54,7 @@ def of_record(value: Any) -> Curves:
         return {}
     found: Curves = {}
     for name, values in list(value.items())[:_MOST_CURVES]:
-        if not isinstance(values, list) or not 0 < len(values) <= _MOST_EPOCHS:
+        if not isinstance(values, list) or len(values) > _MOST_EPOCHS:
             continue
         if all(map(_FITS.get(name, _is_number), values)):
             found[str(name)] = values
