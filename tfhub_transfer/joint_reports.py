@@ -69,6 +69,16 @@ class JointReport:
         """A sentence for each task that was also trained alone: whether sharing helped it."""
         return {name: f"{name}: {self._worth(name)}" for name in self.alone}
 
+    def cost(self) -> list[str]:
+        """A sentence on how long all together trained and each alone, where that is known."""
+        together, alone = self.seconds.get("training"), list(self.alone_seconds.values())
+        if together is None or not alone:
+            return []
+        each = f"{len(alone)} of them alone {sum(alone):,.1f} s in all"
+        return [
+            f"All {len(self.reports)} tasks together were trained in {together:,.1f} s, {each}."
+        ]
+
     def _worth(self, name: str) -> str:
         found = self.differences.get(name)
         if found is None:
@@ -183,8 +193,14 @@ class JointReport:
             f"{name}: {_counted(own)}{own.verdict() or joint.NO_BASELINE}"
             for name, own in self.reports.items()
         ]
-        lines += self.sharing().values()
-        notes = [f"{name}: {n}" for name, report in self.reports.items() for n in report.notes]
+        lines += [*self.sharing().values(), *self.cost()]
+        # What training kept was said as it went, and stands with the curves.
+        notes = [
+            f"{name}: {note}"
+            for name, own in self.reports.items()
+            for note in own.notes
+            if note not in own.history.get("kept", [])
+        ]
         lines += [f"WARNING: {warning}" for warning in self.warnings]
         return visible("\n".join([*lines, *(f"note: {note}" for note in [*notes, *self.notes])]))
 

@@ -46,7 +46,8 @@ def _overview(report: Any) -> str:
     for name, own in report.reports.items():
         metric = own.judged_by() or ""
         numbers = own.metrics.get(metric)
-        rivals = {rival: column.get(metric) for rival, column in own.baselines.items()}
+        found = {rival: column.get(metric) for rival, column in own.baselines.items()}
+        rivals = {rival: value for rival, value in found.items() if value is not None}
         best = standings.best(
             metric,
             [numbers, *(value for rival, value in rivals.items() if rival != standings.ORACLE)],
@@ -60,7 +61,7 @@ def _overview(report: Any) -> str:
         row.append(", ".join(beside))
         rows.append(row + ["-" if count is None else f"{count:,}" for count in counts])
     heads = ["task", "judged by", "together", "95 % interval", "baselines"]
-    return markup.table([*heads, "train", "validation", "test"], rows, text=(0, 1, 4))
+    return markup.table([*heads, "train", "validation", "test"], rows, (0, 1, 4), stacked=True)
 
 
 def _sharing(report: Any) -> list[str]:
@@ -75,16 +76,28 @@ def _sharing(report: Any) -> list[str]:
         if found is None:
             row += ["-"] * 5
         else:
-            best = standings.best(found.metric, [found.first, found.second])
+            # What chance explains has no winner.
+            told = found.better is not None
+            best = standings.best(found.metric, [found.first, found.second] * told)
             row += [breakable(found.metric), _score(found.first, best), _score(found.second, best)]
             row += [f"{found.value:+.4f}", spread(found.interval)]
         rows.append([*row, "-" if seconds is None else f"{seconds:,.1f}"])
-    heads = ["task", "judged by", "together", "alone", "difference", "95 % interval", "seconds"]
-    said = "".join(f"<li>{escaped(line)}</li>" for line in report.sharing().values())
+    heads = [
+        "task",
+        "judged by",
+        "together",
+        "alone",
+        "difference",
+        "95 % interval",
+        "seconds alone",
+    ]
+    said = "".join(
+        f"<li>{escaped(line)}</li>" for line in [*report.sharing().values(), *report.cost()]
+    )
     return [
         "<h2>What sharing is worth</h2>",
         f'<ul class="verdict">{said}</ul>',
-        markup.table(heads, rows, text=(0, 1)),
+        markup.table(heads, rows, (0, 1), stacked=True),
     ]
 
 
