@@ -183,6 +183,27 @@ def pick(labels: Any, rows: tf.Tensor, length: tf.Tensor) -> tuple[Any, ...]:
     return tuple(map(gather, labels if isinstance(labels, tuple) else (labels,)))
 
 
+def weighed(batches: tf.data.Dataset, class_weight: Any) -> dict[str, Any]:
+    """Batches and the weights of their classes, for `fit`.
+
+    Keras takes the latter with batches that have no weights of rows; here the product is made.
+
+    Args:
+        batches: Of `(inputs, labels)` or `(inputs, labels, weights)`.
+        class_weight: `{place: weight}`, or nothing.
+    """
+    spec = batches.element_spec
+    if not class_weight or not isinstance(spec, tuple) or len(spec) != 3:
+        return {"x": batches, "class_weight": class_weight}
+    table = [float(class_weight[place]) for place in range(len(class_weight))]
+
+    def times(inputs: Any, labels: Any, weights: tf.Tensor) -> tuple[Any, Any, tf.Tensor]:
+        by_class = tf.gather(tf.constant(table, weights.dtype), tf.cast(labels, tf.int32))
+        return inputs, labels, weights * by_class
+
+    return {"x": batches.map(times), "class_weight": None}
+
+
 def ready(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Batches made while the model works, by a fixed number of threads.
 
