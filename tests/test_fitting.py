@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import tensorflow as tf
+from libraries import of_library
 
 import tfhub_transfer as tt
 
@@ -30,9 +30,6 @@ TEXT_FORMS: dict[str, Callable[[], Any]] = {
     "objects": lambda: np.array(TEXTS, object),
     "column": lambda: np.array(TEXTS)[:, None],
     "tensor": lambda: tf.constant(TEXTS),
-    "series": lambda: pd.Series(TEXTS),
-    "series of strings": lambda: pd.Series(TEXTS, dtype="string"),
-    "frame": lambda: pd.DataFrame({"text": TEXTS}),
     "dictionary": lambda: {"text": TEXTS},
     "dataset": lambda: tf.data.Dataset.from_tensor_slices(TEXTS).batch(4),
     "labelled": lambda: tf.data.Dataset.from_tensor_slices((TEXTS, LABELS)).batch(4),
@@ -42,9 +39,17 @@ TEXT_FORMS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("form", TEXT_FORMS)
-def test_texts_are_refused_with_what_to_do(form: str, model: Any) -> None:
-    given = TEXT_FORMS[form]()
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(pytest.param(make, id=name) for name, make in TEXT_FORMS.items()),
+        of_library("pandas", lambda pd: pd.Series(TEXTS)),
+        of_library("pandas", lambda pd: pd.Series(TEXTS, dtype="string")),
+        of_library("pandas", lambda pd: pd.DataFrame({"text": TEXTS})),
+    ],
+)
+def test_texts_are_refused_with_what_to_do(make: Callable[[], Any], model: Any) -> None:
+    given = make()
     kind = type(given).__name__
     with pytest.raises(tt.InputError, match=rf"`fit` takes ids.*model.preprocess\(.*: {kind}"):
         model.fit(given, LABELS)

@@ -78,14 +78,16 @@ def test_callbacks_reach_every_stage(
     np.testing.assert_allclose(
         history.history["learning_rate"], [0.1 / (1 + epoch) for epoch in range(5)], rtol=1e-5
     )
-    rows = list(csv.DictReader(file.open(encoding="utf-8")))
+    rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
     assert [row["epoch"] for row in rows] == ["0", "1", "2", "3", "4"]
     assert [float(row["loss"]) for row in rows] == pytest.approx(history.history["loss"])
     # What was saved is the whole model, as of its best epoch.
     again = tt.load_model(kept)
     batches = again.preprocess(splits[1], shuffle=False)
     found = again.evaluate(batches, verbose=0, return_dict=True)
-    assert found["loss"] == pytest.approx(min(history.history["val_loss"]), rel=1e-5)
+    # Stored tokens are in bfloat16.
+    within = 1e-5 if kind == "text_encoder" else 2e-3
+    assert found["loss"] == pytest.approx(min(history.history["val_loss"]), rel=within)
 
 
 def test_a_callback_ends_a_stage_and_begins_anew_in_the_next(
@@ -191,14 +193,14 @@ def arrays(model: Any) -> list[np.ndarray]:
         ("text_encoder", True),
         ("text_encoder", False),
         pytest.param("bert_still", True, marks=pytest.mark.slow),
-        pytest.param("bert_still", False, marks=pytest.mark.slow),
+        pytest.param("bert_still", False, marks=[pytest.mark.slow, pytest.mark.exhaustive]),
     ],
 )
 def test_a_killed_run_goes_on_from_its_backup(
     kind: str, first: bool, make_encoder: Any, splits: Any, tmp_path: Path
 ) -> None:
     """In either order, to the weights and the state of a run that nothing killed."""
-    folder, ends = make_encoder(kind), []
+    folder = make_encoder(kind)
     whole = build(folder)
     fit(whole, splits[0], [])
     backup = callbacks.BackupAndRestore(tmp_path / "backup")
@@ -212,7 +214,6 @@ def test_a_killed_run_goes_on_from_its_backup(
     assert [epoch for epoch, _ in diary.epochs] == [3]
     for one, other in zip(arrays(whole), arrays(again), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
-    ends.append(again)
 
 
 def test_a_backup_does_not_hold_what_a_monitor_waits_for(text_encoder: Path, splits: Any) -> None:
@@ -234,7 +235,13 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) for n in BY_HAND])
+LONG = [pytest.mark.slow, pytest.mark.exhaustive]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=LONG[: 1 + (n not in ("scheduler", "averages"))]) for n in BY_HAND],
+)
 def test_others_beside_thawing_in_any_order(
     name: str, text_encoder: Path, splits: Any, tmp_path: Path
 ) -> None:

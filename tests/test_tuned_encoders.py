@@ -53,12 +53,14 @@ def check_same(model: Any, encoder: tt.Encoder) -> Any:
     return made
 
 
+LONG = [pytest.mark.slow, pytest.mark.exhaustive]
 KINDS = [
     "text_encoder",
-    "list_style_encoder",
+    pytest.param("albert_encoder", marks=pytest.mark.slow),
+    pytest.param("list_style_encoder", marks=pytest.mark.slow),
     *(
-        pytest.param(kind, marks=pytest.mark.slow)
-        for kind in ("bert_encoder", "albert_encoder", "bert_slash_encoder", "bert_without_lists")
+        pytest.param(kind, marks=LONG)
+        for kind in ("bert_encoder", "bert_slash_encoder", "bert_without_lists")
     ),
 ]
 
@@ -146,6 +148,7 @@ def test_the_preprocessor_of_the_training_goes_along(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_encoder_without_a_model_is_written_with_what_lies_beside_it(
     bert_with_preprocessor: Path, tmp_path: Path
 ) -> None:

@@ -101,7 +101,7 @@ def steps(model: Any, *batches: tf.data.Dataset) -> list[list[np.ndarray]]:
     for each in batches:
         model.set_weights(before)
         model.fit(each, epochs=1, verbose=0)
-        found.append(model.get_weights())
+        found.append([weight.astype("float64") for weight in model.get_weights()])
         moved = [np.abs(a - b).max() for a, b in zip(found[-1], before)]
         assert max(moved) > 1e-4
     return found
@@ -118,12 +118,13 @@ def weighed(examples: Any, weights: Any = WEIGHTS) -> Any:
 
 
 USUAL = ("classification", "token-classification")
+LONG = [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name in USUAL else pytest.mark.slow)
+        pytest.param(name, marks=[] if name in USUAL else LONG[: 1 + (" " in name)])
         for name in samples.ROWS
         if name != "multi-task"
     ],
@@ -262,7 +263,8 @@ def test_every_stage_gets_the_weights(
     alike = model.evaluate(
         model.preprocess(weighing.without(validation), shuffle=False), verbose=0, return_dict=True
     )
-    assert np.isclose(alike["loss"], history.history["val_loss"], rtol=1e-5).any()
+    within = 1e-5 if kind == "text_encoder" else 1e-3  # stored tokens are in bfloat16
+    assert np.isclose(alike["loss"], history.history["val_loss"], rtol=within).any()
 
 
 @pytest.mark.slow

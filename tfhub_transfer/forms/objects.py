@@ -183,8 +183,8 @@ def _tensors(source: Any) -> Form:
     odd = weights is not None and not getattr(getattr(weights, "dtype", None), "is_floating", False)
     if odd or (isinstance(spec, tuple) and len(spec) > 3):
         raise InputError(
-            "expected a tf.data.Dataset of (text, label), or (text, label, weight), a weight being a "
-            "float; two texts are a tuple, ((first, second), label): map it to that. Received: "
+            "expected a tf.data.Dataset of (text, label), or (text, label, weight), a weight being "
+            "a float; two texts are a tuple, ((first, second), label): map it to that. Received: "
             f"elements of {len(spec)}"
         )
     if int(source.cardinality()) == _ENDLESS:
