@@ -161,11 +161,12 @@ def test_a_head_alone_has_a_rate_that_callbacks_set(text_encoder: Path, splits: 
 
 def fit(model: Any, train: Any, own: list[Any], **settings: Any) -> Any:
     thaw = tt.ProgressiveUnfreezing(start_epoch=1)
-    batches = model.preprocess(train, 14, shuffle=False)
+    batches = model.preprocess(train, 14, shuffle=settings.pop("shuffle", False))
+    judged = model.preprocess(train, shuffle=False)
     place = settings.pop("thaw_at", len(own))
     given = [*own[:place], thaw, *own[place:]]
     return model.fit(
-        batches, validation_data=batches, epochs=4, verbose=0, callbacks=given, **settings
+        batches, validation_data=judged, epochs=4, verbose=0, callbacks=given, **settings
     )
 
 
@@ -202,15 +203,16 @@ def test_a_killed_run_goes_on_from_its_backup(
     """In either order, to the weights and the state of a run that nothing killed."""
     folder = make_encoder(kind)
     whole = build(folder)
-    fit(whole, splits[0], [])
+    fit(whole, splits[0], [], shuffle=True)
     backup = callbacks.BackupAndRestore(tmp_path / "backup")
     with pytest.raises(Killed):
-        fit(build(folder), splits[0], [backup, Kill(3)], thaw_at=1 if first else 0)
+        own = [backup, Kill(3)]
+        fit(build(folder), splits[0], own, thaw_at=1 if first else 0, shuffle=True)
     assert json.loads((tmp_path / "backup/training_metadata.json").read_text())["epoch"] == 3
     again = build(folder)
     diary = Diary()
     anew = callbacks.BackupAndRestore(tmp_path / "backup")
-    fit(again, splits[0], [anew, diary], thaw_at=1 if first else 0)
+    fit(again, splits[0], [anew, diary], thaw_at=1 if first else 0, shuffle=True)
     assert [epoch for epoch, _ in diary.epochs] == [3]
     for one, other in zip(arrays(whole), arrays(again), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)

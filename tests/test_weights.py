@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer import finetuning, weighing
+from tfhub_transfer.recipes import distillation
 
 TEXTS = ["good film", "bad movie", "the worst film", "good acting"]
 NAMES = ["a", "b", "a", "b"]
@@ -265,6 +266,18 @@ def test_every_stage_gets_the_weights(
     )
     within = 1e-5 if kind == "text_encoder" else 1e-3  # stored tokens are in bfloat16
     assert np.isclose(alike["loss"], history.history["val_loss"], rtol=within).any()
+
+
+def test_a_student_learns_by_weights_of_labels(
+    text_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has no label weighs as much as a labelled row does in the mean."""
+    found: list[Any] = []
+    monkeypatch.setattr(distillation, "fine_tune", lambda *given, **_: found.append(given))
+    teacher, student = (build(text_encoder, tt.tasks.Classification(["a", "b"])) for _ in range(2))
+    labelled = tt.data.Examples.from_lists(TEXTS, NAMES, weight=[4, 2, 1, 1])
+    distillation.distill(teacher, student, labelled, labelled, ["more"])
+    assert found[0][1].weights == [2.0, 1.0, 0.5, 0.5, 1.0]
 
 
 @pytest.mark.slow

@@ -126,6 +126,11 @@ class LengthBatches:
         batches = self._cut(generator.permutation(len(self._lengths)))
         yield from (batches[i] for i in generator.permutation(len(batches)))
 
+    def skip(self, passes: int) -> None:
+        """Leaves out passes, as of epochs that another process has trained."""
+        for _ in range(passes):
+            next(self._passes)
+
     def padded_length(self, rows: np.ndarray) -> int:
         """The length that a batch of these rows is padded to."""
         return int(self.buckets[self._bucket[rows].max()])
@@ -231,14 +236,18 @@ class InOrder:
         )
 
 
-def in_turn(dataset: tf.data.Dataset, shuffled: bool = True) -> tf.data.Dataset:
+def in_turn(
+    dataset: tf.data.Dataset, shuffled: bool = True, rows: LengthBatches | None = None
+) -> tf.data.Dataset:
     """Notes of batches that their rows come in another order each time.
 
     Args:
         dataset: The batches.
         shuffled: Whether they do.
+        rows: What orders them, if passes of it can be left out.
     """
     dataset.comes_in_turn = shuffled
+    dataset.skip_passes = rows.skip if rows is not None else None
     return dataset
 
 

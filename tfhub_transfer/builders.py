@@ -171,7 +171,15 @@ def write_encoder(path: Path, folder: Path) -> None:
     Raises:
         InputError: If the file isn't a model that loads safely, or nothing can be written.
     """
-    load_model(path).encoder.save(folder)
+    try:
+        load_model(path).encoder.save(folder)
+    except InputError as error:
+        if "trust_code" not in str(error):
+            raise
+        raise InputError(
+            "an encoder is made without asking of what is safe alone; if you trust its maker: "
+            f"`tt.load_model(file, trust_code=True).encoder.save(folder)`. Received: {error}"
+        ) from error
 
 
 registry.register_converter("trained", write_encoder)

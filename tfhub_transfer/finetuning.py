@@ -4,7 +4,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -67,8 +67,7 @@ class Plan:
     boundary: bool = True
     seed: int = 0
     verbose: Any = "auto"
-    # Those of `fine_tune`, in the form in which each stage takes them.
-    _throughout: tuple[keras.callbacks.Callback, ...] = dataclasses.field(default=(), repr=False)
+    _throughout: ClassVar[tuple[keras.callbacks.Callback, ...]] = ()
 
     def __post_init__(self) -> None:
         def settle(name: str, parse: Callable[..., Any], *bounds: Any) -> None:
@@ -83,6 +82,13 @@ class Plan:
         settle("layer_decay", ranges.real_number, 0.0, 1.0)
         settle("patience", ranges.whole_number, *ranges.EPOCHS)
         settle("seed", ranges.whole_number, *ranges.SEED)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Staged(Plan):
+    """A plan with the callbacks of the user, in the form in which each stage takes them."""
+
+    _throughout: tuple[keras.callbacks.Callback, ...] = ()  # type: ignore[misc]
 
 
 @dataclasses.dataclass
@@ -182,7 +188,7 @@ def fine_tune(
     stages = len(model.models) if isinstance(model, MultiTaskModel) else 1
     own_callbacks.check_stages(callbacks, model.optimizer, groups > 0, stages)
     throughout = (own_callbacks.Throughout(callbacks, model),) if callbacks else ()
-    plan = dataclasses.replace(plan, _throughout=throughout)
+    plan = _Staged(**vars(plan), _throughout=throughout)
     train, validation = weighing.taught(train), weighing.without(validation)
     model.layout.learn(train)
     judged = model.cut(validation)

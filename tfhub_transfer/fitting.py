@@ -47,6 +47,9 @@ def arguments(model: Any, usual: Callable[..., Any], *given: Any, **named: Any) 
         steps = found.get("steps_per_epoch") or int(batches.cardinality())
         past = found.get("initial_epoch", 0)
         size_schedule(model.optimizer, steps * found.get("epochs", 1), steps * past)
+        found["callbacks"] = own_callbacks.in_order(
+            found.get("callbacks"), getattr(batches, "skip_passes", None), past
+        )
         found |= weighed(batches, found.get("class_weight"))
     return found
 

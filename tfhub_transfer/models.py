@@ -146,7 +146,7 @@ class TransferModel(resuming.Resumable):
         self.layout.learn(examples)  # what is shuffled is to be trained on
         rows = LengthBatches(ids.lengths, batch_size, seed=seed)
         self.padding = rows.padding
-        return in_turn(self._batches(ids, rows, rows.buckets))
+        return in_turn(self._batches(ids, rows, rows.buckets), True, rows)
 
     def cut(self, examples: Examples | Rows) -> Rows:
         """Examples in rows that fit the encoder; a text that needs no cutting is one row.

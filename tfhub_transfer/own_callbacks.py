@@ -1,5 +1,6 @@
 """Callbacks of users' own: beside thawing in one `fit`, and in all stages of `fine_tune`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -68,6 +69,31 @@ def check(callbacks: Any, optimizer: Any) -> None:
             "epochs, or leave BackupAndRestore out. Received: "
             f"ProgressiveUnfreezing(monitor={waiting[0].monitor!r})"
         )
+
+
+def in_order(callbacks: Any, skip: Callable[[int], None] | None, begun: int) -> Any:
+    """Callbacks, among which one that restores a backup goes on with the shuffling too.
+
+    Args:
+        callbacks: As `keras.Model.fit` takes them.
+        skip: Leaves out passes of the training data, if that is possible.
+        begun: The epoch with which the training begins without a backup.
+    """
+    found = listed(callbacks)
+    restores = any(isinstance(each, keras.callbacks.BackupAndRestore) for each in found)
+    return [*found, _SkipPasses(skip, begun)] if restores and skip is not None else callbacks
+
+
+class _SkipPasses(keras.callbacks.Callback):
+    """Leaves out the passes of epochs that were trained before a backup was restored."""
+
+    def __init__(self, skip: Callable[[int], None], begun: int) -> None:
+        super().__init__()
+        self._skip, self._next = skip, begun
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._skip(epoch - self._next)
+        self._next = epoch + 1
 
 
 def check_stages(callbacks: Any, optimizer: Any, thaws: bool, tasks: int) -> None:
