@@ -67,6 +67,8 @@ def test_callbacks_reach_every_stage(
         callbacks.CSVLogger(file),
         callbacks.LearningRateScheduler(lambda epoch: 0.1 / (1 + epoch)),
         [callbacks.ModelCheckpoint(kept, monitor="val_loss", save_best_only=True)],
+        callbacks.TensorBoard(tmp_path / "board"),
+        callbacks.TerminateOnNaN(),
     ]
     plan = tt.Plan(head_epochs=2, verbose=0)
     history = tt.fine_tune(model, *splits, epochs=3, unfreeze=1, plan=plan, callbacks=own)
@@ -215,6 +217,25 @@ def test_a_killed_run_goes_on_from_its_backup(
     fit(again, splits[0], [anew, diary], thaw_at=1 if first else 0, shuffle=True)
     assert [epoch for epoch, _ in diary.epochs] == [3]
     for one, other in zip(arrays(whole), arrays(again), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_an_interrupted_run_goes_on_in_the_same_process(
+    text_encoder: Path, splits: Any, tmp_path: Path
+) -> None:
+    """As who runs a cell of a notebook again; the schedule is at the step of the backup."""
+    whole, model = build(text_encoder), build(text_encoder)
+    fit(whole, splits[0], [])
+
+    class Interrupt(callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if int(self.model.optimizer.iterations) == 5:  # in the middle of the third epoch
+                raise Killed
+
+    with pytest.raises(Killed):
+        fit(model, splits[0], [callbacks.BackupAndRestore(tmp_path / "b"), Interrupt()])
+    fit(model, splits[0], [callbacks.BackupAndRestore(tmp_path / "b")])
+    for one, other in zip(arrays(whole), arrays(model), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 

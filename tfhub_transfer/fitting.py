@@ -45,11 +45,16 @@ def arguments(model: Any, usual: Callable[..., Any], *given: Any, **named: Any) 
     if isinstance(batches, tf.data.Dataset):
         found.setdefault("shuffle", False)  # `preprocess` shuffled; Keras can't and warns
         steps = found.get("steps_per_epoch") or int(batches.cardinality())
-        past = found.get("initial_epoch", 0)
-        size_schedule(model.optimizer, steps * found.get("epochs", 1), steps * past)
-        found["callbacks"] = own_callbacks.in_order(
-            found.get("callbacks"), getattr(batches, "skip_passes", None), past
-        )
+        past, skip = found.get("initial_epoch", 0), getattr(batches, "skip_passes", None)
+
+        def begin(epoch: int) -> None:
+            size_schedule(model.optimizer, steps * found.get("epochs", 1), steps * epoch)
+            if skip is not None:
+                skip(max(epoch - past, 0))  # which another process has trained on
+
+        begin(past)
+        if found.get("callbacks") is not None:
+            found["callbacks"] = own_callbacks.going_on(found["callbacks"], begin)
         found |= weighed(batches, found.get("class_weight"))
     return found
 

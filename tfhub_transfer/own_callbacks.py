@@ -71,29 +71,29 @@ def check(callbacks: Any, optimizer: Any) -> None:
         )
 
 
-def in_order(callbacks: Any, skip: Callable[[int], None] | None, begun: int) -> Any:
-    """Callbacks, among which one that restores a backup goes on with the shuffling too.
+def going_on(callbacks: Any, go_on: Callable[[int], None]) -> Any:
+    """Callbacks, with one more where one restores a backup.
 
     Args:
         callbacks: As `keras.Model.fit` takes them.
-        skip: Leaves out passes of the training data, if that is possible.
-        begun: The epoch with which the training begins without a backup.
+        go_on: Called with the epoch that training begins with, once the backup is restored.
     """
     found = listed(callbacks)
     restores = any(isinstance(each, keras.callbacks.BackupAndRestore) for each in found)
-    return [*found, _SkipPasses(skip, begun)] if restores and skip is not None else callbacks
+    return [*found, _GoesOn(go_on)] if restores else callbacks
 
 
-class _SkipPasses(keras.callbacks.Callback):
-    """Leaves out the passes of epochs that were trained before a backup was restored."""
+class _GoesOn(keras.callbacks.Callback):
+    """Says with which epoch training really begins."""
 
-    def __init__(self, skip: Callable[[int], None], begun: int) -> None:
+    def __init__(self, go_on: Callable[[int], None]) -> None:
         super().__init__()
-        self._skip, self._next = skip, begun
+        self._go_on: Callable[[int], None] | None = go_on
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._skip(epoch - self._next)
-        self._next = epoch + 1
+        if self._go_on is not None:
+            self._go_on(epoch)
+            self._go_on = None
 
 
 def check_stages(callbacks: Any, optimizer: Any, thaws: bool, tasks: int) -> None:

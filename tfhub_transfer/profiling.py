@@ -107,10 +107,11 @@ def _label_lines(train: Any) -> list[str]:
 
 
 def _weight_lines(train: Any) -> list[str]:
-    if train.weights is None:
+    weights = getattr(train, "weights", None)
+    if weights is None:
         return []
-    low, middle, high = np.percentile(train.weights, [0, 50, 100])
-    silent = sum(weight == 0 for weight in train.weights)
+    low, middle, high = np.percentile(weights, [0, 50, 100])
+    silent = sum(weight == 0 for weight in weights)
     none = f"; {silent} rows of 0 teach nothing" if silent else ""
     return [f"weights: numbers from {low:g} to {high:g}, median {middle:g}{none}"]
 
