@@ -66,6 +66,9 @@ FLOORS = {
     "layouts": 6,
     "models": 8,
     "callbacks": 5,
+    "own_callbacks": 6,
+    "hub_preprocessors": 6,
+    "fitting": 7,
     "stages": 5,
     "conversion": 8,
     "multitask": 9,
@@ -94,6 +97,8 @@ FLOORS = {
     "ranges": 1,
     "selecting": 1,
     "wording": 1,
+    "weighing": 1,
+    "usual_columns": 3,
     "writing": 2,
     "asking": 11,
     "seen": 1,
@@ -202,6 +207,11 @@ MEDIAN_MODULE_LINES = 250
 FUNCTION_LINES = 60
 MEDIAN_FUNCTION_LINES = 12
 PUBLIC_ARGUMENTS = 7
+# What has one more, because who knows the interface that it follows looks for it there.
+MORE_ARGUMENTS = {
+    "finetuning fine_tune": "`callbacks`, as Keras' `fit`",
+    "data stream": "as `read`",
+}
 
 # Methods of Keras' and TensorFlow's own interfaces: what they are for is documented there.
 INHERITED_METHODS = {
@@ -439,7 +449,7 @@ def test_public_functions_take_few_arguments(path: Path) -> None:
             arguments = function.args
             names = [a.arg for a in arguments.posonlyargs + arguments.args + arguments.kwonlyargs]
             count = len([name for name in names if name not in ("self", "cls")])
-            if count > PUBLIC_ARGUMENTS:
+            if count > PUBLIC_ARGUMENTS + (f"{_name(path)} {function.name}" in MORE_ARGUMENTS):
                 many.append(f"{_name(path)}:{function.lineno} {function.name} takes {count}")
     assert not many, f"more than {PUBLIC_ARGUMENTS} arguments: {many}"
 

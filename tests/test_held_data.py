@@ -256,8 +256,14 @@ SLICES = tf.data.Dataset.from_tensor_slices
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: SLICES((TEXTS, LABELS, [0.1, 0.2, 0.3])), "weights of rows aren't taken"),
-        (lambda: SLICES((TEXTS, TEXTS, LABELS)), r"two texts are a tuple, \(\(first, second\)"),
+        (
+            lambda: SLICES((TEXTS, TEXTS, LABELS, [1, 2, 3])),
+            r"\(text, label, weight\).*elements of 4",
+        ),
+        (
+            lambda: SLICES((TEXTS, TEXTS, LABELS)),
+            r"a weight being a float; two texts are a tuple, \(\(first, second\)",
+        ),
         (lambda: SLICES((TEXTS, LABELS)).repeat(), "repeats without end; leave `repeat` out"),
         (
             lambda: of_generator((b"a", 1), output_types=(tf.string, tf.int32)),

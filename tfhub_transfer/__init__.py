@@ -60,9 +60,11 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"tfhub_transfer.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'tfhub_transfer' has no attribute {name!r}")
-    # Registers the converter for Hugging Face folders, which the registry itself can't know of.
+    # Register what makes encoders of Hugging Face folders, and of what was trained, which the
+    # registry itself can't know of.
     if _HOMES[name] in ("encoder", "encoding", "models", "multitask", "builders", "finetuning"):
-        importlib.import_module("tfhub_transfer.conversion")
+        for room in ("conversion", "builders"):
+            importlib.import_module(f"tfhub_transfer.{room}")
     value = getattr(importlib.import_module(f"tfhub_transfer.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -161,6 +161,30 @@ def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
         raise InputError(_not_loadable(path, error)) from error
 
 
+def write_encoder(path: Path, folder: Path) -> None:
+    """Writes the encoder in a `.keras` file as a folder of its own, as `Encoder.save` does.
+
+    Args:
+        path: The file.
+        folder: The folder to write.
+
+    Raises:
+        InputError: If the file isn't a model that loads safely, or nothing can be written.
+    """
+    try:
+        load_model(path).encoder.save(folder)
+    except InputError as error:
+        if "trust_code" not in str(error):
+            raise
+        raise InputError(
+            "an encoder is made without asking of what is safe alone; if you trust its maker: "
+            f"`tt.load_model(file, trust_code=True).encoder.save(folder)`. Received: {error}"
+        ) from error
+
+
+registry.register_converter("trained", write_encoder)
+
+
 def _not_loadable(path: Path, error: Exception) -> str:
     # Keras wraps what went wrong in one object into a page on all of them.
     within = re.search(r"Example error message for [^\n]*\n\n(.*?)\n\nList of", str(error), re.S)

@@ -266,6 +266,8 @@ def _add_train(commands: Any) -> None:
     add("--label", metavar="COLUMN[,COLUMN]", help="default: label, or score; several of 0 and 1")
     separator = "between names in a label of several; default |"
     add("--label-separator", metavar="TEXT", help=separator)
+    weight = "numbers that say how much each row teaches; measured, all rows count alike"
+    add("--weight", metavar="COLUMN", help=weight)
     add("--loss", choices=_LOSSES, help="of the similarity task; default cosine")
     add("--alone", action="store_true", help="of several tasks train each alone too, to compare")
     add("--quick", action="store_true", help="the head alone, a report, no export: a first look")

@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,8 @@ class Encoder(keras.layers.Layer):
         self._thawed_in_file: list[str] | None = None
         self._folder: Path | None = None
         self._loaded: Any = None
+        # Writes the preprocessor of the last model on it; a function, so that nothing tracks it.
+        self.write_preprocessor: Callable[[Path], dict[str, Any]] | None = None
         # A config comes out of a file, which doesn't vouch for itself: Keras' safe mode decides.
         self.trust_code = trust_code if _spec is None else in_safe_mode() is False
         if _spec is None:
@@ -478,6 +480,22 @@ class Encoder(keras.layers.Layer):
     def _thaw_only(self, names: list[str]) -> None:
         for name, variables in self.layer_groups:
             self._set_flags(variables, name in names)
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> None:
+        """Writes the encoder as it is now, in TF Hub's form, its preprocessor beside it.
+
+        `Encoder` loads it, layer groups and all; `tfhub_transfer.json` says what it was tuned from.
+
+        Args:
+            folder: The folder to write.
+            overwrite: Whether a folder there that this package wrote is replaced.
+
+        Raises:
+            InputError: If it can't be written, or would replace what this package didn't write.
+        """
+        known = self.write_preprocessor is not None
+        beside = None if known else registry.preprocessor_path(self.handle, self.folder)
+        loading.save(self, folder, beside, overwrite)
 
     def save_own_variables(self, store: Any) -> None:
         for index, weight in enumerate(self._weights):

@@ -4,20 +4,21 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import histories, judging, optimizers, ranges, runtime
-from tfhub_transfer.batching import ready
+from tfhub_transfer import histories, judging, optimizers, own_callbacks, ranges, runtime, weighing
+from tfhub_transfer.batching import ready, weighed
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.fitting import size_schedule
 from tfhub_transfer.layouts import Rows, balance
-from tfhub_transfer.models import TransferModel, size_schedule
+from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.schedules import WarmUpLinearDecay
@@ -66,6 +67,7 @@ class Plan:
     boundary: bool = True
     seed: int = 0
     verbose: Any = "auto"
+    _throughout: ClassVar[tuple[keras.callbacks.Callback, ...]] = ()
 
     def __post_init__(self) -> None:
         def settle(name: str, parse: Callable[..., Any], *bounds: Any) -> None:
@@ -80,6 +82,13 @@ class Plan:
         settle("layer_decay", ranges.real_number, 0.0, 1.0)
         settle("patience", ranges.whole_number, *ranges.EPOCHS)
         settle("seed", ranges.whole_number, *ranges.SEED)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Staged(Plan):
+    """A plan with the callbacks of the user, in the form in which each stage takes them."""
+
+    _throughout: tuple[keras.callbacks.Callback, ...] = ()  # type: ignore[misc]
 
 
 @dataclasses.dataclass
@@ -148,6 +157,7 @@ def fine_tune(
     unfreeze: str | int = "auto",
     batch_size: int = 32,
     plan: Plan | None = None,
+    callbacks: Any = None,
 ) -> History:
     """Trains a model: the head on frozen features first, then the encoder group by group.
 
@@ -164,6 +174,10 @@ def fine_tune(
             `"auto"`: all but a BERT's embeddings, which cost a third of each step and seldom gain.
         batch_size: Rows in a batch of the second stage.
         plan: Finer settings.
+        callbacks: Keras callbacks, which reach every stage: the head (of each task, one after the
+            other), then what thaws. A stage is a training of its own to them, with the model that
+            trains then, whose weights are the whole one's; epochs count on through the stages.
+            `ModelCheckpoint` saves the whole model.
 
     Returns:
         The curves, and the seconds of each stage.
@@ -190,6 +204,11 @@ def fine_tune(
     for examples in (train, validation):
         if not isinstance(examples, Stream):
             _check(model, examples)
+    stages = len(model.models) if isinstance(model, MultiTaskModel) else 1
+    own_callbacks.check_stages(callbacks, model.optimizer, groups > 0, stages)
+    throughout = (own_callbacks.Throughout(callbacks, model),) if callbacks else ()
+    plan = _Staged(**vars(plan), _throughout=throughout)
+    train, validation = weighing.taught(train), weighing.without(validation)
     model.layout.learn(train)
     judged = model.cut(validation)
     model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
@@ -352,39 +371,41 @@ def _fit_on_features(
     history.truncation = model.truncation
     features = [train, model.compute_features(splits[1], verbose=verbose)]
     history.seconds["features"] = time.perf_counter() - started
-    labels = [model.task.encode(rows.examples.labels) for rows in splits]
-    batch_size = HEAD_BATCH if len(labels[0]) > 100 * HEAD_BATCH else HEAD_BATCH // 2
-    steps = -(-len(labels[0]) // batch_size)
+    labels = [model.layout.targets(rows.examples) for rows in splits]
+    batch_size = HEAD_BATCH if len(splits[0]) > 100 * HEAD_BATCH else HEAD_BATCH // 2
+    steps = -(-len(splits[0]) // batch_size)
     head = _compiled(model, model.head_model, plan, min(steps, HEAD_STEPS))
     keep.patience = max(plan.patience, HEAD_PATIENCE_STEPS // steps)
     return head.fit(
-        _rows(features[0], labels[0], batch_size, plan.seed),
+        **weighed(_rows(features[0], labels[0], batch_size, plan.seed), plan.class_weight),
         validation_data=_rows(features[1], labels[1], batch_size),
         epochs=plan.head_epochs or max(30, HEAD_STEPS // steps),
         shuffle=False,  # they are
-        callbacks=[FiniteLoss(), keep],
-        class_weight=plan.class_weight,
+        callbacks=[FiniteLoss(), *plan._throughout, keep],
         verbose=0,  # quick; one line at the end says how it went
     ).history
 
 
 def _rows(
-    features: np.ndarray, labels: np.ndarray, batch_size: int, seed: int | None = None
+    features: np.ndarray, labels: Any, batch_size: int, seed: int | None = None
 ) -> tf.data.Dataset:
     """Batches of stored vectors, shuffled anew in every epoch if there is a seed."""
-    numbers = tf.data.Dataset.range(len(labels))
+    wanted = labels if isinstance(labels, tuple) else (labels,)  # with weights of rows
+    numbers = tf.data.Dataset.range(len(features))
     if seed is not None:
-        numbers = numbers.shuffle(len(labels), seed=seed)
+        numbers = numbers.shuffle(len(features), seed=seed)
     numbers = numbers.batch(batch_size)
     if not isinstance(features, np.memmap):
         held = tf.constant(features)
-        return ready(numbers.map(lambda n: (tf.gather(held, n), tf.gather(labels, n))))
+        return ready(
+            numbers.map(lambda n: (tf.gather(held, n), *(tf.gather(each, n) for each in wanted)))
+        )
 
     def read(rows: tf.Tensor) -> tf.Tensor:
         found = tf.numpy_function(lambda n: features[n], [rows], tf.float32)
         return tf.ensure_shape(found, (None, features.shape[1]))
 
-    return ready(numbers.map(lambda n: (read(n), tf.gather(labels, n))))
+    return ready(numbers.map(lambda n: (read(n), *(tf.gather(each, n) for each in wanted))))
 
 
 def _fit_frozen(
@@ -404,12 +425,11 @@ def _fit_frozen(
     return (
         _compiled(model, lambda: stored[0] if stored else _again(model), plan)
         .fit(
-            batches,
+            **weighed(batches, plan.class_weight),
             validation_data=validation,
             epochs=plan.head_epochs or model.task.head_epochs or usual,
             shuffle=False,  # they are
-            callbacks=[FiniteLoss(), keep],
-            class_weight=plan.class_weight,
+            callbacks=[FiniteLoss(), *plan._throughout, keep],
             verbose=show(plan.verbose),
         )
         .history
@@ -463,12 +483,11 @@ def _thaw_from_top(
     monitor, mode = judging.monitor(model)
     keep = KeepBest(monitor, mode, initial=best, patience=plan.patience)
     curves = trained.fit(
-        batches,
+        **weighed(batches, plan.class_weight),
         validation_data=validation,
         epochs=epochs,
         shuffle=False,  # they are
-        callbacks=[FiniteLoss(), unfreezing, keep],
-        class_weight=plan.class_weight,
+        callbacks=[FiniteLoss(), unfreezing, *plan._throughout, keep],
         verbose=show(plan.verbose),
     ).history
     offset = history.head_epochs

@@ -25,11 +25,12 @@ _FRACTIONS = (0.8, 0.1, 0.1)
 _COLUMNS = ("text", "text_pair", "negative", "label")
 _FORM = ("quoting", "delimiter", "encoding")
 # What a file of several tasks may say about each, and about all.
-_OF_TASK = {"task", "data", "validation", "test", "loss", "label_separator", *_COLUMNS, *_FORM}
+_OF_TASK = {"task", "data", "validation", "test", "loss", "label_separator", "weight"}
+_OF_TASK |= {*_COLUMNS, *_FORM}
 _OF_ALL = {"tasks", "weights", "alpha"}
 # What the command line can't say for several tasks at once.
 _ALONE = (
-    *("validation", "test", "loss", "label_separator", "class_weights", "towers"),
+    *("validation", "test", "loss", "label_separator", "weight", "class_weights", "towers"),
     *_COLUMNS,
 )
 
@@ -48,6 +49,7 @@ class TrainJob:
     negative: str | None = None
     label: str | Sequence[str] | None = None
     label_separator: str | None = None
+    weight: str | None = None
     quoting: str = "auto"
     delimiter: str | None = None
     encoding: str | None = None
@@ -248,7 +250,7 @@ def _jobs_of_tasks(job: TrainJob, tasks: dict[str, Any]) -> dict[str, TrainJob]:
     made = {}
     for name, own in tasks.items():
         files = {k: _beside(job.data, own[k]) for k in ("data", "validation", "test") if k in own}
-        nothing = dict.fromkeys(("validation", "test", "loss", "label_separator", *_COLUMNS))
+        nothing = dict.fromkeys((*_OF_TASK - {"task", "data", *_FORM},))
         made[name] = dataclasses.replace(job, **{**nothing, "task": "", **own, **files})
     return made
 
@@ -260,7 +262,7 @@ def _beside(source: str, name: Any) -> str:
 def _read(job: TrainJob) -> tuple[Splits, Task]:
     task = _task(job)
     columns = {**_columns(job), "require_label": _need(task)}
-    examples = _plain(data.read(file_of(job, job.data), **columns), task)
+    examples = _plain(data.read(file_of(job, job.data), **columns, weight=job.weight), task)
     others = {
         n: _plain(data.read(file_of(job, s), **columns), task) for n, s in _given(job).items()
     }

@@ -478,7 +478,11 @@ def _fit(
         "precision": runtime.choose_precision(),
         "measured": _measured(job, model.encoder.dimension),
         "versions": runtime.versions(),
-        "encoder": {"handle": model.encoder.handle, "fingerprint": fingerprint},
+        "encoder": {
+            "handle": model.encoder.handle,
+            "fingerprint": fingerprint,
+            **registry.provenance(model.encoder.folder),
+        },
         "truncation": dataclasses.asdict(truncation) if truncation else None,
         "padding": history.padding,
         "seconds": {**history.seconds, "training": time.perf_counter() - started},

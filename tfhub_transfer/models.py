@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import inspect
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,15 +16,17 @@ import tensorflow as tf
 
 from tfhub_transfer import (
     compiling,
+    fitting,
     heads,
+    hub_preprocessors,
     layouts,
-    optimizers,
     probes,
     ranges,
     resuming,
     runtime,
     saving,
     text_forms,
+    weighing,
 )
 from tfhub_transfer.batching import (
     INFERENCE_BUCKETS,
@@ -49,7 +50,6 @@ from tfhub_transfer.preprocessing import (
     Truncation,
     load_preprocessor,
 )
-from tfhub_transfer.schedules import WarmUpLinearDecay
 from tfhub_transfer.seen import Seen
 from tfhub_transfer.storage import budget, names, opening
 from tfhub_transfer.storage.stores import VectorStore
@@ -100,7 +100,7 @@ class TransferModel(resuming.Resumable):
         self.encoder, self.task, self.head = encoder, task, head
         self.unread_groups = encoder.unread
         if preprocessor is not None:
-            layout.adopt(preprocessor)
+            self._adopt(preprocessor)
         self.truncation: Truncation | None = None
         self.padding: float | None = None
         self.training_examples: Examples | None = None
@@ -130,7 +130,8 @@ class TransferModel(resuming.Resumable):
             seed: Seed of the shuffling.
 
         Returns:
-            A dataset of `(inputs, labels)`, or of `inputs` alone if there are no labels.
+            A dataset of `(inputs, labels)`, with the weights of rows behind if the examples have
+            some, or of `inputs` alone if there are no labels.
 
         Raises:
             InputError: If a label is unknown to the task, or the columns don't suit it.
@@ -138,14 +139,14 @@ class TransferModel(resuming.Resumable):
         batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
         if isinstance(examples, Stream):
             return self._preprocess_stream(examples, batch_size, seed if shuffle else None)
-        ids = self.to_ids(examples)
+        ids = self.to_ids(weighing.taught(examples) if shuffle else examples)
         self.truncation = Truncation.count(ids.lost)
         if not shuffle:
             return self._batches(ids, InOrder(len(ids.lost), batch_size), None)
         self.layout.learn(examples)  # what is shuffled is to be trained on
         rows = LengthBatches(ids.lengths, batch_size, seed=seed)
         self.padding = rows.padding
-        return in_turn(self._batches(ids, rows, rows.buckets))
+        return in_turn(self._batches(ids, rows, rows.buckets), True, rows)
 
     def cut(self, examples: Examples | Rows) -> Rows:
         """Examples in rows that fit the encoder; a text that needs no cutting is one row.
@@ -156,7 +157,8 @@ class TransferModel(resuming.Resumable):
         if isinstance(examples, Rows):
             return examples
         self.layout.check(examples)
-        return self.layout.cut(examples)
+        cut = self.layout.cut(examples)
+        return cut if isinstance(cut, dict) else weighing.spread(cut, examples)
 
     def to_ids(self, examples: Examples | Rows) -> Ids:
         """Examples, cut into rows, as ids and labels that are not yet padded."""
@@ -189,19 +191,22 @@ class TransferModel(resuming.Resumable):
         def chunks() -> Iterator[Any]:
             for chunk in stream:
                 self.layout.check(chunk)
-                yield tuple(chunk.texts), self.task.encode(chunk.labels)
+                found = tuple(chunk.texts), self.task.encode(chunk.labels)
+                weights = np.array(chunk.weights or [], np.float32) / stream.mean_weight
+                yield (*found, weights) if stream.weight else found
 
         columns = 2 if self.task.pair else 1
         some = self.task.encode([self.task.class_names[0] if self.task.class_names else 0.0])
         labels = tf.TensorSpec([None, *some.shape[1:]], some.dtype)
-        spec = ((tf.TensorSpec([None], tf.string),) * columns, labels)
+        weights = (tf.TensorSpec([None], tf.float32),) if stream.weight else ()
+        spec = ((tf.TensorSpec([None], tf.string),) * columns, labels, *weights)
         dataset = tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()
         if seed is not None:
             dataset = dataset.shuffle(10_000, seed=seed)
         dataset = dataset.batch(batch_size)
         batches = math.ceil(len(stream) / batch_size)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
-        dataset = dataset.map(lambda texts, y: (self.layout.batch(*texts), y), MAP_THREADS)
+        dataset = dataset.map(lambda texts, *y: (self.layout.batch(*texts), *y), MAP_THREADS)
         return in_turn(ready(dataset), seed is not None)
 
     @property
@@ -486,25 +491,19 @@ class TransferModel(resuming.Resumable):
         With `initial_epoch` the run is that which began so many epochs ago.
         """
         self.encoder.mark_unread(*self.unread_groups)
-        if kwargs.get("class_weight"):
-            self.task.check_class_weights(kwargs["class_weight"])
-        if isinstance(x, tf.data.Dataset):
-            given = inspect.signature(super().fit).bind(x, *args, **kwargs).arguments
-            if "shuffle" not in given:
-                kwargs["shuffle"] = False  # `preprocess` shuffled; Keras can't and warns
-            steps = given.get("steps_per_epoch") or int(x.cardinality())
-            past = given.get("initial_epoch", 0)
-            size_schedule(self.optimizer, steps * given.get("epochs", 1), steps * past)
+        given = fitting.arguments(self, super().fit, x, *args, **kwargs)
         with self._at_precision():
-            return super().fit(x, *args, **kwargs)
+            return super().fit(**given)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`, at the precision of `runtime.precision`."""
+        fitting.require_ids("evaluate", *args[:1], kwargs.get("x"))
         with self._at_precision():
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.predict`, at the precision of `runtime.precision`."""
+        fitting.require_ids("predict", *args[:1], kwargs.get("x"))
         require_order(*args, **kwargs)
         with self._at_precision():
             return super().predict(*args, **kwargs)
@@ -568,16 +567,11 @@ class TransferModel(resuming.Resumable):
         folder = Path(dir_path) / "preprocessor"
         preprocessor = load_preprocessor(folder, self.encoder.trust_code)
         preprocessor.require_fit(self.encoder)
+        self._adopt(preprocessor)
+
+    def _adopt(self, preprocessor: Preprocessor) -> None:
         self.layout.adopt(preprocessor)
-
-
-def size_schedule(optimizer: Any, steps: int, past: int = 0) -> None:
-    """Makes a warm-up schedule last so many steps, of which some are past; below 0 if unknown."""
-    schedule = optimizers.rate(optimizer)
-    if isinstance(schedule, WarmUpLinearDecay):
-        each = optimizer.gradient_accumulation_steps or 1  # steps that `iterations` counts as one
-        done = each * int(keras.ops.convert_to_numpy(optimizer.iterations))
-        schedule.size(done - max(past, 0), steps if steps > 0 else None)
+        self.encoder.write_preprocessor = functools.partial(hub_preprocessors.write, preprocessor)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,7 +48,7 @@ def profile(train: Any, validation: Any | None = None, test: Any | None = None) 
     for name, examples in given.items():
         lines.append(_profile_line(name, examples))
     said = [f"read: {note}" for note in dict.fromkeys(n for e in given.values() for n in e.notes)]
-    for line in said + _shared_lines(given) + _label_lines(train):
+    for line in said + _shared_lines(given) + _label_lines(train) + _weight_lines(train):
         lines += textwrap.wrap(line, 99, subsequent_indent="    ")
     return "\n".join(lines)
 
@@ -104,6 +104,16 @@ def _label_lines(train: Any) -> list[str]:
         answers[texts].add(str(label))
     torn = sum(len(found) > 1 for found in answers.values())
     return [*lines, f"contradictions: {torn} texts have more than one label"] if torn else lines
+
+
+def _weight_lines(train: Any) -> list[str]:
+    weights = getattr(train, "weights", None)
+    if weights is None:
+        return []
+    low, middle, high = np.percentile(weights, [0, 50, 100])
+    silent = sum(weight == 0 for weight in weights)
+    none = f"; {silent} rows of 0 teach nothing" if silent else ""
+    return [f"weights: numbers from {low:g} to {high:g}, median {middle:g}{none}"]
 
 
 def _name_lines(names: list[str]) -> list[str]:

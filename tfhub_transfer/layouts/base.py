@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, heads, wording
+from tfhub_transfer import batching, heads, weighing, wording
 from tfhub_transfer.data import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C, Examples, require_examples
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
@@ -180,11 +180,27 @@ class Layout:
             InputError: If a label is unknown to the task.
         """
         examples = rows.examples
-        labels = None if examples.target is None else self.task.encode(examples.labels)
+        labels = self.targets(examples)
         columns, lost = self.encode_and_count(examples.texts)
         # The same texts are other ids in another layout.
         digest = names.digests(examples.texts).tobytes() + type(self).__name__.encode()
         return Ids(columns, lost, labels, digest)
+
+    def targets(self, examples: Examples) -> Any:
+        """What the loss wants of rows, as `Ids` has it; weights are relative, 1 in the mean.
+
+        Raises:
+            InputError: If a label is unknown to the task, or every weight is 0.
+        """
+        if examples.target is None:
+            return None
+        labels = self.task.encode(examples.labels)
+        if examples.weights is None:
+            return labels
+        units = isinstance(labels, tf.RaggedTensor)
+        counts = labels.row_lengths().numpy() if units and self.task.loss_by_unit else None
+        weights = weighing.relative(examples.weights, counts)
+        return labels, weights[:, None] if units else weights
 
     def pad(
         self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None

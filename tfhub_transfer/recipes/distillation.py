@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import ranges, runtime
+from tfhub_transfer import ranges, runtime, weighing
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.finetuning import History, fine_tune
@@ -101,7 +101,7 @@ def distill(
     student.task = _Taught(own, imitation.temperature)
     try:
         _recompile(student)
-        splits = _examples(columns, answers), _examples(validation.texts, judged)
+        splits = _examples(columns, answers, train), _examples(validation.texts, judged)
         return fine_tune(student, *splits, **fine_tuning)
     finally:
         student.task = own
@@ -249,8 +249,16 @@ def _recompile(model: TransferModel) -> None:
         )
 
 
-def _examples(columns: Sequence[Sequence[str]], answers: list[_Answer]) -> Examples:
-    return Examples.from_lists(columns[0], answers, *columns[1:])
+def _examples(
+    columns: Sequence[Sequence[str]], answers: list[_Answer], labelled: Examples | None = None
+) -> Examples:
+    """Examples with the weights of the labelled ones, beside which others weigh 1 in the mean."""
+    weights = None
+    if labelled is not None and labelled.weights is not None:
+        more = len(answers) - len(labelled)
+        weights = [*weighing.relative(labelled.weights).tolist(), *[1.0] * more]
+    pair = columns[1] if len(columns) > 1 else None
+    return Examples.from_lists(columns[0], answers, pair, weight=weights)
 
 
 def _without_labels(rows: Any, task: Task) -> Examples:

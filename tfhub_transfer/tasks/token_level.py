@@ -45,6 +45,7 @@ class TokenClassification(Task):
     name = "token-classification"
     needs_tokens = True
     layout = "words"
+    loss_by_unit = True
     monitor = ("val_accuracy", "max")
 
     def __init__(
