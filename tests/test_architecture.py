@@ -100,6 +100,7 @@ FLOORS = {
     "weighing": 1,
     "usual_columns": 3,
     "writing": 2,
+    "usage": 2,
     "asking": 11,
     "seen": 1,
     "vocabulary_fit": 6,

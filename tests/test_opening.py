@@ -387,7 +387,7 @@ def test_models_replace_models_but_nothing_special(model: Any, tmp_path: Path) -
     path.write_bytes(b"")
     model.save(path)
     model.save(path)
-    with pytest.raises(tt.InputError, match="is there already, and `overwrite` is off"):
+    with pytest.raises(tt.InputError, match="is there already; name another one"):
         model.save(path, overwrite=False)
     path.unlink()
     with special("pipe", tmp_path / "x.keras"), pytest.raises(tt.InputError, match="is a pipe"):

@@ -8,6 +8,8 @@ import html
 import json
 import random
 import re
+import shutil
+import subprocess
 import types
 from html.parser import HTMLParser
 from pathlib import Path
@@ -376,6 +378,9 @@ def test_intervals_of_large_groups_are_those_of_the_bootstrap(
         ("rouge1", False),
         ("pearson", False),
         ("recall_at_1", False),
+        ("error_type_accuracy", False),
+        ("loss_f1", False),
+        ("errors", False),
     ],
 )
 def test_the_winner_is_marked_whichever_way_is_better(name: str, less: bool) -> None:
@@ -385,6 +390,37 @@ def test_the_winner_is_marked_whichever_way_is_better(name: str, less: bool) -> 
     report = Report(task, "e", {}, {name: 0.5}, baselines=baselines)
     [best] = re.findall(r'<b class="best">([\d.]+)</b>', report.files()["report.html"].decode())
     assert best == ("0.2000" if less else "0.9000")
+
+
+CELLS = [
+    ["0.5 (now)", "0.05", "0.95", "-", "0.45"],
+    ["#10", "#9", "#1"],
+    ["1,024", "12", "3e-05", "-1.5"],
+    ["12 %", "3 %", "-"],
+    ["0.71 to 0.83", "0.8 to 0.9", "0.08 to 0.1"],
+    ["film 10", "film 9", "0.5 (now)", "-", "2"],
+]
+RISING = [
+    ["0.05", "0.45", "0.5 (now)", "0.95", "-"],
+    ["#1", "#9", "#10"],
+    ["-1.5", "3e-05", "12", "1,024"],
+    ["3 %", "12 %", "-"],
+    ["0.08 to 0.1", "0.71 to 0.83", "0.8 to 0.9"],
+    ["0.5 (now)", "2", "film 9", "film 10", "-"],
+]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no JavaScript without node")
+@pytest.mark.parametrize("down", [False, True])
+def test_columns_sort_by_number_where_all_cells_have_one(down: bool) -> None:
+    script = re.search(r"const isMissing.*?(?=const sortBy)", markup.SCRIPT, re.S)[0]
+    sort = f"cells.map((texts) => texts.sort(ranked(texts, {str(down).lower()})))"
+    code = f"{script} const cells = {json.dumps(CELLS)}; console.log(JSON.stringify({sort}))"
+    done = subprocess.run(["node", "-e", code], capture_output=True, text=True, check=True)
+    wanted = [sorted(set(row) - {"-"}, key=row.index, reverse=down) for row in RISING]
+    assert json.loads(done.stdout) == [
+        [*row, *({"-"} & set(texts))] for row, texts in zip(wanted, RISING)
+    ]
 
 
 def test_who_knows_the_answers_wins_nothing() -> None:

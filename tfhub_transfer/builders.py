@@ -62,6 +62,11 @@ def build_model(
     >>> sorted(answer["scores"])
     ['negative', 'positive']
     """
+    if not isinstance(task, (Task, Mapping)):
+        raise InputError(
+            "expected a task, such as `tasks.Classification(class_names=[...])`, or several, "
+            f"`{{name: task}}`. Received: {task!r}"
+        )
     task = task if isinstance(task, Task) else MultiTask(task)
     task.require_adapted()
     heads = _heads(task, head)
@@ -90,6 +95,11 @@ def _heads(task: Task, head: Head | Mapping[str, Head] | None) -> dict[str, Head
     """A head for each name of a task; a task alone has none."""
     names = list(task.tasks) if isinstance(task, MultiTask) else [""]
     given = list(head.values()) if isinstance(head, Mapping) else [head or Head()]
+    odd = [each for each in given if not isinstance(each, Head)]
+    if odd:
+        raise InputError(
+            f"expected a head, such as `Head(pooling='mean')`. Received: {str(odd[0])[:80]!r}"
+        )
     if isinstance(task, MultiTask) and any(each.towers for each in given):
         raise InputError(
             "tasks that learn together read a pair as one; train two towers alone. "
@@ -99,7 +109,8 @@ def _heads(task: Task, head: Head | Mapping[str, Head] | None) -> dict[str, Head
         return {name: head or Head() for name in names}
     if not set(head) <= set(names) or names == [""]:
         raise InputError(
-            f"heads go by the names of tasks, {', '.join(names) or 'of which there are none'}. "
+            "heads go by the names of several tasks"
+            f"{', ' + ', '.join(names) if names != [''] else '; give one task one head'}. "
             f"Received: {', '.join(map(repr, head))}"
         )
     return {name: head.get(name, Head()) for name in names}

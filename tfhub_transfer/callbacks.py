@@ -122,7 +122,10 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         """Tells the optimizer of all variables to come, before the first step; freezes nothing."""
         self._encoders = self._find_encoders()
         if not self._encoders:
-            raise InputError("the model holds no `tfhub_transfer.Encoder`, so nothing can thaw")
+            raise InputError(
+                "the model holds no `tfhub_transfer.Encoder`, so nothing can thaw; leave the "
+                f"callback out. Received: {self.model.name}"
+            )
         self._limit = self._check_limit(max(len(e.layer_groups) for e in self._encoders))
         tops = [v for e in self._encoders for _, vs in e.layer_groups[-self._limit :] for v in vs]
         optimizers.extend(self.model, [*self.model.trainable_variables, *tops])

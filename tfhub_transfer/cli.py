@@ -10,19 +10,19 @@ import dataclasses
 import json
 import logging
 import os
-import re
 import select
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tfhub_transfer import __version__, backend, ranges, streams
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.storage import interruption
+from tfhub_transfer.usage import Parser, integer, real
 
 _TASKS = (
     "classification",
@@ -149,42 +149,8 @@ def _nobody_reads(error: Exception) -> bool:
     return True
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as everything here does."""
-
-    def error(self, message: str) -> NoReturn:
-        # A message of ours names the option already.
-        message = re.sub(r"^argument [^`:]*: (?=`)", "", message)
-        raise InputError(f"{message}; `{self.prog} --help` lists what there is")
-
-
-def _whole(name: str, bounds: tuple[int, int]) -> Callable[[str], int]:
-    """What reads the value of an option that is a whole number."""
-
-    def read(text: str) -> int:
-        return _said(ranges.whole_number, name, text, *bounds)
-
-    return read
-
-
-def _real(name: str, bounds: tuple[float, float], closed: bool = False) -> Callable[[str], float]:
-    """What reads the value of an option that is a number; the lower bound is no part of it."""
-
-    def read(text: str) -> float:
-        return _said(ranges.real_number, name, text, *bounds, closed)
-
-    return read
-
-
-def _said(parse: Callable[..., Any], *given: Any) -> Any:
-    try:
-        return parse(*given)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="tfhub-transfer",
         description="Transfer learning for text with TensorFlow Hub encoders in Keras 3: trains, "
         "measures, asks and exports models. Each command has its own --help.",
@@ -199,6 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_encode(commands)
+    for command in commands.choices.values():
+        command.set_defaults(command=command)
     return parser
 
 
@@ -213,7 +181,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
         alone = len(rest) == 1 and (rest[0] == "-" or not rest[0].startswith("-"))
         options.source = rest.pop() if alone else "-"
     if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        options.command.refuse(rest)
     return options
 
 
@@ -239,7 +207,7 @@ def _add_convert(commands: Any) -> None:
     methods = ("auto", "bert", "static", "vectors")
     said = "bert: whole; static: a table of word-piece vectors; vectors: of words; default: auto"
     command.add_argument("--method", default="auto", choices=methods, help=said)
-    size = _whole("--dimension", ranges.SIZE)
+    size = integer("--dimension", ranges.SIZE)
     command.add_argument("--dimension", type=size, metavar="N", help="of a static encoder")
     command.add_argument("--overwrite", action="store_true", help="replace the output folder")
     _add_trust(command)
@@ -262,13 +230,15 @@ def _add_train(commands: Any) -> None:
     add("--output", type=Path, required=True, metavar="DIR", help=folder)
     add("--text", metavar="COLUMN", help="default: text, or text_a and text_b")
     add("--text-pair", metavar="COLUMN", help="the second text of each pair")
-    add("--negative", metavar="COLUMN", help="a third text, which doesn't belong to the first")
+    third = "a third text, which doesn't belong to the first, for --loss triplet; default text_c"
+    add("--negative", metavar="COLUMN", help=third)
     add("--label", metavar="COLUMN[,COLUMN]", help="default: label, or score; several of 0 and 1")
     separator = "between names in a label of several; default |"
     add("--label-separator", metavar="TEXT", help=separator)
     weight = "numbers that say how much each row teaches; measured, all rows count alike"
     add("--weight", metavar="COLUMN", help=weight)
-    add("--loss", choices=_LOSSES, help="of the similarity task; default cosine")
+    loss = "of the similarity task: cosine (default) for scores, contrastive for 0 and 1, others "
+    add("--loss", choices=_LOSSES, help=f"{loss}for texts that belong together, without labels")
     add("--alone", action="store_true", help="of several tasks train each alone too, to compare")
     add("--quick", action="store_true", help="the head alone, a report, no export: a first look")
     _add_form(command)
@@ -282,11 +252,11 @@ def _add_training(command: Any) -> None:
     known = "default: auto, the packaged one; `tfhub-transfer encoders` lists names"
     add("--encoder", default="auto", metavar="NAME|HANDLE|DIR", help=known)
     add("--preprocessor", metavar="HANDLE|DIR", help="default: the encoder's own")
-    epochs, size = _whole("--epochs", ranges.EPOCHS), _whole("--batch-size", ranges.BATCH_SIZE)
+    epochs, size = integer("--epochs", ranges.EPOCHS), integer("--batch-size", ranges.BATCH_SIZE)
     thawed = "with a thawed encoder, after the head's own, which are as many as it needs; default 4"
     add("--epochs", type=epochs, default=4, metavar="N", help=thawed)
     add("--batch-size", type=size, default=32, metavar="N", help="default 32")
-    rate = _real("--learning-rate", ranges.LEARNING_RATE)
+    rate = real("--learning-rate", ranges.LEARNING_RATE)
     add("--learning-rate", type=rate, metavar="X", help="default: by the kind of encoder")
     add(
         "--unfreeze",
@@ -294,7 +264,7 @@ def _add_training(command: Any) -> None:
         metavar="none|N|all|auto",
         help="groups of layers from the top",
     )
-    length = _whole("--sequence-length", ranges.SEQUENCE_LENGTH)
+    length = integer("--sequence-length", ranges.SEQUENCE_LENGTH)
     usual = "most tokens of a text; default 256 or 384"
     add("--sequence-length", type=length, metavar="N", help=usual)
     add("--pooling", default="auto", help="auto, pooled_output, mean, first or attention")
@@ -304,7 +274,7 @@ def _add_training(command: Any) -> None:
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     add("--jit", default="auto", choices=("auto", "on", "off"), help="XLA")
     add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
-    add("--seed", type=_whole("--seed", ranges.SEED), default=0, metavar="N", help="default 0")
+    add("--seed", type=integer("--seed", ranges.SEED), default=0, metavar="N", help="default 0")
     add("--overwrite", action="store_true", help="replace the output folder")
     _add_trust(command)
 
@@ -351,7 +321,7 @@ def _add_distill(commands: Any) -> None:
     models = command.add_argument_group("models")
     add = models.add_argument
     add("--unlabelled", metavar="FILE", help="more texts, for the teachers to answer")
-    warmth, share = _real("--temperature", ranges.TEMPERATURE, True), _real("--share", ranges.SHARE)
+    warmth, share = real("--temperature", ranges.TEMPERATURE, True), real("--share", ranges.SHARE)
     add("--temperature", type=warmth, default=2.0, metavar="X", help="of the answers; default 2")
     add("--share", type=share, default=0.7, metavar="X", help="weight of the teachers; default 0.7")
     add("--validation", metavar="FILE", help="default: a tenth of the data")
@@ -361,10 +331,10 @@ def _add_distill(commands: Any) -> None:
     _add_training(models)
     encoders = command.add_argument_group("encoders")
     add = encoders.add_argument
-    layers, hidden = _whole("--layers", ranges.LAYERS), _whole("--hidden", ranges.SIZE)
+    layers, hidden = integer("--layers", ranges.LAYERS), integer("--hidden", ranges.SIZE)
     add("--layers", type=layers, default=3, metavar="N", help="of the student; default 3")
     add("--hidden", type=hidden, metavar="N", help="width of the student; default: the teacher's")
-    pieces = _whole("--vocabulary", ranges.SIZE)
+    pieces = integer("--vocabulary", ranges.SIZE)
     add("--vocabulary", type=pieces, metavar="N", help="word pieces to keep; default: all")
     command.set_defaults(run=_distill)
 
@@ -410,7 +380,7 @@ def _add_encode(commands: Any) -> None:
     add = command.add_argument
     add("model", metavar="DIR|ENCODER", help="what `train` wrote, or an encoder")
     add("source", nargs="?", metavar="FILE|-", help=_SOURCE)
-    add("--text", metavar="COLUMN", help="of a table; default: text")
+    add("--text", metavar="COLUMN", help="of a table; default: the training's, else text")
     add("--normalize", action="store_true", help="to length 1, so that products are cosines")
     add("--output", type=Path, metavar="vectors.npy", help="default: JSON lines on stdout")
     add("--overwrite", action="store_true", help="replace a .npy file that is there")
@@ -439,7 +409,10 @@ def _distill(options: argparse.Namespace) -> None:
         jobs.distill(jobs.DistillJob(task="", **chosen))
         return
     if len(options.teachers) > 1:
-        raise InputError(f"an encoder is distilled from one. Received: {options.teachers}")
+        raise InputError(
+            "an encoder is distilled from one; name one, or several folders that `train` wrote. "
+            f"Received: {' '.join(options.teachers)}"
+        )
     names = {field.name for field in dataclasses.fields(jobs.EncoderJob)} & set(given)
     usual = jobs.EncoderSchedule
     schedule = usual(

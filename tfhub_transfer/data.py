@@ -131,7 +131,10 @@ class Examples:
     def labels(self) -> list[Any]:
         """The labels, as the source wrote them."""
         if self.target is None:
-            raise InputError(f"these examples have no labels. Received: {self.source}")
+            raise InputError(
+                "these examples have no labels; say where they are with `label` (`--label`). "
+                f"Received: {self.source}"
+            )
         return self.columns[self.target]
 
     @property
@@ -394,7 +397,7 @@ def _cells(
         optional = name == LABEL and not require_label
         if column not in row and not optional:
             raise InputError(
-                f"{place}: the row lacks {column!r}. Received: "
+                f"{place}: the row lacks {column!r}; fill it in or drop the row. Received: "
                 f"{', '.join(map(repr, row)) or 'nothing'}"
             )
         value = row.get(column)
@@ -429,8 +432,8 @@ def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
     count = len(tags) if isinstance(tags, (list, tuple)) else 1
     if len(words) != count:
         raise InputError(
-            f"{place}: every word must have a tag. Received: {len(words)} words and {count} "
-            f"tags, in {' '.join(map(str, words))[:60]!r}"
+            f"{place}: every word must have a tag; mend the row. Received: {len(words)} words and "
+            f"{count} tags, in {' '.join(map(str, words))[:60]!r}"
         )
 
 

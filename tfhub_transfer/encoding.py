@@ -17,6 +17,7 @@ from tfhub_transfer.tasks import Regression
 
 MODEL_FILE = "model.keras"
 RECORD_FILE = "training.json"
+_GRAPH = "saved_model.pb"
 _NPY = b"\x93NUMPY"
 _COLUMNS = ("text", "text_pair", "negative", "label")
 
@@ -223,6 +224,28 @@ def read_record(folder: Path) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value is not None}
 
 
+def no_model(folder: Path) -> InputError:
+    """What to raise of a folder that isn't one of a model: what it is instead, and what to give.
+
+    Args:
+        folder: What was given.
+    """
+    what = f"no {MODEL_FILE} there"
+    if not folder.exists():
+        what = "no such folder"
+    elif any((folder / name).is_file() for name in (_GRAPH, f"1/{_GRAPH}")):
+        what = "this is an encoder or an export, which is no model to train or measure"
+    elif (folder / "report.json").is_file():
+        what = "this is a report"
+    for around in folder.parents[:2]:
+        if (around / MODEL_FILE).is_file():
+            return InputError(f"{what}; the model is in {around}: give that. Received: {folder}")
+    return InputError(
+        f"{what}; expected a folder that `tfhub-transfer train` wrote, or a `.keras` file. "
+        f"Received: {folder}"
+    )
+
+
 def _check_columns(columns: dict[str, Any], path: Path) -> None:
     """Names of columns by what they hold; of several tasks such names by task."""
     for name, column in columns.items():
@@ -242,7 +265,7 @@ def _are_names(column: Any) -> bool:
 def _column(stream: data.Stream) -> Iterator[list[str]]:
     if stream.is_pair:
         raise InputError(
-            "one column of texts is encoded: name it with `--text`. "
+            "one column of texts is encoded: name it with `text` (`--text`). "
             f"Received: {stream.source}, which has pairs"
         )
     return (list(map(tagging.spaced, chunk.texts[0])) for chunk in stream)

@@ -197,7 +197,8 @@ def fine_tune(
     batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
     if isinstance(train, Stream) and model.task.layout != "whole":
         raise InputError(
-            f"the {model.task.name} task is trained from memory: `read` the file. Received: Stream"
+            f"the {model.task.name} task is trained from memory: read the file with `data.read`. "
+            "Received: a stream"
         )
     if plan.class_weight:
         model.task.check_class_weights(plan.class_weight)
@@ -256,7 +257,9 @@ def _check(model: TransferModel, examples: Any) -> None:
     model.layout.check(examples)
     for each in examples.values() if isinstance(examples, dict) else [examples]:
         if not len(each):
-            raise InputError("expected examples to train on and to judge by. Received: none")
+            raise InputError(
+                "expected examples to train on and to judge by, at least one each. Received: none"
+            )
     model.task.check_training(examples)
 
 

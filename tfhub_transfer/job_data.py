@@ -110,7 +110,8 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     if odd:
         raise InputError(
             "the files and columns of several tasks are said in the JSON file, for each; class "
-            f"weights and towers are for one task. Received: {', '.join(odd)}"
+            "weights and towers are for one task: leave the option out. "
+            f"Received: {', '.join('--' + name.replace('_', '-') for name in odd)}"
         )
     settings = _settings(job.data)
     _check_alone(job, len(settings["tasks"]))
@@ -327,7 +328,8 @@ def read_texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list
         has_usual = set(usual.values()) <= set(reading.Table(file).columns)
         read = data.stream(file, **(named if has_usual else given), require_label=False)
         if read.is_pair != pair:
-            wanted = "pairs: name both columns" if pair else "one column of texts: name it"
+            wanted = "one column of texts: name it with `--text`"
+            wanted = "pairs: name both columns with `--text`, `--text-pair`" if pair else wanted
             raise InputError(f"expected {wanted}. Received: {read.source} with other columns")
         chunks = (list(zip(*c.texts)) if pair else list(c.texts[0]) for c in read)
     return [text for chunk in chunks for text in chunk]
@@ -338,23 +340,27 @@ def _task(job: TrainJob) -> Task:
         raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
     kind = TASKS[job.task]
     if job.negative is not None and kind is not Similarity:
-        raise InputError(f"`--negative` is for the similarity task. Received: --task {job.task}")
+        raise InputError(
+            f"`--negative` is for the similarity task; leave it out. Received: --task {job.task}"
+        )
     if job.class_weights and kind is not Classification:
         raise InputError(
-            f"class weights are for the classification task. Received: --class-weights, --task "
-            f"{job.task}"
+            "class weights are for the classification task; leave `--class-weights` out. "
+            f"Received: --task {job.task}"
         )
     if kind is MultiLabel:
         return MultiLabel(label_separator=job.label_separator)
     if job.label_separator is not None:
         raise InputError(
-            "`--label-separator` is for the multi-label task, where a label holds several names. "
-            f"Received: --task {job.task}"
+            "`--label-separator` is for the multi-label task, where a label holds several names; "
+            f"leave it out. Received: --task {job.task}"
         )
     if kind is Similarity:
         return Similarity(job.loss or "cosine")
     if job.loss is not None:
-        raise InputError(f"`--loss` is for the similarity task. Received: --task {job.task}")
+        raise InputError(
+            f"`--loss` is for the similarity task; leave it out. Received: --task {job.task}"
+        )
     return kind()
 
 

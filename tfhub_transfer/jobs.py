@@ -27,7 +27,7 @@ from tfhub_transfer import (
 from tfhub_transfer.asking import Answers
 from tfhub_transfer.builders import build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
-from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE, read_record
+from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE, no_model, read_record
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
@@ -155,7 +155,7 @@ def _quickened(job: TrainJob) -> TrainJob:
         return job
     if job.unfreeze not in ("auto", "none"):
         raise InputError(
-            "`quick` trains the head alone; leave one of `--quick` and `--unfreeze` out. "
+            "`--quick` trains the head alone; leave one of `--quick` and `--unfreeze` out. "
             f"Received: --unfreeze {job.unfreeze}"
         )
     return dataclasses.replace(job, unfreeze="none")
@@ -441,8 +441,8 @@ def _build(job: TrainJob, task: Task) -> TransferModel:
     if runtime.use_jit(job.jit):
         if layer.dialect == "text":
             raise InputError(
-                "XLA can't compile a text-embedding encoder, which works on strings; leave `--jit` "
-                f"off or use a BERT-like encoder. Received: {job.encoder}"
+                "XLA can't compile a text-embedding encoder, which works on strings; give `--jit "
+                f"off`, or use a BERT-like encoder. Received: {job.encoder}"
             )
         model.jit_compile = True
     return model
@@ -569,10 +569,7 @@ def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]
                 "the training ended early there; give the model as trained until then, "
                 f"{folder / INTERRUPTED_FILE}, or train again. Received: {folder}"
             )
-        raise InputError(
-            f"no {MODEL_FILE} there; expected a folder that `tfhub-transfer train` wrote, or a "
-            f"`.keras` file. Received: {folder}"
-        )
+        raise no_model(folder)
     known = read_record(folder)
     return load_model(folder / MODEL_FILE, trust_code), known
 

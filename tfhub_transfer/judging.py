@@ -1,5 +1,6 @@
 """What training is judged by, and whether what a user compiled can train at all."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -60,7 +61,7 @@ def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | N
             f"`steps_per_execution=1`. Received: {model.steps_per_execution}, {replicas} replicas"
         )
     own = compiling.metrics_of_ones_own(model, model.task.measures())
-    if not own and type(model.loss) is type(model.task.loss()):
+    if not own and _kinds(model.loss) == _kinds(model.task.loss()):
         return
     try:
         model.evaluate(model.preprocess(rows, _ROWS, shuffle=False).take(1), verbose=0)
@@ -70,6 +71,13 @@ def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | N
             f"{model.task.name} task gives them; compile with others, or build the model anew. "
             f"Received: {one_line(_reason(error), _MOST_REASON)}"
         ) from error
+
+
+def _kinds(loss: Any) -> Any:
+    """The class of a loss; of several tasks those of their losses, by name."""
+    if isinstance(loss, Mapping):
+        return {name: type(each) for name, each in loss.items()}
+    return type(loss)
 
 
 def _reason(error: Exception) -> str:

@@ -30,6 +30,14 @@ __all__ = [
 
 # Columns that tell the header of a table from a line of text.
 _USUAL = ("text", "text_a", "text_b", "question", "context", "document", "sentences", "tokens")
+# What says which column holds what, by what `Table.require` is told that it is wanted for.
+_ARGUMENTS = {
+    "text": "text",
+    "first text": "text",
+    "second text": "text_pair",
+    "third text": "negative",
+    "label": "label",
+}
 # How names of columns are written, where a line could be a text.
 _NAME = re.compile(r"\w[\w .#-]{0,39}")
 # How Python spells bytes of standard input that its encoding doesn't know.
@@ -99,8 +107,15 @@ class Table:
             hint += "lines with tabs are a table, and lines of texts only through a pipe (`-`); "
         raise InputError(
             f"{self.source} has no column {column!r} for the {wanted_for}; {hint}name one of "
-            f"{', '.join(map(repr, self.columns)) or 'none'}. Received: {column!r}"
+            f"{', '.join(map(repr, self.columns)) or 'none'}{_how_to_name(wanted_for)}. "
+            f"Received: {column!r}"
         )
+
+
+def _how_to_name(wanted_for: str) -> str:
+    """The argument, and the option of commands, that says which column holds something."""
+    argument = next((_ARGUMENTS[end] for end in _ARGUMENTS if wanted_for.startswith(end)), "")
+    return f" with `{argument}` (`--{argument.replace('_', '-')}`)" if argument else ""
 
 
 def pair_columns(named: Iterable[str] = ()) -> set[str]:

@@ -89,7 +89,8 @@ class _Layout:
                     f"{self.file}, line {line}: a quote isn't closed, or text follows a closing "
                     "quote; double the quotes inside a quoted text, or give `--quoting none` if "
                     "fields aren't quoted, `--quoting backslash` if a backslash stands before such "
-                    f"quotes. Received: {error}"
+                    "quotes (in Python `data.File(path, quoting=...)`). "
+                    f"Received: {error}"
                 ) from error
             if fields is None:
                 return

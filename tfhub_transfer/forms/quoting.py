@@ -99,7 +99,8 @@ def decide(lines: Lines, delimiter: str, place: str) -> tuple[str, str | None]:
         raise InputError(
             f"{place}: {signs.doubled} fields are quoted, with quotes doubled inside, but "
             f"{against} with quotation marks aren't, as in line {signs.first}; say which is "
-            "meant with `--quoting standard` or `--quoting none`. Received: both"
+            "meant with `--quoting standard` or `--quoting none` (in Python "
+            "`data.File(path, quoting=...)`). Received: both"
         )
     if signs.doubled > _MANY * against:
         why = f"{signs.doubled} fields double those inside"

@@ -96,7 +96,10 @@ class Layout:
     def preprocessor(self) -> Preprocessor:
         """What turns texts into ids."""
         if self._preprocessor is None:
-            raise InputError("the model has no preprocessor; load it whole from a `.keras` file")
+            raise InputError(
+                "the model has no preprocessor; load it whole from a `.keras` file, or make it with "
+                "`build_model`. Received: a model that was made otherwise"
+            )
         return self._preprocessor
 
     def adopt(self, preprocessor: Preprocessor) -> None:
@@ -139,10 +142,9 @@ class Layout:
         """Raises `InputError` if the columns of texts don't suit."""
         require_examples(examples)
         if examples.is_pair != self.task.pair:
-            wanted = "pairs (`text_a`, `text_b`)" if self.task.pair else "single texts (`text`)"
             raise InputError(
-                f"the model was built for {wanted}; give such columns, or build it with "
-                f"`pair={examples.is_pair}`. Received: {len(examples.texts)} text column(s)"
+                f"{self._wanted()}. Received: {len(examples.texts)} text column(s) in "
+                f"{examples.source}"
             )
         listed = [text for column in examples.texts for text in column if is_listed(text)]
         if listed and not self.by_unit:
@@ -151,6 +153,17 @@ class Layout:
                 f"the {self.task.name} task reads texts, not lists of words; join them with "
                 f"spaces. Received: {words[:5]}"
             )
+
+    def _wanted(self) -> str:
+        """Which columns of texts the model reads, said to who gave others."""
+        names = "with `text` (`--text`)"
+        wanted = f"single texts; give one column of them, called `text` or named {names}"
+        if self.task.pair:
+            names = "with `text` and `text_pair` (`--text`, `--text-pair`)"
+            wanted = f"pairs of texts; give two columns, `text_a` and `text_b` or named {names}"
+        told = "pair" in self.task.get_config()
+        other = f"; or build one with a task of `pair={not self.task.pair}`" if told else ""
+        return f"the model was built for {wanted}{other}"
 
     def learn(self, examples: Any) -> None:
         """Takes from examples to train on what the answers to plain texts depend on."""

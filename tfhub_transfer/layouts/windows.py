@@ -51,16 +51,20 @@ class Windows(Layout):
         if not examples.is_pair:
             raise InputError(
                 f"the {self.task.name} task reads questions with their contexts; give two columns, "
-                "`question` and `context`. Received: one column of texts"
+                "`question` and `context`, or named with `text` and `text_pair` (`--text`, "
+                "`--text-pair`). Received: one column of texts"
             )
         if len(examples.texts) > 2:
-            raise InputError("a question has one context. Received: three columns of texts")
+            raise InputError(
+                "a question has one context; leave the third column (`negative`) out. "
+                "Received: three columns of texts"
+            )
         for kind, column in zip(self.signature, examples.texts):
             listed = next((text for text in column if is_listed(text)), None)
             if listed is not None:
                 raise InputError(
-                    f"a {kind} must be a text, not a list, or places in it mean nothing. "
-                    f"Received: {split_words(listed)[:3]}"
+                    f"a {kind} must be a text, not a list, or places in it mean nothing; join it "
+                    f"with spaces. Received: {split_words(listed)[:3]}"
                 )
 
     def cut(self, examples: Examples) -> Rows:

@@ -348,7 +348,8 @@ class Several:
         if given and count == 2 and (all(twos) if by_name else any(twos)):
             raise InputError(
                 "lists of numbers with two classes can mean two things, [0, 1] both or the second; "
-                f"give names. Received: {_shown(next(r for r in self.rows if len(r) == 2))}"
+                "give names that are no numbers. "
+                f"Received: {_shown(next(r for r in self.rows if len(r) == 2))}"
             )
         self.way = "places" if given and count == 2 and not by_name else None
         return spelled
@@ -422,6 +423,25 @@ def _place(spelled: str) -> int:
     return int(spelled) if _is_number(spelled) else -1
 
 
+def unknown(kind: str, learned: bool, strange: Names, known: Sequence[str]) -> InputError:
+    """What to raise of names that aren't known.
+
+    Args:
+        kind: What they name, a class or a tag.
+        learned: Whether those that are known were learned from labels, rather than given.
+        strange: Those that aren't.
+        known: Those that are.
+    """
+    must = "occur in the training split; add examples of it there"
+    if not learned:
+        must = "be among `class_names`; add it there, before the model is built"
+    more = ", ..." if len(known) > _SOME else ""
+    return InputError(
+        f"every {kind} must {must}, or remove the rows that have it. Received: {strange[:_SOME]}, "
+        f"not among the {len(known)} known ({', '.join(known[:_SOME])}{more})"
+    )
+
+
 def tags(label: Any) -> Names:
     """The tags of a text's words.
 
@@ -457,7 +477,10 @@ def weights(places_of_rows: Sequence[int], classes: int) -> dict[int, float]:
         InputError: If there are no rows.
     """
     if not len(places_of_rows):
-        raise InputError("class weights need one class for each row. Received: no labels")
+        raise InputError(
+            "class weights need the class of each row; give the labels of the training split. "
+            "Received: no labels"
+        )
     counts = collections.Counter(int(each) for each in places_of_rows)
     rows = len(places_of_rows)
     return {i: rows / (len(counts) * counts[i]) if i in counts else 1.0 for i in range(classes)}

@@ -89,6 +89,13 @@ class MultiTask(Task):
         """Whether one of the tasks reads token vectors."""
         return any(task.needs_tokens for task in self.tasks.values())
 
+    def require_adapted(self) -> None:
+        for name, task in self.tasks.items():
+            try:
+                task.require_adapted()
+            except InputError as error:
+                raise InputError(f"task {name!r}: {error}") from error
+
     def adapt(self, labels: Any) -> "MultiTask":
         """Learns what each task must know of its labels, `{name: labels}`."""
         for name, task in self.tasks.items():
@@ -117,12 +124,13 @@ class MultiTask(Task):
     def require_known(self, texts: Any) -> None:
         """Raises `InputError` unless what is given is by names of tasks, of some or all."""
         if not isinstance(texts, Mapping) or not set(texts) <= set(self.tasks):
-            raise self._other_names("expected texts by names of tasks", texts)
+            raise self._other_names("expected texts by names of tasks, of some or all", texts)
 
     def _other_names(self, expected: str, given: Any) -> InputError:
         names = given if isinstance(given, Mapping) else [type(given).__name__]
+        form = ", ".join(f"{name!r}: ..." for name in self.tasks)
         return InputError(
-            f"{expected}, {', '.join(self.tasks)}. Received: {', '.join(map(str, names)) or 'none'}"
+            f"{expected}, as in {{{form}}}. Received: {', '.join(map(str, names)) or 'none'}"
         )
 
     def outputs(self, features: Any, head: Head) -> Any:

@@ -49,6 +49,7 @@ class ExtractiveSummarization(Task):
     name = "extractive-summarization"
     needs_tokens = True
     layout = "sentences"
+    learns = ("sentences",)
     monitor = ("val_top_target", "max")
 
     def __init__(self, sentences: int | None = None, targets: str = "rouge") -> None:

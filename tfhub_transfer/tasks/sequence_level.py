@@ -111,7 +111,10 @@ class Classification(Task):
                 f"`task.class_weights(train.labels)`. Received: {str(weights)[:80]} for {known}"
             )
         if not all(isinstance(w, numbers.Real) and 0 <= float(w) < MOST for w in weights.values()):
-            raise InputError(f"class weights must be numbers from 0. Received: {weights}")
+            raise InputError(
+                "class weights must be finite numbers, at least 0; use "
+                f"`task.class_weights(train.labels)`. Received: {weights}"
+            )
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         return _dense(len(self.class_names or []), "softmax", head)(features)
@@ -283,6 +286,7 @@ class Regression(Task):
     """
 
     name = "regression"
+    learns = ("mean", "deviation")
 
     def __init__(
         self, mean: float | None = None, deviation: float | None = None, pair: bool = False
@@ -355,8 +359,8 @@ def _checked_names(names: Sequence[str]) -> list[str]:
     names = [class_name(name) for name in listed(names)]
     if len(names) < 2:
         raise InputError(
-            "at least two classes are needed to learn to tell them apart; check the label column. "
-            f"Received: {names}"
+            "at least two classes are needed to learn to tell them apart; name all, or check the "
+            f"label column. Received: {names}"
         )
     class_labels.require_apart(names)
     if len(names) > MAX_CLASSES:
@@ -372,10 +376,6 @@ def _places(task: Any, rows: list[list[str]]) -> list[list[int]]:
     names = task.class_names or []
 
     def unknown(strange: list[str]) -> InputError:
-        return InputError(
-            "every class must occur in the training split; add examples of it there or remove its "
-            f"rows. Received: {strange[:5]}, not among the {len(names)} known classes "
-            f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
-        )
+        return class_labels.unknown("class", task.learned, strange, names)
 
     return class_labels.places(rows, names, not task.learned, unknown)

@@ -108,10 +108,7 @@ class TokenClassification(Task):
         sequences = self.read_labels(labels)
 
         def unknown(strange: list[str]) -> InputError:
-            return InputError(
-                "every tag must occur in the training split; add sentences with it there or remove "
-                f"those that have it. Received: {strange[:5]}"
-            )
+            return class_labels.unknown("tag", self.learned, strange, self.class_names or [])
 
         return class_labels.places(sequences, self.class_names or [], not self.learned, unknown)
 
@@ -121,8 +118,9 @@ class TokenClassification(Task):
             words, tags = tagging.split_words(text), class_labels.tags(label)
             if len(words) != len(tags):
                 raise InputError(
-                    f"{examples.source}, row {row + 1}: every word must have a tag. Received: "
-                    f"{len(words)} words and {len(tags)} tags, in {' '.join(words)[:60]!r}"
+                    f"{examples.source}, row {row + 1}: every word must have a tag; mend the row. "
+                    f"Received: {len(words)} words and {len(tags)} tags, "
+                    f"in {' '.join(words)[:60]!r}"
                 )
         self.encode(examples.labels)
 
