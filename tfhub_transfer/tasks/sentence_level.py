@@ -49,7 +49,7 @@ class ExtractiveSummarization(Task):
     name = "extractive-summarization"
     needs_tokens = True
     layout = "sentences"
-    monitor = ("val_top_target", "max")
+    monitor = ("val_rouge1", "max")
 
     def __init__(self, sentences: int | None = None, targets: str = "rouge") -> None:
         super().__init__(pair=False)
