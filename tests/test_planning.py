@@ -98,15 +98,18 @@ def test_that_nobody_chose_it_is_saved_with_the_model() -> None:
     assert again.usual and not WarmUpLinearDecay(1e-3).usual
 
 
-def test_fine_tuning_says_what_chose_what(bert_encoder: Path, sentiment: Any) -> None:
+def test_fine_tuning_says_what_chose_what(
+    text_encoder: Path, sentiment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "HEAD_STEPS", 32)
     examples = tt.data.Examples.from_lists(*sentiment)
     task = Classification(["negative", "positive"])
-    model = tt.build_model(str(bert_encoder), task, sequence_length=24)
+    model = tt.build_model(str(text_encoder), task)
     plan = tt.Plan(verbose=0, patience=2)
     history = tt.fine_tune(model, examples[:20], examples[20:], 1, 1, plan=plan)
     head, top = history.plan["head"], history.plan["fine_tuning"]
-    assert head["steps"] == 400 and head["learning_rate"] == 5e-3
-    assert head["chosen_by"] == {"epochs": "400 steps at least", "learning_rate": "usual"}
-    assert (top["epochs"], top["steps"], top["learning_rate"]) == (1, 1, 1e-4)
-    assert top["chosen_by"]["epochs"] == "user" and "512 wide" in top["chosen_by"]["learning_rate"]
+    assert head["steps"] == 32 and head["learning_rate"] == 5e-3
+    assert head["chosen_by"] == {"epochs": "32 steps at least", "learning_rate": "usual"}
+    assert (top["epochs"], top["steps"], top["learning_rate"]) == (1, 1, 2e-3)
+    assert top["chosen_by"] == {"epochs": "user", "learning_rate": "encoder: embeddings alone"}
     assert history.plan["judged_by"] == {"metric": "val_accuracy"}
