@@ -38,6 +38,8 @@ FLOORS = {
     "compiling": 3,
     "trainers": 3,
     "judging": 9,
+    "headlines": 7,
+    "planning": 9,
     "full_precision": 3,
     "schedules": 2,
     "tagging": 2,

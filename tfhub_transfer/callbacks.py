@@ -214,6 +214,7 @@ class KeepBest(keras.callbacks.Callback):
         mode: `"min"` or `"max"`.
         initial: The value of the weights that training begins with, if known.
         patience: Epochs without improvement before training stops; never if not given.
+        start_from_epoch: The first epoch, counted from 0, after which it may stop.
 
     Attributes:
         best: The value of the weights that come back.
@@ -228,8 +229,10 @@ class KeepBest(keras.callbacks.Callback):
         mode: str,
         initial: float | None = None,
         patience: int | None = None,
+        start_from_epoch: int = 0,
     ) -> None:
         super().__init__()
+        self.start_from_epoch = start_from_epoch
         named = monitor if isinstance(monitor, str) else None
         self.monitor, self.mode, self.patience = monitor, _mode(mode, named), patience
         self.best = initial
@@ -252,7 +255,8 @@ class KeepBest(keras.callbacks.Callback):
             self.best_epoch = epoch
             return
         self._waited += 1
-        if self.patience is not None and self._waited >= self.patience:
+        late = epoch >= self.start_from_epoch
+        if self.patience is not None and self._waited >= self.patience and late:
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:

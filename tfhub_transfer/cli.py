@@ -34,6 +34,8 @@ _TASKS = (
     "similarity",
     "multi-task",
 )
+# Times that an encoder that is taught sees each text.
+_ENCODER_EPOCHS = 4
 _MODEL = "what `train` wrote, or a .keras file"
 _SOURCE = "a table as for training, or texts line by line: a .txt file, or standard input (default)"
 _LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
@@ -253,8 +255,10 @@ def _add_training(command: Any) -> None:
     add("--encoder", default="auto", metavar="NAME|HANDLE|DIR", help=known)
     add("--preprocessor", metavar="HANDLE|DIR", help="default: the encoder's own")
     epochs, size = integer("--epochs", ranges.EPOCHS), integer("--batch-size", ranges.BATCH_SIZE)
-    thawed = "with a thawed encoder, after the head's own, which are as many as it needs; default 4"
-    add("--epochs", type=epochs, default=4, metavar="N", help=thawed)
+    thawed = (
+        "with a thawed encoder, after the head's own; default: as many as the rows need, from 4"
+    )
+    add("--epochs", type=epochs, metavar="N", help=thawed)
     add("--batch-size", type=size, default=32, metavar="N", help="default 32")
     rate = real("--learning-rate", ranges.LEARNING_RATE)
     add("--learning-rate", type=rate, metavar="X", help="default: by the kind of encoder")
@@ -416,7 +420,7 @@ def _distill(options: argparse.Namespace) -> None:
     names = {field.name for field in dataclasses.fields(jobs.EncoderJob)} & set(given)
     usual = jobs.EncoderSchedule
     schedule = usual(
-        options.epochs,
+        options.epochs or _ENCODER_EPOCHS,
         options.batch_size,
         options.learning_rate or usual.learning_rate,
         options.sequence_length or usual.sequence_length,

@@ -3,14 +3,23 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import histories, judging, optimizers, own_callbacks, ranges, runtime, weighing
+from tfhub_transfer import (
+    headlines,
+    histories,
+    judging,
+    own_callbacks,
+    planning,
+    ranges,
+    runtime,
+    weighing,
+)
 from tfhub_transfer.batching import ready, weighed
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
@@ -21,15 +30,14 @@ from tfhub_transfer.layouts import Rows, balance
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.preprocessing import Truncation
-from tfhub_transfer.schedules import WarmUpLinearDecay
 from tfhub_transfer.stages import NOTHING, Outcome, best_epoch
 
 FROZEN_BATCH, HEAD_BATCH = 64, 64
-FROZEN_EPOCHS, STORED_EPOCHS = 3, 10
-# A head needs some hundred steps however few the rows, and patience to match.
-HEAD_STEPS, HEAD_PATIENCE_STEPS = 400, 60
 # Each thawing traces the train step anew, which costs as much as many steps.
 STAGE_STEPS = 8
+
+# Rows to train on, rows to judge by, and what these are judged by beside what Keras reports.
+Splits = tuple[Any, Any, dict[str, headlines.Headline]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +45,16 @@ class Plan:
     """The finer settings of `fine_tune`.
 
     Args:
-        learning_rate: Peak rate of the stage with a thawed encoder; the optimizer's own if not
-            given.
-        head_learning_rate: Rate of the head on frozen features.
-        head_epochs: Most epochs of the head on frozen features, which stop early; 30 if not given,
-            or as many as make 400 steps.
+        learning_rate: Peak rate of the stage with a thawed encoder; if not given the optimizer's
+            own, or what suits task and encoder where nobody chose an optimizer.
+        head_learning_rate: Rate of the head on frozen features; 5e-3 if not given.
+        head_epochs: Most epochs of the head on frozen features, which stop early; if not given as
+            many as the rows need (see `planning`).
         unfreezing_epochs: Epochs over which the groups thaw, one after the other; all at once
             where that would leave a group fewer than 8 steps.
         layer_decay: Factor on the learning rate for each group further down.
-        patience: Epochs without improvement before a stage ends.
+        patience: Epochs without improvement before a stage ends; 3 if not given, and more where
+            epochs are short.
         class_weight: Weight of each class, `{place in class_names: weight}`, as
             `task.class_weights(train.labels)` gives them.
         boundary: Whether layers that stay frozen throughout run once for each text, not once for
@@ -58,11 +67,11 @@ class Plan:
     """
 
     learning_rate: float | None = None
-    head_learning_rate: float = 5e-3
+    head_learning_rate: float | None = None
     head_epochs: int | None = None
     unfreezing_epochs: float = 0.3
     layer_decay: float = 0.9
-    patience: int = 3
+    patience: int | None = None
     class_weight: dict[int, float] | None = None
     boundary: bool = True
     seed: int = 0
@@ -101,6 +110,7 @@ class History:
         thawed_groups: `(epoch, number of groups thawed from the top)` for the curves.
         head_epochs: How many of the epochs trained the head alone.
         outcomes: What each stage kept, and what it tried in vain.
+        plan: How long and how fast each stage was to train, and what chose that.
         truncation: What was cut off the training texts; `None` for a `Stream`.
         padding: The share of padding among the tokens of the second stage's batches; `None` if
             there was no such stage, or for a `Stream`.
@@ -113,6 +123,7 @@ class History:
     thawed_groups: list[tuple[float, int]] = dataclasses.field(default_factory=list)
     head_epochs: int = 0
     outcomes: list[Outcome] = dataclasses.field(default_factory=list)
+    plan: dict[str, Any] = dataclasses.field(default_factory=dict)
     truncation: Truncation | None = None
     padding: float | None = None
     tasks: dict[str, "History"] = dataclasses.field(default_factory=dict)
@@ -153,7 +164,7 @@ def fine_tune(
     model: TransferModel,
     train: Examples | Stream,
     validation: Examples,
-    epochs: int = 4,
+    epochs: int | None = None,
     unfreeze: str | int = "auto",
     batch_size: int = 32,
     plan: Plan | None = None,
@@ -169,7 +180,8 @@ def fine_tune(
         model: From `build_model`.
         train: Training examples; a `Stream` for files larger than memory.
         validation: Examples to judge by.
-        epochs: Epochs of the second stage.
+        epochs: Epochs of the second stage; if not given as many as the rows need, at least 4. Of
+            few rows an epoch is then several passes over them (see `planning`).
         unfreeze: `"none"` for the head alone, a number of groups from the top, `"all"`, or
             `"auto"`: all but a BERT's embeddings, which cost a third of each step and seldom gain.
         batch_size: Rows in a batch of the second stage.
@@ -193,7 +205,7 @@ def fine_tune(
     plan = plan or Plan()
     model.encoder.mark_unread(*model.unread_groups)
     groups = groups_to_thaw(model.encoder, unfreeze)
-    epochs = ranges.whole_number("epochs", epochs, *ranges.EPOCHS)
+    epochs = ranges.given(ranges.whole_number, "epochs", epochs, *ranges.EPOCHS)
     batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
     if isinstance(train, Stream) and model.task.layout != "whole":
         raise InputError(
@@ -218,18 +230,19 @@ def fine_tune(
     if not isinstance(train, Stream):
         model.training_examples = train
     _remember(model, train, validation)
-    history = History()
+    found = headlines.find(model, validation, judged, plan.seed)
+    history = History(plan={"judged_by": judging.described(model, found)})
     with runtime.precision("auto", model.encoder.dimension):
         if isinstance(model, MultiTaskModel):
-            best = _train_heads(model, (rows, judged), plan, history)
+            best = _train_heads(model, (rows, judged, found), plan, history)
             rows = balance(rows, model.task.alpha, plan.seed)
         elif model.task.has_head:
-            best = _train_head(model, (rows, judged), plan, history)
+            best = _train_head(model, (rows, judged, found), plan, history)
         else:
             best = _judge(model, judged, history)
         if groups:
             size = epochs, groups, batch_size
-            _thaw_from_top(model, (rows, judged), size, plan, best, history)
+            _thaw_from_top(model, (rows, judged, found), size, plan, best, history)
         elif not history.outcomes and show(plan.verbose):
             print(f"WARNING: {NOTHING}", flush=True)
         _tune(model, validation)
@@ -298,14 +311,11 @@ def groups_to_thaw(encoder: Encoder, unfreeze: str | int) -> int:
         ) from error
 
 
-def _train_head(
-    model: TransferModel, splits: tuple[Any, Rows], plan: Plan, history: History
-) -> float:
+def _train_head(model: TransferModel, splits: Splits, plan: Plan, history: History) -> float:
     """Trains the head with the encoder frozen; returns the best value on validation."""
     started = time.perf_counter()
     model.encoder.trainable = False
-    # The loss, because accuracy on a small validation split moves in jumps.
-    keep = KeepBest("val_loss", "min", patience=plan.patience)
+    keep = KeepBest(*judging.head_monitor(model))
     if model.has_fixed_features and not isinstance(splits[0], Stream):
         curves = _fit_on_features(model, splits, plan, keep, history)
     else:
@@ -331,16 +341,16 @@ def _note_head(
     return value
 
 
-def _train_heads(
-    model: MultiTaskModel, splits: tuple[Any, Any], plan: Plan, history: History
-) -> float:
+def _train_heads(model: MultiTaskModel, splits: Splits, plan: Plan, history: History) -> float:
     """As `_train_head` for each task: as long as the encoder is frozen, none touches another."""
     values = []
     for name, single in model.models.items():
         if show(plan.verbose):
             print(f"{name}:", flush=True)
         own, single.jit_compile = History(), model.jit_compile
-        value = _train_head(single, (splits[0][name], splits[1][name]), plan, own)
+        found = {"": splits[2][name]} if name in splits[2] else {}
+        value = _train_head(single, (splits[0][name], splits[1][name], found), plan, own)
+        history.plan[f"{name} head"] = own.plan["head"]
         values.append(value if single.task.monitor[1] == "max" else -value)
         history.tasks[name] = own
         history.outcomes += [
@@ -366,7 +376,7 @@ def _judge(model: TransferModel, judged: Rows, history: History) -> float:
 
 
 def _fit_on_features(
-    model: TransferModel, splits: Sequence[Rows], plan: Plan, keep: KeepBest, history: History
+    model: TransferModel, splits: Splits, plan: Plan, keep: KeepBest, history: History
 ) -> dict[str, list[float]]:
     started = time.perf_counter()
     verbose = show(plan.verbose) == 1
@@ -374,15 +384,16 @@ def _fit_on_features(
     history.truncation = model.truncation
     features = [train, model.compute_features(splits[1], verbose=verbose)]
     history.seconds["features"] = time.perf_counter() - started
-    labels = [model.layout.targets(rows.examples) for rows in splits]
+    labels = [model.layout.targets(rows.examples) for rows in splits[:2]]
     batch_size = HEAD_BATCH if len(splits[0]) > 100 * HEAD_BATCH else HEAD_BATCH // 2
     steps = -(-len(splits[0]) // batch_size)
-    head = _compiled(model, model.head_model, plan, min(steps, HEAD_STEPS))
-    keep.patience = max(plan.patience, HEAD_PATIENCE_STEPS // steps)
+    head = _compiled(model, model.head_model, plan, min(steps, planning.HEAD_STEPS))
+    stage = planning.head_on_vectors(steps, plan.head_epochs, plan.patience)
+    _begin(stage, "head", planning.head_rate(plan.head_learning_rate), keep, history)
     return head.fit(
         **weighed(_rows(features[0], labels[0], batch_size, plan.seed), plan.class_weight),
         validation_data=_rows(features[1], labels[1], batch_size),
-        epochs=plan.head_epochs or max(30, HEAD_STEPS // steps),
+        epochs=stage.epochs,
         shuffle=False,  # they are
         callbacks=[FiniteLoss(), *plan._throughout, keep],
         verbose=0,  # quick; one line at the end says how it went
@@ -412,31 +423,57 @@ def _rows(
 
 
 def _fit_frozen(
-    model: TransferModel, splits: tuple[Any, Rows], plan: Plan, keep: KeepBest, history: History
+    model: TransferModel, splits: Splits, plan: Plan, keep: KeepBest, history: History
 ) -> dict[str, list[float]]:
     """A head that reads token vectors: on stored ones, or through the encoder for fewer epochs."""
-    stored = _above_boundary(model, splits, FROZEN_BATCH, plan, history)
+    size = FROZEN_BATCH
+    if not isinstance(splits[0], Stream) and len(splits[0]) <= 100 * HEAD_BATCH:
+        size = HEAD_BATCH // 2
+    stored = _above_boundary(model, splits, size, plan, history)
     if stored is None:
         model.trace_for_replicas()
-        batches = model.preprocess(splits[0], FROZEN_BATCH, seed=plan.seed)
+        batches = model.preprocess(splits[0], size, seed=plan.seed)
         history.truncation = None if isinstance(splits[0], Stream) else model.truncation
         validation = model.preprocess(splits[1], FROZEN_BATCH)
+        judge = headlines.Judge(splits[2])
     else:
-        _, batches, validation = stored
+        _, batches, validation, judge = stored
         history.truncation, history.padding = model.count_truncation(splits[0]), None
-    usual = FROZEN_EPOCHS if stored is None else STORED_EPOCHS
+    steps, given = int(batches.cardinality()), (plan.head_epochs, plan.patience)
+    stage = planning.head_on_tokens(model.task, steps, stored is not None, *given)
+    _begin(stage, "head", planning.head_rate(plan.head_learning_rate), keep, history)
     return (
         _compiled(model, lambda: stored[0] if stored else _again(model), plan)
         .fit(
-            **weighed(batches, plan.class_weight),
+            **weighed(_repeated(batches, stage), plan.class_weight),
             validation_data=validation,
-            epochs=plan.head_epochs or model.task.head_epochs or usual,
+            epochs=stage.epochs,
             shuffle=False,  # they are
-            callbacks=[FiniteLoss(), *plan._throughout, keep],
+            callbacks=[FiniteLoss(), judge, *plan._throughout, keep],
             verbose=show(plan.verbose),
         )
         .history
     )
+
+
+def _begin(
+    stage: planning.Stage,
+    name: str,
+    rate: tuple[float | None, str],
+    keep: KeepBest,
+    history: History,
+) -> planning.Stage:
+    """Notes the plan of a stage, and tells it to what keeps its best epoch."""
+    keep.patience, keep.start_from_epoch = stage.patience, stage.start_from_epoch
+    chosen = {**stage.chosen_by, "learning_rate": rate[1]}
+    stage = dataclasses.replace(stage, learning_rate=rate[0], chosen_by=chosen)
+    history.plan[name] = dataclasses.asdict(stage)
+    return stage
+
+
+def _repeated(batches: tf.data.Dataset, stage: planning.Stage) -> tf.data.Dataset:
+    """The batches of an epoch, which may be several passes; each shuffles anew."""
+    return batches.repeat(stage.passes) if stage.passes > 1 else batches
 
 
 def _again(model: TransferModel) -> keras.Model:
@@ -455,26 +492,33 @@ def _compiled(
         steps_at_once = 1  # of batches that are dealt out to replicas Keras can't take several
     with model.distribute_strategy.scope():
         made = make()
-        optimizer = keras.optimizers.Adam(plan.head_learning_rate)
+        optimizer = keras.optimizers.Adam(plan.head_learning_rate or planning.HEAD_RATE)
         model.compile_alike(made, optimizer, steps_at_once)
     return made
 
 
 def _thaw_from_top(
     model: TransferModel,
-    splits: tuple[Any, Rows],
-    size: tuple[int, int, int],
+    splits: Splits,
+    size: tuple[int | None, int, int],
     plan: Plan,
     best: float,
     history: History,
 ) -> None:
     started = time.perf_counter()
     epochs, groups, batch_size = size
-    _set_rate(model, plan.learning_rate)
+    rate = planning.set_rate(model, plan.learning_rate)
     model.encoder.freeze_to(-groups)
-    trained, batches, validation = _above_boundary(
+    trained, batches, validation, judge = _above_boundary(
         model, splits, batch_size, plan, history
     ) or _whole(model, splits, batch_size, plan, history)
+    monitor, mode = judging.monitor(model)
+    keep = KeepBest(monitor, mode, initial=best)
+    stage = planning.thawed(int(batches.cardinality()), epochs, plan.patience)
+    stage = _begin(stage, "fine_tuning", rate, keep, history)
+    batches = _repeated(batches, stage)
+    if show(plan.verbose):
+        print(f"Top {groups} of the encoder's groups: {stage}", flush=True)
     pace = plan.unfreezing_epochs / groups
     unfreezing = ProgressiveUnfreezing(
         start_epoch=0,
@@ -482,15 +526,13 @@ def _thaw_from_top(
         num_groups=groups,
         layer_decay=plan.layer_decay,
     )
-    size_schedule(model.optimizer, int(batches.cardinality()) * epochs)
-    monitor, mode = judging.monitor(model)
-    keep = KeepBest(monitor, mode, initial=best, patience=plan.patience)
+    size_schedule(model.optimizer, stage.steps)
     curves = trained.fit(
         **weighed(batches, plan.class_weight),
         validation_data=validation,
-        epochs=epochs,
+        epochs=stage.epochs,
         shuffle=False,  # they are
-        callbacks=[FiniteLoss(), unfreezing, *plan._throughout, keep],
+        callbacks=[FiniteLoss(), judge, unfreezing, *plan._throughout, keep],
         verbose=show(plan.verbose),
     ).history
     offset = history.head_epochs
@@ -511,23 +553,25 @@ def _outcome_of_thawing(keep: KeepBest, epochs: int, groups: int, before: float)
 
 def _whole(
     model: TransferModel,
-    splits: tuple[Any, Rows],
+    splits: Splits,
     batch_size: int,
     plan: Plan,
     history: History,
-) -> tuple[keras.Model, Any, Any]:
+) -> tuple[keras.Model, Any, Any, headlines.Judge]:
     batches = model.preprocess(splits[0], batch_size, seed=plan.seed)
     history.padding = None if isinstance(splits[0], Stream) else model.padding
-    return model, batches, model.preprocess(splits[1], FROZEN_BATCH)
+    sizes = dict.fromkeys(splits[2], 0)
+    validation = model.preprocess(splits[1], FROZEN_BATCH)
+    return model, batches, validation, headlines.Judge(splits[2], sizes=sizes)
 
 
 def _above_boundary(
     model: TransferModel,
-    splits: tuple[Any, Rows],
+    splits: Splits,
     batch_size: int,
     plan: Plan,
     history: History,
-) -> tuple[keras.Model, Any, Any] | None:
+) -> tuple[keras.Model, Any, Any, headlines.Judge] | None:
     """The thawed top as a model of its own, with batches of what the frozen layers give it."""
     boundary = model.boundary() if plan.boundary and not isinstance(splits[0], Stream) else None
     if boundary is None:
@@ -541,17 +585,12 @@ def _above_boundary(
         batches.append(made)
         history.padding = padding if rows is splits[0] else history.padding
     with model.distribute_strategy.scope():
-        return model.model_above(boundary), *batches
-
-
-def _set_rate(model: TransferModel, learning_rate: float | None) -> None:
-    if learning_rate is None:
-        return
-    schedule = optimizers.rate(model.optimizer)
-    if isinstance(schedule, WarmUpLinearDecay):
-        schedule.size(schedule.start, schedule.total_steps, learning_rate)
-    else:
-        model.optimizer.learning_rate = learning_rate
+        above = model.model_above(boundary)
+    sizes = {"": 0}
+    if isinstance(model, MultiTaskModel):
+        sizes = {name: len(splits[1][name]) for name in model.models}
+    assert stored is not None  # the last one is that of the rows to judge by
+    return above, *batches, headlines.Judge(splits[2], stored.answering(above), sizes)
 
 
 def show(verbose: Any) -> int:

@@ -57,7 +57,7 @@ class TrainJob:
     towers: bool = False
     encoder: str = "auto"
     preprocessor: str | None = None
-    epochs: int = 4
+    epochs: int | None = None
     batch_size: int = 32
     learning_rate: float | None = None
     unfreeze: str = "auto"

@@ -486,6 +486,7 @@ def _fit(
         "truncation": dataclasses.asdict(truncation) if truncation else None,
         "padding": history.padding,
         "seconds": {**history.seconds, "training": time.perf_counter() - started},
+        "plan": history.plan,
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
         **run_records.curves(model),
     }

@@ -50,7 +50,7 @@ class ExtractiveSummarization(Task):
     needs_tokens = True
     layout = "sentences"
     learns = ("sentences",)
-    monitor = ("val_top_target", "max")
+    monitor = ("val_rouge1", "max")
 
     def __init__(self, sentences: int | None = None, targets: str = "rouge") -> None:
         super().__init__(pair=False)

@@ -46,7 +46,6 @@ class TokenClassification(Task):
     needs_tokens = True
     layout = "words"
     loss_by_unit = True
-    monitor = ("val_accuracy", "max")
 
     def __init__(
         self,
@@ -64,6 +63,11 @@ class TokenClassification(Task):
         class_labels.require_apart(self.class_names or [])
         self.scheme = scheme
         self.segmentation = None if segmentation is None else _segmentation(segmentation)
+
+    @property
+    def monitor(self) -> tuple[str, str]:  # type: ignore[override]
+        """Entities are judged whole; plain tags word by word."""
+        return "val_accuracy" if self.scheme is None else "val_entity_f1", "max"
 
     @property
     def is_adapted(self) -> bool:
