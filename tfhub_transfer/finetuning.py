@@ -1,6 +1,8 @@
 """Head first on frozen features, then the encoder's groups from the top."""
 
 import dataclasses
+import functools
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -10,18 +12,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import judging, optimizers, ranges, runtime
+from tfhub_transfer import history_table, judging, optimizers, progress, ranges, runtime
 from tfhub_transfer.batching import ready
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.epochs import EpochsShown
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import Rows, balance
 from tfhub_transfer.models import TransferModel, size_schedule
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.schedules import WarmUpLinearDecay
-from tfhub_transfer.stages import Outcome, best_epoch
+from tfhub_transfer.stages import Outcome, best_epoch, thawed_words
 
 FROZEN_BATCH, HEAD_BATCH = 64, 64
 FROZEN_EPOCHS, STORED_EPOCHS = 3, 10
@@ -50,7 +53,8 @@ class Plan:
         boundary: Whether layers that stay frozen throughout run once for each text, not once for
             each step (see `boundary.Boundary`).
         seed: Seed of the shuffling.
-        verbose: 0 silent, 1 progress bars, 2 a line an epoch, or `"auto"`.
+        verbose: 0 silent; 1 a line a stage, which shows on a terminal how far it is; 2 also a line
+            an epoch; `"auto"` 1 on a terminal and 2 elsewhere.
 
     Raises:
         InputError: If a number is none, or out of range.
@@ -115,6 +119,41 @@ class History:
         stages = [each for each in self.outcomes if each.stage in ("head", "fine_tuning")]
         return best_epoch(stages, self.head_epochs)
 
+    def __str__(self) -> str:
+        """The curves as a table of one screen, with what was kept and the seconds."""
+        marks = self.thawed_groups, self.best_epoch
+        return history_table.table(
+            self.history, self.head_epochs, *marks, self.outcomes, self.seconds
+        )
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draws the curves, marked where groups thawed and which epoch was kept.
+
+        Args:
+            path: Where to write the picture, in the form that the name's end says, such as `.png`.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            InputError: If nothing was trained, or the picture can't be written.
+
+        Example:
+
+        >>> History({"loss": [0.7, 0.4]}).plot("curves.png").axes[0].get_title(loc="left")
+        'loss'
+        """
+        return history_table.draw(self.to_dict(), path)
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """The curves with their marks, as `TransferModel.history_` keeps them."""
+        return {
+            **self.history,
+            "thawed_groups": self.thawed_groups,
+            "best_epoch": [] if self.best_epoch is None else [self.best_epoch],
+            "kept": [str(outcome) for outcome in self.outcomes],
+        }
+
     def add(self, curves: dict[str, list[float]]) -> None:
         """Appends the curves of one stage."""
         for key, values in curves.items():
@@ -173,14 +212,18 @@ def fine_tune(
             _check(model, examples)
     model.layout.learn(train)
     judged = model.cut(validation)
-    model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
-    judging.require_trainable(model, judged, plan.learning_rate)
+    with progress.shown(show(plan.verbose) > 0), progress.stage("Preparing", final=False):
+        model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
+        judging.require_trainable(model, judged, plan.learning_rate)
     rows: Any = train if isinstance(train, Stream) else model.cut(train)
     if not isinstance(train, Stream):
         model.training_examples = train
     _remember(model, train, validation)
     history = History()
-    with runtime.precision("auto", model.encoder.dimension):
+    with (
+        progress.shown(show(plan.verbose) > 0),
+        runtime.precision("auto", model.encoder.dimension),
+    ):
         if isinstance(model, MultiTaskModel):
             best = _train_heads(model, (rows, judged), plan, history)
             rows = balance(rows, model.task.alpha, plan.seed)
@@ -192,12 +235,7 @@ def fine_tune(
             size = epochs, groups, batch_size
             _thaw_from_top(model, (rows, judged), size, plan, best, history)
         _tune(model, validation)
-    model.history_ = {
-        **history.history,
-        "thawed_groups": history.thawed_groups,
-        "best_epoch": [] if history.best_epoch is None else [history.best_epoch],
-        "kept": [str(outcome) for outcome in history.outcomes],
-    }
+    model.history_ = history.to_dict()
     return history
 
 
@@ -227,7 +265,8 @@ def _tune(model: TransferModel, validation: Any) -> None:
         for name, single in model.models.items():
             _tune(single, validation[name])
         return
-    model.task.tune(validation, lambda: model.predict_text(list(zip(*validation.texts))))
+    with progress.stage("Settling on validation", final=False):
+        model.task.tune(validation, lambda: model.predict_text(list(zip(*validation.texts))))
 
 
 def groups_to_thaw(encoder: Encoder, unfreeze: str | int) -> int:
@@ -257,7 +296,7 @@ def groups_to_thaw(encoder: Encoder, unfreeze: str | int) -> int:
 
 
 def _train_head(
-    model: TransferModel, splits: tuple[Any, Rows], plan: Plan, history: History
+    model: TransferModel, splits: tuple[Any, Rows], plan: Plan, history: History, name: str = ""
 ) -> float:
     """Trains the head with the encoder frozen; returns the best value on validation."""
     started = time.perf_counter()
@@ -271,21 +310,26 @@ def _train_head(
     history.add(curves)
     history.head_epochs = len(curves["loss"])
     history.seconds["head"] = time.perf_counter() - started - history.seconds.get("features", 0)
-    best = _note_head(model, keep, curves, history)
+    best = _note_head(model, keep, curves, history, name)
     if show(plan.verbose):
         if history.truncation and history.truncation.texts:
-            print(f"At {model.sequence_length} tokens {history.truncation}", flush=True)
-        print(f"{history.outcomes[-1]}, {time.perf_counter() - started:.1f} s", flush=True)
+            progress.say(f"At {model.sequence_length} tokens {history.truncation}")
+        progress.say(f"{history.outcomes[-1]}, {time.perf_counter() - started:.1f} s")
     return best
 
 
 def _note_head(
-    model: TransferModel, keep: KeepBest, curves: dict[str, list[float]], history: History
+    model: TransferModel,
+    keep: KeepBest,
+    curves: dict[str, list[float]],
+    history: History,
+    name: str,
 ) -> float:
     metric = judging.monitor(model)[0]
     kept = keep.best_epoch or 0
     value = float(curves[metric][kept])
-    history.outcomes.append(Outcome("head", metric, len(curves["loss"]), kept + 1, value))
+    stage = f"{name} head".strip()
+    history.outcomes.append(Outcome(stage, metric, len(curves["loss"]), kept + 1, value))
     return value
 
 
@@ -295,15 +339,11 @@ def _train_heads(
     """As `_train_head` for each task: as long as the encoder is frozen, none touches another."""
     values = []
     for name, single in model.models.items():
-        if show(plan.verbose):
-            print(f"{name}:", flush=True)
         own, single.jit_compile = History(), model.jit_compile
-        value = _train_head(single, (splits[0][name], splits[1][name]), plan, own)
+        with progress.titled(name):
+            value = _train_head(single, (splits[0][name], splits[1][name]), plan, own, name)
         values.append(value if single.task.monitor[1] == "max" else -value)
-        history.outcomes += [
-            dataclasses.replace(outcome, stage=f"{name} {outcome.stage}")
-            for outcome in own.outcomes
-        ]
+        history.outcomes += own.outcomes
         for stage, seconds in own.seconds.items():
             history.seconds[stage] = history.seconds.get(stage, 0.0) + seconds
     if judging.monitor(model) != model.task.monitor:
@@ -316,7 +356,8 @@ def _judge(model: TransferModel, judged: Rows, history: History) -> float:
     started = time.perf_counter()
     model.encoder.trainable = False
     batches = model.preprocess(judged, FROZEN_BATCH, shuffle=False)
-    found = model.evaluate(batches, verbose=0, return_dict=True)
+    with progress.stage("Measuring on validation", final=False):
+        found = model.evaluate(batches, verbose=0, return_dict=True)
     spent = time.perf_counter() - started
     history.seconds["head"] = history.seconds.get("head", 0.0) + spent
     return float(found[judging.monitor(model)[0].removeprefix("val_")])
@@ -326,25 +367,28 @@ def _fit_on_features(
     model: TransferModel, splits: Sequence[Rows], plan: Plan, keep: KeepBest, history: History
 ) -> dict[str, list[float]]:
     started = time.perf_counter()
-    verbose = show(plan.verbose) == 1
-    train = model.compute_features(splits[0], verbose=verbose)
-    history.truncation = model.truncation
-    features = [train, model.compute_features(splits[1], verbose=verbose)]
+    features, counts = [], [len(rows) for rows in splits]
+    with progress.stage("Features", sum(counts), "examples"):
+        for rows, count in zip(splits, counts):
+            with progress.part(worth=count):
+                features.append(model.compute_features(rows))
+            history.truncation = history.truncation or model.truncation
     history.seconds["features"] = time.perf_counter() - started
     labels = [model.task.encode(rows.examples.labels) for rows in splits]
     batch_size = HEAD_BATCH if len(labels[0]) > 100 * HEAD_BATCH else HEAD_BATCH // 2
     steps = -(-len(labels[0]) // batch_size)
     head = _compiled(model, model.head_model, plan, min(steps, HEAD_STEPS))
     keep.patience = max(plan.patience, HEAD_PATIENCE_STEPS // steps)
-    return head.fit(
-        _rows(features[0], labels[0], batch_size, plan.seed),
-        validation_data=_rows(features[1], labels[1], batch_size),
-        epochs=plan.head_epochs or max(30, HEAD_STEPS // steps),
-        shuffle=False,  # they are
-        callbacks=[FiniteLoss(), keep],
-        class_weight=plan.class_weight,
-        verbose=0,  # quick; one line at the end says how it went
-    ).history
+    with progress.stage("Head", final=False) as stage:
+        return head.fit(
+            _rows(features[0], labels[0], batch_size, plan.seed),
+            validation_data=_rows(features[1], labels[1], batch_size),
+            epochs=plan.head_epochs or max(30, HEAD_STEPS // steps),
+            shuffle=False,  # they are
+            callbacks=[FiniteLoss(), keep, _shown(model, stage)],
+            class_weight=plan.class_weight,
+            verbose=0,
+        ).history
 
 
 def _rows(
@@ -380,19 +424,23 @@ def _fit_frozen(
         _, batches, validation = stored
         history.truncation, history.padding = model.count_truncation(splits[0]), None
     usual = FROZEN_EPOCHS if stored is None else STORED_EPOCHS
-    return (
-        _compiled(model, lambda: stored[0] if stored else _again(model), plan)
-        .fit(
+    head = _compiled(model, lambda: stored[0] if stored else _again(model), plan)
+    with progress.stage("Head", final=False) as stage:
+        return head.fit(
             batches,
             validation_data=validation,
             epochs=plan.head_epochs or model.task.head_epochs or usual,
             shuffle=False,  # they are
-            callbacks=[FiniteLoss(), keep],
+            callbacks=[FiniteLoss(), keep, _shown(model, stage, plan)],
             class_weight=plan.class_weight,
-            verbose=show(plan.verbose),
-        )
-        .history
-    )
+            verbose=0,
+        ).history
+
+
+def _shown(model: TransferModel, stage: progress.Stage, plan: Plan | None = None) -> EpochsShown:
+    """What shows the epochs of a stage; those that a plan is given for, also in lines."""
+    lines = plan is not None and show(plan.verbose) == 2
+    return EpochsShown(stage, functools.partial(judging.headlines, model), lines)
 
 
 def _again(model: TransferModel) -> keras.Model:
@@ -441,22 +489,23 @@ def _thaw_from_top(
     size_schedule(model.optimizer, int(batches.cardinality()) * epochs)
     monitor, mode = judging.monitor(model)
     keep = KeepBest(monitor, mode, initial=best, patience=plan.patience)
-    curves = trained.fit(
-        batches,
-        validation_data=validation,
-        epochs=epochs,
-        shuffle=False,  # they are
-        callbacks=[FiniteLoss(), unfreezing, keep],
-        class_weight=plan.class_weight,
-        verbose=show(plan.verbose),
-    ).history
+    with progress.stage(thawed_words(groups), final=False) as stage:
+        curves = trained.fit(
+            batches,
+            validation_data=validation,
+            epochs=epochs,
+            shuffle=False,  # they are
+            callbacks=[FiniteLoss(), unfreezing, keep, _shown(model, stage, plan)],
+            class_weight=plan.class_weight,
+            verbose=0,
+        ).history
     offset = history.head_epochs
     history.thawed_groups = [(offset + at, count) for at, count in unfreezing.thawed_at]
     history.add(curves)
     history.seconds["fine_tuning"] = time.perf_counter() - started
     history.outcomes.append(_outcome_of_thawing(keep, len(curves["loss"]), groups, best))
     if show(plan.verbose):
-        print(f"{history.outcomes[-1]}, {history.seconds['fine_tuning']:.1f} s", flush=True)
+        progress.say(f"{history.outcomes[-1]}, {history.seconds['fine_tuning']:.1f} s")
 
 
 def _outcome_of_thawing(keep: KeepBest, epochs: int, groups: int, before: float) -> Outcome:
@@ -490,13 +539,15 @@ def _above_boundary(
     if boundary is None:
         return None
     batches = []
-    for rows, size in zip(splits, (batch_size, FROZEN_BATCH)):
-        stored = boundary.store(model.to_ids(rows))
-        if stored is None:
-            return None
-        made, padding = stored.batches(size, plan.seed)
-        batches.append(made)
-        history.padding = padding if rows is splits[0] else history.padding
+    with progress.stage("Token vectors", sum(map(len, splits)), "rows"):
+        for rows, size in zip(splits, (batch_size, FROZEN_BATCH)):
+            with progress.part(worth=len(rows)):
+                stored = boundary.store(model.to_ids(rows))
+            if stored is None:
+                return None
+            made, padding = stored.batches(size, plan.seed)
+            batches.append(made)
+            history.padding = padding if rows is splits[0] else history.padding
     with model.distribute_strategy.scope():
         return model.model_above(boundary), *batches
 
@@ -512,7 +563,7 @@ def _set_rate(model: TransferModel, learning_rate: float | None) -> None:
 
 
 def show(verbose: Any) -> int:
-    """Keras' `verbose`: bars on a terminal, a line an epoch elsewhere, unless told otherwise."""
+    """What `Plan.verbose` means here: one line a stage, or also one an epoch."""
     if verbose == "auto":
         return 1 if sys.stdout.isatty() else 2
     return int(verbose)

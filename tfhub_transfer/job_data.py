@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, layouts
+from tfhub_transfer import data, layouts, progress
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import (
@@ -90,6 +90,7 @@ class Splits:
         return {name: len(each) for name, each in vars(self).items()}
 
 
+@progress.stage("Reading", final=False)
 def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     """Reads a job's files, takes from the first what no other was given for, and adapts the task.
 
@@ -118,6 +119,7 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     return Splits(*({n: getattr(s, part) for n, (s, _) in read.items()} for part in parts)), task
 
 
+@progress.stage("Reading", final=False)
 def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
     """Reads labelled examples to measure a trained model on.
 

@@ -16,6 +16,7 @@ from tfhub_transfer import (
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
     data,
     products,
+    progress,
     reading,
     registry,
     runtime,
@@ -198,6 +199,7 @@ def distill_encoder(job: EncoderJob) -> None:
     say(f"Written to {job.output}; give it as `--encoder`")
 
 
+@progress.stage("Reading", final=False)
 def _texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list[Any]:
     """The texts of a table, or of the lines of a `.txt` file; pairs as tuples.
 
@@ -277,7 +279,10 @@ def evaluate_folder(job: AskJob) -> Report:
         )
     examples = read_labelled(job.source, model.task, job.columns(record.get("columns", {})))
     say_notes(examples)
-    with runtime.precision(record.get("precision", "auto"), model.encoder.dimension):
+    with (
+        progress.stage("Measuring, beside baselines", final=False),
+        runtime.precision(record.get("precision", "auto"), model.encoder.dimension),
+    ):
         report = evaluate(model, examples, train=_training_split(record))
     _describe(report, record)
     with atomic.folder(output, job.overwrite) as scratch:
@@ -408,9 +413,10 @@ def _is_demo(output: Path) -> bool:
 
 def say(text: str) -> None:
     """Prints to standard output at once, without control characters from data."""
-    print(visible(text), flush=True)
+    progress.say(visible(text))
 
 
+@progress.stage("Loading the encoder", final=False)
 def _build(job: TrainJob, task: Task) -> TransferModel:
     encoder = job.encoder
     head = head_of(job)
@@ -451,7 +457,7 @@ def _fit(
     fit: Callable[..., History],
 ) -> dict[str, Any]:
     weights = model.task.class_weights(splits.train.labels) if job.class_weights else None
-    plan = Plan(class_weight=weights, seed=job.seed)
+    plan = Plan(class_weight=weights, seed=job.seed, verbose=1)
     fingerprint = model.encoder.fingerprint()  # of what it starts from
     started = time.perf_counter()
     # A loss that isn't finite leaves nothing that is worth it.
@@ -502,8 +508,9 @@ def _finish(
 ) -> Report:
     started = time.perf_counter()
     tested = sum(len(own.test) for own in splits.by_task().values())
-    say(f"Measuring on {tested} test examples, beside baselines")
-    report = evaluate(model, splits.test, train=splits.train)
+    with progress.stage("Measuring, beside baselines") as stage:
+        report = evaluate(model, splits.test, train=splits.train)
+        stage.result = f"{tested:,} test examples"
     for name, own in splits.by_task().items():
         of_task = report.reports[name] if isinstance(report, JointReport) else report
         of_task.examples.update(own.counts())
@@ -516,8 +523,8 @@ def _finish(
     record["seconds"]["evaluation"] = time.perf_counter() - started
     if not job.quick:
         started = time.perf_counter()
-        say("Exporting to serving/1")
-        export_saved_model(model, scratch / "serving")
+        with progress.stage("Exporting to serving/1"):
+            export_saved_model(model, scratch / "serving")
         record["seconds"]["export"] = time.perf_counter() - started
     report.seconds.update(record["seconds"])
     report.save(scratch / "report")
@@ -548,6 +555,7 @@ def _kept(
     return keeping.kept(write, path, "ask it with `tfhub-transfer predict {}`", unless)
 
 
+@progress.stage("Loading the model", final=False)
 def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]]:
     folder = opening.path_of(folder)
     if folder.is_file() or (folder / "model.weights.h5").is_file():

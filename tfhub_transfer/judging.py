@@ -1,5 +1,6 @@
 """What training is judged by, and whether what a user compiled can train at all."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -32,6 +33,19 @@ def monitor(model: TransferModel) -> tuple[Any, str]:
     if not own or (isinstance(name, str) and name.removeprefix("val_") in reported):
         return name, mode
     return "val_loss", "min"
+
+
+def headlines(model: TransferModel, logs: Mapping[str, float]) -> dict[str, float]:
+    """What is told of an epoch: what the model is judged by, or each of its tasks, by its name.
+
+    Args:
+        model: The model.
+        logs: What Keras reports at the end of the epoch.
+    """
+    name, _ = monitor(model)
+    if isinstance(name, str):
+        return {name: logs[name]} if name in logs else {}
+    return model.task.headlines(logs) if hasattr(model.task, "headlines") else {}
 
 
 def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | None = None) -> None:
