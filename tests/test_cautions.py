@@ -301,7 +301,7 @@ def test_the_command_line_says_it_before_and_after_training(
     words = ["train", "--task", "classification", "--data", tmp_path / "a.csv"]
     words += ["--test", tmp_path / "b.csv", "--encoder", text_encoder, "--unfreeze", "none"]
     assert cli.main([str(word) for word in (*words, "--output", tmp_path / "out")]) == 0
-    before, after = capsys.readouterr().out.split("test examples", 1)
+    before, after = capsys.readouterr().out.split("Head on the frozen encoder", 1)
     record = json.loads((tmp_path / "out" / "report" / "report.json").read_text("utf-8"))
     train, validation = (record["texts"]["also_in"][name] for name in ("train", "validation"))
     assert train + validation == 12

@@ -1,12 +1,19 @@
 """A model asked the texts of a source: answers in order, beside what else each row holds."""
 
 import dataclasses
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfhub_transfer import data, label_columns, layouts, reading, runtime, tagging, writing
+from tfhub_transfer import (
+    data,
+    label_columns,
+    layouts,
+    progress,
+    reading,
+    runtime,
+    tagging,
+    writing,
+)
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.preprocessing import Truncation
 
@@ -71,6 +78,7 @@ class Answers:
         if len(wanted) > 1 and not {"question", "text_a", "text"} & {*table.columns}:
             table.require(wanted[0], f"first text; the model reads {' and '.join(wanted)}")
 
+    @progress.stage("Counting", final=False)
     def count(self) -> int | None:
         """Goes through the rows of a table: how many there are; `None` of lines.
 
@@ -84,7 +92,10 @@ class Answers:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self.cut = Truncation(0, 0, 0)
         for texts, rows in self._chunks():
-            with runtime.precision(self.precision, self.model.encoder.dimension):
+            with (
+                progress.step("Answering", worth=len(texts)),
+                runtime.precision(self.precision, self.model.encoder.dimension),
+            ):
                 answers = self.model.predict_text(self._asked(texts))
                 self._count_cut(texts)
             names = {part: self.name(part) for part in answers[0]}
@@ -176,41 +187,13 @@ def _in_units(text: str) -> Any:
 
 
 def shown(answers: Answers, whole: int | None = None) -> Iterator[dict[str, Any]]:
-    """The answers; on a terminal a line on standard error shows how far they are.
+    """The answers; a stage of the work shows how far they are.
 
     Args:
         answers: What to go through.
         whole: How many there are, if known.
     """
-    started = last = time.monotonic()
-    terminal = sys.stderr.isatty()
-    for number, answer in enumerate(answers, start=1):
-        now = time.monotonic()
-        if terminal and (now - last > 0.1 or number == whole):
-            last = now
-            sys.stderr.write(f"\r{progress_line(number, whole, now - started)}")
-            sys.stderr.flush()
-        yield answer
-    if terminal:
-        sys.stderr.write("\n")
-
-
-def progress_line(done: int, whole: int | None, seconds: float) -> str:
-    """One line about answers that are being computed.
-
-    Args:
-        done: How many there are.
-        whole: How many there will be, if known.
-        seconds: Since the beginning.
-
-    Example:
-
-    >>> progress_line(2_000, 10_000, 4.0)
-    'Answered [######                        ] 2,000 of 10,000, 500/s, 16 s left'
-    """
-    pace = f"{done / seconds if seconds else 0.0:,.0f}/s"
-    if not whole:
-        return f"Answered {done:,}, {pace}"
-    bar = ("#" * int(30 * done / whole)).ljust(30)
-    left = seconds * (whole - done) / done if done else 0.0
-    return f"Answered [{bar}] {done:,} of {whole:,}, {pace}, {left:.0f} s left"
+    with progress.stage("Answering", whole, final=False) as stage:
+        for number, answer in enumerate(answers, start=1):
+            stage.tell(f"{number:,} answers")
+            yield answer

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import __version__, backend, ranges, streams
+from tfhub_transfer import __version__, backend, progress, ranges, streams
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.storage import interruption
 from tfhub_transfer.usage import Parser, integer, real
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         one that others get whose answers go into a closed pipe (141, as in `predict | head`), 1
         anything else. What writes files does so to the end, whether or not what it says is read.
     """
-    with streams.regardless("stderr"):
+    with streams.regardless("stderr"), progress.shown(True):
         return _status(arguments)
 
 
@@ -425,6 +425,7 @@ def _distill(options: argparse.Namespace) -> None:
         options.learning_rate or usual.learning_rate,
         options.sequence_length or usual.sequence_length,
         seed=options.seed,
+        verbose=1,
     )
     chosen = {name: given[name] for name in names}
     jobs.distill_encoder(jobs.EncoderJob(options.teachers[0], schedule=schedule, **chosen))
@@ -511,7 +512,7 @@ def _encoders(options: argparse.Namespace) -> None:
 
 
 def _jobs() -> Any:
-    with _quiet():
+    with progress.stage("Starting TensorFlow", final=False), _quiet():
         from tfhub_transfer import jobs
 
         jobs.runtime.start()

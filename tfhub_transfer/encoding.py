@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import data, reading, records, runtime, tagging
+from tfhub_transfer import data, progress, reading, records, runtime, tagging
 from tfhub_transfer.builders import build_model, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
@@ -56,6 +56,7 @@ def encode_text(
     return vector_model(source, trust_code).encode_text(texts, batch_size, normalize)
 
 
+@progress.stage("Loading", final=False)
 def vector_model(
     source: str | Path | Encoder | TransferModel, trust_code: bool = False
 ) -> TransferModel:
@@ -122,7 +123,7 @@ class Vectors:
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         for texts in chunks:
             # Not beyond a yield: whoever reads has their own.
-            with runtime.precision(precision, model.encoder.dimension):
+            with progress.step("Encoding"), runtime.precision(precision, model.encoder.dimension):
                 vectors = model.encode_text(texts, normalize=normalize)
             self.cut += model.truncation or Truncation(0, len(texts), 0)
             yield texts, vectors
@@ -190,7 +191,11 @@ def write_vectors(
     atomic.check_file(output, _NPY, overwrite, inputs)
     try:
         with atomic.file(output) as scratch:
-            found = [vectors for _, vectors in chunks]
+            found = []
+            with progress.stage("Encoding", unit="texts", final=False) as stage:
+                for _, vectors in chunks:
+                    found.append(vectors)
+                    stage.add(len(vectors))
             if not found:
                 raise InputError("expected at least one text. Received: none")
             np.save(scratch, np.concatenate(found))

@@ -1,6 +1,7 @@
 """Head first on frozen features, then the encoder's groups from the top."""
 
 import dataclasses
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -12,10 +13,10 @@ import tensorflow as tf
 
 from tfhub_transfer import (
     headlines,
-    histories,
     judging,
     own_callbacks,
     planning,
+    progress,
     ranges,
     runtime,
     weighing,
@@ -24,13 +25,14 @@ from tfhub_transfer.batching import ready, weighed
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.epochs import EpochsShown
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.fitting import size_schedule
 from tfhub_transfer.layouts import Rows, balance
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
-from tfhub_transfer.preprocessing import Truncation
-from tfhub_transfer.stages import NOTHING, Outcome, best_epoch
+from tfhub_transfer.stages import NOTHING, Outcome, thawed_words
+from tfhub_transfer.training_history import History
 
 FROZEN_BATCH, HEAD_BATCH = 64, 64
 # Each thawing traces the train step anew, which costs as much as many steps.
@@ -60,7 +62,8 @@ class Plan:
         boundary: Whether layers that stay frozen throughout run once for each text, not once for
             each step (see `boundary.Boundary`).
         seed: Seed of the shuffling.
-        verbose: 0 silent, 1 progress bars, 2 a line an epoch, or `"auto"`.
+        verbose: 0 silent; 1 a line a stage, which shows on a terminal how far it is; 2 also a line
+            an epoch; `"auto"` 1 on a terminal and 2 elsewhere.
 
     Raises:
         InputError: If a number is none, or out of range.
@@ -98,66 +101,6 @@ class _Staged(Plan):
     """A plan with the callbacks of the user, in the form in which each stage takes them."""
 
     _throughout: tuple[keras.callbacks.Callback, ...] = ()  # type: ignore[misc]
-
-
-@dataclasses.dataclass
-class History:
-    """What `fine_tune` did.
-
-    Attributes:
-        history: Curves, one value an epoch, the head's epochs first.
-        seconds: Wall-clock seconds of each stage.
-        thawed_groups: `(epoch, number of groups thawed from the top)` for the curves.
-        head_epochs: How many of the epochs trained the head alone.
-        outcomes: What each stage kept, and what it tried in vain.
-        plan: How long and how fast each stage was to train, and what chose that.
-        truncation: What was cut off the training texts; `None` for a `Stream`.
-        padding: The share of padding among the tokens of the second stage's batches; `None` if
-            there was no such stage, or for a `Stream`.
-        tasks: Of several tasks what was done for each, by name: its head's epochs first, then its
-            own part of those of all together.
-    """
-
-    history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    thawed_groups: list[tuple[float, int]] = dataclasses.field(default_factory=list)
-    head_epochs: int = 0
-    outcomes: list[Outcome] = dataclasses.field(default_factory=list)
-    plan: dict[str, Any] = dataclasses.field(default_factory=dict)
-    truncation: Truncation | None = None
-    padding: float | None = None
-    tasks: dict[str, "History"] = dataclasses.field(default_factory=dict)
-
-    @property
-    def best_epoch(self) -> int | None:
-        """The place in the curves, from 0, of the weights that the model ended with.
-
-        `None` if no epoch of the curves gave them, as where the heads of several tasks, whose
-        curves aren't here, were not beaten by training all together.
-        """
-        stages = [each for each in self.outcomes if each.stage in ("head", "fine_tuning")]
-        return best_epoch(stages, self.head_epochs)
-
-    def add(self, curves: dict[str, list[float]]) -> None:
-        """Appends the curves of one stage."""
-        for key, values in curves.items():
-            self.history.setdefault(key, []).extend(float(v) for v in values)
-
-    def add_joint(self) -> None:
-        """Adds to the history of each task its own part of what all did together."""
-        for name, own in self.tasks.items():
-            own.add(histories.of_task(self.history, name, self.tasks))
-            own.thawed_groups = [(own.head_epochs + at, n) for at, n in self.thawed_groups]
-            own.outcomes += [each for each in self.outcomes if each.stage == "fine_tuning"]
-
-    def to_dict(self) -> dict[str, list[Any]]:
-        """The curves, with where groups thawed, which epoch was kept, and what there is to say."""
-        return {
-            **self.history,
-            "thawed_groups": self.thawed_groups,
-            "best_epoch": [] if self.best_epoch is None else [self.best_epoch],
-            "kept": [str(outcome) for outcome in self.outcomes] or [NOTHING],
-        }
 
 
 def fine_tune(
@@ -224,15 +167,19 @@ def fine_tune(
     train, validation = weighing.taught(train), weighing.without(validation)
     model.layout.learn(train)
     judged = model.cut(validation)
-    model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
-    judging.require_trainable(model, judged, plan.learning_rate)
+    with progress.shown(show(plan.verbose) > 0), progress.stage("Preparing", final=False):
+        model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
+        judging.require_trainable(model, judged, plan.learning_rate)
     rows: Any = train if isinstance(train, Stream) else model.cut(train)
     if not isinstance(train, Stream):
         model.training_examples = train
     _remember(model, train, validation)
     found = headlines.find(model, validation, judged, plan.seed)
     history = History(plan={"judged_by": judging.described(model, found)})
-    with runtime.precision("auto", model.encoder.dimension):
+    with (
+        progress.shown(show(plan.verbose) > 0),
+        runtime.precision("auto", model.encoder.dimension),
+    ):
         if isinstance(model, MultiTaskModel):
             best = _train_heads(model, (rows, judged, found), plan, history)
             rows = balance(rows, model.task.alpha, plan.seed)
@@ -244,7 +191,7 @@ def fine_tune(
             size = epochs, groups, batch_size
             _thaw_from_top(model, (rows, judged, found), size, plan, best, history)
         elif not history.outcomes and show(plan.verbose):
-            print(f"WARNING: {NOTHING}", flush=True)
+            progress.say(f"WARNING: {NOTHING}")
         _tune(model, validation)
     history.add_joint()
     model.history_ = history.to_dict()
@@ -282,7 +229,8 @@ def _tune(model: TransferModel, validation: Any) -> None:
         for name, single in model.models.items():
             _tune(single, validation[name])
         return
-    model.task.tune(validation, lambda: model.predict_text(list(zip(*validation.texts))))
+    with progress.stage("Settling on validation", final=False):
+        model.task.tune(validation, lambda: model.predict_text(list(zip(*validation.texts))))
 
 
 def groups_to_thaw(encoder: Encoder, unfreeze: str | int) -> int:
@@ -311,7 +259,9 @@ def groups_to_thaw(encoder: Encoder, unfreeze: str | int) -> int:
         ) from error
 
 
-def _train_head(model: TransferModel, splits: Splits, plan: Plan, history: History) -> float:
+def _train_head(
+    model: TransferModel, splits: Splits, plan: Plan, history: History, name: str = ""
+) -> float:
     """Trains the head with the encoder frozen; returns the best value on validation."""
     started = time.perf_counter()
     model.encoder.trainable = False
@@ -323,21 +273,26 @@ def _train_head(model: TransferModel, splits: Splits, plan: Plan, history: Histo
     history.add(curves)
     history.head_epochs = len(curves["loss"])
     history.seconds["head"] = time.perf_counter() - started - history.seconds.get("features", 0)
-    best = _note_head(model, keep, curves, history)
+    best = _note_head(model, keep, curves, history, name)
     if show(plan.verbose):
         if history.truncation and history.truncation.texts:
-            print(f"At {model.sequence_length} tokens {history.truncation}", flush=True)
-        print(f"{history.outcomes[-1]}, {time.perf_counter() - started:.1f} s", flush=True)
+            progress.say(f"At {model.sequence_length} tokens {history.truncation}")
+        progress.say(f"{history.outcomes[-1]}, {time.perf_counter() - started:.1f} s")
     return best
 
 
 def _note_head(
-    model: TransferModel, keep: KeepBest, curves: dict[str, list[float]], history: History
+    model: TransferModel,
+    keep: KeepBest,
+    curves: dict[str, list[float]],
+    history: History,
+    name: str,
 ) -> float:
     metric = judging.monitor(model)[0]
     kept = keep.best_epoch or 0
     value = float(curves[metric][kept])
-    history.outcomes.append(Outcome("head", metric, len(curves["loss"]), kept + 1, value))
+    stage = f"{name} head".strip()
+    history.outcomes.append(Outcome(stage, metric, len(curves["loss"]), kept + 1, value))
     return value
 
 
@@ -345,18 +300,14 @@ def _train_heads(model: MultiTaskModel, splits: Splits, plan: Plan, history: His
     """As `_train_head` for each task: as long as the encoder is frozen, none touches another."""
     values = []
     for name, single in model.models.items():
-        if show(plan.verbose):
-            print(f"{name}:", flush=True)
         own, single.jit_compile = History(), model.jit_compile
         found = {"": splits[2][name]} if name in splits[2] else {}
-        value = _train_head(single, (splits[0][name], splits[1][name], found), plan, own)
+        with progress.titled(name):
+            value = _train_head(single, (splits[0][name], splits[1][name], found), plan, own, name)
         history.plan[f"{name} head"] = own.plan["head"]
         values.append(value if single.task.monitor[1] == "max" else -value)
         history.tasks[name] = own
-        history.outcomes += [
-            dataclasses.replace(outcome, stage=f"{name} {outcome.stage}")
-            for outcome in own.outcomes
-        ]
+        history.outcomes += own.outcomes
         for stage, seconds in own.seconds.items():
             history.seconds[stage] = history.seconds.get(stage, 0.0) + seconds
     if judging.monitor(model) != model.task.monitor:
@@ -369,7 +320,8 @@ def _judge(model: TransferModel, judged: Rows, history: History) -> float:
     started = time.perf_counter()
     model.encoder.trainable = False
     batches = model.preprocess(judged, FROZEN_BATCH, shuffle=False)
-    found = model.evaluate(batches, verbose=0, return_dict=True)
+    with progress.stage("Measuring on validation", final=False):
+        found = model.evaluate(batches, verbose=0, return_dict=True)
     spent = time.perf_counter() - started
     history.seconds["head"] = history.seconds.get("head", 0.0) + spent
     return float(found[judging.monitor(model)[0].removeprefix("val_")])
@@ -379,25 +331,28 @@ def _fit_on_features(
     model: TransferModel, splits: Splits, plan: Plan, keep: KeepBest, history: History
 ) -> dict[str, list[float]]:
     started = time.perf_counter()
-    verbose = show(plan.verbose) == 1
-    train = model.compute_features(splits[0], verbose=verbose)
-    history.truncation = model.truncation
-    features = [train, model.compute_features(splits[1], verbose=verbose)]
+    features, counts = [], [len(rows) for rows in splits[:2]]
+    with progress.stage("Features", sum(counts), "examples"):
+        for rows, count in zip(splits, counts):
+            with progress.part(worth=count):
+                features.append(model.compute_features(rows))
+            history.truncation = history.truncation or model.truncation
     history.seconds["features"] = time.perf_counter() - started
     labels = [model.layout.targets(rows.examples) for rows in splits[:2]]
     batch_size = HEAD_BATCH if len(splits[0]) > 100 * HEAD_BATCH else HEAD_BATCH // 2
     steps = -(-len(splits[0]) // batch_size)
     head = _compiled(model, model.head_model, plan, min(steps, planning.HEAD_STEPS))
-    stage = planning.head_on_vectors(steps, plan.head_epochs, plan.patience)
-    _begin(stage, "head", planning.head_rate(plan.head_learning_rate), keep, history)
-    return head.fit(
-        **weighed(_rows(features[0], labels[0], batch_size, plan.seed), plan.class_weight),
-        validation_data=_rows(features[1], labels[1], batch_size),
-        epochs=stage.epochs,
-        shuffle=False,  # they are
-        callbacks=[FiniteLoss(), *plan._throughout, keep],
-        verbose=0,  # quick; one line at the end says how it went
-    ).history
+    planned = planning.head_on_vectors(steps, plan.head_epochs, plan.patience)
+    _begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep, history)
+    with progress.stage("Head", final=False) as stage:
+        return head.fit(
+            **weighed(_rows(features[0], labels[0], batch_size, plan.seed), plan.class_weight),
+            validation_data=_rows(features[1], labels[1], batch_size),
+            epochs=planned.epochs,
+            shuffle=False,  # they are
+            callbacks=[FiniteLoss(), *plan._throughout, keep, _shown(model, stage)],
+            verbose=0,
+        ).history
 
 
 def _rows(
@@ -440,20 +395,24 @@ def _fit_frozen(
         _, batches, validation, judge = stored
         history.truncation, history.padding = model.count_truncation(splits[0]), None
     steps, given = int(batches.cardinality()), (plan.head_epochs, plan.patience)
-    stage = planning.head_on_tokens(model.task, steps, stored is not None, *given)
-    _begin(stage, "head", planning.head_rate(plan.head_learning_rate), keep, history)
-    return (
-        _compiled(model, lambda: stored[0] if stored else _again(model), plan)
-        .fit(
-            **weighed(_repeated(batches, stage), plan.class_weight),
+    planned = planning.head_on_tokens(model.task, steps, stored is not None, *given)
+    _begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep, history)
+    head = _compiled(model, lambda: stored[0] if stored else _again(model), plan)
+    with progress.stage("Head", final=False) as stage:
+        return head.fit(
+            **weighed(_repeated(batches, planned), plan.class_weight),
             validation_data=validation,
-            epochs=stage.epochs,
+            epochs=planned.epochs,
             shuffle=False,  # they are
-            callbacks=[FiniteLoss(), judge, *plan._throughout, keep],
-            verbose=show(plan.verbose),
-        )
-        .history
-    )
+            callbacks=[FiniteLoss(), judge, *plan._throughout, keep, _shown(model, stage, plan)],
+            verbose=0,
+        ).history
+
+
+def _shown(model: TransferModel, stage: progress.Stage, plan: Plan | None = None) -> EpochsShown:
+    """What shows the epochs of a stage; those that a plan is given for, also in lines."""
+    lines = plan is not None and show(plan.verbose) == 2
+    return EpochsShown(stage, functools.partial(judging.told, model), lines)
 
 
 def _begin(
@@ -514,11 +473,11 @@ def _thaw_from_top(
     ) or _whole(model, splits, batch_size, plan, history)
     monitor, mode = judging.monitor(model)
     keep = KeepBest(monitor, mode, initial=best)
-    stage = planning.thawed(int(batches.cardinality()), epochs, plan.patience)
-    stage = _begin(stage, "fine_tuning", rate, keep, history)
-    batches = _repeated(batches, stage)
+    planned = planning.thawed(int(batches.cardinality()), epochs, plan.patience)
+    planned = _begin(planned, "fine_tuning", rate, keep, history)
+    batches = _repeated(batches, planned)
     if show(plan.verbose):
-        print(f"Top {groups} of the encoder's groups: {stage}", flush=True)
+        progress.say(f"Top {groups} of the encoder's groups: {planned}")
     pace = plan.unfreezing_epochs / groups
     unfreezing = ProgressiveUnfreezing(
         start_epoch=0,
@@ -526,22 +485,30 @@ def _thaw_from_top(
         num_groups=groups,
         layer_decay=plan.layer_decay,
     )
-    size_schedule(model.optimizer, stage.steps)
-    curves = trained.fit(
-        **weighed(batches, plan.class_weight),
-        validation_data=validation,
-        epochs=stage.epochs,
-        shuffle=False,  # they are
-        callbacks=[FiniteLoss(), judge, unfreezing, *plan._throughout, keep],
-        verbose=show(plan.verbose),
-    ).history
+    size_schedule(model.optimizer, planned.steps)
+    with progress.stage(thawed_words(groups), final=False) as stage:
+        curves = trained.fit(
+            **weighed(batches, plan.class_weight),
+            validation_data=validation,
+            epochs=planned.epochs,
+            shuffle=False,  # they are
+            callbacks=[
+                FiniteLoss(),
+                judge,
+                unfreezing,
+                *plan._throughout,
+                keep,
+                _shown(model, stage, plan),
+            ],
+            verbose=0,
+        ).history
     offset = history.head_epochs
     history.thawed_groups = [(offset + at, count) for at, count in unfreezing.thawed_at]
     history.add(curves)
     history.seconds["fine_tuning"] = time.perf_counter() - started
     history.outcomes.append(_outcome_of_thawing(keep, len(curves["loss"]), groups, best))
     if show(plan.verbose):
-        print(f"{history.outcomes[-1]}, {history.seconds['fine_tuning']:.1f} s", flush=True)
+        progress.say(f"{history.outcomes[-1]}, {history.seconds['fine_tuning']:.1f} s")
 
 
 def _outcome_of_thawing(keep: KeepBest, epochs: int, groups: int, before: float) -> Outcome:
@@ -577,13 +544,15 @@ def _above_boundary(
     if boundary is None:
         return None
     batches = []
-    for rows, size in zip(splits, (batch_size, FROZEN_BATCH)):
-        stored = boundary.store(model.to_ids(rows))
-        if stored is None:
-            return None
-        made, padding = stored.batches(size, plan.seed)
-        batches.append(made)
-        history.padding = padding if rows is splits[0] else history.padding
+    with progress.stage("Token vectors", sum(map(len, splits[:2])), "rows"):
+        for rows, size in zip(splits, (batch_size, FROZEN_BATCH)):
+            with progress.part(worth=len(rows)):
+                stored = boundary.store(model.to_ids(rows))
+            if stored is None:
+                return None
+            made, padding = stored.batches(size, plan.seed)
+            batches.append(made)
+            history.padding = padding if rows is splits[0] else history.padding
     with model.distribute_strategy.scope():
         above = model.model_above(boundary)
     sizes = {"": 0}
@@ -594,7 +563,7 @@ def _above_boundary(
 
 
 def show(verbose: Any) -> int:
-    """Keras' `verbose`: bars on a terminal, a line an epoch elsewhere, unless told otherwise."""
+    """What `Plan.verbose` means here: one line a stage, or also one an epoch."""
     if verbose == "auto":
         return 1 if sys.stdout.isatty() else 2
     return int(verbose)

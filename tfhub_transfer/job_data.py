@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, layouts, reading
+from tfhub_transfer import data, layouts, progress, reading
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import (
@@ -94,6 +94,7 @@ class Splits:
         return {name: len(each) for name, each in vars(self).items()}
 
 
+@progress.stage("Reading", final=False)
 def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     """Reads a job's files, takes from the first what no other was given for, and adapts the task.
 
@@ -142,6 +143,7 @@ def _check_alone(job: TrainJob, tasks: int) -> None:
         )
 
 
+@progress.stage("Reading", final=False)
 def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
     """Reads labelled examples to measure a trained model on.
 
@@ -305,6 +307,7 @@ def file_of(job: Any, source: str) -> data.File:
     return data.File(source, **{name: getattr(job, name) for name in _FORM})
 
 
+@progress.stage("Reading", final=False)
 def read_texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list[Any]:
     """The texts of a table, or of the lines of a `.txt` file; pairs as tuples.
 

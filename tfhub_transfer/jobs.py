@@ -16,6 +16,7 @@ from tfhub_transfer import (
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
     data,
     products,
+    progress,
     reading,
     registry,
     run_records,
@@ -284,7 +285,10 @@ def evaluate_folder(job: AskJob) -> Report:
     run_records.recall(model, record)
     examples = read_labelled(job.source, model.task, job.columns(record.get("columns", {})))
     say_notes(examples)
-    with runtime.precision(record.get("precision", "auto"), model.encoder.dimension):
+    with (
+        progress.stage("Measuring, beside baselines", final=False),
+        runtime.precision(record.get("precision", "auto"), model.encoder.dimension),
+    ):
         report = evaluate(model, examples, train=training_split(record))
     run_records.describe(report, record)
     with atomic.folder(output, job.overwrite) as scratch:
@@ -415,9 +419,10 @@ def _is_demo(output: Path) -> bool:
 
 def say(text: str) -> None:
     """Prints to standard output at once, without control characters from data."""
-    print(visible(text), flush=True)
+    progress.say(visible(text))
 
 
+@progress.stage("Loading the encoder", final=False)
 def _build_within(job: TrainJob, task: Task) -> TransferModel:
     with runtime.strategy(job.strategy).scope():
         return _build(job, task)
@@ -498,7 +503,7 @@ def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict
         "epochs": job.epochs,
         "unfreeze": job.unfreeze,
         "batch_size": job.batch_size,
-        "plan": Plan(class_weight=weights, seed=job.seed),
+        "plan": Plan(class_weight=weights, seed=job.seed, verbose=1),
     }
 
 
@@ -520,8 +525,9 @@ def _finish(
 ) -> Report:
     started = time.perf_counter()
     tested = sum(len(own.test) for own in splits.by_task().values())
-    say(f"Measuring on {tested} test examples, beside baselines")
-    report = evaluate(model, splits.test, train=splits.train)
+    with progress.stage("Measuring, beside baselines") as stage:
+        report = evaluate(model, splits.test, train=splits.train)
+        stage.result = f"{tested:,} test examples"
     for name, own in splits.by_task().items():
         of_task = report.reports[name] if isinstance(report, JointReport) else report
         of_task.examples.update(own.counts())
@@ -534,8 +540,8 @@ def _finish(
     record["seconds"]["evaluation"] = time.perf_counter() - started
     if not job.quick:
         started = time.perf_counter()
-        say("Exporting to serving/1")
-        export_saved_model(model, scratch / "serving")
+        with progress.stage("Exporting to serving/1"):
+            export_saved_model(model, scratch / "serving")
         record["seconds"]["export"] = time.perf_counter() - started
     report.seconds.update(record["seconds"])
     report.save(scratch / "report")
@@ -560,6 +566,7 @@ def _kept(
     return keeping.kept(write, path, "ask it with `tfhub-transfer predict {}`", unless)
 
 
+@progress.stage("Loading the model", final=False)
 def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]]:
     folder = opening.path_of(folder)
     if folder.is_file() or (folder / "model.weights.h5").is_file():

@@ -62,6 +62,19 @@ def described(model: TransferModel, found: dict[str, headlines.Headline]) -> dic
     return {"metric": metric, **({"examples": drawn.get("", drawn)} if drawn else {})}
 
 
+def told(model: TransferModel, logs: Mapping[str, float]) -> dict[str, float]:
+    """What is told of an epoch: what the model is judged by, or each of its tasks, by its name.
+
+    Args:
+        model: The model.
+        logs: What Keras reports at the end of the epoch.
+    """
+    name, _ = monitor(model)
+    if isinstance(name, str):
+        return {name: logs[name]} if name in logs else {}
+    return model.task.headlines(logs) if hasattr(model.task, "headlines") else {}
+
+
 def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | None = None) -> None:
     """Refuses, before anything trains, what can't work with what the model was compiled with.
 

@@ -21,6 +21,7 @@ from tfhub_transfer import (
     hub_preprocessors,
     layouts,
     probes,
+    progress,
     ranges,
     resuming,
     runtime,
@@ -351,12 +352,14 @@ class TransferModel(resuming.Resumable):
         lost = np.empty(len(cut), "int32")
 
         def compute(rows: np.ndarray) -> Any:
-            return self._run_and_count("features", cut[rows], batch_size, verbose)
+            with progress.part(worth=len(rows)):
+                return self._run_and_count("features", cut[rows], batch_size)
 
-        with runtime.precision("auto", self.encoder.dimension):
+        steps = progress.step("Features", len(cut), always=verbose)
+        with steps as counter, runtime.precision("auto", self.encoder.dimension):
             store = VectorStore(self._features_key(), self.features.shape[-1])
             features = budget.array((len(cut), store.width))
-            store.complete(names.digests(cut.texts), features, lost, compute)
+            store.complete(names.digests(cut.texts), features, lost, compute, counter.expect)
         self.truncation = Truncation.count(lost)
         return features
 
@@ -420,9 +423,7 @@ class TransferModel(resuming.Resumable):
         self.truncation = Truncation.count(lost)
         return answers
 
-    def _run_and_count(
-        self, name: str, examples: Examples, batch_size: int, verbose: bool = False
-    ) -> tuple[Any, np.ndarray]:
+    def _run_and_count(self, name: str, examples: Examples, batch_size: int) -> Any:
         """Runs a graph on all rows, sorted by length; answers in the rows' own order."""
         if not len(examples):
             raise InputError("expected at least one text. Received: none")
@@ -432,9 +433,12 @@ class TransferModel(resuming.Resumable):
         batches = LengthBatches(
             longest(encoded), batch_size, shuffle=False, at_most=INFERENCE_BUCKETS
         )
-        progress = keras.utils.Progbar(len(batches), unit_name="batch", verbose=int(verbose))
         width = self.encoder.dimension
-        with runtime.precision("auto", width) as precision, ThreadPoolExecutor(STREAMS) as streams:
+        with (
+            progress.part(f"{name.removesuffix('s')}s", len(batches)) as steps,
+            runtime.precision("auto", width) as precision,
+            ThreadPoolExecutor(STREAMS) as streams,
+        ):
             compiled = self._compiled(name, precision)
 
             def run(rows: np.ndarray) -> np.ndarray:
@@ -447,7 +451,7 @@ class TransferModel(resuming.Resumable):
             parts = []
             for part in streams.map(run, order):
                 parts.append(part)
-                progress.add(1)
+                steps.add()
         if name == "answer" and self.layout.by_unit:
             counts = encoded[WORD_STARTS].row_lengths().numpy()
             made = {i: row for rows, part in zip(order, parts) for i, row in zip(rows, part)}

@@ -156,14 +156,22 @@ class MultiTask(Task):
         Args:
             logs: What Keras reports at the end of an epoch.
         """
-        values = []
+        signs = (1 if task.monitor[1] == "max" else -1 for task in self.tasks.values())
+        return float(np.mean([s * v for s, v in zip(signs, self.headlines(logs).values())]))
+
+    def headlines(self, logs: Mapping[str, float]) -> dict[str, float]:
+        """What each task is judged by, by its name.
+
+        Args:
+            logs: What Keras reports at the end of an epoch.
+        """
+        found = {}
         for name, task in self.tasks.items():
-            monitor, mode = task.monitor
+            monitor = task.monitor[0]
             own = monitor.replace("val_", f"val_{name}_", 1)
             # Keras leaves the name out where there is one task only.
-            value = logs[own if own in logs or len(self.tasks) > 1 else monitor]
-            values.append(value if mode == "max" else -value)
-        return float(np.mean(values))
+            found[name] = logs[own if own in logs or len(self.tasks) > 1 else monitor]
+        return found
 
     def decode(self, scores: Any) -> Any:
         return {name: task.decode(scores[name]) for name, task in self.tasks.items()}
