@@ -309,8 +309,8 @@ def _add_training(command: Any) -> None:
 def _add_form(command: Any) -> None:
     """What can't be told of a file by itself."""
     add = command.add_argument
-    choices = ("auto", "standard", "none", "backslash")
-    add("--quoting", default="auto", choices=choices, help="of fields in tables; default auto")
+    how = "of fields in tables: auto, standard, none, backslash, or the mark around them"
+    add("--quoting", default="auto", metavar="HOW", help=how)
     add("--delimiter", metavar="C", help="between fields; tab, or a character")
     add("--encoding", metavar="NAME", help="of texts, such as cp1252; default UTF-8")
 

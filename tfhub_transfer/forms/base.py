@@ -24,7 +24,8 @@ class File:
         path: The file, or `tfds:NAME/SPLIT`.
         quoting: How a table's fields hold quotation marks: `"standard"`, in quotes that are doubled
             inside; `"none"`, as they are; `"backslash"`, in quotes with a backslash before each
-            inside; `"auto"`, standard, but in tab-separated files what their fields show.
+            inside; another mark than `"`, which is doubled inside; `"auto"`, what fields show,
+            standard where they show nothing.
         delimiter: The character between two fields of a table, or `tab`; by the file's name and
             header if not given.
         encoding: The name of a text's encoding, such as `cp1252`; UTF-8, or what the file's byte
@@ -45,9 +46,10 @@ class File:
     encoding: str | None = None
 
     def __post_init__(self) -> None:
-        if self.quoting not in QUOTING:
+        if self.quoting not in QUOTING and not _is_mark(self.quoting, self.delimiter):
             raise InputError(
-                f"`quoting` must be one of {', '.join(QUOTING)}. Received: {self.quoting!r}"
+                f"`quoting` must be one of {', '.join(QUOTING)}, or the mark around fields, such "
+                f"as '. Received: {self.quoting!r}"
             )
         if self.delimiter is not None:
             delimiter = _DELIMITERS.get(str(self.delimiter).lower(), self.delimiter)
@@ -62,6 +64,13 @@ class File:
 
     def __str__(self) -> str:
         return str(self.path)
+
+
+def _is_mark(quoting: Any, delimiter: str | None) -> bool:
+    """Whether it is one sign, which stands neither in words nor between fields."""
+    if not isinstance(quoting, str) or len(quoting) != 1 or quoting in ("\\", delimiter):
+        return False
+    return quoting.isprintable() and not quoting.isalnum() and not quoting.isspace()
 
 
 def _encoding(name: Any) -> str:

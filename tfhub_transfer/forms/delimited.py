@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import opening, quoting
+from tfhub_transfer.forms import marks, opening, quoting
 from tfhub_transfer.forms.base import TAGS, TOKENS, File, Form, Row
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -39,11 +39,16 @@ class _Layout:
         self.delimiter = first[4] if says else self._delimiter(suffix)
         self.quoting = file.quoting
         if self.quoting == "auto":
-            self.quoting = quoting.STANDARD
-            if self.delimiter == "\t":
-                whole = lambda: self._lines(self.skipped)  # noqa: E731
-                self.quoting, note = quoting.decide(whole, self.delimiter, str(file.path))
-                self.notes += [note] if note else []
+            self.quoting, note = self._decided()
+            self.notes += [note] if note else []
+
+    def _decided(self) -> tuple[str, str | None]:
+        """How fields quote, and a line that says so where it could be otherwise."""
+        whole = lambda: self._lines(self.skipped)  # noqa: E731
+        other = marks.decide(whole, self.delimiter)
+        if other is not None or self.delimiter != "\t":
+            return other or (quoting.STANDARD, None)
+        return quoting.decide(whole, self.delimiter, str(self.file.path))
 
     def _lines(self, skipped: int) -> Iterator[str]:
         lines = opening.lines(self.file)
@@ -89,7 +94,7 @@ class _Layout:
                     f"{self.file}, line {line}: a quote isn't closed, or text follows a closing "
                     "quote; double the quotes inside a quoted text, or give `--quoting none` if "
                     "fields aren't quoted, `--quoting backslash` if a backslash stands before such "
-                    f"quotes. Received: {error}"
+                    f"quotes, or another mark than \", as in `--quoting \"'\"`. Received: {error}"
                 ) from error
             if fields is None:
                 return
@@ -161,7 +166,8 @@ def _rows(layout: _Layout, columns: list[str]) -> Iterator[Row]:
         if len(fields) != len(columns) or odd:
             raise InputError(
                 f"{layout.file}, line {line}: expected {len(header)} fields "
-                f"({', '.join(header)}); quote a text that holds {layout.delimiter!r}. "
+                f"({', '.join(header)}); quote a text that holds {layout.delimiter!r}, or say with "
+                "`--quoting` what fields are quoted with. "
                 f"Received: {len(fields)} fields"
             )
         yield line, {name: fields[place] for place, name in kept}
