@@ -30,6 +30,7 @@ FLOORS = {
     "answer_evaluation": 4,
     "forms": 2,
     "reading": 3,
+    "named_cells": 3,
     "registry": 3,
     "served": 4,
     "rewriting": 2,

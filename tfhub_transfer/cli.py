@@ -266,6 +266,8 @@ def _add_train(commands: Any) -> None:
     add("--label", metavar="COLUMN[,COLUMN]", help="default: label, or score; several of 0 and 1")
     separator = "between names in a label of several; default |"
     add("--label-separator", metavar="TEXT", help=separator)
+    names = "classes in the order of their numbers, or one of which is called NA"
+    add("--class-names", metavar="NAME,NAME", help=names)
     add("--loss", choices=_LOSSES, help="of the similarity task; default cosine")
     add("--quick", action="store_true", help="the head alone, a report, no export: a first look")
     _add_form(command)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, layouts
+from tfhub_transfer import data, layouts, values
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import (
@@ -18,17 +18,19 @@ from tfhub_transfer.tasks import (
     QuestionAnswering,
     Similarity,
     Task,
+    TokenClassification,
 )
 
 _FRACTIONS = (0.8, 0.1, 0.1)
 _COLUMNS = ("text", "text_pair", "negative", "label")
 _FORM = ("quoting", "delimiter", "encoding")
 # What a file of several tasks may say about each, and about all.
-_OF_TASK = {"task", "data", "validation", "test", "loss", "label_separator", *_COLUMNS, *_FORM}
+_SAID = ("loss", "label_separator", "class_names")
+_OF_TASK = {"task", "data", "validation", "test", *_SAID, *_COLUMNS, *_FORM}
 _OF_ALL = {"tasks", "weights", "alpha"}
 # What the command line can't say for several tasks at once.
 _ALONE = (
-    *("validation", "test", "loss", "label_separator", "class_weights", "towers"),
+    *("validation", "test", *_SAID, "class_weights", "towers"),
     *_COLUMNS,
 )
 
@@ -47,6 +49,7 @@ class TrainJob:
     negative: str | None = None
     label: str | Sequence[str] | None = None
     label_separator: str | None = None
+    class_names: str | Sequence[str] | None = None
     quoting: str = "auto"
     delimiter: str | None = None
     encoding: str | None = None
@@ -209,7 +212,7 @@ def _jobs_of_tasks(job: TrainJob, tasks: dict[str, Any]) -> dict[str, TrainJob]:
     made = {}
     for name, own in tasks.items():
         files = {k: _beside(job.data, own[k]) for k in ("data", "validation", "test") if k in own}
-        nothing = dict.fromkeys(("validation", "test", "loss", "label_separator", *_COLUMNS))
+        nothing = dict.fromkeys(("validation", "test", *_SAID, *_COLUMNS))
         made[name] = dataclasses.replace(job, **{**nothing, "task": "", **own, **files})
     return made
 
@@ -274,8 +277,9 @@ def _task(job: TrainJob) -> Task:
             f"class weights are for the classification task. Received: --class-weights, --task "
             f"{job.task}"
         )
+    names = _class_names(job)
     if kind is MultiLabel:
-        return MultiLabel(label_separator=job.label_separator)
+        return MultiLabel(names, label_separator=job.label_separator)
     if job.label_separator is not None:
         raise InputError(
             "`--label-separator` is for the multi-label task, where a label holds several names. "
@@ -285,7 +289,19 @@ def _task(job: TrainJob) -> Task:
         return Similarity(job.loss or "cosine")
     if job.loss is not None:
         raise InputError(f"`--loss` is for the similarity task. Received: --task {job.task}")
-    return kind()
+    return kind() if names is None else kind(class_names=names)  # type: ignore[call-arg]
+
+
+def _class_names(job: TrainJob) -> list[str] | None:
+    """The names of classes that a job gives, in their order."""
+    given = job.class_names
+    if given is None:
+        return None
+    if TASKS[job.task] not in (Classification, MultiLabel, TokenClassification):
+        raise InputError(f"the {job.task} task has no classes. Received: --class-names")
+    if not isinstance(given, str):
+        return list(given)
+    return values.written(given) or [name.strip() for name in given.split(",")]
 
 
 def _need(task: Task) -> bool | str:

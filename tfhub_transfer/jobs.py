@@ -156,6 +156,8 @@ def distill(job: DistillJob) -> Report:
     }
     separator = getattr(teachers[0].task, "label_separator", None)
     given["label_separator"] = job.label_separator or separator
+    names = None if teachers[0].task.learned else getattr(teachers[0].task, "class_names", None)
+    given["class_names"] = job.class_names or names
     return train(dataclasses.replace(job, task=teachers[0].task.name, **given), fit)
 
 
@@ -211,8 +213,9 @@ def _texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list[Any
     if reading.is_lines(file, reading.pair_columns([*named.values()]) if pair else ()):
         chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
     else:
-        has_usual = set(usual.values()) <= set(reading.Table(file).columns)
-        read = data.stream(file, **(named if has_usual else given), require_label=False)
+        table = reading.Table(file, reading.Asked(labels=False))
+        has_usual = set(usual.values()) <= set(table.columns)
+        read = data.stream(table, **(named if has_usual else given), require_label=False)
         if read.is_pair != pair:
             wanted = "pairs: name both columns" if pair else "one column of texts: name it"
             raise InputError(f"expected {wanted}. Received: {read.source} with other columns")
@@ -324,8 +327,10 @@ def predict_to_file(job: AskJob) -> None:
     output = job.output or Path()
     writing.check(output, job.overwrite, (job.folder, str(job.source)))
     answers = predict(job)
+    answers.exact = writing.keeps_types(output)
     spread = (answers.name(asking.SCORES),)
-    count = writing.write(asking.shown(answers, answers.count()), output, spread)
+    rows = asking.shown(answers, answers.count())
+    count = writing.write(rows, output, spread, answers.types)
     say(f"Written to {output}: {count:,} answers; {answers.cut}")
     say_notes(answers)
 

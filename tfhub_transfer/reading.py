@@ -6,19 +6,20 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import forms, tagging, wording
+from tfhub_transfer import forms, tagging, values, wording
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import TAGS, TOKENS, File, Row, is_lines
+from tfhub_transfer.forms import TAGS, TOKENS, Asked, File, Row, is_lines
 from tfhub_transfer.forms.tfds import would_download
 from tfhub_transfer.storage import opening
 
 __all__ = [
     "TAGS",
     "TOKENS",
+    "Asked",
     "File",
     "Table",
     "is_lines",
@@ -41,23 +42,26 @@ class Table:
 
     Args:
         source: A path, a `File`, `tfds:NAME/SPLIT`, or a table in memory.
+        asked: What it is read for; for whatever it holds, if not given.
 
     Attributes:
         columns: The names of the columns.
         unit: What the numbers of the rows count: each `"line"` of the file, as a text editor does,
             each `"row"`, or each `"question"` of a SQuAD file. All start at 1.
+        spans: The columns of texts and of spans in them that are read as `tokens` and `tags`.
+        types: Types of Arrow, of columns whose rows hold them as they are.
         notes: What was decided that the source doesn't say; all of it once the rows were read.
 
     Raises:
         InputError: If there is no such source, or its format isn't known.
     """
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, asked: Asked | None = None) -> None:
         named = isinstance(source, (str, Path, File))
         self.source = str(source) if named else forms.objects.name(source)
-        found = forms.find(source)
+        found = forms.find(source, asked)
         self.columns, self.unit = found.columns, found.unit
-        self.notes = found.notes
+        self.notes, self.spans, self.types = found.notes, found.spans, found.types
         self._rows = found.rows
         self._spaced = found.spaced
         self._loose = found.loose
@@ -89,8 +93,11 @@ class Table:
         return list(names)
 
     def require(self, column: str, wanted_for: str) -> str:
-        """Returns the column, or raises `InputError` with the columns that there are."""
-        if column in self.columns:
+        """Returns the column, or raises `InputError` with the columns that there are.
+
+        A path such as `review.text` names a part of a column of dictionaries.
+        """
+        if column in self.columns or self._has_part(column):
             return column
         lower = {name.lower(): name for name in self.columns}
         near = difflib.get_close_matches(column.lower(), lower, n=1)
@@ -101,6 +108,25 @@ class Table:
             f"{self.source} has no column {column!r} for the {wanted_for}; {hint}name one of "
             f"{', '.join(map(repr, self.columns)) or 'none'}. Received: {column!r}"
         )
+
+    def _has_part(self, path: str) -> bool:
+        """Whether the first row that has something there has the part of a column."""
+        name = path.partition(".")[0]
+        if name == path or name not in self.columns:
+            return False
+        held = (row[name] for _, row in self._rows() if row.get(name) is not None)
+        first = next(held, None)
+        if not isinstance(first, Mapping):
+            return False
+        try:
+            values.part({name: first}, path)
+        except KeyError as error:
+            raise InputError(
+                f"{self.source} has no part {path!r}; name one of "
+                f"{', '.join(repr(f'{name}.{key}') for key in first) or 'none'}. "
+                f"Received: {path!r}"
+            ) from error
+        return True
 
 
 def pair_columns(named: Iterable[str] = ()) -> set[str]:

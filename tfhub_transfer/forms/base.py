@@ -96,6 +96,8 @@ class Form:
             once the rows were read.
         spaced: Whether words may hold spaces.
         loose: Whether rows may have other columns than the first.
+        types: Types of Arrow, of columns whose rows hold them as they are.
+        spans: The columns of a text and of spans in it that became `tokens` and `tags`.
     """
 
     columns: list[str]
@@ -104,6 +106,27 @@ class Form:
     notes: list[str] = dataclasses.field(default_factory=list)
     spaced: bool = False
     loose: bool = False
+    spans: tuple[str, str] | None = None
+    types: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a table is read for: what else it holds comes back as it is.
+
+    Attributes:
+        text: The column of texts that was named.
+        label: The column of labels that was named.
+        labels: Whether there may be labels at all.
+    """
+
+    text: str | None = None
+    label: str | None = None
+    labels: bool = True
+
+    def is_label(self, column: str) -> bool:
+        """Whether a column may be the one of labels."""
+        return self.labels and self.label in (None, TAGS, column)
 
 
 def of_rows(

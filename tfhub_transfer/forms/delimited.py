@@ -94,7 +94,7 @@ class _Layout:
                     f"{self.file}, line {line}: a quote isn't closed, or text follows a closing "
                     "quote; double the quotes inside a quoted text, or give `--quoting none` if "
                     "fields aren't quoted, `--quoting backslash` if a backslash stands before such "
-                    f"quotes, or another mark than \", as in `--quoting \"'\"`. Received: {error}"
+                    f'quotes, or another mark than ", as in `--quoting "\'"`. Received: {error}'
                 ) from error
             if fields is None:
                 return

@@ -114,7 +114,7 @@ def _read(text: str, delimiter: str, mark: str, escape: str, whole: bool) -> _Ro
     """Fields of a text that keeps to the rules of who quotes with a mark; `None` if one doesn't."""
     d, q = re.escape(delimiter), re.escape(mark)
     if escape:
-        held = rf'(?:[^{q}\\]|\\[{q}\\])*'
+        held = rf"(?:[^{q}\\]|\\[{q}\\])*"
         bare = rf"(?:[^{d}{q}\\\r\n]|\\[{d}{q}\\])*"
     else:
         held, bare = rf"[^{q}]*(?:{q}{q}[^{q}]*)*", rf"[^{d}{q}\r\n]*"
