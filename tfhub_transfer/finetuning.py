@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import judging, optimizers, ranges, runtime
+from tfhub_transfer import judging, optimizers, ranges, runtime, streamed
 from tfhub_transfer.batching import ready
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
@@ -121,6 +121,7 @@ class History:
             self.history.setdefault(key, []).extend(float(v) for v in values)
 
 
+@streamed.errors_alone()
 def fine_tune(
     model: TransferModel,
     train: Examples | Stream,

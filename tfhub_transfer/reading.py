@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import io
+import itertools
 import json
 import re
 import sys
@@ -12,7 +13,15 @@ from typing import Any
 
 from tfhub_transfer import forms, tagging, values, wording
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import TAGS, TOKENS, Asked, File, Row, is_lines
+from tfhub_transfer.forms import (
+    TAGS,
+    TOKENS,
+    Asked,
+    File,
+    Row,
+    delimited,
+    is_lines,
+)
 from tfhub_transfer.forms.tfds import would_download
 from tfhub_transfer.storage import opening
 
@@ -29,10 +38,8 @@ __all__ = [
     "would_download",
 ]
 
-# Columns that tell the header of a table from a line of text.
-_USUAL = ("text", "text_a", "text_b", "question", "context", "document", "sentences", "tokens")
-# How names of columns are written, where a line could be a text.
-_NAME = re.compile(r"\w[\w .#-]{0,39}")
+# How a file's name ends whose fields stand between delimiters.
+_ENDINGS = {"\t": "`.tsv`"}
 # How Python spells bytes of standard input that its encoding doesn't know.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -180,9 +187,10 @@ def line_chunks(
         if lines is None:
             raise InputError("there is nothing to read: standard input is closed. Received: none")
         rows: list[Any] = []
-        for number, line in enumerate(_decoded(lines, source), start=1):
-            if number == 1:
-                _require_no_table(line, source, {*_USUAL, *columns})
+        decoded = _decoded(lines, source)
+        begins = list(itertools.islice(decoded, 2))
+        _require_no_table(begins, source, pair, [name for name in columns if name])
+        for number, line in enumerate(itertools.chain(begins, decoded), start=1):
             whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
             rows.append(_line(tagging.plain(whole), number, pair))
             if len(rows) == size:
@@ -220,32 +228,38 @@ def _named(source: Any) -> str:
     return "standard input" if str(source) == "-" else str(source)
 
 
-def _require_no_table(line: str, source: Any, columns: set[str | None]) -> None:
-    """Refuses a table by its first line: as lines of text, its header and commas would be asked."""
-    kind = _kind_of_table(line.strip(), columns)
+def _require_no_table(begins: list[str], source: Any, pair: bool, columns: list[str]) -> None:
+    """Refuses a table by its first lines: as lines of text, header and commas would be asked."""
+    first, second = [*begins, "", ""][:2]
+    kind = _kind_of_table(first, second, pair, columns)
     if kind:
         raise InputError(
             f"{_named(source)} is read as lines of text, and this is {kind[0]}; put it into a file "
-            f"whose name ends in {kind[1]}, and give that. Received: {line[:60].strip()!r}"
+            f"whose name ends in {kind[1]}, and give that. Received: {first[:60].strip()!r}"
         )
 
 
-def _kind_of_table(line: str, columns: set[str | None]) -> tuple[str, str] | None:
-    """What a first line says that it is, and how such a file's name ends."""
+def _kind_of_table(
+    first: str, second: str, pair: bool, columns: list[str]
+) -> tuple[str, str] | None:
+    """What two first lines say that they are, and how such a file's name ends."""
+    line = first.strip()
     if line in ("{", "[", "[{"):
         return "JSON", "`.json`"
     if line.startswith(("{", "[{")):
         with contextlib.suppress(ValueError, RecursionError):
             row, _ = json.JSONDecoder().raw_decode(line.removeprefix("["))
-            if columns.intersection(row):  # others may be texts, as lines of a log are
+            # Others may be texts, as lines of a log are.
+            if {*delimited.TEXTS, *columns}.intersection(row):
                 return "JSON", "`.json`" if line[0] == "[" else "`.jsonl` or `.json`"
-    for delimiter, ending in ((",", "`.csv`"), ("\t", "`.tsv`"), (";", "`.csv`")):
-        fields = [field.strip('"') for field in line.split(delimiter)]
-        fields[0] = fields[0] or "index"  # pandas' has no name
-        named = len(fields) > 1 and columns.intersection(fields)
-        if named and all(map(_NAME.fullmatch, fields)):
-            return "the header of a table", ending
-    return None
+    found = delimited.of_lines(first, second, columns)
+    if found is None:
+        return None
+    delimiter, names = found
+    is_named = bool({*names} & {*delimited.USUAL, *columns})
+    if pair and delimiter == "\t" and len(names) == 2 and not is_named:
+        return None
+    return "the header of a table" if is_named else "a table", _ENDINGS.get(delimiter, "`.csv`")
 
 
 def _lines_of(source: str | Path | File, stack: contextlib.ExitStack) -> Iterable[str]:

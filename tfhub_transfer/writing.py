@@ -178,8 +178,10 @@ def _parquet(rows: Iterator[Row], scratch: Path, known: Mapping[str, Any]) -> No
         while part := list(itertools.islice(rows, _PART)):
             typed = _typed(part, known)
             parts.append(_Part(work / str(len(parts))))
-            left = [{n: plain(v) for n, v in row.items() if n not in typed} for row in part]
-            parts[-1].write(list(map(_spelled, left)), typed)
+            left = [
+                {n: _spelled(plain(v)) for n, v in row.items() if n not in typed} for row in part
+            ]
+            parts[-1].write(left, typed)
             order = dict.fromkeys(name for row in part for name in row)
             _learn(types, order, left, typed)
         for name, kind in types.items():

@@ -17,10 +17,15 @@ _RULE = re.compile(r"\s*:?[-+]{2,}:?\s*")
 # The header of R's `write.table`.
 _QUOTED_NAMES = re.compile(r'"[^"]*"( "[^"]*")+')
 _OTHERS = (";", "\t", "|")
+# How names of columns are written, where a line could be a text.
+_NAME = re.compile(r"\w[\w .#-]{0,39}")
 # Columns of tables that have a row for each word, in lower case.
 _SENTENCE_NUMBERS = ("sentence #", "sentence_id", "sentence_idx", "sentence id", "sent_id")
 # Usual names of columns of texts.
-TEXTS = ("text", "text_a", "text_b", "sentence", "question", "context", "document", "tokens")
+TEXTS = (
+    *("text", "text_a", "text_b", "sentence", "question", "context", "document", "sentences"),
+    "tokens",
+)
 # Names of a header, and no text themselves.
 USUAL = (*TEXTS, "label", "labels", "score", "id")
 _WORDS = ("word", "words", "token", "tokens")
@@ -228,25 +233,52 @@ def _sentences(rows: Iterable[Row], names: tuple[str, str, str], file: File) -> 
 def of_text(file: File) -> tuple[str, list[str]] | None:
     """The delimiter and the columns of a `.txt` file that is a table; `None` if it has texts.
 
-    The first two lines of a table have as many tabs, or the first one is a header: it has fields by
-    another delimiter, and one of them is a usual name of a column of texts. Lines that only begin
-    with a tab are indented.
-
     Args:
         file: The file.
     """
     lines = opening.lines(file)
-    first, second = (next(lines, "").rstrip("\r\n") for _ in range(2))
+    first, second = (next(lines, "") for _ in range(2))
+    return of_lines(first, second) if second.strip() else None
+
+
+def of_lines(first: str, second: str, named: Iterable[str] = ()) -> tuple[str, list[str]] | None:
+    """The delimiter and the columns of a text that begins as a table does; `None` if it doesn't.
+
+    The first two lines of a table have as many tabs, or the first one is a header: one of its
+    fields is a usual name of a column of texts, and all are names, or the next line has as many
+    fields. Lines that only begin with a tab are indented.
+
+    Args:
+        first: The first line.
+        second: The second line, which may be blank.
+        named: Names of columns beside the usual ones.
+
+    Example:
+
+    >>> of_lines("id|text", "1|fine"), of_lines("text, please", "and context")
+    (('|', ['id', 'text']), None)
+    """
+    first, second = first.rstrip("\r\n").removeprefix("\ufeff"), second.rstrip("\r\n")
     fields, below = first.split("\t"), second.split("\t")
     if len(fields) > 1 and len(fields) == len(below) and (fields[0].strip() or below[0].strip()):
         return "\t", _names(fields)
     if _QUOTED_NAMES.fullmatch(first) and second:
         return " ", _names(first.split('" "'))
+    usual = {*TEXTS, *named}
     for delimiter in (",", *_OTHERS):
-        names = _names(first.split(delimiter))
-        if len(names) > 1 and second.strip() and set(names) & set(TEXTS):
+        fields, count = first.split(delimiter), second.count(delimiter) + 1
+        names = _names(fields)
+        said = [field.strip('"') for field in fields if field.strip() or delimiter == ","]
+        said = [name for name in said if name]
+        as_many = bool(second.strip()) and len(fields) == count
+        if len(fields) < 2 or not usual & set(names):
+            continue
+        # A space behind a comma is prose's; beside a bar it is a drawing's.
+        stripped = [name.strip() for name in said] if delimiter == "|" else said
+        if as_many or (len(said) > 1 and all(map(_NAME.fullmatch, stripped))):
             return delimiter, names
-    return None
+    words = first.split()
+    return (" ", words) if len(words) > 1 and set(words) <= {*USUAL, *named} else None
 
 
 def _names(fields: Iterable[str]) -> list[str]:

@@ -21,7 +21,7 @@ _MARKS = "'|~^$%*@#`"
 # Of them, those that text may have thrice around words.
 _OF_MARKDOWN = "*#`"
 # How much of a file is looked at.
-_LINES, _CHARACTERS = 20_000, 4_000_000
+_LINES, _CHARACTERS = 10_000, 500_000
 # Lines that the last field may have, where not all of a file is looked at.
 _CUT = 100
 # Whole columns between marks are believed to be quoted from so many fields on.
