@@ -194,7 +194,12 @@ def test_lists_of_words_are_kept(bert_encoder: Path, tmp_path: Path, run: Any) -
     assert [row["tags"] for row in rows] == [["O", "B-a"], ["O"]]
 
 
-TABLES = ('{"text": "good", "id": 1}\n', "id,text\n1,good\n", '"text";"id"\n', "text_a\ttext_b\n")
+TABLES = (
+    *('{"text": "good", "id": 1}\n', "id,text\n1,good\n", '"text";"id"\n', "text_a\ttext_b\n"),
+    *("id|text\n1|good\n", "| id | text |\n|---|---|\n", " id | text\n----+----\n"),
+    *("text label\ngood x\n", '"id" "text"\n"1" "good"\n', "text,\ngood,\n", ",text\n0,good\n"),
+    *("text,is it good?\na,b\n", "ham\tOk lar\nspam\tFree\n"),
+)
 
 
 @pytest.mark.parametrize("content", TABLES)
@@ -206,9 +211,11 @@ def test_a_table_is_not_answered_line_by_line(
     for source, name in (("-", "standard input"), (tmp_path / "in.txt", "in.txt")):
         with pytest.raises(tt.InputError, match=f"{name} is read as lines of text"):
             next(reading.line_chunks(source))
-    texts = ['{"a": 1}', "{curly", "text, please, and context", "The text", "id,name"]
+    if content.count("\n") > 1 and not content.startswith("{"):  # what `train` takes for a table
+        assert not reading.is_lines(tmp_path / "in.txt")
+    texts = ['{"a": 1}', "{curly", "text, please, and so on, and context", "The text", "id,name"]
     for text in texts:
-        monkeypatch.setattr("sys.stdin", iter([text + "\n", content]))
+        monkeypatch.setattr("sys.stdin", iter([text + "\n", "fine\n", content]))
         assert next(reading.line_chunks("-"))[0] == text
 
 

@@ -1,4 +1,4 @@
-"""Chunks of a stream as training reads them, inside of TensorFlow: mistakes come out as one line."""
+"""Chunks of a stream as training reads them inside of TensorFlow: mistakes come out as one line."""
 
 import contextlib
 import re

@@ -46,11 +46,6 @@ class File:
     encoding: str | None = None
 
     def __post_init__(self) -> None:
-        if self.quoting not in QUOTING and not _is_mark(self.quoting, self.delimiter):
-            raise InputError(
-                f"`quoting` must be one of {', '.join(QUOTING)}, or the mark around fields, such "
-                f"as '. Received: {self.quoting!r}"
-            )
         if self.delimiter is not None:
             delimiter = _DELIMITERS.get(str(self.delimiter).lower(), self.delimiter)
             if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
@@ -59,6 +54,11 @@ class File:
                     f"Received: {self.delimiter!r}"
                 )
             object.__setattr__(self, "delimiter", delimiter)
+        if self.quoting not in QUOTING and not _is_mark(self.quoting, self.delimiter):
+            raise InputError(
+                f"`quoting` must be one of {', '.join(QUOTING)}, or the mark around fields, such "
+                f"as '. Received: {self.quoting!r}"
+            )
         if self.encoding is not None:
             object.__setattr__(self, "encoding", _encoding(self.encoding))
 

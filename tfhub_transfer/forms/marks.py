@@ -35,18 +35,20 @@ class _Rows:
     Attributes:
         fields: By row.
         doubled: Fields in quotes with doubled ones inside.
+        needed: Fields in quotes with a delimiter or the end of a line inside.
         escaped: Marks, delimiters and backslashes behind a backslash.
     """
 
     fields: list[list[tuple[str, bool]]]
     doubled: int = 0
+    needed: int = 0
     escaped: int = 0
 
     @property
     def fits(self) -> bool:
-        """Whether all rows have as many fields, but for empty lines."""
-        counts = {len(row) for row in self.fields if row != [("", False)]}
-        return len(counts) == 1
+        """Whether all rows have as many fields, but for empty lines; R's header lacks one."""
+        header, *counts = [len(row) for row in self.fields if row != [("", False)]] or [0]
+        return len(set(counts)) <= 1 and header in {*counts, *(n - 1 for n in counts)}
 
     def has_quoted_column(self) -> bool:
         """Whether a column's fields below the header are all quoted, but for empty ones."""
@@ -73,26 +75,37 @@ def decide(lines: Lines, delimiter: str) -> tuple[str, str] | None:
     "'"
     """
     text, whole = _start(lines)
+    if escaped := _escaped(text, delimiter, whole):
+        return BACKSLASH, _said(f"have backslashes before marks, {escaped} of them")
     usual: bool | None = None
+    found: dict[str, int] = {}
     for mark in _MARKS:
-        if mark == delimiter or text.count(mark) < 2 * _FEW:
+        if mark == delimiter or text.count(mark) < 2:
             continue
         rows = _read(text, delimiter, mark, "", whole)
         if rows is None or not rows.fits:
             continue
         usual = _fits(text, delimiter, whole) if usual is None else usual
-        sure = not usual and any(is_quoted for row in rows.fields for _, is_quoted in row)
+        quoted = sum(is_quoted for row in rows.fields for _, is_quoted in row)
+        sure = not usual and quoted > 0
+        sure |= rows.needed > 0 and _read(text, delimiter, '"', "", whole) is None
         if sure or rows.has_quoted_column() or (rows.doubled and mark not in _OF_MARKDOWN):
-            return mark, _said(f"are quoted with {mark}")
-    if '\\"' not in text and f"\\{delimiter}" not in text:
+            found[mark] = quoted
+    if not found:
         return None
+    best = max(found, key=lambda mark: found[mark])
+    return best, _said(f"are quoted with {best}")
+
+
+def _escaped(text: str, delimiter: str, whole: bool) -> int:
+    """How many marks and delimiters have a backslash, if that is how the file is written."""
+    if '\\"' not in text and f"\\{delimiter}" not in text:
+        return 0
     rows = _read(text, delimiter, '"', "", whole)
     if rows is not None and rows.fits:
-        return None
+        return 0
     rows = _read(text, delimiter, '"', "\\", whole)
-    if rows is None or not rows.fits or not rows.escaped:
-        return None
-    return BACKSLASH, _said(f"have backslashes before marks, {rows.escaped} of them")
+    return rows.escaped if rows is not None and rows.fits else 0
 
 
 def _said(what: str) -> str:
@@ -130,6 +143,7 @@ def _read(text: str, delimiter: str, mark: str, escape: str, whole: bool) -> _Ro
         inside, plain, end = found.groups()
         row.append((plain if inside is None else inside, inside is not None))
         rows.doubled += inside is not None and mark * 2 in inside
+        rows.needed += inside is not None and (delimiter in inside or "\n" in inside)
         rows.escaped += found.group(0).count("\\" + mark) + (plain or "").count("\\" + delimiter)
         place = found.end()
         if end != delimiter:
