@@ -43,6 +43,7 @@ class Answers:
         columns: Names of the table's columns, by `text`, `text_pair` and `label`; the last one is
             kept like any other.
         precision: What the model computes in.
+        exact: Whether values come as the source's types have them, rather than as JSON does.
 
     Attributes:
         cut: How much of the texts was cut off so far.
@@ -53,24 +54,27 @@ class Answers:
     source: str | data.File
     columns: dict[str, Any]
     precision: str = "auto"
+    exact: bool = False
 
     def __post_init__(self) -> None:
         self.cut = Truncation(0, 0, 0)
         self.renamed: dict[str, str] = {}
+        self._bytes: dict[str, None] = {}
         self._taken: set[str] | None = None
         self._table: data.Stream | None = None
         if is_lines(self.model, self.source, self.columns):
             return
+        # Whatever labels it holds come back as they are.
+        table = reading.Table(self.source, reading.Asked(labels=False))
         if self.columns.get("label"):
-            label_columns.require(reading.Table(self.source), self.columns["label"])
+            label_columns.require(table, self.columns["label"])
         columns = {name: column for name, column in self.columns.items() if name != "label"}
         if not any(columns.values()):
-            table = reading.Table(self.source)
             self._require_usual(table)
             # As in training with a label, which no other usual shape of data goes with.
             if self.model.layout.signature == (data.TEXT,) and data.TEXT in table.columns:
                 columns["text"] = None if self.model.layout.by_unit else data.TEXT
-        self._table = data.stream(self.source, **columns, require_label=False, chunk_rows=CHUNK)
+        self._table = data.stream(table, **columns, require_label=False, chunk_rows=CHUNK)
 
     def _require_usual(self, table: reading.Table) -> None:
         """Names the columns that the model reads, if there are neither these nor usual ones."""
@@ -101,8 +105,19 @@ class Answers:
             names = {part: self.name(part) for part in answers[0]}
             self.renamed = {part: name for part, name in names.items() if part != name}
             for text, row, answer in zip(texts, rows, answers):
-                given = writing.plain(row) if self._table else self._texts(text)
+                given = self._given(row) if self._table else self._texts(text)
                 yield {**given, **{names[part]: value for part, value in answer.items()}}
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """Types of Arrow, of the source's columns that have some."""
+        return self._table.types if self._table else {}
+
+    def _given(self, row: dict[str, Any]) -> dict[str, Any]:
+        self._bytes.update((name, None) for name, cell in row.items() if isinstance(cell, bytes))
+        if not self.exact:
+            return writing.plain(row)
+        return {n: cell if n in self.types else writing.plain(cell) for n, cell in row.items()}
 
     def name(self, part: str) -> str:
         """What a part of every answer is called here, such as `label`.
@@ -125,6 +140,9 @@ class Answers:
         if self.renamed:
             both = ", ".join(f"{part}: {name}" for part, name in self.renamed.items())
             notes.append(f"columns are called as answers, so these are {both}")
+        if self._bytes and not self.exact:
+            names = ", ".join(self._bytes)
+            notes.append(f"columns of bytes are Base64, but in a Parquet file: {names}")
         return notes
 
     def _chunks(self) -> Iterator[_Chunk]:

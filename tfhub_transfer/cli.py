@@ -239,6 +239,8 @@ def _add_train(commands: Any) -> None:
     add("--label-separator", metavar="TEXT", help=separator)
     weight = "numbers that say how much each row teaches; measured, all rows count alike"
     add("--weight", metavar="COLUMN", help=weight)
+    names = "classes in the order of their numbers, or one of which is called NA"
+    add("--class-names", metavar="NAME,NAME", help=names)
     loss = "of the similarity task: cosine (default) for scores, contrastive for 0 and 1, others "
     add("--loss", choices=_LOSSES, help=f"{loss}for texts that belong together, without labels")
     add("--alone", action="store_true", help="of several tasks train each alone too, to compare")
@@ -286,8 +288,8 @@ def _add_training(command: Any) -> None:
 def _add_form(command: Any) -> None:
     """What can't be told of a file by itself."""
     add = command.add_argument
-    choices = ("auto", "standard", "none", "backslash")
-    add("--quoting", default="auto", choices=choices, help="of fields in tables; default auto")
+    how = "of fields in tables: auto, standard, none, backslash, or the mark around them"
+    add("--quoting", default="auto", metavar="HOW", help=how)
     add("--delimiter", metavar="C", help="between fields; tab, or a character")
     add("--encoding", metavar="NAME", help="of texts, such as cp1252; default UTF-8")
 

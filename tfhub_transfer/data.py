@@ -11,23 +11,22 @@ import numpy as np
 from tfhub_transfer import (
     forms,
     label_columns,
+    named_cells,
     ranges,
+    reading,
     selecting,
-    tagging,
     text_forms,
     usual_columns,
-    values,
     weighing,
     wording,
 )
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.named_cells import OR_BLANK
 from tfhub_transfer.profiling import profile  # noqa: F401  for users
 from tfhub_transfer.reading import TAGS, TOKENS, File, Table  # noqa: F401  File is for users
 from tfhub_transfer.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
 from tfhub_transfer.weighing import WEIGHT
 
-# What `require_label` says where a blank label means that a text has no class.
-OR_BLANK = "or blank"
 _DISCRETE = 1000
 
 
@@ -93,7 +92,7 @@ class Examples:
         sizes = {name: len(cells) for name, cells in columns.items()}
         if len(set(sizes.values())) > 1:
             raise InputError(f"all columns must be of one length. Received: {sizes}")
-        checks: dict[str, Any] = {LABEL: _given_label, WEIGHT: weighing.number}
+        checks: dict[str, Any] = {LABEL: named_cells.given_label, WEIGHT: weighing.number}
         for name, cells in columns.items():
             check = checks.get(name, wording.require_text)
             found = [check(value, f"row {row} of {name}") for row, value in enumerate(cells, 1)]
@@ -221,6 +220,11 @@ class Stream:
         """The names of the source's columns."""
         return self._table.columns
 
+    @property
+    def types(self) -> dict[str, Any]:
+        """Types of Arrow, of columns whose rows hold them as they are."""
+        return self._table.types
+
     def all_columns(self) -> list[str]:
         """The names of the source's columns, also of those that not every row has."""
         return self._table.all_columns()
@@ -232,7 +236,9 @@ class Stream:
         number = 0
         for number, row in self._table:
             place = f"{self.source}, {self._table.unit} {number}"
-            _append(columns, _cells(row, place, self._names, self._require_label), len(rows))
+            _append(
+                columns, named_cells.of_row(row, place, self._names, self._require_label), len(rows)
+            )
             rows.append(row)
             if len(rows) == self._chunk_rows:
                 yield self._chunk(columns), rows
@@ -289,8 +295,16 @@ def stream(
     # Columns of a frame may be named by numbers, of which 0 is one too.
     texts = tuple(str(n) if isinstance(n, int) else n for n in (text, text_pair, negative))
     label = str(label) if isinstance(label, int) else label
-    table, chosen = label_columns.choose(Table(source), label, bool(require_label))
+    table = source
+    if not isinstance(source, Table):
+        said = label if isinstance(label, str) or label is None else ",".join(map(str, label))
+        table = Table(source, reading.Asked(texts[0], said))
+    spans = table.spans or ("", "")
+    label = TAGS if label == spans[1] else label
+    table, chosen = label_columns.choose(table, label, bool(require_label))
     names = usual_columns.choose(table, texts, chosen, bool(require_label))
+    if names[TEXT if TEXT in names else TEXT_A] in (TEXT, spans[0]) and spans[1]:
+        names = {**names, **({TEXT: TOKENS} if names.get(LABEL) == TAGS else {})}
     weight = weighing.column_of(source) if weight is None else str(weight)
     if weight is not None:
         names[WEIGHT] = table.require(weight, "weight")
@@ -384,85 +398,6 @@ def read_splits(source: Any, **columns: Any) -> dict[str, Examples]:
             f"Received: {str(source)[:60]}"
         )
     return {name: read(part, **columns) for name, part in parts.items()}
-
-
-def _cells(
-    row: dict[str, Any], place: str, names: dict[str, str], require_label: bool | str
-) -> dict[str, Any]:
-    """One row under our names, checked."""
-    row = _unwritten(row, names)
-    taken = {TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL, *names.values()}
-    cells = {key: value for key, value in row.items() if key not in taken}
-    for name, column in names.items():
-        optional = name == LABEL and not require_label
-        if column not in row and not optional:
-            raise InputError(
-                f"{place}: the row lacks {column!r}; fill it in or drop the row. Received: "
-                f"{', '.join(map(repr, row)) or 'nothing'}"
-            )
-        value = row.get(column)
-        if name == LABEL and require_label == OR_BLANK and value == "":
-            cells[name] = []
-            continue
-        if optional and values.is_nothing(value):
-            cells[name] = None
-            continue
-        check: Any = {LABEL: _label, WEIGHT: weighing.number}.get(name, _text)
-        cells[name] = check(value, f"{place}: column {column!r}")
-    words, tags = row.get(names.get(TEXT, "")), cells.get(LABEL)
-    if isinstance(words, (list, tuple)):
-        if not words:
-            raise InputError(f"{place}: column {names[TEXT]!r} must hold a word. Received: none")
-        if names.get(LABEL) == TAGS and tags is not None:
-            _check_tags(words, tags, f"{place}: column {names[TEXT]!r}")
-    return cells
-
-
-def _unwritten(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    """A row whose words and tags are lists, as CSV can only write them as text."""
-    columns = [column for column in (names.get(TEXT), names.get(LABEL)) if column in row]
-    cells = {column: row[column] for column in columns if isinstance(row[column], str)}
-    lists = {column: values.written(cell) for column, cell in cells.items()}
-    found = {column: each for column, each in lists.items() if each}
-    alike = len(found) == 2 and len({len(each) for each in found.values()}) == 1
-    return {**row, **{c: each for c, each in found.items() if alike or c in (TOKENS, TAGS)}}
-
-
-def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
-    count = len(tags) if isinstance(tags, (list, tuple)) else 1
-    if len(words) != count:
-        raise InputError(
-            f"{place}: every word must have a tag; mend the row. Received: {len(words)} words and "
-            f"{count} tags, in {' '.join(map(str, words))[:60]!r}"
-        )
-
-
-def _text(value: Any, place: str) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
-        tagging.require_last(value, place)
-        return tagging.join_words([wording.require_whole(word, place) for word in value])
-    if not isinstance(value, (str, int, float)):
-        raise InputError(
-            f"{place} must hold a text, or a list of words. Received: {str(value)[:60]}"
-        )
-    return tagging.plain(wording.require_whole(str(value), place))
-
-
-def _given_label(value: Any, place: str) -> Any:
-    """A label of a list; a blank one may stand for no class, which the task knows."""
-    check = _label if values.is_missing(value) else wording.require_whole_label
-    return check(value, place)
-
-
-def _label(value: Any, place: str) -> Any:
-    if values.is_nothing(value) or (isinstance(value, list) and any(map(values.is_nothing, value))):
-        shown = "nothing" if value is None or str(value) == "" else repr(value)
-        raise InputError(
-            f"{place} must hold a label; fill it in or drop the row. Received: {shown}"
-        )
-    return wording.require_whole_label(value, place)
 
 
 def _append(columns: dict[str, list[Any]], cells: dict[str, Any], rows: int) -> None:

@@ -159,7 +159,9 @@ def encode_file(
             reading.refuse_columns([text], file)
         read, chunks = None, reading.line_chunks(file, columns=[trained])
     else:
-        read = data.stream(file, text=text or _usual_column(trained, file), require_label=False)
+        table = reading.Table(file, reading.Asked(labels=False))
+        usual = next((name for name in (trained, data.TEXT) if name in table.columns), None)
+        read = data.stream(table, text=text or usual, require_label=False)
         chunks = _column(read)
     model = vector_model(source, trust_code)
     return Vectors(model, file, chunks, normalize, _precision(source), read)
@@ -280,12 +282,6 @@ def _text_column(source: str) -> str | None:
     """The column of texts that a model was trained on, if it has one."""
     column = _record(source).get("columns", {}).get("text")
     return column if isinstance(column, str) else None
-
-
-def _usual_column(trained: str | None, file: str | data.File) -> str | None:
-    """The column of texts where none is named: the training's, or the usual one, if it is there."""
-    columns = reading.Table(file).columns
-    return next((name for name in (trained, data.TEXT) if name in columns), None)
 
 
 def _precision(source: str) -> str:

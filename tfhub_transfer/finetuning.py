@@ -19,6 +19,7 @@ from tfhub_transfer import (
     progress,
     ranges,
     runtime,
+    streamed,
     weighing,
 )
 from tfhub_transfer.batching import ready, weighed
@@ -103,6 +104,7 @@ class _Staged(Plan):
     _throughout: tuple[keras.callbacks.Callback, ...] = ()  # type: ignore[misc]
 
 
+@streamed.errors_alone()
 def fine_tune(
     model: TransferModel,
     train: Examples | Stream,
@@ -150,16 +152,7 @@ def fine_tune(
     groups = groups_to_thaw(model.encoder, unfreeze)
     epochs = ranges.given(ranges.whole_number, "epochs", epochs, *ranges.EPOCHS)
     batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
-    if isinstance(train, Stream) and model.task.layout != "whole":
-        raise InputError(
-            f"the {model.task.name} task is trained from memory: read the file with `data.read`. "
-            "Received: a stream"
-        )
-    if plan.class_weight:
-        model.task.check_class_weights(plan.class_weight)
-    for examples in (train, validation):
-        if not isinstance(examples, Stream):
-            _check(model, examples)
+    _require_usable(model, train, validation, plan)
     stages = len(model.models) if isinstance(model, MultiTaskModel) else 1
     own_callbacks.check_stages(callbacks, model.optimizer, groups > 0, stages)
     throughout = (own_callbacks.Throughout(callbacks, model),) if callbacks else ()
@@ -193,12 +186,31 @@ def fine_tune(
         elif not history.outcomes and show(plan.verbose):
             progress.say(f"WARNING: {NOTHING}")
         _tune(model, validation)
+    _note(model, history)
+    return history
+
+
+def _require_usable(model: TransferModel, train: Any, validation: Any, plan: Plan) -> None:
+    """Refuses before any work what would fail in the middle of it."""
+    if isinstance(train, Stream) and model.task.layout != "whole":
+        raise InputError(
+            f"the {model.task.name} task is trained from memory: read the file with `data.read`. "
+            "Received: a stream"
+        )
+    if plan.class_weight:
+        model.task.check_class_weights(plan.class_weight)
+    for examples in (train, validation):
+        if not isinstance(examples, Stream):
+            _check(model, examples)
+
+
+def _note(model: TransferModel, history: History) -> None:
+    """Leaves the curves with the model, for its report."""
     history.add_joint()
     model.history_ = history.to_dict()
     if isinstance(model, MultiTaskModel):
         for name, own in history.tasks.items():
             model.models[name].history_ = own.to_dict()
-    return history
 
 
 def _remember(model: TransferModel, train: Any, validation: Any) -> None:
@@ -213,7 +225,7 @@ def _remember(model: TransferModel, train: Any, validation: Any) -> None:
 
 
 def _check(model: TransferModel, examples: Any) -> None:
-    """Refuses before any work what would fail in the middle of it."""
+    """Refuses examples that no stage could train on or judge by."""
     model.layout.check(examples)
     for each in examples.values() if isinstance(examples, dict) else [examples]:
         if not len(each):

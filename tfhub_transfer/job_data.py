@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, layouts, progress, reading
+from tfhub_transfer import data, layouts, progress, reading, values
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import (
@@ -18,6 +18,7 @@ from tfhub_transfer.tasks import (
     QuestionAnswering,
     Similarity,
     Task,
+    TokenClassification,
 )
 from tfhub_transfer.tasks.multi import check_names
 
@@ -25,12 +26,12 @@ _FRACTIONS = (0.8, 0.1, 0.1)
 _COLUMNS = ("text", "text_pair", "negative", "label")
 _FORM = ("quoting", "delimiter", "encoding")
 # What a file of several tasks may say about each, and about all.
-_OF_TASK = {"task", "data", "validation", "test", "loss", "label_separator", "weight"}
-_OF_TASK |= {*_COLUMNS, *_FORM}
+_SAID = ("loss", "label_separator", "class_names", "weight")
+_OF_TASK = {"task", "data", "validation", "test", *_SAID, *_COLUMNS, *_FORM}
 _OF_ALL = {"tasks", "weights", "alpha"}
 # What the command line can't say for several tasks at once.
 _ALONE = (
-    *("validation", "test", "loss", "label_separator", "weight", "class_weights", "towers"),
+    *("validation", "test", *_SAID, "class_weights", "towers"),
     *_COLUMNS,
 )
 
@@ -50,6 +51,7 @@ class TrainJob:
     label: str | Sequence[str] | None = None
     label_separator: str | None = None
     weight: str | None = None
+    class_names: str | Sequence[str] | None = None
     quoting: str = "auto"
     delimiter: str | None = None
     encoding: str | None = None
@@ -328,8 +330,9 @@ def read_texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list
     if reading.is_lines(file, reading.pair_columns([*named.values()]) if pair else ()):
         chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
     else:
-        has_usual = set(usual.values()) <= set(reading.Table(file).columns)
-        read = data.stream(file, **(named if has_usual else given), require_label=False)
+        table = reading.Table(file, reading.Asked(labels=False))
+        has_usual = set(usual.values()) <= set(table.columns)
+        read = data.stream(table, **(named if has_usual else given), require_label=False)
         if read.is_pair != pair:
             wanted = "one column of texts: name it with `--text`"
             wanted = "pairs: name both columns with `--text`, `--text-pair`" if pair else wanted
@@ -351,8 +354,9 @@ def _task(job: TrainJob) -> Task:
             "class weights are for the classification task; leave `--class-weights` out. "
             f"Received: --task {job.task}"
         )
+    names = _class_names(job)
     if kind is MultiLabel:
-        return MultiLabel(label_separator=job.label_separator)
+        return MultiLabel(names, label_separator=job.label_separator)
     if job.label_separator is not None:
         raise InputError(
             "`--label-separator` is for the multi-label task, where a label holds several names; "
@@ -364,7 +368,21 @@ def _task(job: TrainJob) -> Task:
         raise InputError(
             f"`--loss` is for the similarity task; leave it out. Received: --task {job.task}"
         )
-    return kind()
+    return kind() if names is None else kind(class_names=names)  # type: ignore[call-arg]
+
+
+def _class_names(job: TrainJob) -> list[str] | None:
+    """The names of classes that a job gives, in their order."""
+    given = job.class_names
+    if given is None:
+        return None
+    if TASKS[job.task] not in (Classification, MultiLabel, TokenClassification):
+        raise InputError(
+            f"the {job.task} task has no classes; leave `--class-names` out. Received: {given}"
+        )
+    if not isinstance(given, str):
+        return list(given)
+    return values.written(given) or [name.strip() for name in given.split(",")]
 
 
 def _need(task: Task) -> bool | str:

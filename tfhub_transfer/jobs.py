@@ -185,6 +185,8 @@ def distill(job: DistillJob) -> Report:
     }
     separator = getattr(teachers[0].task, "label_separator", None)
     given["label_separator"] = job.label_separator or separator
+    names = None if teachers[0].task.learned else getattr(teachers[0].task, "class_names", None)
+    given["class_names"] = job.class_names or names
     return train(dataclasses.replace(job, task=teachers[0].task.name, **given), fit)
 
 
@@ -335,8 +337,10 @@ def predict_to_file(job: AskJob) -> None:
     output = job.output or Path()
     writing.check(output, job.overwrite, (job.folder, str(job.source)))
     answers = predict(job)
+    answers.exact = writing.keeps_types(output)
     spread = (answers.name(asking.SCORES),)
-    count = writing.write(asking.shown(answers, answers.count()), output, spread)
+    rows = asking.shown(answers, answers.count())
+    count = writing.write(rows, output, spread, answers.types)
     say(f"Written to {output}: {count:,} answers; {answers.cut}")
     say_notes(answers)
 

@@ -26,6 +26,7 @@ from tfhub_transfer import (
     resuming,
     runtime,
     saving,
+    streamed,
     text_forms,
     weighing,
 )
@@ -189,18 +190,12 @@ class TransferModel(resuming.Resumable):
     def _preprocess_stream(
         self, stream: Stream, batch_size: int, seed: int | None
     ) -> tf.data.Dataset:
-        def chunks() -> Iterator[Any]:
-            for chunk in stream:
-                self.layout.check(chunk)
-                found = tuple(chunk.texts), self.task.encode(chunk.labels)
-                weights = np.array(chunk.weights or [], np.float32) / stream.mean_weight
-                yield (*found, weights) if stream.weight else found
-
         columns = 2 if self.task.pair else 1
         some = self.task.encode([self.task.class_names[0] if self.task.class_names else 0.0])
         labels = tf.TensorSpec([None, *some.shape[1:]], some.dtype)
         weights = (tf.TensorSpec([None], tf.float32),) if stream.weight else ()
         spec = ((tf.TensorSpec([None], tf.string),) * columns, labels, *weights)
+        chunks = functools.partial(streamed.chunks, stream, self.task, self.layout)
         dataset = tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()
         if seed is not None:
             dataset = dataset.shuffle(10_000, seed=seed)
@@ -514,7 +509,8 @@ class TransferModel(resuming.Resumable):
 
     @contextlib.contextmanager
     def _at_precision(self) -> Iterator[None]:
-        with runtime.precision("auto", self.encoder.dimension) as precision:
+        of_width = runtime.precision("auto", self.encoder.dimension)
+        with of_width as precision, streamed.errors_alone():
             self.trace_for_replicas()
             if self._traced_at not in (None, precision):
                 # What was traced keeps the precision that it was traced with.

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import label_columns, outliers
+from tfhub_transfer import label_columns, outliers, values
 from tfhub_transfer.errors import InputError
 
 # More distinct labels than these are texts.
 _MOST_NAMES = 1000
-# What stands for no label in many files, and for a class in others.
+# What stands for no label in some files, and for a class in others.
 _NONE = ("na", "n/a", "none", "null")
 
 
@@ -123,7 +123,8 @@ def _name_lines(names: list[str]) -> list[str]:
         alike[name.casefold()].append(name)
     if len(names) > _MOST_NAMES:
         return []
-    lines, none = [], sorted(name for name in names if name.casefold() in _NONE)
+    lines = []
+    none = sorted(n for n in names if n.casefold() in _NONE or (n and values.is_nothing(n)))
     if none:
         lines.append(
             f"missing: {', '.join(none)} is a class; if it stands for no label, drop its rows"

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import TAGS, TOKENS
+from tfhub_transfer.forms import LABEL, TAGS, TEXT, TEXT_A, TEXT_B, TEXT_C, TOKENS
 
-TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL = "text", "text_a", "text_b", "text_c", "label"
 # The columns of each usual shape of data: texts, and the labels that may go with them.
 _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ((TEXT,), (LABEL, "score")),

@@ -23,7 +23,8 @@ def reader(lines: Iterable[str], delimiter: str, quoting: str) -> Any:
     Args:
         lines: The lines of a table.
         delimiter: What stands between two fields.
-        quoting: `"standard"`, `"none"` or `"backslash"`.
+        quoting: `"standard"`, `"none"`, `"backslash"`, or another mark than `"`, which is doubled
+            inside of fields.
     """
     csv.field_size_limit(_FIELD_LIMIT)
     if quoting == NONE:
@@ -32,7 +33,8 @@ def reader(lines: Iterable[str], delimiter: str, quoting: str) -> Any:
         return csv.reader(
             lines, delimiter=delimiter, doublequote=False, escapechar="\\", strict=True
         )
-    return csv.reader(lines, delimiter=delimiter, strict=True)
+    mark = '"' if quoting == STANDARD else quoting
+    return csv.reader(lines, delimiter=delimiter, quotechar=mark, strict=True)
 
 
 @dataclasses.dataclass

@@ -18,7 +18,6 @@ from tfhub_transfer.storage.stores import TokenStore, VectorStore
 
 _ROWS = 64
 _AHEAD = 16
-# Vectors that are held in memory before they go to the store.
 
 
 class Lesson:

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,7 +75,8 @@ class TokenClassification(Task):
         return self.class_names is not None
 
     def read_labels(self, labels: Sequence[Any]) -> list[Any]:
-        return class_labels.by_row(class_labels.tags, labels)
+        read = functools.partial(class_labels.tags, known=self.class_names or ())
+        return class_labels.by_row(read, labels)
 
     def adapt(self, labels: Sequence[Any]) -> "TokenClassification":
         if self.class_names is not None:
@@ -119,7 +121,8 @@ class TokenClassification(Task):
     def check(self, examples: Any) -> None:
         """Raises `InputError` if a word has no tag, or one that is unknown."""
         for row, (text, label) in enumerate(zip(examples.texts[0], examples.labels)):
-            words, tags = tagging.split_words(text), class_labels.tags(label)
+            words = tagging.split_words(text)
+            tags = class_labels.tags(label, self.class_names or ())
             if len(words) != len(tags):
                 raise InputError(
                     f"{examples.source}, row {row + 1}: every word must have a tag; mend the row. "
