@@ -62,6 +62,7 @@ def test_texts_are_refused_with_what_to_do(make: Callable[[], Any], model: Any) 
         model.fit(ids, validation_data=given)
 
 
+@pytest.mark.slow
 def test_ids_in_any_form_are_taken(model: Any) -> None:
     """And what a refusal says to do works."""
     names = ["negative", "positive"] * 4

@@ -96,14 +96,11 @@ def test_a_callback_ends_a_stage_and_begins_anew_in_the_next(
     text_encoder: Path, splits: Any
 ) -> None:
     stop = callbacks.EarlyStopping("val_loss", min_delta=1e9, patience=1)
-    plan = tt.Plan(head_epochs=5, verbose=0)
-    for _ in range(2):  # and in the next fit
-        model, diary = build(text_encoder), Diary()
-        tt.fine_tune(model, *splits, epochs=4, plan=plan, callbacks=[stop, diary])
-        assert [epoch for epoch, _ in diary.epochs] == [0, 1, 2, 3]
-    log = callbacks.CSVLogger("/dev/null")
-    tt.fine_tune(model, *splits, epochs=1, plan=tt.Plan(head_epochs=1, verbose=0), callbacks=log)
-    assert (log.append, log.append_header) == (False, True)
+    plan, log = tt.Plan(head_epochs=5, verbose=0), callbacks.CSVLogger("/dev/null")
+    model, diary = build(text_encoder), Diary()
+    tt.fine_tune(model, *splits, epochs=4, plan=plan, callbacks=[stop, diary, log])
+    assert [epoch for epoch, _ in diary.epochs] == [0, 1, 2, 3]
+    assert (log.append, log.append_header) == (False, True)  # for the next fit
 
 
 @pytest.mark.slow
@@ -194,7 +191,7 @@ def arrays(model: Any) -> list[np.ndarray]:
     ("kind", "first"),
     [
         ("text_encoder", True),
-        ("text_encoder", False),
+        pytest.param("text_encoder", False, marks=pytest.mark.slow),
         pytest.param("bert_still", True, marks=pytest.mark.slow),
         pytest.param("bert_still", False, marks=[pytest.mark.slow, pytest.mark.exhaustive]),
     ],
@@ -220,6 +217,7 @@ def test_a_killed_run_goes_on_from_its_backup(
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_in_the_same_process(
     text_encoder: Path, splits: Any, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, data, encoding, job_data, jobs, reading
+from tfhub_transfer import cli, data, encoding, job_data, jobs, reading, usual_columns
 from tfhub_transfer.asking import Answers
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks import Classification, MultiLabel, Regression, TokenClassification
@@ -364,7 +364,7 @@ def test_pairs_with_a_tab_between_are_lines(text_encoder: Path, tmp_path: Path) 
     with pytest.raises(InputError, match="expected pairs|the model was built for pairs"):
         list(Answers(model, str(labelled), {}))
     assert reading.pair_columns() == {
-        name for texts, _ in data._SHAPES if len(texts) == 2 for name in texts
+        name for texts, _ in usual_columns._SHAPES if len(texts) == 2 for name in texts
     }
     assert list(Answers(model, str(named), {})) == expected
     columns = {"text": "one", "text_pair": "two"}
