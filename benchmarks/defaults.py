@@ -62,7 +62,7 @@ JOBS = {
     "similarity": Job("stsb/en", "similarity"),
 }
 # Steps at least (0: four epochs), and the peak rate as a multiple of the encoder's usual one.
-THAWED = [(0, 1), (200, 1), (200, 3), (400, 3), (400, 1), (100, 3), (100, 1), (800, 3)]
+THAWED = [(0, 1), (200, 3), (200, 1), (400, 3), (400, 1), (100, 3), (100, 1), (800, 3)]
 # Steps of the head, and its rate; without steps 10 epochs.
 HEADS = [(400, 5e-3), (0, 5e-3), (400, 2e-3), (800, 2e-3), (800, 5e-3)]
 
@@ -136,7 +136,7 @@ class Cell:
         """One run for each setting of the head; the model ends with the default's."""
         for steps, rate in wanted:
             self.again(self.start)
-            planning.HEAD_STEPS = steps or 1
+            planning.HEAD_STEPS, planning.MOST_PASSES = steps or 1, NEVER
             setting = {"stage": "head", "steps": steps, "rate": rate}
             yield self.run(setting, unfreeze="none", plan={"head_learning_rate": rate})
 
@@ -147,7 +147,7 @@ class Cell:
             self.again(weights)
             planning.THAWED_STEPS, planning.MOST_PASSES = steps or 1, NEVER
             setting = {"stage": "thawed", "steps": steps, "rate": factor}
-            plan = {**STILL, "learning_rate": factor * usual, "patience": NEVER}
+            plan = {**STILL, "learning_rate": factor * usual}
             yield self.run(setting, epochs=None if steps else 4, plan=plan)
 
     def default(self) -> dict[str, Any]:
