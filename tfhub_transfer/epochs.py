@@ -54,6 +54,7 @@ class EpochsShown(keras.callbacks.Callback):
         self._show(batch + 1)
 
     def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """As `on_train_batch_end`, of the validation after each epoch."""
         self._judged = max(self._judged, batch + 1)
         self._show(self._rows + batch + 1)
 

@@ -556,11 +556,14 @@ def _above_boundary(
     if boundary is None:
         return None
     batches = []
-    with progress.stage("Token vectors", sum(map(len, splits[:2])), "rows"):
-        for rows, size in zip(splits, (batch_size, FROZEN_BATCH)):
-            with progress.part(worth=len(rows)):
-                stored = boundary.store(model.to_ids(rows))
+    with progress.stage("Token vectors", unit="rows") as stage:
+        ids = [model.to_ids(rows) for rows in splits[:2]]
+        stage.expect(sum(len(each.lost) for each in ids))
+        for rows, each, size in zip(splits, ids, (batch_size, FROZEN_BATCH)):
+            with progress.part(worth=len(each.lost)):
+                stored = boundary.store(each)
             if stored is None:
+                stage.final = False
                 return None
             made, padding = stored.batches(size, plan.seed)
             batches.append(made)

@@ -84,12 +84,13 @@ class Stage(Counter):
 
     Attributes:
         result: What the line at the end tells; the number of steps if not given.
+        final: Whether there is a line at the end.
     """
 
     def __init__(self, name: str, total: float | None, unit: str, final: bool, shown: bool) -> None:
         super().__init__(name, total)
         self.stage, self.unit, self.result = self, unit, ""
-        self._final, self._shown = final, shown
+        self.final, self._shown = final, shown
         self._live = shown and _draws()
         self._details: tuple[str, ...] = ()
         self._over = threading.Event()
@@ -171,7 +172,7 @@ class Stage(Counter):
         self._over.set()
         if self._shown:
             _SCREEN.leave(self)
-        if self._shown and self._final and well:
+        if self._shown and self.final and well:
             _SCREEN.say(self.summary())
 
     def summary(self) -> str:
