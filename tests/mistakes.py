@@ -167,7 +167,7 @@ OF_LABELS = [
         lambda k: _weighted(Classification(["a", "b"])),
     ),
     mistake(
-        "class weights need the class of each row",
+        "class weights need one class for each row",
         lambda k: Classification(["a", "b"]).class_weights([]),
         lambda k: Classification(["a", "b"]).class_weights(["b", "a"]),
     ),
@@ -748,6 +748,14 @@ OF_TEXTS = [
     ),
 ]
 NAMED = [{"text": f"t{i}", "label": "xy"[i % 2]} for i in range(20)]
+TAGGED = [
+    {"tokens": [f"w{i}", "b"], "tags": ["O", "B-x"], "id": f"t{i}", "kind": "xy"[i % 2]}
+    for i in range(20)
+]
+ASKED = [
+    {"question": f"q{i}", "context": f"a {i}", "answers": ANSWERS[0], "kind": "xy"[i % 2]}
+    for i in range(20)
+]
 ONE = {"task": "classification", "data": "data-classification.jsonl"}
 
 
@@ -773,6 +781,24 @@ OF_JOBS = [
         lambda k: _several(k, {"tasks": {"one": ONE}}),
     ),
     mistake(
+        "this file names those of several tasks",
+        lambda k: k.job("classification", {"tasks": {"one": ONE}}),
+        lambda k: _several(k, {"tasks": {"one": ONE}}),
+        lambda k: k.job("classification", NAMED),
+    ),
+    mistake(
+        "or name another column with ",
+        lambda k: k.job("multi-label", TAGGED),
+        lambda k: k.job("token-classification", TAGGED),
+        lambda k: k.job("classification", TAGGED, text="id", label="kind"),
+    ),
+    mistake(
+        "or name another column with ",
+        lambda k: k.job("classification", ASKED),
+        lambda k: k.job("question-answering", ASKED),
+        lambda k: k.job("classification", ASKED, text="question", label="kind"),
+    ),
+    mistake(
         "`--task` must be one of ",
         lambda k: k.job("ner", NAMED),
         lambda k: k.job("classification", NAMED),
@@ -783,7 +809,7 @@ OF_JOBS = [
         lambda k: k.job("classification", NAMED),
     ),
     mistake(
-        "class weights are for the classification task; leave `--class-weights` out",
+        "leave them out. Received: --class-weights",
         lambda k: k.job("multi-label", NAMED, class_weights=True),
         lambda k: k.job("classification", NAMED, class_weights=True),
         lambda k: k.job("multi-label", NAMED),
@@ -842,7 +868,7 @@ OF_MODELS = [
         lambda k: k.build(Regression(0.0, 1.0), Head()),
     ),
     mistake(
-        "no such model file; expected a `.keras` file",
+        "; expected a `.keras` file",
         lambda k: tt.load_model(_saved(k).parent),
         lambda k: tt.load_model(_saved(k)),
     ),

@@ -93,8 +93,8 @@ def test_any_scale_is_learned_alike(
     [
         ([1e-160, 3e-160], "spread by more than 1e-150.*other units.*from 1e-160 to 3e-160"),
         ([-2.0, 1e200], "labels below 1e.150 here.*divide all labels.*Received: 1e.200"),
-        ([1.0, float("nan")], "needs finite numbers as labels. Received: nan"),
-        ([1e-40, float("-inf")], "needs finite numbers as labels. Received: -inf"),
+        ([1.0, float("nan")], "needs finite numbers as labels; .*Received: nan"),
+        ([1e-40, float("-inf")], "needs finite numbers as labels; .*Received: -inf"),
         ([1e15, 1e15 + 1], "take 1000000000000000.5 off each. Received: scores around 1e.15, spr"),
         ([2.0, 2.0], "same score.*Received: 2.0 in all 2 rows"),
         ([0.1, 0.1, 0.1], "same score.*Received: 0.1 in all 3 rows"),

@@ -156,7 +156,8 @@ def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
     if not path.is_file() or path.suffix != ".keras":
         within = next(path.glob("*.keras"), None) if path.is_dir() else None
         hint = f", such as {within}" if within else ""
-        raise InputError(f"no such model file; expected a `.keras` file{hint}. Received: {path}")
+        what = "this is no model file" if path.exists() else "no such model file"
+        raise InputError(f"{what}; expected a `.keras` file{hint}. Received: {path}")
     archive = archives.check(path, TransferModel, trust_code)
     try:
         with archive.budget(), graphs_from_file():

@@ -38,6 +38,13 @@ _TASKS = (
 _ENCODER_EPOCHS = 4
 _MODEL = "what `train` wrote, or a .keras file"
 _SOURCE = "a table as for training, or texts line by line: a .txt file, or standard input (default)"
+# Options of `distill` that only one of its two kinds has.
+_OF_ENCODERS = ("layers", "hidden", "vocabulary")
+_OF_MODELS = (
+    *("unlabelled", "temperature", "share", "validation", "test", "text_pair", "label", "encoder"),
+    *("preprocessor", "unfreeze", "pooling", "block", "towers", "class_weights"),
+    *("precision", "jit", "strategy"),
+)
 _LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
 
 
@@ -352,6 +359,8 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("--data", dest="source", required=True, metavar="FILE", help=labelled)
     command.add_argument("--output", type=Path, required=True, metavar="DIR", help="the report")
     _add_columns(command)
+    third = "a third text, as for training"
+    command.add_argument("--negative", metavar="COLUMN", help=third)
     command.add_argument("--overwrite", action="store_true", help="replace the output folder")
     _add_form(command)
     _add_trust(command)
@@ -408,7 +417,9 @@ def _train(options: argparse.Namespace) -> None:
 def _distill(options: argparse.Namespace) -> None:
     jobs = _jobs()
     given = vars(options)
-    if any(jobs.is_model(teacher) for teacher in options.teachers):
+    of_models = any(jobs.is_model(teacher) for teacher in options.teachers)
+    _refuse_others(options, _OF_ENCODERS if of_models else _OF_MODELS)
+    if of_models:
         names = {field.name for field in dataclasses.fields(jobs.DistillJob)} & set(given)
         teachers = tuple(Path(teacher) for teacher in options.teachers)
         chosen = {**{name: given[name] for name in names}, "teachers": teachers}
@@ -431,6 +442,17 @@ def _distill(options: argparse.Namespace) -> None:
     )
     chosen = {name: given[name] for name in names}
     jobs.distill_encoder(jobs.EncoderJob(options.teachers[0], schedule=schedule, **chosen))
+
+
+def _refuse_others(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuses options of `distill` that would do nothing."""
+    given = [n for n in names if getattr(options, n) != options.command.get_default(n)]
+    if given:
+        what = "an encoder" if names is _OF_ENCODERS else "models that `train` wrote"
+        raise InputError(
+            f"`--{given[0].replace('_', '-')}` is for distilling {what}; leave it out. "
+            f"Received: {' '.join(options.teachers)}"
+        )
 
 
 def _evaluate(options: argparse.Namespace) -> None:

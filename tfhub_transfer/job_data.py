@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, layouts, progress, reading, values
+from tfhub_transfer import data, layouts, progress, reading, tagging, values
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import (
@@ -22,7 +22,11 @@ from tfhub_transfer.tasks import (
 )
 from tfhub_transfer.tasks.multi import check_names
 
+# Bytes that a file of several tasks may have.
+_MOST_SETTINGS = 1_000_000
 _FRACTIONS = (0.8, 0.1, 0.1)
+# Rows that tell what form data have.
+_LOOKED_AT = 100
 _COLUMNS = ("text", "text_pair", "negative", "label")
 _FORM = ("quoting", "delimiter", "encoding")
 # What a file of several tasks may say about each, and about all.
@@ -108,6 +112,7 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     """
     if job.task != MultiTask.name:
         _check_alone(job, 0)
+        _require_one_task(job.data)
         return _read(job)
     odd = [name for name in _ALONE if getattr(job, name)]
     if odd:
@@ -169,6 +174,7 @@ def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
             file = data.File(_beside(source, given[name]["data"]), **form)
             read[name] = read_labelled(file, own, {**columns.get(name, {}), **named})
         return read
+    _require_one_task(str(source))
     examples = data.read(source, **columns, require_label=_need(task))
     layouts.find(task).check(examples)
     task.check(examples)
@@ -241,6 +247,21 @@ def _settings(source: str) -> dict[str, Any]:
     return settings
 
 
+def _require_one_task(source: str) -> None:
+    """Refuses a file that says where those of several tasks are, where one task's is wanted."""
+    path = Path(source)
+    if path.suffix != ".json" or not path.is_file() or path.stat().st_size > _MOST_SETTINGS:
+        return
+    try:
+        _settings(source)
+    except InputError:
+        return
+    raise InputError(
+        "this file names those of several tasks; give `--task multi-task`, or one of the files. "
+        f"Received: {source}"
+    )
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object, whose names must differ; JSON itself would take the last of two."""
     names = [name for name, _ in pairs]
@@ -267,7 +288,9 @@ def _beside(source: str, name: Any) -> str:
 def _read(job: TrainJob) -> tuple[Splits, Task]:
     task = _task(job)
     columns = {**_columns(job), "require_label": _need(task)}
-    examples = _plain(data.read(file_of(job, job.data), **columns, weight=job.weight), task)
+    read = data.read(file_of(job, job.data), **columns, weight=job.weight)
+    _require_suited(read, task)
+    examples = _plain(read, task)
     others = {
         n: _plain(data.read(file_of(job, s), **columns), task) for n, s in _given(job).items()
     }
@@ -285,6 +308,37 @@ def _read(job: TrainJob) -> tuple[Splits, Task]:
         task.check_training(split)
     task.check(splits.test)
     return splits, task
+
+
+def _require_suited(examples: data.Examples, task: Task) -> None:
+    """Refuses data of a form that one other task has, which would be learned as something else."""
+    if examples.target is None or examples.target not in examples.columns:
+        return
+    labels = examples.labels[:_LOOKED_AT]
+    rows = list(zip(examples.texts[0][:_LOOKED_AT], labels))
+    found: type[Task] | None = None
+    what = ""
+    if all(isinstance(label, list) and tagging.is_listed(text) for text, label in rows):
+        words = [(tagging.split_words(text), label) for text, label in rows]
+        if all(len(each) == len(tags) and not _has_space(each) for each, tags in words):
+            found, what = TokenClassification, "words with a tag for each"
+    elif any("answer_start" in each for label in labels for each in _dictionaries(label)):
+        found, what = QuestionAnswering, "questions with their answers"
+    if found is not None and not isinstance(task, found):
+        raise InputError(
+            f"these are {what}: give `--task {found.name}`, or name another column with "
+            f"`--label`. Received: {examples.source} for --task {task.name}"
+        )
+
+
+def _has_space(words: Sequence[str]) -> bool:
+    return any(len(word.split()) > 1 for word in words)
+
+
+def _dictionaries(label: Any) -> list[Any]:
+    return [
+        each for each in (label if isinstance(label, list) else [label]) if isinstance(each, dict)
+    ]
 
 
 def _plain(examples: data.Examples, task: Task) -> data.Examples:
@@ -351,8 +405,8 @@ def _task(job: TrainJob) -> Task:
         )
     if job.class_weights and kind is not Classification:
         raise InputError(
-            "class weights are for the classification task; leave `--class-weights` out. "
-            f"Received: --task {job.task}"
+            "class weights are for the classification task; leave them out. "
+            f"Received: --class-weights, --task {job.task}"
         )
     names = _class_names(job)
     if kind is MultiLabel:

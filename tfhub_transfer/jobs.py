@@ -246,6 +246,7 @@ class AskJob:
         text: The column of texts; the training's if not given, as are the next two.
         text_pair: The column with the second text of each pair.
         label: The column of labels.
+        negative: The column with the third text of each triplet, to evaluate.
         overwrite: Whether `output` may exist.
         trust_code: Whether the model may hold operations that do more than compute.
     """
@@ -257,12 +258,14 @@ class AskJob:
     text: str | None = None
     text_pair: str | None = None
     label: str | Sequence[str] | None = None
+    negative: str | None = None
     overwrite: bool = False
     trust_code: bool = False
 
     def columns(self, known: dict[str, Any]) -> dict[str, Any]:
         """Names of columns: those of the training, but where others are given."""
-        given = {name: getattr(self, name) for name in ("text", "text_pair", "label")}
+        names = ("text", "text_pair", "label", "negative")
+        given = {name: getattr(self, name) for name in names}
         return {**known, **{name: column for name, column in given.items() if column is not None}}
 
 

@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError
 
+# How like two words must be, of 1, for one to be a slip of the finger for the other.
+_LIKE = 0.75
 # As `argparse` writes it.
 _CHOICE = re.compile(r"^argument ([^:]*): invalid choice: (.*) \(choose from (.*)\)")
 
@@ -54,7 +56,7 @@ def _of_choices(found: re.Match[str]) -> str:
 
 def _meant(word: str, known: Sequence[str]) -> str:
     """The end of a sentence: what may be meant by a word, if it is like one that is known."""
-    near = difflib.get_close_matches(word, known, n=1)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=_LIKE)
     return f"; did you mean {near[0]}?" if near else "."
 
 

@@ -97,7 +97,7 @@ class Layout:
         """What turns texts into ids."""
         if self._preprocessor is None:
             raise InputError(
-                "the model has no preprocessor; load it whole from a `.keras` file, or make it "
+                "the model has no preprocessor; load it whole from a `.keras` file, or make one "
                 "with `build_model`. Received: a model that was made otherwise"
             )
         return self._preprocessor

@@ -228,6 +228,7 @@ def check_output(
     target, shown = _real(target), target
     if target.exists() and not target.is_dir():
         raise InputError(f"the output must be a folder. Received: {shown}, which is a file")
+    opening.require_folder_name(shown)
     _check_place(target, shown, inputs)
     _recover(target)
     _resume(target)

@@ -388,6 +388,13 @@ def _is_number(spelled: str) -> bool:
     return spelled.isascii() and spelled.isdigit()
 
 
+def _number(spelled: str) -> float | None:
+    try:
+        return float(spelled) if math.isfinite(float(spelled)) else None
+    except ValueError:
+        return None
+
+
 def _are_numbers(names: Names) -> bool:
     return all(_is_number(each) or each.lower() in _BOOLEANS for each in names)
 
@@ -452,6 +459,9 @@ def unknown(kind: str, learned: bool, strange: Names, known: Sequence[str]) -> I
     must = "occur in the training split; add examples of it there"
     if not learned:
         must = "be among `class_names`; add it there, before the model is built"
+    numbers = [_number(each) for each in (*strange, *known)]
+    if None not in numbers and any(each % 1 for each in numbers if each):
+        must += "; for numbers to predict use the regression task"
     more = ", ..." if len(known) > _SOME else ""
     return InputError(
         f"every {kind} must {must}, or remove the rows that have it. Received: {strange[:_SOME]}, "
@@ -482,7 +492,8 @@ def tags(label: Any, known: Collection[str] = ()) -> Names:
     if not isinstance(found, list):
         raise InputError(
             "expected the tags of a text's words as a list, which JSON lines and CoNLL files can "
-            f'hold; in CSV it is written as ["O", "B-place"]. Received: {_shown(label)}'
+            'hold; in CSV it is written as ["O", "B-place"]. For one class a text use the '
+            f"classification task. Received: {_shown(label)}"
         )
     return [name(tag, known) for tag in found]
 
@@ -499,7 +510,7 @@ def weights(places_of_rows: Sequence[int], classes: int) -> dict[int, float]:
     """
     if not len(places_of_rows):
         raise InputError(
-            "class weights need the class of each row; give the labels of the training split. "
+            "class weights need one class for each row; give the labels of the training split. "
             "Received: no labels"
         )
     counts = collections.Counter(int(each) for each in places_of_rows)
