@@ -3,6 +3,7 @@
 import codecs
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ class File:
     encoding: str | None = None
 
     def __post_init__(self) -> None:
+        if str(self.path).startswith("~"):
+            object.__setattr__(self, "path", type(self.path)(os.path.expanduser(self.path)))
         if self.quoting not in QUOTING:
             raise InputError(
                 f"`quoting` must be one of {', '.join(QUOTING)}. Received: {self.quoting!r}"
