@@ -45,7 +45,7 @@ from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import Ids, Layout, Rows
 from tfhub_transfer.preprocessing import (
-    Preprocessor,
+    TextPreprocessor,
     Truncation,
     load_preprocessor,
 )
@@ -70,7 +70,7 @@ class TransferModel(resuming.Resumable):
         encoder: The `Encoder` layer.
         task: The `Task`, which knows the labels.
         layout: How the task's texts become rows for the encoder (see `layouts.Layout`).
-        preprocessor: The `Preprocessor`, which turns text into ids.
+        preprocessor: The `TextPreprocessor`, which turns text into ids.
         truncation: What the last call of `preprocess` cut off, or `None`.
         padding: The share of padding among the tokens of the last shuffled call, or `None`.
         training_examples: The examples that `fine_tune` trained on, or `None`.
@@ -79,7 +79,7 @@ class TransferModel(resuming.Resumable):
     """
 
     def __init__(
-        self, encoder: Encoder, task: Task, head: Head, preprocessor: Preprocessor | None
+        self, encoder: Encoder, task: Task, head: Head, preprocessor: TextPreprocessor | None
     ) -> None:
         layout = layouts.find(task, head)
         encoder.mark_unread()  # its head says what it doesn't read
@@ -220,7 +220,7 @@ class TransferModel(resuming.Resumable):
         self._layout.task = task
 
     @property
-    def preprocessor(self) -> Preprocessor:
+    def preprocessor(self) -> TextPreprocessor:
         """What turns text into ids."""
         return self._layout.preprocessor
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import registry, tagging
-from tfhub_transfer.preprocessing import BertPreprocessor, Preprocessor
+from tfhub_transfer.preprocessing import BertPreprocessor, TextPreprocessor
 
 ENGLISH = "English"
 # Texts and characters of each that are looked at.
@@ -91,7 +91,7 @@ class Fit:
         )
 
 
-def measure(preprocessor: Preprocessor, columns: Sequence[Sequence[str]]) -> Fit | None:
+def measure(preprocessor: TextPreprocessor, columns: Sequence[Sequence[str]]) -> Fit | None:
     """How the vocabulary of a preprocessor fits texts.
 
     Args:
