@@ -97,6 +97,8 @@ FLOORS = {
     "probes": 3,
     "variable_groups": 3,
     "encoder_calls": 2,
+    "given_texts": 3,
+    "preprocessor_layer": 6,
     "archives": 4,
     "ranges": 1,
     "selecting": 1,

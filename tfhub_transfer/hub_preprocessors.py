@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer import hub_format, records
-from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.preprocessing import TextPreprocessor
 from tfhub_transfer.storage.scratch import temporary
 
 
-def write(preprocessor: Preprocessor, folder: Path) -> dict[str, Any]:
+def write(preprocessor: TextPreprocessor, folder: Path) -> dict[str, Any]:
     """Writes a preprocessor as a SavedModel; nothing for one that its encoder can do without.
 
     Args:

@@ -48,7 +48,7 @@ from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import Ids, Layout, Rows
 from tfhub_transfer.preprocessing import (
-    Preprocessor,
+    TextPreprocessor,
     Truncation,
     load_preprocessor,
 )
@@ -72,7 +72,7 @@ class TransferModel(resuming.Resumable):
         encoder: The `Encoder` layer.
         task: The `Task`, which knows the labels.
         layout: How the task's texts become rows for the encoder (see `layouts.Layout`).
-        preprocessor: The `Preprocessor`, which turns text into ids.
+        preprocessor: The `TextPreprocessor`, which turns text into ids.
         truncation: What the last call of `preprocess` cut off, or `None`.
         padding: The share of padding among the tokens of the last shuffled call, or `None`.
         training_examples: The examples that `fine_tune` trained on, or `None`.
@@ -81,7 +81,7 @@ class TransferModel(resuming.Resumable):
     """
 
     def __init__(
-        self, encoder: Encoder, task: Task, head: Head, preprocessor: Preprocessor | None
+        self, encoder: Encoder, task: Task, head: Head, preprocessor: TextPreprocessor | None
     ) -> None:
         layout = layouts.find(task, head)
         encoder.mark_unread()  # its head says what it doesn't read
@@ -221,7 +221,7 @@ class TransferModel(resuming.Resumable):
         self._layout.task = task
 
     @property
-    def preprocessor(self) -> Preprocessor:
+    def preprocessor(self) -> TextPreprocessor:
         """What turns text into ids."""
         return self._layout.preprocessor
 
@@ -569,7 +569,7 @@ class TransferModel(resuming.Resumable):
         preprocessor.require_fit(self.encoder)
         self._adopt(preprocessor)
 
-    def _adopt(self, preprocessor: Preprocessor) -> None:
+    def _adopt(self, preprocessor: TextPreprocessor) -> None:
         self.layout.adopt(preprocessor)
         self.encoder.write_preprocessor = functools.partial(hub_preprocessors.write, preprocessor)
 

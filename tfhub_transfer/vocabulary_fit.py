@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import registry, tagging
-from tfhub_transfer.preprocessing import BertPreprocessor, Preprocessor
+from tfhub_transfer.preprocessing import BertPreprocessor, TextPreprocessor
 
 ENGLISH = "English"
 # Texts and characters of each that are looked at.
@@ -124,7 +124,7 @@ class WordFit:
 
 
 def measure(
-    preprocessor: Preprocessor, columns: Sequence[Sequence[str]], folder: Path | None = None
+    preprocessor: TextPreprocessor, columns: Sequence[Sequence[str]], folder: Path | None = None
 ) -> Fit | WordFit | None:
     """How the vocabulary of a preprocessor, or of an encoder of words, fits texts.
 

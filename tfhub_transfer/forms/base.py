@@ -3,6 +3,7 @@
 import codecs
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ class File:
     encoding: str | None = None
 
     def __post_init__(self) -> None:
+        if str(self.path).startswith("~"):
+            object.__setattr__(self, "path", type(self.path)(os.path.expanduser(self.path)))
         if self.delimiter is not None:
             delimiter = _DELIMITERS.get(str(self.delimiter).lower(), self.delimiter)
             if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':

@@ -14,7 +14,7 @@ from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import segmentation
 from tfhub_transfer.loading import BERT_INPUTS
-from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.preprocessing import TextPreprocessor
 from tfhub_transfer.storage import names
 from tfhub_transfer.tagging import WORD_STARTS, is_listed, split_words
 from tfhub_transfer.tasks import Head
@@ -84,7 +84,7 @@ class Layout:
 
     def __init__(self, task: Any, head: Head) -> None:
         self.task, self.head = task, head
-        self._preprocessor: Preprocessor | None = None
+        self._preprocessor: TextPreprocessor | None = None
         self.prepare_again = Repeated(self.prepare, self._settings)
         self.answer_again = Repeated(self.answer, self._settings)
 
@@ -93,7 +93,7 @@ class Layout:
         return {**vars(self.task), "preprocessor": self._preprocessor}
 
     @property
-    def preprocessor(self) -> Preprocessor:
+    def preprocessor(self) -> TextPreprocessor:
         """What turns texts into ids."""
         if self._preprocessor is None:
             raise InputError(
@@ -102,7 +102,7 @@ class Layout:
             )
         return self._preprocessor
 
-    def adopt(self, preprocessor: Preprocessor) -> None:
+    def adopt(self, preprocessor: TextPreprocessor) -> None:
         """Takes a preprocessor into use, and tells it whether units are to be told apart."""
         preprocessor.by_word = self.by_unit
         self._preprocessor = preprocessor
@@ -183,7 +183,7 @@ class Layout:
     def encode_and_count(
         self, texts: Sequence[Sequence[str]]
     ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
-        """Rows to ids, and the number of tokens that each lost (see `Preprocessor`)."""
+        """Rows to ids, and the number of tokens that each lost (see `TextPreprocessor`)."""
         return self.preprocessor.encode_and_count(texts)
 
     def to_ids(self, rows: Rows) -> Ids:
@@ -218,7 +218,7 @@ class Layout:
     def pad(
         self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
     ) -> dict[str, tf.Tensor]:
-        """Ids of some rows to one batch (see `Preprocessor`)."""
+        """Ids of some rows to one batch (see `TextPreprocessor`)."""
         return self.preprocessor.pad(encoded, lengths)
 
     def batch(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfhub_transfer import weighing
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.layouts.base import Ids, Inputs, Layout, Rows
-from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.preprocessing import TextPreprocessor
 from tfhub_transfer.storage import names
 from tfhub_transfer.tasks import Head
 
@@ -27,7 +27,7 @@ class Joint(Layout):
         super().__init__(task, Head())
         self.parts = dict(parts)
 
-    def adopt(self, preprocessor: Preprocessor) -> None:
+    def adopt(self, preprocessor: TextPreprocessor) -> None:
         super().adopt(preprocessor)
         for part in self.parts.values():
             part.adopt(copy.copy(preprocessor))

@@ -304,7 +304,9 @@ class Regression(Task):
 
     def adapt(self, labels: Sequence[Any]) -> "Regression":
         if not self.is_adapted:
-            self.mean, self.deviation = scales.learn(np.array(self.read_labels(labels)))
+            mean, deviation = scales.learn(np.array(self.read_labels(labels)))
+            self.mean = mean if self.mean is None else self.mean
+            self.deviation = deviation if self.deviation is None else self.deviation
         return self
 
     @property
