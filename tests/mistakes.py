@@ -787,13 +787,13 @@ OF_JOBS = [
         lambda k: k.job("classification", NAMED),
     ),
     mistake(
-        "or name another column with ",
+        "or name other columns with ",
         lambda k: k.job("multi-label", TAGGED),
         lambda k: k.job("token-classification", TAGGED),
         lambda k: k.job("classification", TAGGED, text="id", label="kind"),
     ),
     mistake(
-        "or name another column with ",
+        "or name other columns with ",
         lambda k: k.job("classification", ASKED),
         lambda k: k.job("question-answering", ASKED),
         lambda k: k.job("classification", ASKED, text="question", label="kind"),

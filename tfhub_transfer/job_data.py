@@ -326,8 +326,8 @@ def _require_suited(examples: data.Examples, task: Task) -> None:
         found, what = QuestionAnswering, "questions with their answers"
     if found is not None and not isinstance(task, found):
         raise InputError(
-            f"these are {what}: give `--task {found.name}`, or name another column with "
-            f"`--label`. Received: {examples.source} for --task {task.name}"
+            f"these are {what}: give `--task {found.name}`, or name other columns with `--text` "
+            f"and `--label`. Received: {examples.source} for --task {task.name}"
         )
 
 
