@@ -499,19 +499,13 @@ def _thaw_from_top(
     )
     size_schedule(model.optimizer, planned.steps)
     with progress.stage(thawed_words(groups), final=False) as stage:
+        shown = _shown(model, stage, plan)
         curves = trained.fit(
             **weighed(batches, plan.class_weight),
             validation_data=validation,
             epochs=planned.epochs,
             shuffle=False,  # they are
-            callbacks=[
-                FiniteLoss(),
-                judge,
-                unfreezing,
-                *plan._throughout,
-                keep,
-                _shown(model, stage, plan),
-            ],
+            callbacks=[FiniteLoss(), judge, unfreezing, *plan._throughout, keep, shown],
             verbose=0,
         ).history
     offset = history.head_epochs
