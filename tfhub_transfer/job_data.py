@@ -123,7 +123,12 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
         )
     settings = _settings(job.data)
     _check_alone(job, len(settings["tasks"]))
-    read = {name: _read(own) for name, own in _jobs_of_tasks(job, settings["tasks"]).items()}
+    read = {}
+    for name, own in _jobs_of_tasks(job, settings["tasks"]).items():
+        try:
+            read[name] = _read(own)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
     task = MultiTask(
         {name: own for name, (_, own) in read.items()},
         settings.get("weights"),

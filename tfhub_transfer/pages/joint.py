@@ -28,13 +28,13 @@ def page(report: Any, pictures: dict[str, bytes]) -> str:
         "<h2>Verdicts</h2>",
         _overview(report),
         *_sharing(report),
+        markup.noted(report.notes),
         *(part for name in report.reports for part in _task(report, name, pictures)),
         "<h2>All together</h2>" if kept or TOGETHER in pictures else "",
         markup.noted(kept),
         _figure("The loss of all tasks together", TOGETHER, pictures),
         "<h2>All metrics</h2>",
         _metrics(report),
-        markup.noted(report.notes),
         f'<p class="soft">Seconds: {escaped(seconds)}</p>' if seconds else "",
     ]
     return markup.page(f"{report.task} with {report.encoder}", parts)

@@ -203,11 +203,12 @@ def check_names(names: Collection[str]) -> None:
     Raises:
         InputError: If one is unusable.
     """
-    odd = [name for name in names if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", str(name))]
-    if odd or {"encode", "serving_default"} & set(names):
+    usual = re.compile(r"(?!(?:encode|serving_default)\Z)[A-Za-z][A-Za-z0-9_]{0,63}")
+    odd = [name for name in names if not usual.fullmatch(str(name))]
+    if odd:
         raise InputError(
             "names of tasks become signatures: up to 64 letters, digits and _, and neither "
-            f"`encode` nor `serving_default`. Received: {', '.join(map(repr, names))}"
+            f"`encode` nor `serving_default`. Received: {', '.join(map(repr, odd))}"
         )
     taken = {"val", *(f"val_{name}" for name in names)} & set(names)
     if taken:
