@@ -24,6 +24,8 @@ from tfhub_transfer.profiling import profile  # noqa: F401  for users
 from tfhub_transfer.reading import TAGS, TOKENS, File, Table  # noqa: F401  File is for users
 
 _DISCRETE = 1000
+# Texts that are looked at for what all of them are.
+_SOME = 100
 # The columns of each usual shape of data: texts, and the labels that may go with them.
 _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ((TEXT,), (LABEL, "score")),
@@ -211,6 +213,8 @@ class Stream:
             yield self._chunk(columns), rows
 
     def _chunk(self, columns: dict[str, list[Any]]) -> Examples:
+        for name in {TEXT, TEXT_A, TEXT_B} & {*self._names}:
+            named_cells.require_decoded(columns[name][:_SOME], self.source)
         if LABEL in self._names and None not in columns[LABEL]:
             return Examples(columns, self.source, LABEL)
         columns.pop(LABEL, None)

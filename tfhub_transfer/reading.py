@@ -38,6 +38,16 @@ __all__ = [
     "would_download",
 ]
 
+# How tables begin that are to be looked at, as terminals, HTML, LaTeX and SQL have them; and what
+# stands below their headers.
+_DRAWN = re.compile(
+    r"(?:[+|](?:[-=:]{2,}[+|])+|={2,}(?: +={2,})+)$|[┌╔┏╭]|<(?:!doctype|html|table|tr)\b|\\begin\{|"
+    r"(?:insert into|create table)\s|\([^()]*,[^()]*\),\(|[^\x1f]+\x1f",
+    re.I,
+)
+_RULE = re.compile(r"[|+]?[-=: ]{2,}(?:[+| ]+[-=:]{2,})+ *[|+]?|─{3,}")
+# A column and its cell a line; words with their tags.
+_CELL, _TAGGED = re.compile(r"\s*\w+ = "), re.compile(r"\S+/[A-Z$.,:'`-]+")
 # How a file's name ends whose fields stand between delimiters.
 _ENDINGS = {"\t": "`.tsv`"}
 # How Python spells bytes of standard input that its encoding doesn't know.
@@ -244,6 +254,13 @@ def _kind_of_table(
 ) -> tuple[str, str] | None:
     """What two first lines say that they are, and how such a file's name ends."""
     line = first.strip()
+    if _DRAWN.match(line) or _RULE.fullmatch(second.strip()):
+        return "a table that was drawn", "`.csv`, as its program exports it"
+    if _CELL.match(first) and _CELL.match(second):
+        return "a table with a line for each cell", "`.csv`, as its program exports it"
+    words = [*first.split(), *second.split()]
+    if len(words) > 1 and all(map(_TAGGED.fullmatch, words)):
+        return "words with their tags", "`.conll`, with a word and its tag a line"
     if line in ("{", "[", "[{"):
         return "JSON", "`.json`"
     if line.startswith(("{", "[{")):
