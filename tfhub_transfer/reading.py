@@ -42,7 +42,7 @@ __all__ = [
 # stands below their headers.
 _DRAWN = re.compile(
     r"(?:[+|](?:[-=:]{2,}[+|])+|={2,}(?: +={2,})+)$|[┌╔┏╭]|<(?:!doctype|html|table|tr)\b|\\begin\{|"
-    r"(?:insert into|create table)\s|\([^()]*,[^()]*\),\(|[^\x1f]+\x1f",
+    r"(?:insert into|create table)\s[^(]*\(|\([^()]*,[^()]*\),\(|[^\x1f]+\x1f",
     re.I,
 )
 _RULE = re.compile(r"[|+]?[-=: ]{2,}(?:[+| ]+[-=:]{2,})+ *[|+]?|─{3,}")

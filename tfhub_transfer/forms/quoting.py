@@ -55,7 +55,8 @@ def unescaped(field: str) -> str:
     >>> print(unescaped(r"it\'s a \\"), unescaped(r"\N"))
     it's a \ \N
     """
-    if "\\" not in field or field == "\\N":
+    is_list = field[:1] == "[" and field[-1:] == "]"  # whose items spell their own
+    if "\\" not in field or field == "\\N" or is_list:
         return field
     return _PAIR.sub(lambda pair: _ESCAPED.get(pair[1], pair[1]), field)
 
