@@ -126,6 +126,12 @@ class Table:
             f"{', '.join(map(repr, self.columns)) or 'none'}. Received: {column!r}"
         )
 
+    def holds(self, column: str) -> bool:
+        """Whether there is a column, or a part of one, of a name."""
+        with contextlib.suppress(InputError):
+            return column in self.columns or self._has_part(column)
+        return False
+
     def _has_part(self, path: str) -> bool:
         """Whether the first row that has something there has the part of a column."""
         name = path.partition(".")[0]
