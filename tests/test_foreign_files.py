@@ -54,6 +54,18 @@ def test_files_of_other_tools_are_read_right(name: str) -> None:
         assert read.labels == LABELS
 
 
+def test_names_that_stand_beside_rows(tmp_path: Path) -> None:
+    """ClickHouse's JSONCompact and JSONColumnsWithMetadata."""
+    meta = (
+        '{"meta": [{"name": "text", "type": "String"}, {"name": "label"}], "rows": 2, "data": %s}'
+    )
+    for held in ('[["a", "x"], ["b", "y"]]', '{"label": ["x", "y"], "text": ["a", "b"]}'):
+        path = tmp_path / "x.json"
+        path.write_text(meta % held, encoding="utf-8")
+        read = data.read(path)
+        assert (read.texts, read.labels) == ((["a", "b"],), ["x", "y"])
+
+
 REFUSED = {
     "clickhouse_types.csv": "a line of types stands below the header; export the table without it",
     "pandas_bytes.csv": "are bytes that Python wrote as text; write them anew, decoded",
