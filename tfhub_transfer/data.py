@@ -28,6 +28,8 @@ from tfhub_transfer.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
 from tfhub_transfer.weighing import WEIGHT
 
 _DISCRETE = 1000
+# Texts that are looked at for what all of them are.
+_SOME = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,6 +251,8 @@ class Stream:
             yield self._chunk(columns), rows
 
     def _chunk(self, columns: dict[str, list[Any]]) -> Examples:
+        for name in {TEXT, TEXT_A, TEXT_B} & {*self._names}:
+            named_cells.require_decoded(columns[name][:_SOME], self.source)
         if LABEL in self._names and None not in columns[LABEL]:
             return Examples(columns, self.source, LABEL, weight=self.weight)
         columns.pop(LABEL, None)

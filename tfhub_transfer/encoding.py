@@ -160,7 +160,7 @@ def encode_file(
         read, chunks = None, reading.line_chunks(file, columns=[trained])
     else:
         table = reading.Table(file, reading.Asked(labels=False))
-        usual = next((name for name in (trained, data.TEXT) if name in table.columns), None)
+        usual = next((name for name in (trained, data.TEXT) if name and table.holds(name)), None)
         read = data.stream(table, text=text or usual, require_label=False)
         chunks = _column(read)
     model = vector_model(source, trust_code)

@@ -390,7 +390,7 @@ def read_texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list
         chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
     else:
         table = reading.Table(file, reading.Asked(labels=False))
-        has_usual = set(usual.values()) <= set(table.columns)
+        has_usual = all(map(table.holds, usual.values()))
         read = data.stream(table, **(named if has_usual else given), require_label=False)
         if read.is_pair != pair:
             wanted = "one column of texts: name it with `--text`"

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from tfhub_transfer.weighing import WEIGHT
 
 # What `require_label` says where a blank label means that a text has no class.
 OR_BLANK = "or blank"
+_BYTES = re.compile(r"""b'[^']*'|b"[^"]*"|b'(?:[^'\\]|\\.)*'""", re.S)
 
 
 def of_row(
@@ -115,6 +117,28 @@ def _unpacked(value: Any, place: str) -> Any:
             f"{place} holds bytes that aren't UTF-8; name another column, or write it as text. "
             f"Received: {value!r:.60}"
         ) from error
+
+
+def require_decoded(texts: Sequence[str], source: str) -> None:
+    """Refuses a column of bytes that Python wrote as text, whose marks would be read as text.
+
+    Args:
+        texts: Some of the column.
+        source: Where they come from.
+
+    Raises:
+        InputError: If all of them are.
+
+    Example:
+
+    >>> require_decoded(["b'fine'", "fine"], "x.csv")
+    """
+    said = [text for text in texts if text.strip()]
+    if len(said) > 1 and all(map(_BYTES.fullmatch, said)):
+        raise InputError(
+            "the texts are bytes that Python wrote as text; write them anew, decoded, as with "
+            f"`.str.decode('utf-8')`. Received: {source} with {said[0]:.60}"
+        )
 
 
 def given_label(value: Any, place: str) -> Any:

@@ -46,6 +46,16 @@ _ARGUMENTS = {
     "third text": "negative",
     "label": "label",
 }
+# How tables begin that are to be looked at, as terminals, HTML, LaTeX and SQL have them; and what
+# stands below their headers.
+_DRAWN = re.compile(
+    r"(?:[+|](?:[-=:]{2,}[+|])+|={2,}(?: +={2,})+)$|[┌╔┏╭]|<(?:!doctype|html|table|tr)\b|\\begin\{|"
+    r"(?:insert into|create table)\s[^(]*\(|\([^()]*,[^()]*\),\(|[^\x1f]+\x1f",
+    re.I,
+)
+_RULE = re.compile(r"[|+]?[-=: ]{2,}(?:[+| ]+[-=:]{2,})+ *[|+]?|─{3,}")
+# A column and its cell a line; words with their tags.
+_CELL, _TAGGED = re.compile(r"\s*\w+ = "), re.compile(r"\S+/[A-Z$.,:'`-]+")
 # How a file's name ends whose fields stand between delimiters.
 _ENDINGS = {"\t": "`.tsv`"}
 # How Python spells bytes of standard input that its encoding doesn't know.
@@ -124,6 +134,12 @@ class Table:
             f"{', '.join(map(repr, self.columns)) or 'none'}{_how_to_name(wanted_for)}. "
             f"Received: {column!r}"
         )
+
+    def holds(self, column: str) -> bool:
+        """Whether there is a column, or a part of one, of a name."""
+        with contextlib.suppress(InputError):
+            return column in self.columns or self._has_part(column)
+        return False
 
     def _has_part(self, path: str) -> bool:
         """Whether the first row that has something there has the part of a column."""
@@ -259,6 +275,13 @@ def _kind_of_table(
 ) -> tuple[str, str] | None:
     """What two first lines say that they are, and how such a file's name ends."""
     line = first.strip()
+    if _DRAWN.match(line) or _RULE.fullmatch(second.strip()):
+        return "a table that was drawn", "`.csv`, as its program exports it"
+    if _CELL.match(first) and _CELL.match(second):
+        return "a table with a line for each cell", "`.csv`, as its program exports it"
+    words = [*first.split(), *second.split()]
+    if len(words) > 1 and all(map(_TAGGED.fullmatch, words)):
+        return "words with their tags", "`.conll`, with a word and its tag a line"
     if line in ("{", "[", "[{"):
         return "JSON", "`.json`"
     if line.startswith(("{", "[{")):

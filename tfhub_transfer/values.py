@@ -33,6 +33,9 @@ _WRAPPED = re.compile(
 _OF_R = re.compile(r"""^(?:c|list)\(((?=.*["',]).*)\)$|^(?:character\(0\)|list\(\))$""", re.S)
 # PostgreSQL's arrays: what holds a space, a comma or a brace is in quotes.
 _BRACED_ITEM = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|[^\s,'"\\(){}\[\]:=]+)\s*(,|$)""", re.S)
+_LOOSE = re.compile(
+    r"""\s*("(?:[^"\\]|\\.|"")*"(?=\s*(?:,|$))|'(?:[^'\\]|\\.|'')*'(?=\s*(?:,|$))|[^,'"]*)\s*(?:,|$)"""
+)
 _NUMPY = re.compile(r"""\bnp\.\w+\(('[^']*'|"[^"]*"|[\w.+-]+)\)""")
 # What pandas takes for missing in tables, R and spreadsheets among those who write it, and what
 # databases write.
@@ -303,6 +306,30 @@ def braced(text: str) -> list[Any] | None:
             re.sub(r"\\(.)", r"\1", word[1:-1]) if is_quoted else None if word == "NULL" else word
         )
     return None if inner.endswith(",") else items
+
+
+def loose(inner: str) -> list[str] | None:
+    r"""What stands between commas, with quotes around what needs them, as DuckDB writes lists.
+
+    Args:
+        inner: A list as text, without its brackets.
+
+    Example:
+
+    >>> loose("a, b c, 'it\\'s'")
+    ['a', 'b c', "it's"]
+    """
+    found, place = [], 0
+    while place < len(inner):
+        match = _LOOSE.match(inner, place)
+        if match is None:
+            return None
+        word, place = match.group(1), match.end()
+        own = _unquoted(word) if word[:1] in ("'", '"') else (word.strip(),)
+        if own is None:
+            return None
+        found.append(own[0])
+    return found
 
 
 def _item(word: str) -> tuple[Any] | None:

@@ -14,7 +14,7 @@ Row = tuple[int, dict[str, Any]]
 
 TOKENS, TAGS, LABEL = "tokens", "tags", "label"
 TEXT, TEXT_A, TEXT_B, TEXT_C = "text", "text_a", "text_b", "text_c"
-QUOTING = ("auto", "standard", "none", "backslash")
+QUOTING = ("auto", "standard", "none", "backslash", "escapes")
 _DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
 
 
@@ -26,7 +26,8 @@ class File:
         path: The file, or `tfds:NAME/SPLIT`.
         quoting: How a table's fields hold quotation marks: `"standard"`, in quotes that are doubled
             inside; `"none"`, as they are; `"backslash"`, in quotes with a backslash before each
-            inside; another mark than `"`, which is doubled inside; `"auto"`, what fields show,
+            inside; another mark than `"`, which is doubled inside; `"escapes"`, as they are, with
+            backslashes before what isn't, as databases copy tables; `"auto"`, what fields show,
             standard where they show nothing.
         delimiter: The character between two fields of a table, or `tab`; by the file's name and
             header if not given.

@@ -17,6 +17,12 @@ _RULE = re.compile(r"\s*:?[-+]{2,}:?\s*")
 # The header of R's `write.table`.
 _QUOTED_NAMES = re.compile(r'"[^"]*"( "[^"]*")+')
 _OTHERS = (";", "\t", "|")
+# Lines that are looked at for backslashes.
+_LOOK = 10_000
+# As ClickHouse names types.
+_TYPE = re.compile(
+    r"(?:(?:Nullable|Array|LowCardinality|Map|Tuple|FixedString)\(.*\)|String|U?Int\d+|Float\d+|Bool|UUID|Date\w*)"
+)
 # How names of columns are written, where a line could be a text.
 _NAME = re.compile(r"\w[\w .#-]{0,39}")
 # Columns of tables that have a row for each word, in lower case.
@@ -53,7 +59,14 @@ class _Layout:
         other = marks.decide(whole, self.delimiter)
         if other is not None or self.delimiter != "\t":
             return other or (quoting.STANDARD, None)
-        return quoting.decide(whole, self.delimiter, str(self.file.path))
+        decided, note = quoting.decide(whole, self.delimiter, str(self.file.path))
+        if decided == quoting.NONE or not note:
+            start = itertools.islice(whole(), _LOOK)
+            escapes, said = quoting.escapes(start, self.delimiter)
+            if escapes == quoting.ESCAPES:
+                return escapes, said
+            note = "; ".join(filter(None, (note, said))) or None
+        return decided, note
 
     def _lines(self, skipped: int) -> Iterator[str]:
         lines = opening.lines(self.file)
@@ -104,6 +117,8 @@ class _Layout:
                 ) from error
             if fields is None:
                 return
+            if self.quoting == quoting.ESCAPES:
+                fields = list(map(quoting.unescaped, fields))
             yield line, fields
 
 
@@ -154,6 +169,11 @@ def _header(layout: _Layout) -> list[str]:
             "a line is drawn below the header, as in a table that is to be looked at; export it as "
             f"CSV. Received: {layout.file} with {first[0] or first[1]}"
         )
+    if first and all(map(_TYPE.fullmatch, first)):
+        raise InputError(
+            "a line of types stands below the header; export the table without it. Received: "
+            f"{layout.file} with {first[0]}"
+        )
     if len(first) == len(columns) + 1 and first[0] == "1":
         layout.notes.append("the header has a field less than rows: these begin with their number")
         columns = ["", *columns]
@@ -173,7 +193,7 @@ def _rows(layout: _Layout, columns: list[str]) -> Iterator[Row]:
             raise InputError(
                 f"{layout.file}, line {line}: expected {len(header)} fields "
                 f"({', '.join(header)}); quote a text that holds {layout.delimiter!r}, or say with "
-                "`--quoting` what fields are quoted with. "
+                "`--quoting` what fields are quoted with, with `--delimiter` where they end. "
                 f"Received: {len(fields)} fields"
             )
         yield line, {name: fields[place] for place, name in kept}

@@ -156,6 +156,10 @@ def _table(whole: dict[str, Any], file: File) -> tuple[list[Any], list[str]] | N
     values = list(whole.values())
     if {"columns", "data"} <= set(whole) <= {"columns", "data", "index"}:
         return [dict(zip(whole["columns"], row)) for row in whole["data"]], []
+    if (names := _meta(whole)) is not None:
+        data = whole["data"]
+        rows = zip(*map(data.get, names)) if isinstance(data, dict) else data
+        return [dict(zip(names, row)) for row in rows], []
     for key in _ROWS_KEYS:
         rows = whole.get(key)
         if (
@@ -178,6 +182,17 @@ def _table(whole: dict[str, Any], file: File) -> tuple[list[Any], list[str]] | N
         if len(sizes) == 1 and not {TOKENS, TAGS} & set(whole) and "sentences" not in whole:
             return [dict(zip(whole, row)) for row in zip(*values)], ["the table is by columns"]
     return None
+
+
+def _meta(whole: dict[str, Any]) -> list[str] | None:
+    """Names of columns that ClickHouse writes beside rows without them."""
+    meta, data = whole.get("meta"), whole.get("data")
+    if not isinstance(meta, list) or not all(isinstance(m, dict) and "name" in m for m in meta):
+        return None
+    names = [str(each["name"]) for each in meta]
+    columns = isinstance(data, dict) and all(isinstance(data.get(name), list) for name in names)
+    rows = isinstance(data, list) and all(isinstance(row, list) for row in data)
+    return names if names and (columns or rows) else None
 
 
 def _crossed(whole: dict[str, dict[str, Any]], file: File) -> list[dict[str, Any]]:

@@ -75,8 +75,7 @@ def decide(lines: Lines, delimiter: str) -> tuple[str, str] | None:
     "'"
     """
     text, whole = _start(lines)
-    if escaped := _escaped(text, delimiter, whole):
-        return BACKSLASH, _said(f"have backslashes before marks, {escaped} of them")
+    escaped = _escaped(text, delimiter, whole)
     usual: bool | None = None
     found: dict[str, int] = {}
     for mark in _MARKS:
@@ -91,16 +90,20 @@ def decide(lines: Lines, delimiter: str) -> tuple[str, str] | None:
         sure |= rows.needed > 0 and _read(text, delimiter, '"', "", whole) is None
         if sure or rows.has_quoted_column() or (rows.doubled and mark not in _OF_MARKDOWN):
             found[mark] = quoted
-    if not found:
-        return None
-    best = max(found, key=lambda mark: found[mark])
-    return best, _said(f"are quoted with {best}")
+    best = max(found, key=lambda mark: found[mark], default="")
+    if found.get(best, 0) > escaped:
+        return best, _said(f"are quoted with {best}")
+    return (
+        (BACKSLASH, _said(f"have backslashes before marks, {escaped} of them")) if escaped else None
+    )
 
 
 def _escaped(text: str, delimiter: str, whole: bool) -> int:
     """How many marks and delimiters have a backslash, if that is how the file is written."""
     if '\\"' not in text and f"\\{delimiter}" not in text:
         return 0
+    if text.count("\\'") == text.count("'") > 0:
+        return 0  # of another mark, which isn't said to be one
     rows = _read(text, delimiter, '"', "", whole)
     if rows is not None and rows.fits:
         return 0
@@ -127,11 +130,11 @@ def _read(text: str, delimiter: str, mark: str, escape: str, whole: bool) -> _Ro
     """Fields of a text that keeps to the rules of who quotes with a mark; `None` if one doesn't."""
     d, q = re.escape(delimiter), re.escape(mark)
     if escape:
-        held = rf"(?:[^{q}\\]|\\[{q}\\])*"
-        bare = rf"(?:[^{d}{q}\\\r\n]|\\[{d}{q}\\])*"
+        held = rf"(?:[^{q}\\]|\\.)*"
+        bare = rf"(?:[^{d}{q}\\\r\n]|\\(?:\r\n|.))*"
     else:
         held, bare = rf"[^{q}]*(?:{q}{q}[^{q}]*)*", rf"[^{d}{q}\r\n]*"
-    field = re.compile(rf"(?:{q}({held}){q}|({bare}))({d}|\r?\n|\r|\Z)")
+    field = re.compile(rf"(?:{q}({held}){q}|({bare}))({d}|\r?\n|\r|\Z)", re.S)
     rows, row, place = _Rows([]), [], 0
     while place < len(text):
         found = field.match(text, place)

@@ -366,6 +366,8 @@ def _parts(text: str, separator: str, known: Collection[str]) -> Names:
     """What stands between separators, without brackets around all and quotes around each."""
     if text not in known and text[:1] + text[-1:] in ("[]", "{}"):
         text = text[1:-1]
+        if separator == "," and (found := values.loose(text)) is not None:
+            return [part for part in found if part.strip()]
     found = text.split(separator if separator.strip() else None)
     parts = [part.strip() for part in found if part.strip()]
     quoted = [len(part) > 1 and part[0] == part[-1] and part[0] in "\"'" for part in parts]
