@@ -202,11 +202,12 @@ def _optimize(graphs: bool) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def short_heads(request: pytest.FixtureRequest) -> Iterator[None]:
     """Of few rows a head makes hundreds of short epochs; with `--all` it does in some files."""
-    from tfhub_transfer import finetuning
+    from tfhub_transfer import planning
 
     with pytest.MonkeyPatch.context() as patch:
         if not (_runs_all(request.config) and request.path.name in _OPTIMIZED):
-            patch.setattr(finetuning, "HEAD_STEPS", 40)
+            patch.setattr(planning, "HEAD_STEPS", 40)
+            patch.setattr(planning, "THAWED_STEPS", 8)
         yield
 
 

@@ -187,6 +187,9 @@ SEVERAL = [
     ["1|1|0", "0|0|1", "0|0|0"],
     [[0, 1], [2], []],
     ["[0, 1]", "[2]", "[]"],
+    ["{a,b}", "{c}", "{}"],  # PostgreSQL
+    ['{"a","b"}', '{"c"}', "{}"],
+    ['c("a", "b")', 'list("c")', "character(0)"],  # R
     of_library("scipy.sparse", lambda sparse: sparse.csr_matrix(np.array(HOT))),
     of_library("pandas", lambda pd: pd.Series([["a", "b"], ["c"], []])),
     of_library("pandas", lambda pd: pd.DataFrame(HOT, columns=ABC)),
@@ -215,6 +218,9 @@ def test_a_separator_is_said_where_it_could_be_part_of_a_name() -> None:
     again = type(task).from_config(task.get_config())
     assert again.encode(["b,a"]).tolist() == HOT[:1]
     assert MultiLabel(label_separator=" ").adapt(["a  b", "c"]).class_names == ABC
+    # Brackets around all and quotes around each are no part of names.
+    for written in ("[a, b]", "{a,b}", "{a, b}", '"a","b"', "'a', 'b'"):
+        assert task.encode([written, "c", ""]).tolist() == HOT, written
     for names in ("a,b", "a;b"):
         with pytest.raises(tt.InputError, match="label 1: one name with a comma or several"):
             MultiLabel().adapt([names, "c"])
@@ -383,6 +389,41 @@ def test_what_was_written_as_text_and_is_no_class_is_named(text: str, message: s
     for task in (Classification(["a", "b"]), MultiLabel(["a", "b"])):
         with pytest.raises(tt.InputError, match=f"label 2: .*{message}"):
             task.encode(["a", text])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("['it''s']", ["it's"]),
+        ("['it''s', 'b']", ["it's", "b"]),
+        ('["say ""x"""]', ['say "x"']),
+        ("['', 'a''']", ["", "a'"]),
+        ("['' 'a']", ["", "a"]),
+        ('c("a", "it\'s")', ["a", "it's"]),
+        ("['a\nb']", ["a\nb"]),
+    ],
+)
+def test_lists_of_sql_and_r(text: str, expected: list[str]) -> None:
+    assert values.written(text) == expected
+    if "" not in expected:
+        task = MultiLabel([*expected, "other"])
+        assert task.encode([text]).tolist() == [[1] * len(expected) + [0]]
+    several = len(expected) > 1
+    with pytest.raises(tt.InputError, match="multi-label" if several else "every class must occur"):
+        Classification(["x", "y"]).encode([text])
+
+
+def test_arrays_of_postgresql(tmp_path: Path) -> None:
+    assert values.braced('{a,"b, c","say \\"x\\"",NULL}') == ["a", "b, c", 'say "x"', None]
+    for text in ("{see below}", "{a: 1}", "{a=b,c}", "{a,}", "{a}{b}", "a,b"):
+        assert values.braced(text) is None
+    with pytest.raises(tt.InputError, match="use the multi-label task. Received: a string of 2"):
+        Classification(["a", "b"]).encode(["{a,b}"])
+    path = tmp_path / "a.csv"
+    path.write_text('tokens,tags\n"{The,""a b"",cat}","{O,O,B-x}"\n', encoding="utf-8")
+    read = tt.data.read(path)
+    assert TokenClassification(TAGS).encode(read.labels).to_list() == [[0, 0, 1]]
+    assert read.texts == tt.data.Examples.from_lists([["The", "a b", "cat"]]).texts
 
 
 def test_a_column_of_what_other_languages_write_is_no_column_of_names() -> None:

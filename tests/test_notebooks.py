@@ -11,9 +11,9 @@ QUICK = """
 import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import tensorflow as tf
-from tfhub_transfer import finetuning, runtime
+from tfhub_transfer import planning, runtime
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-finetuning.HEAD_STEPS = 40
+planning.HEAD_STEPS = 40
 float32 = runtime.precision("float32")
 float32.__enter__()
 """

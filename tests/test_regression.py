@@ -244,3 +244,12 @@ def test_the_profile_names_what_lies_far_from_the_rest() -> None:
 def test_every_task_of_numbers_standardises() -> None:
     task = samples.ROWS["regression"].task()
     assert (task.mean, task.deviation) == (1.875, pytest.approx(np.std(samples.NUMBERS)))
+
+
+def test_what_was_given_stays_and_the_rest_is_learned() -> None:
+    labels = [1.0, 3.0]
+    found = [
+        tt.tasks.Regression(**given).adapt(labels)
+        for given in ({"mean": 5.0}, {"deviation": 4.0}, {"mean": 5.0, "deviation": 4.0})
+    ]
+    assert [(task.mean, task.deviation) for task in found] == [(5, 1), (2, 4), (5, 4)]

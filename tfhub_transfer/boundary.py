@@ -7,19 +7,20 @@ should; in a training step through the whole encoder it would run with it.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, runtime
+from tfhub_transfer import batching, progress, runtime
 from tfhub_transfer.encoder import Encoder, boundary_input
 from tfhub_transfer.layouts import Ids, Layout
 from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import TokenStore
+from tfhub_transfer.tagging import WORD_STARTS
 from tfhub_transfer.tasks import JointLoss
 
 _ROWS = 64
@@ -50,7 +51,9 @@ class Boundary:
         lengths = single["input_word_ids"].row_lengths().numpy()
         name = names.key(self.key, str(self.layer), ids.digest)
         tokens = TokenStore(name, lengths, self.encoder.token_dimension)
-        if not tokens.fill(lambda rows: self._run(single, lengths, rows)):
+        with progress.part() as steps:
+            filled = tokens.fill(lambda rows: self._run(single, lengths, rows, steps))
+        if not filled:
             warnings.warn(
                 f"every layer runs in every step: {tokens.size / 1e9:.1f} GB for the outputs of "
                 f"the frozen ones are more than {budget.SIZE_VARIABLE} or the disk allows",
@@ -60,7 +63,11 @@ class Boundary:
         return StoredTokens(self, ids, tokens)
 
     def _run(
-        self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray, wanted: np.ndarray
+        self,
+        encoded: dict[str, tf.RaggedTensor],
+        lengths: np.ndarray,
+        wanted: np.ndarray,
+        steps: progress.Counter,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Wanted rows and their padded token vectors, batch by batch."""
         below = tf.function(lambda inputs: self.encoder.below(self.layer, inputs), autograph=False)
@@ -70,11 +77,13 @@ class Boundary:
         batches = batching.LengthBatches(
             lengths[wanted], _ROWS, shuffle=False, at_most=batching.INFERENCE_BUCKETS
         )
+        steps.expect(len(batches))
         for places in batches:
             rows = wanted[places]
             picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
             padded = self.layout.pad(picked, batches.buckets)
             yield rows, below({key: padded[key] for key in BERT_INPUTS}).numpy()
+            steps.add()
 
     def model_above(self, encoded: dict[str, Any], inputs: Any, outputs: Any) -> keras.Model:
         """The layers above the boundary as a model of their own, sharing every weight.
@@ -118,28 +127,79 @@ class StoredTokens:
         Returns:
             A dataset of `(inputs, labels)`, and the share of its tokens that are padding.
         """
-        lengths = self._tokens.lengths
-        ids = self._ids.columns["input_word_ids"]
-        single = np.arange(len(lengths)).reshape(int(ids.nrows()), -1)  # a row's texts
-        rows = batching.LengthBatches(lengths[single].max(axis=1), batch_size, seed=seed)
-        inner = () if ids.ragged_rank == 1 else single.shape[1:]
+        rows = batching.LengthBatches(self._lengths(), batch_size, seed=seed)
 
         def read() -> Iterator[Any]:
             for batch in rows:
-                found = self._tokens.padded(single[batch].ravel(), rows.padded_length(batch))
-                yield batch, found.reshape(len(batch), *inner, *found.shape[1:])
+                yield batch, self._vectors(batch, rows.padded_length(batch))
 
         def join(batch: tf.Tensor, vectors: tf.Tensor) -> Any:
-            picked = {key: tf.gather(value, batch) for key, value in self._ids.columns.items()}
-            inputs = self._boundary.layout.pad(picked, rows.buckets)
-            vectors = tf.cast(vectors, tf.float32)
+            inputs = self._inputs(batch, vectors, rows.buckets)
             wanted = batching.pick(self._ids.labels, batch, tf.shape(vectors)[1])
-            return {**inputs, self._boundary.input_name: vectors}, *wanted
+            return inputs, *wanted
 
         spec = (
             tf.TensorSpec([None], tf.int64),
-            tf.TensorSpec([None, *inner, None, self._tokens.width], tf.bfloat16),
+            tf.TensorSpec([None, *self._inner(), None, self._tokens.width], tf.bfloat16),
         )
         dataset = tf.data.Dataset.from_generator(read, output_signature=spec)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
         return batching.ready(dataset.map(join, batching.MAP_THREADS)), rows.padding
+
+    def answering(self, model: keras.Model) -> Callable[[np.ndarray], list[Any]]:
+        """What asks a `Boundary.model_above` for the scores of rows, each cut to its units.
+
+        Args:
+            model: The model, whose weights are those of the moment when it is asked.
+
+        Returns:
+            A function of row numbers, which gives the scores of each row in their order.
+        """
+        run = tf.function(lambda given: model(given, training=False), reduce_retracing=True)
+        starts = self._ids.columns.get(WORD_STARTS)
+        units = None if starts is None else starts.row_lengths().numpy()
+
+        def ask(wanted: np.ndarray) -> list[Any]:
+            batches = batching.LengthBatches(
+                self._lengths()[wanted], _ROWS, shuffle=False, at_most=batching.INFERENCE_BUCKETS
+            )
+            found: dict[int, Any] = {}
+            for places in batches:
+                rows = wanted[places]
+                vectors = self._vectors(rows, batches.padded_length(places))
+                scores = run(self._inputs(tf.constant(rows), tf.constant(vectors), batches.buckets))
+                scores = tf.nest.map_structure(lambda each: each.numpy(), scores)
+                for at, (place, row) in enumerate(zip(places, rows)):
+                    found[place] = _of_row(scores, at, None if units is None else units[row])
+            return [found[place] for place in range(len(wanted))]
+
+        return ask
+
+    def _single(self) -> np.ndarray:
+        """The numbers of each row's texts."""
+        ids = self._ids.columns["input_word_ids"]
+        return np.arange(len(self._tokens.lengths)).reshape(int(ids.nrows()), -1)
+
+    def _inner(self) -> tuple[int, ...]:
+        """The axes between rows and tokens."""
+        ids = self._ids.columns["input_word_ids"]
+        return () if ids.ragged_rank == 1 else self._single().shape[1:]
+
+    def _lengths(self) -> np.ndarray:
+        """The length of each row's longest text."""
+        return self._tokens.lengths[self._single()].max(axis=1)
+
+    def _vectors(self, rows: np.ndarray, length: int) -> np.ndarray:
+        found = self._tokens.padded(self._single()[rows].ravel(), length)
+        return found.reshape(len(rows), *self._inner(), *found.shape[1:])
+
+    def _inputs(self, rows: tf.Tensor, vectors: tf.Tensor, lengths: np.ndarray) -> Any:
+        """What `Boundary.model_above` reads of some rows."""
+        picked = {key: tf.gather(value, rows) for key, value in self._ids.columns.items()}
+        inputs = self._boundary.layout.pad(picked, lengths)
+        return {**inputs, self._boundary.input_name: tf.cast(vectors, tf.float32)}
+
+
+def _of_row(scores: Any, at: int, units: int | None) -> Any:
+    """The scores of one row of a batch, or of several tasks by name, cut to its units."""
+    return tf.nest.map_structure(lambda each: each[at][:units], scores)

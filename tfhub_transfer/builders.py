@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer import archives, optimizers, registry
+from tfhub_transfer import archives, optimizers, planning, registry
 from tfhub_transfer.encoder import Encoder, graphs_from_file
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models import TransferModel
@@ -17,9 +17,6 @@ from tfhub_transfer.schedules import WarmUpLinearDecay
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import Head, MultiTask, Task
 
-# Chosen by validation accuracy on SST-2, STS-B and SNLI; see benchmarks/README.md.
-SMALL_BERT_RATE, LARGE_BERT_RATE, EMBEDDING_RATE = 1e-4, 5e-5, 2e-3
-SMALL_BERT_DIMENSION = 512
 # Characters of what Keras says went wrong, which may quote a whole configuration.
 _MOST_REASON = 600
 
@@ -122,16 +119,12 @@ def default_optimizer(encoder: Encoder, learning_rate: float | None = None) -> A
     Args:
         encoder: The encoder that is to thaw.
         learning_rate: The highest rate, if not the usual: 1e-4 for a BERT up to 512 wide, 5e-5 for
-            a wider one, 2e-3 for embeddings alone.
+            a wider one, 2e-3 for embeddings alone; `fine_tune` knows better ones for some tasks.
     """
-    rate = _usual_rate(encoder) if learning_rate is None else learning_rate
-    return optimizers.AdamW(WarmUpLinearDecay(rate), weight_decay=0.01, global_clipnorm=1.0)
-
-
-def _usual_rate(encoder: Encoder) -> float:
-    if [name for name, _ in encoder.layer_groups] in ([], ["embeddings"]):
-        return EMBEDDING_RATE
-    return SMALL_BERT_RATE if encoder.dimension <= SMALL_BERT_DIMENSION else LARGE_BERT_RATE
+    usual = learning_rate is None
+    rate = planning.usual_rate(encoder)[0] if learning_rate is None else learning_rate
+    schedule = WarmUpLinearDecay(rate, usual=usual)
+    return optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0)
 
 
 def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
@@ -171,6 +164,30 @@ def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
             return keras.saving.load_model(path, safe_mode=not trust_code)
     except Exception as error:  # Keras raises a dozen kinds, all meaning that the file is no good
         raise InputError(_not_loadable(path, error)) from error
+
+
+def write_encoder(path: Path, folder: Path) -> None:
+    """Writes the encoder in a `.keras` file as a folder of its own, as `Encoder.save` does.
+
+    Args:
+        path: The file.
+        folder: The folder to write.
+
+    Raises:
+        InputError: If the file isn't a model that loads safely, or nothing can be written.
+    """
+    try:
+        load_model(path).encoder.save(folder)
+    except InputError as error:
+        if "trust_code" not in str(error):
+            raise
+        raise InputError(
+            "an encoder is made without asking of what is safe alone; if you trust its maker: "
+            f"`tt.load_model(file, trust_code=True).encoder.save(folder)`. Received: {error}"
+        ) from error
+
+
+registry.register_converter("trained", write_encoder)
 
 
 def _not_loadable(path: Path, error: Exception) -> str:

@@ -9,8 +9,9 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.reports import Report
 from tfhub_transfer.seen import Seen
+from tfhub_transfer.stages import NOTHING
 from tfhub_transfer.tasks import Classification
-from tfhub_transfer.vocabulary_fit import Fit
+from tfhub_transfer.vocabulary_fit import Fit, WordFit
 
 # Of a class; fewer test examples say little about it.
 FEW = 10
@@ -29,14 +30,20 @@ def add(report: Report, model: TransferModel, test: Examples, train: Examples | 
         train: What it was trained on, if given.
     """
     cut = model.count_truncation(dataclasses.replace(test, target=None))
-    fit = vocabulary_fit.measure(model.preprocessor, test.texts)
+    fit = _fit(model, test)
     seen = model.seen_texts
     if train is not None:
         seen = seen.with_texts("train", [train.texts])
     report.texts = {"cut": cut.texts, "tokens_lost": cut.tokens}
     if fit is not None:
         report.texts["vocabulary"] = dataclasses.asdict(fit)
-    report.notes += report.history.get("kept", [])
+    elif model.encoder.dialect == "text" and len(test):
+        report.notes.append(
+            "how well the encoder's vocabulary fits the texts wasn't measured: it can't be read"
+        )
+    kept = report.history.get("kept", [])
+    report.notes += [said for said in kept if said != NOTHING]
+    report.warnings += [said for said in kept if said == NOTHING]
     report.warnings += report.beaten()
     if seen:
         report.texts["also_in"] = seen.count(test.texts)
@@ -62,8 +69,13 @@ def before_training(model: TransferModel, splits: Any) -> list[str]:
     seen = Seen().with_texts("train", [splits.train.texts])
     seen = seen.with_texts("validation", [splits.validation.texts])
     shared = _seen_before(seen.count(splits.test.texts), len(splits.test))
-    fit = vocabulary_fit.measure(model.preprocessor, splits.train.texts)
+    fit = _fit(model, splits.train)
     return [*shared, *_fits_badly(fit), *_amounts(model), *_together(model)]
+
+
+def _fit(model: TransferModel, examples: Examples) -> Fit | WordFit | None:
+    folder = model.encoder.folder if model.encoder.dialect == "text" else None
+    return vocabulary_fit.measure(model.preprocessor, examples.texts, folder)
 
 
 def _amounts(model: TransferModel) -> list[str]:
@@ -115,7 +127,7 @@ def _few(report: Report, rows: int) -> list[str]:
     return [f"only {rows} test examples: the numbers say little"] if rows < FEW else []
 
 
-def _fits_badly(fit: Fit | None) -> list[str]:
+def _fits_badly(fit: Fit | WordFit | None) -> list[str]:
     if fit is None or not fit.is_bad:
         return []
     return [

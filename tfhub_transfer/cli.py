@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import __version__, backend, ranges, streams
+from tfhub_transfer import __version__, backend, progress, ranges, streams
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.storage import interruption
 from tfhub_transfer.usage import Parser, integer, real
@@ -34,6 +34,8 @@ _TASKS = (
     "similarity",
     "multi-task",
 )
+# Times that an encoder that is taught sees each text.
+_ENCODER_EPOCHS = 4
 _MODEL = "what `train` wrote, or a .keras file"
 _SOURCE = "a table as for training, or texts line by line: a .txt file, or standard input (default)"
 # Options of `distill` that only one of its two kinds has.
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         one that others get whose answers go into a closed pipe (141, as in `predict | head`), 1
         anything else. What writes files does so to the end, whether or not what it says is read.
     """
-    with streams.regardless("stderr"):
+    with streams.regardless("stderr"), progress.shown(True):
         return _status(arguments)
 
 
@@ -242,8 +244,13 @@ def _add_train(commands: Any) -> None:
     add("--label", metavar="COLUMN[,COLUMN]", help="default: label, or score; several of 0 and 1")
     separator = "between names in a label of several; default |"
     add("--label-separator", metavar="TEXT", help=separator)
+    weight = "numbers that say how much each row teaches; measured, all rows count alike"
+    add("--weight", metavar="COLUMN", help=weight)
+    names = "classes in the order of their numbers, or one of which is called NA"
+    add("--class-names", metavar="NAME,NAME", help=names)
     loss = "of the similarity task: cosine (default) for scores, contrastive for 0 and 1, others "
     add("--loss", choices=_LOSSES, help=f"{loss}for texts that belong together, without labels")
+    add("--alone", action="store_true", help="of several tasks train each alone too, to compare")
     add("--quick", action="store_true", help="the head alone, a report, no export: a first look")
     _add_form(command)
     _add_training(command)
@@ -257,8 +264,10 @@ def _add_training(command: Any) -> None:
     add("--encoder", default="auto", metavar="NAME|HANDLE|DIR", help=known)
     add("--preprocessor", metavar="HANDLE|DIR", help="default: the encoder's own")
     epochs, size = integer("--epochs", ranges.EPOCHS), integer("--batch-size", ranges.BATCH_SIZE)
-    thawed = "with a thawed encoder, after the head's own, which are as many as it needs; default 4"
-    add("--epochs", type=epochs, default=4, metavar="N", help=thawed)
+    thawed = (
+        "with a thawed encoder, after the head's own; default: as many as the rows need, from 4"
+    )
+    add("--epochs", type=epochs, metavar="N", help=thawed)
     add("--batch-size", type=size, default=32, metavar="N", help="default 32")
     rate = real("--learning-rate", ranges.LEARNING_RATE)
     add("--learning-rate", type=rate, metavar="X", help="default: by the kind of encoder")
@@ -286,8 +295,8 @@ def _add_training(command: Any) -> None:
 def _add_form(command: Any) -> None:
     """What can't be told of a file by itself."""
     add = command.add_argument
-    choices = ("auto", "standard", "none", "backslash")
-    add("--quoting", default="auto", choices=choices, help="of fields in tables; default auto")
+    how = "of fields in tables: auto, standard, none, backslash, or the mark around them"
+    add("--quoting", default="auto", metavar="HOW", help=how)
     add("--delimiter", metavar="C", help="between fields; tab, or a character")
     add("--encoding", metavar="NAME", help="of texts, such as cp1252; default UTF-8")
 
@@ -424,11 +433,12 @@ def _distill(options: argparse.Namespace) -> None:
     names = {field.name for field in dataclasses.fields(jobs.EncoderJob)} & set(given)
     usual = jobs.EncoderSchedule
     schedule = usual(
-        options.epochs,
+        options.epochs or _ENCODER_EPOCHS,
         options.batch_size,
         options.learning_rate or usual.learning_rate,
         options.sequence_length or usual.sequence_length,
         seed=options.seed,
+        verbose=1,
     )
     chosen = {name: given[name] for name in names}
     jobs.distill_encoder(jobs.EncoderJob(options.teachers[0], schedule=schedule, **chosen))
@@ -526,7 +536,7 @@ def _encoders(options: argparse.Namespace) -> None:
 
 
 def _jobs() -> Any:
-    with _quiet():
+    with progress.stage("Starting TensorFlow", final=False), _quiet():
         from tfhub_transfer import jobs
 
         jobs.runtime.start()

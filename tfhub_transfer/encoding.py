@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import data, reading, records, runtime, tagging
+from tfhub_transfer import data, progress, reading, records, runtime, tagging
 from tfhub_transfer.builders import build_model, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
@@ -56,6 +56,7 @@ def encode_text(
     return vector_model(source, trust_code).encode_text(texts, batch_size, normalize)
 
 
+@progress.stage("Loading", final=False)
 def vector_model(
     source: str | Path | Encoder | TransferModel, trust_code: bool = False
 ) -> TransferModel:
@@ -122,7 +123,7 @@ class Vectors:
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         for texts in chunks:
             # Not beyond a yield: whoever reads has their own.
-            with runtime.precision(precision, model.encoder.dimension):
+            with progress.step("Encoding"), runtime.precision(precision, model.encoder.dimension):
                 vectors = model.encode_text(texts, normalize=normalize)
             self.cut += model.truncation or Truncation(0, len(texts), 0)
             yield texts, vectors
@@ -158,7 +159,9 @@ def encode_file(
             reading.refuse_columns([text], file)
         read, chunks = None, reading.line_chunks(file, columns=[trained])
     else:
-        read = data.stream(file, text=text or _usual_column(trained, file), require_label=False)
+        table = reading.Table(file, reading.Asked(labels=False))
+        usual = next((name for name in (trained, data.TEXT) if name and table.holds(name)), None)
+        read = data.stream(table, text=text or usual, require_label=False)
         chunks = _column(read)
     model = vector_model(source, trust_code)
     return Vectors(model, file, chunks, normalize, _precision(source), read)
@@ -190,7 +193,11 @@ def write_vectors(
     atomic.check_file(output, _NPY, overwrite, inputs)
     try:
         with atomic.file(output) as scratch:
-            found = [vectors for _, vectors in chunks]
+            found = []
+            with progress.stage("Encoding", unit="texts", final=False) as stage:
+                for _, vectors in chunks:
+                    found.append(vectors)
+                    stage.add(len(vectors))
             if not found:
                 raise InputError("expected at least one text. Received: none")
             np.save(scratch, np.concatenate(found))
@@ -275,12 +282,6 @@ def _text_column(source: str) -> str | None:
     """The column of texts that a model was trained on, if it has one."""
     column = _record(source).get("columns", {}).get("text")
     return column if isinstance(column, str) else None
-
-
-def _usual_column(trained: str | None, file: str | data.File) -> str | None:
-    """The column of texts where none is named: the training's, or the usual one, if it is there."""
-    columns = reading.Table(file).columns
-    return next((name for name in (trained, data.TEXT) if name in columns), None)
 
 
 def _precision(source: str) -> str:

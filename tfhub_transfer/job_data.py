@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, layouts, tagging
+from tfhub_transfer import data, layouts, progress, reading, tagging, values
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import (
@@ -20,6 +20,7 @@ from tfhub_transfer.tasks import (
     Task,
     TokenClassification,
 )
+from tfhub_transfer.tasks.multi import check_names
 
 # Bytes that a file of several tasks may have.
 _MOST_SETTINGS = 1_000_000
@@ -29,11 +30,12 @@ _LOOKED_AT = 100
 _COLUMNS = ("text", "text_pair", "negative", "label")
 _FORM = ("quoting", "delimiter", "encoding")
 # What a file of several tasks may say about each, and about all.
-_OF_TASK = {"task", "data", "validation", "test", "loss", "label_separator", *_COLUMNS, *_FORM}
+_SAID = ("loss", "label_separator", "class_names", "weight")
+_OF_TASK = {"task", "data", "validation", "test", *_SAID, *_COLUMNS, *_FORM}
 _OF_ALL = {"tasks", "weights", "alpha"}
 # What the command line can't say for several tasks at once.
 _ALONE = (
-    *("validation", "test", "loss", "label_separator", "class_weights", "towers"),
+    *("validation", "test", *_SAID, "class_weights", "towers"),
     *_COLUMNS,
 )
 
@@ -52,6 +54,8 @@ class TrainJob:
     negative: str | None = None
     label: str | Sequence[str] | None = None
     label_separator: str | None = None
+    weight: str | None = None
+    class_names: str | Sequence[str] | None = None
     quoting: str = "auto"
     delimiter: str | None = None
     encoding: str | None = None
@@ -59,7 +63,7 @@ class TrainJob:
     towers: bool = False
     encoder: str = "auto"
     preprocessor: str | None = None
-    epochs: int = 4
+    epochs: int | None = None
     batch_size: int = 32
     learning_rate: float | None = None
     unfreeze: str = "auto"
@@ -71,6 +75,7 @@ class TrainJob:
     jit: str = "auto"
     strategy: str = "auto"
     quick: bool = False
+    alone: bool = False
     seed: int = 0
     overwrite: bool = False
     trust_code: bool = False
@@ -95,6 +100,7 @@ class Splits:
         return {name: len(each) for name, each in vars(self).items()}
 
 
+@progress.stage("Reading", final=False)
 def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     """Reads a job's files, takes from the first what no other was given for, and adapts the task.
 
@@ -105,6 +111,7 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
         InputError: If a file or an option is unusable.
     """
     if job.task != MultiTask.name:
+        _check_alone(job, 0)
         _require_one_task(job.data)
         return _read(job)
     odd = [name for name in _ALONE if getattr(job, name)]
@@ -115,7 +122,13 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
             f"Received: {', '.join('--' + name.replace('_', '-') for name in odd)}"
         )
     settings = _settings(job.data)
-    read = {name: _read(own) for name, own in _jobs_of_tasks(job, settings["tasks"]).items()}
+    _check_alone(job, len(settings["tasks"]))
+    read = {}
+    for name, own in _jobs_of_tasks(job, settings["tasks"]).items():
+        try:
+            read[name] = _read(own)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
     task = MultiTask(
         {name: own for name, (_, own) in read.items()},
         settings.get("weights"),
@@ -125,6 +138,24 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     return Splits(*({n: getattr(s, part) for n, (s, _) in read.items()} for part in parts)), task
 
 
+def _check_alone(job: TrainJob, tasks: int) -> None:
+    """Refuses a comparison in which nothing would be compared."""
+    if not job.alone:
+        return
+    if tasks < 2:
+        said = "one" if tasks else f"--task {job.task}"
+        raise InputError(
+            "`--alone` trains each of several tasks alone too, to compare: it is for multi-task, "
+            f"and at least two of them; leave it out. Received: {said}"
+        )
+    if job.unfreeze in ("none", "0"):
+        raise InputError(
+            "while the encoder stays frozen tasks share nothing that learns, and each is as good "
+            "alone: leave one of `--alone` and `--quick`, or `--unfreeze none`, out. Received: both"
+        )
+
+
+@progress.stage("Reading", final=False)
 def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
     """Reads labelled examples to measure a trained model on.
 
@@ -153,6 +184,23 @@ def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
     layouts.find(task).check(examples)
     task.check(examples)
     return examples
+
+
+def training_split(record: dict[str, Any]) -> data.Examples | None:
+    """The training split again, for the baselines, if its file is still there.
+
+    Args:
+        record: What `train` recorded.
+    """
+    try:
+        names = {field.name for field in dataclasses.fields(TrainJob)}
+        given = {k: v for k, v in record["arguments"].items() if k in names}
+        job = TrainJob(**{**given, "output": Path()})
+        if any(map(reading.would_download, sources(job))):
+            return None
+        return read_splits(job)[0].train
+    except (ValueError, LookupError, TypeError, AttributeError, OSError):
+        return None  # the record may be from elsewhere, where such a file was
 
 
 def sources(job: TrainJob) -> list[str]:
@@ -192,6 +240,7 @@ def _settings(source: str) -> dict[str, Any]:
     tasks = settings.get("tasks") if isinstance(settings, dict) else None
     if not isinstance(tasks, dict) or not set(settings) <= _OF_ALL:
         raise InputError(f"{expected}, and `weights` and `alpha`. Received: {str(settings)[:80]}")
+    check_names(tasks)
     for name, own in tasks.items():
         known = isinstance(own, dict) and {"task", "data"} <= set(own) <= _OF_TASK
         if not known or not all(isinstance(value, str) for value in own.values()):
@@ -232,7 +281,7 @@ def _jobs_of_tasks(job: TrainJob, tasks: dict[str, Any]) -> dict[str, TrainJob]:
     made = {}
     for name, own in tasks.items():
         files = {k: _beside(job.data, own[k]) for k in ("data", "validation", "test") if k in own}
-        nothing = dict.fromkeys(("validation", "test", "loss", "label_separator", *_COLUMNS))
+        nothing = dict.fromkeys((*_OF_TASK - {"task", "data", *_FORM},))
         made[name] = dataclasses.replace(job, **{**nothing, "task": "", **own, **files})
     return made
 
@@ -244,7 +293,7 @@ def _beside(source: str, name: Any) -> str:
 def _read(job: TrainJob) -> tuple[Splits, Task]:
     task = _task(job)
     columns = {**_columns(job), "require_label": _need(task)}
-    read = data.read(file_of(job, job.data), **columns)
+    read = data.read(file_of(job, job.data), **columns, weight=job.weight)
     _require_suited(read, task)
     examples = _plain(read, task)
     others = {
@@ -319,6 +368,38 @@ def file_of(job: Any, source: str) -> data.File:
     return data.File(source, **{name: getattr(job, name) for name in _FORM})
 
 
+@progress.stage("Reading", final=False)
+def read_texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list[Any]:
+    """The texts of a table, or of the lines of a `.txt` file; pairs as tuples.
+
+    Args:
+        source: The file's name.
+        pair: Whether there are two texts to each.
+        job: A job that may name columns, and with the options of `file_of`.
+        known: What columns are called that the job doesn't name, if the table has them.
+
+    Raises:
+        InputError: If the file is unusable, or has other columns.
+    """
+    file = file_of(job, source)
+    usual = {name: column for name, column in known.items() if name in ("text", "text_pair")}
+    given = {name: getattr(job, name, None) for name in ("text", "text_pair")}
+    given = {name: column for name, column in given.items() if column is not None}
+    named = {**usual, **given}
+    if reading.is_lines(file, reading.pair_columns([*named.values()]) if pair else ()):
+        chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
+    else:
+        table = reading.Table(file, reading.Asked(labels=False))
+        has_usual = all(map(table.holds, usual.values()))
+        read = data.stream(table, **(named if has_usual else given), require_label=False)
+        if read.is_pair != pair:
+            wanted = "one column of texts: name it with `--text`"
+            wanted = "pairs: name both columns with `--text`, `--text-pair`" if pair else wanted
+            raise InputError(f"expected {wanted}. Received: {read.source} with other columns")
+        chunks = (list(zip(*c.texts)) if pair else list(c.texts[0]) for c in read)
+    return [text for chunk in chunks for text in chunk]
+
+
 def _task(job: TrainJob) -> Task:
     if job.task not in TASKS:
         raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
@@ -332,8 +413,9 @@ def _task(job: TrainJob) -> Task:
             "class weights are for the classification task; leave them out. "
             f"Received: --class-weights, --task {job.task}"
         )
+    names = _class_names(job)
     if kind is MultiLabel:
-        return MultiLabel(label_separator=job.label_separator)
+        return MultiLabel(names, label_separator=job.label_separator)
     if job.label_separator is not None:
         raise InputError(
             "`--label-separator` is for the multi-label task, where a label holds several names; "
@@ -345,7 +427,21 @@ def _task(job: TrainJob) -> Task:
         raise InputError(
             f"`--loss` is for the similarity task; leave it out. Received: --task {job.task}"
         )
-    return kind()
+    return kind() if names is None else kind(class_names=names)  # type: ignore[call-arg]
+
+
+def _class_names(job: TrainJob) -> list[str] | None:
+    """The names of classes that a job gives, in their order."""
+    given = job.class_names
+    if given is None:
+        return None
+    if TASKS[job.task] not in (Classification, MultiLabel, TokenClassification):
+        raise InputError(
+            f"the {job.task} task has no classes; leave `--class-names` out. Received: {given}"
+        )
+    if not isinstance(given, str):
+        return list(given)
+    return values.written(given) or [name.strip() for name in given.split(",")]
 
 
 def _need(task: Task) -> bool | str:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfhub_transfer import compiling, optimizers
+from tfhub_transfer import compiling, headlines, optimizers
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.layouts import Rows
 from tfhub_transfer.models import TransferModel
@@ -24,15 +24,55 @@ def monitor(model: TransferModel) -> tuple[Any, str]:
         model: The model; a user may have compiled it anew, with metrics of their own.
 
     Returns:
-        That of the task where the model reports it, or the loss on the validation split, which
-        every model reports.
+        That of the task where the model reports it or answers tell it, or the loss on the
+        validation split, which every model reports.
     """
     name, mode = model.task.monitor
+    if headlines.of_task(model.task):
+        return name, mode
     own = compiling.metrics_of_ones_own(model, model.task.measures())
     reported = {"loss", *compiling.metric_names(own)}
     if not own or (isinstance(name, str) and name.removeprefix("val_") in reported):
         return name, mode
     return "val_loss", "min"
+
+
+def head_monitor(model: TransferModel) -> tuple[str, str]:
+    """What the epochs of a head alone are judged by.
+
+    The loss, because a share of a small validation split moves in jumps; but of tags and the like
+    most of the loss is about what no answer holds.
+
+    Args:
+        model: The model of one task.
+    """
+    return monitor(model) if headlines.of_task(model.task) else ("val_loss", "min")
+
+
+def described(model: TransferModel, found: dict[str, headlines.Headline]) -> dict[str, Any]:
+    """What a training's record says of how its epochs are judged.
+
+    Args:
+        model: The model.
+        found: The headlines that its answers are judged by, by the task's name.
+    """
+    name = monitor(model)[0]
+    drawn = {task: [len(each.examples), each.of] for task, each in found.items()}
+    metric = name if isinstance(name, str) else "the tasks' mean"
+    return {"metric": metric, **({"examples": drawn.get("", drawn)} if drawn else {})}
+
+
+def told(model: TransferModel, logs: Mapping[str, float]) -> dict[str, float]:
+    """What is told of an epoch: what the model is judged by, or each of its tasks, by its name.
+
+    Args:
+        model: The model.
+        logs: What Keras reports at the end of the epoch.
+    """
+    name, _ = monitor(model)
+    if isinstance(name, str):
+        return {name: logs[name]} if name in logs else {}
+    return model.task.headlines(logs) if hasattr(model.task, "headlines") else {}
 
 
 def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | None = None) -> None:

@@ -9,7 +9,7 @@ from tfhub_transfer.boundary import tensors
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.layouts import Joint
 from tfhub_transfer.models import EVALUATION_BATCH, TransferModel, Wiring
-from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.preprocessing import TextPreprocessor
 from tfhub_transfer.tasks import Head, JointLoss, MultiTask
 
 
@@ -30,7 +30,7 @@ class MultiTaskModel(JointLoss, TransferModel):
         encoder: Encoder,
         task: MultiTask,
         head: Mapping[str, Head],
-        preprocessor: Preprocessor | None,
+        preprocessor: TextPreprocessor | None,
     ) -> None:
         models = _models(encoder, task, head)
         layout = Joint(task, {name: model.layout for name, model in models.items()})

@@ -20,6 +20,8 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         peak: The highest learning rate.
         warmup: Share of the steps that the warm-up takes, 0 to below 1.
         total_steps: Steps until the rate is zero, if known.
+        start: The step at which the run begins.
+        usual: Whether nobody chose the peak, so that `fine_tune` may.
 
     Raises:
         InputError: If `peak` isn't above 0 or `warmup` is out of range.
@@ -32,9 +34,15 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(
-        self, peak: float, warmup: float = 0.1, total_steps: int | None = None, start: int = 0
+        self,
+        peak: float,
+        warmup: float = 0.1,
+        total_steps: int | None = None,
+        start: int = 0,
+        usual: bool = False,
     ) -> None:
         super().__init__()
+        self.usual = bool(usual)
         self.peak = ranges.real_number("peak", peak, *ranges.LEARNING_RATE)
         self.warmup = ranges.real_number("warmup", warmup, 0.0, ranges.BELOW_ONE, closed=True)
         whole, most = ranges.whole_number, ranges.MOST_STEPS
@@ -66,4 +74,5 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
             "warmup": self.warmup,
             "total_steps": self.total_steps,
             "start": self.start,
+            "usual": self.usual,
         }

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, heads, wording
+from tfhub_transfer import batching, heads, weighing, wording
 from tfhub_transfer.data import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C, Examples, require_examples
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import segmentation
 from tfhub_transfer.loading import BERT_INPUTS
-from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.preprocessing import TextPreprocessor
 from tfhub_transfer.storage import names
 from tfhub_transfer.tagging import WORD_STARTS, is_listed, split_words
 from tfhub_transfer.tasks import Head
@@ -84,7 +84,7 @@ class Layout:
 
     def __init__(self, task: Any, head: Head) -> None:
         self.task, self.head = task, head
-        self._preprocessor: Preprocessor | None = None
+        self._preprocessor: TextPreprocessor | None = None
         self.prepare_again = Repeated(self.prepare, self._settings)
         self.answer_again = Repeated(self.answer, self._settings)
 
@@ -93,7 +93,7 @@ class Layout:
         return {**vars(self.task), "preprocessor": self._preprocessor}
 
     @property
-    def preprocessor(self) -> Preprocessor:
+    def preprocessor(self) -> TextPreprocessor:
         """What turns texts into ids."""
         if self._preprocessor is None:
             raise InputError(
@@ -102,7 +102,7 @@ class Layout:
             )
         return self._preprocessor
 
-    def adopt(self, preprocessor: Preprocessor) -> None:
+    def adopt(self, preprocessor: TextPreprocessor) -> None:
         """Takes a preprocessor into use, and tells it whether units are to be told apart."""
         preprocessor.by_word = self.by_unit
         self._preprocessor = preprocessor
@@ -183,7 +183,7 @@ class Layout:
     def encode_and_count(
         self, texts: Sequence[Sequence[str]]
     ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
-        """Rows to ids, and the number of tokens that each lost (see `Preprocessor`)."""
+        """Rows to ids, and the number of tokens that each lost (see `TextPreprocessor`)."""
         return self.preprocessor.encode_and_count(texts)
 
     def to_ids(self, rows: Rows) -> Ids:
@@ -193,16 +193,32 @@ class Layout:
             InputError: If a label is unknown to the task.
         """
         examples = rows.examples
-        labels = None if examples.target is None else self.task.encode(examples.labels)
+        labels = self.targets(examples)
         columns, lost = self.encode_and_count(examples.texts)
         # The same texts are other ids in another layout.
         digest = names.digests(examples.texts).tobytes() + type(self).__name__.encode()
         return Ids(columns, lost, labels, digest)
 
+    def targets(self, examples: Examples) -> Any:
+        """What the loss wants of rows, as `Ids` has it; weights are relative, 1 in the mean.
+
+        Raises:
+            InputError: If a label is unknown to the task, or every weight is 0.
+        """
+        if examples.target is None:
+            return None
+        labels = self.task.encode(examples.labels)
+        if examples.weights is None:
+            return labels
+        units = isinstance(labels, tf.RaggedTensor)
+        counts = labels.row_lengths().numpy() if units and self.task.loss_by_unit else None
+        weights = weighing.relative(examples.weights, counts)
+        return labels, weights[:, None] if units else weights
+
     def pad(
         self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
     ) -> dict[str, tf.Tensor]:
-        """Ids of some rows to one batch (see `Preprocessor`)."""
+        """Ids of some rows to one batch (see `TextPreprocessor`)."""
         return self.preprocessor.pad(encoded, lengths)
 
     def batch(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:

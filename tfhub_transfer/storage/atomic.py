@@ -577,7 +577,7 @@ def _tops(paths: Iterable[Path], folder: Path) -> set[str]:
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+    return Path(os.path.realpath(os.path.expanduser(path)))
 
 
 def _sync_all(place: Path) -> None:

@@ -96,6 +96,8 @@ class Task(abc.ABC):
     # Whether there are layers between the encoder's vectors and the answer, to be trained first.
     has_head: ClassVar[bool] = True
     needs_labels: bool = True
+    # Whether the loss is a mean over the units of all rows, not over rows.
+    loss_by_unit: ClassVar[bool] = False
     # What tells a good epoch: a value that Keras reports, or what makes one of all of them.
     monitor: tuple[Any, str] = ("val_loss", "min")
     # The most tokens of a row where nobody says; the preprocessor's own default if there is none.

@@ -1,6 +1,7 @@
 """Tasks that give one answer to a whole text or pair of texts."""
 
 import collections
+import functools
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -78,7 +79,8 @@ class Classification(Task):
         return self.class_names is not None
 
     def read_labels(self, labels: Sequence[Any]) -> list[Any]:
-        return class_labels.by_row(class_labels.one, labels)
+        read = functools.partial(class_labels.one, known=self.class_names or ())
+        return class_labels.by_row(read, labels)
 
     def adapt(self, labels: Sequence[Any]) -> "Classification":
         if self.class_names is None:
@@ -302,7 +304,9 @@ class Regression(Task):
 
     def adapt(self, labels: Sequence[Any]) -> "Regression":
         if not self.is_adapted:
-            self.mean, self.deviation = scales.learn(np.array(self.read_labels(labels)))
+            mean, deviation = scales.learn(np.array(self.read_labels(labels)))
+            self.mean = mean if self.mean is None else self.mean
+            self.deviation = deviation if self.deviation is None else self.deviation
         return self
 
     @property

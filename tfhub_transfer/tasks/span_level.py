@@ -43,7 +43,7 @@ class QuestionAnswering(Task):
     name = "question-answering"
     needs_tokens = True
     layout = "windows"
-    monitor = ("val_span_accuracy", "max")
+    monitor = ("val_f1", "max")
     # As Devlin et al. have it; on SQuAD 8 % fewer tokens than windows of 256, which overlap.
     sequence_length = 384
     # A frozen encoder tells next to nothing about spans.

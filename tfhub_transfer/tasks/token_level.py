@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ class TokenClassification(Task):
     name = "token-classification"
     needs_tokens = True
     layout = "words"
-    monitor = ("val_accuracy", "max")
+    loss_by_unit = True
 
     def __init__(
         self,
@@ -65,11 +66,17 @@ class TokenClassification(Task):
         self.segmentation = None if segmentation is None else _segmentation(segmentation)
 
     @property
+    def monitor(self) -> tuple[str, str]:  # type: ignore[override]
+        """Entities are judged whole; plain tags word by word."""
+        return "val_accuracy" if self.scheme is None else "val_entity_f1", "max"
+
+    @property
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
     def read_labels(self, labels: Sequence[Any]) -> list[Any]:
-        return class_labels.by_row(class_labels.tags, labels)
+        read = functools.partial(class_labels.tags, known=self.class_names or ())
+        return class_labels.by_row(read, labels)
 
     def adapt(self, labels: Sequence[Any]) -> "TokenClassification":
         if self.class_names is not None:
@@ -114,7 +121,8 @@ class TokenClassification(Task):
     def check(self, examples: Any) -> None:
         """Raises `InputError` if a word has no tag, or one that is unknown."""
         for row, (text, label) in enumerate(zip(examples.texts[0], examples.labels)):
-            words, tags = tagging.split_words(text), class_labels.tags(label)
+            words = tagging.split_words(text)
+            tags = class_labels.tags(label, self.class_names or ())
             if len(words) != len(tags):
                 raise InputError(
                     f"{examples.source}, row {row + 1}: every word must have a tag; mend the row. "
