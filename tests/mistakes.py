@@ -532,6 +532,11 @@ OF_TASKS = [
         lambda k: MultiTask({"my_task": Regression()}),
     ),
     mistake(
+        "Keras puts `val_` before what it reports",
+        lambda k: MultiTask({"a": Regression(), "val_a": Regression()}),
+        lambda k: MultiTask({"a": Regression(), "b": Regression()}),
+    ),
+    mistake(
         "expected tasks, such as Classification()",
         lambda k: MultiTask({"one": "classification"}),
         lambda k: MultiTask({"one": Classification()}),
@@ -748,6 +753,7 @@ OF_TEXTS = [
     ),
 ]
 NAMED = [{"text": f"t{i}", "label": "xy"[i % 2]} for i in range(20)]
+SCORED = [{"text": f"t{i}", "score": i} for i in range(20)]
 TAGGED = [
     {"tokens": [f"w{i}", "b"], "tags": ["O", "B-x"], "id": f"t{i}", "kind": "xy"[i % 2]}
     for i in range(20)
@@ -779,6 +785,23 @@ OF_JOBS = [
         "each task has `task` and `data`, and may have",
         lambda k: _several(k, {"tasks": {"one": {"data": ONE["data"]}}}),
         lambda k: _several(k, {"tasks": {"one": ONE}}),
+    ),
+    mistake(
+        "it is for multi-task, and at least two of them; leave it out",
+        lambda k: k.job("classification", NAMED, alone=True),
+        lambda k: k.job("classification", NAMED),
+        lambda k: _several(k, {"tasks": {"one": ONE, "two": ONE}}, alone=True),
+    ),
+    mistake(
+        "alone: leave one of `--alone` and `--quick`, or `--unfreeze none`, out",
+        lambda k: _several(k, {"tasks": {"a": ONE, "b": ONE}}, alone=True, unfreeze="none"),
+        lambda k: _several(k, {"tasks": {"a": ONE, "b": ONE}}, unfreeze="none"),
+        lambda k: _several(k, {"tasks": {"a": ONE, "b": ONE}}, alone=True),
+    ),
+    mistake(
+        "task has no classes; leave `--class-names` out",
+        lambda k: k.job("regression", SCORED, class_names="a,b"),
+        lambda k: k.job("regression", SCORED),
     ),
     mistake(
         "this file names those of several tasks",
@@ -930,6 +953,11 @@ OF_MODELS = [
         lambda k: _fit(k.build(Classification(["a", "b"]), kind="text_encoder")),
     ),
     mistake(
+        "`alone` is for a model of several tasks",
+        lambda k: tt.evaluate(k.model("classes"), lists(["a"], ["a"]), alone={"one": None}),
+        lambda k: tt.evaluate(k.model("classes"), lists(["a"], ["a"]), baselines=False),
+    ),
+    mistake(
         "expected at least one example to evaluate on",
         lambda k: tt.evaluate(k.model("classes"), lists([], [])),
         lambda k: tt.evaluate(k.model("classes"), lists(["a"], ["a"]), baselines=False),
@@ -968,4 +996,7 @@ ELSEWHERE = (
     "batches that are dealt out to replicas go one by one",
     "expected at least one text",
     "the file can't be written",
+    "an encoder is made without asking of what is safe alone",
+    ": expected examples to evaluate on",
+    "with other columns",
 )

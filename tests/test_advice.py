@@ -234,7 +234,7 @@ def test_what_messages_name_exists() -> None:
 
 
 def test_every_message_says_what_was_received() -> None:
-    passes_on = ("{}: {}", "label {}: {}", "task {}: {}", "row {} of {}: {}", "")
+    passes_on = ("{}: {}", "label {}: {}", "task {}: {}", "row {} of {}: {}", "{}, row {}: {}", "")
     others = ("standard output is closed", "lists what there is", "file itself ({})")
     silent = [
         f"{place}: {text}"

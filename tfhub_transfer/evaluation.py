@@ -82,7 +82,8 @@ def evaluate(
         return _evaluate_tasks(model, examples, train, baselines, seed, alone or {})
     if alone:
         raise InputError(
-            "`alone` is for a model of several tasks, whose reports of each alone it holds. "
+            "`alone` is for a model of several tasks, whose reports of each alone it holds; leave "
+            "it out. "
             f"Received: the {model.task.name} task"
         )
     task: Any = model.task

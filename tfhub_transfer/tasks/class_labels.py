@@ -427,8 +427,8 @@ def places(
     numbers = all(_are_numbers(row) for row in rows) and not any(map(_is_number, known))
     if numbers and not given:
         raise InputError(
-            "numbers instead of names of classes: give the task `class_names` in the order of the "
-            f"numbers, or labels as they were in training. Received: {strange[:_SOME]} for the "
+            "numbers instead of names of classes: give the task `class_names` (`--class-names`) in "
+            f"the order of the numbers, or labels as they were in training. Received: {strange[:_SOME]} for the "
             f"classes {', '.join(known[:_SOME])}"
         )
     if not numbers:
@@ -460,7 +460,7 @@ def unknown(kind: str, learned: bool, strange: Names, known: Sequence[str]) -> I
     """
     must = "occur in the training split; add examples of it there"
     if not learned:
-        must = "be among `class_names`; add it there, before the model is built"
+        must = "be among `class_names` (`--class-names`); add it there, before the model is built"
     numbers = [_number(each) for each in (*strange, *known)]
     if None not in numbers and any(each % 1 for each in numbers if each):
         must += "; for numbers to predict use the regression task"
