@@ -346,9 +346,9 @@ class Several:
             odd = self.rows[0] if len(self.rows[0]) > 1 and None not in flags else None
         if odd is not None:
             raise InputError(
-                "rows with a 0 or a 1 for each class need its name: give the task `class_names` in "
-                "the order of the columns, as many as a row has values, or the file a column for "
-                "each class (`--label a,b,c`). Received: "
+                "rows with a 0 or a 1 for each class need its name: give the task `class_names` "
+                "(`--class-names`) in the order of the columns, as many as a row has values, or "
+                "the file a column for each class (`--label a,b,c`). Received: "
                 f"{_shown(odd)} and {count} {'given' if given else 'learned'} classes"
             )
         twos = [len(row) == 2 for row in self.rows]
@@ -428,8 +428,8 @@ def places(
     if numbers and not given:
         raise InputError(
             "numbers instead of names of classes: give the task `class_names` (`--class-names`) in "
-            f"the order of the numbers, or labels as they were in training. Received: {strange[:_SOME]} for the "
-            f"classes {', '.join(known[:_SOME])}"
+            "the order of the numbers, or labels as they were in training. "
+            f"Received: {strange[:_SOME]} for the classes {', '.join(known[:_SOME])}"
         )
     if not numbers:
         raise unknown(strange)
