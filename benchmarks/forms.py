@@ -59,6 +59,13 @@ def unquoted(rows: Rows, path: Path) -> Path:
     return path
 
 
+def escaped(rows: Rows, path: Path) -> Path:
+    """Fields as ClickHouse and PostgreSQL's COPY write them."""
+    signs = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "'": "\\'"})
+    made = [{name: str(value).translate(signs) for name, value in row.items()} for row in rows]
+    return unquoted(made, path)
+
+
 def packed(rows: Rows, path: Path) -> Path:
     """A compressed CSV."""
     plain = table(rows, path.with_name("plain.csv")).read_bytes()
@@ -178,6 +185,10 @@ _TABLES: dict[str, Any] = {
     "tsv": lambda r, p: table(r, p, dialect="excel-tab"),
     "all quoted.tsv": lambda r, p: table(r, p, dialect="excel-tab", quoting=csv.QUOTE_ALL),
     "unquoted.tsv": unquoted,
+    "single.csv": lambda r, p: table(r, p, quotechar="'"),
+    "tildes.csv": lambda r, p: table(r, p, quotechar="~", quoting=csv.QUOTE_ALL),
+    "backslashes.csv": lambda r, p: table(r, p, doublequote=False, escapechar="\\"),
+    "escapes.tsv": escaped,
     **{f"csv.{kind}": packed for kind in ("gz", "bz2", "xz", "zst", "zip")},
 }
 _ANY: dict[str, Any] = {

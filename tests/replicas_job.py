@@ -119,6 +119,29 @@ def many(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[s
     return seen
 
 
+def weights(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[str, Any]:
+    """How far the weights are from those of one device after a step on weighted rows."""
+    learned = []
+    for where in (tt.runtime.strategy("none"), strategy):
+        tt.runtime.seed_everything(3)
+        with where.scope():
+            optimizer = keras.optimizers.SGD(0.1)
+            task = tt.tasks.Classification(["negative", "positive"])
+            head = tt.Head(dropout=0.0)
+            model = tt.build_model(encoder, task, head, optimizer, sequence_length=24)
+            model.encoder.freeze_to(-1)
+        before = floats(model)
+        given = [2.0, 0.0, 1.0, 3.0] * 2
+        examples = tt.data.Examples.from_lists(
+            TEXTS[:8], ["positive", "negative"] * 4, weight=given
+        )
+        model.fit(model.preprocess(examples, 8, shuffle=False), epochs=1, verbose=0)
+        learned.append(floats(model))
+    far = [float(np.abs(one - two).max()) for one, two in zip(*learned, strict=True)]
+    moved = [float(np.abs(one - two).max()) for one, two in zip(before, learned[-1], strict=True)]
+    return {"equal": equal_copies(model, strategy), "far": max(far), "moved": max(moved)}
+
+
 def row(encoder: str, output: Path, strategy: tf.distribute.Strategy, name: str) -> dict[str, Any]:
     """How far the weights are from those that one device learns, of a row of `samples.ROWS`."""
     import samples
@@ -147,10 +170,9 @@ def main(case: str, encoder: str, output: str) -> None:
     assert strategy.num_replicas_in_sync == 2
     # Whichever weights are best on validation, the last are those to look at.
     KeepBest.restore = lambda self: None
-    if case in ("whole", "uneven", "many"):
-        seen = {"whole": whole, "uneven": uneven, "many": many}[case](
-            encoder, Path(output), strategy
-        )
+    cases = {"whole": whole, "uneven": uneven, "many": many, "weights": weights}
+    if case in cases:
+        seen = cases[case](encoder, Path(output), strategy)
     else:
         seen = row(encoder, Path(output), strategy, case)
     Path(output, "seen.json").write_text(json.dumps(seen), encoding="utf-8")

@@ -30,6 +30,7 @@ FLOORS = {
     "answer_evaluation": 4,
     "forms": 2,
     "reading": 3,
+    "named_cells": 3,
     "registry": 3,
     "served": 4,
     "rewriting": 2,
@@ -50,7 +51,10 @@ FLOORS = {
     "word_evaluation": 4,
     "summary_evaluation": 4,
     "reports": 4,
+    "histories": 1,
+    "paired": 3,
     "joint_reports": 5,
+    "run_records": 10,
     "tasks": 4,
     "batching": 2,
     "storage": 1,
@@ -61,10 +65,14 @@ FLOORS = {
     "encoder": 4,
     "heads": 5,
     "preprocessing": 5,
+    "streamed": 5,
     "boundary": 7,
     "layouts": 6,
     "models": 8,
     "callbacks": 5,
+    "own_callbacks": 6,
+    "hub_preprocessors": 6,
+    "fitting": 7,
     "stages": 5,
     "conversion": 8,
     "multitask": 9,
@@ -75,6 +83,7 @@ FLOORS = {
     "serving": 10,
     "recipes": 11,
     "job_data": 11,
+    "sharing": 11,
     "tuning": 11,
     "jobs": 12,
     "__init__": 13,
@@ -88,11 +97,16 @@ FLOORS = {
     "probes": 3,
     "variable_groups": 3,
     "encoder_calls": 2,
+    "given_texts": 3,
+    "preprocessor_layer": 6,
     "archives": 4,
     "ranges": 1,
     "selecting": 1,
     "wording": 1,
+    "weighing": 1,
+    "usual_columns": 3,
     "writing": 2,
+    "usage": 2,
     "asking": 11,
     "seen": 1,
     "vocabulary_fit": 6,
@@ -100,6 +114,10 @@ FLOORS = {
     "values": 0,
     "text_forms": 3,
     "streams": 0,
+    "progress": 0,
+    "epochs": 5,
+    "history_table": 6,
+    "training_history": 9,
     "tracing": 1,
     "label_columns": 2,
     "profiling": 3,
@@ -139,6 +157,7 @@ INNER_FLOORS = {
         "opening": 1,
         "spans": 1,
         "columnar": 1,
+        "marks": 1,
         "delimited": 2,
         "conll": 2,
         "fasttext": 2,
@@ -177,6 +196,7 @@ INNER_FLOORS = {
         "markup": 0,
         "passages": 1,
         "report": 2,
+        "joint": 2,
         "__init__": 3,
     },
     "recipes": {
@@ -199,6 +219,11 @@ MEDIAN_MODULE_LINES = 250
 FUNCTION_LINES = 60
 MEDIAN_FUNCTION_LINES = 12
 PUBLIC_ARGUMENTS = 7
+# What has one more, because who knows the interface that it follows looks for it there.
+MORE_ARGUMENTS = {
+    "finetuning fine_tune": "`callbacks`, as Keras' `fit`",
+    "data stream": "as `read`",
+}
 
 # Methods of Keras' and TensorFlow's own interfaces: what they are for is documented there.
 INHERITED_METHODS = {
@@ -222,6 +247,7 @@ INHERITED_METHODS = {
     "on_test_begin",
     "on_test_end",
     "on_train_batch_begin",
+    "on_test_batch_end",
     "on_train_batch_end",
     "on_train_begin",
     "on_train_end",
@@ -436,7 +462,7 @@ def test_public_functions_take_few_arguments(path: Path) -> None:
             arguments = function.args
             names = [a.arg for a in arguments.posonlyargs + arguments.args + arguments.kwonlyargs]
             count = len([name for name in names if name not in ("self", "cls")])
-            if count > PUBLIC_ARGUMENTS:
+            if count > PUBLIC_ARGUMENTS + (f"{_name(path)} {function.name}" in MORE_ARGUMENTS):
                 many.append(f"{_name(path)}:{function.lineno} {function.name} takes {count}")
     assert not many, f"more than {PUBLIC_ARGUMENTS} arguments: {many}"
 

@@ -138,7 +138,11 @@ def test_tasks_may_have_the_names_of_inputs(bert_encoder: Path) -> None:
     task = tasks.Classification(["x", "y"])
     model: Any = tt.build_model(str(bert_encoder), {"input_word_ids": task, "scores": task})
     assert set(model.predict_text({"scores": ["a"]})) == {"scores"}
-    with pytest.raises(tt.InputError, match="texts by names of tasks, input_word_ids, scores"):
+    scores = model.predict_scores({"scores": ["a", "b"]}, batch_size=1, allow_nan=True)
+    assert scores["scores"].shape == (2, 2)
+    with pytest.raises(
+        tt.InputError, match="texts by names of tasks.*'input_word_ids': ..., 'scores'"
+    ):
         model.predict_text(["a"])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import samples
+import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer import cautions, cli, preprocessing, seen, vocabulary_fit
@@ -120,7 +121,31 @@ def test_few_words_and_unknown_vocabularies_tell_nothing(text_encoder: Path) -> 
     assert not fit(packaged(0), INDONESIAN[0]).is_bad
     encoder = tt.Encoder(str(text_encoder))
     assert vocabulary_fit.measure(preprocessing.make_preprocessor(encoder), [ENGLISH]) is None
+    nothing = vocabulary_fit.measure(preprocessing.make_preprocessor(encoder), [[""]], text_encoder)
+    assert nothing is None
     assert vocabulary_fit.measure(packaged(0), [["", " "]]) is None
+
+
+def test_words_that_a_table_lacks_are_counted(
+    text_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the table itself: an unknown word has the vector of every other unknown one."""
+    encoder = tt.Encoder(str(text_encoder))
+    preprocessor = preprocessing.make_preprocessor(encoder)
+    texts = ["Good film, bad plot!", "zyx good (qqq) qqq", "", "the film"] * 20
+    monkeypatch.setattr(vocabulary_fit, "_english", lambda: ("good film", "bad qqq"))
+    found: Any = vocabulary_fit.measure(preprocessor, [texts], encoder.folder)
+    # Which of the spellings an encoder looks up is its own; this one takes off signs alone.
+    words = [w for text in texts for w in text.lower().replace("(", "").split()]
+    vectors = encoder(tf.constant(words))["default"].numpy()
+    unknown = np.all(vectors == encoder(tf.constant(["zyx"]))["default"].numpy(), axis=1)
+    assert (found.words, found.unknown) == (len(words), unknown.mean())
+    assert (found.languages, found.own_unknown) == (("English",), 0.25)
+    assert found.is_bad == (unknown.mean() > 0.25 + vocabulary_fit._MANY_WORDS)
+    strange: Any = vocabulary_fit.measure(preprocessor, [["qqq zyx"] * 50], encoder.folder)
+    assert strange.is_bad and str(strange).startswith("100.0% of the words are unknown, beside 25")
+    few: Any = vocabulary_fit.measure(preprocessor, [["qqq zyx"]], encoder.folder)
+    assert not few.is_bad
 
 
 @pytest.mark.data
@@ -301,7 +326,7 @@ def test_the_command_line_says_it_before_and_after_training(
     words = ["train", "--task", "classification", "--data", tmp_path / "a.csv"]
     words += ["--test", tmp_path / "b.csv", "--encoder", text_encoder, "--unfreeze", "none"]
     assert cli.main([str(word) for word in (*words, "--output", tmp_path / "out")]) == 0
-    before, after = capsys.readouterr().out.split("test examples", 1)
+    before, after = capsys.readouterr().out.split("Head on the frozen encoder", 1)
     record = json.loads((tmp_path / "out" / "report" / "report.json").read_text("utf-8"))
     train, validation = (record["texts"]["also_in"][name] for name in ("train", "validation"))
     assert train + validation == 12

@@ -207,7 +207,7 @@ GOOD = b"text,label\nfine,a\n"
         ("x.csv", GOOD + b"only\n", "line 3: expected 2 fields .text, label.* 1 fields"),
         ("x.csv", GOOD + b"a,b,c\n", "line 3: expected 2 fields .* 3 fields"),
         ("x.csv", GOOD + b"a,\n", "line 3: column 'label' must hold a label.*nothing"),
-        ("x.csv", GOOD + b"a,NaN\n", "line 3: column 'label' must hold a label.*'NaN'"),
+        ("x.csv", GOOD + b"a, \n", "line 3: column 'label' must hold a label.*' '"),
         ("x.csv", b"text,text\na,b\n", "must name each column once"),
         ("x.csv", b"texts,label\na,b\n", "no column 'text' .*did you mean 'texts'"),
         ("x.csv", b"text,labels\na,b\n", "no column 'label' for the label; did you mean 'labels'"),

@@ -333,7 +333,9 @@ def test_texts_for_an_encoder_that_reads_them(text_encoder: Path) -> None:
     expected = encoder(tf.constant(["a good film", "bad"]))["default"].numpy()
     for given in (["a good film", "bad"], np.array(["a good film", "bad"])):
         np.testing.assert_array_equal(encoder(given)["default"].numpy(), expected)
-    with pytest.raises(tt.InputError, match="takes texts in a list. Received: 'bad'"):
+    with pytest.raises(
+        tt.InputError, match="in a list; put a single one in brackets. Received: 'bad'"
+    ):
         encoder("bad")
     with pytest.raises(tt.InputError, match="reads texts: .*Received: input_word_ids: int32"):
         encoder(ids())

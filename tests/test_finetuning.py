@@ -320,7 +320,7 @@ def test_fine_tune_refuses_bad_arguments(bert_encoder: Path, splits: Any) -> Non
     with pytest.raises(tt.InputError, match="`epochs` must be a whole number from 1"):
         tt.fine_tune(model, *splits, epochs=0)
     odd = tt.data.Examples.from_lists(["a"], ["neutral"])
-    with pytest.raises(tt.InputError, match="every class must occur in the training split"):
+    with pytest.raises(tt.InputError, match="every class must (occur in|be among)"):
         tt.fine_tune(model, splits[0], odd)
     with pytest.raises(tt.InputError, match="`learning_rate` must be a number above 0"):
         tt.fine_tune(model, *splits, plan=tt.Plan(learning_rate=-1.0, head_epochs=1, verbose=0))

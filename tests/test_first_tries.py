@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 import types
 from pathlib import Path
@@ -119,7 +120,7 @@ def test_what_is_read_may_stand_behind_options(
     assert status == 0 and json.loads(out)["text"] == "a good film"
     for words in (["--output", output, table, table], ["--frobnicate"], [table, "more"]):
         status, _, err = run(command, folder, *words)
-        assert status == 2 and "unrecognized arguments: " in err
+        assert status == 2 and re.search("nothing else to name here|there is no option", err)
 
 
 def test_vectors_are_of_the_column_that_was_trained_on(folder: Path, tmp_path: Path) -> None:

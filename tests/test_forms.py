@@ -130,7 +130,6 @@ def test_columns_that_other_tools_name(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("spacy_docs.spacy", "isn't read; write its documents as JSON, with `Doc.to_json"),
-        ("csv_backslash.csv", "line 3: a quote isn't closed.*`--quoting backslash`"),
         ("pandas.orc", "isn't read; write the table as Parquet or CSV"),
         ("polars.avro", "isn't read; write the table as Parquet or CSV"),
         ("pyreadstat.sav", "isn't read; write the table as Parquet or CSV"),
@@ -145,9 +144,16 @@ def test_other_tools_files_that_are_refused_in_one_line(name: str, message: str)
         data.read(MADE / name)
 
 
-def test_backslashes_are_read_when_asked_for() -> None:
+def test_backslashes_are_read_also_if_nobody_asks() -> None:
     read = data.read(data.File(MADE / "csv_backslash.csv", quoting="backslash"))
     assert read.texts == (TEXTS,)
+    read = data.read(MADE / "csv_backslash.csv")
+    assert read.texts == (TEXTS,)
+    assert read.notes == (
+        "fields have backslashes before marks, 4 of them; `--quoting standard` reads otherwise",
+    )
+    with pytest.raises(InputError, match="line 3: a quote isn't closed.*`--quoting backslash`"):
+        data.read(data.File(MADE / "csv_backslash.csv", quoting="standard"))
 
 
 # Quoting --------------------------------------------------------------------------------------
@@ -261,7 +267,12 @@ def test_other_encodings_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"quoting": "some"}, "`quoting` must be one of auto, standard, none, backslash"),
+        (
+            {"quoting": "some"},
+            "must be one of auto, standard, none, backslash, or the mark",
+        ),
+        ({"quoting": "a"}, "`quoting` must be one of auto"),
+        ({"quoting": "|", "delimiter": "pipe"}, "`quoting` must be one of auto"),
         ({"delimiter": "ab"}, "`delimiter` must be one character, or tab"),
         ({"encoding": "klingon"}, "`encoding` must be the name of one"),
         ({"encoding": "zlib"}, "`encoding` must be the name of one"),
@@ -485,6 +496,8 @@ def test_label_studio_that_nobody_looked_at_has_no_tags(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="row 2: column 'tags' must hold a label"):
         data.read(path)
     assert data.read(path, require_label=False).texts[0][1] == tagging.join_words(NOTHING[0])
+    asked = reading.Table(path, reading.Asked(labels=False))
+    assert not any({"tokens", "tags"} & {*row} for _, row in asked)
 
 
 def test_words_of_spans_are_those_of_plain_texts() -> None:

@@ -1,8 +1,15 @@
 """Layers between encoder and answer against the same in NumPy."""
 
+import re
+from pathlib import Path
+from typing import Any
+
+import keras
 import numpy as np
 import pytest
+import samples
 
+import tfhub_transfer as tt
 from tfhub_transfer import heads
 
 
@@ -59,3 +66,44 @@ def test_pairs_are_compared_by_u_v_their_distance_and_their_product() -> None:
     u, v = vectors(3, 4), vectors(3, 4, seed=1)
     found = np.asarray(heads.compared(u, v))
     np.testing.assert_allclose(found, np.concatenate([u, v, abs(u - v), u * v], 1), rtol=1e-6)
+
+
+def test_the_maximum_is_of_what_is_there() -> None:
+    tokens, mask = vectors(2, 4, 5), np.array([[1, 1, 0, 0], [1, 1, 1, 1]])
+    found = heads.MaskedMax()(tokens, present=mask).numpy()
+    np.testing.assert_array_equal(found, [tokens[0, :2].max(0), tokens[1].max(0)])
+    present = heads.PresentVectors()(tokens, present=mask).numpy()
+    np.testing.assert_array_equal(present, tokens * mask[..., None])
+
+
+def test_texts_of_a_packed_pair_have_their_own_means() -> None:
+    tokens = vectors(1, 6, 3)
+    tokens[0, [0, 3]] = 0.0  # special tokens
+    present, kinds = np.array([[1, 1, 1, 1, 1, 0]]), np.array([[0, 0, 0, 0, 1, 0]])
+    first, second = heads.SegmentMeans()(tokens, present=present, kinds=kinds)
+    np.testing.assert_allclose(first.numpy(), tokens[:, 1:3].mean(1), atol=1e-6)
+    np.testing.assert_allclose(second.numpy(), tokens[:, 4], atol=1e-6)
+
+
+PICTURES = {
+    "classification": ["pooled_output", "dropout", "scores"],
+    "regression": ["pooled_output", "dropout", "scores", "raw_units", "score"],
+    "token-classification": ["sequence_output", "words", "dropout", "scores"],
+    "classification in towers": [
+        *("pooled_output", "text_a", "text_b", "difference", "absolute", "product"),
+        *("features", "dropout", "scores"),
+    ],
+    "multi-task": ["head_of_kind", "head_of_pair"],
+}
+
+
+@pytest.mark.parametrize("row", PICTURES)
+def test_a_summary_names_what_stands_where(row: str, bert_encoder: Path) -> None:
+    keras.backend.clear_session()
+    sample = samples.ROWS[row]
+    model: Any = tt.build_model(str(bert_encoder), sample.task(), sample.head)
+    lines: list[str] = []
+    model.summary(print_fn=lambda line, **_: lines.append(line), line_length=200)
+    found = re.findall(r"│ (\w+) \((\w+)\)", "\n".join(lines))
+    names = [name for name, kind in found if kind != "InputLayer"]
+    assert names == ["encoder", *PICTURES[row]]

@@ -113,6 +113,23 @@ def test_what_does_not_fit_is_refused_before_anything_trains(
         np.testing.assert_array_equal(one, other)
 
 
+def test_losses_of_several_tasks_are_tried_before_anything_trains(text_encoder: Path) -> None:
+    tasks: Any = {"one": tt.tasks.Classification(["a", "b"]), "two": tt.tasks.Regression(0.0, 1.0)}
+    model = tt.build_model(str(text_encoder), tasks)
+    train = {
+        "one": tt.data.Examples.from_lists(["x", "y"] * 4, ["a", "b"] * 4),
+        "two": tt.data.Examples.from_lists(["x", "y"] * 4, [0.0, 1.0] * 4),
+    }
+    rows: Any = model.cut(train)
+    for losses in ({"one": CROSSENTROPY, "two": "mae"}, {"one": tasks["one"].loss(), "two": "mae"}):
+        model.compile("sgd", losses)
+        judging.require_trainable(model, rows)
+    for losses in ({"one": "categorical_crossentropy", "two": "mse"}, {"one": CROSSENTROPY}):
+        model.compile("sgd", losses)
+        with pytest.raises(tt.InputError, match="loss and metrics .* multi-task task gives them"):
+            tt.fine_tune(model, train, train)
+
+
 def test_a_schedule_of_ones_own_takes_no_other_rate(text_encoder: Path, splits: Any) -> None:
     for optimizer in (
         keras.optimizers.SGD(DECAY),

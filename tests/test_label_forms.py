@@ -139,8 +139,8 @@ def test_numbers_mean_nothing_to_names_that_were_learned() -> None:
         (float("inf"), "must be a string or a number"),
         (object(), "must be a string or a number.*object"),
         (2, "numbers of classes go from 0 to 1"),
-        (-1, "every class must occur"),
-        ("neutral", "every class must occur"),
+        (-1, "every class must be among `class_names`"),
+        ("neutral", "every class must be among `class_names`"),
     ],
 )
 def test_what_is_no_class_is_named(label: Any, message: str) -> None:
@@ -187,6 +187,9 @@ SEVERAL = [
     ["1|1|0", "0|0|1", "0|0|0"],
     [[0, 1], [2], []],
     ["[0, 1]", "[2]", "[]"],
+    ["{a,b}", "{c}", "{}"],  # PostgreSQL
+    ['{"a","b"}', '{"c"}', "{}"],
+    ['c("a", "b")', 'list("c")', "character(0)"],  # R
     of_library("scipy.sparse", lambda sparse: sparse.csr_matrix(np.array(HOT))),
     of_library("pandas", lambda pd: pd.Series([["a", "b"], ["c"], []])),
     of_library("pandas", lambda pd: pd.DataFrame(HOT, columns=ABC)),
@@ -215,6 +218,9 @@ def test_a_separator_is_said_where_it_could_be_part_of_a_name() -> None:
     again = type(task).from_config(task.get_config())
     assert again.encode(["b,a"]).tolist() == HOT[:1]
     assert MultiLabel(label_separator=" ").adapt(["a  b", "c"]).class_names == ABC
+    # Brackets around all and quotes around each are no part of names.
+    for written in ("[a, b]", "{a,b}", "{a, b}", '"a","b"', "'a', 'b'"):
+        assert task.encode([written, "c", ""]).tolist() == HOT, written
     for names in ("a,b", "a;b"):
         with pytest.raises(tt.InputError, match="label 1: one name with a comma or several"):
             MultiLabel().adapt([names, "c"])
@@ -243,7 +249,7 @@ def test_a_separator_is_said_where_it_could_be_part_of_a_name() -> None:
         (ABC, [{"a": 0.5}], "make shares a 0 or a 1 first"),
         (ABC, [{"a": -1}], "drop rows that nobody judged. Received: 'a': -1"),
         (ABC, [[0, 7]], "numbers of classes go from 0 to 2"),
-        (ABC, ["a|z"], "every class must occur in the training split"),
+        (ABC, ["a|z"], "every class must be among `class_names`"),
     ],
     ids=repr,
 )
@@ -302,8 +308,8 @@ def test_tags_and_their_numbers(label: Any) -> None:
         (None, "expected the tags of a text's words as a list"),
         (["O", None], "label 1: a label is missing"),
         ([0, 3], "numbers of classes go from 0 to 2"),
-        ([0, -100], "every tag must occur"),
-        ([0, "B-x"], "every tag must occur"),
+        ([0, -100], "every tag must be among `class_names`"),
+        ([0, "B-x"], "every tag must be among `class_names`"),
     ],
     ids=repr,
 )
@@ -317,7 +323,7 @@ def test_numbers_in_their_forms(task: Any) -> None:
     forms = [2.5, "2.5", " 2.5 ", np.float32(2.5), decimal.Decimal("2.5"), [2.5], np.array([2.5])]
     assert task.encode([*forms, tf.constant(2.5)]).tolist() == [2.5] * (len(forms) + 1)
     for odd in (None, [1, 2], {"a": 1}, "high", "1,5", 1j, float("nan")):
-        with pytest.raises(tt.InputError, match="needs finite numbers as labels. Received: "):
+        with pytest.raises(tt.InputError, match="needs finite numbers as labels; .*Received: "):
             task.encode([odd])
 
 
@@ -383,6 +389,41 @@ def test_what_was_written_as_text_and_is_no_class_is_named(text: str, message: s
     for task in (Classification(["a", "b"]), MultiLabel(["a", "b"])):
         with pytest.raises(tt.InputError, match=f"label 2: .*{message}"):
             task.encode(["a", text])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("['it''s']", ["it's"]),
+        ("['it''s', 'b']", ["it's", "b"]),
+        ('["say ""x"""]', ['say "x"']),
+        ("['', 'a''']", ["", "a'"]),
+        ("['' 'a']", ["", "a"]),
+        ('c("a", "it\'s")', ["a", "it's"]),
+        ("['a\nb']", ["a\nb"]),
+    ],
+)
+def test_lists_of_sql_and_r(text: str, expected: list[str]) -> None:
+    assert values.written(text) == expected
+    if "" not in expected:
+        task = MultiLabel([*expected, "other"])
+        assert task.encode([text]).tolist() == [[1] * len(expected) + [0]]
+    several = len(expected) > 1
+    with pytest.raises(tt.InputError, match="multi-label" if several else "every class must occur"):
+        Classification(["x", "y"]).encode([text])
+
+
+def test_arrays_of_postgresql(tmp_path: Path) -> None:
+    assert values.braced('{a,"b, c","say \\"x\\"",NULL}') == ["a", "b, c", 'say "x"', None]
+    for text in ("{see below}", "{a: 1}", "{a=b,c}", "{a,}", "{a}{b}", "a,b"):
+        assert values.braced(text) is None
+    with pytest.raises(tt.InputError, match="use the multi-label task. Received: a string of 2"):
+        Classification(["a", "b"]).encode(["{a,b}"])
+    path = tmp_path / "a.csv"
+    path.write_text('tokens,tags\n"{The,""a b"",cat}","{O,O,B-x}"\n', encoding="utf-8")
+    read = tt.data.read(path)
+    assert TokenClassification(TAGS).encode(read.labels).to_list() == [[0, 0, 1]]
+    assert read.texts == tt.data.Examples.from_lists([["The", "a b", "cat"]]).texts
 
 
 def test_a_column_of_what_other_languages_write_is_no_column_of_names() -> None:
@@ -532,7 +573,7 @@ def test_weights_go_by_the_places_of_classes() -> None:
     task = Classification().adapt([2, 2, 2, 1])
     assert task.class_weights(["2", 2.0, 2, 1]) == {0: 2.0, 1: pytest.approx(2 / 3)}
     assert Classification(["x", "y", "z"]).class_weights(["x", "y"]) == {0: 1.0, 1: 1.0, 2: 1.0}
-    with pytest.raises(tt.InputError, match="one class for each row. Received: no labels"):
+    with pytest.raises(tt.InputError, match="one class for each row; .*Received: no labels"):
         task.class_weights([])
     for other in (MultiLabel(ABC), Regression(0.0, 1.0), TokenClassification(TAGS)):
         with pytest.raises(tt.InputError, match=f"leave them out. Received: the {other.name}"):
@@ -581,9 +622,12 @@ def test_weights_that_go_by_something_else_are_refused(text_encoder: Path) -> No
         (["--task", "classification", "--label-separator", ","], "for the multi-label task"),
         (
             ["--task", "multi-label", "--class-weights"],
-            "for the classification task. Received: --c",
+            "for the classification task; leave them out. Received: --c",
         ),
-        (["--task", "regression", "--class-weights"], "for the classification task. Received: --c"),
+        (
+            ["--task", "regression", "--class-weights"],
+            "for the classification task; leave them out. Received: --c",
+        ),
         (["--task", "multi-label"], "one name with a comma or several names?"),
         (["--task", "classification", "--label", "a,b"], "column 'a' must say 0 or 1"),
     ],

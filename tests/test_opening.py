@@ -387,7 +387,7 @@ def test_models_replace_models_but_nothing_special(model: Any, tmp_path: Path) -
     path.write_bytes(b"")
     model.save(path)
     model.save(path)
-    with pytest.raises(tt.InputError, match="is there already, and `overwrite` is off"):
+    with pytest.raises(tt.InputError, match="is there already; name another one"):
         model.save(path, overwrite=False)
     path.unlink()
     with special("pipe", tmp_path / "x.keras"), pytest.raises(tt.InputError, match="is a pipe"):
@@ -482,11 +482,21 @@ def test_home_is_home_and_nothing_is_no_name(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert tt.registry._named("~/e") == str(tmp_path / "e")
+    (tmp_path / "d.csv").write_text("text,label\na good film,x\n")
+    for path in ("~/d.csv", Path("~/d.csv")):
+        file = tt.data.File(path, delimiter=",")
+        assert (tt.data.read(file).labels, type(file.path)) == (["x"], type(path))
+    (tmp_path / "d.csv").unlink()
     report = tt.Report("classification", "e", {}, {"accuracy": 0.5}, ["a", "b"])
     assert report.save("~/r") == tmp_path / "r"
     with pytest.raises(tt.InputError, match="expected a name.*Received: nothing"):
         report.save("")
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
+    atomic.write_text(Path("~/t"), "x")
+    atomic.check_output(Path("~/o"))
+    with atomic.folder(Path("~/o")):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o", "r", "t"]
     assert cli.main(["convert", "--output=~/c", "~/none"]) == 2
     words = ["--output=~/c", "--output=c~", "~/c", "a=~/c"]
     assert list(map(cli._expanded, words)) == [f"--output={tmp_path}/c", *words[1:]]

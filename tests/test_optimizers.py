@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer import optimizers
-from tfhub_transfer.models import size_schedule
+from tfhub_transfer.fitting import size_schedule
 from tfhub_transfer.schedules import WarmUpLinearDecay
 
 

@@ -8,6 +8,8 @@ import html
 import json
 import random
 import re
+import shutil
+import subprocess
 import types
 from html.parser import HTMLParser
 from pathlib import Path
@@ -36,6 +38,7 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.evaluation import evaluate
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.operating_points import Answers
+from tfhub_transfer.pages import joint as joint_page
 from tfhub_transfer.pages import markup, passages
 from tfhub_transfer.pages import report as report_page
 from tfhub_transfer.preprocessing import Truncation
@@ -375,6 +378,9 @@ def test_intervals_of_large_groups_are_those_of_the_bootstrap(
         ("rouge1", False),
         ("pearson", False),
         ("recall_at_1", False),
+        ("error_type_accuracy", False),
+        ("loss_f1", False),
+        ("errors", False),
     ],
 )
 def test_the_winner_is_marked_whichever_way_is_better(name: str, less: bool) -> None:
@@ -384,6 +390,37 @@ def test_the_winner_is_marked_whichever_way_is_better(name: str, less: bool) -> 
     report = Report(task, "e", {}, {name: 0.5}, baselines=baselines)
     [best] = re.findall(r'<b class="best">([\d.]+)</b>', report.files()["report.html"].decode())
     assert best == ("0.2000" if less else "0.9000")
+
+
+CELLS = [
+    ["0.5 (now)", "0.05", "0.95", "-", "0.45"],
+    ["#10", "#9", "#1"],
+    ["1,024", "12", "3e-05", "-1.5"],
+    ["12 %", "3 %", "-"],
+    ["0.71 to 0.83", "0.8 to 0.9", "0.08 to 0.1"],
+    ["film 10", "film 9", "0.5 (now)", "-", "2"],
+]
+RISING = [
+    ["0.05", "0.45", "0.5 (now)", "0.95", "-"],
+    ["#1", "#9", "#10"],
+    ["-1.5", "3e-05", "12", "1,024"],
+    ["3 %", "12 %", "-"],
+    ["0.08 to 0.1", "0.71 to 0.83", "0.8 to 0.9"],
+    ["0.5 (now)", "2", "film 9", "film 10", "-"],
+]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no JavaScript without node")
+@pytest.mark.parametrize("down", [False, True])
+def test_columns_sort_by_number_where_all_cells_have_one(down: bool) -> None:
+    script = re.search(r"const isMissing.*?(?=const sortBy)", markup.SCRIPT, re.S)[0]
+    sort = f"cells.map((texts) => texts.sort(ranked(texts, {str(down).lower()})))"
+    code = f"{script} const cells = {json.dumps(CELLS)}; console.log(JSON.stringify({sort}))"
+    done = subprocess.run(["node", "-e", code], capture_output=True, text=True, check=True)
+    wanted = [sorted(set(row) - {"-"}, key=row.index, reverse=down) for row in RISING]
+    assert json.loads(done.stdout) == [
+        [*row, *({"-"} & set(texts))] for row, texts in zip(wanted, RISING)
+    ]
 
 
 def test_who_knows_the_answers_wins_nothing() -> None:
@@ -598,20 +635,20 @@ def test_several_tasks_are_judged_each_beside_its_baselines(classified: Any) -> 
         classified[0], baselines={"majority": {"accuracy": 0.9}}, warnings=["majority beats <it>"]
     )
     joint = JointReport("e", {"a/<b>": one, "size": Report("regression", "e", {}, {"rmse": 2.0})})
-    made = joint._page()
+    made = joint_page.page(joint, {})
     parsed = Parsed(made)
     accuracy, spread = one.metrics["accuracy"], one.spread("accuracy")
     first, second = parsed.rows[1:3]
     assert first == [
-        "a/<b>", "accuracy", f"{accuracy:.4f}", spread, "majority 0.9000", "-", "90"
+        "a/<b>", "accuracy", f"{accuracy:.4f}", spread, "majority 0.9000", "-", "-", "90"
     ]  # fmt: skip
     assert second[:3] == ["size", "rmse", "2.0000"]
     assert 'href="a/%3Cb%3E/report.html"' in made
     assert "a/&lt;b&gt;: majority beats &lt;it&gt;" in made
-    assert "Worse than majority: accuracy" in made and "size: no baseline" in made
+    assert "Worse than majority: accuracy" in made and "No baseline to compare with." in made
     assert ">alone</th>" not in made
     alone = JointReport("e", joint.reports, {"size": {"rmse": 1.5}})
-    assert ">alone</th>" in alone._page() and "1.5000" in alone._page()
+    assert ">alone</th>" in joint_page.page(alone, {}) and "1.5000" in joint_page.page(alone, {})
 
 
 def test_predictions_say_what_the_report_says(classified: Any) -> None:
@@ -701,6 +738,28 @@ def test_answers_that_are_no_numbers_are_predictions_all_the_same(tmp_path: Path
     _, rows = saved(report, tmp_path)
     assert [row["predicted"] for row in rows] == [1.5, None]
     assert [row["mse"] for row in rows] == [0.25, None]
+
+
+@pytest.mark.parametrize("kind", ["classification", "multi-label"])
+def test_no_class_is_made_up_where_there_is_no_answer(kind: str, tmp_path: Path) -> None:
+    names = ["a", "b", "c"]
+    given = np.array([[0.7, 0.2, 0.1], [np.nan] * 3, [0.1, np.nan, 0.8]])
+    if kind == "classification":
+        task, labels = tt.tasks.Classification(names), ["a", "b", "c"]
+    else:
+        task, labels = tt.tasks.MultiLabel(names), [["a"], ["b"], ["c"]]
+    examples = Examples.from_lists(["x", "y", "z"], labels)
+    model = Fake(task, predict_scores=lambda e, allow_nan: given)
+    report = evaluate(model, examples)
+    page, rows = saved(report, tmp_path)
+    first = "a" if kind == "classification" else ["a"]
+    assert [row["predicted"] for row in rows] == [first, None, None]
+    assert rows[1]["scores"] == [None] * 3 and rows[2]["scores"] == [0.1, None, 0.8]
+    assert [row["accuracy"] for row in rows] == [1.0, 0.0, 0.0]
+    assert report.metrics["accuracy"] == pytest.approx(1 / 3)
+    assert {m["row"]: m["predicted"] for m in report.mistakes} == {1: None, 2: None}
+    shown = [row for row in Parsed(page).rows if row[-1] in ("y", "z")]
+    assert [row[1] for row in shown] == ["-", "-"]
 
 
 def test_shares_of_a_group_have_the_interval_of_the_whole() -> None:

@@ -90,6 +90,8 @@ def test_answers_stand_where_they_say(trained: tt.TransferModel) -> None:
     found = trained.predict_text(TEXTS)
     assert [answer["answer"] for answer in found][:3] == [ANSWER, "", ""]
     assert found[4]["answer"] == ANSWER
+    margins = [answer["margin"] for answer in found]
+    assert margins.pop(2) == windows.NO_MARGIN < min(margins) - 100  # there is no word
     for (_, context), answer in zip(TEXTS, found):
         assert 0 <= answer["score"] <= 1
         if answer["answer"]:

@@ -161,6 +161,8 @@ def trained() -> None:
 
 FILES: dict[str, Callable[[], None]] = {
     "Five lines of Python": reviews,
+    "A Keras model of your own": lambda: None,
+    "Models of your own": lambda: None,
     "The same on the command line": reviews,
     "Tags of words: entities, parts of speech": tagged,
     "Questions: answers found in a text": asked,
@@ -182,6 +184,8 @@ def taken_for_granted(title: str) -> dict[str, Any]:
         examples = tt.data.read("reviews.csv", text="review", label="sentiment")
         names["train"], names["validation"] = examples[:60], examples[60:]
         names["task"] = tt.tasks.Classification().adapt(examples.labels)
+    if title == "A Keras model of your own":
+        names["texts"], names["labels"] = ["a good film", "bad"] * 20, [1, 0] * 20
     if title == "Similarity and search":
         names["texts"] = ["playing the guitar", "a parcel"]
         model = tt.build_model("auto", tt.tasks.Similarity(low=0, high=5))

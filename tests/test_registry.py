@@ -379,6 +379,38 @@ def test_kaggle_cache_works_without_its_client(
     assert registry.resolve(handle) == folder
 
 
+@pytest.mark.parametrize(
+    ("whole", "begun", "found"), [((3,), (), 3), ((9, 10, 2), (11,), 10), ((), (4,), None)]
+)
+def test_kaggle_without_a_version_takes_the_newest_that_is_there(
+    whole: tuple[int, ...],
+    begun: tuple[int, ...],
+    found: int | None,
+    tmp_path: Path,
+    cache: Path,
+    text_encoder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    place = tmp_path / "kaggle/models/google/nnlm/tensorFlow2/en-dim50"
+    place.mkdir(parents=True)
+    for version in (*whole, *begun):
+        (place / str(version)).symlink_to(text_encoder)
+    for version in whole:
+        (place / f"{version}.complete").touch()
+    (place / "12.complete").touch()  # what it stood for was removed
+    (place / ".complete").mkdir()  # for single files
+    for handle in (
+        "kaggle:google/nnlm/tensorFlow2/en-dim50",
+        "https://www.kaggle.com/models/google/nnlm/frameworks/tensorFlow2/variations/en-dim50",
+    ):
+        if found is None:
+            with pytest.raises(InputError, match="needs Kaggle's client"):
+                registry.resolve(handle)
+        else:
+            assert registry.resolve(handle) == registry.find(handle) == place / str(found)
+
+
 def test_kaggle_without_client_says_what_to_install(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,12 @@ def test_heads_train_on_many_rows(bert_still: Path, tmp_path: Path) -> None:
         assert found["equal"] and found["moved"] > 1e-3, name
 
 
+def test_rows_weigh_as_on_one_device(bert_still: Path, tmp_path: Path) -> None:
+    seen = run("weights", bert_still, tmp_path)
+    assert seen["equal"] and seen["moved"] > 1e-3
+    assert seen["far"] < 1e-6
+
+
 # What is wrong today: before the first step Keras takes a pass of the shuffled rows for itself, so
 # that others are learned from; and the mean of the replicas' means, whatever the rows of each.
 _SHUFFLED = "rows come in another order: the first pass goes into Keras' symbolic build"

@@ -13,10 +13,10 @@ import pyarrow.parquet
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, data, encoding, job_data, jobs, reading
+from tfhub_transfer import cli, data, encoding, job_data, jobs, reading, usual_columns
 from tfhub_transfer.asking import Answers
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.tasks import Classification, MultiLabel, Regression
+from tfhub_transfer.tasks import Classification, MultiLabel, Regression, TokenClassification
 
 TEXTS = ["good; very", 'she said "no"\nand left', "naïve café, 1,5", "'single'", "NULL", "🙂 x"]
 LABELS = ["pos", "neg"] * 3
@@ -101,17 +101,47 @@ def test_tables_of_r_with_spaces_between(tmp_path: Path) -> None:
     body = '"text" "label"\n"1" "good \\"film\\"" "pos"\n"2" "bad" "neg"\n'
     path = write(tmp_path / "a.txt", body)
     assert not reading.is_lines(path)
-    with pytest.raises(InputError, match="`--quoting backslash` if a backslash stands before"):
-        data.read(path)
-    read = data.read(data.File(path, quoting="backslash"))
-    assert (read.texts, read.labels) == ((['good "film"', "bad"],), ["pos", "neg"])
+    for source in (path, data.File(path, quoting="backslash")):
+        read = data.read(source)
+        assert (read.texts, read.labels) == ((['good "film"', "bad"],), ["pos", "neg"])
 
 
-@pytest.mark.parametrize("nothing", ["\\N", "<NA>", "#N/A", "nan", ""])
-def test_what_means_nothing_in_databases_is_no_label(nothing: str, tmp_path: Path) -> None:
-    path = table(tmp_path / "a.tsv", [*ROWS, ["x", nothing]], delimiter="\t")
-    with pytest.raises(InputError, match="column 'label' must hold a label; fill it in"):
-        data.read(path)
+# Of databases, pandas, R, spreadsheets and NumPy.
+NOTHING = ["\\N", "<NA>", "#N/A", "nan", "NaN", "NA", "NULL", "null", "None", "N/A", "n/a", " "]
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+def test_what_means_nothing_in_other_programs_is_no_class(nothing: str, tmp_path: Path) -> None:
+    """But where somebody says so, as of Namibia's NA."""
+    rows = [*ROWS, *([f"more {i}", LABELS[i % 2]] for i in range(20)), ["x", nothing]]
+    path = table(tmp_path / "a.tsv", rows, delimiter="\t")
+    job = job_data.TrainJob("classification", str(path), tmp_path / "out")
+    with pytest.raises(InputError, match="a label is missing|must hold a label; fill it in"):
+        job_data.read_splits(job)
+    if nothing == " ":
+        return
+    names = ["pos", nothing, "neg"]
+    for given in (names, ",".join(names), json.dumps(names)):
+        _, task = job_data.read_splits(dataclasses.replace(job, class_names=given))
+        assert task.class_names == names
+    assert task.encode([nothing, "neg"]).tolist() == [1, 2]
+    tags = [["O", nothing]]
+    with pytest.raises(InputError, match="a label is missing.*`class_names` .`--class-names`"):
+        TokenClassification(["O", "x"]).encode(tags)
+    assert TokenClassification(["O", nothing]).encode(tags).to_list() == [[0, 1]]
+    assert MultiLabel(["a", nothing]).encode([f"a|{nothing}", "a"]).tolist() == [[1, 1], [1, 0]]
+    with pytest.raises(InputError, match="a label is missing"):
+        MultiLabel().adapt([f"a|{nothing}", "a"])
+
+
+def test_class_names_are_for_classes_and_blanks_are_blank(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", [["text", "score"], ["a", "1"]])
+    job = job_data.TrainJob("regression", str(path), tmp_path / "out", class_names="a,b")
+    with pytest.raises(InputError, match="the regression task has no classes. Received: --class"):
+        job_data.read_splits(job)
+    path = table(tmp_path / "b.csv", [["text", "label"], ["a", ""], ["b", "  "], ["c", "x|y"]])
+    assert data.read(path, require_label=data.OR_BLANK).labels == [[], [], "x|y"]
+    assert "missing: NA" in data.profile(data.Examples.from_lists(["a", "b"], ["NA", "x"]))
 
 
 REFUSED: dict[str, tuple[bytes, str]] = {
@@ -163,8 +193,10 @@ def test_files_elsewhere_and_folders_of_two_tables_are_named(tmp_path: Path) -> 
         data.read(folder)
     odd = pa.table({"text": ["a"], "label": ["x"], "image": [b"\xff\xd8"]})
     pyarrow.parquet.write_table(odd, tmp_path / "a.parquet")
-    with pytest.raises(InputError, match="row 1: column 'image' holds bytes that aren't UTF-8"):
-        data.read(tmp_path / "a.parquet")
+    assert data.read(tmp_path / "a.parquet").columns["image"] == [b"\xff\xd8"]
+    for columns in ({"text": "image"}, {"label": "image"}):
+        with pytest.raises(InputError, match="row 1: column 'image' holds bytes that aren't UTF-8"):
+            data.read(tmp_path / "a.parquet", **columns)
 
 
 # Spans and choices in cells -----------------------------------------------------------------------
@@ -245,6 +277,39 @@ def test_what_looks_like_spans_and_is_none_stays(tmp_path: Path) -> None:
         Classification().adapt(read.labels)
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_spans_that_nobody_asks_for_are_left_alone(kind: str, tmp_path: Path) -> None:
+    """One that can't be read refuses nothing, and all come back as they were."""
+    spans = [[[0, 4, "PER"]], [], [[0, 99, "PER"]]]
+    cells: list[Any] = [json.dumps(each) for each in spans] if kind != "jsonl" else spans
+    columns = {"text": [ANNA, NO, "b c"], "spans": cells, "mood": ["x", "y", "x"]}
+    rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
+    path = tmp_path / f"a.{kind}"
+    if kind == "csv":
+        table(path, [list(columns), *map(list, zip(*columns.values()))])
+    elif kind == "jsonl":
+        write(path, "".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pyarrow.parquet.write_table(pa.table(columns), path)
+    read = data.read(path, label="mood")
+    assert (read.texts, read.labels) == ((columns["text"],), columns["mood"])
+    assert (read.columns["spans"], read.notes) == (cells, ())
+    assert [row for _, row in reading.Table(path, reading.Asked(labels=False))] == rows
+    for named in ({}, {"label": "spans"}, {"text": "text", "label": "spans"}):
+        with pytest.raises(InputError, match="a span must lie in its text"):
+            data.read(path, **named)
+
+
+def test_spans_may_be_named_and_lie_in_any_text(tmp_path: Path) -> None:
+    rows = [{"body": ANNA, "text": "x", "ner": [[0, 4, "PER"]]}, {"body": NO, "text": "y"}]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    csv_rows = [["body", "text", "ner"], [ANNA, "x", '[[0, 4, "PER"]]'], [NO, "y", ""]]
+    for source in (path, table(tmp_path / "a.csv", csv_rows)):
+        read = data.read(source, text="body", label="ner")
+        assert read.texts == data.Examples.from_lists([["Anna", "ran"], ["no"]]).texts
+        assert read.labels == [["B-PER", "O"], ["O"]]
+
+
 def test_choices_of_label_studio_are_lists(tmp_path: Path) -> None:
     rows = [["text", "mood"], [ANNA, '{"choices":["a","b"]}'], [NO, "a"]]
     read = data.read(table(tmp_path / "a.csv", rows), label="mood")
@@ -268,7 +333,7 @@ def test_one_rule_says_what_a_txt_file_is(text_encoder: Path, tmp_path: Path) ->
     chunks = encoding.encode_file(str(text_encoder), path)
     assert [text for texts, _ in chunks for text in texts] == ["good film", "bad film"]
     job = jobs.EncoderJob("x", str(path), tmp_path / "out")
-    assert jobs._texts(str(path), False, job, {}) == ["good film", "bad film"]
+    assert job_data.read_texts(str(path), False, job, {}) == ["good film", "bad film"]
     lines = write(tmp_path / "b.txt", "\tgood film\n\tbad film\n")
     assert [row["text"] for row in Answers(model, str(lines), {})] == ["\tgood film", "\tbad film"]
     objects = write(tmp_path / "d.txt", '{"text": "good film"}\n{"text": "bad film"}\n')
@@ -299,7 +364,7 @@ def test_pairs_with_a_tab_between_are_lines(text_encoder: Path, tmp_path: Path) 
     with pytest.raises(InputError, match="expected pairs|the model was built for pairs"):
         list(Answers(model, str(labelled), {}))
     assert reading.pair_columns() == {
-        name for texts, _ in data._SHAPES if len(texts) == 2 for name in texts
+        name for texts, _ in usual_columns._SHAPES if len(texts) == 2 for name in texts
     }
     assert list(Answers(model, str(named), {})) == expected
     columns = {"text": "one", "text_pair": "two"}
@@ -388,21 +453,21 @@ def test_files_that_a_file_of_tasks_names_are_a_jobs_own(
         jobs.train(dataclasses.replace(job, overwrite=True))
     # Nor is one downloaded to measure baselines.
     monkeypatch.setattr(reading, "would_download", lambda source: "tfds" in str(source))
-    monkeypatch.setattr(jobs, "read_splits", lambda job: pytest.fail("it was read"))
-    assert jobs._training_split({"arguments": jobs._plain(job)}) is None
+    monkeypatch.setattr(job_data, "read_splits", lambda job: pytest.fail("it was read"))
+    assert job_data.training_split({"arguments": jobs._plain(job)}) is None
 
 
 def test_more_texts_have_the_teachers_columns(tmp_path: Path) -> None:
     known = {"text": "one", "text_pair": "two", "label": "y"}
     job = jobs.DistillJob("", "x", tmp_path)
     own = table(tmp_path / "a.csv", [["one", "two"], ["a", "b"]])
-    assert jobs._texts(str(own), True, job, known) == [("a", "b")]
+    assert job_data.read_texts(str(own), True, job, known) == [("a", "b")]
     usual = table(tmp_path / "b.csv", [["text_a", "text_b"], ["a", "b"]])
-    assert jobs._texts(str(usual), True, job, known) == [("a", "b")]
+    assert job_data.read_texts(str(usual), True, job, known) == [("a", "b")]
     asked = table(tmp_path / "c.csv", [["question", "context", "one"], ["a", "b", "c"]])
-    assert jobs._texts(str(asked), True, job, known) == [("a", "b")]
+    assert job_data.read_texts(str(asked), True, job, known) == [("a", "b")]
     named = dataclasses.replace(job, text="one", text_pair="context")
-    assert jobs._texts(str(asked), True, named, known) == [("c", "b")]
+    assert job_data.read_texts(str(asked), True, named, known) == [("c", "b")]
     lines = write(tmp_path / "d.txt", "a\tb\nc\td\n")
-    assert jobs._texts(str(lines), True, job, known) == [("a", "b"), ("c", "d")]
-    assert np.ndim(jobs._texts(str(lines), True, job, known)) == 2
+    assert job_data.read_texts(str(lines), True, job, known) == [("a", "b"), ("c", "d")]
+    assert np.ndim(job_data.read_texts(str(lines), True, job, known)) == 2

@@ -81,7 +81,7 @@ def test_config_round_trip(task: tt.tasks.Task) -> None:
         (lambda: Classification(["a", "a", "b"]), "class names must differ"),
         (
             lambda: Classification(["a", "b"]).encode(["c"]),
-            "every class must occur in the training",
+            "every class must be among `class_names`",
         ),
         (lambda: Classification().encode(["a"]), "doesn't know its labels"),
         (lambda: Classification(label_smoothing=1.0), "`label_smoothing` must be"),

@@ -14,6 +14,7 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer import cli, errors, plots, reading, tagging, tasks, wording
 from tfhub_transfer.joint_reports import JointReport
+from tfhub_transfer.pages import joint as joint_page
 from tfhub_transfer.pages import markup
 from tfhub_transfer.reports import Report
 
@@ -239,7 +240,7 @@ def test_a_page_shows_and_does_nothing_that_data_ask_for(text: str, tmp_path: Pa
     own = f"<script>{markup.SCRIPT}</script>"
     for page in (
         (tmp_path / "report.html").read_text(encoding="utf-8"),
-        joint._page(),
+        joint_page.page(joint, {}),
     ):
         assert page.count(own) == 1
         page = page.replace(own, "")

@@ -2,16 +2,18 @@
 
 import csv
 import datetime
+import decimal
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from tfhub_transfer import writing
+from tfhub_transfer import reading, writing
 from tfhub_transfer.errors import InputError
 
 ROWS: list[dict[str, Any]] = [
@@ -54,6 +56,47 @@ def test_tables_of_text_have_a_column_for_each_class(
     assert (read[0]["scores.b"], read[1]["scores.b"]) == ("0.25", "")
     assert [row["late"] for row in read] == ["", "", "true", "0.5", ""]
     assert json.loads(read[2]["words"]) == ROWS[2]["words"]
+
+
+def test_parquet_keeps_the_types_of_columns_that_pass_through(tmp_path: Path) -> None:
+    """Also what Python can't hold, and in parts of which one is empty."""
+    days = [datetime.date(2020, 1, day) for day in range(1, 6)]
+    given = pa.table(
+        {
+            "text": pa.array(list("abcde"), pa.binary()),  # as old writers have strings
+            "day": days,
+            "ns": pa.array([1, None, 1577836800000000001, 0, 5], pa.timestamp("ns", "UTC")),
+            "time": pa.array([1, None, 3, 4, 5], pa.time64("ns")),
+            "took": pa.array([1, None, 3, 4, 5], pa.duration("ns")),
+            "price": pa.array([decimal.Decimal("1.50")] * 5, pa.decimal128(10, 2)),
+            "small": pa.array([None, None, 1, 2, 3], pa.int8()),
+            "image": pa.array([b"ab", b"\xff\xd8", None, b"", b"x"], pa.binary()),
+            "hash": pa.array([b"ab", b"\xff\xd8", None, b"zz", b"xx"], pa.binary(2)),
+            "kind": pa.array(list("ababa")).dictionary_encode(),
+            "inner": [{"day": day} for day in days],
+            "many": pa.array([[1], [], None, [3], [4]], pa.list_(pa.int16())),
+            "map": pa.array([[("a", 1)]] * 5, pa.map_(pa.string(), pa.int64())),
+        }
+    )
+    pyarrow.parquet.write_table(given, tmp_path / "in.parquet")
+    source = reading.Table(tmp_path / "in.parquet")
+    rows = [{**row, "answer": 0.5, "day_2": row["day"]} for _, row in source]
+    writing.write(rows, tmp_path / "out.parquet", (), source.types)
+    read = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    stored = pyarrow.parquet.read_table(tmp_path / "in.parquet")
+    assert read.column_names == [*given.column_names, "answer", "day_2"]
+    for name in given.column_names:
+        assert read.schema.field(name).type == stored.schema.field(name).type, name
+        if name == "kind":  # whose dictionaries may differ
+            assert read[name].to_pylist() == stored[name].to_pylist()
+        else:
+            assert read[name] == stored[name], name
+    assert read["day_2"].to_pylist() == [day.isoformat() for day in days]
+    writing.write(rows, tmp_path / "out.jsonl")
+    lines = (tmp_path / "out.jsonl").read_text("utf-8").splitlines()
+    said = json.loads(lines[1])
+    assert (said["text"], said["image"], said["hash"]) == ("b", "/9g=", "/9g=")
+    assert json.loads(lines[0])["image"] == "YWI="
 
 
 def test_parquet_finds_types_that_hold_for_all_rows(tmp_path: Path) -> None:

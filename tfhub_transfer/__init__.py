@@ -18,6 +18,7 @@ _HOMES = {
     "InputError": "errors",
     "MultiTaskModel": "multitask",
     "Plan": "finetuning",
+    "Preprocessor": "preprocessor_layer",
     "ProgressiveUnfreezing": "callbacks",
     "Report": "evaluation",
     "TransferModel": "models",
@@ -34,6 +35,12 @@ _ROOMS = ("data", "registry", "runtime", "tasks")
 # What does without Keras.
 _PLAIN = ("InputError", "data", "registry")
 
+# What may be given a Hugging Face folder.
+_WITH_HANDLES = (
+    *("encoder", "encoding", "models", "multitask", "builders", "finetuning"),
+    "preprocessor_layer",
+)
+
 __all__ = ["__version__", *_HOMES, *_ROOMS]
 
 if TYPE_CHECKING:
@@ -48,6 +55,7 @@ if TYPE_CHECKING:
     from tfhub_transfer.finetuning import Plan, fine_tune
     from tfhub_transfer.models import TransferModel
     from tfhub_transfer.multitask import MultiTaskModel
+    from tfhub_transfer.preprocessor_layer import Preprocessor
     from tfhub_transfer.served import load_saved_model
     from tfhub_transfer.serving import export_saved_model
     from tfhub_transfer.tasks import Head
@@ -60,9 +68,11 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"tfhub_transfer.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'tfhub_transfer' has no attribute {name!r}")
-    # Registers the converter for Hugging Face folders, which the registry itself can't know of.
-    if _HOMES[name] in ("encoder", "encoding", "models", "multitask", "builders", "finetuning"):
-        importlib.import_module("tfhub_transfer.conversion")
+    # Register what makes encoders of Hugging Face folders, and of what was trained, which the
+    # registry itself can't know of.
+    if _HOMES[name] in _WITH_HANDLES:
+        for room in ("conversion", "builders"):
+            importlib.import_module(f"tfhub_transfer.{room}")
     value = getattr(importlib.import_module(f"tfhub_transfer.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

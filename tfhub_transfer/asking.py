@@ -1,12 +1,19 @@
 """A model asked the texts of a source: answers in order, beside what else each row holds."""
 
 import dataclasses
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfhub_transfer import data, label_columns, layouts, reading, runtime, tagging, writing
+from tfhub_transfer import (
+    data,
+    label_columns,
+    layouts,
+    progress,
+    reading,
+    runtime,
+    tagging,
+    writing,
+)
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.preprocessing import Truncation
 
@@ -36,6 +43,7 @@ class Answers:
         columns: Names of the table's columns, by `text`, `text_pair` and `label`; the last one is
             kept like any other.
         precision: What the model computes in.
+        exact: Whether values come as the source's types have them, rather than as JSON does.
 
     Attributes:
         cut: How much of the texts was cut off so far.
@@ -46,24 +54,27 @@ class Answers:
     source: str | data.File
     columns: dict[str, Any]
     precision: str = "auto"
+    exact: bool = False
 
     def __post_init__(self) -> None:
         self.cut = Truncation(0, 0, 0)
         self.renamed: dict[str, str] = {}
+        self._bytes: dict[str, None] = {}
         self._taken: set[str] | None = None
         self._table: data.Stream | None = None
         if is_lines(self.model, self.source, self.columns):
             return
+        # Whatever labels it holds come back as they are.
+        table = reading.Table(self.source, reading.Asked(labels=False))
         if self.columns.get("label"):
-            label_columns.require(reading.Table(self.source), self.columns["label"])
+            label_columns.require(table, self.columns["label"])
         columns = {name: column for name, column in self.columns.items() if name != "label"}
         if not any(columns.values()):
-            table = reading.Table(self.source)
             self._require_usual(table)
             # As in training with a label, which no other usual shape of data goes with.
             if self.model.layout.signature == (data.TEXT,) and data.TEXT in table.columns:
                 columns["text"] = None if self.model.layout.by_unit else data.TEXT
-        self._table = data.stream(self.source, **columns, require_label=False, chunk_rows=CHUNK)
+        self._table = data.stream(table, **columns, require_label=False, chunk_rows=CHUNK)
 
     def _require_usual(self, table: reading.Table) -> None:
         """Names the columns that the model reads, if there are neither these nor usual ones."""
@@ -71,6 +82,7 @@ class Answers:
         if len(wanted) > 1 and not {"question", "text_a", "text"} & {*table.columns}:
             table.require(wanted[0], f"first text; the model reads {' and '.join(wanted)}")
 
+    @progress.stage("Counting", final=False)
     def count(self) -> int | None:
         """Goes through the rows of a table: how many there are; `None` of lines.
 
@@ -84,14 +96,28 @@ class Answers:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self.cut = Truncation(0, 0, 0)
         for texts, rows in self._chunks():
-            with runtime.precision(self.precision, self.model.encoder.dimension):
+            with (
+                progress.step("Answering", worth=len(texts)),
+                runtime.precision(self.precision, self.model.encoder.dimension),
+            ):
                 answers = self.model.predict_text(self._asked(texts))
                 self._count_cut(texts)
             names = {part: self.name(part) for part in answers[0]}
             self.renamed = {part: name for part, name in names.items() if part != name}
             for text, row, answer in zip(texts, rows, answers):
-                given = writing.plain(row) if self._table else self._texts(text)
+                given = self._given(row) if self._table else self._texts(text)
                 yield {**given, **{names[part]: value for part, value in answer.items()}}
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """Types of Arrow, of the source's columns that have some."""
+        return self._table.types if self._table else {}
+
+    def _given(self, row: dict[str, Any]) -> dict[str, Any]:
+        self._bytes.update((name, None) for name, cell in row.items() if isinstance(cell, bytes))
+        if not self.exact:
+            return writing.plain(row)
+        return {n: cell if n in self.types else writing.plain(cell) for n, cell in row.items()}
 
     def name(self, part: str) -> str:
         """What a part of every answer is called here, such as `label`.
@@ -114,6 +140,9 @@ class Answers:
         if self.renamed:
             both = ", ".join(f"{part}: {name}" for part, name in self.renamed.items())
             notes.append(f"columns are called as answers, so these are {both}")
+        if self._bytes and not self.exact:
+            names = ", ".join(self._bytes)
+            notes.append(f"columns of bytes are Base64, but in a Parquet file: {names}")
         return notes
 
     def _chunks(self) -> Iterator[_Chunk]:
@@ -176,41 +205,13 @@ def _in_units(text: str) -> Any:
 
 
 def shown(answers: Answers, whole: int | None = None) -> Iterator[dict[str, Any]]:
-    """The answers; on a terminal a line on standard error shows how far they are.
+    """The answers; a stage of the work shows how far they are.
 
     Args:
         answers: What to go through.
         whole: How many there are, if known.
     """
-    started = last = time.monotonic()
-    terminal = sys.stderr.isatty()
-    for number, answer in enumerate(answers, start=1):
-        now = time.monotonic()
-        if terminal and (now - last > 0.1 or number == whole):
-            last = now
-            sys.stderr.write(f"\r{progress_line(number, whole, now - started)}")
-            sys.stderr.flush()
-        yield answer
-    if terminal:
-        sys.stderr.write("\n")
-
-
-def progress_line(done: int, whole: int | None, seconds: float) -> str:
-    """One line about answers that are being computed.
-
-    Args:
-        done: How many there are.
-        whole: How many there will be, if known.
-        seconds: Since the beginning.
-
-    Example:
-
-    >>> progress_line(2_000, 10_000, 4.0)
-    'Answered [######                        ] 2,000 of 10,000, 500/s, 16 s left'
-    """
-    pace = f"{done / seconds if seconds else 0.0:,.0f}/s"
-    if not whole:
-        return f"Answered {done:,}, {pace}"
-    bar = ("#" * int(30 * done / whole)).ljust(30)
-    left = seconds * (whole - done) / done if done else 0.0
-    return f"Answered [{bar}] {done:,} of {whole:,}, {pace}, {left:.0f} s left"
+    with progress.stage("Answering", whole, final=False) as stage:
+        for number, answer in enumerate(answers, start=1):
+            stage.tell(f"{number:,} answers")
+            yield answer

@@ -126,6 +126,11 @@ class LengthBatches:
         batches = self._cut(generator.permutation(len(self._lengths)))
         yield from (batches[i] for i in generator.permutation(len(batches)))
 
+    def skip(self, passes: int) -> None:
+        """Leaves out passes, as of epochs that another process has trained."""
+        for _ in range(passes):
+            next(self._passes)
+
     def padded_length(self, rows: np.ndarray) -> int:
         """The length that a batch of these rows is padded to."""
         return int(self.buckets[self._bucket[rows].max()])
@@ -183,6 +188,27 @@ def pick(labels: Any, rows: tf.Tensor, length: tf.Tensor) -> tuple[Any, ...]:
     return tuple(map(gather, labels if isinstance(labels, tuple) else (labels,)))
 
 
+def weighed(batches: tf.data.Dataset, class_weight: Any) -> dict[str, Any]:
+    """Batches and the weights of their classes, for `fit`.
+
+    Keras takes the latter with batches that have no weights of rows; here the product is made.
+
+    Args:
+        batches: Of `(inputs, labels)` or `(inputs, labels, weights)`.
+        class_weight: `{place: weight}`, or nothing.
+    """
+    spec = batches.element_spec
+    if not class_weight or not isinstance(spec, tuple) or len(spec) != 3:
+        return {"x": batches, "class_weight": class_weight}
+    table = [float(class_weight[place]) for place in range(len(class_weight))]
+
+    def times(inputs: Any, labels: Any, weights: tf.Tensor) -> tuple[Any, Any, tf.Tensor]:
+        by_class = tf.gather(tf.constant(table, weights.dtype), tf.cast(labels, tf.int32))
+        return inputs, labels, weights * by_class
+
+    return {"x": batches.map(times), "class_weight": None}
+
+
 def ready(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Batches made while the model works, by a fixed number of threads.
 
@@ -210,14 +236,18 @@ class InOrder:
         )
 
 
-def in_turn(dataset: tf.data.Dataset, shuffled: bool = True) -> tf.data.Dataset:
+def in_turn(
+    dataset: tf.data.Dataset, shuffled: bool = True, rows: LengthBatches | None = None
+) -> tf.data.Dataset:
     """Notes of batches that their rows come in another order each time.
 
     Args:
         dataset: The batches.
         shuffled: Whether they do.
+        rows: What orders them, if passes of it can be left out.
     """
     dataset.comes_in_turn = shuffled
+    dataset.skip_passes = rows.skip if rows is not None else None
     return dataset
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, runtime
+from tfhub_transfer import batching, progress, runtime
 from tfhub_transfer.encoder import Encoder, boundary_input
 from tfhub_transfer.layouts import Ids, Layout
 from tfhub_transfer.loading import BERT_INPUTS
@@ -51,7 +51,9 @@ class Boundary:
         lengths = single["input_word_ids"].row_lengths().numpy()
         name = names.key(self.key, str(self.layer), ids.digest)
         tokens = TokenStore(name, lengths, self.encoder.token_dimension)
-        if not tokens.fill(lambda rows: self._run(single, lengths, rows)):
+        with progress.part() as steps:
+            filled = tokens.fill(lambda rows: self._run(single, lengths, rows, steps))
+        if not filled:
             warnings.warn(
                 f"every layer runs in every step: {tokens.size / 1e9:.1f} GB for the outputs of "
                 f"the frozen ones are more than {budget.SIZE_VARIABLE} or the disk allows",
@@ -61,7 +63,11 @@ class Boundary:
         return StoredTokens(self, ids, tokens)
 
     def _run(
-        self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray, wanted: np.ndarray
+        self,
+        encoded: dict[str, tf.RaggedTensor],
+        lengths: np.ndarray,
+        wanted: np.ndarray,
+        steps: progress.Counter,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Wanted rows and their padded token vectors, batch by batch."""
         below = tf.function(lambda inputs: self.encoder.below(self.layer, inputs), autograph=False)
@@ -71,11 +77,13 @@ class Boundary:
         batches = batching.LengthBatches(
             lengths[wanted], _ROWS, shuffle=False, at_most=batching.INFERENCE_BUCKETS
         )
+        steps.expect(len(batches))
         for places in batches:
             rows = wanted[places]
             picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
             padded = self.layout.pad(picked, batches.buckets)
             yield rows, below({key: padded[key] for key in BERT_INPUTS}).numpy()
+            steps.add()
 
     def model_above(self, encoded: dict[str, Any], inputs: Any, outputs: Any) -> keras.Model:
         """The layers above the boundary as a model of their own, sharing every weight.

@@ -59,6 +59,11 @@ def build_model(
     >>> sorted(answer["scores"])
     ['negative', 'positive']
     """
+    if not isinstance(task, (Task, Mapping)):
+        raise InputError(
+            "expected a task, such as `tasks.Classification(class_names=[...])`, or several, "
+            f"`{{name: task}}`. Received: {task!r}"
+        )
     task = task if isinstance(task, Task) else MultiTask(task)
     task.require_adapted()
     heads = _heads(task, head)
@@ -87,6 +92,11 @@ def _heads(task: Task, head: Head | Mapping[str, Head] | None) -> dict[str, Head
     """A head for each name of a task; a task alone has none."""
     names = list(task.tasks) if isinstance(task, MultiTask) else [""]
     given = list(head.values()) if isinstance(head, Mapping) else [head or Head()]
+    odd = [each for each in given if not isinstance(each, Head)]
+    if odd:
+        raise InputError(
+            f"expected a head, such as `Head(pooling='mean')`. Received: {str(odd[0])[:80]!r}"
+        )
     if isinstance(task, MultiTask) and any(each.towers for each in given):
         raise InputError(
             "tasks that learn together read a pair as one; train two towers alone. "
@@ -96,7 +106,8 @@ def _heads(task: Task, head: Head | Mapping[str, Head] | None) -> dict[str, Head
         return {name: head or Head() for name in names}
     if not set(head) <= set(names) or names == [""]:
         raise InputError(
-            f"heads go by the names of tasks, {', '.join(names) or 'of which there are none'}. "
+            "heads go by the names of several tasks"
+            f"{', ' + ', '.join(names) if names != [''] else '; give one task one head'}. "
             f"Received: {', '.join(map(repr, head))}"
         )
     return {name: head.get(name, Head()) for name in names}
@@ -145,13 +156,38 @@ def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:
     if not path.is_file() or path.suffix != ".keras":
         within = next(path.glob("*.keras"), None) if path.is_dir() else None
         hint = f", such as {within}" if within else ""
-        raise InputError(f"no such model file; expected a `.keras` file{hint}. Received: {path}")
+        what = "this is no model file" if path.exists() else "no such model file"
+        raise InputError(f"{what}; expected a `.keras` file{hint}. Received: {path}")
     archive = archives.check(path, TransferModel, trust_code)
     try:
         with archive.budget(), graphs_from_file():
             return keras.saving.load_model(path, safe_mode=not trust_code)
     except Exception as error:  # Keras raises a dozen kinds, all meaning that the file is no good
         raise InputError(_not_loadable(path, error)) from error
+
+
+def write_encoder(path: Path, folder: Path) -> None:
+    """Writes the encoder in a `.keras` file as a folder of its own, as `Encoder.save` does.
+
+    Args:
+        path: The file.
+        folder: The folder to write.
+
+    Raises:
+        InputError: If the file isn't a model that loads safely, or nothing can be written.
+    """
+    try:
+        load_model(path).encoder.save(folder)
+    except InputError as error:
+        if "trust_code" not in str(error):
+            raise
+        raise InputError(
+            "an encoder is made without asking of what is safe alone; if you trust its maker: "
+            f"`tt.load_model(file, trust_code=True).encoder.save(folder)`. Received: {error}"
+        ) from error
+
+
+registry.register_converter("trained", write_encoder)
 
 
 def _not_loadable(path: Path, error: Exception) -> str:

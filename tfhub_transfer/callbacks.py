@@ -69,6 +69,15 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         self.mode = _mode(mode, monitor)
         self.thawed_at: list[tuple[float, int]] = []
 
+    def set_model(self, model: keras.Model) -> None:
+        """As Keras does; from here on the optimizer knows all that will train.
+
+        Before any callback begins: one that restores an optimizer's state needs a place for it.
+        """
+        super().set_model(model)
+        if self._is_whole():
+            self._prepare()
+
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self._thawed, self._waited, self._epoch, self._limit = -1, 0, 0, 0
         self._best: float | None = None
@@ -85,18 +94,21 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         """Gets to work as soon as the model has all its weights; whether it has."""
         if self._layer_rates is not None:
             return True
+        if not self._is_whole():
+            return False
+        self._prepare()
+        self._layer_rates = optimizers.LayerRates(self.model.optimizer, self._rates())
+        for encoder in self._encoders:
+            encoder.freeze_to(-min(self._limit, len(encoder.layer_groups)))
+        return True
+
+    def _is_whole(self) -> bool:
+        """Whether the model has all its weights, and an optimizer to train them."""
         model = self.model
+        optimizer = getattr(model, "optimizer", None)
         whole = all(layer.built for layer in model._flatten_layers())
         # A layer that is never called is never built.
-        if not model.built or not (whole or model.optimizer.built):
-            return False
-        self._encoders = self._find_encoders()
-        if not self._encoders:
-            raise InputError("the model holds no `tfhub_transfer.Encoder`, so nothing can thaw")
-        self._limit = self._check_limit(max(len(e.layer_groups) for e in self._encoders))
-        self._layer_rates = optimizers.LayerRates(model.optimizer, self._rates())
-        self._prepare()
-        return True
+        return optimizer is not None and model.built and (whole or optimizer.built)
 
     def _check_limit(self, groups: int) -> int:
         if self.num_groups is not None and self.num_groups > groups:
@@ -107,10 +119,16 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         return self.num_groups or groups
 
     def _prepare(self) -> None:
-        """Tells the optimizer of all variables to come, once, before the first step."""
-        for encoder in self._encoders:
-            encoder.freeze_to(-min(self._limit, len(encoder.layer_groups)))
-        optimizers.extend(self.model, self.model.trainable_variables)
+        """Tells the optimizer of all variables to come, before the first step; freezes nothing."""
+        self._encoders = self._find_encoders()
+        if not self._encoders:
+            raise InputError(
+                "the model holds no `tfhub_transfer.Encoder`, so nothing can thaw; leave the "
+                f"callback out. Received: {self.model.name}"
+            )
+        self._limit = self._check_limit(max(len(e.layer_groups) for e in self._encoders))
+        tops = [v for e in self._encoders for _, vs in e.layer_groups[-self._limit :] for v in vs]
+        optimizers.extend(self.model, [*self.model.trainable_variables, *tops])
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch = epoch

@@ -1,6 +1,7 @@
 """What the reader of a report must know before believing its numbers."""
 
 import dataclasses
+import re
 from typing import Any
 
 from tfhub_transfer import vocabulary_fit
@@ -8,12 +9,15 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.reports import Report
 from tfhub_transfer.seen import Seen
+from tfhub_transfer.stages import NOTHING
 from tfhub_transfer.tasks import Classification
-from tfhub_transfer.vocabulary_fit import Fit
+from tfhub_transfer.vocabulary_fit import Fit, WordFit
 
 # Of a class; fewer test examples say little about it.
 FEW = 10
 _NAMED = 5
+# What stands between names of classes where there are several in one label.
+_BETWEEN = re.compile(r"[|,;]")
 
 
 def add(report: Report, model: TransferModel, test: Examples, train: Examples | None) -> None:
@@ -26,14 +30,20 @@ def add(report: Report, model: TransferModel, test: Examples, train: Examples | 
         train: What it was trained on, if given.
     """
     cut = model.count_truncation(dataclasses.replace(test, target=None))
-    fit = vocabulary_fit.measure(model.preprocessor, test.texts)
+    fit = _fit(model, test)
     seen = model.seen_texts
     if train is not None:
         seen = seen.with_texts("train", [train.texts])
     report.texts = {"cut": cut.texts, "tokens_lost": cut.tokens}
     if fit is not None:
         report.texts["vocabulary"] = dataclasses.asdict(fit)
-    report.notes += report.history.get("kept", [])
+    elif model.encoder.dialect == "text" and len(test):
+        report.notes.append(
+            "how well the encoder's vocabulary fits the texts wasn't measured: it can't be read"
+        )
+    kept = report.history.get("kept", [])
+    report.notes += [said for said in kept if said != NOTHING]
+    report.warnings += [said for said in kept if said == NOTHING]
     report.warnings += report.beaten()
     if seen:
         report.texts["also_in"] = seen.count(test.texts)
@@ -59,8 +69,13 @@ def before_training(model: TransferModel, splits: Any) -> list[str]:
     seen = Seen().with_texts("train", [splits.train.texts])
     seen = seen.with_texts("validation", [splits.validation.texts])
     shared = _seen_before(seen.count(splits.test.texts), len(splits.test))
-    fit = vocabulary_fit.measure(model.preprocessor, splits.train.texts)
-    return [*shared, *_fits_badly(fit), *_amounts(model)]
+    fit = _fit(model, splits.train)
+    return [*shared, *_fits_badly(fit), *_amounts(model), *_together(model)]
+
+
+def _fit(model: TransferModel, examples: Examples) -> Fit | WordFit | None:
+    folder = model.encoder.folder if model.encoder.dialect == "text" else None
+    return vocabulary_fit.measure(model.preprocessor, examples.texts, folder)
 
 
 def _amounts(model: TransferModel) -> list[str]:
@@ -76,6 +91,21 @@ def _amounts(model: TransferModel) -> list[str]:
         f"the {len(names)} classes are numbers such as {', '.join(broken[:3])}, and what is near "
         "counts as wrong as what is far: amounts are for the regression task"
     ][: len(broken)]
+
+
+def _together(model: TransferModel) -> list[str]:
+    """Names of classes that are names of others with a sign between were hardly meant as one."""
+    names = model.task.class_names or []
+    if model.task.name != Classification.name:
+        return []
+    parts = {name: [part.strip() for part in _BETWEEN.split(name)] for name in names}
+    several = [name for name, each in parts.items() if len(each) > 1 and {*each} <= {*names}]
+    if not several:
+        return []
+    return [
+        f"{', '.join(map(repr, several[:3]))} is one class each here, made of names of others: "
+        "labels that hold several are for the multi-label task"
+    ]
 
 
 def _seen_before(found: dict[str, int], rows: int) -> list[str]:
@@ -97,7 +127,7 @@ def _few(report: Report, rows: int) -> list[str]:
     return [f"only {rows} test examples: the numbers say little"] if rows < FEW else []
 
 
-def _fits_badly(fit: Fit | None) -> list[str]:
+def _fits_badly(fit: Fit | WordFit | None) -> list[str]:
     if fit is None or not fit.is_bad:
         return []
     return [

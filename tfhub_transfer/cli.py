@@ -10,19 +10,19 @@ import dataclasses
 import json
 import logging
 import os
-import re
 import select
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from tfhub_transfer import __version__, backend, ranges, streams
+from tfhub_transfer import __version__, backend, progress, ranges, streams
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.storage import interruption
+from tfhub_transfer.usage import Parser, integer, real
 
 _TASKS = (
     "classification",
@@ -38,6 +38,13 @@ _TASKS = (
 _ENCODER_EPOCHS = 4
 _MODEL = "what `train` wrote, or a .keras file"
 _SOURCE = "a table as for training, or texts line by line: a .txt file, or standard input (default)"
+# Options of `distill` that only one of its two kinds has.
+_OF_ENCODERS = ("layers", "hidden", "vocabulary")
+_OF_MODELS = (
+    *("unlabelled", "temperature", "share", "validation", "test", "text_pair", "label", "encoder"),
+    *("preprocessor", "unfreeze", "pooling", "block", "towers", "class_weights"),
+    *("precision", "jit", "strategy"),
+)
 _LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
 
 
@@ -52,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         one that others get whose answers go into a closed pipe (141, as in `predict | head`), 1
         anything else. What writes files does so to the end, whether or not what it says is read.
     """
-    with streams.regardless("stderr"):
+    with streams.regardless("stderr"), progress.shown(True):
         return _status(arguments)
 
 
@@ -151,42 +158,8 @@ def _nobody_reads(error: Exception) -> bool:
     return True
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as everything here does."""
-
-    def error(self, message: str) -> NoReturn:
-        # A message of ours names the option already.
-        message = re.sub(r"^argument [^`:]*: (?=`)", "", message)
-        raise InputError(f"{message}; `{self.prog} --help` lists what there is")
-
-
-def _whole(name: str, bounds: tuple[int, int]) -> Callable[[str], int]:
-    """What reads the value of an option that is a whole number."""
-
-    def read(text: str) -> int:
-        return _said(ranges.whole_number, name, text, *bounds)
-
-    return read
-
-
-def _real(name: str, bounds: tuple[float, float], closed: bool = False) -> Callable[[str], float]:
-    """What reads the value of an option that is a number; the lower bound is no part of it."""
-
-    def read(text: str) -> float:
-        return _said(ranges.real_number, name, text, *bounds, closed)
-
-    return read
-
-
-def _said(parse: Callable[..., Any], *given: Any) -> Any:
-    try:
-        return parse(*given)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="tfhub-transfer",
         description="Transfer learning for text with TensorFlow Hub encoders in Keras 3: trains, "
         "measures, asks and exports models. Each command has its own --help.",
@@ -201,6 +174,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_encode(commands)
+    for command in commands.choices.values():
+        command.set_defaults(command=command)
     return parser
 
 
@@ -215,7 +190,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
         alone = len(rest) == 1 and (rest[0] == "-" or not rest[0].startswith("-"))
         options.source = rest.pop() if alone else "-"
     if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        options.command.refuse(rest)
     return options
 
 
@@ -241,7 +216,7 @@ def _add_convert(commands: Any) -> None:
     methods = ("auto", "bert", "static", "vectors")
     said = "bert: whole; static: a table of word-piece vectors; vectors: of words; default: auto"
     command.add_argument("--method", default="auto", choices=methods, help=said)
-    size = _whole("--dimension", ranges.SIZE)
+    size = integer("--dimension", ranges.SIZE)
     command.add_argument("--dimension", type=size, metavar="N", help="of a static encoder")
     command.add_argument("--overwrite", action="store_true", help="replace the output folder")
     _add_trust(command)
@@ -264,11 +239,18 @@ def _add_train(commands: Any) -> None:
     add("--output", type=Path, required=True, metavar="DIR", help=folder)
     add("--text", metavar="COLUMN", help="default: text, or text_a and text_b")
     add("--text-pair", metavar="COLUMN", help="the second text of each pair")
-    add("--negative", metavar="COLUMN", help="a third text, which doesn't belong to the first")
+    third = "a third text, which doesn't belong to the first, for --loss triplet; default text_c"
+    add("--negative", metavar="COLUMN", help=third)
     add("--label", metavar="COLUMN[,COLUMN]", help="default: label, or score; several of 0 and 1")
     separator = "between names in a label of several; default |"
     add("--label-separator", metavar="TEXT", help=separator)
-    add("--loss", choices=_LOSSES, help="of the similarity task; default cosine")
+    weight = "numbers that say how much each row teaches; measured, all rows count alike"
+    add("--weight", metavar="COLUMN", help=weight)
+    names = "classes in the order of their numbers, or one of which is called NA"
+    add("--class-names", metavar="NAME,NAME", help=names)
+    loss = "of the similarity task: cosine (default) for scores, contrastive for 0 and 1, others "
+    add("--loss", choices=_LOSSES, help=f"{loss}for texts that belong together, without labels")
+    add("--alone", action="store_true", help="of several tasks train each alone too, to compare")
     add("--quick", action="store_true", help="the head alone, a report, no export: a first look")
     _add_form(command)
     _add_training(command)
@@ -281,13 +263,13 @@ def _add_training(command: Any) -> None:
     known = "default: auto, the packaged one; `tfhub-transfer encoders` lists names"
     add("--encoder", default="auto", metavar="NAME|HANDLE|DIR", help=known)
     add("--preprocessor", metavar="HANDLE|DIR", help="default: the encoder's own")
-    epochs, size = _whole("--epochs", ranges.EPOCHS), _whole("--batch-size", ranges.BATCH_SIZE)
+    epochs, size = integer("--epochs", ranges.EPOCHS), integer("--batch-size", ranges.BATCH_SIZE)
     thawed = (
         "with a thawed encoder, after the head's own; default: as many as the rows need, from 4"
     )
     add("--epochs", type=epochs, metavar="N", help=thawed)
     add("--batch-size", type=size, default=32, metavar="N", help="default 32")
-    rate = _real("--learning-rate", ranges.LEARNING_RATE)
+    rate = real("--learning-rate", ranges.LEARNING_RATE)
     add("--learning-rate", type=rate, metavar="X", help="default: by the kind of encoder")
     add(
         "--unfreeze",
@@ -295,7 +277,7 @@ def _add_training(command: Any) -> None:
         metavar="none|N|all|auto",
         help="groups of layers from the top",
     )
-    length = _whole("--sequence-length", ranges.SEQUENCE_LENGTH)
+    length = integer("--sequence-length", ranges.SEQUENCE_LENGTH)
     usual = "most tokens of a text; default 256 or 384"
     add("--sequence-length", type=length, metavar="N", help=usual)
     add("--pooling", default="auto", help="auto, pooled_output, mean, first or attention")
@@ -305,7 +287,7 @@ def _add_training(command: Any) -> None:
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     add("--jit", default="auto", choices=("auto", "on", "off"), help="XLA")
     add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
-    add("--seed", type=_whole("--seed", ranges.SEED), default=0, metavar="N", help="default 0")
+    add("--seed", type=integer("--seed", ranges.SEED), default=0, metavar="N", help="default 0")
     add("--overwrite", action="store_true", help="replace the output folder")
     _add_trust(command)
 
@@ -313,8 +295,8 @@ def _add_training(command: Any) -> None:
 def _add_form(command: Any) -> None:
     """What can't be told of a file by itself."""
     add = command.add_argument
-    choices = ("auto", "standard", "none", "backslash")
-    add("--quoting", default="auto", choices=choices, help="of fields in tables; default auto")
+    how = "of fields in tables: auto, standard, none, backslash, or the mark around them"
+    add("--quoting", default="auto", metavar="HOW", help=how)
     add("--delimiter", metavar="C", help="between fields; tab, or a character")
     add("--encoding", metavar="NAME", help="of texts, such as cp1252; default UTF-8")
 
@@ -352,7 +334,7 @@ def _add_distill(commands: Any) -> None:
     models = command.add_argument_group("models")
     add = models.add_argument
     add("--unlabelled", metavar="FILE", help="more texts, for the teachers to answer")
-    warmth, share = _real("--temperature", ranges.TEMPERATURE, True), _real("--share", ranges.SHARE)
+    warmth, share = real("--temperature", ranges.TEMPERATURE, True), real("--share", ranges.SHARE)
     add("--temperature", type=warmth, default=2.0, metavar="X", help="of the answers; default 2")
     add("--share", type=share, default=0.7, metavar="X", help="weight of the teachers; default 0.7")
     add("--validation", metavar="FILE", help="default: a tenth of the data")
@@ -362,10 +344,10 @@ def _add_distill(commands: Any) -> None:
     _add_training(models)
     encoders = command.add_argument_group("encoders")
     add = encoders.add_argument
-    layers, hidden = _whole("--layers", ranges.LAYERS), _whole("--hidden", ranges.SIZE)
+    layers, hidden = integer("--layers", ranges.LAYERS), integer("--hidden", ranges.SIZE)
     add("--layers", type=layers, default=3, metavar="N", help="of the student; default 3")
     add("--hidden", type=hidden, metavar="N", help="width of the student; default: the teacher's")
-    pieces = _whole("--vocabulary", ranges.SIZE)
+    pieces = integer("--vocabulary", ranges.SIZE)
     add("--vocabulary", type=pieces, metavar="N", help="word pieces to keep; default: all")
     command.set_defaults(run=_distill)
 
@@ -377,6 +359,8 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("--data", dest="source", required=True, metavar="FILE", help=labelled)
     command.add_argument("--output", type=Path, required=True, metavar="DIR", help="the report")
     _add_columns(command)
+    third = "a third text, as for training"
+    command.add_argument("--negative", metavar="COLUMN", help=third)
     command.add_argument("--overwrite", action="store_true", help="replace the output folder")
     _add_form(command)
     _add_trust(command)
@@ -411,7 +395,7 @@ def _add_encode(commands: Any) -> None:
     add = command.add_argument
     add("model", metavar="DIR|ENCODER", help="what `train` wrote, or an encoder")
     add("source", nargs="?", metavar="FILE|-", help=_SOURCE)
-    add("--text", metavar="COLUMN", help="of a table; default: text")
+    add("--text", metavar="COLUMN", help="of a table; default: the training's, else text")
     add("--normalize", action="store_true", help="to length 1, so that products are cosines")
     add("--output", type=Path, metavar="vectors.npy", help="default: JSON lines on stdout")
     add("--overwrite", action="store_true", help="replace a .npy file that is there")
@@ -433,14 +417,19 @@ def _train(options: argparse.Namespace) -> None:
 def _distill(options: argparse.Namespace) -> None:
     jobs = _jobs()
     given = vars(options)
-    if any(jobs.is_model(teacher) for teacher in options.teachers):
+    of_models = any(jobs.is_model(teacher) for teacher in options.teachers)
+    _refuse_others(options, _OF_ENCODERS if of_models else _OF_MODELS)
+    if of_models:
         names = {field.name for field in dataclasses.fields(jobs.DistillJob)} & set(given)
         teachers = tuple(Path(teacher) for teacher in options.teachers)
         chosen = {**{name: given[name] for name in names}, "teachers": teachers}
         jobs.distill(jobs.DistillJob(task="", **chosen))
         return
     if len(options.teachers) > 1:
-        raise InputError(f"an encoder is distilled from one. Received: {options.teachers}")
+        raise InputError(
+            "an encoder is distilled from one; name one, or several folders that `train` wrote. "
+            f"Received: {' '.join(options.teachers)}"
+        )
     names = {field.name for field in dataclasses.fields(jobs.EncoderJob)} & set(given)
     usual = jobs.EncoderSchedule
     schedule = usual(
@@ -449,9 +438,21 @@ def _distill(options: argparse.Namespace) -> None:
         options.learning_rate or usual.learning_rate,
         options.sequence_length or usual.sequence_length,
         seed=options.seed,
+        verbose=1,
     )
     chosen = {name: given[name] for name in names}
     jobs.distill_encoder(jobs.EncoderJob(options.teachers[0], schedule=schedule, **chosen))
+
+
+def _refuse_others(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuses options of `distill` that would do nothing."""
+    given = [n for n in names if getattr(options, n) != options.command.get_default(n)]
+    if given:
+        what = "an encoder" if names is _OF_ENCODERS else "models that `train` wrote"
+        raise InputError(
+            f"`--{given[0].replace('_', '-')}` is for distilling {what}; leave it out. "
+            f"Received: {' '.join(options.teachers)}"
+        )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -535,7 +536,7 @@ def _encoders(options: argparse.Namespace) -> None:
 
 
 def _jobs() -> Any:
-    with _quiet():
+    with progress.stage("Starting TensorFlow", final=False), _quiet():
         from tfhub_transfer import jobs
 
         jobs.runtime.start()

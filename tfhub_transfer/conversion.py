@@ -94,7 +94,7 @@ def _method_for(source: Path) -> str:
         raise InputError(
             "This folder is an encoder in TF Hub's form already; use it as it is, or distil it "
             "with "
-            f"method 'static'. Received: {source}"
+            f"method 'static' (`--method static`). Received: {source}"
         )
     if huggingface.is_bert_folder(source):
         return "bert"

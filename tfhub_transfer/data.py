@@ -11,31 +11,25 @@ import numpy as np
 from tfhub_transfer import (
     forms,
     label_columns,
+    named_cells,
     ranges,
+    reading,
     selecting,
-    tagging,
     text_forms,
-    values,
+    usual_columns,
+    weighing,
     wording,
 )
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.named_cells import OR_BLANK
 from tfhub_transfer.profiling import profile  # noqa: F401  for users
 from tfhub_transfer.reading import TAGS, TOKENS, File, Table  # noqa: F401  File is for users
+from tfhub_transfer.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
+from tfhub_transfer.weighing import WEIGHT
 
-TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL = "text", "text_a", "text_b", "text_c", "label"
-# What `require_label` says where a blank label means that a text has no class.
-OR_BLANK = "or blank"
 _DISCRETE = 1000
-# The columns of each usual shape of data: texts, and the labels that may go with them.
-_SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    ((TEXT,), (LABEL, "score")),
-    ((TEXT_A, TEXT_B), (LABEL, "score")),
-    ((TOKENS,), (TAGS, "ner_tags")),
-    (("question", "context"), ("answers",)),
-    (("sentences",), ("summaries", "summary")),
-    (("document",), ("summaries", "summary")),
-)
-_LABELS = (LABEL, "score", TAGS, "answers", "summaries", "summary")
+# Texts that are looked at for what all of them are.
+_SOME = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +43,7 @@ class Examples:
         source: Where they come from.
         target: `"label"`, or `None` if there are no labels.
         notes: What was decided while they were read that the source doesn't say.
+        weight: `"weight"`, or `None` if all rows teach alike.
 
     Example:
 
@@ -60,6 +55,7 @@ class Examples:
     source: str = "lists"
     target: str | None = None
     notes: tuple[str, ...] = ()
+    weight: str | None = None
 
     @classmethod
     def from_lists(
@@ -68,6 +64,7 @@ class Examples:
         label: Sequence[Any] | None = None,
         text_pair: Sequence[str] | None = None,
         negative: Sequence[str] | None = None,
+        weight: Sequence[float] | None = None,
     ) -> "Examples":
         """Makes examples of lists.
 
@@ -78,9 +75,10 @@ class Examples:
                 for each.
             text_pair: The second text of each pair.
             negative: The third text of each triplet, which doesn't belong to the first.
+            weight: How much each row teaches, numbers from 0 on; alike if not given.
 
         Raises:
-            InputError: If the lists differ in length, or a text isn't a string.
+            InputError: If the lists differ in length, a text isn't a string, or a weight no number.
         """
         columns = (
             {TEXT: text_forms.rows(text)}
@@ -91,14 +89,17 @@ class Examples:
             columns[TEXT_C] = text_forms.rows(negative)
         if label is not None:
             columns[LABEL] = label_columns.labels(label)
+        if weight is not None:
+            columns[WEIGHT] = wording.listed(weight)
         sizes = {name: len(cells) for name, cells in columns.items()}
         if len(set(sizes.values())) > 1:
             raise InputError(f"all columns must be of one length. Received: {sizes}")
+        checks: dict[str, Any] = {LABEL: named_cells.given_label, WEIGHT: weighing.number}
         for name, cells in columns.items():
-            check = _given_label if name == LABEL else wording.require_text
-            for row, value in enumerate(cells, start=1):
-                check(value, f"row {row} of {name}")
-        return cls(columns, target=None if label is None else LABEL)
+            check = checks.get(name, wording.require_text)
+            found = [check(value, f"row {row} of {name}") for row, value in enumerate(cells, 1)]
+            columns[name] = found if name == WEIGHT else cells
+        return _weighed(cls(columns, target=None if label is None else LABEL))
 
     def __repr__(self) -> str:
         """One line, whatever the rows hold: notebooks show what a cell ends with."""
@@ -131,8 +132,27 @@ class Examples:
     def labels(self) -> list[Any]:
         """The labels, as the source wrote them."""
         if self.target is None:
-            raise InputError(f"these examples have no labels. Received: {self.source}")
+            raise InputError(
+                "these examples have no labels; say where they are with `label` (`--label`). "
+                f"Received: {self.source}"
+            )
         return self.columns[self.target]
+
+    @property
+    def weights(self) -> list[float] | None:
+        """How much each row teaches, numbers from 0 on; `None` if all teach alike."""
+        return None if self.weight is None else self.columns[self.weight]
+
+
+def _weighed(examples: Examples, given: bool = True) -> Examples:
+    """Examples with what their column of weights says, if they were given one."""
+    if not given or WEIGHT not in examples.columns:
+        return examples
+    if len(examples) and not any(examples.columns[WEIGHT]):
+        raise InputError(
+            f"at least one row must have a weight above 0. Received: {examples.source}, all 0"
+        )
+    return dataclasses.replace(examples, weight=WEIGHT)
 
 
 def require_examples(value: Any) -> None:
@@ -164,6 +184,8 @@ class Stream:
         self._table, self._names = table, names
         self._require_label, self._chunk_rows = require_label, chunk_rows
         self._rows: int | None = None
+        self.weight = WEIGHT if WEIGHT in names else None
+        self._mean_weight = 1.0
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -173,8 +195,24 @@ class Stream:
     def __len__(self) -> int:
         """The number of rows, counted once: training wants to know how long an epoch is."""
         if self._rows is None:
-            self._rows = sum(1 for _ in self._table)
+            rows, total = 0, 0.0
+            for number, row in self._table:
+                place = f"{self.source}, {self._table.unit} {number}"
+                total += self._weight(row, place) if self.weight else 1.0
+                rows += 1
+            if rows and not total:
+                weighing.relative([0.0])  # which says so
+            self._rows, self._mean_weight = rows, total / max(rows, 1)
         return self._rows
+
+    @property
+    def mean_weight(self) -> float:
+        """The mean of the rows' weights; 1 without any."""
+        return self._mean_weight if len(self) else 1.0
+
+    def _weight(self, row: dict[str, Any], place: str) -> float:
+        column = self._names[WEIGHT]
+        return weighing.number(row.get(column), f"{place}: column {column!r}")
 
     def __iter__(self) -> Iterator[Examples]:
         return (examples for examples, _ in self.with_rows())
@@ -183,6 +221,11 @@ class Stream:
     def columns(self) -> list[str]:
         """The names of the source's columns."""
         return self._table.columns
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """Types of Arrow, of columns whose rows hold them as they are."""
+        return self._table.types
 
     def all_columns(self) -> list[str]:
         """The names of the source's columns, also of those that not every row has."""
@@ -195,7 +238,9 @@ class Stream:
         number = 0
         for number, row in self._table:
             place = f"{self.source}, {self._table.unit} {number}"
-            _append(columns, _cells(row, place, self._names, self._require_label), len(rows))
+            _append(
+                columns, named_cells.of_row(row, place, self._names, self._require_label), len(rows)
+            )
             rows.append(row)
             if len(rows) == self._chunk_rows:
                 yield self._chunk(columns), rows
@@ -206,10 +251,12 @@ class Stream:
             yield self._chunk(columns), rows
 
     def _chunk(self, columns: dict[str, list[Any]]) -> Examples:
+        for name in {TEXT, TEXT_A, TEXT_B} & {*self._names}:
+            named_cells.require_decoded(columns[name][:_SOME], self.source)
         if LABEL in self._names and None not in columns[LABEL]:
-            return Examples(columns, self.source, LABEL)
+            return Examples(columns, self.source, LABEL, weight=self.weight)
         columns.pop(LABEL, None)
-        return Examples(columns, self.source, None)
+        return Examples(columns, self.source, None, weight=self.weight)
 
 
 def stream(
@@ -220,6 +267,7 @@ def stream(
     require_label: bool | str = True,
     negative: str | None = None,
     chunk_rows: int = 10_000,
+    weight: str | None = None,
 ) -> Stream:
     """Reads examples chunk by chunk, holding one chunk at a time.
 
@@ -231,6 +279,7 @@ def stream(
         require_label: As for `read`.
         negative: As for `read`.
         chunk_rows: Rows in a chunk.
+        weight: As for `read`.
 
     Raises:
         InputError: If the source, a column or a row is unusable.
@@ -250,8 +299,19 @@ def stream(
     # Columns of a frame may be named by numbers, of which 0 is one too.
     texts = tuple(str(n) if isinstance(n, int) else n for n in (text, text_pair, negative))
     label = str(label) if isinstance(label, int) else label
-    table, chosen = label_columns.choose(Table(source), label, bool(require_label))
-    names = _columns(table, texts, chosen, bool(require_label))
+    table = source
+    if not isinstance(source, Table):
+        said = label if isinstance(label, str) or label is None else ",".join(map(str, label))
+        table = Table(source, reading.Asked(texts[0], said))
+    spans = table.spans or ("", "")
+    label = TAGS if label == spans[1] else label
+    table, chosen = label_columns.choose(table, label, bool(require_label))
+    names = usual_columns.choose(table, texts, chosen, bool(require_label))
+    if names[TEXT if TEXT in names else TEXT_A] in (TEXT, spans[0]) and spans[1]:
+        names = {**names, **({TEXT: TOKENS} if names.get(LABEL) == TAGS else {})}
+    weight = weighing.column_of(source) if weight is None else str(weight)
+    if weight is not None:
+        names[WEIGHT] = table.require(weight, "weight")
     return Stream(table, names, require_label, chunk_rows)
 
 
@@ -262,6 +322,7 @@ def read(
     label: str | Sequence[str] | None = None,
     require_label: bool | str = True,
     negative: str | None = None,
+    weight: str | None = None,
 ) -> Examples:
     """Reads labelled texts into memory.
 
@@ -284,6 +345,9 @@ def read(
             texts with any number of them.
         negative: Name of the column with the third text of each triplet, which doesn't belong to
             the first; `text_c`, where there are no labels, if not given.
+        weight: Name of the column that says how much each row teaches, numbers from 0 on; of a
+            `tf.data.Dataset` the third element, if it has one. They count in training alone, and
+            relative to each other.
 
     Raises:
         InputError: If the source, a column or a row is unusable; the message names file, line and
@@ -293,7 +357,7 @@ def read(
 
     >>> examples = read("reviews.csv", text="review", label="sentiment")
     """
-    streamed = stream(source, text, text_pair, label, require_label, negative)
+    streamed = stream(source, text, text_pair, label, require_label, negative, weight=weight)
     chunks = list(streamed)
     joined: dict[str, list[Any]] = {}
     for start, chunk in zip(np.cumsum([0, *map(len, chunks)]), chunks):
@@ -305,6 +369,7 @@ def read(
         joined.pop(LABEL, None)
     target = None if unlabelled else LABEL
     examples = Examples(joined, streamed.source, target, streamed.notes)
+    examples = _weighed(examples, streamed.weight is not None)
     if not any(t.strip() for texts in examples.texts for t in texts):
         raise InputError(f"every text is blank; check the text column. Received: {examples.source}")
     return examples
@@ -337,128 +402,6 @@ def read_splits(source: Any, **columns: Any) -> dict[str, Examples]:
             f"Received: {str(source)[:60]}"
         )
     return {name: read(part, **columns) for name, part in parts.items()}
-
-
-def _columns(
-    table: Table, texts: tuple[str | None, ...], label: str | None, require_label: bool
-) -> dict[str, str]:
-    """Our names of columns with the names in the source."""
-    text, pair, negative = texts
-    if text is None and pair is None:
-        text, pair, label = _shape(table.columns, label)
-        if pair == TEXT_B and TEXT_C in table.columns and not {LABEL, "score"} & {*table.columns}:
-            negative = negative or TEXT_C
-    first = table.require(text or (TEXT_A if pair else TEXT), "text")
-    names = {TEXT: first}
-    if pair is not None:
-        names = {TEXT_A: first, TEXT_B: table.require(pair, "second text")}
-    if negative is not None:
-        if pair is None:
-            raise InputError(
-                "a third text needs a second one: name the column of the second with `text_pair` "
-                f"(`--text-pair`). Received: negative={negative!r}"
-            )
-        names[TEXT_C] = table.require(negative, "third text")
-    if label is None:
-        label = next((name for name in _LABELS if name in table.columns), None)
-        if label is None and not require_label:
-            return names
-    elif not require_label and label not in table.columns:
-        return names
-    names[LABEL] = table.require(label or LABEL, "label")
-    return names
-
-
-def _shape(columns: Sequence[str], label: str | None) -> tuple[str | None, str | None, str | None]:
-    """Text, second text and label of the first usual shape of data that has its columns here."""
-    usual = [shape for shape in _SHAPES if set(shape[0]) <= set(columns)]
-    for texts, labels in usual:
-        found = [name for name in labels if name in columns and label in (None, name)]
-        if found:
-            return texts[0], (texts[1] if len(texts) > 1 else None), found[0]
-    if not usual:
-        return None, None, label
-    texts, _ = usual[0]
-    return texts[0], (texts[1] if len(texts) > 1 else None), label
-
-
-def _cells(
-    row: dict[str, Any], place: str, names: dict[str, str], require_label: bool | str
-) -> dict[str, Any]:
-    """One row under our names, checked."""
-    row = _unwritten(row, names)
-    taken = {TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL, *names.values()}
-    cells = {key: value for key, value in row.items() if key not in taken}
-    for name, column in names.items():
-        optional = name == LABEL and not require_label
-        if column not in row and not optional:
-            raise InputError(
-                f"{place}: the row lacks {column!r}. Received: "
-                f"{', '.join(map(repr, row)) or 'nothing'}"
-            )
-        value = row.get(column)
-        if name == LABEL and require_label == OR_BLANK and value == "":
-            cells[name] = []
-            continue
-        if optional and values.is_nothing(value):
-            cells[name] = None
-            continue
-        check = _label if name == LABEL else _text
-        cells[name] = check(value, f"{place}: column {column!r}")
-    words, tags = row.get(names.get(TEXT, "")), cells.get(LABEL)
-    if isinstance(words, (list, tuple)):
-        if not words:
-            raise InputError(f"{place}: column {names[TEXT]!r} must hold a word. Received: none")
-        if names.get(LABEL) == TAGS and tags is not None:
-            _check_tags(words, tags, f"{place}: column {names[TEXT]!r}")
-    return cells
-
-
-def _unwritten(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    """A row whose words and tags are lists, as CSV can only write them as text."""
-    columns = [column for column in (names.get(TEXT), names.get(LABEL)) if column in row]
-    cells = {column: row[column] for column in columns if isinstance(row[column], str)}
-    lists = {column: values.written(cell) for column, cell in cells.items()}
-    found = {column: each for column, each in lists.items() if each}
-    alike = len(found) == 2 and len({len(each) for each in found.values()}) == 1
-    return {**row, **{c: each for c, each in found.items() if alike or c in (TOKENS, TAGS)}}
-
-
-def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
-    count = len(tags) if isinstance(tags, (list, tuple)) else 1
-    if len(words) != count:
-        raise InputError(
-            f"{place}: every word must have a tag. Received: {len(words)} words and {count} "
-            f"tags, in {' '.join(map(str, words))[:60]!r}"
-        )
-
-
-def _text(value: Any, place: str) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
-        tagging.require_last(value, place)
-        return tagging.join_words([wording.require_whole(word, place) for word in value])
-    if not isinstance(value, (str, int, float)):
-        raise InputError(
-            f"{place} must hold a text, or a list of words. Received: {str(value)[:60]}"
-        )
-    return tagging.plain(wording.require_whole(str(value), place))
-
-
-def _given_label(value: Any, place: str) -> Any:
-    """A label of a list; a blank one may stand for no class, which the task knows."""
-    check = _label if values.is_missing(value) else wording.require_whole_label
-    return check(value, place)
-
-
-def _label(value: Any, place: str) -> Any:
-    if values.is_nothing(value) or (isinstance(value, list) and any(map(values.is_nothing, value))):
-        shown = "nothing" if value is None or str(value) == "" else repr(value)
-        raise InputError(
-            f"{place} must hold a label; fill it in or drop the row. Received: {shown}"
-        )
-    return wording.require_whole_label(value, place)
 
 
 def _append(columns: dict[str, list[Any]], cells: dict[str, Any], rows: int) -> None:

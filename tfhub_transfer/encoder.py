@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,8 @@ class Encoder(keras.layers.Layer):
         self._thawed_in_file: list[str] | None = None
         self._folder: Path | None = None
         self._loaded: Any = None
+        # Writes the preprocessor of the last model on it; a function, so that nothing tracks it.
+        self.write_preprocessor: Callable[[Path], dict[str, Any]] | None = None
         # A config comes out of a file, which doesn't vouch for itself: Keras' safe mode decides.
         self.trust_code = trust_code if _spec is None else in_safe_mode() is False
         if _spec is None:
@@ -432,15 +434,17 @@ class Encoder(keras.layers.Layer):
         shape = tuple(encoder_calls.ids_of(inputs).shape)
         rows, length = (shape[:-1], shape[-1]) if len(shape) > 1 else (shape, None)
 
-        def tensor(last: list[int]) -> keras.KerasTensor:
+        def tensor(last: list[int], name: str) -> keras.KerasTensor:
             inner = (length,) if len(last) == 2 else ()
-            return keras.KerasTensor((*rows, *inner, last[-1]), dtype="float32")
+            return keras.KerasTensor((*rows, *inner, last[-1]), dtype="float32", name=name)
 
         outputs = self._spec["outputs"]
         if self.dialect == "bert" and set(inputs) - set(loading.BERT_INPUTS):
             outputs = {key: value for key, value in outputs.items() if key != _LAYER_OUTPUTS}
         return {
-            key: [tensor(v) for v in value] if isinstance(value[0], list) else tensor(value)
+            key: [tensor(v, f"{key}.{number}") for number, v in enumerate(value)]
+            if isinstance(value[0], list)
+            else tensor(value, key)
             for key, value in outputs.items()
         }
 
@@ -478,6 +482,22 @@ class Encoder(keras.layers.Layer):
     def _thaw_only(self, names: list[str]) -> None:
         for name, variables in self.layer_groups:
             self._set_flags(variables, name in names)
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> None:
+        """Writes the encoder as it is now, in TF Hub's form, its preprocessor beside it.
+
+        `Encoder` loads it, layer groups and all; `tfhub_transfer.json` says what it was tuned from.
+
+        Args:
+            folder: The folder to write.
+            overwrite: Whether a folder there that this package wrote is replaced.
+
+        Raises:
+            InputError: If it can't be written, or would replace what this package didn't write.
+        """
+        known = self.write_preprocessor is not None
+        beside = None if known else registry.preprocessor_path(self.handle, self.folder)
+        loading.save(self, folder, beside, overwrite)
 
     def save_own_variables(self, store: Any) -> None:
         for index, weight in enumerate(self._weights):

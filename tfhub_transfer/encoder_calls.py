@@ -6,10 +6,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer import values, wording
 from tfhub_transfer.errors import InputError
 
 BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 CODE_POINTS = "code_points"
+# What is made beside ids and read by heads alone (`tagging.WORD_STARTS`).
+BESIDE = "word_starts"
 # Before the number of a layer whose output is given instead of being computed.
 LAYER_OUTPUTS = "encoder_outputs"
 
@@ -31,16 +34,63 @@ def checked(inputs: Any, dialect: str) -> Any:
         if set(inputs) != {CODE_POINTS}:
             raise InputError(
                 f"this encoder reads texts: a tensor of strings, or of their {CODE_POINTS}. "
-                f"Received: {_described(inputs)}"
+                f"Received: {described(inputs)}"
             )
         return inputs
-    if isinstance(inputs, str):
-        raise InputError(f"the encoder takes texts in a list. Received: {inputs[:60]!r}")
-    if tf.is_tensor(inputs):  # symbolic ones too, as in `map`
-        return inputs
-    if isinstance(inputs, (list, tuple)) or getattr(inputs, "dtype", tf.string) in (object, str):
-        return tf.constant(np.asarray(inputs, dtype=object), tf.string)
-    return inputs
+    points = "int" in dtype(inputs) and rank(inputs) in (2, 3)
+    return inputs if points else texts(inputs)
+
+
+def texts(given: Any) -> Any:
+    """Texts as a tensor of strings `[batch]`, or `[batch, 1]`.
+
+    Args:
+        given: A list, array or series of strings, or of bytes in UTF-8; a tensor of TensorFlow or
+            of Keras, which stays as it is.
+
+    Raises:
+        InputError: If it is something else, such as one string, or a text is missing.
+
+    Example:
+
+    >>> texts(np.array(["a good film", "bad"])).shape
+    TensorShape([2])
+    """
+    if isinstance(given, (str, bytes)):
+        raise InputError(
+            "an encoder takes texts in a list; put a single one in brackets. "
+            f"Received: {given[:60]!r}"
+        )
+    if tf.is_tensor(given) or isinstance(given, keras.KerasTensor):
+        flat = rank(given) in (None, 1) or (rank(given) == 2 and given.shape[-1] == 1)
+        if dtype(given) != "string" or not flat or isinstance(given, tf.RaggedTensor):
+            raise InputError(f"expected texts, strings [batch]. Received: {described(given)}")
+        return given
+    rows = [_text(row, number) for number, row in enumerate(wording.listed(given), start=1)]
+    return tf.constant(rows, tf.string)
+
+
+def _text(row: Any, number: int) -> str:
+    place, value = f"row {number} of the texts", row if type(row) is str else values.alone(row)
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{place}: bytes must be UTF-8 ({error}). Received: {value[:60]!r}"
+            ) from error
+    return wording.require_text(value, place)
+
+
+def rank(tensor: Any) -> int | None:
+    """The number of axes of a tensor, where that is known before it runs."""
+    return tensor.shape.rank if isinstance(tensor.shape, tf.TensorShape) else len(tensor.shape)
+
+
+def dtype(given: Any) -> str:
+    """The name of what an array or a tensor holds; nothing of what is neither."""
+    held = getattr(given, "dtype", "")
+    return str(getattr(held, "name", held))
 
 
 def _checked_ids(inputs: Any) -> dict[str, Any]:
@@ -50,8 +100,9 @@ def _checked_ids(inputs: Any) -> dict[str, Any]:
     if not isinstance(inputs, dict):
         raise InputError(
             f"this encoder reads no text but {expected}; a preprocessor makes them, such as that "
-            f"of `model.preprocess`. Received: {_described(inputs)}"
+            f"of `model.preprocess`. Received: {described(inputs)}"
         )
+    inputs = {name: value for name, value in inputs.items() if name != BESIDE}
     absent = [name for name in BERT_INPUTS[:2] if name not in inputs]
     odd = [n for n in inputs if n not in BERT_INPUTS and not str(n).startswith(LAYER_OUTPUTS)]
     # Not the outputs of layers, which are vectors.
@@ -59,25 +110,24 @@ def _checked_ids(inputs: Any) -> dict[str, Any]:
     if absent or odd or wrong:
         raise InputError(
             f"this encoder reads {expected}; only input_type_ids may be left out, they are 0 then. "
-            f"Received: {_described(inputs)}"
+            f"Received: {described(inputs)}"
         )
     return inputs
 
 
 def _is_ids(value: Any) -> bool:
-    dtype = str(getattr(value, "dtype", None) or np.asarray(value).dtype)
-    return "int" in dtype and len(
+    held = str(getattr(value, "dtype", None) or np.asarray(value).dtype)
+    return "int" in held and len(
         np.shape(value) if not hasattr(value, "shape") else value.shape
     ) in (2, 3)
 
 
-def _described(inputs: Any) -> str:
+def described(inputs: Any) -> str:
     """What was given, on one line, without its numbers."""
     if isinstance(inputs, dict):
-        return ", ".join(f"{name}: {_described(value)}" for name, value in inputs.items()) or "{}"
+        return ", ".join(f"{name}: {described(value)}" for name, value in inputs.items()) or "{}"
     if hasattr(inputs, "dtype"):
-        dtype = getattr(inputs.dtype, "name", inputs.dtype)
-        return f"{dtype} {list(inputs.shape)}"
+        return f"{dtype(inputs)} {list(inputs.shape)}"
     return repr(inputs)[:60]
 
 
@@ -117,9 +167,10 @@ def split_rows(outputs: Any, rows: tf.Tensor) -> Any:
 
 
 def as_strings(inputs: Any) -> tf.Tensor:
-    """Strings as they are; code points `[batch, length]`, padded with 0, joined to strings."""
+    """Strings `[batch]` of such, or `[batch, 1]`, or of code points `[batch, length]`, 0 behind."""
     inputs = inputs[CODE_POINTS] if isinstance(inputs, dict) else inputs
     inputs = tf.convert_to_tensor(inputs)
     if inputs.dtype == tf.string:
-        return inputs
-    return tf.strings.unicode_encode(tf.RaggedTensor.from_tensor(inputs, padding=0), "UTF-8")
+        return tf.reshape(inputs, [-1])
+    points = tf.RaggedTensor.from_tensor(tf.cast(inputs, tf.int32), padding=0)
+    return tf.strings.unicode_encode(points, "UTF-8")

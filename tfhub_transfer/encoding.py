@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import data, reading, records, runtime, tagging
+from tfhub_transfer import data, progress, reading, records, runtime, tagging
 from tfhub_transfer.builders import build_model, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
@@ -17,6 +17,7 @@ from tfhub_transfer.tasks import Regression
 
 MODEL_FILE = "model.keras"
 RECORD_FILE = "training.json"
+_GRAPH = "saved_model.pb"
 _NPY = b"\x93NUMPY"
 _COLUMNS = ("text", "text_pair", "negative", "label")
 
@@ -55,6 +56,7 @@ def encode_text(
     return vector_model(source, trust_code).encode_text(texts, batch_size, normalize)
 
 
+@progress.stage("Loading", final=False)
 def vector_model(
     source: str | Path | Encoder | TransferModel, trust_code: bool = False
 ) -> TransferModel:
@@ -121,7 +123,7 @@ class Vectors:
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         for texts in chunks:
             # Not beyond a yield: whoever reads has their own.
-            with runtime.precision(precision, model.encoder.dimension):
+            with progress.step("Encoding"), runtime.precision(precision, model.encoder.dimension):
                 vectors = model.encode_text(texts, normalize=normalize)
             self.cut += model.truncation or Truncation(0, len(texts), 0)
             yield texts, vectors
@@ -157,7 +159,9 @@ def encode_file(
             reading.refuse_columns([text], file)
         read, chunks = None, reading.line_chunks(file, columns=[trained])
     else:
-        read = data.stream(file, text=text or _usual_column(trained, file), require_label=False)
+        table = reading.Table(file, reading.Asked(labels=False))
+        usual = next((name for name in (trained, data.TEXT) if name and table.holds(name)), None)
+        read = data.stream(table, text=text or usual, require_label=False)
         chunks = _column(read)
     model = vector_model(source, trust_code)
     return Vectors(model, file, chunks, normalize, _precision(source), read)
@@ -189,7 +193,11 @@ def write_vectors(
     atomic.check_file(output, _NPY, overwrite, inputs)
     try:
         with atomic.file(output) as scratch:
-            found = [vectors for _, vectors in chunks]
+            found = []
+            with progress.stage("Encoding", unit="texts", final=False) as stage:
+                for _, vectors in chunks:
+                    found.append(vectors)
+                    stage.add(len(vectors))
             if not found:
                 raise InputError("expected at least one text. Received: none")
             np.save(scratch, np.concatenate(found))
@@ -223,6 +231,28 @@ def read_record(folder: Path) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value is not None}
 
 
+def no_model(folder: Path) -> InputError:
+    """What to raise of a folder that isn't one of a model: what it is instead, and what to give.
+
+    Args:
+        folder: What was given.
+    """
+    what = f"no {MODEL_FILE} there"
+    if not folder.exists():
+        what = "no such folder"
+    elif any((folder / name).is_file() for name in (_GRAPH, f"1/{_GRAPH}")):
+        what = "this is an encoder or an export, which is no model to train or measure"
+    elif (folder / "report.json").is_file():
+        what = "this is a report"
+    for around in folder.parents[:2]:
+        if (around / MODEL_FILE).is_file():
+            return InputError(f"{what}; the model is in {around}: give that. Received: {folder}")
+    return InputError(
+        f"{what}; expected a folder that `tfhub-transfer train` wrote, or a `.keras` file. "
+        f"Received: {folder}"
+    )
+
+
 def _check_columns(columns: dict[str, Any], path: Path) -> None:
     """Names of columns by what they hold; of several tasks such names by task."""
     for name, column in columns.items():
@@ -242,7 +272,7 @@ def _are_names(column: Any) -> bool:
 def _column(stream: data.Stream) -> Iterator[list[str]]:
     if stream.is_pair:
         raise InputError(
-            "one column of texts is encoded: name it with `--text`. "
+            "one column of texts is encoded: name it with `text` (`--text`). "
             f"Received: {stream.source}, which has pairs"
         )
     return (list(map(tagging.spaced, chunk.texts[0])) for chunk in stream)
@@ -252,12 +282,6 @@ def _text_column(source: str) -> str | None:
     """The column of texts that a model was trained on, if it has one."""
     column = _record(source).get("columns", {}).get("text")
     return column if isinstance(column, str) else None
-
-
-def _usual_column(trained: str | None, file: str | data.File) -> str | None:
-    """The column of texts where none is named: the training's, or the usual one, if it is there."""
-    columns = reading.Table(file).columns
-    return next((name for name in (trained, data.TEXT) if name in columns), None)
 
 
 def _precision(source: str) -> str:

@@ -27,6 +27,9 @@ class InputError(ValueError):
     tfhub_transfer.errors.InputError: `epochs` must be at least 1. Received: epochs=0
     """
 
+    # TensorFlow, in `map` and in graphs, would make an error of its own of it, a page long.
+    ag_pass_through = True
+
     def __str__(self) -> str:
         return one_line(super().__str__())
 

@@ -11,6 +11,7 @@ from tfhub_transfer import (
     answer_evaluation,
     answers,
     cautions,
+    joint_reports,
     metrics,
     particulars,
     plots,
@@ -61,13 +62,14 @@ def evaluate(
         baselines: Whether to train and measure the baselines.
         seed: Seed of the bootstrap.
         alone: For a model of several tasks, `{name: report}` of models that learned one task alone,
-            to be shown beside.
+            on the same examples, to be compared with.
 
     Returns:
         A `Report`, or a `JointReport` of several.
 
     Raises:
-        InputError: If there are no examples, or a label is unknown to the task.
+        InputError: If there are no examples, or a label is unknown to the task; or if reports of
+            tasks alone are of other tasks or examples.
 
     Example:
 
@@ -77,7 +79,12 @@ def evaluate(
     """
     seed = ranges.whole_number("seed", seed, *ranges.SEED)
     if isinstance(model, MultiTaskModel):
-        return _evaluate_tasks(model, examples, train, baselines, seed, alone)
+        return _evaluate_tasks(model, examples, train, baselines, seed, alone or {})
+    if alone:
+        raise InputError(
+            "`alone` is for a model of several tasks, whose reports of each alone it holds. "
+            f"Received: the {model.task.name} task"
+        )
     task: Any = model.task
     if task.layout not in _MEASURES:
         raise InputError(
@@ -120,16 +127,21 @@ def _evaluate_tasks(
     train: Any,
     baselines: bool,
     seed: int,
-    alone: Mapping[str, Any] | None,
+    alone: Mapping[str, Any],
 ) -> JointReport:
     model.layout.check(examples)
+    for name, own in examples.items():
+        if not len(own):
+            raise InputError(f"{name}: expected examples to evaluate on. Received: none")
+    joint_reports.check_alone(alone, {name: own.texts for name, own in examples.items()})
     train = model.training_examples if train is None else train
     reports = {
         name: evaluate(single, examples[name], train and train[name], baselines, seed)
         for name, single in model.models.items()
     }
-    known = {name: report.metrics for name, report in (alone or {}).items()}
-    return JointReport(str(model.encoder.handle), reports, known)
+    report = JointReport(str(model.encoder.handle), reports, history=dict(model.history_))
+    report.compare(alone, seed)
+    return report
 
 
 def _measure_whole(
@@ -138,7 +150,8 @@ def _measure_whole(
     task: Any = model.task
     labels = task.encode(examples.labels)
     predict = functools.partial(model.predict_scores, allow_nan=True)
-    scores = _finite(report, _timed(report, predict, examples), labels)
+    answered = _timed(report, predict, examples)
+    scores = _finite(report, answered, labels)
     report.metrics = _measure(task, labels, scores)
     _add_details(report, task, labels, scores, seed)
     report.mistakes = _mistakes(task, examples, labels, scores)
@@ -147,7 +160,13 @@ def _measure_whole(
     parts = (scores[start : start + _AT_ONCE] for start in range(0, len(scores), _AT_ONCE))
     given = [_answered(answer) for part in parts for answer in task.decode(part)]
     numbers = _contributions(task, labels, scores)
-    particulars.add_whole(report, examples, (true, given, scores), numbers, seed)
+    # What counts as wrong where there is no answer is no answer for that.
+    known = np.isfinite(answered.reshape(len(answered), -1)).all(axis=1)
+    given = [answer if is_known else None for answer, is_known in zip(given, known)]
+    for mistake in report.mistakes:
+        mistake["predicted"] = given[mistake["row"]]
+    shown = answered.reshape(scores.shape)
+    particulars.add_whole(report, examples, (true, given, shown), numbers, seed)
     if train is not None:
         _add_baselines(report, task, train, examples)
 

@@ -152,10 +152,19 @@ def _from_kaggle(handle: str, parts: re.Match[str]) -> Path:
 
 
 def _in_kaggle_cache(parts: re.Match[str]) -> Path | None:
-    """The folder in the cache of Kaggle's client; only an explicit version can be looked up."""
+    """The folder in the cache of Kaggle's client; without a version the newest that is there.
+
+    Kaggle's client asks the server which one is the newest, which takes a network.
+    """
     root = Path(
         os.environ.get("KAGGLEHUB_CACHE") or Path(os.path.expanduser("~")) / ".cache" / "kagglehub"
     )
-    folder = root.joinpath("models", *(part for part in parts.groups() if part))
-    complete = folder.with_name(folder.name + ".complete")
-    return folder if parts["version"] and complete.exists() and folder.is_dir() else None
+    names = parts.groupdict()
+    version = names.pop("version")
+    folder = root.joinpath("models", *names.values())
+    whole = [
+        marker.with_suffix("")
+        for marker in folder.glob(f"{version or '*'}.complete")
+        if marker.stem.isdecimal() and marker.with_suffix("").is_dir()
+    ]
+    return max(whole, key=lambda each: int(each.name), default=None)

@@ -1,26 +1,39 @@
 """Head first on frozen features, then the encoder's groups from the top."""
 
 import dataclasses
+import functools
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import headlines, judging, planning, ranges, runtime
-from tfhub_transfer.batching import ready
+from tfhub_transfer import (
+    headlines,
+    judging,
+    own_callbacks,
+    planning,
+    progress,
+    ranges,
+    runtime,
+    streamed,
+    weighing,
+)
+from tfhub_transfer.batching import ready, weighed
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.epochs import EpochsShown
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.fitting import size_schedule
 from tfhub_transfer.layouts import Rows, balance
-from tfhub_transfer.models import TransferModel, size_schedule
+from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
-from tfhub_transfer.preprocessing import Truncation
-from tfhub_transfer.stages import Outcome, best_epoch
+from tfhub_transfer.stages import NOTHING, Outcome, thawed_words
+from tfhub_transfer.training_history import History
 
 FROZEN_BATCH, HEAD_BATCH = 64, 64
 # Each thawing traces the train step anew, which costs as much as many steps.
@@ -50,7 +63,8 @@ class Plan:
         boundary: Whether layers that stay frozen throughout run once for each text, not once for
             each step (see `boundary.Boundary`).
         seed: Seed of the shuffling.
-        verbose: 0 silent, 1 progress bars, 2 a line an epoch, or `"auto"`.
+        verbose: 0 silent; 1 a line a stage, which shows on a terminal how far it is; 2 also a line
+            an epoch; `"auto"` 1 on a terminal and 2 elsewhere.
 
     Raises:
         InputError: If a number is none, or out of range.
@@ -66,6 +80,7 @@ class Plan:
     boundary: bool = True
     seed: int = 0
     verbose: Any = "auto"
+    _throughout: ClassVar[tuple[keras.callbacks.Callback, ...]] = ()
 
     def __post_init__(self) -> None:
         def settle(name: str, parse: Callable[..., Any], *bounds: Any) -> None:
@@ -82,47 +97,14 @@ class Plan:
         settle("seed", ranges.whole_number, *ranges.SEED)
 
 
-@dataclasses.dataclass
-class History:
-    """What `fine_tune` did.
+@dataclasses.dataclass(frozen=True)
+class _Staged(Plan):
+    """A plan with the callbacks of the user, in the form in which each stage takes them."""
 
-    Attributes:
-        history: Curves, one value an epoch, the head's epochs first.
-        seconds: Wall-clock seconds of each stage.
-        thawed_groups: `(epoch, number of groups thawed from the top)` for the curves.
-        head_epochs: How many of the epochs trained the head alone.
-        outcomes: What each stage kept, and what it tried in vain.
-        plan: How long and how fast each stage was to train, and what chose that.
-        truncation: What was cut off the training texts; `None` for a `Stream`.
-        padding: The share of padding among the tokens of the second stage's batches; `None` if
-            there was no such stage, or for a `Stream`.
-    """
-
-    history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    thawed_groups: list[tuple[float, int]] = dataclasses.field(default_factory=list)
-    head_epochs: int = 0
-    outcomes: list[Outcome] = dataclasses.field(default_factory=list)
-    plan: dict[str, Any] = dataclasses.field(default_factory=dict)
-    truncation: Truncation | None = None
-    padding: float | None = None
-
-    @property
-    def best_epoch(self) -> int | None:
-        """The place in the curves, from 0, of the weights that the model ended with.
-
-        `None` if no epoch of the curves gave them, as where the heads of several tasks, whose
-        curves aren't here, were not beaten by training all together.
-        """
-        stages = [each for each in self.outcomes if each.stage in ("head", "fine_tuning")]
-        return best_epoch(stages, self.head_epochs)
-
-    def add(self, curves: dict[str, list[float]]) -> None:
-        """Appends the curves of one stage."""
-        for key, values in curves.items():
-            self.history.setdefault(key, []).extend(float(v) for v in values)
+    _throughout: tuple[keras.callbacks.Callback, ...] = ()  # type: ignore[misc]
 
 
+@streamed.errors_alone()
 def fine_tune(
     model: TransferModel,
     train: Examples | Stream,
@@ -131,6 +113,7 @@ def fine_tune(
     unfreeze: str | int = "auto",
     batch_size: int = 32,
     plan: Plan | None = None,
+    callbacks: Any = None,
 ) -> History:
     """Trains a model: the head on frozen features first, then the encoder group by group.
 
@@ -148,6 +131,10 @@ def fine_tune(
             `"auto"`: all but a BERT's embeddings, which cost a third of each step and seldom gain.
         batch_size: Rows in a batch of the second stage.
         plan: Finer settings.
+        callbacks: Keras callbacks, which reach every stage: the head (of each task, one after the
+            other), then what thaws. A stage is a training of its own to them, with the model that
+            trains then, whose weights are the whole one's; epochs count on through the stages.
+            `ModelCheckpoint` saves the whole model.
 
     Returns:
         The curves, and the seconds of each stage.
@@ -165,26 +152,27 @@ def fine_tune(
     groups = groups_to_thaw(model.encoder, unfreeze)
     epochs = ranges.given(ranges.whole_number, "epochs", epochs, *ranges.EPOCHS)
     batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
-    if isinstance(train, Stream) and model.task.layout != "whole":
-        raise InputError(
-            f"the {model.task.name} task is trained from memory: `read` the file. Received: Stream"
-        )
-    if plan.class_weight:
-        model.task.check_class_weights(plan.class_weight)
-    for examples in (train, validation):
-        if not isinstance(examples, Stream):
-            _check(model, examples)
+    _require_usable(model, train, validation, plan)
+    stages = len(model.models) if isinstance(model, MultiTaskModel) else 1
+    own_callbacks.check_stages(callbacks, model.optimizer, groups > 0, stages)
+    throughout = (own_callbacks.Throughout(callbacks, model),) if callbacks else ()
+    plan = _Staged(**vars(plan), _throughout=throughout)
+    train, validation = weighing.taught(train), weighing.without(validation)
     model.layout.learn(train)
     judged = model.cut(validation)
-    model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
-    judging.require_trainable(model, judged, plan.learning_rate)
+    with progress.shown(show(plan.verbose) > 0), progress.stage("Preparing", final=False):
+        model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
+        judging.require_trainable(model, judged, plan.learning_rate)
     rows: Any = train if isinstance(train, Stream) else model.cut(train)
     if not isinstance(train, Stream):
         model.training_examples = train
     _remember(model, train, validation)
     found = headlines.find(model, validation, judged, plan.seed)
     history = History(plan={"judged_by": judging.described(model, found)})
-    with runtime.precision("auto", model.encoder.dimension):
+    with (
+        progress.shown(show(plan.verbose) > 0),
+        runtime.precision("auto", model.encoder.dimension),
+    ):
         if isinstance(model, MultiTaskModel):
             best = _train_heads(model, (rows, judged, found), plan, history)
             rows = balance(rows, model.task.alpha, plan.seed)
@@ -195,14 +183,34 @@ def fine_tune(
         if groups:
             size = epochs, groups, batch_size
             _thaw_from_top(model, (rows, judged, found), size, plan, best, history)
+        elif not history.outcomes and show(plan.verbose):
+            progress.say(f"WARNING: {NOTHING}")
         _tune(model, validation)
-    model.history_ = {
-        **history.history,
-        "thawed_groups": history.thawed_groups,
-        "best_epoch": [] if history.best_epoch is None else [history.best_epoch],
-        "kept": [str(outcome) for outcome in history.outcomes],
-    }
+    _note(model, history)
     return history
+
+
+def _require_usable(model: TransferModel, train: Any, validation: Any, plan: Plan) -> None:
+    """Refuses before any work what would fail in the middle of it."""
+    if isinstance(train, Stream) and model.task.layout != "whole":
+        raise InputError(
+            f"the {model.task.name} task is trained from memory: read the file with `data.read`. "
+            "Received: a stream"
+        )
+    if plan.class_weight:
+        model.task.check_class_weights(plan.class_weight)
+    for examples in (train, validation):
+        if not isinstance(examples, Stream):
+            _check(model, examples)
+
+
+def _note(model: TransferModel, history: History) -> None:
+    """Leaves the curves with the model, for its report."""
+    history.add_joint()
+    model.history_ = history.to_dict()
+    if isinstance(model, MultiTaskModel):
+        for name, own in history.tasks.items():
+            model.models[name].history_ = own.to_dict()
 
 
 def _remember(model: TransferModel, train: Any, validation: Any) -> None:
@@ -217,11 +225,13 @@ def _remember(model: TransferModel, train: Any, validation: Any) -> None:
 
 
 def _check(model: TransferModel, examples: Any) -> None:
-    """Refuses before any work what would fail in the middle of it."""
+    """Refuses examples that no stage could train on or judge by."""
     model.layout.check(examples)
     for each in examples.values() if isinstance(examples, dict) else [examples]:
         if not len(each):
-            raise InputError("expected examples to train on and to judge by. Received: none")
+            raise InputError(
+                "expected examples to train on and to judge by, at least one each. Received: none"
+            )
     model.task.check_training(examples)
 
 
@@ -231,7 +241,8 @@ def _tune(model: TransferModel, validation: Any) -> None:
         for name, single in model.models.items():
             _tune(single, validation[name])
         return
-    model.task.tune(validation, lambda: model.predict_text(list(zip(*validation.texts))))
+    with progress.stage("Settling on validation", final=False):
+        model.task.tune(validation, lambda: model.predict_text(list(zip(*validation.texts))))
 
 
 def groups_to_thaw(encoder: Encoder, unfreeze: str | int) -> int:
@@ -260,7 +271,9 @@ def groups_to_thaw(encoder: Encoder, unfreeze: str | int) -> int:
         ) from error
 
 
-def _train_head(model: TransferModel, splits: Splits, plan: Plan, history: History) -> float:
+def _train_head(
+    model: TransferModel, splits: Splits, plan: Plan, history: History, name: str = ""
+) -> float:
     """Trains the head with the encoder frozen; returns the best value on validation."""
     started = time.perf_counter()
     model.encoder.trainable = False
@@ -272,21 +285,26 @@ def _train_head(model: TransferModel, splits: Splits, plan: Plan, history: Histo
     history.add(curves)
     history.head_epochs = len(curves["loss"])
     history.seconds["head"] = time.perf_counter() - started - history.seconds.get("features", 0)
-    best = _note_head(model, keep, curves, history)
+    best = _note_head(model, keep, curves, history, name)
     if show(plan.verbose):
         if history.truncation and history.truncation.texts:
-            print(f"At {model.sequence_length} tokens {history.truncation}", flush=True)
-        print(f"{history.outcomes[-1]}, {time.perf_counter() - started:.1f} s", flush=True)
+            progress.say(f"At {model.sequence_length} tokens {history.truncation}")
+        progress.say(f"{history.outcomes[-1]}, {time.perf_counter() - started:.1f} s")
     return best
 
 
 def _note_head(
-    model: TransferModel, keep: KeepBest, curves: dict[str, list[float]], history: History
+    model: TransferModel,
+    keep: KeepBest,
+    curves: dict[str, list[float]],
+    history: History,
+    name: str,
 ) -> float:
     metric = judging.monitor(model)[0]
     kept = keep.best_epoch or 0
     value = float(curves[metric][kept])
-    history.outcomes.append(Outcome("head", metric, len(curves["loss"]), kept + 1, value))
+    stage = f"{name} head".strip()
+    history.outcomes.append(Outcome(stage, metric, len(curves["loss"]), kept + 1, value))
     return value
 
 
@@ -294,17 +312,14 @@ def _train_heads(model: MultiTaskModel, splits: Splits, plan: Plan, history: His
     """As `_train_head` for each task: as long as the encoder is frozen, none touches another."""
     values = []
     for name, single in model.models.items():
-        if show(plan.verbose):
-            print(f"{name}:", flush=True)
         own, single.jit_compile = History(), model.jit_compile
         found = {"": splits[2][name]} if name in splits[2] else {}
-        value = _train_head(single, (splits[0][name], splits[1][name], found), plan, own)
+        with progress.titled(name):
+            value = _train_head(single, (splits[0][name], splits[1][name], found), plan, own, name)
         history.plan[f"{name} head"] = own.plan["head"]
         values.append(value if single.task.monitor[1] == "max" else -value)
-        history.outcomes += [
-            dataclasses.replace(outcome, stage=f"{name} {outcome.stage}")
-            for outcome in own.outcomes
-        ]
+        history.tasks[name] = own
+        history.outcomes += own.outcomes
         for stage, seconds in own.seconds.items():
             history.seconds[stage] = history.seconds.get(stage, 0.0) + seconds
     if judging.monitor(model) != model.task.monitor:
@@ -317,7 +332,8 @@ def _judge(model: TransferModel, judged: Rows, history: History) -> float:
     started = time.perf_counter()
     model.encoder.trainable = False
     batches = model.preprocess(judged, FROZEN_BATCH, shuffle=False)
-    found = model.evaluate(batches, verbose=0, return_dict=True)
+    with progress.stage("Measuring on validation", final=False):
+        found = model.evaluate(batches, verbose=0, return_dict=True)
     spent = time.perf_counter() - started
     history.seconds["head"] = history.seconds.get("head", 0.0) + spent
     return float(found[judging.monitor(model)[0].removeprefix("val_")])
@@ -327,45 +343,50 @@ def _fit_on_features(
     model: TransferModel, splits: Splits, plan: Plan, keep: KeepBest, history: History
 ) -> dict[str, list[float]]:
     started = time.perf_counter()
-    verbose = show(plan.verbose) == 1
-    train = model.compute_features(splits[0], verbose=verbose)
-    history.truncation = model.truncation
-    features = [train, model.compute_features(splits[1], verbose=verbose)]
+    features, counts = [], [len(rows) for rows in splits[:2]]
+    with progress.stage("Features", sum(counts), "examples"):
+        for rows, count in zip(splits, counts):
+            with progress.part(worth=count):
+                features.append(model.compute_features(rows))
+            history.truncation = history.truncation or model.truncation
     history.seconds["features"] = time.perf_counter() - started
-    labels = [model.task.encode(rows.examples.labels) for rows in splits[:2]]
-    batch_size = HEAD_BATCH if len(labels[0]) > 100 * HEAD_BATCH else HEAD_BATCH // 2
-    steps = -(-len(labels[0]) // batch_size)
+    labels = [model.layout.targets(rows.examples) for rows in splits[:2]]
+    batch_size = HEAD_BATCH if len(splits[0]) > 100 * HEAD_BATCH else HEAD_BATCH // 2
+    steps = -(-len(splits[0]) // batch_size)
     head = _compiled(model, model.head_model, plan, min(steps, planning.HEAD_STEPS))
-    stage = planning.head_on_vectors(steps, plan.head_epochs, plan.patience)
-    _begin(stage, "head", planning.head_rate(plan.head_learning_rate), keep, history)
-    return head.fit(
-        _rows(features[0], labels[0], batch_size, plan.seed),
-        validation_data=_rows(features[1], labels[1], batch_size),
-        epochs=stage.epochs,
-        shuffle=False,  # they are
-        callbacks=[FiniteLoss(), keep],
-        class_weight=plan.class_weight,
-        verbose=0,  # quick; one line at the end says how it went
-    ).history
+    planned = planning.head_on_vectors(steps, plan.head_epochs, plan.patience)
+    _begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep, history)
+    with progress.stage("Head", final=False) as stage:
+        return head.fit(
+            **weighed(_rows(features[0], labels[0], batch_size, plan.seed), plan.class_weight),
+            validation_data=_rows(features[1], labels[1], batch_size),
+            epochs=planned.epochs,
+            shuffle=False,  # they are
+            callbacks=[FiniteLoss(), *plan._throughout, keep, _shown(model, stage)],
+            verbose=0,
+        ).history
 
 
 def _rows(
-    features: np.ndarray, labels: np.ndarray, batch_size: int, seed: int | None = None
+    features: np.ndarray, labels: Any, batch_size: int, seed: int | None = None
 ) -> tf.data.Dataset:
     """Batches of stored vectors, shuffled anew in every epoch if there is a seed."""
-    numbers = tf.data.Dataset.range(len(labels))
+    wanted = labels if isinstance(labels, tuple) else (labels,)  # with weights of rows
+    numbers = tf.data.Dataset.range(len(features))
     if seed is not None:
-        numbers = numbers.shuffle(len(labels), seed=seed)
+        numbers = numbers.shuffle(len(features), seed=seed)
     numbers = numbers.batch(batch_size)
     if not isinstance(features, np.memmap):
         held = tf.constant(features)
-        return ready(numbers.map(lambda n: (tf.gather(held, n), tf.gather(labels, n))))
+        return ready(
+            numbers.map(lambda n: (tf.gather(held, n), *(tf.gather(each, n) for each in wanted)))
+        )
 
     def read(rows: tf.Tensor) -> tf.Tensor:
         found = tf.numpy_function(lambda n: features[n], [rows], tf.float32)
         return tf.ensure_shape(found, (None, features.shape[1]))
 
-    return ready(numbers.map(lambda n: (read(n), tf.gather(labels, n))))
+    return ready(numbers.map(lambda n: (read(n), *(tf.gather(each, n) for each in wanted))))
 
 
 def _fit_frozen(
@@ -386,21 +407,24 @@ def _fit_frozen(
         _, batches, validation, judge = stored
         history.truncation, history.padding = model.count_truncation(splits[0]), None
     steps, given = int(batches.cardinality()), (plan.head_epochs, plan.patience)
-    stage = planning.head_on_tokens(model.task, steps, stored is not None, *given)
-    _begin(stage, "head", planning.head_rate(plan.head_learning_rate), keep, history)
-    return (
-        _compiled(model, lambda: stored[0] if stored else _again(model), plan)
-        .fit(
-            _repeated(batches, stage),
+    planned = planning.head_on_tokens(model.task, steps, stored is not None, *given)
+    _begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep, history)
+    head = _compiled(model, lambda: stored[0] if stored else _again(model), plan)
+    with progress.stage("Head", final=False) as stage:
+        return head.fit(
+            **weighed(_repeated(batches, planned), plan.class_weight),
             validation_data=validation,
-            epochs=stage.epochs,
+            epochs=planned.epochs,
             shuffle=False,  # they are
-            callbacks=[FiniteLoss(), judge, keep],
-            class_weight=plan.class_weight,
-            verbose=show(plan.verbose),
-        )
-        .history
-    )
+            callbacks=[FiniteLoss(), judge, *plan._throughout, keep, _shown(model, stage, plan)],
+            verbose=0,
+        ).history
+
+
+def _shown(model: TransferModel, stage: progress.Stage, plan: Plan | None = None) -> EpochsShown:
+    """What shows the epochs of a stage; those that a plan is given for, also in lines."""
+    lines = plan is not None and show(plan.verbose) == 2
+    return EpochsShown(stage, functools.partial(judging.told, model), lines)
 
 
 def _begin(
@@ -461,11 +485,11 @@ def _thaw_from_top(
     ) or _whole(model, splits, batch_size, plan, history)
     monitor, mode = judging.monitor(model)
     keep = KeepBest(monitor, mode, initial=best)
-    stage = planning.thawed(int(batches.cardinality()), epochs, plan.patience)
-    stage = _begin(stage, "fine_tuning", rate, keep, history)
-    batches = _repeated(batches, stage)
+    planned = planning.thawed(int(batches.cardinality()), epochs, plan.patience)
+    planned = _begin(planned, "fine_tuning", rate, keep, history)
+    batches = _repeated(batches, planned)
     if show(plan.verbose):
-        print(f"Top {groups} of the encoder's groups: {stage}", flush=True)
+        progress.say(f"Top {groups} of the encoder's groups: {planned}")
     pace = plan.unfreezing_epochs / groups
     unfreezing = ProgressiveUnfreezing(
         start_epoch=0,
@@ -473,23 +497,24 @@ def _thaw_from_top(
         num_groups=groups,
         layer_decay=plan.layer_decay,
     )
-    size_schedule(model.optimizer, stage.steps)
-    curves = trained.fit(
-        batches,
-        validation_data=validation,
-        epochs=stage.epochs,
-        shuffle=False,  # they are
-        callbacks=[FiniteLoss(), judge, unfreezing, keep],
-        class_weight=plan.class_weight,
-        verbose=show(plan.verbose),
-    ).history
+    size_schedule(model.optimizer, planned.steps)
+    with progress.stage(thawed_words(groups), final=False) as stage:
+        shown = _shown(model, stage, plan)
+        curves = trained.fit(
+            **weighed(batches, plan.class_weight),
+            validation_data=validation,
+            epochs=planned.epochs,
+            shuffle=False,  # they are
+            callbacks=[FiniteLoss(), judge, unfreezing, *plan._throughout, keep, shown],
+            verbose=0,
+        ).history
     offset = history.head_epochs
     history.thawed_groups = [(offset + at, count) for at, count in unfreezing.thawed_at]
     history.add(curves)
     history.seconds["fine_tuning"] = time.perf_counter() - started
     history.outcomes.append(_outcome_of_thawing(keep, len(curves["loss"]), groups, best))
     if show(plan.verbose):
-        print(f"{history.outcomes[-1]}, {history.seconds['fine_tuning']:.1f} s", flush=True)
+        progress.say(f"{history.outcomes[-1]}, {history.seconds['fine_tuning']:.1f} s")
 
 
 def _outcome_of_thawing(keep: KeepBest, epochs: int, groups: int, before: float) -> Outcome:
@@ -525,13 +550,18 @@ def _above_boundary(
     if boundary is None:
         return None
     batches = []
-    for rows, size in zip(splits, (batch_size, FROZEN_BATCH)):
-        stored = boundary.store(model.to_ids(rows))
-        if stored is None:
-            return None
-        made, padding = stored.batches(size, plan.seed)
-        batches.append(made)
-        history.padding = padding if rows is splits[0] else history.padding
+    with progress.stage("Token vectors", unit="rows") as stage:
+        ids = [model.to_ids(rows) for rows in splits[:2]]
+        stage.expect(sum(len(each.lost) for each in ids))
+        for rows, each, size in zip(splits, ids, (batch_size, FROZEN_BATCH)):
+            with progress.part(worth=len(each.lost)):
+                stored = boundary.store(each)
+            if stored is None:
+                stage.final = False
+                return None
+            made, padding = stored.batches(size, plan.seed)
+            batches.append(made)
+            history.padding = padding if rows is splits[0] else history.padding
     with model.distribute_strategy.scope():
         above = model.model_above(boundary)
     sizes = {"": 0}
@@ -542,7 +572,7 @@ def _above_boundary(
 
 
 def show(verbose: Any) -> int:
-    """Keras' `verbose`: bars on a terminal, a line an epoch elsewhere, unless told otherwise."""
+    """What `Plan.verbose` means here: one line a stage, or also one an epoch."""
     if verbose == "auto":
         return 1 if sys.stdout.isatty() else 2
     return int(verbose)

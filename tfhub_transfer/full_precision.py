@@ -41,7 +41,7 @@ def policy() -> FullPrecision:
     return FullPrecision()
 
 
-class _Shield(keras.Operation):
+class Shield(keras.Operation):
     """Passes on what it is given; the rewrite doesn't see through it, there and back."""
 
     def call(self, values: Any) -> Any:
@@ -53,13 +53,14 @@ class _Shield(keras.Operation):
         return keras.KerasTensor(values.shape, values.dtype)
 
 
-def shield(values: Any) -> Any:
+def shield(values: Any, name: str | None = None) -> Any:
     """The same values `[..., a, b]`, so that what follows isn't rounded as what came before.
 
     Args:
         values: A tensor, of Keras or of TensorFlow.
+        name: What a summary calls them.
     """
-    return _Shield()(values)
+    return Shield(name=name)(values)
 
 
 class _Exact:

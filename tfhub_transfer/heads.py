@@ -30,9 +30,62 @@ class MaskedMean(_Pooling):
     """Mean of vectors `[..., length, d]` where `present` `[..., length]` is 1: `[..., d]`."""
 
     def call(self, vectors: Any, present: Any) -> Any:
-        weights = keras.ops.cast(present, vectors.dtype)[..., None]
-        total = keras.ops.sum(vectors * weights, axis=-2)
-        return total / keras.ops.maximum(keras.ops.sum(weights, axis=-2), 1.0)
+        return _mean(vectors, present)
+
+
+def _mean(vectors: Any, present: Any) -> Any:
+    weights = keras.ops.cast(present, vectors.dtype)[..., None]
+    total = keras.ops.sum(vectors * weights, axis=-2)
+    return total / keras.ops.maximum(keras.ops.sum(weights, axis=-2), 1.0)
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class MaskedMax(_Pooling):
+    """Maximum of vectors `[batch, length, d]` where `present` `[batch, length]` is 1: `[batch, d]`.
+
+    Over time, as in Kim 2014.
+    """
+
+    def call(self, vectors: Any, present: Any) -> Any:
+        hide = (1.0 - keras.ops.cast(present, "float32")[..., None]) * -1e9
+        return keras.ops.max(vectors + hide, axis=1)
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class PresentVectors(_Pooling):
+    """Vectors `[batch, length, d]`, zeros where `present` `[batch, length]` is 0."""
+
+    def call(self, vectors: Any, present: Any) -> Any:
+        return vectors * keras.ops.cast(present, "float32")[..., None]
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class VectorAt(_Pooling):
+    """Of vectors `[batch, n, d]` those at one place: `[batch, d]`."""
+
+    def __init__(self, place: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.place = place
+
+    def call(self, vectors: Any) -> Any:
+        return vectors[:, self.place]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "place": self.place}
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class SegmentMeans(_Pooling):
+    """The mean vector of each text of a packed pair, of `[batch, length, d]`: two of `[batch, d]`.
+
+    Special tokens, whose vectors are all zeros, don't count.
+    """
+
+    def call(self, vectors: Any, present: Any, kinds: Any) -> Any:
+        spoken = keras.ops.any(keras.ops.not_equal(vectors, 0.0), axis=-1)
+        spoken = present * keras.ops.cast(spoken, present.dtype)
+        second = spoken * kinds
+        return tuple(_mean(vectors, each) for each in (spoken - second, second))
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -149,13 +202,18 @@ def features(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head,
     if pooling != "pooled_output" and "pooler" in dict(encoder.layer_groups):
         encoder.mark_unread("pooler")
     if pair and encoder.dialect == "text":
-        return compared(*(full_precision.shield(outputs["default"]) for outputs in encoded))
+        vectors = (
+            full_precision.shield(o["default"], f"default_{x}") for o, x in zip(encoded, "ab")
+        )
+        return compared(*vectors)
     if pair and head.block == "none" and not encoder.is_contextual:
-        return compared(*_segments(full_precision.shield(encoded["sequence_output"]), inputs))
+        tokens, ids = _named(encoded, "sequence_output"), inputs
+        means = SegmentMeans(name="segment_means")
+        return compared(*means(tokens, present=ids["input_mask"], kinds=ids["input_type_ids"]))
     if pooling == "pooled_output":
         key = "pooled_output" if "pooled_output" in encoded else "default"
-        return full_precision.shield(encoded[key])
-    tokens, mask = full_precision.shield(encoded["sequence_output"]), inputs["input_mask"]
+        return _named(encoded, key)
+    tokens, mask = _named(encoded, "sequence_output"), inputs["input_mask"]
     return _pool(_block(tokens, mask, head), mask, pooling, head)
 
 
@@ -223,24 +281,20 @@ def _tokens(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head, 
         )
     if "pooler" in dict(encoder.layer_groups):
         encoder.mark_unread("pooler")
-    tokens = full_precision.shield(encoded["sequence_output"])
+    tokens = _named(encoded, "sequence_output")
     return _block(tokens, inputs["input_mask"], head)
 
 
 def compared(u: Any, v: Any) -> Any:
     """Vectors `[batch, d]` of two texts to `u, v, |u-v|, u*v` `[batch, 4 d]` (Conneau 2017)."""
-    difference = keras.ops.abs(keras.layers.Subtract(dtype="float32")([u, v]))
-    product = keras.layers.Multiply(dtype="float32")([u, v])
+    difference = keras.ops.abs(keras.layers.Subtract(dtype="float32", name="difference")([u, v]))
+    product = keras.layers.Multiply(dtype="float32", name="product")([u, v])
     return keras.layers.Concatenate(dtype="float32", name="features")([u, v, difference, product])
 
 
-def _segments(tokens: Any, inputs: dict[str, Any]) -> tuple[Any, Any]:
-    """The mean vector of each text of a packed pair; special tokens, all zeros, don't count."""
-    spoken = keras.ops.cast(keras.ops.any(keras.ops.not_equal(tokens, 0.0), axis=-1), "int32")
-    present = inputs["input_mask"] * spoken
-    second = present * inputs["input_type_ids"]
-    pool = MaskedMean(name="segment_mean")
-    return pool(tokens, present=present - second), pool(tokens, present=second)
+def _named(encoded: Any, key: str) -> Any:
+    """One of the encoder's outputs, under its name in a summary."""
+    return full_precision.shield(encoded[key], key)
 
 
 def hidden(vector: Any, head: Head) -> Any:
@@ -274,9 +328,7 @@ def sentence_vector(encoder: Encoder, inputs: dict[str, Any], head: Head) -> Any
 def _vectors(encoder: Encoder, outputs: Any, inputs: dict[str, Any], head: Head) -> Any:
     pooling = "text" if encoder.dialect == "text" else _pooling(encoder, head)
     key = "pooled_output" if "pooled_output" in outputs else "default"
-    given = full_precision.shield(
-        outputs[key if pooling in ("text", "pooled_output") else "sequence_output"]
-    )
+    given = _named(outputs, key if pooling in ("text", "pooled_output") else "sequence_output")
     if pooling == "first":
         return given[..., 0, :]
     if pooling == "mean":
@@ -306,7 +358,7 @@ def _pooling(encoder: Encoder, head: Head) -> str:
 
 def _block(tokens: Any, mask: Any, head: Head) -> Any:
     if head.block == "cnn":
-        tokens = tokens * keras.ops.cast(mask, "float32")[..., None]
+        tokens = PresentVectors(name="present")(tokens, present=mask)
         filters = [
             keras.layers.Conv1D(
                 head.block_units,
@@ -333,10 +385,9 @@ def _block(tokens: Any, mask: Any, head: Head) -> Any:
 
 def _pool(tokens: Any, mask: Any, pooling: str, head: Head) -> Any:
     if head.block == "cnn" and head.pooling == "auto":
-        hide = (1.0 - keras.ops.cast(mask, "float32")[..., None]) * -1e9
-        return keras.ops.max(tokens + hide, axis=1)  # max over time, as in Kim 2014
+        return MaskedMax(name="max_pooling")(tokens, present=mask)
     if pooling == "first":
-        return tokens[:, 0]
+        return VectorAt(0, name="first_token")(tokens)
     if pooling == "attention":
         return AttentionPooling(name="attention_pooling")(tokens, present=mask)
     return MaskedMean(name="mean_pooling")(tokens, present=mask)

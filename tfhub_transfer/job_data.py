@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, layouts
+from tfhub_transfer import data, layouts, progress, reading, tagging, values
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import (
@@ -18,17 +18,24 @@ from tfhub_transfer.tasks import (
     QuestionAnswering,
     Similarity,
     Task,
+    TokenClassification,
 )
+from tfhub_transfer.tasks.multi import check_names
 
+# Bytes that a file of several tasks may have.
+_MOST_SETTINGS = 1_000_000
 _FRACTIONS = (0.8, 0.1, 0.1)
+# Rows that tell what form data have.
+_LOOKED_AT = 100
 _COLUMNS = ("text", "text_pair", "negative", "label")
 _FORM = ("quoting", "delimiter", "encoding")
 # What a file of several tasks may say about each, and about all.
-_OF_TASK = {"task", "data", "validation", "test", "loss", "label_separator", *_COLUMNS, *_FORM}
+_SAID = ("loss", "label_separator", "class_names", "weight")
+_OF_TASK = {"task", "data", "validation", "test", *_SAID, *_COLUMNS, *_FORM}
 _OF_ALL = {"tasks", "weights", "alpha"}
 # What the command line can't say for several tasks at once.
 _ALONE = (
-    *("validation", "test", "loss", "label_separator", "class_weights", "towers"),
+    *("validation", "test", *_SAID, "class_weights", "towers"),
     *_COLUMNS,
 )
 
@@ -47,6 +54,8 @@ class TrainJob:
     negative: str | None = None
     label: str | Sequence[str] | None = None
     label_separator: str | None = None
+    weight: str | None = None
+    class_names: str | Sequence[str] | None = None
     quoting: str = "auto"
     delimiter: str | None = None
     encoding: str | None = None
@@ -66,6 +75,7 @@ class TrainJob:
     jit: str = "auto"
     strategy: str = "auto"
     quick: bool = False
+    alone: bool = False
     seed: int = 0
     overwrite: bool = False
     trust_code: bool = False
@@ -90,6 +100,7 @@ class Splits:
         return {name: len(each) for name, each in vars(self).items()}
 
 
+@progress.stage("Reading", final=False)
 def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     """Reads a job's files, takes from the first what no other was given for, and adapts the task.
 
@@ -100,15 +111,24 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
         InputError: If a file or an option is unusable.
     """
     if job.task != MultiTask.name:
+        _check_alone(job, 0)
+        _require_one_task(job.data)
         return _read(job)
     odd = [name for name in _ALONE if getattr(job, name)]
     if odd:
         raise InputError(
             "the files and columns of several tasks are said in the JSON file, for each; class "
-            f"weights and towers are for one task. Received: {', '.join(odd)}"
+            "weights and towers are for one task: leave the option out. "
+            f"Received: {', '.join('--' + name.replace('_', '-') for name in odd)}"
         )
     settings = _settings(job.data)
-    read = {name: _read(own) for name, own in _jobs_of_tasks(job, settings["tasks"]).items()}
+    _check_alone(job, len(settings["tasks"]))
+    read = {}
+    for name, own in _jobs_of_tasks(job, settings["tasks"]).items():
+        try:
+            read[name] = _read(own)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
     task = MultiTask(
         {name: own for name, (_, own) in read.items()},
         settings.get("weights"),
@@ -118,6 +138,24 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
     return Splits(*({n: getattr(s, part) for n, (s, _) in read.items()} for part in parts)), task
 
 
+def _check_alone(job: TrainJob, tasks: int) -> None:
+    """Refuses a comparison in which nothing would be compared."""
+    if not job.alone:
+        return
+    if tasks < 2:
+        said = "one" if tasks else f"--task {job.task}"
+        raise InputError(
+            "`--alone` trains each of several tasks alone too, to compare: it is for multi-task, "
+            f"and at least two of them; leave it out. Received: {said}"
+        )
+    if job.unfreeze in ("none", "0"):
+        raise InputError(
+            "while the encoder stays frozen tasks share nothing that learns, and each is as good "
+            "alone: leave one of `--alone` and `--quick`, or `--unfreeze none`, out. Received: both"
+        )
+
+
+@progress.stage("Reading", final=False)
 def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
     """Reads labelled examples to measure a trained model on.
 
@@ -141,10 +179,28 @@ def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
             file = data.File(_beside(source, given[name]["data"]), **form)
             read[name] = read_labelled(file, own, {**columns.get(name, {}), **named})
         return read
+    _require_one_task(str(source))
     examples = data.read(source, **columns, require_label=_need(task))
     layouts.find(task).check(examples)
     task.check(examples)
     return examples
+
+
+def training_split(record: dict[str, Any]) -> data.Examples | None:
+    """The training split again, for the baselines, if its file is still there.
+
+    Args:
+        record: What `train` recorded.
+    """
+    try:
+        names = {field.name for field in dataclasses.fields(TrainJob)}
+        given = {k: v for k, v in record["arguments"].items() if k in names}
+        job = TrainJob(**{**given, "output": Path()})
+        if any(map(reading.would_download, sources(job))):
+            return None
+        return read_splits(job)[0].train
+    except (ValueError, LookupError, TypeError, AttributeError, OSError):
+        return None  # the record may be from elsewhere, where such a file was
 
 
 def sources(job: TrainJob) -> list[str]:
@@ -184,6 +240,7 @@ def _settings(source: str) -> dict[str, Any]:
     tasks = settings.get("tasks") if isinstance(settings, dict) else None
     if not isinstance(tasks, dict) or not set(settings) <= _OF_ALL:
         raise InputError(f"{expected}, and `weights` and `alpha`. Received: {str(settings)[:80]}")
+    check_names(tasks)
     for name, own in tasks.items():
         known = isinstance(own, dict) and {"task", "data"} <= set(own) <= _OF_TASK
         if not known or not all(isinstance(value, str) for value in own.values()):
@@ -193,6 +250,21 @@ def _settings(source: str) -> dict[str, Any]:
                 f"Received: {name} with {str(own)[:80]}"
             )
     return settings
+
+
+def _require_one_task(source: str) -> None:
+    """Refuses a file that says where those of several tasks are, where one task's is wanted."""
+    path = Path(source)
+    if path.suffix != ".json" or not path.is_file() or path.stat().st_size > _MOST_SETTINGS:
+        return
+    try:
+        _settings(source)
+    except InputError:
+        return
+    raise InputError(
+        "this file names those of several tasks; give `--task multi-task`, or one of the files. "
+        f"Received: {source}"
+    )
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -209,7 +281,7 @@ def _jobs_of_tasks(job: TrainJob, tasks: dict[str, Any]) -> dict[str, TrainJob]:
     made = {}
     for name, own in tasks.items():
         files = {k: _beside(job.data, own[k]) for k in ("data", "validation", "test") if k in own}
-        nothing = dict.fromkeys(("validation", "test", "loss", "label_separator", *_COLUMNS))
+        nothing = dict.fromkeys((*_OF_TASK - {"task", "data", *_FORM},))
         made[name] = dataclasses.replace(job, **{**nothing, "task": "", **own, **files})
     return made
 
@@ -221,7 +293,9 @@ def _beside(source: str, name: Any) -> str:
 def _read(job: TrainJob) -> tuple[Splits, Task]:
     task = _task(job)
     columns = {**_columns(job), "require_label": _need(task)}
-    examples = _plain(data.read(file_of(job, job.data), **columns), task)
+    read = data.read(file_of(job, job.data), **columns, weight=job.weight)
+    _require_suited(read, task)
+    examples = _plain(read, task)
     others = {
         n: _plain(data.read(file_of(job, s), **columns), task) for n, s in _given(job).items()
     }
@@ -239,6 +313,37 @@ def _read(job: TrainJob) -> tuple[Splits, Task]:
         task.check_training(split)
     task.check(splits.test)
     return splits, task
+
+
+def _require_suited(examples: data.Examples, task: Task) -> None:
+    """Refuses data of a form that one other task has, which would be learned as something else."""
+    if examples.target is None or examples.target not in examples.columns:
+        return
+    labels = examples.labels[:_LOOKED_AT]
+    rows = list(zip(examples.texts[0][:_LOOKED_AT], labels))
+    found: type[Task] | None = None
+    what = ""
+    if all(isinstance(label, list) and tagging.is_listed(text) for text, label in rows):
+        words = [(tagging.split_words(text), label) for text, label in rows]
+        if all(len(each) == len(tags) and not _has_space(each) for each, tags in words):
+            found, what = TokenClassification, "words with a tag for each"
+    elif any("answer_start" in each for label in labels for each in _dictionaries(label)):
+        found, what = QuestionAnswering, "questions with their answers"
+    if found is not None and not isinstance(task, found):
+        raise InputError(
+            f"these are {what}: give `--task {found.name}`, or name other columns with `--text` "
+            f"and `--label`. Received: {examples.source} for --task {task.name}"
+        )
+
+
+def _has_space(words: Sequence[str]) -> bool:
+    return any(len(word.split()) > 1 for word in words)
+
+
+def _dictionaries(label: Any) -> list[Any]:
+    return [
+        each for each in (label if isinstance(label, list) else [label]) if isinstance(each, dict)
+    ]
 
 
 def _plain(examples: data.Examples, task: Task) -> data.Examples:
@@ -263,29 +368,80 @@ def file_of(job: Any, source: str) -> data.File:
     return data.File(source, **{name: getattr(job, name) for name in _FORM})
 
 
+@progress.stage("Reading", final=False)
+def read_texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list[Any]:
+    """The texts of a table, or of the lines of a `.txt` file; pairs as tuples.
+
+    Args:
+        source: The file's name.
+        pair: Whether there are two texts to each.
+        job: A job that may name columns, and with the options of `file_of`.
+        known: What columns are called that the job doesn't name, if the table has them.
+
+    Raises:
+        InputError: If the file is unusable, or has other columns.
+    """
+    file = file_of(job, source)
+    usual = {name: column for name, column in known.items() if name in ("text", "text_pair")}
+    given = {name: getattr(job, name, None) for name in ("text", "text_pair")}
+    given = {name: column for name, column in given.items() if column is not None}
+    named = {**usual, **given}
+    if reading.is_lines(file, reading.pair_columns([*named.values()]) if pair else ()):
+        chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
+    else:
+        table = reading.Table(file, reading.Asked(labels=False))
+        has_usual = all(map(table.holds, usual.values()))
+        read = data.stream(table, **(named if has_usual else given), require_label=False)
+        if read.is_pair != pair:
+            wanted = "one column of texts: name it with `--text`"
+            wanted = "pairs: name both columns with `--text`, `--text-pair`" if pair else wanted
+            raise InputError(f"expected {wanted}. Received: {read.source} with other columns")
+        chunks = (list(zip(*c.texts)) if pair else list(c.texts[0]) for c in read)
+    return [text for chunk in chunks for text in chunk]
+
+
 def _task(job: TrainJob) -> Task:
     if job.task not in TASKS:
         raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
     kind = TASKS[job.task]
     if job.negative is not None and kind is not Similarity:
-        raise InputError(f"`--negative` is for the similarity task. Received: --task {job.task}")
+        raise InputError(
+            f"`--negative` is for the similarity task; leave it out. Received: --task {job.task}"
+        )
     if job.class_weights and kind is not Classification:
         raise InputError(
-            f"class weights are for the classification task. Received: --class-weights, --task "
-            f"{job.task}"
+            "class weights are for the classification task; leave them out. "
+            f"Received: --class-weights, --task {job.task}"
         )
+    names = _class_names(job)
     if kind is MultiLabel:
-        return MultiLabel(label_separator=job.label_separator)
+        return MultiLabel(names, label_separator=job.label_separator)
     if job.label_separator is not None:
         raise InputError(
-            "`--label-separator` is for the multi-label task, where a label holds several names. "
-            f"Received: --task {job.task}"
+            "`--label-separator` is for the multi-label task, where a label holds several names; "
+            f"leave it out. Received: --task {job.task}"
         )
     if kind is Similarity:
         return Similarity(job.loss or "cosine")
     if job.loss is not None:
-        raise InputError(f"`--loss` is for the similarity task. Received: --task {job.task}")
-    return kind()
+        raise InputError(
+            f"`--loss` is for the similarity task; leave it out. Received: --task {job.task}"
+        )
+    return kind() if names is None else kind(class_names=names)  # type: ignore[call-arg]
+
+
+def _class_names(job: TrainJob) -> list[str] | None:
+    """The names of classes that a job gives, in their order."""
+    given = job.class_names
+    if given is None:
+        return None
+    if TASKS[job.task] not in (Classification, MultiLabel, TokenClassification):
+        raise InputError(
+            f"the {job.task} task has no classes; leave `--class-names` out. Received: {given}"
+        )
+    if not isinstance(given, str):
+        return list(given)
+    return values.written(given) or [name.strip() for name in given.split(",")]
 
 
 def _need(task: Task) -> bool | str:

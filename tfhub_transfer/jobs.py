@@ -6,7 +6,7 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,19 @@ from tfhub_transfer import (
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
     data,
     products,
+    progress,
     reading,
     registry,
+    run_records,
     runtime,
     saving,
+    sharing,
     writing,
 )
 from tfhub_transfer.asking import Answers
 from tfhub_transfer.builders import build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
-from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE, read_record
+from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE, no_model, read_record
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
@@ -33,11 +36,12 @@ from tfhub_transfer.job_data import (
     Splits,
     TrainJob,
     columns_of,
-    file_of,
     head_of,
     read_labelled,
     read_splits,
+    read_texts,
     sources,
+    training_split,
 )
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.models import TransferModel
@@ -45,6 +49,7 @@ from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
+from tfhub_transfer.reports import jsonable
 from tfhub_transfer.served import load_saved_model
 from tfhub_transfer.serving import export_saved_model
 from tfhub_transfer.storage import atomic, budget, keeping, opening
@@ -100,8 +105,7 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
     job = _quickened(job)
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job)
-    with runtime.strategy(job.strategy).scope():
-        model = _build(job, task)
+    model = _build_within(job, task)
     _check_room(job, model)
     for name, own in splits.by_task().items():
         say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
@@ -118,7 +122,32 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
             report = _finish(job, model, splits, record, scratch)
     written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]
     say(f"{report}\n\nWritten to {job.output}: {', '.join(written)}")
+    if job.alone:
+        _train_alone(job, model, splits, (report, record), fit or fine_tune)
     return report
+
+
+def _train_alone(
+    job: TrainJob,
+    model: TransferModel,
+    splits: Splits,
+    told: tuple[Any, dict[str, Any]],
+    fit: Callable[..., History],
+) -> None:
+    """Trains each task alone too, now that all together are safe, and adds it to their report."""
+    report, record = told
+    job = dataclasses.replace(job, sequence_length=model.sequence_length)
+    how = sharing.Trainer(
+        functools.partial(_build_within, job), functools.partial(fit, **_fine_tuning(job)), job.seed
+    )
+
+    def save(alone: dict[str, Any]) -> None:
+        atomic.write_text(job.output / RECORD_FILE, _as_json({**record, "alone": alone}))
+
+    parts = splits.by_task()
+    with runtime.precision(job.precision, model.encoder.dimension):
+        sharing.compare(report, model.task, parts, how, job.output, save)
+    say(f"Added to {job.output}: report, {RECORD_FILE}")
 
 
 def _quickened(job: TrainJob) -> TrainJob:
@@ -127,7 +156,7 @@ def _quickened(job: TrainJob) -> TrainJob:
         return job
     if job.unfreeze not in ("auto", "none"):
         raise InputError(
-            "`quick` trains the head alone; leave one of `--quick` and `--unfreeze` out. "
+            "`--quick` trains the head alone; leave one of `--quick` and `--unfreeze` out. "
             f"Received: --unfreeze {job.unfreeze}"
         )
     return dataclasses.replace(job, unfreeze="none")
@@ -148,7 +177,7 @@ def distill(job: DistillJob) -> Report:
     columns = loaded[0][1].get("columns", {})
     more = None
     if job.unlabelled is not None:
-        more = _texts(job.unlabelled, teachers[0].task.pair, job, columns)
+        more = read_texts(job.unlabelled, teachers[0].task.pair, job, columns)
     imitation = Imitation(job.temperature, job.share)
     fit = functools.partial(_imitate, teachers, more, imitation)
     given = {
@@ -156,6 +185,8 @@ def distill(job: DistillJob) -> Report:
     }
     separator = getattr(teachers[0].task, "label_separator", None)
     given["label_separator"] = job.label_separator or separator
+    names = None if teachers[0].task.learned else getattr(teachers[0].task, "class_names", None)
+    given["class_names"] = job.class_names or names
     return train(dataclasses.replace(job, task=teachers[0].task.name, **given), fit)
 
 
@@ -183,7 +214,7 @@ def distill_encoder(job: EncoderJob) -> None:
         InputError: If a file, an option or the output folder is unusable.
     """
     atomic.check_output(job.output, job.overwrite, (job.data, job.teacher))
-    texts = _texts(job.data, False, job, {})
+    texts = read_texts(job.data, False, job, {})
     teacher = Encoder(job.teacher, trust_code=job.trust_code)
     pieces = None
     if job.vocabulary is not None:
@@ -196,28 +227,6 @@ def distill_encoder(job: EncoderJob) -> None:
             teacher, start, texts, job.output, schedule=job.schedule, overwrite=job.overwrite
         )
     say(f"Written to {job.output}; give it as `--encoder`")
-
-
-def _texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list[Any]:
-    """The texts of a table, or of the lines of a `.txt` file; pairs as tuples.
-
-    Columns that the job doesn't name are called as `known` says, if the table has them.
-    """
-    file = file_of(job, source)
-    usual = {name: column for name, column in known.items() if name in ("text", "text_pair")}
-    given = {name: getattr(job, name, None) for name in ("text", "text_pair")}
-    given = {name: column for name, column in given.items() if column is not None}
-    named = {**usual, **given}
-    if reading.is_lines(file, reading.pair_columns([*named.values()]) if pair else ()):
-        chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
-    else:
-        has_usual = set(usual.values()) <= set(reading.Table(file).columns)
-        read = data.stream(file, **(named if has_usual else given), require_label=False)
-        if read.is_pair != pair:
-            wanted = "pairs: name both columns" if pair else "one column of texts: name it"
-            raise InputError(f"expected {wanted}. Received: {read.source} with other columns")
-        chunks = (list(zip(*c.texts)) if pair else list(c.texts[0]) for c in read)
-    return [text for chunk in chunks for text in chunk]
 
 
 def is_model(handle: str) -> bool:
@@ -237,6 +246,7 @@ class AskJob:
         text: The column of texts; the training's if not given, as are the next two.
         text_pair: The column with the second text of each pair.
         label: The column of labels.
+        negative: The column with the third text of each triplet, to evaluate.
         overwrite: Whether `output` may exist.
         trust_code: Whether the model may hold operations that do more than compute.
     """
@@ -248,12 +258,14 @@ class AskJob:
     text: str | None = None
     text_pair: str | None = None
     label: str | Sequence[str] | None = None
+    negative: str | None = None
     overwrite: bool = False
     trust_code: bool = False
 
     def columns(self, known: dict[str, Any]) -> dict[str, Any]:
         """Names of columns: those of the training, but where others are given."""
-        given = {name: getattr(self, name) for name in ("text", "text_pair", "label")}
+        names = ("text", "text_pair", "label", "negative")
+        given = {name: getattr(self, name) for name in names}
         return {**known, **{name: column for name, column in given.items() if column is not None}}
 
 
@@ -275,11 +287,15 @@ def evaluate_folder(job: AskJob) -> Report:
             "the columns of several tasks are said in the JSON file, for each. Received: "
             f"{', '.join(map(str, columns.values()))}"
         )
+    run_records.recall(model, record)
     examples = read_labelled(job.source, model.task, job.columns(record.get("columns", {})))
     say_notes(examples)
-    with runtime.precision(record.get("precision", "auto"), model.encoder.dimension):
-        report = evaluate(model, examples, train=_training_split(record))
-    _describe(report, record)
+    with (
+        progress.stage("Measuring, beside baselines", final=False),
+        runtime.precision(record.get("precision", "auto"), model.encoder.dimension),
+    ):
+        report = evaluate(model, examples, train=training_split(record))
+    run_records.describe(report, record)
     with atomic.folder(output, job.overwrite) as scratch:
         report.save(scratch)
     say(f"{report}\n\nWritten to {output}")
@@ -324,8 +340,10 @@ def predict_to_file(job: AskJob) -> None:
     output = job.output or Path()
     writing.check(output, job.overwrite, (job.folder, str(job.source)))
     answers = predict(job)
+    answers.exact = writing.keeps_types(output)
     spread = (answers.name(asking.SCORES),)
-    count = writing.write(asking.shown(answers, answers.count()), output, spread)
+    rows = asking.shown(answers, answers.count())
+    count = writing.write(rows, output, spread, answers.types)
     say(f"Written to {output}: {count:,} answers; {answers.cut}")
     say_notes(answers)
 
@@ -408,7 +426,13 @@ def _is_demo(output: Path) -> bool:
 
 def say(text: str) -> None:
     """Prints to standard output at once, without control characters from data."""
-    print(visible(text), flush=True)
+    progress.say(visible(text))
+
+
+@progress.stage("Loading the encoder", final=False)
+def _build_within(job: TrainJob, task: Task) -> TransferModel:
+    with runtime.strategy(job.strategy).scope():
+        return _build(job, task)
 
 
 def _build(job: TrainJob, task: Task) -> TransferModel:
@@ -429,8 +453,8 @@ def _build(job: TrainJob, task: Task) -> TransferModel:
     if runtime.use_jit(job.jit):
         if layer.dialect == "text":
             raise InputError(
-                "XLA can't compile a text-embedding encoder, which works on strings; leave `--jit` "
-                f"off or use a BERT-like encoder. Received: {job.encoder}"
+                "XLA can't compile a text-embedding encoder, which works on strings; give `--jit "
+                f"off`, or use a BERT-like encoder. Received: {job.encoder}"
             )
         model.jit_compile = True
     return model
@@ -451,20 +475,11 @@ def _fit(
     fit: Callable[..., History],
 ) -> dict[str, Any]:
     weights = model.task.class_weights(splits.train.labels) if job.class_weights else None
-    plan = Plan(class_weight=weights, seed=job.seed)
     fingerprint = model.encoder.fingerprint()  # of what it starts from
     started = time.perf_counter()
     # A loss that isn't finite leaves nothing that is worth it.
     with _kept(model.save, job.output, InputError):
-        history = fit(
-            model,
-            splits.train,
-            splits.validation,
-            epochs=job.epochs,
-            unfreeze=job.unfreeze,
-            batch_size=job.batch_size,
-            plan=plan,
-        )
+        history = fit(model, splits.train, splits.validation, **_fine_tuning(job, weights))
     with _kept(model.save, job.output):
         model.save(scratch / MODEL_FILE)
     truncation = history.truncation
@@ -475,13 +490,27 @@ def _fit(
         "precision": runtime.choose_precision(),
         "measured": _measured(job, model.encoder.dimension),
         "versions": runtime.versions(),
-        "encoder": {"handle": model.encoder.handle, "fingerprint": fingerprint},
+        "encoder": {
+            "handle": model.encoder.handle,
+            "fingerprint": fingerprint,
+            **registry.provenance(model.encoder.folder),
+        },
         "truncation": dataclasses.asdict(truncation) if truncation else None,
         "padding": history.padding,
         "seconds": {**history.seconds, "training": time.perf_counter() - started},
         "plan": history.plan,
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
-        "history": model.history_,
+        **run_records.curves(model),
+    }
+
+
+def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict[str, Any]:
+    """What `fine_tune` is told, beside model and examples."""
+    return {
+        "epochs": job.epochs,
+        "unfreeze": job.unfreeze,
+        "batch_size": job.batch_size,
+        "plan": Plan(class_weight=weights, seed=job.seed, verbose=1),
     }
 
 
@@ -503,8 +532,9 @@ def _finish(
 ) -> Report:
     started = time.perf_counter()
     tested = sum(len(own.test) for own in splits.by_task().values())
-    say(f"Measuring on {tested} test examples, beside baselines")
-    report = evaluate(model, splits.test, train=splits.train)
+    with progress.stage("Measuring, beside baselines") as stage:
+        report = evaluate(model, splits.test, train=splits.train)
+        stage.result = f"{tested:,} test examples"
     for name, own in splits.by_task().items():
         of_task = report.reports[name] if isinstance(report, JointReport) else report
         of_task.examples.update(own.counts())
@@ -513,27 +543,21 @@ def _finish(
         for name, own in splits.by_task().items()
     }
     record["profile"] = profiles if isinstance(report, JointReport) else profiles[""]
-    _describe(report, record)
+    run_records.describe(report, record)
     record["seconds"]["evaluation"] = time.perf_counter() - started
     if not job.quick:
         started = time.perf_counter()
-        say("Exporting to serving/1")
-        export_saved_model(model, scratch / "serving")
+        with progress.stage("Exporting to serving/1"):
+            export_saved_model(model, scratch / "serving")
         record["seconds"]["export"] = time.perf_counter() - started
     report.seconds.update(record["seconds"])
     report.save(scratch / "report")
-    (scratch / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    (scratch / RECORD_FILE).write_text(_as_json(record), "utf-8")
     return report
 
 
-def _describe(report: Any, record: dict[str, Any]) -> None:
-    """Adds to a report, or to those of several tasks, how and on what was trained."""
-    told = ("history", "outcomes", "seconds", "profile")  # elsewhere in it
-    known = {name: value for name, value in record.items() if name not in told}
-    profile = record.get("profile", "")
-    for name, single in report.reports.items() if hasattr(report, "reports") else [("", report)]:
-        own = profile.get(name, "") if isinstance(profile, dict) else profile
-        single.setup, single.profile = known, own if isinstance(own, str) else ""
+def _as_json(record: dict[str, Any]) -> str:
+    return json.dumps(jsonable(record), indent=1) + "\n"
 
 
 def _plain(job: TrainJob) -> dict[str, Any]:
@@ -549,6 +573,7 @@ def _kept(
     return keeping.kept(write, path, "ask it with `tfhub-transfer predict {}`", unless)
 
 
+@progress.stage("Loading the model", final=False)
 def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]]:
     folder = opening.path_of(folder)
     if folder.is_file() or (folder / "model.weights.h5").is_file():
@@ -559,25 +584,9 @@ def _load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]
                 "the training ended early there; give the model as trained until then, "
                 f"{folder / INTERRUPTED_FILE}, or train again. Received: {folder}"
             )
-        raise InputError(
-            f"no {MODEL_FILE} there; expected a folder that `tfhub-transfer train` wrote, or a "
-            f"`.keras` file. Received: {folder}"
-        )
+        raise no_model(folder)
     known = read_record(folder)
     return load_model(folder / MODEL_FILE, trust_code), known
-
-
-def _training_split(record: dict[str, Any]) -> data.Examples | None:
-    """The training split again, for the baselines, if its file is still there."""
-    try:
-        names = {field.name for field in dataclasses.fields(TrainJob)}
-        given = {k: v for k, v in record["arguments"].items() if k in names}
-        job = TrainJob(**{**given, "output": Path()})
-        if any(map(reading.would_download, sources(job))):
-            return None
-        return read_splits(job)[0].train
-    except (ValueError, LookupError, TypeError, AttributeError, OSError):
-        return None  # the record may be from elsewhere, where such a file was
 
 
 def _check_output(job: TrainJob) -> None:

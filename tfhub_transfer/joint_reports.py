@@ -1,16 +1,22 @@
 """What an evaluation of several tasks found, each beside what it reached alone."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from tfhub_transfer import standings
-from tfhub_transfer.errors import visible
+from tfhub_transfer import paired, plots, tagging
+from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.metrics import Numbers
-from tfhub_transfer.pages.markup import breakable, escaped, page, table, warned
-from tfhub_transfer.reports import Report, as_json, write
+from tfhub_transfer.pages import joint
+from tfhub_transfer.paired import Difference
+from tfhub_transfer.reports import Report, as_json, jsonable, write
 from tfhub_transfer.wording import shown
+
+_SEEDS = (
+    "together and alone were trained once each: the intervals are about other test examples, and "
+    "another seed may change as much"
+)
 
 
 @dataclasses.dataclass
@@ -23,14 +29,72 @@ class JointReport:
         alone: Metrics of models that learned one task alone, by the names of tasks, as far as
             they are known.
         seconds: Wall-clock seconds of each stage of the joint training.
+        differences: By how much each task is better together than alone, where both are known.
+        alone_seconds: Wall-clock seconds of the training of each task alone, as far as known.
+        history: Curves of the joint training, if it is known.
+        notes: What was left out and why.
     """
 
     encoder: str
     reports: dict[str, Report]
     alone: dict[str, Numbers] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    differences: dict[str, Difference] = dataclasses.field(default_factory=dict)
+    alone_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    history: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     task = "multi-task"
+
+    def compare(self, alone: Mapping[str, Report], seed: int = 0) -> None:
+        """Puts beside each task what a model reached that learned it alone.
+
+        Args:
+            alone: Reports on the same test examples, by names of tasks.
+            seed: Seed of the bootstrap.
+        """
+        for name, other in alone.items():
+            own = self.reports[name]
+            self.alone[name] = other.metrics
+            if "training" in other.seconds:
+                self.alone_seconds[name] = other.seconds["training"]
+            numbers, rows = (own.metrics, other.metrics), (own.predictions, other.predictions)
+            found = paired.difference(own.task, numbers, rows, seed)
+            if found is not None:
+                self.differences[name] = found
+        if self.differences and _SEEDS not in self.notes:
+            self.notes.append(_SEEDS)
+
+    def sharing(self) -> dict[str, str]:
+        """A sentence for each task that was also trained alone: whether sharing helped it."""
+        return {name: f"{name}: {self._worth(name)}" for name in self.alone}
+
+    def cost(self) -> list[str]:
+        """A sentence on how long all together trained and each alone, where that is known."""
+        together, alone = self.seconds.get("training"), list(self.alone_seconds.values())
+        if together is None or not alone:
+            return []
+        each = f"{len(alone)} of them alone {sum(alone):,.1f} s in all"
+        return [
+            f"All {len(self.reports)} tasks together were trained in {together:,.1f} s, {each}."
+        ]
+
+    def _worth(self, name: str) -> str:
+        found = self.differences.get(name)
+        if found is None:
+            return "Whether sharing helped can't be told: no number is known of both."
+        numbers = f"{found.metric} {shown(found.first, 3)} together, {shown(found.second, 3)} alone"
+        spread = joint.spread(found.interval)
+        told = (
+            f"{numbers} (difference {found.value:+.3f}{', 95 % interval ' * bool(spread)}{spread})"
+        )
+        if found.alike:
+            return f"Sharing made no difference, example by example: {numbers}."
+        if found.better is not None:
+            return f"Sharing {'helped' if found.better else 'hurt'}: {told}."
+        if found.interval is not None:
+            return f"Sharing made no clear difference: {told}."
+        return f"Too little is known to tell whether sharing helped: {told}."
 
     @property
     def metrics(self) -> Numbers:
@@ -53,16 +117,44 @@ class JointReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON: each task's own under `tasks`, without pictures."""
-        return {
+        said = self.sharing()
+        told = {
             "task": self.task,
             "encoder": self.encoder,
             "examples": self.examples,
             "metrics": self.metrics,
             "warnings": self.warnings,
+            "notes": self.notes,
             "alone": self.alone,
+            "sharing": {name: self._compared(name, said[name]) for name in self.alone},
             "seconds": self.seconds,
+            "history": self.history,
             "tasks": {name: report.to_dict() for name, report in self.reports.items()},
         }
+        return jsonable(told)
+
+    def _compared(self, name: str, said: str) -> dict[str, Any]:
+        found, numbers = self.differences.get(name), {}
+        if found is not None:
+            numbers = {
+                "metric": found.metric,
+                "together": found.first,
+                "alone": found.second,
+                "difference": found.value,
+                "interval": found.interval,
+                "helped": found.better,
+            }
+        return {**numbers, "seconds": self.alone_seconds.get(name), "said": said}
+
+    def folders(self) -> dict[str, str]:
+        """The folder of each task's own report, also where folders `A` and `a` are one."""
+        found: dict[str, str] = {}
+        for name in self.reports:
+            taken, folder = {other.casefold() for other in found.values()}, name
+            while folder.casefold() in taken:
+                folder += "_"
+            found[name] = folder
+        return found
 
     def save(self, folder: str | Path) -> Path:
         """Writes `report.json` and `report.html`, and each task's report in a folder of its name.
@@ -73,23 +165,44 @@ class JointReport:
         Raises:
             InputError: If it can't be written, or would replace a file that isn't ours.
         """
+        folders = self.folders()
+        own = {name: report.files() for name, report in self.reports.items()}
         files = {
-            f"{name}/{file}": content
-            for name, report in self.reports.items()
-            for file, content in report.files().items()
+            f"{folders[name]}/{file}": content
+            for name, written in own.items()
+            for file, content in written.items()
         }
+        pictures = {
+            name: written["curves.png"] for name, written in own.items() if "curves.png" in written
+        }
+        curve = plots.curves(self._together())
+        if curve:
+            pictures[joint.TOGETHER] = files["curves.png"] = curve
         files["report.json"] = as_json(self.to_dict()).encode("utf-8")
-        files["report.html"] = self._page().encode("utf-8")
+        files["report.html"] = joint.page(self, pictures).encode("utf-8")
         return write(files, folder)
 
+    def _together(self) -> dict[str, list[Any]]:
+        """Of the curves those that aren't some task's own."""
+        names = ("loss", "val_loss", "thawed_groups", "best_epoch")
+        return {name: self.history[name] for name in names if name in self.history}
+
     def __str__(self) -> str:
-        lines = [f"{len(self.reports)} tasks with {self.encoder}"]
-        lines.append(f"{'task':<20}{'metric':<14}{'together':>10}{'alone':>10}")
-        for task, metric, together, alone in self._rows():
-            lines.append(f"{task:<20}{metric:<14}{together:>10}{alone:>10}")
-        notes = [f"{name}: {n}" for name, report in self.reports.items() for n in report.notes]
+        lines = [f"{len(self.reports)} tasks with {self.encoder}", *_aligned(self._rows())]
+        lines += [
+            f"{name}: {_counted(own)}{own.verdict() or joint.NO_BASELINE}"
+            for name, own in self.reports.items()
+        ]
+        lines += [*self.sharing().values(), *self.cost()]
+        # What training kept was said as it went, and stands with the curves.
+        notes = [
+            f"{name}: {note}"
+            for name, own in self.reports.items()
+            for note in own.notes
+            if note not in own.history.get("kept", [])
+        ]
         lines += [f"WARNING: {warning}" for warning in self.warnings]
-        return visible("\n".join([*lines, *(f"note: {note}" for note in notes)]))
+        return visible("\n".join([*lines, *(f"note: {note}" for note in [*notes, *self.notes])]))
 
     @property
     def warnings(self) -> list[str]:
@@ -97,52 +210,56 @@ class JointReport:
         return [f"{name}: {w}" for name, report in self.reports.items() for w in report.warnings]
 
     def _rows(self) -> list[list[str]]:
-        return [
-            [name, metric, shown(value), shown(self.alone.get(name, {}).get(metric))]
+        """A table for the screen, with its heads; what wasn't trained alone has no column."""
+        heads = ["task", "metric", "together", "95 %", *(["alone"] if self.alone else [])]
+        return [heads] + [
+            [name, metric, shown(value), report.spread(metric)]
+            + ([shown(self.alone.get(name, {}).get(metric))] if self.alone else [])
             for name, report in self.reports.items()
             for metric, value in report.metrics.items()
         ]
 
-    def _page(self) -> str:
-        tasks = list(self.reports)
-        verdicts = [f"{name}: {self.reports[name].verdict() or 'no baseline'}" for name in tasks]
-        items = "".join(f"<li>{escaped(verdict)}</li>" for verdict in verdicts)
-        parts = [
-            "<h1>Several tasks on one encoder</h1>",
-            f'<p class="soft">Encoder: {escaped(self.encoder)}</p>',
-            warned(self.warnings),
-            f'<ul class="verdict">{items}</ul>',
-            self._judged(),
-            "<h2>All metrics</h2>",
-            self._metrics_table(),
-        ]
-        return page(f"{self.task} with {self.encoder}", parts)
 
-    def _judged(self) -> str:
-        """What each task is judged by, beside its baselines."""
-        rows = []
-        for name, report in self.reports.items():
-            known = (m for m in standings.judged(report.task) if report.metrics.get(m) is not None)
-            metric = next(known, "")
-            beside = [
-                f"{standings.baseline_name(report.task, rival)} {shown(numbers.get(metric))}"
-                for rival, numbers in report.baselines.items()
-            ]
-            counts = [report.examples.get(split) for split in ("train", "test")]
-            numbers = [shown(report.metrics.get(metric)), report.spread(metric)]
-            row = [_link(name), breakable(metric), *numbers, escaped(", ".join(beside))]
-            rows.append(row + ["-" if count is None else f"{count:,}" for count in counts])
-        heads = ["task", "judged by", "together", "95 % interval", "baselines", "train", "test"]
-        return table(heads, rows, text=(0, 1, 4))
+def check_alone(alone: Mapping[str, Any], texts: Mapping[str, Sequence[Sequence[str]]]) -> None:
+    """Refuses, before anything is measured, reports that can't be compared with those to come.
 
-    def _metrics_table(self) -> str:
-        rows = [[_link(task), breakable(metric), *rest] for task, metric, *rest in self._rows()]
-        heads = ["task", "metric", "learned together", "alone"]
-        if not self.alone:
-            heads, rows = heads[:-1], [row[:-1] for row in rows]
-        return table(heads, rows, text=(0, 1))
+    Args:
+        alone: What should be reports of tasks alone, by name.
+        texts: Columns of texts that each task is to be measured on.
+
+    Raises:
+        InputError: If one is no report, or of another task or other examples.
+    """
+    for name, report in alone.items():
+        if name not in texts:
+            raise InputError(
+                f"`alone` goes by the names of tasks, {', '.join(texts)}. Received: {name!r}"
+            )
+        if not isinstance(report, Report):
+            raise InputError(
+                "`alone` holds what `evaluate` gave of a model of that task alone. Received: "
+                f"{name!r} with {type(report).__name__}"
+            )
+        own = [[tagging.spaced(text) for text in column] for column in texts[name]]
+        if report.predictions and not paired.are_of(report.predictions, own):
+            raise InputError(
+                f"{name}: measure the model of this task alone on the same examples, in the same "
+                f"order, or nothing can be compared. Received: {len(report.predictions)} others"
+            )
 
 
-def _link(task: str) -> str:
-    """The name of a task, which leads to its own page."""
-    return f'<a href="{quote(task)}/report.html">{escaped(task)}</a>'
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Rows as lines; the first two columns are names."""
+    wide = [max(map(len, column)) for column in zip(*rows)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, wide))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _counted(report: Report) -> str:
+    counts = [f"{n:,} {split}" for split, n in report.examples.items() if n is not None]
+    return f"{', '.join(counts)} examples. " if counts else ""

@@ -1,5 +1,6 @@
 """What training is judged by, and whether what a user compiled can train at all."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -61,6 +62,19 @@ def described(model: TransferModel, found: dict[str, headlines.Headline]) -> dic
     return {"metric": metric, **({"examples": drawn.get("", drawn)} if drawn else {})}
 
 
+def told(model: TransferModel, logs: Mapping[str, float]) -> dict[str, float]:
+    """What is told of an epoch: what the model is judged by, or each of its tasks, by its name.
+
+    Args:
+        model: The model.
+        logs: What Keras reports at the end of the epoch.
+    """
+    name, _ = monitor(model)
+    if isinstance(name, str):
+        return {name: logs[name]} if name in logs else {}
+    return model.task.headlines(logs) if hasattr(model.task, "headlines") else {}
+
+
 def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | None = None) -> None:
     """Refuses, before anything trains, what can't work with what the model was compiled with.
 
@@ -87,7 +101,7 @@ def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | N
             f"`steps_per_execution=1`. Received: {model.steps_per_execution}, {replicas} replicas"
         )
     own = compiling.metrics_of_ones_own(model, model.task.measures())
-    if not own and type(model.loss) is type(model.task.loss()):
+    if not own and _kinds(model.loss) == _kinds(model.task.loss()):
         return
     try:
         model.evaluate(model.preprocess(rows, _ROWS, shuffle=False).take(1), verbose=0)
@@ -97,6 +111,13 @@ def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | N
             f"{model.task.name} task gives them; compile with others, or build the model anew. "
             f"Received: {one_line(_reason(error), _MOST_REASON)}"
         ) from error
+
+
+def _kinds(loss: Any) -> Any:
+    """The class of a loss; of several tasks those of their losses, by name."""
+    if isinstance(loss, Mapping):
+        return {name: type(each) for name, each in loss.items()}
+    return type(loss)
 
 
 def _reason(error: Exception) -> str:

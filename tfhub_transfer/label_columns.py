@@ -1,5 +1,6 @@
 """Labels out of columns: of one as they are, of several that say 0 or 1 as lists of classes."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -99,7 +100,8 @@ def is_several(label: Any) -> bool:
         label: As examples have it.
     """
     if isinstance(label, str):
-        return "|" in label or not label.strip() or values.spelled(label) is not None
+        spelled = values.spelled(label) is not None or len(values.braced(label) or []) > 1
+        return "|" in label or not label.strip() or spelled
     return isinstance(label, (list, tuple, dict, np.ndarray))
 
 
@@ -154,17 +156,16 @@ class Flagged:
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, row in self._table:
-            cells = {name: row[name] for name in self._chosen if name in row}
+            cells = {}
+            for name in self._chosen:
+                with contextlib.suppress(KeyError):
+                    cells[name] = values.part(row, name)
             made = {name: value for name, value in row.items() if name not in cells}
             place = f"{self.source}, {self.unit} {number}"
             if len(cells) == len(self._chosen):
-                blank = all(map(_is_blank, cells.values()))
+                blank = all(map(values.is_blank, cells.values()))
                 made[self.label] = None if blank else flagged(cells, place)
             yield number, made
-
-
-def _is_blank(cell: Any) -> bool:
-    return values.is_missing(cell) or not str(cell).strip()
 
 
 def choose(table: Any, label: str | Sequence[str] | None, require_label: bool) -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """A SavedModel from disk to a callable of known dialect, and its graph back to disk."""
 
 import contextlib
+import json
 import math
 import re
 import shutil
@@ -13,15 +14,16 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops that text SavedModels are made of
 
-from tfhub_transfer import encoder_calls, graph, rewriting, safety
+from tfhub_transfer import encoder_calls, graph, records, rewriting, safety
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import opening
+from tfhub_transfer.storage import atomic, marks, opening
 from tfhub_transfer.storage.scratch import new_temporary, temporary
 
 BERT_INPUTS = encoder_calls.BERT_INPUTS
 LIST_OUTPUTS = ("pooled_output", "sequence_output")
 
 _CHECKPOINT = "variables/variables"
+_FACTS = "tfhub_transfer.json"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = "/.OPTIMIZER_SLOT/"
 # How "/" and "." are spelled inside of an attribute's name.
@@ -241,7 +243,7 @@ def copy_graph(source: Path, target: Path) -> None:
         source: The SavedModel's folder.
         target: An existing folder.
     """
-    for name in ("saved_model.pb", "fingerprint.pb", "tfhub_transfer.json"):
+    for name in ("saved_model.pb", "fingerprint.pb", _FACTS):
         if (source / name).exists():
             shutil.copy2(source / name, target / name)
     if (source / "assets").is_dir():
@@ -249,6 +251,53 @@ def copy_graph(source: Path, target: Path) -> None:
     if (source / f"{_CHECKPOINT}.index").is_file():
         (target / "variables").mkdir(exist_ok=True)
         _write_stub(source / "variables", target / "variables")
+
+
+def save(
+    encoder: Any, folder: str | Path, preprocessor: Path | None, overwrite: bool = False
+) -> None:
+    """Writes a SavedModel with the weights that an encoder has now, as a whole folder.
+
+    Args:
+        encoder: An `Encoder`.
+        folder: The folder to write.
+        preprocessor: The folder of its preprocessor, if no model gave it one.
+        overwrite: Whether a folder there that this package wrote is replaced.
+
+    Raises:
+        InputError: If it can't be written, or would replace what this package didn't write.
+    """
+    source = encoder.folder
+    with atomic.part(opening.path_of(folder), overwrite) as scratch:
+        copy_graph(source, scratch)
+        shutil.rmtree(scratch / "variables", ignore_errors=True)
+        tf.train.Checkpoint(root=encoder.saved_model).write(str(scratch / _CHECKPOINT))
+        beside = scratch / "preprocessor"
+        case: dict[str, Any] = {"lower_case": encoder.do_lower_case}
+        if encoder.write_preprocessor is not None:
+            case = encoder.write_preprocessor(beside)
+        elif preprocessor is not None:
+            shutil.copytree(preprocessor, beside, ignore=shutil.ignore_patterns(marks.MARK))
+        facts = _facts(encoder, source, case)
+        (scratch / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _facts(encoder: Any, source: Path, case: dict[str, Any]) -> dict[str, Any]:
+    """What is to be known of a tuned encoder; what was measured of the one before isn't its own."""
+    known = records.read(source / _FACTS) if (source / _FACTS).exists() else {}
+    kept: dict[str, Any] = {key: known[key] for key in ("layers", "language") if key in known}
+    if encoder.write_preprocessor is None:
+        case |= {key: known[key] for key in ("lower_case", "strip_accents") if key in known}
+    made: dict[str, Any] = {
+        **kept,
+        "dialect": encoder.dialect,
+        "dimension": encoder.dimension,
+        "outputs": list(encoder.output_names),
+        **{key: value for key, value in case.items() if value is not None},
+        "tuned_from": encoder.handle,
+    }
+    # Of one that was tuned again.
+    return {**made, "tuned_before_from": known["tuned_from"]} if "tuned_from" in known else made
 
 
 def require_copyable(folder: Path) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import inspect
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,15 +16,19 @@ import tensorflow as tf
 
 from tfhub_transfer import (
     compiling,
+    fitting,
     heads,
+    hub_preprocessors,
     layouts,
-    optimizers,
     probes,
+    progress,
     ranges,
     resuming,
     runtime,
     saving,
+    streamed,
     text_forms,
+    weighing,
 )
 from tfhub_transfer.batching import (
     INFERENCE_BUCKETS,
@@ -45,11 +48,10 @@ from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import Ids, Layout, Rows
 from tfhub_transfer.preprocessing import (
-    Preprocessor,
+    TextPreprocessor,
     Truncation,
     load_preprocessor,
 )
-from tfhub_transfer.schedules import WarmUpLinearDecay
 from tfhub_transfer.seen import Seen
 from tfhub_transfer.storage import budget, names, opening
 from tfhub_transfer.storage.stores import VectorStore
@@ -70,7 +72,7 @@ class TransferModel(resuming.Resumable):
         encoder: The `Encoder` layer.
         task: The `Task`, which knows the labels.
         layout: How the task's texts become rows for the encoder (see `layouts.Layout`).
-        preprocessor: The `Preprocessor`, which turns text into ids.
+        preprocessor: The `TextPreprocessor`, which turns text into ids.
         truncation: What the last call of `preprocess` cut off, or `None`.
         padding: The share of padding among the tokens of the last shuffled call, or `None`.
         training_examples: The examples that `fine_tune` trained on, or `None`.
@@ -79,7 +81,7 @@ class TransferModel(resuming.Resumable):
     """
 
     def __init__(
-        self, encoder: Encoder, task: Task, head: Head, preprocessor: Preprocessor | None
+        self, encoder: Encoder, task: Task, head: Head, preprocessor: TextPreprocessor | None
     ) -> None:
         layout = layouts.find(task, head)
         encoder.mark_unread()  # its head says what it doesn't read
@@ -100,7 +102,7 @@ class TransferModel(resuming.Resumable):
         self.encoder, self.task, self.head = encoder, task, head
         self.unread_groups = encoder.unread
         if preprocessor is not None:
-            layout.adopt(preprocessor)
+            self._adopt(preprocessor)
         self.truncation: Truncation | None = None
         self.padding: float | None = None
         self.training_examples: Examples | None = None
@@ -130,7 +132,8 @@ class TransferModel(resuming.Resumable):
             seed: Seed of the shuffling.
 
         Returns:
-            A dataset of `(inputs, labels)`, or of `inputs` alone if there are no labels.
+            A dataset of `(inputs, labels)`, with the weights of rows behind if the examples have
+            some, or of `inputs` alone if there are no labels.
 
         Raises:
             InputError: If a label is unknown to the task, or the columns don't suit it.
@@ -138,14 +141,14 @@ class TransferModel(resuming.Resumable):
         batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
         if isinstance(examples, Stream):
             return self._preprocess_stream(examples, batch_size, seed if shuffle else None)
-        ids = self.to_ids(examples)
+        ids = self.to_ids(weighing.taught(examples) if shuffle else examples)
         self.truncation = Truncation.count(ids.lost)
         if not shuffle:
             return self._batches(ids, InOrder(len(ids.lost), batch_size), None)
         self.layout.learn(examples)  # what is shuffled is to be trained on
         rows = LengthBatches(ids.lengths, batch_size, seed=seed)
         self.padding = rows.padding
-        return in_turn(self._batches(ids, rows, rows.buckets))
+        return in_turn(self._batches(ids, rows, rows.buckets), True, rows)
 
     def cut(self, examples: Examples | Rows) -> Rows:
         """Examples in rows that fit the encoder; a text that needs no cutting is one row.
@@ -156,7 +159,8 @@ class TransferModel(resuming.Resumable):
         if isinstance(examples, Rows):
             return examples
         self.layout.check(examples)
-        return self.layout.cut(examples)
+        cut = self.layout.cut(examples)
+        return cut if isinstance(cut, dict) else weighing.spread(cut, examples)
 
     def to_ids(self, examples: Examples | Rows) -> Ids:
         """Examples, cut into rows, as ids and labels that are not yet padded."""
@@ -186,22 +190,19 @@ class TransferModel(resuming.Resumable):
     def _preprocess_stream(
         self, stream: Stream, batch_size: int, seed: int | None
     ) -> tf.data.Dataset:
-        def chunks() -> Iterator[Any]:
-            for chunk in stream:
-                self.layout.check(chunk)
-                yield tuple(chunk.texts), self.task.encode(chunk.labels)
-
         columns = 2 if self.task.pair else 1
         some = self.task.encode([self.task.class_names[0] if self.task.class_names else 0.0])
         labels = tf.TensorSpec([None, *some.shape[1:]], some.dtype)
-        spec = ((tf.TensorSpec([None], tf.string),) * columns, labels)
+        weights = (tf.TensorSpec([None], tf.float32),) if stream.weight else ()
+        spec = ((tf.TensorSpec([None], tf.string),) * columns, labels, *weights)
+        chunks = functools.partial(streamed.chunks, stream, self.task, self.layout)
         dataset = tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()
         if seed is not None:
             dataset = dataset.shuffle(10_000, seed=seed)
         dataset = dataset.batch(batch_size)
         batches = math.ceil(len(stream) / batch_size)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
-        dataset = dataset.map(lambda texts, y: (self.layout.batch(*texts), y), MAP_THREADS)
+        dataset = dataset.map(lambda texts, *y: (self.layout.batch(*texts), *y), MAP_THREADS)
         return in_turn(ready(dataset), seed is not None)
 
     @property
@@ -220,7 +221,7 @@ class TransferModel(resuming.Resumable):
         self._layout.task = task
 
     @property
-    def preprocessor(self) -> Preprocessor:
+    def preprocessor(self) -> TextPreprocessor:
         """What turns text into ids."""
         return self._layout.preprocessor
 
@@ -346,12 +347,14 @@ class TransferModel(resuming.Resumable):
         lost = np.empty(len(cut), "int32")
 
         def compute(rows: np.ndarray) -> Any:
-            return self._run_and_count("features", cut[rows], batch_size, verbose)
+            with progress.part(worth=len(rows)):
+                return self._run_and_count("features", cut[rows], batch_size)
 
-        with runtime.precision("auto", self.encoder.dimension):
+        steps = progress.step("Features", len(cut), always=verbose)
+        with steps as counter, runtime.precision("auto", self.encoder.dimension):
             store = VectorStore(self._features_key(), self.features.shape[-1])
             features = budget.array((len(cut), store.width))
-            store.complete(names.digests(cut.texts), features, lost, compute)
+            store.complete(names.digests(cut.texts), features, lost, compute, counter.expect)
         self.truncation = Truncation.count(lost)
         return features
 
@@ -415,9 +418,7 @@ class TransferModel(resuming.Resumable):
         self.truncation = Truncation.count(lost)
         return answers
 
-    def _run_and_count(
-        self, name: str, examples: Examples, batch_size: int, verbose: bool = False
-    ) -> tuple[Any, np.ndarray]:
+    def _run_and_count(self, name: str, examples: Examples, batch_size: int) -> Any:
         """Runs a graph on all rows, sorted by length; answers in the rows' own order."""
         if not len(examples):
             raise InputError("expected at least one text. Received: none")
@@ -427,9 +428,12 @@ class TransferModel(resuming.Resumable):
         batches = LengthBatches(
             longest(encoded), batch_size, shuffle=False, at_most=INFERENCE_BUCKETS
         )
-        progress = keras.utils.Progbar(len(batches), unit_name="batch", verbose=int(verbose))
         width = self.encoder.dimension
-        with runtime.precision("auto", width) as precision, ThreadPoolExecutor(STREAMS) as streams:
+        with (
+            progress.part(f"{name.removesuffix('s')}s", len(batches)) as steps,
+            runtime.precision("auto", width) as precision,
+            ThreadPoolExecutor(STREAMS) as streams,
+        ):
             compiled = self._compiled(name, precision)
 
             def run(rows: np.ndarray) -> np.ndarray:
@@ -442,7 +446,7 @@ class TransferModel(resuming.Resumable):
             parts = []
             for part in streams.map(run, order):
                 parts.append(part)
-                progress.add(1)
+                steps.add()
         if name == "answer" and self.layout.by_unit:
             counts = encoded[WORD_STARTS].row_lengths().numpy()
             made = {i: row for rows, part in zip(order, parts) for i, row in zip(rows, part)}
@@ -486,32 +490,27 @@ class TransferModel(resuming.Resumable):
         With `initial_epoch` the run is that which began so many epochs ago.
         """
         self.encoder.mark_unread(*self.unread_groups)
-        if kwargs.get("class_weight"):
-            self.task.check_class_weights(kwargs["class_weight"])
-        if isinstance(x, tf.data.Dataset):
-            given = inspect.signature(super().fit).bind(x, *args, **kwargs).arguments
-            if "shuffle" not in given:
-                kwargs["shuffle"] = False  # `preprocess` shuffled; Keras can't and warns
-            steps = given.get("steps_per_epoch") or int(x.cardinality())
-            past = given.get("initial_epoch", 0)
-            size_schedule(self.optimizer, steps * given.get("epochs", 1), steps * past)
+        given = fitting.arguments(self, super().fit, x, *args, **kwargs)
         with self._at_precision():
-            return super().fit(x, *args, **kwargs)
+            return super().fit(**given)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`, at the precision of `runtime.precision`."""
+        fitting.require_ids("evaluate", *args[:1], kwargs.get("x"))
         with self._at_precision():
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.predict`, at the precision of `runtime.precision`."""
+        fitting.require_ids("predict", *args[:1], kwargs.get("x"))
         require_order(*args, **kwargs)
         with self._at_precision():
             return super().predict(*args, **kwargs)
 
     @contextlib.contextmanager
     def _at_precision(self) -> Iterator[None]:
-        with runtime.precision("auto", self.encoder.dimension) as precision:
+        of_width = runtime.precision("auto", self.encoder.dimension)
+        with of_width as precision, streamed.errors_alone():
             self.trace_for_replicas()
             if self._traced_at not in (None, precision):
                 # What was traced keeps the precision that it was traced with.
@@ -568,16 +567,11 @@ class TransferModel(resuming.Resumable):
         folder = Path(dir_path) / "preprocessor"
         preprocessor = load_preprocessor(folder, self.encoder.trust_code)
         preprocessor.require_fit(self.encoder)
+        self._adopt(preprocessor)
+
+    def _adopt(self, preprocessor: TextPreprocessor) -> None:
         self.layout.adopt(preprocessor)
-
-
-def size_schedule(optimizer: Any, steps: int, past: int = 0) -> None:
-    """Makes a warm-up schedule last so many steps, of which some are past; below 0 if unknown."""
-    schedule = optimizers.rate(optimizer)
-    if isinstance(schedule, WarmUpLinearDecay):
-        each = optimizer.gradient_accumulation_steps or 1  # steps that `iterations` counts as one
-        done = each * int(keras.ops.convert_to_numpy(optimizer.iterations))
-        schedule.size(done - max(past, 0), steps if steps > 0 else None)
+        self.encoder.write_preprocessor = functools.partial(hub_preprocessors.write, preprocessor)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ import keras
 from tfhub_transfer.boundary import tensors
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.layouts import Joint
-from tfhub_transfer.models import TransferModel, Wiring
-from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.models import EVALUATION_BATCH, TransferModel, Wiring
+from tfhub_transfer.preprocessing import TextPreprocessor
 from tfhub_transfer.tasks import Head, JointLoss, MultiTask
 
 
@@ -30,7 +30,7 @@ class MultiTaskModel(JointLoss, TransferModel):
         encoder: Encoder,
         task: MultiTask,
         head: Mapping[str, Head],
-        preprocessor: Preprocessor | None,
+        preprocessor: TextPreprocessor | None,
     ) -> None:
         models = _models(encoder, task, head)
         layout = Joint(task, {name: model.layout for name, model in models.items()})
@@ -54,11 +54,23 @@ class MultiTaskModel(JointLoss, TransferModel):
         """The model of each task, by name."""
         return self._wiring.models
 
-    def predict_scores(self, examples: Any, *args: Any) -> Any:
-        """Scores of the examples of each task (see `TransferModel.predict_scores`)."""
+    def predict_scores(
+        self, examples: Any, batch_size: int = EVALUATION_BATCH, allow_nan: bool = False
+    ) -> Any:
+        """Scores of the examples of each task (see `TransferModel.predict_scores`).
+
+        Args:
+            examples: `{name: examples}`, of some tasks or all.
+            batch_size: As for `TransferModel.predict_scores`.
+            allow_nan: As for `TransferModel.predict_scores`.
+
+        Returns:
+            The scores by name of the task.
+        """
         self.task.require_known(examples)
         return {
-            name: self.models[name].predict_scores(each, *args) for name, each in examples.items()
+            name: self.models[name].predict_scores(each, batch_size, allow_nan)
+            for name, each in examples.items()
         }
 
     def predict_text(self, texts: Any) -> Any:

@@ -27,7 +27,7 @@ _FAMILY = "DejaVu Sans"
 
 
 def _figure(width: float, height: float, columns: int = 1, **kwargs: Any) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = Shown(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.subplots(1, columns, squeeze=False, **kwargs)[0]
     for axes in grid:
@@ -286,6 +286,23 @@ def curves(history: dict[str, list[Any]]) -> bytes | None:
     Returns:
         The picture, or `None` if there is nothing to draw.
     """
+    figure = curves_figure(history)
+    return None if figure is None else _png(figure)
+
+
+class Shown(Figure):
+    """A figure that notebooks show, also where no other part of matplotlib was imported."""
+
+    def _repr_png_(self) -> bytes:
+        return _png(self)
+
+
+def curves_figure(history: dict[str, list[Any]]) -> Figure | None:
+    """What `curves` draws, as a figure.
+
+    Args:
+        history: As for `curves`.
+    """
     marks = ("thawed_groups", "best_epoch", "kept")
     known = {k: v for k, v in history.items() if k not in marks and np.isfinite(v).any()}
     shown = list(dict.fromkeys(k.removeprefix("val_") for k in known))
@@ -307,7 +324,7 @@ def curves(history: dict[str, list[Any]]) -> bytes | None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
         _label(axes, key.replace("_", " "), "epoch", "")
         axes.legend(frameon=False, fontsize=9)
-    return _png(figure)
+    return figure
 
 
 # A ring around the epoch whose weights the model has.

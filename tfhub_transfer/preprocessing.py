@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer import hub_format, ranges, records, registry, safety
+from tfhub_transfer import encoder_calls, hub_format, ranges, records, registry, safety
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import atomic, names, opening
@@ -23,7 +23,7 @@ DEFAULT_SEQUENCE_LENGTH = 256
 # Lengths are rounded up to a multiple of this, so that few shapes of batch occur.
 LENGTH_STEP = 4
 _MAX_CHARACTERS = 100_000
-_SETTINGS = "preprocessor.json"
+SETTINGS = "preprocessor.json"
 _WORDS = re.compile(r"word_embeddings/embeddings")
 _KINDS = ("code_points", "vocabulary", "saved_model")
 _CHUNK = 4096
@@ -49,8 +49,10 @@ class Truncation:
         return f"{self.texts} of {self.of} texts were cut, {self.tokens} tokens lost"
 
 
-class Preprocessor(tf.Module):
+class TextPreprocessor(tf.Module):
     """Turns texts into what an encoder reads. Make one with `make_preprocessor`.
+
+    Users have it as a Keras layer, `tt.Preprocessor`.
 
     Everything is TensorFlow operations, so the same object runs in tf.data and inside an exported
     SavedModel. Rows keep their own lengths until `pad` makes a batch of them.
@@ -88,8 +90,9 @@ class Preprocessor(tf.Module):
         raise NotImplementedError
 
     def __call__(self, *texts: Any) -> dict[str, tf.Tensor]:
-        """Texts to one padded batch of encoder inputs."""
-        return self.pad(self.encode([tf.convert_to_tensor(t, tf.string) for t in texts]))
+        """Texts, or firsts and seconds of pairs, to one padded batch of encoder inputs."""
+        columns = [tf.reshape(encoder_calls.texts(column), [-1]) for column in texts]
+        return self.pad(self.encode(columns))
 
     def encode_all(
         self, texts: Sequence[Sequence[str]]
@@ -146,7 +149,7 @@ class Preprocessor(tf.Module):
                 f"the file's preprocessor is one for {self.dialect} encoders, its encoder another. "
                 f"Received: {encoder.dialect}"
             )
-        _checked_length(self.sequence_length, encoder.max_sequence_length)
+        checked_length(self.sequence_length, encoder.max_sequence_length)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
         """Writes the preprocessor as a folder, for `load_preprocessor`; it appears whole.
@@ -166,7 +169,7 @@ class Preprocessor(tf.Module):
         raise NotImplementedError
 
 
-class CodePointPreprocessor(Preprocessor):
+class CodePointPreprocessor(TextPreprocessor):
     """For text-embedding encoders, which split texts themselves: Unicode code points.
 
     Numbers instead of strings let the Keras model batch, cache and distribute like any other;
@@ -211,7 +214,7 @@ class Case:
     strip_accents: bool | None = None
 
 
-class BertPreprocessor(Preprocessor):
+class BertPreprocessor(TextPreprocessor):
     """For the BERT dialect: word pieces, `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`.
 
     Args:
@@ -398,7 +401,7 @@ def pieces_before(counts: tf.RaggedTensor) -> tf.Tensor:
 
 def make_preprocessor(
     encoder: Encoder, preprocessor: str | None = None, sequence_length: int | None = None
-) -> Preprocessor:
+) -> TextPreprocessor:
     """Makes the preprocessor that belongs to an encoder.
 
     A text-embedding encoder needs none of its own. For the BERT dialect it is made from the
@@ -420,13 +423,13 @@ def make_preprocessor(
     >>> sorted(batch)
     ['input_mask', 'input_type_ids', 'input_word_ids']
     """
-    length = _checked_length(sequence_length, encoder.max_sequence_length)
+    length = checked_length(sequence_length, encoder.max_sequence_length)
     made = _make(encoder, preprocessor, length)
     made.require_fit(encoder)
     return made
 
 
-def _make(encoder: Encoder, preprocessor: str | None, length: int) -> Preprocessor:
+def _make(encoder: Encoder, preprocessor: str | None, length: int) -> TextPreprocessor:
     if encoder.dialect == "text":
         return CodePointPreprocessor(length)
     if preprocessor is not None:
@@ -446,8 +449,13 @@ def _make(encoder: Encoder, preprocessor: str | None, length: int) -> Preprocess
     )
 
 
-def load_preprocessor(folder: Path, trust_code: bool = False) -> Preprocessor:
-    """Reads what `Preprocessor.save` wrote; the folder may go afterwards.
+def of_saved_model(folder: Path, sequence_length: int | None, trust_code: bool) -> TextPreprocessor:
+    """A TF Hub preprocessor, for an encoder of which nothing is known (see `make_preprocessor`)."""
+    return _from_saved_model(folder, checked_length(sequence_length, None), trust_code)
+
+
+def load_preprocessor(folder: Path, trust_code: bool = False) -> TextPreprocessor:
+    """Reads what `TextPreprocessor.save` wrote; the folder may go afterwards.
 
     Args:
         folder: The folder that `save` wrote.
@@ -456,7 +464,7 @@ def load_preprocessor(folder: Path, trust_code: bool = False) -> Preprocessor:
     Raises:
         InputError: If it may not be loaded.
     """
-    settings = _read_settings(folder / _SETTINGS)
+    settings = _read_settings(folder / SETTINGS)
     length = settings["sequence_length"]
     if settings["kind"] == "code_points":
         return CodePointPreprocessor(length)
@@ -547,7 +555,8 @@ def _looks_lower_case(vocabulary: Path) -> bool:
     return not any(w != w.lower() for w in words if not w.startswith("["))
 
 
-def _checked_length(wanted: int | None, limit: int | None) -> int:
+def checked_length(wanted: int | None, limit: int | None) -> int:
+    """A `sequence_length` that an encoder of so many positions can take, or the usual one."""
     if wanted is None:
         return min(DEFAULT_SEQUENCE_LENGTH, limit or DEFAULT_SEQUENCE_LENGTH)
     wanted = ranges.whole_number("sequence_length", wanted, 1, ranges.SEQUENCE_LENGTH[1])
@@ -583,4 +592,4 @@ def _to_dense(rows: tf.RaggedTensor, length: tf.Tensor, padding: int = 0) -> tf.
 
 def _write_settings(folder: Path, settings: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import label_columns, outliers
+from tfhub_transfer import label_columns, outliers, values
 from tfhub_transfer.errors import InputError
 
 # More distinct labels than these are texts.
 _MOST_NAMES = 1000
-# What stands for no label in many files, and for a class in others.
+# What stands for no label in some files, and for a class in others.
 _NONE = ("na", "n/a", "none", "null")
 
 
@@ -48,7 +48,7 @@ def profile(train: Any, validation: Any | None = None, test: Any | None = None) 
     for name, examples in given.items():
         lines.append(_profile_line(name, examples))
     said = [f"read: {note}" for note in dict.fromkeys(n for e in given.values() for n in e.notes)]
-    for line in said + _shared_lines(given) + _label_lines(train):
+    for line in said + _shared_lines(given) + _label_lines(train) + _weight_lines(train):
         lines += textwrap.wrap(line, 99, subsequent_indent="    ")
     return "\n".join(lines)
 
@@ -106,6 +106,16 @@ def _label_lines(train: Any) -> list[str]:
     return [*lines, f"contradictions: {torn} texts have more than one label"] if torn else lines
 
 
+def _weight_lines(train: Any) -> list[str]:
+    weights = getattr(train, "weights", None)
+    if weights is None:
+        return []
+    low, middle, high = np.percentile(weights, [0, 50, 100])
+    silent = sum(weight == 0 for weight in weights)
+    none = f"; {silent} rows of 0 teach nothing" if silent else ""
+    return [f"weights: numbers from {low:g} to {high:g}, median {middle:g}{none}"]
+
+
 def _name_lines(names: list[str]) -> list[str]:
     """Classes that may be slips: for none, and such that differ in capitals alone."""
     alike: dict[str, list[str]] = collections.defaultdict(list)
@@ -113,7 +123,8 @@ def _name_lines(names: list[str]) -> list[str]:
         alike[name.casefold()].append(name)
     if len(names) > _MOST_NAMES:
         return []
-    lines, none = [], sorted(name for name in names if name.casefold() in _NONE)
+    lines = []
+    none = sorted(n for n in names if n.casefold() in _NONE or (n and values.is_nothing(n)))
     if none:
         lines.append(
             f"missing: {', '.join(none)} is a class; if it stands for no label, drop its rows"

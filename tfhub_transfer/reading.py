@@ -3,22 +3,32 @@
 import contextlib
 import difflib
 import io
+import itertools
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import forms, tagging, wording
+from tfhub_transfer import forms, tagging, values, wording
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import TAGS, TOKENS, File, Row, is_lines
+from tfhub_transfer.forms import (
+    TAGS,
+    TOKENS,
+    Asked,
+    File,
+    Row,
+    delimited,
+    is_lines,
+)
 from tfhub_transfer.forms.tfds import would_download
 from tfhub_transfer.storage import opening
 
 __all__ = [
     "TAGS",
     "TOKENS",
+    "Asked",
     "File",
     "Table",
     "is_lines",
@@ -28,10 +38,26 @@ __all__ = [
     "would_download",
 ]
 
-# Columns that tell the header of a table from a line of text.
-_USUAL = ("text", "text_a", "text_b", "question", "context", "document", "sentences", "tokens")
-# How names of columns are written, where a line could be a text.
-_NAME = re.compile(r"\w[\w .#-]{0,39}")
+# What says which column holds what, by what `Table.require` is told that it is wanted for.
+_ARGUMENTS = {
+    "text": "text",
+    "first text": "text",
+    "second text": "text_pair",
+    "third text": "negative",
+    "label": "label",
+}
+# How tables begin that are to be looked at, as terminals, HTML, LaTeX and SQL have them; and what
+# stands below their headers.
+_DRAWN = re.compile(
+    r"(?:[+|](?:[-=:]{2,}[+|])+|={2,}(?: +={2,})+)$|[┌╔┏╭]|<(?:!doctype|html|table|tr)\b|\\begin\{|"
+    r"(?:insert into|create table)\s[^(]*\(|\([^()]*,[^()]*\),\(|[^\x1f]+\x1f",
+    re.I,
+)
+_RULE = re.compile(r"[|+]?[-=: ]{2,}(?:[+| ]+[-=:]{2,})+ *[|+]?|─{3,}")
+# A column and its cell a line; words with their tags.
+_CELL, _TAGGED = re.compile(r"\s*\w+ = "), re.compile(r"\S+/[A-Z$.,:'`-]+")
+# How a file's name ends whose fields stand between delimiters.
+_ENDINGS = {"\t": "`.tsv`"}
 # How Python spells bytes of standard input that its encoding doesn't know.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -41,23 +67,26 @@ class Table:
 
     Args:
         source: A path, a `File`, `tfds:NAME/SPLIT`, or a table in memory.
+        asked: What it is read for; for whatever it holds, if not given.
 
     Attributes:
         columns: The names of the columns.
         unit: What the numbers of the rows count: each `"line"` of the file, as a text editor does,
             each `"row"`, or each `"question"` of a SQuAD file. All start at 1.
+        spans: The columns of texts and of spans in them that are read as `tokens` and `tags`.
+        types: Types of Arrow, of columns whose rows hold them as they are.
         notes: What was decided that the source doesn't say; all of it once the rows were read.
 
     Raises:
         InputError: If there is no such source, or its format isn't known.
     """
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, asked: Asked | None = None) -> None:
         named = isinstance(source, (str, Path, File))
         self.source = str(source) if named else forms.objects.name(source)
-        found = forms.find(source)
+        found = forms.find(source, asked)
         self.columns, self.unit = found.columns, found.unit
-        self.notes = found.notes
+        self.notes, self.spans, self.types = found.notes, found.spans, found.types
         self._rows = found.rows
         self._spaced = found.spaced
         self._loose = found.loose
@@ -89,8 +118,11 @@ class Table:
         return list(names)
 
     def require(self, column: str, wanted_for: str) -> str:
-        """Returns the column, or raises `InputError` with the columns that there are."""
-        if column in self.columns:
+        """Returns the column, or raises `InputError` with the columns that there are.
+
+        A path such as `review.text` names a part of a column of dictionaries.
+        """
+        if column in self.columns or self._has_part(column):
             return column
         lower = {name.lower(): name for name in self.columns}
         near = difflib.get_close_matches(column.lower(), lower, n=1)
@@ -99,8 +131,40 @@ class Table:
             hint += "lines with tabs are a table, and lines of texts only through a pipe (`-`); "
         raise InputError(
             f"{self.source} has no column {column!r} for the {wanted_for}; {hint}name one of "
-            f"{', '.join(map(repr, self.columns)) or 'none'}. Received: {column!r}"
+            f"{', '.join(map(repr, self.columns)) or 'none'}{_how_to_name(wanted_for)}. "
+            f"Received: {column!r}"
         )
+
+    def holds(self, column: str) -> bool:
+        """Whether there is a column, or a part of one, of a name."""
+        with contextlib.suppress(InputError):
+            return column in self.columns or self._has_part(column)
+        return False
+
+    def _has_part(self, path: str) -> bool:
+        """Whether the first row that has something there has the part of a column."""
+        name = path.partition(".")[0]
+        if name == path or name not in self.columns:
+            return False
+        held = (row[name] for _, row in self._rows() if row.get(name) is not None)
+        first = next(held, None)
+        if not isinstance(first, Mapping):
+            return False
+        try:
+            values.part({name: first}, path)
+        except KeyError as error:
+            raise InputError(
+                f"{self.source} has no part {path!r}; name one of "
+                f"{', '.join(repr(f'{name}.{key}') for key in first) or 'none'}. "
+                f"Received: {path!r}"
+            ) from error
+        return True
+
+
+def _how_to_name(wanted_for: str) -> str:
+    """The argument, and the option of commands, that says which column holds something."""
+    argument = next((_ARGUMENTS[end] for end in _ARGUMENTS if wanted_for.startswith(end)), "")
+    return f" with `{argument}` (`--{argument.replace('_', '-')}`)" if argument else ""
 
 
 def pair_columns(named: Iterable[str] = ()) -> set[str]:
@@ -154,9 +218,10 @@ def line_chunks(
         if lines is None:
             raise InputError("there is nothing to read: standard input is closed. Received: none")
         rows: list[Any] = []
-        for number, line in enumerate(_decoded(lines, source), start=1):
-            if number == 1:
-                _require_no_table(line, source, {*_USUAL, *columns})
+        decoded = _decoded(lines, source)
+        begins = list(itertools.islice(decoded, 2))
+        _require_no_table(begins, source, pair, [name for name in columns if name])
+        for number, line in enumerate(itertools.chain(begins, decoded), start=1):
             whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
             rows.append(_line(tagging.plain(whole), number, pair))
             if len(rows) == size:
@@ -194,32 +259,45 @@ def _named(source: Any) -> str:
     return "standard input" if str(source) == "-" else str(source)
 
 
-def _require_no_table(line: str, source: Any, columns: set[str | None]) -> None:
-    """Refuses a table by its first line: as lines of text, its header and commas would be asked."""
-    kind = _kind_of_table(line.strip(), columns)
+def _require_no_table(begins: list[str], source: Any, pair: bool, columns: list[str]) -> None:
+    """Refuses a table by its first lines: as lines of text, header and commas would be asked."""
+    first, second = [*begins, "", ""][:2]
+    kind = _kind_of_table(first, second, pair, columns)
     if kind:
         raise InputError(
             f"{_named(source)} is read as lines of text, and this is {kind[0]}; put it into a file "
-            f"whose name ends in {kind[1]}, and give that. Received: {line[:60].strip()!r}"
+            f"whose name ends in {kind[1]}, and give that. Received: {first[:60].strip()!r}"
         )
 
 
-def _kind_of_table(line: str, columns: set[str | None]) -> tuple[str, str] | None:
-    """What a first line says that it is, and how such a file's name ends."""
+def _kind_of_table(
+    first: str, second: str, pair: bool, columns: list[str]
+) -> tuple[str, str] | None:
+    """What two first lines say that they are, and how such a file's name ends."""
+    line = first.strip()
+    if _DRAWN.match(line) or _RULE.fullmatch(second.strip()):
+        return "a table that was drawn", "`.csv`, as its program exports it"
+    if _CELL.match(first) and _CELL.match(second):
+        return "a table with a line for each cell", "`.csv`, as its program exports it"
+    words = [*first.split(), *second.split()]
+    if len(words) > 1 and all(map(_TAGGED.fullmatch, words)):
+        return "words with their tags", "`.conll`, with a word and its tag a line"
     if line in ("{", "[", "[{"):
         return "JSON", "`.json`"
     if line.startswith(("{", "[{")):
         with contextlib.suppress(ValueError, RecursionError):
             row, _ = json.JSONDecoder().raw_decode(line.removeprefix("["))
-            if columns.intersection(row):  # others may be texts, as lines of a log are
+            # Others may be texts, as lines of a log are.
+            if {*delimited.TEXTS, *columns}.intersection(row):
                 return "JSON", "`.json`" if line[0] == "[" else "`.jsonl` or `.json`"
-    for delimiter, ending in ((",", "`.csv`"), ("\t", "`.tsv`"), (";", "`.csv`")):
-        fields = [field.strip('"') for field in line.split(delimiter)]
-        fields[0] = fields[0] or "index"  # pandas' has no name
-        named = len(fields) > 1 and columns.intersection(fields)
-        if named and all(map(_NAME.fullmatch, fields)):
-            return "the header of a table", ending
-    return None
+    found = delimited.of_lines(first, second, columns)
+    if found is None:
+        return None
+    delimiter, names = found
+    is_named = bool({*names} & {*delimited.USUAL, *columns})
+    if pair and delimiter == "\t" and len(names) == 2 and not is_named:
+        return None
+    return "the header of a table" if is_named else "a table", _ENDINGS.get(delimiter, "`.csv`")
 
 
 def _lines_of(source: str | Path | File, stack: contextlib.ExitStack) -> Iterable[str]:

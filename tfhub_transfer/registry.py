@@ -18,6 +18,7 @@ from tfhub_transfer.storage import atomic, downloads, opening
 DEFAULT_ENCODER = "minilm-l3-384"
 INFORMATION = "tfhub_transfer.json"
 GRAPH = "saved_model.pb"
+TRAINED = "model.keras"
 _INFORMATION_TYPES = {
     "name": str,
     "dialect": str,
@@ -29,6 +30,8 @@ _INFORMATION_TYPES = {
     "strip_accents": bool,
     "speed": int | float,
     "scores": dict,
+    "tuned_from": str,
+    "tuned_before_from": str,
 }
 
 _converters: dict[str, Callable[[Path, Path], object]] = {}
@@ -104,7 +107,8 @@ def resolve(handle: str | os.PathLike[str]) -> Path:
 
     Args:
         handle: A packaged name, `"auto"`, a folder, a TF Hub or Kaggle handle, the name of a known
-            TF Hub encoder, or the folder of a Hugging Face BERT, which is converted into the cache.
+            TF Hub encoder; or the folder of a Hugging Face BERT, or what `train` wrote, of which
+            an encoder is made in the cache.
 
     Raises:
         InputError: If there is nothing usable of that name.
@@ -118,8 +122,8 @@ def resolve(handle: str | os.PathLike[str]) -> Path:
     if is_remote(handle):
         return _checked(fetch(handle), handle)
     if Path(handle).exists():
-        folder = Path(handle)
-        return _converted(folder) if _is_hugging_face(folder) else _checked(folder, handle)
+        kind, source = _foreign(Path(handle))
+        return _converted(kind, source) if kind else _checked(source, handle)
     known = describe(handle)
     if known is None:
         raise InputError(_unknown(handle))
@@ -138,8 +142,8 @@ def find(handle: str) -> Path | None:
         known = describe(handle)
         handle = known.handle if known is not None else handle
     folder = cached(handle) if is_remote(handle) else Path(handle)
-    if folder is not None and _is_hugging_face(folder):
-        folder = _conversion_of(folder)
+    if folder is not None and _foreign(folder)[0]:
+        folder = _conversion_of(_foreign(folder)[1])
     return folder if folder is not None and (folder / GRAPH).is_file() else None
 
 
@@ -164,8 +168,8 @@ def register_converter(kind: str, convert: Callable[[Path, Path], object]) -> No
     """Tells the registry how to make a TF Hub encoder of another kind of folder.
 
     Args:
-        kind: `"huggingface"`.
-        convert: Called with the source folder and the folder to write.
+        kind: `"huggingface"`, or `"trained"` for `.keras` files.
+        convert: Called with the source and the folder to write.
     """
     _converters[kind] = convert
 
@@ -215,6 +219,16 @@ def read_information(folder: Path) -> dict[str, Any]:
     return facts
 
 
+def provenance(folder: Path) -> dict[str, Any]:
+    """What an encoder was tuned from, if it says so, as `{"tuned_from": handle}`.
+
+    Args:
+        folder: The encoder's folder.
+    """
+    facts = read_information(folder)
+    return {key: facts[key] for key in facts if key in ("tuned_from", "tuned_before_from")}
+
+
 def _key(handle: str) -> str:
     """A handle without what may differ between spellings: host, scheme, version."""
     path = re.sub(r"^(https?://)?(www\.)?(tfhub\.dev|kaggle\.com/models)/|^kaggle:", "", handle)
@@ -237,33 +251,41 @@ def _checked(folder: Path, handle: str) -> Path:
     )
 
 
-def _is_hugging_face(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and not (folder / GRAPH).exists()
+def _foreign(path: Path) -> tuple[str, Path]:
+    """What an encoder has to be made of, with its kind; no kind if it is one, or nothing."""
+    if (path / GRAPH).exists():
+        return "", path
+    trained = path if path.suffix == ".keras" else path / TRAINED
+    if trained.is_file():
+        return "trained", trained
+    return ("huggingface" if (path / "config.json").is_file() else ""), path
 
 
-def _conversion_of(folder: Path) -> Path:
-    """Where a Hugging Face folder lies in the cache once converted; a changed one is another."""
-    digest = hashlib.sha1(str(folder.resolve()).encode("utf-8"))
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+def _conversion_of(source: Path) -> Path:
+    """Where what was made of a source lies in the cache; of a changed one it is another."""
+    digest = hashlib.sha1(str(source.resolve()).encode("utf-8"))
+    files = [source] if source.is_file() else source.rglob("*")
+    for path in sorted(p for p in files if p.is_file()):
         state = path.stat()
         digest.update(f"{path.name} {state.st_size} {state.st_mtime_ns}".encode())
     return cache_folder() / f"converted-{digest.hexdigest()}"
 
 
-def _converted(folder: Path) -> Path:
-    """Converts a Hugging Face folder once, into the cache."""
-    target = _conversion_of(folder)
+def _converted(kind: str, source: Path) -> Path:
+    """Makes an encoder of a Hugging Face folder or a trained model once, in the cache."""
+    target = _conversion_of(source)
     if (target / GRAPH).is_file():
         return target
-    if "huggingface" not in _converters:
+    if kind not in _converters:
         raise InputError(
-            "a Hugging Face folder must be converted first: `tfhub-transfer convert FOLDER "
-            f"--output DIR`. Received: {folder}"
+            "an encoder must be made of it first: `tfhub-transfer convert FOLDER --output DIR` of "
+            "a Hugging Face folder, `tt.load_model(file).encoder.save(folder)` of a trained model. "
+            f"Received: {source}"
         )
     with downloads.one_at_a_time(target):
         if not (target / GRAPH).is_file():  # or another process was quicker
             with atomic.folder(target) as scratch:
-                _converters["huggingface"](folder, scratch)
+                _converters[kind](source, scratch)
     return target
 
 

@@ -92,7 +92,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON, without its pictures and predictions; no NaN in it."""
         fields = {f.name for f in dataclasses.fields(self)} - {"pictures", "predictions"}
-        return _jsonable({name: getattr(self, name) for name in sorted(fields)})
+        return jsonable({name: getattr(self, name) for name in sorted(fields)})
 
     def save(self, folder: str | Path) -> Path:
         """Writes `report.json`, `predictions.jsonl`, `report.html` (self-contained) and PNG plots.
@@ -131,10 +131,14 @@ class Report:
                     return self._compared(name, rival) + self._besides(name, others)
         return None
 
+    def judged_by(self) -> str | None:
+        """The number that tells how good this is: the first of the task's that is known."""
+        judged = standings.judged(self.task)
+        return next((name for name in judged if self.metrics.get(name) is not None), None)
+
     def beaten(self) -> list[str]:
         """A sentence for each baseline that is better, or as good without any learning."""
-        judged = standings.judged(self.task)
-        first = next((name for name in judged if self.metrics.get(name) is not None), None)
+        first = self.judged_by()
         found = []
         for rival, numbers in self.baselines.items():
             if first is None or rival == standings.ORACLE:
@@ -226,14 +230,15 @@ def as_json(report: dict[str, Any]) -> str:
 
 def as_lines(rows: list[dict[str, Any]]) -> bytes:
     """Rows as JSON lines."""
-    return "".join(wording.json_line(_jsonable(row)) + "\n" for row in rows).encode("utf-8")
+    return "".join(wording.json_line(jsonable(row)) + "\n" for row in rows).encode("utf-8")
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
+    """A value as JSON can hold it: Python's own kinds, and `None` for what is no number."""
     if isinstance(value, dict):
-        return {str(key): _jsonable(v) for key, v in value.items()}
+        return {str(key): jsonable(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_jsonable(v) for v in value]
+        return [jsonable(v) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

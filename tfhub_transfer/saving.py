@@ -39,7 +39,10 @@ def check(path: Path, overwrite: bool) -> None:
     if not path.exists():
         return
     if not overwrite:
-        raise InputError(f"the file is there already, and `overwrite` is off. Received: {path}")
+        raise InputError(
+            "the file is there already; name another one, or give `overwrite=True`. "
+            f"Received: {path}"
+        )
     begins = opening.read_bytes(path, 4)
     if begins and begins not in _MODELS:
         raise InputError(

@@ -31,11 +31,7 @@ class Outcome:
     groups: int = 0
 
     def __str__(self) -> str:
-        subject = (
-            f"Top {self.groups} groups thawed" if self.groups else "Head on the frozen encoder"
-        )
-        if self.groups == 1:
-            subject = "Top group thawed"
+        subject = thawed_words(self.groups) if self.groups else "Head on the frozen encoder"
         task = self.stage.removesuffix("head").removesuffix("fine_tuning").strip()
         subject = f"{task}: {subject}" if task else subject
         if self.epoch is not None:
@@ -49,6 +45,17 @@ class Outcome:
 
 
 ADVICE = "Try a lower `--learning-rate`, more `--epochs`, or fewer groups (`--unfreeze 1`)."
+
+
+NOTHING = (
+    "Nothing was trained: this task has no head of its own, and the encoder stayed frozen. Thaw "
+    "some of it (`--unfreeze auto`), or take the numbers for those of the encoder as it is."
+)
+
+
+def thawed_words(groups: int) -> str:
+    """How a stage is called in which so many groups thaw."""
+    return "Top group thawed" if groups == 1 else f"Top {groups} groups thawed"
 
 
 def best_epoch(outcomes: Sequence[Outcome], head_epochs: int) -> int | None:

@@ -3,8 +3,11 @@
 import math
 from collections.abc import Sequence
 
-# One of these in a number's name makes it an error.
-_LOW_IS_GOOD = {"mse", "rmse", "mae", "ece", "loss", "brier", "error", "perplexity"}
+# A number whose name ends so is an error; what stands before is what it is of, as a task's name.
+_LOW_IS_GOOD = (
+    *("mse", "rmse", "mae", "ece", "loss", "brier", "brier_score"),
+    *("error", "error_rate", "perplexity"),
+)
 _FIRST = {
     "classification": "accuracy",
     "multi-label": "micro_f1",
@@ -39,10 +42,10 @@ def less_is_better(name: str) -> bool:
 
     Example:
 
-    >>> less_is_better("size_rmse"), less_is_better("f1")
+    >>> less_is_better("size_rmse"), less_is_better("error_type_accuracy")
     (True, False)
     """
-    return not _LOW_IS_GOOD.isdisjoint(name.split("_"))
+    return f"_{name}".endswith(tuple(f"_{error}" for error in _LOW_IS_GOOD))
 
 
 def is_better(name: str, mine: float, other: float) -> bool:

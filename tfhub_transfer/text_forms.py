@@ -51,7 +51,7 @@ def columns(given: Any, signature: Sequence[str], listed: bool = False) -> list[
     if len(texts) == len(wanted):  # whatever else their source calls so
         found = [list(column) for column in texts]
     elif names is not None:
-        chosen = [_choose(each, names) for each in wanted]
+        chosen = [_choose(each, names, wanted) for each in wanted]
         found = [_rows(given[name], f"column {name!r}") for name in chosen]
     else:
         found = _columns(_rows(given, "the texts"), wanted)
@@ -75,12 +75,13 @@ def _columns(rows: list[Any], wanted: Sequence[Sequence[str]]) -> list[list[Any]
     records = [_record(row, wanted) for row in rows]
     if rows and None not in records:
         known = [record for record in records if record is not None]
-        chosen = [_choose(each, list(known[0])) for each in wanted]
+        chosen = [_choose(each, list(known[0]), wanted) for each in wanted]
         for place, record in enumerate(known, start=1):
             lacking = [name for name in chosen if name not in record]
             if lacking:
                 raise InputError(
-                    f"row {place} of the texts lacks {lacking[0]!r}. Received: "
+                    f"row {place} of the texts lacks {lacking[0]!r}; fill it in or drop the row. "
+                    "Received: "
                     f"{', '.join(map(repr, record)) or 'nothing'}"
                 )
         return [[record[name] for record in known] for name in chosen]
@@ -89,11 +90,15 @@ def _columns(rows: list[Any], wanted: Sequence[Sequence[str]]) -> list[list[Any]
     several = (tuple, list, np.ndarray)
     if any(not isinstance(row, several) or len(row) != len(wanted) for row in rows):
         raise InputError(
-            f"the model reads {_words(len(wanted))}: expected a list of "
-            f"({', '.join(each[-1] if len(each) < 2 else each[0] for each in wanted)}), a "
+            f"the model reads {_words(len(wanted))}: expected a list of {_row(wanted)}, a "
             f"dictionary or a table with these columns. Received: {_shown(rows[:1])}"
         )
     return [[row[place] for row in rows] for place in range(len(wanted))]
+
+
+def _row(wanted: Sequence[Sequence[str]]) -> str:
+    """A row as one writes it as a tuple."""
+    return f"({', '.join(each[0] for each in wanted)})"
 
 
 def _words(count: int) -> str:
@@ -109,12 +114,13 @@ def _record(row: Any, wanted: Sequence[Sequence[str]]) -> Mapping[str, Any] | No
     return row._asdict() if fits else None
 
 
-def _choose(wanted: Sequence[str], names: Sequence[Any]) -> Any:
+def _choose(wanted: Sequence[str], names: Sequence[Any], all_wanted: Sequence[Any]) -> Any:
     found = next((name for name in wanted if name in names), None)
     if found is None:
+        alone = "texts" if len(all_wanted) == 1 else _row(all_wanted)
         raise InputError(
             f"the model reads the column {' or '.join(map(repr, wanted))}, and there is none; "
-            "rename the column, or give it alone as a list. "
+            f"rename the column, or give a list of {alone}. "
             f"Received: {', '.join(map(repr, names[:20])) or 'no columns'}"
         )
     return found
@@ -128,7 +134,9 @@ def _rows(given: Any, place: str) -> list[Any]:
             f"{_shown(given)}, for {place}"
         )
     if not isinstance(given, Iterable) or values.column_names(given) is not None:
-        raise InputError(f"expected a list of texts. Received: {type(given).__name__} for {place}")
+        raise InputError(
+            f"expected a list of texts; give one. Received: {type(given).__name__} for {place}"
+        )
     if isinstance(given, (set, frozenset)):
         raise InputError(
             f"a set has no order in which to answer; give a list. Received: a set for {place}"

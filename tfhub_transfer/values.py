@@ -20,17 +20,29 @@ import numpy as np
 # Longer cells are texts, no lists.
 _MOST_CHARACTERS = 100_000
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
-# A string in quotes or a word without, and the comma or space after it.
+# A string in quotes, which SQL doubles inside, or a word without, and the comma or space after it.
 _ITEM = re.compile(
-    r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,'"\[\](){}]+)\s*(?:,|(?=\s|$|["']))"""
+    r"""\s*("(?:[^"\\]|\\.|"")*"|'(?:[^'\\]|\\.|'')*'|[^\s,'"\[\](){}]+)"""
+    r"""\s*(?:,|(?=\s|$|["']))""",
+    re.S,
 )
 # How NumPy and Python write what holds a list.
 _WRAPPED = re.compile(
     r"^(?:np\.|numpy\.)?(?:array|frozenset|set)\((.*?)(?:,\s*dtype=[\w'<>.]+)?\)$", re.S
 )
+_OF_R = re.compile(r"""^(?:c|list)\(((?=.*["',]).*)\)$|^(?:character\(0\)|list\(\))$""", re.S)
+# PostgreSQL's arrays: what holds a space, a comma or a brace is in quotes.
+_BRACED_ITEM = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|[^\s,'"\\(){}\[\]:=]+)\s*(,|$)""", re.S)
+_LOOSE = re.compile(
+    r"""\s*("(?:[^"\\]|\\.|"")*"(?=\s*(?:,|$))|'(?:[^'\\]|\\.|'')*'(?=\s*(?:,|$))|[^,'"]*)\s*(?:,|$)"""
+)
 _NUMPY = re.compile(r"""\bnp\.\w+\(('[^']*'|"[^"]*"|[\w.+-]+)\)""")
-# Of SQL and its files, pandas, and spreadsheets.
-_NOTHING = ("NULL", "\\N", "<NA>", "#N/A", "#NA", "NaT")
+# What pandas takes for missing in tables, R and spreadsheets among those who write it, and what
+# databases write.
+_NOTHING = frozenset(
+    "NULL null NA N/A n/a <NA> #NA #N/A None NaT -nan -NaN 1.#IND -1.#IND 1.#QNAN -1.#QNAN "
+    "\\N".split()
+) | {"#N/A N/A"}
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "nan": None}
 
 
@@ -111,20 +123,29 @@ def is_missing(value: Any) -> bool:
 
 
 def is_nothing(value: Any) -> bool:
-    r"""Whether a cell holds nothing: missing, blank, or what databases and spreadsheets write then.
+    r"""Whether a cell holds nothing: missing, blank, or a word that programs write then.
 
     Args:
-        value: Anything. `NA` and `None` may be names of classes, and aren't meant.
+        value: Anything.
 
     Example:
 
-    >>> is_nothing(" "), is_nothing("NULL"), is_nothing("\\N"), is_nothing("None")
+    >>> is_nothing(" "), is_nothing("NULL"), is_nothing("\\N"), is_nothing("none")
     (True, True, True, False)
     """
     if not isinstance(value, str):
         return is_missing(value)
     text = value.strip()
     return not text or text in _NOTHING or text.lower() == "nan"
+
+
+def is_blank(value: Any) -> bool:
+    """Whether a cell is missing, or a string of spaces alone.
+
+    Args:
+        value: Anything.
+    """
+    return not value.strip() if isinstance(value, str) else is_missing(value)
 
 
 def kind(value: Any) -> str:
@@ -192,11 +213,39 @@ def column_names(table: Any) -> list[str] | None:
     return None
 
 
+def part(row: Mapping[str, Any], path: str) -> Any:
+    """The cell of a column, or what a path such as `review.text` leads to in one of dictionaries.
+
+    Args:
+        row: By the names of columns.
+        path: The name, or names with dots between.
+
+    Raises:
+        KeyError: If a dictionary, or the row, lacks a name; of nothing every part is nothing.
+
+    Example:
+
+    >>> part({"review": {"text": "fine"}}, "review.text"), part({"a.b": 1}, "a.b")
+    ('fine', 1)
+    """
+    if path in row:
+        return row[path]
+    name, _, rest = path.partition(".")
+    if not rest:
+        raise KeyError(path)
+    inner = row[name]
+    if inner is None:
+        return None
+    if not isinstance(inner, Mapping):
+        raise KeyError(path)
+    return part(inner, rest)
+
+
 # Lists that were written as text -----------------------------------------------------------------
 
 
 def written(text: str) -> list[Any] | None:
-    """The list that a string spells, as JSON, Python or NumPy do; `None` if it spells none.
+    """The list that a string spells, as JSON, Python, NumPy, SQL or R do; `None` if it spells none.
 
     That takes brackets around quoted strings, numbers and booleans, with commas or spaces between.
 
@@ -213,6 +262,8 @@ def written(text: str) -> list[Any] | None:
         return None
     wrapped = _WRAPPED.match(text)
     text = wrapped.group(1).strip() if wrapped else text
+    if of_r := _OF_R.match(text):
+        text = f"[{of_r.group(1) or ''}]"
     if wrapped and not text:
         return []
     if text[0] not in _BRACKETS or _BRACKETS[text[0]] != text[-1]:
@@ -228,6 +279,57 @@ def written(text: str) -> list[Any] | None:
         items.append(item[0])
         place = found.end()
     return items
+
+
+def braced(text: str) -> list[Any] | None:
+    """The list that a string spells as PostgreSQL writes arrays; `None` if it spells none.
+
+    Args:
+        text: A cell of a table.
+
+    Example:
+
+    >>> braced('{pos,"a film"}'), braced("{}"), braced("{see below}")
+    (['pos', 'a film'], [], None)
+    """
+    text = text.strip()
+    if len(text) > _MOST_CHARACTERS or text[:1] + text[-1:] != "{}":
+        return None
+    inner, items, place = text[1:-1].strip(), [], 0
+    while place < len(inner):
+        found = _BRACED_ITEM.match(inner, place)
+        if found is None:
+            return None
+        word, place = found.group(1), found.end()
+        is_quoted = word[0] == '"'
+        items.append(
+            re.sub(r"\\(.)", r"\1", word[1:-1]) if is_quoted else None if word == "NULL" else word
+        )
+    return None if inner.endswith(",") else items
+
+
+def loose(inner: str) -> list[str] | None:
+    r"""What stands between commas, with quotes around what needs them, as DuckDB writes lists.
+
+    Args:
+        inner: A list as text, without its brackets.
+
+    Example:
+
+    >>> loose("a, b c, 'it\\'s'")
+    ['a', 'b c', "it's"]
+    """
+    found, place = [], 0
+    while place < len(inner):
+        match = _LOOSE.match(inner, place)
+        if match is None:
+            return None
+        word, place = match.group(1), match.end()
+        own = _unquoted(word) if word[:1] in ("'", '"') else (word.strip(),)
+        if own is None:
+            return None
+        found.append(own[0])
+    return found
 
 
 def _item(word: str) -> tuple[Any] | None:
@@ -247,6 +349,9 @@ def _item(word: str) -> tuple[Any] | None:
 
 
 def _unquoted(word: str) -> tuple[str] | None:
+    quote = word[0]
+    if quote * 2 in word[1:-1]:
+        word = f"{quote}{word[1:-1].replace(quote * 2, chr(92) + quote)}{quote}"
     if "\\" not in word:
         return (word[1:-1],)
     try:
@@ -262,7 +367,9 @@ def _unquoted(word: str) -> tuple[str] | None:
 
 
 # How what holds names and numbers begins, and what has no end: a table may have cut it off.
-_BEGUN = re.compile(r"(?:\w+\()?[\[{][\s\[{(]*(?:[\"']|\d+\s*,\s*\d+\s*,)")
+_BEGUN = re.compile(
+    r"""(?:\w+\()?[\[{][\s\[{(]*(?:["']|\d+\s*,\s*\d+\s*,)|(?:c|list)\(\s*(?:\w+\s*=\s*)?["']"""
+)
 _CUT = re.compile(r"[\[{][^\])}]*,[^\])}]*")
 _COUNTED = re.compile(r"^(?:Counter|OrderedDict|defaultdict)\((?:<[^>]*>,\s*)?(\{.*\})\)$", re.S)
 

@@ -7,14 +7,16 @@ The encoder's own languages are those of the samples here that its vocabulary fi
 import csv
 import dataclasses
 import functools
+import string
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import registry, tagging
-from tfhub_transfer.preprocessing import BertPreprocessor, Preprocessor
+from tfhub_transfer.preprocessing import BertPreprocessor, TextPreprocessor
 
 ENGLISH = "English"
 # Texts and characters of each that are looked at.
@@ -24,6 +26,8 @@ _FEW_WORDS = 50
 # A sample's language is the encoder's own if its words fall into so many times the pieces of the
 # best one's, at most, and no more of these are unknown.
 _OWN, _UNKNOWN = 1.5, 0.02
+# Of words so many more are unknown in texts of another language, at least.
+_MANY_WORDS = 0.2
 # Texts fit badly if they have so many times the pieces of the encoder's own language. Measured on
 # English vocabularies: English texts 1.01 to 1.2 (tweets), French 1.5, German and Indonesian 2.
 _BADLY, _BADLY_OF_SHORT_SAMPLE = 1.35, 1.6
@@ -91,26 +95,90 @@ class Fit:
         )
 
 
-def measure(preprocessor: Preprocessor, columns: Sequence[Sequence[str]]) -> Fit | None:
-    """How the vocabulary of a preprocessor fits texts.
+@dataclasses.dataclass(frozen=True)
+class WordFit:
+    """How a vocabulary of words fits texts.
+
+    Attributes:
+        words: The words that were looked at.
+        unknown: The share of them that it hasn't, in no spelling that encoders look up.
+        languages: What it was compared with: the encoder's own language.
+        own_unknown: The same of it.
+    """
+
+    words: int
+    unknown: float
+    languages: tuple[str, ...]
+    own_unknown: float
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the vocabulary was made for other texts."""
+        return self.words >= _FEW_WORDS and self.unknown > self.own_unknown + _MANY_WORDS
+
+    def __str__(self) -> str:
+        return (
+            f"{self.unknown:.1%} of the words are unknown, beside {self.own_unknown:.1%} in "
+            f"{', '.join(self.languages)}"
+        )
+
+
+def measure(
+    preprocessor: TextPreprocessor, columns: Sequence[Sequence[str]], folder: Path | None = None
+) -> Fit | WordFit | None:
+    """How the vocabulary of a preprocessor, or of an encoder of words, fits texts.
 
     Args:
         preprocessor: What splits texts into pieces.
         columns: Columns of texts; of many texts some are looked at.
+        folder: The encoder's SavedModel.
 
     Returns:
-        `None` for encoders that split texts themselves, whose vocabulary isn't known.
+        `None` for encoders that split texts themselves and whose vocabulary can't be read.
     """
-    if not isinstance(preprocessor, BertPreprocessor):
-        return None
     texts = [tagging.plain(text) for row in zip(*columns) for text in row]
     some = texts[:: -(-len(texts) // _TEXTS) or 1]
+    if not isinstance(preprocessor, BertPreprocessor):
+        known = None if folder is None else _words_of(folder)
+        return None if known is None else _of_words(known, some)
     words, pieces, unknown = _counted(preprocessor, some)
     own = _own(preprocessor)
     if not words or not own:
         return None
     worst = max(own, key=lambda name: own[name][0])
     return Fit(words, pieces, unknown, tuple(own), *own[worst])
+
+
+def _words_of(folder: Path) -> frozenset[str] | None:
+    """The words of an encoder that has them in a file, one a line, as NNLM and Swivel do."""
+    found = sorted((folder / "assets").glob("*.txt"))
+    if len(found) != 1:
+        return None
+    try:
+        lines = found[0].read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    return frozenset(line.split("\t")[0] for line in lines) or None
+
+
+def _of_words(known: frozenset[str], texts: Sequence[str]) -> WordFit | None:
+    words, unknown = _unknown(known, texts)
+    samples = {ENGLISH: _english(), **{name: (text,) for name, text in _SAMPLES.items()}}
+    own = {name: _unknown(known, of_language)[1] for name, of_language in samples.items()}
+    best = min(own, key=lambda name: own[name])
+    return WordFit(words, unknown, (best,), own[best]) if words else None
+
+
+def _unknown(known: frozenset[str], texts: Sequence[str]) -> tuple[int, float]:
+    """How many words there are, and the share that isn't known."""
+    words = [word for text in texts for word in text[:_CHARACTERS].split()]
+    # Some look up words as they are, others without their case and signs around them.
+    missing = sum(
+        known.isdisjoint((word, word.lower(), bare, bare.lower()))
+        for word in words
+        if (bare := word.strip(string.punctuation))
+    )
+    return len(words), missing / max(len(words), 1)
 
 
 def _own(preprocessor: BertPreprocessor) -> dict[str, tuple[float, float]]:

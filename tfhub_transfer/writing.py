@@ -5,6 +5,7 @@ first row, its columns and their types, is known after the last one: till then r
 """
 
 import base64
+import contextlib
 import csv
 import importlib.util
 import itertools
@@ -52,7 +53,21 @@ def check(target: Path, overwrite: bool = False, inputs: Iterable[str | Path] = 
     atomic.check_file(target, _BEGINS.get(suffix, b""), overwrite, inputs)
 
 
-def write(rows: Iterable[Row], target: Path, spread: tuple[str, ...] = ()) -> int:
+def keeps_types(target: Path) -> bool:
+    """Whether a file of this name holds values as types of Arrow.
+
+    Args:
+        target: The file.
+    """
+    return target.suffix.lower() == ".parquet"
+
+
+def write(
+    rows: Iterable[Row],
+    target: Path,
+    spread: tuple[str, ...] = (),
+    types: Mapping[str, Any] | None = None,
+) -> int:
     """Writes rows to a file, in the format that its name ends in.
 
     Rows may differ in their columns; a cell that a row lacks is empty. In CSV and TSV lists and
@@ -63,6 +78,7 @@ def write(rows: Iterable[Row], target: Path, spread: tuple[str, ...] = ()) -> in
         target: The file; one that is there is replaced (see `check`).
         spread: Columns of dictionaries that become a column for each key in CSV and TSV, named
             `column.key`.
+        types: Types of Arrow that columns of a Parquet file are to have.
 
     Returns:
         How many rows there are.
@@ -71,22 +87,25 @@ def write(rows: Iterable[Row], target: Path, spread: tuple[str, ...] = ()) -> in
         InputError: If the file can't be written.
     """
     count = itertools.count()
-    counted = (plain(row) for row, _ in zip(rows, count))
+    counted = (row for row, _ in zip(rows, count))
     try:
         with atomic.file(target) as scratch:
-            _WRITERS[target.suffix.lower()](counted, scratch, spread)
+            if keeps_types(target):
+                _parquet(counted, scratch, types or {})
+            else:
+                _WRITERS[target.suffix.lower()](map(plain, counted), scratch, spread)
     except OSError as error:
         raise InputError(f"the file can't be written. Received: {target} ({error})") from error
     return next(count)
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: dates in ISO 8601, bytes as text or Base64, no NaN.
+    """A value as JSON can hold it: dates in ISO 8601, bytes in Base64, no NaN.
 
     Example:
 
-    >>> plain({"score": float("nan"), "id": b"a7"})
-    {'score': None, 'id': 'a7'}
+    >>> plain({"score": float("nan"), "hash": b"a7"})
+    {'score': None, 'hash': 'YTc='}
     """
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
@@ -99,10 +118,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, bytes):
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError:
-            return base64.b64encode(value).decode("ascii")
+        return base64.b64encode(value).decode("ascii")
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
@@ -152,17 +168,22 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _parquet(rows: Iterator[Row], scratch: Path, spread: tuple[str, ...]) -> None:
+def _parquet(rows: Iterator[Row], scratch: Path, known: Mapping[str, Any]) -> None:
     """Parts wait until the types are known that hold for all of them."""
     import pyarrow.parquet  # heavy, and needed for this format only
 
     with temporary() as work:
         types: dict[str, Any] = {}
-        parts: list[Path] = []
-        while part := list(map(_spelled, itertools.islice(rows, _PART))):
-            parts.append(work / f"{len(parts)}.json")
-            parts[-1].write_text(json.dumps(part), encoding="utf-8")
-            _learn(types, part)
+        parts: list[_Part] = []
+        while part := list(itertools.islice(rows, _PART)):
+            typed = _typed(part, known)
+            parts.append(_Part(work / str(len(parts))))
+            left = [
+                {n: _spelled(plain(v)) for n, v in row.items() if n not in typed} for row in part
+            ]
+            parts[-1].write(left, typed)
+            order = dict.fromkeys(name for row in part for name in row)
+            _learn(types, order, left, typed)
         for name, kind in types.items():
             if "struct<>" in str(kind):  # dictionaries with nothing in them, which Parquet lacks
                 types[name] = pyarrow.string()
@@ -170,12 +191,56 @@ def _parquet(rows: Iterator[Row], scratch: Path, spread: tuple[str, ...]) -> Non
             schema = pyarrow.schema(types)
             try:
                 with pyarrow.parquet.ParquetWriter(scratch, schema) as writer:
-                    for path in parts:
-                        read = json.loads(path.read_text(encoding="utf-8"))
-                        writer.write_table(_table(read, schema))
+                    for each in parts:
+                        writer.write_table(_table(*each.read(), schema))
                 return
             except _UnfitError as error:
                 types[error.column] = pyarrow.string()
+
+
+class _Part:
+    """Rows that wait on disk: what JSON can hold, and columns of known types."""
+
+    def __init__(self, path: Path) -> None:
+        self._rows, self._columns = path.with_suffix(".json"), path.with_suffix(".arrow")
+
+    def write(self, rows: list[Row], typed: dict[str, Any]) -> None:
+        self._rows.write_text(json.dumps(rows), encoding="utf-8")
+        if typed:
+            import pyarrow.feather
+
+            table = pyarrow.table(list(typed.values()), names=list(typed))
+            pyarrow.feather.write_feather(table, str(self._columns), compression="uncompressed")
+
+    def read(self) -> tuple[list[Row], Any]:
+        """The rows, and the table of the other columns if there is one."""
+        import pyarrow.feather
+
+        typed = None
+        if self._columns.exists():
+            typed = pyarrow.feather.read_table(str(self._columns), memory_map=False)
+        return json.loads(self._rows.read_text(encoding="utf-8")), typed
+
+
+def _typed(rows: list[Row], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns as arrays of the types that are wanted, as far as they can be."""
+    import pyarrow
+
+    found = {}
+    for name in dict.fromkeys(name for row in rows for name in row if name in known):
+        cells = [row.get(name) for row in rows]
+        # Times of nanoseconds came as text or numbers, of which casts know the type.
+        for make in (pyarrow.array, _cast):
+            with contextlib.suppress(pyarrow.ArrowException, TypeError, ValueError, OverflowError):
+                found[name] = make(cells, known[name])
+                break
+    return found
+
+
+def _cast(cells: list[Any], kind: Any) -> Any:
+    import pyarrow
+
+    return pyarrow.array(cells).cast(kind)
 
 
 class _UnfitError(Exception):
@@ -186,26 +251,33 @@ class _UnfitError(Exception):
         self.column = column
 
 
-def _learn(types: dict[str, Any], rows: list[Row]) -> None:
+def _learn(
+    types: dict[str, Any], order: Iterable[str], rows: list[Row], typed: dict[str, Any]
+) -> None:
     """Widens the types of columns to hold more rows too; text where nothing else does."""
     import pyarrow
 
-    for name in dict.fromkeys(name for row in rows for name in row):
+    for name in order:
         before = types.get(name, pyarrow.null())
         try:
-            found = pyarrow.array([row.get(name) for row in rows]).type
+            own = typed.get(name)
+            found = pyarrow.array([row.get(name) for row in rows]).type if own is None else own.type
             both = [pyarrow.schema([(name, each)]) for each in (before, found)]
             types[name] = pyarrow.unify_schemas(both, promote_options="permissive").types[0]
         except (pyarrow.ArrowException, OverflowError):
             types[name] = pyarrow.string()
 
 
-def _table(rows: list[Row], schema: Any) -> Any:
+def _table(rows: list[Row], typed: Any, schema: Any) -> Any:
     import pyarrow
 
     columns = []
     for field in schema:
-        values = [row.get(field.name) for row in rows]
+        own = None if typed is None or field.name not in typed.column_names else typed[field.name]
+        if own is not None and own.type == field.type:
+            columns.append(own)
+            continue
+        values = [row.get(field.name) for row in rows] if own is None else plain(own.to_pylist())
         if pyarrow.types.is_string(field.type):
             values = [None if value is None else _cell(value) for value in values]
         try:
@@ -231,5 +303,5 @@ _WRITERS: dict[str, Callable[[Iterator[Row], Path, tuple[str, ...]], None]] = {
     ".ndjson": _json_lines,
     ".csv": _delimited(","),
     ".tsv": _delimited("\t"),
-    ".parquet": _parquet,
+    ".parquet": lambda rows, scratch, spread: _parquet(rows, scratch, {}),
 }

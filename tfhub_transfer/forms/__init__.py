@@ -20,10 +20,38 @@ from tfhub_transfer.forms import (
     opening,
     tfds,
 )
-from tfhub_transfer.forms.base import TAGS, TOKENS, File, Form, Row
+from tfhub_transfer.forms.base import (
+    LABEL,
+    TAGS,
+    TEXT,
+    TEXT_A,
+    TEXT_B,
+    TEXT_C,
+    TOKENS,
+    Asked,
+    File,
+    Form,
+    Row,
+)
 from tfhub_transfer.storage import opening as plain_files
 
-__all__ = ["KNOWN", "TAGS", "TOKENS", "File", "Form", "Row", "find", "is_lines", "splits"]
+__all__ = [
+    "KNOWN",
+    "LABEL",
+    "TAGS",
+    "TEXT",
+    "TEXT_A",
+    "TEXT_B",
+    "TEXT_C",
+    "TOKENS",
+    "Asked",
+    "File",
+    "Form",
+    "Row",
+    "find",
+    "is_lines",
+    "splits",
+]
 
 KNOWN = (
     ".csv, .tsv, .json, .jsonl, .conll, .conllu (each also with .gz, .bz2, .xz, .zst or in a "
@@ -56,29 +84,31 @@ _REMEDIES = {
 }
 _LINES = ".txt"
 # Each form of text: endings of names, and what reads it.
-_FORMS: tuple[tuple[tuple[str, ...], Callable[[File, str], Form]], ...] = (
-    (json_rows.SUFFIXES, lambda file, _: _json(file)),
+_FORMS: tuple[tuple[tuple[str, ...], Callable[[File, Asked], Form]], ...] = (
+    (json_rows.SUFFIXES, lambda file, asked: _json(file, asked)),
     (conll.SUFFIXES, lambda file, _: conll.form(file)),
     (conll.UNIVERSAL, lambda file, _: conll.universal(file)),
     ((".ft", ".fasttext"), lambda file, _: fasttext.form(file)),
 )
 
 
-def _json(file: File) -> Form:
-    return cells.read(json_rows.form(file), str(file))
+def _json(file: File, asked: Asked) -> Form:
+    return cells.read(json_rows.form(file, asked), str(file), asked)
 
 
-def find(source: Any) -> Form:
+def find(source: Any, asked: Asked | None = None) -> Form:
     """The rows of a source.
 
     Args:
         source: A path, a `File`, `tfds:NAME/SPLIT`, or a table in memory.
+        asked: What it is read for; for whatever it holds, if not given.
 
     Raises:
         InputError: If there is no such source, or its form isn't known.
     """
+    asked = asked or Asked()
     if not isinstance(source, (str, Path, File)):
-        return cells.read(objects.form(source), objects.name(source))
+        return cells.read(objects.form(source), objects.name(source), asked)
     file = source if isinstance(source, File) else File(source)
     if str(file).startswith("tfds:"):
         return tfds.form(str(file))
@@ -89,9 +119,9 @@ def find(source: Any) -> Form:
         )
     path = plain_files.path_of(file.path)
     if _is_saved(path):
-        return cells.read(columnar.folder(path), str(path))
+        return cells.read(columnar.folder(path), str(path), asked)
     if columnar.parts(path):
-        return cells.read(columnar.parquet(path), str(path))
+        return cells.read(columnar.parquet(path), str(path), asked)
     suffix = _checked_suffix(path)
     if suffix == ".parquet" or suffix in columnar.ARROW:
         if path.suffix.lower() in opening.PACKED or opening.in_archive(path):
@@ -99,11 +129,11 @@ def find(source: Any) -> Form:
                 f"unpack a {suffix} file, which is compressed itself. Received: {path}"
             )
         read = columnar.parquet if suffix == ".parquet" else columnar.arrow
-        return cells.read(read(path), str(path))
+        return cells.read(read(path), str(path), asked)
     for suffixes, read_text in _FORMS:
         if suffix in suffixes:
-            return read_text(file, suffix)
-    return _by_content(file, suffix)
+            return read_text(file, asked)
+    return _by_content(file, suffix, asked)
 
 
 def _is_saved(path: Path) -> bool:
@@ -128,20 +158,20 @@ def _checked_suffix(path: Path) -> str:
     return delimited.suffix_of(path)
 
 
-def _by_content(file: File, suffix: str) -> Form:
+def _by_content(file: File, suffix: str, asked: Asked) -> Form:
     """Tables, and texts of whatever name."""
     if suffix != ".csv" and fasttext.looks_like(file):
         return fasttext.form(file)
     if suffix != ".csv" and conll.looks_like(file):
         return conll.form(file)
     if suffix == _LINES and file.delimiter is None and json_rows.looks_like(file):
-        return _json(file)
+        return _json(file, asked)
     if (
         suffix in delimited.SEPARATORS
         or file.delimiter
         or (suffix == _LINES and delimited.of_text(file) is not None)
     ):
-        return cells.read(delimited.form(file, suffix), str(file))
+        return cells.read(delimited.form(file, suffix), str(file), asked)
     raise InputError(
         f"the format of the file isn't known by its name; expected {KNOWN}. Received: {file}"
     )

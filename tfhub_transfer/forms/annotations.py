@@ -6,12 +6,12 @@ version 2), Label Studio (whole and JSON-MIN), and any row with a `text` and a l
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import spans, words
-from tfhub_transfer.forms.base import LABEL, TAGS, TEXT, TOKENS, Form, of_rows
+from tfhub_transfer.forms.base import LABEL, TAGS, TEXT, TOKENS, Asked, Form, of_rows
 
 # A row as JSON has it, which may also be a list.
 Raw = tuple[int, Any]
@@ -37,6 +37,7 @@ class _Item:
     row: dict[str, Any]
     text: str = ""
     found: list[Any] | None = None
+    key: str = TEXT
 
 
 def is_row(value: dict[str, Any]) -> bool:
@@ -48,7 +49,33 @@ def is_row(value: dict[str, Any]) -> bool:
     return isinstance(value.get(_text_key(value)), str) or _is_label_studio(value)
 
 
-def form(rows: Rows, place: str, unit: str, said: list[str]) -> Form | None:
+def text_of(columns: Collection[str], asked: Asked) -> str | None:
+    """The column of texts that spans may be places in; `None` if there is none.
+
+    Args:
+        columns: The names of all.
+        asked: What the table is read for.
+    """
+    if asked.text is not None and asked.text != TOKENS:
+        own = asked.text in columns and (asked.text in TEXTS or asked.label is not None)
+        return asked.text if own else None
+    return next((key for key in TEXTS if key in columns), None)
+
+
+def keys_of(columns: Collection[str], asked: Asked) -> list[str]:
+    """The columns that may hold spans.
+
+    Args:
+        columns: The names of all.
+        asked: What the table is read for.
+    """
+    named = (asked.label,) if asked.label not in (None, TAGS, *SPANS) else ()
+    return [key for key in (*SPANS, *named) if key in columns and asked.is_label(key)]
+
+
+def form(
+    rows: Rows, place: str, unit: str, said: list[str], asked: Asked | None = None
+) -> Form | None:
     """The rows of an annotation tool; `None` if the rows are others.
 
     Args:
@@ -56,20 +83,42 @@ def form(rows: Rows, place: str, unit: str, said: list[str]) -> Form | None:
         place: The file, for messages.
         unit: What their numbers count.
         said: Notes on the file.
+        asked: What it is read for; for whatever it holds, if not given.
 
     Raises:
         InputError: If a row isn't as the tool writes it.
     """
+    asked = asked or Asked()
     first = next(rows(), (0, None))[1]
     for name, is_it, read in _TOOLS:
         if is_it(first):
-            return _form(rows, read(rows), name, _Place(place, unit), said)
-    key = _spans_key(rows) if isinstance(first, dict) else None
+            wanted = asked.labels and (asked.label in (None, TAGS, *SPANS))
+            return _form(rows, read(rows), name, _Place(place, unit), said, wanted)
+    key = _spans_key(rows, asked) if isinstance(first, dict) else None
     if key is None or first is None:
         return None
-    read = functools.partial(_of_key, key)
-    name = "Prodigy" if "_input_hash" in first or _is_judged(first) else f"{key!r}"
-    return _form(rows, read, name, _Place(place, unit), said)
+    text = text_of([*first], asked) or _text_key(first)
+    return of_column(rows, place, unit, said, (text, key, asked.text or TEXT))
+
+
+def of_column(
+    rows: Rows, place: str, unit: str, said: list[str], columns: tuple[str, str, str]
+) -> Form:
+    """The rows of a table with a column of spans.
+
+    Args:
+        rows: Begins to read the rows.
+        place: The source, for messages.
+        unit: What their numbers count.
+        said: Notes on the source.
+        columns: The names of the columns of texts and of spans, and what the first becomes.
+    """
+    first: dict[str, Any] = next(rows(), (0, {}))[1]
+    name = "Prodigy" if "_input_hash" in first or _is_judged(first) else f"{columns[1]!r}"
+    read = functools.partial(_of_key, *columns)
+    return dataclasses.replace(
+        _form(rows, read, name, _Place(place, unit), said), spans=(columns[2], columns[1])
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +133,14 @@ class _Place:
 
 
 def _form(
-    rows: Rows, read: Callable[[Any], Any], name: str, place: _Place, said: list[str]
+    rows: Rows,
+    read: Callable[[Any], Any],
+    name: str,
+    place: _Place,
+    said: list[str],
+    wanted: bool = True,
 ) -> Form:
+    """Rows with words and tags in the place of spans, where these are wanted."""
     notes = list(said)
 
     def converted() -> Iterator[tuple[int, dict[str, Any]]]:
@@ -96,7 +151,11 @@ def _form(
                 left += 1
                 continue
             row = {k: v for k, v in item.row.items() if k not in _OF_PRODIGY}
-            if item.found is not None:
+            if not wanted and item.found is not None:
+                row = {TEXT: item.text, **row, "spans": item.found}
+            elif not wanted and TAGS in row and row[TAGS] is None:
+                row = {key: value for key, value in row.items() if key not in (TOKENS, TAGS)}
+            elif item.found is not None:
                 has_spans = True
                 row |= _tagged(item, place.of(number), tally)
             yield number, row
@@ -129,19 +188,19 @@ def _tagged(item: _Item, place: str, tally: spans.Tally) -> dict[str, Any]:
             f"Received: {str(wrong[0])[:60]}"
         )
     found = [spans.of(span) for span in item.found or []]
-    return {TEXT: item.text, **spans.tagged(item.text, found, place, tally)}
+    return {item.key: item.text, **spans.tagged(item.text, found, place, tally)}
 
 
 # Any rows with spans --------------------------------------------------------------------------
 
 
-def _spans_key(rows: Rows) -> str | None:
+def _spans_key(rows: Rows, asked: Asked) -> str | None:
     """The key of spans: of the first list that holds some, in rows that have a text."""
     for _, row in rows():
-        if not isinstance(row, dict) or not isinstance(row.get(_text_key(row)), str):
+        if not isinstance(row, dict) or not isinstance(row.get(text_of(row, asked) or ""), str):
             return None
-        lists = [key for key in SPANS if isinstance(row.get(key), list)]
-        if not lists or (TOKENS in row and TAGS in row):
+        lists = [key for key in keys_of(row, asked) if isinstance(row[key], list)]
+        if not lists or (TOKENS in row and TAGS in row) or _is_named(row.get(LABEL)):
             return None
         for key in lists:
             if row[key] and all(map(spans.is_span, row[key])):
@@ -151,16 +210,20 @@ def _spans_key(rows: Rows) -> str | None:
     return None
 
 
+def _is_named(label: Any) -> bool:
+    """Whether a label is a class, in which case other columns aren't asked for."""
+    return isinstance(label, (str, int, float)) and label != ""
+
+
 def _text_key(row: dict[str, Any]) -> str:
     return next((key for key in TEXTS if key in row), TEXT)
 
 
-def _of_key(key: str, row: dict[str, Any]) -> _Item:
-    text = _text_key(row)
+def _of_key(text: str, key: str, name: str, row: dict[str, Any]) -> _Item:
     if not isinstance(row[text], str) or not isinstance(row.get(key, []), list):
         raise TypeError("no text, or no list of spans")
     others = {k: v for k, v in row.items() if k not in (key, text, TOKENS, TAGS)}
-    return _Item(others, row[text], row.get(key, []))
+    return _Item(others, row[text], row.get(key, []), name)
 
 
 # Prodigy without spans ------------------------------------------------------------------------

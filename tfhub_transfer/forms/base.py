@@ -3,6 +3,7 @@
 import codecs
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from tfhub_transfer.errors import InputError
 
 Row = tuple[int, dict[str, Any]]
 
-TOKENS, TAGS, TEXT, LABEL = "tokens", "tags", "text", "label"
-QUOTING = ("auto", "standard", "none", "backslash")
+TOKENS, TAGS, LABEL = "tokens", "tags", "label"
+TEXT, TEXT_A, TEXT_B, TEXT_C = "text", "text_a", "text_b", "text_c"
+QUOTING = ("auto", "standard", "none", "backslash", "escapes")
 _DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
 
 
@@ -24,7 +26,9 @@ class File:
         path: The file, or `tfds:NAME/SPLIT`.
         quoting: How a table's fields hold quotation marks: `"standard"`, in quotes that are doubled
             inside; `"none"`, as they are; `"backslash"`, in quotes with a backslash before each
-            inside; `"auto"`, standard, but in tab-separated files what their fields show.
+            inside; another mark than `"`, which is doubled inside; `"escapes"`, as they are, with
+            backslashes before what isn't, as databases copy tables; `"auto"`, what fields show,
+            standard where they show nothing.
         delimiter: The character between two fields of a table, or `tab`; by the file's name and
             header if not given.
         encoding: The name of a text's encoding, such as `cp1252`; UTF-8, or what the file's byte
@@ -45,10 +49,8 @@ class File:
     encoding: str | None = None
 
     def __post_init__(self) -> None:
-        if self.quoting not in QUOTING:
-            raise InputError(
-                f"`quoting` must be one of {', '.join(QUOTING)}. Received: {self.quoting!r}"
-            )
+        if str(self.path).startswith("~"):
+            object.__setattr__(self, "path", type(self.path)(os.path.expanduser(self.path)))
         if self.delimiter is not None:
             delimiter = _DELIMITERS.get(str(self.delimiter).lower(), self.delimiter)
             if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
@@ -57,11 +59,23 @@ class File:
                     f"Received: {self.delimiter!r}"
                 )
             object.__setattr__(self, "delimiter", delimiter)
+        if self.quoting not in QUOTING and not _is_mark(self.quoting, self.delimiter):
+            raise InputError(
+                f"`quoting` must be one of {', '.join(QUOTING)}, or the mark around fields, such "
+                f"as '. Received: {self.quoting!r}"
+            )
         if self.encoding is not None:
             object.__setattr__(self, "encoding", _encoding(self.encoding))
 
     def __str__(self) -> str:
         return str(self.path)
+
+
+def _is_mark(quoting: Any, delimiter: str | None) -> bool:
+    """Whether it is one sign, which stands neither in words nor between fields."""
+    if not isinstance(quoting, str) or len(quoting) != 1 or quoting in ("\\", delimiter):
+        return False
+    return quoting.isprintable() and not quoting.isalnum() and not quoting.isspace()
 
 
 def _encoding(name: Any) -> str:
@@ -87,6 +101,8 @@ class Form:
             once the rows were read.
         spaced: Whether words may hold spaces.
         loose: Whether rows may have other columns than the first.
+        types: Types of Arrow, of columns whose rows hold them as they are.
+        spans: The columns of a text and of spans in it that became `tokens` and `tags`.
     """
 
     columns: list[str]
@@ -95,6 +111,27 @@ class Form:
     notes: list[str] = dataclasses.field(default_factory=list)
     spaced: bool = False
     loose: bool = False
+    spans: tuple[str, str] | None = None
+    types: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a table is read for: what else it holds comes back as it is.
+
+    Attributes:
+        text: The column of texts that was named.
+        label: The column of labels that was named.
+        labels: Whether there may be labels at all.
+    """
+
+    text: str | None = None
+    label: str | None = None
+    labels: bool = True
+
+    def is_label(self, column: str) -> bool:
+        """Whether a column may be the one of labels."""
+        return self.labels and self.label in (None, TAGS, column)
 
 
 def of_rows(

@@ -7,7 +7,7 @@ from typing import Any
 from tfhub_transfer import values
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import annotations, spans
-from tfhub_transfer.forms.base import LABEL, TAGS, TOKENS, Form, Row
+from tfhub_transfer.forms.base import LABEL, TAGS, TEXT, TOKENS, Asked, Form, Row
 
 # Rows that are looked at for the first that has a span.
 _LOOK = 200
@@ -15,8 +15,8 @@ _LOOK = 200
 _CHOICES = '{"choices"'
 
 
-def read(form: Form, place: str) -> Form:
-    """A table whose spans are words and tags, and whose choices are lists.
+def read(form: Form, place: str, asked: Asked) -> Form:
+    """A table whose spans are words and tags, and whose choices are lists, where they are labels.
 
     Spans are `[start, end, kind]`, objects with such keys, or an object of lists of each; as JSON
     or as Python writes them, if they are text.
@@ -24,13 +24,17 @@ def read(form: Form, place: str) -> Form:
     Args:
         form: The table.
         place: The source, for messages.
+        asked: What the table is read for.
 
     Raises:
         InputError: If a row's spans can't be read, or don't suit its text.
     """
-    chosen = dataclasses.replace(form, rows=lambda: _with_choices(form))
-    key = _key(form)
-    if key is None:
+    if not asked.labels:
+        return form
+    chosen = dataclasses.replace(form, rows=lambda: _with_choices(form, asked))
+    text = annotations.text_of(form.columns, asked)
+    key = _key(form, asked)
+    if key is None or text is None:
         return chosen
 
     def rows() -> Iterator[Row]:
@@ -44,27 +48,27 @@ def read(form: Form, place: str) -> Form:
                 )
             yield number, {**row, key: found}
 
-    return annotations.form(rows, place, form.unit, form.notes) or chosen
+    return annotations.of_column(
+        rows, place, form.unit, form.notes, (text, key, asked.text or TEXT)
+    )
 
 
-def _with_choices(form: Form) -> Iterator[Row]:
+def _with_choices(form: Form, asked: Asked) -> Iterator[Row]:
     for number, row in form.rows():
         for column, cell in row.items():
-            if isinstance(cell, str) and cell.startswith(_CHOICES):
+            if isinstance(cell, str) and cell.startswith(_CHOICES) and asked.is_label(column):
                 made = values.literal(cell)
                 if isinstance(made, dict) and isinstance(made.get("choices"), list):
                     row = {**row, column: made["choices"]}
         yield number, row
 
 
-def _key(form: Form) -> str | None:
-    """The column of spans: the first cell that isn't empty holds some, and there is a text."""
-    keys = [key for key in annotations.SPANS if key in form.columns]
+def _key(form: Form, asked: Asked) -> str | None:
+    """The column of spans: the first cell that isn't empty holds some."""
+    keys = annotations.keys_of(form.columns, asked)
     if LABEL in keys:
         keys = [LABEL]  # what else a table of labelled texts holds isn't asked for
-    if not keys or {TOKENS, TAGS} <= {*form.columns}:
-        return None
-    if not {*annotations.TEXTS} & {*form.columns}:
+    if {TOKENS, TAGS} <= {*form.columns}:
         return None
     for count, (_, row) in enumerate(form.rows()):
         for key in keys:

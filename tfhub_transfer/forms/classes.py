@@ -35,7 +35,7 @@ def namer(features: dict[str, Any], place: str) -> Callable[[dict[str, Any]], di
     >>> namer({"label": label}, "a data set")({"text": "fine", "label": 1})
     {'text': 'fine', 'label': 'good'}
     """
-    found = {key: feature for key, feature in features.items() if _has_names(feature)}
+    found = {key: feature for key, feature in features.items() if has_names(feature)}
 
     def named(row: dict[str, Any]) -> dict[str, Any]:
         for key, feature in found.items():
@@ -46,22 +46,27 @@ def namer(features: dict[str, Any], place: str) -> Callable[[dict[str, Any]], di
     return named
 
 
-def _has_names(feature: Any) -> bool:
+def has_names(feature: Any) -> bool:
+    """Whether a feature holds classes with names, at any depth.
+
+    Args:
+        feature: As `datasets.Features.to_dict` gives it, or `None`.
+    """
     if isinstance(feature, list):
-        return bool(feature) and _has_names(feature[0])
+        return bool(feature) and has_names(feature[0])
     if not isinstance(feature, dict):
         return False
     if feature.get("_type") == "ClassLabel":
         return isinstance(feature.get("names"), list)
     if not isinstance(feature.get("_type", {}), str):
-        return any(map(_has_names, feature.values()))  # what has keys itself
-    return "feature" in feature and _has_names(feature["feature"])
+        return any(map(has_names, feature.values()))  # what has keys itself
+    return "feature" in feature and has_names(feature["feature"])
 
 
 def _named(feature: Any, value: Any, place: str) -> Any:
     if isinstance(value, dict):
         inner = feature.get("feature", feature)
-        named = {key for key in value if _has_names(inner.get(key))}
+        named = {key for key in value if has_names(inner.get(key))}
         return {k: _named(inner[k], v, place) if k in named else v for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         inner = feature[0] if isinstance(feature, list) else feature.get("feature", feature)

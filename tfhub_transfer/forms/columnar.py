@@ -1,8 +1,9 @@
 """Parquet and Arrow: files of columns, and the folders that Hugging Face's `datasets` saves."""
 
 import contextlib
+import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,10 @@ def parquet(path: Path) -> Form:
             f"{others[odd - 1].names}, in {path}"
         )
 
-    def batches() -> Iterator[Any]:
+    def batches(columns: list[str] | None = None) -> Iterator[Any]:
         for each in paths:
             with pyarrow.parquet.ParquetFile(each) as file:
-                yield from file.iter_batches(_BATCH)
+                yield from file.iter_batches(_BATCH, columns=columns)
 
     return _form(schema, batches, str(path))
 
@@ -75,10 +76,10 @@ def arrow(path: Path) -> Form:
 def _arrows(paths: list[Path], place: Path) -> Form:
     import pyarrow  # heavy, and needed for this form only
 
-    def batches() -> Iterator[Any]:
+    def batches(columns: list[str] | None = None) -> Iterator[Any]:
         for path in paths:
             with pyarrow.memory_map(str(path)) as source:
-                yield from _batches(source)
+                yield from _chosen(_batches(source), columns)
 
     with _readable("not an Arrow file", place), pyarrow.memory_map(str(paths[0])) as source:
         schema = _opened(source).schema
@@ -115,39 +116,75 @@ def table(found: Any, place: str) -> Form:
         place: What to call it in messages.
     """
     size = "batch_size" if hasattr(found, "scanner") else "max_chunksize"  # of files, or in memory
-    return _form(found.schema, lambda: iter(found.to_batches(**{size: _BATCH})), place)
+
+    def batches(columns: list[str] | None = None) -> Iterator[Any]:
+        return _chosen(found.to_batches(**{size: _BATCH}), columns)
+
+    return _form(found.schema, batches, place)
 
 
-def _form(schema: Any, batches: Callable[[], Iterator[Any]], place: str) -> Form:
+def _chosen(batches: Iterable[Any], columns: list[str] | None) -> Iterator[Any]:
+    return (batch if columns is None else batch.select(columns) for batch in batches)
+
+
+def _form(schema: Any, batches: Callable[..., Iterator[Any]], place: str) -> Form:
     columns = [name for name in schema.names if not name.startswith(_INDEX)]
     if len(set(columns)) < len(columns):
         raise InputError(f"each column must have its own name. Received: {place} with {columns}")
     features = classes.of_metadata(schema.metadata)
     named = classes.namer(features, place)
-    binary = [key for key in columns if str(schema.field(key).type).endswith("binary")]
+    texts = functools.cache(lambda: _texts(schema, batches, columns))
 
     def rows() -> Iterator[Row]:
         number = 0
         with _readable("the file can't be read", place, lambda: number):
+            decoded = texts()
             for batch in batches():
-                for row in batch.to_pylist():
+                held = [_values(batch.column(key), key in decoded, key) for key in columns]
+                for row in zip(*held):
                     number += 1
-                    cells = {key: row[key] for key in columns}
-                    for key in binary:
-                        cells[key] = _decoded(cells[key], f"{place}, row {number}: column {key!r}")
-                    yield number, named(cells)
+                    yield number, named(dict(zip(columns, row)))
 
-    return Form(columns, rows, "row")
+    kept = {
+        key: schema.field(key).type for key in columns if not classes.has_names(features.get(key))
+    }
+    return Form(columns, rows, "row", types=kept)
 
 
-def _decoded(cell: bytes | None, place: str) -> str | None:
+def _texts(schema: Any, batches: Callable[..., Iterator[Any]], columns: list[str]) -> set[str]:
+    """The columns of bytes that are texts, in UTF-8: all of a column, or none of it."""
+    import pyarrow  # heavy, and needed for this form only
+
+    left = {key for key in columns if "binary" in str(schema.field(key).type).partition("<")[0]}
+    for batch in batches(sorted(left)) if left else ():
+        for key in tuple(left):
+            try:
+                batch.column(key).cast(pyarrow.large_binary()).cast(pyarrow.large_string())
+            except pyarrow.ArrowException:
+                left.remove(key)
+        if not left:
+            break
+    return left
+
+
+def _values(column: Any, is_text: bool, key: str) -> list[Any]:
+    """A column's cells; times of nanoseconds, which Python lacks, as ISO 8601 or numbers."""
+    import pyarrow  # heavy, and needed for this form only
+
+    if is_text:
+        column = column.cast(pyarrow.large_binary()).cast(pyarrow.large_string())
     try:
-        return None if cell is None else cell.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{place} holds bytes that aren't UTF-8; leave the column out, or write it as text. "
-            f"Received: {cell!r:.60}"
-        ) from error
+        return column.to_pylist()
+    except ValueError:
+        with contextlib.suppress(pyarrow.ArrowException):
+            if not pyarrow.types.is_timestamp(column.type):
+                return column.cast(pyarrow.int64()).to_pylist()
+            stamps = column.cast(pyarrow.string()).to_pylist()
+            return [stamp and stamp.replace(" ", "T", 1) for stamp in stamps]
+    raise InputError(
+        f"column {key!r} holds times of nanoseconds inside of others; write it with microseconds. "
+        f"Received: {column.type}"
+    )
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import opening, quoting
+from tfhub_transfer.forms import marks, opening, quoting
 from tfhub_transfer.forms.base import TAGS, TOKENS, File, Form, Row
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -17,10 +17,21 @@ _RULE = re.compile(r"\s*:?[-+]{2,}:?\s*")
 # The header of R's `write.table`.
 _QUOTED_NAMES = re.compile(r'"[^"]*"( "[^"]*")+')
 _OTHERS = (";", "\t", "|")
+# Lines that are looked at for backslashes.
+_LOOK = 10_000
+# As ClickHouse names types.
+_TYPE = re.compile(
+    r"(?:(?:Nullable|Array|LowCardinality|Map|Tuple|FixedString)\(.*\)|String|U?Int\d+|Float\d+|Bool|UUID|Date\w*)"
+)
+# How names of columns are written, where a line could be a text.
+_NAME = re.compile(r"\w[\w .#-]{0,39}")
 # Columns of tables that have a row for each word, in lower case.
 _SENTENCE_NUMBERS = ("sentence #", "sentence_id", "sentence_idx", "sentence id", "sent_id")
 # Usual names of columns of texts.
-TEXTS = ("text", "text_a", "text_b", "sentence", "question", "context", "document", "tokens")
+TEXTS = (
+    *("text", "text_a", "text_b", "sentence", "question", "context", "document", "sentences"),
+    "tokens",
+)
 # Names of a header, and no text themselves.
 USUAL = (*TEXTS, "label", "labels", "score", "id")
 _WORDS = ("word", "words", "token", "tokens")
@@ -39,11 +50,23 @@ class _Layout:
         self.delimiter = first[4] if says else self._delimiter(suffix)
         self.quoting = file.quoting
         if self.quoting == "auto":
-            self.quoting = quoting.STANDARD
-            if self.delimiter == "\t":
-                whole = lambda: self._lines(self.skipped)  # noqa: E731
-                self.quoting, note = quoting.decide(whole, self.delimiter, str(file.path))
-                self.notes += [note] if note else []
+            self.quoting, note = self._decided()
+            self.notes += [note] if note else []
+
+    def _decided(self) -> tuple[str, str | None]:
+        """How fields quote, and a line that says so where it could be otherwise."""
+        whole = lambda: self._lines(self.skipped)  # noqa: E731
+        other = marks.decide(whole, self.delimiter)
+        if other is not None or self.delimiter != "\t":
+            return other or (quoting.STANDARD, None)
+        decided, note = quoting.decide(whole, self.delimiter, str(self.file.path))
+        if decided == quoting.NONE or not note:
+            start = itertools.islice(whole(), _LOOK)
+            escapes, said = quoting.escapes(start, self.delimiter)
+            if escapes == quoting.ESCAPES:
+                return escapes, said
+            note = "; ".join(filter(None, (note, said))) or None
+        return decided, note
 
     def _lines(self, skipped: int) -> Iterator[str]:
         lines = opening.lines(self.file)
@@ -89,10 +112,13 @@ class _Layout:
                     f"{self.file}, line {line}: a quote isn't closed, or text follows a closing "
                     "quote; double the quotes inside a quoted text, or give `--quoting none` if "
                     "fields aren't quoted, `--quoting backslash` if a backslash stands before such "
-                    f"quotes. Received: {error}"
+                    'quotes, or another mark than ", as in `--quoting "\'"` (in Python '
+                    f"`data.File(path, quoting=...)`). Received: {error}"
                 ) from error
             if fields is None:
                 return
+            if self.quoting == quoting.ESCAPES:
+                fields = list(map(quoting.unescaped, fields))
             yield line, fields
 
 
@@ -143,6 +169,11 @@ def _header(layout: _Layout) -> list[str]:
             "a line is drawn below the header, as in a table that is to be looked at; export it as "
             f"CSV. Received: {layout.file} with {first[0] or first[1]}"
         )
+    if first and all(map(_TYPE.fullmatch, first)):
+        raise InputError(
+            "a line of types stands below the header; export the table without it. Received: "
+            f"{layout.file} with {first[0]}"
+        )
     if len(first) == len(columns) + 1 and first[0] == "1":
         layout.notes.append("the header has a field less than rows: these begin with their number")
         columns = ["", *columns]
@@ -161,7 +192,8 @@ def _rows(layout: _Layout, columns: list[str]) -> Iterator[Row]:
         if len(fields) != len(columns) or odd:
             raise InputError(
                 f"{layout.file}, line {line}: expected {len(header)} fields "
-                f"({', '.join(header)}); quote a text that holds {layout.delimiter!r}. "
+                f"({', '.join(header)}); quote a text that holds {layout.delimiter!r}, or say with "
+                "`--quoting` what fields are quoted with, with `--delimiter` where they end. "
                 f"Received: {len(fields)} fields"
             )
         yield line, {name: fields[place] for place, name in kept}
@@ -222,25 +254,52 @@ def _sentences(rows: Iterable[Row], names: tuple[str, str, str], file: File) -> 
 def of_text(file: File) -> tuple[str, list[str]] | None:
     """The delimiter and the columns of a `.txt` file that is a table; `None` if it has texts.
 
-    The first two lines of a table have as many tabs, or the first one is a header: it has fields by
-    another delimiter, and one of them is a usual name of a column of texts. Lines that only begin
-    with a tab are indented.
-
     Args:
         file: The file.
     """
     lines = opening.lines(file)
-    first, second = (next(lines, "").rstrip("\r\n") for _ in range(2))
+    first, second = (next(lines, "") for _ in range(2))
+    return of_lines(first, second) if second.strip() else None
+
+
+def of_lines(first: str, second: str, named: Iterable[str] = ()) -> tuple[str, list[str]] | None:
+    """The delimiter and the columns of a text that begins as a table does; `None` if it doesn't.
+
+    The first two lines of a table have as many tabs, or the first one is a header: one of its
+    fields is a usual name of a column of texts, and all are names, or the next line has as many
+    fields. Lines that only begin with a tab are indented.
+
+    Args:
+        first: The first line.
+        second: The second line, which may be blank.
+        named: Names of columns beside the usual ones.
+
+    Example:
+
+    >>> of_lines("id|text", "1|fine"), of_lines("text, please", "and context")
+    (('|', ['id', 'text']), None)
+    """
+    first, second = first.rstrip("\r\n").removeprefix("\ufeff"), second.rstrip("\r\n")
     fields, below = first.split("\t"), second.split("\t")
     if len(fields) > 1 and len(fields) == len(below) and (fields[0].strip() or below[0].strip()):
         return "\t", _names(fields)
     if _QUOTED_NAMES.fullmatch(first) and second:
         return " ", _names(first.split('" "'))
+    usual = {*TEXTS, *named}
     for delimiter in (",", *_OTHERS):
-        names = _names(first.split(delimiter))
-        if len(names) > 1 and second.strip() and set(names) & set(TEXTS):
+        fields, count = first.split(delimiter), second.count(delimiter) + 1
+        names = _names(fields)
+        said = [field.strip('"') for field in fields if field.strip() or delimiter == ","]
+        said = [name for name in said if name]
+        as_many = bool(second.strip()) and len(fields) == count
+        if len(fields) < 2 or not usual & set(names):
+            continue
+        # A space behind a comma is prose's; beside a bar it is a drawing's.
+        stripped = [name.strip() for name in said] if delimiter == "|" else said
+        if as_many or (len(said) > 1 and all(map(_NAME.fullmatch, stripped))):
             return delimiter, names
-    return None
+    words = first.split()
+    return (" ", words) if len(words) > 1 and set(words) <= {*USUAL, *named} else None
 
 
 def _names(fields: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import annotations, opening, squad
-from tfhub_transfer.forms.base import TAGS, TOKENS, File, Form, of_rows
+from tfhub_transfer.forms.base import TAGS, TOKENS, Asked, File, Form, of_rows
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonlines", ".ldjson")
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
@@ -32,35 +32,38 @@ def looks_like(file: File) -> bool:
         return False
 
 
-def form(file: File) -> Form:
+def form(file: File, asked: Asked) -> Form:
     """The rows of a JSON file, however it holds them.
 
     Args:
         file: The file.
+        asked: What it is read for.
 
     Raises:
         InputError: If it holds something else.
     """
     start = next((c for piece in opening.pieces(file) for c in piece if not c.isspace()), "")
     if start == "[":
-        return _of_objects(lambda: _array(file), file, "row", [])
+        return _of_objects(lambda: _array(file), file, "row", [], asked)
     first = next((line for line in opening.lines(file) if line.strip()), "").lstrip()
     whole = _single(file, first)
     if whole is None:
-        return _of_objects(lambda: _json_lines(file), file, "line", [])
+        return _of_objects(lambda: _json_lines(file), file, "line", [], asked)
     found = squad.articles(whole)
     if found is not None:
         rows = lambda: squad.questions(found, file.path)  # noqa: E731
         return Form(list(squad.COLUMNS), rows, "question")
     table = _table(whole, file)
     if table is None and first.strip().endswith("}"):
-        return _of_objects(lambda: _json_lines(file), file, "line", [])
+        return _of_objects(lambda: _json_lines(file), file, "line", [], asked)
     held, notes = ([whole], []) if table is None else table
-    return _of_objects(lambda: enumerate(held, start=1), file, "row", notes)
+    return _of_objects(lambda: enumerate(held, start=1), file, "row", notes, asked)
 
 
-def _of_objects(rows: annotations.Rows, file: File, unit: str, notes: list[str]) -> Form:
-    found = annotations.form(rows, str(file), unit, notes)
+def _of_objects(
+    rows: annotations.Rows, file: File, unit: str, notes: list[str], asked: Asked
+) -> Form:
+    found = annotations.form(rows, str(file), unit, notes, asked)
     return found or of_rows(lambda: _objects(rows, file, unit), unit, notes)
 
 
@@ -153,6 +156,10 @@ def _table(whole: dict[str, Any], file: File) -> tuple[list[Any], list[str]] | N
     values = list(whole.values())
     if {"columns", "data"} <= set(whole) <= {"columns", "data", "index"}:
         return [dict(zip(whole["columns"], row)) for row in whole["data"]], []
+    if (names := _meta(whole)) is not None:
+        data = whole["data"]
+        rows = zip(*map(data.get, names)) if isinstance(data, dict) else data
+        return [dict(zip(names, row)) for row in rows], []
     for key in _ROWS_KEYS:
         rows = whole.get(key)
         if (
@@ -175,6 +182,17 @@ def _table(whole: dict[str, Any], file: File) -> tuple[list[Any], list[str]] | N
         if len(sizes) == 1 and not {TOKENS, TAGS} & set(whole) and "sentences" not in whole:
             return [dict(zip(whole, row)) for row in zip(*values)], ["the table is by columns"]
     return None
+
+
+def _meta(whole: dict[str, Any]) -> list[str] | None:
+    """Names of columns that ClickHouse writes beside rows without them."""
+    meta, data = whole.get("meta"), whole.get("data")
+    if not isinstance(meta, list) or not all(isinstance(m, dict) and "name" in m for m in meta):
+        return None
+    names = [str(each["name"]) for each in meta]
+    columns = isinstance(data, dict) and all(isinstance(data.get(name), list) for name in names)
+    rows = isinstance(data, list) and all(isinstance(row, list) for row in data)
+    return names if names and (columns or rows) else None
 
 
 def _crossed(whole: dict[str, dict[str, Any]], file: File) -> list[dict[str, Any]]:

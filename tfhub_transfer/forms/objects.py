@@ -10,6 +10,7 @@ from tfhub_transfer import values, wording
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import classes, columnar
 from tfhub_transfer.forms.base import LABEL, TEXT, TOKENS, Form, Row, of_rows
+from tfhub_transfer.weighing import WEIGHT
 
 _CHUNK = 1000
 # What TensorFlow calls `INFINITE_CARDINALITY`.
@@ -176,13 +177,15 @@ def _list(source: Sequence[Any]) -> Form:
 
 
 def _tensors(source: Any) -> Form:
-    """A `tf.data.Dataset` of texts, of (texts, labels), or of dictionaries; batched or not."""
+    """A `tf.data.Dataset` of texts, of (texts, labels[, weights]), or of dictionaries."""
     spec = source.element_spec
-    if isinstance(spec, tuple) and len(spec) > 2:
+    weights = spec[2] if isinstance(spec, tuple) and len(spec) == 3 else None
+    odd = weights is not None and not getattr(getattr(weights, "dtype", None), "is_floating", False)
+    if odd or (isinstance(spec, tuple) and len(spec) > 3):
         raise InputError(
-            "expected a tf.data.Dataset of (text, label): weights of rows aren't taken, and two "
-            "texts are a tuple, ((first, second), label); map it to that. Received: elements of "
-            f"{len(spec)}"
+            "expected a tf.data.Dataset of (text, label), or (text, label, weight), a weight being "
+            "a float; two texts are a tuple, ((first, second), label): map it to that. Received: "
+            f"elements of {len(spec)}"
         )
     if int(source.cardinality()) == _ENDLESS:
         raise InputError(
@@ -241,7 +244,7 @@ def _first(spec: Any) -> Any:
 
 def _row(element: Any) -> dict[str, Any]:
     inputs, *rest = element if isinstance(element, tuple) else (element,)
-    row = {LABEL: _decoded(rest[0])} if rest else {}
+    row = dict(zip((LABEL, WEIGHT), map(_decoded, rest)))
     if isinstance(inputs, Mapping):
         return {**{key: _decoded(value) for key, value in inputs.items()}, **row}
     if isinstance(inputs, (tuple, list)):

@@ -174,8 +174,8 @@ def encoding_of(file: File) -> str:
     if len(first) == 4 and (first[0] == 0) != (first[1] == 0) and first[0:2] != first[2:4]:
         order = "le" if first[1] == 0 else "be"
         raise InputError(
-            f"the file isn't UTF-8, but UTF-16 as it seems; give `--encoding utf-16-{order}`. "
-            f"Received: {file}"
+            f"the file isn't UTF-8, but UTF-16 as it seems; give `--encoding utf-16-{order}` "
+            f"(in Python `data.File(path, encoding=...)`). Received: {file}"
         )
     return "utf-8"
 
@@ -243,8 +243,9 @@ def _utf8(source: Any, file: File) -> Iterator[str]:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             raise InputError(
-                "the file isn't UTF-8; name its encoding, as with `--encoding cp1252`, or convert "
-                f"it, as with `iconv -t UTF-8`. Received: {file} with byte "
+                "the file isn't UTF-8; name its encoding, as with `--encoding cp1252` (in Python "
+                "`data.File(path, encoding=...)`), or convert it, as with `iconv -t UTF-8`. "
+                f"Received: {file} with byte "
                 f"0x{raw[error.start]:02x} at offset {offset + error.start}, in line {number}"
             ) from error
         offset += len(raw)
@@ -265,7 +266,8 @@ def _decoded(source: Any, name: str, end: str, file: File) -> Iterator[str]:
 
 def _foreign(file: File, name: str, error: UnicodeError) -> InputError:
     return InputError(
-        f"the file isn't {name.upper()}; name its encoding, as with `--encoding cp1252`. "
+        f"the file isn't {name.upper()}; name its encoding, as with `--encoding cp1252` (in "
+        "Python `data.File(path, encoding=...)`). "
         f"Received: {file} ({str(error)[:200]})"
     )
 

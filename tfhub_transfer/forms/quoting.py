@@ -1,5 +1,6 @@
 """Whether a table's fields quote: told by the fields themselves, read both ways."""
 
+import collections
 import csv
 import dataclasses
 import re
@@ -8,9 +9,11 @@ from typing import Any
 
 from tfhub_transfer.errors import InputError
 
-STANDARD, NONE, BACKSLASH = "standard", "none", "backslash"
+STANDARD, NONE, BACKSLASH, ESCAPES = "standard", "none", "backslash", "escapes"
 _FIELD_LIMIT = 2**31 - 1  # a text may be long; the csv module stops at 128 KiB otherwise
 _WELL_FORMED = re.compile(r'"(?:[^"]|"")*"')
+_PAIR = re.compile(r"\\(.)", re.S)
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0"}
 # One reading is believed against evidence for the other if it has so many times as much.
 _MANY = 10
 
@@ -23,16 +26,84 @@ def reader(lines: Iterable[str], delimiter: str, quoting: str) -> Any:
     Args:
         lines: The lines of a table.
         delimiter: What stands between two fields.
-        quoting: `"standard"`, `"none"` or `"backslash"`.
+        quoting: `"standard"`, `"none"`, `"backslash"`, `"escapes"` (whose fields are for
+            `unescaped`), or another mark than `"`, which is doubled inside of fields.
     """
     csv.field_size_limit(_FIELD_LIMIT)
-    if quoting == NONE:
+    if quoting in (NONE, ESCAPES):
         return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
     if quoting == BACKSLASH:
         return csv.reader(
-            lines, delimiter=delimiter, doublequote=False, escapechar="\\", strict=True
+            _kept(lines, delimiter),
+            delimiter=delimiter,
+            doublequote=False,
+            escapechar="\\",
+            strict=True,
         )
-    return csv.reader(lines, delimiter=delimiter, strict=True)
+    mark = '"' if quoting == STANDARD else quoting
+    return csv.reader(lines, delimiter=delimiter, quotechar=mark, strict=True)
+
+
+def unescaped(field: str) -> str:
+    r"""What a field says in which a backslash stands before ends of lines, tabs and backslashes.
+
+    Args:
+        field: As PostgreSQL's COPY, MySQL and ClickHouse write it; `\N`, which is none, stays.
+
+    Example:
+
+    >>> print(unescaped(r"it\'s a \\"), unescaped(r"\N"))
+    it's a \ \N
+    """
+    is_list = field[:1] == "[" and field[-1:] == "]"  # whose items spell their own
+    if "\\" not in field or field == "\\N" or is_list:
+        return field
+    return _PAIR.sub(lambda pair: _ESCAPED.get(pair[1], pair[1]), field)
+
+
+def escapes(lines: Iterable[str], delimiter: str) -> tuple[str, str | None]:
+    """Whether fields that don't quote have backslashes as databases write them.
+
+    Args:
+        lines: Some of the file's lines.
+        delimiter: What stands between two fields.
+
+    Returns:
+        `"escapes"` or `"none"`, and a line that says so.
+    """
+    pairs: collections.Counter[str] = collections.Counter()
+    nothing = bare = 0
+    for line in lines:
+        bare += line.count("'")
+        for field in line.rstrip("\r\n").split(delimiter) if "\\" in line else ():
+            odd = (len(field) - len(field.rstrip("\\"))) % 2
+            pairs.update(_PAIR.findall(field))
+            nothing += field == "\\N"
+            if odd or not {*pairs} <= {*"\\'\"ntrbfv0N"}:
+                return NONE, None
+    written = bool({*"ntr"} & {*pairs})
+    if pairs["'"] == bare > 0 or (written and (nothing or pairs["\\"] or pairs["'"])):
+        return ESCAPES, _said_of_escapes(ESCAPES)
+    return NONE, _said_of_escapes(NONE) if written else None
+
+
+def _said_of_escapes(quoting: str) -> str:
+    if quoting == ESCAPES:
+        return (
+            "backslashes mean ends of lines and tabs, as databases write; `--quoting none` doesn't"
+        )
+    return "backslashes are part of the text; `--quoting escapes` makes ends of lines of \\n"
+
+
+def _kept(lines: Iterable[str], delimiter: str) -> Iterator[str]:
+    """Lines whose backslashes before anything else than a mark are doubled, to be backslashes."""
+    escaping = ('"', "\\", delimiter, "\n", "\r")
+    for line in lines:
+        yield (
+            line
+            if "\\" not in line
+            else _PAIR.sub(lambda pair: pair[0] if pair[1] in escaping else f"\\{pair[0]}", line)
+        )
 
 
 @dataclasses.dataclass
@@ -99,7 +170,8 @@ def decide(lines: Lines, delimiter: str, place: str) -> tuple[str, str | None]:
         raise InputError(
             f"{place}: {signs.doubled} fields are quoted, with quotes doubled inside, but "
             f"{against} with quotation marks aren't, as in line {signs.first}; say which is "
-            "meant with `--quoting standard` or `--quoting none`. Received: both"
+            "meant with `--quoting standard` or `--quoting none` (in Python "
+            "`data.File(path, quoting=...)`). Received: both"
         )
     if signs.doubled > _MANY * against:
         why = f"{signs.doubled} fields double those inside"

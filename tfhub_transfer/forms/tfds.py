@@ -117,9 +117,17 @@ def plain(value: Any) -> Any:
         value: From NumPy or TensorFlow.
     """
     if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
+        return _text(value)
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [plain(v) for v in value]
-    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value
+    return _text(value) if isinstance(value, bytes) else value
+
+
+def _text(value: bytes) -> str | bytes:
+    """What is UTF-8 as text; other bytes as they are, which no text may be."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value

@@ -36,11 +36,13 @@ def find(task: Any, head: Head | None = None) -> Layout:
         return LAYOUTS[task.layout](task, head)
     if task.layout not in ("whole", "towers"):
         raise InputError(
-            f"two towers answer for whole texts; leave them out. Received: the {task.name} task"
+            "two towers answer for whole texts; leave `towers` (`--towers`) out. "
+            f"Received: the {task.name} task"
         )
     if not task.pair:
         raise InputError(
-            "two towers read pairs of texts; give a second text column (in Python: `pair=True`). "
+            "two towers read pairs of texts; give a second text column (`--text-pair`; in Python "
+            "a task of `pair=True`), or leave `towers` out. "
             f"Received: the {task.name} task for single texts"
         )
     return Towers(task, head)

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, heads, wording
+from tfhub_transfer import batching, heads, weighing, wording
 from tfhub_transfer.data import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C, Examples, require_examples
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import segmentation
 from tfhub_transfer.loading import BERT_INPUTS
-from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.preprocessing import TextPreprocessor
 from tfhub_transfer.storage import names
 from tfhub_transfer.tagging import WORD_STARTS, is_listed, split_words
 from tfhub_transfer.tasks import Head
@@ -84,7 +84,7 @@ class Layout:
 
     def __init__(self, task: Any, head: Head) -> None:
         self.task, self.head = task, head
-        self._preprocessor: Preprocessor | None = None
+        self._preprocessor: TextPreprocessor | None = None
         self.prepare_again = Repeated(self.prepare, self._settings)
         self.answer_again = Repeated(self.answer, self._settings)
 
@@ -93,13 +93,16 @@ class Layout:
         return {**vars(self.task), "preprocessor": self._preprocessor}
 
     @property
-    def preprocessor(self) -> Preprocessor:
+    def preprocessor(self) -> TextPreprocessor:
         """What turns texts into ids."""
         if self._preprocessor is None:
-            raise InputError("the model has no preprocessor; load it whole from a `.keras` file")
+            raise InputError(
+                "the model has no preprocessor; load it whole from a `.keras` file, or make one "
+                "with `build_model`. Received: a model that was made otherwise"
+            )
         return self._preprocessor
 
-    def adopt(self, preprocessor: Preprocessor) -> None:
+    def adopt(self, preprocessor: TextPreprocessor) -> None:
         """Takes a preprocessor into use, and tells it whether units are to be told apart."""
         preprocessor.by_word = self.by_unit
         self._preprocessor = preprocessor
@@ -139,10 +142,9 @@ class Layout:
         """Raises `InputError` if the columns of texts don't suit."""
         require_examples(examples)
         if examples.is_pair != self.task.pair:
-            wanted = "pairs (`text_a`, `text_b`)" if self.task.pair else "single texts (`text`)"
             raise InputError(
-                f"the model was built for {wanted}; give such columns, or build it with "
-                f"`pair={examples.is_pair}`. Received: {len(examples.texts)} text column(s)"
+                f"{self._wanted()}. Received: {len(examples.texts)} text column(s) in "
+                f"{examples.source}"
             )
         listed = [text for column in examples.texts for text in column if is_listed(text)]
         if listed and not self.by_unit:
@@ -151,6 +153,17 @@ class Layout:
                 f"the {self.task.name} task reads texts, not lists of words; join them with "
                 f"spaces. Received: {words[:5]}"
             )
+
+    def _wanted(self) -> str:
+        """Which columns of texts the model reads, said to who gave others."""
+        names = "with `text` (`--text`)"
+        wanted = f"single texts; give one column of them, called `text` or named {names}"
+        if self.task.pair:
+            names = "with `text` and `text_pair` (`--text`, `--text-pair`)"
+            wanted = f"pairs of texts; give two columns, `text_a` and `text_b` or named {names}"
+        told = "pair" in self.task.get_config()
+        other = f"; or build one with a task of `pair={not self.task.pair}`" if told else ""
+        return f"the model was built for {wanted}{other}"
 
     def learn(self, examples: Any) -> None:
         """Takes from examples to train on what the answers to plain texts depend on."""
@@ -170,7 +183,7 @@ class Layout:
     def encode_and_count(
         self, texts: Sequence[Sequence[str]]
     ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
-        """Rows to ids, and the number of tokens that each lost (see `Preprocessor`)."""
+        """Rows to ids, and the number of tokens that each lost (see `TextPreprocessor`)."""
         return self.preprocessor.encode_and_count(texts)
 
     def to_ids(self, rows: Rows) -> Ids:
@@ -180,16 +193,32 @@ class Layout:
             InputError: If a label is unknown to the task.
         """
         examples = rows.examples
-        labels = None if examples.target is None else self.task.encode(examples.labels)
+        labels = self.targets(examples)
         columns, lost = self.encode_and_count(examples.texts)
         # The same texts are other ids in another layout.
         digest = names.digests(examples.texts).tobytes() + type(self).__name__.encode()
         return Ids(columns, lost, labels, digest)
 
+    def targets(self, examples: Examples) -> Any:
+        """What the loss wants of rows, as `Ids` has it; weights are relative, 1 in the mean.
+
+        Raises:
+            InputError: If a label is unknown to the task, or every weight is 0.
+        """
+        if examples.target is None:
+            return None
+        labels = self.task.encode(examples.labels)
+        if examples.weights is None:
+            return labels
+        units = isinstance(labels, tf.RaggedTensor)
+        counts = labels.row_lengths().numpy() if units and self.task.loss_by_unit else None
+        weights = weighing.relative(examples.weights, counts)
+        return labels, weights[:, None] if units else weights
+
     def pad(
         self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
     ) -> dict[str, tf.Tensor]:
-        """Ids of some rows to one batch (see `Preprocessor`)."""
+        """Ids of some rows to one batch (see `TextPreprocessor`)."""
         return self.preprocessor.pad(encoded, lengths)
 
     def batch(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer import weighing
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.layouts.base import Ids, Inputs, Layout, Rows
-from tfhub_transfer.preprocessing import Preprocessor
+from tfhub_transfer.preprocessing import TextPreprocessor
 from tfhub_transfer.storage import names
 from tfhub_transfer.tasks import Head
 
@@ -26,7 +27,7 @@ class Joint(Layout):
         super().__init__(task, Head())
         self.parts = dict(parts)
 
-    def adopt(self, preprocessor: Preprocessor) -> None:
+    def adopt(self, preprocessor: TextPreprocessor) -> None:
         super().adopt(preprocessor)
         for part in self.parts.values():
             part.adopt(copy.copy(preprocessor))
@@ -56,7 +57,9 @@ class Joint(Layout):
     def cut(self, examples: Any) -> Any:
         """Examples of each task to its rows; rows stay as they are."""
         return {
-            name: each if isinstance(each, Rows) else self.parts[name].cut(each)
+            name: each
+            if isinstance(each, Rows)
+            else weighing.spread(self.parts[name].cut(each), each)
             for name, each in examples.items()
         }
 
@@ -76,8 +79,9 @@ class Joint(Layout):
             for key in sorted(keys)
         }
         owner = np.repeat(list(made), list(counts.values()))
-        labels = {name: _spread(ids.labels, owner == name) for name, ids in made.items()}
-        weights = {name: _weights(labels[name], owner == name) for name in made}
+        own = {n: m.labels if isinstance(m.labels, tuple) else (m.labels,) for n, m in made.items()}
+        labels = {name: _spread(own[name][0], owner == name) for name in made}
+        weights = {n: _weights(labels[n], owner == n, *given) for n, (_, *given) in own.items()}
         digests = [f"{name} ".encode() + ids.digest for name, ids in made.items()]
         return Ids(
             columns,
@@ -126,7 +130,12 @@ def _spread(labels: Any, own: np.ndarray) -> Any:
     return spread
 
 
-def _weights(labels: Any, own: np.ndarray) -> Any:
-    """1 for each own row, 0 for the others; with an axis for units where labels have one."""
+def _weights(labels: Any, own: np.ndarray, given: Any = None) -> Any:
+    """What each own row weighs, 1 in the mean of them, and 0 for the others.
+
+    With an axis for units where labels have one.
+    """
     weights = own.astype(np.float32)
+    if given is not None:  # by words they may be others in the mean
+        weights[own] = weighing.relative(np.ravel(given))
     return weights[:, None] if isinstance(labels, tf.RaggedTensor) else weights

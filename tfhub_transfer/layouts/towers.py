@@ -31,7 +31,9 @@ class Towers(Layout):
 
     def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
         vectors = heads.vectors_apart(encoder, encoded, inputs, self.head)
-        return heads.compared(vectors[:, 0], vectors[:, 1]) if self.task.has_head else vectors
+        if not self.task.has_head:
+            return vectors
+        return heads.compared(*(heads.VectorAt(n, name=f"text_{'ab'[n]}")(vectors) for n in (0, 1)))
 
     @property
     def has_fixed_features(self) -> bool:

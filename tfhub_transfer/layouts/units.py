@@ -97,8 +97,8 @@ def cut_long(examples: Examples, preprocessor: BertPreprocessor) -> Rows:
         words = split_words(text)
         if len(of_row) != len(words):
             raise InputError(
-                f"every word must have a tag. Received: {len(words)} words and {len(of_row)} "
-                f"tags, in {' '.join(words)[:60]!r}"
+                f"every word must have a tag; mend the row. Received: {len(words)} words and "
+                f"{len(of_row)} tags, in {' '.join(words)[:60]!r}"
             )
         bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(words)]
         for start, end in itertools.pairwise(bounds):

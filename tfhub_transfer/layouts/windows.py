@@ -21,6 +21,8 @@ from tfhub_transfer.preprocessing import most_pieces
 from tfhub_transfer.tagging import is_listed, split_words
 from tfhub_transfer.tasks.span_level import END, START
 
+# Below every margin: that of a context without words, which has no answer.
+NO_MARGIN = -1000.0
 # Questions that are cut into windows at once.
 _CHUNK = 2048
 
@@ -51,16 +53,20 @@ class Windows(Layout):
         if not examples.is_pair:
             raise InputError(
                 f"the {self.task.name} task reads questions with their contexts; give two columns, "
-                "`question` and `context`. Received: one column of texts"
+                "`question` and `context`, or named with `text` and `text_pair` (`--text`, "
+                "`--text-pair`). Received: one column of texts"
             )
         if len(examples.texts) > 2:
-            raise InputError("a question has one context. Received: three columns of texts")
+            raise InputError(
+                "a question has one context; leave the third column (`negative`) out. "
+                "Received: three columns of texts"
+            )
         for kind, column in zip(self.signature, examples.texts):
             listed = next((text for text in column if is_listed(text)), None)
             if listed is not None:
                 raise InputError(
-                    f"a {kind} must be a text, not a list, or places in it mean nothing. "
-                    f"Received: {split_words(listed)[:3]}"
+                    f"a {kind} must be a text, not a list, or places in it mean nothing; join it "
+                    f"with spaces. Received: {split_words(listed)[:3]}"
                 )
 
     def cut(self, examples: Examples) -> Rows:
@@ -116,7 +122,7 @@ class Windows(Layout):
         Returns:
             Each `[n]`: `answer`, empty if there is none; `score`, its probability; `start` and
             `end` in the context, -1 if there is none; `margin`, the score of the best span less
-            that of no answer, which decides.
+            that of no answer, which decides, and `NO_MARGIN` where a context has no words.
         """
         task = self.task
         dense = scores.to_tensor() if isinstance(scores, tf.RaggedTensor) else scores
@@ -132,7 +138,7 @@ class Windows(Layout):
             "score": tf.where(given, tf.exp(found.log_score), quiet),
             "start": tf.where(given, start, -1),
             "end": tf.where(given, end, -1),
-            "margin": found.margin,
+            "margin": tf.where(found.margin > spans.NEVER / 2, found.margin, NO_MARGIN),
         }
 
     def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -58,6 +58,7 @@ def table(
     rows: Sequence[Sequence[str]],
     text: tuple[int, ...],
     pick: tuple[int, ...] | None = None,
+    stacked: bool = False,
 ) -> str:
     """A table that can be sorted, of cells that are HTML already.
 
@@ -66,6 +67,7 @@ def table(
         rows: Cells of each row.
         text: The columns that aren't numbers.
         pick: If given, rows can be filtered, by words and by the values of these columns.
+        stacked: Whether cells stand below each other on a narrow screen, as they do with `pick`.
     """
     kinds = [' class="text"' if column in text else "" for column in range(len(heads))]
     picked = [" data-pick" if column in (pick or ()) else "" for column in range(len(heads))]
@@ -82,7 +84,8 @@ def table(
         + "</tr>\n"
         for row in rows
     )
-    of_card, of_table = ("", "") if pick is None else (" long stacked", ' class="filtered"')
+    of_card = " stacked" if stacked else ""
+    of_card, of_table = (of_card, "") if pick is None else (" long stacked", ' class="filtered"')
     return (
         f'<div class="card{of_card}"><table{of_table}><thead><tr>{header}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"

@@ -4,14 +4,23 @@
 
   const shown = (cell) => (cell ? cell.textContent.trim() : "");
 
-  // As numbers where both are, else as words; what is missing comes last.
-  const compared = (a, b) => {
-    if (a === b) return 0;
-    const [x, y] = [a, b].map((text) => (text === "-" || text === "" ? NaN : Number(text.replaceAll(",", ""))));
-    if (!Number.isNaN(x) && !Number.isNaN(y)) return x - y;
-    if (a === "-" || a === "") return 1;
-    if (b === "-" || b === "") return -1;
-    return a.localeCompare(b, undefined, { numeric: true });
+  const isMissing = (text) => text === "-" || text === "";
+
+  // The number of a cell, or its first: "1,024", "#3", "12 %", "0.5 (now)", "0.71 to 0.83".
+  const number = (text) => {
+    const found = /^#?([+-]?[\d,]*\.?\d+(?:e[+-]?\d+)?)(?: ?%| \(.*\)| to [\d.,e+-]+)?$/i.exec(text);
+    return found ? Number(found[1].replaceAll(",", "")) : NaN;
+  };
+
+  // By number where all cells of a column have one, else by words; what is missing comes last.
+  const ranked = (texts, down) => {
+    const known = texts.filter((text) => !isMissing(text));
+    const byNumber = known.every((text) => !Number.isNaN(number(text)));
+    return (a, b) => {
+      if (isMissing(a) || isMissing(b)) return isMissing(a) - isMissing(b);
+      const [x, y] = down ? [b, a] : [a, b];
+      return byNumber ? number(x) - number(y) : x.localeCompare(y, undefined, { numeric: true });
+    };
   };
 
   const sortBy = (table, heads, column, down) => {
@@ -19,7 +28,8 @@
     heads[column].setAttribute("aria-sort", down ? "descending" : "ascending");
     const body = table.tBodies[0];
     const rows = [...body.rows].map((row) => [shown(row.cells[column]), row]);
-    rows.sort((a, b) => (down ? compared(b[0], a[0]) : compared(a[0], b[0])));
+    const compared = ranked(rows.map(([text]) => text), down);
+    rows.sort((a, b) => compared(a[0], b[0]));
     body.append(...rows.map(([, row]) => row));
   };
 

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import ranges, runtime
+from tfhub_transfer import progress, ranges, runtime, weighing
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.finetuning import History, fine_tune
+from tfhub_transfer.finetuning import History, Plan, fine_tune, show
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.storage import names
 from tfhub_transfer.storage.stores import VectorStore
@@ -87,21 +87,22 @@ def distill(
     imitation = imitation or Imitation()
     masters = [teachers] if isinstance(teachers, TransferModel) else list(teachers)
     _check(masters, student, fine_tuning)
+    heard = show((fine_tuning.get("plan") or Plan()).verbose) > 0
     answers = [
         _Answer(label, imitation.share, scores)
-        for label, scores in zip(train.labels, _scores(masters, train))
+        for label, scores in zip(train.labels, _scores(masters, train, heard))
     ]
     columns = [list(column) for column in train.texts]
     if unlabelled is not None and len(unlabelled):
         more = _without_labels(unlabelled, student.task)
-        answers += [_Answer(None, 1.0, scores) for scores in _scores(masters, more)]
+        answers += [_Answer(None, 1.0, scores) for scores in _scores(masters, more, heard)]
         columns = [a + list(b) for a, b in zip(columns, more.texts)]
     judged = [_Answer(label, 0.0, None) for label in validation.labels]
     own = student.task
     student.task = _Taught(own, imitation.temperature)
     try:
         _recompile(student)
-        splits = _examples(columns, answers), _examples(validation.texts, judged)
+        splits = _examples(columns, answers, train), _examples(validation.texts, judged)
         return fine_tune(student, *splits, **fine_tuning)
     finally:
         student.task = own
@@ -249,8 +250,16 @@ def _recompile(model: TransferModel) -> None:
         )
 
 
-def _examples(columns: Sequence[Sequence[str]], answers: list[_Answer]) -> Examples:
-    return Examples.from_lists(columns[0], answers, *columns[1:])
+def _examples(
+    columns: Sequence[Sequence[str]], answers: list[_Answer], labelled: Examples | None = None
+) -> Examples:
+    """Examples with the weights of the labelled ones, beside which others weigh 1 in the mean."""
+    weights = None
+    if labelled is not None and labelled.weights is not None:
+        more = len(answers) - len(labelled)
+        weights = [*weighing.relative(labelled.weights).tolist(), *[1.0] * more]
+    pair = columns[1] if len(columns) > 1 else None
+    return Examples.from_lists(columns[0], answers, pair, weight=weights)
 
 
 def _without_labels(rows: Any, task: Task) -> Examples:
@@ -261,9 +270,14 @@ def _without_labels(rows: Any, task: Task) -> Examples:
     return Examples.from_lists([a for a, _ in rows], text_pair=[b for _, b in rows])
 
 
-def _scores(teachers: Sequence[TransferModel], examples: Examples) -> np.ndarray:
+def _scores(teachers: Sequence[TransferModel], examples: Examples, heard: bool) -> np.ndarray:
     """The mean of the teachers' answers, float32 `[n, classes]`, or `[n, 1]` for numbers."""
-    answers = [_answers(teacher, examples) for teacher in teachers]
+    count, answers = len(examples), []
+    told = progress.stage("Teachers' answers", count * len(teachers), "answers", always=heard)
+    with told:
+        for teacher in teachers:
+            with progress.part(worth=count):
+                answers.append(_answers(teacher, examples))
     return np.mean(answers, axis=0).astype(np.float32)
 
 
@@ -281,10 +295,11 @@ def _answers(teacher: TransferModel, examples: Examples) -> np.ndarray:
     answers = np.empty((len(examples), store.width), np.float32)
 
     def compute(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        made = teacher.predict_scores(examples[rows])
+        with progress.part(worth=len(rows)):
+            made = teacher.predict_scores(examples[rows])
         return made.reshape(len(rows), -1), np.zeros(len(rows), np.int32)
 
-    store.complete(
-        names.digests(examples.texts), answers, np.empty(len(answers), np.int32), compute
-    )
+    lost = np.empty(len(answers), np.int32)
+    with progress.part() as steps:
+        store.complete(names.digests(examples.texts), answers, lost, compute, steps.expect)
     return answers

@@ -13,10 +13,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import conversion, full_precision, optimizers, ranges, runtime, wording
+from tfhub_transfer import (
+    conversion,
+    full_precision,
+    optimizers,
+    progress,
+    ranges,
+    runtime,
+    wording,
+)
 from tfhub_transfer.callbacks import FiniteLoss
 from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.epochs import EpochsShown
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.finetuning import show
 from tfhub_transfer.hub_format import BertShape
 from tfhub_transfer.recipes.lessons import Lesson
 from tfhub_transfer.recipes.students import Anatomy, bert_weights, teacher_layers
@@ -79,7 +89,7 @@ class Schedule:
         sequence_length: The most tokens of a text; longer ones are cut.
         embeddings: Whether the student's embeddings learn too.
         seed: Seed of the shuffling.
-        verbose: As in `keras.Model.fit`.
+        verbose: As in `Plan`.
 
     Raises:
         InputError: If a number is none, or out of range.
@@ -167,6 +177,7 @@ def distill_encoder(
     with (
         conversion.whole_or_nothing(Path(output), overwrite, teacher, student) as folder,
         runtime.precision("auto", large.dimension),
+        progress.shown(show(schedule.verbose) > 0),
     ):
         taught_by = Anatomy.of(large).info.get("name", Path(large.handle).name)
         more = {"name": Path(output).name, "made_by": f"distill_encoder from {taught_by}"}
@@ -194,24 +205,27 @@ def _fit(
     lesson = Lesson(large, small, student.wanted_layers, schedule.sequence_length)
     order = np.random.default_rng(schedule.seed).permutation(len(rows))
     apart = min(_MOST_VALIDATION, int(_VALIDATION * len(rows)))
-    train, validation = (
-        lesson.batches([rows[i] for i in part], schedule.batch_size, schedule.seed)
-        for part in (order[apart:], order[:apart])
-    )
+    with progress.stage("Teacher's vectors") as stage:
+        train, validation = (
+            lesson.batches([rows[i] for i in part], schedule.batch_size, schedule.seed)
+            for part in (order[apart:], order[:apart])
+        )
+        stage.result = f"{len(rows):,} texts"
     small.freeze_to(0 if schedule.embeddings else 1)
     rate = WarmUpLinearDecay(schedule.learning_rate)
     rate.size(0, int(train.cardinality()) * schedule.epochs)
     student.compile(
         optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=1.0), jit_compile=False
     )
-    return student.fit(
-        train,
-        validation_data=validation,
-        epochs=schedule.epochs,
-        shuffle=False,  # they are
-        callbacks=[FiniteLoss()],
-        verbose=schedule.verbose,
-    ).history
+    with progress.stage("Student", unit="epochs") as stage:
+        return student.fit(
+            train,
+            validation_data=validation,
+            epochs=schedule.epochs,
+            shuffle=False,  # they are
+            callbacks=[FiniteLoss(), EpochsShown(stage, lines=show(schedule.verbose) == 2)],
+            verbose=0,
+        ).history
 
 
 class _Student(keras.Model):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, runtime
+from tfhub_transfer import batching, progress, runtime
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.loading import BERT_INPUTS
@@ -18,7 +18,6 @@ from tfhub_transfer.storage.stores import TokenStore, VectorStore
 
 _ROWS = 64
 _AHEAD = 16
-# Vectors that are held in memory before they go to the store.
 
 
 class Lesson:
@@ -102,9 +101,12 @@ class Lesson:
         def compute(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             for rows, made in self._run("pooled_output", encoded, wanted):
                 vectors[rows] = made
+                steps.add(len(rows))
             return vectors[wanted], np.zeros(len(wanted), np.int32)
 
-        store.complete(names.digests([texts]), vectors, np.empty(len(texts), np.int32), compute)
+        lost = np.empty(len(texts), np.int32)
+        with progress.part("of texts") as steps:
+            store.complete(names.digests([texts]), vectors, lost, compute, steps.expect)
         return vectors
 
     def _tokens(
@@ -116,7 +118,9 @@ class Lesson:
         layers = ",".join(map(str, self._layers))
         name = names.key("tokens", self._key, layers, names.digests([texts]).tobytes())
         store = TokenStore(name, lengths, self._width)
-        if store.fill(lambda rows: self._run("tokens", encoded, rows)):
+        with progress.part("of tokens"):
+            filled = store.fill(lambda rows: self._run("tokens", encoded, rows))
+        if filled:
             return store.padded
         answer = self._answers("tokens")
 

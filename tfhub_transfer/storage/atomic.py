@@ -228,6 +228,7 @@ def check_output(
     target, shown = _real(target), target
     if target.exists() and not target.is_dir():
         raise InputError(f"the output must be a folder. Received: {shown}, which is a file")
+    opening.require_folder_name(shown)
     _check_place(target, shown, inputs)
     _recover(target)
     _resume(target)
@@ -311,7 +312,8 @@ def check_file(
         )
     if target.exists() and not overwrite:
         raise InputError(
-            f"the output exists; name another one, or give `--overwrite`. Received: {shown}"
+            "the output exists; name another one, or give `--overwrite` (`overwrite=True`). "
+            f"Received: {shown}"
         )
     if target.exists() and opening.read_bytes(target, len(begins)) not in (b"", begins):
         raise InputError(
@@ -331,9 +333,7 @@ def _check_name(target: Path) -> None:
             f"Received: {target}"
         )
     if len(name.encode()) > _LONGEST_NAME:
-        raise InputError(
-            f"the output's name may have {_LONGEST_NAME} bytes at most. Received: {name}"
-        )
+        raise InputError(f"the name may have {_LONGEST_NAME} bytes at most. Received: {name}")
     if os.path.islink(path):
         raise InputError(f"the output is a link to itself. Received: {target}")
 
@@ -378,8 +378,8 @@ def _check_content(target: Path, shown: Path, overwrite: bool) -> None:
     left = [path for path in target.iterdir() if not is_passed(path)]
     if left and not overwrite:
         raise InputError(
-            "the output folder exists and isn't empty; name another one, or give `--overwrite`. "
-            f"Received: {shown}"
+            "the output folder exists and isn't empty; name another one, or give `--overwrite` "
+            f"(`overwrite=True`). Received: {shown}"
         )
     found = foreign(target)
     if found is not None:
@@ -577,7 +577,7 @@ def _tops(paths: Iterable[Path], folder: Path) -> set[str]:
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+    return Path(os.path.realpath(os.path.expanduser(path)))
 
 
 def _sync_all(place: Path) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tfhub_transfer import progress
 from tfhub_transfer.errors import visible
 from tfhub_transfer.storage.scratch import locked
 
@@ -43,7 +43,7 @@ def one_at_a_time(target: Path) -> Iterator[None]:
 
 
 def download(address: str, target: Path, what: str) -> None:
-    """Downloads a file. On a terminal a bar shows size and time left, elsewhere one line says so.
+    """Downloads a file, as a stage of the work that is always shown (see `progress`).
 
     A transfer that is cut, or stalls for `TIMEOUT_SECONDS`, is tried again five times in all: from
     where it stopped if the server can (RFC 9110, section 14) and the file is still the same, else
@@ -59,16 +59,17 @@ def download(address: str, target: Path, what: str) -> None:
         Failed: If no attempt came to its end.
         OSError: If the file can't be written.
     """
-    transfer = _Transfer(address, target, _Progress(what))
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
-        try:
-            transfer.run()
-            return
-        except _Cut as error:
-            reason = str(error)
-    raise Failed(f"{reason}; tried {_ATTEMPTS} times")
+    with progress.stage(f"Downloading {visible(what)}", always=True) as stage:
+        transfer = _Transfer(address, target, stage)
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+            try:
+                transfer.run()
+                return
+            except _Cut as error:
+                reason = str(error)
+        raise Failed(f"{reason}; tried {_ATTEMPTS} times")
 
 
 class _Cut(Exception):
@@ -78,8 +79,8 @@ class _Cut(Exception):
 class _Transfer:
     """The state of a download between attempts."""
 
-    def __init__(self, address: str, target: Path, progress: "_Progress") -> None:
-        self._address, self._target, self._progress = address, target, progress
+    def __init__(self, address: str, target: Path, stage: progress.Stage) -> None:
+        self._address, self._target, self._stage = address, target, stage
         self._version: str | None = None
         self._done, self._answered = 0, False
 
@@ -92,10 +93,15 @@ class _Transfer:
                 for data in _chunks(response):
                     file.write(data)
                     self._done += len(data)
-                    self._progress.show(self._done, whole)
+                    self._show(whole)
             if whole is not None and self._done < whole:
                 raise _Cut(f"the connection was cut after {self._done} of {whole} bytes")
-        self._progress.end()
+        self._stage.result = _megabytes(self._done)
+
+    def _show(self, whole: int | None) -> None:
+        self._stage.done, self._stage.total = self._done, whole
+        of = f" of {_megabytes(whole)}" if whole else ""
+        self._stage.tell(f"{_megabytes(self._done)}{of}")
 
     def _open(self) -> Any:
         request = urllib.request.Request(self._address)
@@ -123,7 +129,6 @@ class _Transfer:
     def _begin(self, response: Any) -> int | None:
         """Where to go on, and how many bytes there are in all, if the server says."""
         headers, self._answered = response.headers, True
-        self._progress.begin()
         if response.status != 206 or not _begins_at(headers.get("Content-Range"), self._done):
             self._done = 0
         strong = headers.get("ETag") or ""
@@ -154,49 +159,5 @@ def _reason(error: Exception) -> str:
     return str(reason) or type(reason).__name__
 
 
-class _Progress:
-    """How much has come, on standard error."""
-
-    def __init__(self, what: str) -> None:
-        self._started = self._shown = time.monotonic()
-        self._terminal = sys.stderr.isatty()
-        self._what: str | None = what
-
-    def begin(self) -> None:
-        """Says, once, that something comes."""
-        if self._what is not None and not self._terminal:
-            print(f"Downloading {visible(self._what)}", file=sys.stderr)
-        self._what = None
-
-    def show(self, done: int, whole: int | None) -> None:
-        """Draws the bar anew, ten times a second at most."""
-        now = time.monotonic()
-        if self._terminal and now - self._shown > 0.1:
-            self._shown = now
-            sys.stderr.write(f"\r{progress_line(done, whole, now - self._started)}")
-            sys.stderr.flush()
-
-    def end(self) -> None:
-        """Ends the line."""
-        if self._terminal:
-            sys.stderr.write("\n")
-
-
-def progress_line(done: int, whole: int | None, seconds: float) -> str:
-    """One line about a transfer.
-
-    Args:
-        done: Bytes that came.
-        whole: Bytes in all, if known.
-        seconds: Since the beginning.
-
-    Example:
-
-    >>> progress_line(30_000_000, 120_000_000, 10.0)
-    'Downloading [#######                       ]   30.0 of 120.0 MB, 30 s left'
-    """
-    if not whole:
-        return f"Downloading {done / 1e6:7.1f} MB"
-    left = seconds * (whole - done) / done if done else 0.0
-    bar = ("#" * int(30 * done / whole)).ljust(30)
-    return f"Downloading [{bar}] {done / 1e6:6.1f} of {whole / 1e6:.1f} MB, {left:.0f} s left"
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

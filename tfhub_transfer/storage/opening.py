@@ -26,6 +26,8 @@ _KINDS = {
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _MOST_OF_POINTER = 1024
 # Where systems have what is open already, as for `/dev/stdin` and `<(command)`.
+# How files are named that commands write into folders, or read.
+_OF_FILES = (".keras", ".h5", ".json", ".jsonl", ".html", ".csv", ".tsv", ".parquet", ".npy")
 _OPEN_ALREADY = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 
 
@@ -91,6 +93,19 @@ def require_utf8(target: Path) -> None:
         os.path.realpath(target).encode("utf-8")
     except UnicodeEncodeError:
         raise InputError(f"the output's name must be UTF-8. Received: {str(target)!r}") from None
+
+
+def require_folder_name(target: Path) -> None:
+    """Refuses a name for a folder that whoever gave it must mean for a file.
+
+    Raises:
+        InputError: If it ends as names of files do, and no folder is called so yet.
+    """
+    if target.suffix in _OF_FILES and not target.is_dir():
+        raise InputError(
+            f"the output is a folder with files in it, and this is named as one of them; leave "
+            f"{target.suffix} out. Received: {target}"
+        )
 
 
 def is_open_already(source: str) -> bool:

@@ -67,6 +67,7 @@ class VectorStore:
         vectors: np.ndarray,
         lost: np.ndarray,
         compute: Callable[[np.ndarray], Vectors],
+        expect: Callable[[int], None] = lambda count: None,
     ) -> int:
         """Fills in the vectors of all rows: what is stored is read, the rest computed and kept.
 
@@ -77,6 +78,7 @@ class VectorStore:
             vectors: Float32 `[n, width]`, to be filled.
             lost: Int32 `[n]`, to be filled: how many tokens truncation cost each text.
             compute: Called with row numbers `[m]`; gives their vectors and what they lost.
+            expect: Called before, with how many rows it will be called for in all.
 
         Returns:
             How many rows were computed.
@@ -84,6 +86,7 @@ class VectorStore:
         missing = self._read(names, np.arange(len(names)), vectors, lost)
         _, first, place = np.unique(names[missing], return_index=True, return_inverse=True)
         count = 0
+        expect(len(first))
         for part in _parts(missing[np.sort(first)]):
             with turn(self._folder):
                 still = self._read(names, part, vectors, lost)

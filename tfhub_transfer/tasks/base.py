@@ -91,9 +91,13 @@ class Task(abc.ABC):
     name: ClassVar[str]
     needs_tokens: ClassVar[bool] = False
     layout: ClassVar[str] = "whole"
+    # Arguments of the constructor that `adapt` learns where they aren't given.
+    learns: ClassVar[tuple[str, ...]] = ("class_names",)
     # Whether there are layers between the encoder's vectors and the answer, to be trained first.
     has_head: ClassVar[bool] = True
     needs_labels: bool = True
+    # Whether the loss is a mean over the units of all rows, not over rows.
+    loss_by_unit: ClassVar[bool] = False
     # What tells a good epoch: a value that Keras reports, or what makes one of all of them.
     monitor: tuple[Any, str] = ("val_loss", "min")
     # The most tokens of a row where nobody says; the preprocessor's own default if there is none.
@@ -166,7 +170,10 @@ class Task(abc.ABC):
     def check_texts(self, columns: int) -> None:
         """Raises `InputError` if an example of a pair task doesn't have so many texts."""
         if columns != 2:
-            raise InputError(f"the {self.name} task compares two texts. Received: {columns}")
+            raise InputError(
+                f"the {self.name} task compares two texts; leave the third (`negative`) out. "
+                f"Received: {columns} columns of texts"
+            )
 
     @abc.abstractmethod
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
@@ -225,9 +232,13 @@ class Task(abc.ABC):
     def require_adapted(self) -> None:
         """Raises `InputError` if the labels aren't known yet."""
         if not self.is_adapted:
+            config = self.get_config()
+            given = [f"{key}={config[key]!r}" for key in self.learns if config[key] is not None]
+            wanted = " and ".join(f"`{key}=...`" for key in self.learns)
             raise InputError(
-                f"the {self.name} task doesn't know its labels: give `class_names=[...]` or call "
-                f"`task.adapt(train.labels)` first. Received: {type(self).__name__}()"
+                f"the {self.name} task doesn't know its labels: give it {wanted}, or call "
+                f"`task.adapt(train.labels)` first. "
+                f"Received: {type(self).__name__}({', '.join(given)})"
             )
 
 
@@ -247,7 +258,10 @@ def finite(label: Any, task: str, most: float = MOST) -> float:
     except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not abs(value) < math.inf:
-        raise InputError(f"the {task} task needs finite numbers as labels. Received: {label!r}")
+        raise InputError(
+            f"the {task} task needs finite numbers as labels; mend or drop the row, or choose "
+            f"another label column or task. Received: {label!r}"
+        )
     if not abs(value) < most:
         raise InputError(
             f"the {task} task needs labels below {most:g} here, be they positive or negative; if "

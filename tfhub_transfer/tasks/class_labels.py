@@ -9,7 +9,7 @@ import decimal
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from tfhub_transfer import label_columns, values
@@ -73,7 +73,7 @@ def by_row(read: Callable[[Any], Any], labels: Iterable[Any]) -> list[Any]:
     return found
 
 
-def one(label: Any) -> str:
+def one(label: Any, known: Collection[str] = ()) -> str:
     """The one class of a label.
 
     A label is a name or a number; or what holds just one: a list of one, also written as text, or
@@ -81,6 +81,7 @@ def one(label: Any) -> str:
 
     Args:
         label: As a file or a list has it.
+        known: As for `name`.
 
     Raises:
         InputError: If it is something else.
@@ -96,9 +97,9 @@ def one(label: Any) -> str:
     if isinstance(value, dict):
         value = flagged(value)
     if not isinstance(value, list):
-        return name(value)
+        return name(value, known)
     if len(value) == 1:
-        return name(value[0])
+        return name(value[0], known)
     if value and all(_flag(each) is not None for each in value):
         raise InputError(
             "one class for each text is expected, by name or number: of a row with a 1 in one "
@@ -114,6 +115,8 @@ def one(label: Any) -> str:
 def _read(text: str) -> Any:
     """What a string spells, or the string itself, if it isn't a list or dictionary gone wrong."""
     found = values.spelled(text)
+    if found is None and len(several := values.braced(text) or []) > 1:
+        return several
     if found is None and values.is_broken(text):
         raise InputError(
             "a label is a list or a dictionary that was written as text and can't be read: it is "
@@ -138,26 +141,28 @@ def require_names(names: Sequence[str]) -> None:
         )
 
 
-def name(value: Any) -> str:
+def name(value: Any, known: Collection[str] = ()) -> str:
     """The name of a class.
 
     Args:
         value: A string, a boolean, or a number; 1.0 is spelled "1".
+        known: Names of classes, of which one may be called as nothing is elsewhere, such as NA.
 
     Raises:
         InputError: If it is something else, missing or blank.
     """
-    if values.is_nothing(value):
+    if values.is_nothing(value) and (values.is_blank(value) or str(value).strip() not in known):
         raise InputError(
             "a label is missing; fill it in or drop the row (a text without any class has the "
-            f"label [] of the multi-label task). Received: {_shown(value)}"
+            "label [] of the multi-label task); a class that is called NA, None or null must be "
+            f"among given `class_names` (`--class-names`). Received: {_shown(value)}"
         )
-    known = isinstance(value, (str, bool, int, float, decimal.Decimal)) and value != math.inf
+    is_name = isinstance(value, (str, bool, int, float, decimal.Decimal)) and value != math.inf
     if isinstance(value, decimal.Decimal) and not value.is_finite():
-        known = False
+        is_name = False
     elif isinstance(value, decimal.Decimal):
         value = int(value) if value == value.to_integral_value() else str(value)
-    if not known:
+    if not is_name:
         raise InputError(
             "a label must be a string or a number; give the name of the class, as `str(label)` or "
             f"the label's own `.name`. Received: {values.kind(value)}, {_shown(value)}"
@@ -204,7 +209,7 @@ def flagged(flags: dict[Any, Any]) -> Names:
     Raises:
         InputError: If there is anything else in it.
     """
-    found = {name(key): _flag(value) for key, value in flags.items()}
+    found = {name(key, (str(key).strip(),)): _flag(value) for key, value in flags.items()}
     odd = [(key, value) for key, value in flags.items() if _flag(value) is None]
     if odd or not found:
         raise InputError(
@@ -264,12 +269,12 @@ class Several:
     def _items(self, label: Any) -> list[Any]:
         """The names of a label, or the numbers in it."""
         if isinstance(label, dict):
-            self.declared.update(map(name, label))
+            self.declared.update(name(key, (str(key).strip(),)) for key in label)
             return flagged(label)
         if isinstance(label, str):
             return self._split(label)
         if not isinstance(label, list):
-            return [name(label)]
+            return [name(label, self._known)]
         blank = [isinstance(each, str) and not each.strip() for each in label]
         odd = next((each for each in label if self._is_share(each)), None)
         if odd is not None:
@@ -279,7 +284,7 @@ class Several:
                 f"{_shown(odd)} in {_shown(label)}"
             )
         return [
-            each if isinstance(each, bool) else name(each)
+            each if isinstance(each, bool) else name(each, self._known)
             for each, is_blank in zip(label, blank)
             if not is_blank
         ]
@@ -295,9 +300,11 @@ class Several:
         if not isinstance(found, str):
             return self._items(found)
         text = text.strip()
+        braced = None if text in self._known else values.braced(text)
+        if braced is not None:
+            return self._items(braced)
         if self._separator is not None:
-            parts = text.split(self._separator if self._separator.strip() else None)
-            return [name(part) for part in parts if part.strip()]
+            return [name(part, self._known) for part in _parts(text, self._separator, self._known)]
         if text in self._known or not text:
             return [text] if text else []
         if text[0] + text[-1] in ("[]", "{}"):
@@ -311,7 +318,7 @@ class Several:
                 "`label_separator` (`--label-separator`): ',' or ';', or '|' where names hold "
                 f"commas. Received: {_shown(text)}"
             )
-        return [name(part) for part in text.split(SEPARATOR) if part.strip()]
+        return [name(part, self._known) for part in text.split(SEPARATOR) if part.strip()]
 
     def names(self, given: bool) -> list[Names]:
         """The names of each row's classes.
@@ -348,10 +355,23 @@ class Several:
         if given and count == 2 and (all(twos) if by_name else any(twos)):
             raise InputError(
                 "lists of numbers with two classes can mean two things, [0, 1] both or the second; "
-                f"give names. Received: {_shown(next(r for r in self.rows if len(r) == 2))}"
+                "give names that are no numbers. "
+                f"Received: {_shown(next(r for r in self.rows if len(r) == 2))}"
             )
         self.way = "places" if given and count == 2 and not by_name else None
         return spelled
+
+
+def _parts(text: str, separator: str, known: Collection[str]) -> Names:
+    """What stands between separators, without brackets around all and quotes around each."""
+    if text not in known and text[:1] + text[-1:] in ("[]", "{}"):
+        text = text[1:-1]
+        if separator == "," and (found := values.loose(text)) is not None:
+            return [part for part in found if part.strip()]
+    found = text.split(separator if separator.strip() else None)
+    parts = [part.strip() for part in found if part.strip()]
+    quoted = [len(part) > 1 and part[0] == part[-1] and part[0] in "\"'" for part in parts]
+    return [part[1:-1] for part in parts] if all(quoted) else parts
 
 
 def _flags(row: list[Any]) -> list[int] | None:
@@ -368,6 +388,13 @@ def _repeats(row: list[Any], flags: list[int] | None) -> bool:
 
 def _is_number(spelled: str) -> bool:
     return spelled.isascii() and spelled.isdigit()
+
+
+def _number(spelled: str) -> float | None:
+    try:
+        return float(spelled) if math.isfinite(float(spelled)) else None
+    except ValueError:
+        return None
 
 
 def _are_numbers(names: Names) -> bool:
@@ -422,11 +449,34 @@ def _place(spelled: str) -> int:
     return int(spelled) if _is_number(spelled) else -1
 
 
-def tags(label: Any) -> Names:
+def unknown(kind: str, learned: bool, strange: Names, known: Sequence[str]) -> InputError:
+    """What to raise of names that aren't known.
+
+    Args:
+        kind: What they name, a class or a tag.
+        learned: Whether those that are known were learned from labels, rather than given.
+        strange: Those that aren't.
+        known: Those that are.
+    """
+    must = "occur in the training split; add examples of it there"
+    if not learned:
+        must = "be among `class_names`; add it there, before the model is built"
+    numbers = [_number(each) for each in (*strange, *known)]
+    if None not in numbers and any(each % 1 for each in numbers if each):
+        must += "; for numbers to predict use the regression task"
+    more = ", ..." if len(known) > _SOME else ""
+    return InputError(
+        f"every {kind} must {must}, or remove the rows that have it. Received: {strange[:_SOME]}, "
+        f"not among the {len(known)} known ({', '.join(known[:_SOME])}{more})"
+    )
+
+
+def tags(label: Any, known: Collection[str] = ()) -> Names:
     """The tags of a text's words.
 
     Args:
         label: A list of tags or of their numbers, also one that is written as text.
+        known: As for `name`.
 
     Raises:
         InputError: If it is none.
@@ -437,13 +487,17 @@ def tags(label: Any) -> Names:
     (['O', 'B-place'], ['0', '1'])
     """
     value = values.plain(label)
-    found = values.written(value) if isinstance(value, str) else value
+    found = value
+    if isinstance(value, str):
+        found = values.written(value)
+        found = values.braced(value) if found is None else found
     if not isinstance(found, list):
         raise InputError(
             "expected the tags of a text's words as a list, which JSON lines and CoNLL files can "
-            f'hold; in CSV it is written as ["O", "B-place"]. Received: {_shown(label)}'
+            'hold; in CSV it is written as ["O", "B-place"]. For one class a text use the '
+            f"classification task. Received: {_shown(label)}"
         )
-    return [name(tag) for tag in found]
+    return [name(tag, known) for tag in found]
 
 
 def weights(places_of_rows: Sequence[int], classes: int) -> dict[int, float]:
@@ -457,7 +511,10 @@ def weights(places_of_rows: Sequence[int], classes: int) -> dict[int, float]:
         InputError: If there are no rows.
     """
     if not len(places_of_rows):
-        raise InputError("class weights need one class for each row. Received: no labels")
+        raise InputError(
+            "class weights need one class for each row; give the labels of the training split. "
+            "Received: no labels"
+        )
     counts = collections.Counter(int(each) for each in places_of_rows)
     rows = len(places_of_rows)
     return {i: rows / (len(counts) * counts[i]) if i in counts else 1.0 for i in range(classes)}

@@ -1,7 +1,7 @@
 """Several tasks that learn on one encoder together."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
@@ -57,12 +57,7 @@ class MultiTask(Task):
         super().__init__(pair=False)
         if not tasks:
             raise InputError("expected at least one task, `{name: task}`. Received: none")
-        odd = [name for name in tasks if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", str(name))]
-        if odd or {"encode", "serving_default"} & set(tasks):
-            raise InputError(
-                "names of tasks become signatures: up to 64 letters, digits and _, and neither "
-                f"`encode` nor `serving_default`. Received: {', '.join(map(repr, tasks))}"
-            )
+        check_names(tasks)
         kinds = [task for task in tasks.values() if not isinstance(task, Task)]
         if kinds:
             raise InputError(f"expected tasks, such as Classification(). Received: {kinds[0]!r}")
@@ -94,6 +89,13 @@ class MultiTask(Task):
         """Whether one of the tasks reads token vectors."""
         return any(task.needs_tokens for task in self.tasks.values())
 
+    def require_adapted(self) -> None:
+        for name, task in self.tasks.items():
+            try:
+                task.require_adapted()
+            except InputError as error:
+                raise InputError(f"task {name!r}: {error}") from error
+
     def adapt(self, labels: Any) -> "MultiTask":
         """Learns what each task must know of its labels, `{name: labels}`."""
         for name, task in self.tasks.items():
@@ -122,12 +124,13 @@ class MultiTask(Task):
     def require_known(self, texts: Any) -> None:
         """Raises `InputError` unless what is given is by names of tasks, of some or all."""
         if not isinstance(texts, Mapping) or not set(texts) <= set(self.tasks):
-            raise self._other_names("expected texts by names of tasks", texts)
+            raise self._other_names("expected texts by names of tasks, of some or all", texts)
 
     def _other_names(self, expected: str, given: Any) -> InputError:
         names = given if isinstance(given, Mapping) else [type(given).__name__]
+        form = ", ".join(f"{name!r}: ..." for name in self.tasks)
         return InputError(
-            f"{expected}, {', '.join(self.tasks)}. Received: {', '.join(map(str, names)) or 'none'}"
+            f"{expected}, as in {{{form}}}. Received: {', '.join(map(str, names)) or 'none'}"
         )
 
     def outputs(self, features: Any, head: Head) -> Any:
@@ -153,14 +156,22 @@ class MultiTask(Task):
         Args:
             logs: What Keras reports at the end of an epoch.
         """
-        values = []
+        signs = (1 if task.monitor[1] == "max" else -1 for task in self.tasks.values())
+        return float(np.mean([s * v for s, v in zip(signs, self.headlines(logs).values())]))
+
+    def headlines(self, logs: Mapping[str, float]) -> dict[str, float]:
+        """What each task is judged by, by its name.
+
+        Args:
+            logs: What Keras reports at the end of an epoch.
+        """
+        found = {}
         for name, task in self.tasks.items():
-            monitor, mode = task.monitor
+            monitor = task.monitor[0]
             own = monitor.replace("val_", f"val_{name}_", 1)
             # Keras leaves the name out where there is one task only.
-            value = logs[own if own in logs or len(self.tasks) > 1 else monitor]
-            values.append(value if mode == "max" else -value)
-        return float(np.mean(values))
+            found[name] = logs[own if own in logs or len(self.tasks) > 1 else monitor]
+        return found
 
     def decode(self, scores: Any) -> Any:
         return {name: task.decode(scores[name]) for name, task in self.tasks.items()}
@@ -181,6 +192,30 @@ class MultiTask(Task):
             for name, task in config["tasks"].items()
         }
         return cls(tasks, config["weights"], config["alpha"])
+
+
+def check_names(names: Collection[str]) -> None:
+    """Refuses names of tasks that can't be those of signatures, or of what Keras reports.
+
+    Args:
+        names: The names.
+
+    Raises:
+        InputError: If one is unusable.
+    """
+    usual = re.compile(r"(?!(?:encode|serving_default)\Z)[A-Za-z][A-Za-z0-9_]{0,63}")
+    odd = [name for name in names if not usual.fullmatch(str(name))]
+    if odd:
+        raise InputError(
+            "names of tasks become signatures: up to 64 letters, digits and _, and neither "
+            f"`encode` nor `serving_default`. Received: {', '.join(map(repr, odd))}"
+        )
+    taken = {"val", *(f"val_{name}" for name in names)} & set(names)
+    if taken:
+        raise InputError(
+            "Keras puts `val_` before what it reports of validation; name the task otherwise. "
+            f"Received: {', '.join(sorted(taken))}"
+        )
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")

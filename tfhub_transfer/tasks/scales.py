@@ -36,12 +36,12 @@ def learn(values: np.ndarray) -> tuple[float, float]:
         InputError: If they are all the same, or no float64 numbers can tell them apart.
     """
     if not len(values):
-        raise InputError("expected a score for each text. Received: no labels")
+        raise InputError("expected a score for each text; give them. Received: no labels")
     mean, deviation = float(values.mean()), float(values.std())
     if not deviation or np.ptp(values) == 0:
         raise InputError(
-            "every training example has the same score, so there is nothing to learn. "
-            f"Received: {values[0]} in all {len(values)} rows"
+            "every training example has the same score, so there is nothing to learn; check the "
+            f"label column. Received: {values[0]} in all {len(values)} rows"
         )
     if deviation < LEAST_SPREAD:
         raise InputError(

@@ -49,6 +49,7 @@ class ExtractiveSummarization(Task):
     name = "extractive-summarization"
     needs_tokens = True
     layout = "sentences"
+    learns = ("sentences",)
     monitor = ("val_rouge1", "max")
 
     def __init__(self, sentences: int | None = None, targets: str = "rouge") -> None:
@@ -156,7 +157,7 @@ def references(label: Any) -> list[str]:
     listed = values.written(label) if isinstance(label, str) else label
     found: list[Any] = listed if isinstance(listed, list) and listed else [label]
     found = found if all(isinstance(text, str) for text in found) else [label]
-    if not all(isinstance(text, str) and text.strip() for text in found):
+    if not all(isinstance(text, str) and not values.is_nothing(text) for text in found):
         raise InputError(
             "expected a summary, or a list of summaries of the same document, none of them blank. "
             f"Received: {str(label)[:60]!r}"

@@ -1,6 +1,7 @@
 """Tasks that give one answer to a whole text or pair of texts."""
 
 import collections
+import functools
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -78,7 +79,8 @@ class Classification(Task):
         return self.class_names is not None
 
     def read_labels(self, labels: Sequence[Any]) -> list[Any]:
-        return class_labels.by_row(class_labels.one, labels)
+        read = functools.partial(class_labels.one, known=self.class_names or ())
+        return class_labels.by_row(read, labels)
 
     def adapt(self, labels: Sequence[Any]) -> "Classification":
         if self.class_names is None:
@@ -111,7 +113,10 @@ class Classification(Task):
                 f"`task.class_weights(train.labels)`. Received: {str(weights)[:80]} for {known}"
             )
         if not all(isinstance(w, numbers.Real) and 0 <= float(w) < MOST for w in weights.values()):
-            raise InputError(f"class weights must be numbers from 0. Received: {weights}")
+            raise InputError(
+                "class weights must be finite numbers, at least 0; use "
+                f"`task.class_weights(train.labels)`. Received: {weights}"
+            )
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         return _dense(len(self.class_names or []), "softmax", head)(features)
@@ -283,6 +288,7 @@ class Regression(Task):
     """
 
     name = "regression"
+    learns = ("mean", "deviation")
 
     def __init__(
         self, mean: float | None = None, deviation: float | None = None, pair: bool = False
@@ -298,7 +304,9 @@ class Regression(Task):
 
     def adapt(self, labels: Sequence[Any]) -> "Regression":
         if not self.is_adapted:
-            self.mean, self.deviation = scales.learn(np.array(self.read_labels(labels)))
+            mean, deviation = scales.learn(np.array(self.read_labels(labels)))
+            self.mean = mean if self.mean is None else self.mean
+            self.deviation = deviation if self.deviation is None else self.deviation
         return self
 
     @property
@@ -355,8 +363,8 @@ def _checked_names(names: Sequence[str]) -> list[str]:
     names = [class_name(name) for name in listed(names)]
     if len(names) < 2:
         raise InputError(
-            "at least two classes are needed to learn to tell them apart; check the label column. "
-            f"Received: {names}"
+            "at least two classes are needed to learn to tell them apart; name all, or check the "
+            f"label column. Received: {names}"
         )
     class_labels.require_apart(names)
     if len(names) > MAX_CLASSES:
@@ -372,10 +380,6 @@ def _places(task: Any, rows: list[list[str]]) -> list[list[int]]:
     names = task.class_names or []
 
     def unknown(strange: list[str]) -> InputError:
-        return InputError(
-            "every class must occur in the training split; add examples of it there or remove its "
-            f"rows. Received: {strange[:5]}, not among the {len(names)} known classes "
-            f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
-        )
+        return class_labels.unknown("class", task.learned, strange, names)
 
     return class_labels.places(rows, names, not task.learned, unknown)

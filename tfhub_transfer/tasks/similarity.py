@@ -48,6 +48,7 @@ class Similarity(Task):
 
     name = "similarity"
     layout = "towers"
+    learns = ("low", "high")
     has_head = False
 
     def __init__(
@@ -92,14 +93,18 @@ class Similarity(Task):
         """
         if not self.is_adapted:
             if not len(labels):
-                raise InputError("the loss cosine needs a score for each pair. Received: no labels")
+                raise InputError(
+                    "the loss cosine needs a score for each pair; give them, or use the loss "
+                    "in_batch_negatives for pairs that belong together. Received: no labels"
+                )
             values = self.numbers(labels)
             self.low = min(values) if self.low is None else self.low
             self.high = max(values) if self.high is None else self.high
             if not self.low < self.high:
                 raise InputError(
-                    "every training pair has the same score, so there is nothing to learn. "
-                    f"Received: {values[0]:g} in all {len(values)} rows"
+                    "every training pair has the same score, so there is nothing to learn; check "
+                    "the label column, or use the loss in_batch_negatives for pairs that belong "
+                    f"together. Received: {values[0]:g} in all {len(values)} rows"
                 )
             if scales.dtype((self.low + self.high) / 2, self.high - self.low) != "float32":
                 raise InputError(
@@ -127,20 +132,22 @@ class Similarity(Task):
         if not self.needs_labels and examples.target is not None:
             raise InputError(
                 f"the loss {self.objective} takes every row as texts that belong together and "
-                "reads no labels: keep the rows that do, and leave the label column out; or use "
-                f"the loss cosine or contrastive. Received: {examples.source} with labels"
+                "reads no labels: keep the rows that do, and take the label column out of the "
+                "data; or use the loss cosine or contrastive. "
+                f"Received: {examples.source} with labels"
             )
         if self.objective == "triplet" and len(examples.texts) != 3:
             raise InputError(
-                "the loss triplet needs three columns of texts: the third (`text_c`) doesn't "
-                f"belong to the first. Received: {examples.source} with {len(examples.texts)}"
+                "the loss triplet needs three columns of texts, of which the third doesn't belong "
+                "to the first: call it `text_c`, or name it with `negative` (`--negative`). "
+                f"Received: {examples.source} with {len(examples.texts)}"
             )
 
     def check_texts(self, columns: int) -> None:
         if columns not in ((2,) if self.needs_labels else (2, 3)):
             raise InputError(
-                f"the loss {self.objective} compares two texts, and reads no third column. "
-                f"Received: {columns} columns of texts"
+                f"the loss {self.objective} compares two texts, and reads no third column; leave "
+                f"it (`negative`, `--negative`) out. Received: {columns} columns of texts"
             )
 
     def encode(self, labels: Sequence[Any]) -> np.ndarray:

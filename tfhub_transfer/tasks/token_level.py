@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,7 @@ class TokenClassification(Task):
     name = "token-classification"
     needs_tokens = True
     layout = "words"
+    loss_by_unit = True
 
     def __init__(
         self,
@@ -73,7 +75,8 @@ class TokenClassification(Task):
         return self.class_names is not None
 
     def read_labels(self, labels: Sequence[Any]) -> list[Any]:
-        return class_labels.by_row(class_labels.tags, labels)
+        read = functools.partial(class_labels.tags, known=self.class_names or ())
+        return class_labels.by_row(read, labels)
 
     def adapt(self, labels: Sequence[Any]) -> "TokenClassification":
         if self.class_names is not None:
@@ -111,21 +114,20 @@ class TokenClassification(Task):
         sequences = self.read_labels(labels)
 
         def unknown(strange: list[str]) -> InputError:
-            return InputError(
-                "every tag must occur in the training split; add sentences with it there or remove "
-                f"those that have it. Received: {strange[:5]}"
-            )
+            return class_labels.unknown("tag", self.learned, strange, self.class_names or [])
 
         return class_labels.places(sequences, self.class_names or [], not self.learned, unknown)
 
     def check(self, examples: Any) -> None:
         """Raises `InputError` if a word has no tag, or one that is unknown."""
         for row, (text, label) in enumerate(zip(examples.texts[0], examples.labels)):
-            words, tags = tagging.split_words(text), class_labels.tags(label)
+            words = tagging.split_words(text)
+            tags = class_labels.tags(label, self.class_names or ())
             if len(words) != len(tags):
                 raise InputError(
-                    f"{examples.source}, row {row + 1}: every word must have a tag. Received: "
-                    f"{len(words)} words and {len(tags)} tags, in {' '.join(words)[:60]!r}"
+                    f"{examples.source}, row {row + 1}: every word must have a tag; mend the row. "
+                    f"Received: {len(words)} words and {len(tags)} tags, "
+                    f"in {' '.join(words)[:60]!r}"
                 )
         self.encode(examples.labels)
 

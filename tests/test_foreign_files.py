@@ -1,0 +1,142 @@
+"""Twenty files that other tools wrote and nobody designed for: read right, or refused in one line.
+
+What they hold is `TEXTS`, as `tests/forms/README.md` says; each is asked as `train` and as
+`predict` would.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfhub_transfer import data, reading, values
+from tfhub_transfer.errors import InputError
+
+MADE = Path(__file__).with_name("forms")
+TEXTS = [
+    "good, very",
+    'she said "no"',
+    "it's 'fine'",
+    "pipe | here; semi",
+    "naïve café 🙂",
+    "plain text",
+    "two\nlines",
+    "tab\there",
+    "NULL",
+    "back\\slash \\n",
+]
+FLAT = [text.replace("\n", " ").replace("\t", " ") for text in TEXTS]
+LABELS = ["pos", "neg"] * 5
+SEVERAL = [["a", "b"], ["c"], [], ["a"], ["it's", "b c"]] * 2
+
+RIGHT: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "clickhouse.tsv": (TEXTS, {}),
+    "csvkit_escape.csv": (TEXTS, {}),
+    "duckdb_escape.csv": (TEXTS, {}),
+    "duckdb_lists.csv": (TEXTS, {}),
+    "duckdb_types.parquet": (TEXTS, {}),
+    "pandas_escape.csv": (TEXTS, {}),
+    "pandas_single.csv": (TEXTS, {}),
+    "polars_struct.parquet": (TEXTS, {"text": "text.body"}),
+    "sqlite_quote.csv": (FLAT, {}),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_files_of_other_tools_are_read_right(name: str) -> None:
+    texts, columns = RIGHT[name]
+    read = data.read(MADE / name, **columns, require_label=data.OR_BLANK)
+    assert read.texts == (texts,)
+    if name in ("clickhouse.tsv", "duckdb_lists.csv"):
+        found = [values.written(x) or values.loose(str(x)[1:-1]) for x in read.labels]
+        assert found == SEVERAL
+    else:
+        assert read.labels == LABELS
+
+
+def test_names_that_stand_beside_rows(tmp_path: Path) -> None:
+    """ClickHouse's JSONCompact and JSONColumnsWithMetadata."""
+    meta = (
+        '{"meta": [{"name": "text", "type": "String"}, {"name": "label"}], "rows": 2, "data": %s}'
+    )
+    for held in ('[["a", "x"], ["b", "y"]]', '{"label": ["x", "y"], "text": ["a", "b"]}'):
+        path = tmp_path / "x.json"
+        path.write_text(meta % held, encoding="utf-8")
+        read = data.read(path)
+        assert (read.texts, read.labels) == ((["a", "b"],), ["x", "y"])
+
+
+REFUSED = {
+    "clickhouse_types.csv": "a line of types stands below the header; export the table without it",
+    "pandas_bytes.csv": "are bytes that Python wrote as text; write them anew, decoded",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_be_read_as_something_else_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=REFUSED[name]) as caught:
+        data.read(MADE / name)
+    assert "\n" not in str(caught.value)
+
+
+DRAWN = {
+    "clickhouse_pretty.txt": "a table that was drawn; put it into a file .* ends in `.csv`, as",
+    "clickhouse_values.txt": "a table that was drawn",
+    "clickhouse_vertical.txt": "a table that was drawn",
+    "nltk_tagged.txt": "words with their tags; put it into a file whose name ends in `.conll`",
+    "prettytable.txt": "a table that was drawn",
+    "sqlite_box.txt": "a table that was drawn",
+    "sqlite_line.txt": "a table with a line for each cell",
+    "tablib_rst.txt": "a table that was drawn",
+    "tabulate_psql.txt": "a table that was drawn",
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_drawings_are_not_answered_line_by_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reading.is_lines(MADE / name)
+    with pytest.raises(InputError, match=f"is read as lines of text, and this is {DRAWN[name]}"):
+        next(reading.line_chunks(MADE / name))
+    with (MADE / name).open(encoding="utf-8") as file:
+        monkeypatch.setattr("sys.stdin", file)
+        with pytest.raises(InputError, match=f"standard input is read.*{DRAWN[name]}"):
+            next(reading.line_chunks("-"))
+
+
+def test_drawings_and_bytes_are_few(tmp_path: Path) -> None:
+    """Nothing of it in texts that only have some of it."""
+    lines = [
+        *("---", "text", "-----", "a = b", "AND/OR", "(a, b), (c)", "- one", "<b>bold</b>", "=="),
+        *("Anna/NNP ran home", "+1", "|", "| quoted", "{a}", "Insert into it"),
+    ]
+    for first in lines:
+        for second in lines:
+            if {first, second} & {"a = b"} and first == second:
+                continue
+            path = tmp_path / "x.txt"
+            path.write_text(f"{first}\n{second}\n", encoding="utf-8")
+            if "AND/OR" in first + second and {first, second} == {"AND/OR"}:
+                continue
+            assert next(reading.line_chunks(path)) == [first, second]
+    path.write_text("text,label\nb'a',x\nb's,y\n", encoding="utf-8")
+    (tmp_path / "x.csv").write_bytes(path.read_bytes())
+    assert data.read(tmp_path / "x.csv").texts == (["b'a'", "b's"],)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "said"),
+    [
+        ("it\\'s\tx\n", "it's", "as databases write; `--quoting none` doesn't"),
+        ("a\\\\b\\tc\tx\n", "a\\b\tc", "as databases write"),
+        ("a\\nb\tx\n", "a\\nb", "`--quoting escapes` makes ends of lines of"),
+        ("C:\\data\tx\n", "C:\\data", ""),
+        ("it\\'s it's\tx\n", "it\\'s it's", ""),
+    ],
+)
+def test_backslashes_of_databases(body: str, expected: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text("text\tlabel\n" + body, encoding="utf-8")
+    read = data.read(path)
+    assert read.texts == ([expected],)
+    assert said in "".join(read.notes) and len(read.notes) == bool(said)
+    assert data.read(data.File(path, quoting="none")).texts == ([body.split("\t")[0]],)

@@ -1,0 +1,32 @@
+"""Preprocessors in TensorFlow Hub's SavedModel form, beside the encoders that they belong to."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer import hub_format, records
+from tfhub_transfer.preprocessing import TextPreprocessor
+from tfhub_transfer.storage.scratch import temporary
+
+
+def write(preprocessor: TextPreprocessor, folder: Path) -> dict[str, Any]:
+    """Writes a preprocessor as a SavedModel; nothing for one that its encoder can do without.
+
+    Args:
+        preprocessor: What a model reads texts by.
+        folder: The folder to write.
+
+    Returns:
+        How it treats case and accents, `lower_case` and `strip_accents`, if it is made of the
+        vocabulary alone; nothing if only the SavedModel knows.
+    """
+    with temporary() as scratch:
+        preprocessor.write(scratch)
+        settings = records.read(scratch / "preprocessor.json")
+        if settings["kind"] == "vocabulary":
+            case = {name: settings[name] for name in ("lower_case", "strip_accents")}
+            hub_format.save_preprocessor(folder, scratch / "vocab.txt", *case.values())
+            return case
+        if settings["kind"] == "saved_model":
+            shutil.copytree(scratch / "saved_model", folder)
+    return {}

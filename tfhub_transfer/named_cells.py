@@ -1,0 +1,164 @@
+"""Rows of a table under our names of columns: texts that are texts, labels that are there."""
+
+import contextlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfhub_transfer import tagging, values, weighing, wording
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.forms import LABEL, TAGS, TEXT, TEXT_A, TEXT_B, TEXT_C, TOKENS
+from tfhub_transfer.weighing import WEIGHT
+
+# What `require_label` says where a blank label means that a text has no class.
+OR_BLANK = "or blank"
+_BYTES = re.compile(r"""b'[^']*'|b"[^"]*"|b'(?:[^'\\]|\\.)*'""", re.S)
+
+
+def of_row(
+    row: dict[str, Any], place: str, names: dict[str, str], require_label: bool | str
+) -> dict[str, Any]:
+    """One row under our names, checked.
+
+    Args:
+        row: As the source has it.
+        place: The row, for messages.
+        names: Our names of columns with those in the source, which may be paths.
+        require_label: Whether there must be a label; `OR_BLANK` takes a blank one for none.
+
+    Raises:
+        InputError: If a text or a label isn't there, or is none.
+    """
+    row = _unwritten(_with_parts(row, names), names)
+    taken = {TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL, *names.values()}
+    cells = {key: value for key, value in row.items() if key not in taken}
+    for name, column in names.items():
+        optional = name == LABEL and not require_label
+        if column not in row and not optional:
+            raise InputError(
+                f"{place}: the row lacks {column!r}; fill it in or drop the row. Received: "
+                f"{', '.join(map(repr, row)) or 'nothing'}"
+            )
+        value = row.get(column)
+        if (
+            name == LABEL
+            and require_label == OR_BLANK
+            and isinstance(value, str)
+            and not value.strip()
+        ):
+            cells[name] = []
+            continue
+        if optional and values.is_nothing(value):
+            cells[name] = None
+            continue
+        check: Any = {LABEL: _label, WEIGHT: weighing.number}.get(name, _text)
+        cells[name] = check(value, f"{place}: column {column!r}")
+    words, tags = row.get(names.get(TEXT, "")), cells.get(LABEL)
+    if isinstance(words, (list, tuple)):
+        if not words:
+            raise InputError(f"{place}: column {names[TEXT]!r} must hold a word. Received: none")
+        if names.get(LABEL) == TAGS and tags is not None:
+            _check_tags(words, tags, f"{place}: column {names[TEXT]!r}")
+    return cells
+
+
+def _with_parts(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """A row that also has the parts of its columns that are named by paths."""
+    found = {}
+    for path in names.values():
+        if path not in row and "." in path:
+            with contextlib.suppress(KeyError):
+                found[path] = values.part(row, path)
+    return {**row, **found} if found else row
+
+
+def _unwritten(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """A row whose words and tags are lists, as CSV can only write them as text."""
+    columns = [column for column in (names.get(TEXT), names.get(LABEL)) if column in row]
+    cells = {column: row[column] for column in columns if isinstance(row[column], str)}
+    lists = {c: values.written(cell) or values.braced(cell) for c, cell in cells.items()}
+    found = {column: each for column, each in lists.items() if each}
+    alike = len(found) == 2 and len({len(each) for each in found.values()}) == 1
+    return {**row, **{c: each for c, each in found.items() if alike or c in (TOKENS, TAGS)}}
+
+
+def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
+    count = len(tags) if isinstance(tags, (list, tuple)) else 1
+    if len(words) != count:
+        raise InputError(
+            f"{place}: every word must have a tag; mend the row. Received: {len(words)} words and "
+            f"{count} tags, in {' '.join(map(str, words))[:60]!r}"
+        )
+
+
+def _text(value: Any, place: str) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
+        tagging.require_last(value, place)
+        return tagging.join_words([wording.require_whole(word, place) for word in value])
+    value = _unpacked(value, place)
+    if not isinstance(value, (str, int, float)):
+        inside = next(iter(value), "") if isinstance(value, Mapping) else ""
+        name = f"; name a part of it, as `COLUMN.{inside}` does" if inside else ""
+        raise InputError(
+            f"{place} must hold a text, or a list of words{name}. Received: {str(value)[:60]}"
+        )
+    return tagging.plain(wording.require_whole(str(value), place))
+
+
+def _unpacked(value: Any, place: str) -> Any:
+    """Bytes as text."""
+    try:
+        return value.decode("utf-8") if isinstance(value, bytes) else value
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{place} holds bytes that aren't UTF-8; name another column, or write it as text. "
+            f"Received: {value!r:.60}"
+        ) from error
+
+
+def require_decoded(texts: Sequence[str], source: str) -> None:
+    """Refuses a column of bytes that Python wrote as text, whose marks would be read as text.
+
+    Args:
+        texts: Some of the column.
+        source: Where they come from.
+
+    Raises:
+        InputError: If all of them are.
+
+    Example:
+
+    >>> require_decoded(["b'fine'", "fine"], "x.csv")
+    """
+    said = [text for text in texts if text.strip()]
+    if len(said) > 1 and all(map(_BYTES.fullmatch, said)):
+        raise InputError(
+            "the texts are bytes that Python wrote as text; write them anew, decoded, as with "
+            f"`.str.decode('utf-8')`. Received: {source} with {said[0]:.60}"
+        )
+
+
+def given_label(value: Any, place: str) -> Any:
+    """A label of a list; a blank one may stand for no class, which the task knows.
+
+    Args:
+        value: The label.
+        place: The row, for messages.
+
+    Raises:
+        InputError: If it is missing, or holds half a character.
+    """
+    check = _label if values.is_missing(value) else wording.require_whole_label
+    return check(value, place)
+
+
+def _label(value: Any, place: str) -> Any:
+    if values.is_blank(value) or (isinstance(value, list) and any(map(values.is_blank, value))):
+        shown = "nothing" if value is None or str(value) == "" else repr(value)
+        raise InputError(
+            f"{place} must hold a label; fill it in or drop the row. Received: {shown}"
+        )
+    return wording.require_whole_label(_unpacked(value, place), place)

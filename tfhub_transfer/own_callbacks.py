@@ -1,0 +1,203 @@
+"""Callbacks of users' own: beside thawing in one `fit`, and in all stages of `fine_tune`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tfhub_transfer import optimizers
+from tfhub_transfer.callbacks import ProgressiveUnfreezing
+from tfhub_transfer.errors import InputError
+
+_SETS_RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
+# What can't be meant in stages, each with an optimizer of its own, and what to do instead.
+_IN_ONE_FIT = "give it to `model.fit`, with `tt.ProgressiveUnfreezing` to thaw"
+_REFUSED = (
+    (keras.callbacks.BackupAndRestore, "its backup is of one model, not of several stages"),
+    (keras.callbacks.SwapEMAWeights, "the head trains by an optimizer that keeps no averages"),
+    (ProgressiveUnfreezing, "`fine_tune` thaws by itself, `unfreeze` says how many groups"),
+)
+
+
+def listed(callbacks: Any) -> list[keras.callbacks.Callback]:
+    """Callbacks in one list, in whatever form Keras takes them.
+
+    Args:
+        callbacks: One, a list of any depth, or nothing.
+
+    Raises:
+        InputError: If there is something else among them.
+    """
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    found = keras.tree.flatten(callbacks)
+    odd = [each for each in found if not isinstance(each, keras.callbacks.Callback)]
+    if odd:
+        made = f", such as {odd[0].__name__}(...)" if isinstance(odd[0], type) else ""
+        raise InputError(f"`callbacks` takes Keras callbacks{made}. Received: {odd[0]!r:.80}")
+    return found
+
+
+def check(callbacks: Any, optimizer: Any) -> None:
+    """Refuses, before anything trains, callbacks that would fail in the middle or do nothing.
+
+    Args:
+        callbacks: As `keras.Model.fit` takes them.
+        optimizer: The model's.
+
+    Raises:
+        InputError: If one sets the learning rate of an optimizer whose rate follows a schedule; or
+            one thaws by a monitored value, which a backup doesn't hold, where another restores one.
+    """
+    found = listed(callbacks)
+    schedule = optimizers.rate(optimizer)
+    setting = [each for each in found if isinstance(each, _SETS_RATES)]
+    if setting and isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        raise InputError(
+            "the optimizer's learning rate follows a schedule, which a callback can't set; leave "
+            "the callback out, or give `build_model` an optimizer whose rate is a number, such as "
+            "`optimizer=keras.optimizers.AdamW(1e-4)`. "
+            f"Received: {type(setting[0]).__name__}, and {type(schedule).__name__}"
+        )
+    restored = any(isinstance(each, keras.callbacks.BackupAndRestore) for each in found)
+    waiting = [e for e in found if isinstance(e, ProgressiveUnfreezing) and e.monitor is not None]
+    if restored and waiting:
+        raise InputError(
+            "a backup doesn't hold how long a group has waited for a monitored value; thaw by "
+            "epochs, or leave BackupAndRestore out. Received: "
+            f"ProgressiveUnfreezing(monitor={waiting[0].monitor!r})"
+        )
+
+
+def going_on(callbacks: Any, go_on: Callable[[int], None]) -> Any:
+    """Callbacks, with one more where one restores a backup.
+
+    Args:
+        callbacks: As `keras.Model.fit` takes them.
+        go_on: Called with the epoch that training begins with, once the backup is restored.
+    """
+    found = listed(callbacks)
+    restores = any(isinstance(each, keras.callbacks.BackupAndRestore) for each in found)
+    return [*found, _GoesOn(go_on)] if restores else callbacks
+
+
+class _GoesOn(keras.callbacks.Callback):
+    """Says with which epoch training really begins."""
+
+    def __init__(self, go_on: Callable[[int], None]) -> None:
+        super().__init__()
+        self._go_on: Callable[[int], None] | None = go_on
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._go_on is not None:
+            self._go_on(epoch)
+            self._go_on = None
+
+
+def check_stages(callbacks: Any, optimizer: Any, thaws: bool, tasks: int) -> None:
+    """Refuses, before anything trains, callbacks that can't serve in every stage of `fine_tune`.
+
+    Args:
+        callbacks: Those of the user.
+        optimizer: The model's, which trains what thaws.
+        thaws: Whether anything does.
+        tasks: How many tasks the model has.
+
+    Raises:
+        InputError: As of `check`; or if one is meant for a single `fit`.
+    """
+    for each in listed(callbacks):
+        for kind, reason in _REFUSED:
+            if isinstance(each, kind):
+                raise InputError(
+                    f"`fine_tune` can't take {kind.__name__}: {reason}; {_IN_ONE_FIT}. "
+                    f"Received: {kind.__name__}"
+                )
+        if isinstance(each, keras.callbacks.CSVLogger) and tasks > 1:
+            raise InputError(
+                "the heads of several tasks report other columns than all tasks together, which "
+                "one CSV file can't hold; `history.history` has them. Received: CSVLogger"
+            )
+    if thaws:
+        check(callbacks, optimizer)
+
+
+class Throughout(keras.callbacks.Callback):
+    """Callbacks in all stages of a training, whose epochs count on from stage to stage.
+
+    Each stage is a training of its own to them: it begins, ends, and has its own model, which
+    shares its weights with the whole one. `ModelCheckpoint` gets the whole one, to save that; a
+    file of `CSVLogger` goes on.
+
+    Args:
+        callbacks: Those of the user.
+        whole: The model that all stages train parts of.
+    """
+
+    # No `CallbackList`: that gives each a copy of the logs, to which some add.
+
+    def __init__(self, callbacks: Any, whole: keras.Model) -> None:
+        super().__init__()
+        self._own, self._whole = listed(callbacks), whole
+        self._past = self._begun = 0
+
+    def set_params(self, params: Any) -> None:
+        """As Keras does."""
+        super().set_params(params)
+        self._tell("set_params", params)
+
+    def set_model(self, model: keras.Model) -> None:
+        """As Keras does."""
+        super().set_model(model)
+        for each in self._own:
+            saves = isinstance(each, keras.callbacks.ModelCheckpoint)
+            each.set_model(self._whole if saves else model)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._begun = self._past
+        files = [each for each in self._own if isinstance(each, keras.callbacks.CSVLogger)]
+        anew = [each for each in files if self._begun and not each.append]
+        for each in anew:
+            each.append = True
+        self._tell("on_train_begin", logs)
+        for each in anew:
+            each.append = False
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._tell("on_train_end", logs)
+        for each in self._own:
+            if isinstance(each, keras.callbacks.CSVLogger):
+                each.append_header = True  # Keras leaves it off for files to come
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._tell("on_epoch_begin", self._begun + epoch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._past = self._begun + epoch + 1
+        self._tell("on_epoch_end", self._begun + epoch, logs)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._tell("on_train_batch_begin", batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._tell("on_train_batch_end", batch, logs)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._tell("on_test_begin", logs)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self._tell("on_test_end", logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """As Keras does."""
+        self._tell("on_test_batch_begin", batch, logs)
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """As Keras does."""
+        self._tell("on_test_batch_end", batch, logs)
+
+    def _tell(self, hook: str, *given: Any) -> None:
+        for each in self._own:
+            getattr(each, hook)(*given)

@@ -1,0 +1,204 @@
+"""Two models that answered the same examples: by how much one is better, and whether it is."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfhub_transfer import metrics, standings
+
+Rows = Sequence[dict[str, Any]]
+# What a number was rounded by on its way into a row.
+_ROUNDED = {"rel_tol": 1e-4, "abs_tol": 1e-6}
+# Numbers of tags of words are ratios of sums over the sentences.
+_SUMS = {
+    "accuracy": (("right_words",), ("words",)),
+    "precision": (("right_entities",), ("given_entities",)),
+    "recall": (("right_entities",), ("entities",)),
+    "f1": (("right_entities", "right_entities"), ("entities", "given_entities")),
+}
+
+
+class _Answers(NamedTuple):
+    """What each example contributes `[n, k]`, and the number of it for row weights `[draws, n]`."""
+
+    parts: np.ndarray
+    measure: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """By how much one model is better or worse than another.
+
+    Attributes:
+        metric: The number that they are compared by.
+        first: That of the one.
+        second: That of the other.
+        interval: The 95 % interval of `first - second`; `None` where too few examples, or no
+            answers at all, tell it.
+        alike: Whether both contribute the same to the number with each example.
+    """
+
+    metric: str
+    first: float
+    second: float
+    interval: tuple[float, float] | None = None
+    alike: bool = False
+
+    @property
+    def value(self) -> float:
+        """`first - second`."""
+        return self.first - self.second
+
+    @property
+    def better(self) -> bool | None:
+        """Whether the first is better; `None` where nothing tells them apart."""
+        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
+            return None
+        return standings.is_better(self.metric, self.first, self.second)
+
+
+def are_of(rows: Rows, texts: Sequence[Sequence[str]]) -> bool:
+    """Whether rows of predictions are the answers to these examples, in their order.
+
+    Args:
+        rows: From `predictions.rows`.
+        texts: Columns of texts, lists of words with a space between.
+    """
+    return [row["texts"] for row in rows] == list(map(list, zip(*texts, strict=True)))
+
+
+def difference(
+    task: str,
+    numbers: tuple[metrics.Numbers, metrics.Numbers],
+    rows: tuple[Rows, Rows],
+    seed: int = 0,
+) -> Difference | None:
+    """Compares two models by the number that their task is judged by.
+
+    The interval of a difference of shares is that of Newcombe 1998 (method 10: of two of Wilson's
+    and how much both are right together); of others by the bootstrap, which draws the same examples
+    for both. Either is about other examples; another seed of the training may change more.
+
+    Args:
+        task: The task's name.
+        numbers: Metrics of both.
+        rows: Answers of both to the same examples, as `predictions.rows` has them; or none.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The difference, or `None` if no number is known of both.
+    """
+    known = (
+        name for name in standings.judged(task) if all(own.get(name) is not None for own in numbers)
+    )
+    name = next(known, None)
+    if name is None:
+        return None
+    first, second = (float(own[name] or 0.0) for own in numbers)
+    plain = Difference(name, first, second)
+    if not rows[0] or len(rows[0]) != len(rows[1]):
+        return plain
+    answers = [_answers(task, name, own) for own in rows]
+    whole = np.ones((1, len(rows[0])))
+    found = [each for each in answers if each is not None]
+    # Whatever the rows say must be what the numbers say, or they are of something else.
+    agree = [
+        math.isclose(float(each.measure(whole)[0]), own, **_ROUNDED)
+        for each, own in zip(found, (first, second))
+    ]
+    if len(found) < 2 or not all(agree):
+        return plain
+    alike = np.array_equal(found[0].parts, found[1].parts)
+    return dataclasses.replace(plain, interval=_interval(found[0], found[1], seed), alike=alike)
+
+
+def _answers(task: str, name: str, rows: Rows) -> _Answers | None:
+    if task == "regression":
+        both = _numbers(rows, ("true", "predicted"))
+        return None if both is None else _Answers(both, lambda w: _correlated(w, both, name))
+    if task == "multi-label" and name == "micro_f1":
+        parts = np.array(list(map(_overlap, rows)), dtype="float64")
+        return _Answers(parts, lambda w: metrics.ratio(w @ parts[:, 0], w @ parts[:, 1]))
+    if task == "token-classification":
+        sides = [_numbers(rows, names) for names in _SUMS.get(name, ())]
+        known = [side.sum(axis=1) for side in sides if side is not None]
+        if len(known) < 2:
+            return None
+        sums = np.stack(known, axis=1)
+        return _Answers(sums, lambda w: metrics.ratio(w @ sums[:, 0], w @ sums[:, 1]))
+    column = _numbers(rows, (name,))
+    return None if column is None else _Answers(column, lambda w: w @ column[:, 0] / w.sum(axis=1))
+
+
+def _numbers(rows: Rows, names: Sequence[str]) -> np.ndarray | None:
+    """Values of these names `[n, names]`; `None` if one is missing or no number."""
+    found = [[row.get(name) for name in names] for row in rows]
+    if not all(isinstance(value, (int, float)) for values in found for value in values):
+        return None
+    array = np.array(found, dtype="float64")
+    return array if np.isfinite(array).all() else None
+
+
+def _correlated(weights: np.ndarray, parts: np.ndarray, name: str) -> np.ndarray:
+    found = metrics.resampled_regression(weights, parts[:, 0], parts[:, 1])
+    return found.get(name, np.full(len(weights), np.nan))
+
+
+def _overlap(row: dict[str, Any]) -> tuple[int, int]:
+    """Above and below the line of F1: twice the labels right and given, and all of either."""
+    true, given = set(row["true"] or ()), set(row["predicted"] or ())
+    return 2 * len(true & given), len(true) + len(given)
+
+
+def _interval(first: _Answers, second: _Answers, seed: int) -> tuple[float, float] | None:
+    both = np.concatenate([first.parts, second.parts], axis=1)
+    if both.shape[1] == 2 and np.isin(both, (0, 1)).all():
+        return of_shares(both[:, 0] == 1, both[:, 1] == 1)
+
+    def resampled(weights: np.ndarray) -> metrics.Resampled:
+        return {"difference": first.measure(weights) - second.measure(weights)}
+
+    return metrics.intervals(resampled, len(both), seed).get("difference")
+
+
+def of_shares(first: np.ndarray, second: np.ndarray) -> tuple[float, float] | None:
+    """The 95 % interval of how much larger one share of the same examples is than another.
+
+    Newcombe 1998, "Improved confidence intervals for the difference between binomial proportions
+    based on paired data", method 10.
+
+    Args:
+        first: Which examples the one has right `[n]`, bool.
+        second: Which examples the other has right `[n]`.
+
+    Returns:
+        The interval, or `None` for fewer than two examples.
+
+    Example:
+
+    >>> first = np.array([True] * 2 + [False] * 19)
+    >>> second = np.array([True, False] + [True] * 7 + [False] * 12)
+    >>> [round(end, 3) for end in of_shares(first, second)]
+    [-0.507, -0.026]
+    """
+    count = len(first)
+    if count < 2:
+        return None
+    shares = float(first.mean()), float(second.mean())
+    (low, high), (other_low, other_high) = (metrics.wilson(share, count) for share in shares)
+    both, neither = int((first & second).sum()), int((~first & ~second).sum())
+    one, other = int((first & ~second).sum()), int((~first & second).sum())
+    sides = float((both + one) * (other + neither) * (both + other) * (one + neither))
+    more = both * neither - one * other
+    together = (max(more - count / 2, 0.0) if more > 0 else more) / math.sqrt(sides or 1.0)
+
+    def wide(a: float, b: float) -> float:
+        return math.sqrt(max(a * a - 2 * together * a * b + b * b, 0.0))
+
+    value = shares[0] - shares[1]
+    below = wide(shares[0] - low, other_high - shares[1])
+    above = wide(high - shares[0], shares[1] - other_low)
+    return value - below, value + above

@@ -1,0 +1,65 @@
+"""Chunks of a stream as training reads them inside of TensorFlow: mistakes come out as one line."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer.data import Examples, Stream
+from tfhub_transfer.errors import InputError
+
+# How TensorFlow quotes what a Python function raised.
+_QUOTED = re.compile(rf"\b{InputError.__name__}: (.+)")
+_LABEL = re.compile(r"label \d+: ")
+
+
+def chunks(stream: Stream, task: Any, layout: Any) -> Iterator[tuple[Any, ...]]:
+    """Texts and encoded labels of each chunk, and weights, 1 in the mean, if the rows have any.
+
+    Args:
+        stream: The rows.
+        task: What encodes labels.
+        layout: What checks texts.
+
+    Raises:
+        InputError: If a row is unusable; it names the file and the row, from 1.
+    """
+    start = 0
+    for chunk in stream:
+        layout.check(chunk)
+        found = tuple(chunk.texts), _encoded(chunk, task, start)
+        weights = np.array(chunk.weights or [], np.float32) / stream.mean_weight
+        yield (*found, weights) if stream.weight else found
+        start += len(chunk)
+
+
+def _encoded(chunk: Examples, task: Any, start: int) -> Any:
+    try:
+        return task.encode(chunk.labels)
+    except InputError as error:
+        for row, label in enumerate(chunk.labels, start=start + 1):
+            try:
+                task.encode([label])
+            except InputError as own:
+                said = _LABEL.sub("", str(own), count=1)
+                raise InputError(f"{chunk.source}, row {row}: {said}") from error
+        raise
+
+
+@contextlib.contextmanager
+def errors_alone() -> Iterator[None]:
+    """Raises the user's mistake alone where TensorFlow wraps it, as it does in datasets.
+
+    Raises:
+        InputError: In the place of TensorFlow's error around it.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = _QUOTED.search(str(error.message))
+        if found is None:
+            raise
+        raise InputError(found.group(1).strip()) from None
