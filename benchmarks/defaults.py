@@ -230,6 +230,15 @@ def main() -> None:
             print(f"{name}, {encoder}, {rows}: {error}", file=sys.stderr, flush=True)
 
 
+def described(setting: tuple[Any, ...]) -> str:
+    """A setting in words."""
+    stage, steps, rate = setting
+    if stage == "default":
+        return "the default"
+    what = "head alone, rate" if stage == "head" else "times the usual rate:"
+    return f"{steps or 'few'} steps, {what} {rate}"
+
+
 def table() -> None:
     """The best of the grid beside the old default, and beside what `fine_tune` does by itself."""
     runs, rows = known(), []
@@ -239,10 +248,13 @@ def table() -> None:
         cell.setdefault((run["stage"], run["steps"], run["rate"]), []).append(run["test"])
     for name, cell in sorted(cells.items(), key=lambda item: [*JOBS].index(item[0][0])):
         means = {setting: float(np.mean(values)) for setting, values in cell.items()}
+        if all(setting[0] == "head" for setting in means):
+            continue
         best = max(means, key=lambda setting: means[setting])
         old, new = means.get(("thawed", 0, 1)), means.get(("default", None, None))
         seeds = max(map(len, cell.values()))
-        rows.append([*name[:1], name[1] or "all", name[2], seeds, old, new, means[best], str(best)])
+        shown = ["-" if each is None else each for each in (old, new, means[best])]
+        rows.append([name[0], name[1] or "all", name[2], seeds, *shown, described(best)])
     header = ["job", "rows", "encoder", "seeds", "four epochs", "default", "best", "which"]
     harness.report("defaults", header, rows, [])
 

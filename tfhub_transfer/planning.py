@@ -112,8 +112,8 @@ def _stage(
     steps: int, epochs: int | None, patience: int | None, usual: int, least: int, settled: int
 ) -> Stage:
     steps = max(1, steps)
-    found = PATIENCE if patience is None else patience
     if epochs is not None:
+        found = PATIENCE if patience is None else patience
         return Stage(epochs, 1, epochs * steps, found, chosen_by={"epochs": "user"})
     wanted = min(max(usual * steps, least), max(usual, MOST_PASSES) * steps)
     passes = max(1, min(math.ceil(ROUND_STEPS / steps), math.ceil(wanted / steps)))
@@ -122,6 +122,8 @@ def _stage(
     if wanted < least:
         why = f"{MOST_PASSES} passes at most"
     start = settled // (passes * steps)
+    # The best often comes late, when the rate has fallen.
+    found = max(PATIENCE, math.ceil(rounds / 2)) if patience is None else patience
     return Stage(rounds, passes, rounds * passes * steps, found, start, chosen_by={"epochs": why})
 
 
