@@ -310,26 +310,22 @@ def _train_head(
     history.add(curves)
     history.head_epochs = len(curves["loss"])
     history.seconds["head"] = time.perf_counter() - started - history.seconds.get("features", 0)
-    best = _note_head(model, keep, curves, history, name)
+    best = _note_head(model, keep, curves, history)
     if show(plan.verbose):
         if history.truncation and history.truncation.texts:
             progress.say(f"At {model.sequence_length} tokens {history.truncation}")
-        progress.say(f"{history.outcomes[-1]}, {time.perf_counter() - started:.1f} s")
+        spent = time.perf_counter() - started
+        progress.say(f"{name}{': ' * bool(name)}{history.outcomes[-1]}, {spent:.1f} s")
     return best
 
 
 def _note_head(
-    model: TransferModel,
-    keep: KeepBest,
-    curves: dict[str, list[float]],
-    history: History,
-    name: str,
+    model: TransferModel, keep: KeepBest, curves: dict[str, list[float]], history: History
 ) -> float:
     metric = judging.monitor(model)[0]
     kept = keep.best_epoch or 0
     value = float(curves[metric][kept])
-    stage = f"{name} head".strip()
-    history.outcomes.append(Outcome(stage, metric, len(curves["loss"]), kept + 1, value))
+    history.outcomes.append(Outcome("head", metric, len(curves["loss"]), kept + 1, value))
     return value
 
 
@@ -343,7 +339,10 @@ def _train_heads(
         with progress.titled(name):
             value = _train_head(single, (splits[0][name], splits[1][name]), plan, own, name)
         values.append(value if single.task.monitor[1] == "max" else -value)
-        history.outcomes += own.outcomes
+        history.outcomes += [
+            dataclasses.replace(outcome, stage=f"{name} {outcome.stage}")
+            for outcome in own.outcomes
+        ]
         for stage, seconds in own.seconds.items():
             history.seconds[stage] = history.seconds.get(stage, 0.0) + seconds
     if judging.monitor(model) != model.task.monitor:
