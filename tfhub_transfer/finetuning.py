@@ -1,9 +1,6 @@
 """Head first on frozen features, then the encoder's groups from the top."""
 
 import dataclasses
-import functools
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +14,7 @@ from tfhub_transfer.batching import ready
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
-from tfhub_transfer.epochs import EpochsShown
+from tfhub_transfer.epochs import show
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import Rows, balance
 from tfhub_transfer.models import TransferModel, size_schedule
@@ -87,8 +84,8 @@ class Plan:
 
 
 @dataclasses.dataclass
-class History:
-    """What `fine_tune` did.
+class History(history_table.Told):
+    """What `fine_tune` did; printed, a table of one screen.
 
     Attributes:
         history: Curves, one value an epoch, the head's epochs first.
@@ -118,32 +115,6 @@ class History:
         """
         stages = [each for each in self.outcomes if each.stage in ("head", "fine_tuning")]
         return best_epoch(stages, self.head_epochs)
-
-    def __str__(self) -> str:
-        """The curves as a table of one screen, with what was kept and the seconds."""
-        marks = self.thawed_groups, self.best_epoch
-        return history_table.table(
-            self.history, self.head_epochs, *marks, self.outcomes, self.seconds
-        )
-
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draws the curves, marked where groups thawed and which epoch was kept.
-
-        Args:
-            path: Where to write the picture, in the form that the name's end says, such as `.png`.
-
-        Returns:
-            The matplotlib figure.
-
-        Raises:
-            InputError: If nothing was trained, or the picture can't be written.
-
-        Example:
-
-        >>> History({"loss": [0.7, 0.4]}).plot("curves.png").axes[0].get_title(loc="left")
-        'loss'
-        """
-        return history_table.draw(self.to_dict(), path)
 
     def to_dict(self) -> dict[str, list[Any]]:
         """The curves with their marks, as `TransferModel.history_` keeps them."""
@@ -384,7 +355,7 @@ def _fit_on_features(
             validation_data=_rows(features[1], labels[1], batch_size),
             epochs=plan.head_epochs or max(30, HEAD_STEPS // steps),
             shuffle=False,  # they are
-            callbacks=[FiniteLoss(), keep, _shown(model, stage)],
+            callbacks=[FiniteLoss(), keep, judging.shown(model, stage)],
             class_weight=plan.class_weight,
             verbose=0,
         ).history
@@ -430,16 +401,10 @@ def _fit_frozen(
             validation_data=validation,
             epochs=plan.head_epochs or model.task.head_epochs or usual,
             shuffle=False,  # they are
-            callbacks=[FiniteLoss(), keep, _shown(model, stage, plan)],
+            callbacks=[FiniteLoss(), keep, judging.shown(model, stage, plan.verbose)],
             class_weight=plan.class_weight,
             verbose=0,
         ).history
-
-
-def _shown(model: TransferModel, stage: progress.Stage, plan: Plan | None = None) -> EpochsShown:
-    """What shows the epochs of a stage; those that a plan is given for, also in lines."""
-    lines = plan is not None and show(plan.verbose) == 2
-    return EpochsShown(stage, functools.partial(judging.headlines, model), lines)
 
 
 def _again(model: TransferModel) -> keras.Model:
@@ -494,7 +459,7 @@ def _thaw_from_top(
             validation_data=validation,
             epochs=epochs,
             shuffle=False,  # they are
-            callbacks=[FiniteLoss(), unfreezing, keep, _shown(model, stage, plan)],
+            callbacks=[FiniteLoss(), unfreezing, keep, judging.shown(model, stage, plan.verbose)],
             class_weight=plan.class_weight,
             verbose=0,
         ).history
@@ -562,10 +527,3 @@ def _set_rate(model: TransferModel, learning_rate: float | None) -> None:
         schedule.size(schedule.start, schedule.total_steps, learning_rate)
     else:
         model.optimizer.learning_rate = learning_rate
-
-
-def show(verbose: Any) -> int:
-    """What `Plan.verbose` means here: one line a stage, or also one an epoch."""
-    if verbose == "auto":
-        return 1 if sys.stdout.isatty() else 2
-    return int(verbose)

@@ -17,6 +17,44 @@ _KEPT = "kept"
 _LEAST_ROWS = 6
 
 
+class Told:
+    """What a history of training, which has `History`'s attributes, can be asked for."""
+
+    history: dict[str, list[float]]
+    seconds: dict[str, float]
+    thawed_groups: list[tuple[float, int]]
+    head_epochs: int
+    outcomes: list[Outcome]
+    best_epoch: Any
+
+    def __str__(self) -> str:
+        """The curves as a table of one screen, with what was kept and the seconds."""
+        marks = self.thawed_groups, self.best_epoch
+        return table(self.history, self.head_epochs, *marks, self.outcomes, self.seconds)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draws the curves, marked where groups thawed and which epoch was kept.
+
+        Args:
+            path: Where to write the picture, in the form that the name's end says, such as `.png`.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            InputError: If nothing was trained, or the picture can't be written.
+
+        Example:
+
+        >>> from tfhub_transfer.finetuning import History
+        >>> History({"loss": [0.7, 0.4]}).plot("curves.png").axes[0].get_title(loc="left")
+        'loss'
+        """
+        best = [] if self.best_epoch is None else [self.best_epoch]
+        marks = {"thawed_groups": self.thawed_groups, "best_epoch": best}
+        return draw({**self.history, **marks}, path)
+
+
 def table(
     curves: Mapping[str, Sequence[float]],
     head_epochs: int,
