@@ -1,8 +1,10 @@
 """The epochs of `fit` as the progress of a stage: one line, whatever there is to report."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 
@@ -78,3 +80,14 @@ class EpochsShown(keras.callbacks.Callback):
         known = max(self.params["steps"] or 0, self._rows if self._epoch else 0) + self._judged
         self._stage.done = self._epoch + min(steps / known if known else 0.0, 1.0)
         self._stage.tell(f"epoch {min(self._epoch + 1, epochs)} of {epochs}", *self._values)
+
+
+def show(verbose: Any) -> int:
+    """What `Plan.verbose` means here: one line a stage, or also one an epoch.
+
+    Args:
+        verbose: 0, 1, 2 or `"auto"`.
+    """
+    if verbose == "auto":
+        return 1 if sys.stdout.isatty() else 2
+    return int(verbose)

@@ -1,8 +1,6 @@
 """Head first on frozen features, then the encoder's groups from the top."""
 
 import dataclasses
-import functools
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -26,7 +24,7 @@ from tfhub_transfer.batching import ready, weighed
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
-from tfhub_transfer.epochs import EpochsShown
+from tfhub_transfer.epochs import show
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.fitting import size_schedule
 from tfhub_transfer.layouts import Rows, balance
@@ -285,26 +283,22 @@ def _train_head(
     history.add(curves)
     history.head_epochs = len(curves["loss"])
     history.seconds["head"] = time.perf_counter() - started - history.seconds.get("features", 0)
-    best = _note_head(model, keep, curves, history, name)
+    best = _note_head(model, keep, curves, history)
     if show(plan.verbose):
         if history.truncation and history.truncation.texts:
             progress.say(f"At {model.sequence_length} tokens {history.truncation}")
-        progress.say(f"{history.outcomes[-1]}, {time.perf_counter() - started:.1f} s")
+        spent = time.perf_counter() - started
+        progress.say(f"{name}{': ' * bool(name)}{history.outcomes[-1]}, {spent:.1f} s")
     return best
 
 
 def _note_head(
-    model: TransferModel,
-    keep: KeepBest,
-    curves: dict[str, list[float]],
-    history: History,
-    name: str,
+    model: TransferModel, keep: KeepBest, curves: dict[str, list[float]], history: History
 ) -> float:
     metric = judging.monitor(model)[0]
     kept = keep.best_epoch or 0
     value = float(curves[metric][kept])
-    stage = f"{name} head".strip()
-    history.outcomes.append(Outcome(stage, metric, len(curves["loss"]), kept + 1, value))
+    history.outcomes.append(Outcome("head", metric, len(curves["loss"]), kept + 1, value))
     return value
 
 
@@ -319,7 +313,10 @@ def _train_heads(model: MultiTaskModel, splits: Splits, plan: Plan, history: His
         history.plan[f"{name} head"] = own.plan["head"]
         values.append(value if single.task.monitor[1] == "max" else -value)
         history.tasks[name] = own
-        history.outcomes += own.outcomes
+        history.outcomes += [
+            dataclasses.replace(outcome, stage=f"{name} {outcome.stage}")
+            for outcome in own.outcomes
+        ]
         for stage, seconds in own.seconds.items():
             history.seconds[stage] = history.seconds.get(stage, 0.0) + seconds
     if judging.monitor(model) != model.task.monitor:
@@ -362,7 +359,7 @@ def _fit_on_features(
             validation_data=_rows(features[1], labels[1], batch_size),
             epochs=planned.epochs,
             shuffle=False,  # they are
-            callbacks=[FiniteLoss(), *plan._throughout, keep, _shown(model, stage)],
+            callbacks=[FiniteLoss(), *plan._throughout, keep, judging.shown(model, stage)],
             verbose=0,
         ).history
 
@@ -411,20 +408,15 @@ def _fit_frozen(
     _begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep, history)
     head = _compiled(model, lambda: stored[0] if stored else _again(model), plan)
     with progress.stage("Head", final=False) as stage:
+        shown = judging.shown(model, stage, plan.verbose)
         return head.fit(
             **weighed(_repeated(batches, planned), plan.class_weight),
             validation_data=validation,
             epochs=planned.epochs,
             shuffle=False,  # they are
-            callbacks=[FiniteLoss(), judge, *plan._throughout, keep, _shown(model, stage, plan)],
+            callbacks=[FiniteLoss(), judge, *plan._throughout, keep, shown],
             verbose=0,
         ).history
-
-
-def _shown(model: TransferModel, stage: progress.Stage, plan: Plan | None = None) -> EpochsShown:
-    """What shows the epochs of a stage; those that a plan is given for, also in lines."""
-    lines = plan is not None and show(plan.verbose) == 2
-    return EpochsShown(stage, functools.partial(judging.told, model), lines)
 
 
 def _begin(
@@ -499,7 +491,7 @@ def _thaw_from_top(
     )
     size_schedule(model.optimizer, planned.steps)
     with progress.stage(thawed_words(groups), final=False) as stage:
-        shown = _shown(model, stage, plan)
+        shown = judging.shown(model, stage, plan.verbose)
         curves = trained.fit(
             **weighed(batches, plan.class_weight),
             validation_data=validation,
@@ -569,10 +561,3 @@ def _above_boundary(
         sizes = {name: len(splits[1][name]) for name in model.models}
     assert stored is not None  # the last one is that of the rows to judge by
     return above, *batches, headlines.Judge(splits[2], stored.answering(above), sizes)
-
-
-def show(verbose: Any) -> int:
-    """What `Plan.verbose` means here: one line a stage, or also one an epoch."""
-    if verbose == "auto":
-        return 1 if sys.stdout.isatty() else 2
-    return int(verbose)

@@ -1,12 +1,13 @@
 """What training is judged by, and whether what a user compiled can train at all."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfhub_transfer import compiling, headlines, optimizers
+from tfhub_transfer import compiling, epochs, headlines, optimizers, progress
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.layouts import Rows
 from tfhub_transfer.models import TransferModel
@@ -73,6 +74,18 @@ def told(model: TransferModel, logs: Mapping[str, float]) -> dict[str, float]:
     if isinstance(name, str):
         return {name: logs[name]} if name in logs else {}
     return model.task.headlines(logs) if hasattr(model.task, "headlines") else {}
+
+
+def shown(model: TransferModel, stage: progress.Stage, verbose: Any = 1) -> epochs.EpochsShown:
+    """What shows the epochs of a stage of training.
+
+    Args:
+        model: The model, of which all or a part trains.
+        stage: The stage.
+        verbose: As in `Plan`.
+    """
+    tell = functools.partial(told, model)
+    return epochs.EpochsShown(stage, tell, lines=epochs.show(verbose) == 2)
 
 
 def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | None = None) -> None:

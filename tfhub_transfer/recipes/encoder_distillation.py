@@ -24,9 +24,8 @@ from tfhub_transfer import (
 )
 from tfhub_transfer.callbacks import FiniteLoss
 from tfhub_transfer.encoder import Encoder
-from tfhub_transfer.epochs import EpochsShown
+from tfhub_transfer.epochs import EpochsShown, show
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.finetuning import show
 from tfhub_transfer.hub_format import BertShape
 from tfhub_transfer.recipes.lessons import Lesson
 from tfhub_transfer.recipes.students import Anatomy, bert_weights, teacher_layers
