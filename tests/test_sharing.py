@@ -28,6 +28,7 @@ from tfhub_transfer.finetuning import History
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.reports import Report
 from tfhub_transfer.stages import Outcome
+from tfhub_transfer.storage import atomic
 
 # By how much one is better ----------------------------------------------------------------------
 
@@ -422,6 +423,8 @@ def test_each_task_is_trained_alone_as_it_would_be_by_itself(
     record = json.loads((job.output / "training.json").read_text("utf-8"))
     assert record["alone"]["praise"]["metrics"] == pytest.approx(report.alone["praise"])
     assert record["alone"]["praise"]["history"]["loss"] and record["alone"]["praise"]["outcomes"]
+    # All of it is ours to replace, what was added too.
+    atomic.check_output(job.output, overwrite=True)
     # Head and joint epochs of each, kept ones among them.
     for name in ("sentiment", "praise"):
         own = written["tasks"][name]["history"]

@@ -141,7 +141,9 @@ def _train_alone(
     )
 
     def save(alone: dict[str, Any]) -> None:
-        atomic.write_text(job.output / RECORD_FILE, _as_json({**record, "alone": alone}))
+        files = {f"report/{name}": content for name, content in report.files().items()}
+        files[RECORD_FILE] = _as_json({**record, "alone": alone}).encode("utf-8")
+        atomic.files(job.output, files)
 
     parts = splits.by_task()
     with runtime.precision(job.precision, model.encoder.dimension):

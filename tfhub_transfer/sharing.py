@@ -52,8 +52,8 @@ def compare(
         task: The tasks.
         splits: For each name `train`, `validation` and `test` examples.
         trainer: What trains one.
-        place: The folder of the model; its report is replaced.
-        save: Writes there what there is to remember of each task, by name.
+        place: The folder of the model.
+        save: Writes the report there anew, and what there is to remember of each task, by name.
     """
     told: dict[str, Any] = {}
     _say(f"Training each of {len(splits)} tasks alone, to compare")
@@ -73,7 +73,6 @@ def compare(
         raise
     finally:
         with interruption.held():
-            report.save(place / "report")
             save(told)
 
 
