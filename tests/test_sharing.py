@@ -19,6 +19,7 @@ from tfhub_transfer import (
     histories,
     job_data,
     jobs,
+    metrics,
     paired,
     run_records,
     tagging,
@@ -56,6 +57,9 @@ def test_intervals_of_differences_of_shares_are_newcombes(counts: Any, expected:
     swapped = paired.of_shares(second, first)
     assert swapped == (pytest.approx(-found[1]), pytest.approx(-found[0]))
     assert paired.of_shares(first[:1], second[:1]) is None
+    assert [
+        metrics.wilson(share, count)[side] for share, count, side in [(0.0, 7, 0), (1.0, 6, 1)]
+    ] == [0.0, 1.0]
 
 
 def test_intervals_of_differences_hold_what_is_true_as_often_as_they_say() -> None:
@@ -137,9 +141,9 @@ def _two_models(kind: str) -> tuple[list[Any], list[list[Any]], list[dict[str, A
 def test_differences_are_those_of_the_same_rows_drawn_for_both(kind: str, name: str) -> None:
     truth, made, numbers = _two_models(kind)
     values = [_by_hand(kind, truth, m) for m in made]
-    metrics = [{name: value} for value in values]
+    known = [{name: value} for value in values]
     rows = [_rows_of(kind, truth, m, n) for m, n in zip(made, numbers)]
-    found = paired.difference(kind, (metrics[0], metrics[1]), (rows[0], rows[1]))
+    found = paired.difference(kind, (known[0], known[1]), (rows[0], rows[1]))
     assert found is not None and found.metric == name
     assert found.value == pytest.approx(values[0] - values[1]) and found.better is True
     generator = np.random.default_rng(7)
