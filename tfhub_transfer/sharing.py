@@ -61,10 +61,12 @@ def compare(
         for name, found, known in _each(trainer, splits):
             told[name] = known
             if found is None:
-                report.notes.append(f"{name}: not trained alone: {known['failed']}")
+                said = f"{name}: not trained alone: {known['failed']}"
+                report.notes.append(said)
             else:
                 report.compare({name: found})
-            _say(report.sharing().get(name, report.notes[-1]))
+                said = report.sharing()[name]
+            _say(said)
     except (Exception, KeyboardInterrupt) as error:
         what = "interrupted" if isinstance(error, KeyboardInterrupt) else "it failed"
         done = ", ".join(report.alone) or "none of them"
