@@ -427,12 +427,14 @@ def test_baselines_know_classes_that_training_lacks() -> None:
 
 
 def test_verdict_is_no_better_than_the_interval() -> None:
-    def verdict(interval: tuple[float, float], mine: float, task: str = "classification") -> Any:
+    def verdict(
+        interval: tuple[float, float], mine: float, task: str = "classification", rows: int = 100
+    ) -> Any:
         name = "accuracy" if task == "classification" else "rmse"
         return Report(
             task,
             "e",
-            {},
+            {"test": rows},
             {name: mine},
             intervals={name: interval},
             baselines={"tfidf_logistic_regression": {name: 0.7}},
@@ -442,6 +444,8 @@ def test_verdict_is_no_better_than_the_interval() -> None:
     assert verdict((0.5, 0.65), 0.6).startswith("Worse than")
     assert verdict((0.65, 0.85), 0.8).startswith("No clear difference")
     assert verdict((0.5, 0.65), 0.6, "regression").startswith("Better than TF-IDF + ridge")
+    # Wilson's interval of three examples is one, but no verdict.
+    assert verdict((0.75, 0.85), 0.8, rows=3).startswith("Too few examples to tell it from TF-IDF")
 
 
 def test_curves_are_drawn_with_and_without_validation() -> None:

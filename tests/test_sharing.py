@@ -19,6 +19,7 @@ from tfhub_transfer import (
     histories,
     job_data,
     jobs,
+    metrics,
     paired,
     run_records,
     tagging,
@@ -28,6 +29,7 @@ from tfhub_transfer.finetuning import History
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.reports import Report
 from tfhub_transfer.stages import Outcome
+from tfhub_transfer.storage import atomic
 
 # By how much one is better ----------------------------------------------------------------------
 
@@ -55,6 +57,9 @@ def test_intervals_of_differences_of_shares_are_newcombes(counts: Any, expected:
     swapped = paired.of_shares(second, first)
     assert swapped == (pytest.approx(-found[1]), pytest.approx(-found[0]))
     assert paired.of_shares(first[:1], second[:1]) is None
+    assert [
+        metrics.wilson(share, count)[side] for share, count, side in [(0.0, 7, 0), (1.0, 6, 1)]
+    ] == [0.0, 1.0]
 
 
 def test_intervals_of_differences_hold_what_is_true_as_often_as_they_say() -> None:
@@ -136,9 +141,9 @@ def _two_models(kind: str) -> tuple[list[Any], list[list[Any]], list[dict[str, A
 def test_differences_are_those_of_the_same_rows_drawn_for_both(kind: str, name: str) -> None:
     truth, made, numbers = _two_models(kind)
     values = [_by_hand(kind, truth, m) for m in made]
-    metrics = [{name: value} for value in values]
+    known = [{name: value} for value in values]
     rows = [_rows_of(kind, truth, m, n) for m, n in zip(made, numbers)]
-    found = paired.difference(kind, (metrics[0], metrics[1]), (rows[0], rows[1]))
+    found = paired.difference(kind, (known[0], known[1]), (rows[0], rows[1]))
     assert found is not None and found.metric == name
     assert found.value == pytest.approx(values[0] - values[1]) and found.better is True
     generator = np.random.default_rng(7)
@@ -422,6 +427,8 @@ def test_each_task_is_trained_alone_as_it_would_be_by_itself(
     record = json.loads((job.output / "training.json").read_text("utf-8"))
     assert record["alone"]["praise"]["metrics"] == pytest.approx(report.alone["praise"])
     assert record["alone"]["praise"]["history"]["loss"] and record["alone"]["praise"]["outcomes"]
+    # All of it is ours to replace, what was added too.
+    atomic.check_output(job.output, overwrite=True)
     # Head and joint epochs of each, kept ones among them.
     for name in ("sentiment", "praise"):
         own = written["tasks"][name]["history"]

@@ -49,7 +49,6 @@ from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
-from tfhub_transfer.reports import jsonable
 from tfhub_transfer.served import load_saved_model
 from tfhub_transfer.serving import export_saved_model
 from tfhub_transfer.storage import atomic, budget, keeping, opening
@@ -137,16 +136,13 @@ def _train_alone(
     """Trains each task alone too, now that all together are safe, and adds it to their report."""
     report, record = told
     job = dataclasses.replace(job, sequence_length=model.sequence_length)
-    how = sharing.Trainer(
-        functools.partial(_build_within, job), functools.partial(fit, **_fine_tuning(job)), job.seed
-    )
-
-    def save(alone: dict[str, Any]) -> None:
-        atomic.write_text(job.output / RECORD_FILE, _as_json({**record, "alone": alone}))
+    build = functools.partial(_build_within, job)
+    how = functools.partial(fit, **_fine_tuning(job))
+    trainer = sharing.Trainer(model.task, build, how, job.seed)
 
     parts = splits.by_task()
     with runtime.precision(job.precision, model.encoder.dimension):
-        sharing.compare(report, model.task, parts, how, job.output, save)
+        sharing.compare(report, record, parts, trainer, job.output / RECORD_FILE)
     say(f"Added to {job.output}: report, {RECORD_FILE}")
 
 
@@ -552,12 +548,8 @@ def _finish(
         record["seconds"]["export"] = time.perf_counter() - started
     report.seconds.update(record["seconds"])
     report.save(scratch / "report")
-    (scratch / RECORD_FILE).write_text(_as_json(record), "utf-8")
+    (scratch / RECORD_FILE).write_text(run_records.as_text(record), "utf-8")
     return report
-
-
-def _as_json(record: dict[str, Any]) -> str:
-    return json.dumps(jsonable(record), indent=1) + "\n"
 
 
 def _plain(job: TrainJob) -> dict[str, Any]:

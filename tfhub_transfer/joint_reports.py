@@ -165,6 +165,10 @@ class JointReport:
         Raises:
             InputError: If it can't be written, or would replace a file that isn't ours.
         """
+        return write(self.files(), folder)
+
+    def files(self) -> dict[str, bytes]:
+        """What `save` writes, by name."""
         folders = self.folders()
         own = {name: report.files() for name, report in self.reports.items()}
         files = {
@@ -180,7 +184,7 @@ class JointReport:
             pictures[joint.TOGETHER] = files["curves.png"] = curve
         files["report.json"] = as_json(self.to_dict()).encode("utf-8")
         files["report.html"] = joint.page(self, pictures).encode("utf-8")
-        return write(files, folder)
+        return files
 
     def _together(self) -> dict[str, list[Any]]:
         """Of the curves those that aren't some task's own."""

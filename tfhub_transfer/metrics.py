@@ -286,7 +286,8 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     middle = share + odd / 2
     spread = _NORMAL * math.sqrt(share * (1 - share) / count + odd / count / 4)
     low, high = ((middle + side) / (1 + odd) for side in (-spread, spread))
-    return max(0.0, low), min(1.0, high)
+    # Not 3e-17, by rounding, where nothing or all is right.
+    return max(0.0, low) if share > 0 else 0.0, min(1.0, high) if share < 1 else 1.0
 
 
 def _resamples(rows: int, seed: int) -> Iterator[np.ndarray]:

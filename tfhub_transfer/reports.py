@@ -173,7 +173,7 @@ class Report:
         numbers = f"{name} {shown(mine, 3)} against {shown(other, 3)}"
         named = standings.baseline_name(self.task, rival)
         few = metrics.LEAST_ROWS
-        if name not in self.intervals and (self.examples.get("test") or few) < few:
+        if (self.examples.get("test") or few) < few:
             return f"Too few examples to tell it from {named}: {numbers}."
         if low <= other <= high:
             return f"No clear difference to {named}: {numbers}, within the 95 % interval."

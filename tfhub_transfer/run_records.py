@@ -1,13 +1,20 @@
 """What a run recorded of itself, given back to models and reports."""
 
+import json
 from typing import Any
 
 from tfhub_transfer import histories
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.reports import jsonable
 
 # What reports have elsewhere.
 _TOLD = ("history", "histories", "outcomes", "seconds", "profile", "alone")
+
+
+def as_text(record: dict[str, Any]) -> str:
+    """A record as its file holds it."""
+    return json.dumps(jsonable(record), indent=1) + "\n"
 
 
 def curves(model: TransferModel) -> dict[str, Any]:

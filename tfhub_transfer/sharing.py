@@ -10,13 +10,13 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer import runtime
+from tfhub_transfer import run_records, runtime
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.models import TransferModel
-from tfhub_transfer.storage import interruption
+from tfhub_transfer.storage import atomic, interruption
 from tfhub_transfer.tasks import MultiTask, Task
 
 
@@ -25,11 +25,13 @@ class Trainer:
     """How one task is trained alone: as all together were.
 
     Attributes:
+        task: The tasks.
         build: Makes a model of a task, on an encoder of its own, as it was before any training.
         fit: Trains a model on training and validation examples.
         seed: What everything starts from.
     """
 
+    task: MultiTask
     build: Callable[[Task], TransferModel]
     fit: Callable[[TransferModel, Any, Any], History]
     seed: int
@@ -37,11 +39,10 @@ class Trainer:
 
 def compare(
     report: JointReport,
-    task: MultiTask,
+    record: dict[str, Any],
     splits: Mapping[str, Any],
     trainer: Trainer,
     place: Path,
-    save: Callable[[dict[str, Any]], None],
 ) -> None:
     """Trains each task alone, and adds to the report on all together what it reached.
 
@@ -49,39 +50,41 @@ def compare(
 
     Args:
         report: The report, which is written by now, as is the model.
-        task: The tasks.
+        record: What is remembered of the training; what there is to say of each is added.
         splits: For each name `train`, `validation` and `test` examples.
         trainer: What trains one.
-        place: The folder of the model; its report is replaced.
-        save: Writes there what there is to remember of each task, by name.
+        place: The file of the record. It is written anew, and `report` beside it.
     """
-    told: dict[str, Any] = {}
+    told = record["alone"] = {}
     _say(f"Training each of {len(splits)} tasks alone, to compare")
     try:
-        for name, found, record in _each(task, splits, trainer):
-            told[name] = record
+        for name, found, known in _each(trainer, splits):
+            told[name] = known
             if found is None:
-                report.notes.append(f"{name}: not trained alone: {record['failed']}")
+                said = f"{name}: not trained alone: {known['failed']}"
+                report.notes.append(said)
             else:
                 report.compare({name: found})
-            _say(report.sharing().get(name, report.notes[-1]))
+                said = report.sharing()[name]
+            _say(said)
     except (Exception, KeyboardInterrupt) as error:
         what = "interrupted" if isinstance(error, KeyboardInterrupt) else "it failed"
         done = ", ".join(report.alone) or "none of them"
-        line = f"the model of all tasks is whole in {place}; trained alone too: {done}"
+        line = f"the model of all tasks is whole in {place.parent}; trained alone too: {done}"
         print(visible(f"\n{what}: {line}"), file=sys.stderr)
         raise
     finally:
         with interruption.held():
-            report.save(place / "report")
-            save(told)
+            files = {f"report/{name}": content for name, content in report.files().items()}
+            files[place.name] = run_records.as_text(record).encode("utf-8")
+            atomic.files(place.parent, files)
 
 
 def _each(
-    task: MultiTask, splits: Mapping[str, Any], trainer: Trainer
+    trainer: Trainer, splits: Mapping[str, Any]
 ) -> Iterator[tuple[str, Report | None, dict[str, Any]]]:
     """The name, report and record of each task; no report if what it was given can't train it."""
-    for name, single in task.tasks.items():
+    for name, single in trainer.task.tasks.items():
         _say(f"{name} alone:")
         runtime.seed_everything(trainer.seed)
         started = time.perf_counter()
