@@ -237,6 +237,7 @@ def test_single_texts_in_data_sets_are_of_one_length(
 # Where it comes from ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_from_any_source(
     reads: tt.Preprocessor, bert_encoder: Path, preprocessor: Path, bert_with_preprocessor: Path
 ) -> None:
