@@ -129,12 +129,12 @@ def test_pairs_and_words_in_all_their_forms(
 
 
 def test_words_stand_where_it_says(encoder: tt.Encoder, factory: Any) -> None:
-    ids = tt.Preprocessor(encoder, words=True, sequence_length=8)([["unlikely", "the", "film"] * 2])
-    starts = ids["word_starts"].numpy()[0]
+    reads = tt.Preprocessor(encoder, words=True, sequence_length=12)
+    ids = reads([["unlikely", "the", "film"] * 2])  # ten pieces fit; the first word has six
+    starts = ids["word_starts"].numpy()[0].tolist()
+    assert starts == [1, 7, 8, 9] + [0] * 8
     pieces = [factory.VOCABULARY[i] for i in ids["input_word_ids"].numpy()[0]]
-    # "unlikely" has so many pieces that only five words fit, or fewer.
-    assert [pieces[at] for at in starts if at] == (["un", "the", "film"] * 2)[: np.sum(starts != 0)]
-    assert starts[0] == 1 and len(starts) == 8
+    assert [pieces[at] for at in starts if at] == ["un", "the", "film", "un"]
     encoder(ids)  # which has no use for them
 
 
@@ -201,19 +201,22 @@ def slices(*parts: Any) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(parts[0] if len(parts) == 1 else parts)
 
 
-def test_in_data_sets(reads: tt.Preprocessor, reads_words: tt.Preprocessor) -> None:
-    wanted = reads(TEXTS)
+def test_in_data_sets_with_labels(reads: tt.Preprocessor) -> None:
     [(ids, labels)] = slices(TEXTS, [0, 1, 0]).batch(3).map(reads)
-    check_equal(ids, wanted)
+    check_equal(ids, reads(TEXTS))
     assert labels.numpy().tolist() == [0, 1, 0]
+    with pytest.raises(tt.InputError, match=r"`preprocessor\(\(firsts, seconds\)\)`"):
+        slices(TEXTS, OTHERS).batch(3).map(reads)
+
+
+@pytest.mark.slow
+def test_in_data_sets_of_other_forms(reads: tt.Preprocessor, reads_words: tt.Preprocessor) -> None:
     [ids] = slices({"text": TEXTS, "label": [0, 1, 0]}).batch(3).map(reads)
-    check_equal(ids, wanted)
+    check_equal(ids, reads(TEXTS))
     [ids] = slices(TEXTS, OTHERS).batch(3).map(lambda a, b: reads((a, b)))
     check_equal(ids, reads((TEXTS, OTHERS)))
     [ids] = slices(tf.ragged.constant(WORDS)).batch(3).map(reads_words)
     check_equal(ids, reads_words(WORDS))
-    with pytest.raises(tt.InputError, match=r"`preprocessor\(\(firsts, seconds\)\)`"):
-        slices(TEXTS, OTHERS).batch(3).map(reads)
 
 
 def test_single_texts_in_data_sets_are_of_one_length(
@@ -228,13 +231,13 @@ def test_single_texts_in_data_sets_are_of_one_length(
     assert spec["input_mask"].shape == (None, 32)
     points = tt.Preprocessor(str(text_encoder))
     [ids] = slices(TEXTS).map(points).padded_batch(3)
-    given = points(TEXTS)["code_points"].numpy()
-    np.testing.assert_array_equal(ids["code_points"].numpy(), given[:, : len(TEXTS[2])])
+    check_equal(ids, points(TEXTS))
 
 
 # Where it comes from ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_from_any_source(
     reads: tt.Preprocessor, bert_encoder: Path, preprocessor: Path, bert_with_preprocessor: Path
 ) -> None:
@@ -333,7 +336,7 @@ def test_symbolic_inputs(reads: tt.Preprocessor, reads_words: tt.Preprocessor) -
     words = reads_words(keras.Input((None,), dtype="string"))
     assert list(words)[-1] == "word_starts"
     for given in (keras.Input((3,), dtype="string"), keras.Input((), dtype="int32")):
-        with pytest.raises(tt.InputError, match="expected texts, strings"):
+        with pytest.raises(tt.InputError, match="expected texts, .*such as `keras.Input"):
             reads(given)
 
 

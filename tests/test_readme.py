@@ -41,7 +41,10 @@ def sections() -> dict[str, list[tuple[str, str]]]:
 SECTIONS = sections()
 WITH_PYTHON = [t for t, blocks in SECTIONS.items() if any(kind == "python" for kind, _ in blocks)]
 # They train heads over tokens, which takes long even with a tiny encoder.
-_LONG = tuple("Tags Questions Summaries Similarity Several Going Unfreezing Fast Smaller".split())
+_LONG = (
+    *"Tags Questions Summaries Similarity Several Going Unfreezing Fast Smaller".split(),
+    *("A Keras model", "Models of"),
+)
 PYTHON = [
     pytest.param(title, marks=pytest.mark.slow) if title.startswith(_LONG) else title
     for title in WITH_PYTHON

@@ -434,17 +434,15 @@ class Encoder(keras.layers.Layer):
         shape = tuple(encoder_calls.ids_of(inputs).shape)
         rows, length = (shape[:-1], shape[-1]) if len(shape) > 1 else (shape, None)
 
-        def tensor(last: list[int], name: str) -> keras.KerasTensor:
+        def tensor(last: list[int]) -> keras.KerasTensor:
             inner = (length,) if len(last) == 2 else ()
-            return keras.KerasTensor((*rows, *inner, last[-1]), dtype="float32", name=name)
+            return keras.KerasTensor((*rows, *inner, last[-1]), dtype="float32")
 
         outputs = self._spec["outputs"]
         if self.dialect == "bert" and set(inputs) - set(loading.BERT_INPUTS):
             outputs = {key: value for key, value in outputs.items() if key != _LAYER_OUTPUTS}
         return {
-            key: [tensor(v, f"{key}.{number}") for number, v in enumerate(value)]
-            if isinstance(value[0], list)
-            else tensor(value, key)
+            key: [tensor(v) for v in value] if isinstance(value[0], list) else tensor(value)
             for key, value in outputs.items()
         }
 

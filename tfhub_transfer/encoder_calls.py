@@ -64,7 +64,9 @@ def texts(given: Any) -> Any:
     if tf.is_tensor(given) or isinstance(given, keras.KerasTensor):
         flat = rank(given) in (None, 1) or (rank(given) == 2 and given.shape[-1] == 1)
         if dtype(given) != "string" or not flat or isinstance(given, tf.RaggedTensor):
-            raise InputError(f"expected texts, strings [batch]. Received: {described(given)}")
+            symbolic = isinstance(given, keras.KerasTensor)
+            hint = ', such as `keras.Input((), dtype="string")`' if symbolic else ""
+            raise InputError(f"expected texts, strings [batch]{hint}. Received: {described(given)}")
         return given
     rows = [_text(row, number) for number, row in enumerate(wording.listed(given), start=1)]
     return tf.constant(rows, tf.string)

@@ -220,7 +220,7 @@ class Preprocessor(keras.layers.Layer):
         length = self.sequence_length if self.padding == PADDING[1] else None
         shape = (texts[0].shape[0], length)
         names = self._names(len(texts))
-        return {name: keras.KerasTensor(shape, "int32", name=name) for name in names}
+        return {name: keras.KerasTensor(shape, "int32") for name in names}
 
     def _names(self, columns: int) -> tuple[str, ...]:
         """The keys of what calling it with so many columns of texts gives."""
