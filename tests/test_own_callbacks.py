@@ -235,6 +235,9 @@ def test_an_interrupted_run_goes_on_in_the_same_process(
     fit(model, splits[0], [callbacks.BackupAndRestore(tmp_path / "b")])
     for one, other in zip(arrays(whole), arrays(model), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+    # The next run begins at its beginning.
+    batches = model.preprocess(splits[0], 14)
+    assert len(model.fit(batches, epochs=1, verbose=0).history["loss"]) == 1
 
 
 def test_a_backup_does_not_hold_what_a_monitor_waits_for(text_encoder: Path, splits: Any) -> None:

@@ -78,16 +78,13 @@ TASKS = {
 def test_a_step_is_that_of_the_formula(name: str, weighted: bool, text_encoder: Path) -> None:
     task, labels = TASKS[name]
     model = make(text_encoder, task)
-    data = tt.data.Examples.from_lists(TEXTS, labels)
-    [(inputs, truth)] = model.preprocess(data, 20, shuffle=False)
+    data = tt.data.Examples.from_lists(TEXTS, labels, weight=WEIGHTS if weighted else None)
+    [(inputs, truth, *_)] = model.preprocess(data, 20, shuffle=False)
     kernel, bias = head_of(model)
     features, truth = features_of(model, inputs), truth.numpy()
-    weights = WEIGHTS if weighted else np.ones(6)
+    weights = WEIGHTS / WEIGHTS.mean() if weighted else np.ones(6)
     gradient = wanted(task, truth, features @ kernel + bias) * weights[:, None] / 6
-    batches = model.preprocess(data, 20, shuffle=False)
-    if weighted:
-        batches = batches.map(lambda x, y: (x, y, WEIGHTS))
-    model.fit(batches, epochs=1, verbose=0)
+    model.fit(model.preprocess(data, 20, shuffle=False), epochs=1, verbose=0)
     found = head_of(model)
     np.testing.assert_allclose(found[0], kernel - RATE * features.T @ gradient, atol=2e-6)
     np.testing.assert_allclose(found[1], bias - RATE * gradient.sum(axis=0), atol=2e-6)

@@ -13,7 +13,7 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import finetuning, weighing
+from tfhub_transfer import finetuning, job_data, weighing
 from tfhub_transfer.recipes import distillation
 
 TEXTS = ["good film", "bad movie", "the worst film", "good acting"]
@@ -59,6 +59,21 @@ def test_weights_go_with_their_rows() -> None:
     assert "weights: numbers from 0 to 39, median 19.5; 1 rows of 0" in tt.data.profile(examples)
     assert weighing.taught(examples).texts[0] == examples.texts[0][1:]
     assert weighing.without(examples).weights is None
+
+
+def test_each_of_several_tasks_may_have_weights(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": "ab"[i % 2], "w": i} for i in range(40)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    own = {"task": "classification", "data": "a.jsonl"}
+    tasks = tmp_path / "tasks.json"
+    tasks.write_text(json.dumps({"tasks": {"one": {**own, "weight": "w"}, "two": own}}), "utf-8")
+    job = job_data.TrainJob("multi-task", str(tasks), tmp_path / "out")
+    train = job_data.read_splits(job)[0].train
+    assert [f"text {weight:.0f}" for weight in train["one"].weights] == train["one"].texts[0]
+    assert train["two"].weights is None
+    assert "weight" not in str(job_data.columns_of(job))  # what is measured needs none
+    with pytest.raises(tt.InputError, match="said in the JSON file.*Received: weight"):
+        job_data.read_splits(dataclasses.replace(job, weight="w"))
 
 
 @pytest.mark.parametrize(

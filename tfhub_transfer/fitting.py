@@ -39,6 +39,7 @@ def arguments(model: Any, usual: Callable[..., Any], *given: Any, **named: Any) 
     found = dict(inspect.signature(usual).bind(*given, **named).arguments)
     require_ids("fit", found.get("x"), found.get("validation_data"))
     own_callbacks.check(found.get("callbacks"), model.optimizer)
+    model._initial_epoch = None  # where a backup began an earlier run; Keras would begin there too
     if found.get("class_weight"):
         model.task.check_class_weights(found["class_weight"])
     batches = found.get("x")
