@@ -139,6 +139,8 @@ class Table:
             return False
         held = (row[name] for _, row in self._rows() if row.get(name) is not None)
         first = next(held, None)
+        if isinstance(first, (list, tuple)):
+            first = {str(place): each for place, each in enumerate(first)}
         if not isinstance(first, Mapping):
             return False
         try:
