@@ -41,7 +41,8 @@ __all__ = [
 # How tables begin that are to be looked at, as terminals, HTML, LaTeX and SQL have them; and what
 # stands below their headers.
 _DRAWN = re.compile(
-    r"(?:[+|](?:[-=:]{2,}[+|])+|={2,}(?: +={2,})+)$|[┌╔┏╭]|<(?:!doctype|html|table|tr)\b|\\begin\{|"
+    r"(?:[+|](?:[-=:]{2,}[+|])+|={2,}(?: +={2,})+)$|[┌╔┏╭]|\\begin\{|"
+    r"<!doctype\b|<(?:html|table|tr)\b[^>]*>\s*(?:<t[rhd]\b|$)|"
     r"(?:insert into|create table)\s[^(]*\(|\([^()]*,[^()]*\),\(|[^\x1f]+\x1f",
     re.I,
 )
