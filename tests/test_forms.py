@@ -269,7 +269,7 @@ def test_other_encodings_are_named(tmp_path: Path) -> None:
     [
         (
             {"quoting": "some"},
-            "must be one of auto, standard, none, backslash, or the mark",
+            "must be one of auto, standard, none, backslash, escapes, or the mark",
         ),
         ({"quoting": "a"}, "`quoting` must be one of auto"),
         ({"quoting": "|", "delimiter": "pipe"}, "`quoting` must be one of auto"),

@@ -295,7 +295,7 @@ def _add_training(command: Any) -> None:
 def _add_form(command: Any) -> None:
     """What can't be told of a file by itself."""
     add = command.add_argument
-    how = "of fields in tables: auto, standard, none, backslash, or the mark around them"
+    how = "of tables: auto, standard, none, backslash, escapes, or the mark around fields"
     add("--quoting", default="auto", metavar="HOW", help=how)
     add("--delimiter", metavar="C", help="between fields; tab, or a character")
     add("--encoding", metavar="NAME", help="of texts, such as cp1252; default UTF-8")

@@ -303,12 +303,13 @@ def stream(
     if not isinstance(source, Table):
         said = label if isinstance(label, str) or label is None else ",".join(map(str, label))
         table = Table(source, reading.Asked(texts[0], said))
-    spans = table.spans or ("", "")
-    label = TAGS if label == spans[1] else label
+    if table.spans and label == table.spans[1]:
+        label = TAGS
+    spans = table.spans
     table, chosen = label_columns.choose(table, label, bool(require_label))
     names = usual_columns.choose(table, texts, chosen, bool(require_label))
-    if names[TEXT if TEXT in names else TEXT_A] in (TEXT, spans[0]) and spans[1]:
-        names = {**names, **({TEXT: TOKENS} if names.get(LABEL) == TAGS else {})}
+    if spans and names.get(LABEL) == TAGS and names.get(TEXT) == spans[0]:
+        names[TEXT] = TOKENS
     weight = weighing.column_of(source) if weight is None else str(weight)
     if weight is not None:
         names[WEIGHT] = table.require(weight, "weight")

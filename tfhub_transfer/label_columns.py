@@ -130,8 +130,8 @@ class Flagged:
     """A table whose several label columns are one column of lists of classes.
 
     Args:
-        table: Its rows, `(number, {column: value})`; with `source`, `unit`, `columns`, `notes`
-            and `require`.
+        table: Its rows, `(number, {column: value})`; with `source`, `unit`, `columns`, `notes`,
+            `types` and `require`.
         chosen: The label columns.
 
     Attributes:
@@ -144,6 +144,7 @@ class Flagged:
         self.label = ",".join(self._chosen)
         left = [name for name in table.columns if name not in self._chosen]
         self.columns = [*left, self.label]
+        self.types = {name: kind for name, kind in table.types.items() if name in left}
 
     @property
     def notes(self) -> Any:

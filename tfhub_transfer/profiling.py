@@ -12,7 +12,7 @@ from tfhub_transfer.errors import InputError
 # More distinct labels than these are texts.
 _MOST_NAMES = 1000
 # What stands for no label in some files, and for a class in others.
-_NONE = ("na", "n/a", "none", "null")
+_NONE = ("na", "n/a", "none", "null", "-", "?", "unlabeled", "unlabelled")
 
 
 def profile(train: Any, validation: Any | None = None, test: Any | None = None) -> str:

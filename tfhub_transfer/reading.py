@@ -49,13 +49,14 @@ _ARGUMENTS = {
 # How tables begin that are to be looked at, as terminals, HTML, LaTeX and SQL have them; and what
 # stands below their headers.
 _DRAWN = re.compile(
-    r"(?:[+|](?:[-=:]{2,}[+|])+|={2,}(?: +={2,})+)$|[┌╔┏╭]|<(?:!doctype|html|table|tr)\b|\\begin\{|"
+    r"(?:[+|](?:[-=:]{2,}[+|])+|={2,}(?: +={2,})+)$|[┌╔┏╭]|\\begin\{|"
+    r"<!doctype\b|<(?:html|table|tr)\b[^>]*>\s*(?:<t(?:[rhd]|head|body)\b|$)|"
     r"(?:insert into|create table)\s[^(]*\(|\([^()]*,[^()]*\),\(|[^\x1f]+\x1f",
     re.I,
 )
 _RULE = re.compile(r"[|+]?[-=: ]{2,}(?:[+| ]+[-=:]{2,})+ *[|+]?|─{3,}")
 # A column and its cell a line; words with their tags.
-_CELL, _TAGGED = re.compile(r"\s*\w+ = "), re.compile(r"\S+/[A-Z$.,:'`-]+")
+_CELL, _TAGGED = re.compile(r"\s*(\w+) = "), re.compile(r"\S+/[A-Z$.,:'`-]+")
 # How a file's name ends whose fields stand between delimiters.
 _ENDINGS = {"\t": "`.tsv`"}
 # How Python spells bytes of standard input that its encoding doesn't know.
@@ -148,6 +149,8 @@ class Table:
             return False
         held = (row[name] for _, row in self._rows() if row.get(name) is not None)
         first = next(held, None)
+        if isinstance(first, (list, tuple)):
+            first = {str(place): each for place, each in enumerate(first)}
         if not isinstance(first, Mapping):
             return False
         try:
@@ -277,7 +280,8 @@ def _kind_of_table(
     line = first.strip()
     if _DRAWN.match(line) or _RULE.fullmatch(second.strip()):
         return "a table that was drawn", "`.csv`, as its program exports it"
-    if _CELL.match(first) and _CELL.match(second):
+    cells = [found.group(1) for found in map(_CELL.match, (first, second)) if found]
+    if len(cells) == 2 and {*cells} & {*delimited.TEXTS, *columns}:
         return "a table with a line for each cell", "`.csv`, as its program exports it"
     words = [*first.split(), *second.split()]
     if len(words) > 1 and all(map(_TAGGED.fullmatch, words)):

@@ -47,7 +47,7 @@ class Report:
         seconds: Wall-clock seconds of each stage.
         texts: What was seen of the test texts: how many were `cut` and the `tokens_lost`; how many
             are `also_in` the training and validation texts, where these are known; and how the
-            `vocabulary` fits them (see `vocabulary_fit.Fit`).
+            `vocabulary` fits them (see `vocabulary_fit.Fit`, `WordFit`).
         warnings: Why these numbers may mislead.
         notes: What was left out and why.
         threshold: From which score on a pair counts as 1, for similarity with labels 0 and 1; F1,

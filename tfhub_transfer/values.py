@@ -214,19 +214,19 @@ def column_names(table: Any) -> list[str] | None:
 
 
 def part(row: Mapping[str, Any], path: str) -> Any:
-    """The cell of a column, or what a path such as `review.text` leads to in one of dictionaries.
+    """The cell of a column, or what a path such as `review.text` leads to inside of one.
 
     Args:
         row: By the names of columns.
-        path: The name, or names with dots between.
+        path: The name, or names with dots between; of lists the place, from 0.
 
     Raises:
         KeyError: If a dictionary, or the row, lacks a name; of nothing every part is nothing.
 
     Example:
 
-    >>> part({"review": {"text": "fine"}}, "review.text"), part({"a.b": 1}, "a.b")
-    ('fine', 1)
+    >>> part({"review": {"text": "fine"}}, "review.text"), part({"a": [{"b": "c"}]}, "a.0.b")
+    ('fine', 'c')
     """
     if path in row:
         return row[path]
@@ -236,6 +236,8 @@ def part(row: Mapping[str, Any], path: str) -> Any:
     inner = row[name]
     if inner is None:
         return None
+    if isinstance(inner, (list, tuple)):
+        inner = {str(place): each for place, each in enumerate(inner)}
     if not isinstance(inner, Mapping):
         raise KeyError(path)
     return part(inner, rest)

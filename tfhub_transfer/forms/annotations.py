@@ -91,7 +91,7 @@ def form(
     asked = asked or Asked()
     first = next(rows(), (0, None))[1]
     for name, is_it, read in _TOOLS:
-        if is_it(first):
+        if is_it(first) and (asked.labels or name != "Prodigy"):  # whose rows have texts anyway
             wanted = asked.labels and (asked.label in (None, TAGS, *SPANS))
             return _form(rows, read(rows), name, _Place(place, unit), said, wanted)
     key = _spans_key(rows, asked) if isinstance(first, dict) else None

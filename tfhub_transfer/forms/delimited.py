@@ -187,6 +187,11 @@ def _rows(layout: _Layout, columns: list[str]) -> Iterator[Row]:
     for line, fields in records:
         if not fields:
             continue
+        if fields == header and len(fields) > 1:
+            raise InputError(
+                f"{layout.file}, line {line}: the header stands here again, as where files were put"
+                f" together; drop the line. Received: {', '.join(header)}"
+            )
         count += 1
         odd = numbered and len(fields) == len(columns) and fields[0] != str(count)
         if len(fields) != len(columns) or odd:
