@@ -253,7 +253,9 @@ def test_training_is_not_lost_when_nobody_reads_on(
     done = subprocess.run(command, stdout=head.stdin, stderr=subprocess.PIPE, check=False)
     assert head.communicate()[0].count(b"\n") == 1
     assert done.returncode == 0
-    assert [line.split(b":")[0].split(b",")[0] for line in done.stderr.splitlines()] == [
+    # A slow machine also reports in between, in lines of two spaces.
+    lines = [line for line in done.stderr.splitlines() if b"  " not in line]
+    assert [line.split(b":")[0].split(b",")[0] for line in lines] == [
         *(b"Features", b"Measuring", b"Exporting to serving/1"),
     ]
     assert {"model.keras", "serving", "report"} <= {p.name for p in (tmp_path / "out").iterdir()}

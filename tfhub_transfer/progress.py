@@ -406,7 +406,7 @@ def fitted(name: str, head: list[str], details: tuple[str, ...], width: int) -> 
     >>> fitted("Features", ["37 %", "12 s left"], ("epoch 2 of 4", "loss 0.3"), 40)
     'Features  37 %  12 s left  epoch 2 of 4'
     >>> fitted("Features of the test", ["37 %", "12 s left"], (), 30)
-    'Features of ...  37 %  12 s left'
+    'Features o...  37 %  12 s left'
     """
     tail = "  ".join(head)
     if tail:

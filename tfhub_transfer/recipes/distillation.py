@@ -271,7 +271,9 @@ def _without_labels(rows: Any, task: Task) -> Examples:
     return Examples.from_lists([a for a, _ in rows], text_pair=[b for _, b in rows])
 
 
-def _scores(teachers: Sequence[TransferModel], examples: Examples, heard: bool) -> np.ndarray:
+def _scores(
+    teachers: Sequence[TransferModel], examples: Examples, heard: bool = False
+) -> np.ndarray:
     """The mean of the teachers' answers, float32 `[n, classes]`, or `[n, 1]` for numbers."""
     count, answers = len(examples), []
     told = progress.stage("Teachers' answers", count * len(teachers), "answers", always=heard)
