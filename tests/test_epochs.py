@@ -35,7 +35,7 @@ def test_silence_is_silence(
 ) -> None:
     examples = tt.data.Examples.from_lists(*sentiment)
     model = tt.build_model(str(text_encoder), tt.tasks.Classification().adapt(examples.labels))
-    for verbose, lines in ((0, 0), (1, 3), (2, 5)):
+    for verbose, lines in ((0, 0), (1, 4), (2, 6)):
         plan = tt.Plan(head_epochs=1, verbose=verbose)
         tt.fine_tune(model, examples, examples, epochs=2, plan=plan)
         out, err = capfd.readouterr()

@@ -110,7 +110,7 @@ def test_numbers_mean_nothing_to_names_that_were_learned() -> None:
     restore = keras.saving.deserialize_keras_object
     again = restore(keras.saving.serialize_keras_object(task))
     for each in (task, again):
-        with pytest.raises(tt.InputError, match="give the task `class_names` in the order of the"):
+        with pytest.raises(tt.InputError, match="give the task `class_names` .*in the order of the"):
             each.encode([0, 1])
     given_names = restore(keras.saving.serialize_keras_object(Classification(["p", "n"])))
     assert given_names.encode([0, 1]).tolist() == [0, 1]
@@ -409,7 +409,9 @@ def test_lists_of_sql_and_r(text: str, expected: list[str]) -> None:
         task = MultiLabel([*expected, "other"])
         assert task.encode([text]).tolist() == [[1] * len(expected) + [0]]
     several = len(expected) > 1
-    with pytest.raises(tt.InputError, match="multi-label" if several else "every class must occur"):
+    with pytest.raises(
+        tt.InputError, match="multi-label" if several else "every class must be among"
+    ):
         Classification(["x", "y"]).encode([text])
 
 

@@ -176,7 +176,11 @@ def test_records_and_marks_are_not_waited_for(kind: str, tmp_path: Path) -> None
     ask: Any
     for ask, name, message in (
         (encoding.read_record, encoding.RECORD_FILE, "record of the training.*plain file"),
-        (lambda folder: tt.load_model(folder / "model.keras"), "model.keras", "no such model file"),
+        (
+            lambda folder: tt.load_model(folder / "model.keras"),
+            "model.keras",
+            "this is no model file",
+        ),
         (tt.registry.read_information, tt.registry.INFORMATION, "plain file"),
         (lambda folder: atomic.check_output(folder, True), atomic.MARK, f"write.*{atomic.MARK}"),
     ):

@@ -172,6 +172,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Summaries: the sentences that say it all": papers,
     "Similarity and search": paraphrases,
     "Several tasks on one encoder": several,
+    "What it says on the way": lambda: None,
     "Going on after an early end": ended_early,
     "Unfreezing by hand": reviews,
     "Fast, and what that costs": saved,

@@ -405,7 +405,7 @@ def test_bad_examples_are_refused(bert_encoder: Path) -> None:
         (Similarity("contrastive"), bare, "contrastive needs a label for each pair"),
         (Similarity(low=0, high=1), bare, "cosine needs a label for each pair"),
         (Similarity("contrastive"), odd, "labels of 1 .* or 0.*0.5"),
-        (Similarity("contrastive"), single, r"pairs \(`text_a`, `text_b`\)"),
+        (Similarity("contrastive"), single, r"pairs of texts; give two columns, `text_a`"),
         (Similarity("contrastive"), three, "reads no third column"),
         (Similarity("triplet"), bare, "triplet needs three columns"),
         (Similarity("in_batch_negatives"), labelled, "reads no labels"),
@@ -542,4 +542,4 @@ def test_vectors_are_written_whole_or_not_at_all(
 def test_pairs_are_not_encoded(bert_encoder: Path, tmp_path: Path, capsys: Any) -> None:
     table = write(tmp_path / "data.jsonl", [{"text_a": "a", "text_b": "b"}])
     assert cli.main(["encode", str(bert_encoder), table]) == 2
-    assert "name it with `--text`" in capsys.readouterr().err
+    assert "name it with `text` (`--text`)" in capsys.readouterr().err

@@ -137,7 +137,9 @@ def test_what_means_nothing_in_other_programs_is_no_class(nothing: str, tmp_path
 def test_class_names_are_for_classes_and_blanks_are_blank(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv", [["text", "score"], ["a", "1"]])
     job = job_data.TrainJob("regression", str(path), tmp_path / "out", class_names="a,b")
-    with pytest.raises(InputError, match="the regression task has no classes. Received: --class"):
+    with pytest.raises(
+        InputError, match="the regression task has no classes; leave .--class-names"
+    ):
         job_data.read_splits(job)
     path = table(tmp_path / "b.csv", [["text", "label"], ["a", ""], ["b", "  "], ["c", "x|y"]])
     assert data.read(path, require_label=data.OR_BLANK).labels == [[], [], "x|y"]

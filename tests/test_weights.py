@@ -72,7 +72,7 @@ def test_each_of_several_tasks_may_have_weights(tmp_path: Path) -> None:
     assert [f"text {weight:.0f}" for weight in train["one"].weights] == train["one"].texts[0]
     assert train["two"].weights is None
     assert "weight" not in str(job_data.columns_of(job))  # what is measured needs none
-    with pytest.raises(tt.InputError, match="said in the JSON file.*Received: weight"):
+    with pytest.raises(tt.InputError, match="said in the JSON file.*Received: --weight"):
         job_data.read_splits(dataclasses.replace(job, weight="w"))
 
 
