@@ -110,7 +110,9 @@ def test_numbers_mean_nothing_to_names_that_were_learned() -> None:
     restore = keras.saving.deserialize_keras_object
     again = restore(keras.saving.serialize_keras_object(task))
     for each in (task, again):
-        with pytest.raises(tt.InputError, match="give the task `class_names` .*in the order of the"):
+        with pytest.raises(
+            tt.InputError, match="give the task `class_names` .*in the order of the"
+        ):
             each.encode([0, 1])
     given_names = restore(keras.saving.serialize_keras_object(Classification(["p", "n"])))
     assert given_names.encode([0, 1]).tolist() == [0, 1]

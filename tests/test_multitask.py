@@ -386,7 +386,9 @@ def test_bad_input_is_named(bert_encoder: Path, text_encoder: Path) -> None:
     with pytest.raises(tt.InputError, match="token vectors"):
         tt.build_model(str(text_encoder), make_task())
     model: Any = tt.build_model(str(bert_encoder), make_task())
-    with pytest.raises(tt.InputError, match="expected examples by name of each task, as in .*sentiment"):
+    with pytest.raises(
+        tt.InputError, match="expected examples by name of each task, as in .*sentiment"
+    ):
         tt.fine_tune(model, sentiments(4), sentiments(4))
     missing = {"sentiment": sentiments(4)}
     with pytest.raises(tt.InputError, match="Received: sentiment$"):

@@ -246,7 +246,7 @@ def _add_train(commands: Any) -> None:
     add("--label-separator", metavar="TEXT", help=separator)
     weight = "numbers that say how much each row teaches; measured, all rows count alike"
     add("--weight", metavar="COLUMN", help=weight)
-    names = "classes in the order of their numbers, or one of which is called NA"
+    names = "classes, in the order of numbers as labels; needed where one is called NA"
     add("--class-names", metavar="NAME,NAME", help=names)
     loss = "of the similarity task: cosine (default) for scores, contrastive for 0 and 1, others "
     add("--loss", choices=_LOSSES, help=f"{loss}for texts that belong together, without labels")
@@ -260,17 +260,18 @@ def _add_train(commands: Any) -> None:
 def _add_training(command: Any) -> None:
     """What `train` and `distill` have in common."""
     add = command.add_argument
-    known = "default: auto, the packaged one; `tfhub-transfer encoders` lists names"
+    known = "or what `train` wrote; default: auto, packaged; `tfhub-transfer encoders` lists names"
     add("--encoder", default="auto", metavar="NAME|HANDLE|DIR", help=known)
     add("--preprocessor", metavar="HANDLE|DIR", help="default: the encoder's own")
     epochs, size = integer("--epochs", ranges.EPOCHS), integer("--batch-size", ranges.BATCH_SIZE)
     thawed = (
-        "with a thawed encoder, after the head's own; default: as many as the rows need, from 4"
+        "with a thawed encoder, after the head's own; default: as many as the rows need, from 4; 4 "
+        "of an encoder that is taught"
     )
     add("--epochs", type=epochs, metavar="N", help=thawed)
     add("--batch-size", type=size, default=32, metavar="N", help="default 32")
     rate = real("--learning-rate", ranges.LEARNING_RATE)
-    add("--learning-rate", type=rate, metavar="X", help="default: by the kind of encoder")
+    add("--learning-rate", type=rate, metavar="X", help="default: by task and encoder")
     add(
         "--unfreeze",
         default="auto",

@@ -76,7 +76,8 @@ class Encoder(keras.layers.Layer):
     read on its own, and every output has that axis too.
 
     Args:
-        handle: A packaged name, a folder, a TF Hub or Kaggle handle, or a Hugging Face folder.
+        handle: A packaged name, a folder, a TF Hub or Kaggle handle, a Hugging Face folder, or what
+            `train` wrote, for the encoder as it was trained.
         trainable: Whether all groups start thawed. `freeze_to` sets them one by one.
         name: The layer's name; `encoder`, `encoder_1` and so on if not given.
         dtype: The layer's dtype policy. The graph inside computes as it was saved; leave it.

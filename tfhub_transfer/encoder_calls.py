@@ -58,8 +58,7 @@ def texts(given: Any) -> Any:
     """
     if isinstance(given, (str, bytes)):
         raise InputError(
-            "an encoder takes texts in a list; put a single one in brackets. "
-            f"Received: {given[:60]!r}"
+            f"texts go in a list; put a single one in brackets. Received: {given[:60]!r}"
         )
     if tf.is_tensor(given) or isinstance(given, keras.KerasTensor):
         flat = rank(given) in (None, 1) or (rank(given) == 2 and given.shape[-1] == 1)

@@ -50,7 +50,7 @@ class Plan:
             own, or what suits task and encoder where nobody chose an optimizer.
         head_learning_rate: Rate of the head on frozen features; 5e-3 if not given.
         head_epochs: Most epochs of the head on frozen features, which stop early; if not given as
-            many as the rows need (see `planning`).
+            many as the rows need (see `docs/training.md`).
         unfreezing_epochs: Epochs over which the groups thaw, one after the other; all at once
             where that would leave a group fewer than 8 steps.
         layer_decay: Factor on the learning rate for each group further down.
@@ -62,7 +62,7 @@ class Plan:
             each step (see `boundary.Boundary`).
         seed: Seed of the shuffling.
         verbose: 0 silent; 1 a line a stage, which shows on a terminal how far it is; 2 also a line
-            an epoch; `"auto"` 1 on a terminal and 2 elsewhere.
+            an epoch, but for heads on stored vectors; `"auto"` 1 on a terminal and 2 elsewhere.
 
     Raises:
         InputError: If a number is none, or out of range.
@@ -124,7 +124,7 @@ def fine_tune(
         train: Training examples; a `Stream` for files larger than memory.
         validation: Examples to judge by.
         epochs: Epochs of the second stage; if not given as many as the rows need, at least 4. Of
-            few rows an epoch is then several passes over them (see `planning`).
+            few rows an epoch is then several passes over them (see `docs/training.md`).
         unfreeze: `"none"` for the head alone, a number of groups from the top, `"all"`, or
             `"auto"`: all but a BERT's embeddings, which cost a third of each step and seldom gain.
         batch_size: Rows in a batch of the second stage.

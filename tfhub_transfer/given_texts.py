@@ -68,7 +68,8 @@ def _apart(given: Any, words: bool) -> Sequence[Any]:
         return given
     tensors = [each for each in given if _is_tensor(each)]
     if tensors:
-        if len(tensors) != len(given) or len(given) > 2:
+        alone = any(encoder_calls.rank(each) == 0 for each in tensors)  # texts of their own
+        if len(tensors) != len(given) or len(given) > 2 or (alone and len(given) == 2):
             raise InputError(
                 "expected one tensor of strings, or two of pairs; `tf.stack` makes one of many. "
                 f"Received: {len(given)} of them"

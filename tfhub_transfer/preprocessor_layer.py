@@ -34,7 +34,7 @@ class Preprocessor(keras.layers.Layer):
     `input_mask` and `input_type_ids`, each int32 `[batch, length]`; for a text embedding, which
     reads texts itself and has nothing to prepare, `code_points` `[batch, length]`, the Unicode
     code points of the whole text, so that models hold no strings. The ids are those of
-    `TransferModel.preprocess`.
+    `TransferModel.preprocess`; of a model that was built with `preprocessor=`, give the same here.
 
     It is called with texts, and passes labels and weights through, as Keras' own do:
     `preprocessor(x)`, `preprocessor(x, y)`, `preprocessor(x, y, sample_weight)`. Texts are
@@ -157,7 +157,7 @@ class Preprocessor(keras.layers.Layer):
 
     def _made_again(self) -> preprocessing.TextPreprocessor:
         """Of a configuration alone: what its source, if that is on this machine, still gives."""
-        if registry.find(self.source) is not None or _is_saved(self.source):
+        if self._options.are_at_hand():
             made, _ = self._options.make(self.sequence_length, self.trust_code)
             made.by_word = self.words
             if made.fingerprint() == self._fingerprint:
@@ -291,6 +291,15 @@ class _Options:
         self.source = source.handle if isinstance(source, Encoder) else str(source)
         self.preprocessor, self.words, self.padding = preprocessor, words, padding
 
+    def are_at_hand(self) -> bool:
+        """Whether making it asks no network, because all that it may read is on this machine."""
+        if _is_saved(self.source):
+            return True
+        known = registry.describe(self.source)
+        own = known.preprocessor if known is not None else None
+        wanted = [self.source, self.preprocessor or own]
+        return all(registry.find(each) is not None for each in wanted if each is not None)
+
     def make(
         self, length: int | None, trust_code: bool
     ) -> tuple[preprocessing.TextPreprocessor, int | None]:
@@ -298,13 +307,24 @@ class _Options:
         encoder = self.encoder
         if encoder is None:
             if _is_saved(self.source):
+                self._refuse_another("a preprocessor that was saved")
                 return self._load(opening.path_of(self.source), length, trust_code)
             folder = registry.resolve(self.source)
             if _is_preprocessor(folder):
+                self._refuse_another("a preprocessor itself")
                 return preprocessing.of_saved_model(folder, length, trust_code), None
             encoder = Encoder(self.source, trust_code=trust_code)
+        if encoder.dialect == "text":
+            self._refuse_another("a text embedding, which reads texts as they are")
         made = preprocessing.make_preprocessor(encoder, self.preprocessor, length)
         return made, encoder.max_sequence_length
+
+    def _refuse_another(self, what: str) -> None:
+        if self.preprocessor is not None:
+            raise InputError(
+                f"{self.source} is {what}; leave `preprocessor` out. "
+                f"Received: preprocessor={self.preprocessor!r}"
+            )
 
     def _load(
         self, folder: Path, length: int | None, trust_code: bool

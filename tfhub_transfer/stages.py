@@ -44,7 +44,10 @@ class Outcome:
         )
 
 
-ADVICE = "Try a lower `--learning-rate`, more `--epochs`, or fewer groups (`--unfreeze 1`)."
+ADVICE = (
+    "Try a lower `--learning-rate` (`Plan(learning_rate=...)`), more `--epochs`, or fewer groups "
+    "(`--unfreeze 1`)."
+)
 
 
 NOTHING = (
