@@ -123,9 +123,6 @@ def test_what_would_be_read_as_something_else_is_refused(name: str) -> None:
 
 DRAWN = {
     "clickhouse_pretty.txt": "a table that was drawn; put it into a file .* ends in `.csv`, as",
-    "clickhouse_values.txt": "a table that was drawn",
-    "clickhouse_vertical.txt": "a table that was drawn",
-    "nltk_tagged.txt": "words with their tags; put it into a file whose name ends in `.conll`",
     "prettytable.txt": "a table that was drawn",
     "sqlite_box.txt": "a table that was drawn",
     "sqlite_line.txt": "a table with a line for each cell",
@@ -155,8 +152,6 @@ def test_drawings_and_bytes_are_few(tmp_path: Path) -> None:
         for second in lines:
             path = tmp_path / "x.txt"
             path.write_text(f"{first}\n{second}\n", encoding="utf-8")
-            if "AND/OR" in first + second and {first, second} == {"AND/OR"}:
-                continue
             assert next(reading.line_chunks(path)) == [first, second]
     path.write_text("text,label\nb'a',x\nb's,y\n", encoding="utf-8")
     (tmp_path / "x.csv").write_bytes(path.read_bytes())
@@ -167,7 +162,8 @@ def test_drawings_and_bytes_are_few(tmp_path: Path) -> None:
     ("body", "expected", "said"),
     [
         ("it\\'s\tx\n", "it's", "as databases write; `--quoting none` doesn't"),
-        ("a\\\\b\\tc\tx\n", "a\\b\tc", "as databases write"),
+        ("a\\\\b\\tc\tx\n", "a\\\\b\\tc", "`--quoting escapes` makes ends of lines of"),
+        ("a\\nb\t\\N\n", "a\nb", "as databases write"),
         ("a\\nb\tx\n", "a\\nb", "`--quoting escapes` makes ends of lines of"),
         ("C:\\data\tx\n", "C:\\data", ""),
         ("it\\'s it's\tx\n", "it\\'s it's", ""),

@@ -22,7 +22,7 @@ def usual(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("steps", "epochs", "passes", "reason"),
     [
-        (1, 2, 24, "40 passes at most"),
+        (1, 4, 10, "40 passes at most"),
         (7, 10, 4, "40 passes at most"),
         (10, 10, 3, "300 steps at least"),
         (32, 10, 1, "300 steps at least"),
@@ -47,6 +47,13 @@ def test_what_the_user_says_is_done() -> None:
         assert (stage.epochs, stage.passes, stage.steps, stage.patience) == (2, 1, 6, 1)
         assert stage.chosen_by == {"epochs": "user"} and stage.start_from_epoch == 0
         assert str(stage) == "up to 2 epochs, 6 steps"
+
+
+def test_more_epochs_are_never_fewer_steps() -> None:
+    usual, more = planning.thawed(7, None, None), planning.thawed(7, 50, None)
+    assert usual.patience * usual.passes <= more.patience * more.passes
+    tags = planning.head_on_tokens(TokenClassification(), 7, True, 50, None)
+    assert tags.start_from_epoch * 7 >= 90 and tags.patience == 25
 
 
 def test_heads_get_as_many_steps_whatever_they_read() -> None:

@@ -54,8 +54,8 @@ class Plan:
         unfreezing_epochs: Epochs over which the groups thaw, one after the other; all at once
             where that would leave a group fewer than 8 steps.
         layer_decay: Factor on the learning rate for each group further down.
-        patience: Epochs without improvement before a stage ends; 3 if not given, and more where
-            epochs are short.
+        patience: Epochs without improvement before a stage ends; if not given half of its epochs,
+            3 at least, and of a head on stored vectors as many as make 60 steps.
         class_weight: Weight of each class, `{place in class_names: weight}`, as
             `task.class_weights(train.labels)` gives them.
         boundary: Whether layers that stay frozen throughout run once for each text, not once for
@@ -430,7 +430,8 @@ def _begin(
     keep.patience, keep.start_from_epoch = stage.patience, stage.start_from_epoch
     chosen = {**stage.chosen_by, "learning_rate": rate[1]}
     stage = dataclasses.replace(stage, learning_rate=rate[0], chosen_by=chosen)
-    history.plan[name] = dataclasses.asdict(stage)
+    judge = keep.monitor if isinstance(keep.monitor, str) else "the tasks' mean"
+    history.plan[name] = {**dataclasses.asdict(stage), "judged_by": judge}
     return stage
 
 

@@ -23,6 +23,7 @@ from tfhub_transfer import (
     runtime,
     saving,
     sharing,
+    weighing,
     writing,
 )
 from tfhub_transfer.asking import Answers
@@ -154,6 +155,11 @@ def _quickened(job: TrainJob) -> TrainJob:
         raise InputError(
             "`--quick` trains the head alone; leave one of `--quick` and `--unfreeze` out. "
             f"Received: --unfreeze {job.unfreeze}"
+        )
+    if job.epochs is not None or job.learning_rate is not None:
+        raise InputError(
+            "`--quick` trains the head alone, as long as it needs; `--epochs` and "
+            "`--learning-rate` are of a thawed encoder: leave them out. Received: --quick and one"
         )
     return dataclasses.replace(job, unfreeze="none")
 
@@ -470,7 +476,9 @@ def _fit(
     scratch: Path,
     fit: Callable[..., History],
 ) -> dict[str, Any]:
-    weights = model.task.class_weights(splits.train.labels) if job.class_weights else None
+    weights = None
+    if job.class_weights:  # of what teaches
+        weights = model.task.class_weights(weighing.taught(splits.train).labels)
     fingerprint = model.encoder.fingerprint()  # of what it starts from
     started = time.perf_counter()
     # A loss that isn't finite leaves nothing that is worth it.

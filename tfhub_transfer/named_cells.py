@@ -77,7 +77,10 @@ def _unwritten(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     """A row whose words and tags are lists, as CSV can only write them as text."""
     columns = [column for column in (names.get(TEXT), names.get(LABEL)) if column in row]
     cells = {column: row[column] for column in columns if isinstance(row[column], str)}
-    lists = {c: values.written(cell) or values.braced(cell) for c, cell in cells.items()}
+    lists = {
+        column: values.written(cell) or (values.braced(cell) if column in (TOKENS, TAGS) else None)
+        for column, cell in cells.items()
+    }
     found = {column: each for column, each in lists.items() if each}
     alike = len(found) == 2 and len({len(each) for each in found.values()}) == 1
     return {**row, **{c: each for c, each in found.items() if alike or c in (TOKENS, TAGS)}}

@@ -120,6 +120,12 @@ def check_stages(callbacks: Any, optimizer: Any, thaws: bool, tasks: int) -> Non
                 "the heads of several tasks report other columns than all tasks together, which "
                 "one CSV file can't hold; `history.history` has them. Received: CSVLogger"
             )
+        if getattr(each, "save_best_only", False) and tasks > 1:
+            raise InputError(
+                "the heads of several tasks report values that can't be compared, so that the best "
+                "of all would be a model of one task; leave `save_best_only` out: `fine_tune` ends "
+                f"with the best weights. Received: {type(each).__name__}(save_best_only=True)"
+            )
     if thaws:
         check(callbacks, optimizer)
 

@@ -113,18 +113,25 @@ def _stage(
 ) -> Stage:
     steps = max(1, steps)
     if epochs is not None:
-        found = PATIENCE if patience is None else patience
-        return Stage(epochs, 1, epochs * steps, found, chosen_by={"epochs": "user"})
+        found, start = patience, 0
+        if found is None:
+            found, start = _patience(epochs), settled // steps
+        return Stage(epochs, 1, epochs * steps, found, start, chosen_by={"epochs": "user"})
     wanted = min(max(usual * steps, least), max(usual, MOST_PASSES) * steps)
-    passes = max(1, min(math.ceil(ROUND_STEPS / steps), math.ceil(wanted / steps)))
+    most = math.ceil(wanted / (steps * usual))  # of so few looks the best may be missed
+    passes = max(1, min(math.ceil(ROUND_STEPS / steps), most))
     rounds = math.ceil(wanted / (passes * steps))
     why = f"{usual} epochs" if wanted == usual * steps else _least(least)
     if wanted < least:
         why = f"{MOST_PASSES} passes at most"
     start = settled // (passes * steps)
-    # The best often comes late, when the rate has fallen.
-    found = max(PATIENCE, math.ceil(rounds / 2)) if patience is None else patience
+    found = _patience(rounds) if patience is None else patience
     return Stage(rounds, passes, rounds * passes * steps, found, start, chosen_by={"epochs": why})
+
+
+def _patience(epochs: int) -> int:
+    """Half of the epochs: the best often comes late, when the rate has fallen."""
+    return max(PATIENCE, math.ceil(epochs / 2))
 
 
 def _least(steps: int) -> str:

@@ -46,17 +46,11 @@ _ARGUMENTS = {
     "third text": "negative",
     "label": "label",
 }
-# How tables begin that are to be looked at, as terminals, HTML, LaTeX and SQL have them; and what
-# stands below their headers.
-_DRAWN = re.compile(
-    r"(?:[+|](?:[-=:]{2,}[+|])+|={2,}(?: +={2,})+)$|[┌╔┏╭]|\\begin\{|"
-    r"<!doctype\b|<(?:html|table|tr)\b[^>]*>\s*(?:<t(?:[rhd]|head|body)\b|$)|"
-    r"(?:insert into|create table)\s[^(]*\(|\([^()]*,[^()]*\),\(|[^\x1f]+\x1f",
-    re.I,
-)
-_RULE = re.compile(r"[|+]?[-=: ]{2,}(?:[+| ]+[-=:]{2,})+ *[|+]?|─{3,}")
-# A column and its cell a line; words with their tags.
-_CELL, _TAGGED = re.compile(r"\s*(\w+) = "), re.compile(r"\S+/[A-Z$.,:'`-]+")
+# How tables begin that are to be looked at, as terminals draw them, and what stands below headers.
+_DRAWN = re.compile(r"(?:[+|](?:[-=:]{2,}[+|])+|={2,}(?: +={2,})+)$|[┌╔┏╭][─═━┬╦┳]|[^\x1f]+\x1f")
+_RULE = re.compile(r"[|+]?[-=: ]{2,}(?:[+| ]+[-=:]{2,})+ *[|+]?")
+# A column and its cell a line, as SQLite writes them: names to the right, up to one place.
+_CELL = re.compile(r"( *(\w+)) = ")
 # How a file's name ends whose fields stand between delimiters.
 _ENDINGS = {"\t": "`.tsv`"}
 # How Python spells bytes of standard input that its encoding doesn't know.
@@ -278,14 +272,10 @@ def _kind_of_table(
 ) -> tuple[str, str] | None:
     """What two first lines say that they are, and how such a file's name ends."""
     line = first.strip()
-    if _DRAWN.match(line) or _RULE.fullmatch(second.strip()):
+    if _DRAWN.match(line) or _is_ruled(first, second):
         return "a table that was drawn", "`.csv`, as its program exports it"
-    cells = [found.group(1) for found in map(_CELL.match, (first, second)) if found]
-    if len(cells) == 2 and {*cells} & {*delimited.TEXTS, *columns}:
+    if _is_by_cell(first, second, {*delimited.TEXTS, *columns}):
         return "a table with a line for each cell", "`.csv`, as its program exports it"
-    words = [*first.split(), *second.split()]
-    if len(words) > 1 and all(map(_TAGGED.fullmatch, words)):
-        return "words with their tags", "`.conll`, with a word and its tag a line"
     if line in ("{", "[", "[{"):
         return "JSON", "`.json`"
     if line.startswith(("{", "[{")):
@@ -299,9 +289,25 @@ def _kind_of_table(
         return None
     delimiter, names = found
     is_named = bool({*names} & {*delimited.USUAL, *columns})
-    if pair and delimiter == "\t" and len(names) == 2 and not is_named:
+    if delimiter in ("\t", " ") and not is_named:
         return None
     return "the header of a table" if is_named else "a table", _ENDINGS.get(delimiter, "`.csv`")
+
+
+def _is_by_cell(first: str, second: str, texts: set[str]) -> bool:
+    """Whether two lines are cells of one row, one of them of texts."""
+    cells = [found for found in map(_CELL.match, (first, second)) if found]
+    padded = " " in first[:1] + second[:1]
+    alike = len(cells) == 2 and len({found.end() for found in cells}) == 1
+    return padded and alike and bool(texts & {found.group(2) for found in cells})
+
+
+def _is_ruled(first: str, second: str) -> bool:
+    """Whether the second line is drawn below the columns of the first."""
+    if not _RULE.fullmatch(second.strip()):
+        return False
+    columns = [each for each in re.split(r"\s{2,}|[|]", first.strip()) if each.strip()]
+    return len(columns) == len(re.findall(r"[-=:]{2,}", second)) > 1
 
 
 def _lines_of(source: str | Path | File, stack: contextlib.ExitStack) -> Iterable[str]:

@@ -103,6 +103,7 @@ def _each(
             "seconds": spent,
             "metrics": report.metrics,
             "history": model.history_,
+            "plan": history.plan,
             "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
         }
         del model, history

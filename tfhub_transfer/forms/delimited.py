@@ -17,11 +17,9 @@ _RULE = re.compile(r"\s*:?[-+]{2,}:?\s*")
 # The header of R's `write.table`.
 _QUOTED_NAMES = re.compile(r'"[^"]*"( "[^"]*")+')
 _OTHERS = (";", "\t", "|")
-# Lines that are looked at for backslashes.
-_LOOK = 10_000
 # As ClickHouse names types.
 _TYPE = re.compile(
-    r"(?:(?:Nullable|Array|LowCardinality|Map|Tuple|FixedString)\(.*\)|String|U?Int\d+|Float\d+|Bool|UUID|Date\w*)"
+    r"(?:(?:Nullable|Array|LowCardinality|Map|Tuple|FixedString)\(.*\)|String|U?Int\d+|Float\d+|Bool|UUID|Date(?:32|Time(?:64)?)?)"
 )
 # How names of columns are written, where a line could be a text.
 _NAME = re.compile(r"\w[\w .#-]{0,39}")
@@ -60,9 +58,8 @@ class _Layout:
         if other is not None or self.delimiter != "\t":
             return other or (quoting.STANDARD, None)
         decided, note = quoting.decide(whole, self.delimiter, str(self.file.path))
-        if decided == quoting.NONE or not note:
-            start = itertools.islice(whole(), _LOOK)
-            escapes, said = quoting.escapes(start, self.delimiter)
+        if decided == quoting.NONE or not any('"' in line for line in whole()):
+            escapes, said = quoting.escapes(whole(), self.delimiter)
             if escapes == quoting.ESCAPES:
                 return escapes, said
             note = "; ".join(filter(None, (note, said))) or None
@@ -169,7 +166,9 @@ def _header(layout: _Layout) -> list[str]:
             "a line is drawn below the header, as in a table that is to be looked at; export it as "
             f"CSV. Received: {layout.file} with {first[0] or first[1]}"
         )
-    if first and all(map(_TYPE.fullmatch, first)):
+    # Of a CSV a row of plain words may be one of a list of types.
+    plain = layout.delimiter == "," and all(map(str.isalpha, first))
+    if len(first) > 1 and not plain and all(map(_TYPE.fullmatch, first)):
         raise InputError(
             "a line of types stands below the header; export the table without it. Received: "
             f"{layout.file} with {first[0]}"
@@ -299,12 +298,16 @@ def of_lines(first: str, second: str, named: Iterable[str] = ()) -> tuple[str, l
         as_many = bool(second.strip()) and len(fields) == count
         if len(fields) < 2 or not usual & set(names):
             continue
+        if delimiter in ",;" and any(field.startswith(" ") for field in fields[1:]):
+            continue
         # A space behind a comma is prose's; beside a bar it is a drawing's.
         stripped = [name.strip() for name in said] if delimiter == "|" else said
         if as_many or (len(said) > 1 and all(map(_NAME.fullmatch, stripped))):
             return delimiter, names
     words = first.split()
-    return (" ", words) if len(words) > 1 and set(words) <= {*USUAL, *named} else None
+    as_many = len(words) == len(second.split())
+    is_header = as_many and len(words) > 1 and set(words) <= {*USUAL, *named}
+    return (" ", words) if is_header else None
 
 
 def _names(fields: Iterable[str]) -> list[str]:

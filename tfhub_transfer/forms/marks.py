@@ -51,10 +51,13 @@ class _Rows:
         return len(set(counts)) <= 1 and header in {*counts, *(n - 1 for n in counts)}
 
     def has_quoted_column(self) -> bool:
-        """Whether a column's fields below the header are all quoted, but for empty ones."""
-        for column in zip(*(row for row in self.fields[1:] if row != [("", False)])):
+        """Whether a column's fields are all quoted, its name too, but for empty ones.
+
+        A name shows that it is a writer's habit: texts may all have marks of their own.
+        """
+        for column in zip(*(row for row in self.fields if row != [("", False)])):
             said = [is_quoted for field, is_quoted in column if field]
-            if len(said) >= _FEW and all(said):
+            if len(said) > _FEW and all(said):
                 return True
         return False
 
@@ -88,7 +91,9 @@ def decide(lines: Lines, delimiter: str) -> tuple[str, str] | None:
         quoted = sum(is_quoted for row in rows.fields for _, is_quoted in row)
         sure = not usual and quoted > 0
         sure |= rows.needed > 0 and _read(text, delimiter, '"', "", whole) is None
-        if sure or rows.has_quoted_column() or (rows.doubled and mark not in _OF_MARKDOWN):
+        told = rows.has_quoted_column() or (rows.doubled and mark not in _OF_MARKDOWN)
+        # Marks that would join rows which are whole by the usual rules stand for themselves.
+        if sure or (told and not rows.needed):
             found[mark] = quoted
     best = max(found, key=lambda mark: found[mark], default="")
     if found.get(best, 0) > escaped:

@@ -55,10 +55,14 @@ def unescaped(field: str) -> str:
     >>> print(unescaped(r"it\'s a \\"), unescaped(r"\N"))
     it's a \ \N
     """
-    is_list = field[:1] == "[" and field[-1:] == "]"  # whose items spell their own
-    if "\\" not in field or field == "\\N" or is_list:
+    if "\\" not in field or field == "\\N" or _is_list(field):
         return field
     return _PAIR.sub(lambda pair: _ESCAPED.get(pair[1], pair[1]), field)
+
+
+def _is_list(field: str) -> bool:
+    """Whether a field is a list, whose items spell their own."""
+    return field[:1] == "[" and field[-1:] == "]"
 
 
 def escapes(lines: Iterable[str], delimiter: str) -> tuple[str, str | None]:
@@ -74,15 +78,18 @@ def escapes(lines: Iterable[str], delimiter: str) -> tuple[str, str | None]:
     pairs: collections.Counter[str] = collections.Counter()
     nothing = bare = 0
     for line in lines:
-        bare += line.count("'")
-        for field in line.rstrip("\r\n").split(delimiter) if "\\" in line else ():
+        for field in line.rstrip("\r\n").split(delimiter) if {"\\", "'"} & {*line} else ():
+            if _is_list(field):
+                continue
             odd = (len(field) - len(field.rstrip("\\"))) % 2
             pairs.update(_PAIR.findall(field))
+            bare += field.count("'")
             nothing += field == "\\N"
             if odd or not {*pairs} <= {*"\\'\"ntrbfv0N"}:
                 return NONE, None
     written = bool({*"ntr"} & {*pairs})
-    if pairs["'"] == bare > 0 or (written and (nothing or pairs["\\"] or pairs["'"])):
+    # Code, formulas and paths have the same pairs; only who writes escapes writes all of them so.
+    if pairs["'"] == bare > 0 or (written and nothing):
         return ESCAPES, _said_of_escapes(ESCAPES)
     return NONE, _said_of_escapes(NONE) if written else None
 

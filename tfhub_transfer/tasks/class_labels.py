@@ -300,8 +300,9 @@ class Several:
         if not isinstance(found, str):
             return self._items(found)
         text = text.strip()
-        braced = None if text in self._known else values.braced(text)
-        if braced is not None:
+        by_comma = text not in self._known and self._separator in (None, ",")
+        braced = values.braced(text) if by_comma else None
+        if braced is not None and not any(sign in str(each) for each in braced for sign in "|;"):
             return self._items(braced)
         if self._separator is not None:
             return [name(part, self._known) for part in _parts(text, self._separator, self._known)]
