@@ -52,16 +52,19 @@ def _runs_all(config: pytest.Config) -> bool:
     return config.getoption("--all") or "slow" in asked
 
 
-# Long tests whose subject others cover too, as `--durations` shows them.
-_EXHAUSTIVE = frozenset(
-    (Path(__file__).parent / "exhaustive.txt").read_text(encoding="utf-8").splitlines()
-)
+# Single cases that take some seconds, and long tests whose subject others cover too, as
+# `--durations` shows them.
+_LISTED = {
+    mark: frozenset((Path(__file__).parent / f"{mark}.txt").read_text("utf-8").splitlines())
+    for mark in ("slow", "exhaustive")
+}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Marks what `.ci/run` leaves to `--all`."""
-    if item.nodeid.rpartition("tests/")[2] in _EXHAUSTIVE:
-        item.add_marker(pytest.mark.exhaustive)
+    """Marks what waits for `--all`, and what `.ci/run` leaves to it too."""
+    for mark, listed in _LISTED.items():
+        if item.nodeid.rpartition("tests/")[2] in listed:
+            item.add_marker(mark)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

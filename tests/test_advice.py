@@ -130,7 +130,7 @@ FOREIGN = {
     *("zip -0 -r ../model.keras .", "{name: task}", "encode", "pooled_output", "train"),
     *(":]*: (?=", "{} --help"),  # of patterns, and of any command
     *(".csv", ".json", ".jsonl", ".conll", ".keras", ".npy", ".tsv", ".name"),
-    *("val_", "history.history", ".str.decode('utf-8')", "COLUMN.{}", "tf.stack"),
+    *("val_", "history.history", "save_best_only", ".str.decode('utf-8')", "COLUMN.{}", "tf.stack"),
     *("(firsts, seconds)", "preprocessor((firsts, seconds))", "dataset.map(preprocessor)"),
     'keras.Input((), dtype="string")',
 }

@@ -304,9 +304,7 @@ def test_the_command_takes_a_column_of_weights(
     data = tmp_path / "data.jsonl"
     data.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     words = ["train", "--task", "classification", "--data", data, "--encoder", text_encoder]
-    status, out, err = run(
-        *words, "--weight", "w", "--quick", "--output", tmp_path / "out"
-    )
+    status, out, err = run(*words, "--weight", "w", "--quick", "--output", tmp_path / "out")
     assert status == 0, err
     assert "weights: numbers from 0 to 2" in out
     status, _, err = run(*words, "--weight", "v", "--output", tmp_path / "other")

@@ -289,7 +289,8 @@ def _kind_of_table(
         return None
     delimiter, names = found
     is_named = bool({*names} & {*delimited.USUAL, *columns})
-    if delimiter in ("\t", " ") and not is_named:
+    lines_of_pairs = pair and delimiter == "\t" and len(names) == 2
+    if (lines_of_pairs or delimiter == " ") and not is_named:
         return None
     return "the header of a table" if is_named else "a table", _ENDINGS.get(delimiter, "`.csv`")
 
