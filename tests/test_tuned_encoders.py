@@ -172,8 +172,9 @@ def test_the_commands_take_a_training_for_an_encoder(
     data, out = tmp_path / "data.jsonl", tmp_path / "out"
     rows = [{"text": text, "label": label} for text, label in zip(*sentiment)]
     data.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    words = ["train", "--task", "classification", "--data", data, "--epochs", 1]
-    status, _, err = run(*words, "--encoder", text_encoder, "--output", out, "--learning-rate", 0.1)
+    words = ["train", "--task", "classification", "--data", data]
+    more = ["--epochs", 1, "--learning-rate", 0.1]
+    status, _, err = run(*words, "--encoder", text_encoder, "--output", out, *more)
     assert status == 0, err
     status, _, err = run(*words, "--encoder", out, "--quick", "--output", tmp_path / "more")
     assert status == 0, err
