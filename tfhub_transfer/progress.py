@@ -19,6 +19,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Iterator
+from typing import Any
 
 # Of a line, however wide the terminal.
 MOST_COLUMNS = 120
@@ -243,33 +244,31 @@ _current: contextvars.ContextVar[Counter | None] = contextvars.ContextVar("_curr
 
 
 @contextlib.contextmanager
-def shown(on: bool) -> Iterator[None]:
+def _held(variable: contextvars.ContextVar[Any], value: Any) -> Iterator[None]:
+    before = variable.get()
+    variable.set(value)
+    try:
+        yield
+    finally:
+        variable.set(before)
+
+
+def shown(on: bool) -> contextlib.AbstractContextManager[None]:
     """Whether stages are shown that begin in the body, in this thread.
 
     Args:
         on: Whether they are.
     """
-    before = _shown.get()
-    _shown.set(on)
-    try:
-        yield
-    finally:
-        _shown.set(before)
+    return _held(_shown, on)
 
 
-@contextlib.contextmanager
-def titled(title: str) -> Iterator[None]:
+def titled(title: str) -> contextlib.AbstractContextManager[None]:
     """What stands before the names of stages that begin in the body, in this thread.
 
     Args:
         title: Such as a task's name, where there are several.
     """
-    before = _title.get()
-    _title.set(title)
-    try:
-        yield
-    finally:
-        _title.set(before)
+    return _held(_title, title)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ _LINES, _CHARACTERS = 10_000, 500_000
 # Lines that the last field may have, where not all of a file is looked at.
 _CUT = 100
 # Whole columns between marks are believed to be quoted from so many fields on.
-_FEW = 2
+_FEW = 3
 
 
 @dataclasses.dataclass
@@ -57,7 +57,7 @@ class _Rows:
         """
         for column in zip(*(row for row in self.fields if row != [("", False)])):
             said = [is_quoted for field, is_quoted in column if field]
-            if len(said) > _FEW and all(said):
+            if len(said) >= _FEW and all(said):
                 return True
         return False
 
