@@ -120,6 +120,15 @@ def narrow(folder: Path, width: int, factory: Any) -> Path:
     return folder
 
 
+def encoder_of(form: str, folder: Path, factory: Any) -> Path:
+    """An encoder that `convert` writes, of some width, or one in a form of TF Hub's own."""
+    if form.isdigit():
+        return narrow(folder, int(form), factory)
+    if form == "list":
+        return factory.write_list_style_encoder(folder)
+    return factory.write_bert_encoder(folder, albert=form == "albert")
+
+
 def numbers_of(model: Any, asked: list[Any]) -> list[float]:
     """Every score that `predict_text` answers, in the order of the export's."""
     found: list[float] = []
@@ -135,27 +144,30 @@ def numbers_of(model: Any, asked: list[Any]) -> list[float]:
     return found
 
 
+SEEN = [("classification", "8"), ("classification", "bert")]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not runtime.has_bfloat16(), reason="this machine has no bfloat16 units")
 @pytest.mark.parametrize(
-    ("row", "width"),
+    ("row", "form"),
     [
-        ("classification", 8),
+        *SEEN,
         *(
-            pytest.param(row, width, marks=pytest.mark.exhaustive)
-            for width in (8, 64)
+            pytest.param(row, form, marks=pytest.mark.exhaustive)
+            for form in ("8", "64", "bert", "albert", "list")
             for row in samples.ROWS
-            if (row, width) != ("classification", 8) and row != "multi-task"
+            if row != "multi-task" and (row, form) not in SEEN
         ),
     ],
 )
-def test_exports_of_narrow_encoders_at_bfloat16_are_what_predict_answers(
-    row: str, width: int, tmp_path: Path, factory: Any
+def test_exports_at_bfloat16_are_what_predict_answers_whatever_stands_beside(
+    row: str, form: str, tmp_path: Path, factory: Any
 ) -> None:
-    """To five digits in equal batches, as both round alike; else to the digits of bfloat16."""
+    """To five digits, also alone and in batches of other lengths: all round alike."""
     sample = samples.ROWS[row]
     keras.utils.set_random_seed(0)
-    folder = narrow(tmp_path / "encoder", width, factory)
+    folder = encoder_of(form, tmp_path / "encoder", factory)
     model: Any = tt.build_model(str(folder), sample.task(), sample.head, sequence_length=24)
     asked = [text for text in sample.asked if text] * 6
     with runtime.precision("float32"):
@@ -172,13 +184,12 @@ def test_exports_of_narrow_encoders_at_bfloat16_are_what_predict_answers(
     np.testing.assert_allclose(found, made, atol=1e-5)
     if model.task.layout != "whole":
         return
-    # What a row's batch rounds is its own padding's: 8 bits, through two layers.
     for size in (1, 3, 32, 33):
         with runtime.precision("bfloat16"):
             scores = model.predict_scores(asked, size)
         shown = served.predict(asked, size)[name].reshape(scores.shape)
         for each in (scores, shown):
-            np.testing.assert_allclose(each.ravel(), made, atol=0.05 * max(map(abs, made)))
+            np.testing.assert_allclose(each.ravel(), made, atol=1e-5 * max(1, *map(abs, made)))
         if model.task.name == "classification":
             for each in (scores, shown):
                 np.testing.assert_allclose(each.astype("float64").sum(axis=1), 1.0, atol=1e-6)

@@ -4,7 +4,8 @@ Dense layers by `Einsum` become `MatMul` + `BiasAdd`, and GELU by `Pow`, `Erfc` 
 the form of which oneDNN makes one kernel with the dense layer before it
 (https://github.com/tensorflow/tensorflow, core/grappler/optimizers/remapper.cc). Layer norm is
 spelt so that oneDNN's own rewrite doesn't match it: that one, in TensorFlow 2.21, drops the epsilon
-and computes with 0.001. Dropout masks are compared as 16-bit integers, two for each number drawn.
+and computes with 0.001. Roots don't depend on how many others are taken beside them. Dropout masks
+are compared as 16-bit integers, two for each number drawn.
 
 Every rule looks at operations and constants only, never at names.
 """
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer import products
 from tfhub_transfer.graph import FlatGraph, Ref, Rewrite, constant
 
 _SQRT_HALF, _SQRT_TWO = math.sqrt(0.5), math.sqrt(2.0)
@@ -53,7 +55,7 @@ def find(flat: FlatGraph) -> dict[str, Rewrite]:
             dense[name] = added
     found = {name: Rewrite(*_dense_emitter(d, None)) for name, d in dense.items()}
     for name in flat.nodes:
-        for rule in (_gelu, _layer_norm, _dropout_mask, _transpose):
+        for rule in (_gelu, _root, _layer_norm, _dropout_mask, _transpose):
             rewrite = rule(flat, name, dense)
             if rewrite is not None:
                 found[name] = rewrite
@@ -148,8 +150,10 @@ def _gelu_by_erf(x: tf.Tensor) -> tf.Tensor:
 
 
 def _gelu_by_tanh(x: tf.Tensor) -> tf.Tensor:
-    inner = _TANH_SCALE * (x + _CUBIC * (tf.square(x) * x))
-    return (0.5 * (1.0 + tf.tanh(inner))) * x
+    # In another order of these factors nothing fuses, and exports, whose constants TensorFlow moves
+    # elsewhere, round otherwise than the model that they are of.
+    inner = _TANH_SCALE * (x + _CUBIC * (x * tf.square(x)))
+    return (0.5 * x) * (1.0 + tf.tanh(inner))
 
 
 # Layer norm -----------------------------------------------------------------------------------
@@ -179,9 +183,27 @@ def _layer_norm(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite
     def emit(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
         centre = tf.reduce_mean(x, axis, keepdims=True)
         spread = tf.reduce_mean(tf.math.squared_difference(x, centre), axis, keepdims=True)
-        return (x - centre) * tf.math.rsqrt(spread + value) * gamma + beta
+        return (x - centre) * _reciprocal_root(spread + value) * gamma + beta
 
     return Rewrite((bound["x"], bound["gamma"], bound["beta"]), emit)
+
+
+def _root(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | None:
+    del dense
+    if flat.nodes[name].op != "Rsqrt":
+        return None
+    (given,) = flat.node_inputs(name)
+    return Rewrite((given,), _reciprocal_root)
+
+
+def _reciprocal_root(x: tf.Tensor) -> tf.Tensor:
+    """`tf.math.rsqrt`, the same for a number wherever it stands.
+
+    TensorFlow's own takes most bfloat16 numbers by the vector and those left over one by one, which
+    it rounds otherwise: a text's answer would depend on how many tokens there are beside it. Not
+    in a wider type: where that ends, exports and models would round at different operations.
+    """
+    return tf.math.reciprocal(tf.math.sqrt(x)) if products.is_rewritten() else tf.math.rsqrt(x)
 
 
 # Dropout --------------------------------------------------------------------------------------
