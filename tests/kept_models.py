@@ -118,6 +118,7 @@ def of_encoders(folder: Path, told: dict[str, Any]) -> dict[str, Any]:
 
 
 def of_strings(path: Path, texts: list[str]) -> Any:
-    """What a Keras model of strings gives, loaded by Keras itself."""
+    """What a Keras model of strings gives, loaded by Keras itself, which must know our layers."""
+    assert tt.Encoder and tt.Preprocessor  # registered when their modules are first imported
     model = keras.saving.load_model(path)
     return plain(model.predict(tf.constant(texts), verbose=0))
