@@ -9,7 +9,13 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer import planning
 from tfhub_transfer.schedules import WarmUpLinearDecay
-from tfhub_transfer.tasks import Classification, QuestionAnswering, TokenClassification
+from tfhub_transfer.tasks import (
+    Classification,
+    MultiLabel,
+    QuestionAnswering,
+    Regression,
+    TokenClassification,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +79,12 @@ def test_rates_go_by_task_and_width(bert_encoder: Path, text_encoder: Path) -> N
     assert planning.usual_rate(encoder)[0] == planning.usual_rate(encoder, [kinds])[0] == 1e-4
     assert planning.usual_rate(encoder, [tags])[0] == 3e-4
     assert planning.usual_rate(encoder, [kinds, tags])[0] == 1e-4
-    assert planning.usual_rate(tt.Encoder(str(text_encoder)), [kinds])[0] == 2e-3
+    assert planning.usual_rate(encoder, [MultiLabel(["a", "b"])])[0] == 3e-4
+    vectors, years = tt.Encoder(str(text_encoder)), Regression()
+    assert planning.usual_rate(vectors) == (6e-3, "encoder: embeddings alone")
+    assert planning.usual_rate(vectors, [kinds, tags])[0] == 6e-3
+    slow = (2e-3, "encoder: embeddings alone of regression")
+    assert planning.usual_rate(vectors, [years]) == slow
     wide: Any = type("Wide", (), {"layer_groups": [("layer_0", [])], "dimension": 768})
     assert planning.usual_rate(wide, [tags]) == (5e-5, "encoder: over 512 wide")
 
@@ -117,6 +128,6 @@ def test_fine_tuning_says_what_chose_what(
     head, top = history.plan["head"], history.plan["fine_tuning"]
     assert head["steps"] == 32 and head["learning_rate"] == 5e-3
     assert head["chosen_by"] == {"epochs": "32 steps at least", "learning_rate": "usual"}
-    assert (top["epochs"], top["steps"], top["learning_rate"]) == (1, 1, 2e-3)
+    assert (top["epochs"], top["steps"], top["learning_rate"]) == (1, 1, 6e-3)
     assert top["chosen_by"] == {"epochs": "user", "learning_rate": "encoder: embeddings alone"}
     assert history.plan["judged_by"] == {"metric": "val_accuracy"}

@@ -119,7 +119,7 @@ def default_optimizer(encoder: Encoder, learning_rate: float | None = None) -> A
     Args:
         encoder: The encoder that is to thaw.
         learning_rate: The highest rate, if not the usual: 1e-4 for a BERT up to 512 wide, 5e-5 for
-            a wider one, 2e-3 for embeddings alone; `fine_tune` knows better ones for some tasks.
+            a wider one, 6e-3 for embeddings alone; `fine_tune` knows better ones for some tasks.
     """
     usual = learning_rate is None
     rate = planning.usual_rate(encoder)[0] if learning_rate is None else learning_rate
