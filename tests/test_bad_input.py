@@ -294,5 +294,5 @@ def test_a_mistake_is_named_by_its_place_in_any_part(tmp_path: Path) -> None:
     with pytest.raises(tt.InputError, match="^label 2: a label is missing"):
         task.check(tt.data.Examples.from_lists(["a", "b"], ["a", "NULL"]))
     table = tt.data.read({"text": ["a", "b"], "label": ["a", "NULL"]})
-    with pytest.raises(tt.InputError, match="a dictionary, row 2: a label is missing"):
+    with pytest.raises(tt.InputError, match="dict, row 2: a label is missing"):
         task.check(table)
