@@ -84,13 +84,15 @@ def test_columns_that_only_later_rows_have_are_kept_too(
         assert {name: answer[name] for name in given} == given
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 def test_a_large_table_is_answered_in_little_memory(
     suffix: str, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Going through it, and writing: a chunk at a time, in every format."""
+    """Going through it, and writing: a chunk at a time, in every format; of Parquet a row group."""
     answer = {"label": "good", "scores": {"bad": 0.25, "good": 0.75}}
     monkeypatch.setattr(asking, "CHUNK", 100)
+    monkeypatch.setattr(writing, "_PART", 200)
     path, target = tmp_path / "in.csv", tmp_path / f"out.{suffix}"
     path.write_text("id,text\n" + "".join(f"{i},{'word ' * 400}\n" for i in range(6000)), "utf-8")
     model = tt.load_model(classifier)
