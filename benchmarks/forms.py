@@ -276,7 +276,7 @@ def train(name: str, folder: Path, work: Path, limit: int) -> dict[str, Any]:
     metrics = {}
     for form, source in sources.items():
         encoder = "minilm-l3-384" if task == "token-classification" else "static-minilm-256"
-        output = work / f"out {form}"
+        output = work / f"out {form.replace('.', ' ')}"  # a folder, not named as a file
         job = jobs.TrainJob(
             task, str(source), output, encoder=encoder, epochs=1, unfreeze="none", label=None
         )

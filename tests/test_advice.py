@@ -133,6 +133,7 @@ FOREIGN = {
     *("val_", "history.history", "save_best_only", ".str.decode('utf-8')", "COLUMN.{}", "tf.stack"),
     *("(firsts, seconds)", "preprocessor((firsts, seconds))", "dataset.map(preprocessor)"),
     'keras.Input((), dtype="string")',
+    *("pyarrow.Table", 'pyarrow.dataset.dataset(path, partitioning="hive")'),
 }
 
 

@@ -3,6 +3,7 @@
 import csv
 import datetime
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import samples
 
 import tfhub_transfer as tt
-from tfhub_transfer import asking, reading
+from tfhub_transfer import asking, reading, writing
 from tfhub_transfer.tasks import MultiTask
 
 
@@ -81,6 +82,35 @@ def test_columns_that_only_later_rows_have_are_kept_too(
     for given, answer in zip(rows, answers, strict=True):
         assert list(answer) == [*given, "predicted_label", "predicted_scores"]
         assert {name: answer[name] for name in given} == given
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_a_large_table_is_answered_in_little_memory(
+    suffix: str, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going through it, and writing: a chunk at a time, in every format; of Parquet a row group."""
+    answer = {"label": "good", "scores": {"bad": 0.25, "good": 0.75}}
+    monkeypatch.setattr(asking, "CHUNK", 100)
+    monkeypatch.setattr(writing, "_PART", 200)
+    path, target = tmp_path / "in.csv", tmp_path / f"out.{suffix}"
+    path.write_text("id,text\n" + "".join(f"{i},{'word ' * 400}\n" for i in range(6000)), "utf-8")
+    model = tt.load_model(classifier)
+    monkeypatch.setattr(type(model), "predict_text", lambda _, texts: [answer] * len(texts))
+    answers = asking.Answers(model, str(path), {}, "float32")
+    tracemalloc.start()
+    try:
+        rows = asking.shown(answers, answers.count())
+        count = writing.write(rows, target, ("scores",), answers.types)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 6000 and [row["id"] for row in _ids(target)][::2999] == ["0", "2999", "5998"]
+    assert peak < path.stat().st_size / 3
+
+
+def _ids(path: Path) -> Any:
+    return (row for _, row in reading.Table(path))
 
 
 def approx(answer: dict[str, Any]) -> Any:

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, finetuning, tasks
+from tfhub_transfer import cli, finetuning, job_data, tasks
 from tfhub_transfer.tasks import MultiTask
 
 ROWS = range(30)
@@ -63,7 +64,7 @@ CASES = [
     ("question-answering", "questions", ("--test", "classes"), "has no column 'question'"),
     ("question-answering", "questions", ("--towers",), "two towers answer for whole texts"),
     ("question-answering", "questions", ("--test", "listed context"), "must be a text, not a list"),
-    ("question-answering", "questions", ("--test", "odd answers"), "row 1.*expected answers as"),
+    ("question-answering", "questions", ("--test", "odd answers"), "line 1: expected answers as"),
     ("question-answering", "questions", ("--test", "infinite place"), "expected answers as"),
 ]
 
@@ -205,3 +206,93 @@ def test_nothing_to_judge_by_is_refused(bert_encoder: Path) -> None:
     train = tt.data.Examples.from_lists(["a"], [["O"]])
     with pytest.raises(tt.InputError, match="expected examples to train on"):
         tt.fine_tune(model, train, tt.data.Examples.from_lists([], []))
+
+
+# Each with a mistake in one row, and what is said of it.
+IN_A_ROW: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any], str]] = {
+    "nothing": ("classification", FILES["classes"], {"text": "a", "label": "NULL"}, {}, "missing"),
+    "several": (
+        "classification",
+        FILES["classes"],
+        {"text": "a", "label": ["x", "y"]},
+        {},
+        "one class for each text is expected",
+    ),
+    "commas": (
+        "multi-label",
+        FILES["classes"],
+        {"text": "a", "label": "x, y"},
+        {},
+        "one name with a comma or several",
+    ),
+    "words": (
+        "regression",
+        FILES["single scores"],
+        {"text": "a", "score": "high"},
+        {},
+        "needs finite numbers",
+    ),
+    "degree": (
+        "similarity",
+        [{**row, "score": row["score"] % 2} for row in FILES["scores"]],
+        {"text_a": "a", "text_b": "b", "score": 0.5},
+        {"loss": "contrastive"},
+        "needs labels of 1",
+    ),
+    "tags": (
+        "token-classification",
+        FILES["tags"],
+        {"tokens": ["a"], "tags": [["B-x"]]},
+        {},
+        "must be a string or a number",
+    ),
+    "answers": (
+        "question-answering",
+        FILES["questions"],
+        {"question": "Q?", "context": "Rome", "answers": [{"text": "a", "answer_start": 3}]},
+        {},
+        "isn't at its offset",
+    ),
+    "summary": (
+        "extractive-summarization",
+        FILES["documents"],
+        {"document": "It rained. We ran.", "summary": 7},
+        {},
+        "expected a summary",
+    ),
+    "document": (
+        "extractive-summarization",
+        FILES["documents"],
+        {"document": " ", "summary": "a"},
+        {},
+        "every document must have a sentence",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", IN_A_ROW)
+def test_a_mistake_in_a_row_is_named_by_its_line(kind: str, tmp_path: Path) -> None:
+    """Also where the rows were parted before it was found; a line is that of an editor."""
+    task, rows, odd, more, message = IN_A_ROW[kind]
+    path = tmp_path / "x.jsonl"
+    lines = ["", *map(json.dumps, [*rows, odd, *rows[:3]])]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    place = rf"x\.jsonl, line {len(rows) + 2}\b"
+    with pytest.raises(tt.InputError, match=place) as caught:
+        job_data.read_splits(job_data.TrainJob(task, str(path), tmp_path / "out", **more))
+    assert message in str(caught.value)
+
+
+def test_a_mistake_is_named_by_its_place_in_any_part(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text('text,label\n"two\nlines",a\nb,b\nc,NULL\n', encoding="utf-8")
+    examples = tt.data.read(path)
+    task = tasks.Classification(["a", "b"])
+    for part in (examples, examples[1:], examples[[2]], examples[np.array([False, True, True])]):
+        with pytest.raises(tt.InputError, match="x.csv, line 5: a label is missing"):
+            task.check(part)
+    with pytest.raises(tt.InputError, match="^label 2: a label is missing"):
+        task.check(tt.data.Examples.from_lists(["a", "b"], ["a", "NULL"]))
+    table = tt.data.read({"text": ["a", "b"], "label": ["a", "NULL"]})
+    with pytest.raises(tt.InputError, match="dict, row 2: a label is missing"):
+        task.check(table)

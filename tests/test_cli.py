@@ -52,6 +52,9 @@ def test_train_writes_what_the_contract_says(trained: Path) -> None:
     assert list((trained / "report").glob("*.png"))
     record = json.loads((trained / "training.json").read_text(encoding="utf-8"))
     assert record["seed"] == 1
+    assert record["precision"] in ("float32", "bfloat16")
+    if record["measured"]:  # what said which of them pays here
+        assert record["measured"].keys() == {"cpu", "width", "seconds"}
     assert len(record["encoder"]["fingerprint"]) == 64
     assert {"head", "training", "evaluation", "export"} <= set(record["seconds"])
     assert {"tensorflow", "keras"} <= set(record["versions"])

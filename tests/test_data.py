@@ -318,8 +318,16 @@ def test_missing_labels_are_left_out_where_none_are_needed(tmp_path: Path) -> No
     path.write_text("text,label\na,\nb,x\n")
     examples = data.read(path, require_label=False)
     assert (examples.target, list(examples.columns)) == (None, ["text"])
-    targets = [c.target for c in data.stream(path, require_label=False, chunk_rows=1)]
-    assert targets == [None, "label"]
+    assert examples.notes == ("labels are left out, for 1 of 2 rows lack one, as line 2 does",)
+    stream = data.stream(path, require_label=False, chunk_rows=1)
+    for _ in range(2):
+        assert [chunk.target for chunk in stream] == [None, "label"]
+    assert stream.notes == examples.notes
+    # Who asks for no labels, as `predict` does, misses none; nor does a column without any.
+    asked = reading.Table(path, reading.Asked(labels=False))
+    assert not data.read(asked, require_label=False).notes
+    path.write_text("text,label\na,\nb,\n")
+    assert not data.read(path, require_label=False).notes
 
 
 def test_stream_refuses_at_the_right_line_again_and_again(tmp_path: Path) -> None:

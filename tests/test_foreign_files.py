@@ -8,6 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 
 from tfhub_transfer import data, reading, values
@@ -119,6 +122,77 @@ def test_what_would_be_read_as_something_else_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=REFUSED[name]) as caught:
         data.read(MADE / name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("escape", ['"', "\\"])
+@pytest.mark.parametrize("comma", ["", ","])
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+def test_single_quotes_that_another_sign_escapes_are_refused(
+    escape: str, comma: str, kind: str, tmp_path: Path
+) -> None:
+    """As DuckDB writes them with another `QUOTE` alone, or with a backslash as `ESCAPE`.
+
+    Where nothing else stands out, as in rows without a comma, they would be read as texts.
+    """
+    path, delimiter = tmp_path / f"x.{kind}", "," if kind == "csv" else "\t"
+    rows = [("text", "label"), (f"'it{escape}'s{comma} well'", "pos"), ("plain", "neg")]
+
+    def write(*more: tuple[str, str]) -> None:
+        lines = [delimiter.join(row) + "\n" for row in (*rows, *more)]
+        path.write_text("".join(lines), encoding="utf-8")
+
+    write()
+    with pytest.raises(InputError, match="in SQL: the same QUOTE and ESCAPE.*--quoting standard"):
+        data.read(path)
+    if kind == "tsv" or not comma:
+        asked = data.File(path, quoting="standard")
+        assert data.read(asked).texts == ([rows[1][0], "plain"],)
+        write(("don't", "neg"))  # which shows that apostrophes are none of the writer's marks
+        assert data.read(path).texts == ([rows[1][0], "plain", "don't"],)
+    rows[1] = ("'it''s, \"well\"'", "pos")
+    write()
+    assert data.read(path).texts == (['it\'s, "well"', "plain"],)
+
+
+def test_tables_whose_files_hold_older_rows_are_refused(tmp_path: Path) -> None:
+    """Delta Lake leaves files of older versions beside those of the current one."""
+    for name in ("old", "new"):
+        rows = pa.table({"text": ["a"], "label": [name]})
+        pyarrow.parquet.write_table(rows, tmp_path / f"part-{name}.parquet")
+    assert len(data.read(tmp_path)) == 2
+    for log, kind in (("_delta_log", "Delta Lake"), (".hoodie", "Hudi")):
+        (tmp_path / log).mkdir()
+        with pytest.raises(InputError, match=f"of {kind}, whose files may hold rows of older"):
+            data.read(tmp_path)
+        (tmp_path / log).rmdir()
+
+
+def test_columns_in_names_of_folders_are_told(tmp_path: Path) -> None:
+    """As Hive, Spark, Dask and DuckDB part tables."""
+    for name in ("neg", "pos"):
+        (tmp_path / f"label={name}").mkdir()
+        rows = pa.table({"text": [f"a {name} text"]})
+        pyarrow.parquet.write_table(rows, tmp_path / f"label={name}" / "0.parquet")
+    with pytest.raises(InputError, match="a column stands in names of folders.*partitioning"):
+        data.read(tmp_path)
+    read = data.read(pyarrow.dataset.dataset(tmp_path, partitioning="hive"))
+    assert (read.texts, read.labels) == ((["a neg text", "a pos text"],), ["neg", "pos"])
+
+
+def test_old_ends_of_lines_beside_others_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b'text,label\r"two\nlines",x\r')
+    with pytest.raises(InputError, match="write it anew with line feeds"):
+        data.read(path)
+    path.write_bytes(b"text,label\rone line,x\r")
+    assert data.read(path).texts == (["one line"],)
+
+
+def test_what_pandas_prints_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("           text label\n0    good, very   pos\n", encoding="utf-8")
+    with pytest.raises(InputError, match="this is a table that was drawn"):
+        next(reading.line_chunks(path))
 
 
 DRAWN = {

@@ -563,6 +563,10 @@ def test_conll_of_many_years(name: str, text: str, expected: Any, tmp_path: Path
         ("EU B-org\nNew York B-loc\n", "line 2: expected 2 fields.*a word must hold no space"),
         ("EU\tB-org\nNew York\tB-loc\n", "line 2: a word must hold no space.*'New York'"),
         ("EU _\nis _\n", "every tag is `_`, which means none"),
+        (
+            "#begin document (a/b); part 000\na/b 0 0 Anna NNP (1)\na/b 0 1 ran VBD -\n",
+            "as those of CoNLL-2012 do, whose words are the fourth field",
+        ),
         ("EU|NNP|B-org is|VBZ|O\n", "stand as word|tag, a sentence a line, write each on a line"),
     ],
 )

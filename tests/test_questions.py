@@ -316,8 +316,8 @@ def test_padding_counts_neither_in_loss_nor_in_accuracy() -> None:
 @pytest.mark.parametrize(
     ("question", "context", "label", "message"),
     [
-        ("who?", "", [], "row 2 .id 'b'.: the context is blank"),
-        (" ", "plot", [], "row 2 .id 'b'.: the question is blank"),
+        ("who?", "", [], "line 2 .id 'b'.: the context is blank"),
+        (" ", "plot", [], "line 2 .id 'b'.: the question is blank"),
         ("who?", "the plot", [{"text": "plot", "answer_start": 3}], "'b'.*isn't at its offset"),
         ("who?", "the plot", "plot", "'b'.*expected answers as"),
     ],

@@ -12,7 +12,7 @@ ROWS = [f"good film {i},{'ab'[i % 2]}" for i in range(40)]
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("good film,c", r"x.csv, row 33: every class must be among.*Received: \[.c.\]"),
+        ("good film,c", r"x.csv, line 34: every class must be among.*Received: \[.c.\]"),
         ("good film", "x.csv, line 34: expected 2 fields"),
         ("good film, ", "x.csv, line 34: column 'label' must hold a label"),
     ],

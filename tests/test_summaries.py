@@ -245,9 +245,9 @@ def test_the_number_of_sentences_is_learned() -> None:
     ("text", "label", "message"),
     [
         (["One. Two.", " \n"], ["a", "b"], "every document must have a sentence.*1 blank.*row 2"),
-        (["One. Two.", "One"], ["a", " "], "row 2 of lists: expected a summary"),
-        (["One. Two.", "One"], ["a", []], "row 2 of lists: expected a summary"),
-        (["One. Two.", "One"], ["a", 7], "row 2 of lists: expected a summary.*'7'"),
+        (["One. Two.", "One"], ["a", " "], "label 2: expected a summary"),
+        (["One. Two.", "One"], ["a", []], "label 2: expected a summary"),
+        (["One. Two.", "One"], ["a", 7], "label 2: expected a summary.*'7'"),
         (["One", "Two."], ["a", "b"], "nothing to choose.*2 documents"),
     ],
 )

@@ -317,6 +317,9 @@ def test_choices_of_label_studio_are_lists(tmp_path: Path) -> None:
     read = data.read(table(tmp_path / "a.csv", rows), label="mood")
     assert read.labels == [["a", "b"], "a"]
     assert MultiLabel(["a", "b"]).encode(read.labels).tolist() == [[1, 1], [1, 0]]
+    listed = [{"text": ANNA, "mood": {"choices": ["a", "b"]}}, {"text": NO, "mood": "a"}]
+    (tmp_path / "a.json").write_text(json.dumps(listed), encoding="utf-8")
+    assert data.read(tmp_path / "a.json", label="mood").labels == read.labels
 
 
 # Texts a line, or a table -------------------------------------------------------------------------

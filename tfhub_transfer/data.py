@@ -1,7 +1,9 @@
 """Labelled texts: read, validate, split, profile."""
 
+import array
 import collections
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -44,6 +46,9 @@ class Examples:
         target: `"label"`, or `None` if there are no labels.
         notes: What was decided while they were read that the source doesn't say.
         weight: `"weight"`, or `None` if all rows teach alike.
+        numbers: What the source calls each row: of a file that is read by lines the number of its
+            line, else of the row; `None` of lists.
+        unit: What these numbers count: `"line"`, `"row"` or `"question"`.
 
     Example:
 
@@ -56,6 +61,8 @@ class Examples:
     target: str | None = None
     notes: tuple[str, ...] = ()
     weight: str | None = None
+    numbers: Sequence[int] | None = dataclasses.field(default=None, compare=False, repr=False)
+    unit: str = dataclasses.field(default="row", compare=False, repr=False)
 
     @classmethod
     def from_lists(
@@ -111,11 +118,28 @@ class Examples:
 
     def __getitem__(self, rows: slice | Sequence[int] | Sequence[bool] | np.ndarray) -> "Examples":
         if isinstance(rows, slice):
+            chosen: Any = range(len(self))[rows]
             columns = {name: values[rows] for name, values in self.columns.items()}
         else:
-            numbers = selecting.row_numbers(rows, len(self))
-            columns = {name: [values[i] for i in numbers] for name, values in self.columns.items()}
-        return dataclasses.replace(self, columns=columns)
+            chosen = selecting.row_numbers(rows, len(self))
+            columns = {name: [values[i] for i in chosen] for name, values in self.columns.items()}
+        told = self.numbers
+        numbers = None if told is None else array.array("q", [told[i] for i in chosen])
+        return dataclasses.replace(self, columns=columns, numbers=numbers)
+
+    def place(self, row: int) -> str:
+        """Where a row stands in its source, for messages, such as "reviews.csv, line 3".
+
+        Args:
+            row: The row, from 0.
+
+        Example:
+
+        >>> Examples.from_lists(["good", "bad"]).place(1)
+        'lists, row 2'
+        """
+        told = row + 1 if self.numbers is None else self.numbers[row]
+        return f"{self.source}, {self.unit} {told}"
 
     @property
     def is_pair(self) -> bool:
@@ -235,28 +259,70 @@ class Stream:
         """Goes through it, each chunk with its rows as the source has them."""
         columns: dict[str, list[Any]] = {}
         rows: list[dict[str, Any]] = []
-        number = 0
+        numbers = array.array("q")
+        missing = _Missing()
         for number, row in self._table:
             place = f"{self.source}, {self._table.unit} {number}"
-            _append(
-                columns, named_cells.of_row(row, place, self._names, self._require_label), len(rows)
-            )
+            cells = named_cells.of_row(row, place, self._names, self._require_label)
+            missing.count(cells, number)
+            _append(columns, cells, len(rows))
             rows.append(row)
+            numbers.append(number)
             if len(rows) == self._chunk_rows:
-                yield self._chunk(columns), rows
-                columns, rows = {}, []
-        if not number:
+                yield self._chunk(columns, numbers), rows
+                columns, rows, numbers = {}, [], array.array("q")
+        if not missing.rows:
             raise InputError(f"the file has no rows below its header. Received: {self.source}")
+        note = missing.note(self._table.unit)
+        if note and self._table.asked.labels and note not in self._table.notes:
+            self._table.notes.append(note)
         if rows:
-            yield self._chunk(columns), rows
+            yield self._chunk(columns, numbers), rows
 
-    def _chunk(self, columns: dict[str, list[Any]]) -> Examples:
+    def _chunk(self, columns: dict[str, list[Any]], numbers: Sequence[int]) -> Examples:
         for name in {TEXT, TEXT_A, TEXT_B} & {*self._names}:
             named_cells.require_decoded(columns[name][:_SOME], self.source)
-        if LABEL in self._names and None not in columns[LABEL]:
-            return Examples(columns, self.source, LABEL, weight=self.weight)
-        columns.pop(LABEL, None)
-        return Examples(columns, self.source, None, weight=self.weight)
+        target = LABEL if LABEL in self._names and None not in columns[LABEL] else None
+        if target is None:
+            columns.pop(LABEL, None)
+        return Examples(
+            columns,
+            self.source,
+            target,
+            weight=self.weight,
+            numbers=numbers,
+            unit=self._table.unit,
+        )
+
+
+@dataclasses.dataclass
+class _Missing:
+    """Rows without a label among others that have one, where none is needed.
+
+    Attributes:
+        rows: How many rows there are.
+        missing: How many of them have no label.
+        first: The number of the first of these.
+    """
+
+    rows: int = 0
+    missing: int = 0
+    first: int = 0
+
+    def count(self, cells: dict[str, Any], number: int) -> None:
+        self.rows += 1
+        if LABEL in cells and cells[LABEL] is None:
+            self.missing += 1
+            self.first = self.first or number
+
+    def note(self, unit: str) -> str | None:
+        """A line that says that they take the others' labels with them."""
+        if not 0 < self.missing < self.rows:
+            return None
+        return (
+            f"labels are left out, for {self.missing:,} of {self.rows:,} rows lack one, as "
+            f"{unit} {self.first} does"
+        )
 
 
 def stream(
@@ -369,7 +435,9 @@ def read(
     if unlabelled:
         joined.pop(LABEL, None)
     target = None if unlabelled else LABEL
-    examples = Examples(joined, streamed.source, target, streamed.notes)
+    numbers = array.array("q", itertools.chain.from_iterable(c.numbers or () for c in chunks))
+    unit = chunks[0].unit
+    examples = Examples(joined, streamed.source, target, streamed.notes, None, numbers, unit)
     examples = _weighed(examples, streamed.weight is not None)
     if not any(t.strip() for texts in examples.texts for t in texts):
         raise InputError(f"every text is blank; check the text column. Received: {examples.source}")

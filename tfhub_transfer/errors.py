@@ -1,6 +1,9 @@
 """The one exception that means "the user can mend this", and text made fit for a terminal."""
 
+import contextlib
 import re
+from collections.abc import Iterator
+from typing import Any
 
 # Of a message, so that a label of a megabyte doesn't fill a screen.
 MOST_CHARACTERS = 2000
@@ -32,6 +35,43 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         return one_line(super().__str__())
+
+
+class RowError(InputError):
+    """A mistake in one of many rows, of which only who read them knows where they stand in a file.
+
+    Args:
+        what: What there are many of, such as "label".
+        row: Its place among them, from 0.
+        reason: What is wrong with it.
+
+    Example:
+
+    >>> str(RowError("label", 1, "it is missing"))
+    'label 2: it is missing'
+    """
+
+    def __init__(self, what: str, row: int, reason: str) -> None:
+        super().__init__(f"{what} {row + 1}: {reason}")
+        self.row, self.reason = row, reason
+
+
+@contextlib.contextmanager
+def placed(examples: Any) -> Iterator[None]:
+    """Makes mistakes in rows say where these stand in the source, as "reviews.csv, line 3" does.
+
+    Args:
+        examples: `data.Examples`, whose rows are gone through inside.
+
+    Raises:
+        InputError: In the place of `RowError`.
+    """
+    try:
+        yield
+    except RowError as error:
+        if examples.numbers is None:
+            raise
+        raise InputError(f"{examples.place(error.row)}: {error.reason}") from error
 
 
 def visible(text: str) -> str:

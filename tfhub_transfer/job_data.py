@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer import data, layouts, progress, reading, tagging, values
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, RowError, placed
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import (
     TASKS,
@@ -350,10 +350,13 @@ def _plain(examples: data.Examples, task: Task) -> data.Examples:
     """Examples that part, count and read alike from whatever form of label they were."""
     if examples.target is None or not task.needs_labels:
         return examples
-    try:
-        labels = task.read_labels(examples.labels)
-    except InputError as error:
-        raise InputError(f"{examples.source}: {error}") from error
+    with placed(examples):
+        try:
+            labels = task.read_labels(examples.labels)
+        except RowError:
+            raise
+        except InputError as error:
+            raise InputError(f"{examples.source}: {error}") from error
     columns = {**examples.columns, examples.target: labels}
     return dataclasses.replace(examples, columns=columns)
 

@@ -140,7 +140,7 @@ class Flagged:
 
     def __init__(self, table: Any, chosen: Sequence[str]) -> None:
         self._table, self._chosen = table, list(chosen)
-        self.source, self.unit = table.source, table.unit
+        self.source, self.unit, self.asked = table.source, table.unit, table.asked
         self.label = ",".join(self._chosen)
         left = [name for name in table.columns if name not in self._chosen]
         self.columns = [*left, self.label]

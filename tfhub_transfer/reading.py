@@ -65,6 +65,7 @@ class Table:
         asked: What it is read for; for whatever it holds, if not given.
 
     Attributes:
+        asked: What it is read for.
         columns: The names of the columns.
         unit: What the numbers of the rows count: each `"line"` of the file, as a text editor does,
             each `"row"`, or each `"question"` of a SQuAD file. All start at 1.
@@ -81,6 +82,7 @@ class Table:
         self.source = str(source) if named else forms.objects.name(source)
         found = forms.find(source, asked)
         self.columns, self.unit = found.columns, found.unit
+        self.asked = asked or Asked()
         self.notes, self.spans, self.types = found.notes, found.spans, found.types
         self._rows = found.rows
         self._spaced = found.spaced
@@ -272,9 +274,10 @@ def _kind_of_table(
 ) -> tuple[str, str] | None:
     """What two first lines say that they are, and how such a file's name ends."""
     line = first.strip()
-    if _DRAWN.match(line) or _is_ruled(first, second):
+    texts = {*delimited.TEXTS, *columns}
+    if _DRAWN.match(line) or _is_ruled(first, second) or _is_printed(first, second, texts):
         return "a table that was drawn", "`.csv`, as its program exports it"
-    if _is_by_cell(first, second, {*delimited.TEXTS, *columns}):
+    if _is_by_cell(first, second, texts):
         return "a table with a line for each cell", "`.csv`, as its program exports it"
     if line in ("{", "[", "[{"):
         return "JSON", "`.json`"
@@ -282,7 +285,7 @@ def _kind_of_table(
         with contextlib.suppress(ValueError, RecursionError):
             row, _ = json.JSONDecoder().raw_decode(line.removeprefix("["))
             # Others may be texts, as lines of a log are.
-            if {*delimited.TEXTS, *columns}.intersection(row):
+            if texts.intersection(row):
                 return "JSON", "`.json`" if line[0] == "[" else "`.jsonl` or `.json`"
     found = delimited.of_lines(first, second, columns)
     if found is None:
@@ -301,6 +304,13 @@ def _is_by_cell(first: str, second: str, texts: set[str]) -> bool:
     padded = " " in first[:1] + second[:1]
     alike = len(cells) == 2 and len({found.end() for found in cells}) == 1
     return padded and alike and bool(texts & {found.group(2) for found in cells})
+
+
+def _is_printed(first: str, second: str, texts: set[str]) -> bool:
+    """Whether two lines are those of a table that pandas printed: rows begin with their number."""
+    names, row = first.split(), second.split()
+    begins = first[:2] == "  " and len(names) > 1 and bool(row) and row[0] in ("0", "1")
+    return begins and {*names} <= {*delimited.USUAL, *texts} and bool({*names} & texts)
 
 
 def _is_ruled(first: str, second: str) -> bool:

@@ -9,11 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.data import Examples, Stream
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, RowError
 
 # How TensorFlow quotes what a Python function raised.
 _QUOTED = re.compile(rf"\b{InputError.__name__}: (.+)")
-_LABEL = re.compile(r"label \d+: ")
 
 
 def chunks(stream: Stream, task: Any, layout: Any) -> Iterator[tuple[Any, ...]]:
@@ -25,27 +24,25 @@ def chunks(stream: Stream, task: Any, layout: Any) -> Iterator[tuple[Any, ...]]:
         layout: What checks texts.
 
     Raises:
-        InputError: If a row is unusable; it names the file and the row, from 1.
+        InputError: If a row is unusable; it names the file and its line.
     """
-    start = 0
     for chunk in stream:
         layout.check(chunk)
-        found = tuple(chunk.texts), _encoded(chunk, task, start)
+        found = tuple(chunk.texts), _encoded(chunk, task)
         weights = np.array(chunk.weights or [], np.float32) / stream.mean_weight
         yield (*found, weights) if stream.weight else found
-        start += len(chunk)
 
 
-def _encoded(chunk: Examples, task: Any, start: int) -> Any:
+def _encoded(chunk: Examples, task: Any) -> Any:
     try:
         return task.encode(chunk.labels)
     except InputError as error:
-        for row, label in enumerate(chunk.labels, start=start + 1):
+        for row, label in enumerate(chunk.labels):
             try:
                 task.encode([label])
             except InputError as own:
-                said = _LABEL.sub("", str(own), count=1)
-                raise InputError(f"{chunk.source}, row {row}: {said}") from error
+                said = own.reason if isinstance(own, RowError) else str(own)
+                raise InputError(f"{chunk.place(row)}: {said}") from error
         raise
 
 

@@ -120,6 +120,7 @@ def find(source: Any, asked: Asked | None = None) -> Form:
     path = plain_files.path_of(file.path)
     if _is_saved(path):
         return cells.read(columnar.folder(path), str(path), asked)
+    columnar.require_no_versions(path)
     if columnar.parts(path):
         return cells.read(columnar.parquet(path), str(path), asked)
     suffix = _checked_suffix(path)

@@ -56,8 +56,9 @@ def read(form: Form, place: str, asked: Asked) -> Form:
 def _with_choices(form: Form, asked: Asked) -> Iterator[Row]:
     for number, row in form.rows():
         for column, cell in row.items():
-            if isinstance(cell, str) and cell.startswith(_CHOICES) and asked.is_label(column):
-                made = values.literal(cell)
+            told = isinstance(cell, str) and cell.startswith(_CHOICES)
+            if (told or isinstance(cell, dict)) and asked.is_label(column):
+                made = values.literal(cell) if told else cell
                 if isinstance(made, dict) and isinstance(made.get("choices"), list):
                     row = {**row, column: made["choices"]}
         yield number, row

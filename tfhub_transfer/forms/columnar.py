@@ -16,6 +16,8 @@ _BATCH = 10_000
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
 # Index columns that pandas adds and nobody asked for.
 _INDEX = "__index_level_"
+# Folders inside of tables that keep older rows.
+_VERSIONS = {"_delta_log": "Delta Lake", ".hoodie": "Hudi"}
 
 
 def parquet(path: Path) -> Form:
@@ -59,6 +61,34 @@ def parts(path: Path) -> list[Path]:
         return []
     found = sorted(each for each in path.iterdir() if not each.name.startswith(("_", ".")))
     return found if all(each.suffix.lower() == ".parquet" for each in found) else []
+
+
+def require_no_versions(path: Path) -> None:
+    """Refuses a folder of a table whose files may hold rows that are no longer part of it.
+
+    Args:
+        path: A folder, or a file.
+
+    Raises:
+        InputError: If it is one of Delta Lake or Hudi; or if its columns stand in names of
+            folders, as Hive and Spark have them.
+    """
+    if not path.is_dir():
+        return
+    for name, kind in _VERSIONS.items():
+        if (path / name).is_dir():
+            raise InputError(
+                f"the folder is a table of {kind}, whose files may hold rows of older versions; "
+                "write its rows as one Parquet file, or give a `pyarrow.Table` of them. Received: "
+                f"{path}"
+            )
+    named = [each for each in path.iterdir() if "=" in each.name and each.is_dir()]
+    if named:
+        raise InputError(
+            "a column stands in names of folders; write the table as one Parquet file, or give "
+            '`pyarrow.dataset.dataset(path, partitioning="hive")`. '
+            f"Received: {path} with {named[0].name}"
+        )
 
 
 def arrow(path: Path) -> Form:

@@ -18,7 +18,10 @@ _TAG = re.compile(r"O|[BIESLUMW](-\S+)?")
 _BARE = re.compile(r"[BIOESLUMW]")
 _DOCUMENT = ("-DOCSTART-", "-DOCEND-")
 _DOCUMENTS = ("#begin document", "#end document")
+_BEGIN = re.compile(r"#begin document \((.+)\);")
 _PEEKED = 2000
+# Lines of the first document that tell what stands in front of them.
+_FEW = 2
 
 
 @dataclasses.dataclass
@@ -107,6 +110,13 @@ def _survey(file: File) -> tuple[_Layout, list[str]]:
         raise InputError(
             f"{file}: expected a word and its tag a line; where they stand as word|tag, a sentence "
             f"a line, write each on a line of its own. Received: {said[0].strip()[:60]!r}"
+        )
+    begin = next(filter(None, map(_BEGIN.match, lines)), None)
+    if begin and all(line.split()[0] == begin[1] for line in said[:_FEW]):
+        raise InputError(
+            f"{file}: each line begins with the document, as those of CoNLL-2012 do, whose words "
+            "are the fourth field; write the word and its tag alone. "
+            f"Received: {said[0].strip()[:60]!r}"
         )
     by_tab = any("\t" in line for line in said)
     layout = _Layout(by_tab, 0)

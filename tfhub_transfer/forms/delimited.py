@@ -55,10 +55,15 @@ class _Layout:
         """How fields quote, and a line that says so where it could be otherwise."""
         whole = lambda: self._lines(self.skipped)  # noqa: E731
         other = marks.decide(whole, self.delimiter)
+        if other is None:
+            marks.require_doubled(whole, self.delimiter, str(self.file.path))
         if other is not None or self.delimiter != "\t":
             return other or (quoting.STANDARD, None)
-        decided, note = quoting.decide(whole, self.delimiter, str(self.file.path))
-        if decided == quoting.NONE or not any('"' in line for line in whole()):
+        if not (has_marks := any('"' in line for line in whole())):
+            decided, note = quoting.STANDARD, None
+        else:
+            decided, note = quoting.decide(whole, self.delimiter, str(self.file.path))
+        if decided == quoting.NONE or not has_marks:
             escapes, said = quoting.escapes(whole(), self.delimiter)
             if escapes == quoting.ESCAPES:
                 return escapes, said
@@ -105,6 +110,12 @@ class _Layout:
             try:
                 fields = next(reader, None)
             except csv.Error as error:
+                if "new-line" in str(error):
+                    raise InputError(
+                        f"{self.file}, line {line}: lines end with a carriage return, and texts "
+                        "have other ends of lines; write it anew with line feeds at the ends of "
+                        f"lines. Received: {error}"
+                    ) from error
                 raise InputError(
                     f"{self.file}, line {line}: a quote isn't closed, or text follows a closing "
                     "quote; double the quotes inside a quoted text, or give `--quoting none` if "

@@ -12,6 +12,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator
 
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms.quoting import BACKSLASH, STANDARD
 
 Lines = Callable[[], Iterator[str]]
@@ -36,13 +37,15 @@ class _Rows:
         fields: By row.
         doubled: Fields in quotes with doubled ones inside.
         needed: Fields in quotes with a delimiter or the end of a line inside.
-        escaped: Marks, delimiters and backslashes behind a backslash.
+        escaped: Marks, delimiters and backslashes behind what escapes them.
+        inner: Marks behind it, inside of fields in quotes.
     """
 
     fields: list[list[tuple[str, bool]]]
     doubled: int = 0
     needed: int = 0
     escaped: int = 0
+    inner: int = 0
 
     @property
     def fits(self) -> bool:
@@ -103,6 +106,32 @@ def decide(lines: Lines, delimiter: str) -> tuple[str, str] | None:
     )
 
 
+def require_doubled(lines: Lines, delimiter: str, place: str) -> None:
+    """Refuses fields between single quotes in which another sign stands before those inside.
+
+    Args:
+        lines: Begins to read the file's lines.
+        delimiter: What stands between two fields.
+        place: The file, for messages.
+
+    Raises:
+        InputError: If all single quotes are so, as DuckDB writes them with another `QUOTE` alone.
+    """
+    text, whole = _start(lines)
+    for escape in ('"', "\\"):
+        if f"{escape}'" not in text:
+            continue
+        rows = _read(text, delimiter, "'", escape, whole)
+        if rows is not None and rows.fits and rows.inner:
+            raise InputError(
+                f"{place}: fields are quoted with ', and {escape} stands before those inside, "
+                "which isn't read; write it anew with \", or with ' doubled inside (in SQL: the "
+                "same QUOTE and ESCAPE), or give `--quoting standard` if all that is part of the "
+                f"texts (in Python `data.File(path, quoting=...)`). Received: {escape}', "
+                f"{rows.inner} of them"
+            )
+
+
 def _escaped(text: str, delimiter: str, whole: bool) -> int:
     """How many marks and delimiters have a backslash, if that is how the file is written."""
     if '\\"' not in text and f"\\{delimiter}" not in text:
@@ -134,9 +163,11 @@ def _start(lines: Lines) -> tuple[str, bool]:
 def _read(text: str, delimiter: str, mark: str, escape: str, whole: bool) -> _Rows | None:
     """Fields of a text that keeps to the rules of who quotes with a mark; `None` if one doesn't."""
     d, q = re.escape(delimiter), re.escape(mark)
-    if escape:
+    if escape == "\\":
         held = rf"(?:[^{q}\\]|\\.)*"
         bare = rf"(?:[^{d}{q}\\\r\n]|\\(?:\r\n|.))*"
+    elif escape:
+        held, bare = rf"(?:[^{q}{escape}]|{escape}.)*", rf"[^{d}{q}\r\n]*"
     else:
         held, bare = rf"[^{q}]*(?:{q}{q}[^{q}]*)*", rf"[^{d}{q}\r\n]*"
     field = re.compile(rf"(?:{q}({held}){q}|({bare}))({d}|\r?\n|\r|\Z)", re.S)
@@ -152,6 +183,7 @@ def _read(text: str, delimiter: str, mark: str, escape: str, whole: bool) -> _Ro
         row.append((plain if inside is None else inside, inside is not None))
         rows.doubled += inside is not None and mark * 2 in inside
         rows.needed += inside is not None and (delimiter in inside or "\n" in inside)
+        rows.inner += (inside or "").count(escape + mark) if escape else 0
         rows.escaped += found.group(0).count("\\" + mark) + (plain or "").count("\\" + delimiter)
         place = found.end()
         if end != delimiter:

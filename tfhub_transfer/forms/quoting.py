@@ -156,15 +156,13 @@ def decide(lines: Lines, delimiter: str, place: str) -> tuple[str, str | None]:
     """Whether the fields of a file quote, and a line that says so where it could be otherwise.
 
     Args:
-        lines: Begins to read the file's lines.
+        lines: Begins to read the file's lines, of which one at least has a quotation mark.
         delimiter: What stands between two fields.
         place: The file, for messages.
 
     Raises:
         InputError: If some fields say that they quote, and others that they don't.
     """
-    if not any('"' in line for line in lines()):
-        return STANDARD, None
     header = next(lines()).rstrip("\r\n").split(delimiter)
     if all(len(name) > 1 and _WELL_FORMED.fullmatch(name) for name in header):
         return STANDARD, None

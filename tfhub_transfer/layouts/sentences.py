@@ -107,7 +107,7 @@ def documents(examples: Examples) -> list[list[str]]:
     if blank:
         raise InputError(
             "every document must have a sentence; drop the rows without. Received: "
-            f"{len(blank)} blank, the first in row {blank[0] + 1} of {examples.source}"
+            f"{len(blank)} blank, the first in {examples.place(blank[0])}"
         )
     found = [[sentence.decode("utf-8") for sentence in document] for document in split]
     if examples.target is not None and all(len(document) == 1 for document in found):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfhub_transfer import ranges, values
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.ranges import MOST
 
 POOLINGS = ("auto", "pooled_output", "mean", "first", "attention")
@@ -161,7 +161,8 @@ class Task(abc.ABC):
 
     def check(self, examples: Any) -> None:
         """Raises `InputError` if the labels of examples don't fit, before anything is built."""
-        self.encode(examples.labels)
+        with placed(examples):
+            self.encode(examples.labels)
 
     def check_training(self, examples: Any) -> None:
         """Raises `InputError` if examples to train on don't suit."""

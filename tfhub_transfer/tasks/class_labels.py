@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from tfhub_transfer import label_columns, values
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, RowError
 from tfhub_transfer.wording import class_name
 
 SEPARATOR = "|"
@@ -62,14 +62,14 @@ def by_row(read: Callable[[Any], Any], labels: Iterable[Any]) -> list[Any]:
         labels: Any number.
 
     Raises:
-        InputError: If one can't be read; with its row, counted from 1.
+        RowError: If one can't be read.
     """
     found = []
-    for row, label in enumerate(rows(labels), start=1):
+    for row, label in enumerate(rows(labels)):
         try:
             found.append(read(label))
         except InputError as error:
-            raise InputError(f"label {row}: {error}") from error
+            raise RowError("label", row, str(error)) from error
     return found
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import full_precision, ranges, rouge, sentences, values
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.tagging import WORD_END
+from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Head, Task
 
 TARGETS = ("rouge", "oracle")
@@ -75,17 +76,18 @@ class ExtractiveSummarization(Task):
             InputError: If a summary is missing.
         """
         if self.sentences is None:
-            written = [text for label in labels for text in references(label)]
+            written = [text for each in class_labels.by_row(references, labels) for text in each]
             found = sentences.split(tf.constant(written), WORD_END)[0].row_lengths().numpy()
             self.sentences = max(1, round(float(np.mean(found))))
         return self
 
+    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+        class_labels.by_row(references, labels)
+        return list(labels)
+
     def check(self, examples: Any) -> None:
-        for row, label in enumerate(examples.labels):
-            try:
-                references(label)
-            except InputError as error:
-                raise InputError(f"row {row + 1} of {examples.source}: {error}") from error
+        with placed(examples):
+            self.read_labels(examples.labels)
 
     def target(self, document: Sequence[str], label: Any) -> list[float]:
         """What the scores of a document's sentences are to learn, one number from 0 to 1 each.

@@ -317,7 +317,8 @@ class Regression(Task):
     def read_labels(self, labels: Sequence[Any]) -> list[Any]:
         wide = not self.is_adapted or self.dtype == "float64"
         most = scales.MOST_SCORE if wide else MOST
-        return [finite(label, self.name, most) for label in class_labels.rows(labels)]
+        read = functools.partial(finite, task=self.name, most=most)
+        return class_labels.by_row(read, labels)
 
     def encode(self, labels: Sequence[Any]) -> np.ndarray:
         return np.array(self.read_labels(labels), dtype=self.dtype)

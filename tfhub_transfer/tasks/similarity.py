@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tfhub_transfer import ranges
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.tasks import class_labels, scales, vector_losses
 from tfhub_transfer.tasks.base import Head, Task, finite, one_of
 
@@ -124,7 +124,8 @@ class Similarity(Task):
                 "use the loss in_batch_negatives for pairs that belong together. "
                 f"Received: {examples.source} without labels"
             )
-        self.encode(examples.labels)
+        with placed(examples):
+            self.encode(examples.labels)
 
     def check_training(self, examples: Any) -> None:
         """As `check`, and raises `InputError` if the loss would pass over a column or lack one."""
@@ -161,11 +162,7 @@ class Similarity(Task):
             return np.asarray(labels, "int32")
         values = np.array(self.numbers(labels), "float32")
         if self.objective == "contrastive" and not np.isin(values, (0, 1)).all():
-            odd = next(label for label in labels if finite(label, self.name) not in (0, 1))
-            raise InputError(
-                "the loss contrastive needs labels of 1 (belong together) or 0; for degrees use "
-                f"the loss cosine. Received: {odd!r}"
-            )
+            class_labels.by_row(_require_flag, labels)
         return values
 
     @staticmethod
@@ -175,7 +172,7 @@ class Similarity(Task):
         Raises:
             InputError: If one is no finite number.
         """
-        return [finite(label, Similarity.name) for label in class_labels.rows(labels)]
+        return class_labels.by_row(lambda label: finite(label, Similarity.name), labels)
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         """Vectors `[batch, texts, dimension]` at unit length, so that products are cosines."""
@@ -272,3 +269,12 @@ def best_threshold(labels: np.ndarray, found: np.ndarray) -> float | None:
     f1[ordered[:-1] == ordered[1:]] = -1
     best = int(f1.argmax())
     return float(ordered[best : best + 2].mean())
+
+
+def _require_flag(label: Any) -> None:
+    """Raises `InputError` if a label is a degree."""
+    if finite(label, Similarity.name) not in (0, 1):
+        raise InputError(
+            "the loss contrastive needs labels of 1 (belong together) or 0; for degrees use "
+            f"the loss cosine. Received: {label!r}"
+        )

@@ -77,7 +77,7 @@ class QuestionAnswering(Task):
         names = examples.columns.get("id", [None] * len(examples))
         labels = examples.labels if examples.target else [None] * len(examples)
         for row, (question, context, label) in enumerate(zip(questions, contexts, labels)):
-            place = f"{examples.source}, row {row + 1}"
+            place = examples.place(row)
             place += "" if names[row] is None else f" (id {names[row]!r})"
             _require_text(question, "question", place)
             _require_text(context, "context", place)

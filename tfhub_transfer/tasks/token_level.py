@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import full_precision, tagging
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Head, Task
 from tfhub_transfer.wording import class_name, listed
@@ -120,12 +120,13 @@ class TokenClassification(Task):
 
     def check(self, examples: Any) -> None:
         """Raises `InputError` if a word has no tag, or one that is unknown."""
-        for row, (text, label) in enumerate(zip(examples.texts[0], examples.labels)):
+        with placed(examples):
+            labels = self.read_labels(examples.labels)
+        for row, (text, tags) in enumerate(zip(examples.texts[0], labels)):
             words = tagging.split_words(text)
-            tags = class_labels.tags(label, self.class_names or ())
             if len(words) != len(tags):
                 raise InputError(
-                    f"{examples.source}, row {row + 1}: every word must have a tag; mend the row. "
+                    f"{examples.place(row)}: every word must have a tag; mend the row. "
                     f"Received: {len(words)} words and {len(tags)} tags, "
                     f"in {' '.join(words)[:60]!r}"
                 )
