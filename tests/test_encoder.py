@@ -172,6 +172,17 @@ def test_keras_file_continues_training_alike(tmp_path: Path, bert_still: Path) -
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+def test_what_names_no_group_is_not_left_out(text_encoder: Path) -> None:
+    encoder = tt.Encoder(str(text_encoder))
+    for given in (["embeddings"], "embedding", 0, None):
+        with pytest.raises(
+            tt.InputError, match=r"`leave_out\('embeddings'\)`; there are embeddings"
+        ):
+            encoder.leave_out(given)  # type: ignore[arg-type]
+    encoder.leave_out("embeddings")
+    assert not encoder.layer_groups
+
+
 @pytest.mark.slow
 def test_clone_and_export(tmp_path: Path, bert_encoder: Path) -> None:
     model = plain_model(bert_encoder)

@@ -130,6 +130,28 @@ def test_losses_of_several_tasks_are_tried_before_anything_trains(text_encoder: 
             tt.fine_tune(model, train, train)
 
 
+@pytest.mark.parametrize("given", [{"one": 10.0, "two": 0.0}, None])
+def test_own_weights_of_losses_count_above_a_boundary(given: Any, bert_still: Path) -> None:
+    tasks = {name: tt.tasks.Classification(["a", "b"]) for name in ("one", "two")}
+    several = tt.tasks.MultiTask(tasks, weights={"one": 3.0, "two": 1.0})
+    model = tt.build_model(str(bert_still), several, tt.Head(dropout=0.0), sequence_length=24)
+    model.compile("sgd", dict.fromkeys(tasks, CROSSENTROPY), loss_weights=given)
+    model.encoder.freeze_to(-1)
+    boundary = model.boundary()
+    assert boundary is not None
+    rows: Any = {n: tt.data.Examples.from_lists(["a film", "bad"], ["a", "b"]) for n in tasks}
+    inputs, *wanted = next(iter(model.preprocess(model.cut(rows), shuffle=False)))
+    stored = {boundary.input_name: model.encoder.below(boundary.layer, inputs)}
+    above = model.model_above(boundary).test_on_batch({**inputs, **stored}, *wanted)
+    whole = model.test_on_batch(inputs, *wanted, return_dict=True)
+    weights = given or {"one": 1.0, "two": 1.0}
+    # Half of the rows are of each task.
+    assert whole["loss"] == pytest.approx(
+        sum(weights[name] * whole[f"{name}_loss"] for name in tasks) / 2, rel=1e-5
+    )
+    assert np.ravel(above)[0] == pytest.approx(whole["loss"], rel=1e-2)
+
+
 def test_a_schedule_of_ones_own_takes_no_other_rate(text_encoder: Path, splits: Any) -> None:
     for optimizer in (
         keras.optimizers.SGD(DECAY),

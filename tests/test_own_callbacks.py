@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
+from tfhub_transfer import own_callbacks
 from tfhub_transfer.optimizers import AdamW
 
 callbacks = keras.callbacks
@@ -130,6 +131,19 @@ REFUSED = {
         lambda: callbacks.ReduceLROnPlateau(),
         "follows a schedule.*Received: ReduceLROnPlateau, and WarmUpLinearDecay",
     ),
+    "no such value": (
+        lambda: callbacks.EarlyStopping("val_f1", mode="max"),
+        "EarlyStopping asks for .* expected one of accuracy, loss, val_accuracy, val_loss. "
+        "Received: 'val_f1'",
+    ),
+    "a file named after none": (
+        lambda: callbacks.ModelCheckpoint("{epoch}-{val_f1:.2f}.keras"),
+        "ModelCheckpoint asks for a value that training doesn't report.*Received: 'val_f1'",
+    ),
+    "no file of a model": (
+        lambda: callbacks.ModelCheckpoint("model.h5"),
+        "a model's file must be named `.keras`. Received: model.h5",
+    ),
     "no instance": (lambda: callbacks.EarlyStopping, r"such as EarlyStopping\(\.\.\.\)"),
     "text": (lambda: "early_stopping", "takes Keras callbacks. Received: 'early_stopping'"),
 }
@@ -146,6 +160,54 @@ def test_what_cannot_serve_in_stages_is_refused_before_training(
         tt.fine_tune(model, *splits, callbacks=[make()])
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_what_others_report_may_be_waited_for() -> None:
+    check, stop = own_callbacks.check_names, callbacks.EarlyStopping("mine", mode="min")
+    check([Diary(), stop], ["loss"])  # a diary's entry, for all that is known
+    check([callbacks.ModelCheckpoint("{epoch}.keras", "none")], ["loss"])  # it saves each
+    rate = callbacks.ModelCheckpoint("{learning_rate}.keras")
+    check([callbacks.ReduceLROnPlateau("loss"), rate], ["loss"])
+    for asked in ([stop], [rate], [callbacks.ReduceLROnPlateau("mine")]):
+        with pytest.raises(tt.InputError, match="expected one of loss. Received: "):
+            check(asked, ["loss"])
+
+
+def several(variable: Any) -> keras.optimizers.Optimizer:
+    return keras.optimizers.Adam()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "received"),
+    [(None, "none"), (keras.optimizers.MultiOptimizer(several), "MultiOptimizer")],
+)
+def test_no_optimizer_that_can_thaw_is_told_before_anything_trains(
+    optimizer: Any, received: str, text_encoder: Path, splits: Any
+) -> None:
+    model = build(text_encoder)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    before = model.get_weights()
+    for train in (
+        lambda: tt.fine_tune(model, *splits),
+        lambda: fit(model, splits[0], []),
+    ):
+        with pytest.raises(tt.InputError, match=f"trained by one optimizer.*Received: {received}"):
+            train()
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_rate_that_a_function_gives_is_that_of_a_number(text_encoder: Path, splits: Any) -> None:
+    found = []
+    for rate in (0.1, lambda: 0.1):
+        model = build(text_encoder, keras.optimizers.SGD(rate))
+        thaw = tt.ProgressiveUnfreezing(0, layer_decay=0.5)
+        model.fit(model.preprocess(splits[0], 14, shuffle=False), verbose=0, callbacks=[thaw])
+        found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(tt.InputError, match="a callback can't set.*Received: ReduceLROnPlateau"):
+        fit(model, splits[0], [callbacks.ReduceLROnPlateau()])
 
 
 def test_a_head_alone_has_a_rate_that_callbacks_set(text_encoder: Path, splits: Any) -> None:

@@ -159,6 +159,13 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "set": ({"a", "b"}, "a set has no order"),
     "other columns": ({"review": ["a"]}, "columns text or text_a, text_b; .*Received: 'review'"),
     "many tensors": ([tf.constant("a")] * 3, "one tensor of strings, or two of pairs"),
+    "too few": ((["a"], ["b", "c"]), "as many of both. Received: 1 and 2"),
+    "too few in a column": ({"text_a": ["a", "b"], "text_b": ["c"]}, "Received: 2 and 1"),
+    "sparse": (tf.sparse.from_dense(["a"]), r"expected texts, strings \[batch\]"),
+    "examples": (
+        tt.data.Examples.from_lists(["a"]),
+        r"`preprocessor\(tuple\(examples.texts\)\)`. Received: Examples",
+    ),
     "data set": (tf.data.Dataset.from_tensor_slices(TEXTS), r"`dataset.map\(preprocessor\)`"),
 }
 
@@ -176,6 +183,7 @@ def test_what_is_no_list_of_words_is_one_line(reads_words: tt.Preprocessor) -> N
         (TEXTS, "row 1 of the texts: with `words=True` a text is a list of its words"),
         ([["a", ""]], "row 1 of the texts: the last word of a list can't be empty"),
         ([["a", None]], "row 1 of the texts: every text must be a string. Received: None"),
+        (tf.sparse.from_dense([["a"]]), r"expected words, strings \[batch, words\] or ragged"),
         (tf.constant([[1]]), r"expected words, strings \[batch, words\] or ragged"),
         ((tf.constant([["a"]]), tf.constant([["b"]])), "one list of words a text"),
     ):

@@ -35,7 +35,8 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         layer_decay: Factor on the learning rate for each group further down, above 0 up to 1.
 
     Raises:
-        InputError: If an argument is out of range, or the model holds no `Encoder`.
+        InputError: If an argument is out of range, or the model holds no `Encoder`, or no optimizer
+            that can train so.
 
     Example:
 
@@ -83,6 +84,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         self._best: float | None = None
         self._layer_rates: optimizers.LayerRates | None = None
         self.thawed_at = []
+        optimizers.require(getattr(self.model, "optimizer", None))
         if not self._begin():
             for encoder in self._find_encoders():
                 encoder.trainable = False
@@ -120,6 +122,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
 
     def _prepare(self) -> None:
         """Tells the optimizer of all variables to come, before the first step; freezes nothing."""
+        optimizers.require(self.model.optimizer)
         self._encoders = self._find_encoders()
         if not self._encoders:
             raise InputError(

@@ -39,6 +39,10 @@ def metric_names(metrics: Any) -> Iterator[str]:
         yield str(getattr(metrics, "name", None) or getattr(metrics, "__name__", ""))
 
 
+def _metrics_alone(usual: Any) -> dict[str, Any]:
+    return {name: value for name, value in usual.items() if name != "loss_weights"}
+
+
 def alike(model: Any, other: keras.Model, optimizer: Any, steps_at_once: int | None) -> None:
     """Compiles another model over the same layers with the loss and metrics of a `TransferModel`.
 
@@ -55,5 +59,6 @@ def alike(model: Any, other: keras.Model, optimizer: Any, steps_at_once: int | N
         jit_compile=model.jit_compile,
         run_eagerly=model.run_eagerly,
         steps_per_execution=steps_at_once or model.steps_per_execution,
-        **{**usual, **metrics_of_ones_own(model, usual)},
+        loss_weights=model._compile_loss._user_loss_weights if model._compile_loss else None,
+        **{**_metrics_alone(usual), **metrics_of_ones_own(model, usual)},
     )

@@ -266,6 +266,7 @@ class Encoder(keras.layers.Layer):
 
     def leave_out(self, *names: str) -> None:
         """Takes groups out of `layer_groups` and freezes them."""
+        variable_groups.require_names(names, self._groups)
         with self._changing():
             self._left_out = names
             self._set_flags([v for n, vs in self._groups if n in names for v in vs], False)

@@ -61,8 +61,9 @@ def texts(given: Any) -> Any:
             f"texts go in a list; put a single one in brackets. Received: {given[:60]!r}"
         )
     if tf.is_tensor(given) or isinstance(given, keras.KerasTensor):
+        dense = not isinstance(given, (tf.RaggedTensor, tf.SparseTensor))
         flat = rank(given) in (None, 1) or (rank(given) == 2 and given.shape[-1] == 1)
-        if dtype(given) != "string" or not flat or isinstance(given, tf.RaggedTensor):
+        if dtype(given) != "string" or not (flat and dense):
             symbolic = isinstance(given, keras.KerasTensor)
             hint = ', such as `keras.Input((), dtype="string")`' if symbolic else ""
             raise InputError(f"expected texts, strings [batch]{hint}. Received: {described(given)}")

@@ -166,6 +166,8 @@ def fine_tune(
         model.training_examples = train
     _remember(model, train, validation)
     found = headlines.find(model, validation, judged, plan.seed)
+    if not isinstance(model, MultiTaskModel):
+        own_callbacks.check_names(callbacks, judging.reported(model, found))
     history = History(plan={"judged_by": judging.described(model, found)})
     with (
         progress.shown(show(plan.verbose) > 0),

@@ -36,8 +36,20 @@ def columns(given: Any, words: bool) -> tuple[Any, ...]:
             "a data set of texts is mapped: `dataset.map(preprocessor)`. "
             "Received: a tf.data.Dataset"
         )
+    if hasattr(given, "texts"):
+        raise InputError(
+            "examples go through `model.preprocess(examples)`; here give their columns of texts, "
+            f"`preprocessor(tuple(examples.texts))`. Received: {type(given).__name__}"
+        )
     read = _words if words else _texts
-    return tuple(read(column) for column in _apart(given, words))
+    found = tuple(read(column) for column in _apart(given, words))
+    sizes = [each.shape[0] for each in found if encoder_calls.rank(each)]
+    if len({size for size in sizes if size is not None}) > 1:
+        raise InputError(
+            "each first text of a pair has a second one, so there are as many of both. "
+            f"Received: {sizes[0]} and {sizes[1]}"
+        )
+    return found
 
 
 def are_strings(given: Any) -> bool:
@@ -110,8 +122,9 @@ def _words(column: Any) -> Any:
     if _is_tensor(column):
         ragged = isinstance(column, tf.RaggedTensor)
         # Of Keras' own tensors the first axis is always that of the batch.
+        dense = not isinstance(column, tf.SparseTensor)
         ranks = (2,) if isinstance(column, keras.KerasTensor) or ragged else (1, 2)
-        flat = encoder_calls.rank(column) in ranks
+        flat = dense and encoder_calls.rank(column) in ranks
         if encoder_calls.dtype(column) != "string" or not flat:
             raise InputError(
                 "expected words, strings [batch, words] or ragged. "

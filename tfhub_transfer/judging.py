@@ -63,6 +63,22 @@ def described(model: TransferModel, found: dict[str, headlines.Headline]) -> dic
     return {"metric": metric, **({"examples": drawn.get("", drawn)} if drawn else {})}
 
 
+def reported(model: TransferModel, found: dict[str, headlines.Headline]) -> set[str]:
+    """The names of all values that the training of one task reports.
+
+    Args:
+        model: The model.
+        found: The headlines that its answers are judged by.
+    """
+    usual = model.task.measures()
+    names = {"loss", *compiling.metric_names(list((_own(model) or usual).values()))}
+    return names | {f"val_{name}" for name in names} | {each.name for each in found.values()}
+
+
+def _own(model: TransferModel) -> dict[str, Any]:
+    return compiling.metrics_of_ones_own(model, model.task.measures())
+
+
 def told(model: TransferModel, logs: Mapping[str, float]) -> dict[str, float]:
     """What is told of an epoch: what the model is judged by, or each of its tasks, by its name.
 

@@ -173,6 +173,25 @@ def rate(optimizer: Any) -> Any:
     return getattr(getattr(optimizer, "inner_optimizer", optimizer), "_learning_rate", None)
 
 
+def require(optimizer: Any) -> None:
+    """Refuses what can't train groups that thaw one after the other.
+
+    Args:
+        optimizer: What a model was compiled with.
+
+    Raises:
+        InputError: If there is none; or it is several in one, which Keras lets train only all that
+            it was built with at once.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner is None or isinstance(inner, keras.optimizers.MultiOptimizer):
+        raise InputError(
+            "what thaws is trained by one optimizer of the model's; compile it with one, such as "
+            "`keras.optimizers.AdamW(1e-4)`. "
+            f"Received: {'none' if inner is None else type(inner).__name__}"
+        )
+
+
 def extend(model: keras.Model, variables: Iterable[keras.Variable]) -> None:
     """Makes the model's optimizer know more variables, keeping the state that it has.
 
@@ -314,6 +333,9 @@ class LayerRates:
         def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
             factor = factors.get(inner._var_key(variable), 1.0)
             announced = inner._iterations.value < until
+            learning_rate = tf.convert_to_tensor(
+                learning_rate
+            )  # a function may give a plain number
             scale = tf.where(announced, tf.cast(factor, learning_rate.dtype), 1.0)
             return plain(gradient, variable, learning_rate * scale)
 

@@ -1,15 +1,22 @@
 """Callbacks of users' own: beside thawing in one `fit`, and in all stages of `fine_tune`."""
 
-from collections.abc import Callable
+import string
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 import keras
 
-from tfhub_transfer import optimizers
+from tfhub_transfer import optimizers, saving
 from tfhub_transfer.callbacks import ProgressiveUnfreezing
 from tfhub_transfer.errors import InputError
 
 _SETS_RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
+_READERS = (
+    keras.callbacks.EarlyStopping,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.ReduceLROnPlateau,
+)
 # What can't be meant in stages, each with an optimizer of its own, and what to do instead.
 _IN_ONE_FIT = "give it to `model.fit`, with `tt.ProgressiveUnfreezing` to thaw"
 _REFUSED = (
@@ -54,7 +61,7 @@ def check(callbacks: Any, optimizer: Any) -> None:
     found = listed(callbacks)
     schedule = optimizers.rate(optimizer)
     setting = [each for each in found if isinstance(each, _SETS_RATES)]
-    if setting and isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+    if setting and callable(schedule) and not isinstance(schedule, keras.Variable):
         raise InputError(
             "the optimizer's learning rate follows a schedule, which a callback can't set; leave "
             "the callback out, or give `build_model` an optimizer whose rate is a number, such as "
@@ -106,7 +113,8 @@ def check_stages(callbacks: Any, optimizer: Any, thaws: bool, tasks: int) -> Non
         tasks: How many tasks the model has.
 
     Raises:
-        InputError: As of `check`; or if one is meant for a single `fit`.
+        InputError: As of `check` and `optimizers.require`; or if one is meant for a single `fit`,
+            or is to write what isn't a model's file.
     """
     for each in listed(callbacks):
         for kind, reason in _REFUSED:
@@ -126,8 +134,43 @@ def check_stages(callbacks: Any, optimizer: Any, thaws: bool, tasks: int) -> Non
                 "of all would be a model of one task; leave `save_best_only` out: `fine_tune` ends "
                 f"with the best weights. Received: {type(each).__name__}(save_best_only=True)"
             )
+        if isinstance(each, keras.callbacks.ModelCheckpoint) and not each.save_weights_only:
+            saving.check(Path(each.filepath), overwrite=True)
     if thaws:
+        optimizers.require(optimizer)
         check(callbacks, optimizer)
+
+
+def check_names(callbacks: Any, reported: Collection[str]) -> None:
+    """Refuses, before anything trains, Keras' own callbacks that wait for what nobody reports.
+
+    They would fail at the end of the first epoch, or do nothing but warn. What stands behind a
+    callback of the user's own may get values from that.
+
+    Args:
+        callbacks: Those of the user.
+        reported: The names of all values that training reports.
+
+    Raises:
+        InputError: If one monitors another value, or names a file after one.
+    """
+    reported = {*reported}
+    for each in listed(callbacks):
+        if not isinstance(each, _READERS) or not type(each).__module__.startswith("keras."):
+            return
+        saves = isinstance(each, keras.callbacks.ModelCheckpoint)
+        wanted = [] if saves and not each.save_best_only else [each.monitor]
+        if saves:
+            fields = [name for _, name, _, _ in string.Formatter().parse(each.filepath) if name]
+            wanted += [name for name in fields if name not in ("epoch", "batch")]
+        for name in wanted:
+            if name not in reported:
+                raise InputError(
+                    f"{type(each).__name__} asks for a value that training doesn't report; "
+                    f"expected one of {', '.join(sorted(reported))}. Received: {name!r}"
+                )
+        if isinstance(each, keras.callbacks.ReduceLROnPlateau):
+            reported.add("learning_rate")
 
 
 class Throughout(keras.callbacks.Callback):

@@ -4,10 +4,13 @@ The only file that knows the names of variables inside TF Hub models.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from tfhub_transfer.errors import InputError
 
 _LAYER = re.compile(r"(?:^|[/_])(?:layer|block|group)_?(\d+)(?:/|$)")
 _POOLER = re.compile(r"pooler")
@@ -86,3 +89,23 @@ class Unread:
             for variable, flag in zip(variables, flags):
                 variable.trainable = flag
         self.names = names
+
+
+def require_names(names: Sequence[Any], groups: Sequence[tuple[str, Any]]) -> None:
+    """Refuses what names no group, lest it be left in silently.
+
+    Args:
+        names: What is given.
+        groups: Those that there are.
+
+    Raises:
+        InputError: If one is no group's name.
+    """
+    known = [name for name, _ in groups]
+    for each in names:
+        if each not in known:
+            raise InputError(
+                "groups go by their names, one after the other: "
+                f"`leave_out({', '.join(map(repr, known[:2]))})`; there are "
+                f"{', '.join(known) or 'none'}. Received: {each!r:.80}"
+            )
