@@ -283,6 +283,26 @@ def test_lower_is_better_for_errors() -> None:
     assert report(**numbers, baselines={"majority": {"rmse": 3.0}}).beaten() == []
 
 
+def test_of_several_labels_a_baseline_that_ranks_better_is_said() -> None:
+    mine = {"micro_f1": 0.25, "pr_auc": 0.16}
+    silent = {"tfidf_logistic_regression": {"micro_f1": 0.0, "pr_auc": 0.25}}
+    found = report(task="multi-label", metrics=mine, baselines=silent)
+    assert found.beaten() == ["TF-IDF + LR ranks better: pr_auc 0.2500 against 0.1600"]
+    found.metrics["pr_auc"] = 0.26
+    assert found.beaten() == []
+
+
+def test_no_line_on_screen_is_longer_than_120_characters() -> None:
+    long = "of a (1), " * 30
+    kept = "Head on the frozen encoder: kept epoch 1 of 2"
+    found = report(warnings=[long], notes=[long, kept], history={"kept": [kept]})
+    text = str(found)
+    assert max(map(len, text.splitlines())) <= 120
+    whole = " ".join(line.strip() for line in text.splitlines())
+    assert f"WARNING: {long.strip()} note: {long.strip()}" in whole
+    assert kept not in text
+
+
 def test_warnings_are_on_screen_in_json_and_on_the_page(tmp_path: Path) -> None:
     warned = report(warnings=["of <b> 3"])
     assert "\nWARNING: of <b> 3" in str(warned)
@@ -303,15 +323,15 @@ def test_few_examples_of_a_class_and_cut_texts_are_said(bert_encoder: Path) -> N
     found = report(per_class=[{"class": c, "support": n} for c, n in zip("abc", (2, 12, 0))])
     cautions.add(found, model, examples, None)
     counts = collections.Counter(examples.labels)
-    named = "fewer than 10 test examples of a 2, c 0: their numbers say little"
+    named = "fewer than 10 test examples of a (2), c (0): their numbers say little"
     assert counts == {"a": 2, "b": 12} and named in found.warnings
     lost = len(texts[0].split()) - (10 - 2)
     assert found.texts["cut"] == 1 and found.texts["tokens_lost"] == lost
     assert any(w.startswith(f"1 of 14 texts were cut, {lost} tokens") for w in found.warnings)
     many = [{"class": str(i), "support": i} for i in range(20)]
     assert cautions._few(report(per_class=many), 190) == [
-        "fewer than 10 test examples of 0 0, 1 1, 2 2, 3 3, 4 4 and 5 more: their numbers say "
-        "little"
+        "fewer than 10 test examples of 0 (0), 1 (1), 2 (2), 3 (3), 4 (4) and 5 more: their "
+        "numbers say little"
     ]
     assert cautions._few(report(task="regression"), 9)[0].startswith("only 9 test examples")
 

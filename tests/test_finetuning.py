@@ -466,7 +466,8 @@ def test_a_stage_says_what_it_kept(
     found = model.evaluate(model.preprocess(splits[1], shuffle=False), verbose=0, return_dict=True)
     assert found["accuracy"] == pytest.approx(history.history["val_accuracy"][history.best_epoch])
     shown = capsys.readouterr().out
-    assert str(head) in shown and str(thawed) in shown
+    said = " ".join(shown.split())
+    assert str(head) in said and str(thawed).partition("). Try")[0] in said
     report = tt.evaluate(model, splits[1])
     assert str(thawed) in report.notes and report.history["best_epoch"] == [history.best_epoch]
 
@@ -478,6 +479,14 @@ def test_outcomes_in_words() -> None:
     assert str(head) == "Head on the frozen encoder: kept epoch 7 of 9, val_accuracy 0.8125"
     assert str(won) == "Top group thawed: kept epoch 2 of 4, val_accuracy 0.9000 (before 0.8125)"
     assert "kept none of 4 epochs" in str(lost) and "0.8125 before them (best 0.8000)" in str(lost)
+    assert "or fewer groups" in str(lost) and "groups (" not in str(
+        dataclasses.replace(lost, groups=1)
+    )
+    assert won.lines(3.21) == f"{won}, 3.2 s"
+    lines = lost.lines(18.5, "a task: ").splitlines()
+    assert lines[0].startswith("a task: Top 3") and max(map(len, lines)) <= 120
+    whole = " ".join(line.strip() for line in lines)
+    assert "(best 0.8000), 18.5 s. Try a lower" in whole
     of_task = dataclasses.replace(head, stage="topic head")
     assert str(of_task).startswith("topic: Head on the frozen encoder: kept")
     assert "no number" in str(dataclasses.replace(lost, tried=float("nan")))

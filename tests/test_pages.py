@@ -628,6 +628,7 @@ def test_what_training_kept_is_said_with_its_curves(classified: Any) -> None:
     Parsed(made)
     training = made.partition("<h2>Training</h2>")[2]
     assert "kept none of &lt;4&gt; epochs</li>" in training and "How it was trained" in training
+    assert "<h2>Data</h2>" in training.partition("rows &lt;3&gt;")[0]
 
 
 def test_several_tasks_are_judged_each_beside_its_baselines(classified: Any) -> None:

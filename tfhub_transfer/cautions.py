@@ -121,7 +121,7 @@ def _seen_before(found: dict[str, int], rows: int) -> list[str]:
 def _few(report: Report, rows: int) -> list[str]:
     few = [(row["class"], row["support"]) for row in report.per_class if row["support"] < FEW]
     if few:
-        named = ", ".join(f"{name} {count}" for name, count in few[:_NAMED])
+        named = ", ".join(f"{name} ({count})" for name, count in few[:_NAMED])
         more = f" and {len(few) - _NAMED} more" if len(few) > _NAMED else ""
         return [f"fewer than {FEW} test examples of {named}{more}: their numbers say little"]
     return [f"only {rows} test examples: the numbers say little"] if rows < FEW else []

@@ -290,7 +290,7 @@ def _train_head(
         if history.truncation and history.truncation.texts:
             progress.say(f"At {model.sequence_length} tokens {history.truncation}")
         spent = time.perf_counter() - started
-        progress.say(f"{name}{': ' * bool(name)}{history.outcomes[-1]}, {spent:.1f} s")
+        progress.say(history.outcomes[-1].lines(spent, f"{name}{': ' * bool(name)}"))
     return best
 
 
@@ -509,7 +509,7 @@ def _thaw_from_top(
     history.seconds["fine_tuning"] = time.perf_counter() - started
     history.outcomes.append(_outcome_of_thawing(keep, len(curves["loss"]), groups, best))
     if show(plan.verbose):
-        progress.say(f"{history.outcomes[-1]}, {history.seconds['fine_tuning']:.1f} s")
+        progress.say(history.outcomes[-1].lines(history.seconds["fine_tuning"]))
 
 
 def _outcome_of_thawing(keep: KeepBest, epochs: int, groups: int, before: float) -> Outcome:

@@ -11,7 +11,7 @@ from tfhub_transfer.metrics import Numbers
 from tfhub_transfer.pages import joint
 from tfhub_transfer.paired import Difference
 from tfhub_transfer.reports import Report, as_json, jsonable, write
-from tfhub_transfer.wording import shown
+from tfhub_transfer.wording import shown, wrapped
 
 _SEEDS = (
     "together and alone were trained once each: the intervals are about other test examples, and "
@@ -193,11 +193,11 @@ class JointReport:
 
     def __str__(self) -> str:
         lines = [f"{len(self.reports)} tasks with {self.encoder}", *_aligned(self._rows())]
-        lines += [
+        said = [
             f"{name}: {_counted(own)}{own.verdict() or joint.NO_BASELINE}"
             for name, own in self.reports.items()
         ]
-        lines += [*self.sharing().values(), *self.cost()]
+        said += [*self.sharing().values(), *self.cost()]
         # What training kept was said as it went, and stands with the curves.
         notes = [
             f"{name}: {note}"
@@ -205,8 +205,9 @@ class JointReport:
             for note in own.notes
             if note not in own.history.get("kept", [])
         ]
-        lines += [f"WARNING: {warning}" for warning in self.warnings]
-        return visible("\n".join([*lines, *(f"note: {note}" for note in [*notes, *self.notes])]))
+        said += [f"WARNING: {warning}" for warning in self.warnings]
+        said += [f"note: {note}" for note in [*notes, *self.notes]]
+        return visible("\n".join([*lines, *map(wrapped, said)]))
 
     @property
     def warnings(self) -> list[str]:

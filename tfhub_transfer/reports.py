@@ -151,6 +151,10 @@ class Report:
                 how = "beats this model" if better else "is as good as this model"
                 named = standings.baseline_name(self.task, rival)
                 found.append(f"{named} {how}: {', '.join(shares)}")
+            elif self.task == "multi-label" and self._is_better("pr_auc", numbers.get("pr_auc")):
+                # Answers from a half on hide it where a baseline gives hardly any.
+                named = standings.baseline_name(self.task, rival)
+                found.append(f"{named} ranks better: {self._beside('pr_auc', numbers['pr_auc'])}")
         return found
 
     def spread(self, name: str) -> str:
@@ -204,9 +208,12 @@ class Report:
             cells = "".join(f"{cell:>16}" for cell in others)
             lines.append(f"{name:<{wide}}{shown(value):>12}{self.spread(name):>18}{cells}")
         verdict = self.verdict()
-        lines += [verdict] if verdict else []
-        lines += [f"WARNING: {warning}" for warning in self.warnings]
-        return visible("\n".join([*lines, *(f"note: {note}" for note in self.notes)]))
+        said = [verdict] if verdict else []
+        said += [f"WARNING: {warning}" for warning in self.warnings]
+        # What training kept was said as it went, and stands with the curves.
+        kept = self.history.get("kept", [])
+        said += [f"note: {note}" for note in self.notes if note not in kept]
+        return visible("\n".join([*lines, *map(wording.wrapped, said)]))
 
 
 def write(files: dict[str, bytes], folder: str | Path) -> Path:

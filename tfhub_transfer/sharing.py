@@ -18,6 +18,7 @@ from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.storage import atomic, interruption
 from tfhub_transfer.tasks import MultiTask, Task
+from tfhub_transfer.wording import wrapped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,4 +118,4 @@ def _fresh(task: Task) -> Any:
 
 
 def _say(text: str) -> None:
-    print(visible(text), flush=True)
+    print(visible(wrapped(text)), flush=True)

@@ -4,6 +4,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from tfhub_transfer import wording
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -31,29 +33,44 @@ class Outcome:
     groups: int = 0
 
     def __str__(self) -> str:
+        return self._told("")
+
+    def lines(self, seconds: float, before: str = "") -> str:
+        """What is said of it on a screen, in lines of at most 120 characters.
+
+        Args:
+            seconds: How long the stage took.
+            before: What to begin with, such as `"topic: "`.
+        """
+        return wording.wrapped(f"{before}{self._told(f', {seconds:.1f} s')}")
+
+    def _told(self, spent: str) -> str:
         subject = thawed_words(self.groups) if self.groups else "Head on the frozen encoder"
         task = self.stage.removesuffix("head").removesuffix("fine_tuning").strip()
         subject = f"{task}: {subject}" if task else subject
         if self.epoch is not None:
             was = "" if self.before is None else f" (before {self.before:.4f})"
             kept = f"kept epoch {self.epoch} of {self.epochs}"
-            return f"{subject}: {kept}, {self.metric} {self.value:.4f}{was}"
+            return f"{subject}: {kept}, {self.metric} {self.value:.4f}{was}{spent}"
         return (
             f"{subject}: kept none of {self.epochs} epochs, because none was better than "
-            f"{self.metric} {self.value:.4f} before them (best {_number(self.tried)}). {ADVICE}"
+            f"{self.metric} {self.value:.4f} before them (best {_number(self.tried)}){spent}. "
+            f"{_advice(self.groups)}"
         )
-
-
-ADVICE = (
-    "Try a lower `--learning-rate` (`Plan(learning_rate=...)`), more `--epochs`, or fewer groups "
-    "(`--unfreeze 1`)."
-)
 
 
 NOTHING = (
     "Nothing was trained: this task has no head of its own, and the encoder stayed frozen. Thaw "
     "some of it (`--unfreeze auto`), or take the numbers for those of the encoder as it is."
 )
+
+
+def _advice(groups: int) -> str:
+    """What to try where thawing lost: fewer groups only where there are fewer."""
+    rate = "a lower `--learning-rate` (`Plan(learning_rate=...)`)"
+    if groups > 1:
+        return f"Try {rate}, more `--epochs`, or fewer groups (`--unfreeze 1`)."
+    return f"Try {rate}, or more `--epochs`."
 
 
 def thawed_words(groups: int) -> str:

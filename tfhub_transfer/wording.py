@@ -4,6 +4,7 @@ import decimal
 import json
 import math
 import re
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from tfhub_transfer.errors import InputError
 
 LONGEST_NAME = 1000
 _QUOTED = 60
+# Of a line on a screen.
+_COLUMNS = 120
 # A whole number as a table writes it whose column had gaps.
 _WHOLE = re.compile(r"-?\d+\.0+")
 _UNSEEN_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -171,3 +174,16 @@ def shown(value: float | None, digits: int = 4) -> str:
         return "-"
     plain = value == 0 or 0.5 * 10**-digits <= abs(value) < 1e9
     return f"{value:.{digits}f}" if plain else f"{value:.{digits}g}"
+
+
+def wrapped(text: str) -> str:
+    """A sentence for a screen: what is too long for one line goes on, indented, below.
+
+    Example:
+
+    >>> [len(line) for line in wrapped("many words " * 12).splitlines()]
+    [120, 14]
+    """
+    if len(text) <= _COLUMNS:
+        return text
+    return textwrap.fill(text, _COLUMNS, subsequent_indent="    ", break_on_hyphens=False)

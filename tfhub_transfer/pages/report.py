@@ -40,8 +40,8 @@ _BEFORE: dict[str, tuple[str, ...]] = {
 _PICKED = ("classification", "multi-label", "token-classification")
 _LEGENDS = {
     "token-classification": {
-        "missed": "what is right",
-        "spurious": "what the model gave, with its type",
+        "gold": "underlined: what is right",
+        "given": "on a ground: what the model gave, in the colour of what became of it",
     },
     "question-answering": {
         "right": "answer that is right",
@@ -54,6 +54,7 @@ _LEGENDS = {
         "missed": "in the best choice, not chosen",
     },
 }
+_SIDES = {"missed": "true", "gold": "true", "spurious": "predicted", "given": "predicted"}
 _NAMES = {"f1": "F1"}
 
 
@@ -171,7 +172,7 @@ def _cross(count: int, right: bool) -> str:
 
 
 def _sides(kind: str) -> str:
-    return {"missed": "true", "spurious": "predicted"}.get(kind, "true predicted")
+    return _SIDES.get(kind, "true predicted")
 
 
 def _slices(report: Any) -> list[str]:
@@ -329,6 +330,7 @@ def _training(report: Any, pictures: dict[str, bytes]) -> list[str]:
         rows = [[markup.breakable(n), _setting(v)] for n, v in _flat(report.setup).items()]
         parts.append(markup.fold("Setup", markup.table(["", ""], rows, text=(0, 1))))
     if report.profile:
+        parts.append("<h2>Data</h2>")
         parts.append(f'<div class="card"><pre>{escaped(report.profile)}</pre></div>')
     return ["<h2>Training</h2>", *parts] if any(parts) else []
 
