@@ -151,7 +151,7 @@ OF_LABELS = [
         lambda k: Regression(0.0, 1.0).encode([1e36, 1e-3]),
     ),
     mistake(
-        "class weights are for the classification task",
+        "class weights are for tasks where each text has one class",
         lambda k: MultiLabel(["a", "b"]).class_weights(["a"]),
         lambda k: Classification(["a", "b"]).class_weights(["a"]),
     ),
@@ -832,7 +832,7 @@ OF_JOBS = [
         lambda k: k.job("classification", NAMED),
     ),
     mistake(
-        "leave them out. Received: --class-weights",
+        "`--class-weights` is for the ",
         lambda k: k.job("multi-label", NAMED, class_weights=True),
         lambda k: k.job("classification", NAMED, class_weights=True),
         lambda k: k.job("multi-label", NAMED),

@@ -18,8 +18,6 @@ from tfhub_transfer.schedules import WarmUpLinearDecay
 # Chosen by validation accuracy on SST-2, STS-B and SNLI; see benchmarks/README.md.
 SMALL_BERT_RATE, LARGE_BERT_RATE, EMBEDDING_RATE = 1e-4, 5e-5, 2e-3
 SMALL_BERT_DIMENSION = 512
-# A narrow BERT's peak rates for tasks that judge words.
-RATES = {"token-classification": 3e-4}
 HEAD_RATE = 5e-3
 # A head needs some hundred steps however few the rows, and patience to match; each of them costs as
 # much as a thawed one where every step runs through the encoder.
@@ -154,7 +152,7 @@ def usual_rate(encoder: Any, tasks: Sequence[Any] = ()) -> tuple[float, str]:
         return EMBEDDING_RATE, "encoder: embeddings alone"
     if encoder.dimension > SMALL_BERT_DIMENSION:
         return LARGE_BERT_RATE, f"encoder: over {SMALL_BERT_DIMENSION} wide"
-    rates = {RATES.get(task.name, SMALL_BERT_RATE) for task in tasks}
+    rates = {task.narrow_rate or SMALL_BERT_RATE for task in tasks}
     rate = min(rates, default=SMALL_BERT_RATE)
     of_task = "" if rate == SMALL_BERT_RATE else f" of {tasks[0].name}"
     return rate, f"encoder: up to {SMALL_BERT_DIMENSION} wide{of_task}"
