@@ -168,6 +168,9 @@ def _measure_whole(
     for mistake in report.mistakes:
         mistake["predicted"] = given[mistake["row"]]
     particulars.add_whole(report, examples, (true, given, answered), numbers, seed)
+    for name, column in task.beside_answers(labels, scores).items():
+        for row, value in zip(report.predictions, column.tolist()):
+            row[name] = value
     if train is not None:
         _add_baselines(report, task, train, examples)
 

@@ -103,6 +103,10 @@ class Reported:
         """
         return {LOSS: self._losses(labels, scores)}
 
+    def beside_answers(self, labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
+        """What else stands beside each answer in `predictions.jsonl`, `[n]` each."""
+        return {}
+
     def badness(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """How bad each answer is `[n]`: 0 where it is right, the highest is the worst mistake."""
         return np.nan_to_num(self._losses(labels, scores), nan=np.inf)
