@@ -276,8 +276,8 @@ class TransferModel(resuming.Resumable):
             InputError: If the texts don't suit the task, or answers are NaN.
 
         Returns:
-            For classification `{"label", "scores"}`, for multi-label `{"labels", "scores"}`, for
-            regression and similarity `{"score"}`, for tags of words `{"words", "entities"}`, for
+            For classification `{"label", "scores"}`, for ordered classes their `rank` too, for
+            multi-label `{"labels", "scores"}`, for regression and similarity `{"score"}`, for tags of words `{"words", "entities"}`, for
             questions `{"answer", "score", "start", "end", "margin"}`, for summaries
             `{"summary", "sentences"}`.
         """

@@ -103,6 +103,9 @@ class Task(Reported, abc.ABC):
     loss_by_unit: ClassVar[bool] = False
     # What tells a good epoch: a value that Keras reports, or what makes one of all of them.
     monitor: tuple[Any, str] = ("val_loss", "min")
+    # Of which whole answers that value is, where no mean over batches is: `entities`, `answers` or
+    # `summaries` (see `headlines`).
+    whole_answers: str | None = None
     # The most tokens of a row where nobody says; the preprocessor's own default if there is none.
     sequence_length: ClassVar[int | None] = None
     # Most epochs of the head on the frozen encoder; `fine_tune`'s own number if there is none.

@@ -52,6 +52,7 @@ class ExtractiveSummarization(Task):
     layout = "sentences"
     learns = ("sentences",)
     monitor = ("val_rouge1", "max")
+    whole_answers = "summaries"
     standing = Standing(
         "rouge1",
         rival="lead",

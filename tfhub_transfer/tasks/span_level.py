@@ -45,6 +45,7 @@ class QuestionAnswering(Task):
     needs_tokens = True
     layout = "windows"
     monitor = ("val_f1", "max")
+    whole_answers = "answers"
     # As Devlin et al. have it; on SQuAD 8 % fewer tokens than windows of 256, which overlap.
     sequence_length = 384
     # A frozen encoder tells next to nothing about spans.

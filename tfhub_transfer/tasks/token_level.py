@@ -109,6 +109,11 @@ class TokenClassification(Task):
         return "val_accuracy" if self.scheme is None else "val_entity_f1", "max"
 
     @property
+    def whole_answers(self) -> str | None:  # type: ignore[override]
+        """Entities, where there are some."""
+        return None if self.scheme is None else "entities"
+
+    @property
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
