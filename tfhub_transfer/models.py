@@ -278,8 +278,8 @@ class TransferModel(resuming.Resumable):
         Returns:
             For classification `{"label", "scores"}`, for ordered classes their `rank` too, for
             multi-label `{"labels", "scores"}`, for regression and similarity `{"score"}`, for tags
-            of words `{"words", "entities"}`, for questions `{"answer", "score", "start", "end", "margin"}`, for summaries
-            `{"summary", "sentences"}`.
+            of words `{"words", "entities"}`, for questions `{"answer", "score", "start", "end",
+            "margin"}`, for summaries `{"summary", "sentences"}`.
         """
         columns = self._asked(texts).texts
         if not columns[0]:
