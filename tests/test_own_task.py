@@ -99,6 +99,7 @@ def test_its_report_says_what_its_loss_and_metrics_say(
     )
     assert report.judged_by() == "deviance" and report.standing.less_is_better("deviance")
     assert report.verdict() is None and report.baselines == {}
+    assert "no baselines: the counting task names none" in report.notes
     assert [row["true"] for row in report.predictions] == [float(x) for x in test.labels]
     assert [row["predicted"] for row in report.predictions] == pytest.approx(made, abs=1e-5)
     worst = [mistake["badness"] for mistake in report.mistakes]

@@ -404,7 +404,10 @@ def _add_baselines(report: Report, task: Any, train: Examples, test: Examples) -
     labels, truth = task.encode(train.labels), task.encode(test.labels)
     # A pair's texts are put together.
     rows = [[" ".join(texts) for texts in zip(*part.texts)] for part in (train, test)]
-    for name, answer in task.baselines((rows[0], rows[1]), labels).items():
+    answers = task.baselines((rows[0], rows[1]), labels)
+    if not answers:
+        report.notes.append(f"no baselines: the {task.name} task names none")
+    for name, answer in answers.items():
         if answer.scores is not None:
             report.baselines[name] = task.measure(truth, answer.scores)
         if answer.note:
