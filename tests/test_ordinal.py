@@ -275,7 +275,7 @@ def test_a_report_says_what_ordered_classes_are_judged_by(
     trained: tuple[Any, Any], tmp_path: Path
 ) -> None:
     model, examples = trained
-    report = tt.evaluate(model, examples)
+    report = tt.evaluate(model, examples, examples)
     answers = model.predict_text(examples.texts[0])
     right = model.task.encode(STARS)
     given = np.array([answer["rank"] for answer in answers])

@@ -157,16 +157,16 @@ def test_it_learns_beside_other_tasks(splits: Any, text_encoder: Path, tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [Counting, tt.tasks.OrdinalRegression])
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
-def test_it_is_tuned(kind: Any, splits: Any, bert_encoder: Path, tmp_path: Path) -> None:
+def test_it_is_tuned(kind: Any, splits: Any, text_encoder: Path, tmp_path: Path) -> None:
     import keras_tuner
 
     train, validation, _ = splits
     task = kind().adapt(train.labels)
-    batches = tt.build_model(str(bert_encoder), task, sequence_length=16)
+    batches = tt.build_model(str(text_encoder), task, sequence_length=16)
 
     def build(hp: Any) -> Any:
         head = tt.Head(dropout=hp.Float("dropout", 0.0, 0.5), hidden_units=hp.Choice("h", [0, 8]))
-        return tt.build_model(str(bert_encoder), task, head=head, sequence_length=16)
+        return tt.build_model(str(text_encoder), task, head=head, sequence_length=16)
 
     metric, direction = task.monitor
     tuner = keras_tuner.RandomSearch(
