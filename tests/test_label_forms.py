@@ -628,11 +628,11 @@ def test_weights_that_go_by_something_else_are_refused(text_encoder: Path) -> No
         (["--task", "classification", "--label-separator", ","], "for the multi-label task"),
         (
             ["--task", "multi-label", "--class-weights"],
-            "for the classification task; leave them out. Received: --c",
+            "for the tasks classification, ordinal-regression; leave it out. Received: --c",
         ),
         (
             ["--task", "regression", "--class-weights"],
-            "for the classification task; leave them out. Received: --c",
+            "for the tasks classification, ordinal-regression; leave it out. Received: --c",
         ),
         (["--task", "multi-label"], "one name with a comma or several names?"),
         (["--task", "classification", "--label", "a,b"], "column 'a' must say 0 or 1"),

@@ -239,19 +239,22 @@ def _resampled(weights: np.ndarray, labels: np.ndarray, found: np.ndarray) -> Re
     """Numbers of ranks `[n]` for row weights `[resamples, n]`.
 
     Quadratic kappa (Cohen 1968) is 1 less the mean square of the difference, over what that would
-    be of the same answers dealt out at random, which follows from means and variances alone.
+    be of the same answers dealt out at random: twice the covariance over that, which follows from
+    means and variances alone.
     """
     shares = weights / weights.sum(axis=1, keepdims=True)
-    x, y = labels.astype("float64"), found.astype("float64")
+    off = np.abs(labels - found)
+    # From their own first rank on, so that answers which are all the same agree by 0, not 1e-16.
+    x, y = (each.astype("float64") - each[0] for each in (labels, found))
     means = shares @ x, shares @ y
     variances = [shares @ each**2 - mean**2 for each, mean in zip((x, y), means)]
-    chance = variances[0] + variances[1] + (means[0] - means[1]) ** 2
-    off = np.abs(x - y)
-    disagreement = np.divide(
-        shares @ off**2, chance, out=np.full_like(chance, np.nan), where=chance > 1e-12
-    )
+    together = shares @ (x * y) - means[0] * means[1]
+    chance = sum(variances) + (means[0] - means[1] + labels[0] - found[0]) ** 2
+    known = chance > 1e-12
     return {
-        "quadratic_kappa": 1.0 - disagreement,
+        "quadratic_kappa": np.divide(
+            2.0 * together, chance, out=np.full(len(weights), np.nan), where=known
+        ),
         "mae": shares @ off,
         "accuracy": shares @ (off == 0),
         "off_by_one_accuracy": shares @ (off <= 1),
