@@ -30,7 +30,7 @@ import harness
 import numpy as np
 
 import tfhub_transfer as tt
-from tfhub_transfer import builders, planning, standings
+from tfhub_transfer import builders, planning
 
 RESULTS = Path(__file__).parent / "defaults.jsonl"
 TEST_ROWS = 500
@@ -109,7 +109,7 @@ class Cell:
         history = tt.fine_tune(self.model, self.train, self.validation, plan=plan, **given)
         trained = time.perf_counter() - started
         found = tt.evaluate(self.model, self.test, baselines=False).metrics
-        name = next(name for name in standings.judged(task.name) if found.get(name) is not None)
+        name = next(name for name in task.standing.judged if found.get(name) is not None)
         monitor = history.outcomes[-1]
         return {
             **self.key,

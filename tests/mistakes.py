@@ -33,6 +33,7 @@ from tfhub_transfer.tasks import (
     Head,
     MultiLabel,
     MultiTask,
+    OrdinalRegression,
     QuestionAnswering,
     Regression,
     Similarity,
@@ -151,7 +152,7 @@ OF_LABELS = [
         lambda k: Regression(0.0, 1.0).encode([1e36, 1e-3]),
     ),
     mistake(
-        "class weights are for the classification task",
+        "class weights are for tasks where each text has one class",
         lambda k: MultiLabel(["a", "b"]).class_weights(["a"]),
         lambda k: Classification(["a", "b"]).class_weights(["a"]),
     ),
@@ -498,6 +499,11 @@ def _in_turn(task: Any, *labels: Any) -> None:
         task.read_labels(each)
 
 
+def _register(kind: Any) -> None:
+    with mock.patch.dict(tt.tasks.TASKS):
+        tt.tasks.register(kind)
+
+
 OF_TASKS = [
     mistake(
         "a block works on token vectors",
@@ -520,6 +526,48 @@ OF_TASKS = [
         lambda k: layouts.find(Classification(["a", "b"], pair=True), Head(towers=True)).check(
             lists(["a"], None, ["b"])
         ),
+    ),
+    mistake(
+        "names of classes don't say which is higher",
+        lambda k: OrdinalRegression().adapt(["bad", "good", "bad"]),
+        lambda k: OrdinalRegression(["bad", "good"]).adapt(["bad", "good", "bad"]),
+        lambda k: OrdinalRegression().adapt([1, 2, 1]),
+    ),
+    mistake(
+        "classes of the ordinal-regression task go from the lowest to the highest",
+        lambda k: OrdinalRegression([1, 3, 2]),
+        lambda k: OrdinalRegression([1, 2, 3]),
+    ),
+    mistake(
+        "different numbers are amounts rather than classes",
+        lambda k: OrdinalRegression().adapt([i / 10 for i in range(100)]),
+        lambda k: Regression().adapt([i / 10 for i in range(100)]),
+        lambda k: OrdinalRegression().adapt([i // 10 for i in range(100)]),
+    ),
+    mistake(
+        "`register` takes a subclass of `tasks.Task`",
+        lambda k: _register(object),
+        lambda k: _register(type("Own", (Classification,), {"name": "own"})),
+    ),
+    mistake(
+        "a task has all methods of `tasks.Task`",
+        lambda k: _register(type("Own", (tt.tasks.Task,), {"name": "own"})),
+        lambda k: _register(type("Own", (Classification,), {"name": "own"})),
+    ),
+    mistake(
+        "a task of one's own has a `name`",
+        lambda k: _register(type("Own", (Classification,), {})),
+        lambda k: _register(type("Own", (Classification,), {"name": "own"})),
+    ),
+    mistake(
+        "task must give `scores`, or `score`",
+        lambda k: Classification(["a", "b"]).readable({"chances": np.ones((1, 2))}),
+        lambda k: Classification(["a", "b"]).readable({"scores": np.ones((1, 2))}),
+    ),
+    mistake(
+        "say how far one answer is from another",
+        lambda k: ExtractiveSummarization().divergence(1.0, 1.0, 1.0),
+        lambda k: Classification(["a", "b"]).divergence([[0.5, 0.5]], [[0.5, 0.5]], 1.0),
     ),
     mistake(
         "expected at least one task",
@@ -827,24 +875,24 @@ OF_JOBS = [
         lambda k: k.job("classification", NAMED),
     ),
     mistake(
-        "`--negative` is for the similarity task",
+        "`{}` is for the {}; leave it out. Received: {}, --task",
         lambda k: k.job("classification", NAMED, negative="label"),
         lambda k: k.job("classification", NAMED),
     ),
     mistake(
-        "leave them out. Received: --class-weights",
+        "`{}` is for the {}; leave it out. Received: {}, --task",
         lambda k: k.job("multi-label", NAMED, class_weights=True),
         lambda k: k.job("classification", NAMED, class_weights=True),
         lambda k: k.job("multi-label", NAMED),
     ),
     mistake(
-        "`--label-separator` is for the multi-label task",
+        "`{}` is for the {}; leave it out. Received: {}, --task",
         lambda k: k.job("classification", NAMED, label_separator=","),
         lambda k: k.job("multi-label", NAMED, label_separator=","),
         lambda k: k.job("classification", NAMED),
     ),
     mistake(
-        "`--loss` is for the similarity task",
+        "`{}` is for the {}; leave it out. Received: {}, --task",
         lambda k: k.job("classification", NAMED, loss="cosine"),
         lambda k: k.job("classification", NAMED),
     ),

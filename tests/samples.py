@@ -22,7 +22,10 @@ NUMBERS = [0.5, 1.0, 2.0, 4.0] * 10
 TAGS = [["B-a" if word == "good" else "O" for word in text.split()] for text in TEXTS]
 ANSWERS = [[{"text": t.split()[-1], "answer_start": len(t) - len(t.split()[-1])}] for t in TEXTS]
 # Of tasks to which another's labels would do, but wouldn't show all that they can.
-LABELS: dict[str, list[Any]] = {"multi-label": ["a|b", "c", "", "b"] * 10}
+LABELS: dict[str, list[Any]] = {
+    "multi-label": ["a|b", "c", "", "b"] * 10,
+    "ordinal-regression": ["1", "3", "2", "1"] * 10,
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,7 @@ from tfhub_transfer.tasks import (
     ExtractiveSummarization,
     MultiLabel,
     MultiTask,
+    OrdinalRegression,
     Regression,
     Similarity,
     TokenClassification,
@@ -49,6 +50,7 @@ def test_what_an_error_advises_helps(row: Mistake, kit: Kit) -> None:
 LEARNED: list[tuple[Any, dict[str, Any], list[Any]]] = [
     (Classification, {"class_names": ["a", "b"]}, ["a", "b"]),
     (MultiLabel, {"class_names": ["a", "b"]}, [["a"], ["a", "b"]]),
+    (OrdinalRegression, {"class_names": ["low", "high"]}, [1, 2]),
     (TokenClassification, {"class_names": ["O", "B-x"]}, [["O", "B-x"]]),
     (Regression, {"mean": 0.0, "deviation": 1.0}, [0.0, 1.0]),
     (Similarity, {"low": 0.0, "high": 1.0}, [0.0, 1.0]),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cautions, cli, jobs
+from tfhub_transfer import cli, jobs
 
 ROWS = range(30)
 
@@ -432,9 +432,7 @@ class _Measured:
 
 def test_names_made_of_other_names_are_pointed_at(text_encoder: Path) -> None:
     def warned(*names: str) -> str:
-        task = tt.tasks.Classification(list(names))
-        model: Any = type("Model", (), {"task": task})()
-        return " ".join(cautions._together(model))
+        return " ".join(tt.tasks.Classification(list(names)).doubts())
 
     assert "'a|b' is one class each here" in warned("a", "a|b", "b")
     assert "'a, b'" in warned("a", "b", "a, b") and not warned("a", "b;c", "c")

@@ -193,7 +193,7 @@ def test_classes_that_are_amounts_are_doubted(
     from tfhub_transfer import cautions
 
     model = tt.build_model(str(text_encoder), tt.tasks.Classification(names))
-    found = cautions._amounts(model)
+    found = model.task.doubts()
     assert [each.split("such as ")[1].split("and what")[0] for each in found] == said
     rows = [
         tt.data.Examples.from_lists([f"{part} {name}"], [name])

@@ -613,7 +613,9 @@ def test_weights_that_go_by_something_else_are_refused(text_encoder: Path) -> No
             tt.fine_tune(model, examples, examples, plan=tt.Plan(class_weight=odd))
         with pytest.raises(tt.InputError, match="class weights"):
             model.fit(model.preprocess(examples), class_weight=odd)
-    with pytest.raises(tt.InputError, match="class weights are for the classification task"):
+    with pytest.raises(
+        tt.InputError, match="class weights are for tasks where each text has one class"
+    ):
         MultiLabel(ABC).check_class_weights({0: 1.0, 1: 1.0, 2: 1.0})
 
 
@@ -626,11 +628,11 @@ def test_weights_that_go_by_something_else_are_refused(text_encoder: Path) -> No
         (["--task", "classification", "--label-separator", ","], "for the multi-label task"),
         (
             ["--task", "multi-label", "--class-weights"],
-            "for the classification task; leave them out. Received: --c",
+            "for the tasks classification, ordinal-regression; leave it out. Received: --c",
         ),
         (
             ["--task", "regression", "--class-weights"],
-            "for the classification task; leave them out. Received: --c",
+            "for the tasks classification, ordinal-regression; leave it out. Received: --c",
         ),
         (["--task", "multi-label"], "one name with a comma or several names?"),
         (["--task", "classification", "--label", "a,b"], "column 'a' must say 0 or 1"),

@@ -22,6 +22,7 @@ from tfhub_transfer import (
     metrics,
     paired,
     run_records,
+    standings,
     tagging,
     word_evaluation,
 )
@@ -143,7 +144,7 @@ def test_differences_are_those_of_the_same_rows_drawn_for_both(kind: str, name: 
     values = [_by_hand(kind, truth, m) for m in made]
     known = [{name: value} for value in values]
     rows = [_rows_of(kind, truth, m, n) for m, n in zip(made, numbers)]
-    found = paired.difference(kind, (known[0], known[1]), (rows[0], rows[1]))
+    found = paired.difference(standings.of(kind), (known[0], known[1]), (rows[0], rows[1]))
     assert found is not None and found.metric == name
     assert found.value == pytest.approx(values[0] - values[1]) and found.better is True
     generator = np.random.default_rng(7)
@@ -166,16 +167,18 @@ def test_differences_are_those_of_the_same_rows_drawn_for_both(kind: str, name: 
 def test_what_the_rows_dont_bear_out_has_no_interval() -> None:
     rows = [{"accuracy": float(i % 2)} for i in range(40)]
     half = {"accuracy": 0.5}
-    known = paired.difference("classification", (half, half), (rows, rows))
+    known = paired.difference(standings.of("classification"), (half, half), (rows, rows))
     assert known is not None and known.alike and known.better is None
-    other = paired.difference("classification", ({"accuracy": 0.6}, half), (rows, rows))
+    other = paired.difference(
+        standings.of("classification"), ({"accuracy": 0.6}, half), (rows, rows)
+    )
     assert other is not None and other.interval is None and other.value == pytest.approx(0.1)
     for odd in ([], rows[:-1], [{"accuracy": None}] * 40, [{"accuracy": "1"}] * 40):
-        found = paired.difference("classification", (half, half), (rows, odd))
+        found = paired.difference(standings.of("classification"), (half, half), (rows, odd))
         assert found is not None and found.interval is None and found.better is None
-    assert paired.difference("classification", ({}, half), (rows, rows)) is None
+    assert paired.difference(standings.of("classification"), ({}, half), (rows, rows)) is None
     none = {"spearman": None, "rmse": 2.0}
-    error = paired.difference("regression", (none, {**none, "rmse": 1.0}), ([], []))
+    error = paired.difference(standings.of("regression"), (none, {**none, "rmse": 1.0}), ([], []))
     assert error is not None and error.metric == "rmse"
 
 
@@ -186,7 +189,7 @@ def test_less_error_is_help() -> None:
         row["predicted"] = 1.2
     rmse = [float(np.sqrt(np.mean([(r["predicted"] - 1) ** 2 for r in own]))) for own in rows]
     found = paired.difference(
-        "regression", ({"rmse": rmse[0]}, {"rmse": rmse[1]}), (rows[0], rows[1])
+        standings.of("regression"), ({"rmse": rmse[0]}, {"rmse": rmse[1]}), (rows[0], rows[1])
     )
     assert found is not None and found.value < 0 and found.better is True
 

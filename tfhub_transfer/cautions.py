@@ -1,7 +1,6 @@
 """What the reader of a report must know before believing its numbers."""
 
 import dataclasses
-import re
 from typing import Any
 
 from tfhub_transfer import vocabulary_fit
@@ -10,14 +9,11 @@ from tfhub_transfer.models import TransferModel
 from tfhub_transfer.reports import Report
 from tfhub_transfer.seen import Seen
 from tfhub_transfer.stages import NOTHING
-from tfhub_transfer.tasks import Classification
 from tfhub_transfer.vocabulary_fit import Fit, WordFit
 
 # Of a class; fewer test examples say little about it.
 FEW = 10
 _NAMED = 5
-# What stands between names of classes where there are several in one label.
-_BETWEEN = re.compile(r"[|,;]")
 
 
 def add(report: Report, model: TransferModel, test: Examples, train: Examples | None) -> None:
@@ -70,42 +66,12 @@ def before_training(model: TransferModel, splits: Any) -> list[str]:
     seen = seen.with_texts("validation", [splits.validation.texts])
     shared = _seen_before(seen.count(splits.test.texts), len(splits.test))
     fit = _fit(model, splits.train)
-    return [*shared, *_fits_badly(fit), *_amounts(model), *_together(model)]
+    return [*shared, *_fits_badly(fit), *model.task.doubts()]
 
 
 def _fit(model: TransferModel, examples: Examples) -> Fit | WordFit | None:
     folder = model.encoder.folder if model.encoder.dialect == "text" else None
     return vocabulary_fit.measure(model.preprocessor, examples.texts, folder)
-
-
-def _amounts(model: TransferModel) -> list[str]:
-    """Classes that are numbers with a fraction were hardly meant as classes."""
-    names = model.task.class_names or []
-    if model.task.name != Classification.name or len(names) < FEW:
-        return []
-    try:
-        broken = [name for name in names if float(name) % 1]
-    except ValueError:
-        return []
-    return [
-        f"the {len(names)} classes are numbers such as {', '.join(broken[:3])}, and what is near "
-        "counts as wrong as what is far: amounts are for the regression task"
-    ][: len(broken)]
-
-
-def _together(model: TransferModel) -> list[str]:
-    """Names of classes that are names of others with a sign between were hardly meant as one."""
-    names = model.task.class_names or []
-    if model.task.name != Classification.name:
-        return []
-    parts = {name: [part.strip() for part in _BETWEEN.split(name)] for name in names}
-    several = [name for name, each in parts.items() if len(each) > 1 and {*each} <= {*names}]
-    if not several:
-        return []
-    return [
-        f"{', '.join(map(repr, several[:3]))} is one class each here, made of names of others: "
-        "labels that hold several are for the multi-label task"
-    ]
 
 
 def _seen_before(found: dict[str, int], rows: int) -> list[str]:

@@ -28,6 +28,7 @@ _TASKS = (
     "classification",
     "multi-label",
     "regression",
+    "ordinal-regression",
     "token-classification",
     "question-answering",
     "extractive-summarization",

@@ -25,16 +25,13 @@ from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.layouts import documents
-from tfhub_transfer.metrics import Numbers
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
-from tfhub_transfer.operating_points import Answers
 from tfhub_transfer.reports import Report
 from tfhub_transfer.tasks import references
 from tfhub_transfer.tasks.similarity import best_threshold
 
 MISTAKES = 100
-_PAIRS = 20
 # Training pairs on which the threshold of a cosine is found.
 _THRESHOLD_ROWS = 2000
 _AT_ONCE = 4096
@@ -110,6 +107,7 @@ def evaluate(
         metrics={},
         class_names=task.class_names,
         history=dict(model.history_),
+        standing=task.standing,
     )
     known = train
     if not baselines:
@@ -152,36 +150,29 @@ def _measure_whole(
     labels = task.encode(examples.labels)
     predict = functools.partial(model.predict_scores, allow_nan=True)
     answered = _timed(report, predict, examples)
-    scores = _finite(report, answered, labels)
-    report.metrics = _measure(task, labels, scores)
-    _add_details(report, task, labels, scores, seed)
+    scores = _finite(report, task, answered, labels)
+    report.metrics = task.measure(labels, scores)
+    missing = sorted(name for name, value in report.metrics.items() if value is None)
+    if missing:
+        report.notes.append(f"{', '.join(missing)}: not defined on this split")
+    task.describe(report, labels, scores, seed)
     report.mistakes = _mistakes(task, examples, labels, scores)
-    true = [_true(task, label) for label in labels]
+    true = [task.readable_label(label) for label in labels]
     # Some at a time: an answer holds the scores of all classes.
     parts = (scores[start : start + _AT_ONCE] for start in range(0, len(scores), _AT_ONCE))
-    given = [_answered(answer) for part in parts for answer in task.decode(part)]
-    numbers = _contributions(task, labels, scores)
+    given = [task.main_part(answer) for part in parts for answer in task.decode(part)]
+    numbers = task.contributions(labels, scores)
     # What counts as wrong where there is no answer is no answer for that.
     known = np.isfinite(answered.reshape(len(answered), -1)).all(axis=1)
     given = [answer if is_known else None for answer, is_known in zip(given, known)]
     for mistake in report.mistakes:
         mistake["predicted"] = given[mistake["row"]]
-    shown = answered.reshape(scores.shape)
-    particulars.add_whole(report, examples, (true, given, shown), numbers, seed)
+    particulars.add_whole(report, examples, (true, given, answered), numbers, seed)
+    for name, column in task.beside_answers(labels, scores).items():
+        for row, value in zip(report.predictions, column.tolist()):
+            row[name] = value
     if train is not None:
         _add_baselines(report, task, train, examples)
-
-
-def _contributions(task: Any, labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
-    """What each example contributes to numbers that are means, float64 `[n]`."""
-    if task.name == "regression":
-        error = scores.astype("float64") - labels.astype("float64")
-        return {"mae": np.abs(error), "mse": error**2}
-    if task.name == "multi-label":
-        right = ((labels > 0.5) == (scores >= task.threshold)).all(axis=1)
-    else:
-        right = scores.argmax(axis=1) == labels
-    return {"accuracy": right.astype("float64")}
 
 
 def _timed(report: Report, function: Any, argument: Any) -> Any:
@@ -365,52 +356,20 @@ _MEASURES = {
 }
 
 
-def _finite(report: Report, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Answers that aren't numbers are noted; of classes they count as wrong, whatever the label."""
-    if report.task == "regression":
-        scores = scores.reshape(-1)
+def _finite(report: Report, task: Any, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Answers that aren't numbers are noted; the task says what they count as."""
     bad = ~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1)
     if not bad.any():
         return scores
     report.notes.append(
         f"{bad.sum()} of {len(bad)} answers aren't finite numbers; has the training diverged?"
     )
-    if report.task == "regression":
-        return scores
-    if labels.ndim == 2:
-        return np.where(np.isfinite(scores), scores, 1.0 - labels)
-    other = np.eye(scores.shape[1])[(labels + 1) % scores.shape[1]]
-    return np.where(bad[:, None], other / scores.shape[1], scores)
-
-
-def _measure(task: Any, labels: np.ndarray, scores: np.ndarray) -> Numbers:
-    if task.name == "regression":
-        return metrics.regression(labels, scores)
-    if task.name == "multi-label":
-        return metrics.multi_label(labels, scores, task.threshold)
-    return metrics.classification(labels, scores)
-
-
-def _add_details(
-    report: Report, task: Any, labels: np.ndarray, scores: np.ndarray, seed: int
-) -> None:
-    missing = sorted(name for name, value in report.metrics.items() if value is None)
-    if missing:
-        report.notes.append(f"{', '.join(missing)}: not defined on this split")
-    if task.name == "regression":
-        _add_regression(report, labels, scores, seed)
-    elif task.name == "multi-label":
-        _add_multi_label(report, labels.astype(int), scores, task.threshold, seed)
-    else:
-        _add_classification(report, labels, scores, seed)
+    return task.not_answered(labels, scores, bad)
 
 
 def _note_intervals(report: Report, rows: int) -> None:
-    """Says what has no interval, and why; `ece` never has one, as resampling biases it.
-
-    Nor has F1 of plain tags, each of which may be in any sentence.
-    """
-    never = {"ece", "macro_f1"} if report.task == "token-classification" else {"ece"}
+    """Says what has no interval, and why; `ece` never has one, as resampling biases it."""
+    never = report.standing.without_interval
     known = {name for name, value in report.metrics.items() if value is not None} - never
     without = sorted(known - set(report.intervals))
     if without:
@@ -421,115 +380,23 @@ def _note_intervals(report: Report, rows: int) -> None:
         report.notes.append(f"no interval for {', '.join(without)}: {reason}")
 
 
-def _add_regression(report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
-    if not np.isfinite(scores).all():
-        return
-    report.intervals = metrics.intervals(
-        lambda weights: metrics.resampled_regression(weights, labels, scores), len(labels), seed
-    )
-    report.pictures["scatter"] = plots.scatter(labels, scores)
-
-
-def _add_classification(report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
-    names = report.class_names or []
-    predicted = scores.argmax(axis=1)
-    matrix = metrics.confusion_matrix(labels, predicted, len(names))
-    report.confusion = matrix.tolist()
-    particulars.add_calibration(report, labels == predicted, scores.max(axis=1))
-    truth = np.eye(len(names), dtype=int)[labels]
-    report.per_class = metrics.per_class(truth, np.eye(len(names), dtype=int)[predicted], names)
-    report.intervals = metrics.intervals(
-        lambda weights: metrics.resampled_classification(weights, labels, scores),
-        len(labels),
-        seed,
-        shares=dict.fromkeys(("accuracy", "micro_f1"), len(labels)),
-    )
-    pairs = metrics.most_confused(matrix, _PAIRS)
-    report.pictures["confusion"] = plots.confusion(matrix, names, pairs)
-    _add_curves(report, truth, scores)
-    if len(names) == 2:
-        given = Answers(labels == 1, scores[:, 1], int((labels == 1).sum()), names[1], 0.5)
-    else:
-        of = "the likeliest class of each text"
-        given = Answers(labels == predicted, scores.max(axis=1), len(labels), of)
-    particulars.add_thresholds(report, given)
-
-
-def _add_multi_label(
-    report: Report, truth: np.ndarray, scores: np.ndarray, threshold: float, seed: int
-) -> None:
-    names = report.class_names or []
-    report.per_class = metrics.per_class(truth, (scores >= threshold).astype(int), names)
-    particulars.add_calibration(report, truth.ravel() == 1, scores.ravel())
-    report.intervals = metrics.intervals(
-        lambda weights: metrics.resampled_multi_label(weights, truth, scores, threshold),
-        len(truth),
-        seed,
-        shares={"accuracy": len(truth)},
-    )
-    _add_curves(report, truth, scores)
-    right = truth.ravel() == 1
-    of = "labels of all classes together"
-    particulars.add_thresholds(
-        report, Answers(right, scores.ravel(), int(right.sum()), of, threshold)
-    )
-
-
-def _add_curves(report: Report, truth: np.ndarray, scores: np.ndarray) -> None:
-    names = report.class_names or []
-    report.curves = metrics.curves(truth, scores, names, plots.MOST_CURVES)
-    picture = plots.roc_and_pr(report.curves)
-    if picture:
-        report.pictures["roc_pr"] = picture
-    if report.calibration:
-        report.pictures["reliability"] = plots.reliability(report.calibration)
-    left_out = [name for name, found in zip(names, truth.sum(axis=0)) if not found]
-    if left_out and picture:
-        some = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
-        report.notes.append(
-            f"roc_auc, pr_auc: {len(left_out)} of {len(names)} classes don't occur in the test "
-            f"split and are left out ({some})"
-        )
-
-
 def _mistakes(
     task: Any, examples: Examples, labels: np.ndarray, scores: np.ndarray
 ) -> list[dict[str, Any]]:
     """The most confident wrong answers, or the largest errors."""
-    if task.name == "regression":
-        badness = np.nan_to_num(np.abs(scores - labels), nan=np.inf)
-    elif task.name == "multi-label":
-        wrong = (scores >= task.threshold) != (labels > 0.5)
-        # A score on the threshold itself can be wrong too: by how little doesn't make it right.
-        badness = (np.maximum(np.abs(scores - task.threshold), 1e-9) * wrong).max(axis=1)
-    else:
-        badness = scores.max(axis=1) * (scores.argmax(axis=1) != labels)
+    badness = task.badness(labels, scores)
     worst = [int(i) for i in np.argsort(-badness, kind="stable")[:MISTAKES] if badness[i] > 0]
     answers = task.decode(scores[worst]) if worst else []
     return [
         {
             "row": row,
             "text": " | ".join(column[row] for column in examples.texts),
-            "true": _true(task, labels[row]),
-            "predicted": _answered(answer),
+            "true": task.readable_label(labels[row]),
+            "predicted": task.main_part(answer),
             "badness": float(badness[row]),
         }
         for row, answer in zip(worst, answers)
     ]
-
-
-def _answered(answer: dict[str, Any]) -> Any:
-    return answer.get("label", answer.get("labels", answer.get("score")))
-
-
-def _true(task: Any, encoded: Any) -> Any:
-    """A label as `predict_text` answers, in whatever form it was given."""
-    names = task.class_names or []
-    if task.name == "regression":
-        return float(str(encoded))  # 3.1 in float32 is 3.1 to its users
-    if task.name == "multi-label":
-        return [name for name, flag in zip(names, encoded) if flag]
-    return names[int(encoded)]
 
 
 def _add_baselines(report: Report, task: Any, train: Examples, test: Examples) -> None:
@@ -537,12 +404,12 @@ def _add_baselines(report: Report, task: Any, train: Examples, test: Examples) -
     labels, truth = task.encode(train.labels), task.encode(test.labels)
     # A pair's texts are put together.
     rows = [[" ".join(texts) for texts in zip(*part.texts)] for part in (train, test)]
-    answers = metrics.baseline_scores(
-        task.name, (rows[0], rows[1]), labels, len(task.class_names or [])
-    )
+    answers = task.baselines((rows[0], rows[1]), labels)
+    if not answers:
+        report.notes.append(f"no baselines: the {task.name} task names none")
     for name, answer in answers.items():
         if answer.scores is not None:
-            report.baselines[name] = _measure(task, truth, answer.scores)
+            report.baselines[name] = task.measure(truth, answer.scores)
         if answer.note:
             report.notes.append(f"baseline {name}: {answer.note}")
     report.seconds["baselines"] = time.perf_counter() - started

@@ -45,7 +45,9 @@ class Headline:
         owners = np.searchsorted(chosen, rows.owners[self.places])
         self.examples = examples[chosen]
         self.rows = Rows(rows.examples[self.places], owners, len(chosen))
-        self._measure: Callable[[list[np.ndarray]], float] = _MEASURES[self.name](self)
+        self._measure: Callable[[list[np.ndarray]], float] = _MEASURES[model.task.whole_answers](
+            self
+        )
 
     def value(self, scores: list[np.ndarray] | None = None) -> float:
         """The number.
@@ -60,7 +62,7 @@ class Headline:
 
 def of_task(task: Any) -> bool:
     """Whether a task is judged by one of these numbers."""
-    return task.monitor[0] in _MEASURES
+    return task.whole_answers in _MEASURES
 
 
 def find(model: Any, validation: Any, rows: Any, seed: int) -> dict[str, Headline]:
@@ -179,7 +181,8 @@ def _rouge1(headline: Headline) -> Callable[[list[np.ndarray]], float]:
     return measure
 
 
-_MEASURES = {"val_entity_f1": _entity_f1, "val_f1": _answer_f1, "val_rouge1": _rouge1}
+# By what the task calls its whole answers.
+_MEASURES = {"entities": _entity_f1, "answers": _answer_f1, "summaries": _rouge1}
 
 
 def _tensors(examples: Any) -> list[tf.Tensor]:

@@ -6,19 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, layouts, progress, reading, tagging, values
+from tfhub_transfer import data, layouts, progress, reading, values
 from tfhub_transfer.errors import InputError, RowError, placed
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import (
     TASKS,
-    Classification,
     Head,
-    MultiLabel,
     MultiTask,
-    QuestionAnswering,
-    Similarity,
     Task,
-    TokenClassification,
 )
 from tfhub_transfer.tasks.multi import check_names
 
@@ -33,6 +28,9 @@ _FORM = ("quoting", "delimiter", "encoding")
 _SAID = ("loss", "label_separator", "class_names", "weight")
 _OF_TASK = {"task", "data", "validation", "test", *_SAID, *_COLUMNS, *_FORM}
 _OF_ALL = {"tasks", "weights", "alpha"}
+# What is an argument of some tasks, by the same name; and other options that only some have.
+_ARGUMENTS = ("label_separator", "loss")
+_OF_SOME = ("negative", "class_weights", *_ARGUMENTS)
 # What the command line can't say for several tasks at once.
 _ALONE = (
     *("validation", "test", *_SAID, "class_weights", "towers"),
@@ -316,34 +314,16 @@ def _read(job: TrainJob) -> tuple[Splits, Task]:
 
 
 def _require_suited(examples: data.Examples, task: Task) -> None:
-    """Refuses data of a form that one other task has, which would be learned as something else."""
+    """Refuses data of a form that another task has, which would be learned as something else."""
     if examples.target is None or examples.target not in examples.columns:
         return
-    labels = examples.labels[:_LOOKED_AT]
-    rows = list(zip(examples.texts[0][:_LOOKED_AT], labels))
-    found: type[Task] | None = None
-    what = ""
-    if all(isinstance(label, list) and tagging.is_listed(text) for text, label in rows):
-        words = [(tagging.split_words(text), label) for text, label in rows]
-        if all(len(each) == len(tags) and not _has_space(each) for each, tags in words):
-            found, what = TokenClassification, "words with a tag for each"
-    elif any("answer_start" in each for label in labels for each in _dictionaries(label)):
-        found, what = QuestionAnswering, "questions with their answers"
-    if found is not None and not isinstance(task, found):
+    texts, labels = examples.texts[0][:_LOOKED_AT], examples.labels[:_LOOKED_AT]
+    found = next((kind for kind in TASKS.values() if kind.claims(texts, labels)), None)
+    if found is not None and found.layout != task.layout:
         raise InputError(
-            f"these are {what}: give `--task {found.name}`, or name other columns with `--text` "
-            f"and `--label`. Received: {examples.source} for --task {task.name}"
+            f"these are {found.claimed}: give `--task {found.name}`, or name other columns with "
+            f"`--text` and `--label`. Received: {examples.source} for --task {task.name}"
         )
-
-
-def _has_space(words: Sequence[str]) -> bool:
-    return any(len(word.split()) > 1 for word in words)
-
-
-def _dictionaries(label: Any) -> list[Any]:
-    return [
-        each for each in (label if isinstance(label, list) else [label]) if isinstance(each, dict)
-    ]
 
 
 def _plain(examples: data.Examples, task: Task) -> data.Examples:
@@ -407,38 +387,25 @@ def _task(job: TrainJob) -> Task:
     if job.task not in TASKS:
         raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
     kind = TASKS[job.task]
-    if job.negative is not None and kind is not Similarity:
-        raise InputError(
-            f"`--negative` is for the similarity task; leave it out. Received: --task {job.task}"
-        )
-    if job.class_weights and kind is not Classification:
-        raise InputError(
-            "class weights are for the classification task; leave them out. "
-            f"Received: --class-weights, --task {job.task}"
-        )
-    names = _class_names(job)
-    if kind is MultiLabel:
-        return MultiLabel(names, label_separator=job.label_separator)
-    if job.label_separator is not None:
-        raise InputError(
-            "`--label-separator` is for the multi-label task, where a label holds several names; "
-            f"leave it out. Received: --task {job.task}"
-        )
-    if kind is Similarity:
-        return Similarity(job.loss or "cosine")
-    if job.loss is not None:
-        raise InputError(
-            f"`--loss` is for the similarity task; leave it out. Received: --task {job.task}"
-        )
-    return kind() if names is None else kind(class_names=names)  # type: ignore[call-arg]
+    names = _class_names(job, kind)
+    for option in _OF_SOME:
+        if getattr(job, option) not in (None, False) and option not in kind.options:
+            told = f"--{option.replace('_', '-')}"
+            owners = [name for name, each in TASKS.items() if option in each.options]
+            of = f"{owners[0]} task" if len(owners) == 1 else f"tasks {', '.join(owners)}"
+            raise InputError(
+                f"`{told}` is for the {of}; leave it out. Received: {told}, --task {job.task}"
+            )
+    given = {"class_names": names, **{name: getattr(job, name) for name in _ARGUMENTS}}
+    return kind(**{name: value for name, value in given.items() if value is not None})
 
 
-def _class_names(job: TrainJob) -> list[str] | None:
+def _class_names(job: TrainJob, kind: type[Task]) -> list[str] | None:
     """The names of classes that a job gives, in their order."""
     given = job.class_names
     if given is None:
         return None
-    if TASKS[job.task] not in (Classification, MultiLabel, TokenClassification):
+    if "class_names" not in kind.options:
         raise InputError(
             f"the {job.task} task has no classes; leave `--class-names` out. Received: {given}"
         )
@@ -449,7 +416,7 @@ def _class_names(job: TrainJob) -> list[str] | None:
 
 def _need(task: Task) -> bool | str:
     """Whether files of a task must have labels; blank is no class where there may be none."""
-    return data.OR_BLANK if isinstance(task, MultiLabel) else task.needs_labels
+    return data.OR_BLANK if task.takes_blank else task.needs_labels
 
 
 def head_of(job: TrainJob) -> Head:
@@ -458,10 +425,11 @@ def head_of(job: TrainJob) -> Head:
 
 
 def _columns(job: TrainJob) -> dict[str, Any]:
-    if job.task == QuestionAnswering.name and job.text is None and job.text_pair is None:
-        usual = {"text": "question", "text_pair": "context", "label": job.label or "answers"}
-        return {"negative": None, **usual}
-    return {name: getattr(job, name) for name in _COLUMNS}
+    given = {name: getattr(job, name) for name in _COLUMNS}
+    usual = TASKS[job.task].usual_columns if job.task in TASKS else {}
+    if any(given[name] for name in usual if name != "label"):
+        return given
+    return {name: usual.get(name) if column is None else column for name, column in given.items()}
 
 
 def _given(job: TrainJob) -> dict[str, str]:
@@ -475,8 +443,7 @@ def _split(examples: data.Examples, others: dict[str, Any], job: TrainJob) -> Sp
     if not missing:
         return Splits(examples, **others)
     fractions = _FRACTIONS if len(missing) == 2 else (0.9, 0.1)
-    # A context must not be known from another of its questions.
-    asked = job.task in TASKS and TASKS[job.task].layout == "windows" and examples.is_pair
-    together = data.TEXT_B if asked else None
+    kept = TASKS[job.task].kept_together if job.task in TASKS else None
+    together = kept if kept in examples.columns else None
     train_part, *parts = data.split(examples, fractions, seed=job.seed, together=together)
     return Splits(train_part, **others, **dict(zip(missing, parts)))

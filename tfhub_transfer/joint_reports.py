@@ -59,7 +59,7 @@ class JointReport:
             if "training" in other.seconds:
                 self.alone_seconds[name] = other.seconds["training"]
             numbers, rows = (own.metrics, other.metrics), (own.predictions, other.predictions)
-            found = paired.difference(own.task, numbers, rows, seed)
+            found = paired.difference(own.standing, numbers, rows, seed)
             if found is not None:
                 self.differences[name] = found
         if self.differences and _SEEDS not in self.notes:

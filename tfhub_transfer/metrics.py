@@ -450,29 +450,32 @@ class BaselineAnswer(NamedTuple):
 
 
 def baseline_scores(
-    task: str, texts: tuple[list[str], list[str]], labels: np.ndarray, classes: int
+    estimators: tuple[Any, Any],
+    texts: tuple[list[str], list[str]],
+    labels: np.ndarray,
+    classes: int,
 ) -> dict[str, BaselineAnswer]:
     """What a model without transfer answers: the majority class, and TF-IDF with a linear model.
 
-    The second is logistic regression, one-versus-rest for `"multi-label"`, or ridge regression, on
-    sublinear TF-IDF of words and pairs of words.
+    The second is on sublinear TF-IDF of words and pairs of words.
 
     Args:
-        task: `"classification"`, `"multi-label"` or `"regression"`.
+        estimators: What answers without a look at the text, and the linear model, as `of_classes`,
+            `of_sets` and `of_numbers` make them.
         texts: Texts to train on `[n]` and to answer `[m]`.
         labels: Labels of the former, `[n]` or indicators `[n, classes]`.
-        classes: The number of classes.
+        classes: The number of classes; 0 of numbers.
 
     Returns:
         `majority` and `tfidf_logistic_regression`, with scores `[m]` or `[m, classes]`.
     """
     # The majority class looks at no words: it is there even when no text has any.
     empty = csr_matrix((len(texts[0]), 1)), csr_matrix((len(texts[1]), 1))
-    plain, linear = _estimators(task)
+    plain, linear = estimators
     words = _tf_idf(*texts)
     if words is None:
         learned = BaselineAnswer(None, "left out, the training texts hold no words")
-    elif task == "classification" and len(np.unique(labels)) < 2:
+    elif isinstance(linear, LogisticRegression) and len(np.unique(labels)) < 2:
         learned = BaselineAnswer(None, "left out, the training split holds one class only")
     else:
         learned = _answer(linear, words, labels, classes)
@@ -492,13 +495,20 @@ def _tf_idf(train: list[str], test: list[str]) -> tuple[Any, Any] | None:
     return vectorizer.fit_transform(train), vectorizer.transform(test)
 
 
-def _estimators(task: str) -> tuple[Any, Any]:
-    if task == "regression":
-        return DummyRegressor(), Ridge()
-    plain, linear = DummyClassifier(), LogisticRegression(max_iter=1000)
-    if task == "multi-label":
-        return OneVsRestClassifier(plain), OneVsRestClassifier(linear)
-    return plain, linear
+def of_classes() -> tuple[Any, Any]:
+    """The majority class, and logistic regression."""
+    return DummyClassifier(), LogisticRegression(max_iter=1000)
+
+
+def of_sets() -> tuple[Any, Any]:
+    """The same for each class on its own."""
+    plain, linear = of_classes()
+    return OneVsRestClassifier(plain), OneVsRestClassifier(linear)
+
+
+def of_numbers(plain: str = "mean") -> tuple[Any, Any]:
+    """The mean, or the `"median"`, and ridge regression."""
+    return DummyRegressor(strategy=plain), Ridge()
 
 
 def _answer(

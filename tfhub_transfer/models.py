@@ -191,7 +191,7 @@ class TransferModel(resuming.Resumable):
         self, stream: Stream, batch_size: int, seed: int | None
     ) -> tf.data.Dataset:
         columns = 2 if self.task.pair else 1
-        some = self.task.encode([self.task.class_names[0] if self.task.class_names else 0.0])
+        some = self.task.encode([self.task.example_label()])
         labels = tf.TensorSpec([None, *some.shape[1:]], some.dtype)
         weights = (tf.TensorSpec([None], tf.float32),) if stream.weight else ()
         spec = ((tf.TensorSpec([None], tf.string),) * columns, labels, *weights)
@@ -259,7 +259,7 @@ class TransferModel(resuming.Resumable):
         if not allow_nan:
             probes.require_numbers(scores, rows.examples.texts[-1], rows.owners)
         scores = self.layout.join(scores, rows)
-        return scores[:, 0] if self.task.name == "regression" else scores
+        return self.task.scores_of(scores)
 
     def predict_text(self, texts: Iterable[Any]) -> list[dict[str, Any]]:
         """One readable answer for each text, or for each pair `(a, b)`.
@@ -276,10 +276,10 @@ class TransferModel(resuming.Resumable):
             InputError: If the texts don't suit the task, or answers are NaN.
 
         Returns:
-            For classification `{"label", "scores"}`, for multi-label `{"labels", "scores"}`, for
-            regression and similarity `{"score"}`, for tags of words `{"words", "entities"}`, for
-            questions `{"answer", "score", "start", "end", "margin"}`, for summaries
-            `{"summary", "sentences"}`.
+            For classification `{"label", "scores"}`, for ordered classes their `rank` too, for
+            multi-label `{"labels", "scores"}`, for regression and similarity `{"score"}`, for tags
+            of words `{"words", "entities"}`, for questions `{"answer", "score", "start", "end",
+            "margin"}`, for summaries `{"summary", "sentences"}`.
         """
         columns = self._asked(texts).texts
         if not columns[0]:

@@ -7,22 +7,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfhub_transfer import metrics, standings
+from tfhub_transfer import metrics
+from tfhub_transfer.standings import Standing
 
 Rows = Sequence[dict[str, Any]]
 # What a number was rounded by on its way into a row.
 _ROUNDED = {"rel_tol": 1e-4, "abs_tol": 1e-6}
-# Numbers of tags of words are ratios of sums over the sentences.
-_SUMS = {
-    "accuracy": (("right_words",), ("words",)),
-    "precision": (("right_entities",), ("given_entities",)),
-    "recall": (("right_entities",), ("entities",)),
-    "f1": (("right_entities", "right_entities"), ("entities", "given_entities")),
-}
 
 
-class _Answers(NamedTuple):
-    """What each example contributes `[n, k]`, and the number of it for row weights `[draws, n]`."""
+class Parts(NamedTuple):
+    """What examples contribute to a number.
+
+    Attributes:
+        parts: What each does `[n, k]`.
+        measure: The number of them all, `[draws]`, for weights of rows `[draws, n]`.
+    """
 
     parts: np.ndarray
     measure: Callable[[np.ndarray], np.ndarray]
@@ -39,6 +38,7 @@ class Difference:
         interval: The 95 % interval of `first - second`; `None` where too few examples, or no
             answers at all, tell it.
         alike: Whether both contribute the same to the number with each example.
+        standing: How their task stands in reports.
     """
 
     metric: str
@@ -46,6 +46,7 @@ class Difference:
     second: float
     interval: tuple[float, float] | None = None
     alike: bool = False
+    standing: Standing = dataclasses.field(default_factory=Standing, repr=False)
 
     @property
     def value(self) -> float:
@@ -57,7 +58,7 @@ class Difference:
         """Whether the first is better; `None` where nothing tells them apart."""
         if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
             return None
-        return standings.is_better(self.metric, self.first, self.second)
+        return self.standing.is_better(self.metric, self.first, self.second)
 
 
 def are_of(rows: Rows, texts: Sequence[Sequence[str]]) -> bool:
@@ -71,7 +72,7 @@ def are_of(rows: Rows, texts: Sequence[Sequence[str]]) -> bool:
 
 
 def difference(
-    task: str,
+    standing: Standing,
     numbers: tuple[metrics.Numbers, metrics.Numbers],
     rows: tuple[Rows, Rows],
     seed: int = 0,
@@ -83,7 +84,7 @@ def difference(
     for both. Either is about other examples; another seed of the training may change more.
 
     Args:
-        task: The task's name.
+        standing: How the task stands in reports.
         numbers: Metrics of both.
         rows: Answers of both to the same examples, as `predictions.rows` has them; or none.
         seed: Seed of the bootstrap.
@@ -91,17 +92,15 @@ def difference(
     Returns:
         The difference, or `None` if no number is known of both.
     """
-    known = (
-        name for name in standings.judged(task) if all(own.get(name) is not None for own in numbers)
-    )
+    known = (name for name in standing.judged if all(own.get(name) is not None for own in numbers))
     name = next(known, None)
     if name is None:
         return None
     first, second = (float(own[name] or 0.0) for own in numbers)
-    plain = Difference(name, first, second)
+    plain = Difference(name, first, second, standing=standing)
     if not rows[0] or len(rows[0]) != len(rows[1]):
         return plain
-    answers = [_answers(task, name, own) for own in rows]
+    answers = [(standing.parts or means)(name, own) for own in rows]
     whole = np.ones((1, len(rows[0])))
     found = [each for each in answers if each is not None]
     # Whatever the rows say must be what the numbers say, or they are of something else.
@@ -115,25 +114,21 @@ def difference(
     return dataclasses.replace(plain, interval=_interval(found[0], found[1], seed), alike=alike)
 
 
-def _answers(task: str, name: str, rows: Rows) -> _Answers | None:
-    if task == "regression":
-        both = _numbers(rows, ("true", "predicted"))
-        return None if both is None else _Answers(both, lambda w: _correlated(w, both, name))
-    if task == "multi-label" and name == "micro_f1":
-        parts = np.array(list(map(_overlap, rows)), dtype="float64")
-        return _Answers(parts, lambda w: metrics.ratio(w @ parts[:, 0], w @ parts[:, 1]))
-    if task == "token-classification":
-        sides = [_numbers(rows, names) for names in _SUMS.get(name, ())]
-        known = [side.sum(axis=1) for side in sides if side is not None]
-        if len(known) < 2:
-            return None
-        sums = np.stack(known, axis=1)
-        return _Answers(sums, lambda w: metrics.ratio(w @ sums[:, 0], w @ sums[:, 1]))
-    column = _numbers(rows, (name,))
-    return None if column is None else _Answers(column, lambda w: w @ column[:, 0] / w.sum(axis=1))
+def means(name: str, rows: Rows) -> Parts | None:
+    """What rows contribute to a number that is the mean of what they hold by its name.
+
+    Args:
+        name: The number's.
+        rows: Answers, as `predictions.rows` has them.
+
+    Returns:
+        The parts; `None` if a row doesn't say.
+    """
+    column = numbers_of(rows, (name,))
+    return None if column is None else Parts(column, lambda w: w @ column[:, 0] / w.sum(axis=1))
 
 
-def _numbers(rows: Rows, names: Sequence[str]) -> np.ndarray | None:
+def numbers_of(rows: Rows, names: Sequence[str]) -> np.ndarray | None:
     """Values of these names `[n, names]`; `None` if one is missing or no number."""
     found = [[row.get(name) for name in names] for row in rows]
     if not all(isinstance(value, (int, float)) for values in found for value in values):
@@ -142,18 +137,7 @@ def _numbers(rows: Rows, names: Sequence[str]) -> np.ndarray | None:
     return array if np.isfinite(array).all() else None
 
 
-def _correlated(weights: np.ndarray, parts: np.ndarray, name: str) -> np.ndarray:
-    found = metrics.resampled_regression(weights, parts[:, 0], parts[:, 1])
-    return found.get(name, np.full(len(weights), np.nan))
-
-
-def _overlap(row: dict[str, Any]) -> tuple[int, int]:
-    """Above and below the line of F1: twice the labels right and given, and all of either."""
-    true, given = set(row["true"] or ()), set(row["predicted"] or ())
-    return 2 * len(true & given), len(true) + len(given)
-
-
-def _interval(first: _Answers, second: _Answers, seed: int) -> tuple[float, float] | None:
+def _interval(first: Parts, second: Parts, seed: int) -> tuple[float, float] | None:
     both = np.concatenate([first.parts, second.parts], axis=1)
     if both.shape[1] == 2 and np.isin(both, (0, 1)).all():
         return of_shares(both[:, 0] == 1, both[:, 1] == 1)

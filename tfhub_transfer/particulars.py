@@ -8,11 +8,7 @@ import numpy as np
 from tfhub_transfer import (
     answer_evaluation,
     answers,
-    confidence_bins,
     groups,
-    metrics,
-    operating_points,
-    plots,
     predictions,
     similarity_evaluation,
     summary_evaluation,
@@ -22,6 +18,7 @@ from tfhub_transfer.layouts import places
 from tfhub_transfer.operating_points import Answers
 from tfhub_transfer.reports import Report
 from tfhub_transfer.tagging import spaced
+from tfhub_transfer.tasks.whole_measure import add_thresholds
 
 # Scores of all classes are among the predictions up to so many, rows times classes.
 _MOST_SCORES = 1_000_000
@@ -110,24 +107,6 @@ def add_answers(
     if given.any():
         right, wanted = gained[given, 0] == 1, sum(map(bool, truths))
         add_thresholds(report, Answers(right, scores[given], wanted, "answers that match exactly"))
-
-
-def add_thresholds(report: Report, given: Answers) -> None:
-    """Adds precision and recall by threshold, with their picture."""
-    report.thresholds = operating_points.table(given)
-    report.pictures["thresholds"] = plots.thresholds(report.thresholds)
-
-
-def add_calibration(report: Report, right: np.ndarray, confidence: np.ndarray) -> None:
-    """Adds whether confidence can be believed.
-
-    Args:
-        report: The report.
-        right: Whether each answer is right `[n]`.
-        confidence: Its score `[n]`.
-    """
-    pooled = confidence_bins.pooled(right, confidence)
-    report.calibration = {**metrics.calibration(right, confidence), "pooled": pooled}
 
 
 def mark_sentences(

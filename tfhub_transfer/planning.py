@@ -17,9 +17,6 @@ from tfhub_transfer.schedules import WarmUpLinearDecay
 
 SMALL_BERT_RATE, LARGE_BERT_RATE, EMBEDDING_RATE = 1e-4, 5e-5, 6e-3
 SMALL_BERT_DIMENSION = 512
-# Where another one was better: of a narrow BERT, and of embeddings alone.
-SMALL_BERT_RATES = {"token-classification": 3e-4, "multi-label": 3e-4}
-EMBEDDING_RATES = {"regression": 2e-3}
 HEAD_RATE = 5e-3
 # A head needs some hundred steps however few the rows, and patience to match; each of them costs as
 # much as a thawed one where every step runs through the encoder.
@@ -151,17 +148,15 @@ def usual_rate(encoder: Any, tasks: Sequence[Any] = ()) -> tuple[float, str]:
         tasks: What it learns; the lowest of their rates counts.
     """
     if [name for name, _ in encoder.layer_groups] in ([], ["embeddings"]):
-        return _for_tasks(tasks, EMBEDDING_RATES, EMBEDDING_RATE, "embeddings alone")
+        return _lowest(tasks, "embedding_rate", EMBEDDING_RATE, "embeddings alone")
     if encoder.dimension > SMALL_BERT_DIMENSION:
         return LARGE_BERT_RATE, f"encoder: over {SMALL_BERT_DIMENSION} wide"
     kind = f"up to {SMALL_BERT_DIMENSION} wide"
-    return _for_tasks(tasks, SMALL_BERT_RATES, SMALL_BERT_RATE, kind)
+    return _lowest(tasks, "narrow_rate", SMALL_BERT_RATE, kind)
 
 
-def _for_tasks(
-    tasks: Sequence[Any], known: dict[str, float], usual: float, kind: str
-) -> tuple[float, str]:
-    rate = min((known.get(task.name, usual) for task in tasks), default=usual)
+def _lowest(tasks: Sequence[Any], name: str, usual: float, kind: str) -> tuple[float, str]:
+    rate = min((getattr(task, name) or usual for task in tasks), default=usual)
     of_task = "" if rate == usual else f" of {tasks[0].name}"
     return rate, f"encoder: {kind}{of_task}"
 

@@ -61,6 +61,9 @@ class Report:
         profile: The data that it was trained on, on one screen.
         predictions: The answer to each example, beside what is right (see `predictions.rows`);
             written to `predictions.jsonl`.
+        pictures: PNGs by name.
+        standing: How the task stands in reports, a `standings.Standing`; if not given, that of the
+            task of this name.
     """
 
     task: str
@@ -88,10 +91,15 @@ class Report:
     profile: str = ""
     predictions: list[dict[str, Any]] = dataclasses.field(default_factory=list, repr=False)
     pictures: dict[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
+    standing: Any = dataclasses.field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.standing = self.standing or standings.of(self.task)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON, without its pictures and predictions; no NaN in it."""
-        fields = {f.name for f in dataclasses.fields(self)} - {"pictures", "predictions"}
+        left_out = {"pictures", "predictions", "standing"}
+        fields = {f.name for f in dataclasses.fields(self)} - left_out
         return jsonable({name: getattr(self, name) for name in sorted(fields)})
 
     def save(self, folder: str | Path) -> Path:
@@ -122,9 +130,9 @@ class Report:
 
     def verdict(self) -> str | None:
         """One sentence: whether transfer helped; `None` without a baseline to compare with."""
-        rivals = standings.rivals(self.task, list(self.baselines))
+        rivals = self.standing.rivals(list(self.baselines))
         for rival in rivals:
-            for name in standings.judged(self.task):
+            for name in self.standing.judged:
                 mine, other = self.metrics.get(name), self.baselines[rival].get(name)
                 if mine is not None and other is not None:
                     others = [other for other in rivals if other != rival]
@@ -133,7 +141,7 @@ class Report:
 
     def judged_by(self) -> str | None:
         """The number that tells how good this is: the first of the task's that is known."""
-        judged = standings.judged(self.task)
+        judged = self.standing.judged
         return next((name for name in judged if self.metrics.get(name) is not None), None)
 
     def beaten(self) -> list[str]:
@@ -149,11 +157,11 @@ class Report:
             if better or level:
                 shares = [self._beside(name, numbers[name]) for name in better or [first]]
                 how = "beats this model" if better else "is as good as this model"
-                named = standings.baseline_name(self.task, rival)
+                named = self.standing.baseline_name(rival)
                 found.append(f"{named} {how}: {', '.join(shares)}")
             elif self.task == "multi-label" and self._is_better("pr_auc", numbers.get("pr_auc")):
                 # Answers from a half on hide it where a baseline gives hardly any.
-                named = standings.baseline_name(self.task, rival)
+                named = self.standing.baseline_name(rival)
                 found.append(f"{named} ranks better: {self._beside('pr_auc', numbers['pr_auc'])}")
         return found
 
@@ -164,7 +172,7 @@ class Report:
 
     def _is_better(self, name: str, other: float | None) -> bool:
         mine = self.metrics.get(name)
-        return mine is not None and other is not None and standings.is_better(name, other, mine)
+        return mine is not None and other is not None and self.standing.is_better(name, other, mine)
 
     def _beside(self, name: str, other: float | None) -> str:
         low, high = self.intervals.get(name, (math.inf, -math.inf))
@@ -175,19 +183,19 @@ class Report:
         mine, other = self.metrics[name] or 0.0, self.baselines[rival][name] or 0.0
         low, high = self.intervals.get(name, (mine, mine))
         numbers = f"{name} {shown(mine, 3)} against {shown(other, 3)}"
-        named = standings.baseline_name(self.task, rival)
+        named = self.standing.baseline_name(rival)
         few = metrics.LEAST_ROWS
         if (self.examples.get("test") or few) < few:
             return f"Too few examples to tell it from {named}: {numbers}."
         if low <= other <= high:
             return f"No clear difference to {named}: {numbers}, within the 95 % interval."
-        better = standings.is_better(name, mine, other)
+        better = self.standing.is_better(name, mine, other)
         return f"{'Better' if better else 'Worse'} than {named}: {numbers}."
 
     def _besides(self, name: str, rivals: list[str]) -> str:
         known = [(rival, self.baselines[rival].get(name)) for rival in rivals]
         named = [
-            f"{standings.baseline_name(self.task, rival)} {shown(value, 3)}"
+            f"{self.standing.baseline_name(rival)} {shown(value, 3)}"
             for rival, value in known
             if value is not None
         ]
@@ -198,7 +206,7 @@ class Report:
         return {**({"curves": curve} if curve else {}), **self.pictures}
 
     def __str__(self) -> str:
-        heads = [standings.baseline_name(self.task, name) for name in self.baselines]
+        heads = [self.standing.baseline_name(name) for name in self.baselines]
         lines = [f"{self.task} with {self.encoder}, {self.examples.get('test')} test examples"]
         wide = max([12, *(len(name) + 1 for name in self.metrics)])
         head = f"{'':<{wide}}{'this model':>12}{'95 %':>18}"

@@ -114,9 +114,10 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
 
     The signature `serving_default` takes `text` (or `text_a` and `text_b`), strings `[batch]`. It
     gives, for classification, `scores` float32 `[batch, classes]`, `label_id` int64 `[batch]` and
-    `label` strings `[batch]`; for multi-label `scores`, `predicted` bool `[batch, classes]` and
-    `label_names`; for regression and similarity `score` float32 `[batch]`. The signature
-    `encode` takes `text` and gives `embedding` float32 `[batch, dimension]`, of length 1 for
+    `label` strings `[batch]`; for ordered classes `rank` in the place of `label_id`; for
+    multi-label `scores`, `predicted` bool `[batch, classes]` and `label_names`; for regression and
+    similarity `score` float32 `[batch]`. The signature `encode` takes `text` and gives `embedding`
+    float32 `[batch, dimension]`, of length 1 for
     similarity. For tags of words it gives, each
     `[batch, most words]` and padded, `word`, `tag`, `score`, `start`, `end` (Unicode code points),
     with `word_count`; and where tags have a scheme, each `[batch, most entities]`, `entity`,

@@ -1,44 +1,115 @@
-"""Which number judges a task, whether more of it is better, and what it is compared with."""
+"""Which number judges a task, whether more of it is better, and what it is compared with.
 
+Nothing here knows a task: each says in a `Standing` how reports on it read.
+"""
+
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 # A number whose name ends so is an error; what stands before is what it is of, as a task's name.
 _LOW_IS_GOOD = (
     *("mse", "rmse", "mae", "ece", "loss", "brier", "brier_score"),
     *("error", "error_rate", "perplexity"),
 )
-_FIRST = {
-    "classification": "accuracy",
-    "multi-label": "micro_f1",
-    "regression": "spearman",
-    "token-classification": "f1",
-    "question-answering": "f1",
-    "extractive-summarization": "rouge1",
-    "similarity": "spearman",
-}
-_BASELINES = {
-    "usual_tag": "usual tags",
-    "likeliest_sentence": "likely sentence",
-    "no_answer": "no answer",
-    "lead": "first sentences",
-    "oracle": "best choice",
-    "untrained": "untrained",
-    "tfidf_cosine": "TF-IDF cosine",
-}
-# The baseline that a report's one sentence compares with, where it isn't TF-IDF.
-_RIVALS = {
-    "token-classification": "usual_tag",
-    "question-answering": "likeliest_sentence",
-    "extractive-summarization": "lead",
-    "similarity": "untrained",
-}
+# Numbers that may judge where the data can't tell a task's own, the one that says most first.
+_ELSE = ("roc_auc", "recall_at_1", "accuracy", "rmse", "loss")
+_BASELINES = {"majority": "majority", "tfidf_logistic_regression": "TF-IDF + LR"}
 # It knows the answers: a limit, and nobody's rival.
 ORACLE = "oracle"
 
 
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """How a task stands in its reports.
+
+    Attributes:
+        first: The number that it is judged by, where the data can tell it.
+        low: Numbers of which less is better (`True`) or more (`False`), by name, where their names
+            don't say so (see `less_is_better`).
+        rival: The baseline that a report's one sentence compares with.
+        baselines: Baselines as people call them, by name.
+        badness: What says how bad a mistake is, as people call it.
+        columns: The columns of mistakes before it.
+        picked: Whether mistakes can be picked by the values in these columns.
+        legend: What the marks in the text of a mistake mean: `right`, `missed`,
+            `spurious`, `gold`, `given`.
+        without_interval: Numbers that never have an interval.
+        parts: What rows of predictions contribute to a number, given its name and the rows (see
+            `paired.Parts`); if not given, the number is the mean of what has its name in them.
+    """
+
+    first: str = ""
+    low: Mapping[str, bool] = dataclasses.field(default_factory=dict)
+    rival: str = "tfidf_logistic_regression"
+    baselines: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    badness: str = "off by"
+    columns: tuple[str, ...] = ("true", "predicted")
+    picked: bool = False
+    legend: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    without_interval: frozenset[str] = frozenset({"ece"})
+    parts: Callable[[str, Sequence[dict[str, Any]]], Any] | None = None
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The numbers that the task is judged by: the first of them that is known."""
+        return tuple(dict.fromkeys(name for name in (self.first, *_ELSE) if name))
+
+    def less_is_better(self, name: str) -> bool:
+        """Whether a number is an error."""
+        return self.low.get(name, less_is_better(name))
+
+    def is_better(self, name: str, mine: float, other: float) -> bool:
+        """Whether the first of two different numbers wins."""
+        return mine != other and (mine < other) == self.less_is_better(name)
+
+    def best(self, name: str, values: Sequence[float | None]) -> float:
+        """The best value; NaN, which equals nothing, where there is nothing to compare.
+
+        Args:
+            name: Of the number.
+            values: Those of the model and of its rivals, as far as they are known.
+        """
+        known = [value for value in values if value is not None]
+        if len(known) < 2:
+            return math.nan
+        return min(known) if self.less_is_better(name) else max(known)
+
+    def rivals(self, baselines: Sequence[str]) -> list[str]:
+        """Baselines to compare a model with, the one that says most first.
+
+        Args:
+            baselines: Those that were measured.
+        """
+        named = [name for name in baselines if name != ORACLE]
+        return sorted(named, key=lambda name: name != self.rival)
+
+    def baseline_name(self, name: str) -> str:
+        """A baseline as people call it."""
+        return {**_BASELINES, **self.baselines}.get(name, name.replace("_", " "))
+
+
+_KNOWN: dict[str, Standing] = {}
+
+
+def register(task: str, standing: Standing) -> None:
+    """Remembers how the tasks of a name stand, for reports that are made by hand.
+
+    Args:
+        task: The task's name.
+        standing: How it stands.
+    """
+    _KNOWN[task] = standing
+
+
+def of(task: str) -> Standing:
+    """How the tasks of a name stand; as any task does where none of the name is known."""
+    return _KNOWN.get(task, Standing())
+
+
 def less_is_better(name: str) -> bool:
-    """Whether a number is an error.
+    """Whether a number is an error, as its name says.
 
     Example:
 
@@ -46,52 +117,3 @@ def less_is_better(name: str) -> bool:
     (True, False)
     """
     return f"_{name}".endswith(tuple(f"_{error}" for error in _LOW_IS_GOOD))
-
-
-def is_better(name: str, mine: float, other: float) -> bool:
-    """Whether the first of two different numbers wins."""
-    return mine != other and (mine < other) == less_is_better(name)
-
-
-def best(name: str, values: Sequence[float | None]) -> float:
-    """The best value; NaN, which equals nothing, where there is nothing to compare.
-
-    Args:
-        name: Of the number.
-        values: Those of the model and of its rivals, as far as they are known.
-    """
-    known = [value for value in values if value is not None]
-    if len(known) < 2:
-        return math.nan
-    return min(known) if less_is_better(name) else max(known)
-
-
-def first(task: str) -> str:
-    """The number that a task is judged by, where the data can tell it."""
-    return _FIRST[task]
-
-
-def judged(task: str) -> tuple[str, ...]:
-    """The numbers that a task is judged by: the first of them that is known."""
-    return _FIRST[task], "roc_auc", "recall_at_1", "accuracy", "rmse"
-
-
-def rivals(task: str, baselines: Sequence[str]) -> list[str]:
-    """Baselines to compare a model with, the one that says most first.
-
-    Args:
-        task: The task's name.
-        baselines: Those that were measured.
-    """
-    chosen = _RIVALS.get(task, "tfidf_logistic_regression")
-    named = [name for name in baselines if name != ORACLE]
-    return sorted(named, key=lambda name: name != chosen)
-
-
-def baseline_name(task: str, name: str) -> str:
-    """A baseline as people call it."""
-    if name in _BASELINES:
-        return _BASELINES[name]
-    if name == "majority":
-        return "mean" if task == "regression" else "majority"
-    return "TF-IDF + ridge" if task == "regression" else "TF-IDF + LR"

@@ -258,8 +258,7 @@ class Layout:
 
     def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
         """What `answer` gave as one dictionary for each text."""
-        scores = found["score"] if "score" in found else found["scores"]
-        return self.task.decode(np.asarray(scores))
+        return self.task.readable(found)
 
 
 def of_rows(columns: Sequence[list[str]], labels: Any = None) -> Examples:

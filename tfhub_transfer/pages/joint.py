@@ -48,12 +48,12 @@ def _overview(report: Any) -> str:
         numbers = own.metrics.get(metric)
         found = {rival: column.get(metric) for rival, column in own.baselines.items()}
         rivals = {rival: value for rival, value in found.items() if value is not None}
-        best = standings.best(
+        best = own.standing.best(
             metric,
             [numbers, *(value for rival, value in rivals.items() if rival != standings.ORACLE)],
         )
         beside = [
-            f"{escaped(standings.baseline_name(own.task, rival))} {_score(value, best, rival)}"
+            f"{escaped(own.standing.baseline_name(rival))} {_score(value, best, rival)}"
             for rival, value in rivals.items()
         ]
         counts = [own.examples.get(split) for split in ("train", "validation", "test")]
@@ -78,7 +78,7 @@ def _sharing(report: Any) -> list[str]:
         else:
             # What chance explains has no winner.
             told = found.better is not None
-            best = standings.best(found.metric, [found.first, found.second] * told)
+            best = found.standing.best(found.metric, [found.first, found.second] * told)
             row += [breakable(found.metric), _score(found.first, best), _score(found.second, best)]
             row += [f"{found.value:+.4f}", spread(found.interval)]
         rows.append([*row, "-" if seconds is None else f"{seconds:,.1f}"])

@@ -24,36 +24,6 @@ _PICTURES = {
 # These stand beside the numbers that they show.
 _ELSEWHERE = ("curves", "thresholds")
 _TILES = ("exact_match", "accuracy", "macro_f1", "recall_at_1", "mrr", "roc_auc", "pr_auc")
-_BADNESS = {
-    "classification": "confidence",
-    "multi-label": "off by",
-    "similarity": "off by",
-    "question-answering": "score",
-    "token-classification": "wrong words",
-    "extractive-summarization": "best is better by",
-}
-# Columns of mistakes before the one that says how bad; and where rows are picked by these.
-_BEFORE: dict[str, tuple[str, ...]] = {
-    "token-classification": ("kinds",),
-    "extractive-summarization": (),
-}
-_PICKED = ("classification", "multi-label", "token-classification")
-_LEGENDS = {
-    "token-classification": {
-        "gold": "underlined: what is right",
-        "given": "on a ground: what the model gave, in the colour of what became of it",
-    },
-    "question-answering": {
-        "right": "answer that is right",
-        "spurious": "answer of the model",
-        "missed": "what is right",
-    },
-    "extractive-summarization": {
-        "right": "chosen, as in the best choice",
-        "spurious": "chosen",
-        "missed": "in the best choice, not chosen",
-    },
-}
 _SIDES = {"missed": "true", "gold": "true", "spurious": "predicted", "given": "predicted"}
 _NAMES = {"f1": "F1"}
 
@@ -96,7 +66,7 @@ def page(report: Any, pictures: dict[str, bytes]) -> str:
 
 
 def _tiles(report: Any) -> str:
-    wanted = (standings.first(report.task), *_TILES, "pearson", "rmse", "mae", "ece")
+    wanted = (report.standing.judged[0], *_TILES, "pearson", "rmse", "mae", "ece")
     values = {name: report.metrics.get(name) for name in wanted}
     tiles = [
         f'<div class="card"><span>{escaped(name)}</span><b>{wording.shown(value, 3)}</b>'
@@ -113,11 +83,11 @@ def _metrics_table(report: Any) -> str:
     for name, mine in report.metrics.items():
         others = [(rival, column.get(name)) for rival, column in report.baselines.items()]
         competing = [value for rival, value in others if rival != standings.ORACLE]
-        best = standings.best(name, [mine, *competing])
+        best = report.standing.best(name, [mine, *competing])
         cells = [_score(mine, best), report.spread(name)]
         cells += [_score(v, best if rival != standings.ORACLE else None) for rival, v in others]
         rows.append([markup.breakable(name), *cells])
-    heads = [escaped(standings.baseline_name(report.task, name)) for name in report.baselines]
+    heads = [escaped(report.standing.baseline_name(name)) for name in report.baselines]
     return markup.table(["", "this model", "95 % interval", *heads], rows, text=(0,))
 
 
@@ -267,9 +237,9 @@ def _confused(report: Any) -> list[str]:
 def _mistakes(report: Any) -> list[str]:
     if not report.mistakes:
         return []
-    badness = _BADNESS.get(report.task, "residual")
-    heads = [*_BEFORE.get(report.task, ("true", "predicted")), badness, "text"]
-    pick = tuple(range(len(heads) - 2)) if report.task in _PICKED else ()
+    badness = report.standing.badness
+    heads = [*report.standing.columns, badness, "text"]
+    pick = tuple(range(len(heads) - 2)) if report.standing.picked else ()
     columns = {"true": "true", "predicted": "predicted", "kinds": "kinds", badness: "badness"}
     counted = {head for head in heads[:-1] if _are_counts(report.mistakes, columns[head])}
     rows = [
@@ -314,10 +284,9 @@ def _text(mistake: dict[str, Any]) -> str:
 
 def _legend(report: Any) -> str:
     """What the marks mean, where there are any that the counts of entities don't explain."""
-    names = _LEGENDS.get(report.task, {})
     items = "".join(
         f'<li><mark class="{_sides(kind)} {kind}">{said}</mark></li>'
-        for kind, said in names.items()
+        for kind, said in report.standing.legend.items()
     )
     return f'<ul class="legend">{items}</ul>' if items else ""
 

@@ -18,8 +18,6 @@ from tfhub_transfer.storage import names
 from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tasks import Task
 
-_LEAST = 1e-6
-
 
 @dataclasses.dataclass(frozen=True)
 class Imitation:
@@ -137,16 +135,13 @@ class _Taught:
     def encode(self, labels: Sequence[_Answer]) -> np.ndarray:
         known = [a.label for a in labels if a.label is not None]
         # Labels that aren't there weigh nothing; they are filled with any that is.
-        filler = known[0] if known else self._some_label()
+        filler = known[0] if known else self._task.example_label()
         hard = self._task.encode([filler if a.label is None else a.label for a in labels])
         hard = np.reshape(hard, (len(labels), -1)).astype(np.float32)
         nothing = np.full(self._width, 0.5, np.float32)
         soft = np.stack([nothing if a.scores is None else a.scores for a in labels])
         weights = [[0.0 if a.label is None else 1.0 - a.share, a.share] for a in labels]
         return np.concatenate([np.array(weights, np.float32), hard, soft], axis=1)
-
-    def _some_label(self) -> Any:
-        return 0.0 if self._task.class_names is None else self._task.class_names[0]
 
     def loss(self) -> Any:
         own, apart = self._task.loss(), self._distance
@@ -175,21 +170,7 @@ class _Taught:
 
     def _distance(self, soft: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """From the teachers' scores, for each row."""
-        if self._task.name == "regression":
-            return self._task.loss().call(soft, y_pred)
-        scale = self._temperature**2
-        if self._task.name == "multi-label":
-            pairs = (tf.stack([s, 1.0 - s], axis=-1) for s in (soft, y_pred))
-            return scale * tf.reduce_mean(self._divergence(*pairs), axis=-1)
-        return scale * self._divergence(soft, y_pred)
-
-    def _divergence(self, wanted: tf.Tensor, made: tf.Tensor) -> tf.Tensor:
-        """Of shares along the last axis; their logarithms are logits but for a constant."""
-        logs = [
-            tf.nn.log_softmax(tf.math.log(tf.maximum(shares, _LEAST)) / self._temperature)
-            for shares in (wanted, made)
-        ]
-        return tf.reduce_sum(tf.exp(logs[0]) * (logs[0] - logs[1]), axis=-1)
+        return self._task.divergence(soft, y_pred, self._temperature)
 
 
 class _OnLabels(keras.metrics.Metric):
@@ -224,6 +205,8 @@ def _check(
             "student labels in other units, such as those of their spread. "
             f"Received: scores around {student.task.mean:g}, spread by {student.task.deviation:g}"
         )
+    some = np.full((1, len(student.task.class_names or [0])), 0.5, np.float32)
+    student.task.divergence(some, some, 1.0)  # which tells a task that doesn't say
     if not teachers:
         raise InputError("distillation takes at least one teacher. Received: none")
     if getattr(fine_tuning.get("plan"), "class_weight", None):

@@ -1,12 +1,22 @@
 """What a model is trained to answer: one class for each task, behind the interface `Task`."""
 
+import inspect
+import re
+from typing import TypeVar
+
+import keras
+
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks.base import Head, Task
 from tfhub_transfer.tasks.multi import JointLoss, MultiTask
+from tfhub_transfer.tasks.ordinal import OrdinalRegression
 from tfhub_transfer.tasks.sentence_level import ExtractiveSummarization, references
 from tfhub_transfer.tasks.sequence_level import Classification, MultiLabel, Regression
 from tfhub_transfer.tasks.similarity import Similarity
 from tfhub_transfer.tasks.span_level import QuestionAnswering
 from tfhub_transfer.tasks.token_level import TokenClassification
+
+Kind = TypeVar("Kind", bound=type[Task])
 
 TASKS: dict[str, type[Task]] = {
     task.name: task
@@ -14,12 +24,60 @@ TASKS: dict[str, type[Task]] = {
         Classification,
         MultiLabel,
         Regression,
+        OrdinalRegression,
         TokenClassification,
         QuestionAnswering,
         ExtractiveSummarization,
         Similarity,
     )
 }
+_OURS = (*TASKS, MultiTask.name)
+_PACKAGE = "own_tasks"
+
+
+def register(kind: Kind) -> Kind:
+    """Gives a task of one's own a place among ours: a decorator of its class.
+
+    Models of it load from `.keras` files wherever the class was registered, and jobs find it by its
+    `name`. `build_model` takes any task, registered or not.
+
+    Args:
+        kind: A subclass of `Task`.
+
+    Returns:
+        The class itself.
+
+    Raises:
+        InputError: If it is no task, lacks a method, or has the name of one of ours.
+
+    Example:
+
+    >>> @register
+    ... class Toxicity(Classification):
+    ...     name = "toxicity"
+    >>> TASKS.pop("toxicity") is Toxicity
+    True
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise InputError(
+            f"`register` takes a subclass of `tasks.Task`. Received: {str(kind)[:80]!r}"
+        )
+    missing = sorted(getattr(kind, "__abstractmethods__", ()))
+    if inspect.isabstract(kind):
+        raise InputError(
+            "a task has all methods of `tasks.Task`; write the others too. "
+            f"Received: {kind.__name__} without {', '.join(missing)}"
+        )
+    name = getattr(kind, "name", None)
+    if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9-]*", name) or name in _OURS:
+        raise InputError(
+            "a task of one's own has a `name` in small letters, digits and -, and none of "
+            f"{', '.join(_OURS)}. Received: {kind.__name__} called {name!r}"
+        )
+    keras.saving.register_keras_serializable(package=_PACKAGE)(kind)
+    TASKS[name] = kind
+    return kind
+
 
 __all__ = [
     "TASKS",
@@ -29,10 +87,12 @@ __all__ = [
     "JointLoss",
     "MultiLabel",
     "MultiTask",
+    "OrdinalRegression",
     "QuestionAnswering",
     "Regression",
     "Similarity",
     "Task",
     "TokenClassification",
     "references",
+    "register",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from tfhub_transfer import ranges, values
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.ranges import MOST
+from tfhub_transfer.tasks.reported import Reported
 
 POOLINGS = ("auto", "pooled_output", "mean", "first", "attention")
 BLOCKS = ("none", "cnn", "bilstm", "transformer")
@@ -79,13 +80,15 @@ class Head:
         return self.block != "none" or self.pooling in ("mean", "first", "attention")
 
 
-class Task(abc.ABC):
+class Task(Reported, abc.ABC):
     """What a model is trained to answer.
 
     A task turns labels into arrays (`encode`), vectors into answers (`outputs`) and answers into
     what a user reads (`decode`), and brings the loss and metrics that fit. `adapt` learns what it
     must know of the labels (class names, scale) from the training split. `layout` names how texts
-    become what the encoder reads, in `tfhub_transfer.layouts`.
+    become what the encoder reads, in `tfhub_transfer.layouts`. What reports ask of it is in
+    `Reported`. A task of one's own is given to `build_model` as it is; `register` gives it a place
+    among those that the command line knows.
     """
 
     name: ClassVar[str]
@@ -100,10 +103,25 @@ class Task(abc.ABC):
     loss_by_unit: ClassVar[bool] = False
     # What tells a good epoch: a value that Keras reports, or what makes one of all of them.
     monitor: tuple[Any, str] = ("val_loss", "min")
+    # Of which whole answers that value is, where no mean over batches is: `entities`, `answers` or
+    # `summaries` (see `headlines`).
+    whole_answers: str | None = None
     # The most tokens of a row where nobody says; the preprocessor's own default if there is none.
     sequence_length: ClassVar[int | None] = None
     # Most epochs of the head on the frozen encoder; `fine_tune`'s own number if there is none.
     head_epochs: ClassVar[int | None] = None
+    # The peak rates of a narrow BERT and of embeddings that thaw; the usual ones if there are none.
+    narrow_rate: ClassVar[float | None] = None
+    embedding_rate: ClassVar[float | None] = None
+    # Options of the command line beside those of every task: arguments of the constructor, and
+    # whether there is a third text, and weights of classes.
+    options: ClassVar[tuple[str, ...]] = ()
+    # What the columns of the task's data are called where nobody says, by the option.
+    usual_columns: ClassVar[dict[str, str]] = {}
+    # The column of texts whose rows stay together when data are split, if pairs have one.
+    kept_together: ClassVar[str | None] = None
+    # Whether a blank label says something, as that a text has none of several classes.
+    takes_blank: ClassVar[bool] = False
 
     def __init__(self, pair: bool = False) -> None:
         self.pair = bool(pair)
@@ -147,9 +165,30 @@ class Task(abc.ABC):
             InputError: If the task isn't one of a single class for each text.
         """
         raise InputError(
-            "class weights are for the classification task, where each text has one class; leave "
-            f"them out. Received: the {self.name} task"
+            "class weights are for tasks where each text has one class; leave them out. "
+            f"Received: the {self.name} task"
         )
+
+    @classmethod
+    def claims(cls, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
+        """Whether data are of a form that only tasks of this layout have.
+
+        Args:
+            texts: The first column of texts of some rows.
+            labels: Their labels.
+        """
+        return False
+
+    # What rows are that the task claims, in words.
+    claimed: ClassVar[str] = ""
+
+    def example_label(self) -> Any:
+        """Some label that the task takes, in place of one that isn't known."""
+        return self.class_names[0] if self.class_names else 0.0
+
+    def doubts(self) -> list[str]:
+        """What speaks against this task for the labels that it has learned, one line each."""
+        return []
 
     def check_class_weights(self, weights: Any) -> None:
         """Raises `InputError` unless there is a weight for the place of each class.
@@ -193,11 +232,28 @@ class Task(abc.ABC):
         return {"metrics": self.metrics()}
 
     def answer(self, scores: Any) -> dict[str, Any]:
-        """Model outputs `[n, ...]` to what an export answers, as graph code.
+        """Model outputs `[n, ...]` to what an export answers, as graph code; `scores`, unless said.
 
         Tasks whose layout has answers of its own, as tags of words have, don't need it.
         """
-        raise NotImplementedError
+        return {"scores": scores}
+
+    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+        """What `answer` gave as one readable answer for each text.
+
+        Args:
+            found: Arrays `[n, ...]` by name; those of `decode` are `scores`, or `score`.
+
+        Raises:
+            InputError: If it has neither.
+        """
+        name = next((name for name in ("score", "scores") if name in found), None)
+        if name is None:
+            raise InputError(
+                f"`answer` of the {self.name} task must give `scores`, or `score`, from which "
+                f"`decode` reads. Received: {', '.join(found)}"
+            )
+        return self.decode(np.asarray(found[name]))
 
     def tune(self, examples: Any, predict: Callable[[], list[dict[str, Any]]]) -> None:
         """Settles, once training is over, what is chosen by answers to the validation split.

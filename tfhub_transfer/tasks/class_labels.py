@@ -26,6 +26,10 @@ _BOOLEANS = {"false": 0, "true": 1}
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 _SHOWN = 60
 _SOME = 5
+# Classes that are so many and all numbers may be amounts.
+_MANY = 10
+# What stands between names of classes where there are several in one label.
+_BETWEEN = re.compile(r"[|,;]")
 
 Names = list[str]
 
@@ -470,6 +474,41 @@ def unknown(kind: str, learned: bool, strange: Names, known: Sequence[str]) -> I
         f"every {kind} must {must}, or remove the rows that have it. Received: {strange[:_SOME]}, "
         f"not among the {len(known)} known ({', '.join(known[:_SOME])}{more})"
     )
+
+
+def doubts(known: Sequence[str]) -> list[str]:
+    """What speaks against one class a text, as the names of classes show; one line each.
+
+    Args:
+        known: The classes.
+    """
+    return [*_amounts(known), *_together(known)]
+
+
+def _amounts(names: Sequence[str]) -> list[str]:
+    """Classes that are numbers with a fraction were hardly meant as classes."""
+    if len(names) < _MANY:
+        return []
+    try:
+        broken = [name for name in names if float(name) % 1]
+    except ValueError:
+        return []
+    return [
+        f"the {len(names)} classes are numbers such as {', '.join(broken[:3])}, and what is near "
+        "counts as wrong as what is far: amounts are for the regression task"
+    ][: len(broken)]
+
+
+def _together(names: Sequence[str]) -> list[str]:
+    """Names of classes that are names of others with a sign between were hardly meant as one."""
+    parts = {name: [part.strip() for part in _BETWEEN.split(name)] for name in names}
+    several = [name for name, each in parts.items() if len(each) > 1 and {*each} <= {*names}]
+    if not several:
+        return []
+    return [
+        f"{', '.join(map(repr, several[:3]))} is one class each here, made of names of others: "
+        "labels that hold several are for the multi-label task"
+    ]
 
 
 def tags(label: Any, known: Collection[str] = ()) -> Names:

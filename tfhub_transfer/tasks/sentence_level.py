@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfhub_transfer import full_precision, ranges, rouge, sentences, values
 from tfhub_transfer.errors import InputError, placed
+from tfhub_transfer.standings import Standing
 from tfhub_transfer.tagging import WORD_END
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Head, Task
@@ -52,6 +53,19 @@ class ExtractiveSummarization(Task):
     layout = "sentences"
     learns = ("sentences",)
     monitor = ("val_rouge1", "max")
+    whole_answers = "summaries"
+    standing = Standing(
+        "rouge1",
+        rival="lead",
+        baselines={"lead": "first sentences", "oracle": "best choice"},
+        badness="best is better by",
+        columns=(),
+        legend={
+            "right": "chosen, as in the best choice",
+            "spurious": "chosen",
+            "missed": "in the best choice, not chosen",
+        },
+    )
 
     def __init__(self, sentences: int | None = None, targets: str = "rouge") -> None:
         super().__init__(pair=False)

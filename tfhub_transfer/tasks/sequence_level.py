@@ -10,9 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import full_precision, ranges
+from tfhub_transfer import full_precision, metrics, ranges
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.tasks import class_labels, scales
+from tfhub_transfer.metrics import BaselineAnswer, Numbers
+from tfhub_transfer.standings import Standing
+from tfhub_transfer.tasks import class_labels, divergences, scales, whole_measure
 from tfhub_transfer.tasks.base import MOST, Head, Task, finite
 from tfhub_transfer.tasks.scales import ScaledError, ScaledSquaredError
 from tfhub_transfer.wording import class_name, listed
@@ -61,6 +63,8 @@ class Classification(Task):
 
     name = "classification"
     monitor = ("val_accuracy", "max")
+    options = ("class_names", "class_weights")
+    standing = Standing("accuracy", badness="confidence", picked=True)
 
     def __init__(
         self,
@@ -141,6 +145,36 @@ class Classification(Task):
             for row in scores
         ]
 
+    def measure(self, labels: np.ndarray, scores: np.ndarray) -> Numbers:
+        return metrics.classification(labels, scores)
+
+    def contributions(self, labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
+        return {"accuracy": (scores.argmax(axis=1) == labels).astype("float64")}
+
+    def badness(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """How confident each wrong answer is."""
+        return scores.max(axis=1) * (scores.argmax(axis=1) != labels)
+
+    def not_answered(self, labels: np.ndarray, scores: np.ndarray, bad: np.ndarray) -> np.ndarray:
+        """They count as wrong, whatever the label."""
+        other = np.eye(scores.shape[1])[(labels + 1) % scores.shape[1]]
+        return np.where(bad[:, None], other / scores.shape[1], scores)
+
+    def describe(self, report: Any, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
+        whole_measure.describe_classes(report, labels, scores, seed)
+
+    def baselines(
+        self, texts: tuple[list[str], list[str]], labels: np.ndarray
+    ) -> dict[str, BaselineAnswer]:
+        classes = len(self.class_names or [])
+        return metrics.baseline_scores(metrics.of_classes(), texts, labels, classes)
+
+    def divergence(self, wanted: Any, made: Any, temperature: float) -> Any:
+        return divergences.of_shares(wanted, made, temperature)
+
+    def doubts(self) -> list[str]:
+        return class_labels.doubts(self.class_names or [])
+
     def get_config(self) -> dict[str, Any]:
         return {
             "class_names": self.class_names,
@@ -172,7 +206,11 @@ class MultiLabel(Task):
     """
 
     name = "multi-label"
+    narrow_rate = 3e-4
     monitor = ("val_micro_f1", "max")
+    options = ("class_names", "label_separator")
+    takes_blank = True
+    standing = Standing("micro_f1", picked=True, parts=whole_measure.parts_of_sets)
 
     def __init__(
         self,
@@ -257,6 +295,37 @@ class MultiLabel(Task):
             for row in scores
         ]
 
+    def readable_label(self, encoded: Any) -> list[str]:
+        return [name for name, flag in zip(self.class_names or [], encoded) if flag]
+
+    def measure(self, labels: np.ndarray, scores: np.ndarray) -> Numbers:
+        return metrics.multi_label(labels, scores, self.threshold)
+
+    def contributions(self, labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
+        right = ((labels > 0.5) == (scores >= self.threshold)).all(axis=1)
+        return {"accuracy": right.astype("float64")}
+
+    def badness(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """How far the worst score is on the wrong side of the threshold."""
+        wrong = (scores >= self.threshold) != (labels > 0.5)
+        # A score on the threshold itself can be wrong too: by how little doesn't make it right.
+        return (np.maximum(np.abs(scores - self.threshold), 1e-9) * wrong).max(axis=1)
+
+    def not_answered(self, labels: np.ndarray, scores: np.ndarray, bad: np.ndarray) -> np.ndarray:
+        """They count as wrong, whatever the label."""
+        return np.where(np.isfinite(scores), scores, 1.0 - labels)
+
+    def describe(self, report: Any, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
+        whole_measure.describe_sets(report, labels.astype(int), scores, self.threshold, seed)
+
+    def baselines(
+        self, texts: tuple[list[str], list[str]], labels: np.ndarray
+    ) -> dict[str, BaselineAnswer]:
+        return metrics.baseline_scores(metrics.of_sets(), texts, labels, labels.shape[1])
+
+    def divergence(self, wanted: Any, made: Any, temperature: float) -> Any:
+        return divergences.of_chances(wanted, made, temperature)
+
     def get_config(self) -> dict[str, Any]:
         return {
             "class_names": self.class_names,
@@ -288,7 +357,14 @@ class Regression(Task):
     """
 
     name = "regression"
+    embedding_rate = 2e-3
     learns = ("mean", "deviation")
+    standing = Standing(
+        "spearman",
+        baselines={"majority": "mean", "tfidf_logistic_regression": "TF-IDF + ridge"},
+        badness="residual",
+        parts=whole_measure.parts_of_numbers,
+    )
 
     def __init__(
         self, mean: float | None = None, deviation: float | None = None, pair: bool = False
@@ -342,6 +418,31 @@ class Regression(Task):
 
     def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:
         return [{"score": float(score)} for score in np.reshape(scores, (-1,))]
+
+    def scores_of(self, outputs: np.ndarray) -> np.ndarray:
+        return outputs[:, 0]
+
+    def measure(self, labels: np.ndarray, scores: np.ndarray) -> Numbers:
+        return metrics.regression(labels, scores)
+
+    def contributions(self, labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
+        error = scores.astype("float64") - labels.astype("float64")
+        return {"mae": np.abs(error), "mse": error**2}
+
+    def badness(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """How far off each answer is."""
+        return np.nan_to_num(np.abs(scores - labels), nan=np.inf)
+
+    def describe(self, report: Any, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
+        whole_measure.describe_numbers(report, labels, scores, seed)
+
+    def baselines(
+        self, texts: tuple[list[str], list[str]], labels: np.ndarray
+    ) -> dict[str, BaselineAnswer]:
+        return metrics.baseline_scores(metrics.of_numbers(), texts, labels, 0)
+
+    def divergence(self, wanted: Any, made: Any, temperature: float) -> Any:
+        return self.loss().call(wanted, made)
 
     def get_config(self) -> dict[str, Any]:
         return {"mean": self.mean, "deviation": self.deviation, "pair": self.pair}

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError, placed
+from tfhub_transfer.standings import Standing
 from tfhub_transfer.tasks import class_labels, scales, vector_losses
 from tfhub_transfer.tasks.base import Head, Task, finite, one_of
 
@@ -50,6 +51,12 @@ class Similarity(Task):
     layout = "towers"
     learns = ("low", "high")
     has_head = False
+    options = ("loss", "negative")
+    standing = Standing(
+        "spearman",
+        rival="untrained",
+        baselines={"untrained": "untrained", "tfidf_cosine": "TF-IDF cosine"},
+    )
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Tasks whose answer is a span of the text."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfhub_transfer import answers, full_precision, ranges
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.standings import Standing
 from tfhub_transfer.tasks.base import Head, Task
 
 # What a candidate is, added up: nothing, the start, the end of the answer.
@@ -44,10 +45,26 @@ class QuestionAnswering(Task):
     needs_tokens = True
     layout = "windows"
     monitor = ("val_f1", "max")
+    whole_answers = "answers"
     # As Devlin et al. have it; on SQuAD 8 % fewer tokens than windows of 256, which overlap.
     sequence_length = 384
     # A frozen encoder tells next to nothing about spans.
     head_epochs = 1
+    usual_columns: ClassVar = {"text": "question", "text_pair": "context", "label": "answers"}
+    # A context must not be known from another of its questions.
+    kept_together = "text_b"
+    claimed = "questions with their answers"
+    standing = Standing(
+        "f1",
+        rival="likeliest_sentence",
+        baselines={"likeliest_sentence": "likely sentence", "no_answer": "no answer"},
+        badness="score",
+        legend={
+            "right": "answer that is right",
+            "spurious": "answer of the model",
+            "missed": "what is right",
+        },
+    )
 
     def __init__(
         self,
@@ -61,6 +78,13 @@ class QuestionAnswering(Task):
         )
         self.unanswerable = unanswerable
         self.threshold = ranges.real_number("threshold", threshold, -ranges.MOST, ranges.MOST)
+
+    @classmethod
+    def claims(cls, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
+        found = [
+            each for label in labels for each in (label if isinstance(label, list) else [label])
+        ]
+        return any(isinstance(each, dict) and "answer_start" in each for each in found)
 
     @property
     def is_adapted(self) -> bool:

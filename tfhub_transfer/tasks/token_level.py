@@ -10,14 +10,37 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import full_precision, tagging
+from tfhub_transfer import full_precision, metrics, paired, tagging
 from tfhub_transfer.errors import InputError, placed
+from tfhub_transfer.standings import Standing
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Head, Task
 from tfhub_transfer.wording import class_name, listed
 
 # What fills up the labels of a batch, and counts for nothing.
 NO_TAG = -1
+# Numbers of tags of words are ratios of sums over the sentences.
+_SUMS = {
+    "accuracy": (("right_words",), ("words",)),
+    "precision": (("right_entities",), ("given_entities",)),
+    "recall": (("right_entities",), ("entities",)),
+    "f1": (("right_entities", "right_entities"), ("entities", "given_entities")),
+}
+
+
+def parts_of_tags(name: str, rows: Sequence[dict[str, Any]]) -> paired.Parts | None:
+    """What rows contribute to a number on tags of words.
+
+    Args:
+        name: The number's.
+        rows: Answers, as `predictions.rows` has them.
+    """
+    sides = [paired.numbers_of(rows, names) for names in _SUMS.get(name, ())]
+    known = [side.sum(axis=1) for side in sides if side is not None]
+    if len(known) < 2:
+        return None
+    sums = np.stack(known, axis=1)
+    return paired.Parts(sums, lambda w: metrics.ratio(w @ sums[:, 0], w @ sums[:, 1]))
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -47,6 +70,24 @@ class TokenClassification(Task):
     needs_tokens = True
     layout = "words"
     loss_by_unit = True
+    narrow_rate = 3e-4
+    options = ("class_names",)
+    claimed = "words with a tag for each"
+    standing = Standing(
+        "f1",
+        rival="usual_tag",
+        baselines={"usual_tag": "usual tags"},
+        badness="wrong words",
+        columns=("kinds",),
+        picked=True,
+        legend={
+            "gold": "underlined: what is right",
+            "given": "on a ground: what the model gave, in the colour of what became of it",
+        },
+        # Any tag may be in any sentence.
+        without_interval=frozenset({"ece", "macro_f1"}),
+        parts=parts_of_tags,
+    )
 
     def __init__(
         self,
@@ -69,6 +110,11 @@ class TokenClassification(Task):
     def monitor(self) -> tuple[str, str]:  # type: ignore[override]
         """Entities are judged whole; plain tags word by word."""
         return "val_accuracy" if self.scheme is None else "val_entity_f1", "max"
+
+    @property
+    def whole_answers(self) -> str | None:  # type: ignore[override]
+        """Entities, where there are some."""
+        return None if self.scheme is None else "entities"
 
     @property
     def is_adapted(self) -> bool:
@@ -117,6 +163,16 @@ class TokenClassification(Task):
             return class_labels.unknown("tag", self.learned, strange, self.class_names or [])
 
         return class_labels.places(sequences, self.class_names or [], not self.learned, unknown)
+
+    @classmethod
+    def claims(cls, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
+        if not all(isinstance(label, list) for label in labels):
+            return False
+        if not all(map(tagging.is_listed, texts)):
+            return False
+        rows = [(tagging.split_words(text), tags) for text, tags in zip(texts, labels)]
+        spaced = any(len(word.split()) > 1 for words, _ in rows for word in words)
+        return not spaced and all(len(words) == len(tags) for words, tags in rows)
 
     def check(self, examples: Any) -> None:
         """Raises `InputError` if a word has no tag, or one that is unknown."""

@@ -1,0 +1,30 @@
+"""How far a model's scores are from those of a teacher, as graph code."""
+
+from typing import Any
+
+import tensorflow as tf
+
+_LEAST = 1e-6
+
+
+def of_shares(wanted: Any, made: Any, temperature: float) -> tf.Tensor:
+    """Kullback-Leibler divergence of scores that add up to 1 `[..., classes]`: `[...]`.
+
+    At a temperature, times its square, as in Hinton et al. 2015.
+
+    Args:
+        wanted: The teacher's scores.
+        made: The model's.
+        temperature: Divides the logits, which are the logarithms but for a constant.
+    """
+    logs = [
+        tf.nn.log_softmax(tf.math.log(tf.maximum(shares, _LEAST)) / temperature)
+        for shares in (wanted, made)
+    ]
+    return temperature**2 * tf.reduce_sum(tf.exp(logs[0]) * (logs[0] - logs[1]), axis=-1)
+
+
+def of_chances(wanted: Any, made: Any, temperature: float) -> tf.Tensor:
+    """The mean of it over classes, each of which is given or not: `[..., classes]` to `[...]`."""
+    theirs, own = (tf.stack([scores, 1.0 - scores], axis=-1) for scores in (wanted, made))
+    return tf.reduce_mean(of_shares(theirs, own, temperature), axis=-1)
