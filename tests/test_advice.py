@@ -120,6 +120,7 @@ def test_every_error_has_a_row() -> None:
 
 # What a message may name that is none of this package's: of data, of files, of other libraries.
 FOREIGN = {
+    *("keras.optimizers.AdamW(1e-4)", "preprocessor(tuple(examples.texts))"),
     *("_", "-", "*?[]", "root", "assets", "kind", "negation", "alpha", "tasks", "data", "tokens"),
     *("tags", "text_a", "text_b", "text_c", "question", "context", "serving_default", "_words"),
     *("is_impossible", "dialect", "__call__", "tokenize", "get_special_tokens_dict", "name"),
@@ -205,6 +206,7 @@ def _takes(option: str, value: str, command: argparse.ArgumentParser) -> bool:
 def _is_call(text: str) -> bool:
     """Whether a name of the package, or a call of one, could be written so."""
     owners = {"model": tt.TransferModel, "task": tasks.Task, "train": tt.data.Examples}
+    owners |= {"encoder": tt.Encoder}
     name, bracket, arguments = text.removeprefix("tt.").partition("(")
     first, *rest = name.split(".")
     found: Any = {**owners, "tfhub_transfer": tt}.get(first) or getattr(tt, first, None)

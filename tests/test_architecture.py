@@ -168,7 +168,7 @@ INNER_FLOORS = {
         "__init__": 4,
     },
     "tasks": {
-        "reported": 0,
+        "reportable": 0,
         "whole_measure": 0,
         "divergences": 0,
         "class_labels": 0,

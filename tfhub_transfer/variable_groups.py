@@ -106,6 +106,6 @@ def require_names(names: Sequence[Any], groups: Sequence[tuple[str, Any]]) -> No
         if each not in known:
             raise InputError(
                 "groups go by their names, one after the other: "
-                f"`leave_out({', '.join(map(repr, known[:2]))})`; there are "
+                f"`encoder.leave_out({', '.join(map(repr, known[:2]))})`; there are "
                 f"{', '.join(known) or 'none'}. Received: {each!r:.80}"
             )

@@ -12,7 +12,7 @@ import numpy as np
 from tfhub_transfer import ranges, values
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.ranges import MOST
-from tfhub_transfer.tasks.reported import Reported
+from tfhub_transfer.tasks.reportable import Reported
 
 POOLINGS = ("auto", "pooled_output", "mean", "first", "attention")
 BLOCKS = ("none", "cnn", "bilstm", "transformer")
