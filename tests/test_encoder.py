@@ -176,7 +176,7 @@ def test_what_names_no_group_is_not_left_out(text_encoder: Path) -> None:
     encoder = tt.Encoder(str(text_encoder))
     for given in (["embeddings"], "embedding", 0, None):
         with pytest.raises(
-            tt.InputError, match=r"`leave_out\('embeddings'\)`; there are embeddings"
+            tt.InputError, match=r"`encoder.leave_out\('embeddings'\)`; there are embeddings"
         ):
             encoder.leave_out(given)  # type: ignore[arg-type]
     encoder.leave_out("embeddings")
