@@ -11,7 +11,8 @@ import pytest
 import samples
 
 import tfhub_transfer as tt
-from tfhub_transfer import asking, reading
+from tfhub_transfer import reading
+from tfhub_transfer.jobs import asking
 from tfhub_transfer.tasks import MultiTask
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cautions, cli, jobs
+from tfhub_transfer import cautions, cli
+from tfhub_transfer.jobs import training
 
 ROWS = range(30)
 
@@ -393,14 +394,14 @@ def test_a_mistake_is_one_true_line(
 
     monkeypatch.chdir(place)
     built = re.search("--unfreeze|--sequence-length|--jit", typed)  # what an encoder can't do
-    monkeypatch.setattr(jobs, "_fit" if built else "_build", begin)
+    monkeypatch.setattr(training, "_fit" if built else "_build", begin)
     known = {"BERT": str(bert_encoder), "NNLM": str(text_encoder)}
 
     def status(words: str) -> int:
         return cli.main([known.get(word, word) for word in words.split()])
 
     before = set(place.iterdir())
-    monkeypatch.setattr(jobs, "evaluate", lambda *args, **more: _Measured())
+    monkeypatch.setattr(training, "evaluate", lambda *args, **more: _Measured())
     error = io.StringIO()
     with contextlib.redirect_stderr(error), contextlib.redirect_stdout(io.StringIO()):
         assert status(typed) == 2

@@ -22,11 +22,11 @@ from tfhub_transfer import (
     encoding,
     hub_format,
     huggingface,
-    jobs,
     preprocessing,
     reading,
     reports,
 )
+from tfhub_transfer.jobs import training
 from tfhub_transfer.recipes import students
 from tfhub_transfer.storage import atomic, names, opening
 from tfhub_transfer.storage.stores import TokenStore, VectorStore
@@ -86,7 +86,7 @@ def doors(model: Any, name: Any, encoder: Path) -> dict[str, Callable[[], Any]]:
         "save": lambda: model.save(name),
         "report": lambda: report.save(name),
         "export": lambda: tt.export_saved_model(model, name),
-        "jobs": lambda: next(iter(jobs.predict(jobs.AskJob(name, "-")))),
+        "jobs": lambda: next(iter(training.predict(training.AskJob(name, "-")))),
     }
 
 
@@ -447,7 +447,7 @@ def test_a_model_is_saved_whole_or_refused(name: str, model: Any, tmp_path: Path
 
 def test_an_unpacked_model_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "model.weights.h5").touch()
-    for load in (tt.load_model, lambda path: jobs._load(path, False)):
+    for load in (tt.load_model, lambda path: training._load(path, False)):
         with pytest.raises(tt.InputError, match="that was unpacked; give the file, or pack it"):
             load(tmp_path)
     (tmp_path / "m.zip").touch()

@@ -14,7 +14,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer import callbacks, cli, conversion, finetuning, ranges, recipes, schedules
-from tfhub_transfer.jobs import EncoderSchedule
+from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
 
 ODD = [True, None, "", "x", "²", "٣", "3.0", "1_0", "0x3", 1.5, 3.0, math.nan, math.inf, [3], b"3"]
 HUGE = ["999999999999999999999", "9" * 5000, 10**400, -1, 0, "-1", np.int64(-5)]

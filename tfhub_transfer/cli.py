@@ -463,7 +463,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     jobs = _jobs()
-    from tfhub_transfer import asking, wording
+    from tfhub_transfer import wording
+    from tfhub_transfer.jobs import asking
 
     job = _asked(jobs, options)
     if job.output is not None:
@@ -538,10 +539,10 @@ def _encoders(options: argparse.Namespace) -> None:
 
 def _jobs() -> Any:
     with progress.stage("Starting TensorFlow", final=False), _quiet():
-        from tfhub_transfer import jobs
+        from tfhub_transfer.jobs import training
 
-        jobs.runtime.start()
-    return jobs
+        training.runtime.start()
+    return training
 
 
 @contextlib.contextmanager

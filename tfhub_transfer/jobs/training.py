@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer import (
-    asking,
     cautions,
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
     data,
@@ -19,21 +18,20 @@ from tfhub_transfer import (
     progress,
     reading,
     registry,
-    run_records,
     runtime,
     saving,
-    sharing,
     weighing,
     writing,
 )
-from tfhub_transfer.asking import Answers
 from tfhub_transfer.builders import build_model, default_optimizer, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE, no_model, read_record
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
-from tfhub_transfer.job_data import (
+from tfhub_transfer.jobs import asking, run_records, sharing
+from tfhub_transfer.jobs.asking import Answers
+from tfhub_transfer.jobs.inputs import (
     Splits,
     TrainJob,
     columns_of,
