@@ -13,7 +13,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer import cautions, cli
-from tfhub_transfer.jobs import training
+from tfhub_transfer.jobs import measuring, training
 
 ROWS = range(30)
 
@@ -401,7 +401,7 @@ def test_a_mistake_is_one_true_line(
         return cli.main([known.get(word, word) for word in words.split()])
 
     before = set(place.iterdir())
-    monkeypatch.setattr(training, "evaluate", lambda *args, **more: _Measured())
+    monkeypatch.setattr(measuring, "evaluate", lambda *args, **more: _Measured())
     error = io.StringIO()
     with contextlib.redirect_stderr(error), contextlib.redirect_stdout(io.StringIO()):
         assert status(typed) == 2

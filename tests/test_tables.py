@@ -15,8 +15,10 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer import cli, data, encoding, reading, usual_columns
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.jobs import inputs, training
+from tfhub_transfer.jobs import distilling, inputs, measuring, predicting, training
 from tfhub_transfer.jobs.asking import Answers
+from tfhub_transfer.jobs.asking_options import EvaluateJob, PredictJob
+from tfhub_transfer.jobs.distilling_options import DistillJob
 from tfhub_transfer.tasks import Classification, MultiLabel, Regression, TokenClassification
 
 TEXTS = ["good; very", 'she said "no"\nand left', "naïve café, 1,5", "'single'", "NULL", "🙂 x"]
@@ -335,7 +337,7 @@ def test_one_rule_says_what_a_txt_file_is(text_encoder: Path, tmp_path: Path) ->
     assert [row["text"] for row in answers] == ["good film", "bad film"]
     chunks = encoding.encode_file(str(text_encoder), path)
     assert [text for texts, _ in chunks for text in texts] == ["good film", "bad film"]
-    job = training.EncoderJob("x", str(path), tmp_path / "out")
+    job = DistillJob(("x",), str(path), tmp_path / "out")
     assert inputs.read_texts(str(path), False, job, {}) == ["good film", "bad film"]
     lines = write(tmp_path / "b.txt", "\tgood film\n\tbad film\n")
     assert [row["text"] for row in Answers(model, str(lines), {})] == ["\tgood film", "\tbad film"]
@@ -375,9 +377,9 @@ def test_pairs_with_a_tab_between_are_lines(text_encoder: Path, tmp_path: Path) 
     assert [list(row) for row in found] == [["one", "two", "score"]] * 2  # by their own names
     assert [list(row.values()) for row in found] == [list(row.values()) for row in expected]
     model.save(tmp_path / "model.keras")
-    ask = training.AskJob(tmp_path / "model.keras", str(bare), text="one", text_pair="two")
+    ask = PredictJob(tmp_path / "model.keras", str(bare), text="one", text_pair="two")
     with pytest.raises(InputError, match="lines of text have no columns.*one, two with"):
-        training.predict(ask)
+        predicting.predict(ask)
 
 
 # Jobs ---------------------------------------------------------------------------------------------
@@ -396,7 +398,7 @@ def value_of(field: dataclasses.Field[Any]) -> Any:
     return "x"
 
 
-@pytest.mark.parametrize("kind", [inputs.TrainJob, training.DistillJob])
+@pytest.mark.parametrize("kind", [inputs.TrainJob, distilling.TaughtJob])
 @pytest.mark.parametrize("label", ["a", "a,b", ["a", "b"], ("a", "b"), None])
 def test_what_a_job_was_is_read_back(kind: Any, label: Any, tmp_path: Path) -> None:
     given = {field.name: value_of(field) for field in dataclasses.fields(kind)}
@@ -413,7 +415,7 @@ def test_what_a_job_was_is_read_back(kind: Any, label: Any, tmp_path: Path) -> N
     columns = {"text": "x", "text_pair": "x", "negative": "x", "label": wanted}
     assert known["columns"] == {k: v for k, v in columns.items() if v is not None}
     if label is not None:
-        ask = training.AskJob(tmp_path, "x").columns(known["columns"])
+        ask = PredictJob(tmp_path, "x").columns(known["columns"])
         rows = {"x": ["a"], "a": [1], "b": [0], "a,b": ["z"]}
         read = data.read(rows, text="x", label=ask["label"])
         assert read.labels == {"a": [1], "a,b": ["z"]}.get(str(label), [["a"]])
@@ -437,9 +439,9 @@ def test_several_label_columns_from_python_train_and_are_asked_again(
         precision="float32",
     )
     training.train(job)
-    answers = list(training.predict(training.AskJob(out, str(path))))
+    answers = list(predicting.predict(PredictJob(out, str(path))))
     assert len(answers) == 40 and set(answers[0]["scores"]) == {"a", "b"}
-    report = training.evaluate_folder(training.AskJob(out, str(path), tmp_path / "report"))
+    report = measuring.evaluate_folder(EvaluateJob(out, str(path), tmp_path / "report"))
     assert report.baselines  # of the training split, which was read again
 
 
@@ -462,7 +464,7 @@ def test_files_that_a_file_of_tasks_names_are_a_jobs_own(
 
 def test_more_texts_have_the_teachers_columns(tmp_path: Path) -> None:
     known = {"text": "one", "text_pair": "two", "label": "y"}
-    job = training.DistillJob("", "x", tmp_path)
+    job = distilling.TaughtJob("", "x", tmp_path)
     own = table(tmp_path / "a.csv", [["one", "two"], ["a", "b"]])
     assert inputs.read_texts(str(own), True, job, known) == [("a", "b")]
     usual = table(tmp_path / "b.csv", [["text_a", "text_b"], ["a", "b"]])
