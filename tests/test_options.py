@@ -271,10 +271,8 @@ def test_what_was_decided_is_said_of_each_source(capsys: pytest.CaptureFixture[s
     told = capsys.readouterr()
     assert told.out == "" and "\x1b" not in told.err
     first, *rest = told.err.splitlines()
-    assert first == "standard input: fields quote" and [line[-3:] for line in rest] == [
-        "one",
-        "two",
-    ]
+    assert first == "standard input: fields quote"
+    assert [line[-3:] for line in rest] == ["one", "two"]
 
 
 # Completion ---------------------------------------------------------------------------------------
