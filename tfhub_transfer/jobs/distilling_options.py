@@ -10,7 +10,7 @@ from tfhub_transfer.jobs.options import PAIR, Form, argument, option
 from tfhub_transfer.jobs.training_options import TENTH, Training
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Teaching:
     """How teachers are heeded."""
 

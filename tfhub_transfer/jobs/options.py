@@ -119,7 +119,11 @@ def is_file(field: dataclasses.Field[Any]) -> bool:
     return kind(field) is Path or any(word in (said.metavar or "") for word in ("FILE", "DIR"))
 
 
-@dataclasses.dataclass(frozen=True)
+# Sections, which commands inherit from. Nothing is ever made of one alone, and the methods that are
+# left out would take time before each help.
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Form:
     """What can't be told of a file by itself."""
 
@@ -132,7 +136,7 @@ class Form:
     encoding: str | None = option(None, "of texts, such as cp1252; default UTF-8", metavar="NAME")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Trust:
     """Whether the makers of a model are trusted."""
 
@@ -145,7 +149,7 @@ FOLDER = "replace the output folder"
 PAIR = "the second text of each pair"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Columns:
     """Columns of a file that a trained model is to read."""
 

@@ -25,7 +25,7 @@ ENCODER_EPOCHS = 4
 TENTH = "default: a tenth of the data"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Training(Trust):
     """What every training of a model has."""
 
