@@ -127,7 +127,7 @@ FOREIGN = {
     *("Doc.to_json()", "unicodedata.normalize", "str(label)", "list(zip(first, second))"),
     *("labels.argmax(axis=1)", "git lfs pull", "iconv -t UTF-8", "ulimit -f"),
     *("pip install 'tfhub-transfer[kaggle]'", "pip install 'tfhub-transfer[completion]'"),
-    *("python -m pip install pyarrow"),
+    "python -m pip install pyarrow",
     *("zip -0 -r ../model.keras .", "{name: task}", "encode", "pooled_output", "train"),
     *(":]*: (?=", "{} --help"),  # of patterns, and of any command
     *(".csv", ".json", ".jsonl", ".conll", ".keras", ".npy", ".tsv", ".name"),
