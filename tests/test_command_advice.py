@@ -74,6 +74,7 @@ OF_WORDS = [
     ("train --task clasification", "did you mean classification?"),
     ("trian", "`COMMAND` must be one of demo, .*; did you mean train?"),
     (train("classes.csv", "--seqence-length 9"), "no option `--seqence-length`; did you mean"),
+    ("train --taks regression", "no option `--taks`; did you mean --task\\? Received: --taks"),
     (train("classes.csv", "--foo=3"), "no option `--foo`. Received: --foo=3; `tfhub-.* train --h"),
     (train("classes.csv", "more"), "nothing else to name here; leave it out. Received: more"),
     ("predict out a.csv b.csv", "leave it out. Received: b.csv; `tfhub-transfer predict --help`"),

@@ -187,6 +187,8 @@ def refused(words: list[str], run: Any) -> str:
 def test_words_that_no_command_has_are_one_line(command: Command, run: Any) -> None:
     words, _ = needed(command.job)
     assert "there is no option `--odd`" in refused([command.name, *words, "--odd"], run)
+    if words:  # though others are missing, too
+        assert "there is no option `--odd`" in refused([command.name, "--odd"], run)
     assert "nothing else to name here" in refused([command.name, *words, "a", "b", "c"], run)
     for field, said in options.of(command.job).items():
         name = options.spelled(field)

@@ -25,12 +25,21 @@ _CHOICE = re.compile(r"^argument ([^:]*): invalid choice: (.*) \(choose from (.*
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, as everything here does."""
 
+    _words: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As `argparse` does; what was read is known if an error comes."""
+        self._words = args or ()
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Raises `InputError` with what `argparse` found, in the words of this package.
 
         Args:
             message: As `argparse` says it.
         """
+        if " are required: " in message:
+            self._refuse_misspelled()
         # A message of ours names the option already.
         message = re.sub(r"^argument [^`:]*: (?=`)", "", message)
         message = _CHOICE.sub(_of_choices, message)
@@ -38,6 +47,14 @@ class Parser(argparse.ArgumentParser):
             r"^argument ([^:]*): expected one argument", r"`\1` needs a value", message
         )
         raise InputError(f"{message}; `{self.prog} --help` lists what there is")
+
+    def _refuse_misspelled(self) -> None:
+        """Refuses an option that nothing is known by, which may be the one that is missed."""
+        spelled = [word.partition("=")[0] for word in self._words if word.startswith("--")]
+        known = tuple(self._option_string_actions)
+        odd = [word for word in spelled if not any(each.startswith(word) for each in known)]
+        if odd:
+            self.refuse(odd)
 
     def refuse(self, words: Sequence[str]) -> NoReturn:
         """Raises `InputError` of words that nothing is known by.
