@@ -1,4 +1,4 @@
-.PHONY: install test test-all mutants operations lint format bench demo wheel
+.PHONY: install test test-all mutants operations options lint format bench demo wheel
 
 PYTHON ?= python
 
@@ -18,6 +18,10 @@ mutants:
 # After a new TensorFlow: which of its operations a SavedModel may consist of. Read the difference.
 operations:
 	$(PYTHON) tests/allowed_operations.py
+
+# Writes docs/options.md from the options of commands.
+options:
+	$(PYTHON) tests/test_options.py
 
 lint:
 	$(PYTHON) -m ruff format --check .

@@ -28,7 +28,7 @@ import pyarrow.parquet
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import jobs
+from tfhub_transfer.jobs import training
 
 Rows = list[dict[str, Any]]
 
@@ -277,10 +277,10 @@ def train(name: str, folder: Path, work: Path, limit: int) -> dict[str, Any]:
     for form, source in sources.items():
         encoder = "minilm-l3-384" if task == "token-classification" else "static-minilm-256"
         output = work / f"out {form.replace('.', ' ')}"  # a folder, not named as a file
-        job = jobs.TrainJob(
+        job = training.TrainJob(
             task, str(source), output, encoder=encoder, epochs=1, unfreeze="none", label=None
         )
-        metrics[form] = jobs.train(job).metrics
+        metrics[form] = training.train(job).metrics
     same = all(found == metrics["jsonl"] for found in metrics.values())
     numbers = {k: v for k, v in metrics["jsonl"].items() if isinstance(v, float)}
     print(f"{name}: {len(rows)} rows, {', '.join(metrics)}: the same metrics: {same}")

@@ -19,7 +19,6 @@ import tfhub_transfer as tt
 from tfhub_transfer import (
     encoding,
     finetuning,
-    job_data,
     label_columns,
     layouts,
     profiling,
@@ -27,6 +26,7 @@ from tfhub_transfer import (
     text_forms,
 )
 from tfhub_transfer.data import Examples
+from tfhub_transfer.jobs import inputs
 from tfhub_transfer.tasks import (
     Classification,
     ExtractiveSummarization,
@@ -43,7 +43,7 @@ from tfhub_transfer.tasks import (
 # Modules whose errors all have a row.
 HELD = (
     *("tasks/*.py", "layouts/*.py", "label_columns.py", "builders.py", "judging.py", "heads.py"),
-    *("finetuning.py", "evaluation.py", "text_forms.py", "job_data.py", "selecting.py"),
+    *("finetuning.py", "evaluation.py", "text_forms.py", "jobs/inputs.py", "selecting.py"),
     *("profiling.py", "multitask.py", "encoding.py"),
 )
 lists = Examples.from_lists
@@ -99,8 +99,8 @@ class Kit:
     def job(self, task: str, rows: Any = (), **more: Any) -> Any:
         """What `train` reads, of rows."""
         given = self.file(f"data-{task}.json{'' if isinstance(rows, dict) else 'l'}", rows)
-        job = job_data.TrainJob(task, given, self.folder / "out", **more)
-        return job_data.read_splits(job)
+        job = inputs.TrainJob(task, given, self.folder / "out", **more)
+        return inputs.read_splits(job)
 
 
 MODELS: dict[str, Callable[[], Any]] = {

@@ -129,7 +129,8 @@ FOREIGN = {
     *("safe_mode=False", 'to_json(orient="records", lines=True)', "to_parquet", "write.csv"),
     *("Doc.to_json()", "unicodedata.normalize", "str(label)", "list(zip(first, second))"),
     *("labels.argmax(axis=1)", "git lfs pull", "iconv -t UTF-8", "ulimit -f"),
-    *("pip install 'tfhub-transfer[kaggle]'", "python -m pip install pyarrow"),
+    *("pip install 'tfhub-transfer[kaggle]'", "pip install 'tfhub-transfer[completion]'"),
+    "python -m pip install pyarrow",
     *("zip -0 -r ../model.keras .", "{name: task}", "encode", "pooled_output", "train"),
     *(":]*: (?=", "{} --help"),  # of patterns, and of any command
     *(".csv", ".json", ".jsonl", ".conll", ".keras", ".npy", ".tsv", ".name"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, finetuning, job_data, tasks
+from tfhub_transfer import cli, finetuning, tasks
+from tfhub_transfer.jobs import inputs
 from tfhub_transfer.tasks import MultiTask
 
 ROWS = range(30)
@@ -279,7 +280,7 @@ def test_a_mistake_in_a_row_is_named_by_its_line(kind: str, tmp_path: Path) -> N
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     place = rf"x\.jsonl, line {len(rows) + 2}\b"
     with pytest.raises(tt.InputError, match=place) as caught:
-        job_data.read_splits(job_data.TrainJob(task, str(path), tmp_path / "out", **more))
+        inputs.read_splits(inputs.TrainJob(task, str(path), tmp_path / "out", **more))
     assert message in str(caught.value)
 
 

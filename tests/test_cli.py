@@ -331,7 +331,7 @@ def test_interrupted_training_leaves_a_usable_model(
     run: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from tfhub_transfer import jobs
+    from tfhub_transfer.jobs import training
 
     usual = signal.signal(number, signal.SIG_DFL)  # tests in the background may ignore some
     request.addfinalizer(lambda: signal.signal(number, usual))
@@ -344,7 +344,7 @@ def test_interrupted_training_leaves_a_usable_model(
         os.kill(os.getpid(), number)
         time.sleep(10)
 
-    monkeypatch.setattr(jobs, "fine_tune", interrupted)
+    monkeypatch.setattr(training, "fine_tune", interrupted)
     words = ["--data", good, "--encoder", text_encoder, "--output", tmp_path / "out"]
     status, _, err = run("train", "--task", "classification", *words)
     assert status == 128 + number
@@ -376,12 +376,12 @@ def test_a_failure_after_training_keeps_the_model(
     run: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from tfhub_transfer import jobs
+    from tfhub_transfer.jobs import training
 
     def failing(*args: Any, **kwargs: Any) -> None:
         raise error
 
-    monkeypatch.setattr(jobs, "evaluate", failing)
+    monkeypatch.setattr(training, "evaluate", failing)
     words = ["--data", good, "--encoder", text_encoder, "--output", tmp_path / "out"]
     status, _, err = run("train", "--task", "classification", *words, "--unfreeze", "none")
     assert status == (2 if isinstance(error, OSError) else 1)

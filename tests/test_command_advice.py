@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, jobs
+from tfhub_transfer import cli
+from tfhub_transfer.jobs import measuring, training
 
 ROWS = range(30)
 
@@ -73,6 +74,7 @@ OF_WORDS = [
     ("train --task clasification", "did you mean classification?"),
     ("trian", "`COMMAND` must be one of demo, .*; did you mean train?"),
     (train("classes.csv", "--seqence-length 9"), "no option `--seqence-length`; did you mean"),
+    ("train --taks regression", "no option `--taks`; did you mean --task\\? Received: --taks"),
     (train("classes.csv", "--foo=3"), "no option `--foo`. Received: --foo=3; `tfhub-.* train --h"),
     (train("classes.csv", "more"), "nothing else to name here; leave it out. Received: more"),
     ("predict out a.csv b.csv", "leave it out. Received: b.csv; `tfhub-transfer predict --help`"),
@@ -393,14 +395,14 @@ def test_a_mistake_is_one_true_line(
 
     monkeypatch.chdir(place)
     built = re.search("--unfreeze|--sequence-length|--jit", typed)  # what an encoder can't do
-    monkeypatch.setattr(jobs, "_fit" if built else "_build", begin)
+    monkeypatch.setattr(training, "_fit" if built else "_build", begin)
     known = {"BERT": str(bert_encoder), "NNLM": str(text_encoder)}
 
     def status(words: str) -> int:
         return cli.main([known.get(word, word) for word in words.split()])
 
     before = set(place.iterdir())
-    monkeypatch.setattr(jobs, "evaluate", lambda *args, **more: _Measured())
+    monkeypatch.setattr(measuring, "evaluate", lambda *args, **more: _Measured())
     error = io.StringIO()
     with contextlib.redirect_stderr(error), contextlib.redirect_stdout(io.StringIO()):
         assert status(typed) == 2

@@ -27,8 +27,9 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, finetuning, hub_format, jobs, saving
+from tfhub_transfer import cli, finetuning, hub_format, saving
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.jobs import training
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.storage import atomic, interruption, keeping
 
@@ -202,7 +203,7 @@ def test_a_disk_that_fills_loses_no_training(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs, "fine_tune", quick)
+    monkeypatch.setattr(training, "fine_tune", quick)
     save = keras.Model.save
 
     def full(model: Any, path: Path, **given: Any) -> None:
@@ -256,7 +257,7 @@ def test_whatever_fails_late_names_what_the_user_named(
         trained.append(model)
         return quick(model, *given, **more)
 
-    monkeypatch.setattr(jobs, "fine_tune", train)
+    monkeypatch.setattr(training, "fine_tune", train)
     monkeypatch.chdir(tmp_path)
     owner, name, fails, message = LATE[what]
     given = [word.replace(f"{tmp_path}/", "") for word in words(text_encoder, tmp_path)]
@@ -281,7 +282,7 @@ def test_room_is_asked_for_before_training(
     free = atomic._ROOM + 1_000_000
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Free", (), {"free": free})())
     monkeypatch.setattr(saving, "sizes", lambda *weights: (free, 1))
-    monkeypatch.setattr(jobs, "fine_tune", lambda *a, **k: pytest.fail("it trained"))
+    monkeypatch.setattr(training, "fine_tune", lambda *a, **k: pytest.fail("it trained"))
     assert cli.main(words(text_encoder, tmp_path)) == 2
     error = capsys.readouterr().err
     assert "no space left for the output: expected at least 21 MB free" in error

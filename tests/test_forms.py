@@ -18,9 +18,10 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, data, job_data, reading, tagging
+from tfhub_transfer import cli, data, reading, tagging
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import objects, spans, words
+from tfhub_transfer.jobs import inputs
 from tfhub_transfer.layouts.segmentation import split
 
 MADE = Path(__file__).with_name("forms")
@@ -764,12 +765,12 @@ def test_jobs_read_with_their_options(tmp_path: Path) -> None:
     body = "".join(f'"text {i}~{"xy"[i % 2]}\n' for i in range(40))
     path = write(tmp_path / "x.csv", "text~label\nschön~x\n" + body, "cp1252")
     options = {"quoting": "none", "delimiter": "~", "encoding": "cp1252"}
-    job = job_data.TrainJob("classification", str(path), tmp_path / "out", **options)
-    splits, _ = job_data.read_splits(job)
-    assert sum(splits.counts().values()) == 41
+    job = inputs.TrainJob("classification", str(path), tmp_path / "out", **options)
+    parts, _ = inputs.read_splits(job)
+    assert sum(parts.counts().values()) == 41
     own = {"task": "classification", "data": "x.csv", **options}
     several = lines(tmp_path / "tasks.json", {"tasks": {"a": own}})
-    job = job_data.TrainJob("multi-task", str(several), tmp_path / "out")
-    splits, task = job_data.read_splits(job)
-    assert len(splits.train["a"]) + len(splits.validation["a"]) + len(splits.test["a"]) == 41
-    assert len(job_data.read_labelled(str(several), task, {})["a"]) == 41
+    job = inputs.TrainJob("multi-task", str(several), tmp_path / "out")
+    parts, task = inputs.read_splits(job)
+    assert len(parts.train["a"]) + len(parts.validation["a"]) + len(parts.test["a"]) == 41
+    assert len(inputs.read_labelled(str(several), task, {})["a"]) == 41

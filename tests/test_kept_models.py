@@ -11,7 +11,8 @@ import kept_models as kept
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, encoding, paired, run_records, safety, tasks
+from tfhub_transfer import cli, encoding, paired, safety, tasks
+from tfhub_transfer.jobs import run_records
 
 # These are small; `--all` takes every one.
 QUICK = ("regression", "run-multi-task")

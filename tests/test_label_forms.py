@@ -18,8 +18,9 @@ import tensorflow as tf
 from libraries import held, of_library
 
 import tfhub_transfer as tt
-from tfhub_transfer import answers, cli, job_data, tagging, values
+from tfhub_transfer import answers, cli, tagging, values
 from tfhub_transfer.data import Examples
+from tfhub_transfer.jobs import inputs
 from tfhub_transfer.tasks import (
     Classification,
     MultiLabel,
@@ -671,7 +672,7 @@ def test_rows_part_alike_from_any_form(tmp_path: Path) -> None:
     """Which rows train and which measure must not depend on how labels were written."""
 
     def splits(**job: Any) -> Any:
-        read, task = job_data.read_splits(job_data.TrainJob(output=tmp_path / "out", **job))
+        read, task = inputs.read_splits(inputs.TrainJob(output=tmp_path / "out", **job))
         return [
             (part.texts, task.encode(part.labels).tolist(), profile(part))
             for part in vars(read).values()

@@ -22,11 +22,12 @@ from tfhub_transfer import (
     encoding,
     hub_format,
     huggingface,
-    jobs,
     preprocessing,
     reading,
     reports,
 )
+from tfhub_transfer.jobs import converting, folders, predicting
+from tfhub_transfer.jobs.asking_options import PredictJob
 from tfhub_transfer.recipes import students
 from tfhub_transfer.storage import atomic, names, opening
 from tfhub_transfer.storage.stores import TokenStore, VectorStore
@@ -86,7 +87,7 @@ def doors(model: Any, name: Any, encoder: Path) -> dict[str, Callable[[], Any]]:
         "save": lambda: model.save(name),
         "report": lambda: report.save(name),
         "export": lambda: tt.export_saved_model(model, name),
-        "jobs": lambda: next(iter(jobs.predict(jobs.AskJob(name, "-")))),
+        "jobs": lambda: next(iter(predicting.predict(PredictJob(name, "-")))),
     }
 
 
@@ -293,7 +294,7 @@ def test_what_writes_files_does_so_though_nobody_reads_what_it_says(
         print("the last words", file=getattr(sys, name))
         written.append(options)
 
-    monkeypatch.setattr(cli, "_convert", loud)
+    monkeypatch.setattr(converting, "convert_source", loud)
     read, write = os.pipe()
     os.close(read)
     with open("/dev/full" if reader == "full" else write, "w") as nobody:
@@ -447,12 +448,18 @@ def test_a_model_is_saved_whole_or_refused(name: str, model: Any, tmp_path: Path
 
 def test_an_unpacked_model_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "model.weights.h5").touch()
-    for load in (tt.load_model, lambda path: jobs._load(path, False)):
+    for load in (tt.load_model, lambda path: folders.load(path, False)):
         with pytest.raises(tt.InputError, match="that was unpacked; give the file, or pack it"):
             load(tmp_path)
     (tmp_path / "m.zip").touch()
     with pytest.raises(tt.InputError, match="expected a `.keras` file"):
         tt.load_model(tmp_path / "m.zip")
+
+
+def test_a_training_that_ended_early_says_where_its_model_is(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.keras").touch()
+    with pytest.raises(tt.InputError, match=r"ended early there; give .*/interrupted\.keras, or"):
+        folders.load(tmp_path, False)
 
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"

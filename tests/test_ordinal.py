@@ -12,8 +12,9 @@ from scipy.special import expit
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error
 
 import tfhub_transfer as tt
-from tfhub_transfer import jobs, paired, standings
-from tfhub_transfer.job_data import TrainJob
+from tfhub_transfer import paired, standings
+from tfhub_transfer.jobs import asking_options, measuring, predicting, training
+from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.tasks import OrdinalRegression
 from tfhub_transfer.tasks.ordinal import (
     CumulativeCrossentropy,
@@ -326,14 +327,16 @@ def test_the_command_line_trains_answers_and_measures(
         class_weights=True,
         epochs=1,
     )
-    report = jobs.train(job)
+    report = training.train(job)
     assert report.task == "ordinal-regression" and report.class_names == GRADES
-    answers = list(jobs.predict(jobs.AskJob(tmp_path / "out", source)))
+    answers = list(predicting.predict(asking_options.PredictJob(tmp_path / "out", source)))
     assert {"predicted_label", "rank", "scores"} <= set(answers[0])
-    again = jobs.evaluate_folder(jobs.AskJob(tmp_path / "out", source, tmp_path / "again"))
+    again = measuring.evaluate_folder(
+        asking_options.EvaluateJob(tmp_path / "out", source, tmp_path / "again")
+    )
     assert again.metrics["mae"] is not None
     with pytest.raises(tt.InputError, match="don't say which is higher"):
-        jobs.train(TrainJob("ordinal-regression", source, tmp_path / "two"))
+        training.train(TrainJob("ordinal-regression", source, tmp_path / "two"))
 
 
 @pytest.mark.slow

@@ -12,8 +12,15 @@ import pytest
 from sklearn.metrics import mean_poisson_deviance
 
 import tfhub_transfer as tt
-from tfhub_transfer import jobs
-from tfhub_transfer.job_data import TrainJob
+from tfhub_transfer.jobs import (
+    asking_options,
+    distilling,
+    distilling_options,
+    measuring,
+    predicting,
+    training,
+)
+from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.standings import Standing
 
 # Whoever registers a task has it in every table of tasks; other tests have theirs made already.
@@ -191,17 +198,23 @@ def test_it_is_tuned(kind: Any, splits: Any, text_encoder: Path, tmp_path: Path)
 @pytest.mark.slow
 def test_whole_jobs_find_it_by_its_name(source: Path, text_encoder: Path, tmp_path: Path) -> None:
     job = TrainJob("counting", str(source), tmp_path / "out", encoder=str(text_encoder), epochs=1)
-    report = jobs.train(job)
+    report = training.train(job)
     assert report.task == "counting" and "deviance" in report.metrics
-    answers = list(jobs.predict(jobs.AskJob(tmp_path / "out", str(source))))
+    answers = list(predicting.predict(asking_options.PredictJob(tmp_path / "out", str(source))))
     assert len(answers) == len(ROWS) and "count" in answers[0]
-    again = jobs.evaluate_folder(jobs.AskJob(tmp_path / "out", str(source), tmp_path / "again"))
+    again = measuring.evaluate_folder(
+        asking_options.EvaluateJob(tmp_path / "out", str(source), tmp_path / "again")
+    )
     assert again.judged_by() == "deviance"
     with pytest.raises(tt.InputError, match="has no classes; leave `--class-names` out"):
-        jobs.train(dataclasses.replace(job, class_names="a,b", output=tmp_path / "two"))
+        training.train(dataclasses.replace(job, class_names="a,b", output=tmp_path / "two"))
     with pytest.raises(tt.InputError, match=r"far one answer is from another.*Received: Counting"):
-        teacher = {"teachers": (tmp_path / "out",), "output": tmp_path / "three"}
-        jobs.distill(jobs.DistillJob(**{**dataclasses.asdict(job), **teacher}))
+        teacher, source = (str(tmp_path / "out"),), str(source)
+        distilling.distill(
+            distilling_options.DistillJob(
+                teacher, source, tmp_path / "three", encoder=str(text_encoder), epochs=1
+            )
+        )
 
 
 def test_what_is_no_task_or_has_a_name_of_ours_is_refused() -> None:

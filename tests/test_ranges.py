@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import callbacks, cli, conversion, finetuning, ranges, recipes, schedules
-from tfhub_transfer.jobs import EncoderSchedule
+from tfhub_transfer import callbacks, cli, conversion, finetuning, ranges, schedules
+from tfhub_transfer.recipes import distillation, encoder_distillation, students
+from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
 
 ODD = [True, None, "", "x", "²", "٣", "3.0", "1_0", "0x3", 1.5, 3.0, math.nan, math.inf, [3], b"3"]
 HUGE = ["999999999999999999999", "9" * 5000, 10**400, -1, 0, "-1", np.int64(-5)]
@@ -108,9 +109,9 @@ def test_a_command_line_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFi
         (lambda: tt.ProgressiveUnfreezing(epochs_per_group=math.nan), "`epochs_per_group`"),
         (lambda: tt.ProgressiveUnfreezing(num_groups=1.5), "`num_groups`"),
         (lambda: tt.ProgressiveUnfreezing(start_epoch="a"), "`start_epoch`"),
-        (lambda: recipes.distillation.Imitation(temperature=math.inf), "`temperature`"),
-        (lambda: recipes.distillation.Imitation(share=math.nan), "`share`"),
-        (lambda: recipes.encoder_distillation.Losses(sentence=math.nan), "`sentence`"),
+        (lambda: distillation.Imitation(temperature=math.inf), "`temperature`"),
+        (lambda: distillation.Imitation(share=math.nan), "`share`"),
+        (lambda: encoder_distillation.Losses(sentence=math.nan), "`sentence`"),
         (lambda: EncoderSchedule(epochs=10**21), "`epochs`"),
         (lambda: EncoderSchedule(learning_rate=math.nan), "`learning_rate`"),
         (lambda: tt.runtime.seed_everything(1.5), "`seed`"),
@@ -132,15 +133,15 @@ MADE: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     (tt.ProgressiveUnfreezing, {}),
     *((task, {}) for name, task in tt.tasks.TASKS.items() if name != "multi-task"),
     (tt.tasks.MultiTask, {"tasks": {"a": tt.tasks.Classification(["x", "y"])}}),
-    (recipes.distillation.Imitation, {}),
-    (recipes.encoder_distillation.Losses, {}),
+    (distillation.Imitation, {}),
+    (encoder_distillation.Losses, {}),
     (EncoderSchedule, {}),
     (schedules.WarmUpLinearDecay, {"peak": 0.1}),
     (tt.convert, {"source": ".", "output": "out", "method": "static"}),
     (conversion.distill_static, {"source": ".", "output": "out"}),
     (conversion.convert_word_vectors, {"source": ".", "output": "out"}),
-    (recipes.students.make_student, {"teacher": "none", "output": "out"}),
-    (recipes.students.corpus_vocabulary, {"teacher": "none", "texts": ["a"]}),
+    (students.make_student, {"teacher": "none", "output": "out"}),
+    (students.corpus_vocabulary, {"teacher": "none", "texts": ["a"]}),
     (tt.evaluate, {"model": None, "examples": None}),
     (tt.data.split, {"examples": None}),
     (tt.data.stream, {"source": "none.csv"}),

@@ -20,6 +20,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli, registry
+from tfhub_transfer.jobs.training_options import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
@@ -273,7 +274,7 @@ def test_the_readme_is_short_and_leads_to_every_guide() -> None:
 
 def test_every_task_has_a_row() -> None:
     text = README.read_text(encoding="utf-8")
-    assert [task for task in cli._TASKS if f"\n| `{task}` |" not in text] == []
+    assert [task for task in TASKS if f"\n| `{task}` |" not in text] == []
 
 
 def test_every_section_with_code_is_known() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer import encoding, reading, tagging
-from tfhub_transfer.asking import Answers
+from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.tasks import (
     Classification,
     ExtractiveSummarization,

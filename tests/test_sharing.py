@@ -14,19 +14,9 @@ from test_multitask import sentiments, splits, write
 from test_pages import Parsed
 
 import tfhub_transfer as tt
-from tfhub_transfer import (
-    cli,
-    histories,
-    job_data,
-    jobs,
-    metrics,
-    paired,
-    run_records,
-    standings,
-    tagging,
-    word_evaluation,
-)
+from tfhub_transfer import cli, histories, metrics, paired, standings, tagging, word_evaluation
 from tfhub_transfer.finetuning import History
+from tfhub_transfer.jobs import inputs, run_records, training
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.reports import Report
 from tfhub_transfer.stages import Outcome
@@ -348,7 +338,7 @@ def test_of_a_record_only_curves_are_believed() -> None:
 
 
 def _job(folder: Path, **settings: Any) -> Any:
-    return job_data.TrainJob(
+    return inputs.TrainJob(
         task="multi-task", data=str(folder / "tasks.json"), output=folder / "out", **settings
     )
 
@@ -409,12 +399,12 @@ def _fit(model: Any, train: Any, validation: Any, **settings: Any) -> Any:
 def test_each_task_is_trained_alone_as_it_would_be_by_itself(
     tasks_file: Path, text_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(jobs, "export_saved_model", lambda *given: None)
+    monkeypatch.setattr(training, "export_saved_model", lambda *given: None)
     job = _job(tasks_file, encoder=str(text_encoder), epochs=1, alone=True, seed=5)
-    report: Any = jobs.train(job, _fit)
+    report: Any = training.train(job, _fit)
     out = capsys.readouterr().out
     assert out.index("Written to") < out.index("alone, to compare") < out.index("Added to")
-    parts, task = job_data.read_splits(job)
+    parts, task = inputs.read_splits(job)
     for name, own in parts.by_task().items():
         assert report.reports[name].examples == own.counts()
     tt.runtime.seed_everything(5)
@@ -444,7 +434,7 @@ def test_each_task_is_trained_alone_as_it_would_be_by_itself(
 def test_what_ends_a_training_alone_leaves_the_joint_model_whole(
     tasks_file: Path, text_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(jobs, "export_saved_model", lambda *given: None)
+    monkeypatch.setattr(training, "export_saved_model", lambda *given: None)
     job = _job(tasks_file, encoder=str(text_encoder), epochs=1, alone=True)
 
     def fit(model: Any, *parts: Any, **settings: Any) -> Any:
@@ -453,7 +443,7 @@ def test_what_ends_a_training_alone_leaves_the_joint_model_whole(
         raise tt.InputError("no number") if model.task.class_names else KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        jobs.train(job, fit)
+        training.train(job, fit)
     told = capsys.readouterr()
     assert f"interrupted: the model of all tasks is whole in {job.output}" in told.err
     assert "trained alone too: none of them" in told.err

@@ -13,9 +13,12 @@ import pyarrow.parquet
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, data, encoding, job_data, jobs, reading, usual_columns
-from tfhub_transfer.asking import Answers
+from tfhub_transfer import cli, data, encoding, reading, usual_columns
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.jobs import distilling, inputs, measuring, predicting, training
+from tfhub_transfer.jobs.asking import Answers
+from tfhub_transfer.jobs.asking_options import EvaluateJob, PredictJob
+from tfhub_transfer.jobs.distilling_options import DistillJob
 from tfhub_transfer.tasks import Classification, MultiLabel, Regression, TokenClassification
 
 TEXTS = ["good; very", 'she said "no"\nand left', "naïve café, 1,5", "'single'", "NULL", "🙂 x"]
@@ -115,14 +118,14 @@ def test_what_means_nothing_in_other_programs_is_no_class(nothing: str, tmp_path
     """But where somebody says so, as of Namibia's NA."""
     rows = [*ROWS, *([f"more {i}", LABELS[i % 2]] for i in range(20)), ["x", nothing]]
     path = table(tmp_path / "a.tsv", rows, delimiter="\t")
-    job = job_data.TrainJob("classification", str(path), tmp_path / "out")
+    job = inputs.TrainJob("classification", str(path), tmp_path / "out")
     with pytest.raises(InputError, match="a label is missing|must hold a label; fill it in"):
-        job_data.read_splits(job)
+        inputs.read_splits(job)
     if nothing == " ":
         return
     names = ["pos", nothing, "neg"]
     for given in (names, ",".join(names), json.dumps(names)):
-        _, task = job_data.read_splits(dataclasses.replace(job, class_names=given))
+        _, task = inputs.read_splits(dataclasses.replace(job, class_names=given))
         assert task.class_names == names
     assert task.encode([nothing, "neg"]).tolist() == [1, 2]
     tags = [["O", nothing]]
@@ -136,11 +139,11 @@ def test_what_means_nothing_in_other_programs_is_no_class(nothing: str, tmp_path
 
 def test_class_names_are_for_classes_and_blanks_are_blank(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv", [["text", "score"], ["a", "1"]])
-    job = job_data.TrainJob("regression", str(path), tmp_path / "out", class_names="a,b")
+    job = inputs.TrainJob("regression", str(path), tmp_path / "out", class_names="a,b")
     with pytest.raises(
         InputError, match="the regression task has no classes; leave .--class-names"
     ):
-        job_data.read_splits(job)
+        inputs.read_splits(job)
     path = table(tmp_path / "b.csv", [["text", "label"], ["a", ""], ["b", "  "], ["c", "x|y"]])
     assert data.read(path, require_label=data.OR_BLANK).labels == [[], [], "x|y"]
     assert "missing: NA" in data.profile(data.Examples.from_lists(["a", "b"], ["NA", "x"]))
@@ -337,8 +340,8 @@ def test_one_rule_says_what_a_txt_file_is(text_encoder: Path, tmp_path: Path) ->
     assert [row["text"] for row in answers] == ["good film", "bad film"]
     chunks = encoding.encode_file(str(text_encoder), path)
     assert [text for texts, _ in chunks for text in texts] == ["good film", "bad film"]
-    job = jobs.EncoderJob("x", str(path), tmp_path / "out")
-    assert job_data.read_texts(str(path), False, job, {}) == ["good film", "bad film"]
+    job = DistillJob(("x",), str(path), tmp_path / "out")
+    assert inputs.read_texts(str(path), False, job, {}) == ["good film", "bad film"]
     lines = write(tmp_path / "b.txt", "\tgood film\n\tbad film\n")
     assert [row["text"] for row in Answers(model, str(lines), {})] == ["\tgood film", "\tbad film"]
     objects = write(tmp_path / "d.txt", '{"text": "good film"}\n{"text": "bad film"}\n')
@@ -377,9 +380,9 @@ def test_pairs_with_a_tab_between_are_lines(text_encoder: Path, tmp_path: Path) 
     assert [list(row) for row in found] == [["one", "two", "score"]] * 2  # by their own names
     assert [list(row.values()) for row in found] == [list(row.values()) for row in expected]
     model.save(tmp_path / "model.keras")
-    ask = jobs.AskJob(tmp_path / "model.keras", str(bare), text="one", text_pair="two")
+    ask = PredictJob(tmp_path / "model.keras", str(bare), text="one", text_pair="two")
     with pytest.raises(InputError, match="lines of text have no columns.*one, two with"):
-        jobs.predict(ask)
+        predicting.predict(ask)
 
 
 # Jobs ---------------------------------------------------------------------------------------------
@@ -398,12 +401,12 @@ def value_of(field: dataclasses.Field[Any]) -> Any:
     return "x"
 
 
-@pytest.mark.parametrize("kind", [job_data.TrainJob, jobs.DistillJob])
+@pytest.mark.parametrize("kind", [inputs.TrainJob, distilling.TaughtJob])
 @pytest.mark.parametrize("label", ["a", "a,b", ["a", "b"], ("a", "b"), None])
 def test_what_a_job_was_is_read_back(kind: Any, label: Any, tmp_path: Path) -> None:
     given = {field.name: value_of(field) for field in dataclasses.fields(kind)}
     job = kind(**{**given, "label": label})
-    record = {"arguments": jobs._plain(job), "columns": job_data.columns_of(job)}
+    record = {"arguments": training._plain(job), "columns": inputs.columns_of(job)}
     write(tmp_path / "training.json", json.dumps(record))
     known = encoding.read_record(tmp_path)
     found = {name: value for name, value in known["arguments"].items() if value is not None}
@@ -415,7 +418,7 @@ def test_what_a_job_was_is_read_back(kind: Any, label: Any, tmp_path: Path) -> N
     columns = {"text": "x", "text_pair": "x", "negative": "x", "label": wanted}
     assert known["columns"] == {k: v for k, v in columns.items() if v is not None}
     if label is not None:
-        ask = jobs.AskJob(tmp_path, "x").columns(known["columns"])
+        ask = PredictJob(tmp_path, "x").columns(known["columns"])
         rows = {"x": ["a"], "a": [1], "b": [0], "a,b": ["z"]}
         read = data.read(rows, text="x", label=ask["label"])
         assert read.labels == {"a": [1], "a,b": ["z"]}.get(str(label), [["a"]])
@@ -429,7 +432,7 @@ def test_several_label_columns_from_python_train_and_are_asked_again(
     rows += [[f"bad {i}", "0", "1"] for i in range(20)]
     path = table(tmp_path / "a.csv", rows)
     out = tmp_path / "out"
-    job = job_data.TrainJob(
+    job = inputs.TrainJob(
         "multi-label",
         str(path),
         out,
@@ -438,10 +441,10 @@ def test_several_label_columns_from_python_train_and_are_asked_again(
         epochs=1,
         precision="float32",
     )
-    jobs.train(job)
-    answers = list(jobs.predict(jobs.AskJob(out, str(path))))
+    training.train(job)
+    answers = list(predicting.predict(PredictJob(out, str(path))))
     assert len(answers) == 40 and set(answers[0]["scores"]) == {"a", "b"}
-    report = jobs.evaluate_folder(jobs.AskJob(out, str(path), tmp_path / "report"))
+    report = measuring.evaluate_folder(EvaluateJob(out, str(path), tmp_path / "report"))
     assert report.baselines  # of the training split, which was read again
 
 
@@ -450,29 +453,29 @@ def test_files_that_a_file_of_tasks_names_are_a_jobs_own(
 ) -> None:
     own = {"task": "classification", "data": "out/a.csv", "test": "tfds:gone/test"}
     path = write(tmp_path / "tasks.json", json.dumps({"tasks": {"a": own}}))
-    job = job_data.TrainJob("multi-task", str(path), tmp_path / "out")
-    assert job_data.sources(job) == [str(path), str(tmp_path / "out" / "a.csv"), "tfds:gone/test"]
+    job = inputs.TrainJob("multi-task", str(path), tmp_path / "out")
+    assert inputs.sources(job) == [str(path), str(tmp_path / "out" / "a.csv"), "tfds:gone/test"]
     (tmp_path / "out").mkdir()
     table(tmp_path / "out" / "a.csv", ROWS)
     with pytest.raises(InputError, match=r"a\.csv"):
-        jobs.train(dataclasses.replace(job, overwrite=True))
+        training.train(dataclasses.replace(job, overwrite=True))
     # Nor is one downloaded to measure baselines.
     monkeypatch.setattr(reading, "would_download", lambda source: "tfds" in str(source))
-    monkeypatch.setattr(job_data, "read_splits", lambda job: pytest.fail("it was read"))
-    assert job_data.training_split({"arguments": jobs._plain(job)}) is None
+    monkeypatch.setattr(inputs, "read_splits", lambda job: pytest.fail("it was read"))
+    assert inputs.training_split({"arguments": training._plain(job)}) is None
 
 
 def test_more_texts_have_the_teachers_columns(tmp_path: Path) -> None:
     known = {"text": "one", "text_pair": "two", "label": "y"}
-    job = jobs.DistillJob("", "x", tmp_path)
+    job = distilling.TaughtJob("", "x", tmp_path)
     own = table(tmp_path / "a.csv", [["one", "two"], ["a", "b"]])
-    assert job_data.read_texts(str(own), True, job, known) == [("a", "b")]
+    assert inputs.read_texts(str(own), True, job, known) == [("a", "b")]
     usual = table(tmp_path / "b.csv", [["text_a", "text_b"], ["a", "b"]])
-    assert job_data.read_texts(str(usual), True, job, known) == [("a", "b")]
+    assert inputs.read_texts(str(usual), True, job, known) == [("a", "b")]
     asked = table(tmp_path / "c.csv", [["question", "context", "one"], ["a", "b", "c"]])
-    assert job_data.read_texts(str(asked), True, job, known) == [("a", "b")]
+    assert inputs.read_texts(str(asked), True, job, known) == [("a", "b")]
     named = dataclasses.replace(job, text="one", text_pair="context")
-    assert job_data.read_texts(str(asked), True, named, known) == [("c", "b")]
+    assert inputs.read_texts(str(asked), True, named, known) == [("c", "b")]
     lines = write(tmp_path / "d.txt", "a\tb\nc\td\n")
-    assert job_data.read_texts(str(lines), True, job, known) == [("a", "b"), ("c", "d")]
-    assert np.ndim(job_data.read_texts(str(lines), True, job, known)) == 2
+    assert inputs.read_texts(str(lines), True, job, known) == [("a", "b"), ("c", "d")]
+    assert np.ndim(inputs.read_texts(str(lines), True, job, known)) == 2

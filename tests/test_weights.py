@@ -13,7 +13,8 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import finetuning, job_data, weighing
+from tfhub_transfer import finetuning, weighing
+from tfhub_transfer.jobs import inputs
 from tfhub_transfer.recipes import distillation
 
 TEXTS = ["good film", "bad movie", "the worst film", "good acting"]
@@ -67,13 +68,13 @@ def test_each_of_several_tasks_may_have_weights(tmp_path: Path) -> None:
     own = {"task": "classification", "data": "a.jsonl"}
     tasks = tmp_path / "tasks.json"
     tasks.write_text(json.dumps({"tasks": {"one": {**own, "weight": "w"}, "two": own}}), "utf-8")
-    job = job_data.TrainJob("multi-task", str(tasks), tmp_path / "out")
-    train = job_data.read_splits(job)[0].train
+    job = inputs.TrainJob("multi-task", str(tasks), tmp_path / "out")
+    train = inputs.read_splits(job)[0].train
     assert [f"text {weight:.0f}" for weight in train["one"].weights] == train["one"].texts[0]
     assert train["two"].weights is None
-    assert "weight" not in str(job_data.columns_of(job))  # what is measured needs none
+    assert "weight" not in str(inputs.columns_of(job))  # what is measured needs none
     with pytest.raises(tt.InputError, match="said in the JSON file.*Received: --weight"):
-        job_data.read_splits(dataclasses.replace(job, weight="w"))
+        inputs.read_splits(dataclasses.replace(job, weight="w"))
 
 
 @pytest.mark.parametrize(

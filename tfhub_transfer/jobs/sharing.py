@@ -10,10 +10,11 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer import run_records, runtime
+from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History
+from tfhub_transfer.jobs import run_records
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.storage import atomic, interruption

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from tfhub_transfer import data, layouts, progress, reading, values
 from tfhub_transfer.errors import InputError, RowError, placed
+from tfhub_transfer.jobs import options
+from tfhub_transfer.jobs.options import Form
+from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import (
     TASKS,
@@ -23,7 +26,7 @@ _FRACTIONS = (0.8, 0.1, 0.1)
 # Rows that tell what form data have.
 _LOOKED_AT = 100
 _COLUMNS = ("text", "text_pair", "negative", "label")
-_FORM = ("quoting", "delimiter", "encoding")
+_FORM = options.names_of(Form)
 # What a file of several tasks may say about each, and about all.
 _SAID = ("loss", "label_separator", "class_names", "weight")
 _OF_TASK = {"task", "data", "validation", "test", *_SAID, *_COLUMNS, *_FORM}
@@ -36,47 +39,6 @@ _ALONE = (
     *("validation", "test", *_SAID, "class_weights", "towers"),
     *_COLUMNS,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainJob:
-    """The arguments of the command `train`; see `tfhub-transfer train --help`."""
-
-    task: str
-    data: str
-    output: Path
-    validation: str | None = None
-    test: str | None = None
-    text: str | None = None
-    text_pair: str | None = None
-    negative: str | None = None
-    label: str | Sequence[str] | None = None
-    label_separator: str | None = None
-    weight: str | None = None
-    class_names: str | Sequence[str] | None = None
-    quoting: str = "auto"
-    delimiter: str | None = None
-    encoding: str | None = None
-    loss: str | None = None
-    towers: bool = False
-    encoder: str = "auto"
-    preprocessor: str | None = None
-    epochs: int | None = None
-    batch_size: int = 32
-    learning_rate: float | None = None
-    unfreeze: str = "auto"
-    sequence_length: int | None = None
-    pooling: str = "auto"
-    block: str = "none"
-    class_weights: bool = False
-    precision: str = "auto"
-    jit: str = "auto"
-    strategy: str = "auto"
-    quick: bool = False
-    alone: bool = False
-    seed: int = 0
-    overwrite: bool = False
-    trust_code: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,49 @@
+"""The options of the commands that ask: `evaluate`, `predict`, `encode`."""
+
+import dataclasses
+from pathlib import Path
+
+from tfhub_transfer.jobs.options import FOLDER, Columns, Form, Trust, argument, option
+
+_MODEL = "what `train` wrote, or a .keras file"
+_SOURCE = "a table as for training, or texts line by line: a .txt file, or standard input (default)"
+_LINES = "default: JSON lines on stdout"
+STANDARD_INPUT = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateJob(Columns, Form, Trust):
+    """The options of `evaluate`."""
+
+    folder: Path = argument(help=_MODEL, metavar="DIR")
+    data: str = option(help="labelled, as for training", metavar="FILE")
+    output: Path = option(help="the report", metavar="DIR")
+    negative: str | None = option(None, "a third text, as for training", metavar="COLUMN")
+    overwrite: bool = option(False, FOLDER)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictJob(Columns, Form, Trust):
+    """The options of `predict`."""
+
+    folder: Path = argument(help=_MODEL, metavar="DIR")
+    source: str = argument(STANDARD_INPUT, _SOURCE, metavar="FILE|-")
+    task: str | None = option(None, "of a model of several tasks", metavar="NAME")
+    output: Path | None = option(
+        None, f"a .jsonl, .csv, .tsv or .parquet file; {_LINES}", metavar="FILE"
+    )
+    overwrite: bool = option(False, "replace the output file")
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodeJob(Form, Trust):
+    """The options of `encode`."""
+
+    model: str = argument(help="what `train` wrote, or an encoder", metavar="DIR|ENCODER")
+    source: str = argument(STANDARD_INPUT, _SOURCE, metavar="FILE|-")
+    text: str | None = option(
+        None, "of a table; default: the training's, else text", metavar="COLUMN"
+    )
+    normalize: bool = option(False, "to length 1, so that products are cosines")
+    output: Path | None = option(None, _LINES, metavar="vectors.npy")
+    overwrite: bool = option(False, "replace a .npy file that is there")

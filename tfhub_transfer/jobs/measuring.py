@@ -1,0 +1,44 @@
+"""A trained model on labelled data, as `evaluate` does."""
+
+from tfhub_transfer import progress, runtime
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.evaluation import Report, evaluate
+from tfhub_transfer.jobs import folders, run_records
+from tfhub_transfer.jobs.asking_options import EvaluateJob
+from tfhub_transfer.jobs.inputs import file_of, read_labelled, training_split
+from tfhub_transfer.jobs.saying import say, say_notes
+from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.storage import atomic
+
+
+def evaluate_folder(job: EvaluateJob) -> Report:
+    """Evaluates a trained folder on a labelled file and writes the report.
+
+    Args:
+        job: What to do.
+
+    Raises:
+        InputError: If one of them is unusable.
+    """
+    atomic.check_output(job.output, job.overwrite, (job.folder, job.data))
+    model, record = folders.load(job.folder, job.trust_code)
+    columns = job.columns({})
+    if columns and isinstance(model, MultiTaskModel):
+        raise InputError(
+            "the columns of several tasks are said in the JSON file, for each. Received: "
+            f"{', '.join(map(str, columns.values()))}"
+        )
+    run_records.recall(model, record)
+    named = job.columns(record.get("columns", {}))
+    examples = read_labelled(file_of(job, job.data), model.task, named)
+    say_notes(examples)
+    with (
+        progress.stage("Measuring, beside baselines", final=False),
+        runtime.precision(record.get("precision", "auto"), model.encoder.dimension),
+    ):
+        report = evaluate(model, examples, train=training_split(record))
+    run_records.describe(report, record)
+    with atomic.folder(job.output, job.overwrite) as scratch:
+        report.save(scratch)
+    say(f"{report}\n\nWritten to {job.output}")
+    return report

@@ -1,0 +1,172 @@
+"""Options of commands as fields of dataclasses: what each is called, takes and is for, said once.
+
+Command line, help, completion and the table in `docs/options.md` are made from them. Whatever holds
+options imports the standard library and numbers' ranges alone, so that help is there at once.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_KEY = "option"
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What is known of an option beside its name, type and default, which its field has.
+
+    Attributes:
+        help: What it is for, in a few words; `%(default)s` is its default.
+        metavar: What its value is called.
+        choices: The values that it may have, if there are few.
+        within: The range of a number: of a whole one the least and the most, of another what it is
+            above and the most.
+        closed: Whether the lower end belongs to the range of a number that isn't whole.
+        position: Whether it is told by its place, rather than by its name.
+    """
+
+    help: str = ""
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
+    within: tuple[float, float] | None = None
+    closed: bool = False
+    position: bool = False
+
+
+def option(default: Any = dataclasses.MISSING, help: str = "", **said: Any) -> Any:
+    """A field that is an option; one with a default is given by keyword in Python, too.
+
+    Args:
+        default: Its value if not given; one without must be given.
+        help: As of `Option`.
+        **said: Others of `Option`, by name.
+    """
+    metadata = {_KEY: Option(help, **said)}
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, kw_only=True, metadata=metadata)
+
+
+def argument(default: Any = dataclasses.MISSING, help: str = "", **said: Any) -> Any:
+    """A field that is told by its place on the command line, and may be in Python.
+
+    Args:
+        default: As of `option`.
+        help: As of `Option`.
+        **said: Others of `Option`, by name.
+    """
+    metadata = {_KEY: Option(help, position=True, **said)}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def of(job: type) -> dict[dataclasses.Field[Any], Option]:
+    """The options of a command: its own first, then those of the sections that it is made of.
+
+    Args:
+        job: A dataclass of options.
+    """
+    fields = {field.name: field for field in dataclasses.fields(job)}
+    order = (name for each in job.__mro__ for name in vars(each).get("__annotations__", ()))
+    found = [fields[name] for name in dict.fromkeys(order) if name in fields]
+    return {field: field.metadata[_KEY] for field in found if _KEY in field.metadata}
+
+
+def names_of(job: type) -> tuple[str, ...]:
+    """The names of a command's options, in their order.
+
+    Args:
+        job: A dataclass of options.
+    """
+    return tuple(field.name for field in of(job))
+
+
+def spelled(field: dataclasses.Field[Any]) -> str:
+    """How an option is written on the command line.
+
+    Args:
+        field: The option.
+    """
+    return f"--{field.name.replace('_', '-')}"
+
+
+def kind(field: dataclasses.Field[Any]) -> type:
+    """The type of an option's value, if it is given; `tuple` of one that takes several.
+
+    Args:
+        field: The option.
+
+    Example:
+
+    >>> [kind(field).__name__ for field in of(Form)]
+    ['str', 'str', 'str']
+    """
+    hint: Any = field.type
+    if isinstance(hint, types.UnionType):
+        hint = typing.get_args(hint)[0]
+    return typing.get_origin(hint) or hint
+
+
+def is_file(field: dataclasses.Field[Any]) -> bool:
+    """Whether an option's value is the name of a file or of a folder.
+
+    Args:
+        field: The option.
+    """
+    said: Option = field.metadata[_KEY]
+    return kind(field) is Path or any(word in (said.metavar or "") for word in ("FILE", "DIR"))
+
+
+# Sections, which commands inherit from. Nothing is ever made of one alone, and the methods that are
+# left out would take time before each help.
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Form:
+    """What can't be told of a file by itself."""
+
+    quoting: str = option(
+        "auto",
+        "of tables: auto, standard, none, backslash, escapes, or the mark around fields",
+        metavar="HOW",
+    )
+    delimiter: str | None = option(None, "between fields; tab, or a character", metavar="C")
+    encoding: str | None = option(None, "of texts, such as cp1252; default UTF-8", metavar="NAME")
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Trust:
+    """Whether the makers of a model are trusted."""
+
+    trust_code: bool = option(
+        False, "load what could do more than compute; only from makers whom you trust"
+    )
+
+
+FOLDER = "replace the output folder"
+PAIR = "the second text of each pair"
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Columns:
+    """Columns of a file that a trained model is to read."""
+
+    text: str | None = option(
+        None, "default: the training's, else text, or text_a and text_b", metavar="COLUMN"
+    )
+    text_pair: str | None = option(None, PAIR, metavar="COLUMN")
+    label: str | Sequence[str] | None = option(
+        None, "default: the training's, else label, or score", metavar="COLUMN"
+    )
+
+    def columns(self, known: dict[str, Any]) -> dict[str, Any]:
+        """Names of columns: those of the training, but where others are given.
+
+        Args:
+            known: Those of the training.
+        """
+        named = ("text", "text_pair", "label", "negative")
+        given = {name: getattr(self, name, None) for name in named}
+        return {**known, **{name: column for name, column in given.items() if column is not None}}

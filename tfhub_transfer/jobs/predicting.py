@@ -1,0 +1,88 @@
+"""A trained model's answers to a file, as `predict` gives them: printed, or in another file."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer import reading, wording, writing
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.jobs import asking, folders
+from tfhub_transfer.jobs.asking import Answers
+from tfhub_transfer.jobs.asking_options import PredictJob
+from tfhub_transfer.jobs.inputs import file_of
+from tfhub_transfer.jobs.saying import say, say_notes
+from tfhub_transfer.models import TransferModel
+from tfhub_transfer.multitask import MultiTaskModel
+
+
+def answer(job: PredictJob) -> None:
+    """Answers every text of a file, or of standard input, into a file or as lines of JSON.
+
+    Args:
+        job: What to do.
+
+    Raises:
+        InputError: If one of them is unusable.
+    """
+    if job.output is not None:
+        _write(job, job.output)
+        return
+    answers = predict(job)
+    for each in answers if sys.stdout.isatty() else asking.shown(answers):
+        print(wording.json_line(each), flush=True)
+    say_notes(answers)
+
+
+def predict(job: PredictJob) -> Answers:
+    """Answers for every text of a file, or of standard input, in order and without holding it.
+
+    Args:
+        job: What to do.
+
+    Returns:
+        The answers, computed while they are gone through.
+
+    Raises:
+        InputError: If one of them is unusable.
+    """
+    source = file_of(job, job.source)
+    named = job.columns({})
+    _require_table(job, named and reading.is_lines(source))
+    model, record = folders.load(job.folder, job.trust_code)
+    model, known = _of_task(model, record.get("columns", {}), job.task)
+    columns = job.columns({key: known.get(key) for key in ("text", "text_pair")})
+    _require_table(job, named and asking.is_lines(model, source, columns))
+    return Answers(model, source, columns, record.get("precision", "auto"))
+
+
+def _require_table(job: PredictJob, unless: Any) -> None:
+    if unless:
+        reading.refuse_columns(map(str, job.columns({}).values()), job.source)
+
+
+def _write(job: PredictJob, output: Path) -> None:
+    """Writes the answers to a file, whole or not at all; its name ends in what `writing` knows."""
+    writing.check(output, job.overwrite, (job.folder, job.source))
+    answers = predict(job)
+    answers.exact = writing.keeps_types(output)
+    spread = (answers.name(asking.SCORES),)
+    rows = asking.shown(answers, answers.count())
+    count = writing.write(rows, output, spread, answers.types)
+    say(f"Written to {output}: {count:,} answers; {answers.cut}")
+    say_notes(answers)
+
+
+def _of_task(
+    model: TransferModel, columns: dict[str, Any], name: str | None
+) -> tuple[TransferModel, dict[str, Any]]:
+    """The model of one task and the names of its columns."""
+    if not isinstance(model, MultiTaskModel):
+        if name is None:
+            return model, columns
+        raise InputError(f"the model has one task only; leave `--task` out. Received: {name}")
+    if name not in model.models:
+        raise InputError(
+            f"the model has several tasks, {', '.join(model.models)}; name one with `--task`. "
+            f"Received: {name or 'none'}"
+        )
+    return model.models[name], columns.get(name, {})

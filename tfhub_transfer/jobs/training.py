@@ -1,0 +1,268 @@
+"""A model trained, measured and exported into a folder, as `train` does."""
+
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer import (
+    cautions,
+    conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
+    data,
+    products,
+    progress,
+    registry,
+    runtime,
+    saving,
+    weighing,
+)
+from tfhub_transfer.builders import build_model, default_optimizer
+from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.evaluation import Report, evaluate
+from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
+from tfhub_transfer.jobs import options, run_records, sharing
+from tfhub_transfer.jobs.folders import kept
+from tfhub_transfer.jobs.inputs import Splits, columns_of, head_of, read_splits, sources
+from tfhub_transfer.jobs.saying import say
+from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.joint_reports import JointReport
+from tfhub_transfer.models import TransferModel
+from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.serving import export_saved_model
+from tfhub_transfer.storage import atomic, budget
+from tfhub_transfer.storage.scratch import temporary
+from tfhub_transfer.tasks import Task
+
+
+def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
+    """Trains, evaluates and exports a model into `job.output`, which appears whole or not at all.
+
+    Args:
+        job: What to do.
+        fit: What trains, called as `fine_tune`, which does if not given.
+
+    Returns:
+        The report on the test split.
+
+    Raises:
+        InputError: If a file, an option or the output folder is unusable.
+    """
+    check_output(job)
+    job = _quickened(job)
+    runtime.seed_everything(job.seed)
+    splits, task = read_splits(job)
+    model = _build_within(job, task)
+    _check_room(job, model)
+    for name, own in splits.by_task().items():
+        say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
+        single = model.models[name] if isinstance(model, MultiTaskModel) else model
+        for warning in cautions.before_training(single, own):
+            say(f"WARNING: {warning}")
+    width = model.encoder.dimension
+    with (
+        runtime.precision(job.precision, width),
+        atomic.folder(job.output, job.overwrite) as scratch,
+    ):
+        record = _fit(job, model, splits, scratch, fit or fine_tune)
+        with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
+            report = _finish(job, model, splits, record, scratch)
+    written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]
+    say(f"{report}\n\nWritten to {job.output}: {', '.join(written)}")
+    if job.alone:
+        _train_alone(job, model, splits, (report, record), fit or fine_tune)
+    return report
+
+
+def _train_alone(
+    job: TrainJob,
+    model: TransferModel,
+    splits: Splits,
+    told: tuple[Any, dict[str, Any]],
+    fit: Callable[..., History],
+) -> None:
+    """Trains each task alone too, now that all together are safe, and adds it to their report."""
+    report, record = told
+    job = dataclasses.replace(job, sequence_length=model.sequence_length)
+    build = functools.partial(_build_within, job)
+    how = functools.partial(fit, **_fine_tuning(job))
+    trainer = sharing.Trainer(model.task, build, how, job.seed)
+
+    parts = splits.by_task()
+    with runtime.precision(job.precision, model.encoder.dimension):
+        sharing.compare(report, record, parts, trainer, job.output / RECORD_FILE)
+    say(f"Added to {job.output}: report, {RECORD_FILE}")
+
+
+def _quickened(job: TrainJob) -> TrainJob:
+    """The job with what `quick` stands for."""
+    if not job.quick:
+        return job
+    if job.unfreeze not in ("auto", "none"):
+        raise InputError(
+            "`--quick` trains the head alone; leave one of `--quick` and `--unfreeze` out. "
+            f"Received: --unfreeze {job.unfreeze}"
+        )
+    if job.epochs is not None or job.learning_rate is not None:
+        raise InputError(
+            "`--quick` trains the head alone, as long as it needs; `--epochs` and "
+            "`--learning-rate` are of a thawed encoder: leave them out. Received: --quick and one"
+        )
+    return dataclasses.replace(job, unfreeze="none")
+
+
+@progress.stage("Loading the encoder", final=False)
+def _build_within(job: TrainJob, task: Task) -> TransferModel:
+    with runtime.strategy(job.strategy).scope():
+        return _build(job, task)
+
+
+def _build(job: TrainJob, task: Task) -> TransferModel:
+    encoder = job.encoder
+    head = head_of(job)
+    if head.needs_tokens or task.needs_tokens:
+        registry.require_token_vectors(encoder, task.name)
+    layer = Encoder(encoder, trust_code=job.trust_code)
+    groups_to_thaw(layer, job.unfreeze)
+    model = build_model(
+        layer,
+        task,
+        head,
+        optimizer=default_optimizer(layer, job.learning_rate),
+        preprocessor=job.preprocessor,
+        sequence_length=job.sequence_length,
+    )
+    if runtime.use_jit(job.jit):
+        if layer.dialect == "text":
+            raise InputError(
+                "XLA can't compile a text-embedding encoder, which works on strings; give `--jit "
+                f"off`, or use a BERT-like encoder. Received: {job.encoder}"
+            )
+        model.jit_compile = True
+    return model
+
+
+def _check_room(job: TrainJob, model: TransferModel) -> None:
+    groups, encoder = model.encoder.layer_groups, model.encoder
+    thawed = groups[len(groups) - groups_to_thaw(encoder, job.unfreeze) :]
+    trained = [weight for _, weights in thawed for weight in weights]
+    atomic.check_room(job.output, *saving.sizes(model.weights, trained))
+
+
+def _fit(
+    job: TrainJob,
+    model: TransferModel,
+    splits: Splits,
+    scratch: Path,
+    fit: Callable[..., History],
+) -> dict[str, Any]:
+    weights = None
+    if job.class_weights:  # of what teaches
+        weights = model.task.class_weights(weighing.taught(splits.train).labels)
+    fingerprint = model.encoder.fingerprint()  # of what it starts from
+    started = time.perf_counter()
+    # A loss that isn't finite leaves nothing that is worth it.
+    with kept(model.save, job.output, InputError):
+        history = fit(model, splits.train, splits.validation, **_fine_tuning(job, weights))
+    with kept(model.save, job.output):
+        model.save(scratch / MODEL_FILE)
+    truncation = history.truncation
+    return {
+        "arguments": {k: v for k, v in _plain(job).items() if v is not None},
+        "columns": columns_of(job),
+        "seed": job.seed,
+        "precision": runtime.choose_precision(),
+        "measured": _measured(job, model.encoder.dimension),
+        "versions": runtime.versions(),
+        "encoder": {
+            "handle": model.encoder.handle,
+            "fingerprint": fingerprint,
+            **registry.provenance(model.encoder.folder),
+        },
+        "truncation": dataclasses.asdict(truncation) if truncation else None,
+        "padding": history.padding,
+        "seconds": {**history.seconds, "training": time.perf_counter() - started},
+        "plan": history.plan,
+        "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
+        **run_records.curves(model),
+    }
+
+
+def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict[str, Any]:
+    """What `fine_tune` is told, beside model and examples."""
+    return {
+        "epochs": job.epochs,
+        "unfreeze": job.unfreeze,
+        "batch_size": job.batch_size,
+        "plan": Plan(class_weight=weights, seed=job.seed, verbose=1),
+    }
+
+
+def _measured(job: TrainJob, width: int) -> dict[str, Any] | None:
+    """What `--precision auto` was decided by; `None` where there was nothing to decide."""
+    if job.precision != "auto" or not runtime.was_measured():
+        return None
+    width = products.measured_width(width)
+    seconds = runtime.measured_products(width)
+    return {"cpu": products.cpu_model(), "width": width, "seconds": seconds}
+
+
+def _finish(
+    job: TrainJob,
+    model: TransferModel,
+    splits: Splits,
+    record: dict[str, Any],
+    scratch: Path,
+) -> Report:
+    started = time.perf_counter()
+    tested = sum(len(own.test) for own in splits.by_task().values())
+    with progress.stage("Measuring, beside baselines") as stage:
+        report = evaluate(model, splits.test, train=splits.train)
+        stage.result = f"{tested:,} test examples"
+    for name, own in splits.by_task().items():
+        of_task = report.reports[name] if isinstance(report, JointReport) else report
+        of_task.examples.update(own.counts())
+    profiles = {
+        name: data.profile(own.train, own.validation, own.test)
+        for name, own in splits.by_task().items()
+    }
+    record["profile"] = profiles if isinstance(report, JointReport) else profiles[""]
+    run_records.describe(report, record)
+    record["seconds"]["evaluation"] = time.perf_counter() - started
+    if not job.quick:
+        started = time.perf_counter()
+        with progress.stage("Exporting to serving/1"):
+            export_saved_model(model, scratch / "serving")
+        record["seconds"]["export"] = time.perf_counter() - started
+    report.seconds.update(record["seconds"])
+    report.save(scratch / "report")
+    (scratch / RECORD_FILE).write_text(run_records.as_text(record), "utf-8")
+    return report
+
+
+def _plain(job: TrainJob) -> dict[str, Any]:
+    given = dataclasses.asdict(job)
+    order = dict.fromkeys((*options.names_of(type(job)), *given))
+    return json.loads(json.dumps({name: given[name] for name in order}, default=str))
+
+
+def check_output(job: TrainJob) -> None:
+    """Refuses before any work what would fail, or destroy something, after it.
+
+    Args:
+        job: What is to be done.
+
+    Raises:
+        InputError: If a file, an option or the output folder is unusable.
+    """
+    named = ("encoder", "preprocessor", "unlabelled")
+    inputs = [str(getattr(job, name)) for name in named if getattr(job, name, None)]
+    inputs += [*sources(job), *map(str, getattr(job, "teachers", ()))]
+    atomic.check_output(job.output, job.overwrite, inputs)
+    budget.most()
+    with temporary():  # which the work will need
+        pass

@@ -1,0 +1,122 @@
+"""The options of `train` and `demo`, and those that every training has."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfhub_transfer import ranges
+from tfhub_transfer.jobs.options import FOLDER, PAIR, Form, Trust, option
+
+# What may be chosen is known where it is done, too: but that imports TensorFlow. A test holds both
+# together.
+TASKS = (
+    "classification",
+    "multi-label",
+    "regression",
+    "ordinal-regression",
+    "token-classification",
+    "question-answering",
+    "extractive-summarization",
+    "similarity",
+    "multi-task",
+)
+LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
+# Times that an encoder that is taught sees each text.
+ENCODER_EPOCHS = 4
+TENTH = "default: a tenth of the data"
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Training(Trust):
+    """What every training of a model has."""
+
+    encoder: str = option(
+        "auto",
+        "or what `train` wrote; default: %(default)s, packaged; `tfhub-transfer encoders` lists "
+        "names",
+        metavar="NAME|HANDLE|DIR",
+    )
+    preprocessor: str | None = option(None, "default: the encoder's own", metavar="HANDLE|DIR")
+    epochs: int | None = option(
+        None,
+        "with a thawed encoder, after the head's own; default: as many as the rows need, from 4; "
+        f"{ENCODER_EPOCHS} of an encoder that is taught",
+        metavar="N",
+        within=ranges.EPOCHS,
+    )
+    batch_size: int = option(32, "default %(default)s", metavar="N", within=ranges.BATCH_SIZE)
+    learning_rate: float | None = option(
+        None, "default: by task and encoder", metavar="X", within=ranges.LEARNING_RATE
+    )
+    unfreeze: str = option("auto", "groups of layers from the top", metavar="none|N|all|auto")
+    sequence_length: int | None = option(
+        None,
+        "most tokens of a text; default 256 or 384",
+        metavar="N",
+        within=ranges.SEQUENCE_LENGTH,
+    )
+    pooling: str = option("auto", "auto, pooled_output, mean, first or attention")
+    block: str = option("none", "over token vectors: none, cnn, bilstm or transformer")
+    towers: bool = option(False, "each text of a pair passes the encoder on its own")
+    class_weights: bool = option(False, "weigh rare classes more")
+    precision: str = option("auto", choices=("auto", "float32", "bfloat16"))
+    jit: str = option("auto", "XLA", choices=("auto", "on", "off"))
+    strategy: str = option("auto", choices=("auto", "none", "mirrored"))
+    seed: int = option(0, "default %(default)s", metavar="N", within=ranges.SEED)
+    overwrite: bool = option(False, FOLDER)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainJob(Form, Training):
+    """The options of `train`; see `tfhub-transfer train --help`."""
+
+    task: str = option(choices=TASKS)
+    data: str = option(
+        help="CSV, TSV, JSONL, CoNLL, Parquet or tfds:NAME/SPLIT; a JSON file of several tasks",
+        metavar="FILE",
+    )
+    validation: str | None = option(None, TENTH, metavar="FILE")
+    test: str | None = option(None, TENTH, metavar="FILE")
+    output: Path = option(help="model.keras, serving/, report/ and training.json", metavar="DIR")
+    text: str | None = option(None, "default: text, or text_a and text_b", metavar="COLUMN")
+    text_pair: str | None = option(None, PAIR, metavar="COLUMN")
+    negative: str | None = option(
+        None,
+        "a third text, which doesn't belong to the first, for --loss triplet; default text_c",
+        metavar="COLUMN",
+    )
+    label: str | Sequence[str] | None = option(
+        None, "default: label, or score; several of 0 and 1", metavar="COLUMN[,COLUMN]"
+    )
+    label_separator: str | None = option(
+        None, "between names in a label of several; default |", metavar="TEXT"
+    )
+    weight: str | None = option(
+        None,
+        "numbers that say how much each row teaches; measured, all rows count alike",
+        metavar="COLUMN",
+    )
+    class_names: str | Sequence[str] | None = option(
+        None,
+        "classes, in the order of numbers as labels; needed where one is called NA",
+        metavar="NAME,NAME",
+    )
+    loss: str | None = option(
+        None,
+        "of the similarity task: cosine (default) for scores, contrastive for 0 and 1, others for "
+        "texts that belong together, without labels",
+        choices=LOSSES,
+    )
+    alone: bool = option(False, "of several tasks train each alone too, to compare")
+    quick: bool = option(False, "the head alone, a report, no export: a first look")
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoJob:
+    """The options of `demo`."""
+
+    output: Path = option(
+        Path("tfhub-transfer-demo"),
+        "default: %(default)s; an earlier demo there is replaced",
+        metavar="DIR",
+    )
