@@ -49,7 +49,7 @@ class Case:
     read_only: bool = False
 
 
-BEFORE_SAVING = ("tfhub_transfer.saving.save", 1, "before")
+BEFORE_SAVING = ("tfhub_transfer.storage.saving.save", 1, "before")
 CASES = {
     "hardly any room for the output": Case("work", 10, "refused"),
     "less room than the model needs": Case("work", 60, "refused"),

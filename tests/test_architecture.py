@@ -13,223 +13,168 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "tfhub_transfer"
 
 # A room is a module or a folder of the package. It may import rooms on lower floors only, and rooms
-# on one floor never import each other. A new module needs a line here: choose its floor first.
-FLOORS = {
-    "errors": 0,
-    "backend": 1,
-    "catalogue": 2,
-    "fetching": 2,
-    "data": 4,
-    "graph": 1,
-    "products": 1,
-    "optimizers": 2,
-    "metrics": 2,
-    "outliers": 2,
-    "plots": 2,
-    "answers": 3,
-    "answer_evaluation": 4,
-    "forms": 2,
-    "reading": 3,
-    "named_cells": 3,
-    "registry": 3,
-    "served": 4,
-    "rewriting": 2,
-    "runtime": 2,
-    "resuming": 3,
-    "compiling": 3,
-    "trainers": 3,
-    "judging": 9,
-    "headlines": 7,
-    "planning": 9,
-    "full_precision": 3,
-    "schedules": 2,
-    "tagging": 2,
-    "sentences": 2,
-    "selection": 2,
-    "rouge": 2,
-    "similarity_evaluation": 3,
-    "word_evaluation": 4,
-    "summary_evaluation": 4,
-    "reports": 4,
-    "histories": 1,
-    "paired": 3,
-    "joint_reports": 5,
-    "tasks": 4,
-    "batching": 2,
-    "storage": 1,
-    "saving": 2,
-    "hub_format": 3,
-    "huggingface": 4,
-    "loading": 3,
-    "encoder": 4,
-    "heads": 5,
-    "preprocessing": 5,
-    "streamed": 5,
-    "boundary": 7,
-    "layouts": 6,
-    "models": 8,
-    "callbacks": 5,
-    "own_callbacks": 6,
-    "hub_preprocessors": 6,
-    "fitting": 7,
-    "stages": 5,
-    "conversion": 8,
-    "multitask": 9,
-    "builders": 10,
-    "encoding": 11,
-    "evaluation": 10,
-    "finetuning": 10,
-    "serving": 10,
-    "recipes": 11,
-    "tuning": 11,
-    "jobs": 12,
-    "__init__": 13,
-    "usage": 13,
-    "cli": 14,
-    "__main__": 15,
-    "wire": 1,
-    "savers": 1,
-    "safety": 2,
-    "records": 2,
-    "recorded": 3,
-    "probes": 3,
-    "variable_groups": 3,
-    "encoder_calls": 2,
-    "given_texts": 3,
-    "preprocessor_layer": 6,
-    "archives": 4,
-    "ranges": 1,
-    "selecting": 1,
-    "wording": 1,
-    "weighing": 1,
-    "usual_columns": 3,
-    "writing": 2,
-    "seen": 1,
-    "vocabulary_fit": 6,
-    "cautions": 9,
-    "values": 0,
-    "text_forms": 3,
-    "streams": 0,
-    "progress": 0,
-    "epochs": 5,
-    "history_table": 6,
-    "training_history": 9,
-    "tracing": 1,
-    "label_columns": 2,
-    "profiling": 3,
-    "standings": 1,
-    "operating_points": 2,
-    "confidence_bins": 2,
-    "groups": 3,
-    "entity_outcomes": 3,
-    "predictions": 3,
-    "particulars": 9,
-    "pages": 3,
-}
-# The floors inside a folder; a folder that is not here has all its modules on one floor (recipes
+# on one floor never import each other. A new room needs a place here: choose its floor first.
+FLOORS = [
+    [
+        "catalogue",
+        "compiling",
+        "confidence_bins",
+        "errors",
+        "graph",
+        "histories",
+        "metrics",
+        "operating_points",
+        "outliers",
+        "plots",
+        "products",
+        "progress",
+        "rouge",
+        "savers",
+        "seen",
+        "selection",
+        "standings",
+        "streams",
+        "tracing",
+        "wire",
+    ],
+    [
+        "backend",
+        "epochs",
+        "groups",
+        "incoming",
+        "optimizers",
+        "paired",
+        "rewriting",
+        "similarity_evaluation",
+        "storage",
+        "texts",
+        "variable_groups",
+    ],
+    [
+        "answers",
+        "batching",
+        "encoder_calls",
+        "entity_outcomes",
+        "fetching",
+        "hub_format",
+        "label_columns",
+        "pages",
+        "predictions",
+        "recorded",
+        "runtime",
+        "safety",
+        "schedules",
+        "selecting",
+        "stages",
+        "summary_evaluation",
+        "text_forms",
+        "trainers",
+        "weighing",
+        "writing",
+    ],
+    [
+        "answer_evaluation",
+        "archives",
+        "forms",
+        "full_precision",
+        "given_texts",
+        "history_table",
+        "huggingface",
+        "loading",
+        "planning",
+        "probes",
+        "profiling",
+        "registry",
+        "reports",
+        "resuming",
+        "word_evaluation",
+    ],
+    [
+        "conversion",
+        "encoder",
+        "joint_reports",
+        "named_cells",
+        "reading",
+        "served",
+        "tasks",
+        "usual_columns",
+    ],
+    ["callbacks", "data", "heads", "preprocessing"],
+    [
+        "hub_preprocessors",
+        "layouts",
+        "own_callbacks",
+        "preprocessor_layer",
+        "streamed",
+        "training_history",
+        "vocabulary_fit",
+    ],
+    ["boundary", "fitting", "headlines", "particulars"],
+    ["models"],
+    ["cautions", "judging", "multitask"],
+    ["builders", "evaluation", "finetuning", "serving"],
+    ["encoding", "recipes"],
+    ["__init__", "jobs"],
+    ["usage"],
+    ["cli"],
+    ["__main__"],
+]
+# The same inside of folders. A folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
 INNER_FLOORS = {
-    "storage": {
-        "names": 0,
-        "opening": 0,
-        "scratch": 0,
-        "interruption": 1,
-        "marks": 1,
-        "budget": 1,
-        "segments": 1,
-        "atomic": 2,
-        "stores": 2,
-        "downloads": 2,
-        "keeping": 3,
-        "__init__": 4,
-    },
-    "forms": {
-        "base": 0,
-        "words": 0,
-        "quoting": 0,
-        "squad": 0,
-        "classes": 0,
-        "tfds": 1,
-        "opening": 1,
-        "spans": 1,
-        "columnar": 1,
-        "marks": 1,
-        "delimited": 2,
-        "conll": 2,
-        "fasttext": 2,
-        "annotations": 2,
-        "objects": 2,
-        "cells": 3,
-        "json_rows": 3,
-        "__init__": 4,
-    },
-    "tasks": {
-        "reportable": 0,
-        "whole_measure": 0,
-        "divergences": 0,
-        "class_labels": 0,
-        "vector_losses": 0,
-        "base": 1,
-        "scales": 1,
-        "sequence_level": 2,
-        "similarity": 2,
-        "token_level": 2,
-        "span_level": 2,
-        "sentence_level": 2,
-        "multi": 2,
-        "ordinal": 3,
-        "__init__": 4,
-    },
-    "layouts": {
-        "segmentation": 0,
-        "base": 1,
-        "whole": 2,
-        "towers": 2,
-        "units": 2,
-        "spans": 2,
-        "words": 3,
-        "sentences": 3,
-        "joint": 3,
-        "windows": 4,
-        "__init__": 5,
-    },
-    "pages": {
-        "markup": 0,
-        "passages": 1,
-        "report": 2,
-        "joint": 2,
-        "__init__": 3,
-    },
-    "jobs": {
-        "options": 0,
-        "saying": 0,
-        "folders": 0,
-        "asking": 0,
-        "run_records": 0,
-        "training_options": 1,
-        "asking_options": 1,
-        "encoder_options": 1,
-        "sharing": 1,
-        "distilling_options": 2,
-        "inputs": 2,
-        "listing": 2,
-        "converting": 2,
-        "commands": 3,
-        "training": 3,
-        "measuring": 3,
-        "predicting": 3,
-        "vectors": 3,
-        "distilling": 4,
-        "demonstration": 4,
-        "__init__": 5,
-    },
-    "recipes": {
-        "students": 0,
-        "lessons": 1,
-        "encoder_distillation": 2,
-        "distillation": 2,
-        "__init__": 3,
-    },
+    "forms": [
+        ["base", "classes", "quoting", "squad", "words"],
+        ["columnar", "marks", "opening", "spans", "tfds"],
+        ["annotations", "conll", "delimited", "fasttext", "objects"],
+        ["cells", "json_rows"],
+        ["__init__"],
+    ],
+    "incoming": [
+        ["choices", "ranges", "values"],
+        ["wording"],
+        ["__init__"],
+    ],
+    "jobs": [
+        ["asking", "folders", "options", "run_records", "saying"],
+        ["asking_options", "encoder_options", "sharing", "training_options"],
+        ["converting", "distilling_options", "inputs", "listing"],
+        ["commands", "measuring", "predicting", "training", "vectors"],
+        ["demonstration", "distilling"],
+        ["__init__"],
+    ],
+    "layouts": [
+        ["segmentation", "spans"],
+        ["base"],
+        ["joint", "towers", "units", "whole"],
+        ["sentences", "windows", "words"],
+        ["__init__"],
+    ],
+    "pages": [
+        ["markup"],
+        ["joint", "passages"],
+        ["report"],
+        ["__init__"],
+    ],
+    "recipes": [
+        ["distillation", "students"],
+        ["lessons"],
+        ["encoder_distillation"],
+        ["__init__"],
+    ],
+    "storage": [
+        ["aliases", "budget", "names", "opening", "scratch"],
+        ["downloads", "interruption", "marks", "records", "segments"],
+        ["atomic", "stores"],
+        ["keeping", "saving"],
+        ["__init__"],
+    ],
+    "tasks": [
+        ["class_labels", "divergences", "reportable", "scales", "vector_losses", "whole_measure"],
+        ["base"],
+        ["multi", "sentence_level", "sequence_level", "similarity", "span_level", "token_level"],
+        ["ordinal"],
+        ["__init__"],
+    ],
 }
 
 # These may import late: the facade and the command line have to be quick to import.
@@ -296,30 +241,48 @@ def _name(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").as_posix()
 
 
-def _room(name: str) -> str:
-    """The room of a dotted name: of `tfhub_transfer.tasks.base` it is `tasks`."""
-    words = name.split(".")
-    return words[1] if len(words) > 1 else "__init__"
-
-
 def _imported_names(node: ast.AST) -> Iterator[str]:
     """The dotted names of what one node of a tree imports from this package."""
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom) and node.module:
         names = [f"{node.module}.{alias.name}" for alias in node.names]
-        if node.module == "tfhub_transfer":
-            rooms = {alias.name for alias in node.names if alias.name in FLOORS}
-            names = [
-                f"tfhub_transfer.{alias.name}" if alias.name in rooms else "tfhub_transfer"
-                for alias in node.names
-            ]
     elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
         first = node.args[0] if node.args else None
         names = [str(first.value)] if isinstance(first, ast.Constant) else []
     else:
         names = []
     return (name for name in names if re.match(r"tfhub_transfer(\.|$)", name))
+
+
+def _module(dotted: str) -> tuple[str, ...]:
+    """The path of the module that a dotted name is of: a folder's `__init__` if of none in it."""
+    below = dotted.split(".")[1:]
+    for count in range(len(below), 0, -1):
+        path = PACKAGE.joinpath(*below[:count])
+        if path.with_name(f"{path.name}.py").is_file():
+            return tuple(below[:count])
+        if path.is_dir():
+            return (*below[:count], "__init__")
+    # Of the facade, or of a module that isn't there.
+    facade = {name for node in ast.walk(TREES[PACKAGE / "__init__.py"]) for name in _bound(node)}
+    return (below[0],) if below and below[0] not in facade else ("__init__",)
+
+
+def _bound(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Constant):
+        return [str(node.value)]
+    return [node.id] if isinstance(node, ast.Name) else []
+
+
+def _floor(folder: tuple[str, ...], child: str) -> int | None:
+    """The floor of a module or a folder inside of a folder."""
+    if not folder:
+        return next((floor for floor, rooms in enumerate(FLOORS) if child in rooms), None)
+    floors = INNER_FLOORS.get("/".join(folder))
+    if floors is None:
+        return int(child == "__init__")
+    return next((floor for floor, rooms in enumerate(floors) if child in rooms), None)
 
 
 def _functions(tree: ast.AST) -> list[Function]:
@@ -366,44 +329,46 @@ def _lines(function: Function) -> int:
 
 
 def _import_errors(name: str, tree: ast.Module) -> list[str]:
-    room, _, inner = name.partition("/")
+    """What is wrong with imports: of two modules the folders count in which they part ways."""
+    mine = tuple(name.split("/"))
     errors = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             errors.append(f"{name}:{node.lineno} imports relatively; name the whole module")
         for target in _imported_names(node):
-            other = _room(target)
-            if other == room and inner:
-                errors += _inner_error(name, node, target)
-            elif other not in FLOORS:
-                errors.append(f"{name}:{node.lineno} imports {target}, which has no floor")
-            elif FLOORS[other] >= FLOORS[room]:
+            other = _module(target)
+            if other == mine:
+                errors.append(f"{name}:{getattr(node, 'lineno', 0)} imports {target}: itself")
+                continue
+            common = next(
+                place for place in range(len(mine)) if mine[: place + 1] != other[: place + 1]
+            )
+            folder = mine[:common]
+            here, there = _floor(folder, mine[common]), _floor(folder, other[common])
+            where = f"{name}:{getattr(node, 'lineno', 0)}"
+            if here is None or there is None:
+                errors.append(f"{where} imports {target}, and one of the two has no floor")
+            elif there >= here:
                 errors.append(
-                    f"{name}:{node.lineno} is on floor {FLOORS[room]} and imports {target} of floor"
-                    f" {FLOORS[other]}; imports go down only"
+                    f"{where} is on floor {here} and imports {target} of floor {there} of "
+                    f"{'/'.join(('tfhub_transfer', *folder))}/; imports go down only"
                 )
     return errors
 
 
-def _inner_error(name: str, node: ast.AST, target: str) -> list[str]:
-    room, _, inner = name.partition("/")
-    other = [*target.split("."), "__init__"][2]
-    floors = INNER_FLOORS.get(room, {})
-
-    def floor(module: str) -> int:
-        return floors.get(module, int(module == "__init__"))
-
-    # A name that is no module of the folder comes from the folder's `__init__`.
-    other = other if (PACKAGE / room / f"{other}.py").exists() else "__init__"
-    if floor(other) < floor(inner):
-        return []
-    return [f"{name}:{getattr(node, 'lineno', 0)} imports {target}, which is no lower in {room}/"]
+def _listed(floors: list[list[str]]) -> list[str]:
+    return [room for floor in floors for room in floor]
 
 
-def test_every_module_has_a_floor() -> None:
-    rooms = {_name(path).split("/")[0] for path in MODULES}
-    unknown = sorted(rooms - set(FLOORS))
-    assert not unknown, f"give these a floor in FLOORS of {Path(__file__).name}: {unknown}"
+def test_every_module_has_one_floor() -> None:
+    for folder, floors in {"": FLOORS, **INNER_FLOORS}.items():
+        there = {path.stem for path in (PACKAGE / folder).glob("*.py")}
+        there |= {path.parent.name for path in (PACKAGE / folder).glob("*/__init__.py")}
+        listed = _listed(floors)
+        assert len(listed) == len(set(listed)), f"twice: {sorted(listed)}"
+        unknown = sorted(there - set(listed))
+        assert not unknown, f"give these of `{folder}` a floor in {Path(__file__).name}: {unknown}"
+        assert set(listed) <= there, f"not there: {sorted(set(listed) - there)}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)
@@ -415,20 +380,29 @@ def test_imports_go_down_only(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "source", "message"),
     [
+        ("errors", "from tfhub_transfer import cli", "imports tfhub_transfer.cli of"),
         (
-            "batching",
-            "from tfhub_transfer import registry",
-            "floor 2 and imports tfhub_transfer.reg",
+            "storage/x",
+            "def f():\n  from tfhub_transfer.cli import main",
+            "imports tfhub_transfer.cl",
         ),
-        ("data", "def f():\n  from tfhub_transfer.cli import main", "imports tfhub_transfer.cli"),
-        ("data", "import importlib as i\ni.import_module('tfhub_transfer.cli')", "transfer.cli of"),
-        ("data", "import tfhub_transfer as tt", "of floor 13"),
-        ("data", "from tfhub_transfer import __version__", "of floor 13"),
-        ("data", "from .errors import InputError", "imports relatively"),
-        ("data", "from tfhub_transfer.attic import box", "has no floor"),
-        ("tasks/base", "from tfhub_transfer.tasks.sequence_level import X", "no lower in tasks/"),
-        ("tasks/base", "from tfhub_transfer.tasks import TASKS", "no lower in tasks/"),
-        ("recipes/a", "from tfhub_transfer.recipes.b import distill", "no lower in recipes/"),
+        (
+            "storage/x",
+            "import importlib as i\ni.import_module('tfhub_transfer.cli')",
+            "transfer.cli",
+        ),
+        ("tasks/base", "import tfhub_transfer as tt", "imports tfhub_transfer of floor"),
+        ("tasks/base", "from tfhub_transfer import __version__", "__version__ of floor"),
+        ("storage/atomic", "from .errors import InputError", "imports relatively"),
+        ("storage/atomic", "from tfhub_transfer.attic import box", "has no floor"),
+        (
+            "storage/opening",
+            "from tfhub_transfer.storage import atomic",
+            "of tfhub_transfer/storage/",
+        ),
+        ("storage/marks", "from tfhub_transfer.storage import X", "of tfhub_transfer/storage/"),
+        ("tasks/base", "from tfhub_transfer.tasks import TASKS", "of tfhub_transfer/tasks/"),
+        ("errors", "from tfhub_transfer import errors", "itself"),
     ],
 )
 def test_the_check_of_imports_notices(name: str, source: str, message: str) -> None:
@@ -437,10 +411,10 @@ def test_the_check_of_imports_notices(name: str, source: str, message: str) -> N
 
 
 def test_imports_downward_are_fine() -> None:
-    source = "from tfhub_transfer import data, registry\nfrom tfhub_transfer.errors import X"
-    assert not _import_errors("heads", ast.parse(source))
-    source = "from tfhub_transfer.tasks.base import Head"
-    assert not _import_errors("tasks/sequence_level", ast.parse(source))
+    source = "from tfhub_transfer import errors\nfrom tfhub_transfer.storage.atomic import X"
+    assert not _import_errors("jobs", ast.parse(source))
+    source = "from tfhub_transfer.storage.opening import X"
+    assert not _import_errors("storage/atomic", ast.parse(source))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)

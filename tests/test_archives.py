@@ -19,8 +19,9 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import archives, encoding, recorded, records
+from tfhub_transfer import archives, encoding, recorded
 from tfhub_transfer.models import TransferModel
+from tfhub_transfer.storage import records
 from tfhub_transfer.tasks import Classification, Head
 
 TEXTS = ["a good film", "", "the worst movie"]

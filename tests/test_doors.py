@@ -20,11 +20,12 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import conversion, fetching, layouts, tagging
+from tfhub_transfer import conversion, fetching, layouts
 from tfhub_transfer.callbacks import KeepBest
 from tfhub_transfer.served import SIGNATURE
 from tfhub_transfer.serving import models_of
 from tfhub_transfer.tasks import MultiTask
+from tfhub_transfer.texts import tagging
 
 ROWS = samples.ROWS
 # One of each kind is enough in passing; `--all` takes every row.

@@ -13,8 +13,9 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 
-from tfhub_transfer import data, reading, values
+from tfhub_transfer import data, reading
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import values
 
 MADE = Path(__file__).with_name("forms")
 TEXTS = [

@@ -18,11 +18,12 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, data, reading, tagging
+from tfhub_transfer import cli, data, reading
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import objects, spans, words
 from tfhub_transfer.jobs import inputs
 from tfhub_transfer.layouts.segmentation import split
+from tfhub_transfer.texts import tagging
 
 MADE = Path(__file__).with_name("forms")
 TEXTS = [

@@ -16,9 +16,11 @@ import tensorflow as tf
 from libraries import held, of_library
 
 import tfhub_transfer as tt
-from tfhub_transfer import batching, data, selecting, tagging, values, wording
+from tfhub_transfer import batching, data, selecting
 from tfhub_transfer.data import Examples
+from tfhub_transfer.incoming import values, wording
 from tfhub_transfer.tasks import Classification, MultiLabel, Regression, TokenClassification
+from tfhub_transfer.texts import tagging
 
 TEXTS, LABELS = ["good film", "bad movie", "the worst"], ["p", "n", "p"]
 DAYS = np.array(["2020-01-01", "2021-01-01", "2020-01-01"], "datetime64[ns]")

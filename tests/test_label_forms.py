@@ -18,8 +18,9 @@ import tensorflow as tf
 from libraries import held, of_library
 
 import tfhub_transfer as tt
-from tfhub_transfer import answers, cli, tagging, values
+from tfhub_transfer import answers, cli
 from tfhub_transfer.data import Examples
+from tfhub_transfer.incoming import values
 from tfhub_transfer.jobs import inputs
 from tfhub_transfer.tasks import (
     Classification,
@@ -29,6 +30,7 @@ from tfhub_transfer.tasks import (
     TokenClassification,
     references,
 )
+from tfhub_transfer.texts import tagging
 
 
 class Verdict(enum.StrEnum):

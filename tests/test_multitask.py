@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, tagging
+from tfhub_transfer import cli
 from tfhub_transfer.layouts import balance
 from tfhub_transfer.tasks import Classification, Head, MultiTask, Regression, TokenClassification
+from tfhub_transfer.texts import tagging
 
 GOOD, BAD = ("good", "film"), ("bad", "movie")
 

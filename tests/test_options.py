@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tfhub_transfer import cli, ranges, usage
+from tfhub_transfer import cli, usage
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.jobs import options, saying, training_options
 from tfhub_transfer.jobs.asking_options import PredictJob
 from tfhub_transfer.jobs.commands import COMMANDS, Command

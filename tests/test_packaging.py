@@ -44,13 +44,17 @@ def test_the_version_is_the_same_everywhere(
     assert re.findall(r"^## \[(\d[^]]*)\]", changes, re.MULTILINE)[0] == versions[0]
 
 
-def test_every_folder_of_the_package_is_declared(
-    repository: Path, setup_cfg: configparser.ConfigParser
-) -> None:
+def test_every_folder_of_the_package_is_found(repository: Path) -> None:
     folders = {path.parent for path in (repository / "tfhub_transfer").rglob("*.py")}
-    found = {folder.relative_to(repository).as_posix().replace("/", ".") for folder in folders}
-    declared = set(setup_cfg["options"]["packages"].split())
-    assert declared == found | {"tfhub_transfer.saved_models"}
+    without = [folder for folder in folders if not (folder / "__init__.py").is_file()]
+    assert not without, "setuptools finds folders with an `__init__.py` only"
+    names = {folder.relative_to(repository).as_posix().replace("/", ".") for folder in folders}
+    ask = [sys.executable, "setup.py", "-q", "--name"]
+    code = "import setuptools; setuptools.setup = lambda packages: print(*packages); import setup"
+    done = subprocess.run(
+        [ask[0], "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) == names | {"tfhub_transfer.saved_models"}
 
 
 def test_known_traps_of_the_dependencies(setup_cfg: configparser.ConfigParser) -> None:

@@ -31,7 +31,6 @@ from tfhub_transfer import (
     operating_points,
     standings,
     summary_evaluation,
-    tagging,
     word_evaluation,
 )
 from tfhub_transfer.data import Examples
@@ -44,6 +43,7 @@ from tfhub_transfer.pages import report as report_page
 from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.reports import Report
 from tfhub_transfer.seen import Seen
+from tfhub_transfer.texts import tagging
 
 # What a page may hold of elements: nothing else comes from data or is fetched.
 VOID = {"meta", "img", "wbr"}

@@ -14,8 +14,8 @@ import tfhub_transfer as tt
 from tfhub_transfer import answers, layouts
 from tfhub_transfer.layouts import Layout, spans, windows
 from tfhub_transfer.preprocessing import make_preprocessor, most_pieces
-from tfhub_transfer.tagging import WORD_END
 from tfhub_transfer.tasks import QuestionAnswering
+from tfhub_transfer.texts.tagging import WORD_END
 
 LENGTH = 24
 ANSWER = "good film"

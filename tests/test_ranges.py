@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import callbacks, cli, conversion, finetuning, ranges, schedules
+from tfhub_transfer import callbacks, cli, conversion, finetuning, schedules
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
 

@@ -11,10 +11,11 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, tagging
+from tfhub_transfer import cli
 from tfhub_transfer.layouts import segmentation
-from tfhub_transfer.tagging import ALONE, WORD_END, Segmentation
 from tfhub_transfer.tasks import TokenClassification
+from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts.tagging import ALONE, WORD_END, Segmentation
 
 # Of a newspaper's kind: abbreviations, numbers, possessives, negations, faces; hyphens part words.
 SENTENCES = [

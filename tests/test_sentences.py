@@ -3,8 +3,8 @@
 import pytest
 import tensorflow as tf
 
-from tfhub_transfer import sentences
-from tfhub_transfer.tagging import WORD_END
+from tfhub_transfer.texts import sentences
+from tfhub_transfer.texts.tagging import WORD_END
 
 
 def split(text: str) -> list[str]:

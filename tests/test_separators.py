@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import encoding, reading, tagging
+from tfhub_transfer import encoding, reading
 from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.tasks import (
     Classification,
@@ -19,6 +19,7 @@ from tfhub_transfer.tasks import (
     QuestionAnswering,
     TokenClassification,
 )
+from tfhub_transfer.texts import tagging
 
 # What some part of Python, JavaScript or a terminal takes for the end of a line or of a word.
 ODD = ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f", "\xa0", "\u200b"]

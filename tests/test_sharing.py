@@ -14,13 +14,14 @@ from test_multitask import sentiments, splits, write
 from test_pages import Parsed
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, histories, metrics, paired, standings, tagging, word_evaluation
+from tfhub_transfer import cli, histories, metrics, paired, standings, word_evaluation
 from tfhub_transfer.finetuning import History
 from tfhub_transfer.jobs import inputs, run_records, training
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.reports import Report
 from tfhub_transfer.stages import Outcome
 from tfhub_transfer.storage import atomic
+from tfhub_transfer.texts import tagging
 
 # By how much one is better ----------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import pytest
 import seqeval.metrics
 
 import tfhub_transfer as tt
-from tfhub_transfer import tagging
+from tfhub_transfer.texts import tagging
 
 TAGS = {
     "IOB1": ["O", "I-a", "B-a", "I-b", "B-b"],

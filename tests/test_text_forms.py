@@ -11,8 +11,9 @@ import tensorflow as tf
 from libraries import held, of_library
 
 import tfhub_transfer as tt
-from tfhub_transfer import tagging, text_forms
+from tfhub_transfer import text_forms
 from tfhub_transfer.data import Examples
+from tfhub_transfer.texts import tagging
 
 TEXTS = ["good film", "bad movie", "the worst"]
 OTHERS = ["a film", "the movie", "bad story"]

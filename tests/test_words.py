@@ -10,10 +10,11 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import tagging, word_evaluation
+from tfhub_transfer import word_evaluation
 from tfhub_transfer.layouts import segmentation, words
-from tfhub_transfer.tagging import WORD_END
 from tfhub_transfer.tasks import Head, TokenClassification
+from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts.tagging import WORD_END
 
 UNITS = {
     "good film": ["B-plus", "I-plus"],

@@ -31,7 +31,15 @@ _HOMES = {
     "load_model": "builders",
     "load_saved_model": "served",
 }
-_ROOMS = ("data", "registry", "runtime", "tasks")
+# Rooms that users name, and where each stands.
+_ROOMS = {
+    "data": "data",
+    "registry": "registry",
+    "runtime": "runtime",
+    "tasks": "tasks",
+}
+# Modules that are named like rooms, too: `tt.schedules.WarmUpLinearDecay`.
+_INSIDE = {"optimizers": "optimizers", "schedules": "schedules"}
 # What does without Keras.
 _PLAIN = ("InputError", "data", "registry")
 
@@ -62,10 +70,10 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in (*_ROOMS, *_HOMES) and name not in _PLAIN:
+    if name in (*_ROOMS, *_INSIDE, *_HOMES) and name not in _PLAIN:
         backend.require_tensorflow()
-    if name in _ROOMS:
-        return importlib.import_module(f"tfhub_transfer.{name}")
+    if place := {**_ROOMS, **_INSIDE}.get(name):
+        return importlib.import_module(f"tfhub_transfer.{place}")
     if name not in _HOMES:
         raise AttributeError(f"module 'tfhub_transfer' has no attribute {name!r}")
     # Register what makes encoders of Hugging Face folders, and of what was trained, which the

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import tagging, values
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import values
+from tfhub_transfer.texts import tagging
 
 TEXT, START = "text", "answer_start"
 Span = tuple[str, int]

@@ -19,9 +19,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import recorded, records
+from tfhub_transfer import recorded
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import opening
+from tfhub_transfer.storage import opening, records
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _ENCODER, _PREPROCESSOR = "assets/layers/encoder/", "assets/preprocessor/"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import ranges
 
 MAP_THREADS = 2
 

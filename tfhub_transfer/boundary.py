@@ -20,8 +20,8 @@ from tfhub_transfer.layouts import Ids, Layout
 from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import TokenStore
-from tfhub_transfer.tagging import WORD_STARTS
 from tfhub_transfer.tasks import JointLoss
+from tfhub_transfer.texts.tagging import WORD_STARTS
 
 _ROWS = 64
 

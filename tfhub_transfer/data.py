@@ -14,15 +14,14 @@ from tfhub_transfer import (
     forms,
     label_columns,
     named_cells,
-    ranges,
     reading,
     selecting,
     text_forms,
     usual_columns,
     weighing,
-    wording,
 )
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import ranges, wording
 from tfhub_transfer.named_cells import OR_BLANK
 from tfhub_transfer.profiling import profile  # noqa: F401  for users
 from tfhub_transfer.reading import TAGS, TOKENS, File, Table  # noqa: F401  File is for users

@@ -21,7 +21,6 @@ from tfhub_transfer import (
     graph,
     loading,
     probes,
-    ranges,
     recorded,
     registry,
     runtime,
@@ -29,6 +28,7 @@ from tfhub_transfer import (
     variable_groups,
 )
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.storage.scratch import temporary_folder
 
 CODE_POINTS = encoder_calls.CODE_POINTS

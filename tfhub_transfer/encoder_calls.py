@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import values, wording
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import values, wording
 
 BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 CODE_POINTS = "code_points"
@@ -38,10 +38,10 @@ def checked(inputs: Any, dialect: str) -> Any:
             )
         return inputs
     points = "int" in dtype(inputs) and rank(inputs) in (2, 3)
-    return inputs if points else texts(inputs)
+    return inputs if points else as_texts(inputs)
 
 
-def texts(given: Any) -> Any:
+def as_texts(given: Any) -> Any:
     """Texts as a tensor of strings `[batch]`, or `[batch, 1]`.
 
     Args:
@@ -53,7 +53,7 @@ def texts(given: Any) -> Any:
 
     Example:
 
-    >>> texts(np.array(["a good film", "bad"])).shape
+    >>> as_texts(np.array(["a good film", "bad"])).shape
     TensorShape([2])
     """
     if isinstance(given, (str, bytes)):

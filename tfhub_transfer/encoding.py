@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import data, progress, reading, records, runtime, tagging
+from tfhub_transfer import data, progress, reading, runtime
 from tfhub_transfer.builders import build_model, load_model
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.preprocessing import Truncation
-from tfhub_transfer.storage import atomic, opening
+from tfhub_transfer.storage import atomic, opening, records
 from tfhub_transfer.tasks import Regression
+from tfhub_transfer.texts import tagging
 
 MODEL_FILE = "model.keras"
 RECORD_FILE = "training.json"

@@ -4,8 +4,8 @@ import collections
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from tfhub_transfer import tagging
-from tfhub_transfer.tagging import Entity
+from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts.tagging import Entity
 
 Tags = Sequence[Sequence[str]]
 RIGHT, MISSED, SPURIOUS = "right", "missed", "spurious"

@@ -15,7 +15,6 @@ from tfhub_transfer import (
     metrics,
     particulars,
     plots,
-    ranges,
     similarity_evaluation,
     summary_evaluation,
     word_evaluation,
@@ -23,6 +22,7 @@ from tfhub_transfer import (
 from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.layouts import documents
 from tfhub_transfer.models import TransferModel

@@ -15,7 +15,6 @@ from tfhub_transfer import (
     own_callbacks,
     planning,
     progress,
-    ranges,
     runtime,
     streamed,
     weighing,
@@ -27,6 +26,7 @@ from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.epochs import show
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.fitting import size_schedule
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.layouts import Rows, balance
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel

@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import encoder_calls, tagging, values, wording
+from tfhub_transfer import encoder_calls
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import values, wording
+from tfhub_transfer.texts import tagging
 
 _PAIR, _TEXT, _WORDS = ("text_a", "text_b"), ("text",), ("tokens",)
 
@@ -115,7 +117,7 @@ def _texts(column: Any) -> Any:
             "a text is one string; give pairs as `(firsts, seconds)`, and lists of words to a "
             f"preprocessor with `words=True`. Received: {str(rows[0])[:60]}"
         )
-    return encoder_calls.texts(column)
+    return encoder_calls.as_texts(column)
 
 
 def _words(column: Any) -> Any:

@@ -8,8 +8,8 @@ from tfhub_transfer import full_precision
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.loading import BERT_INPUTS
-from tfhub_transfer.tagging import WORD_STARTS
 from tfhub_transfer.tasks import Head
+from tfhub_transfer.texts.tagging import WORD_STARTS
 
 CNN_WIDTHS = (3, 4, 5)
 

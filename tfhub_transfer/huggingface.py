@@ -17,9 +17,9 @@ import safetensors
 import safetensors.numpy
 import scipy.special
 
-from tfhub_transfer import hub_format, records
+from tfhub_transfer import hub_format
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import opening
+from tfhub_transfer.storage import opening, records
 
 Arrays = Mapping[str, np.ndarray]
 

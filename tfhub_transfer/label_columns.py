@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import values, wording
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import values, wording
 
 FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 

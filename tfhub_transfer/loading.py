@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops that text SavedModels are made of
 
-from tfhub_transfer import encoder_calls, graph, records, rewriting, safety
+from tfhub_transfer import encoder_calls, graph, rewriting, safety
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import atomic, marks, opening
+from tfhub_transfer.storage import atomic, marks, opening, records
 from tfhub_transfer.storage.scratch import new_temporary, temporary
 
 BERT_INPUTS = encoder_calls.BERT_INPUTS

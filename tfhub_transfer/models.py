@@ -22,10 +22,8 @@ from tfhub_transfer import (
     layouts,
     probes,
     progress,
-    ranges,
     resuming,
     runtime,
-    saving,
     streamed,
     text_forms,
     weighing,
@@ -46,6 +44,7 @@ from tfhub_transfer.boundary import Boundary, tensors
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.layouts import Ids, Layout, Rows
 from tfhub_transfer.preprocessing import (
     TextPreprocessor,
@@ -53,10 +52,10 @@ from tfhub_transfer.preprocessing import (
     load_preprocessor,
 )
 from tfhub_transfer.seen import Seen
-from tfhub_transfer.storage import budget, names, opening
+from tfhub_transfer.storage import budget, names, opening, saving
 from tfhub_transfer.storage.stores import VectorStore
-from tfhub_transfer.tagging import WORD_STARTS
 from tfhub_transfer.tasks import Head, Task
+from tfhub_transfer.texts.tagging import WORD_STARTS
 
 EVALUATION_BATCH = 128
 

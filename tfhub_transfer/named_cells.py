@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfhub_transfer import tagging, values, weighing, wording
+from tfhub_transfer import weighing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import LABEL, TAGS, TEXT, TEXT_A, TEXT_B, TEXT_C, TOKENS
+from tfhub_transfer.incoming import values, wording
+from tfhub_transfer.texts import tagging
 from tfhub_transfer.weighing import WEIGHT
 
 # What `require_label` says where a blank label means that a text has no class.

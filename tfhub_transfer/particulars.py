@@ -17,8 +17,8 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.layouts import places
 from tfhub_transfer.operating_points import Answers
 from tfhub_transfer.reports import Report
-from tfhub_transfer.tagging import spaced
 from tfhub_transfer.tasks.whole_measure import add_thresholds
+from tfhub_transfer.texts.tagging import spaced
 
 # Scores of all classes are among the predictions up to so many, rows times classes.
 _MOST_SCORES = 1_000_000

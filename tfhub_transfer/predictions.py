@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import tagging
+from tfhub_transfer.texts import tagging
 
 
 def rows(

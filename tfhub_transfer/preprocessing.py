@@ -12,12 +12,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer import encoder_calls, hub_format, ranges, records, registry, safety
+from tfhub_transfer import encoder_calls, hub_format, registry, safety
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import atomic, names, opening
+from tfhub_transfer.incoming import ranges
+from tfhub_transfer.storage import atomic, names, opening, records
 from tfhub_transfer.storage.scratch import temporary, temporary_folder
-from tfhub_transfer.tagging import ALONE, WORD_END, WORD_STARTS
+from tfhub_transfer.texts.tagging import ALONE, WORD_END, WORD_STARTS
 
 DEFAULT_SEQUENCE_LENGTH = 256
 # Lengths are rounded up to a multiple of this, so that few shapes of batch occur.
@@ -91,7 +92,7 @@ class TextPreprocessor(tf.Module):
 
     def __call__(self, *texts: Any) -> dict[str, tf.Tensor]:
         """Texts, or firsts and seconds of pairs, to one padded batch of encoder inputs."""
-        columns = [tf.reshape(encoder_calls.texts(column), [-1]) for column in texts]
+        columns = [tf.reshape(encoder_calls.as_texts(column), [-1]) for column in texts]
         return self.pad(self.encode(columns))
 
     def encode_all(

@@ -12,12 +12,12 @@ import tensorflow as tf
 # Keras gives it no public name.
 from keras.src.saving.serialization_lib import in_safe_mode
 
-from tfhub_transfer import encoder_calls, given_texts, preprocessing, records, registry, wire
+from tfhub_transfer import encoder_calls, given_texts, preprocessing, registry, wire
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.loading import BERT_INPUTS
-from tfhub_transfer.storage import atomic, opening
-from tfhub_transfer.tagging import ALONE, WORD_END, WORD_STARTS
+from tfhub_transfer.storage import atomic, opening, records
+from tfhub_transfer.texts.tagging import ALONE, WORD_END, WORD_STARTS
 
 PADDING = ("longest", "sequence_length")
 # What lives in this process: clones share what their originals have, wherever that came from.

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import label_columns, outliers, values
+from tfhub_transfer import label_columns, outliers
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import values
 
 # More distinct labels than these are texts.
 _MOST_NAMES = 1000

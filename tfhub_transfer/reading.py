@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import forms, tagging, values, wording
+from tfhub_transfer import forms
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.forms import (
     TAGS,
@@ -23,7 +23,9 @@ from tfhub_transfer.forms import (
     is_lines,
 )
 from tfhub_transfer.forms.tfds import would_download
+from tfhub_transfer.incoming import values, wording
 from tfhub_transfer.storage import opening
+from tfhub_transfer.texts import tagging
 
 __all__ = [
     "TAGS",

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tfhub_transfer import records
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import records
 
 DIALECTS = ("bert", "text")
 _NUMBERS = ("float", "int", "uint", "bool", "bfloat")

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import records
 from tfhub_transfer.catalogue import BERT_OUTPUTS, EncoderInfo, hub_encoders
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.fetching import cache_folder, cached, fetch, is_remote
-from tfhub_transfer.storage import atomic, downloads, opening
+from tfhub_transfer.storage import atomic, downloads, opening, records
 
 DEFAULT_ENCODER = "minilm-l3-384"
 INFORMATION = "tfhub_transfer.json"

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import products, ranges
+from tfhub_transfer import products
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.storage import atomic, budget
 
 STRATEGIES = ("auto", "none", "mirrored")

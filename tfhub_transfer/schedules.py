@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfhub_transfer import ranges
+from tfhub_transfer.incoming import ranges
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tfhub_transfer import values
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import values
 
 
 def row_numbers(given: Any, count: int) -> list[int]:

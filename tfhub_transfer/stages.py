@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from tfhub_transfer import wording
+from tfhub_transfer.incoming import wording
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import tagging, values, wording
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import values, wording
+from tfhub_transfer.texts import tagging
 
 # Other names of the columns that models read, in the order in which they are looked for.
 _NAMES = {

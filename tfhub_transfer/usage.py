@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.jobs import options
 from tfhub_transfer.jobs.commands import COMMANDS, Command
 from tfhub_transfer.jobs.options import Option

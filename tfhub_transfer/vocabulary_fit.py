@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import registry, tagging
+from tfhub_transfer import registry
 from tfhub_transfer.preprocessing import BertPreprocessor, TextPreprocessor
+from tfhub_transfer.texts import tagging
 
 ENGLISH = "English"
 # Texts and characters of each that are looked at.

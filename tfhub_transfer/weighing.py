@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import values
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import values
 
 WEIGHT = "weight"
 # Of weights that are further apart the small ones vanish in float32.

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import entity_outcomes, metrics, tagging
+from tfhub_transfer import entity_outcomes, metrics
 from tfhub_transfer.entity_outcomes import Outcome
 from tfhub_transfer.metrics import Numbers, Resampled
+from tfhub_transfer.texts import tagging
 
 Tags = Sequence[Sequence[str]]
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import wording
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import wording
 from tfhub_transfer.storage import atomic
 from tfhub_transfer.storage.scratch import temporary
 

@@ -4,18 +4,10 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfhub_transfer import (
-    data,
-    label_columns,
-    layouts,
-    progress,
-    reading,
-    runtime,
-    tagging,
-    writing,
-)
+from tfhub_transfer import data, label_columns, layouts, progress, reading, runtime, writing
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.preprocessing import Truncation
+from tfhub_transfer.texts import tagging
 
 # Rows that are asked at once.
 CHUNK = 2000

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from tfhub_transfer import ranges
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.jobs.options import PAIR, Form, argument, option
 from tfhub_transfer.jobs.training_options import TENTH, Training
 

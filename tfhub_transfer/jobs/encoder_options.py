@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from tfhub_transfer import ranges
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.jobs.options import FOLDER, Trust, argument, option
 
 

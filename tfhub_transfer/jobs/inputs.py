@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, layouts, progress, reading, values
+from tfhub_transfer import data, layouts, progress, reading
 from tfhub_transfer.errors import InputError, RowError, placed
+from tfhub_transfer.incoming import values
 from tfhub_transfer.jobs import options
 from tfhub_transfer.jobs.options import Form
 from tfhub_transfer.jobs.training_options import TrainJob

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import reading, wording, writing
+from tfhub_transfer import reading, writing
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import asking, folders
 from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.jobs.asking_options import PredictJob

@@ -14,12 +14,12 @@ from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History
+from tfhub_transfer.incoming.wording import wrapped
 from tfhub_transfer.jobs import run_records
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.storage import atomic, interruption
 from tfhub_transfer.tasks import MultiTask, Task
-from tfhub_transfer.wording import wrapped
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,6 @@ from tfhub_transfer import (
     progress,
     registry,
     runtime,
-    saving,
     weighing,
 )
 from tfhub_transfer.builders import build_model, default_optimizer
@@ -34,7 +33,7 @@ from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.serving import export_saved_model
-from tfhub_transfer.storage import atomic, budget
+from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
 

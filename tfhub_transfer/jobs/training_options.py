@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfhub_transfer import ranges
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.jobs.options import FOLDER, PAIR, Form, Trust, option
 
 # What may be chosen is known where it is done, too: but that imports TensorFlow. A test holds both

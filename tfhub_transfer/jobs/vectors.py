@@ -4,9 +4,9 @@ from tfhub_transfer import (
     builders,  # noqa: F401  teaches the registry what was trained, as the next does of others
     conversion,  # noqa: F401
     encoding,
-    wording,
 )
 from tfhub_transfer.errors import visible
+from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs.asking_options import EncodeJob
 from tfhub_transfer.jobs.inputs import file_of
 from tfhub_transfer.jobs.saying import say_notes

@@ -8,16 +8,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, heads, weighing, wording
+from tfhub_transfer import batching, heads, weighing
 from tfhub_transfer.data import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C, Examples, require_examples
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import wording
 from tfhub_transfer.layouts import segmentation
 from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.preprocessing import TextPreprocessor
 from tfhub_transfer.storage import names
-from tfhub_transfer.tagging import WORD_STARTS, is_listed, split_words
 from tfhub_transfer.tasks import Head
+from tfhub_transfer.texts.tagging import WORD_STARTS, is_listed, split_words
 from tfhub_transfer.tracing import Repeated
 
 Inputs = dict[str, keras.KerasTensor]

@@ -17,8 +17,9 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer import hub_format, tagging
-from tfhub_transfer.tagging import ALONE, WORD_END, Segmentation
+from tfhub_transfer import hub_format
+from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts.tagging import ALONE, WORD_END, Segmentation
 
 Places = tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]
 

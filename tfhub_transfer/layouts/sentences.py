@@ -10,13 +10,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads, selection, sentences
+from tfhub_transfer import heads, selection
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import units
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
-from tfhub_transfer.tagging import ALONE, WORD_END
+from tfhub_transfer.texts import sentences
+from tfhub_transfer.texts.tagging import ALONE, WORD_END
 
 
 class Sentences(Layout):

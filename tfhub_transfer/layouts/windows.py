@@ -18,8 +18,8 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import segmentation, spans, units
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
 from tfhub_transfer.preprocessing import most_pieces
-from tfhub_transfer.tagging import is_listed, split_words
 from tfhub_transfer.tasks.span_level import END, START
+from tfhub_transfer.texts.tagging import is_listed, split_words
 
 # Below every margin: that of a context without words, which has no answer.
 NO_MARGIN = -1000.0

@@ -11,12 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads, tagging
+from tfhub_transfer import heads
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.layouts import segmentation, units
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
-from tfhub_transfer.tagging import split_words
+from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts.tagging import split_words
 
 _NEVER = -1e9
 

@@ -4,9 +4,9 @@ from typing import Any
 from urllib.parse import quote
 
 from tfhub_transfer import standings
+from tfhub_transfer.incoming.wording import shown
 from tfhub_transfer.pages import markup
 from tfhub_transfer.pages.markup import breakable, cell, escaped
-from tfhub_transfer.wording import shown
 
 TOGETHER = "together"
 NO_BASELINE = "No baseline to compare with."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer.errors import visible
-from tfhub_transfer.wording import shown
+from tfhub_transfer.incoming.wording import shown
 
 _HERE = Path(__file__).parent
 STYLE = (_HERE / "page.css").read_text("utf-8")

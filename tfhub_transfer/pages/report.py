@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import metrics, standings, wording
+from tfhub_transfer import metrics, standings
+from tfhub_transfer.incoming import wording
 from tfhub_transfer.pages import markup, passages
 from tfhub_transfer.pages.markup import cell, escaped
 

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import progress, ranges, runtime, weighing
+from tfhub_transfer import progress, runtime, weighing
 from tfhub_transfer.data import Examples
 from tfhub_transfer.epochs import show
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.finetuning import History, Plan, fine_tune
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.storage import names
 from tfhub_transfer.storage.stores import VectorStore

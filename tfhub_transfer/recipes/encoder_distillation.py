@@ -13,20 +13,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import (
-    conversion,
-    full_precision,
-    optimizers,
-    progress,
-    ranges,
-    runtime,
-    wording,
-)
+from tfhub_transfer import conversion, full_precision, optimizers, progress, runtime
 from tfhub_transfer.callbacks import FiniteLoss
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.epochs import EpochsShown, show
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.hub_format import BertShape
+from tfhub_transfer.incoming import ranges, wording
 from tfhub_transfer.recipes.lessons import Lesson
 from tfhub_transfer.recipes.students import Anatomy, bert_weights, teacher_layers
 from tfhub_transfer.schedules import WarmUpLinearDecay

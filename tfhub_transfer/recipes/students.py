@@ -11,9 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfhub_transfer import conversion, hub_format, ranges, registry
+from tfhub_transfer import conversion, hub_format, registry
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.preprocessing import make_preprocessor
 from tfhub_transfer.storage.scratch import temporary
 

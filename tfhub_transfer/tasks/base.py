@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from tfhub_transfer import ranges, values
 from tfhub_transfer.errors import InputError, placed
-from tfhub_transfer.ranges import MOST
+from tfhub_transfer.incoming import ranges, values
+from tfhub_transfer.incoming.choices import one_of
+from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.tasks.reportable import Reported
 
 POOLINGS = ("auto", "pooled_output", "mean", "first", "attention")
@@ -325,9 +326,3 @@ def finite(label: Any, task: str, most: float = MOST) -> float:
             f"it is no slip, divide all labels by a power of ten. Received: {label!r}"
         )
     return value
-
-
-def one_of(argument: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raises `InputError` if an argument's value is none of its choices."""
-    if value not in choices:
-        raise InputError(f"`{argument}` must be one of {', '.join(choices)}. Received: {value!r}")

@@ -12,9 +12,10 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from tfhub_transfer import label_columns, values
+from tfhub_transfer import label_columns
 from tfhub_transfer.errors import InputError, RowError
-from tfhub_transfer.wording import class_name
+from tfhub_transfer.incoming import values
+from tfhub_transfer.incoming.wording import class_name
 
 SEPARATOR = "|"
 # What separates names in many files, and may as well be part of a name.

@@ -7,12 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import full_precision, ranges, rouge, sentences, values
+from tfhub_transfer import full_precision, rouge
 from tfhub_transfer.errors import InputError, placed
+from tfhub_transfer.incoming import ranges, values
 from tfhub_transfer.standings import Standing
-from tfhub_transfer.tagging import WORD_END
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Head, Task
+from tfhub_transfer.texts import sentences
+from tfhub_transfer.texts.tagging import WORD_END
 
 TARGETS = ("rouge", "oracle")
 # What fills up the targets of a batch, and counts for nothing.

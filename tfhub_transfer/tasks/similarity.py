@@ -6,11 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfhub_transfer import ranges
 from tfhub_transfer.errors import InputError, placed
+from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming.choices import one_of
 from tfhub_transfer.standings import Standing
 from tfhub_transfer.tasks import class_labels, scales, vector_losses
-from tfhub_transfer.tasks.base import Head, Task, finite, one_of
+from tfhub_transfer.tasks.base import Head, Task, finite
 
 LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
 _MARGINS = {"contrastive": 0.5, "triplet": 0.2}

@@ -10,12 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import full_precision, metrics, paired, tagging
+from tfhub_transfer import full_precision, metrics, paired
 from tfhub_transfer.errors import InputError, placed
+from tfhub_transfer.incoming.wording import class_name, listed
 from tfhub_transfer.standings import Standing
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Head, Task
-from tfhub_transfer.wording import class_name, listed
+from tfhub_transfer.texts import tagging
 
 # What fills up the labels of a batch, and counts for nothing.
 NO_TAG = -1

@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tfhub_transfer import values
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import values
 
 LONGEST_NAME = 1000
 _QUOTED = 60

@@ -1,0 +1,1 @@
+"""What comes from users, as Python's own and checked: values, numbers, words, texts."""

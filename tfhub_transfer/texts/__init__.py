@@ -1,0 +1,1 @@
+"""Texts, and nothing but texts: lists of words put together, sentences."""
