@@ -30,7 +30,8 @@ import harness
 import numpy as np
 
 import tfhub_transfer as tt
-from tfhub_transfer import builders, planning
+from tfhub_transfer import builders
+from tfhub_transfer.optimization import planning
 
 RESULTS = Path(__file__).parent / "defaults.jsonl"
 TEST_ROWS = 500

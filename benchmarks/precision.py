@@ -10,7 +10,7 @@ import harness
 
 def main() -> None:
     """Measures and prints."""
-    from tfhub_transfer import products
+    from tfhub_transfer.runtime import products
 
     rows, raw = [], {}
     for width in products.WIDTHS:

@@ -25,8 +25,8 @@ from typing import Any
 import keras
 
 import tfhub_transfer as tt
-from tfhub_transfer import tracing
 from tfhub_transfer.layouts import segmentation
+from tfhub_transfer.runtime import tracing
 from tfhub_transfer.texts import tagging
 
 OUTPUT = Path(__file__).with_suffix(".json")

@@ -205,7 +205,7 @@ def _optimize(graphs: bool) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def short_heads(request: pytest.FixtureRequest) -> Iterator[None]:
     """Of few rows a head makes hundreds of short epochs; with `--all` it does in some files."""
-    from tfhub_transfer import planning
+    from tfhub_transfer.optimization import planning
 
     with pytest.MonkeyPatch.context() as patch:
         if not (_runs_all(request.config) and request.path.name in _OPTIMIZED):

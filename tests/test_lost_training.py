@@ -8,7 +8,8 @@ import pytest
 import samples
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, finetuning, planning
+from tfhub_transfer import cli, finetuning
+from tfhub_transfer.optimization import planning
 from tfhub_transfer.recipes import distillation
 
 LOST = "training fell apart: the loss is no finite number"

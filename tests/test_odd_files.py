@@ -17,7 +17,7 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.eager import context
 
 import tfhub_transfer as tt
-from tfhub_transfer import probes
+from tfhub_transfer.runtime import probes
 from tfhub_transfer.served import ServedModel
 from tfhub_transfer.tasks import Classification
 from tfhub_transfer.tasks.base import POOLINGS

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import optimizers
 from tfhub_transfer.fitting import size_schedule
-from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.optimization import optimizers
+from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 
 
 def steps(optimizer: Any, start: np.ndarray, gradients: Any) -> np.ndarray:

@@ -226,9 +226,12 @@ def test_what_runs_a_command_is_there(command: Command) -> None:
 
 def test_what_may_be_chosen_is_what_there_is() -> None:
     """And numbers that help names are those of the code that takes them."""
-    from tfhub_transfer import conversion, planning, preprocessing, runtime, tasks
+    from tfhub_transfer import conversion, preprocessing, runtime, tasks
     from tfhub_transfer.jobs import inputs
+    from tfhub_transfer.optimization import planning
     from tfhub_transfer.recipes.distillation import Imitation
+    from tfhub_transfer.runtime.machine import STRATEGIES
+    from tfhub_transfer.runtime.rounding import PRECISIONS
     from tfhub_transfer.tasks import base, similarity
 
     def told(job: type, name: str) -> options.Option:
@@ -236,8 +239,8 @@ def test_what_may_be_chosen_is_what_there_is() -> None:
 
     assert (*tasks.TASKS, tasks.MultiTask.name) == training_options.TASKS
     assert training_options.LOSSES == similarity.LOSSES
-    assert told(TrainJob, "precision").choices == runtime.PRECISIONS
-    assert told(TrainJob, "strategy").choices == runtime.STRATEGIES
+    assert told(TrainJob, "precision").choices == PRECISIONS
+    assert told(TrainJob, "strategy").choices == STRATEGIES
     assert told(ConvertJob, "method").choices == conversion.METHODS
     for name, words in (("pooling", base.POOLINGS), ("block", base.BLOCKS)):
         listed = told(TrainJob, name).help.rpartition(": ")[2].replace(" or ", ", ")

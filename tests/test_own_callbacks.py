@@ -11,7 +11,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer import own_callbacks
-from tfhub_transfer.optimizers import AdamW
+from tfhub_transfer.optimization.optimizers import AdamW
 
 callbacks = keras.callbacks
 

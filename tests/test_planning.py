@@ -7,8 +7,8 @@ import keras
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import planning
-from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.optimization import planning
+from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.tasks import (
     Classification,
     MultiLabel,

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import callbacks, cli, conversion, finetuning, schedules
+from tfhub_transfer import callbacks, cli, conversion, finetuning
 from tfhub_transfer.incoming import ranges
+from tfhub_transfer.optimization import schedules
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import optimizers
+from tfhub_transfer.optimization import optimizers
 
 
 @pytest.fixture(scope="module")

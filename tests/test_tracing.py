@@ -8,7 +8,7 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import tracing
+from tfhub_transfer.runtime import tracing
 
 ROWS = ("token-classification", "question-answering", "extractive-summarization")
 

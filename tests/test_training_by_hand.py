@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.tasks import Classification, Head, MultiLabel, Regression, TokenClassification
 
 RATE = 0.5

@@ -39,7 +39,7 @@ _ROOMS = {
     "tasks": "tasks",
 }
 # Modules that are named like rooms, too: `tt.schedules.WarmUpLinearDecay`.
-_INSIDE = {"optimizers": "optimizers", "schedules": "schedules"}
+_INSIDE = {"optimizers": "optimization.optimizers", "schedules": "optimization.schedules"}
 # What does without Keras.
 _PLAIN = ("InputError", "data", "registry")
 

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import optimizers
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
+from tfhub_transfer.optimization import optimizers
 
 # A look at the loss waits for the GPU, which could have the next batch by then.
 _GPU_BATCHES = 16

@@ -20,15 +20,15 @@ from tfhub_transfer import (
     encoder_calls,
     graph,
     loading,
-    probes,
     recorded,
     registry,
     runtime,
-    trainers,
     variable_groups,
 )
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
+from tfhub_transfer.optimization import trainers
+from tfhub_transfer.runtime import probes
 from tfhub_transfer.storage.scratch import temporary_folder
 
 CODE_POINTS = encoder_calls.CODE_POINTS

@@ -9,16 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import (
-    headlines,
-    judging,
-    own_callbacks,
-    planning,
-    progress,
-    runtime,
-    streamed,
-    weighing,
-)
+from tfhub_transfer import headlines, judging, own_callbacks, progress, runtime, streamed, weighing
 from tfhub_transfer.batching import ready, weighed
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream
@@ -30,6 +21,7 @@ from tfhub_transfer.incoming import ranges
 from tfhub_transfer.layouts import Rows, balance
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.optimization import planning
 from tfhub_transfer.stages import NOTHING, Outcome, thawed_words
 from tfhub_transfer.training_history import History
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 from tfhub_transfer import own_callbacks
 from tfhub_transfer.batching import weighed
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.optimizers import rate
-from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.optimization.optimizers import rate
+from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 
 _INSTEAD = {
     "fit": "make examples with `tt.data.read(file)` or `tt.data.Examples.from_lists(texts, labels)`"

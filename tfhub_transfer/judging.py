@@ -7,11 +7,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfhub_transfer import compiling, epochs, headlines, optimizers, progress
+from tfhub_transfer import compiling, epochs, headlines, progress
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.layouts import Rows
 from tfhub_transfer.models import TransferModel
-from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.optimization import optimizers
+from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 
 # As many rows show whether loss and metrics take what the model gives.
 _ROWS = 4

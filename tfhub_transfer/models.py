@@ -20,7 +20,6 @@ from tfhub_transfer import (
     heads,
     hub_preprocessors,
     layouts,
-    probes,
     progress,
     resuming,
     runtime,
@@ -51,6 +50,7 @@ from tfhub_transfer.preprocessing import (
     Truncation,
     load_preprocessor,
 )
+from tfhub_transfer.runtime import probes
 from tfhub_transfer.seen import Seen
 from tfhub_transfer.storage import budget, names, opening, saving
 from tfhub_transfer.storage.stores import VectorStore

@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer import optimizers
 from tfhub_transfer.callbacks import ProgressiveUnfreezing
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.storage import saving
 
 _SETS_RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)

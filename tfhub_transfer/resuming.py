@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer import optimizers, runtime
+from tfhub_transfer import runtime
+from tfhub_transfer.optimization import optimizers
 
 _KNOWN = "optimizer_knows"
 

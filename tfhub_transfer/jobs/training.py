@@ -12,7 +12,6 @@ from tfhub_transfer import (
     cautions,
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
     data,
-    products,
     progress,
     registry,
     runtime,
@@ -32,6 +31,7 @@ from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.runtime import products
 from tfhub_transfer.serving import export_saved_model
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary

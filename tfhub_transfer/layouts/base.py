@@ -16,10 +16,10 @@ from tfhub_transfer.incoming import wording
 from tfhub_transfer.layouts import segmentation
 from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.preprocessing import TextPreprocessor
+from tfhub_transfer.runtime.tracing import Repeated
 from tfhub_transfer.storage import names
 from tfhub_transfer.tasks import Head
 from tfhub_transfer.texts.tagging import WORD_STARTS, is_listed, split_words
-from tfhub_transfer.tracing import Repeated
 
 Inputs = dict[str, keras.KerasTensor]
 

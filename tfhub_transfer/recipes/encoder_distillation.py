@@ -13,16 +13,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import conversion, full_precision, optimizers, progress, runtime
+from tfhub_transfer import conversion, progress, runtime
 from tfhub_transfer.callbacks import FiniteLoss
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.epochs import EpochsShown, show
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.hub_format import BertShape
 from tfhub_transfer.incoming import ranges, wording
+from tfhub_transfer.optimization import optimizers
+from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.recipes.lessons import Lesson
 from tfhub_transfer.recipes.students import Anatomy, bert_weights, teacher_layers
-from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.storage import atomic, keeping
 
 RATE = 4e-4

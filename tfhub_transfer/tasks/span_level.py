@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import answers, full_precision
+from tfhub_transfer import answers
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
+from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.standings import Standing
 from tfhub_transfer.tasks.base import Head, Task
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer import full_precision
+from tfhub_transfer.runtime import full_precision
 
 # Added to what must not be chosen; far below any logit, and no infinity in the gradient.
 _NEVER = -1e9

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfhub_transfer import runtime
+from tfhub_transfer.runtime import rounding
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -28,12 +28,12 @@ class FullPrecision(keras.DTypePolicy):
     @property
     def compute_dtype(self) -> str:
         """`float32`, or `float64` in graphs whose products are rounded."""
-        return "float64" if runtime.rounds_products() else self._compute_dtype
+        return "float64" if rounding.rounds_products() else self._compute_dtype
 
     def convert_input(self, x: Any, autocast: bool, dtype: Any) -> Any:
         """As Keras' own; the rewrite doesn't see through it."""
         made = super().convert_input(x, autocast, dtype)
-        return shield(made) if made is not x and runtime.rounds_products() else made
+        return shield(made) if made is not x and rounding.rounds_products() else made
 
 
 def policy() -> FullPrecision:
@@ -45,7 +45,7 @@ class Shield(keras.Operation):
     """Passes on what it is given; the rewrite doesn't see through it, there and back."""
 
     def call(self, values: Any) -> Any:
-        if not runtime.rounds_products() or values.shape.rank < 2:
+        if not rounding.rounds_products() or values.shape.rank < 2:
             return values
         return tf.linalg.band_part(values, -1, -1)  # all bands: TensorFlow hands on the input
 
@@ -91,7 +91,7 @@ class LSTM(_Exact, keras.layers.LSTM):
 
 def matmul(a: Any, b: Any) -> Any:
     """The exact product of float32 matrices, as float32."""
-    if not runtime.rounds_products():
+    if not rounding.rounds_products():
         return keras.ops.matmul(a, b)
     exact = [shield(keras.ops.cast(values, "float64")) for values in (a, b)]
     return single(keras.ops.matmul(*exact))

@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer import optimizers
-from tfhub_transfer.schedules import WarmUpLinearDecay
+from tfhub_transfer.optimization import optimizers
+from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 
 SMALL_BERT_RATE, LARGE_BERT_RATE, EMBEDDING_RATE = 1e-4, 5e-5, 6e-3
 SMALL_BERT_DIMENSION = 512

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import products, runtime
 from tfhub_transfer.errors import InputError, one_line
+from tfhub_transfer.runtime import products, rounding
 
 ROWS, LENGTH = 3, 8
 # How many ids, and segments, an encoder may know: as many as of most, or as few as there can be.
@@ -39,7 +39,7 @@ def first_answers(
     call = functools.partial(functions, training=False) if several else functions.answer
     failure: Exception = ValueError("it was asked nothing")
     for ids, segments in _KNOWN:
-        with tf.init_scope(), runtime.precision("float32"), products.unoptimized():
+        with tf.init_scope(), rounding.precision("float32"), products.unoptimized():
             given = _given(functions, names, ids, segments)
             try:
                 return given, tf.nest.flatten(call(given))

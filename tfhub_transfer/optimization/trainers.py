@@ -9,7 +9,7 @@ import keras
 # Keras gives it no public name.
 from keras.src.backend.common import global_state
 
-from tfhub_transfer import optimizers
+from tfhub_transfer.optimization import optimizers
 
 
 class Trainers:

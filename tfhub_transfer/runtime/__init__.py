@@ -1,0 +1,36 @@
+"""How work is run: seeds, distribution strategy, XLA, precision, replicas."""
+
+from tfhub_transfer.runtime.machine import (
+    seed_everything,
+    start,
+    strategy,
+    use_jit,
+    versions,
+)
+from tfhub_transfer.runtime.replicas import Replicated, counted_alone
+from tfhub_transfer.runtime.rounding import (
+    check_precision,
+    choose_precision,
+    has_bfloat16,
+    measured_products,
+    precision,
+    rounds_products,
+    was_measured,
+)
+
+__all__ = [
+    "Replicated",
+    "check_precision",
+    "choose_precision",
+    "counted_alone",
+    "has_bfloat16",
+    "measured_products",
+    "precision",
+    "rounds_products",
+    "seed_everything",
+    "start",
+    "strategy",
+    "use_jit",
+    "versions",
+    "was_measured",
+]

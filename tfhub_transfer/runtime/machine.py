@@ -1,0 +1,91 @@
+"""What the machine is asked: seeds, distribution strategy, XLA, versions."""
+
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer.incoming import choices, ranges
+
+STRATEGIES = ("auto", "none", "mirrored")
+JIT = ("auto", "on", "off")
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy and TensorFlow: the same seed gives the same weights on one machine.
+
+    Args:
+        seed: A whole number from 0 to 2**32 - 1.
+
+    Raises:
+        InputError: If `seed` is outside that range.
+
+    Example:
+
+    >>> seed_everything(7)
+    """
+    seed = ranges.whole_number("seed", seed, *ranges.SEED)
+    keras.utils.set_random_seed(seed)
+
+
+def strategy(name: str = "auto") -> tf.distribute.Strategy:
+    """The `tf.distribute` strategy of that name; build the model inside its `scope()`.
+
+    Args:
+        name: `"none"` for one device, `"mirrored"` for a copy on each local GPU (or on each
+            logical CPU, if there are several), `"auto"` for mirrored where there are several GPUs.
+
+    Raises:
+        InputError: If `name` isn't one of these.
+
+    Example:
+
+    >>> with strategy("none").scope():
+    ...     model = build_model("auto", task)
+    """
+    choices.one_of("strategy", name, STRATEGIES)
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "none" or (name == "auto" and len(gpus) < 2):
+        return tf.distribute.get_strategy()
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def use_jit(name: str = "auto") -> bool:
+    """Whether to compile training steps with XLA. `"auto"` is off.
+
+    XLA compiles a SavedModel as it comes anew for every shape of batch, which costs seconds a
+    step, so it is never chosen without being asked for.
+
+    Raises:
+        InputError: If `name` isn't `"auto"`, `"on"` or `"off"`.
+
+    Example:
+
+    >>> use_jit("off")
+    False
+    """
+    choices.one_of("jit", name, JIT)
+    return name == "on"
+
+
+def start() -> None:
+    """Makes TensorFlow look at its devices now, so that what it prints then comes at one time."""
+    tf.config.list_logical_devices()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results depend on, for records of a run.
+
+    Example:
+
+    >>> sorted(versions())
+    ['keras', 'numpy', 'python', 'tensorflow']
+    """
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,142 @@
+"""Precision: when products of matrices become bfloat16, and whether that pays here."""
+
+import contextlib
+import contextvars
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import choices
+from tfhub_transfer.runtime import products
+from tfhub_transfer.storage import atomic, budget
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+# What the `precision` block around us chose, if there is one.
+_surrounding: contextvars.ContextVar[str | None] = contextvars.ContextVar("precision", default=None)
+# How many times as fast bfloat16 must be for its 8 bits to be worth it.
+_LEAST_GAIN = 1.1
+_MEASURED_FILE = "precision.json"
+_USUAL_WIDTH = 384
+
+
+@contextlib.contextmanager
+def precision(name: str = "auto", width: int = _USUAL_WIDTH) -> Iterator[str]:
+    """Runs what is traced inside at this precision; yields the one chosen, `float32` or `bfloat16`.
+
+    bfloat16 is reached by a rewrite of the graph, so it works inside an opaque SavedModel: the
+    encoder's matrix products run in bfloat16, while weights, and everything from the encoder's
+    vectors on, stay in float32. Where there is no block, `"auto"` is what this kind of CPU was
+    faster at when that was measured, once for encoders of about this width. A block holds for its
+    own thread: one that is started inside opens its own.
+
+    Args:
+        name: `"float32"`, `"bfloat16"`, or `"auto"`: what a surrounding `precision` chose, or if
+            there is none what this machine is fastest at.
+        width: The encoder's `dimension`, on which it depends.
+
+    Raises:
+        InputError: If `name` isn't one of these.
+
+    Example:
+
+    >>> with precision("bfloat16"):
+    ...     history = model.fit(model.preprocess(train), epochs=3, verbose=0)
+    """
+    chosen = choose_precision(name, width)
+    outside = _surrounding.get()
+    with products.rewritten(chosen == "bfloat16"):
+        _surrounding.set(chosen)
+        try:
+            yield chosen
+        finally:
+            _surrounding.set(outside)
+
+
+def choose_precision(name: str = "auto", width: int = _USUAL_WIDTH) -> str:
+    """What `precision(name, width)` would choose here: `float32` or `bfloat16`.
+
+    Raises:
+        InputError: If `name` isn't `"auto"`, `"float32"` or `"bfloat16"`.
+    """
+    check_precision(name)
+    if name != "auto":
+        return name
+    surrounding = _surrounding.get()
+    if surrounding is not None:
+        return surrounding
+    if not has_bfloat16():
+        return "float32"
+    seconds = measured_products(products.measured_width(width))
+    return "bfloat16" if seconds["float32"] > _LEAST_GAIN * seconds["bfloat16"] else "float32"
+
+
+def check_precision(name: str) -> None:
+    """Raises `InputError` unless this is a name of a precision; measures nothing."""
+    choices.one_of("precision", name, PRECISIONS)
+
+
+def rounds_products() -> bool:
+    """Whether products of what is traced here become bfloat16, unless they are kept from it."""
+    return _surrounding.get() == "bfloat16" and not tf.config.list_physical_devices("GPU")
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine runs the rewritten graph on bfloat16 units (AVX-512 BF16 or AMX).
+
+    On a GPU the answer is no: TensorFlow's rewrite there is to float16, which needs loss scaling,
+    and float32 products already run as TensorFloat-32.
+    """
+    return products.has_units() and not tf.config.list_physical_devices("GPU")
+
+
+@functools.cache
+def measured_products(width: int) -> dict[str, float]:
+    """Seconds of a layer's product on this kind of CPU at `float32` and `bfloat16`.
+
+    Measured when first asked for and kept beside the stores (see `storage.budget`), by the CPU's
+    model, TensorFlow's version and the width; where nothing can be kept, measured in each process.
+
+    Args:
+        width: One of `products.WIDTHS`.
+    """
+    stores = budget.folder()
+    name = f"{products.cpu_model()}, TensorFlow {tf.__version__}, width {width}"
+    known = {} if stores is None else _read_measured(stores.parent / _MEASURED_FILE)
+    if name not in known:
+        known[name] = products.measure(width)
+        if stores is not None:
+            with contextlib.suppress(OSError, InputError):
+                stores.parent.mkdir(parents=True, exist_ok=True)
+                text = json.dumps(known, indent=1) + "\n"
+                atomic.write_text(stores.parent / _MEASURED_FILE, text)
+    return known[name]
+
+
+def was_measured() -> bool:
+    """Whether `measured_products` has decided something in this process."""
+    return measured_products.cache_info().currsize > 0
+
+
+def _read_measured(path: Path) -> dict[str, dict[str, float]]:
+    """What was kept, without what is no measurement."""
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    wanted = products.PRECISIONS
+    return {
+        name: {precision: float(seconds[precision]) for precision in wanted}
+        for name, seconds in (kept.items() if isinstance(kept, dict) else ())
+        if isinstance(seconds, dict) and all(_is_time(seconds.get(each)) for each in wanted)
+    }
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, float) and 0 < value < float("inf")
