@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import answer_evaluation, answers, metrics
+from tfhub_transfer import answer_evaluation, answers
+from tfhub_transfer.reporting import metrics
 
 CONTEXT = "In Rome, the Colosseum cost €27 — naïve 東京 builders."
 

@@ -11,8 +11,9 @@ import kept_models as kept
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, encoding, paired, safety, tasks
+from tfhub_transfer import cli, encoding, safety, tasks
 from tfhub_transfer.jobs import run_records
+from tfhub_transfer.reporting import paired
 
 # These are small; `--all` takes every one.
 QUICK = ("regression", "run-multi-task")

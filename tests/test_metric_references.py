@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import seqeval.metrics
 
-from tfhub_transfer import metrics, rouge, summary_evaluation, word_evaluation
+from tfhub_transfer import rouge, summary_evaluation, word_evaluation
+from tfhub_transfer.reporting import metrics
 
 # Definitions ---------------------------------------------------------------------------------
 

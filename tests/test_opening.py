@@ -24,11 +24,11 @@ from tfhub_transfer import (
     huggingface,
     preprocessing,
     reading,
-    reports,
 )
 from tfhub_transfer.jobs import converting, folders, predicting
 from tfhub_transfer.jobs.asking_options import PredictJob
 from tfhub_transfer.recipes import students
+from tfhub_transfer.reporting import reports
 from tfhub_transfer.storage import atomic, names, opening
 from tfhub_transfer.storage.stores import TokenStore, VectorStore
 
@@ -369,7 +369,7 @@ def test_a_report_replaces_reports_and_nothing_else(tmp_path: Path) -> None:
 
 
 def reports_of(parts: dict[str, reports.Report]) -> Any:
-    from tfhub_transfer.joint_reports import JointReport
+    from tfhub_transfer.reporting.joint_reports import JointReport
 
     return JointReport("e", parts)
 

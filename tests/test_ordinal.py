@@ -12,9 +12,9 @@ from scipy.special import expit
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error
 
 import tfhub_transfer as tt
-from tfhub_transfer import paired, standings
 from tfhub_transfer.jobs import asking_options, measuring, predicting, training
 from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.reporting import paired, standings
 from tfhub_transfer.tasks import OrdinalRegression
 from tfhub_transfer.tasks.ordinal import (
     CumulativeCrossentropy,

@@ -21,7 +21,7 @@ from tfhub_transfer.jobs import (
     training,
 )
 from tfhub_transfer.jobs.training_options import TrainJob
-from tfhub_transfer.standings import Standing
+from tfhub_transfer.reporting.standings import Standing
 
 # Whoever registers a task has it in every table of tasks; other tests have theirs made already.
 with mock.patch.dict(tt.tasks.TASKS):

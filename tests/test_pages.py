@@ -24,24 +24,21 @@ from hostile import texts as hostile_texts
 import tfhub_transfer as tt
 from tfhub_transfer import (
     answer_evaluation,
-    confidence_bins,
     entity_outcomes,
-    groups,
     layouts,
-    operating_points,
-    standings,
     summary_evaluation,
     word_evaluation,
 )
 from tfhub_transfer.data import Examples
 from tfhub_transfer.evaluation import evaluate
-from tfhub_transfer.joint_reports import JointReport
-from tfhub_transfer.operating_points import Answers
-from tfhub_transfer.pages import joint as joint_page
-from tfhub_transfer.pages import markup, passages
-from tfhub_transfer.pages import report as report_page
 from tfhub_transfer.preprocessing import Truncation
-from tfhub_transfer.reports import Report
+from tfhub_transfer.reporting import confidence_bins, groups, operating_points, standings
+from tfhub_transfer.reporting.joint_reports import JointReport
+from tfhub_transfer.reporting.operating_points import Answers
+from tfhub_transfer.reporting.pages import joint as joint_page
+from tfhub_transfer.reporting.pages import markup, passages
+from tfhub_transfer.reporting.pages import report as report_page
+from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.seen import Seen
 from tfhub_transfer.texts import tagging
 

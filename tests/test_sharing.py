@@ -14,11 +14,12 @@ from test_multitask import sentiments, splits, write
 from test_pages import Parsed
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, histories, metrics, paired, standings, word_evaluation
+from tfhub_transfer import cli, histories, word_evaluation
 from tfhub_transfer.finetuning import History
 from tfhub_transfer.jobs import inputs, run_records, training
-from tfhub_transfer.joint_reports import JointReport
-from tfhub_transfer.reports import Report
+from tfhub_transfer.reporting import metrics, paired, standings
+from tfhub_transfer.reporting.joint_reports import JointReport
+from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.stages import Outcome
 from tfhub_transfer.storage import atomic
 from tfhub_transfer.texts import tagging

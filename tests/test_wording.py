@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, errors, plots, reading, tasks
+from tfhub_transfer import cli, errors, reading, tasks
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.joint_reports import JointReport
-from tfhub_transfer.pages import joint as joint_page
-from tfhub_transfer.pages import markup
-from tfhub_transfer.reports import Report
+from tfhub_transfer.reporting import plots
+from tfhub_transfer.reporting.joint_reports import JointReport
+from tfhub_transfer.reporting.pages import joint as joint_page
+from tfhub_transfer.reporting.pages import markup
+from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.texts import tagging
 
 HALF = "cut \ud83d here"

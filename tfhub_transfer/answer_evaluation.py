@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import answers, groups, metrics
-from tfhub_transfer.metrics import Numbers, Resampled
+from tfhub_transfer import answers
+from tfhub_transfer.reporting import groups, metrics
+from tfhub_transfer.reporting.metrics import Numbers, Resampled
 
 Truths = Sequence[Sequence[str]]
 

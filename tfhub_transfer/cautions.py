@@ -6,7 +6,7 @@ from typing import Any
 from tfhub_transfer import vocabulary_fit
 from tfhub_transfer.data import Examples
 from tfhub_transfer.models import TransferModel
-from tfhub_transfer.reports import Report
+from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.seen import Seen
 from tfhub_transfer.stages import NOTHING
 from tfhub_transfer.vocabulary_fit import Fit, WordFit

@@ -11,10 +11,7 @@ from tfhub_transfer import (
     answer_evaluation,
     answers,
     cautions,
-    joint_reports,
-    metrics,
     particulars,
-    plots,
     similarity_evaluation,
     summary_evaluation,
     word_evaluation,
@@ -23,11 +20,12 @@ from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
-from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.layouts import documents
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
-from tfhub_transfer.reports import Report
+from tfhub_transfer.reporting import joint_reports, metrics, plots
+from tfhub_transfer.reporting.joint_reports import JointReport
+from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.tasks import references
 from tfhub_transfer.tasks.similarity import best_threshold
 

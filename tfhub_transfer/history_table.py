@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfhub_transfer import plots
 from tfhub_transfer.errors import InputError, one_line
+from tfhub_transfer.reporting import plots
 from tfhub_transfer.stages import Outcome
 from tfhub_transfer.storage import atomic, opening
 

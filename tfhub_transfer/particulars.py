@@ -5,18 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import (
-    answer_evaluation,
-    answers,
-    groups,
-    predictions,
-    similarity_evaluation,
-    summary_evaluation,
-)
+from tfhub_transfer import answer_evaluation, answers, similarity_evaluation, summary_evaluation
 from tfhub_transfer.data import Examples
 from tfhub_transfer.layouts import places
-from tfhub_transfer.operating_points import Answers
-from tfhub_transfer.reports import Report
+from tfhub_transfer.reporting import groups, predictions
+from tfhub_transfer.reporting.operating_points import Answers
+from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.tasks.whole_measure import add_thresholds
 from tfhub_transfer.texts.tagging import spaced
 

@@ -8,8 +8,8 @@ import numpy as np
 import scipy.stats
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from tfhub_transfer import metrics
-from tfhub_transfer.metrics import Numbers, Resampled
+from tfhub_transfer.reporting import metrics
+from tfhub_transfer.reporting.metrics import Numbers, Resampled
 
 _AT_ONCE = 1000
 _BINARY = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")

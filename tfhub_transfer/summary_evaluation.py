@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import groups, metrics, rouge
-from tfhub_transfer.metrics import Numbers, Resampled
+from tfhub_transfer import rouge
+from tfhub_transfer.reporting import groups, metrics
+from tfhub_transfer.reporting.metrics import Numbers, Resampled
 
 Texts = Sequence[str]
 

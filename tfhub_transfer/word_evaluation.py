@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import entity_outcomes, metrics
+from tfhub_transfer import entity_outcomes
 from tfhub_transfer.entity_outcomes import Outcome
-from tfhub_transfer.metrics import Numbers, Resampled
+from tfhub_transfer.reporting import metrics
+from tfhub_transfer.reporting.metrics import Numbers, Resampled
 from tfhub_transfer.texts import tagging
 
 Tags = Sequence[Sequence[str]]

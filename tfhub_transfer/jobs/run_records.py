@@ -6,7 +6,7 @@ from typing import Any
 from tfhub_transfer import histories
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
-from tfhub_transfer.reports import jsonable
+from tfhub_transfer.reporting.reports import jsonable
 
 # What reports have elsewhere.
 _TOLD = ("history", "histories", "outcomes", "seconds", "profile", "alone")

@@ -28,9 +28,9 @@ from tfhub_transfer.jobs.folders import kept
 from tfhub_transfer.jobs.inputs import Splits, columns_of, head_of, read_splits, sources
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.training_options import TrainJob
-from tfhub_transfer.joint_reports import JointReport
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.runtime import products
 from tfhub_transfer.serving import export_saved_model
 from tfhub_transfer.storage import atomic, budget, saving

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from tfhub_transfer import metrics, standings
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.metrics import BaselineAnswer, Numbers
-from tfhub_transfer.standings import Standing
+from tfhub_transfer.reporting import metrics, standings
+from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
+from tfhub_transfer.reporting.standings import Standing
 
 LOSS = "loss"
 

@@ -9,7 +9,7 @@ import numpy as np
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.incoming.choices import one_of
-from tfhub_transfer.standings import Standing
+from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.tasks import class_labels, scales, vector_losses
 from tfhub_transfer.tasks.base import Head, Task, finite
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import confidence_bins, metrics, operating_points, paired, plots
-from tfhub_transfer.operating_points import Answers
+from tfhub_transfer.reporting import confidence_bins, metrics, operating_points, paired, plots
+from tfhub_transfer.reporting.operating_points import Answers
 
 _PAIRS = 20
 

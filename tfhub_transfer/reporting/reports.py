@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import metrics, plots, standings
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.incoming.wording import shown
-from tfhub_transfer.metrics import Numbers
-from tfhub_transfer.pages.report import page
+from tfhub_transfer.reporting import metrics, plots, standings
+from tfhub_transfer.reporting.metrics import Numbers
+from tfhub_transfer.reporting.pages.report import page
 from tfhub_transfer.storage import atomic, opening
 
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import paired, plots
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.incoming.wording import shown, wrapped
-from tfhub_transfer.metrics import Numbers
-from tfhub_transfer.pages import joint
-from tfhub_transfer.paired import Difference
-from tfhub_transfer.reports import Report, as_json, jsonable, write
+from tfhub_transfer.reporting import paired, plots
+from tfhub_transfer.reporting.metrics import Numbers
+from tfhub_transfer.reporting.pages import joint
+from tfhub_transfer.reporting.paired import Difference
+from tfhub_transfer.reporting.reports import Report, as_json, jsonable, write
 from tfhub_transfer.texts import tagging
 
 _SEEDS = (

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import metrics
-from tfhub_transfer.metrics import Resampled
+from tfhub_transfer.reporting import metrics
+from tfhub_transfer.reporting.metrics import Resampled
 
 _MANY = 2000
 _LENGTHS = (5, 10, 20, 50, 100, 200, 400, 800)

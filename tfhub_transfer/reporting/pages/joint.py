@@ -3,10 +3,10 @@
 from typing import Any
 from urllib.parse import quote
 
-from tfhub_transfer import standings
 from tfhub_transfer.incoming.wording import shown
-from tfhub_transfer.pages import markup
-from tfhub_transfer.pages.markup import breakable, cell, escaped
+from tfhub_transfer.reporting import standings
+from tfhub_transfer.reporting.pages import markup
+from tfhub_transfer.reporting.pages.markup import breakable, cell, escaped
 
 TOGETHER = "together"
 NO_BASELINE = "No baseline to compare with."

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import metrics, standings
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.pages import markup, passages
-from tfhub_transfer.pages.markup import cell, escaped
+from tfhub_transfer.reporting import metrics, standings
+from tfhub_transfer.reporting.pages import markup, passages
+from tfhub_transfer.reporting.pages.markup import cell, escaped
 
 _PAIRS = 10
 _MANY_CLASSES = 30

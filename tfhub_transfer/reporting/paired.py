@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfhub_transfer import metrics
-from tfhub_transfer.standings import Standing
+from tfhub_transfer.reporting import metrics
+from tfhub_transfer.reporting.standings import Standing
 
 Rows = Sequence[dict[str, Any]]
 # What a number was rounded by on its way into a row.

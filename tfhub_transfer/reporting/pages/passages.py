@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tfhub_transfer.pages.markup import escaped
+from tfhub_transfer.reporting.pages.markup import escaped
 
 _AROUND = 120
 # Characters of a text; a page that is too large isn't read.

@@ -1,0 +1,1 @@
+"""Numbers, pictures and pages of a report, whatever the task."""
