@@ -16,16 +16,8 @@ import keras
 import numpy as np
 
 import tfhub_transfer as tt
-from tfhub_transfer import (
-    encoding,
-    finetuning,
-    label_columns,
-    layouts,
-    profiling,
-    selecting,
-    text_forms,
-)
-from tfhub_transfer.data import Examples
+from tfhub_transfer import encoding, finetuning, layouts
+from tfhub_transfer.data import Examples, label_columns, profiling, selecting, text_forms
 from tfhub_transfer.jobs import inputs
 from tfhub_transfer.tasks import (
     Classification,
@@ -46,13 +38,19 @@ HELD = (
         "incoming/choices.py",
         "tasks/*.py",
         "layouts/*.py",
-        "label_columns.py",
+        "data/label_columns.py",
         "builders.py",
         "judging.py",
         "heads.py",
     ),
-    *("finetuning.py", "evaluation.py", "text_forms.py", "jobs/inputs.py", "selecting.py"),
-    *("profiling.py", "multitask.py", "encoding.py"),
+    *(
+        "finetuning.py",
+        "evaluation.py",
+        "data/text_forms.py",
+        "jobs/inputs.py",
+        "data/selecting.py",
+    ),
+    *("data/profiling.py", "multitask.py", "encoding.py"),
 )
 lists = Examples.from_lists
 

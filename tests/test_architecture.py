@@ -21,7 +21,6 @@ FLOORS = [
         "errors",
         "graph",
         "histories",
-        "outliers",
         "progress",
         "rouge",
         "savers",
@@ -33,31 +32,24 @@ FLOORS = [
     ["backend", "epochs", "incoming", "storage", "texts", "variable_groups"],
     [
         "answers",
-        "batching",
+        "data",
         "encoder_calls",
         "entity_outcomes",
         "fetching",
         "hub_format",
-        "label_columns",
         "optimization",
         "recorded",
         "reporting",
         "runtime",
         "safety",
-        "selecting",
         "stages",
-        "text_forms",
-        "weighing",
-        "writing",
     ],
     [
         "answer_evaluation",
         "archives",
-        "forms",
         "given_texts",
         "history_table",
         "huggingface",
-        "profiling",
         "registry",
         "resuming",
         "rewriting",
@@ -67,9 +59,9 @@ FLOORS = [
         "tasks",
         "word_evaluation",
     ],
-    ["conversion", "loading", "named_cells", "reading", "usual_columns"],
-    ["data", "encoder"],
-    ["callbacks", "heads", "preprocessing", "streamed"],
+    ["conversion", "loading"],
+    ["encoder"],
+    ["callbacks", "heads", "preprocessing"],
     [
         "hub_preprocessors",
         "layouts",
@@ -91,7 +83,15 @@ FLOORS = [
 # The same inside of folders. A folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
 INNER_FLOORS = {
-    "forms": [
+    "data": [
+        ["batching", "label_columns", "outliers", "selecting", "text_forms", "weighing", "writing"],
+        ["forms", "profiling"],
+        ["named_cells", "reading", "usual_columns"],
+        ["examples"],
+        ["streamed"],
+        ["__init__"],
+    ],
+    "data/forms": [
         ["base", "classes", "quoting", "squad", "words"],
         ["columnar", "marks", "opening", "spans", "tfds"],
         ["annotations", "conll", "delimited", "fasttext", "objects"],
@@ -178,7 +178,7 @@ PUBLIC_ARGUMENTS = 7
 # What has one more, because who knows the interface that it follows looks for it there.
 MORE_ARGUMENTS = {
     "finetuning fine_tune": "`callbacks`, as Keras' `fit`",
-    "data stream": "as `read`",
+    "data/examples stream": "as `read`",
 }
 
 # Methods of Keras' and TensorFlow's own interfaces: what they are for is documented there.

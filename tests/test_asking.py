@@ -12,7 +12,7 @@ import pytest
 import samples
 
 import tfhub_transfer as tt
-from tfhub_transfer import reading, writing
+from tfhub_transfer.data import reading, writing
 from tfhub_transfer.jobs import asking
 from tfhub_transfer.tasks import MultiTask
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tfhub_transfer.batching import LengthBatches, bucket_lengths
+from tfhub_transfer.data.batching import LengthBatches, bucket_lengths
 from tfhub_transfer.errors import InputError
 
 

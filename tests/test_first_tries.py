@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, reading
+from tfhub_transfer import cli
+from tfhub_transfer.data import reading
 from tfhub_transfer.storage import interruption, keeping
 
 ROWS = "".join(f"a good film {i},positive\nthe worst movie {i},negative\n" for i in range(10))

@@ -13,7 +13,9 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 
-from tfhub_transfer import data, reading
+from tfhub_transfer import data
+from tfhub_transfer.data import reading
+from tfhub_transfer.data.named_cells import OR_BLANK
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
 
@@ -50,7 +52,7 @@ RIGHT: dict[str, tuple[list[str], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", RIGHT)
 def test_files_of_other_tools_are_read_right(name: str) -> None:
     texts, columns = RIGHT[name]
-    read = data.read(MADE / name, **columns, require_label=data.OR_BLANK)
+    read = data.read(MADE / name, **columns, require_label=OR_BLANK)
     assert read.texts == (texts,)
     if name in ("clickhouse.tsv", "duckdb_lists.csv"):
         found = [values.written(x) or values.loose(str(x)[1:-1]) for x in read.labels]

@@ -18,9 +18,10 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, data, reading
+from tfhub_transfer import cli, data
+from tfhub_transfer.data import reading
+from tfhub_transfer.data.forms import objects, spans, words
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import objects, spans, words
 from tfhub_transfer.jobs import inputs
 from tfhub_transfer.layouts.segmentation import split
 from tfhub_transfer.texts import tagging

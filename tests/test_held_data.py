@@ -16,8 +16,8 @@ import tensorflow as tf
 from libraries import held, of_library
 
 import tfhub_transfer as tt
-from tfhub_transfer import batching, data, selecting
-from tfhub_transfer.data import Examples
+from tfhub_transfer import data
+from tfhub_transfer.data import Examples, batching, selecting
 from tfhub_transfer.incoming import values, wording
 from tfhub_transfer.tasks import Classification, MultiLabel, Regression, TokenClassification
 from tfhub_transfer.texts import tagging

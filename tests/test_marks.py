@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tfhub_transfer import data, reading
+from tfhub_transfer import data
+from tfhub_transfer.data import reading
 from tfhub_transfer.errors import InputError
 
 PIECES = ['"', "'", "''", "a", "b ", ", ", "'x'", "\\", '\\"', "|", "~x~", "\n", "it's", "\t"]
@@ -100,7 +101,7 @@ def test_marks_may_be_named(tmp_path: Path) -> None:
 
 def test_the_start_of_a_large_file_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it ends inside of a text of several lines."""
-    monkeypatch.setattr("tfhub_transfer.forms.marks._LINES", 12)
+    monkeypatch.setattr("tfhub_transfer.data.forms.marks._LINES", 12)
     texts = [f"it's {i},\nas said\nbefore" for i in range(20)]
     rows = [["text", "label"], *([text, "x"] for text in texts)]
     read = data.read(write(tmp_path / "x.csv", rows, quotechar="'", lineterminator="\n"))

@@ -13,7 +13,9 @@ import pyarrow.parquet
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, data, encoding, reading, usual_columns
+from tfhub_transfer import cli, data, encoding
+from tfhub_transfer.data import reading, usual_columns
+from tfhub_transfer.data.named_cells import OR_BLANK
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs import distilling, inputs, measuring, predicting, training
 from tfhub_transfer.jobs.asking import Answers
@@ -145,7 +147,7 @@ def test_class_names_are_for_classes_and_blanks_are_blank(tmp_path: Path) -> Non
     ):
         inputs.read_splits(job)
     path = table(tmp_path / "b.csv", [["text", "label"], ["a", ""], ["b", "  "], ["c", "x|y"]])
-    assert data.read(path, require_label=data.OR_BLANK).labels == [[], [], "x|y"]
+    assert data.read(path, require_label=OR_BLANK).labels == [[], [], "x|y"]
     assert "missing: NA" in data.profile(data.Examples.from_lists(["a", "b"], ["NA", "x"]))
 
 

@@ -11,8 +11,7 @@ import tensorflow as tf
 from libraries import held, of_library
 
 import tfhub_transfer as tt
-from tfhub_transfer import text_forms
-from tfhub_transfer.data import Examples
+from tfhub_transfer.data import Examples, text_forms
 from tfhub_transfer.texts import tagging
 
 TEXTS = ["good film", "bad movie", "the worst"]

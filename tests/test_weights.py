@@ -13,7 +13,8 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import finetuning, weighing
+from tfhub_transfer import finetuning
+from tfhub_transfer.data import weighing
 from tfhub_transfer.jobs import inputs
 from tfhub_transfer.recipes import distillation
 

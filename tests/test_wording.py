@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, errors, reading, tasks
+from tfhub_transfer import cli, errors, tasks
+from tfhub_transfer.data import reading
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.reporting import plots
 from tfhub_transfer.reporting.joint_reports import JointReport

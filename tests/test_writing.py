@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from tfhub_transfer import reading, writing
+from tfhub_transfer.data import reading, writing
 from tfhub_transfer.errors import InputError
 
 ROWS: list[dict[str, Any]] = [

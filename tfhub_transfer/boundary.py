@@ -14,7 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, progress, runtime
+from tfhub_transfer import progress, runtime
+from tfhub_transfer.data import batching
 from tfhub_transfer.encoder import Encoder, boundary_input
 from tfhub_transfer.layouts import Ids, Layout
 from tfhub_transfer.loading import BERT_INPUTS

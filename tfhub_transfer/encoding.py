@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import data, progress, reading, runtime
+from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.builders import build_model, load_model
+from tfhub_transfer.data import reading
+from tfhub_transfer.data.usual_columns import TEXT
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models import TransferModel
@@ -161,7 +163,7 @@ def encode_file(
         read, chunks = None, reading.line_chunks(file, columns=[trained])
     else:
         table = reading.Table(file, reading.Asked(labels=False))
-        usual = next((name for name in (trained, data.TEXT) if name and table.holds(name)), None)
+        usual = next((name for name in (trained, TEXT) if name and table.holds(name)), None)
         read = data.stream(table, text=text or usual, require_label=False)
         chunks = _column(read)
     model = vector_model(source, trust_code)

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import headlines, judging, own_callbacks, progress, runtime, streamed, weighing
-from tfhub_transfer.batching import ready, weighed
+from tfhub_transfer import headlines, judging, own_callbacks, progress, runtime
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
-from tfhub_transfer.data import Examples, Stream
+from tfhub_transfer.data import Examples, Stream, streamed, weighing
+from tfhub_transfer.data.batching import ready, weighed
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.epochs import show
 from tfhub_transfer.errors import InputError

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import own_callbacks
-from tfhub_transfer.batching import weighed
+from tfhub_transfer.data.batching import weighed
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.optimization.optimizers import rate
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay

@@ -23,11 +23,10 @@ from tfhub_transfer import (
     progress,
     resuming,
     runtime,
-    streamed,
-    text_forms,
-    weighing,
 )
-from tfhub_transfer.batching import (
+from tfhub_transfer.boundary import Boundary, tensors
+from tfhub_transfer.data import Examples, Stream, streamed, text_forms, weighing
+from tfhub_transfer.data.batching import (
     INFERENCE_BUCKETS,
     MAP_THREADS,
     STREAMS,
@@ -39,8 +38,6 @@ from tfhub_transfer.batching import (
     ready,
     require_order,
 )
-from tfhub_transfer.boundary import Boundary, tensors
-from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges

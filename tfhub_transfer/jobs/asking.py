@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfhub_transfer import data, label_columns, layouts, progress, reading, runtime, writing
+from tfhub_transfer import data, layouts, progress, runtime
+from tfhub_transfer.data import label_columns, reading, writing
+from tfhub_transfer.data.usual_columns import TEXT
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.texts import tagging
@@ -64,8 +66,8 @@ class Answers:
         if not any(columns.values()):
             self._require_usual(table)
             # As in training with a label, which no other usual shape of data goes with.
-            if self.model.layout.signature == (data.TEXT,) and data.TEXT in table.columns:
-                columns["text"] = None if self.model.layout.by_unit else data.TEXT
+            if self.model.layout.signature == (TEXT,) and TEXT in table.columns:
+                columns["text"] = None if self.model.layout.by_unit else TEXT
         self._table = data.stream(table, **columns, require_label=False, chunk_rows=CHUNK)
 
     def _require_usual(self, table: reading.Table) -> None:

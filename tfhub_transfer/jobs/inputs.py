@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, layouts, progress, reading
+from tfhub_transfer import data, layouts, progress
+from tfhub_transfer.data import reading
+from tfhub_transfer.data.named_cells import OR_BLANK
 from tfhub_transfer.errors import InputError, RowError, placed
 from tfhub_transfer.incoming import values
 from tfhub_transfer.jobs import options
@@ -379,7 +381,7 @@ def _class_names(job: TrainJob, kind: type[Task]) -> list[str] | None:
 
 def _need(task: Task) -> bool | str:
     """Whether files of a task must have labels; blank is no class where there may be none."""
-    return data.OR_BLANK if task.takes_blank else task.needs_labels
+    return OR_BLANK if task.takes_blank else task.needs_labels
 
 
 def head_of(job: TrainJob) -> Head:

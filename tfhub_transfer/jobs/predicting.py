@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import reading, writing
+from tfhub_transfer.data import reading, writing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import asking, folders

@@ -15,9 +15,9 @@ from tfhub_transfer import (
     progress,
     registry,
     runtime,
-    weighing,
 )
 from tfhub_transfer.builders import build_model, default_optimizer
+from tfhub_transfer.data import weighing
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE
 from tfhub_transfer.errors import InputError

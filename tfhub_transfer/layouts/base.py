@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, heads, weighing
-from tfhub_transfer.data import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C, Examples, require_examples
+from tfhub_transfer import heads
+from tfhub_transfer.data import Examples, batching, require_examples, weighing
+from tfhub_transfer.data.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
 from tfhub_transfer.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import weighing
+from tfhub_transfer.data import weighing
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.layouts.base import Ids, Inputs, Layout, Rows
 from tfhub_transfer.preprocessing import TextPreprocessor

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import progress, runtime, weighing
-from tfhub_transfer.data import Examples
+from tfhub_transfer import progress, runtime
+from tfhub_transfer.data import Examples, weighing
 from tfhub_transfer.epochs import show
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.finetuning import History, Plan, fine_tune

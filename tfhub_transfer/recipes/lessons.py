@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import batching, progress, runtime
+from tfhub_transfer import progress, runtime
+from tfhub_transfer.data import batching
 from tfhub_transfer.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.loading import BERT_INPUTS

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from tfhub_transfer import label_columns
+from tfhub_transfer.data import label_columns
 from tfhub_transfer.errors import InputError, RowError
 from tfhub_transfer.incoming import values
 from tfhub_transfer.incoming.wording import class_name

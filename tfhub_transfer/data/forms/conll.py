@@ -6,9 +6,9 @@ import itertools
 import re
 from collections.abc import Iterator
 
+from tfhub_transfer.data.forms import opening
+from tfhub_transfer.data.forms.base import TAGS, TEXT, TOKENS, File, Form, Row, of_rows
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import opening
-from tfhub_transfer.forms.base import TAGS, TEXT, TOKENS, File, Form, Row, of_rows
 
 SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bio2", ".bioes", ".bilou", ".bmes", ".conll2003")
 UNIVERSAL = (".conllu", ".conllup")

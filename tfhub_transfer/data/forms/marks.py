@@ -12,8 +12,8 @@ import itertools
 import re
 from collections.abc import Callable, Iterator
 
+from tfhub_transfer.data.forms.quoting import BACKSLASH, STANDARD
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms.quoting import BACKSLASH, STANDARD
 
 Lines = Callable[[], Iterator[str]]
 

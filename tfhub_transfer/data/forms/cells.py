@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from tfhub_transfer.data.forms import annotations, spans
+from tfhub_transfer.data.forms.base import LABEL, TAGS, TEXT, TOKENS, Asked, Form, Row
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import annotations, spans
-from tfhub_transfer.forms.base import LABEL, TAGS, TEXT, TOKENS, Asked, Form, Row
 from tfhub_transfer.incoming import values
 
 # Rows that are looked at for the first that has a span.

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from tfhub_transfer.data.forms.base import File, is_utf8
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms.base import File, is_utf8
 from tfhub_transfer.storage import opening as plain_files
 
 PACKED = (".gz", ".bz2", ".xz", ".lzma", ".zst", ".zip")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.data import Examples, Stream
+from tfhub_transfer.data.examples import Examples, Stream
 from tfhub_transfer.errors import InputError, RowError
 
 # How TensorFlow quotes what a Python function raised.

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from tfhub_transfer.data.forms import annotations, opening, squad
+from tfhub_transfer.data.forms.base import TAGS, TOKENS, Asked, File, Form, of_rows
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import annotations, opening, squad
-from tfhub_transfer.forms.base import TAGS, TOKENS, Asked, File, Form, of_rows
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonlines", ".ldjson")
 _BETWEEN = re.compile(r"[ \t\r\n,]*")

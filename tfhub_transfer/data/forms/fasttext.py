@@ -8,9 +8,9 @@ import csv
 import re
 from collections.abc import Iterator
 
+from tfhub_transfer.data.forms import opening, quoting
+from tfhub_transfer.data.forms.base import LABEL, TEXT, File, Form, Row
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import opening, quoting
-from tfhub_transfer.forms.base import LABEL, TEXT, File, Form, Row
 
 _LABEL = re.compile(r"(?:(?<=\s)|^)__label__(\S+)(?:\s|$)")
 _LAST = re.compile(r"(\s+__label__\S+)+\s*$")

@@ -6,11 +6,11 @@ None of their libraries is imported here.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tfhub_transfer.data.forms import classes, columnar
+from tfhub_transfer.data.forms.base import LABEL, TEXT, TOKENS, Form, Row, of_rows
+from tfhub_transfer.data.weighing import WEIGHT
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import classes, columnar
-from tfhub_transfer.forms.base import LABEL, TEXT, TOKENS, Form, Row, of_rows
 from tfhub_transfer.incoming import values, wording
-from tfhub_transfer.weighing import WEIGHT
 
 _CHUNK = 1000
 # What TensorFlow calls `INFINITE_CARDINALITY`.

@@ -8,8 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import (
+from tfhub_transfer.data.forms import (
     cells,
     columnar,
     conll,
@@ -20,7 +19,7 @@ from tfhub_transfer.forms import (
     opening,
     tfds,
 )
-from tfhub_transfer.forms.base import (
+from tfhub_transfer.data.forms.base import (
     LABEL,
     TAGS,
     TEXT,
@@ -33,6 +32,7 @@ from tfhub_transfer.forms.base import (
     Form,
     Row,
 )
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening as plain_files
 
 __all__ = [

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tfhub_transfer.data.forms import LABEL, TAGS, TEXT, TEXT_A, TEXT_B, TEXT_C, TOKENS
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import LABEL, TAGS, TEXT, TEXT_A, TEXT_B, TEXT_C, TOKENS
 
 # The columns of each usual shape of data: texts, and the labels that may go with them.
 _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (

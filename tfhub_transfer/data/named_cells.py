@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfhub_transfer import weighing
+from tfhub_transfer.data import weighing
+from tfhub_transfer.data.forms import LABEL, TAGS, TEXT, TEXT_A, TEXT_B, TEXT_C, TOKENS
+from tfhub_transfer.data.weighing import WEIGHT
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import LABEL, TAGS, TEXT, TEXT_A, TEXT_B, TEXT_C, TOKENS
 from tfhub_transfer.incoming import values, wording
 from tfhub_transfer.texts import tagging
-from tfhub_transfer.weighing import WEIGHT
 
 # What `require_label` says where a blank label means that a text has no class.
 OR_BLANK = "or blank"

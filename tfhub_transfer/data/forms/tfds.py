@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tfhub_transfer.data.forms.base import Form, Row
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms.base import Form, Row
 
 _LOOK_UP_SECONDS = 3
 
@@ -16,7 +16,7 @@ def would_download(source: Any) -> bool:
     """Whether reading a source may ask the network: a data set that isn't prepared yet.
 
     Args:
-        source: What `tfhub_transfer.reading.Table` takes.
+        source: What `tfhub_transfer.data.reading.Table` takes.
     """
     if not str(source).startswith("tfds:"):
         return False

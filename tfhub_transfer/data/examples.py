@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import (
+from tfhub_transfer.data import (
     forms,
     label_columns,
     named_cells,
@@ -20,13 +20,13 @@ from tfhub_transfer import (
     usual_columns,
     weighing,
 )
+from tfhub_transfer.data.named_cells import OR_BLANK
+from tfhub_transfer.data.profiling import profile  # noqa: F401  for users
+from tfhub_transfer.data.reading import TAGS, TOKENS, File, Table  # noqa: F401  File is for users
+from tfhub_transfer.data.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
+from tfhub_transfer.data.weighing import WEIGHT
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, wording
-from tfhub_transfer.named_cells import OR_BLANK
-from tfhub_transfer.profiling import profile  # noqa: F401  for users
-from tfhub_transfer.reading import TAGS, TOKENS, File, Table  # noqa: F401  File is for users
-from tfhub_transfer.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
-from tfhub_transfer.weighing import WEIGHT
 
 _DISCRETE = 1000
 # Texts that are looked at for what all of them are.

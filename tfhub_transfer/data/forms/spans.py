@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from tfhub_transfer.data.forms import words
+from tfhub_transfer.data.forms.base import TAGS, TOKENS
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import words
-from tfhub_transfer.forms.base import TAGS, TOKENS
 
 # What tools call the two ends of a span, and its kind.
 _STARTS = ("start", "start_offset", "begin", "beginOffset", "start_char")

@@ -9,9 +9,9 @@ import functools
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from tfhub_transfer.data.forms import spans, words
+from tfhub_transfer.data.forms.base import LABEL, TAGS, TEXT, TOKENS, Asked, Form, of_rows
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import spans, words
-from tfhub_transfer.forms.base import LABEL, TAGS, TEXT, TOKENS, Asked, Form, of_rows
 
 # A row as JSON has it, which may also be a list.
 Raw = tuple[int, Any]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import label_columns, outliers
+from tfhub_transfer.data import label_columns, outliers
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tfhub_transfer.data.forms import marks, opening, quoting
+from tfhub_transfer.data.forms.base import TAGS, TOKENS, File, Form, Row
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import marks, opening, quoting
-from tfhub_transfer.forms.base import TAGS, TOKENS, File, Form, Row
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 # What Markdown and databases draw below a header.

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tfhub_transfer.data.forms import classes
+from tfhub_transfer.data.forms.base import Form, Row
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import classes
-from tfhub_transfer.forms.base import Form, Row
 
 ARROW = (".arrow", ".feather", ".ipc", ".arrows")
 _BATCH = 10_000

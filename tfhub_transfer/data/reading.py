@@ -11,18 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import forms
+from tfhub_transfer.data import forms
+from tfhub_transfer.data.forms import TAGS, TOKENS, Asked, File, Row, delimited, is_lines
+from tfhub_transfer.data.forms.tfds import would_download
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.forms import (
-    TAGS,
-    TOKENS,
-    Asked,
-    File,
-    Row,
-    delimited,
-    is_lines,
-)
-from tfhub_transfer.forms.tfds import would_download
 from tfhub_transfer.incoming import values, wording
 from tfhub_transfer.storage import opening
 from tfhub_transfer.texts import tagging

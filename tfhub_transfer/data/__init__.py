@@ -1,0 +1,27 @@
+"""Examples out of whatever people have: read, split, profiled, written, put into batches."""
+
+from tfhub_transfer.data.examples import (
+    Examples,
+    Stream,
+    class_weights,
+    read,
+    read_splits,
+    require_examples,
+    split,
+    stream,
+)
+from tfhub_transfer.data.profiling import profile
+from tfhub_transfer.data.reading import File
+
+__all__ = [
+    "Examples",
+    "File",
+    "Stream",
+    "class_weights",
+    "profile",
+    "read",
+    "read_splits",
+    "require_examples",
+    "split",
+    "stream",
+]
