@@ -28,7 +28,9 @@ import saved_model_factory
 import saved_model_zoo
 
 import tfhub_transfer as tt
-from tfhub_transfer import registry, runtime, safety, wire
+from tfhub_transfer import runtime
+from tfhub_transfer.encoders import registry
+from tfhub_transfer.graphs import safety, wire
 
 REPEATS = 5
 

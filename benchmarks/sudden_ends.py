@@ -30,7 +30,7 @@ MOMENTS = {
     "vectors written, not named": ("tfhub_transfer.storage.segments.os.replace", 1, "before"),
     "vectors named": ("tfhub_transfer.storage.stores.write_segment", 1, "after"),
     "in the head's training": ("keras.callbacks.CallbackList.on_epoch_end", 5, "before"),
-    "thawing": ("tfhub_transfer.encoder.Encoder.freeze_to", 2, "after"),
+    "thawing": ("tfhub_transfer.encoders.encoder.Encoder.freeze_to", 2, "after"),
     "the model half written": ("keras.src.saving.saving_lib._save_state", 1, "after"),
     "in the evaluation": ("tfhub_transfer.jobs.training.evaluate", 1, "before"),
     "in the export": ("tensorflow.saved_model.save", 1, "after"),

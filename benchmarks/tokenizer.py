@@ -22,7 +22,7 @@ def main() -> None:
     import tensorflow_text as tf_text
 
     import tfhub_transfer as tt
-    from tfhub_transfer import hub_format
+    from tfhub_transfer.encoders import hub_format
 
     vocabulary = tt.registry.resolve("static-minilm-256") / "assets" / "vocab.txt"
     theirs = tf_text.BertTokenizer(str(vocabulary), lower_case=True, token_out_type=tf.int32)

@@ -2,10 +2,11 @@
 
     python tests/allowed_operations.py
 
-Writes `tfhub_transfer/allowed_operations.txt`, one name a line, and `tests/denied_operations.txt`,
-the others by kind. Read the difference before it is committed: the rules below know nothing of what
-a new operation does, and that it has no state says little (`ReadFile` has none). With a new
-TensorFlow `test_safety.py` names the operations that are in neither file.
+Writes `tfhub_transfer/graphs/allowed_operations.txt`, one name a line, and
+`tests/denied_operations.txt`, the others by kind. Read the difference before it is committed: the
+rules below know nothing of what a new operation does, and that it has no state says little
+(`ReadFile` has none). With a new TensorFlow `test_safety.py` names the operations that are in
+neither file.
 """
 
 import collections
@@ -13,7 +14,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-ALLOWED = Path(__file__).resolve().parents[1] / "tfhub_transfer" / "allowed_operations.txt"
+ALLOWED = (
+    Path(__file__).resolve().parents[1] / "tfhub_transfer" / "graphs" / "allowed_operations.txt"
+)
 DENIED = Path(__file__).with_name("denied_operations.txt")
 _RESOURCE = 20
 

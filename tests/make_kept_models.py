@@ -30,7 +30,8 @@ import saved_model_factory as factory
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, runtime, safety
+from tfhub_transfer import cli, runtime
+from tfhub_transfer.graphs import safety
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.recipes import students
 from tfhub_transfer.tasks import Head

@@ -19,7 +19,8 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import archives, encoding, recorded
+from tfhub_transfer import archives, encoding
+from tfhub_transfer.encoders import recorded
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.storage import records
 from tfhub_transfer.tasks import Classification, Head
@@ -197,9 +198,9 @@ def test_a_file_does_not_choose_a_folder_of_this_machine(
     saved: Any, text_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Path] = []
-    load = tt.encoder.loading.load
+    load = tt.encoders.encoder.loading.load
     monkeypatch.setattr(
-        tt.encoder.loading, "load", lambda to, *rest: opened.append(to) or load(to, *rest)
+        tt.encoders.encoder.loading, "load", lambda to, *rest: opened.append(to) or load(to, *rest)
     )
     tt.load_model(saved[0])
     assert opened and text_encoder not in opened

@@ -392,7 +392,7 @@ def test_a_failure_after_training_keeps_the_model(
 
 
 def test_a_bug_is_status_1_with_its_traceback(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tfhub_transfer import registry
+    from tfhub_transfer.encoders import registry
 
     def broken() -> None:
         raise RuntimeError("a bug")

@@ -14,7 +14,7 @@ import pytest
 import safetensors.numpy
 import tensorflow as tf
 
-from tfhub_transfer import conversion, hub_format, registry
+from tfhub_transfer.encoders import conversion, hub_format, registry
 from tfhub_transfer.errors import InputError
 
 HIDDEN, HEADS, LAYERS, WIDE, POSITIONS = 16, 2, 2, 32, 24

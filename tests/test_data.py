@@ -16,8 +16,8 @@ import tensorflow as tf
 from tfhub_transfer import data
 from tfhub_transfer.data import reading
 from tfhub_transfer.data.forms import tfds as tfds_form
+from tfhub_transfer.encoders.registry import samples_path
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.registry import samples_path
 from tfhub_transfer.storage import opening
 
 ROWS = [

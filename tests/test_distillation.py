@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, hub_format, registry
+from tfhub_transfer import cli
 from tfhub_transfer.data import Examples
+from tfhub_transfer.encoders import hub_format, registry
 from tfhub_transfer.recipes import distillation, encoder_distillation, lessons, students
 
 WORDS = [a + b + c for a in "bdfgk" for b in "aeiou" for c in "lmnrst"]

@@ -20,8 +20,9 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import conversion, fetching, layouts
+from tfhub_transfer import layouts
 from tfhub_transfer.callbacks import KeepBest
+from tfhub_transfer.encoders import conversion, fetching
 from tfhub_transfer.served import SIGNATURE
 from tfhub_transfer.serving import models_of
 from tfhub_transfer.tasks import MultiTask

@@ -27,7 +27,8 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, finetuning, hub_format
+from tfhub_transfer import cli, finetuning
+from tfhub_transfer.encoders import hub_format
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs import training
 from tfhub_transfer.recipes import distillation, encoder_distillation, students

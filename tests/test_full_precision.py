@@ -11,7 +11,7 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import hub_format
+from tfhub_transfer.encoders import hub_format
 from tfhub_transfer.runtime import full_precision, products, rounding
 from tfhub_transfer.tasks import Classification, Head, MultiLabel, Regression
 from tfhub_transfer.tasks.vector_losses import InBatchNegatives

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import graph, rewriting
-from tfhub_transfer.graph import FlatGraph, NotFlat, Ref
+from tfhub_transfer.graphs import rewriting, surgery
+from tfhub_transfer.graphs.surgery import FlatGraph, NotFlat, Ref
 
 IDS = np.array([[2, 5, 6, 7, 3, 0], [2, 9, 8, 3, 0, 0]], "int32")
 INPUTS = {
@@ -23,7 +23,7 @@ KINDS = ("bert_encoder", "albert_encoder", "list_style_encoder")
 
 def flatten(function: Any, variables: Any = (), **shapes: Any) -> FlatGraph:
     specs = {k: tf.TensorSpec(shape, tf.float32) for k, shape in shapes.items()}
-    return graph.flatten(lambda inputs: {"y": function(**inputs)}, specs, list(variables))
+    return surgery.flatten(lambda inputs: {"y": function(**inputs)}, specs, list(variables))
 
 
 def read(variable: tf.Variable, rows: tf.Tensor | None) -> tf.Tensor:
@@ -93,7 +93,7 @@ def test_an_encoder_that_differs_when_rewritten_runs_as_saved(
 ) -> None:
     def wrong(flat: FlatGraph) -> Any:
         name = next(n for n in flat.nodes if flat.nodes[n].op == "Softmax")
-        return {name: graph.Rewrite(tuple(flat.node_inputs(name)), lambda x: x * 0.0)}
+        return {name: surgery.Rewrite(tuple(flat.node_inputs(name)), lambda x: x * 0.0)}
 
     monkeypatch.setattr(rewriting, "find", wrong)
     encoder = tt.Encoder(str(bert_encoder))
@@ -212,7 +212,7 @@ def test_folded_functions_answer_alike(bert_encoder: Path) -> None:
     encoder = tt.Encoder(str(bert_encoder))
     spec = {k: tf.TensorSpec([None, None], tf.int32) for k in INPUTS}
     function = tf.function(lambda x: [encoder(x)["pooled_output"]], autograph=False)
-    folded = graph.fold(function.get_concrete_function(spec), bfloat16=False)
+    folded = surgery.fold(function.get_concrete_function(spec), bfloat16=False)
     [pooled] = folded(*(INPUTS[k] for k in sorted(INPUTS)))
     np.testing.assert_allclose(pooled, encoder(INPUTS)["pooled_output"], atol=1e-5)
     assert not [op for op in folded.graph.get_operations() if op.type == "ReadVariableOp"]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from saved_model_factory import Tracked
 
 import tfhub_transfer as tt
-from tfhub_transfer import conversion
+from tfhub_transfer.encoders import conversion
 
 VECTORS = "good 1 0 0\nbad 0 1 0\nfilm 0 0 1\nmovie 0 0.5 1\n"
 TEXTS = ["good film", "bad movie", "the worst", ""]

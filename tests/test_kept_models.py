@@ -11,7 +11,8 @@ import kept_models as kept
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, encoding, safety, tasks
+from tfhub_transfer import cli, encoding, tasks
+from tfhub_transfer.graphs import safety
 from tfhub_transfer.jobs import run_records
 from tfhub_transfer.reporting import paired
 

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, conversion, encoding, hub_format, huggingface, preprocessing
+from tfhub_transfer import cli, encoding
 from tfhub_transfer.data import reading
+from tfhub_transfer.encoders import conversion, hub_format, huggingface, preprocessing
 from tfhub_transfer.jobs import converting, folders, predicting
 from tfhub_transfer.jobs.asking_options import PredictJob
 from tfhub_transfer.recipes import students

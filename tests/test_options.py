@@ -226,7 +226,8 @@ def test_what_runs_a_command_is_there(command: Command) -> None:
 
 def test_what_may_be_chosen_is_what_there_is() -> None:
     """And numbers that help names are those of the code that takes them."""
-    from tfhub_transfer import conversion, preprocessing, runtime, tasks
+    from tfhub_transfer import runtime, tasks
+    from tfhub_transfer.encoders import conversion, preprocessing
     from tfhub_transfer.jobs import inputs
     from tfhub_transfer.optimization import planning
     from tfhub_transfer.recipes.distillation import Imitation

@@ -30,8 +30,8 @@ from tfhub_transfer import (
     word_evaluation,
 )
 from tfhub_transfer.data import Examples
+from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.evaluation import evaluate
-from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.reporting import confidence_bins, groups, operating_points, standings
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.reporting.operating_points import Answers

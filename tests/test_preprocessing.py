@@ -10,8 +10,8 @@ import tensorflow as tf
 import tokenizer_ids
 
 import tfhub_transfer as tt
-from tfhub_transfer import hub_format
-from tfhub_transfer.preprocessing import load_preprocessor, make_preprocessor
+from tfhub_transfer.encoders import hub_format
+from tfhub_transfer.encoders.preprocessing import load_preprocessor, make_preprocessor
 
 TEXTS = ["a good film", "", "this is the worst movie", "émigré 🙂 قصة"]
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import preprocessor_layer, registry
+from tfhub_transfer.encoders import preprocessor_layer, registry
 
 TEXTS = ["a good film", "bad", "this is the worst movie of all"]
 OTHERS = ["the story", "a very good book", "no"]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from saved_model_factory import Tracked
 
 import tfhub_transfer as tt
-from tfhub_transfer import hub_format
+from tfhub_transfer.encoders import hub_format
 
 PIECES = (*hub_format.SPECIAL_TOKENS, "good", "film", *"abcdefghijklmnopqrstuvwxyz")
 

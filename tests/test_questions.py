@@ -12,8 +12,8 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer import answers, layouts
+from tfhub_transfer.encoders.preprocessing import make_preprocessor, most_pieces
 from tfhub_transfer.layouts import Layout, spans, windows
-from tfhub_transfer.preprocessing import make_preprocessor, most_pieces
 from tfhub_transfer.tasks import QuestionAnswering
 from tfhub_transfer.texts.tagging import WORD_END
 

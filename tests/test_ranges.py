@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import callbacks, cli, conversion, finetuning
+from tfhub_transfer import callbacks, cli, finetuning
+from tfhub_transfer.encoders import conversion
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.optimization import schedules
 from tfhub_transfer.recipes import distillation, encoder_distillation, students

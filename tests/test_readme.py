@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, registry
+from tfhub_transfer import cli
+from tfhub_transfer.encoders import registry
 from tfhub_transfer.jobs.training_options import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[1]

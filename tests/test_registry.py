@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tfhub_transfer import registry
+from tfhub_transfer.encoders import registry
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import downloads
 

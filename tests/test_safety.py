@@ -13,7 +13,8 @@ import saved_model_zoo
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import preprocessing, registry, safety, wire
+from tfhub_transfer.encoders import preprocessing, registry
+from tfhub_transfer.graphs import safety, wire
 
 UNTOUCHED = "untouched\n"
 
@@ -342,7 +343,7 @@ DOORS: dict[str, Callable[[Path, Path], Any]] = {
 
 
 def _convert(source: Path, target: Path) -> None:
-    from tfhub_transfer import conversion
+    from tfhub_transfer.encoders import conversion
 
     conversion.convert(source, target, method="static", dimension=4)
 

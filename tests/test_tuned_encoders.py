@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import registry, safety
+from tfhub_transfer.encoders import registry
+from tfhub_transfer.graphs import safety
 
 TEXTS = ["good film", "what a bad, boring movie!", "", "the Worst of all stories"]
 

@@ -12,18 +12,18 @@ from tfhub_transfer import backend
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Encoder": "encoder",
+    "Encoder": "encoders.encoder",
     "FiniteLoss": "callbacks",
     "Head": "tasks",
     "InputError": "errors",
     "MultiTaskModel": "multitask",
     "Plan": "finetuning",
-    "Preprocessor": "preprocessor_layer",
+    "Preprocessor": "encoders.preprocessor_layer",
     "ProgressiveUnfreezing": "callbacks",
     "Report": "evaluation",
     "TransferModel": "models",
     "build_model": "builders",
-    "convert": "conversion",
+    "convert": "encoders.conversion",
     "encode_text": "encoding",
     "evaluate": "evaluation",
     "export_saved_model": "serving",
@@ -34,7 +34,7 @@ _HOMES = {
 # Rooms that users name, and where each stands.
 _ROOMS = {
     "data": "data",
-    "registry": "registry",
+    "registry": "encoders.registry",
     "runtime": "runtime",
     "tasks": "tasks",
 }
@@ -45,25 +45,26 @@ _PLAIN = ("InputError", "data", "registry")
 
 # What may be given a Hugging Face folder.
 _WITH_HANDLES = (
-    *("encoder", "encoding", "models", "multitask", "builders", "finetuning"),
-    "preprocessor_layer",
+    *("encoders.encoder", "encoding", "models", "multitask", "builders", "finetuning"),
+    "encoders.preprocessor_layer",
 )
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]
 
 if TYPE_CHECKING:
-    from tfhub_transfer import data, registry, runtime, tasks
+    from tfhub_transfer import data, runtime, tasks
     from tfhub_transfer.builders import build_model, load_model
     from tfhub_transfer.callbacks import FiniteLoss, ProgressiveUnfreezing
-    from tfhub_transfer.conversion import convert
-    from tfhub_transfer.encoder import Encoder
+    from tfhub_transfer.encoders import registry
+    from tfhub_transfer.encoders.conversion import convert
+    from tfhub_transfer.encoders.encoder import Encoder
+    from tfhub_transfer.encoders.preprocessor_layer import Preprocessor
     from tfhub_transfer.encoding import encode_text
     from tfhub_transfer.errors import InputError
     from tfhub_transfer.evaluation import Report, evaluate
     from tfhub_transfer.finetuning import Plan, fine_tune
     from tfhub_transfer.models import TransferModel
     from tfhub_transfer.multitask import MultiTaskModel
-    from tfhub_transfer.preprocessor_layer import Preprocessor
     from tfhub_transfer.served import load_saved_model
     from tfhub_transfer.serving import export_saved_model
     from tfhub_transfer.tasks import Head
@@ -79,7 +80,7 @@ def __getattr__(name: str) -> Any:
     # Register what makes encoders of Hugging Face folders, and of what was trained, which the
     # registry itself can't know of.
     if _HOMES[name] in _WITH_HANDLES:
-        for room in ("conversion", "builders"):
+        for room in ("encoders.conversion", "builders"):
             importlib.import_module(f"tfhub_transfer.{room}")
     value = getattr(importlib.import_module(f"tfhub_transfer.{_HOMES[name]}"), name)
     globals()[name] = value

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import recorded
+from tfhub_transfer.encoders import recorded
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening, records
 

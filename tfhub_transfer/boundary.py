@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.data import batching
-from tfhub_transfer.encoder import Encoder, boundary_input
+from tfhub_transfer.encoders.encoder import Encoder, boundary_input
+from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.layouts import Ids, Layout
-from tfhub_transfer.loading import BERT_INPUTS
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import TokenStore
 from tfhub_transfer.tasks import JointLoss

@@ -17,7 +17,7 @@ from tfhub_transfer import (
     word_evaluation,
 )
 from tfhub_transfer.data import Examples, require_examples
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.layouts import documents

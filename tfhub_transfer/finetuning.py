@@ -13,7 +13,7 @@ from tfhub_transfer import headlines, judging, own_callbacks, progress, runtime
 from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.data.batching import ready, weighed
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.epochs import show
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.fitting import size_schedule

@@ -14,16 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import (
-    compiling,
-    fitting,
-    heads,
-    hub_preprocessors,
-    layouts,
-    progress,
-    resuming,
-    runtime,
-)
+from tfhub_transfer import compiling, fitting, heads, layouts, progress, resuming, runtime
 from tfhub_transfer.boundary import Boundary, tensors
 from tfhub_transfer.data import Examples, Stream, streamed, text_forms, weighing
 from tfhub_transfer.data.batching import (
@@ -38,15 +29,12 @@ from tfhub_transfer.data.batching import (
     ready,
     require_order,
 )
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders import hub_preprocessors
+from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.encoders.preprocessing import TextPreprocessor, Truncation, load_preprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.layouts import Ids, Layout, Rows
-from tfhub_transfer.preprocessing import (
-    TextPreprocessor,
-    Truncation,
-    load_preprocessor,
-)
 from tfhub_transfer.runtime import probes
 from tfhub_transfer.seen import Seen
 from tfhub_transfer.storage import budget, names, opening, saving

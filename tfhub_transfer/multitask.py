@@ -6,10 +6,10 @@ from typing import Any
 import keras
 
 from tfhub_transfer.boundary import tensors
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.layouts import Joint
 from tfhub_transfer.models import EVALUATION_BATCH, TransferModel, Wiring
-from tfhub_transfer.preprocessing import TextPreprocessor
 from tfhub_transfer.tasks import Head, JointLoss, MultiTask
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
-from tfhub_transfer import runtime, safety
+from tfhub_transfer import runtime
 from tfhub_transfer.data import text_forms
 from tfhub_transfer.data.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.runtime import probes
 from tfhub_transfer.storage import opening

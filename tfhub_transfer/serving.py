@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
-from tfhub_transfer import graph, runtime
+from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.graphs import surgery
 from tfhub_transfer.layouts import segmentation
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
@@ -106,7 +107,7 @@ def _fold(model: TransferModel) -> Any:
     def both(inputs: dict[str, tf.Tensor]) -> list[tf.Tensor]:
         return [model.answer(inputs), model.vector(inputs)]
 
-    return graph.fold(tf.function(both, autograph=False).get_concrete_function(spec), True)
+    return surgery.fold(tf.function(both, autograph=False).get_concrete_function(spec), True)
 
 
 def export_saved_model(model: TransferModel, folder: str | Path, precision: str = "auto") -> Path:

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from tfhub_transfer import histories, history_table
-from tfhub_transfer.preprocessing import Truncation
+from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.stages import NOTHING, Outcome, best_epoch
 
 

@@ -249,8 +249,9 @@ def tutorial(options: argparse.Namespace) -> dict[str, Any]:
     import tensorflow_hub as hub
     import tf_keras
 
-    from tfhub_transfer import Encoder, preprocessing
-    from tfhub_transfer.preprocessing import BertPreprocessor  # noqa: F401  registers the ops
+    from tfhub_transfer import Encoder
+    from tfhub_transfer.encoders import preprocessing
+    from tfhub_transfer.encoders.preprocessing import BertPreprocessor  # noqa: F401  registers the ops
 
     made = preprocessing.make_preprocessor(Encoder(options.weights), None, 128)
     texts, labels = read(options, "train")

@@ -7,8 +7,8 @@ from typing import Any
 from tfhub_transfer import data, layouts, progress, runtime
 from tfhub_transfer.data import label_columns, reading, writing
 from tfhub_transfer.data.usual_columns import TEXT
+from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.models import TransferModel
-from tfhub_transfer.preprocessing import Truncation
 from tfhub_transfer.texts import tagging
 
 # Rows that are asked at once.

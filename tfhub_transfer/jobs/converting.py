@@ -1,6 +1,6 @@
 """Encoders made from other weights, as `convert` does."""
 
-from tfhub_transfer import conversion
+from tfhub_transfer.encoders import conversion
 from tfhub_transfer.errors import visible
 from tfhub_transfer.jobs.encoder_options import ConvertJob
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tfhub_transfer import registry
+from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoding import RECORD_FILE, read_record
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import Report

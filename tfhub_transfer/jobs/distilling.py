@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer import data
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.finetuning import History
 from tfhub_transfer.jobs import folders, options

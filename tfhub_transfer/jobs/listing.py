@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from tfhub_transfer import registry
+from tfhub_transfer.encoders import registry
 from tfhub_transfer.jobs.encoder_options import EncodersJob
 
 

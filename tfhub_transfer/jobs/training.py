@@ -8,17 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import (
-    cautions,
-    conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
-    data,
-    progress,
-    registry,
-    runtime,
-)
+from tfhub_transfer import cautions, data, progress, runtime
 from tfhub_transfer.builders import build_model, default_optimizer
 from tfhub_transfer.data import weighing
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders import (
+    conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
+    registry,
+)
+from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import Report, evaluate

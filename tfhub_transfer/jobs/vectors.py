@@ -2,8 +2,10 @@
 
 from tfhub_transfer import (
     builders,  # noqa: F401  teaches the registry what was trained, as the next does of others
-    conversion,  # noqa: F401
     encoding,
+)
+from tfhub_transfer.encoders import (
+    conversion,  # noqa: F401
 )
 from tfhub_transfer.errors import visible
 from tfhub_transfer.incoming import wording

@@ -11,12 +11,12 @@ import tensorflow as tf
 from tfhub_transfer import heads
 from tfhub_transfer.data import Examples, batching, require_examples, weighing
 from tfhub_transfer.data.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
-from tfhub_transfer.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.encoders.loading import BERT_INPUTS
+from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.layouts import segmentation
-from tfhub_transfer.loading import BERT_INPUTS
-from tfhub_transfer.preprocessing import TextPreprocessor
 from tfhub_transfer.runtime.tracing import Repeated
 from tfhub_transfer.storage import names
 from tfhub_transfer.tasks import Head

@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer import hub_format
+from tfhub_transfer.encoders import hub_format
 from tfhub_transfer.texts import tagging
 from tfhub_transfer.texts.tagging import ALONE, WORD_END, Segmentation
 

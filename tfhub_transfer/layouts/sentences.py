@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfhub_transfer import heads, selection
 from tfhub_transfer.data import Examples
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import units
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfhub_transfer.preprocessing import pieces_before
+from tfhub_transfer.encoders.preprocessing import pieces_before
 
 # Below every score; twice this is still a float32.
 NEVER = -1e9

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfhub_transfer import heads
 from tfhub_transfer.data import Examples
 from tfhub_transfer.data.usual_columns import LABEL
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows, encoder_inputs
 
 

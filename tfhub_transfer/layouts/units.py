@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.data import Examples
+from tfhub_transfer.encoders.preprocessing import BertPreprocessor, pieces_before
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
 from tfhub_transfer.layouts.base import Rows, of_rows
-from tfhub_transfer.preprocessing import BertPreprocessor, pieces_before
 from tfhub_transfer.texts.tagging import WORD_END, split_words
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from tfhub_transfer import heads
-from tfhub_transfer.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.layouts.base import Inputs, Layout, int_inputs
 
 

@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from tfhub_transfer import answers, heads
 from tfhub_transfer.data import Examples, require_examples
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.encoders.preprocessing import most_pieces
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.layouts import segmentation, spans, units
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
-from tfhub_transfer.preprocessing import most_pieces
 from tfhub_transfer.tasks.span_level import END, START
 from tfhub_transfer.texts.tagging import is_listed, split_words
 

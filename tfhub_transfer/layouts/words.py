@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfhub_transfer import heads
 from tfhub_transfer.data import Examples
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.layouts import segmentation, units
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
 from tfhub_transfer.texts import tagging

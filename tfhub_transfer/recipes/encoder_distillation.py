@@ -13,12 +13,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import conversion, progress, runtime
+from tfhub_transfer import progress, runtime
 from tfhub_transfer.callbacks import FiniteLoss
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders import conversion
+from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.encoders.hub_format import BertShape
 from tfhub_transfer.epochs import EpochsShown, show
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.hub_format import BertShape
 from tfhub_transfer.incoming import ranges, wording
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay

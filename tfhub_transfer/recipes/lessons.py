@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.data import batching
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.encoders.loading import BERT_INPUTS
+from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.loading import BERT_INPUTS
-from tfhub_transfer.preprocessing import make_preprocessor
 from tfhub_transfer.recipes.students import Anatomy
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import TokenStore, VectorStore

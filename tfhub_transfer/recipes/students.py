@@ -11,11 +11,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfhub_transfer import conversion, hub_format, registry
-from tfhub_transfer.encoder import Encoder
+from tfhub_transfer.encoders import conversion, hub_format, registry
+from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
-from tfhub_transfer.preprocessing import make_preprocessor
 from tfhub_transfer.storage.scratch import temporary
 
 # The spread of BERT's own initial weights.

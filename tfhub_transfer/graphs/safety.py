@@ -20,8 +20,8 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.python.framework import op_def_registry
 
-from tfhub_transfer import savers, wire
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.graphs import savers, wire
 from tfhub_transfer.storage import opening
 
 GRAPH_FILE = "saved_model.pb"

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.graph import FlatGraph, Ref, Rewrite, constant
+from tfhub_transfer.graphs.surgery import FlatGraph, Ref, Rewrite, constant
 from tfhub_transfer.runtime import products
 
 _SQRT_HALF, _SQRT_TWO = math.sqrt(0.5), math.sqrt(2.0)

@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer import encoder_calls, hub_format, registry, safety
-from tfhub_transfer.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.encoders import calls, hub_format, registry
+from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.storage import atomic, names, opening, records
 from tfhub_transfer.storage.scratch import temporary, temporary_folder
@@ -92,7 +93,7 @@ class TextPreprocessor(tf.Module):
 
     def __call__(self, *texts: Any) -> dict[str, tf.Tensor]:
         """Texts, or firsts and seconds of pairs, to one padded batch of encoder inputs."""
-        columns = [tf.reshape(encoder_calls.as_texts(column), [-1]) for column in texts]
+        columns = [tf.reshape(calls.as_texts(column), [-1]) for column in texts]
         return self.pad(self.encode(columns))
 
     def encode_all(

@@ -12,10 +12,11 @@ import tensorflow as tf
 # Keras gives it no public name.
 from keras.src.saving.serialization_lib import in_safe_mode
 
-from tfhub_transfer import encoder_calls, given_texts, preprocessing, registry, wire
-from tfhub_transfer.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.encoders import calls, given_texts, preprocessing, registry
+from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.loading import BERT_INPUTS
+from tfhub_transfer.graphs import wire
 from tfhub_transfer.storage import atomic, opening, records
 from tfhub_transfer.texts.tagging import ALONE, WORD_END, WORD_STARTS
 
@@ -197,7 +198,7 @@ class Preprocessor(keras.layers.Layer):
             raise InputError(
                 "the second of what it is called with is labels, and these are strings: give pairs "
                 "of texts in a tuple, `preprocessor((firsts, seconds))`; of labels make numbers. "
-                f"Received: {encoder_calls.described(y)}"
+                f"Received: {calls.described(y)}"
             )
         columns = given_texts.columns(texts, self.words)
         if self.words and len(columns) > 1:
@@ -207,7 +208,7 @@ class Preprocessor(keras.layers.Layer):
 
     def call(self, texts: Any) -> dict[str, Any]:
         engine = self._at_hand()
-        alone = encoder_calls.rank(texts[0]) == int(self.words)
+        alone = calls.rank(texts[0]) == int(self.words)
         columns = [_joined(each) if self.words else tf.reshape(each, [-1]) for each in texts]
         whole = self.padding == PADDING[1] or (alone and self.dialect == "bert")
         lengths = np.array([self.sequence_length]) if whole else None

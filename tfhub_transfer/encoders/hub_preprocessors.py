@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import hub_format
-from tfhub_transfer.preprocessing import TextPreprocessor
+from tfhub_transfer.encoders import hub_format
+from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.storage import records
 from tfhub_transfer.storage.scratch import temporary
 

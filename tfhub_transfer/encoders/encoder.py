@@ -16,23 +16,17 @@ import tensorflow as tf
 # Keras gives it no public name.
 from keras.src.saving.serialization_lib import in_safe_mode
 
-from tfhub_transfer import (
-    encoder_calls,
-    graph,
-    loading,
-    recorded,
-    registry,
-    runtime,
-    variable_groups,
-)
+from tfhub_transfer import runtime
+from tfhub_transfer.encoders import calls, loading, recorded, registry, variable_groups
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.graphs import surgery
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.optimization import trainers
 from tfhub_transfer.runtime import probes
 from tfhub_transfer.storage.scratch import temporary_folder
 
-CODE_POINTS = encoder_calls.CODE_POINTS
-_LAYER_OUTPUTS = encoder_calls.LAYER_OUTPUTS
+CODE_POINTS = calls.CODE_POINTS
+_LAYER_OUTPUTS = calls.LAYER_OUTPUTS
 # How far a flat graph may be from the SavedModel, on a probe.
 _PROBE_TOLERANCE = 1e-4
 _FROM_FILE = contextvars.ContextVar("from_file", default=False)
@@ -357,23 +351,21 @@ class Encoder(keras.layers.Layer):
     # Calling ---------------------------------------------------------------------------------
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        return super().__call__(encoder_calls.checked(inputs, self.dialect), *args, **kwargs)
+        return super().__call__(calls.checked(inputs, self.dialect), *args, **kwargs)
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         if training:
             self._trainers.note()
-        inputs = encoder_calls.with_types(inputs)
+        inputs = calls.with_types(inputs)
         if self._loaded is None:
             self.folder  # noqa: B018  raises: the layer was made from a config without its graph
-        ids = encoder_calls.ids_of(inputs)
+        ids = calls.ids_of(inputs)
         if len(ids.shape) == 3:
-            return encoder_calls.split_rows(
-                self.call(encoder_calls.merge_rows(inputs), training), tf.shape(ids)[:2]
+            return calls.split_rows(
+                self.call(calls.merge_rows(inputs), training), tf.shape(ids)[:2]
             )
         if self.dialect == "text":
-            return self._functions(
-                encoder_calls.as_strings(inputs), bool(training) and self.trainable
-            )
+            return self._functions(calls.as_strings(inputs), bool(training) and self.trainable)
         # A frozen encoder still runs in training mode (dropout) when the model trains, as in Keras;
         # a wholly frozen one is a fixed function, so it runs as in inference.
         training = bool(training) and self.trainable
@@ -423,7 +415,7 @@ class Encoder(keras.layers.Layer):
         [output] = flat.replay(wanted, _ids(flat, inputs), self._graphs.read)
         return tf.cast(output, tf.bfloat16)
 
-    def flat_graph(self, training: bool = False) -> graph.FlatGraph | None:
+    def flat_graph(self, training: bool = False) -> surgery.FlatGraph | None:
         """The graph inside as plain operations, or `None` where it can't be had so.
 
         Only the BERT dialect has one. It is compared with the SavedModel's own call on a probe
@@ -433,7 +425,7 @@ class Encoder(keras.layers.Layer):
         return self._graphs.get(self._functions, training) if self.dialect == "bert" else None
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
-        shape = tuple(encoder_calls.ids_of(inputs).shape)
+        shape = tuple(calls.ids_of(inputs).shape)
         rows, length = (shape[:-1], shape[-1]) if len(shape) > 1 else (shape, None)
 
         def tensor(last: list[int]) -> keras.KerasTensor:
@@ -535,7 +527,7 @@ class Encoder(keras.layers.Layer):
         self._graphs = _Graphs(self.handle, self._raw_variables, self._weights)
 
 
-def _ids(flat: graph.FlatGraph, inputs: dict[str, Any]) -> dict[graph.Ref, tf.Tensor]:
+def _ids(flat: surgery.FlatGraph, inputs: dict[str, Any]) -> dict[surgery.Ref, tf.Tensor]:
     return {ref: tf.cast(inputs[key], tf.int32) for key, ref in flat.inputs.items()}
 
 
@@ -544,7 +536,7 @@ def _whole(outputs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in outputs.items() if key != _LAYER_OUTPUTS}
 
 
-def _can_cut(flat: graph.FlatGraph, layer: int, thawed: set[int]) -> bool:
+def _can_cut(flat: surgery.FlatGraph, layer: int, thawed: set[int]) -> bool:
     cut = flat.outputs[_LAYER_OUTPUTS][layer]
     whole = tf.nest.flatten(_whole(flat.outputs))
     reached = {id(variable) for variable in flat.reads([cut])}
@@ -562,9 +554,9 @@ class _Graphs:
     ) -> None:
         self._handle, self._variables = handle, variables
         self._weights = {id(v): w for v, w in zip(variables, weights)}
-        self._made: dict[bool, graph.FlatGraph | None] = {}
+        self._made: dict[bool, surgery.FlatGraph | None] = {}
 
-    def get(self, functions: loading.Functions, training: bool) -> graph.FlatGraph | None:
+    def get(self, functions: loading.Functions, training: bool) -> surgery.FlatGraph | None:
         """The graph of a call in that mode; `None`, with a warning the first time, if none."""
         if training not in self._made:
             try:
@@ -572,7 +564,7 @@ class _Graphs:
                 if not training:
                     self._check_equal(flat, functions)
                 self._made[training] = flat
-            except graph.NotFlat as reason:
+            except surgery.NotFlat as reason:
                 self._made[training] = None
                 warnings.warn(
                     f"the encoder {self._handle} runs as it was saved, which is slower: {reason}",
@@ -587,7 +579,7 @@ class _Graphs:
         value = tf.convert_to_tensor(value)
         return value if weight.trainable else tf.stop_gradient(value)
 
-    def _check_equal(self, flat: graph.FlatGraph, functions: loading.Functions) -> None:
+    def _check_equal(self, flat: surgery.FlatGraph, functions: loading.Functions) -> None:
         """Runs the graph and the SavedModel's own call on a few ids."""
         inputs, own = probes.first_answers(functions, loading.BERT_INPUTS, self._handle)
         with tf.init_scope(), runtime.precision("float32"):
@@ -595,4 +587,4 @@ class _Graphs:
             made = flat.replay(tf.nest.flatten(flat.outputs), given, self.read)
             worst = max(float(tf.reduce_max(tf.abs(a - b))) for a, b in zip(own, made))
         if not worst <= _PROBE_TOLERANCE:
-            raise graph.NotFlat(f"rewritten, it differs by {worst:.1e} on a probe")
+            raise surgery.NotFlat(f"rewritten, it differs by {worst:.1e} on a probe")

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import registry
-from tfhub_transfer.preprocessing import BertPreprocessor, TextPreprocessor
+from tfhub_transfer.encoders import registry
+from tfhub_transfer.encoders.preprocessing import BertPreprocessor, TextPreprocessor
 from tfhub_transfer.texts import tagging
 
 ENGLISH = "English"

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import encoder_calls
+from tfhub_transfer.encoders import calls
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values, wording
 from tfhub_transfer.texts import tagging
@@ -45,7 +45,7 @@ def columns(given: Any, words: bool) -> tuple[Any, ...]:
         )
     read = _words if words else _texts
     found = tuple(read(column) for column in _apart(given, words))
-    sizes = [each.shape[0] for each in found if encoder_calls.rank(each)]
+    sizes = [each.shape[0] for each in found if calls.rank(each)]
     if len({size for size in sizes if size is not None}) > 1:
         raise InputError(
             "each first text of a pair has a second one, so there are as many of both. "
@@ -82,7 +82,7 @@ def _apart(given: Any, words: bool) -> Sequence[Any]:
         return given
     tensors = [each for each in given if _is_tensor(each)]
     if tensors:
-        alone = any(encoder_calls.rank(each) == 0 for each in tensors)  # texts of their own
+        alone = any(calls.rank(each) == 0 for each in tensors)  # texts of their own
         if len(tensors) != len(given) or len(given) > 2 or (alone and len(given) == 2):
             raise InputError(
                 "expected one tensor of strings, or two of pairs; `tf.stack` makes one of many. "
@@ -109,7 +109,7 @@ def _chosen(names: Sequence[str], words: bool) -> tuple[str, ...]:
 
 
 def _texts(column: Any) -> Any:
-    if _is_tensor(column) and encoder_calls.rank(column) == 0 and column.dtype == tf.string:
+    if _is_tensor(column) and calls.rank(column) == 0 and column.dtype == tf.string:
         return column
     rows = column if isinstance(column, (list, tuple)) else ()
     if any(isinstance(row, (list, tuple)) for row in rows):
@@ -117,7 +117,7 @@ def _texts(column: Any) -> Any:
             "a text is one string; give pairs as `(firsts, seconds)`, and lists of words to a "
             f"preprocessor with `words=True`. Received: {str(rows[0])[:60]}"
         )
-    return encoder_calls.as_texts(column)
+    return calls.as_texts(column)
 
 
 def _words(column: Any) -> Any:
@@ -126,11 +126,11 @@ def _words(column: Any) -> Any:
         # Of Keras' own tensors the first axis is always that of the batch.
         dense = not isinstance(column, tf.SparseTensor)
         ranks = (2,) if isinstance(column, keras.KerasTensor) or ragged else (1, 2)
-        flat = dense and encoder_calls.rank(column) in ranks
-        if encoder_calls.dtype(column) != "string" or not flat:
+        flat = dense and calls.rank(column) in ranks
+        if calls.dtype(column) != "string" or not flat:
             raise InputError(
                 "expected words, strings [batch, words] or ragged. "
-                f"Received: {encoder_calls.described(column)}"
+                f"Received: {calls.described(column)}"
             )
         return column.to_tensor("") if ragged else column
     rows = [values.decoded(row) for row in wording.listed(column)]

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer.catalogue import BERT_OUTPUTS, EncoderInfo, hub_encoders
+from tfhub_transfer.encoders.catalogue import BERT_OUTPUTS, EncoderInfo, hub_encoders
+from tfhub_transfer.encoders.fetching import cache_folder, cached, fetch, is_remote
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.fetching import cache_folder, cached, fetch, is_remote
 from tfhub_transfer.storage import atomic, downloads, opening, records
 
 DEFAULT_ENCODER = "minilm-l3-384"
@@ -38,7 +38,7 @@ _converters: dict[str, Callable[[Path, Path], object]] = {}
 
 def packaged_folder() -> Path:
     """The folder of what ships with the package: inside it when installed, beside it otherwise."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     inside = package / "saved_models"
     return inside if inside.is_dir() else package.parent / "saved_models"
 

@@ -17,7 +17,7 @@ import safetensors
 import safetensors.numpy
 import scipy.special
 
-from tfhub_transfer import hub_format
+from tfhub_transfer.encoders import hub_format
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening, records
 

@@ -14,12 +14,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops that text SavedModels are made of
 
-from tfhub_transfer import encoder_calls, graph, rewriting, safety
+from tfhub_transfer.encoders import calls
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.graphs import rewriting, safety, surgery
 from tfhub_transfer.storage import atomic, marks, opening, records
 from tfhub_transfer.storage.scratch import new_temporary, temporary
 
-BERT_INPUTS = encoder_calls.BERT_INPUTS
+BERT_INPUTS = calls.BERT_INPUTS
 LIST_OUTPUTS = ("pooled_output", "sequence_output")
 
 _CHECKPOINT = "variables/variables"
@@ -70,14 +71,14 @@ class Functions:
         result = call(inputs, training=training) if self._takes_training else call(inputs)
         return {key: value for key, value in _named(result).items() if key in self.outputs}
 
-    def flatten(self, training: bool, variables: list[tf.Variable]) -> graph.FlatGraph:
+    def flatten(self, training: bool, variables: list[tf.Variable]) -> surgery.FlatGraph:
         """The call as a flat graph, in forms that TensorFlow fuses; for the BERT dialect.
 
         Raises:
             graph.NotFlat: If it can't be written so.
         """
         ids = {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
-        flat = graph.flatten(lambda inputs: self(inputs, training), ids, variables)
+        flat = surgery.flatten(lambda inputs: self(inputs, training), ids, variables)
         flat.rewrites.update(rewriting.find(flat))
         return flat
 
@@ -151,7 +152,7 @@ def _require_stored(folder: Path) -> None:
 def _seeded(folder: Path, copy: Path) -> Path:
     """The SavedModel itself, or a seeded copy, if `tf.random.set_seed` was called."""
     seed = tf.compat.v1.random.get_seed(None)[0]
-    return copy if seed is not None and graph.write_seeded(folder, copy, seed) else folder
+    return copy if seed is not None and surgery.write_seeded(folder, copy, seed) else folder
 
 
 def _why_not_loadable(error: Exception, folder: Path) -> str:

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import hub_format, huggingface, registry, safety
+from tfhub_transfer.encoders import hub_format, huggingface, registry
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.scratch import temporary

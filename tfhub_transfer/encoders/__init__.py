@@ -1,0 +1,1 @@
+"""Text encoders: found, loaded, converted, fed; the Keras layer that they become."""

@@ -1,0 +1,1 @@
+"""SavedModels as graphs of TensorFlow: surgery, rewriting, what one may do."""
