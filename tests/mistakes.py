@@ -41,7 +41,7 @@ HELD = (
         "data/label_columns.py",
         "builders.py",
         "judging.py",
-        "heads.py",
+        "heads/*.py",
     ),
     *(
         "finetuning.py",

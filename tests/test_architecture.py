@@ -25,13 +25,13 @@ FLOORS = [
         "resuming",
         "similarity_evaluation",
         "summary_evaluation",
-        "tasks",
         "word_evaluation",
     ],
     ["encoders", "served"],
     ["archives", "callbacks", "heads", "training_history"],
-    ["layouts", "own_callbacks"],
-    ["boundary", "fitting", "headlines", "particulars"],
+    ["fitting", "tasks"],
+    ["layouts"],
+    ["boundary", "headlines", "particulars"],
     ["models"],
     ["cautions", "judging", "multitask"],
     ["builders", "evaluation", "finetuning", "serving"],
@@ -44,6 +44,11 @@ FLOORS = [
 # The same inside of folders. A folder that is not here has all its modules on one floor (recipes
 # never know one another), and its `__init__` above them.
 INNER_FLOORS = {
+    "callbacks": [
+        ["thawing"],
+        ["own"],
+        ["__init__"],
+    ],
     "data": [
         ["batching", "label_columns", "outliers", "selecting", "text_forms", "weighing", "writing"],
         ["forms", "profiling"],
@@ -70,6 +75,11 @@ INNER_FLOORS = {
     "graphs": [
         ["savers", "surgery", "wire"],
         ["rewriting", "safety"],
+        ["__init__"],
+    ],
+    "heads": [
+        ["settings"],
+        ["layers"],
         ["__init__"],
     ],
     "incoming": [

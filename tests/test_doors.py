@@ -21,7 +21,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer import layouts
-from tfhub_transfer.callbacks import KeepBest
+from tfhub_transfer.callbacks.thawing import KeepBest
 from tfhub_transfer.encoders import conversion, fetching
 from tfhub_transfer.served import SIGNATURE
 from tfhub_transfer.serving import models_of

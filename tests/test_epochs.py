@@ -12,7 +12,7 @@ from samples import ROWS
 
 import tfhub_transfer as tt
 from tfhub_transfer import history_table, progress
-from tfhub_transfer.callbacks import FiniteLoss
+from tfhub_transfer.callbacks.thawing import FiniteLoss
 from tfhub_transfer.epochs import EpochsShown
 from tfhub_transfer.finetuning import History
 from tfhub_transfer.stages import Outcome

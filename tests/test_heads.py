@@ -10,7 +10,7 @@ import pytest
 import samples
 
 import tfhub_transfer as tt
-from tfhub_transfer import heads
+from tfhub_transfer.heads import layers
 
 
 def vectors(*shape: int, seed: int = 0) -> np.ndarray:
@@ -19,14 +19,14 @@ def vectors(*shape: int, seed: int = 0) -> np.ndarray:
 
 def test_masked_mean_is_the_mean_of_what_is_there() -> None:
     tokens, mask = vectors(3, 4, 5), np.array([[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]])
-    found = heads.MaskedMean()(tokens, present=mask).numpy()
+    found = layers.MaskedMean()(tokens, present=mask).numpy()
     expected = [tokens[0, :2].mean(0), tokens[1].mean(0), np.zeros(5)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_attention_weighs_what_is_there_by_its_learned_score() -> None:
     tokens, mask = vectors(2, 4, 5), np.array([[1, 1, 1, 0], [1, 0, 0, 0]])
-    layer = heads.AttentionPooling()
+    layer = layers.AttentionPooling()
     found = layer(tokens, present=mask).numpy()
     for row in range(2):
         own = tokens[row][mask[row] == 1]
@@ -37,7 +37,7 @@ def test_attention_weighs_what_is_there_by_its_learned_score() -> None:
 
 def test_words_have_the_vectors_at_their_places() -> None:
     tokens, starts = vectors(2, 5, 3), np.array([[1, 3, 4], [2, 0, 0]])
-    found = heads.WordVectors()(tokens, starts=starts).numpy()
+    found = layers.WordVectors()(tokens, starts=starts).numpy()
     np.testing.assert_array_equal(found[0], tokens[0, [1, 3, 4]])
     np.testing.assert_array_equal(found[1, 0], tokens[1, 2])
 
@@ -57,22 +57,22 @@ def test_sentences_have_the_means_of_their_tokens(seed: int) -> None:
         mask[row, : bounds[-1] + 1] = 1
         for number in range(count):
             expected[row, number] = tokens[row, bounds[number] : bounds[number + 1]].mean(0)
-    found = heads.SentenceMeans()(tokens, starts=starts, present=mask).numpy()
+    found = layers.SentenceMeans()(tokens, starts=starts, present=mask).numpy()
     for row, count in enumerate(counts):
         np.testing.assert_allclose(found[row, :count], expected[row, :count], atol=1e-5)
 
 
 def test_pairs_are_compared_by_u_v_their_distance_and_their_product() -> None:
     u, v = vectors(3, 4), vectors(3, 4, seed=1)
-    found = np.asarray(heads.compared(u, v))
+    found = np.asarray(layers.compared(u, v))
     np.testing.assert_allclose(found, np.concatenate([u, v, abs(u - v), u * v], 1), rtol=1e-6)
 
 
 def test_the_maximum_is_of_what_is_there() -> None:
     tokens, mask = vectors(2, 4, 5), np.array([[1, 1, 0, 0], [1, 1, 1, 1]])
-    found = heads.MaskedMax()(tokens, present=mask).numpy()
+    found = layers.MaskedMax()(tokens, present=mask).numpy()
     np.testing.assert_array_equal(found, [tokens[0, :2].max(0), tokens[1].max(0)])
-    present = heads.PresentVectors()(tokens, present=mask).numpy()
+    present = layers.PresentVectors()(tokens, present=mask).numpy()
     np.testing.assert_array_equal(present, tokens * mask[..., None])
 
 
@@ -80,7 +80,7 @@ def test_texts_of_a_packed_pair_have_their_own_means() -> None:
     tokens = vectors(1, 6, 3)
     tokens[0, [0, 3]] = 0.0  # special tokens
     present, kinds = np.array([[1, 1, 1, 1, 1, 0]]), np.array([[0, 0, 0, 0, 1, 0]])
-    first, second = heads.SegmentMeans()(tokens, present=present, kinds=kinds)
+    first, second = layers.SegmentMeans()(tokens, present=present, kinds=kinds)
     np.testing.assert_allclose(first.numpy(), tokens[:, 1:3].mean(1), atol=1e-6)
     np.testing.assert_allclose(second.numpy(), tokens[:, 4], atol=1e-6)
 

@@ -17,10 +17,10 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.eager import context
 
 import tfhub_transfer as tt
+from tfhub_transfer.heads.settings import POOLINGS
 from tfhub_transfer.runtime import probes
 from tfhub_transfer.served import ServedModel
 from tfhub_transfer.tasks import Classification
-from tfhub_transfer.tasks.base import POOLINGS
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 SETTINGS, VOCABULARY = "assets/preprocessor/preprocessor.json", "assets/preprocessor/vocab.txt"

@@ -228,12 +228,13 @@ def test_what_may_be_chosen_is_what_there_is() -> None:
     """And numbers that help names are those of the code that takes them."""
     from tfhub_transfer import runtime, tasks
     from tfhub_transfer.encoders import conversion, preprocessing
+    from tfhub_transfer.heads import settings
     from tfhub_transfer.jobs import inputs
     from tfhub_transfer.optimization import planning
     from tfhub_transfer.recipes.distillation import Imitation
     from tfhub_transfer.runtime.machine import STRATEGIES
     from tfhub_transfer.runtime.rounding import PRECISIONS
-    from tfhub_transfer.tasks import base, similarity
+    from tfhub_transfer.tasks import similarity
 
     def told(job: type, name: str) -> options.Option:
         return {field.name: said for field, said in options.of(job).items()}[name]
@@ -243,7 +244,7 @@ def test_what_may_be_chosen_is_what_there_is() -> None:
     assert told(TrainJob, "precision").choices == PRECISIONS
     assert told(TrainJob, "strategy").choices == STRATEGIES
     assert told(ConvertJob, "method").choices == conversion.METHODS
-    for name, words in (("pooling", base.POOLINGS), ("block", base.BLOCKS)):
+    for name, words in (("pooling", settings.POOLINGS), ("block", settings.BLOCKS)):
         listed = told(TrainJob, name).help.rpartition(": ")[2].replace(" or ", ", ")
         assert tuple(listed.split(", ")) == words
     usual = {field.name: field.default for field in dataclasses.fields(Teaching)}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import own_callbacks
+from tfhub_transfer.callbacks import own as own_callbacks
 from tfhub_transfer.optimization.optimizers import AdamW
 
 callbacks = keras.callbacks

@@ -12,7 +12,7 @@ import sklearn.metrics as sk
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli, similarity_evaluation
-from tfhub_transfer.callbacks import KeepBest
+from tfhub_transfer.callbacks.thawing import KeepBest
 from tfhub_transfer.layouts.towers import Towers
 from tfhub_transfer.tasks import Classification, Head, MultiLabel, Regression, Similarity
 from tfhub_transfer.tasks.similarity import best_threshold

@@ -13,13 +13,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Encoder": "encoders.encoder",
-    "FiniteLoss": "callbacks",
+    "FiniteLoss": "callbacks.thawing",
     "Head": "tasks",
     "InputError": "errors",
     "MultiTaskModel": "multitask",
     "Plan": "finetuning",
     "Preprocessor": "encoders.preprocessor_layer",
-    "ProgressiveUnfreezing": "callbacks",
+    "ProgressiveUnfreezing": "callbacks.thawing",
     "Report": "evaluation",
     "TransferModel": "models",
     "build_model": "builders",
@@ -54,7 +54,7 @@ __all__ = ["__version__", *_HOMES, *_ROOMS]
 if TYPE_CHECKING:
     from tfhub_transfer import data, runtime, tasks
     from tfhub_transfer.builders import build_model, load_model
-    from tfhub_transfer.callbacks import FiniteLoss, ProgressiveUnfreezing
+    from tfhub_transfer.callbacks.thawing import FiniteLoss, ProgressiveUnfreezing
     from tfhub_transfer.encoders import registry
     from tfhub_transfer.encoders.conversion import convert
     from tfhub_transfer.encoders.encoder import Encoder

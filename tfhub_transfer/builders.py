@@ -12,12 +12,13 @@ from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder, graphs_from_file
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.storage import opening
-from tfhub_transfer.tasks import Head, MultiTask, Task
+from tfhub_transfer.tasks import MultiTask, Task
 
 # Characters of what Keras says went wrong, which may quote a whole configuration.
 _MOST_REASON = 600

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import headlines, judging, own_callbacks, progress, runtime
-from tfhub_transfer.callbacks import FiniteLoss, KeepBest, ProgressiveUnfreezing
+from tfhub_transfer import headlines, judging, progress, runtime
+from tfhub_transfer.callbacks import own as own_callbacks
+from tfhub_transfer.callbacks.thawing import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.data.batching import ready, weighed
 from tfhub_transfer.encoders.encoder import Encoder

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import own_callbacks
+from tfhub_transfer.callbacks import own as own_callbacks
 from tfhub_transfer.data.batching import weighed
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.optimization.optimizers import rate

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import compiling, fitting, heads, layouts, progress, resuming, runtime
+from tfhub_transfer import compiling, fitting, layouts, progress, resuming, runtime
 from tfhub_transfer.boundary import Boundary, tensors
 from tfhub_transfer.data import Examples, Stream, streamed, text_forms, weighing
 from tfhub_transfer.data.batching import (
@@ -33,13 +33,15 @@ from tfhub_transfer.encoders import hub_preprocessors
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor, Truncation, load_preprocessor
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.heads import layers
+from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.layouts import Ids, Layout, Rows
 from tfhub_transfer.runtime import probes
 from tfhub_transfer.seen import Seen
 from tfhub_transfer.storage import budget, names, opening, saving
 from tfhub_transfer.storage.stores import VectorStore
-from tfhub_transfer.tasks import Head, Task
+from tfhub_transfer.tasks import Task
 from tfhub_transfer.texts.tagging import WORD_STARTS
 
 EVALUATION_BATCH = 128
@@ -72,7 +74,7 @@ class TransferModel(resuming.Resumable):
         inputs = layout.inputs(encoder)
         encoded = layout.encode(encoder, inputs)
         features = layout.features(encoder, encoded, inputs)
-        hidden = heads.hidden(features, head) if task.has_head else features
+        hidden = layers.hidden(features, head) if task.has_head else features
         outputs = task.outputs(hidden, head)
         super().__init__(inputs=inputs, outputs=outputs, name="transfer_model")
         self.features = features
@@ -461,7 +463,7 @@ class TransferModel(resuming.Resumable):
 
     def vector(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Encoder inputs to the encoder's vectors, as a graph for `encode_text` and exports."""
-        return self.layout.vectors(heads.sentence_vector(self.encoder, inputs, self.head))
+        return self.layout.vectors(layers.sentence_vector(self.encoder, inputs, self.head))
 
     def _features(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         return keras.Model(self.inputs, self.features)(inputs, training=False)

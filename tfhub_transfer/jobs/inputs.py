@@ -10,17 +10,13 @@ from tfhub_transfer import data, layouts, progress
 from tfhub_transfer.data import reading
 from tfhub_transfer.data.named_cells import OR_BLANK
 from tfhub_transfer.errors import InputError, RowError, placed
+from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import values
 from tfhub_transfer.jobs import options
 from tfhub_transfer.jobs.options import Form
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.storage import opening
-from tfhub_transfer.tasks import (
-    TASKS,
-    Head,
-    MultiTask,
-    Task,
-)
+from tfhub_transfer.tasks import TASKS, MultiTask, Task
 from tfhub_transfer.tasks.multi import check_names
 
 # Bytes that a file of several tasks may have.

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.layouts.base import Ids, Layout, Rows, asked, encoder_inputs, of_rows
 from tfhub_transfer.layouts.joint import Joint, balance
 from tfhub_transfer.layouts.sentences import Sentences, documents, places
@@ -10,7 +11,6 @@ from tfhub_transfer.layouts.towers import Towers
 from tfhub_transfer.layouts.whole import Whole
 from tfhub_transfer.layouts.windows import Windows
 from tfhub_transfer.layouts.words import Words
-from tfhub_transfer.tasks import Head
 
 LAYOUTS: dict[str, type[Layout]] = {
     "whole": Whole,

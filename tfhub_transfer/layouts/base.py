@@ -8,18 +8,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads
 from tfhub_transfer.data import Examples, batching, require_examples, weighing
 from tfhub_transfer.data.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.heads import layers
+from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.layouts import segmentation
 from tfhub_transfer.runtime.tracing import Repeated
 from tfhub_transfer.storage import names
-from tfhub_transfer.tasks import Head
 from tfhub_transfer.texts.tagging import WORD_STARTS, is_listed, split_words
 
 Inputs = dict[str, keras.KerasTensor]
@@ -123,7 +123,7 @@ class Layout:
 
     def encode(self, encoder: Encoder, inputs: Inputs) -> Any:
         """Runs the encoder on a model's inputs."""
-        return heads.encode(encoder, inputs)
+        return layers.encode(encoder, inputs)
 
     def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
         """What the head starts from, of what `encode` gave.

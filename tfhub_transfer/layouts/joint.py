@@ -10,9 +10,9 @@ import tensorflow as tf
 from tfhub_transfer.data import weighing
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor
+from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.layouts.base import Ids, Inputs, Layout, Rows
 from tfhub_transfer.storage import names
-from tfhub_transfer.tasks import Head
 
 
 class Joint(Layout):

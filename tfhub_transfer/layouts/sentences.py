@@ -10,10 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads, selection
+from tfhub_transfer import selection
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.heads import layers
 from tfhub_transfer.layouts import units
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
 from tfhub_transfer.texts import sentences
@@ -30,7 +31,7 @@ class Sentences(Layout):
         return ("document",)
 
     def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
-        return heads.sentence_vectors(encoder, encoded, inputs, self.head)
+        return layers.sentence_vectors(encoder, encoded, inputs, self.head)
 
     def check(self, examples: Examples) -> None:
         super().check(examples)

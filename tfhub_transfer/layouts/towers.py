@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads
 from tfhub_transfer.data import Examples
 from tfhub_transfer.data.usual_columns import LABEL
 from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.heads import layers
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows, encoder_inputs
 
 
@@ -31,10 +31,12 @@ class Towers(Layout):
         return {name: keras.Input((None, None), dtype="int32", name=name) for name in names}
 
     def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
-        vectors = heads.vectors_apart(encoder, encoded, inputs, self.head)
+        vectors = layers.vectors_apart(encoder, encoded, inputs, self.head)
         if not self.task.has_head:
             return vectors
-        return heads.compared(*(heads.VectorAt(n, name=f"text_{'ab'[n]}")(vectors) for n in (0, 1)))
+        return layers.compared(
+            *(layers.VectorAt(n, name=f"text_{'ab'[n]}")(vectors) for n in (0, 1))
+        )
 
     @property
     def has_fixed_features(self) -> bool:

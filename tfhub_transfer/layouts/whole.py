@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer import heads
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.heads import layers
 from tfhub_transfer.layouts.base import Inputs, Layout, int_inputs
 
 
@@ -27,7 +27,7 @@ class Whole(Layout):
         return super().encode(encoder, inputs)
 
     def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
-        return heads.features(encoder, encoded, inputs, self.head, self.task.pair)
+        return layers.features(encoder, encoded, inputs, self.head, self.task.pair)
 
     @property
     def has_fixed_features(self) -> bool:

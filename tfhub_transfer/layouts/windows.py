@@ -11,11 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import answers, heads
+from tfhub_transfer import answers
 from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import most_pieces
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.heads import layers
 from tfhub_transfer.layouts import segmentation, spans, units
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
 from tfhub_transfer.tasks.span_level import END, START
@@ -46,7 +47,7 @@ class Windows(Layout):
         return ("question", "context")
 
     def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
-        return heads.word_vectors(encoder, encoded, inputs, self.head)
+        return layers.word_vectors(encoder, encoded, inputs, self.head)
 
     def check(self, examples: Examples) -> None:
         require_examples(examples)

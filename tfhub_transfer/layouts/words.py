@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import heads
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.heads import layers
 from tfhub_transfer.layouts import segmentation, units
 from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
 from tfhub_transfer.texts import tagging
@@ -28,7 +28,7 @@ class Words(Layout):
     by_unit = True
 
     def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
-        return heads.word_vectors(encoder, encoded, inputs, self.head)
+        return layers.word_vectors(encoder, encoded, inputs, self.head)
 
     def cut(self, examples: Examples) -> Rows:
         return units.cut_long(examples, self.preprocessor)

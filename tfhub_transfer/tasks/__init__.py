@@ -7,7 +7,8 @@ from typing import TypeVar
 import keras
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.tasks.base import Head, Task
+from tfhub_transfer.heads.settings import Head
+from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.multi import JointLoss, MultiTask
 from tfhub_transfer.tasks.ordinal import OrdinalRegression
 from tfhub_transfer.tasks.sentence_level import ExtractiveSummarization, references

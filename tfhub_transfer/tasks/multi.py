@@ -13,7 +13,8 @@ from keras.src.losses.losses import LossFunctionWrapper
 
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.tasks.base import MOST, Head, Task
+from tfhub_transfer.heads.settings import Head
+from tfhub_transfer.tasks.base import MOST, Task
 
 UNCERTAINTY = "uncertainty"
 

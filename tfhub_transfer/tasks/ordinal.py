@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.reporting import metrics, paired, plots
 from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers, Resampled
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import whole_measure
-from tfhub_transfer.tasks.base import Head
 from tfhub_transfer.tasks.sequence_level import Classification
 
 # More numbers than that are amounts, and to be predicted as such.

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.incoming.wording import class_name, listed
 from tfhub_transfer.reporting import metrics
@@ -18,7 +19,7 @@ from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels, divergences, scales, whole_measure
-from tfhub_transfer.tasks.base import MOST, Head, Task, finite
+from tfhub_transfer.tasks.base import MOST, Task, finite
 from tfhub_transfer.tasks.scales import ScaledError, ScaledSquaredError
 
 MAX_CLASSES = 1000

@@ -11,12 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError, placed
+from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming.wording import class_name, listed
 from tfhub_transfer.reporting import metrics, paired
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
-from tfhub_transfer.tasks.base import Head, Task
+from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.texts import tagging
 
 # What fills up the labels of a batch, and counts for nothing.

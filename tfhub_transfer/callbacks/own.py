@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer.callbacks import ProgressiveUnfreezing
+from tfhub_transfer.callbacks.thawing import ProgressiveUnfreezing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.storage import saving

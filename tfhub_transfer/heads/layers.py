@@ -7,8 +7,8 @@ import keras
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.runtime import full_precision
-from tfhub_transfer.tasks import Head
 from tfhub_transfer.texts.tagging import WORD_STARTS
 
 CNN_WIDTHS = (3, 4, 5)
