@@ -25,9 +25,10 @@ from typing import Any
 import keras
 
 import tfhub_transfer as tt
-from tfhub_transfer.layouts import segmentation
 from tfhub_transfer.runtime import tracing
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.tasks import segmentation
+from tfhub_transfer.tasks.tagging import schemes
+from tfhub_transfer.texts import joining
 
 OUTPUT = Path(__file__).with_suffix(".json")
 SETS = ("wnut17", "ud_english_ewt")
@@ -98,10 +99,10 @@ def measure(folder: Path) -> dict[str, Any]:
     )
     model = tt.build_model("auto", task)
     tt.fine_tune(model, train, validation, epochs=3, plan=tt.Plan(verbose=0))
-    words = [tagging.split_words(text) for text in test.texts[0]]
+    words = [joining.split_words(text) for text in test.texts[0]]
     texts = plain_texts(folder, words)
     started = time.perf_counter()
-    learned = segmentation.learn(map(tagging.split_words, train.texts[0]))
+    learned = segmentation.learn(map(joining.split_words, train.texts[0]))
     seconds = time.perf_counter() - started
     metrics = tt.evaluate(model, test, baselines=False).metrics
     key = "f1" if task.scheme else "accuracy"
@@ -159,7 +160,7 @@ def asked(answers: list[Any], words: Any, labels: Any, scheme: str | None) -> fl
     if scheme is None:
         pairs = [pair for a, b in zip(made, labels) for pair in zip(a, b)]
         return sum(a == b for a, b in pairs) / len(pairs)
-    return f1([(set(tagging.entities(a)), set(tagging.entities(b))) for a, b in zip(made, labels)])
+    return f1([(set(schemes.entities(a)), set(schemes.entities(b))) for a, b in zip(made, labels)])
 
 
 def by_places(
@@ -173,7 +174,7 @@ def by_places(
             wanted = {(tag, *place) for tag, place in zip(tags, places)}
             given = {(w["tag"], w["start"], w["end"]) for w in answer["words"]}
         else:
-            found = tagging.entities(tags)
+            found = schemes.entities(tags)
             wanted = {(kind, places[a][0], places[b - 1][1]) for kind, a, b in found}
             given = {(e["type"], e["start"], e["end"]) for e in answer["entities"]}
         pairs.append((given, wanted))

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import answer_evaluation, answers
 from tfhub_transfer.reporting import metrics
+from tfhub_transfer.tasks.questions import answers
+from tfhub_transfer.tasks.questions import measures as answer_evaluation
 
 CONTEXT = "In Rome, the Colosseum cost €27 — naïve 東京 builders."
 

@@ -20,13 +20,12 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import layouts
 from tfhub_transfer.callbacks.thawing import KeepBest
 from tfhub_transfer.encoders import conversion, fetching
 from tfhub_transfer.served import SIGNATURE
 from tfhub_transfer.serving import models_of
-from tfhub_transfer.tasks import MultiTask
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.tasks import MultiTask, layouts
+from tfhub_transfer.texts import joining
 
 ROWS = samples.ROWS
 # One of each kind is enough in passing; `--all` takes every row.
@@ -154,7 +153,7 @@ def by_hand(model: Any, examples: Any) -> dict[str, float]:
     """Numbers of a report, computed from readable answers."""
     texts = list(zip(*examples.texts)) if model.task.pair else examples.texts[0]
     if model.layout.by_unit and model.task.layout == "words":
-        texts = [text.replace(tagging.WORD_END, " ") for text in texts]
+        texts = [text.replace(joining.WORD_END, " ") for text in texts]
     answers, labels = model.predict_text(texts), examples.labels
     first = answers[0]
     if "label" in first:

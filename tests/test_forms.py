@@ -23,8 +23,8 @@ from tfhub_transfer.data import reading
 from tfhub_transfer.data.forms import objects, spans, words
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs import inputs
-from tfhub_transfer.layouts.segmentation import split
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.tasks.segmentation import split
+from tfhub_transfer.texts import joining
 
 MADE = Path(__file__).with_name("forms")
 TEXTS = [
@@ -106,7 +106,7 @@ WITH_TAGS = {
 def test_words_and_tags_of_other_tools(name: str) -> None:
     assert tagged(MADE / name) == WITH_TAGS[name]
     read = data.read(MADE / name)
-    assert read.texts[0] == [tagging.join_words(own) for own, _ in WITH_TAGS[name]]
+    assert read.texts[0] == [joining.join_words(own) for own, _ in WITH_TAGS[name]]
     assert read.labels == [tags for _, tags in WITH_TAGS[name]]
 
 
@@ -498,7 +498,7 @@ def test_label_studio_that_nobody_looked_at_has_no_tags(tmp_path: Path) -> None:
     path = write(tmp_path / "x.json", json.dumps(tasks))
     with pytest.raises(InputError, match="row 2: column 'tags' must hold a label"):
         data.read(path)
-    assert data.read(path, require_label=False).texts[0][1] == tagging.join_words(NOTHING[0])
+    assert data.read(path, require_label=False).texts[0][1] == joining.join_words(NOTHING[0])
     asked = reading.Table(path, reading.Asked(labels=False))
     assert not any({"tokens", "tags"} & {*row} for _, row in asked)
 

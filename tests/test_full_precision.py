@@ -14,7 +14,7 @@ import tfhub_transfer as tt
 from tfhub_transfer.encoders import hub_format
 from tfhub_transfer.runtime import full_precision, products, rounding
 from tfhub_transfer.tasks import Classification, Head, MultiLabel, Regression
-from tfhub_transfer.tasks.vector_losses import InBatchNegatives
+from tfhub_transfer.tasks.similarity.losses import InBatchNegatives
 
 WORDS = ("good", "film", "bad", "movie", "the", "worst", "acting", "story")
 HEADS = {

@@ -20,7 +20,7 @@ from tfhub_transfer import data
 from tfhub_transfer.data import Examples, batching, selecting
 from tfhub_transfer.incoming import values, wording
 from tfhub_transfer.tasks import Classification, MultiLabel, Regression, TokenClassification
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 TEXTS, LABELS = ["good film", "bad movie", "the worst"], ["p", "n", "p"]
 DAYS = np.array(["2020-01-01", "2021-01-01", "2020-01-01"], "datetime64[ns]")
@@ -340,8 +340,8 @@ def test_padding_is_no_word() -> None:
     ):
         with pytest.raises(tt.InputError, match="the last word of a list can't be empty"):
             call()
-    tagging.require_last(["a", "", "b"], "row 1")
-    tagging.require_last([""], "row 1")
+    joining.require_last(["a", "", "b"], "row 1")
+    joining.require_last([""], "row 1")
 
 
 # Models ------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import tensorflow as tf
 from libraries import held, of_library
 
 import tfhub_transfer as tt
-from tfhub_transfer import answers, cli
+from tfhub_transfer import cli
 from tfhub_transfer.data import Examples
 from tfhub_transfer.incoming import values
 from tfhub_transfer.jobs import inputs
@@ -30,7 +30,8 @@ from tfhub_transfer.tasks import (
     TokenClassification,
     references,
 )
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.tasks.questions import answers
+from tfhub_transfer.texts import joining
 
 
 class Verdict(enum.StrEnum):
@@ -534,7 +535,7 @@ def test_words_and_tags_written_as_text(tmp_path: Path) -> None:
         ]
         path = write(tmp_path / "tags.csv", rows)
         examples = tt.data.read(path, text=text, label=label)
-        assert [each.split(tagging.WORD_END) for each in examples.texts[0]] == [
+        assert [each.split(joining.WORD_END) for each in examples.texts[0]] == [
             ["EU", "isn't"],
             ["no"],
         ]

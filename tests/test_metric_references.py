@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import seqeval.metrics
 
-from tfhub_transfer import rouge, summary_evaluation, word_evaluation
 from tfhub_transfer.reporting import metrics
+from tfhub_transfer.tasks.summaries import measures as summary_evaluation
+from tfhub_transfer.tasks.summaries import rouge
+from tfhub_transfer.tasks.tagging import measures as word_evaluation
 
 # Definitions ---------------------------------------------------------------------------------
 

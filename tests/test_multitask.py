@@ -11,9 +11,9 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli
-from tfhub_transfer.layouts import balance
 from tfhub_transfer.tasks import Classification, Head, MultiTask, Regression, TokenClassification
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.tasks.layouts import balance
+from tfhub_transfer.texts import joining
 
 GOOD, BAD = ("good", "film"), ("bad", "movie")
 
@@ -398,8 +398,8 @@ def test_bad_input_is_named(bert_encoder: Path, text_encoder: Path) -> None:
 
 def write(folder: Path, name: str, examples: tt.data.Examples) -> str:
     columns = dict(examples.columns)
-    if tagging.WORD_END in "".join(columns.get("text", [])):
-        columns["tokens"] = [text.split(tagging.WORD_END) for text in columns.pop("text")]
+    if joining.WORD_END in "".join(columns.get("text", [])):
+        columns["tokens"] = [text.split(joining.WORD_END) for text in columns.pop("text")]
         columns["tags"] = columns.pop("label")
     rows = (dict(zip(columns, row)) for row in zip(*columns.values()))
     (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -16,7 +16,7 @@ from tfhub_transfer.jobs import asking_options, measuring, predicting, training
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.reporting import paired, standings
 from tfhub_transfer.tasks import OrdinalRegression
-from tfhub_transfer.tasks.ordinal import (
+from tfhub_transfer.tasks.whole.ordinal import (
     CumulativeCrossentropy,
     OrderedThresholds,
     QuadraticKappa,

@@ -22,13 +22,6 @@ import sklearn.metrics as sk
 from hostile import texts as hostile_texts
 
 import tfhub_transfer as tt
-from tfhub_transfer import (
-    answer_evaluation,
-    entity_outcomes,
-    layouts,
-    summary_evaluation,
-    word_evaluation,
-)
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.evaluation import evaluate
@@ -40,7 +33,12 @@ from tfhub_transfer.reporting.pages import markup, passages
 from tfhub_transfer.reporting.pages import report as report_page
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.seen import Seen
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.tasks import layouts
+from tfhub_transfer.tasks.questions import measures as answer_evaluation
+from tfhub_transfer.tasks.summaries import measures as summary_evaluation
+from tfhub_transfer.tasks.tagging import entity_outcomes, schemes
+from tfhub_transfer.tasks.tagging import measures as word_evaluation
+from tfhub_transfer.texts import joining
 
 # What a page may hold of elements: nothing else comes from data or is fetched.
 VOID = {"meta", "img", "wbr"}
@@ -241,16 +239,16 @@ def test_outcomes_of_entities_equal_a_search_word_by_word() -> None:
         # Each entity is in one outcome, and is in it as it is.
         for column, tags in ((1, own), (2, made)):
             present = [row[column] for row in rows if row[column] is not None]
-            assert sorted(present) == sorted(tagging.entities(tags))
-        both = set(tagging.entities(own)) & set(tagging.entities(made))
+            assert sorted(present) == sorted(schemes.entities(tags))
+        both = set(schemes.entities(own)) & set(schemes.entities(made))
         assert wanted["right"] == len(both)
     assert set(every) == set(entity_outcomes.KINDS)
 
 
 def _searched(own: list[str], made: list[str]) -> collections.Counter[str]:
     """Kinds of outcomes: the likest pair is taken out again and again, of sets of words."""
-    true = {(k, frozenset(range(a, b))) for k, a, b in tagging.entities(own)}
-    given = {(k, frozenset(range(a, b))) for k, a, b in tagging.entities(made)}
+    true = {(k, frozenset(range(a, b))) for k, a, b in schemes.entities(own)}
+    given = {(k, frozenset(range(a, b))) for k, a, b in schemes.entities(made)}
     found: collections.Counter[str] = collections.Counter()
     while True:
         pairs = [(t, g) for t in true for g in given if t[1] & g[1]]
@@ -283,7 +281,7 @@ def _searched(own: list[str], made: list[str]) -> collections.Counter[str]:
 def test_scores_of_entities_by_group_add_up_to_those_of_all() -> None:
     generator = random.Random(2)
     truth, made = ([_tagged(generator, 9) for _ in range(50)] for _ in range(2))
-    texts = [tagging.join_words(generator.choices("uvwxyz", k=9)) for _ in truth]
+    texts = [joining.join_words(generator.choices("uvwxyz", k=9)) for _ in truth]
     rows = word_evaluation.outcomes(truth, made, "IOB2")
     train = texts[:5], truth[:5]
     found = word_evaluation.slices(texts, rows, train, "IOB2")
@@ -291,25 +289,25 @@ def test_scores_of_entities_by_group_add_up_to_those_of_all() -> None:
         "length of the entity",
         "whether training has the entity",
     ]
-    whole = tagging.entity_scores(truth, made)["micro"]
+    whole = schemes.entity_scores(truth, made)["micro"]
     for one in found:
         count, given = (sum(row[name] for row in one["rows"]) for name in ("count", "given"))
         hits = sum((row["recall"] or 0) * row["count"] for row in one["rows"])
         assert count == whole["support"]
         assert (hits / given, hits / count) == pytest.approx((whole["precision"], whole["recall"]))
     known = {
-        " ".join(tagging.split_words(text)[a:b])
+        " ".join(joining.split_words(text)[a:b])
         for text, tags in zip(*train)
-        for _, a, b in tagging.entities(tags)
+        for _, a, b in schemes.entities(tags)
     }
     seen = sum(
-        " ".join(tagging.split_words(text)[a:b]) in known
+        " ".join(joining.split_words(text)[a:b]) in known
         for text, tags in zip(texts, truth)
-        for _, a, b in tagging.entities(tags)
+        for _, a, b in schemes.entities(tags)
     )
     assert {row["group"]: row["count"] for row in found[1]["rows"]}["seen"] == seen
     lengths = collections.Counter(
-        min(b - a, 4) for tags in truth for _, a, b in tagging.entities(tags)
+        min(b - a, 4) for tags in truth for _, a, b in schemes.entities(tags)
     )
     assert [row["count"] for row in found[0]["rows"]] == [lengths[n] for n in (1, 2, 3, 4)]
 
@@ -545,10 +543,10 @@ def test_entities_are_spans_in_colours_that_say_what_became_of_them(tmp_path: Pa
         "O",
     ]
     made = ["B-person", "O", "B-place", "O", "O", "O", "O", "B-place", "O", "B-place", "B-firm"]
-    texts, truth = [tagging.join_words(words)], [own]
+    texts, truth = [joining.join_words(words)], [own]
     task = tt.tasks.TokenClassification().adapt(truth)
     task.sequences = lambda scores: [made]
-    train = Examples.from_lists([tagging.join_words(["rome", "x"])], [["B-place", "O"]])
+    train = Examples.from_lists([joining.join_words(["rome", "x"])], [["B-place", "O"]])
     report = evaluate(
         Fake(task, predict_scores=lambda examples: None), Examples.from_lists(texts, truth), train
     )
@@ -594,7 +592,7 @@ def test_plain_tags_have_only_their_wrong_words_marked(tmp_path: Path) -> None:
     own, made = [["DET", "NOUN", "VERB"]], [["DET", "VERB", "VERB"]]
     task = tt.tasks.TokenClassification().adapt(own)
     task.sequences = lambda scores: made
-    examples = Examples.from_lists([tagging.join_words(["a", "dog", "ran"])], own)
+    examples = Examples.from_lists([joining.join_words(["a", "dog", "ran"])], own)
     report = evaluate(Fake(task, predict_scores=lambda examples: None), examples)
     page, _ = saved(report, tmp_path)
     assert report.entities["counts"] == {"right": 2, "wrong type": 1}

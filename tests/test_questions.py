@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import answers, layouts
 from tfhub_transfer.encoders.preprocessing import make_preprocessor, most_pieces
-from tfhub_transfer.layouts import Layout, spans, windows
-from tfhub_transfer.tasks import QuestionAnswering
-from tfhub_transfer.texts.tagging import WORD_END
+from tfhub_transfer.tasks import QuestionAnswering, layouts
+from tfhub_transfer.tasks.layouts import Layout
+from tfhub_transfer.tasks.questions import answers, spans
+from tfhub_transfer.tasks.questions import layout as windows
+from tfhub_transfer.texts.joining import WORD_END
 
 LENGTH = 24
 ANSWER = "good film"

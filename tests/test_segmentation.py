@@ -12,10 +12,10 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli
-from tfhub_transfer.layouts import segmentation
-from tfhub_transfer.tasks import TokenClassification
-from tfhub_transfer.texts import tagging
-from tfhub_transfer.texts.tagging import ALONE, WORD_END, Segmentation
+from tfhub_transfer.tasks import TokenClassification, segmentation
+from tfhub_transfer.tasks.tagging import schemes
+from tfhub_transfer.texts import joining
+from tfhub_transfer.texts.joining import ALONE, WORD_END, Segmentation
 
 # Of a newspaper's kind: abbreviations, numbers, possessives, negations, faces; hyphens part words.
 SENTENCES = [
@@ -126,12 +126,12 @@ def test_nothing_known_is_every_sign() -> None:
     "words", [["U.S."], ["a"], ["U.S.", "wins"], ["New York", "won"], [":)"], ["Ü", "", "東京"], []]
 )
 def test_lists_of_words_stay_as_they_are(words: list[str], known: Segmentation) -> None:
-    text = tagging.join_words(words)
+    text = joining.join_words(words)
     assert split([text, "a.b"], known)[0] == words
     padded = tf.constant([[*words, "", ""], ["x"] * (len(words) + 2)])
     assert segmentation.joined(padded)[0].numpy().decode() in (text, text + ALONE)
     if words:
-        assert tagging.split_words(text) == words
+        assert joining.split_words(text) == words
 
 
 # A model ------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def measured_by_hand(answers: list[dict[str, Any]], rows: tt.data.Examples) -> d
     """The numbers of a report, of readable answers."""
     made = [[word["tag"] for word in answer["words"]] for answer in answers]
     right = [a == b for tags, own in zip(made, rows.labels) for a, b in zip(tags, own)]
-    found, wanted = ([set(tagging.entities(t)) for t in each] for each in (made, rows.labels))
+    found, wanted = ([set(schemes.entities(t)) for t in each] for each in (made, rows.labels))
     hits = sum(len(a & b) for a, b in zip(found, wanted))
     precision, recall = (hits / sum(map(len, each)) for each in (found, wanted))
     both = {"precision": precision, "recall": recall}
@@ -284,10 +284,10 @@ def test_real_words_give_the_report_to_the_last_digit(name: str, data_folder: Pa
     test = test[[set(tags) <= known for tags in test.labels]]
     keras.utils.set_random_seed(0)
     model = tt.build_model("auto", TokenClassification().adapt(train.labels))
-    answers = model.predict_text([tagging.split_words(text) for text in test.texts[0]])
+    answers = model.predict_text([joining.split_words(text) for text in test.texts[0]])
     test = half_right(test, answers)
     report = tt.evaluate(model, test, baselines=False)
-    assert words_of(answers) == [tagging.split_words(text) for text in test.texts[0]]
+    assert words_of(answers) == [joining.split_words(text) for text in test.texts[0]]
     numbers = measured_by_hand(answers, test)
     assert {name: numbers[name] for name in set(report.metrics) & set(numbers)} == {
         name: value for name, value in report.metrics.items() if name in numbers
@@ -301,7 +301,7 @@ def test_texts_of_a_treebank_have_its_words(data_folder: Path) -> None:
     folder = data_folder / "ud_english_ewt"
     train = tt.data.read(folder / "train.jsonl.gz")[:2000]
     rows = [json.loads(line) for line in (folder / "test.jsonl").read_text("utf-8").splitlines()]
-    known = segmentation.learn(map(tagging.split_words, train.texts[0]))
+    known = segmentation.learn(map(joining.split_words, train.texts[0]))
     shares = []
     for each in (None, known):
         found = split([row["text"] for row in rows], each)

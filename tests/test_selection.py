@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfhub_transfer import selection
+from tfhub_transfer.tasks.summaries import selection
 
 
 def expected(scores: list[float], pieces: list[list[int]], most: int) -> list[int]:

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tfhub_transfer.texts import sentences
-from tfhub_transfer.texts.tagging import WORD_END
+from tfhub_transfer.texts.joining import WORD_END
 
 
 def split(text: str) -> list[str]:

@@ -20,7 +20,7 @@ from tfhub_transfer.tasks import (
     QuestionAnswering,
     TokenClassification,
 )
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 # What some part of Python, JavaScript or a terminal takes for the end of a line or of a word.
 ODD = ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f", "\xa0", "\u200b"]
@@ -81,7 +81,7 @@ def check_doors(model: Any, names: list[str], rows: list[tuple[str, ...]], folde
     assert model.predict_text(dict(zip(names, columns))) == expected
     assert model.predict_text(examples) == expected
     # A separator is a space.
-    spaced = [tuple(map(tagging.plain, row)) for row in rows]
+    spaced = [tuple(map(joining.plain, row)) for row in rows]
     assert model.predict_text([a for (a,) in spaced] if len(names) == 1 else spaced) == expected
 
 
@@ -157,7 +157,7 @@ def test_exports(bert_encoder: Path, tmp_path: Path) -> None:
 
 def test_lists_are_marked_and_texts_are_not() -> None:
     marked = tt.data.Examples.from_lists([["a", "b\u2028c"], ["d."]])
-    assert marked.texts == ([tagging.join_words(["a", "b c"]), tagging.join_words(["d."])],)
+    assert marked.texts == ([joining.join_words(["a", "b c"]), joining.join_words(["d."])],)
     # Also when they come out of other examples.
     assert tt.data.Examples.from_lists(marked.texts[0], [1, 2]).texts == marked.texts
     plain = tt.data.Examples.from_lists(["a\u2028b", "d.\u2029"], None, ["\u2028", "x"])
@@ -167,4 +167,4 @@ def test_lists_are_marked_and_texts_are_not() -> None:
 def test_lines_end_where_editors_end_them(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes("\n".join(TEXTS).encode())
-    assert list(reading.line_chunks(path)) == [[*map(tagging.plain, TEXTS)]]
+    assert list(reading.line_chunks(path)) == [[*map(joining.plain, TEXTS)]]

@@ -14,7 +14,7 @@ from test_multitask import sentiments, splits, write
 from test_pages import Parsed
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, histories, word_evaluation
+from tfhub_transfer import cli, histories
 from tfhub_transfer.finetuning import History
 from tfhub_transfer.jobs import inputs, run_records, training
 from tfhub_transfer.reporting import metrics, paired, standings
@@ -22,7 +22,8 @@ from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.stages import Outcome
 from tfhub_transfer.storage import atomic
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.tasks.tagging import measures as word_evaluation
+from tfhub_transfer.tasks.tagging import schemes
 
 # By how much one is better ----------------------------------------------------------------------
 
@@ -101,7 +102,7 @@ def _by_hand(kind: str, truth: Any, answers: Any) -> float:
     counts: collections.Counter[str] = collections.Counter()
     for own, made in zip(truth, answers):
         wanted, given = (
-            set(x if kind == "multi-label" else tagging.entities(x)) for x in (own, made)
+            set(x if kind == "multi-label" else schemes.entities(x)) for x in (own, made)
         )
         counts.update(hit=len(wanted & given), all=len(wanted) + len(given))
     return 2 * counts["hit"] / counts["all"]

@@ -11,11 +11,12 @@ import pytest
 import sklearn.metrics as sk
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, similarity_evaluation
+from tfhub_transfer import cli
 from tfhub_transfer.callbacks.thawing import KeepBest
-from tfhub_transfer.layouts.towers import Towers
 from tfhub_transfer.tasks import Classification, Head, MultiLabel, Regression, Similarity
-from tfhub_transfer.tasks.similarity import best_threshold
+from tfhub_transfer.tasks.similarity import measures as similarity_evaluation
+from tfhub_transfer.tasks.similarity.task import best_threshold
+from tfhub_transfer.tasks.towers import Towers
 
 GOOD, BAD = ("good film", "great movie", "good acting"), ("bad story", "the worst movie", "bad")
 

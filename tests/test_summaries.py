@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer.layouts import documents
 from tfhub_transfer.tasks import TASKS, ExtractiveSummarization, Head
-from tfhub_transfer.tasks.sentence_level import SentenceChoice, SentenceRanking, TopTarget
-from tfhub_transfer.texts.tagging import WORD_END
+from tfhub_transfer.tasks.layouts import documents
+from tfhub_transfer.tasks.summaries.task import SentenceChoice, SentenceRanking, TopTarget
+from tfhub_transfer.texts.joining import WORD_END
 
 DULL = [
     "Bad movie story in movie.",

@@ -8,7 +8,7 @@ import pytest
 import seqeval.metrics
 
 import tfhub_transfer as tt
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.tasks.tagging import schemes
 
 TAGS = {
     "IOB1": ["O", "I-a", "B-a", "I-b", "B-b"],
@@ -23,7 +23,7 @@ def test_scores_are_those_of_seqeval_on_any_sequence(kind: str) -> None:
     for _ in range(200):
         lengths = [generator.randint(1, 12) for _ in range(5)]
         truth, made = ([generator.choices(TAGS[kind], k=n) for n in lengths] for _ in range(2))
-        found = tagging.entity_scores(truth, made)
+        found = schemes.entity_scores(truth, made)
         expected = seqeval.metrics.classification_report(
             truth, made, output_dict=True, zero_division=0
         )
@@ -53,7 +53,7 @@ def test_scores_are_those_of_seqeval_on_any_sequence(kind: str) -> None:
     ],
 )
 def test_schemes_are_told_apart(tags: list[str], scheme: str | None) -> None:
-    assert tagging.find_scheme([["O"], tags]) == scheme
+    assert schemes.find_scheme([["O"], tags]) == scheme
 
 
 @pytest.mark.parametrize("letters", ["BIES", "BILU", "BMES", "BMEW"])
@@ -61,10 +61,10 @@ def test_schemes_in_other_letters_mean_the_same(letters: str) -> None:
     begin, inside, end, single = letters
     names = [f"{letter}-a" for letter in letters] + ["O"]
     tags = [f"{begin}-a", f"{inside}-a", f"{end}-a", "O", f"{single}-a"]
-    assert tagging.find_scheme([tags]) == "BIOES"
-    assert tagging.entities(tags) == [("a", 0, 3), ("a", 4, 5)]
-    usual = tagging.allowed_steps(["B-a", "I-a", "E-a", "S-a", "O"], "BIOES")
-    assert (tagging.allowed_steps(names, "BIOES") == usual).all()
+    assert schemes.find_scheme([tags]) == "BIOES"
+    assert schemes.entities(tags) == [("a", 0, 3), ("a", 4, 5)]
+    usual = schemes.allowed_steps(["B-a", "I-a", "E-a", "S-a", "O"], "BIOES")
+    assert (schemes.allowed_steps(names, "BIOES") == usual).all()
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_schemes_in_other_letters_mean_the_same(letters: str) -> None:
 )
 def test_odd_prefixes_are_named(tags: list[str], message: str) -> None:
     with pytest.raises(tt.InputError, match=message):
-        tagging.find_scheme([tags])
+        schemes.find_scheme([tags])
 
 
 def test_mixed_tags_are_refused() -> None:
     with pytest.raises(tt.InputError, match="'person' among tags with prefixes"):
-        tagging.find_scheme([["B-a", "person"]])
+        schemes.find_scheme([["B-a", "person"]])
 
 
 @pytest.mark.parametrize(
@@ -101,15 +101,15 @@ def test_mixed_tags_are_refused() -> None:
         (["S-a", "S-a"], [("a", 0, 1), ("a", 1, 2)]),
     ],
 )
-def test_entities(tags: list[str], expected: list[tagging.Entity]) -> None:
-    assert tagging.entities(tags) == expected
+def test_entities(tags: list[str], expected: list[schemes.Entity]) -> None:
+    assert schemes.entities(tags) == expected
 
 
 def valid(tags: tuple[str, ...], scheme: str) -> bool:
     """By the definitions, not by steps: written from its entities, a sequence is the same."""
     written = ["O"] * len(tags)
     before_end, before_kind = -1, ""
-    for kind, start, end in tagging.entities(tags):
+    for kind, start, end in schemes.entities(tags):
         for place in range(start, end):
             written[place] = f"I-{kind}"
         touching = start == before_end and kind == before_kind
@@ -121,24 +121,24 @@ def valid(tags: tuple[str, ...], scheme: str) -> bool:
     return list(tags) == written
 
 
-@pytest.mark.parametrize("scheme", tagging.SCHEMES)
+@pytest.mark.parametrize("scheme", schemes.SCHEMES)
 def test_steps_allow_exactly_the_valid_sequences(scheme: str) -> None:
     names = TAGS[scheme]
-    steps = tagging.allowed_steps(names, scheme)
+    steps = schemes.allowed_steps(names, scheme)
     for numbers in itertools.product(range(len(names)), repeat=3):
         path = [len(names), *numbers, len(names) + 1]
         allowed = all(steps[a, b] for a, b in itertools.pairwise(path))
         assert allowed == valid(tuple(names[n] for n in numbers), scheme)
 
 
-@pytest.mark.parametrize("scheme", [*tagging.SCHEMES, None])
+@pytest.mark.parametrize("scheme", [*schemes.SCHEMES, None])
 def test_the_best_sequence_is_the_best_of_all(scheme: str | None) -> None:
     names = TAGS[scheme or "IOB2"][:5]
-    steps = tagging.allowed_steps(names, scheme)
+    steps = schemes.allowed_steps(names, scheme)
     generator = np.random.default_rng(0)
     for _ in range(20):
         scores = np.log(generator.dirichlet(np.ones(5), size=4))
-        found = tagging.best_sequence(scores, steps)
+        found = schemes.best_sequence(scores, steps)
         best, reached = -np.inf, None
         for numbers in itertools.product(range(5), repeat=4):
             path = [5, *numbers, 6]
@@ -146,4 +146,4 @@ def test_the_best_sequence_is_the_best_of_all(scheme: str | None) -> None:
             if total > best and all(steps[a, b] for a, b in itertools.pairwise(path)):
                 best, reached = total, numbers
         assert reached == tuple(found)
-    assert len(tagging.best_sequence(scores[:0], steps)) == 0
+    assert len(schemes.best_sequence(scores[:0], steps)) == 0

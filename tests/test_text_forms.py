@@ -12,7 +12,7 @@ from libraries import held, of_library
 
 import tfhub_transfer as tt
 from tfhub_transfer.data import Examples, text_forms
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 TEXTS = ["good film", "bad movie", "the worst"]
 OTHERS = ["a film", "the movie", "bad story"]
@@ -88,7 +88,7 @@ def test_other_names_of_columns() -> None:
     for given in (asked, {"text_b": TEXTS, "text_a": OTHERS}, list(zip(OTHERS, TEXTS))):
         assert text_forms.columns(given, ["question", "context"]) == [OTHERS, TEXTS]
     words = [text.split() for text in TEXTS]
-    joined = [tagging.join_words(each) for each in words]
+    joined = [joining.join_words(each) for each in words]
     for given in ({"tokens": words, "text": TEXTS}, words, [tuple(each) for each in words]):
         assert text_forms.columns(given, ["text"], listed=True) == [joined]
     assert text_forms.columns({"text": TEXTS}, ["text"], listed=True) == [TEXTS]

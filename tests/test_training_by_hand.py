@@ -110,7 +110,7 @@ def test_class_weights_are_weights_of_rows(text_encoder: Path) -> None:
 def test_words_that_are_padding_teach_nothing(bert_still: Path) -> None:
     """The mean is over words, so that a row's padding changes nothing of it."""
     tags = [["A" if word == "good" else "B" for word in text.split()] for text in TEXTS]
-    joined = [tt.texts.tagging.join_words(text.split()) for text in TEXTS]
+    joined = [tt.texts.joining.join_words(text.split()) for text in TEXTS]
     task = TokenClassification(["A", "B"])
     model = make(bert_still, task)
     data = tt.data.Examples.from_lists(joined, tags)

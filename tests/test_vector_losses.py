@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfhub_transfer.tasks import vector_losses as losses
+from tfhub_transfer.tasks.similarity import losses
 
 
 def unit(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

@@ -20,7 +20,7 @@ from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.reporting.pages import joint as joint_page
 from tfhub_transfer.reporting.pages import markup
 from tfhub_transfer.reporting.reports import Report
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 HALF = "cut \ud83d here"
 HOSTILE = [
@@ -287,7 +287,7 @@ def test_pictures_show_any_name() -> None:
 
 
 def test_words_with_line_separators_are_texts() -> None:
-    assert tagging.plain(f"a{tagging.WORD_END}b") == "a b"
+    assert joining.plain(f"a{joining.WORD_END}b") == "a b"
 
 
 def test_a_tilde_is_home_in_names_of_files_alone() -> None:

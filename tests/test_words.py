@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import word_evaluation
-from tfhub_transfer.layouts import segmentation, words
-from tfhub_transfer.tasks import Head, TokenClassification
-from tfhub_transfer.texts import tagging
-from tfhub_transfer.texts.tagging import WORD_END
+from tfhub_transfer.tasks import Head, TokenClassification, segmentation
+from tfhub_transfer.tasks.tagging import layout as words
+from tfhub_transfer.tasks.tagging import measures as word_evaluation
+from tfhub_transfer.tasks.tagging import schemes
+from tfhub_transfer.texts.joining import WORD_END
 
 UNITS = {
     "good film": ["B-plus", "I-plus"],
@@ -164,16 +164,16 @@ def test_predictions_survive_saving(trained: tt.TransferModel, tmp_path: Path) -
     assert again.task.scheme == "IOB2"
 
 
-@pytest.mark.parametrize("scheme", [*tagging.SCHEMES, None])
+@pytest.mark.parametrize("scheme", [*schemes.SCHEMES, None])
 def test_tags_of_many_sentences_at_once_are_the_best_of_each(scheme: str | None) -> None:
     names = ["O", "B-a", "I-a", "B-b", "I-b", *(["E-a", "S-a"] if scheme == "BIOES" else [])]
-    steps = tagging.allowed_steps(names, scheme)
+    steps = schemes.allowed_steps(names, scheme)
     generator = np.random.default_rng(0)
     lengths = [3, 1, 0, 7, 2, 5]
     rows = [generator.dirichlet(np.ones(len(names)), n).reshape(n, len(names)) for n in lengths]
     together = np.concatenate(rows).astype(np.float32)
     found = words.best_tags(tf.RaggedTensor.from_row_lengths(together, lengths), steps)
-    expected = [tagging.best_sequence(np.log(row), steps) for row in rows]
+    expected = [schemes.best_sequence(np.log(row), steps) for row in rows]
     np.testing.assert_array_equal(found.numpy(), np.concatenate(expected))
 
 

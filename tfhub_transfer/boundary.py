@@ -18,11 +18,11 @@ from tfhub_transfer import progress, runtime
 from tfhub_transfer.data import batching
 from tfhub_transfer.encoders.encoder import Encoder, boundary_input
 from tfhub_transfer.encoders.loading import BERT_INPUTS
-from tfhub_transfer.layouts import Ids, Layout
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import TokenStore
 from tfhub_transfer.tasks import JointLoss
-from tfhub_transfer.texts.tagging import WORD_STARTS
+from tfhub_transfer.tasks.layouts import Ids, Layout
+from tfhub_transfer.texts.joining import WORD_STARTS
 
 _ROWS = 64
 

@@ -16,7 +16,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.storage import atomic, opening, records
 from tfhub_transfer.tasks import Regression
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 MODEL_FILE = "model.keras"
 RECORD_FILE = "training.json"
@@ -278,7 +278,7 @@ def _column(stream: data.Stream) -> Iterator[list[str]]:
             "one column of texts is encoded: name it with `text` (`--text`). "
             f"Received: {stream.source}, which has pairs"
         )
-    return (list(map(tagging.spaced, chunk.texts[0])) for chunk in stream)
+    return (list(map(joining.spaced, chunk.texts[0])) for chunk in stream)
 
 
 def _text_column(source: str) -> str | None:

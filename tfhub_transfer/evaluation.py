@@ -7,27 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import (
-    answer_evaluation,
-    answers,
-    cautions,
-    particulars,
-    similarity_evaluation,
-    summary_evaluation,
-    word_evaluation,
-)
+from tfhub_transfer import cautions, particulars
 from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
-from tfhub_transfer.layouts import documents
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.reporting import joint_reports, metrics, plots
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.tasks import references
-from tfhub_transfer.tasks.similarity import best_threshold
+from tfhub_transfer.tasks.layouts import documents
+from tfhub_transfer.tasks.questions import answers
+from tfhub_transfer.tasks.questions import measures as answer_evaluation
+from tfhub_transfer.tasks.similarity import measures as similarity_evaluation
+from tfhub_transfer.tasks.similarity.task import best_threshold
+from tfhub_transfer.tasks.summaries import measures as summary_evaluation
+from tfhub_transfer.tasks.tagging import measures as word_evaluation
 
 MISTAKES = 100
 # Training pairs on which the threshold of a cosine is found.

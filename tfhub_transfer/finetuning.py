@@ -19,11 +19,11 @@ from tfhub_transfer.epochs import show
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.fitting import size_schedule
 from tfhub_transfer.incoming import ranges
-from tfhub_transfer.layouts import Rows, balance
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.stages import NOTHING, Outcome, thawed_words
+from tfhub_transfer.tasks.layouts import Rows, balance
 from tfhub_transfer.training_history import History
 
 FROZEN_BATCH, HEAD_BATCH = 64, 64

@@ -12,9 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import answer_evaluation, answers, summary_evaluation, word_evaluation
-from tfhub_transfer.layouts import Rows
 from tfhub_transfer.tasks import references
+from tfhub_transfer.tasks.layouts import Rows
+from tfhub_transfer.tasks.questions import answers
+from tfhub_transfer.tasks.questions import measures as answer_evaluation
+from tfhub_transfer.tasks.summaries import measures as summary_evaluation
+from tfhub_transfer.tasks.tagging import measures as word_evaluation
 
 # Of a larger validation split so many examples are drawn.
 MOST_EXAMPLES = 1000

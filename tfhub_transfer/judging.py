@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from tfhub_transfer import compiling, epochs, headlines, progress
 from tfhub_transfer.errors import InputError, one_line
-from tfhub_transfer.layouts import Rows
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
+from tfhub_transfer.tasks.layouts import Rows
 
 # As many rows show whether loss and metrics take what the model gives.
 _ROWS = 4

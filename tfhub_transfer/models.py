@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import compiling, fitting, layouts, progress, resuming, runtime
+from tfhub_transfer import compiling, fitting, progress, resuming, runtime
 from tfhub_transfer.boundary import Boundary, tensors
 from tfhub_transfer.data import Examples, Stream, streamed, text_forms, weighing
 from tfhub_transfer.data.batching import (
@@ -36,13 +36,13 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges
-from tfhub_transfer.layouts import Ids, Layout, Rows
 from tfhub_transfer.runtime import probes
 from tfhub_transfer.seen import Seen
 from tfhub_transfer.storage import budget, names, opening, saving
 from tfhub_transfer.storage.stores import VectorStore
-from tfhub_transfer.tasks import Task
-from tfhub_transfer.texts.tagging import WORD_STARTS
+from tfhub_transfer.tasks import Task, layouts
+from tfhub_transfer.tasks.layouts import Ids, Layout, Rows
+from tfhub_transfer.texts.joining import WORD_STARTS
 
 EVALUATION_BATCH = 128
 
@@ -57,7 +57,7 @@ class TransferModel(resuming.Resumable):
     Attributes:
         encoder: The `Encoder` layer.
         task: The `Task`, which knows the labels.
-        layout: How the task's texts become rows for the encoder (see `layouts.Layout`).
+        layout: How the task's texts become rows for the encoder (see `tasks.layouts.Layout`).
         preprocessor: The `TextPreprocessor`, which turns text into ids.
         truncation: What the last call of `preprocess` cut off, or `None`.
         padding: The share of padding among the tokens of the last shuffled call, or `None`.

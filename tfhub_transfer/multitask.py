@@ -9,9 +9,9 @@ from tfhub_transfer.boundary import tensors
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.layouts import Joint
 from tfhub_transfer.models import EVALUATION_BATCH, TransferModel, Wiring
 from tfhub_transfer.tasks import JointLoss, MultiTask
+from tfhub_transfer.tasks.layouts import Joint
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")

@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import answer_evaluation, answers, similarity_evaluation, summary_evaluation
 from tfhub_transfer.data import Examples
-from tfhub_transfer.layouts import places
 from tfhub_transfer.reporting import groups, predictions
 from tfhub_transfer.reporting.operating_points import Answers
 from tfhub_transfer.reporting.reports import Report
-from tfhub_transfer.tasks.whole_measure import add_thresholds
-from tfhub_transfer.texts.tagging import spaced
+from tfhub_transfer.tasks.layouts import places
+from tfhub_transfer.tasks.questions import answers
+from tfhub_transfer.tasks.questions import measures as answer_evaluation
+from tfhub_transfer.tasks.similarity import measures as similarity_evaluation
+from tfhub_transfer.tasks.summaries import measures as summary_evaluation
+from tfhub_transfer.tasks.whole.measures import add_thresholds
+from tfhub_transfer.texts.joining import spaced
 
 # Scores of all classes are among the predictions up to so many, rows times classes.
 _MOST_SCORES = 1_000_000

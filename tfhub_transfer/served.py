@@ -17,7 +17,7 @@ from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.runtime import probes
 from tfhub_transfer.storage import opening
-from tfhub_transfer.texts.tagging import is_listed, plain, split_words
+from tfhub_transfer.texts.joining import is_listed, plain, split_words
 
 # The name that TF Serving takes where none is asked for.
 SIGNATURE = "serving_default"

@@ -14,12 +14,12 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import surgery
-from tfhub_transfer.layouts import segmentation
 from tfhub_transfer.models import TransferModel
 from tfhub_transfer.multitask import MultiTaskModel
 from tfhub_transfer.served import SIGNATURE, words_signature
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.scratch import temporary
+from tfhub_transfer.tasks import segmentation
 
 _LABELS = "labels.txt"
 # Folding was seen to take 25 times the weights' memory; and no graph can be written beyond 2 GB.

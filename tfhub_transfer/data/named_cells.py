@@ -11,7 +11,7 @@ from tfhub_transfer.data.forms import LABEL, TAGS, TEXT, TEXT_A, TEXT_B, TEXT_C,
 from tfhub_transfer.data.weighing import WEIGHT
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values, wording
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 # What `require_label` says where a blank label means that a text has no class.
 OR_BLANK = "or blank"
@@ -101,8 +101,8 @@ def _text(value: Any, place: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
-        tagging.require_last(value, place)
-        return tagging.join_words([wording.require_whole(word, place) for word in value])
+        joining.require_last(value, place)
+        return joining.join_words([wording.require_whole(word, place) for word in value])
     value = _unpacked(value, place)
     if not isinstance(value, (str, int, float)):
         inside = next(iter(value), "") if isinstance(value, Mapping) else ""
@@ -110,7 +110,7 @@ def _text(value: Any, place: str) -> str:
         raise InputError(
             f"{place} must hold a text, or a list of words{name}. Received: {str(value)[:60]}"
         )
-    return tagging.plain(wording.require_whole(str(value), place))
+    return joining.plain(wording.require_whole(str(value), place))
 
 
 def _unpacked(value: Any, place: str) -> Any:

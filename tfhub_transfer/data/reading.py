@@ -17,7 +17,7 @@ from tfhub_transfer.data.forms.tfds import would_download
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values, wording
 from tfhub_transfer.storage import opening
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 __all__ = [
     "TAGS",
@@ -216,7 +216,7 @@ def line_chunks(
         _require_no_table(begins, source, pair, [name for name in columns if name])
         for number, line in enumerate(itertools.chain(begins, decoded), start=1):
             whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
-            rows.append(_line(tagging.plain(whole), number, pair))
+            rows.append(_line(joining.plain(whole), number, pair))
             if len(rows) == size:
                 yield rows
                 rows = []

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values, wording
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 # Other names of the columns that models read, in the order in which they are looked for.
 _NAMES = {
@@ -31,7 +31,7 @@ def columns(given: Any, signature: Sequence[str], listed: bool = False) -> list[
             or a list of dictionaries.
         signature: Names of the columns that the model reads.
         listed: Whether a text may be a list of its words or sentences; those are put together as
-            `tagging.join_words` does.
+            `joining.join_words` does.
 
     Raises:
         InputError: If it is something else.
@@ -64,9 +64,9 @@ def columns(given: Any, signature: Sequence[str], listed: bool = False) -> list[
 
 def _unmarked(column: list[Any], listed: bool = True) -> list[Any]:
     """Texts as plain ones, whatever separators are in them; those of examples may be lists."""
-    kept = tagging.Joined if listed else ()
+    kept = joining.Joined if listed else ()
     return [
-        tagging.plain(row) if isinstance(row, str) and not isinstance(row, kept) else row
+        joining.plain(row) if isinstance(row, str) and not isinstance(row, kept) else row
         for row in column
     ]
 
@@ -162,8 +162,8 @@ def _text(row: Any, listed: bool, place: int) -> Any:
             f"join words with spaces, or give a column alone. Received: {_shown(value)}"
         )
     if listed and isinstance(value, list) and all(isinstance(word, str) for word in value):
-        tagging.require_last(value, f"row {place} of the texts")
-        return tagging.join_words(value)
+        joining.require_last(value, f"row {place} of the texts")
+        return joining.join_words(value)
     return value
 
 
@@ -173,7 +173,7 @@ def _shown(value: Any) -> str:
 
 
 def rows(given: Any) -> list[Any]:
-    """Texts as `tagging.plain` has them, or all of them lists of words put together, as a list.
+    """Texts as `joining.plain` has them, or all of them lists of words put together, as a list.
 
     Args:
         given: Anything that can be gone through in order.
@@ -182,10 +182,10 @@ def rows(given: Any) -> list[Any]:
         InputError: If it can't.
     """
     plain = [
-        row if isinstance(row, tagging.Joined) else values.plain(row)
+        row if isinstance(row, joining.Joined) else values.plain(row)
         for row in wording.listed(given)
     ]
     listed = all(isinstance(row, list) and all(isinstance(w, str) for w in row) for row in plain)
     for number, row in enumerate(plain if listed else (), start=1):
-        tagging.require_last(row, f"row {number} of the texts")
-    return [tagging.join_words(row) for row in plain] if listed else _unmarked(plain)
+        joining.require_last(row, f"row {number} of the texts")
+    return [joining.join_words(row) for row in plain] if listed else _unmarked(plain)

@@ -117,7 +117,7 @@ def spread(rows: Any, examples: Any) -> Any:
     """Rows that weigh as much as the examples that they are of.
 
     Args:
-        rows: `layouts.Rows`.
+        rows: `tasks.layouts.Rows`.
         examples: What they were cut from.
     """
     if examples.weights is None:

@@ -11,7 +11,7 @@ from tfhub_transfer.incoming import values, wording
 
 BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 CODE_POINTS = "code_points"
-# What is made beside ids and read by heads alone (`tagging.WORD_STARTS`).
+# What is made beside ids and read by heads alone (`joining.WORD_STARTS`).
 BESIDE = "word_starts"
 # Before the number of a layer whose output is given instead of being computed.
 LAYER_OUTPUTS = "encoder_outputs"

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfhub_transfer.encoders import calls
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values, wording
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 _PAIR, _TEXT, _WORDS = ("text_a", "text_b"), ("text",), ("tokens",)
 
@@ -142,7 +142,7 @@ def _words(column: Any) -> Any:
             )
         for word in row:
             wording.require_text(word, place)
-        tagging.require_last(row, place)
+        joining.require_last(row, place)
     every = tf.constant([word for row in rows for word in row], tf.string)
     lengths = np.array([len(row) for row in rows], "int64")
     return tf.RaggedTensor.from_row_lengths(every, lengths).to_tensor("")

@@ -19,7 +19,7 @@ from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.storage import atomic, names, opening, records
 from tfhub_transfer.storage.scratch import temporary, temporary_folder
-from tfhub_transfer.texts.tagging import ALONE, WORD_END, WORD_STARTS
+from tfhub_transfer.texts.joining import ALONE, WORD_END, WORD_STARTS
 
 DEFAULT_SEQUENCE_LENGTH = 256
 # Lengths are rounded up to a multiple of this, so that few shapes of batch occur.

@@ -18,7 +18,7 @@ from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import wire
 from tfhub_transfer.storage import atomic, opening, records
-from tfhub_transfer.texts.tagging import ALONE, WORD_END, WORD_STARTS
+from tfhub_transfer.texts.joining import ALONE, WORD_END, WORD_STARTS
 
 PADDING = ("longest", "sequence_length")
 # What lives in this process: clones share what their originals have, wherever that came from.

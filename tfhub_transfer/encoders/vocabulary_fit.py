@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.preprocessing import BertPreprocessor, TextPreprocessor
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 ENGLISH = "English"
 # Texts and characters of each that are looked at.
@@ -137,7 +137,7 @@ def measure(
     Returns:
         `None` for encoders that split texts themselves and whose vocabulary can't be read.
     """
-    texts = [tagging.plain(text) for row in zip(*columns) for text in row]
+    texts = [joining.plain(text) for row in zip(*columns) for text in row]
     some = texts[:: -(-len(texts) // _TEXTS) or 1]
     if not isinstance(preprocessor, BertPreprocessor):
         known = None if folder is None else _words_of(folder)

@@ -9,7 +9,7 @@ from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.runtime import full_precision
-from tfhub_transfer.texts.tagging import WORD_STARTS
+from tfhub_transfer.texts.joining import WORD_STARTS
 
 CNN_WIDTHS = (3, 4, 5)
 

@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfhub_transfer import data, layouts, progress, runtime
+from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.data import label_columns, reading, writing
 from tfhub_transfer.data.usual_columns import TEXT
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.models import TransferModel
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.tasks import layouts
+from tfhub_transfer.texts import joining
 
 # Rows that are asked at once.
 CHUNK = 2000
@@ -157,7 +158,7 @@ class Answers:
 
     def _texts(self, text: Any) -> dict[str, str]:
         shown = [text] if isinstance(text, str) else text
-        return dict(zip(self.model.layout.signature, map(tagging.spaced, shown)))
+        return dict(zip(self.model.layout.signature, map(joining.spaced, shown)))
 
     def _count_cut(self, texts: Sequence[Any]) -> None:
         cut = self.model.truncation
@@ -195,7 +196,7 @@ def is_lines(model: TransferModel, source: str | data.File, columns: dict[str, A
 
 def _in_units(text: str) -> Any:
     """A list in one string as a list; other texts as they are."""
-    return tagging.split_words(text) if tagging.is_listed(text) else text
+    return joining.split_words(text) if joining.is_listed(text) else text
 
 
 def shown(answers: Answers, whole: int | None = None) -> Iterator[dict[str, Any]]:

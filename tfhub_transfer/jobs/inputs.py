@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import data, layouts, progress
+from tfhub_transfer import data, progress
 from tfhub_transfer.data import reading
 from tfhub_transfer.data.named_cells import OR_BLANK
 from tfhub_transfer.errors import InputError, RowError, placed
@@ -16,8 +16,8 @@ from tfhub_transfer.jobs import options
 from tfhub_transfer.jobs.options import Form
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.storage import opening
-from tfhub_transfer.tasks import TASKS, MultiTask, Task
-from tfhub_transfer.tasks.multi import check_names
+from tfhub_transfer.tasks import TASKS, MultiTask, Task, layouts
+from tfhub_transfer.tasks.several.task import check_names
 
 # Bytes that a file of several tasks may have.
 _MOST_SETTINGS = 1_000_000

@@ -12,7 +12,7 @@ from tfhub_transfer.reporting.metrics import Numbers
 from tfhub_transfer.reporting.pages import joint
 from tfhub_transfer.reporting.paired import Difference
 from tfhub_transfer.reporting.reports import Report, as_json, jsonable, write
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 _SEEDS = (
     "together and alone were trained once each: the intervals are about other test examples, and "
@@ -246,7 +246,7 @@ def check_alone(alone: Mapping[str, Any], texts: Mapping[str, Sequence[Sequence[
                 "`alone` holds what `evaluate` gave of a model of that task alone. Received: "
                 f"{name!r} with {type(report).__name__}"
             )
-        own = [[tagging.spaced(text) for text in column] for column in texts[name]]
+        own = [[joining.spaced(text) for text in column] for column in texts[name]]
         if report.predictions and not paired.are_of(report.predictions, own):
             raise InputError(
                 f"{name}: measure the model of this task alone on the same examples, in the same "

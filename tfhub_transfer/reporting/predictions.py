@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 
 def rows(
@@ -29,7 +29,7 @@ def rows(
     columns = {name: _plain(values) for name, values in numbers.items()}
     found = []
     for row, (own, made) in enumerate(zip(true, predicted, strict=True)):
-        given = [tagging.spaced(column[row]) for column in texts]
+        given = [joining.spaced(column[row]) for column in texts]
         mine = {name: values[row] for name, values in columns.items()}
         found.append({"row": row, "texts": given, "true": own, "predicted": made, **mine})
     return found

@@ -9,13 +9,13 @@ import keras
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.multi import JointLoss, MultiTask
-from tfhub_transfer.tasks.ordinal import OrdinalRegression
-from tfhub_transfer.tasks.sentence_level import ExtractiveSummarization, references
-from tfhub_transfer.tasks.sequence_level import Classification, MultiLabel, Regression
-from tfhub_transfer.tasks.similarity import Similarity
-from tfhub_transfer.tasks.span_level import QuestionAnswering
-from tfhub_transfer.tasks.token_level import TokenClassification
+from tfhub_transfer.tasks.questions.task import QuestionAnswering
+from tfhub_transfer.tasks.several.task import JointLoss, MultiTask
+from tfhub_transfer.tasks.similarity.task import Similarity
+from tfhub_transfer.tasks.summaries.task import ExtractiveSummarization, references
+from tfhub_transfer.tasks.tagging.task import TokenClassification
+from tfhub_transfer.tasks.whole.ordinal import OrdinalRegression
+from tfhub_transfer.tasks.whole.task import Classification, MultiLabel, Regression
 
 Kind = TypeVar("Kind", bound=type[Task])
 

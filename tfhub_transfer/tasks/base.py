@@ -21,7 +21,7 @@ class Task(Reported, abc.ABC):
     A task turns labels into arrays (`encode`), vectors into answers (`outputs`) and answers into
     what a user reads (`decode`), and brings the loss and metrics that fit. `adapt` learns what it
     must know of the labels (class names, scale) from the training split. `layout` names how texts
-    become what the encoder reads, in `tfhub_transfer.layouts`. What reports ask of it is in
+    become what the encoder reads, in `tasks.layouts`. What reports ask of it is in
     `Reported`. A task of one's own is given to `build_model` as it is; `register` gives it a place
     among those that the command line knows.
     """

@@ -51,7 +51,7 @@ def form(file: File, asked: Asked) -> Form:
         return _of_objects(lambda: _json_lines(file), file, "line", [], asked)
     found = squad.articles(whole)
     if found is not None:
-        rows = lambda: squad.questions(found, file.path)  # noqa: E731
+        rows = lambda: squad.rows(found, file.path)  # noqa: E731
         return Form(list(squad.COLUMNS), rows, "question")
     table = _table(whole, file)
     if table is None and first.strip().endswith("}"):

@@ -26,7 +26,7 @@ def articles(whole: dict[str, Any]) -> list[Any] | None:
     return data if known or (not data and set(whole) <= {"data", "version"}) else None
 
 
-def questions(data: list[Any], path: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+def rows(data: list[Any], path: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of articles, numbered from 1; a question that `is_impossible` has no answers.
 
     Args:

@@ -21,7 +21,7 @@ def places(text: str) -> list[tuple[int, int]]:
     """Start and end of each word.
 
     Words end at spaces; every sign of punctuation and every ideograph is a word, as
-    `layouts.segmentation.split` has it where nothing was learned, in TensorFlow.
+    `tasks.segmentation.split` has it where nothing was learned, in TensorFlow.
 
     Args:
         text: Any text.

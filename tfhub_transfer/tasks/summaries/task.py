@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import rouge
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges, values
@@ -15,8 +14,9 @@ from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
+from tfhub_transfer.tasks.summaries import rouge
 from tfhub_transfer.texts import sentences
-from tfhub_transfer.texts.tagging import WORD_END
+from tfhub_transfer.texts.joining import WORD_END
 
 TARGETS = ("rouge", "oracle")
 # What fills up the targets of a batch, and counts for nothing.

@@ -18,9 +18,10 @@ from tfhub_transfer.reporting import metrics
 from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
-from tfhub_transfer.tasks import class_labels, divergences, scales, whole_measure
+from tfhub_transfer.tasks import class_labels, divergences, scales
 from tfhub_transfer.tasks.base import MOST, Task, finite
 from tfhub_transfer.tasks.scales import ScaledError, ScaledSquaredError
+from tfhub_transfer.tasks.whole import measures as whole_measure
 
 MAX_CLASSES = 1000
 

@@ -18,8 +18,8 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from tfhub_transfer.encoders import hub_format
-from tfhub_transfer.texts import tagging
-from tfhub_transfer.texts.tagging import ALONE, WORD_END, Segmentation
+from tfhub_transfer.texts import joining
+from tfhub_transfer.texts.joining import ALONE, WORD_END, Segmentation
 
 Places = tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]
 
@@ -36,7 +36,7 @@ def split(texts: tf.Tensor, known: Segmentation | None = None) -> Places:
     """Texts `[n]` to words, each `[n, (words)]`: the word, its start and its end.
 
     Args:
-        texts: Plain texts, or words that `tagging.join_words` put together, which stay as they
+        texts: Plain texts, or words that `joining.join_words` put together, which stay as they
             are; their places are those in the words with a space between them.
         known: What the training data has as one word; where nothing is known every sign of
             punctuation is one.
@@ -71,7 +71,7 @@ def plain(texts: tf.Tensor) -> tf.Tensor:
 
 
 def joined(words: tf.Tensor) -> tf.Tensor:
-    """Words `[n, most]`, with empty ones after the last, as `tagging.join_words` puts them."""
+    """Words `[n, most]`, with empty ones after the last, as `joining.join_words` puts them."""
     clean = plain(words)
     place = tf.range(1, tf.shape(words)[1] + 1)[tf.newaxis]
     counts = tf.reduce_max(tf.where(tf.equal(words, ""), 0, place), axis=1)
@@ -247,7 +247,7 @@ def learn(sentences: Iterable[Sequence[str]]) -> Segmentation:
     >>> split(tf.constant(["In the U.K. I won."]), found)[0].to_list()[0]
     [b'In', b'the', b'U.K.', b'I', b'won', b'.']
     """
-    sentences = [list(map(tagging.plain, words)) for words in sentences]
+    sentences = [list(map(joining.plain, words)) for words in sentences]
     vocabulary = sorted({word for words in sentences for word in words})
     negation = _parts_negation(sentences)
     kept = f"{_NEGATION}|{_KEPT}" if negation else _KEPT

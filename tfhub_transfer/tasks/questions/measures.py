@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import answers
 from tfhub_transfer.reporting import groups, metrics
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
+from tfhub_transfer.tasks.questions import answers
 
 Truths = Sequence[Sequence[str]]
 

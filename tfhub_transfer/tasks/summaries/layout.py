@@ -10,15 +10,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import selection
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers
-from tfhub_transfer.layouts import units
-from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
+from tfhub_transfer.tasks import units
+from tfhub_transfer.tasks.layout import Inputs, Layout, Rows, of_rows
+from tfhub_transfer.tasks.summaries import selection
 from tfhub_transfer.texts import sentences
-from tfhub_transfer.texts.tagging import ALONE, WORD_END
+from tfhub_transfer.texts.joining import ALONE, WORD_END
 
 
 class Sentences(Layout):

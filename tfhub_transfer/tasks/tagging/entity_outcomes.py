@@ -4,8 +4,8 @@ import collections
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from tfhub_transfer.texts import tagging
-from tfhub_transfer.texts.tagging import Entity
+from tfhub_transfer.tasks.tagging import schemes
+from tfhub_transfer.tasks.tagging.schemes import Entity
 
 Tags = Sequence[Sequence[str]]
 RIGHT, MISSED, SPURIOUS = "right", "missed", "spurious"
@@ -60,7 +60,7 @@ def found(tags: Sequence[str], scheme: str | None) -> list[Entity]:
     """The entities of a sentence, in its order; every word's tag where there is no scheme."""
     if scheme is None:
         return [(tag, place, place + 1) for place, tag in enumerate(tags)]
-    return tagging.entities(tags)
+    return schemes.entities(tags)
 
 
 def _overlaps(

@@ -6,7 +6,7 @@ import keras
 
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.heads import layers
-from tfhub_transfer.layouts.base import Inputs, Layout, int_inputs
+from tfhub_transfer.tasks.layout import Inputs, Layout, int_inputs
 
 
 class Whole(Layout):

@@ -16,8 +16,8 @@ from tfhub_transfer.reporting import metrics, paired, plots
 from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers, Resampled
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
-from tfhub_transfer.tasks import whole_measure
-from tfhub_transfer.tasks.sequence_level import Classification
+from tfhub_transfer.tasks.whole import measures as whole_measure
+from tfhub_transfer.tasks.whole.task import Classification
 
 # More numbers than that are amounts, and to be predicted as such.
 MOST_LEARNED = 50

@@ -10,8 +10,8 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.preprocessing import BertPreprocessor, pieces_before
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
-from tfhub_transfer.layouts.base import Rows, of_rows
-from tfhub_transfer.texts.tagging import WORD_END, split_words
+from tfhub_transfer.tasks.layout import Rows, of_rows
+from tfhub_transfer.texts.joining import WORD_END, split_words
 
 
 def of_units(scores: Any, lengths: tf.Tensor) -> tf.RaggedTensor:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.texts import joining
 
 TEXT, START = "text", "answer_start"
 Span = tuple[str, int]
@@ -65,7 +65,7 @@ def _text(value: Any) -> str:
     value = value.decode("utf-8") if isinstance(value, bytes) else value
     if not isinstance(value, str):
         raise TypeError
-    return tagging.plain(value)  # as its context was read
+    return joining.plain(value)  # as its context was read
 
 
 def _place(value: Any) -> int:

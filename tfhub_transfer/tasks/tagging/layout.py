@@ -14,10 +14,11 @@ import tensorflow as tf
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.heads import layers
-from tfhub_transfer.layouts import segmentation, units
-from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
-from tfhub_transfer.texts import tagging
-from tfhub_transfer.texts.tagging import split_words
+from tfhub_transfer.tasks import segmentation, units
+from tfhub_transfer.tasks.layout import Inputs, Layout, Rows, of_rows
+from tfhub_transfer.tasks.tagging import schemes
+from tfhub_transfer.texts import joining
+from tfhub_transfer.texts.joining import split_words
 
 _NEVER = -1e9
 
@@ -46,7 +47,7 @@ class Words(Layout):
         texts = tf.constant(examples.texts[0], tf.string)
         found = segmentation.split(texts, self.task.segmentation)[0].to_list()
         words = ([word.decode("utf-8") for word in row] for row in found)
-        return of_rows([[tagging.join_words(row) for row in words]])
+        return of_rows([[joining.join_words(row) for row in words]])
 
     def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
         places = segmentation.split(texts[0], getattr(self.task, "segmentation", None))
@@ -63,11 +64,11 @@ class Words(Layout):
 
 
 def best_tags(scores: tf.RaggedTensor, steps: np.ndarray) -> tf.Tensor:
-    """`tagging.best_sequence` of many sentences at once, int32 `[all words]`.
+    """`schemes.best_sequence` of many sentences at once, int32 `[all words]`.
 
     Args:
         scores: Probabilities `[n, (words), tags]`.
-        steps: From `tagging.allowed_steps`.
+        steps: From `schemes.allowed_steps`.
     """
     counts = tf.cast(scores.row_lengths(), tf.int32)
     dense = tf.pad(scores.to_tensor(1.0), [[0, 0], [0, 2], [0, 0]], constant_values=1.0)
@@ -121,7 +122,7 @@ def answer(
     """
     words, starts, ends = places
     names = task.class_names or []
-    steps = tagging.allowed_steps(names, task.scheme)
+    steps = schemes.allowed_steps(names, task.scheme)
     best = best_tags(words.with_values(scores), steps)
     sure = tf.gather(scores, best, batch_dims=1)
     found = {
@@ -163,12 +164,12 @@ def readable(found: dict[str, Any]) -> list[dict[str, Any]]:
 def _entities(
     names: Sequence[str], texts: tf.Tensor, found: dict[str, Any], tags: tf.Tensor
 ) -> dict[str, Any]:
-    prefixes, kinds = zip(*map(tagging.split_tag, names))
+    prefixes, kinds = zip(*map(schemes.split_tag, names))
     prefix, kind = (tf.gather(tf.constant(each), tags) for each in (prefixes, kinds))
     rows = found["word"].value_rowids()
     count = tf.size(prefix)
     same_row = tf.concat([[False], tf.equal(rows[1:], rows[:-1])], axis=0)[:count]
-    before = tf.concat([[tagging.OUTSIDE], prefix[:-1]], axis=0)[:count]
+    before = tf.concat([[schemes.OUTSIDE], prefix[:-1]], axis=0)[:count]
     kind_before = tf.concat([[""], kind[:-1]], axis=0)[:count]
     continues = (
         same_row
@@ -176,7 +177,7 @@ def _entities(
         & tf.logical_not(_among(before, "OES"))
         & tf.logical_not(_among(prefix, "BS"))
     )
-    inside = tf.not_equal(prefix, tagging.OUTSIDE)
+    inside = tf.not_equal(prefix, schemes.OUTSIDE)
     begins = inside & tf.logical_not(continues)
     number = tf.boolean_mask(tf.cumsum(tf.cast(begins, tf.int32)) - 1, inside)
 

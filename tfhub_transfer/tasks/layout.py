@@ -17,10 +17,10 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.layouts import segmentation
 from tfhub_transfer.runtime.tracing import Repeated
 from tfhub_transfer.storage import names
-from tfhub_transfer.texts.tagging import WORD_STARTS, is_listed, split_words
+from tfhub_transfer.tasks import segmentation
+from tfhub_transfer.texts.joining import WORD_STARTS, is_listed, split_words
 
 Inputs = dict[str, keras.KerasTensor]
 
@@ -76,7 +76,7 @@ class Layout:
 
     Attributes:
         by_unit: Whether scores are those of units inside of a row, as words are. Such a row's
-            text holds its units with `tagging.WORD_END` between them.
+            text holds its units with `joining.WORD_END` between them.
         preprocessor: Set once the model has one.
         prepare_again: `prepare`, for who may call it many times.
         answer_again: `answer` likewise.
@@ -264,7 +264,7 @@ class Layout:
 
 
 def of_rows(columns: Sequence[list[str]], labels: Any = None) -> Examples:
-    """Examples of rows whose texts may hold several units, with `tagging.WORD_END` between them.
+    """Examples of rows whose texts may hold several units, with `joining.WORD_END` between them.
 
     `Examples.from_lists` takes such marks for spaces, as they are in texts of users.
 

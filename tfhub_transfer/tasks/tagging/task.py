@@ -18,7 +18,8 @@ from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.tasks.tagging import schemes
+from tfhub_transfer.texts import joining
 
 # What fills up the labels of a batch, and counts for nothing.
 NO_TAG = -1
@@ -59,7 +60,7 @@ class TokenClassification(Task):
         class_names: The tags, in the order of the scores; learned by `adapt` if not given.
         scheme: `"IOB1"`, `"IOB2"`, `"BIOES"`, or `None` for plain tags; learned by `adapt` along
             with the tags.
-        segmentation: What is one word in plain texts, a `tagging.Segmentation` as a dictionary;
+        segmentation: What is one word in plain texts, a `joining.Segmentation` as a dictionary;
             learned from the words that a model is trained on if not given.
 
     Example:
@@ -99,9 +100,9 @@ class TokenClassification(Task):
         segmentation: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(pair=False)
-        if scheme not in (None, *tagging.SCHEMES):
+        if scheme not in (None, *schemes.SCHEMES):
             raise InputError(
-                f"`scheme` must be one of {', '.join(tagging.SCHEMES)}, or None. "
+                f"`scheme` must be one of {', '.join(schemes.SCHEMES)}, or None. "
                 f"Received: {scheme!r}"
             )
         self.class_names = None if class_names is None else [*map(class_name, listed(class_names))]
@@ -129,7 +130,7 @@ class TokenClassification(Task):
 
     def adapt(self, labels: Sequence[Any]) -> "TokenClassification":
         if self.class_names is not None:
-            self.scheme = self.scheme or tagging.find_scheme(self.named(labels))
+            self.scheme = self.scheme or schemes.find_scheme(self.named(labels))
         else:
             sequences = self.read_labels(labels)
             counts = collections.Counter(tag for tags in sequences for tag in tags)
@@ -138,7 +139,7 @@ class TokenClassification(Task):
                     "at least two tags are needed to learn to tell them apart; check the tags "
                     f"column. Received: {sorted(counts)}"
                 )
-            self.scheme = tagging.find_scheme(sequences)
+            self.scheme = schemes.find_scheme(sequences)
             class_labels.require_apart(sorted(counts))
             self.class_names, self.learned = sorted(counts), True
         return self
@@ -171,9 +172,9 @@ class TokenClassification(Task):
     def claims(cls, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
         if not all(isinstance(label, list) for label in labels):
             return False
-        if not all(map(tagging.is_listed, texts)):
+        if not all(map(joining.is_listed, texts)):
             return False
-        rows = [(tagging.split_words(text), tags) for text, tags in zip(texts, labels)]
+        rows = [(joining.split_words(text), tags) for text, tags in zip(texts, labels)]
         spaced = any(len(word.split()) > 1 for words, _ in rows for word in words)
         return not spaced and all(len(words) == len(tags) for words, tags in rows)
 
@@ -182,7 +183,7 @@ class TokenClassification(Task):
         with placed(examples):
             labels = self.read_labels(examples.labels)
         for row, (text, tags) in enumerate(zip(examples.texts[0], labels)):
-            words = tagging.split_words(text)
+            words = joining.split_words(text)
             if len(words) != len(tags):
                 raise InputError(
                     f"{examples.place(row)}: every word must have a tag; mend the row. "
@@ -211,9 +212,9 @@ class TokenClassification(Task):
             scores: Probabilities; one array for each text.
         """
         names = self.class_names or []
-        steps = tagging.allowed_steps(names, self.scheme)
+        steps = schemes.allowed_steps(names, self.scheme)
         logs = (np.log(np.maximum(found, 1e-30)) for found in scores)
-        return [[names[i] for i in tagging.best_sequence(found, steps)] for found in logs]
+        return [[names[i] for i in schemes.best_sequence(found, steps)] for found in logs]
 
     def decode(self, scores: Any) -> list[dict[str, Any]]:
         return [{"tags": tags} for tags in self.sequences(scores)]
@@ -236,7 +237,7 @@ class WordAccuracy(keras.metrics.Mean):
         super().update_state(right, keras.ops.cast(counted, "float32"))
 
 
-def _segmentation(given: Mapping[str, Any]) -> tagging.Segmentation:
+def _segmentation(given: Mapping[str, Any]) -> joining.Segmentation:
     """From a dictionary, which may be out of a file."""
     names = ("shapes", "words", "apart")
     lists = {name: given.get(name, ()) for name in names}
@@ -250,4 +251,4 @@ def _segmentation(given: Mapping[str, Any]) -> tagging.Segmentation:
             f"Received: {str(dict(given))[:100]}"
         )
     tuples = {name: tuple(found) for name, found in lists.items()}
-    return tagging.Segmentation(**tuples, negation=bool(given.get("negation", False)))
+    return joining.Segmentation(**tuples, negation=bool(given.get("negation", False)))

@@ -11,16 +11,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import answers
 from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import most_pieces
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers
-from tfhub_transfer.layouts import segmentation, spans, units
-from tfhub_transfer.layouts.base import Inputs, Layout, Rows, of_rows
-from tfhub_transfer.tasks.span_level import END, START
-from tfhub_transfer.texts.tagging import is_listed, split_words
+from tfhub_transfer.tasks import segmentation, units
+from tfhub_transfer.tasks.layout import Inputs, Layout, Rows, of_rows
+from tfhub_transfer.tasks.questions import answers, spans
+from tfhub_transfer.tasks.questions.task import END, START
+from tfhub_transfer.texts.joining import is_listed, split_words
 
 # Below every margin: that of a context without words, which has no answer.
 NO_MARGIN = -1000.0

@@ -11,8 +11,8 @@ from tfhub_transfer.data import weighing
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.layouts.base import Ids, Inputs, Layout, Rows
 from tfhub_transfer.storage import names
+from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows
 
 
 class Joint(Layout):

@@ -7,13 +7,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import answers
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks.base import Task
+from tfhub_transfer.tasks.questions import answers
 
 # What a candidate is, added up: nothing, the start, the end of the answer.
 START, END = 1, 2

@@ -11,8 +11,9 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.incoming.choices import one_of
 from tfhub_transfer.reporting.standings import Standing
-from tfhub_transfer.tasks import class_labels, scales, vector_losses
+from tfhub_transfer.tasks import class_labels, scales
 from tfhub_transfer.tasks.base import Task, finite
+from tfhub_transfer.tasks.similarity import losses as vector_losses
 
 LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
 _MARGINS = {"contrastive": 0.5, "triplet": 0.2}

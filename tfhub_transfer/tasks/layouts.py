@@ -4,13 +4,13 @@ from typing import Any
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.layouts.base import Ids, Layout, Rows, asked, encoder_inputs, of_rows
-from tfhub_transfer.layouts.joint import Joint, balance
-from tfhub_transfer.layouts.sentences import Sentences, documents, places
-from tfhub_transfer.layouts.towers import Towers
-from tfhub_transfer.layouts.whole import Whole
-from tfhub_transfer.layouts.windows import Windows
-from tfhub_transfer.layouts.words import Words
+from tfhub_transfer.tasks.layout import Ids, Layout, Rows, asked, encoder_inputs, of_rows
+from tfhub_transfer.tasks.questions.layout import Windows
+from tfhub_transfer.tasks.several.layout import Joint, balance
+from tfhub_transfer.tasks.summaries.layout import Sentences, documents, places
+from tfhub_transfer.tasks.tagging.layout import Words
+from tfhub_transfer.tasks.towers import Towers
+from tfhub_transfer.tasks.whole.layout import Whole
 
 LAYOUTS: dict[str, type[Layout]] = {
     "whole": Whole,

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import entity_outcomes
-from tfhub_transfer.entity_outcomes import Outcome
 from tfhub_transfer.reporting import metrics
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
-from tfhub_transfer.texts import tagging
+from tfhub_transfer.tasks.tagging import entity_outcomes, schemes
+from tfhub_transfer.tasks.tagging.entity_outcomes import Outcome
+from tfhub_transfer.texts import joining
 
 Tags = Sequence[Sequence[str]]
 
@@ -32,14 +32,14 @@ def measure(truth: Tags, predicted: Tags, scheme: str | None) -> Numbers:
     if scheme is None:
         found = per_class(truth, predicted, scheme)
         return {**numbers, "macro_f1": float(np.mean([row["f1"] for row in found]))}
-    micro = tagging.entity_scores(truth, predicted)["micro"]
+    micro = schemes.entity_scores(truth, predicted)["micro"]
     return {**numbers, **{name: micro[name] for name in ("precision", "recall", "f1")}}
 
 
 def per_class(truth: Tags, predicted: Tags, scheme: str | None) -> list[dict[str, Any]]:
     """Precision, recall, F1 and support of each type of entity, or of each plain tag."""
     if scheme is not None:
-        found = tagging.entity_scores(truth, predicted)
+        found = schemes.entity_scores(truth, predicted)
         return [{"class": name, **row} for name, row in found.items() if name != "micro"]
     wanted, given = (
         np.array([tag for tags in rows for tag in tags]) for rows in (truth, predicted)
@@ -72,7 +72,7 @@ def _counts(truth: Tags, predicted: Tags) -> np.ndarray:
     """For each sentence: right words, words, right entities, entities wanted, entities given."""
     rows = []
     for own, made in zip(truth, predicted, strict=True):
-        wanted, given = set(tagging.entities(own)), set(tagging.entities(made))
+        wanted, given = set(schemes.entities(own)), set(schemes.entities(made))
         right = sum(a == b for a, b in zip(own, made, strict=True))
         rows.append([right, len(own), len(wanted & given), len(wanted), len(given)])
     return np.array(rows).reshape(-1, 5)
@@ -88,12 +88,12 @@ def usual_tags(train: tuple[Sequence[str], Tags], texts: Sequence[str]) -> list[
     seen: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     every: collections.Counter[str] = collections.Counter()
     for text, tags in zip(*train, strict=True):
-        for word, tag in zip(tagging.split_words(text), tags, strict=True):
+        for word, tag in zip(joining.split_words(text), tags, strict=True):
             seen[word.lower()][tag] += 1
             every[tag] += 1
     usual = {word: counts.most_common(1)[0][0] for word, counts in seen.items()}
     [(most, _)] = every.most_common(1)
-    return [[usual.get(w.lower(), most) for w in tagging.split_words(text)] for text in texts]
+    return [[usual.get(w.lower(), most) for w in joining.split_words(text)] for text in texts]
 
 
 def outcomes(truth: Tags, predicted: Tags, scheme: str | None) -> list[list[Outcome]]:
@@ -144,11 +144,11 @@ def slices(
     spelled = entity_outcomes.spelled
     known: set[str] = set()
     for text, tags in zip(*train, strict=True):
-        words = tagging.split_words(text)
+        words = joining.split_words(text)
         known |= {spelled(words, one) for one in entity_outcomes.found(tags, scheme)}
-    split = list(map(tagging.split_words, texts))
+    split = list(map(joining.split_words, texts))
 
-    def group(sentence: int, entity: tagging.Entity) -> str:
+    def group(sentence: int, entity: schemes.Entity) -> str:
         return "seen" if spelled(split[sentence], entity) in known else "not seen"
 
     what = "the word" if scheme is None else "the entity"
@@ -187,7 +187,7 @@ def mistakes(
     return [
         {
             "row": row,
-            "text": " ".join(words := tagging.split_words(texts[row])),
+            "text": " ".join(words := joining.split_words(texts[row])),
             "true": " ".join(tags[0][row]),
             "predicted": " ".join(tags[1][row]),
             "badness": float(wrong[row]),

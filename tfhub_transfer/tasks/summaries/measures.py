@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import rouge
 from tfhub_transfer.reporting import groups, metrics
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
+from tfhub_transfer.tasks.summaries import rouge
 
 Texts = Sequence[str]
 

@@ -12,7 +12,7 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.data.usual_columns import LABEL
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.heads import layers
-from tfhub_transfer.layouts.base import Inputs, Layout, Rows, encoder_inputs
+from tfhub_transfer.tasks.layout import Inputs, Layout, Rows, encoder_inputs
 
 
 class Towers(Layout):

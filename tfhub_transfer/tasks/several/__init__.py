@@ -1,0 +1,1 @@
+"""Several tasks that learn on one encoder together."""

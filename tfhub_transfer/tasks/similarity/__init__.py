@@ -1,0 +1,1 @@
+"""How near the meanings of two texts are, by vectors of each."""

@@ -1,0 +1,1 @@
+"""The sentences of a document that sum it up."""
