@@ -30,7 +30,7 @@ import harness
 import numpy as np
 
 import tfhub_transfer as tt
-from tfhub_transfer import builders
+from tfhub_transfer.models import building
 from tfhub_transfer.optimization import planning
 
 RESULTS = Path(__file__).parent / "defaults.jsonl"
@@ -129,7 +129,7 @@ class Cell:
     def again(self, weights: list[np.ndarray]) -> None:
         """The model as it was, with an optimizer that knows nothing."""
         task = self.model.task
-        optimizer = builders.default_optimizer(self.model.encoder)
+        optimizer = building.default_optimizer(self.model.encoder)
         self.model.encoder.trainable = False
         self.model.compile(optimizer, task.loss(), jit_compile=False, **task.measures())
         self.model.encoder.freeze_to(0)

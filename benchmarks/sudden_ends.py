@@ -26,7 +26,11 @@ RESULTS = Path(__file__).with_suffix(".json")
 # Where each kind of end comes: what is wrapped, which call of it, before or after that call.
 MOMENTS = {
     "while a file is read": ("tfhub_transfer.data.forms.delimited._header", 1, "before"),
-    "before the first vector": ("tfhub_transfer.models.TransferModel._run_and_count", 1, "before"),
+    "before the first vector": (
+        "tfhub_transfer.models.transfer.TransferModel._run_and_count",
+        1,
+        "before",
+    ),
     "vectors written, not named": ("tfhub_transfer.storage.segments.os.replace", 1, "before"),
     "vectors named": ("tfhub_transfer.storage.stores.write_segment", 1, "after"),
     "in the head's training": ("keras.callbacks.CallbackList.on_epoch_end", 5, "before"),

@@ -16,9 +16,10 @@ import keras
 import numpy as np
 
 import tfhub_transfer as tt
-from tfhub_transfer import encoding, finetuning
+from tfhub_transfer import finetuning
 from tfhub_transfer.data import Examples, label_columns, profiling, selecting, text_forms
 from tfhub_transfer.jobs import inputs
+from tfhub_transfer.models import encoding
 from tfhub_transfer.tasks import (
     Classification,
     ExtractiveSummarization,
@@ -43,7 +44,7 @@ HELD = (
         "tasks/*/layout.py",
         "tasks/questions/spans.py",
         "data/label_columns.py",
-        "builders.py",
+        "models/building.py",
         "judging.py",
         "heads/*.py",
     ),
@@ -54,7 +55,7 @@ HELD = (
         "jobs/inputs.py",
         "data/selecting.py",
     ),
-    *("data/profiling.py", "multitask.py", "encoding.py"),
+    *("data/profiling.py", "models/multitask.py", "models/encoding.py"),
 )
 lists = Examples.from_lists
 

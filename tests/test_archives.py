@@ -19,9 +19,9 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import archives, encoding
 from tfhub_transfer.encoders import recorded
-from tfhub_transfer.models import TransferModel
+from tfhub_transfer.models import archives, encoding
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.storage import records
 from tfhub_transfer.tasks import Classification, Head
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer.boundary import Boundary
 from tfhub_transfer.callbacks.thawing import KeepBest
+from tfhub_transfer.models.boundary import Boundary
 from tfhub_transfer.storage import budget
 from tfhub_transfer.tasks import Classification, Head
 

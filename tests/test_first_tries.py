@@ -125,7 +125,7 @@ def test_what_is_read_may_stand_behind_options(
 
 
 def test_vectors_are_of_the_column_that_was_trained_on(folder: Path, tmp_path: Path) -> None:
-    from tfhub_transfer import encoding
+    from tfhub_transfer.models import encoding
 
     texts, vectors = next(iter(encoding.encode_file(str(folder), str(folder / "reviews.csv"))))
     assert texts[:2] == ["a good film 0", "the worst movie 0"]

@@ -11,9 +11,10 @@ import kept_models as kept
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, encoding, tasks
+from tfhub_transfer import cli, tasks
 from tfhub_transfer.graphs import safety
 from tfhub_transfer.jobs import run_records
+from tfhub_transfer.models import encoding
 from tfhub_transfer.reporting import paired
 
 # These are small; `--all` takes every one.

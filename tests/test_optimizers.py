@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer.fitting import size_schedule
+from tfhub_transfer.models.fitting import size_schedule
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 

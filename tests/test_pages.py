@@ -25,6 +25,7 @@ import tfhub_transfer as tt
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.evaluation import evaluate
+from tfhub_transfer.models.seen import Seen
 from tfhub_transfer.reporting import confidence_bins, groups, operating_points, standings
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.reporting.operating_points import Answers
@@ -32,7 +33,6 @@ from tfhub_transfer.reporting.pages import joint as joint_page
 from tfhub_transfer.reporting.pages import markup, passages
 from tfhub_transfer.reporting.pages import report as report_page
 from tfhub_transfer.reporting.reports import Report
-from tfhub_transfer.seen import Seen
 from tfhub_transfer.tasks import layouts
 from tfhub_transfer.tasks.questions import measures as answer_evaluation
 from tfhub_transfer.tasks.summaries import measures as summary_evaluation

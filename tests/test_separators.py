@@ -11,9 +11,9 @@ import pyarrow.parquet
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import encoding
 from tfhub_transfer.data import reading
 from tfhub_transfer.jobs.asking import Answers
+from tfhub_transfer.models import encoding
 from tfhub_transfer.tasks import (
     Classification,
     ExtractiveSummarization,

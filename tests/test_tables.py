@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, data, encoding
+from tfhub_transfer import cli, data
 from tfhub_transfer.data import reading, usual_columns
 from tfhub_transfer.data.named_cells import OR_BLANK
 from tfhub_transfer.errors import InputError
@@ -21,6 +21,7 @@ from tfhub_transfer.jobs import distilling, inputs, measuring, predicting, train
 from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.jobs.asking_options import EvaluateJob, PredictJob
 from tfhub_transfer.jobs.distilling_options import DistillJob
+from tfhub_transfer.models import encoding
 from tfhub_transfer.tasks import Classification, MultiLabel, Regression, TokenClassification
 
 TEXTS = ["good; very", 'she said "no"\nand left', "naïve café, 1,5", "'single'", "NULL", "🙂 x"]

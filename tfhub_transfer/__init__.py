@@ -16,19 +16,19 @@ _HOMES = {
     "FiniteLoss": "callbacks.thawing",
     "Head": "tasks",
     "InputError": "errors",
-    "MultiTaskModel": "multitask",
+    "MultiTaskModel": "models.multitask",
     "Plan": "finetuning",
     "Preprocessor": "encoders.preprocessor_layer",
     "ProgressiveUnfreezing": "callbacks.thawing",
     "Report": "evaluation",
-    "TransferModel": "models",
-    "build_model": "builders",
+    "TransferModel": "models.transfer",
+    "build_model": "models.building",
     "convert": "encoders.conversion",
-    "encode_text": "encoding",
+    "encode_text": "models.encoding",
     "evaluate": "evaluation",
     "export_saved_model": "serving",
     "fine_tune": "finetuning",
-    "load_model": "builders",
+    "load_model": "models.building",
     "load_saved_model": "served",
 }
 # Rooms that users name, and where each stands.
@@ -45,7 +45,14 @@ _PLAIN = ("InputError", "data", "registry")
 
 # What may be given a Hugging Face folder.
 _WITH_HANDLES = (
-    *("encoders.encoder", "encoding", "models", "multitask", "builders", "finetuning"),
+    *(
+        "encoders.encoder",
+        "models.encoding",
+        "models.transfer",
+        "models.multitask",
+        "models.building",
+        "finetuning",
+    ),
     "encoders.preprocessor_layer",
 )
 
@@ -53,18 +60,18 @@ __all__ = ["__version__", *_HOMES, *_ROOMS]
 
 if TYPE_CHECKING:
     from tfhub_transfer import data, runtime, tasks
-    from tfhub_transfer.builders import build_model, load_model
     from tfhub_transfer.callbacks.thawing import FiniteLoss, ProgressiveUnfreezing
     from tfhub_transfer.encoders import registry
     from tfhub_transfer.encoders.conversion import convert
     from tfhub_transfer.encoders.encoder import Encoder
     from tfhub_transfer.encoders.preprocessor_layer import Preprocessor
-    from tfhub_transfer.encoding import encode_text
     from tfhub_transfer.errors import InputError
     from tfhub_transfer.evaluation import Report, evaluate
     from tfhub_transfer.finetuning import Plan, fine_tune
-    from tfhub_transfer.models import TransferModel
-    from tfhub_transfer.multitask import MultiTaskModel
+    from tfhub_transfer.models.building import build_model, load_model
+    from tfhub_transfer.models.encoding import encode_text
+    from tfhub_transfer.models.multitask import MultiTaskModel
+    from tfhub_transfer.models.transfer import TransferModel
     from tfhub_transfer.served import load_saved_model
     from tfhub_transfer.serving import export_saved_model
     from tfhub_transfer.tasks import Head
@@ -80,7 +87,7 @@ def __getattr__(name: str) -> Any:
     # Register what makes encoders of Hugging Face folders, and of what was trained, which the
     # registry itself can't know of.
     if _HOMES[name] in _WITH_HANDLES:
-        for room in ("encoders.conversion", "builders"):
+        for room in ("encoders.conversion", "models.building"):
             importlib.import_module(f"tfhub_transfer.{room}")
     value = getattr(importlib.import_module(f"tfhub_transfer.{_HOMES[name]}"), name)
     globals()[name] = value

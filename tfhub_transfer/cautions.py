@@ -6,9 +6,9 @@ from typing import Any
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders import vocabulary_fit
 from tfhub_transfer.encoders.vocabulary_fit import Fit, WordFit
-from tfhub_transfer.models import TransferModel
+from tfhub_transfer.models.seen import Seen
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.reports import Report
-from tfhub_transfer.seen import Seen
 from tfhub_transfer.stages import NOTHING
 
 # Of a class; fewer test examples say little about it.

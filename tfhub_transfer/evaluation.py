@@ -12,8 +12,8 @@ from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
-from tfhub_transfer.models import TransferModel
-from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.models.multitask import MultiTaskModel
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting import joint_reports, metrics, plots
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.reporting.reports import Report

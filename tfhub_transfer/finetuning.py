@@ -17,10 +17,10 @@ from tfhub_transfer.data.batching import ready, weighed
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.epochs import show
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.fitting import size_schedule
 from tfhub_transfer.incoming import ranges
-from tfhub_transfer.models import TransferModel
-from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.models.fitting import size_schedule
+from tfhub_transfer.models.multitask import MultiTaskModel
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.stages import NOTHING, Outcome, thawed_words
 from tfhub_transfer.tasks.layouts import Rows, balance

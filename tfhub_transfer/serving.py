@@ -14,8 +14,8 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import surgery
-from tfhub_transfer.models import TransferModel
-from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.models.multitask import MultiTaskModel
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.served import SIGNATURE, words_signature
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.scratch import temporary

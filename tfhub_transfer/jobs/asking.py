@@ -8,7 +8,7 @@ from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.data import label_columns, reading, writing
 from tfhub_transfer.data.usual_columns import TEXT
 from tfhub_transfer.encoders.preprocessing import Truncation
-from tfhub_transfer.models import TransferModel
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.tasks import layouts
 from tfhub_transfer.texts import joining
 

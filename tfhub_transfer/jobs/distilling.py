@@ -15,7 +15,7 @@ from tfhub_transfer.jobs.inputs import read_texts
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.training import check_output, train
 from tfhub_transfer.jobs.training_options import ENCODER_EPOCHS, TrainJob
-from tfhub_transfer.models import TransferModel
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule

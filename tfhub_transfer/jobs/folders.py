@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer import progress
-from tfhub_transfer.builders import load_model
-from tfhub_transfer.encoding import MODEL_FILE, no_model, read_record
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.models import TransferModel
+from tfhub_transfer.models.building import load_model
+from tfhub_transfer.models.encoding import MODEL_FILE, no_model, read_record
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.storage import keeping, opening
 
 INTERRUPTED_FILE = "interrupted.keras"

@@ -7,7 +7,7 @@ from tfhub_transfer.jobs import folders, run_records
 from tfhub_transfer.jobs.asking_options import EvaluateJob
 from tfhub_transfer.jobs.inputs import file_of, read_labelled, training_split
 from tfhub_transfer.jobs.saying import say, say_notes
-from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.storage import atomic
 
 

@@ -12,8 +12,8 @@ from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.jobs.asking_options import PredictJob
 from tfhub_transfer.jobs.inputs import file_of
 from tfhub_transfer.jobs.saying import say, say_notes
-from tfhub_transfer.models import TransferModel
-from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.models.multitask import MultiTaskModel
+from tfhub_transfer.models.transfer import TransferModel
 
 
 def answer(job: PredictJob) -> None:

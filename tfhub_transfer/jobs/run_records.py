@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from tfhub_transfer import histories
-from tfhub_transfer.models import TransferModel
-from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.models.multitask import MultiTaskModel
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.reports import jsonable
 
 # What reports have elsewhere.

@@ -16,7 +16,7 @@ from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History
 from tfhub_transfer.incoming.wording import wrapped
 from tfhub_transfer.jobs import run_records
-from tfhub_transfer.models import TransferModel
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.storage import atomic, interruption
 from tfhub_transfer.tasks import MultiTask, Task

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer import cautions, data, progress, runtime
-from tfhub_transfer.builders import build_model, default_optimizer
 from tfhub_transfer.data import weighing
 from tfhub_transfer.encoders import (
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
     registry,
 )
 from tfhub_transfer.encoders.encoder import Encoder
-from tfhub_transfer.encoding import MODEL_FILE, RECORD_FILE
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import Report, evaluate
 from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
@@ -25,8 +23,10 @@ from tfhub_transfer.jobs.folders import kept
 from tfhub_transfer.jobs.inputs import Splits, columns_of, head_of, read_splits, sources
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.training_options import TrainJob
-from tfhub_transfer.models import TransferModel
-from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.models.building import build_model, default_optimizer
+from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE
+from tfhub_transfer.models.multitask import MultiTaskModel
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.runtime import products
 from tfhub_transfer.serving import export_saved_model

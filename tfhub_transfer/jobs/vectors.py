@@ -1,9 +1,5 @@
 """Texts to vectors, as `encode` does."""
 
-from tfhub_transfer import (
-    builders,  # noqa: F401  teaches the registry what was trained, as the next does of others
-    encoding,
-)
 from tfhub_transfer.encoders import (
     conversion,  # noqa: F401
 )
@@ -12,6 +8,10 @@ from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs.asking_options import EncodeJob
 from tfhub_transfer.jobs.inputs import file_of
 from tfhub_transfer.jobs.saying import say_notes
+from tfhub_transfer.models import (
+    building,  # noqa: F401  teaches the registry what was trained, as the next does of others
+    encoding,
+)
 
 
 def encode(job: EncodeJob) -> None:

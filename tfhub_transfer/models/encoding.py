@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from tfhub_transfer import data, progress, runtime
-from tfhub_transfer.builders import build_model, load_model
 from tfhub_transfer.data import reading
 from tfhub_transfer.data.usual_columns import TEXT
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.models import TransferModel
+from tfhub_transfer.models.building import build_model, load_model
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.storage import atomic, opening, records
 from tfhub_transfer.tasks import Regression
 from tfhub_transfer.texts import joining

@@ -7,14 +7,14 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer import archives
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder, graphs_from_file
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.models import TransferModel
-from tfhub_transfer.multitask import MultiTaskModel
+from tfhub_transfer.models import archives
+from tfhub_transfer.models.multitask import MultiTaskModel
+from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.storage import opening

@@ -14,8 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import compiling, fitting, progress, resuming, runtime
-from tfhub_transfer.boundary import Boundary, tensors
+from tfhub_transfer import progress, runtime
 from tfhub_transfer.data import Examples, Stream, streamed, text_forms, weighing
 from tfhub_transfer.data.batching import (
     INFERENCE_BUCKETS,
@@ -36,8 +35,10 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges
+from tfhub_transfer.models import compiling, fitting, resuming
+from tfhub_transfer.models.boundary import Boundary, tensors
+from tfhub_transfer.models.seen import Seen
 from tfhub_transfer.runtime import probes
-from tfhub_transfer.seen import Seen
 from tfhub_transfer.storage import budget, names, opening, saving
 from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tasks import Task, layouts

@@ -5,11 +5,11 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer.boundary import tensors
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.models import EVALUATION_BATCH, TransferModel, Wiring
+from tfhub_transfer.models.boundary import tensors
+from tfhub_transfer.models.transfer import EVALUATION_BATCH, TransferModel, Wiring
 from tfhub_transfer.tasks import JointLoss, MultiTask
 from tfhub_transfer.tasks.layouts import Joint
 

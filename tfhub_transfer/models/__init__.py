@@ -1,0 +1,1 @@
+"""Encoder and task as one Keras model: built, asked, saved, loaded."""
