@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, finetuning, tasks
+from tfhub_transfer import cli, tasks
 from tfhub_transfer.jobs import inputs
 from tfhub_transfer.tasks import MultiTask
+from tfhub_transfer.training import finetuning
 
 ROWS = range(30)
 FILES: dict[str, list[dict[str, Any]]] = {

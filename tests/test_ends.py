@@ -27,12 +27,13 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, finetuning
+from tfhub_transfer import cli
 from tfhub_transfer.encoders import hub_format
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs import training
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.storage import atomic, interruption, keeping, saving
+from tfhub_transfer.training import finetuning
 
 NOBODY = 65534
 FULL = OSError(errno.ENOSPC, "No space left on device")

@@ -11,11 +11,12 @@ import pytest
 from samples import ROWS
 
 import tfhub_transfer as tt
-from tfhub_transfer import history_table, progress
+from tfhub_transfer import progress
 from tfhub_transfer.callbacks.thawing import FiniteLoss
-from tfhub_transfer.epochs import EpochsShown
-from tfhub_transfer.finetuning import History
-from tfhub_transfer.stages import Outcome
+from tfhub_transfer.training import history_table
+from tfhub_transfer.training.epochs import EpochsShown
+from tfhub_transfer.training.finetuning import History
+from tfhub_transfer.training.stages import Outcome
 
 
 def several(bert_encoder: Path) -> tuple[Any, Any]:

@@ -10,8 +10,8 @@ import pytest
 import samples
 
 import tfhub_transfer as tt
-from tfhub_transfer import headlines, judging
 from tfhub_transfer.tasks import Classification, MultiTask
+from tfhub_transfer.training import headlines, judging
 
 # What a report calls the number.
 METRICS = {

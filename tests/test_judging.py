@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import judging
+from tfhub_transfer.training import judging
 
 CROSSENTROPY = "sparse_categorical_crossentropy"
 

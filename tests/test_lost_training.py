@@ -8,9 +8,10 @@ import pytest
 import samples
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, finetuning
+from tfhub_transfer import cli
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.recipes import distillation
+from tfhub_transfer.training import finetuning
 
 LOST = "training fell apart: the loss is no finite number"
 

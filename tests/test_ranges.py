@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, finetuning
+from tfhub_transfer import cli
 from tfhub_transfer.callbacks import thawing
 from tfhub_transfer.encoders import conversion
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.optimization import schedules
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
+from tfhub_transfer.training import finetuning
 
 ODD = [True, None, "", "x", "²", "٣", "3.0", "1_0", "0x3", 1.5, 3.0, math.nan, math.inf, [3], b"3"]
 HUGE = ["999999999999999999999", "9" * 5000, 10**400, -1, 0, "-1", np.int64(-5)]

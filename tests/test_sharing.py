@@ -14,16 +14,17 @@ from test_multitask import sentiments, splits, write
 from test_pages import Parsed
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, histories
-from tfhub_transfer.finetuning import History
+from tfhub_transfer import cli
 from tfhub_transfer.jobs import inputs, run_records, training
 from tfhub_transfer.reporting import metrics, paired, standings
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.reporting.reports import Report
-from tfhub_transfer.stages import Outcome
 from tfhub_transfer.storage import atomic
 from tfhub_transfer.tasks.tagging import measures as word_evaluation
 from tfhub_transfer.tasks.tagging import schemes
+from tfhub_transfer.training import histories
+from tfhub_transfer.training.finetuning import History
+from tfhub_transfer.training.stages import Outcome
 
 # By how much one is better ----------------------------------------------------------------------
 

@@ -13,10 +13,10 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import finetuning
 from tfhub_transfer.data import weighing
 from tfhub_transfer.jobs import inputs
 from tfhub_transfer.recipes import distillation
+from tfhub_transfer.training import finetuning
 
 TEXTS = ["good film", "bad movie", "the worst film", "good acting"]
 NAMES = ["a", "b", "a", "b"]

@@ -17,7 +17,7 @@ _HOMES = {
     "Head": "tasks",
     "InputError": "errors",
     "MultiTaskModel": "models.multitask",
-    "Plan": "finetuning",
+    "Plan": "training.finetuning",
     "Preprocessor": "encoders.preprocessor_layer",
     "ProgressiveUnfreezing": "callbacks.thawing",
     "Report": "evaluation",
@@ -27,7 +27,7 @@ _HOMES = {
     "encode_text": "models.encoding",
     "evaluate": "evaluation",
     "export_saved_model": "serving",
-    "fine_tune": "finetuning",
+    "fine_tune": "training.finetuning",
     "load_model": "models.building",
     "load_saved_model": "served",
 }
@@ -51,7 +51,7 @@ _WITH_HANDLES = (
         "models.transfer",
         "models.multitask",
         "models.building",
-        "finetuning",
+        "training.finetuning",
     ),
     "encoders.preprocessor_layer",
 )
@@ -67,7 +67,6 @@ if TYPE_CHECKING:
     from tfhub_transfer.encoders.preprocessor_layer import Preprocessor
     from tfhub_transfer.errors import InputError
     from tfhub_transfer.evaluation import Report, evaluate
-    from tfhub_transfer.finetuning import Plan, fine_tune
     from tfhub_transfer.models.building import build_model, load_model
     from tfhub_transfer.models.encoding import encode_text
     from tfhub_transfer.models.multitask import MultiTaskModel
@@ -75,6 +74,7 @@ if TYPE_CHECKING:
     from tfhub_transfer.served import load_saved_model
     from tfhub_transfer.serving import export_saved_model
     from tfhub_transfer.tasks import Head
+    from tfhub_transfer.training.finetuning import Plan, fine_tune
 
 
 def __getattr__(name: str) -> Any:

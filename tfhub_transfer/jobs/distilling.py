@@ -8,7 +8,6 @@ from typing import Any
 from tfhub_transfer import data
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.finetuning import History
 from tfhub_transfer.jobs import folders, options
 from tfhub_transfer.jobs.distilling_options import DistillJob, Teaching
 from tfhub_transfer.jobs.inputs import read_texts
@@ -21,6 +20,7 @@ from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule
 from tfhub_transfer.storage import atomic
 from tfhub_transfer.storage.scratch import temporary
+from tfhub_transfer.training.finetuning import History
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from tfhub_transfer import histories
 from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.reports import jsonable
+from tfhub_transfer.training import histories
 
 # What reports have elsewhere.
 _TOLD = ("history", "histories", "outcomes", "seconds", "profile", "alone")

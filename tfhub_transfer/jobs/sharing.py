@@ -13,13 +13,13 @@ import keras
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.evaluation import Report, evaluate
-from tfhub_transfer.finetuning import History
 from tfhub_transfer.incoming.wording import wrapped
 from tfhub_transfer.jobs import run_records
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.storage import atomic, interruption
 from tfhub_transfer.tasks import MultiTask, Task
+from tfhub_transfer.training.finetuning import History
 
 
 @dataclasses.dataclass(frozen=True)

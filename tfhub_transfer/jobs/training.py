@@ -17,7 +17,6 @@ from tfhub_transfer.encoders import (
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import Report, evaluate
-from tfhub_transfer.finetuning import History, Plan, fine_tune, groups_to_thaw
 from tfhub_transfer.jobs import options, run_records, sharing
 from tfhub_transfer.jobs.folders import kept
 from tfhub_transfer.jobs.inputs import Splits, columns_of, head_of, read_splits, sources
@@ -33,6 +32,7 @@ from tfhub_transfer.serving import export_saved_model
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
+from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_to_thaw
 
 
 def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:

@@ -10,14 +10,14 @@ import tensorflow as tf
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.data import Examples, weighing
-from tfhub_transfer.epochs import show
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.finetuning import History, Plan, fine_tune
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.storage import names
 from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tasks import Task
+from tfhub_transfer.training.epochs import show
+from tfhub_transfer.training.finetuning import History, Plan, fine_tune
 
 
 @dataclasses.dataclass(frozen=True)

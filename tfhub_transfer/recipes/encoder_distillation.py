@@ -18,7 +18,6 @@ from tfhub_transfer.callbacks.thawing import FiniteLoss
 from tfhub_transfer.encoders import conversion
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.hub_format import BertShape
-from tfhub_transfer.epochs import EpochsShown, show
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, wording
 from tfhub_transfer.optimization import optimizers
@@ -27,6 +26,7 @@ from tfhub_transfer.recipes.lessons import Lesson
 from tfhub_transfer.recipes.students import Anatomy, bert_weights, teacher_layers
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.storage import atomic, keeping
+from tfhub_transfer.training.epochs import EpochsShown, show
 
 RATE = 4e-4
 CURVES_FILE = "distillation.json"

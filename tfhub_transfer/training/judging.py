@@ -7,13 +7,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfhub_transfer import epochs, headlines, progress
+from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.models import compiling
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.tasks.layouts import Rows
+from tfhub_transfer.training import epochs, headlines
 
 # As many rows show whether loss and metrics take what the model gives.
 _ROWS = 4

@@ -4,9 +4,9 @@ import dataclasses
 import os
 from typing import Any
 
-from tfhub_transfer import histories, history_table
 from tfhub_transfer.encoders.preprocessing import Truncation
-from tfhub_transfer.stages import NOTHING, Outcome, best_epoch
+from tfhub_transfer.training import histories, history_table
+from tfhub_transfer.training.stages import NOTHING, Outcome, best_epoch
 
 
 @dataclasses.dataclass

@@ -9,22 +9,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import headlines, judging, progress, runtime
+from tfhub_transfer import progress, runtime
 from tfhub_transfer.callbacks import own as own_callbacks
 from tfhub_transfer.callbacks.thawing import FiniteLoss, KeepBest, ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.data.batching import ready, weighed
 from tfhub_transfer.encoders.encoder import Encoder
-from tfhub_transfer.epochs import show
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models.fitting import size_schedule
 from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import planning
-from tfhub_transfer.stages import NOTHING, Outcome, thawed_words
 from tfhub_transfer.tasks.layouts import Rows, balance
-from tfhub_transfer.training_history import History
+from tfhub_transfer.training import headlines, judging
+from tfhub_transfer.training.epochs import show
+from tfhub_transfer.training.history import History
+from tfhub_transfer.training.stages import NOTHING, Outcome, thawed_words
 
 FROZEN_BATCH, HEAD_BATCH = 64, 64
 # Each thawing traces the train step anew, which costs as much as many steps.

@@ -8,8 +8,8 @@ from typing import Any
 
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.reporting import plots
-from tfhub_transfer.stages import Outcome
 from tfhub_transfer.storage import atomic, opening
+from tfhub_transfer.training.stages import Outcome
 
 LINES, COLUMNS = 24, 100
 _LEFT_OUT = "..."

@@ -1,0 +1,1 @@
+"""Stages of training, what they are judged by, and what they left."""
