@@ -28,7 +28,7 @@ import samples
 import saved_model_factory
 
 import tfhub_transfer as tt
-from tfhub_transfer.serving import models_of
+from tfhub_transfer.serving.exporting import models_of
 
 CHUNK = 500
 LONGEST_OF_WORDS = 2_000

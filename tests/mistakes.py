@@ -50,7 +50,7 @@ HELD = (
     ),
     *(
         "training/finetuning.py",
-        "evaluation.py",
+        "evaluation/measuring.py",
         "data/text_forms.py",
         "jobs/inputs.py",
         "data/selecting.py",

@@ -16,18 +16,17 @@ PACKAGE = REPOSITORY / "tfhub_transfer"
 # on one floor never import each other. A new room needs a place here: choose its floor first.
 FLOORS = [
     ["errors", "progress", "streams"],
-    ["backend", "incoming", "storage", "texts"],
-    ["data", "optimization", "reporting", "runtime"],
-    ["graphs"],
-    ["encoders", "served"],
-    ["callbacks", "heads"],
+    ["backend", "incoming", "storage"],
+    ["texts", "optimization", "usage"],
+    ["runtime", "reporting", "graphs", "data"],
+    ["encoders"],
+    ["heads", "callbacks"],
     ["tasks"],
-    ["models", "particulars"],
-    ["serving", "training"],
-    ["cautions", "recipes"],
-    ["evaluation"],
-    ["__init__", "jobs"],
-    ["usage"],
+    ["models"],
+    ["training"],
+    ["evaluation", "serving", "recipes"],
+    ["jobs"],
+    ["__init__"],
     ["cli"],
     ["__main__"],
 ]
@@ -60,6 +59,11 @@ INNER_FLOORS = {
         ["conversion", "encoder"],
         ["preprocessing"],
         ["hub_preprocessors", "preprocessor_layer", "vocabulary_fit"],
+        ["__init__"],
+    ],
+    "evaluation": [
+        ["cautions", "particulars"],
+        ["measuring"],
         ["__init__"],
     ],
     "graphs": [
@@ -121,6 +125,11 @@ INNER_FLOORS = {
         ["machine", "products", "replicas", "tracing"],
         ["rounding"],
         ["full_precision", "probes"],
+        ["__init__"],
+    ],
+    "serving": [
+        ["served"],
+        ["exporting"],
         ["__init__"],
     ],
     "storage": [

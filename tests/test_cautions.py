@@ -12,8 +12,9 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cautions, cli
+from tfhub_transfer import cli
 from tfhub_transfer.encoders import preprocessing, vocabulary_fit
+from tfhub_transfer.evaluation import cautions
 from tfhub_transfer.models import seen
 from tfhub_transfer.models.seen import Seen
 from tfhub_transfer.reporting.reports import Report

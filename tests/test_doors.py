@@ -22,8 +22,8 @@ import tensorflow as tf
 import tfhub_transfer as tt
 from tfhub_transfer.callbacks.thawing import KeepBest
 from tfhub_transfer.encoders import conversion, fetching
-from tfhub_transfer.served import SIGNATURE
-from tfhub_transfer.serving import models_of
+from tfhub_transfer.serving.exporting import models_of
+from tfhub_transfer.serving.served import SIGNATURE
 from tfhub_transfer.tasks import MultiTask, layouts
 from tfhub_transfer.texts import joining
 

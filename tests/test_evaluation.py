@@ -15,7 +15,7 @@ import sklearn.metrics as sk
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.evaluation import Report, evaluate
+from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.models.seen import Seen
 from tfhub_transfer.reporting import metrics, plots
 from tfhub_transfer.tasks import Classification, MultiLabel, Regression

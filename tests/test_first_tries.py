@@ -191,7 +191,7 @@ def test_a_profile_is_of_examples(given: Any) -> None:
 def test_classes_that_are_amounts_are_doubted(
     names: list[str], said: list[str], text_encoder: Path
 ) -> None:
-    from tfhub_transfer import cautions
+    from tfhub_transfer.evaluation import cautions
 
     model = tt.build_model(str(text_encoder), tt.tasks.Classification(names))
     found = model.task.doubts()

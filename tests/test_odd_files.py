@@ -19,7 +19,7 @@ from tensorflow.python.eager import context
 import tfhub_transfer as tt
 from tfhub_transfer.heads.settings import POOLINGS
 from tfhub_transfer.runtime import probes
-from tfhub_transfer.served import ServedModel
+from tfhub_transfer.serving.served import ServedModel
 from tfhub_transfer.tasks import Classification
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"

@@ -24,7 +24,7 @@ from hostile import texts as hostile_texts
 import tfhub_transfer as tt
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.preprocessing import Truncation
-from tfhub_transfer.evaluation import evaluate
+from tfhub_transfer.evaluation.measuring import evaluate
 from tfhub_transfer.models.seen import Seen
 from tfhub_transfer.reporting import confidence_bins, groups, operating_points, standings
 from tfhub_transfer.reporting.joint_reports import JointReport
@@ -717,7 +717,7 @@ def test_a_browser_may_run_the_pages_own_script_and_fetch_nothing(classified: An
 
 
 def test_of_too_many_classes_the_best_score_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfhub_transfer.particulars._MOST_SCORES", 5)
+    monkeypatch.setattr("tfhub_transfer.evaluation.particulars._MOST_SCORES", 5)
     task = tt.tasks.Classification(["a", "b", "c"])
     examples = Examples.from_lists(["x", "y"], ["a", "b"])
     report = evaluate(Fake(task, predict_scores=lambda e, allow_nan: np.eye(3)[:2]), examples)

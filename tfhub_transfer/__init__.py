@@ -20,16 +20,16 @@ _HOMES = {
     "Plan": "training.finetuning",
     "Preprocessor": "encoders.preprocessor_layer",
     "ProgressiveUnfreezing": "callbacks.thawing",
-    "Report": "evaluation",
+    "Report": "evaluation.measuring",
     "TransferModel": "models.transfer",
     "build_model": "models.building",
     "convert": "encoders.conversion",
     "encode_text": "models.encoding",
-    "evaluate": "evaluation",
-    "export_saved_model": "serving",
+    "evaluate": "evaluation.measuring",
+    "export_saved_model": "serving.exporting",
     "fine_tune": "training.finetuning",
     "load_model": "models.building",
-    "load_saved_model": "served",
+    "load_saved_model": "serving.served",
 }
 # Rooms that users name, and where each stands.
 _ROOMS = {
@@ -66,13 +66,13 @@ if TYPE_CHECKING:
     from tfhub_transfer.encoders.encoder import Encoder
     from tfhub_transfer.encoders.preprocessor_layer import Preprocessor
     from tfhub_transfer.errors import InputError
-    from tfhub_transfer.evaluation import Report, evaluate
+    from tfhub_transfer.evaluation.measuring import Report, evaluate
     from tfhub_transfer.models.building import build_model, load_model
     from tfhub_transfer.models.encoding import encode_text
     from tfhub_transfer.models.multitask import MultiTaskModel
     from tfhub_transfer.models.transfer import TransferModel
-    from tfhub_transfer.served import load_saved_model
-    from tfhub_transfer.serving import export_saved_model
+    from tfhub_transfer.serving.exporting import export_saved_model
+    from tfhub_transfer.serving.served import load_saved_model
     from tfhub_transfer.tasks import Head
     from tfhub_transfer.training.finetuning import Plan, fine_tune
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.evaluation import Report
+from tfhub_transfer.evaluation.measuring import Report
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.training import train
 from tfhub_transfer.jobs.training_options import DemoJob, TrainJob
 from tfhub_transfer.models.encoding import RECORD_FILE, read_record
-from tfhub_transfer.served import load_saved_model
+from tfhub_transfer.serving.served import load_saved_model
 
 
 def demonstrate(job: DemoJob) -> Report:

@@ -2,7 +2,7 @@
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.evaluation import Report, evaluate
+from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.jobs import folders, run_records
 from tfhub_transfer.jobs.asking_options import EvaluateJob
 from tfhub_transfer.jobs.inputs import file_of, read_labelled, training_split

@@ -12,7 +12,7 @@ import keras
 
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError, one_line, visible
-from tfhub_transfer.evaluation import Report, evaluate
+from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.incoming.wording import wrapped
 from tfhub_transfer.jobs import run_records
 from tfhub_transfer.models.transfer import TransferModel

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer import cautions, data, progress, runtime
+from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.data import weighing
 from tfhub_transfer.encoders import (
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
@@ -16,7 +16,8 @@ from tfhub_transfer.encoders import (
 )
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.evaluation import Report, evaluate
+from tfhub_transfer.evaluation import cautions
+from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.jobs import options, run_records, sharing
 from tfhub_transfer.jobs.folders import kept
 from tfhub_transfer.jobs.inputs import Splits, columns_of, head_of, read_splits, sources
@@ -28,7 +29,7 @@ from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.runtime import products
-from tfhub_transfer.serving import export_saved_model
+from tfhub_transfer.serving.exporting import export_saved_model
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task

@@ -16,7 +16,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import surgery
 from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.served import SIGNATURE, words_signature
+from tfhub_transfer.serving.served import SIGNATURE, words_signature
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import segmentation

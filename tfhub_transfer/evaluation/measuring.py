@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer import cautions, particulars
 from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.evaluation import cautions, particulars
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel

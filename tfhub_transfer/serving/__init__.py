@@ -1,0 +1,1 @@
+"""Models out as SavedModels, strings in and answers out, and back."""
