@@ -17,8 +17,9 @@ PACKAGE = REPOSITORY / "tfhub_transfer"
 FLOORS = [
     ["errors", "progress", "streams"],
     ["backend", "incoming", "storage"],
-    ["texts", "optimization", "usage"],
-    ["runtime", "reporting", "graphs", "data"],
+    ["texts", "optimization"],
+    ["runtime", "reporting", "data"],
+    ["graphs"],
     ["encoders"],
     ["heads", "callbacks"],
     ["tasks"],
@@ -26,7 +27,7 @@ FLOORS = [
     ["training"],
     ["evaluation", "serving", "recipes"],
     ["jobs"],
-    ["__init__"],
+    ["__init__", "usage"],
     ["cli"],
     ["__main__"],
 ]
@@ -190,10 +191,10 @@ LATE_IMPORTERS = {"__init__", "cli", "__main__"}
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "core", "misc"}
 
 MODULE_LINES = 600
-MEDIAN_MODULE_LINES = 250
+MEDIAN_MODULE_LINES = 200
 # Lines of code: a docstring is not counted, nobody should save on it.
 FUNCTION_LINES = 60
-MEDIAN_FUNCTION_LINES = 12
+MEDIAN_FUNCTION_LINES = 10
 PUBLIC_ARGUMENTS = 7
 # What has one more, because who knows the interface that it follows looks for it there.
 MORE_ARGUMENTS = {

@@ -226,7 +226,7 @@ def test_what_runs_a_command_is_there(command: Command) -> None:
 
 def test_what_may_be_chosen_is_what_there_is() -> None:
     """And numbers that help names are those of the code that takes them."""
-    from tfhub_transfer import runtime, tasks
+    from tfhub_transfer import tasks
     from tfhub_transfer.encoders import conversion, preprocessing
     from tfhub_transfer.heads import settings
     from tfhub_transfer.jobs import inputs
