@@ -29,7 +29,7 @@ PAGE = REPOSITORY / "docs" / "options.md"
 HEAD = """# Options
 
 Of every command, written by `make options` from the code: `tfhub-transfer COMMAND --help` says
-the same. [README.md](../README.md) shows the usual ones at work.
+the same, but for ranges. [README.md](../README.md) shows the usual ones at work.
 """
 
 
@@ -83,7 +83,7 @@ def _allowed(field: Any, said: options.Option) -> str:
 
 
 def _default(field: Any) -> str:
-    told = field.default not in (dataclasses.MISSING, None, False)
+    told = not any(field.default is none for none in (dataclasses.MISSING, None, False))
     return f"{field.default}" if told else ""
 
 
@@ -302,6 +302,7 @@ COMPLETED = [
     ("predict out --qu", {"--quoting"}),
     ("train --data rev", {"reviews.csv"}),
     ("predict out rev", {"reviews.csv"}),
+    ("distill rev", {"reviews.csv"}),
 ]
 
 

@@ -220,6 +220,8 @@ def test_a_number_between_that_no_text_has_is_pointed_at(labels: list[Any], miss
     said = OrdinalRegression().adapt(labels).doubts()
     assert [f"has the label {missed}," in each for each in said] == [True] * bool(missed)
     assert not OrdinalRegression(list(map(str, labels))).doubts()
+    # A number that stands for none is far from the others: nobody counts to it.
+    assert not OrdinalRegression().adapt([1, 2, 3, 1e300]).doubts()
 
 
 def test_the_answer_is_off_by_least_on_average() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import keras
 import numpy as np
 import pytest
 from sklearn.metrics import mean_poisson_deviance
@@ -22,6 +23,7 @@ from tfhub_transfer.jobs import (
 )
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.reporting.standings import Standing
+from tfhub_transfer.training import headlines
 
 # Whoever registers a task has it in every table of tasks; other tests have theirs made already.
 with mock.patch.dict(tt.tasks.TASKS):
@@ -224,3 +226,40 @@ def test_what_is_no_task_or_has_a_name_of_ours_is_refused() -> None:
     replaced = type("Counting", (Counting,), {"name": "counting"})
     assert tt.tasks.register(replaced) is replaced is tt.tasks.TASKS["counting"]
     tt.tasks.register(Counting)
+
+
+def squared(y_true: Any, y_pred: Any) -> Any:
+    """As users write it: Keras fits the shapes to one another before it calls a loss."""
+    return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+
+class Squared(Counting):
+    """The same with a function as loss, and metrics by name and as a function."""
+
+    name = "squared"
+    monitor = ("val_loss", "min")
+
+    def loss(self) -> Any:
+        return squared
+
+    def metrics(self) -> list[Any]:
+        return ["mse", keras.losses.mean_absolute_error]
+
+
+def test_losses_of_any_form_are_those_that_training_sees() -> None:
+    labels, scores = np.array([1, 3, 5, 7]), np.array([[1.0], [3.0], [5.0], [9.0]], "float32")
+    found = Squared(1.0).measure(labels, scores)
+    assert found == {"loss": 1.0, "mean_squared_error": 1.0, "mean_absolute_error": 0.5}
+    np.testing.assert_array_equal(Squared(1.0).badness(labels, scores), [0, 0, 0, 4])
+
+
+def test_metrics_that_a_loss_would_choose_are_refused() -> None:
+    task = type("Chosen", (Squared,), {"metrics": lambda self: ["accuracy"]})(1.0)
+    with pytest.raises(tt.InputError, match="depends on the loss; give the object.*'accuracy'"):
+        task.measure(np.zeros(2), np.zeros((2, 1)))
+
+
+def test_whole_answers_judge_under_their_own_name_only() -> None:
+    for name, judged in (("val_f1", True), ("val_loss", False)):
+        kind = type("Asked", (tt.tasks.QuestionAnswering,), {"monitor": (name, "max")})
+        assert headlines.of_task(kind()) is judged

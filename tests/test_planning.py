@@ -85,6 +85,7 @@ def test_rates_go_by_task_and_width(bert_encoder: Path, text_encoder: Path) -> N
     assert planning.usual_rate(vectors, [kinds, tags])[0] == 6e-3
     slow = (2e-3, "encoder: embeddings alone of regression")
     assert planning.usual_rate(vectors, [years]) == slow
+    assert planning.usual_rate(vectors, [kinds, years]) == slow
     wide: Any = type("Wide", (), {"layer_groups": [("layer_0", [])], "dimension": 768})
     assert planning.usual_rate(wide, [tags]) == (5e-5, "encoder: over 512 wide")
 

@@ -5,6 +5,7 @@ What it knows of commands and their options it has from the dataclasses of these
 
 import argparse
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -50,7 +51,8 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse_misspelled(self) -> None:
         """Refuses an option that nothing is known by, which may be the one that is missed."""
-        spelled = [word.partition("=")[0] for word in self._words if word.startswith("--")]
+        words = itertools.takewhile(lambda word: word != "--", self._words)
+        spelled = [word.partition("=")[0] for word in words if word.startswith("--")]
         known = tuple(self._option_string_actions)
         odd = [word for word in spelled if not any(each.startswith(word) for each in known)]
         if odd:

@@ -331,5 +331,5 @@ def _mode(mode: str, monitor: str | None) -> str:
     if mode != "auto":
         return mode
     shares = ("acc", "f1", "auc", "precision", "recall", "mrr", "match")
-    rising = (*shares, "spearman", "pearson", "r2")
+    rising = (*shares, "spearman", "pearson", "r2", "rouge", "kappa")
     return "max" if any(word in (monitor or "") for word in rising) else "min"

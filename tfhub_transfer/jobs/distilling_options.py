@@ -48,6 +48,7 @@ class DistillJob(Form, Teaching, Training):
         help="folders that `train` wrote: a model is trained to answer as they do, together; or "
         "one encoder: a smaller one is trained to give the same vectors",
         metavar="TEACHER",
+        file=True,
     )
     data: str = option(help="labelled; for an encoder any texts", metavar="FILE")
     output: Path = option(metavar="DIR")

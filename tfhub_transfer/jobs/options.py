@@ -26,6 +26,7 @@ class Option:
             above and the most.
         closed: Whether the lower end belongs to the range of a number that isn't whole.
         position: Whether it is told by its place, rather than by its name.
+        file: Whether it is the name of a file or a folder, if its type and metavar don't say so.
     """
 
     help: str = ""
@@ -34,6 +35,7 @@ class Option:
     within: tuple[float, float] | None = None
     closed: bool = False
     position: bool = False
+    file: bool = False
 
 
 def option(default: Any = dataclasses.MISSING, help: str = "", **said: Any) -> Any:
@@ -116,7 +118,8 @@ def is_file(field: dataclasses.Field[Any]) -> bool:
         field: The option.
     """
     said: Option = field.metadata[_KEY]
-    return kind(field) is Path or any(word in (said.metavar or "") for word in ("FILE", "DIR"))
+    named = any(word in (said.metavar or "") for word in ("FILE", "DIR"))
+    return said.file or named or kind(field) is Path
 
 
 # Sections, which commands inherit from. Nothing is ever made of one alone, and the methods that are

@@ -98,7 +98,8 @@ class TrainJob(Form, Training):
     )
     class_names: str | Sequence[str] | None = option(
         None,
-        "classes, in the order of numbers as labels; needed where one is called NA",
+        "classes, in the order of numbers as labels, those of ordinal-regression from the lowest; "
+        "needed where one is called NA",
         metavar="NAME,NAME",
     )
     loss: str | None = option(

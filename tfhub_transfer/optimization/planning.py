@@ -156,9 +156,10 @@ def usual_rate(encoder: Any, tasks: Sequence[Any] = ()) -> tuple[float, str]:
 
 
 def _lowest(tasks: Sequence[Any], name: str, usual: float, kind: str) -> tuple[float, str]:
-    rate = min((getattr(task, name) or usual for task in tasks), default=usual)
-    of_task = "" if rate == usual else f" of {tasks[0].name}"
-    return rate, f"encoder: {kind}{of_task}"
+    rates = {task.name: getattr(task, name) or usual for task in tasks}
+    slowest = min(rates, key=lambda each: rates[each], default=None)
+    rate = usual if slowest is None else rates[slowest]
+    return rate, f"encoder: {kind}{'' if rate == usual else f' of {slowest}'}"
 
 
 def set_rate(model: Any, given: float | None) -> tuple[float | None, str]:

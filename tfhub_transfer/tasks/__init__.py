@@ -75,7 +75,7 @@ def register(kind: Kind) -> Kind:
             "a task of one's own has a `name` in small letters, digits and -, and none of "
             f"{', '.join(_OURS)}. Received: {kind.__name__} called {name!r}"
         )
-    keras.saving.register_keras_serializable(package=_PACKAGE)(kind)
+    keras.saving.register_keras_serializable(package=_PACKAGE, name=name)(kind)
     TASKS[name] = kind
     return kind
 

@@ -430,7 +430,9 @@ def places(
     strange = sorted({each for row in rows for each in row if each not in index})
     if not strange:
         return [[index[each] for each in row] for row in rows]
-    numbers = all(_are_numbers(row) for row in rows) and not any(map(_is_number, known))
+    numbers = all(_are_numbers(row) for row in rows) and all(
+        _number(each) is None for each in known
+    )
     if numbers and not given:
         raise InputError(
             "numbers instead of names of classes: give the task `class_names` (`--class-names`) in "

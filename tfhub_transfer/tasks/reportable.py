@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
+from keras.src.losses.losses import LossFunctionWrapper
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.reporting import metrics, standings
@@ -15,6 +16,21 @@ from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
 from tfhub_transfer.reporting.standings import Standing
 
 LOSS = "loss"
+
+
+def reduced(loss: Any, reduction: str | None) -> keras.Loss:
+    """A loss, given as such, by name or as a function, that is reduced in another way.
+
+    Args:
+        loss: As `Task.loss` gives it.
+        reduction: As Keras' losses take it; `None` for the loss of each example.
+    """
+    found = keras.losses.get(loss)
+    if not isinstance(found, keras.Loss):
+        return LossFunctionWrapper(found, reduction=reduction)
+    own = object.__new__(type(found))  # `copy` would save and load it
+    own.__dict__.update(found.__dict__, reduction=reduction)
+    return own
 
 
 class Reported:
@@ -34,7 +50,7 @@ class Reported:
         name, mode = self.monitor
         first = name.removeprefix("val_") if isinstance(name, str) else LOSS
         never = frozenset({"ece", *(metric.name for metric in self._metrics())})
-        low = {first: mode == "min"}
+        low = {first: mode == "min"} if isinstance(name, str) else {}
         return Standing(first, low, badness=LOSS, without_interval=never)
 
     # How the task stands in its reports, a `standings.Standing`. One that doesn't say is judged by
@@ -42,7 +58,7 @@ class Reported:
     standing: Any = property(_usual_standing)
 
     def _metrics(self) -> list[Any]:
-        return [keras.metrics.get(metric) for metric in self.metrics()]  # type: ignore[attr-defined]
+        return [_metric(metric) for metric in self.metrics()]  # type: ignore[attr-defined]
 
     # Answers ---------------------------------------------------------------------------------
 
@@ -77,10 +93,8 @@ class Reported:
 
     def _losses(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """The loss of each example, float64 `[n]`."""
-        loss = keras.losses.get(self.loss())  # type: ignore[attr-defined]
-        call = loss.call if isinstance(loss, keras.Loss) else loss
-        found = call(keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(scores))
-        each = keras.ops.convert_to_numpy(found).astype("float64")
+        loss = reduced(self.loss(), None)  # type: ignore[attr-defined]
+        each = keras.ops.convert_to_numpy(loss(labels, scores)).astype("float64")
         return each.reshape(len(labels), -1).mean(axis=1)
 
     def measure(self, labels: np.ndarray, scores: np.ndarray) -> Numbers:
@@ -108,7 +122,10 @@ class Reported:
         return {}
 
     def badness(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """How bad each answer is `[n]`: 0 where it is right, the highest is the worst mistake."""
+        """How bad each answer is `[n]`: 0 where it is right, the highest is the worst mistake.
+
+        The loss, unless the task says more: it must if its loss isn't 0 where an answer is right.
+        """
         return np.nan_to_num(self._losses(labels, scores), nan=np.inf)
 
     def not_answered(self, labels: np.ndarray, scores: np.ndarray, bad: np.ndarray) -> np.ndarray:
@@ -169,3 +186,16 @@ class Reported:
             f"the {self.name} task doesn't say how far one answer is from another: write its "
             f"`divergence`, or train on labels. Received: {type(self).__name__}"
         )
+
+
+def _metric(given: Any) -> keras.metrics.Metric:
+    """A metric as an object, of a name or a function too."""
+    if given in ("accuracy", "acc", "crossentropy", "ce"):
+        raise InputError(
+            "which of Keras' metrics that is depends on the loss; give the object, such as "
+            f"`keras.metrics.BinaryAccuracy()`. Received: {given!r} among the task's metrics"
+        )
+    found = keras.metrics.get(given)
+    if isinstance(found, keras.metrics.Metric):
+        return found
+    return keras.metrics.MeanMetricWrapper(found, name=found.__name__)

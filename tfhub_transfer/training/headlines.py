@@ -48,7 +48,7 @@ class Headline:
         owners = np.searchsorted(chosen, rows.owners[self.places])
         self.examples = examples[chosen]
         self.rows = Rows(rows.examples[self.places], owners, len(chosen))
-        self._measure: Callable[[list[np.ndarray]], float] = _MEASURES[model.task.whole_answers](
+        self._measure: Callable[[list[np.ndarray]], float] = _MEASURES[model.task.whole_answers][1](
             self
         )
 
@@ -65,7 +65,8 @@ class Headline:
 
 def of_task(task: Any) -> bool:
     """Whether a task is judged by one of these numbers."""
-    return task.whole_answers in _MEASURES
+    name, _ = _MEASURES.get(task.whole_answers, (None, None))
+    return name is not None and task.monitor[0] == name
 
 
 def find(model: Any, validation: Any, rows: Any, seed: int) -> dict[str, Headline]:
@@ -184,8 +185,12 @@ def _rouge1(headline: Headline) -> Callable[[list[np.ndarray]], float]:
     return measure
 
 
-# By what the task calls its whole answers.
-_MEASURES = {"entities": _entity_f1, "answers": _answer_f1, "summaries": _rouge1}
+# By what the task calls its whole answers; of use where that is what a good epoch is told by.
+_MEASURES = {
+    "entities": ("val_entity_f1", _entity_f1),
+    "answers": ("val_f1", _answer_f1),
+    "summaries": ("val_rouge1", _rouge1),
+}
 
 
 def _tensors(examples: Any) -> list[tf.Tensor]:

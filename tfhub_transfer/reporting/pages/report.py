@@ -242,9 +242,12 @@ def _mistakes(report: Any) -> list[str]:
     heads = [*report.standing.columns, badness, "text"]
     pick = tuple(range(len(heads) - 2)) if report.standing.picked else ()
     columns = {"true": "true", "predicted": "predicted", "kinds": "kinds", badness: "badness"}
-    counted = {head for head in heads[:-1] if _are_counts(report.mistakes, columns[head])}
+    counted = {head for head in heads[:-1] if _are_counts(report.mistakes, columns.get(head, head))}
     rows = [
-        [*(_whole(mistake.get(columns[h]), h in counted) for h in heads[:-1]), _text(mistake)]
+        [
+            *(_whole(mistake.get(columns.get(h, h)), h in counted) for h in heads[:-1]),
+            _text(mistake),
+        ]
         for mistake in report.mistakes
     ]
     text = tuple(i for i, head in enumerate(heads) if head != badness)

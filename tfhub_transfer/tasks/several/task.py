@@ -9,12 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 # Keras gives it no public name.
-from keras.src.losses.losses import LossFunctionWrapper
-
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.tasks.base import MOST, Task
+from tfhub_transfer.tasks.reportable import reduced
 
 UNCERTAINTY = "uncertainty"
 
@@ -303,23 +302,13 @@ class JointLoss(runtime.Replicated):
 
     def _own_loss(self, name: str, truth: Any, made: Any, weights: Any) -> Any:
         given = self.loss[name] if isinstance(self.loss, Mapping) else self.loss
-        loss = _mean_of_own(given)
+        loss = reduced(given, "mean_with_sample_weight")
         own = loss(truth, made, weights)
         share = 1.0 if weights is None else keras.ops.mean(keras.ops.cast(weights, own.dtype))
         rows = keras.ops.cast(keras.ops.shape(made)[0], own.dtype) * share
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._reported().report(name, own * replicas, rows)
         return own * share
-
-
-def _mean_of_own(loss: Any) -> keras.Loss:
-    """A loss, given as such, by name or as a function, that is the mean of what has a weight."""
-    found = keras.losses.get(loss)
-    if not isinstance(found, keras.Loss):
-        return LossFunctionWrapper(found, reduction="mean_with_sample_weight")
-    own = object.__new__(type(found))  # `copy` would save and load it
-    own.__dict__.update(found.__dict__, reduction="mean_with_sample_weight")
-    return own
 
 
 def _checked_weights(weights: Any, tasks: Mapping[str, Task]) -> dict[str, float] | str | None:

@@ -118,8 +118,10 @@ class OrdinalRegression(Classification):
         known = _numbers(self.class_names or []) if self.learned else None
         if known is None or any(number % 1 for number in known):
             return []
+        if known[-1] - known[0] >= 2 * len(known):  # more are missing than there are
+            return []
         between = sorted({*range(int(known[0]), int(known[-1]))} - {*known})
-        if not between or len(between) > len(known):
+        if not between:
             return []
         missed = ", ".join(map(str, between[:3]))
         return [
@@ -349,6 +351,7 @@ class QuadraticKappa(keras.metrics.Metric):
 
     def __init__(self, classes: int, name: str = "quadratic_kappa", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
+        self._direction = "up"  # for callbacks whose `mode` is auto
         self.classes = classes
         # Of rows: how many, true and answered ranks, their squares, the squares of differences.
         self.sums = self.add_variable((6,), initializer="zeros", name="sums")
