@@ -1,7 +1,9 @@
 """Files to examples: formats, refusals that name the line, splits, profile, batches."""
 
+import dataclasses
 import gzip
 import json
+import pickle
 import threading
 import tracemalloc
 from pathlib import Path
@@ -17,7 +19,7 @@ from tfhub_transfer import data
 from tfhub_transfer.data import reading
 from tfhub_transfer.data.forms import tfds as tfds_form
 from tfhub_transfer.encoders.registry import samples_path
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, RowError
 from tfhub_transfer.storage import opening
 
 ROWS = [
@@ -474,3 +476,23 @@ def test_an_impossible_question_of_squad_has_no_answer(tmp_path: Path) -> None:
     whole = {"data": [{"paragraphs": [{"context": "Anna lives in Rome.", "qas": asked}]}]}
     (tmp_path / "squad.json").write_text(json.dumps(whole), encoding="utf-8")
     assert data.read(tmp_path / "squad.json").labels == [plausible, [], plausible]
+
+
+def test_mistakes_in_rows_travel_between_processes() -> None:
+    error = RowError("label", 3, "it is missing")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.row) == ("label 4: it is missing", 3)
+
+
+def test_rows_put_in_the_place_of_others_have_no_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a", "label": 0}\n\n{"text": "b", "label": 1}\n', "utf-8")
+    read = data.read(str(path))
+    assert read.place(1).endswith("line 3")
+    more = dataclasses.replace(read, columns={k: [*v, *v] for k, v in read.columns.items()})
+    assert more.place(3).endswith("4") and len(more[2:]) == 2
+
+
+def test_choices_that_belong_to_a_question_stay_with_it(tmp_path: Path) -> None:
+    rows = [{"q": {"stem": f"why {i}", "choices": ["x", "y"]}, "label": "a"} for i in range(3)]
+    assert data.read(rows, text="q.stem").texts[0] == ["why 0", "why 1", "why 2"]

@@ -11,6 +11,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer.callbacks import own as own_callbacks
+from tfhub_transfer.models import compiling
 from tfhub_transfer.optimization.optimizers import AdamW
 
 callbacks = keras.callbacks
@@ -352,3 +353,19 @@ def test_a_schedule_and_what_sets_rates_are_refused_by_hand(
     with pytest.raises(tt.InputError, match=r"optimizer=keras.optimizers.AdamW\(1e-4\)"):
         fit(model, splits[0], [callbacks.ReduceLROnPlateau()])
     assert not int(model.optimizer.iterations)
+
+
+def top_two(y_true: Any, y_pred: Any) -> Any:
+    """A metric as a function."""
+    return keras.ops.max(y_pred, axis=-1)
+
+
+def test_values_go_by_the_names_that_keras_gives_them() -> None:
+    named = type("TopTwo", (), {"__call__": lambda self, y, p: top_two(y, p)})()
+    given = {"metrics": [keras.metrics.AUC, top_two, named, "mse"]}
+    assert set(compiling.metric_names(given)) == {"auc", "top_two", "mse"}
+    waits = keras.callbacks.EarlyStopping(monitor="val_lost")
+    logger = keras.callbacks.CSVLogger("log.csv")
+    own_callbacks.check_names([keras.callbacks.EarlyStopping("val_weighted_auc_1")], ["val_auc"])
+    with pytest.raises(tt.InputError, match="doesn't report.*Received: 'val_lost'"):
+        own_callbacks.check_names([logger, waits], ["val_loss"])

@@ -53,7 +53,10 @@ class RowError(InputError):
 
     def __init__(self, what: str, row: int, reason: str) -> None:
         super().__init__(f"{what} {row + 1}: {reason}")
-        self.row, self.reason = row, reason
+        self.what, self.row, self.reason = what, row, reason
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.what, self.row, self.reason)
 
 
 @contextlib.contextmanager

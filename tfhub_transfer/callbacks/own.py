@@ -1,5 +1,6 @@
 """Callbacks of users' own: beside thawing in one `fit`, and in all stages of `fine_tune`."""
 
+import re
 import string
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -157,21 +158,28 @@ def check_names(callbacks: Any, reported: Collection[str]) -> None:
     """
     reported = {*reported}
     for each in listed(callbacks):
-        if not isinstance(each, _READERS) or not type(each).__module__.startswith("keras."):
+        if not type(each).__module__.startswith("keras."):
             return
+        if not isinstance(each, _READERS):
+            continue
         saves = isinstance(each, keras.callbacks.ModelCheckpoint)
         wanted = [] if saves and not each.save_best_only else [each.monitor]
         if saves:
             fields = [name for _, name, _, _ in string.Formatter().parse(each.filepath) if name]
             wanted += [name for name in fields if name not in ("epoch", "batch")]
         for name in wanted:
-            if name not in reported:
+            if name not in reported and _of_twins(name) not in reported:
                 raise InputError(
                     f"{type(each).__name__} asks for a value that training doesn't report; "
                     f"expected one of {', '.join(sorted(reported))}. Received: {name!r}"
                 )
         if isinstance(each, keras.callbacks.ReduceLROnPlateau):
             reported.add("learning_rate")
+
+
+def _of_twins(name: str) -> str:
+    """A value's name without what Keras adds to it where there are several of that name."""
+    return re.sub(r"_\d+$", "", name.replace("weighted_", "", 1))
 
 
 class Throughout(keras.callbacks.Callback):

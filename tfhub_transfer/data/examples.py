@@ -63,6 +63,11 @@ class Examples:
     numbers: Sequence[int] | None = dataclasses.field(default=None, compare=False, repr=False)
     unit: str = dataclasses.field(default="row", compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        # With other columns put in the place of these, nobody knows where their rows stood.
+        if self.numbers is not None and self.columns and len(self.numbers) != len(self):
+            object.__setattr__(self, "numbers", None)
+
     @classmethod
     def from_lists(
         cls,

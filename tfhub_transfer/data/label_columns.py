@@ -146,6 +146,10 @@ class Flagged:
         self.columns = [*left, self.label]
         self.types = {name: kind for name, kind in table.types.items() if name in left}
 
+    def all_columns(self) -> list[str]:
+        """As of the table."""
+        return list(self._table.all_columns())
+
     @property
     def notes(self) -> Any:
         """What was decided that the source doesn't say."""

@@ -462,7 +462,8 @@ class Encoder(keras.layers.Layer):
         trainable, spec = config.pop("trainable"), config.pop("spec")
         known = config.pop("known", [])
         layer = cls(**config, _spec=spec)
-        layer.leave_out(*left_out)
+        # Files of earlier versions may name groups that there are none of.
+        layer.leave_out(*(name for name, _ in layer._groups if name in left_out))
         layer._thaw_only(thawed)
         layer._trainable = trainable
         if known and trainers.is_loading():

@@ -38,7 +38,7 @@ def columns(given: Any, words: bool) -> tuple[Any, ...]:
             "a data set of texts is mapped: `dataset.map(preprocessor)`. "
             "Received: a tf.data.Dataset"
         )
-    if hasattr(given, "texts"):
+    if hasattr(type(given), "texts"):  # a table may have a column of that name
         raise InputError(
             "examples go through `model.preprocess(examples)`; here give their columns of texts, "
             f"`preprocessor(tuple(examples.texts))`. Received: {type(given).__name__}"

@@ -136,7 +136,7 @@ def add_pairs(
     Args:
         report: The report on these examples.
         examples: Texts to compare.
-        truth: A `similarity_evaluation.Truth`.
+        truth: A `Truth` of similarity's measures.
         columns: Unit vectors of each column of texts.
         scores: Their scores `[n]`.
     """

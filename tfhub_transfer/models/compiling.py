@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
+from keras.src.utils.naming import to_snake_case
 
 
 def metrics_of_ones_own(model: keras.Model, usual: Any) -> dict[str, Any]:
@@ -33,10 +34,13 @@ def metric_names(metrics: Any) -> Iterator[str]:
     if isinstance(metrics, (list, tuple)):
         for each in metrics:
             yield from metric_names(each)
+    elif isinstance(metrics, type):
+        yield from metric_names(metrics())
     elif isinstance(metrics, str):
         yield metrics
     elif metrics is not None:
-        yield str(getattr(metrics, "name", None) or getattr(metrics, "__name__", ""))
+        bare = getattr(metrics, "__name__", type(metrics).__name__)
+        yield str(getattr(metrics, "name", None) or to_snake_case(bare))
 
 
 def _metrics_alone(usual: Any) -> dict[str, Any]:

@@ -333,9 +333,8 @@ class LayerRates:
         def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
             factor = factors.get(inner._var_key(variable), 1.0)
             announced = inner._iterations.value < until
-            learning_rate = tf.convert_to_tensor(
-                learning_rate
-            )  # a function may give a plain number
+            # A function may give a plain number.
+            learning_rate = tf.convert_to_tensor(learning_rate)
             scale = tf.where(announced, tf.cast(factor, learning_rate.dtype), 1.0)
             return plain(gradient, variable, learning_rate * scale)
 

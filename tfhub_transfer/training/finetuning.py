@@ -156,12 +156,12 @@ def fine_tune(
         model.preprocess(judged, batch_size)  # bad labels come to light before anything trains
         judging.require_trainable(model, judged, plan.learning_rate)
     rows: Any = train if isinstance(train, Stream) else model.cut(train)
-    if not isinstance(train, Stream):
-        model.training_examples = train
-    _remember(model, train, validation)
     found = headlines.find(model, validation, judged, plan.seed)
     if not isinstance(model, MultiTaskModel):
         own_callbacks.check_names(callbacks, judging.reported(model, found))
+    if not isinstance(train, Stream):
+        model.training_examples = train
+    _remember(model, train, validation)
     history = History(plan={"judged_by": judging.described(model, found)})
     with (
         progress.shown(show(plan.verbose) > 0),

@@ -75,6 +75,8 @@ def reported(model: TransferModel, found: dict[str, headlines.Headline]) -> set[
     """
     usual = model.task.measures()
     names = {"loss", *compiling.metric_names(list((_own(model) or usual).values()))}
+    layers = model._flatten_layers(include_self=False)
+    names |= {metric.name for layer in layers for metric in layer.metrics}
     return names | {f"val_{name}" for name in names} | {each.name for each in found.values()}
 
 

@@ -57,7 +57,8 @@ def _with_choices(form: Form, asked: Asked) -> Iterator[Row]:
     for number, row in form.rows():
         for column, cell in row.items():
             told = isinstance(cell, str) and cell.startswith(_CHOICES)
-            if (told or isinstance(cell, dict)) and asked.is_label(column):
+            alone = isinstance(cell, dict) and cell.keys() == {"choices"}
+            if (told or alone) and asked.is_label(column):
                 made = values.literal(cell) if told else cell
                 if isinstance(made, dict) and isinstance(made.get("choices"), list):
                     row = {**row, column: made["choices"]}

@@ -82,7 +82,9 @@ def require_no_versions(path: Path) -> None:
                 "write its rows as one Parquet file, or give a `pyarrow.Table` of them. Received: "
                 f"{path}"
             )
-    named = [each for each in path.iterdir() if "=" in each.name and each.is_dir()]
+    # Names that begin so are of files under way.
+    seen = (each for each in path.iterdir() if not each.name.startswith(("_", ".")))
+    named = [each for each in seen if "=" in each.name and each.is_dir()]
     if named:
         raise InputError(
             "a column stands in names of folders; write the table as one Parquet file, or give "
