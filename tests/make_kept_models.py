@@ -71,6 +71,7 @@ DATA: dict[str, tuple[list[Any], list[Any], list[Any]]] = {
     "classification": ([TEXTS], LABELS, ASKED),
     "multi-label": ([MULTI_LABEL_TEXTS], MULTI_LABELS, ASKED),
     "regression": ([SCORED], SCORES, ASKED),
+    "ordinal-regression": ([SCORED], [1 + round(score) % 3 for score in SCORES], ASKED),
     "pairs": ([TEXTS, OTHERS], LABELS, PAIRS),
     "token-classification": ([WORDS], TAGS, ASKED),
     "question-answering": ([["what was it"] * ROWS, TEXTS], ANSWERS, PAIRS),
@@ -135,6 +136,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "regression": single(
         "regression", "text", Head(hidden_units=4, l2=1e-4, dropout=0.0), optimizer="lamb"
     ),
+    "ordinal-regression": single("ordinal-regression", "text", Head(dropout=0.0)),
     "pairs": single("pairs", "list-style", Head(pooling="attention", dropout=0.0), thaw=False),
     "towers": single("pairs", "text", Head(towers=True, dropout=0.0)),
     "token-classification": single("token-classification", "prefixed", thick("bilstm")),
