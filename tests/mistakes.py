@@ -29,6 +29,7 @@ from tfhub_transfer.tasks import (
     QuestionAnswering,
     Regression,
     Similarity,
+    Task,
     TokenClassification,
     layouts,
 )
@@ -58,6 +59,13 @@ HELD = (
     *("data/profiling.py", "models/multitask.py", "models/encoding.py"),
 )
 lists = Examples.from_lists
+
+
+def _measured(metric: Any) -> Any:
+    """What a task of one's own with this metric measures."""
+    own = {"name": "own", "metrics": lambda self: [metric], "loss": lambda self: "mse"}
+    task = type("Own", (Regression,), {**own, "measure": Task.measure})()
+    return task.measure(np.ones(2, "float32"), np.ones((2, 1), "float32"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -574,6 +582,11 @@ OF_TASKS = [
         "task must give `scores`, or `score`",
         lambda k: Classification(["a", "b"]).readable({"chances": np.ones((1, 2))}),
         lambda k: Classification(["a", "b"]).readable({"scores": np.ones((1, 2))}),
+    ),
+    mistake(
+        "which of Keras' metrics that is depends on the loss; give the object",
+        lambda k: _measured("accuracy"),
+        lambda k: _measured(keras.metrics.BinaryAccuracy()),
     ),
     mistake(
         "say how far one answer is from another",
