@@ -11,7 +11,8 @@ QUICK = """
 import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import tensorflow as tf
-from tfhub_transfer import planning, runtime
+from tfhub_transfer import runtime
+from tfhub_transfer.optimization import planning
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 planning.HEAD_STEPS = 40
 float32 = runtime.precision("float32")
