@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "tfhub_transfer"
 # A room is a module or a folder of the package. It may import rooms on lower floors only, and rooms
 # on one floor never import each other. A new room needs a place here: choose its floor first.
 FLOORS = [
-    ["errors", "progress", "streams"],
+    ["errors", "progress", "shapes", "streams"],
     ["backend", "incoming", "storage"],
     ["texts", "optimization"],
     ["runtime", "reporting", "data"],
