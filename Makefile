@@ -1,4 +1,4 @@
-.PHONY: install test test-all mutants operations options lint format bench demo wheel
+.PHONY: install test test-all mutants operations options docs lint format bench demo wheel
 
 PYTHON ?= python
 
@@ -22,6 +22,10 @@ operations:
 # Writes docs/options.md from the options of commands.
 options:
 	$(PYTHON) tests/test_options.py
+
+# The guides and the reference as a site, in site/; broken links are errors.
+docs:
+	$(PYTHON) -m mkdocs build --strict
 
 lint:
 	$(PYTHON) -m ruff format --check .

@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom as a reader would run it."""
+"""The notebooks run from top to bottom as a reader would run them."""
 
 from pathlib import Path
 
@@ -20,9 +20,13 @@ float32.__enter__()
 """
 
 
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
 @pytest.mark.slow
-def test_quickstart_runs(repository: Path, tmp_path: Path) -> None:
-    notebook = nbformat.read(repository / "notebooks" / "quickstart.ipynb", as_version=4)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(QUICK))
     client = nbclient.NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
@@ -30,4 +34,6 @@ def test_quickstart_runs(repository: Path, tmp_path: Path) -> None:
     client.execute()
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
     assert not [o for o in outputs if o.output_type == "error"]
-    assert any("image/png" in o.get("data", {}) for o in outputs)
+    shown = {kind for output in outputs for kind in output.get("data", {})}
+    assert {"image/png", "text/html"} & shown
+    assert not [cell for cell in nbformat.read(path, as_version=4).cells if cell.get("outputs")]

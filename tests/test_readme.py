@@ -25,7 +25,8 @@ from tfhub_transfer.jobs.training_options import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
-GUIDES = sorted((REPOSITORY / "docs").glob("*.md"))
+DOCS = REPOSITORY / "docs"
+GUIDES = sorted([*DOCS.glob("*.md"), *DOCS.glob("tasks/*.md")])
 # What installs, what needs a server or weights that don't come with the package.
 _ELSEWHERE = ("pip install", "tensorflow_model_server", "curl", "path/to/", "glove")
 
@@ -46,7 +47,7 @@ WITH_PYTHON = [t for t, blocks in SECTIONS.items() if any(kind == "python" for k
 # They train heads over tokens, which takes long even with a tiny encoder.
 _LONG = (
     *"Ordered Tags Questions Summaries Similarity Several Going Unfreezing Fast Smaller".split(),
-    *("A Keras model", "Models of"),
+    *("A Keras model", "Models of", "Numbers"),
 )
 PYTHON = [
     pytest.param(title, marks=pytest.mark.slow) if title.startswith(_LONG) else title
@@ -135,6 +136,30 @@ def paraphrases() -> None:
     Path("library.txt").write_text("\n".join(r["text_a"] for r in rows), encoding="utf-8")
 
 
+def pairs() -> None:
+    reviews()
+    kinds = ("yes", "no")
+    rows = [{"premise": f"a {n}", "hypothesis": f"b {n}", "label": kinds[n % 2]} for n in range(40)]
+    _rows("pairs.csv", rows)
+
+
+def labelled() -> None:
+    names = ("toxic", "insult", "threat")
+    rows = [{"text": f"{names[n % 3]} words {n}", **dict.fromkeys(names, 0)} for n in range(60)]
+    for n, row in enumerate(rows):
+        row[names[n % 3]] = 1
+    _rows("comments.csv", rows)
+
+
+def priced() -> None:
+    _rows("prices.csv", [{"text": f"chair of size {n}", "price": 100 + n} for n in range(60)])
+
+
+def answered() -> None:
+    saved()
+    tt.export_saved_model(tt.load_model("out/model.keras"), "out/serving")
+
+
 def ordered() -> None:
     grades, stars = ("poor", "fair", "good", "great"), (1, 2, 4, 5)
     rows = [{"text": f"{grades[n % 4]} film {n}", "stars": stars[n % 4]} for n in range(60)]
@@ -182,6 +207,10 @@ FILES: dict[str, Callable[[], None]] = {
     "A Keras model of your own": lambda: None,
     "Models of your own": lambda: None,
     "The same on the command line": reviews,
+    "Classes of texts": pairs,
+    "Several labels a text": labelled,
+    "Numbers": priced,
+    "From a model to answers": answered,
     "Ordered classes: stars, grades, degrees": ordered,
     "A task of your own": counts,
     "Tags of words: entities, parts of speech": tagged,
@@ -205,6 +234,12 @@ def taken_for_granted(title: str) -> dict[str, Any]:
         examples = tt.data.read("reviews.csv", text="review", label="sentiment")
         names["train"], names["validation"] = examples[:60], examples[60:]
         names["task"] = tt.tasks.Classification().adapt(examples.labels)
+    if title == "Classes of texts":
+        names["validation"] = tt.data.read("reviews.csv", text="review", label="sentiment")[:30]
+    if title == "Several labels a text":
+        names["validation_comments"] = tt.data.read("comments.csv", label="toxic,insult,threat")
+    if title == "Numbers":
+        names["validation_prices"] = tt.data.read("prices.csv", label="price")
     if title == "A Keras model of your own":
         names["texts"], names["labels"] = ["a good film", "bad"] * 20, [1, 0] * 20
     if title == "Similarity and search":
@@ -267,15 +302,16 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_readme_is_short_and_leads_to_every_guide() -> None:
     text = README.read_text(encoding="utf-8")
     assert len(text.split()) < 1500  # ten minutes, with the tables
-    missing = [page.name for page in GUIDES if f"(docs/{page.name})" not in text]
-    assert GUIDES and not missing
+    assert len(text.encode()) <= 8192
+    named = [page.relative_to(DOCS).as_posix() for page in GUIDES]
+    assert named and not [name for name in named if f"(docs/{name})" not in text]
     for page in GUIDES:
-        assert "(../README.md)" in page.read_text(encoding="utf-8"), page.name
+        assert "../README.md)" in page.read_text(encoding="utf-8"), page.name
 
 
 def test_every_task_has_a_row() -> None:
     text = README.read_text(encoding="utf-8")
-    assert [task for task in TASKS if f"\n| `{task}` |" not in text] == []
+    assert [task for task in TASKS if f"\n| [`{task}`](docs/tasks/" not in text] == []
 
 
 def test_every_section_with_code_is_known() -> None:
