@@ -12,7 +12,7 @@ def one_of(argument: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def flag(argument: str, value: object) -> bool:
-    """Returns what is true or false; "no" and "False" are neither, though Python takes them for true.
+    """Returns what is true or false; "no" is neither, though Python takes it for true.
 
     Args:
         argument: What the user calls it.

@@ -86,7 +86,7 @@ class Plan:
         settle("unfreezing_epochs", ranges.real_number, 0.0, ranges.EPOCHS[1])
         settle("layer_decay", ranges.real_number, 0.0, 1.0)
         settle("patience", ranges.whole_number, *ranges.EPOCHS)
-        settle("boundary", choices.flag)
+        object.__setattr__(self, "boundary", choices.flag("boundary", self.boundary))
         settle("seed", ranges.whole_number, *ranges.SEED)
 
 
