@@ -538,6 +538,11 @@ OF_TASKS = [
         ],
     ),
     mistake(
+        "must be True or False",
+        lambda k: Head(towers="no"),
+        lambda k: [Head(towers=True), Head(towers=False)],
+    ),
+    mistake(
         "compares two texts; leave the third",
         lambda k: layouts.find(Classification(["a", "b"], pair=True), Head(towers=True)).check(
             TRIPLETS

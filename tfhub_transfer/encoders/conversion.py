@@ -23,7 +23,7 @@ import tensorflow as tf
 from tfhub_transfer.encoders import hub_format, huggingface, registry
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.scratch import temporary
 
@@ -119,7 +119,7 @@ def whole_or_nothing(output: Path, overwrite: bool, *inputs: Any) -> Iterator[Pa
     Raises:
         InputError: If the output is occupied, is part of an input, or can't be written.
     """
-    output = opening.path_of(output)
+    output, overwrite = opening.path_of(output), choices.flag("overwrite", overwrite)
     atomic.check_output(output, overwrite, [str(getattr(i, "handle", i)) for i in inputs])
     try:
         with atomic.folder(output, overwrite) as folder:

@@ -17,6 +17,7 @@ import tensorflow_text  # noqa: F401  registers the ops that text SavedModels ar
 from tfhub_transfer.encoders import calls
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import rewriting, safety, surgery
+from tfhub_transfer.incoming import choices
 from tfhub_transfer.storage import atomic, marks, opening, records
 from tfhub_transfer.storage.scratch import new_temporary, temporary
 
@@ -269,6 +270,7 @@ def save(
         InputError: If it can't be written, or would replace what this package didn't write.
     """
     source = encoder.folder
+    overwrite = choices.flag("overwrite", overwrite)
     with atomic.part(opening.path_of(folder), overwrite) as scratch:
         copy_graph(source, scratch)
         shutil.rmtree(scratch / "variables", ignore_errors=True)

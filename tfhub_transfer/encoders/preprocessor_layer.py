@@ -17,6 +17,7 @@ from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import wire
+from tfhub_transfer.incoming import choices
 from tfhub_transfer.storage import atomic, opening, records
 from tfhub_transfer.texts.joining import ALONE, WORD_END, WORD_STARTS
 
@@ -101,7 +102,7 @@ class Preprocessor(keras.layers.Layer):
             raise InputError(
                 f"`padding` must be one of {', '.join(PADDING)}. Received: {padding!r}"
             )
-        self._options = _Options(source, preprocessor, bool(words), padding)
+        self._options = _Options(source, preprocessor, choices.flag("words", words), padding)
         # A file doesn't vouch for itself: Keras' safe mode decides.
         self.trust_code = trust_code if recorded is None else in_safe_mode() is False
         self._engine: preprocessing.TextPreprocessor | None = None
@@ -241,6 +242,7 @@ class Preprocessor(keras.layers.Layer):
         Raises:
             InputError: If it can't be written, or would replace what this package didn't write.
         """
+        overwrite = choices.flag("overwrite", overwrite)
         with atomic.part(opening.path_of(folder), overwrite) as scratch:
             self._at_hand().write(scratch)
             settings = scratch / preprocessing.SETTINGS

@@ -11,7 +11,7 @@ from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import cautions, particulars
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting import joint_reports, metrics, plots
@@ -70,6 +70,7 @@ def evaluate(
     PosixPath('out/report')
     """
     seed = ranges.whole_number("seed", seed, *ranges.SEED)
+    baselines = choices.flag("baselines", baselines)
     if isinstance(model, MultiTaskModel):
         return _evaluate_tasks(model, examples, train, baselines, seed, alone or {})
     if alone:

@@ -22,6 +22,7 @@ from tensorflow.python.framework import op_def_registry
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import savers, wire
+from tfhub_transfer.incoming import choices
 from tfhub_transfer.storage import opening
 
 GRAPH_FILE = "saved_model.pb"
@@ -80,7 +81,7 @@ def check_saved_model(folder: Path, trust_code: bool = False) -> None:
     """
     folder = opening.path_of(folder)
     opening.require_all(folder)
-    if trust_code:
+    if choices.flag("trust_code", trust_code):
         return
     for problem in _problems(folder):
         raise InputError(

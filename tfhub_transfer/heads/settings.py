@@ -4,7 +4,7 @@ import dataclasses
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
-from tfhub_transfer.incoming.choices import one_of
+from tfhub_transfer.incoming.choices import flag, one_of
 
 POOLINGS = ("auto", "pooled_output", "mean", "first", "attention")
 BLOCKS = ("none", "cnn", "bilstm", "transformer")
@@ -62,6 +62,7 @@ class Head:
             ),
             "dropout": ranges.real_number("dropout", self.dropout, 0.0, ranges.BELOW_ONE, True),
             "l2": ranges.real_number("l2", self.l2, *ranges.WEIGHT, closed=True),
+            "towers": flag("towers", self.towers),
         }
         for name, value in found.items():
             object.__setattr__(self, name, value)

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from tfhub_transfer.encoders import recorded
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import choices
 from tfhub_transfer.storage import opening, records
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -101,7 +102,7 @@ def check(path: Path, kind: type, trust_code: bool = False) -> Archive:
             _check_sums(archive, path)
             config = records.parse(archive.read(CONFIG), f"{path} ({CONFIG})")
             _check_kind(config, kind, path)
-            if not trust_code:
+            if not choices.flag("trust_code", trust_code):
                 _check_objects(config, path)
             _check_names(members, path)
             stored = _check_weights(_Window(file, members[WEIGHTS]), config, path)

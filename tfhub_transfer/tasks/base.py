@@ -10,7 +10,7 @@ import numpy as np
 
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.incoming import values
+from tfhub_transfer.incoming import choices, values
 from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.tasks.reportable import Reported
 
@@ -59,7 +59,7 @@ class Task(Reported, abc.ABC):
     takes_blank: ClassVar[bool] = False
 
     def __init__(self, pair: bool = False) -> None:
-        self.pair = bool(pair)
+        self.pair = choices.flag("pair", pair)
 
     class_names: list[str] | None = None
     # Whether `adapt` learned the names of classes, so that their order says nothing of numbers.

@@ -16,7 +16,7 @@ from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.data.batching import ready, weighed
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models.fitting import size_schedule
 from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
@@ -86,6 +86,7 @@ class Plan:
         settle("unfreezing_epochs", ranges.real_number, 0.0, ranges.EPOCHS[1])
         settle("layer_decay", ranges.real_number, 0.0, 1.0)
         settle("patience", ranges.whole_number, *ranges.EPOCHS)
+        object.__setattr__(self, "boundary", choices.flag("boundary", self.boundary))
         settle("seed", ranges.whole_number, *ranges.SEED)
 
 
