@@ -227,7 +227,7 @@ def _trainer(
         per_device_train_batch_size=32,
         per_device_eval_batch_size=64,
         learning_rate=options.learning_rate,
-        warmup_ratio=0.1 if keeps else 0.0,
+        warmup_steps=0.1 if keeps else 0,
         eval_strategy="epoch" if "eval_dataset" in splits else "no",
         save_strategy="epoch" if keeps else "no",
         save_total_limit=1 if keeps else None,
