@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import entities
 import keras
 import numpy as np
 
 import tfhub_transfer as tt
 from tfhub_transfer import runtime
 from tfhub_transfer.tasks import TASKS
+from tfhub_transfer.texts import joining
 
 
 def read(options: argparse.Namespace, split: str) -> tt.data.Examples:
@@ -84,6 +86,35 @@ def epoch(options: argparse.Namespace) -> dict[str, Any]:
     batches = model.preprocess(train, 32, seed=options.seed)
     model.fit(batches, epochs=options.epochs, verbose=0, callbacks=[Clock()])
     return {"seconds": min(times), "epoch_seconds": times}
+
+
+def small_tags(options: argparse.Namespace) -> dict[str, Any]:
+    """`fine_tune` as it is on few sentences, asked with the words of the test split."""
+    splits = {}
+    columns = {"text": "tokens", "label": "tags"}
+    counts = {"train": options.rows, "validation": options.validation_rows, "test": None}
+    for split, count in counts.items():
+        path = next((Path(options.data_folder) / options.dataset).glob(f"{split}.jsonl*"))
+        rows = tt.data.read(str(path), **columns)
+        if split == "train":
+            task = tt.tasks.TokenClassification().adapt(rows.labels)
+        order = np.random.default_rng(options.seed).permutation(len(rows))
+        splits[split] = rows if count is None else rows[order[:count]]
+    started, worked = time.perf_counter(), time.process_time()
+    runtime.seed_everything(options.seed)
+    model = tt.build_model(options.encoder, task, sequence_length=options.sequence_length)
+    plan = tt.Plan(verbose=0, seed=options.seed)
+    history = tt.fine_tune(model, splits["train"], splits["validation"], plan=plan)
+    seconds, work = time.perf_counter() - started, time.process_time() - worked
+    asked = [text.split(joining.WORD_END) for text in splits["test"].texts[0]]
+    answers = [[word["tag"] for word in each["words"]] for each in model.predict_text(asked)]
+    return {
+        "seconds": seconds,
+        "cpu_seconds": work,
+        "f1": entities.f1(splits["test"].labels, answers),
+        "report_f1": tt.evaluate(model, splits["test"], baselines=False).metrics["f1"],
+        "plan": history.plan,
+    }
 
 
 def predict(options: argparse.Namespace) -> dict[str, Any]:
@@ -184,6 +215,7 @@ JOBS = {
     "frozen": frozen,
     "fine-tune": fine_tune,
     "epoch": epoch,
+    "small-tags": small_tags,
     "predict": predict,
     "latency": latency,
     "boundary": boundary,
@@ -202,6 +234,7 @@ def main() -> None:
     parser.add_argument("--task", default="classification", choices=TASKS)
     parser.add_argument("--every", type=int, default=1, help="take every n-th row")
     parser.add_argument("--rows", type=int, default=0, help="take so many rows, chosen by chance")
+    parser.add_argument("--validation-rows", type=int, default=300)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--unfreeze", default="auto")

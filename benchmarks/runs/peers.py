@@ -18,6 +18,7 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import entities
 import numpy as np
 
 
@@ -95,16 +96,26 @@ def fine_tune(options: argparse.Namespace) -> dict[str, Any]:
 
 def tag(options: argparse.Namespace) -> dict[str, Any]:
     """Epochs of Hugging Face's token classification, as its documentation has it."""
-    from transformers import (
-        AutoModelForTokenClassification,
-        AutoTokenizer,
-        DataCollatorForTokenClassification,
-    )
+    from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification
+
+    rows = read_rows(options, "train")
+    tokenizer, names = _tagging(options, rows)
+    made = _tagged_ids(options, tokenizer, names, rows[:: options.every])
+    model = AutoModelForTokenClassification.from_pretrained(options.weights, num_labels=len(names))
+    return _epochs(options, model, made, DataCollatorForTokenClassification(tokenizer))
+
+
+def _tagging(options: argparse.Namespace, rows: list[dict[str, Any]]) -> tuple[Any, list[str]]:
+    from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(options.weights)
-    rows = read_rows(options, "train")
-    names = sorted({name for row in rows for name in row["tags"]})
-    rows = rows[:: options.every]
+    return tokenizer, sorted({name for row in rows for name in row["tags"]})
+
+
+def _tagged_ids(
+    options: argparse.Namespace, tokenizer: Any, names: list[str], rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Ids of rows, and the tag of each word on its first piece."""
     words = [row["tokens"] for row in rows]
     limit = options.sequence_length
     ids = tokenizer(words, is_split_into_words=True, truncation=True, max_length=limit)
@@ -116,8 +127,44 @@ def tag(options: argparse.Namespace) -> dict[str, Any]:
         ]
         labels = [names.index(row["tags"][w]) if f else -100 for w, f in zip(owners, first)]
         made.append({**{k: v[number] for k, v in ids.items()}, "labels": labels})
+    return made
+
+
+def small_tags(options: argparse.Namespace) -> dict[str, Any]:
+    """The Trainer on few sentences; the epoch that is best on the validation split comes back."""
+    from transformers import (
+        AutoModelForTokenClassification,
+        DataCollatorForTokenClassification,
+        set_seed,
+    )
+
+    set_seed(options.seed)
+    rows = {split: read_rows(options, split) for split in ("train", "validation", "test")}
+    tokenizer, names = _tagging(options, rows["train"])
+    for split, count in (("train", options.rows), ("validation", options.validation_rows)):
+        order = np.random.default_rng(options.seed).permutation(len(rows[split]))
+        rows[split] = [rows[split][row] for row in order[:count]]
+    started, worked = time.perf_counter(), time.process_time()
+    ids = {k: _tagged_ids(options, tokenizer, names, v) for k, v in rows.items()}
     model = AutoModelForTokenClassification.from_pretrained(options.weights, num_labels=len(names))
-    return _epochs(options, model, made, DataCollatorForTokenClassification(tokenizer))
+    with tempfile.TemporaryDirectory() as scratch:
+        collate = DataCollatorForTokenClassification(tokenizer)
+        splits = {"train_dataset": ids["train"], "eval_dataset": ids["validation"]}
+        trainer, _ = _trainer(options, scratch, model, collate, **splits)
+        trainer.compute_metrics = lambda found: {"f1": _entity_f1(*found, names)}
+        trainer.train()
+        seconds, work = time.perf_counter() - started, time.process_time() - worked
+        trainer.args.train_sampling_strategy = "random"  # or rows come back by their length
+        found = trainer.predict(ids["test"])
+    score = _entity_f1(found.predictions, found.label_ids, names)
+    return {"seconds": seconds, "cpu_seconds": work, "f1": score}
+
+
+def _entity_f1(scores: Any, labels: Any, names: list[str]) -> float:
+    kept = labels != -100
+    rows = [(labels[n][k], scores[n].argmax(-1)[k]) for n, k in enumerate(kept)]
+    truth, answers = ([[names[t] for t in row] for row in side] for side in zip(*rows))
+    return entities.f1(truth, answers)
 
 
 def answer(options: argparse.Namespace) -> dict[str, Any]:
@@ -165,6 +212,7 @@ def _trainer(
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     epochs: list[float] = []
+    keeps = options.job == "small-tags"
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
@@ -178,9 +226,13 @@ def _trainer(
         num_train_epochs=options.epochs,
         per_device_train_batch_size=32,
         per_device_eval_batch_size=64,
-        learning_rate=5e-5,
+        learning_rate=options.learning_rate,
+        warmup_steps=0.1 if keeps else 0,
         eval_strategy="epoch" if "eval_dataset" in splits else "no",
-        save_strategy="no",
+        save_strategy="epoch" if keeps else "no",
+        save_total_limit=1 if keeps else None,
+        load_best_model_at_end=keeps,
+        metric_for_best_model="f1" if keeps else None,
         logging_strategy="no",
         report_to=[],
         use_cpu=True,
@@ -281,6 +333,7 @@ JOBS = {
     "latency": latency,
     "tutorial": tutorial,
     "tag": tag,
+    "small-tags": small_tags,
     "answer": answer,
 }
 
@@ -293,6 +346,9 @@ def main() -> None:
     parser.add_argument("--weights", required=True)
     parser.add_argument("--dataset", default="sst2")
     parser.add_argument("--every", type=int, default=1, help="take every n-th row")
+    parser.add_argument("--rows", type=int, default=0, help="train on so many")
+    parser.add_argument("--validation-rows", type=int, default=300)
+    parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="bfloat16")
