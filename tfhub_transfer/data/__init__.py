@@ -7,11 +7,11 @@ from tfhub_transfer.data.examples import (
     read,
     read_splits,
     require_examples,
-    split,
     stream,
 )
 from tfhub_transfer.data.profiling import profile
 from tfhub_transfer.data.reading import File
+from tfhub_transfer.data.splitting import split
 
 __all__ = [
     "Examples",

@@ -4,13 +4,17 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
+from tfhub_transfer.shapes import Features
+
+# What a loss wants of rows: a number or several each, also by the name of a task.
+Labels: TypeAlias = "np.ndarray | tf.Tensor | tf.RaggedTensor | Mapping[str, Labels]"
 
 MAP_THREADS = 2
 
@@ -20,7 +24,7 @@ MOST_BUCKETS = 12
 INFERENCE_BUCKETS = 32
 # Batches under way at once without gradients: a second fills the gaps between a graph's operations.
 STREAMS = 2
-# Of lengths beyond this many different ones, quantiles stand for all.
+# Quantiles stand for more different lengths than these: the work grows with their square.
 _CANDIDATES = 256
 
 
@@ -164,10 +168,12 @@ def longest(encoded: Mapping[str, tf.RaggedTensor]) -> np.ndarray:
     for value in encoded.values():
         flat = value if value.ragged_rank == 1 else value.values
         found.append(flat.row_lengths().numpy().reshape(int(value.nrows()), -1).max(axis=1))
-    return np.max(found, axis=0)
+    return np.asarray(np.max(found, axis=0))
 
 
-def pick(labels: Any, rows: tf.Tensor, length: tf.Tensor) -> tuple[Any, ...]:
+def pick(
+    labels: "Labels | tuple[Labels, ...]", rows: tf.Tensor, length: tf.Tensor
+) -> tuple[Labels, ...]:
     """The labels of some rows, and their weights if they have any; ragged labels padded with -1.
 
     Args:
@@ -177,7 +183,7 @@ def pick(labels: Any, rows: tf.Tensor, length: tf.Tensor) -> tuple[Any, ...]:
         length: What to pad ragged ones to.
     """
 
-    def gather(of_rows: Any) -> Any:
+    def gather(of_rows: Labels) -> Labels:
         if isinstance(of_rows, dict):
             return {name: gather(value) for name, value in of_rows.items()}
         picked = tf.gather(of_rows, rows)
@@ -188,7 +194,9 @@ def pick(labels: Any, rows: tf.Tensor, length: tf.Tensor) -> tuple[Any, ...]:
     return tuple(map(gather, labels if isinstance(labels, tuple) else (labels,)))
 
 
-def weighed(batches: tf.data.Dataset, class_weight: Any) -> dict[str, Any]:
+def weighed(
+    batches: tf.data.Dataset, class_weight: Mapping[int, float] | None
+) -> dict[str, tf.data.Dataset | Mapping[int, float] | None]:
     """Batches and the weights of their classes, for `fit`.
 
     Keras takes the latter with batches that have no weights of rows; here the product is made.
@@ -202,7 +210,9 @@ def weighed(batches: tf.data.Dataset, class_weight: Any) -> dict[str, Any]:
         return {"x": batches, "class_weight": class_weight}
     table = [float(class_weight[place]) for place in range(len(class_weight))]
 
-    def times(inputs: Any, labels: Any, weights: tf.Tensor) -> tuple[Any, Any, tf.Tensor]:
+    def times(
+        inputs: Features, labels: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[Features, tf.Tensor, tf.Tensor]:
         by_class = tf.gather(tf.constant(table, weights.dtype), tf.cast(labels, tf.int32))
         return inputs, labels, weights * by_class
 
@@ -251,7 +261,7 @@ def in_turn(
     return dataset
 
 
-def require_order(given: Any = None, *_: Any, **named: Any) -> None:
+def require_order(given: object = None, *_: object, **named: object) -> None:
     """Raises `InputError` if answers to batches couldn't be told apart, as their rows are shuffled.
 
     Args:

@@ -1,12 +1,11 @@
-"""Labelled texts: read, validate, split, profile."""
+"""Labelled texts, read and checked: all in memory, or chunk by chunk."""
 
 import array
-import collections
+import copy
 import dataclasses
 import itertools
-import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -21,14 +20,19 @@ from tfhub_transfer.data import (
     weighing,
 )
 from tfhub_transfer.data.named_cells import OR_BLANK
-from tfhub_transfer.data.profiling import profile  # noqa: F401  for users
-from tfhub_transfer.data.reading import TAGS, TOKENS, File, Table  # noqa: F401  File is for users
+from tfhub_transfer.data.reading import TAGS, TOKENS, Table
 from tfhub_transfer.data.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
 from tfhub_transfer.data.weighing import WEIGHT
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, wording
+from tfhub_transfer.shapes import Row
 
-_DISCRETE = 1000
+if TYPE_CHECKING:
+    import pyarrow
+
+# Cells of one column: texts, weights, or labels of any shape, which only the task knows.
+Column: TypeAlias = list[Any]
+
 # Texts that are looked at for what all of them are.
 _SOME = 100
 
@@ -55,7 +59,7 @@ class Examples:
     ['positive']
     """
 
-    columns: dict[str, list[Any]]
+    columns: dict[str, Column]
     source: str = "lists"
     target: str | None = None
     notes: tuple[str, ...] = ()
@@ -71,11 +75,11 @@ class Examples:
     @classmethod
     def from_lists(
         cls,
-        text: Sequence[str],
-        label: Sequence[Any] | None = None,
-        text_pair: Sequence[str] | None = None,
-        negative: Sequence[str] | None = None,
-        weight: Sequence[float] | None = None,
+        text: Sequence[object],
+        label: object = None,
+        text_pair: Sequence[object] | None = None,
+        negative: Sequence[object] | None = None,
+        weight: Sequence[object] | None = None,
     ) -> "Examples":
         """Makes examples of lists.
 
@@ -91,7 +95,7 @@ class Examples:
         Raises:
             InputError: If the lists differ in length, a text isn't a string, or a weight no number.
         """
-        columns = (
+        columns: dict[str, Column] = (
             {TEXT: text_forms.rows(text)}
             if text_pair is None
             else {TEXT_A: text_forms.rows(text), TEXT_B: text_forms.rows(text_pair)}
@@ -105,7 +109,10 @@ class Examples:
         sizes = {name: len(cells) for name, cells in columns.items()}
         if len(set(sizes.values())) > 1:
             raise InputError(f"all columns must be of one length. Received: {sizes}")
-        checks: dict[str, Any] = {LABEL: named_cells.given_label, WEIGHT: weighing.number}
+        checks: dict[str, Callable[[object, str], object]] = {
+            LABEL: named_cells.given_label,
+            WEIGHT: weighing.number,
+        }
         for name, cells in columns.items():
             check = checks.get(name, wording.require_text)
             found = [check(value, f"row {row} of {name}") for row, value in enumerate(cells, 1)]
@@ -122,7 +129,7 @@ class Examples:
 
     def __getitem__(self, rows: slice | Sequence[int] | Sequence[bool] | np.ndarray) -> "Examples":
         if isinstance(rows, slice):
-            chosen: Any = range(len(self))[rows]
+            chosen: Sequence[int] = range(len(self))[rows]
             columns = {name: values[rows] for name, values in self.columns.items()}
         else:
             chosen = selecting.row_numbers(rows, len(self))
@@ -130,6 +137,27 @@ class Examples:
         told = self.numbers
         numbers = None if told is None else array.array("q", [told[i] for i in chosen])
         return dataclasses.replace(self, columns=columns, numbers=numbers)
+
+    def shard(self, index: int, count: int) -> "Examples":
+        """The rows `index`, `index + count` and so on, with all that is theirs, as a share of work.
+
+        Together the shards are all rows, each once and in their order, and differ by one row at
+        most; where there are more of them than rows, some are empty.
+
+        Args:
+            index: Which of the shards, from 0.
+            count: How many there are.
+
+        Raises:
+            InputError: If there is no such shard.
+
+        Example:
+
+        >>> Examples.from_lists(["a", "b", "c"]).shard(0, 2).texts
+        (['a', 'c'],)
+        """
+        start, step = selecting.share(index, count)
+        return self[start::step]
 
     def place(self, row: int) -> str:
         """Where a row stands in its source, for messages, such as "reviews.csv, line 3".
@@ -157,7 +185,7 @@ class Examples:
         return tuple(self.columns[name] for name in names if name in self.columns)
 
     @property
-    def labels(self) -> list[Any]:
+    def labels(self) -> Column:
         """The labels, as the source wrote them."""
         if self.target is None:
             raise InputError(
@@ -183,7 +211,7 @@ def _weighed(examples: Examples, given: bool = True) -> Examples:
     return dataclasses.replace(examples, weight=WEIGHT)
 
 
-def require_examples(value: Any) -> None:
+def require_examples(value: object) -> None:
     """Raises `InputError` unless a value is `Examples`.
 
     Args:
@@ -205,15 +233,46 @@ class Stream:
     """
 
     def __init__(
-        self, table: Table, names: dict[str, str], require_label: bool | str, chunk_rows: int
+        self,
+        table: label_columns.Readable,
+        names: dict[str, str],
+        require_label: bool | str,
+        chunk_rows: int,
     ) -> None:
         self.source = table.source
         self.is_pair = TEXT_B in names
         self._table, self._names = table, names
         self._require_label, self._chunk_rows = require_label, chunk_rows
+        # Of all shards together.
         self._rows: int | None = None
         self.weight = WEIGHT if WEIGHT in names else None
         self._mean_weight = 1.0
+        self._first, self._step = 0, 1
+
+    def shard(self, index: int, count: int) -> "Stream":
+        """The rows `index`, `index + count` and so on, as `Examples.shard`: a share of the work.
+
+        Rows of other shards are read, but neither checked nor kept. What the mean weight is, all
+        shards agree on.
+
+        Args:
+            index: Which of the shards, from 0.
+            count: How many there are.
+
+        Raises:
+            InputError: If there is no such shard.
+
+        Example:
+
+        >>> rows = stream({"text": ["a", "b", "c"]}, require_label=False)
+        >>> [chunk.texts for chunk in rows.shard(0, 2)], len(rows.shard(1, 2))
+        ([(['a', 'c'],)], 1)
+        """
+        start, step = selecting.share(index, count)
+        made = copy.copy(self)
+        # A shard has shards too.
+        made._first, made._step = self._first + self._step * start, self._step * step
+        return made
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -222,6 +281,10 @@ class Stream:
 
     def __len__(self) -> int:
         """The number of rows, counted once: training wants to know how long an epoch is."""
+        return len(range(self._first, self._count(), self._step))
+
+    def _count(self) -> int:
+        """The number of rows of all shards; sees to the mean of their weights too."""
         if self._rows is None:
             rows, total = 0, 0.0
             for number, row in self._table:
@@ -236,9 +299,9 @@ class Stream:
     @property
     def mean_weight(self) -> float:
         """The mean of the rows' weights; 1 without any."""
-        return self._mean_weight if len(self) else 1.0
+        return self._mean_weight if self._count() else 1.0
 
-    def _weight(self, row: dict[str, Any], place: str) -> float:
+    def _weight(self, row: Row, place: str) -> float:
         column = self._names[WEIGHT]
         return weighing.number(row.get(column), f"{place}: column {column!r}")
 
@@ -251,7 +314,7 @@ class Stream:
         return self._table.columns
 
     @property
-    def types(self) -> dict[str, Any]:
+    def types(self) -> dict[str, "pyarrow.DataType"]:
         """Types of Arrow, of columns whose rows hold them as they are."""
         return self._table.types
 
@@ -259,13 +322,13 @@ class Stream:
         """The names of the source's columns, also of those that not every row has."""
         return self._table.all_columns()
 
-    def with_rows(self) -> Iterator[tuple[Examples, list[dict[str, Any]]]]:
+    def with_rows(self) -> Iterator[tuple[Examples, list[Row]]]:
         """Goes through it, each chunk with its rows as the source has them."""
-        columns: dict[str, list[Any]] = {}
-        rows: list[dict[str, Any]] = []
+        columns: dict[str, Column] = {}
+        rows: list[Row] = []
         numbers = array.array("q")
         missing = _Missing()
-        for number, row in self._table:
+        for number, row in itertools.islice(self._table, self._first, None, self._step):
             place = f"{self.source}, {self._table.unit} {number}"
             cells = named_cells.of_row(row, place, self._names, self._require_label)
             missing.count(cells, number)
@@ -275,7 +338,8 @@ class Stream:
             if len(rows) == self._chunk_rows:
                 yield self._chunk(columns, numbers), rows
                 columns, rows, numbers = {}, [], array.array("q")
-        if not missing.rows:
+        # A shard may have none, where there are fewer rows than shards.
+        if not missing.rows and next(iter(self._table), None) is None:
             raise InputError(f"the file has no rows below its header. Received: {self.source}")
         note = missing.note(self._table.unit)
         if note and self._table.asked.labels and note not in self._table.notes:
@@ -283,7 +347,7 @@ class Stream:
         if rows:
             yield self._chunk(columns, numbers), rows
 
-    def _chunk(self, columns: dict[str, list[Any]], numbers: Sequence[int]) -> Examples:
+    def _chunk(self, columns: dict[str, Column], numbers: Sequence[int]) -> Examples:
         for name in {TEXT, TEXT_A, TEXT_B} & {*self._names}:
             named_cells.require_decoded(columns[name][:_SOME], self.source)
         target = LABEL if LABEL in self._names and None not in columns[LABEL] else None
@@ -313,7 +377,7 @@ class _Missing:
     missing: int = 0
     first: int = 0
 
-    def count(self, cells: dict[str, Any], number: int) -> None:
+    def count(self, cells: Row, number: int) -> None:
         self.rows += 1
         if LABEL in cells and cells[LABEL] is None:
             self.missing += 1
@@ -330,7 +394,7 @@ class _Missing:
 
 
 def stream(
-    source: Any,
+    source: object,
     text: str | None = None,
     text_pair: str | None = None,
     label: str | Sequence[str] | None = None,
@@ -369,14 +433,14 @@ def stream(
     # Columns of a frame may be named by numbers, of which 0 is one too.
     texts = tuple(str(n) if isinstance(n, int) else n for n in (text, text_pair, negative))
     label = str(label) if isinstance(label, int) else label
-    table = source
-    if not isinstance(source, Table):
+    whole = source
+    if not isinstance(whole, Table):
         said = label if isinstance(label, str) or label is None else ",".join(map(str, label))
-        table = Table(source, reading.Asked(texts[0], said))
-    if table.spans and label == table.spans[1]:
+        whole = Table(source, reading.Asked(texts[0], said))
+    spans = whole.spans
+    if spans and label == spans[1]:
         label = TAGS
-    spans = table.spans
-    table, chosen = label_columns.choose(table, label, bool(require_label))
+    table, chosen = label_columns.choose(whole, label, bool(require_label))
     names = usual_columns.choose(table, texts, chosen, bool(require_label))
     if spans and names.get(LABEL) == TAGS and names.get(TEXT) == spans[0]:
         names[TEXT] = TOKENS
@@ -387,7 +451,7 @@ def stream(
 
 
 def read(
-    source: Any,
+    source: object,
     text: str | None = None,
     text_pair: str | None = None,
     label: str | Sequence[str] | None = None,
@@ -430,7 +494,7 @@ def read(
     """
     streamed = stream(source, text, text_pair, label, require_label, negative, weight=weight)
     chunks = list(streamed)
-    joined: dict[str, list[Any]] = {}
+    joined: dict[str, Column] = {}
     for start, chunk in zip(np.cumsum([0, *map(len, chunks)]), chunks):
         for name in {**joined, **chunk.columns}:
             values = joined.setdefault(name, [None] * int(start))
@@ -448,7 +512,7 @@ def read(
     return examples
 
 
-def read_splits(source: Any, **columns: Any) -> dict[str, Examples]:
+def read_splits(source: object, **columns: Any) -> dict[str, Examples]:
     """Reads every split of a source that holds several.
 
     Args:
@@ -477,99 +541,12 @@ def read_splits(source: Any, **columns: Any) -> dict[str, Examples]:
     return {name: read(part, **columns) for name, part in parts.items()}
 
 
-def _append(columns: dict[str, list[Any]], cells: dict[str, Any], rows: int) -> None:
+def _append(columns: dict[str, Column], cells: Row, rows: int) -> None:
     for name in {**columns, **cells}:
         columns.setdefault(name, [None] * rows).append(cells.get(name))
 
 
-def split(
-    examples: Examples,
-    fractions: Sequence[float] = (0.8, 0.1, 0.1),
-    seed: int = 0,
-    stratify: bool = True,
-    together: str | None = None,
-) -> tuple[Examples, ...]:
-    """Splits examples at random, the same way for the same seed.
-
-    Identical texts stay on one side, so that no part holds what another has seen. Classes keep
-    their shares in every part, as far as their numbers allow.
-
-    Args:
-        examples: What to split.
-        fractions: Share of each part; they add up to 1.
-        seed: Seed of the draw.
-        stratify: Whether to keep the classes' shares, where labels are classes.
-        together: A column whose equal values stay on one side, such as the context of several
-            questions; all texts if not given.
-
-    Raises:
-        InputError: If the fractions don't add up, or a part would be empty.
-
-    Example:
-
-    >>> train, validation, test = split(examples, (0.8, 0.1, 0.1), seed=7)
-    """
-    given = wording.listed(fractions)
-    fractions = [ranges.real_number("fractions", share, 0.0, 1.0) for share in given]
-    seed = ranges.whole_number("seed", seed, *ranges.SEED)
-    if not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
-        raise InputError(f"fractions must be above 0 and add up to 1. Received: {tuple(fractions)}")
-    require_examples(examples)
-    if together is not None and together not in examples.columns:
-        raise InputError(
-            f"`together` must be one of the columns {', '.join(map(repr, examples.columns))}. "
-            f"Received: {together!r}"
-        )
-    groups = _groups(examples, stratify, together)
-    generator = np.random.default_rng(seed)
-    parts: list[list[int]] = [[] for _ in fractions]
-    for key in sorted(groups):
-        texts = groups[key]
-        _deal([texts[i] for i in generator.permutation(len(texts))], fractions, parts)
-    if not all(parts):
-        raise InputError(
-            f"too few rows to split into {len(fractions)} parts; give more rows, or files for "
-            f"validation and test. Received: {len(examples)} rows in {examples.source}"
-        )
-    return tuple(examples[sorted(part)] for part in parts)
-
-
-def _groups(examples: Examples, stratify: bool, together: str | None) -> dict[str, list[list[int]]]:
-    """Rows of identical texts, or of one value of a column, together, by class."""
-    columns = examples.texts if together is None else (examples.columns[together],)
-    rows: dict[tuple[Any, ...], list[int]] = collections.defaultdict(list)
-    for index, texts in enumerate(zip(*columns)):
-        rows[texts].append(index)
-    labels = examples.columns[examples.target] if examples.target else []
-    by_class = stratify and _are_classes(labels)
-    groups: dict[str, list[list[int]]] = collections.defaultdict(list)
-    for same in rows.values():
-        groups[label_columns.spelled(labels[same[0]]) if by_class else ""].append(same)
-    return groups
-
-
-def _are_classes(labels: Sequence[Any]) -> bool:
-    if not labels or any(map(label_columns.is_several, labels)):
-        return False
-    distinct = {label_columns.spelled(label) for label in labels}
-    return len(distinct) <= min(_DISCRETE, max(2, len(labels) // 2))
-
-
-def _deal(texts: list[list[int]], fractions: Sequence[float], parts: list[list[int]]) -> None:
-    """Gives the rows of one class to the parts; the first part comes first where there are few."""
-    bounds = [round(len(texts) * f) for f in fractions[1:]]
-    if len(texts) >= len(parts):
-        bounds = [max(1, bound) for bound in bounds]
-        while sum(bounds) >= len(texts):
-            bounds[bounds.index(max(bounds))] -= 1  # leaves one for the first part
-    start = 0
-    for part, size in zip(parts[1:], bounds):
-        part.extend(i for same in texts[start : start + size] for i in same)
-        start += size
-    parts[0].extend(i for same in texts[start:] for i in same)
-
-
-def class_weights(labels: Sequence[Any]) -> dict[Any, float]:
+def class_weights(labels: Sequence[object]) -> dict[object, float]:
     """Gone: only the task knows the place of each class; use `task.class_weights(train.labels)`.
 
     Keras wants weights by place, and weights by label would weigh other classes than were meant.

@@ -2,17 +2,56 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values, wording
+from tfhub_transfer.shapes import Row
 
+if TYPE_CHECKING:
+    import pyarrow
+
+# More distinct labels than these are numbers or texts.
+MOST_CLASSES = 1000
 FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 
 
-def labels(given: Any) -> list[Any]:
+class Purpose(Protocol):
+    """What a table is read for, as `forms.Asked` says it."""
+
+    @property
+    def labels(self) -> bool:
+        """Whether there may be labels at all."""
+
+
+class Readable(Protocol):
+    """Rows of one source, which can be gone through any number of times, as `reading.Table` has."""
+
+    source: str
+    unit: str
+    columns: list[str]
+    types: dict[str, "pyarrow.DataType"]
+
+    @property
+    def asked(self) -> Purpose:
+        """What it is read for."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was decided that the source doesn't say."""
+
+    def __iter__(self) -> Iterator[tuple[int, Row]]: ...
+
+    def all_columns(self) -> list[str]:
+        """The names of the columns of all rows, where they may differ."""
+
+    def require(self, column: str, wanted_for: str) -> str:
+        """Returns the column, or raises `InputError` with the columns that there are."""
+
+
+def labels(given: object) -> list[object]:
     """Labels as a list with one for each row, whatever held them.
 
     Args:
@@ -31,7 +70,7 @@ def labels(given: Any) -> list[Any]:
         return [_own(label) for label in wording.listed(given)]
     if not names:
         raise InputError("expected labels. Received: a table without columns")
-    columns = [wording.listed(given[name]) for name in names]
+    columns = [wording.listed(values.column(given, name)) for name in names]
     if len(names) == 1:
         return [_own(label) for label in columns[0]]
     if len(set(map(len, columns))) > 1:
@@ -44,13 +83,13 @@ def labels(given: Any) -> list[Any]:
     ]
 
 
-def _own(label: Any) -> Any:
+def _own(label: object) -> object:
     if isinstance(label, np.ndarray) and label.ndim == 1 and label.dtype.kind in "iufb":
         return label  # rows of numbers that are many
     return values.plain(label)
 
 
-def flagged(cells: dict[str, Any], place: str) -> list[str]:
+def flagged(cells: Row, place: str) -> list[str]:
     """The columns that say 1.
 
     Args:
@@ -78,7 +117,7 @@ def flagged(cells: dict[str, Any], place: str) -> list[str]:
     return found
 
 
-def shown(label: Any) -> list[Any]:
+def shown(label: object) -> list[object]:
     """The classes of a label, or what else it is, one by one, to be counted.
 
     Args:
@@ -93,7 +132,7 @@ def shown(label: Any) -> list[Any]:
     return list(label) if isinstance(label, (list, tuple)) else [label]
 
 
-def is_several(label: Any) -> bool:
+def is_several(label: object) -> bool:
     """Whether a label may hold more than one class, in whatever form.
 
     Args:
@@ -105,7 +144,17 @@ def is_several(label: Any) -> bool:
     return isinstance(label, (list, tuple, dict, np.ndarray))
 
 
-def spelled(label: Any) -> str:
+def repeat(distinct: int, rows: int) -> bool:
+    """Whether labels repeat as those of classes do: each stands in two rows, in the mean.
+
+    Args:
+        distinct: How many different ones there are.
+        rows: How many there are.
+    """
+    return distinct <= max(2, rows // 2)  # two classes there may be in two or three rows
+
+
+def spelled(label: object) -> str:
     """One spelling for a label, so that rows part alike from whatever form they were read.
 
     Args:
@@ -122,7 +171,7 @@ def spelled(label: Any) -> str:
         return str(label)
 
 
-def _flag(cell: Any) -> int | None:
+def _flag(cell: object) -> int | None:
     return FLAGS.get(str(values.plain(cell)).strip().lower())
 
 
@@ -138,7 +187,7 @@ class Flagged:
         label: The name of the column of lists.
     """
 
-    def __init__(self, table: Any, chosen: Sequence[str]) -> None:
+    def __init__(self, table: Readable, chosen: Sequence[str]) -> None:
         self._table, self._chosen = table, list(chosen)
         self.source, self.unit, self.asked = table.source, table.unit, table.asked
         self.label = ",".join(self._chosen)
@@ -151,7 +200,7 @@ class Flagged:
         return list(self._table.all_columns())
 
     @property
-    def notes(self) -> Any:
+    def notes(self) -> list[str]:
         """What was decided that the source doesn't say."""
         return self._table.notes
 
@@ -159,9 +208,9 @@ class Flagged:
         """As `reading.Table.require`."""
         return column if column == self.label else self._table.require(column, wanted_for)
 
-    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+    def __iter__(self) -> Iterator[tuple[int, Row]]:
         for number, row in self._table:
-            cells = {}
+            cells: dict[str, object] = {}
             for name in self._chosen:
                 with contextlib.suppress(KeyError):
                     cells[name] = values.part(row, name)
@@ -173,7 +222,9 @@ class Flagged:
             yield number, made
 
 
-def choose(table: Any, label: str | Sequence[str] | None, require_label: bool) -> tuple[Any, Any]:
+def choose(
+    table: Readable, label: str | Sequence[str] | None, require_label: bool
+) -> tuple[Readable, str | None]:
     """The table and the name of its label column, which may stand for several.
 
     Args:
@@ -201,7 +252,7 @@ def choose(table: Any, label: str | Sequence[str] | None, require_label: bool) -
     return made, made.label
 
 
-def require(table: Any, label: str | Sequence[str]) -> None:
+def require(table: Readable, label: str | Sequence[str]) -> None:
     """Raises `InputError` if a label column, or one of several, isn't there.
 
     Args:

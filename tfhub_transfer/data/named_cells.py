@@ -3,15 +3,18 @@
 import contextlib
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from tfhub_transfer.data import weighing
 from tfhub_transfer.data.forms import LABEL, TAGS, TEXT, TEXT_A, TEXT_B, TEXT_C, TOKENS
 from tfhub_transfer.data.weighing import WEIGHT
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values, wording
+from tfhub_transfer.shapes import Row
 from tfhub_transfer.texts import joining
+
+_T = TypeVar("_T")
 
 # What `require_label` says where a blank label means that a text has no class.
 OR_BLANK = "or blank"
@@ -19,8 +22,8 @@ _BYTES = re.compile(r"""b'[^']*'|b"[^"]*"|b'(?:[^'\\]|\\.)*'""", re.S)
 
 
 def of_row(
-    row: dict[str, Any], place: str, names: dict[str, str], require_label: bool | str
-) -> dict[str, Any]:
+    row: Row, place: str, names: Mapping[str, str], require_label: bool | str
+) -> dict[str, object]:
     """One row under our names, checked.
 
     Args:
@@ -54,7 +57,7 @@ def of_row(
         if optional and values.is_nothing(value):
             cells[name] = None
             continue
-        check: Any = {LABEL: _label, WEIGHT: weighing.number}.get(name, _text)
+        check = _CHECKS.get(name, _text)
         cells[name] = check(value, f"{place}: column {column!r}")
     words, tags = row.get(names.get(TEXT, "")), cells.get(LABEL)
     if isinstance(words, (list, tuple)):
@@ -65,9 +68,9 @@ def of_row(
     return cells
 
 
-def _with_parts(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+def _with_parts(row: Row, names: Mapping[str, str]) -> Row:
     """A row that also has the parts of its columns that are named by paths."""
-    found = {}
+    found: dict[str, object] = {}
     for path in names.values():
         if path not in row and "." in path:
             with contextlib.suppress(KeyError):
@@ -75,11 +78,11 @@ def _with_parts(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     return {**row, **found} if found else row
 
 
-def _unwritten(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+def _unwritten(row: Row, names: Mapping[str, str]) -> Row:
     """A row whose words and tags are lists, as CSV can only write them as text."""
-    columns = [column for column in (names.get(TEXT), names.get(LABEL)) if column in row]
-    cells = {column: row[column] for column in columns if isinstance(row[column], str)}
-    lists = {
+    columns = [names[name] for name in (TEXT, LABEL) if name in names and names[name] in row]
+    cells = {column: cell for column in columns if isinstance(cell := row[column], str)}
+    lists: dict[str, Sequence[object] | None] = {
         column: values.written(cell) or (values.braced(cell) if column in (TOKENS, TAGS) else None)
         for column, cell in cells.items()
     }
@@ -88,7 +91,7 @@ def _unwritten(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     return {**row, **{c: each for c, each in found.items() if alike or c in (TOKENS, TAGS)}}
 
 
-def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
+def _check_tags(words: Sequence[str], tags: object, place: str) -> None:
     count = len(tags) if isinstance(tags, (list, tuple)) else 1
     if len(words) != count:
         raise InputError(
@@ -97,7 +100,7 @@ def _check_tags(words: Sequence[str], tags: Any, place: str) -> None:
         )
 
 
-def _text(value: Any, place: str) -> str:
+def _text(value: object, place: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
@@ -113,7 +116,7 @@ def _text(value: Any, place: str) -> str:
     return joining.plain(wording.require_whole(str(value), place))
 
 
-def _unpacked(value: Any, place: str) -> Any:
+def _unpacked(value: _T, place: str) -> _T | str:
     """Bytes as text."""
     try:
         return value.decode("utf-8") if isinstance(value, bytes) else value
@@ -146,7 +149,7 @@ def require_decoded(texts: Sequence[str], source: str) -> None:
         )
 
 
-def given_label(value: Any, place: str) -> Any:
+def given_label(value: object, place: str) -> object:
     """A label of a list; a blank one may stand for no class, which the task knows.
 
     Args:
@@ -156,14 +159,19 @@ def given_label(value: Any, place: str) -> Any:
     Raises:
         InputError: If it is missing, or holds half a character.
     """
-    check = _label if values.is_missing(value) else wording.require_whole_label
-    return check(value, place)
+    if values.is_missing(value):
+        return _label(value, place)
+    return wording.require_whole_label(value, place)
 
 
-def _label(value: Any, place: str) -> Any:
+def _label(value: object, place: str) -> object:
     if values.is_blank(value) or (isinstance(value, list) and any(map(values.is_blank, value))):
         shown = "nothing" if value is None or str(value) == "" else repr(value)
         raise InputError(
             f"{place} must hold a label; fill it in or drop the row. Received: {shown}"
         )
     return wording.require_whole_label(_unpacked(value, place), place)
+
+
+# How cells of our columns are checked; all others are texts.
+_CHECKS: Mapping[str, Callable[[object, str], object]] = {LABEL: _label, WEIGHT: weighing.number}

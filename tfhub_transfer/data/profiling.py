@@ -1,8 +1,10 @@
 """A data set on one screen: rows, lengths, classes, what stands out."""
 
 import collections
+import math
 import textwrap
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -10,13 +12,31 @@ from tfhub_transfer.data import label_columns, outliers
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
 
-# More distinct labels than these are texts.
-_MOST_NAMES = 1000
 # What stands for no label in some files, and for a class in others.
 _NONE = ("na", "n/a", "none", "null", "-", "?", "unlabeled", "unlabelled")
 
 
-def profile(train: Any, validation: Any | None = None, test: Any | None = None) -> str:
+class Split(Protocol):
+    """What is described: `data.Examples`, or what has as much of it."""
+
+    @property
+    def columns(self) -> Mapping[str, Sequence[object]]:
+        """Cells by column."""
+
+    @property
+    def target(self) -> str | None:
+        """The column of labels; `None` if there are none."""
+
+    @property
+    def texts(self) -> tuple[Sequence[str], ...]:
+        """One list of texts, or several for pairs and triplets."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was decided while they were read."""
+
+
+def profile(train: Split, validation: Split | None = None, test: Split | None = None) -> str:
     """Describes a data set on one screen: rows, classes, lengths, duplicates across splits.
 
     Args:
@@ -54,7 +74,7 @@ def profile(train: Any, validation: Any | None = None, test: Any | None = None) 
     return "\n".join(lines)
 
 
-def _profile_line(name: str, examples: Any) -> str:
+def _profile_line(name: str, examples: Split) -> str:
     """Counts of one split; lengths are of whole rows, both texts of a pair together."""
     rows = [" ".join(texts) for texts in zip(*examples.texts)]
     blank = sum(not row.strip() for row in rows)
@@ -71,7 +91,7 @@ def _percentiles(lengths: list[int]) -> list[int]:
     return [round(p) for p in np.percentile(lengths or [0], [50, 90, 100])]
 
 
-def _shared_lines(given: dict[str, Any]) -> list[str]:
+def _shared_lines(given: Mapping[str, Split]) -> list[str]:
     texts = {name: set(zip(*examples.texts)) for name, examples in given.items()}
     names = list(texts)
     shared = [
@@ -83,7 +103,7 @@ def _shared_lines(given: dict[str, Any]) -> list[str]:
     return [f"duplicates: {'; '.join(shared)}"] if shared else []
 
 
-def _label_lines(train: Any) -> list[str]:
+def _label_lines(train: Split) -> list[str]:
     """The classes with their counts, or the range of numbers; and labels that contradict."""
     labels = train.columns[train.target] if train.target else []
     names = [name for label in labels for name in label_columns.shown(label)]
@@ -92,7 +112,7 @@ def _label_lines(train: Any) -> list[str]:
     if any(isinstance(name, dict) for name in names):
         silent = sum(not (x.get("text") if isinstance(x, dict) else x) for x in labels)
         lines.append(f"labels: answers; {silent} of {len(labels)} questions have none")
-    elif counts and len(counts) <= max(2, len(labels) // 2):
+    elif counts and label_columns.repeat(len(counts), len(labels)):
         shown = [f"{textwrap.shorten(k, 32)} {n}" for k, n in counts.most_common(12)]
         rest = f", and {len(counts) - 12} more" if len(counts) > 12 else ""
         lines.append(f"labels: {len(counts)} ({', '.join(shown)}{rest})")
@@ -107,7 +127,7 @@ def _label_lines(train: Any) -> list[str]:
     return [*lines, f"contradictions: {torn} texts have more than one label"] if torn else lines
 
 
-def _weight_lines(train: Any) -> list[str]:
+def _weight_lines(train: Split) -> list[str]:
     weights = getattr(train, "weights", None)
     if weights is None:
         return []
@@ -122,7 +142,7 @@ def _name_lines(names: list[str]) -> list[str]:
     alike: dict[str, list[str]] = collections.defaultdict(list)
     for name in names:
         alike[name.casefold()].append(name)
-    if len(names) > _MOST_NAMES:
+    if len(names) > label_columns.MOST_CLASSES:
         return []
     lines = []
     none = sorted(n for n in names if n.casefold() in _NONE or (n and values.is_nothing(n)))
@@ -150,9 +170,11 @@ def _outlier_lines(numbers: list[float]) -> list[str]:
     ]
 
 
-def _numbers(labels: list[Any]) -> list[float]:
+def _numbers(labels: list[object]) -> list[float]:
     """The labels as numbers; empty if one isn't."""
-    try:
-        return [float(label) for label in labels]
-    except (TypeError, ValueError):
-        return []
+    found = []
+    for label in labels:
+        found.append(values.number(label))
+        if math.isnan(found[-1]):
+            return []
+    return found

@@ -9,13 +9,14 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypeAlias, overload
 
 from tfhub_transfer.data import forms
-from tfhub_transfer.data.forms import TAGS, TOKENS, Asked, File, Row, delimited, is_lines
+from tfhub_transfer.data.forms import TAGS, TOKENS, Asked, File, Numbered, delimited, is_lines
 from tfhub_transfer.data.forms.tfds import would_download
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values, wording
+from tfhub_transfer.shapes import Row
 from tfhub_transfer.storage import opening
 from tfhub_transfer.texts import joining
 
@@ -31,6 +32,9 @@ __all__ = [
     "refuse_columns",
     "would_download",
 ]
+
+# A text of a line, or a pair of texts.
+Line: TypeAlias = str | tuple[str, ...]
 
 # What says which column holds what, by what `Table.require` is told that it is wanted for.
 _ARGUMENTS = {
@@ -71,7 +75,7 @@ class Table:
         InputError: If there is no such source, or its format isn't known.
     """
 
-    def __init__(self, source: Any, asked: Asked | None = None) -> None:
+    def __init__(self, source: object, asked: Asked | None = None) -> None:
         named = isinstance(source, (str, Path, File))
         self.source = str(source) if named else forms.objects.name(source)
         found = forms.find(source, asked)
@@ -84,12 +88,12 @@ class Table:
         for column in self.columns:
             wording.require_text(column, f"{self.source}: the name of a column")
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[Numbered]:
         if self._spaced or TOKENS not in self.columns:
             return self._rows()
         return (self._single(number, row) for number, row in self._rows())
 
-    def _single(self, number: int, row: dict[str, Any]) -> Row:
+    def _single(self, number: int, row: Row) -> Numbered:
         """A row whose words hold no spaces: in a plain text they would be several words."""
         words = row.get(TOKENS)
         if isinstance(words, list) and TAGS in row:
@@ -169,7 +173,7 @@ def pair_columns(named: Iterable[str] = ()) -> set[str]:
     return {"text_a", "text_b", "question", "context", *named}
 
 
-def refuse_columns(names: Iterable[str], source: Any) -> None:
+def refuse_columns(names: Iterable[str], source: object) -> None:
     """Says that lines of text have none.
 
     Args:
@@ -185,12 +189,26 @@ def refuse_columns(names: Iterable[str], source: Any) -> None:
     )
 
 
+@overload
+def line_chunks(
+    source: str | Path | File,
+    pair: Literal[False] = False,
+    size: int = 1000,
+    columns: Iterable[str | None] = (),
+) -> Iterator[list[str]]: ...
+@overload
+def line_chunks(
+    source: str | Path | File,
+    pair: bool,
+    size: int = 1000,
+    columns: Iterable[str | None] = (),
+) -> Iterator[list[Line]]: ...
 def line_chunks(
     source: str | Path | File,
     pair: bool = False,
     size: int = 1000,
     columns: Iterable[str | None] = (),
-) -> Iterator[list[Any]]:
+) -> Iterator[list[str]] | Iterator[list[Line]]:
     """Texts of lines in chunks, or pairs of texts with a tab between them as tuples.
 
     Args:
@@ -210,7 +228,7 @@ def line_chunks(
             lines = _lines_of(source, stack)
         if lines is None:
             raise InputError("there is nothing to read: standard input is closed. Received: none")
-        rows: list[Any] = []
+        rows: list[Line] = []
         decoded = _decoded(lines, source)
         begins = list(itertools.islice(decoded, 2))
         _require_no_table(begins, source, pair, [name for name in columns if name])
@@ -232,7 +250,7 @@ def _standard_input(source: str | Path | File) -> Iterable[str] | None:
     return sys.stdin
 
 
-def _decoded(lines: Iterable[str], source: Any) -> Iterator[str]:
+def _decoded(lines: Iterable[str], source: object) -> Iterator[str]:
     try:
         for number, line in enumerate(lines):
             if line.isascii() or not (odd := _UNDECODED.search(line)):
@@ -248,11 +266,11 @@ def _decoded(lines: Iterable[str], source: Any) -> Iterator[str]:
         ) from error
 
 
-def _named(source: Any) -> str:
+def _named(source: object) -> str:
     return "standard input" if str(source) == "-" else str(source)
 
 
-def _require_no_table(begins: list[str], source: Any, pair: bool, columns: list[str]) -> None:
+def _require_no_table(begins: list[str], source: object, pair: bool, columns: list[str]) -> None:
     """Refuses a table by its first lines: as lines of text, header and commas would be asked."""
     first, second = [*begins, "", ""][:2]
     kind = _kind_of_table(first, second, pair, columns)
@@ -326,7 +344,7 @@ def _lines_of(source: str | Path | File, stack: contextlib.ExitStack) -> Iterabl
         raise InputError(f"the file can't be read. Received: {source} ({error})") from error
 
 
-def _line(line: str, number: int, pair: bool) -> Any:
+def _line(line: str, number: int, pair: bool) -> Line:
     if not pair:
         return line
     parts = line.split("\t")

@@ -2,8 +2,8 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +15,23 @@ from tfhub_transfer.errors import InputError, RowError
 _QUOTED = re.compile(rf"\b{InputError.__name__}: (.+)")
 
 
-def chunks(stream: Stream, task: Any, layout: Any) -> Iterator[tuple[Any, ...]]:
+class _Task(Protocol):
+    """What encodes labels, as tasks do."""
+
+    def encode(self, labels: Sequence[object]) -> np.ndarray:
+        """Labels as what the loss wants, one for each row."""
+
+
+class _Layout(Protocol):
+    """What checks texts, as the layouts of tasks do."""
+
+    def check(self, examples: Examples) -> None:
+        """Raises `InputError` if a text can't be read."""
+
+
+def chunks(
+    stream: Stream, task: _Task, layout: _Layout
+) -> Iterator[tuple[tuple[list[str], ...] | np.ndarray, ...]]:
     """Texts and encoded labels of each chunk, and weights, 1 in the mean, if the rows have any.
 
     Args:
@@ -33,10 +49,11 @@ def chunks(stream: Stream, task: Any, layout: Any) -> Iterator[tuple[Any, ...]]:
         yield (*found, weights) if stream.weight else found
 
 
-def _encoded(chunk: Examples, task: Any) -> Any:
+def _encoded(chunk: Examples, task: _Task) -> np.ndarray:
     try:
         return task.encode(chunk.labels)
     except InputError as error:
+        # Which row it is, not every message says: the first that fails alone.
         for row, label in enumerate(chunk.labels):
             try:
                 task.encode([label])

@@ -5,12 +5,12 @@ those: what isn't understood is refused.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values, wording
+from tfhub_transfer.shapes import Row
 from tfhub_transfer.texts import joining
 
 # Other names of the columns that models read, in the order in which they are looked for.
@@ -22,7 +22,7 @@ _NAMES = {
 _OF_WORDS = ("tokens", "text")
 
 
-def columns(given: Any, signature: Sequence[str], listed: bool = False) -> list[list[Any]]:
+def columns(given: object, signature: Sequence[str], listed: bool = False) -> list[list[object]]:
     """The texts of each column that a model reads.
 
     Args:
@@ -53,7 +53,7 @@ def columns(given: Any, signature: Sequence[str], listed: bool = False) -> list[
         found = [list(column) for column in texts]
     elif names is not None:
         chosen = [_choose(each, names, wanted) for each in wanted]
-        found = [_rows(given[name], f"column {name!r}") for name in chosen]
+        found = [_rows(values.column(given, name), f"column {name!r}") for name in chosen]
     else:
         found = _columns(_rows(given, "the texts"), wanted)
     return [
@@ -62,7 +62,7 @@ def columns(given: Any, signature: Sequence[str], listed: bool = False) -> list[
     ]
 
 
-def _unmarked(column: list[Any], listed: bool = True) -> list[Any]:
+def _unmarked(column: list[object], listed: bool = True) -> list[object]:
     """Texts as plain ones, whatever separators are in them; those of examples may be lists."""
     kept = joining.Joined if listed else ()
     return [
@@ -71,7 +71,7 @@ def _unmarked(column: list[Any], listed: bool = True) -> list[Any]:
     ]
 
 
-def _columns(rows: list[Any], wanted: Sequence[Sequence[str]]) -> list[list[Any]]:
+def _columns(rows: list[object], wanted: Sequence[Sequence[str]]) -> list[list[object]]:
     """Rows, each of them a text, or a tuple or dictionary of several, as columns."""
     records = [_record(row, wanted) for row in rows]
     if rows and None not in records:
@@ -88,13 +88,13 @@ def _columns(rows: list[Any], wanted: Sequence[Sequence[str]]) -> list[list[Any]
         return [[record[name] for record in known] for name in chosen]
     if len(wanted) == 1:
         return [rows]
-    several = (tuple, list, np.ndarray)
-    if any(not isinstance(row, several) or len(row) != len(wanted) for row in rows):
+    parts = [row for row in rows if isinstance(row, (tuple, list, np.ndarray))]
+    if len(parts) < len(rows) or any(len(row) != len(wanted) for row in parts):
         raise InputError(
             f"the model reads {_words(len(wanted))}: expected a list of {_row(wanted)}, a "
             f"dictionary or a table with these columns. Received: {_shown(rows[:1])}"
         )
-    return [[row[place] for row in rows] for place in range(len(wanted))]
+    return [[row[place] for row in parts] for place in range(len(wanted))]
 
 
 def _row(wanted: Sequence[Sequence[str]]) -> str:
@@ -106,16 +106,20 @@ def _words(count: int) -> str:
     return "pairs" if count == 2 else f"{count} texts a row"
 
 
-def _record(row: Any, wanted: Sequence[Sequence[str]]) -> Mapping[str, Any] | None:
+def _record(row: object, wanted: Sequence[Sequence[str]]) -> Row | None:
     """A row whose texts have names: a dictionary, or a tuple with the names that are wanted."""
     if isinstance(row, Mapping):
         return row
-    names = getattr(row, "_fields", ()) if isinstance(row, tuple) else ()
+    if not isinstance(row, tuple) or not hasattr(row, "_asdict"):
+        return None
+    names = getattr(row, "_fields", ())
     fits = all(set(each) & set(names) for each in wanted)
     return row._asdict() if fits else None
 
 
-def _choose(wanted: Sequence[str], names: Sequence[Any], all_wanted: Sequence[Any]) -> Any:
+def _choose(
+    wanted: Sequence[str], names: Sequence[str], all_wanted: Sequence[Sequence[str]]
+) -> str:
     found = next((name for name in wanted if name in names), None)
     if found is None:
         alone = "texts" if len(all_wanted) == 1 else _row(all_wanted)
@@ -127,7 +131,7 @@ def _choose(wanted: Sequence[str], names: Sequence[Any], all_wanted: Sequence[An
     return found
 
 
-def _rows(given: Any, place: str) -> list[Any]:
+def _rows(given: object, place: str) -> list[object]:
     """What can be gone through in order, as a list of Python's own values."""
     if isinstance(given, (str, bytes)):
         raise InputError(
@@ -151,7 +155,7 @@ def _rows(given: Any, place: str) -> list[Any]:
     return wording.listed(given)
 
 
-def _text(row: Any, listed: bool, place: int) -> Any:
+def _text(row: object, listed: bool, place: int) -> object:
     """A row as a string, if it stands for one; rows are checked where examples are made."""
     if isinstance(row, (str, bytes)):
         return row
@@ -167,12 +171,12 @@ def _text(row: Any, listed: bool, place: int) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     shown = repr(value)
     return shown if len(shown) <= 80 else f"{shown[:80]}…"
 
 
-def rows(given: Any) -> list[Any]:
+def rows(given: object) -> list[object]:
     """Texts as `joining.plain` has them, or all of them lists of words put together, as a list.
 
     Args:
@@ -185,7 +189,9 @@ def rows(given: Any) -> list[Any]:
         row if isinstance(row, joining.Joined) else values.plain(row)
         for row in wording.listed(given)
     ]
-    listed = all(isinstance(row, list) and all(isinstance(w, str) for w in row) for row in plain)
-    for number, row in enumerate(plain if listed else (), start=1):
+    lists = [row for row in plain if isinstance(row, list) and all(isinstance(w, str) for w in row)]
+    if len(lists) < len(plain):
+        return _unmarked(plain)
+    for number, row in enumerate(lists, start=1):
         joining.require_last(row, f"row {number} of the texts")
-    return [joining.join_words(row) for row in plain] if listed else _unmarked(plain)
+    return [joining.join_words(row) for row in lists]

@@ -1,10 +1,12 @@
 """Which columns of a table hold the texts and the labels."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from tfhub_transfer.data.forms import LABEL, TAGS, TEXT, TEXT_A, TEXT_B, TEXT_C, TOKENS
+from tfhub_transfer.data.label_columns import Readable
 from tfhub_transfer.errors import InputError
+
+__all__ = ["LABEL", "TEXT", "TEXT_A", "TEXT_B", "TEXT_C", "choose"]
 
 # The columns of each usual shape of data: texts, and the labels that may go with them.
 _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
@@ -19,7 +21,7 @@ _LABELS = (LABEL, "score", TAGS, "answers", "summaries", "summary")
 
 
 def choose(
-    table: Any, texts: tuple[str | None, ...], label: str | None, require_label: bool
+    table: Readable, texts: tuple[str | None, ...], label: str | None, require_label: bool
 ) -> dict[str, str]:
     """Our names of columns with the names in the source.
 

@@ -1,10 +1,9 @@
 """How much each row teaches: weights of rows as people give them, and as a loss takes them."""
 
 import dataclasses
-import decimal
 import math
-import numbers
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Protocol, TypeGuard, TypeVar, overload
 
 import numpy as np
 
@@ -16,7 +15,37 @@ WEIGHT = "weight"
 _MOST = 1e30
 
 
-def number(value: Any, place: str) -> float:
+class _Weighed(Protocol):
+    """Examples that may have weights, as `data.Examples` does."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
+
+    @property
+    def columns(self) -> dict[str, list[object]]: ...
+
+    @property
+    def weights(self) -> list[float] | None: ...
+
+    def __getitem__(self, rows: Sequence[bool]) -> "_Weighed": ...
+
+
+class _Rows(Protocol):
+    """Rows that were cut from examples, as `tasks.layout.Rows` has them."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
+
+    @property
+    def examples(self) -> _Weighed: ...
+
+    @property
+    def owners(self) -> np.ndarray: ...
+
+
+_T = TypeVar("_T")
+_R = TypeVar("_R", bound=_Rows)
+
+
+def number(value: object, place: str) -> float:
     """A weight as a number.
 
     Args:
@@ -31,13 +60,8 @@ def number(value: Any, place: str) -> float:
     >>> number("0.5", "row 1")
     0.5
     """
-    found = math.nan
     plain = values.alone(value)
-    if isinstance(plain, (str, numbers.Real, decimal.Decimal)) and not isinstance(plain, bool):
-        try:
-            found = float(plain)
-        except (ValueError, OverflowError):
-            found = math.nan
+    found = math.nan if isinstance(plain, (bool, bytes)) else values.number(plain)
     if not 0 <= found < _MOST:
         raise InputError(
             f"{place} must hold a weight: a number from 0 on, 0 for a row that teaches nothing. "
@@ -46,7 +70,9 @@ def number(value: Any, place: str) -> float:
     return found
 
 
-def relative(weights: Any, counts: Any = None) -> np.ndarray:
+def relative(
+    weights: Iterable[object], counts: np.ndarray | Sequence[float] | None = None
+) -> np.ndarray:
     """Weights of rows whose mean is 1, so that the learning rate means what it does without.
 
     Args:
@@ -72,7 +98,7 @@ def relative(weights: Any, counts: Any = None) -> np.ndarray:
     return (given / mean).astype("float32")
 
 
-def column_of(source: Any) -> str | None:
+def column_of(source: object) -> str | None:
     """The column of weights that a source has without being asked: tf.data's third element.
 
     Args:
@@ -82,7 +108,11 @@ def column_of(source: Any) -> str | None:
     return WEIGHT if isinstance(spec, tuple) and len(spec) == 3 else None
 
 
-def taught(examples: Any) -> Any:
+@overload
+def taught(examples: dict[str, _T]) -> dict[str, _T]: ...
+@overload
+def taught(examples: _T) -> _T: ...
+def taught(examples: object) -> object:
     """Examples without those whose weight is 0, from which nothing is learned.
 
     Args:
@@ -93,14 +123,18 @@ def taught(examples: Any) -> Any:
     """
     if isinstance(examples, dict):
         return {name: taught(each) for name, each in examples.items()}
-    weights = getattr(examples, "weights", None)
-    if weights is None or not hasattr(examples, "columns"):
+    if not _are_examples(examples) or examples.weights is None:
         return examples
+    weights = examples.weights
     relative(weights)
     return examples[[weight > 0 for weight in weights]] if not all(weights) else examples
 
 
-def without(examples: Any) -> Any:
+@overload
+def without(examples: dict[str, _T]) -> dict[str, _T]: ...
+@overload
+def without(examples: _T) -> _T: ...
+def without(examples: object) -> object:
     """Examples that all count alike, as those that a model is judged by do.
 
     Args:
@@ -108,12 +142,17 @@ def without(examples: Any) -> Any:
     """
     if isinstance(examples, dict):
         return {name: without(each) for name, each in examples.items()}
-    if getattr(examples, "weights", None) is None:
+    if not _are_examples(examples) or examples.weights is None:
         return examples
     return dataclasses.replace(examples, weight=None)
 
 
-def spread(rows: Any, examples: Any) -> Any:
+def _are_examples(examples: object) -> TypeGuard[_Weighed]:
+    """Whether they are examples; a `Stream` of them isn't, which has no list of weights."""
+    return hasattr(examples, "weights") and hasattr(examples, "columns")
+
+
+def spread(rows: _R, examples: _Weighed) -> _R:
     """Rows that weigh as much as the examples that they are of.
 
     Args:

@@ -13,16 +13,23 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 import numpy as np
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
+from tfhub_transfer.shapes import Row
 from tfhub_transfer.storage import atomic
 from tfhub_transfer.storage.scratch import temporary
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    import pyarrow
+
+# Columns by name, as arrays of the types that were asked for.
+_Typed: TypeAlias = "dict[str, pyarrow.Array]"
+# What writes rows to a file that nobody sees yet, with columns of dictionaries spread or not.
+_Writer: TypeAlias = Callable[[Iterator[Row], Path, tuple[str, ...]], None]
 
 # How files of a format begin; of tables of text nobody can tell.
 _BEGINS = {".jsonl": b"{", ".ndjson": b"{", ".parquet": b"PAR1"}
@@ -66,7 +73,7 @@ def write(
     rows: Iterable[Row],
     target: Path,
     spread: tuple[str, ...] = (),
-    types: Mapping[str, Any] | None = None,
+    types: Mapping[str, "pyarrow.DataType"] | None = None,
 ) -> int:
     """Writes rows to a file, in the format that its name ends in.
 
@@ -93,13 +100,18 @@ def write(
             if keeps_types(target):
                 _parquet(counted, scratch, types or {})
             else:
-                _WRITERS[target.suffix.lower()](map(plain, counted), scratch, spread)
+                plain_rows = (plain(row) for row in counted)
+                _WRITERS[target.suffix.lower()](plain_rows, scratch, spread)
     except OSError as error:
         raise InputError(f"the file can't be written. Received: {target} ({error})") from error
     return next(count)
 
 
-def plain(value: Any) -> Any:
+@overload
+def plain(value: Mapping[str, object]) -> dict[str, object]: ...
+@overload
+def plain(value: object) -> object: ...
+def plain(value: object) -> object:
     """A value as JSON can hold it: dates in ISO 8601, bytes in Base64, no NaN.
 
     Example:
@@ -128,7 +140,7 @@ def _json_lines(rows: Iterator[Row], scratch: Path, spread: tuple[str, ...]) -> 
             file.write(wording.json_line(row) + "\n")
 
 
-def _delimited(separator: str) -> Callable[[Iterator[Row], Path, tuple[str, ...]], None]:
+def _delimited(separator: str) -> _Writer:
     def write_rows(rows: Iterator[Row], scratch: Path, spread: tuple[str, ...]) -> None:
         columns: dict[str, None] = {}
         with temporary() as work:
@@ -153,7 +165,7 @@ def _delimited(separator: str) -> Callable[[Iterator[Row], Path, tuple[str, ...]
 
 
 def _flat(row: Row, spread: tuple[str, ...]) -> Row:
-    made: Row = {}
+    made: dict[str, object] = {}
     for name, value in row.items():
         if name in spread and isinstance(value, dict):
             made.update({f"{name}.{key}": each for key, each in value.items()})
@@ -162,23 +174,23 @@ def _flat(row: Row, spread: tuple[str, ...]) -> Row:
     return made
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
 
 
-def _parquet(rows: Iterator[Row], scratch: Path, known: Mapping[str, Any]) -> None:
+def _parquet(rows: Iterator[Row], scratch: Path, known: Mapping[str, "pyarrow.DataType"]) -> None:
     """Parts wait until the types are known that hold for all of them."""
     import pyarrow.parquet  # heavy, and needed for this format only
 
     with temporary() as work:
-        types: dict[str, Any] = {}
+        types: dict[str, pyarrow.DataType] = {}
         parts: list[_Part] = []
         while part := list(itertools.islice(rows, _PART)):
             typed = _typed(part, known)
             parts.append(_Part(work / str(len(parts))))
-            left = [
+            left: list[Row] = [
                 {n: _spelled(plain(v)) for n, v in row.items() if n not in typed} for row in part
             ]
             parts[-1].write(left, typed)
@@ -204,7 +216,7 @@ class _Part:
     def __init__(self, path: Path) -> None:
         self._rows, self._columns = path.with_suffix(".json"), path.with_suffix(".arrow")
 
-    def write(self, rows: list[Row], typed: dict[str, Any]) -> None:
+    def write(self, rows: list[Row], typed: _Typed) -> None:
         self._rows.write_text(json.dumps(rows), encoding="utf-8")
         if typed:
             import pyarrow.feather
@@ -212,7 +224,7 @@ class _Part:
             table = pyarrow.table(list(typed.values()), names=list(typed))
             pyarrow.feather.write_feather(table, str(self._columns), compression="uncompressed")
 
-    def read(self) -> tuple[list[Row], Any]:
+    def read(self) -> "tuple[list[Row], pyarrow.Table | None]":
         """The rows, and the table of the other columns if there is one."""
         import pyarrow.feather
 
@@ -222,7 +234,7 @@ class _Part:
         return json.loads(self._rows.read_text(encoding="utf-8")), typed
 
 
-def _typed(rows: list[Row], known: Mapping[str, Any]) -> dict[str, Any]:
+def _typed(rows: list[Row], known: Mapping[str, "pyarrow.DataType"]) -> _Typed:
     """Columns as arrays of the types that are wanted, as far as they can be."""
     import pyarrow
 
@@ -237,7 +249,7 @@ def _typed(rows: list[Row], known: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _cast(cells: list[Any], kind: Any) -> Any:
+def _cast(cells: list[object], kind: "pyarrow.DataType") -> "pyarrow.Array":
     import pyarrow
 
     return pyarrow.array(cells).cast(kind)
@@ -252,7 +264,7 @@ class _UnfitError(Exception):
 
 
 def _learn(
-    types: dict[str, Any], order: Iterable[str], rows: list[Row], typed: dict[str, Any]
+    types: "dict[str, pyarrow.DataType]", order: Iterable[str], rows: list[Row], typed: _Typed
 ) -> None:
     """Widens the types of columns to hold more rows too; text where nothing else does."""
     import pyarrow
@@ -268,7 +280,9 @@ def _learn(
             types[name] = pyarrow.string()
 
 
-def _table(rows: list[Row], typed: Any, schema: Any) -> Any:
+def _table(
+    rows: list[Row], typed: "pyarrow.Table | None", schema: "pyarrow.Schema"
+) -> "pyarrow.Table":
     import pyarrow
 
     columns = []
@@ -277,7 +291,8 @@ def _table(rows: list[Row], typed: Any, schema: Any) -> Any:
         if own is not None and own.type == field.type:
             columns.append(own)
             continue
-        values = [row.get(field.name) for row in rows] if own is None else plain(own.to_pylist())
+        cells = (row.get(field.name) for row in rows)
+        values = list(cells if own is None else map(plain, own.to_pylist()))
         if pyarrow.types.is_string(field.type):
             values = [None if value is None else _cell(value) for value in values]
         try:
@@ -287,7 +302,7 @@ def _table(rows: list[Row], typed: Any, schema: Any) -> Any:
     return pyarrow.table(columns, schema=schema)
 
 
-def _spelled(value: Any) -> Any:
+def _spelled(value: object) -> object:
     """Half a character can't be written: it is spelled."""
     if isinstance(value, dict):
         return {_spelled(key): _spelled(each) for key, each in value.items()}
@@ -298,7 +313,7 @@ def _spelled(value: Any) -> Any:
     return value
 
 
-_WRITERS: dict[str, Callable[[Iterator[Row], Path, tuple[str, ...]], None]] = {
+_WRITERS: dict[str, _Writer] = {
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".csv": _delimited(","),

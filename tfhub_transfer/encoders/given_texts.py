@@ -133,8 +133,8 @@ def _words(column: Any) -> Any:
                 f"Received: {calls.described(column)}"
             )
         return column.to_tensor("") if ragged else column
-    rows = [values.decoded(row) for row in wording.listed(column)]
-    for number, row in enumerate(rows, start=1):
+    rows: list[list[object]] = []
+    for number, row in enumerate(map(values.decoded, wording.listed(column)), start=1):
         place = f"row {number} of the texts"
         if not isinstance(row, list):
             raise InputError(
@@ -143,6 +143,7 @@ def _words(column: Any) -> Any:
         for word in row:
             wording.require_text(word, place)
         joining.require_last(row, place)
+        rows.append(row)
     every = tf.constant([word for row in rows for word in row], tf.string)
     lengths = np.array([len(row) for row in rows], "int64")
     return tf.RaggedTensor.from_row_lengths(every, lengths).to_tensor("")

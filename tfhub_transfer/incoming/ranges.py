@@ -4,13 +4,16 @@ import math
 import numbers
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from tfhub_transfer.errors import InputError
+
+Number = TypeVar("Number", int, float)
 
 # What is beyond these is a slip of the finger, or would run until the end of days.
 EPOCHS = (1, 100_000)
 BATCH_SIZE = (1, 65_536)
+# What NumPy's `seed` takes, which `keras.utils.set_random_seed` calls.
 SEED = (0, 2**32 - 1)
 SIZE = (1, 10_000_000)
 LAYERS = (1, 1_000)
@@ -23,10 +26,11 @@ MOST_STEPS = 10**12
 WEIGHT = (0.0, 1e6)
 # About the largest float32.
 MOST = 3e38
+# More digits than any range has; of thousands `int` raises an error of its own.
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,30}\s*", re.ASCII)
 
 
-def whole_number(name: str, value: Any, least: int, most: int) -> int:
+def whole_number(name: str, value: object, least: int, most: int) -> int:
     """Returns a whole number within a range.
 
     Args:
@@ -55,7 +59,7 @@ def whole_number(name: str, value: Any, least: int, most: int) -> int:
     return found
 
 
-def real_number(name: str, value: Any, above: float, most: float, closed: bool = False) -> float:
+def real_number(name: str, value: object, above: float, most: float, closed: bool = False) -> float:
     """Returns a finite number within a range.
 
     Args:
@@ -86,7 +90,12 @@ def real_number(name: str, value: Any, above: float, most: float, closed: bool =
     return found
 
 
-def given(parse: Callable[..., Any], name: str, value: Any, *bounds: Any) -> Any:
+def given(
+    parse: Callable[[str, object, Number, Number], Number],
+    name: str,
+    value: object,
+    *bounds: Number,
+) -> Number | None:
     """What one of the others returns, or `None` for an argument that wasn't given.
 
     Args:

@@ -10,12 +10,19 @@ import datetime
 import decimal
 import enum
 import json
+import math
 import re
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from numbers import Real
+from typing import Any, TypeAlias
 
 import numpy as np
+
+from tfhub_transfer.shapes import Row
+
+# A value of a library that is known by what it can do, which a checker can't follow.
+Foreign: TypeAlias = Any
 
 # Longer cells are texts, no lists.
 _MOST_CHARACTERS = 100_000
@@ -46,7 +53,7 @@ _NOTHING = frozenset(
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "nan": None}
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """A value as Python's own numbers, strings, lists and dictionaries.
 
     Arrays, tensors, series, tuples and sets become lists, those of sets in alphabetical order.
@@ -76,7 +83,7 @@ def plain(value: Any) -> Any:
     return _foreign(value)
 
 
-def _foreign(value: Any) -> Any:
+def _foreign(value: Foreign) -> object:
     if hasattr(value, "as_py"):  # pyarrow's scalars
         return plain(value.as_py())
     if hasattr(value, "to_list") and hasattr(value, "ragged_rank"):
@@ -96,7 +103,7 @@ def _foreign(value: Any) -> Any:
     return value
 
 
-def decoded(value: Any) -> Any:
+def decoded(value: object) -> object:
     """What an array or a column held; its strings may be bytes, as TensorFlow's are.
 
     Args:
@@ -109,7 +116,7 @@ def decoded(value: Any) -> Any:
     return value.decode("utf-8", errors="surrogateescape") if isinstance(value, bytes) else value
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """Whether a value stands for none: `None`, not a number, pandas' `NA` and `NaT`.
 
     Args:
@@ -122,7 +129,7 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
-def is_nothing(value: Any) -> bool:
+def is_nothing(value: object) -> bool:
     r"""Whether a cell holds nothing: missing, blank, or a word that programs write then.
 
     Args:
@@ -139,7 +146,7 @@ def is_nothing(value: Any) -> bool:
     return not text or text in _NOTHING or text.lower() == "nan"
 
 
-def is_blank(value: Any) -> bool:
+def is_blank(value: object) -> bool:
     """Whether a cell is missing, or a string of spaces alone.
 
     Args:
@@ -148,7 +155,7 @@ def is_blank(value: Any) -> bool:
     return not value.strip() if isinstance(value, str) else is_missing(value)
 
 
-def kind(value: Any) -> str:
+def kind(value: object) -> str:
     """What a value is, in the words of a message.
 
     Example:
@@ -158,7 +165,7 @@ def kind(value: Any) -> str:
     """
     if is_missing(value):
         return "nothing"
-    names: tuple[tuple[Any, str], ...] = (
+    names: tuple[tuple[type | tuple[type, ...], str], ...] = (
         (enum.Enum, "a member of an Enum"),
         (bytes, "bytes"),
         (str, "a string"),
@@ -171,7 +178,7 @@ def kind(value: Any) -> str:
     return next((name for kinds, name in names if isinstance(value, kinds)), type(value).__name__)
 
 
-def alone(value: Any) -> Any:
+def alone(value: object) -> object:
     """The value that a list of one holds, as rows of an array `[n, 1]` do; others as they are.
 
     Example:
@@ -183,10 +190,30 @@ def alone(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
+def number(value: object) -> float:
+    """A value as a number, of a list of one its own; NaN if it is none.
+
+    Args:
+        value: A Python or NumPy number, or text that spells one.
+
+    Example:
+
+    >>> number("0.5"), number([2]), number("two")
+    (0.5, 2.0, nan)
+    """
+    found = alone(value)
+    if not isinstance(found, (str, bytes, Real, decimal.Decimal)):
+        return math.nan
+    try:
+        return float(found)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
 # Tables ------------------------------------------------------------------------------------------
 
 
-def column_names(table: Any) -> list[str] | None:
+def column_names(table: object) -> list[str] | None:
     """The names of a table's columns; `None` if it is no table.
 
     Tables are dictionaries, and what has named columns: those of pandas, Polars, pyarrow,
@@ -213,7 +240,22 @@ def column_names(table: Any) -> list[str] | None:
     return None
 
 
-def part(row: Mapping[str, Any], path: str) -> Any:
+def column(table: Foreign, name: str) -> object:
+    """A column of what has `column_names`.
+
+    Args:
+        table: The table.
+        name: One of its names.
+
+    Example:
+
+    >>> column({"text": ["a"]}, "text")
+    ['a']
+    """
+    return table[name]
+
+
+def part(row: Row, path: str) -> object:
     """The cell of a column, or what a path such as `review.text` leads to inside of one.
 
     Args:
@@ -246,7 +288,7 @@ def part(row: Mapping[str, Any], path: str) -> Any:
 # Lists that were written as text -----------------------------------------------------------------
 
 
-def written(text: str) -> list[Any] | None:
+def written(text: str) -> list[object] | None:
     """The list that a string spells, as JSON, Python, NumPy, SQL or R do; `None` if it spells none.
 
     That takes brackets around quoted strings, numbers and booleans, with commas or spaces between.
@@ -272,7 +314,8 @@ def written(text: str) -> list[Any] | None:
         return None
     if not wrapped and text[0] == "(" and len(text) > 2 and "," not in text:
         return None  # a word in parentheses is no tuple
-    inner, items, place = _NUMPY.sub(r"\1", text[1:-1]).strip(), [], 0
+    inner, place = _NUMPY.sub(r"\1", text[1:-1]).strip(), 0
+    items: list[object] = []
     while place < len(inner):
         found = _ITEM.match(inner, place)
         item = None if found is None else _item(found.group(1))
@@ -283,7 +326,7 @@ def written(text: str) -> list[Any] | None:
     return items
 
 
-def braced(text: str) -> list[Any] | None:
+def braced(text: str) -> list[str | None] | None:
     """The list that a string spells as PostgreSQL writes arrays; `None` if it spells none.
 
     Args:
@@ -297,7 +340,8 @@ def braced(text: str) -> list[Any] | None:
     text = text.strip()
     if len(text) > _MOST_CHARACTERS or text[:1] + text[-1:] != "{}":
         return None
-    inner, items, place = text[1:-1].strip(), [], 0
+    inner, place = text[1:-1].strip(), 0
+    items: list[str | None] = []
     while place < len(inner):
         found = _BRACED_ITEM.match(inner, place)
         if found is None:
@@ -321,7 +365,8 @@ def loose(inner: str) -> list[str] | None:
     >>> loose("a, b c, 'it\\'s'")
     ['a', 'b c', "it's"]
     """
-    found, place = [], 0
+    found: list[str] = []
+    place = 0
     while place < len(inner):
         match = _LOOSE.match(inner, place)
         if match is None:
@@ -334,7 +379,7 @@ def loose(inner: str) -> list[str] | None:
     return found
 
 
-def _item(word: str) -> tuple[Any] | None:
+def _item(word: str) -> tuple[object] | None:
     """The value of one item, in a tuple, as it may be None; nothing if it is a word like others."""
     if word[0] in "\"'":
         return _unquoted(word)
@@ -376,7 +421,7 @@ _CUT = re.compile(r"[\[{][^\])}]*,[^\])}]*")
 _COUNTED = re.compile(r"^(?:Counter|OrderedDict|defaultdict)\((?:<[^>]*>,\s*)?(\{.*\})\)$", re.S)
 
 
-def spelled(text: str) -> list[Any] | dict[Any, Any] | None:
+def spelled(text: str) -> list[object] | dict[object, object] | None:
     """The list or the dictionary that a string spells, in JSON or Python; `None` if neither.
 
     Args:
@@ -396,7 +441,7 @@ def spelled(text: str) -> list[Any] | dict[Any, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def literal(text: str) -> Any:
+def literal(text: str) -> object:
     """What a string spells as a list or an object of JSON or Python; `None` if it spells none.
 
     Args:
@@ -430,7 +475,7 @@ def is_broken(text: str) -> bool:
     return _BEGUN.match(text) is not None or _CUT.fullmatch(text) is not None
 
 
-def written_objects(text: str) -> Any:
+def written_objects(text: str) -> object:
     """What a string spells in JSON, if that is a list or an object; else the string itself.
 
     Args:

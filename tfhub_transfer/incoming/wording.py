@@ -6,10 +6,12 @@ import math
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TypeVar
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
+
+_T = TypeVar("_T")
 
 LONGEST_NAME = 1000
 _QUOTED = 60
@@ -20,7 +22,7 @@ _WHOLE = re.compile(r"-?\d+\.0+")
 _UNSEEN_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def require_text(value: Any, place: str) -> str:
+def require_text(value: object, place: str) -> str:
     """Returns a text that is a string of whole characters.
 
     Args:
@@ -65,7 +67,7 @@ def require_whole(text: str, place: str) -> str:
     return text
 
 
-def require_whole_label(label: Any, place: str) -> Any:
+def require_whole_label(label: _T, place: str) -> _T:
     """Returns a label, of whatever shape, in which every string is whole.
 
     Args:
@@ -86,7 +88,7 @@ def require_whole_label(label: Any, place: str) -> Any:
     return label
 
 
-def listed(texts: Any) -> list[Any]:
+def listed(texts: object) -> list[object]:
     """Rows as a list.
 
     Args:
@@ -110,7 +112,7 @@ def listed(texts: Any) -> list[Any]:
         raise InputError(f"expected a list of texts. Received: {_quoted(texts)}") from error
 
 
-def class_name(label: Any) -> str:
+def class_name(label: object) -> str:
     """One spelling for a class, whatever the file's format said: 1, 1.0, "1" and "1.0" are one.
 
     Args:
@@ -144,7 +146,7 @@ def class_name(label: Any) -> str:
     return name
 
 
-def json_line(value: Any) -> str:
+def json_line(value: object) -> str:
     r"""A value as JSON that a terminal may show: what would turn or hide text is spelled `\uXXXX`.
 
     Args:
@@ -163,7 +165,7 @@ def unseen_spelled(text: str) -> str:
     return _UNSEEN_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
-def _quoted(value: Any) -> str:
+def _quoted(value: object) -> str:
     shown = repr(value[:_QUOTED] if isinstance(value, (str, bytes)) else value)
     return shown if len(shown) <= 2 * _QUOTED else shown[: 2 * _QUOTED] + "…"
 

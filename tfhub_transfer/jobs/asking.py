@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.data import label_columns, reading, writing
 from tfhub_transfer.data.usual_columns import TEXT
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.shapes import Row
 from tfhub_transfer.tasks import layouts
 from tfhub_transfer.texts import joining
 
@@ -19,7 +20,9 @@ SCORES = "scores"
 # Stands before the name of an answer's part where the source has a column of that name.
 PREDICTED = "predicted_"
 
-_Chunk = tuple[list[Any], list[dict[str, Any]]]
+# One text, or those of a pair.
+_Asked: TypeAlias = str | tuple[str, ...]
+_Chunk: TypeAlias = tuple[list[_Asked], list[Row]]
 
 
 @dataclasses.dataclass
@@ -108,7 +111,7 @@ class Answers:
         """Types of Arrow, of the source's columns that have some."""
         return self._table.types if self._table else {}
 
-    def _given(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _given(self, row: Row) -> dict[str, object]:
         self._bytes.update((name, None) for name, cell in row.items() if isinstance(cell, bytes))
         if not self.exact:
             return writing.plain(row)

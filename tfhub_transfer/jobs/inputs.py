@@ -361,7 +361,7 @@ def _task(job: TrainJob) -> Task:
     return kind(**{name: value for name, value in given.items() if value is not None})
 
 
-def _class_names(job: TrainJob, kind: type[Task]) -> list[str] | None:
+def _class_names(job: TrainJob, kind: type[Task]) -> list[object] | None:
     """The names of classes that a job gives, in their order."""
     given = job.class_names
     if given is None:

@@ -245,10 +245,7 @@ def finite(label: Any, task: str, most: float = MOST) -> float:
     Raises:
         InputError: If it is none.
     """
-    try:
-        value = float(values.alone(label))
-    except (TypeError, ValueError, OverflowError):
-        value = math.nan
+    value = values.number(label)
     if not abs(value) < math.inf:
         raise InputError(
             f"the {task} task needs finite numbers as labels; mend or drop the row, or choose "

@@ -4,9 +4,8 @@ A row is a dictionary of a column's name to a value: a string, a number, a list.
 whose names the source knows come as these names.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from tfhub_transfer.data.forms import (
     cells,
@@ -30,7 +29,7 @@ from tfhub_transfer.data.forms.base import (
     Asked,
     File,
     Form,
-    Row,
+    Numbered,
 )
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening as plain_files
@@ -47,7 +46,7 @@ __all__ = [
     "Asked",
     "File",
     "Form",
-    "Row",
+    "Numbered",
     "find",
     "is_lines",
     "splits",
@@ -96,7 +95,7 @@ def _json(file: File, asked: Asked) -> Form:
     return cells.read(json_rows.form(file, asked), str(file), asked)
 
 
-def find(source: Any, asked: Asked | None = None) -> Form:
+def find(source: object, asked: Asked | None = None) -> Form:
     """The rows of a source.
 
     Args:
@@ -178,7 +177,7 @@ def _by_content(file: File, suffix: str, asked: Asked) -> Form:
     )
 
 
-def is_lines(source: Any, pair: Collection[str] = ()) -> bool:
+def is_lines(source: object, pair: Collection[str] = ()) -> bool:
     """Whether a source is to be asked line by line: a `.txt` file of texts, or a pipe.
 
     A `.txt` file that `find` takes for a table is none (see `delimited.of_text`); but where pairs
@@ -188,7 +187,9 @@ def is_lines(source: Any, pair: Collection[str] = ()) -> bool:
         source: As for `find`, `-`, `/dev/stdin`, or what the shell makes of `<(command)`.
         pair: Names that the two columns of a table of pairs may have; none for single texts.
     """
-    name = str(source) if isinstance(source, (str, Path, File)) else ""
+    if not isinstance(source, (str, Path, File)):
+        return False
+    name = str(source)
     if name == "-" or plain_files.is_open_already(name):
         return True
     if isinstance(source, File) and source.delimiter is not None:
@@ -208,7 +209,7 @@ def is_lines(source: Any, pair: Collection[str] = ()) -> bool:
     return delimiter == "\t" and bool(pair) and len(header) == 2 and not named
 
 
-def splits(source: Any) -> dict[str, Any]:
+def splits(source: object) -> Mapping[str, object]:
     """The sources in one that holds several, by their names; none if it holds one.
 
     Args:

@@ -7,18 +7,31 @@ version 2), Label Studio (whole and JSON-MIN), and any row with a `text` and a l
 import dataclasses
 import functools
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from typing import Any, TypeAlias, TypedDict
 
 from tfhub_transfer.data.forms import spans, words
-from tfhub_transfer.data.forms.base import LABEL, TAGS, TEXT, TOKENS, Asked, Form, of_rows
+from tfhub_transfer.data.forms.base import (
+    LABEL,
+    TAGS,
+    TEXT,
+    TOKENS,
+    Asked,
+    Form,
+    Numbered,
+    of_rows,
+)
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.shapes import Row
 
-# A row as JSON has it, which may also be a list.
-Raw = tuple[int, Any]
-Rows = Callable[[], Iterator[Raw]]
+# What a tool wrote, of the shape that its reader is annotated with: `_read` says so if it is not.
+Written: TypeAlias = Any
+# Begins to read rows with their numbers, as JSON has them: a row may also be a list.
+Rows: TypeAlias = Callable[[], Iterator[tuple[int, Written]]]
 # Keys of texts, and of spans in them.
 TEXTS = (TEXT, "content", "sentence", "document")
 SPANS = ("spans", "ents", "entities", LABEL, "labels", "annotations")
+# What reading a row of another shape raises.
+_ODD = (TypeError, KeyError, ValueError, AttributeError, IndexError)
 # What Prodigy adds to every row, which says nothing of the text.
 _OF_PRODIGY = (
     "_input_hash",
@@ -34,13 +47,16 @@ _OF_PRODIGY = (
 class _Item:
     """A row on its way: what it says besides its text, and its spans, if it has any."""
 
-    row: dict[str, Any]
+    row: dict[str, object]
     text: str = ""
-    found: list[Any] | None = None
+    found: list[object] | None = None
     key: str = TEXT
 
 
-def is_row(value: dict[str, Any]) -> bool:
+_Reader: TypeAlias = Callable[[Written], _Item]
+
+
+def is_row(value: Row) -> bool:
     """Whether an object is a row itself, rather than a file of rows.
 
     Args:
@@ -90,10 +106,11 @@ def form(
     """
     asked = asked or Asked()
     first = next(rows(), (0, None))[1]
-    for name, is_it, read in _TOOLS:
+    for name, is_it, make in _TOOLS:
         if is_it(first) and (asked.labels or name != "Prodigy"):  # whose rows have texts anyway
             wanted = asked.labels and (asked.label in (None, TAGS, *SPANS))
-            return _form(rows, read(rows), name, _Place(place, unit), said, wanted)
+            read = _reader(make, rows, name, _Place(place, unit))
+            return _form(rows, read, name, _Place(place, unit), said, wanted)
     key = _spans_key(rows, asked) if isinstance(first, dict) else None
     if key is None or first is None:
         return None
@@ -113,7 +130,7 @@ def of_column(
         said: Notes on the source.
         columns: The names of the columns of texts and of spans, and what the first becomes.
     """
-    first: dict[str, Any] = next(rows(), (0, {}))[1]
+    first: Row = next(rows(), (0, {}))[1]
     name = "Prodigy" if "_input_hash" in first or _is_judged(first) else f"{columns[1]!r}"
     read = functools.partial(_of_key, *columns)
     return dataclasses.replace(
@@ -134,7 +151,7 @@ class _Place:
 
 def _form(
     rows: Rows,
-    read: Callable[[Any], Any],
+    read: _Reader,
     name: str,
     place: _Place,
     said: list[str],
@@ -143,7 +160,7 @@ def _form(
     """Rows with words and tags in the place of spans, where these are wanted."""
     notes = list(said)
 
-    def converted() -> Iterator[tuple[int, dict[str, Any]]]:
+    def converted() -> Iterator[Numbered]:
         tally, left, has_spans = spans.Tally(), 0, False
         for number, raw in rows():
             item = _read(read, raw, place.of(number), name)
@@ -164,15 +181,37 @@ def _form(
     return of_rows(converted, place.unit, notes)
 
 
-def _read(read: Callable[[Any], Any], raw: Any, place: str, name: str) -> Any:
+def _reader(make: Callable[[Rows], _Reader], rows: Rows, name: str, place: _Place) -> _Reader:
+    """What reads a tool's rows; some are read by what there is in any of them."""
+    seen: tuple[int, Written] = (0, None)
+
+    def noted() -> Iterator[tuple[int, Written]]:
+        nonlocal seen
+        for row in rows():
+            seen = row
+            yield row
+
     try:
-        return read(raw)
-    except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
+        return make(noted)
+    except _ODD as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(
-            f"{place}: expected a row as the ones before, {name}. Received: {str(raw)[:60]}"
-        ) from error
+        raise _unlike(seen[1], place.of(seen[0]), name) from error
+
+
+def _read(read: _Reader, raw: Written, place: str, name: str) -> _Item:
+    try:
+        return read(raw)
+    except _ODD as error:
+        if isinstance(error, InputError):
+            raise
+        raise _unlike(raw, place, name) from error
+
+
+def _unlike(raw: Written, place: str, name: str) -> InputError:
+    return InputError(
+        f"{place}: expected a row as the ones before, {name}. Received: {str(raw)[:60]}"
+    )
 
 
 def _said(name: str, has_spans: bool, left: int) -> list[str]:
@@ -180,14 +219,16 @@ def _said(name: str, has_spans: bool, left: int) -> list[str]:
     return [*lines, f"{left} rows that weren't accepted are left out"] if left else lines
 
 
-def _tagged(item: _Item, place: str, tally: spans.Tally) -> dict[str, Any]:
-    wrong = [span for span in item.found or [] if not spans.is_span(span)]
-    if wrong:
-        raise InputError(
-            f"{place}: expected spans with a start, an end and a label. "
-            f"Received: {str(wrong[0])[:60]}"
-        )
-    found = [spans.of(span) for span in item.found or []]
+def _tagged(item: _Item, place: str, tally: spans.Tally) -> dict[str, object]:
+    found = []
+    for given in item.found or []:
+        span = spans.of(given)
+        if span is None:
+            raise InputError(
+                f"{place}: expected spans with a start, an end and a label. "
+                f"Received: {str(given)[:60]}"
+            )
+        found.append(span)
     return {item.key: item.text, **spans.tagged(item.text, found, place, tally)}
 
 
@@ -210,41 +251,53 @@ def _spans_key(rows: Rows, asked: Asked) -> str | None:
     return None
 
 
-def _is_named(label: Any) -> bool:
+def _is_named(label: object) -> bool:
     """Whether a label is a class, in which case other columns aren't asked for."""
     return isinstance(label, (str, int, float)) and label != ""
 
 
-def _text_key(row: dict[str, Any]) -> str:
+def _text_key(row: Row) -> str:
     return next((key for key in TEXTS if key in row), TEXT)
 
 
-def _of_key(text: str, key: str, name: str, row: dict[str, Any]) -> _Item:
-    if not isinstance(row[text], str) or not isinstance(row.get(key, []), list):
-        raise TypeError("no text, or no list of spans")
+def _of_key(text: str, key: str, name: str, row: Row) -> _Item:
     others = {k: v for k, v in row.items() if k not in (key, text, TOKENS, TAGS)}
-    return _Item(others, row[text], row.get(key, []), name)
+    return _spanned(others, row[text], row.get(key, []), name)
+
+
+def _spanned(row: dict[str, object], text: object, found: object, key: str = TEXT) -> _Item:
+    if not isinstance(text, str) or not isinstance(found, list):
+        raise TypeError("no text, or no list of spans")
+    return _Item(row, text, found, key)
 
 
 # Prodigy without spans ------------------------------------------------------------------------
 
 
-def _is_prodigy(row: Any) -> bool:
-    known = isinstance(row, dict) and "spans" not in row and "answer" in row
-    return known and ("_input_hash" in row or _is_judged(row))
+class _Choices(TypedDict, total=False):
+    """What somebody chose for a text, and whether that was accepted."""
+
+    accept: list[str]
+    answer: str
 
 
-def _is_judged(row: dict[str, Any]) -> bool:
+def _is_prodigy(row: object) -> bool:
+    if not isinstance(row, dict) or "spans" in row or "answer" not in row:
+        return False
+    return "_input_hash" in row or _is_judged(row)
+
+
+def _is_judged(row: Row) -> bool:
     """Whether a row says how its label was judged, as those without their hashes still do."""
     judged = {LABEL, "accept", "spans"} & {*row}  # an answer alone may be anybody's
     return TEXT in row and bool(judged) and row.get("answer") in ("accept", "reject", "ignore")
 
 
-def _prodigy(rows: Rows) -> Callable[[Any], _Item]:
+def _prodigy(rows: Rows) -> _Reader:
     """Rows of choices: what was accepted is the label; several are a list."""
     several = any(len(row.get("accept", [""])) != 1 for _, row in rows())
 
-    def read(row: dict[str, Any]) -> _Item:
+    def read(row: _Choices) -> _Item:
         item = _Item({k: v for k, v in row.items() if k not in ("options", "config", "accept")})
         if "accept" in row:
             item.row[LABEL] = list(row["accept"]) if several else row["accept"][0]
@@ -256,7 +309,41 @@ def _prodigy(rows: Rows) -> Callable[[Any], _Item]:
 # spaCy ----------------------------------------------------------------------------------------
 
 
-def _is_tuple(row: Any) -> bool:
+class _Token(TypedDict, total=False):
+    """A word: by its characters from `start` to before `end`, or in version 2 as it is, `orth`."""
+
+    start: int
+    end: int
+    orth: str
+    tag: str
+    pos: str
+    ner: str
+
+
+class _Document(TypedDict, total=False):
+    """What `Doc.to_json` gives; `cats` are the shares of classes."""
+
+    text: str
+    tokens: list[_Token]
+    ents: list[object]
+    cats: dict[str, float]
+
+
+class _Sentence(TypedDict):
+    tokens: list[_Token]
+
+
+class _Paragraph(TypedDict):
+    sentences: list[_Sentence]
+
+
+class _Paragraphs(TypedDict):
+    """A document of version 2."""
+
+    paragraphs: list[_Paragraph]
+
+
+def _is_tuple(row: object) -> bool:
     return (
         isinstance(row, list)
         and len(row) == 2
@@ -265,48 +352,50 @@ def _is_tuple(row: Any) -> bool:
     )
 
 
-def _tuples(rows: Rows) -> Callable[[Any], _Item]:
-    def read(row: Any) -> _Item:
-        return _Item({}, row[0], row[1]["entities"])
+def _tuples(rows: Rows) -> _Reader:
+    def read(row: tuple[str, Row]) -> _Item:
+        return _spanned({}, row[0], row[1]["entities"])
 
     return read
 
 
-def _is_document(row: Any) -> bool:
+def _is_document(row: object) -> bool:
     """What `Doc.to_json` gives: tokens without texts, by their places."""
     tokens = row.get("tokens") if isinstance(row, dict) and isinstance(row.get(TEXT), str) else None
     return (
         isinstance(tokens, list)
         and bool(tokens)
+        and isinstance(tokens[0], dict)
         and {"id", "start", "end"} == {*tokens[0]} & {"id", "start", "end", "text"}
     )
 
 
-def _documents(rows: Rows) -> Callable[[Any], _Item]:
+def _documents(rows: Rows) -> _Reader:
     has_spans = any(row.get("ents") for _, row in rows())
 
-    def read(row: Any) -> _Item:
-        text = row[TEXT]
+    def read(row: _Document) -> _Item:
+        text = row["text"]
         own = [text[token["start"] : token["end"]] for token in row["tokens"]]
         more = {key: [token.get(key) for token in row["tokens"]] for key in ("tag", "pos")}
         named = {key: values for key, values in more.items() if all(values)}
         classes = [name for name, share in row.get("cats", {}).items() if share >= 0.5]
-        label = {LABEL: classes} if row.get("cats") else {}
+        label: dict[str, object] = {LABEL: classes} if row.get("cats") else {}
         if has_spans:
-            return _Item(label, text, row.get("ents", []))
+            return _spanned(label, text, row.get("ents", []))
         tags = named.get("tag") or named.get("pos")
         return _Item({TEXT: text, **({TOKENS: own, TAGS: tags} if tags else {}), **label, **named})
 
     return read
 
 
-def _is_version_2(row: Any) -> bool:
+def _is_version_2(row: object) -> bool:
     inner = row.get("paragraphs") if isinstance(row, dict) else None
-    return isinstance(inner, list) and bool(inner) and "sentences" in inner[0]
+    first = inner[0] if isinstance(inner, list) and inner else None
+    return isinstance(first, dict) and "sentences" in first
 
 
-def _version_2(rows: Rows) -> Callable[[Any], _Item]:
-    def read(row: Any) -> _Item:
+def _version_2(rows: Rows) -> _Reader:
+    def read(row: _Paragraphs) -> _Item:
         tokens = [t for p in row["paragraphs"] for s in p["sentences"] for t in s["tokens"]]
         own = [token["orth"] for token in tokens]
         tags = [token.get("ner", token.get("tag")) for token in tokens]
@@ -318,49 +407,84 @@ def _version_2(rows: Rows) -> Callable[[Any], _Item]:
 # Label Studio ---------------------------------------------------------------------------------
 
 
-def _is_label_studio(row: Any) -> bool:
-    has = isinstance(row, dict) and isinstance(row.get("data"), dict)
-    return has and isinstance(row.get("annotations", row.get("completions")), list)
+class _Value(TypedDict, total=False):
+    """A span, or what was chosen."""
+
+    start: int
+    choices: list[str]
 
 
-def _is_short(row: Any) -> bool:
+class _Result(TypedDict, total=False):
+    """One thing that was found; `from_name` is what had been asked."""
+
+    from_name: str
+    value: _Value
+
+
+class _Annotation(TypedDict, total=False):
+    """All that one person found in a text."""
+
+    was_cancelled: bool
+    result: list[_Result]
+
+
+class _Annotated(TypedDict, total=False):
+    """A text with what people found in it; `completions` is what older versions call that."""
+
+    id: int
+    data: dict[str, object]
+    annotations: list[_Annotation]
+    completions: list[_Annotation]
+
+
+def _is_label_studio(row: object) -> bool:
+    if not isinstance(row, dict) or not isinstance(row.get("data"), dict):
+        return False
+    return isinstance(row.get("annotations", row.get("completions")), list)
+
+
+def _is_short(row: object) -> bool:
     """JSON-MIN: the data's own keys, and a key for each thing that was asked."""
     return isinstance(row, dict) and {"annotator", "annotation_id", "lead_time"} <= set(row)
 
 
-def _label_studio(rows: Rows) -> Callable[[Any], _Item]:
+def _label_studio(rows: Rows) -> _Reader:
     several = any(len(choice) != 1 for _, row in rows() for choice in _choices(row).values())
     has_spans = any(_is_region(r) for _, row in rows() for r in _results(row) or [])
 
-    def read(row: Any) -> _Item:
+    def read(row: _Annotated) -> _Item:
         data, results = row["data"], _results(row)
         texts = [key for key, value in data.items() if isinstance(value, str)]
         key = TEXT if TEXT in data or not texts else texts[0]
         made = {k: (v if several else v[0]) for k, v in _choices(row).items()}
-        own = {"id": row.get("id"), **{k: v for k, v in data.items() if k != key}, **made}
+        own: dict[str, object] = {
+            "id": row.get("id"),
+            **{k: v for k, v in data.items() if k != key},
+            **made,
+        }
         if not has_spans:
             return _Item({TEXT: data[key], **own})
         if results is None:  # nobody has looked at it, which isn't to say that there is nothing
-            cut = [data[key][a:b] for a, b in words.places(data[key])]
-            return _Item({TEXT: data[key], TOKENS: cut, TAGS: None, **own})
-        found = [r["value"] for r in results if _is_region(r)]
-        return _Item(own, data[key], found)
+            item = _spanned(own, data[key], [])
+            cut = [item.text[a:b] for a, b in words.places(item.text)]
+            return _Item({TEXT: item.text, TOKENS: cut, TAGS: None, **own})
+        return _spanned(own, data[key], [r["value"] for r in results if _is_region(r)])
 
     return read
 
 
-def _results(row: Any) -> list[dict[str, Any]] | None:
+def _results(row: _Annotated) -> list[_Result] | None:
     """What the first annotation found that wasn't cancelled."""
-    given = row.get("annotations", row.get("completions"))
+    given = row["annotations"] if "annotations" in row else row["completions"]
     kept = [each for each in given if not each.get("was_cancelled")]
     return kept[0]["result"] if kept else None
 
 
-def _is_region(result: dict[str, Any]) -> bool:
+def _is_region(result: _Result) -> bool:
     return isinstance(result.get("value"), dict) and "start" in result["value"]
 
 
-def _choices(row: Any) -> dict[str, list[str]]:
+def _choices(row: _Annotated) -> dict[str, list[str]]:
     return {
         result["from_name"]: result["value"]["choices"]
         for result in _results(row) or []
@@ -368,7 +492,7 @@ def _choices(row: Any) -> dict[str, list[str]]:
     }
 
 
-def _short(rows: Rows) -> Callable[[Any], _Item]:
+def _short(rows: Rows) -> _Reader:
     keys = {
         key
         for _, row in rows()
@@ -379,7 +503,7 @@ def _short(rows: Rows) -> Callable[[Any], _Item]:
         raise InputError(f"one kind of spans is read. Received: {', '.join(sorted(keys))}")
     key = next(iter(keys), None)
 
-    def read(row: Any) -> _Item:
+    def read(row: Row) -> _Item:
         texts = [k for k in TEXTS if k in row] or [k for k, v in row.items() if isinstance(v, str)]
         others = {
             k: v["choices"] if isinstance(v, dict) and "choices" in v else v
@@ -388,12 +512,12 @@ def _short(rows: Rows) -> Callable[[Any], _Item]:
         }
         if key is None:
             return _Item({TEXT: row[texts[0]], **others})
-        return _Item(others, row[texts[0]], row.get(key, []))
+        return _spanned(others, row[texts[0]], row.get(key, []))
 
     return read
 
 
-_TOOLS: tuple[tuple[str, Callable[[Any], bool], Any], ...] = (
+_TOOLS: tuple[tuple[str, Callable[[object], bool], Callable[[Rows], _Reader]], ...] = (
     ("spaCy", _is_tuple, _tuples),
     ("spaCy", _is_document, _documents),
     ("spaCy", _is_version_2, _version_2),

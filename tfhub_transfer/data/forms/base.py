@@ -6,11 +6,16 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.shapes import Row
 
-Row = tuple[int, dict[str, Any]]
+if TYPE_CHECKING:
+    import pyarrow
+
+# A row with its number in the source.
+Numbered: TypeAlias = tuple[int, Row]
 
 TOKENS, TAGS, LABEL = "tokens", "tags", "label"
 TEXT, TEXT_A, TEXT_B, TEXT_C = "text", "text_a", "text_b", "text_c"
@@ -71,14 +76,14 @@ class File:
         return str(self.path)
 
 
-def _is_mark(quoting: Any, delimiter: str | None) -> bool:
+def _is_mark(quoting: object, delimiter: str | None) -> bool:
     """Whether it is one sign, which stands neither in words nor between fields."""
     if not isinstance(quoting, str) or len(quoting) != 1 or quoting in ("\\", delimiter):
         return False
     return quoting.isprintable() and not quoting.isalnum() and not quoting.isspace()
 
 
-def _encoding(name: Any) -> str:
+def _encoding(name: str) -> str:
     try:
         known = codecs.lookup(name)
         "".encode(name)  # a codec of bytes to bytes fails here
@@ -106,13 +111,13 @@ class Form:
     """
 
     columns: list[str]
-    rows: Callable[[], Iterator[Row]]
+    rows: Callable[[], Iterator[Numbered]]
     unit: str = "line"
     notes: list[str] = dataclasses.field(default_factory=list)
     spaced: bool = False
     loose: bool = False
     spans: tuple[str, str] | None = None
-    types: dict[str, Any] = dataclasses.field(default_factory=dict)
+    types: "dict[str, pyarrow.DataType]" = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,10 +140,10 @@ class Asked:
 
 
 def of_rows(
-    rows: Callable[[], Iterator[Row]], unit: str = "line", notes: list[str] | None = None
+    rows: Callable[[], Iterator[Numbered]], unit: str = "line", notes: list[str] | None = None
 ) -> Form:
     """A form whose columns are those of its first row."""
-    first: dict[str, Any] = next(rows(), (0, {}))[1]
+    first = next(rows(), (0, {}))[1]
     return Form(list(first), rows, unit, [] if notes is None else notes, loose=True)
 
 

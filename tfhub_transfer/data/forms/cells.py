@@ -2,10 +2,9 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 from tfhub_transfer.data.forms import annotations, spans
-from tfhub_transfer.data.forms.base import LABEL, TAGS, TEXT, TOKENS, Asked, Form, Row
+from tfhub_transfer.data.forms.base import LABEL, TAGS, TEXT, TOKENS, Asked, Form, Numbered
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
 
@@ -37,7 +36,7 @@ def read(form: Form, place: str, asked: Asked) -> Form:
     if key is None or text is None:
         return chosen
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Numbered]:
         for number, row in chosen.rows():
             found = _spans(row.get(key))
             if found is None:
@@ -53,16 +52,24 @@ def read(form: Form, place: str, asked: Asked) -> Form:
     )
 
 
-def _with_choices(form: Form, asked: Asked) -> Iterator[Row]:
+def _with_choices(form: Form, asked: Asked) -> Iterator[Numbered]:
     for number, row in form.rows():
         for column, cell in row.items():
-            told = isinstance(cell, str) and cell.startswith(_CHOICES)
-            alone = isinstance(cell, dict) and cell.keys() == {"choices"}
-            if (told or alone) and asked.is_label(column):
-                made = values.literal(cell) if told else cell
-                if isinstance(made, dict) and isinstance(made.get("choices"), list):
-                    row = {**row, column: made["choices"]}
+            chosen = _choices(cell)
+            if chosen is not None and asked.is_label(column):
+                row = {**row, column: chosen}
         yield number, row
+
+
+def _choices(cell: object) -> list[object] | None:
+    """What was chosen, if a cell is Label Studio's."""
+    made: object = None
+    if isinstance(cell, str) and cell.startswith(_CHOICES):
+        made = values.literal(cell)
+    elif isinstance(cell, dict) and cell.keys() == {"choices"}:
+        made = cell
+    found = made.get("choices") if isinstance(made, dict) else None
+    return found if isinstance(found, list) else None
 
 
 def _key(form: Form, asked: Asked) -> str | None:
@@ -85,7 +92,7 @@ def _key(form: Form, asked: Asked) -> str | None:
     return None
 
 
-def _spans(cell: Any) -> list[Any] | None:
+def _spans(cell: object) -> list[object] | None:
     """The spans of a cell, of which there may be none; `None` if it is something else."""
     if values.is_missing(cell) or (isinstance(cell, str) and not cell.strip()):
         return []

@@ -1,15 +1,15 @@
 """Names of classes that a data set keeps beside their numbers, as Hugging Face's do."""
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.shapes import Row
 
 _KEY = b"huggingface"
 
 
-def of_metadata(metadata: dict[bytes, bytes] | None) -> dict[str, Any]:
+def of_metadata(metadata: dict[bytes, bytes] | None) -> Row:
     """The features that the schema of an Arrow or Parquet file says; none if it says none.
 
     Args:
@@ -22,7 +22,7 @@ def of_metadata(metadata: dict[bytes, bytes] | None) -> dict[str, Any]:
     return features if isinstance(features, dict) else {}
 
 
-def namer(features: dict[str, Any], place: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def namer(features: Row, place: str) -> Callable[[dict[str, object]], Row]:
     """What puts names in the place of numbers of classes, in rows.
 
     Args:
@@ -37,7 +37,7 @@ def namer(features: dict[str, Any], place: str) -> Callable[[dict[str, Any]], di
     """
     found = {key: feature for key, feature in features.items() if has_names(feature)}
 
-    def named(row: dict[str, Any]) -> dict[str, Any]:
+    def named(row: dict[str, object]) -> Row:
         for key, feature in found.items():
             if key in row:
                 row[key] = _named(feature, row[key], f"{place}: column {key!r}")
@@ -46,7 +46,7 @@ def namer(features: dict[str, Any], place: str) -> Callable[[dict[str, Any]], di
     return named
 
 
-def has_names(feature: Any) -> bool:
+def has_names(feature: object) -> bool:
     """Whether a feature holds classes with names, at any depth.
 
     Args:
@@ -63,20 +63,27 @@ def has_names(feature: Any) -> bool:
     return "feature" in feature and has_names(feature["feature"])
 
 
-def _named(feature: Any, value: Any, place: str) -> Any:
+def _inner(feature: object) -> object:
+    """The feature of what a list holds, or of a row of what is nested."""
+    if isinstance(feature, list):
+        return feature[0]
+    return feature.get("feature", feature) if isinstance(feature, Mapping) else None
+
+
+def _named(feature: object, value: object, place: str) -> object:
     if isinstance(value, dict):
-        inner = feature.get("feature", feature)
-        named = {key for key in value if has_names(inner.get(key))}
-        return {k: _named(inner[k], v, place) if k in named else v for k, v in value.items()}
+        inner = _inner(feature)
+        parts = inner if isinstance(inner, Mapping) else {}
+        named = {key for key in value if has_names(parts.get(key))}
+        return {k: _named(parts[k], v, place) if k in named else v for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        inner = feature[0] if isinstance(feature, list) else feature.get("feature", feature)
-        return [_named(inner, each, place) for each in value]
+        return [_named(_inner(feature), each, place) for each in value]
     if value is None or value == -1 or isinstance(value, str):
         return None if value == -1 else value
-    names = feature["names"]
+    names = feature["names"] if isinstance(feature, Mapping) else []
     if value != value:  # not a number
         return None
-    if int(value) != value or not 0 <= value < len(names):
+    if not isinstance(value, (int, float)) or value not in range(len(names)):
         raise InputError(
             f"{place} has {len(names)} classes, numbered from 0. Received: {str(value)[:60]}"
         )

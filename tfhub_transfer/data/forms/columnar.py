@@ -5,13 +5,18 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 from tfhub_transfer.data.forms import classes
-from tfhub_transfer.data.forms.base import Form, Row
+from tfhub_transfer.data.forms.base import Form, Numbered
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.shapes import Row
+
+if TYPE_CHECKING:
+    import pyarrow
 
 ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+# Rows that are in memory at once.
 _BATCH = 10_000
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
 # Index columns that pandas adds and nobody asked for.
@@ -43,7 +48,7 @@ def parquet(path: Path) -> Form:
             f"{others[odd - 1].names}, in {path}"
         )
 
-    def batches(columns: list[str] | None = None) -> Iterator[Any]:
+    def batches(columns: list[str] | None = None) -> "Iterator[pyarrow.RecordBatch]":
         for each in paths:
             with pyarrow.parquet.ParquetFile(each) as file:
                 yield from file.iter_batches(_BATCH, columns=columns)
@@ -108,7 +113,7 @@ def arrow(path: Path) -> Form:
 def _arrows(paths: list[Path], place: Path) -> Form:
     import pyarrow  # heavy, and needed for this form only
 
-    def batches(columns: list[str] | None = None) -> Iterator[Any]:
+    def batches(columns: list[str] | None = None) -> Iterator[pyarrow.RecordBatch]:
         for path in paths:
             with pyarrow.memory_map(str(path)) as source:
                 yield from _chosen(_batches(source), columns)
@@ -118,10 +123,12 @@ def _arrows(paths: list[Path], place: Path) -> Form:
     return _form(schema, batches, str(place))
 
 
-def _opened(source: Any) -> Any:
+def _opened(
+    source: "pyarrow.NativeFile",
+) -> "pyarrow.RecordBatchFileReader | pyarrow.RecordBatchStreamReader":
     import pyarrow  # heavy, and needed for this form only
 
-    start = source.read(6)
+    start = source.read(len(b"ARROW1"))
     source.seek(0)
     if start.startswith(b"FEA1"):
         raise InputError(
@@ -131,7 +138,7 @@ def _opened(source: Any) -> Any:
     return pyarrow.ipc.open_file(source) if start == b"ARROW1" else pyarrow.ipc.open_stream(source)
 
 
-def _batches(source: Any) -> Iterator[Any]:
+def _batches(source: "pyarrow.NativeFile") -> "Iterator[pyarrow.RecordBatch]":
     reader = _opened(source)
     if hasattr(reader, "num_record_batches"):
         for number in range(reader.num_record_batches):
@@ -140,26 +147,34 @@ def _batches(source: Any) -> Iterator[Any]:
         yield from reader
 
 
-def table(found: Any, place: str) -> Form:
+def table(found: "pyarrow.Table", place: str) -> Form:
     """The rows of a `pyarrow.Table`.
 
     Args:
-        found: The table.
+        found: The table, or what is read as one, such as a `pyarrow.dataset.Dataset`.
         place: What to call it in messages.
     """
     size = "batch_size" if hasattr(found, "scanner") else "max_chunksize"  # of files, or in memory
 
-    def batches(columns: list[str] | None = None) -> Iterator[Any]:
+    def batches(columns: list[str] | None = None) -> "Iterator[pyarrow.RecordBatch]":
         return _chosen(found.to_batches(**{size: _BATCH}), columns)
 
     return _form(found.schema, batches, place)
 
 
-def _chosen(batches: Iterable[Any], columns: list[str] | None) -> Iterator[Any]:
+def _chosen(
+    batches: "Iterable[pyarrow.RecordBatch]", columns: list[str] | None
+) -> "Iterator[pyarrow.RecordBatch]":
     return (batch if columns is None else batch.select(columns) for batch in batches)
 
 
-def _form(schema: Any, batches: Callable[..., Iterator[Any]], place: str) -> Form:
+class _Batches(Protocol):
+    """Begins to read a table: some of its columns, or all."""
+
+    def __call__(self, columns: list[str] | None = None) -> "Iterator[pyarrow.RecordBatch]": ...
+
+
+def _form(schema: "pyarrow.Schema", batches: _Batches, place: str) -> Form:
     columns = [name for name in schema.names if not name.startswith(_INDEX)]
     if len(set(columns)) < len(columns):
         raise InputError(f"each column must have its own name. Received: {place} with {columns}")
@@ -167,7 +182,7 @@ def _form(schema: Any, batches: Callable[..., Iterator[Any]], place: str) -> For
     named = classes.namer(features, place)
     texts = functools.cache(lambda: _texts(schema, batches, columns))
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Numbered]:
         number = 0
         with _readable("the file can't be read", place, lambda: number):
             decoded = texts()
@@ -183,7 +198,7 @@ def _form(schema: Any, batches: Callable[..., Iterator[Any]], place: str) -> For
     return Form(columns, rows, "row", types=kept)
 
 
-def _texts(schema: Any, batches: Callable[..., Iterator[Any]], columns: list[str]) -> set[str]:
+def _texts(schema: "pyarrow.Schema", batches: _Batches, columns: list[str]) -> set[str]:
     """The columns of bytes that are texts, in UTF-8: all of a column, or none of it."""
     import pyarrow  # heavy, and needed for this form only
 
@@ -199,18 +214,18 @@ def _texts(schema: Any, batches: Callable[..., Iterator[Any]], columns: list[str
     return left
 
 
-def _values(column: Any, is_text: bool, key: str) -> list[Any]:
+def _values(column: "pyarrow.Array", is_text: bool, key: str) -> list[object]:
     """A column's cells; times of nanoseconds, which Python lacks, as ISO 8601 or numbers."""
     import pyarrow  # heavy, and needed for this form only
 
     if is_text:
         column = column.cast(pyarrow.large_binary()).cast(pyarrow.large_string())
     try:
-        return column.to_pylist()
+        return list(column.to_pylist())
     except ValueError:
         with contextlib.suppress(pyarrow.ArrowException):
             if not pyarrow.types.is_timestamp(column.type):
-                return column.cast(pyarrow.int64()).to_pylist()
+                return list(column.cast(pyarrow.int64()).to_pylist())
             stamps = column.cast(pyarrow.string()).to_pylist()
             return [stamp and stamp.replace(" ", "T", 1) for stamp in stamps]
     raise InputError(
@@ -220,7 +235,7 @@ def _values(column: Any, is_text: bool, key: str) -> list[Any]:
 
 
 @contextlib.contextmanager
-def _readable(what: str, place: Any, after: Callable[[], int] | None = None) -> Iterator[None]:
+def _readable(what: str, place: object, after: Callable[[], int] | None = None) -> Iterator[None]:
     import pyarrow  # heavy, and needed for this form only
 
     try:
@@ -274,7 +289,8 @@ def folder(path: Path) -> Form:
             f"Received: {path}"
         )
     files = _json(path / _STATE).get("_data_files")
-    listed = [str(f.get("filename")) for f in files or [] if isinstance(f, dict)]
+    files = files if isinstance(files, list) else []
+    listed = [str(f.get("filename")) for f in files if isinstance(f, dict)]
     found = [path / name for name in listed if (path / name).is_file()]
     if not found or len(found) < len(listed):
         raise InputError(
@@ -284,7 +300,7 @@ def folder(path: Path) -> Form:
     return _arrows(found, path)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> Row:
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

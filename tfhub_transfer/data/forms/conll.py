@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from tfhub_transfer.data.forms import opening
-from tfhub_transfer.data.forms.base import TAGS, TEXT, TOKENS, File, Form, Row, of_rows
+from tfhub_transfer.data.forms.base import TAGS, TEXT, TOKENS, File, Form, Numbered, of_rows
 from tfhub_transfer.errors import InputError
 
 SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bio2", ".bioes", ".bilou", ".bmes", ".conll2003")
@@ -19,6 +19,7 @@ _BARE = re.compile(r"[BIOESLUMW]")
 _DOCUMENT = ("-DOCSTART-", "-DOCEND-")
 _DOCUMENTS = ("#begin document", "#end document")
 _BEGIN = re.compile(r"#begin document \((.+)\);")
+# Lines by which the fields are told apart; tags are counted over all of a file.
 _PEEKED = 2000
 # Lines of the first document that tell what stands in front of them.
 _FEW = 2
@@ -179,7 +180,7 @@ def _is_numbered(layout: _Layout, lines: list[str]) -> bool:
     return seen > 1
 
 
-def _sentences(file: File, layout: _Layout) -> Iterator[Row]:
+def _sentences(file: File, layout: _Layout) -> Iterator[Numbered]:
     """Words and tags of each sentence, with the number of its first line."""
     sentence: list[list[str]] = []
     first = 0
@@ -255,7 +256,7 @@ def universal(file: File) -> Form:
     return found
 
 
-def _universal_sentences(file: File, names: list[str]) -> Iterator[Row]:
+def _universal_sentences(file: File, names: list[str]) -> Iterator[Numbered]:
     words: list[list[str]] = []
     said: dict[str, str] = {}
     first = 0

@@ -1,14 +1,14 @@
 """Tables as text: CSV, TSV and their kin, with a row a text or a row a word."""
 
 import csv
+import functools
 import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from tfhub_transfer.data.forms import marks, opening, quoting
-from tfhub_transfer.data.forms.base import TAGS, TOKENS, File, Form, Row
+from tfhub_transfer.data.forms.base import TAGS, TOKENS, File, Form, Numbered
 from tfhub_transfer.errors import InputError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -32,6 +32,8 @@ TEXTS = (
 )
 # Names of a header, and no text themselves.
 USUAL = (*TEXTS, "label", "labels", "score", "id")
+# Rows that must all hold one word to be words; a table of texts shows itself sooner.
+_LOOK = 100
 _WORDS = ("word", "words", "token", "tokens")
 _WORD_TAGS = ("tag", "tags", "label", "labels", "ner", "ner_tag")
 
@@ -53,7 +55,7 @@ class _Layout:
 
     def _decided(self) -> tuple[str, str | None]:
         """How fields quote, and a line that says so where it could be otherwise."""
-        whole = lambda: self._lines(self.skipped)  # noqa: E731
+        whole = functools.partial(self._lines, self.skipped)
         other = marks.decide(whole, self.delimiter)
         if other is None:
             marks.require_doubled(whole, self.delimiter, str(self.file.path))
@@ -190,7 +192,7 @@ def _header(layout: _Layout) -> list[str]:
     return columns
 
 
-def _rows(layout: _Layout, columns: list[str]) -> Iterator[Row]:
+def _rows(layout: _Layout, columns: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
     records = layout.records()
     header = next(records, (0, []))[1]
     numbered, count, kept = len(columns) > len(header), 0, _kept(columns)
@@ -232,16 +234,19 @@ def _by_word(columns: list[str], layout: _Layout) -> tuple[str, str, str] | None
     for count, (_, row) in enumerate(_rows(layout, columns)):
         if len(row[word].split()) > 1:
             return None
-        if count >= 100:
+        if count >= _LOOK:
             break
     return number, word, tag
 
 
-def _sentences(rows: Iterable[Row], names: tuple[str, str, str], file: File) -> Iterator[Row]:
+def _sentences(
+    rows: Iterable[tuple[int, dict[str, str]]], names: tuple[str, str, str], file: File
+) -> Iterator[Numbered]:
     """Sentences of words; a number that is blank is that of the row above."""
     number_column, word_column, tag_column = names
-    sentence: dict[str, list[Any]] = {}
-    first, current = 0, None
+    sentence: dict[str, list[str]] = {}
+    first = 0
+    current: str | None = None
     for line, row in rows:
         number = row[number_column].strip()
         if number and number != current:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from tfhub_transfer.data.forms import opening, quoting
-from tfhub_transfer.data.forms.base import LABEL, TEXT, File, Form, Row
+from tfhub_transfer.data.forms.base import LABEL, TEXT, File, Form, Numbered
 from tfhub_transfer.errors import InputError
 
 _LABEL = re.compile(r"(?:(?<=\s)|^)__label__(\S+)(?:\s|$)")
@@ -65,7 +65,7 @@ def _lines(file: File, quoted: bool) -> Iterator[tuple[int, str]]:
         ) from error
 
 
-def _rows(file: File, quoted: bool, several: bool) -> Iterator[Row]:
+def _rows(file: File, quoted: bool, several: bool) -> Iterator[Numbered]:
     for number, line in _lines(file, quoted):
         labels = _LABEL.findall(line)
         text = _LABEL.sub("", _LAST.sub("", line.rstrip("\r\n")))

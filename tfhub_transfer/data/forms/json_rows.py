@@ -3,12 +3,12 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tfhub_transfer.data.forms import annotations, opening, squad
-from tfhub_transfer.data.forms.base import TAGS, TOKENS, Asked, File, Form, of_rows
+from tfhub_transfer.data.forms.base import TAGS, TOKENS, Asked, File, Form, Numbered, of_rows
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.shapes import Row
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonlines", ".ldjson")
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
@@ -56,7 +56,7 @@ def form(file: File, asked: Asked) -> Form:
     table = _table(whole, file)
     if table is None and first.strip().endswith("}"):
         return _of_objects(lambda: _json_lines(file), file, "line", [], asked)
-    held, notes = ([whole], []) if table is None else table
+    held, notes = table or ([whole], [])
     return _of_objects(lambda: enumerate(held, start=1), file, "row", notes, asked)
 
 
@@ -67,7 +67,7 @@ def _of_objects(
     return found or of_rows(lambda: _objects(rows, file, unit), unit, notes)
 
 
-def _objects(rows: annotations.Rows, file: File, unit: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _objects(rows: annotations.Rows, file: File, unit: str) -> Iterator[Numbered]:
     for number, row in rows():
         if not isinstance(row, dict):
             raise InputError(
@@ -77,13 +77,13 @@ def _objects(rows: annotations.Rows, file: File, unit: str) -> Iterator[tuple[in
         yield number, row
 
 
-def _json_lines(file: File) -> Iterator[tuple[int, Any]]:
+def _json_lines(file: File) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(opening.lines(file), start=1):
         if line.strip():
             yield number, _parsed(line, f"{file}, line {number}")
 
 
-def _parsed(text: str, place: str) -> Any:
+def _parsed(text: str, place: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -92,7 +92,7 @@ def _parsed(text: str, place: str) -> Any:
         ) from error
 
 
-def _array(file: File) -> Iterator[tuple[int, Any]]:
+def _array(file: File) -> Iterator[tuple[int, object]]:
     """Elements of an array one after the other; what was read is forgotten."""
     decoder, pieces, number = json.JSONDecoder(), opening.pieces(file), 0
     buffer, place = next(pieces, ""), 0
@@ -111,6 +111,7 @@ def _array(file: File) -> Iterator[tuple[int, Any]]:
             yield number, value
             continue
         buffer, place = buffer[place:], 0
+        # As much again as there is: a long row is parsed from its start each time.
         more = "".join(itertools.islice(pieces, 1 + len(buffer) // opening.PIECE))
         if not more or isinstance(failure, RecursionError):
             raise InputError(
@@ -125,7 +126,7 @@ def _array(file: File) -> Iterator[tuple[int, Any]]:
         )
 
 
-def _single(file: File, first: str) -> dict[str, Any] | None:
+def _single(file: File, first: str) -> Row | None:
     """The object, if the file is one alone."""
     lines = (line for line in opening.lines(file) if line.strip())
     next(lines, None)
@@ -151,15 +152,14 @@ def _single(file: File, first: str) -> dict[str, Any] | None:
     return whole if isinstance(whole, dict) else None
 
 
-def _table(whole: dict[str, Any], file: File) -> tuple[list[Any], list[str]] | None:
+def _table(whole: Row, file: File) -> tuple[Sequence[object], list[str]] | None:
     """Rows of an object that holds many, and what is to be said of it; `None` if it is a row."""
-    values = list(whole.values())
-    if {"columns", "data"} <= set(whole) <= {"columns", "data", "index"}:
-        return [dict(zip(whole["columns"], row)) for row in whole["data"]], []
-    if (names := _meta(whole)) is not None:
-        data = whole["data"]
-        rows = zip(*map(data.get, names)) if isinstance(data, dict) else data
-        return [dict(zip(names, row)) for row in rows], []
+    columns, data = whole.get("columns"), whole.get("data")
+    of_pandas = {"columns", "data"} <= set(whole) <= {"columns", "data", "index"}
+    if of_pandas and isinstance(columns, list) and isinstance(data, list):
+        return [dict(zip(columns, row)) for row in data], []
+    if (named := _meta(whole)) is not None:
+        return [dict(zip(named[0], row)) for row in named[1]], []
     for key in _ROWS_KEYS:
         rows = whole.get(key)
         if (
@@ -175,27 +175,34 @@ def _table(whole: dict[str, Any], file: File) -> tuple[list[Any], list[str]] | N
             if annotations.is_row(whole):
                 continue
             return inner, []
-    if len(values) > 0 and all(isinstance(value, dict) and value for value in values):
-        return _crossed(whole, file), ["the table is by columns or by index, as pandas writes it"]
-    if len(values) > 1 and all(isinstance(value, list) for value in values):
-        sizes = {len(value) for value in values}
+    crossed = {key: each for key, each in whole.items() if isinstance(each, dict) and each}
+    if len(crossed) == len(whole) > 0:
+        return _crossed(crossed, file), ["the table is by columns or by index, as pandas writes it"]
+    lists = {key: each for key, each in whole.items() if isinstance(each, list)}
+    if len(lists) == len(whole) > 1:
+        sizes = set(map(len, lists.values()))
         if len(sizes) == 1 and not {TOKENS, TAGS} & set(whole) and "sentences" not in whole:
-            return [dict(zip(whole, row)) for row in zip(*values)], ["the table is by columns"]
+            by_column = [dict(zip(lists, row)) for row in zip(*lists.values())]
+            return by_column, ["the table is by columns"]
     return None
 
 
-def _meta(whole: dict[str, Any]) -> list[str] | None:
-    """Names of columns that ClickHouse writes beside rows without them."""
+def _meta(whole: Row) -> tuple[list[str], Iterable[Sequence[object]]] | None:
+    """Names of columns that ClickHouse writes beside rows without them, and these."""
     meta, data = whole.get("meta"), whole.get("data")
     if not isinstance(meta, list) or not all(isinstance(m, dict) and "name" in m for m in meta):
         return None
     names = [str(each["name"]) for each in meta]
-    columns = isinstance(data, dict) and all(isinstance(data.get(name), list) for name in names)
-    rows = isinstance(data, list) and all(isinstance(row, list) for row in data)
-    return names if names and (columns or rows) else None
+    if not names:
+        return None
+    if isinstance(data, dict) and all(isinstance(data.get(name), list) for name in names):
+        return names, zip(*map(data.get, names))
+    if isinstance(data, list) and all(isinstance(row, list) for row in data):
+        return names, data
+    return None
 
 
-def _crossed(whole: dict[str, dict[str, Any]], file: File) -> list[dict[str, Any]]:
+def _crossed(whole: Mapping[str, Row], file: File) -> list[Row]:
     """Rows of `{column: {index: value}}` or `{index: {column: value}}`."""
     outer, inner = list(whole), list(next(iter(whole.values())))
     if all(key.isdigit() for key in inner) and not all(key.isdigit() for key in outer):

@@ -4,14 +4,20 @@ None of their libraries is imported here.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfhub_transfer.data.forms import classes, columnar
-from tfhub_transfer.data.forms.base import LABEL, TEXT, TOKENS, Form, Row, of_rows
+from tfhub_transfer.data.forms.base import LABEL, TEXT, TOKENS, Form, Numbered, of_rows
 from tfhub_transfer.data.weighing import WEIGHT
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values, wording
+from tfhub_transfer.incoming.values import Foreign
+from tfhub_transfer.shapes import Row
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Rows of a frame that become lists at once: one by one each costs pandas a series.
 _CHUNK = 1000
 # What TensorFlow calls `INFINITE_CARDINALITY`.
 _ENDLESS = -1
@@ -22,13 +28,13 @@ _KINDS = (
 _TEXT_PAIR = ("text_a", "text_b", "text_c")
 
 
-def name(source: Any) -> str:
+def name(source: object) -> str:
     """What to call a table in messages."""
     kind = type(source)
     return f"{kind.__module__.partition('.')[0]}.{kind.__name__}".removeprefix("builtins.")
 
 
-def splits(source: Any) -> dict[str, Any]:
+def splits(source: object) -> Mapping[str, object]:
     """The tables of a `datasets.DatasetDict`, or of a dictionary of tables; none if it is one.
 
     Args:
@@ -44,7 +50,7 @@ def splits(source: Any) -> dict[str, Any]:
     return {str(key): each for key, each in source.items()} if tables and rows else {}
 
 
-def form(source: Any) -> Form:
+def form(source: object) -> Form:
     """The rows of a table in memory.
 
     Args:
@@ -63,29 +69,29 @@ def form(source: Any) -> Form:
     found = _finder(source)
     if found is None:
         raise InputError(f"expected a file, {_KINDS}. Received: {name(source)}")
-    return found(source)
+    return found()
 
 
-def _finder(source: Any) -> Callable[[Any], Form] | None:
+def _finder(source: object) -> Callable[[], Form] | None:
     """What reads a table of this kind."""
     if isinstance(source, (str, bytes)):
         return None
     if hasattr(source, "element_spec") and hasattr(source, "as_numpy_iterator"):
-        return _tensors
+        return lambda: _tensors(source)
     if hasattr(source, "features") and hasattr(source, "column_names"):
-        return _hugging_face
+        return lambda: _hugging_face(source)
     if hasattr(source, "to_batches") and hasattr(source, "schema"):
-        return lambda found: columnar.table(found, name(found))
+        return lambda: columnar.table(source, name(source))
     if hasattr(source, "iter_rows") and hasattr(source, "columns"):
-        return _polars
+        return lambda: _polars(source)
     if hasattr(source, "iloc") and hasattr(source, "columns"):
-        return _pandas
+        return lambda: _pandas(source)
     if isinstance(source, Mapping):
-        return _columns
-    return _list if isinstance(source, Sequence) else None
+        return lambda: _columns(source)
+    return (lambda: _list(source)) if isinstance(source, Sequence) else None
 
 
-def _hugging_face(source: Any) -> Form:
+def _hugging_face(source: Foreign) -> Form:
     """A `datasets.Dataset`, or an `IterableDataset`."""
     # A function of the user's that makes the rows; other formats say of what type values are.
     made = (getattr(source, "format", None) or {}).get("type") == "custom"
@@ -94,7 +100,7 @@ def _hugging_face(source: Any) -> Form:
     described = source.features.to_dict() if hasattr(source.features, "to_dict") else {}
     named = classes.namer(described, name(source))
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Numbered]:
         for number, row in enumerate(source, start=1):
             yield number, named({key: values.decoded(value) for key, value in row.items()})
 
@@ -102,14 +108,14 @@ def _hugging_face(source: Any) -> Form:
     return Form(list(columns), rows, "row") if columns and not made else of_rows(rows, "row")
 
 
-def _pandas(source: Any) -> Form:
+def _pandas(source: Foreign) -> Form:
     columns = [str(column) for column in source.columns]
     if len(set(columns)) < len(columns):
         raise InputError(
             f"each column must have its own name. Received: {name(source)} with {columns}"
         )
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Numbered]:
         for start in range(0, len(source), _CHUNK):
             part = source.iloc[start : start + _CHUNK]
             cells = [part.iloc[:, place].tolist() for place in range(len(columns))]
@@ -119,19 +125,19 @@ def _pandas(source: Any) -> Form:
     return Form(columns, rows, "row")
 
 
-def _present(value: Any) -> Any:
+def _present(value: object) -> object:
     """What isn't there, in any of the ways of pandas, as None."""
     return None if type(value).__name__ in ("NAType", "NaTType") else values.decoded(value)
 
 
-def _polars(source: Any) -> Form:
-    def rows() -> Iterator[Row]:
+def _polars(source: Foreign) -> Form:
+    def rows() -> Iterator[Numbered]:
         yield from enumerate(source.iter_rows(named=True), start=1)
 
     return Form(list(source.columns), rows, "row")
 
 
-def _columns(source: Mapping[str, Any]) -> Form:
+def _columns(source: Mapping[object, object]) -> Form:
     columns = {str(key): _column(str(key), each) for key, each in source.items()}
     sizes = {key: len(cells) for key, cells in columns.items()}
     if len(set(sizes.values())) != 1:
@@ -139,14 +145,14 @@ def _columns(source: Mapping[str, Any]) -> Form:
             f"a dictionary must hold columns of one length. Received: {str(sizes)[:200]}"
         )
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Numbered]:
         for number, row in enumerate(zip(*columns.values()), start=1):
             yield number, dict(zip(columns, map(_present, row)))
 
     return Form(list(columns), rows, "row")
 
 
-def _column(key: str, cells: Any) -> list[Any]:
+def _column(key: str, cells: object) -> list[object]:
     """A column's cells in their order, which sets and dictionaries don't have."""
     try:
         return wording.listed(cells)
@@ -157,17 +163,18 @@ def _column(key: str, cells: Any) -> list[Any]:
         ) from error
 
 
-def _list(source: Sequence[Any]) -> Form:
-    odd = next((row for row in source if not isinstance(row, Mapping)), None)
-    if odd is not None or not len(source):
+def _list(source: Sequence[object]) -> Form:
+    held = [row for row in source if isinstance(row, Mapping)]
+    if len(held) < len(source) or not held:
+        odd = next((row for row in source if not isinstance(row, Mapping)), "an empty list")
         raise InputError(
             "each row of a list must be a dictionary with the names of its columns; "
             "`data.Examples.from_lists` takes lists of texts and of labels. "
-            f"Received: {'an empty list' if odd is None else str(odd)[:60]!r}"
+            f"Received: {str(odd)[:60]!r}"
         )
 
-    def rows() -> Iterator[Row]:
-        for number, row in enumerate(source, start=1):
+    def rows() -> Iterator[Numbered]:
+        for number, row in enumerate(held, start=1):
             yield number, {key: _present(value) for key, value in row.items()}
 
     return of_rows(rows, "row")
@@ -176,7 +183,7 @@ def _list(source: Sequence[Any]) -> Form:
 # TensorFlow -----------------------------------------------------------------------------------
 
 
-def _tensors(source: Any) -> Form:
+def _tensors(source: "tf.data.Dataset") -> Form:
     """A `tf.data.Dataset` of texts, of (texts, labels[, weights]), or of dictionaries."""
     spec = source.element_spec
     weights = spec[2] if isinstance(spec, tuple) and len(spec) == 3 else None
@@ -201,7 +208,7 @@ def _tensors(source: Any) -> Form:
     # Texts of shape [1] beside plain labels are no batch.
     batched = ranks[0] > words and min(ranks) > 0
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Numbered]:
         unbatched = source.unbatch() if batched else source
         for number, element in enumerate(unbatched.as_numpy_iterator(), start=1):
             try:
@@ -214,7 +221,7 @@ def _tensors(source: Any) -> Form:
     return of_rows(rows, "row")
 
 
-def _tensors_of(spec: Any) -> list[Any]:
+def _tensors_of(spec: object) -> "list[tf.TypeSpec]":
     """All tensors of a structure."""
     if isinstance(spec, Mapping):
         spec = tuple(spec.values())
@@ -223,7 +230,7 @@ def _tensors_of(spec: Any) -> list[Any]:
     return [spec]
 
 
-def _rank(tensor: Any, source: Any) -> int:
+def _rank(tensor: "tf.TypeSpec", source: object) -> int:
     """The number of its dimensions."""
     shape = getattr(tensor, "shape", None)
     if shape is None or shape.rank is None:
@@ -235,14 +242,14 @@ def _rank(tensor: Any, source: Any) -> int:
     return int(shape.rank)
 
 
-def _first(spec: Any) -> Any:
+def _first(spec: object) -> "tf.TypeSpec":
     """The first tensor of a structure, which has a text: a number more of dimensions is a batch."""
     while isinstance(spec, (tuple, list, Mapping)):
         spec = next(iter(spec.values() if isinstance(spec, Mapping) else spec))
     return spec
 
 
-def _row(element: Any) -> dict[str, Any]:
+def _row(element: object) -> Row:
     inputs, *rest = element if isinstance(element, tuple) else (element,)
     row = dict(zip((LABEL, WEIGHT), map(_decoded, rest)))
     if isinstance(inputs, Mapping):
@@ -252,7 +259,7 @@ def _row(element: Any) -> dict[str, Any]:
     return {TEXT: values.alone(_decoded(inputs)), **row}
 
 
-def _decoded(value: Any) -> Any:
+def _decoded(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _decoded(each) for key, each in value.items()}
     if hasattr(value, "to_list"):  # a ragged tensor

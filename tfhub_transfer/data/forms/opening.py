@@ -10,11 +10,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, TypeAlias
 
 from tfhub_transfer.data.forms.base import File, is_utf8
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening as plain_files
+
+# What is read like a file that holds bytes.
+_Bytes: TypeAlias = IO[bytes] | gzip.GzipFile
 
 PACKED = (".gz", ".bz2", ".xz", ".lzma", ".zst", ".zip")
 # How files begin that have the wrong name.
@@ -35,10 +38,12 @@ _MARKS = {
     b"\xfe\xff": "utf-16",
 }
 _POINTER, _PAGES = b"version https://git-lfs", (b"<!doctype html", b"<html")
+# Bytes of a file's start that hold each of these.
 _START = 64
 # `Path` has made one slash of two.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+]+:/", re.I)
 _BOM = b"\xef\xbb\xbf"
+# Characters that are decoded at once, and bytes in which there must be the end of a line.
 PIECE = _PEEKED = 1 << 16
 # What reading a damaged file raises, of all ways to compress one.
 DAMAGES = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, OSError)
@@ -100,7 +105,7 @@ def check(path: Path, expected: str, is_text: bool) -> None:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[_Bytes]:
     """The bytes of a file, unpacked on the way.
 
     Args:
@@ -113,7 +118,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         yield _opened(path, stack)
 
 
-def _opened(path: Path, stack: contextlib.ExitStack) -> Any:
+def _opened(path: Path, stack: contextlib.ExitStack) -> _Bytes:
     if in_archive(path):
         archive = next(p for p in path.parents if p.suffix.lower() == ".zip" and p.is_file())
         member = _member(archive, path.relative_to(archive).as_posix())
@@ -127,10 +132,14 @@ def _opened(path: Path, stack: contextlib.ExitStack) -> Any:
 
         source = stack.enter_context(pyarrow.OSFile(str(path)))
         return io.BufferedReader(pyarrow.CompressedInputStream(source, "zstd"))
-    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-    opener = openers.get(".xz" if kind == ".lzma" else kind)
     file = stack.enter_context(plain_files.open_file(path))
-    return stack.enter_context(opener(file, "rb")) if opener else file
+    if kind == ".gz":
+        return stack.enter_context(gzip.open(file, "rb"))
+    if kind == ".bz2":
+        return stack.enter_context(bz2.open(file, "rb"))
+    if kind in (".xz", ".lzma"):
+        return stack.enter_context(lzma.open(file, "rb"))
+    return file
 
 
 def _member(archive: Path, name: str | None) -> str:
@@ -234,7 +243,7 @@ def pieces(file: File) -> Iterator[str]:
             raise _damaged(file, error) from error
 
 
-def _utf8(source: Any, file: File) -> Iterator[str]:
+def _utf8(source: _Bytes, file: File) -> Iterator[str]:
     offset = 0
     for number, raw in enumerate(source, start=1):
         if number == 1 and raw.startswith(_BOM):
@@ -252,7 +261,7 @@ def _utf8(source: Any, file: File) -> Iterator[str]:
         yield line
 
 
-def _decoded(source: Any, name: str, end: str, file: File) -> Iterator[str]:
+def _decoded(source: _Bytes, name: str, end: str, file: File) -> Iterator[str]:
     text = io.TextIOWrapper(source, encoding=name, newline=end)
     try:
         for number, line in enumerate(text, start=1):

@@ -5,7 +5,7 @@ import csv
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Protocol
 
 from tfhub_transfer.errors import InputError
 
@@ -20,7 +20,19 @@ _MANY = 10
 Lines = Callable[[], Iterator[str]]
 
 
-def reader(lines: Iterable[str], delimiter: str, quoting: str) -> Any:
+class Reader(Protocol):
+    """What goes through records, as `csv.reader` makes it."""
+
+    @property
+    def line_num(self) -> int:
+        """How many lines it has read."""
+
+    def __iter__(self) -> Iterator[list[str]]: ...
+
+    def __next__(self) -> list[str]: ...
+
+
+def reader(lines: Iterable[str], delimiter: str, quoting: str) -> Reader:
     """A reader of fields.
 
     Args:

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import TypeGuard
 
 from tfhub_transfer.data.forms import words
 from tfhub_transfer.data.forms.base import TAGS, TOKENS
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.shapes import Row
 
 # What tools call the two ends of a span, and its kind.
 _STARTS = ("start", "start_offset", "begin", "beginOffset", "start_char")
@@ -43,7 +44,7 @@ class Tally:
         ]
 
 
-def is_span(value: Any) -> bool:
+def is_span(value: object) -> bool:
     """Whether a value is a span: `[start, end, kind]`, or an object with such keys.
 
     Args:
@@ -54,36 +55,34 @@ def is_span(value: Any) -> bool:
     >>> is_span([0, 4, "person"]), is_span({"start": 0, "end": 4, "label": "person"})
     (True, True)
     """
-    if isinstance(value, (list, tuple)):
-        return len(value) == 3 and _is_place(value[0], value[1]) and isinstance(value[2], str)
-    if not isinstance(value, dict):
-        return False
-    ends = _first(value, _STARTS), _first(value, _ENDS)
-    kind = _first(value, _KINDS)
-    one = isinstance(kind, list) and len(kind) == 1 and isinstance(kind[0], str)
-    return _is_place(*ends) and (one or isinstance(kind, str))
+    return of(value) is not None
 
 
-def of(value: Any) -> Span:
-    """A span of what `is_span` knows.
+def of(value: object) -> Span | None:
+    """A span of what a tool wrote as one; `None` if it is something else.
 
     Args:
-        value: As a tool wrote it.
+        value: As for `is_span`.
     """
+    text: object = None
     if isinstance(value, (list, tuple)):
-        return Span(int(value[0]), int(value[1]), value[2])
-    kind = _first(value, _KINDS)
-    kind = kind[0] if isinstance(kind, list) else kind
-    text = value.get("text")
-    start, end = _first(value, _STARTS), _first(value, _ENDS)
-    return Span(int(start), int(end), kind, text if isinstance(text, str) else None)
+        start, end, kind = value if len(value) == 3 else (None, None, None)
+    elif isinstance(value, dict):
+        start, end, kind = (_first(value, keys) for keys in (_STARTS, _ENDS, _KINDS))
+        kind = kind[0] if isinstance(kind, list) and len(kind) == 1 else kind
+        text = value.get("text")
+    else:
+        return None
+    if not (_is_place(start) and _is_place(end) and isinstance(kind, str)):
+        return None
+    return Span(start, end, kind, text if isinstance(text, str) else None)
 
 
-def _is_place(*ends: Any) -> bool:
-    return all(isinstance(end, int) and not isinstance(end, bool) for end in ends)
+def _is_place(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _first(value: dict[str, Any], keys: tuple[str, ...]) -> Any:
+def _first(value: Row, keys: tuple[str, ...]) -> object:
     return next((value[key] for key in keys if key in value), None)
 
 

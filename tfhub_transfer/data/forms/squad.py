@@ -1,14 +1,17 @@
 """The nested JSON files of SQuAD 1.1 and 2.0, as rows: one question each."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TypeVar
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.shapes import Row
+
+_T = TypeVar("_T")
 
 COLUMNS = ["id", "title", "question", "context", "answers"]
 
 
-def articles(whole: dict[str, Any]) -> list[Any] | None:
+def articles(whole: Row) -> list[object] | None:
     """The articles of a SQuAD file; `None` if an object is something else.
 
     Args:
@@ -26,7 +29,7 @@ def articles(whole: dict[str, Any]) -> list[Any] | None:
     return data if known or (not data and set(whole) <= {"data", "version"}) else None
 
 
-def rows(data: list[Any], path: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+def rows(data: list[object], path: object) -> Iterator[tuple[int, Row]]:
     """Rows of articles, numbered from 1; a question that `is_impossible` has no answers.
 
     Args:
@@ -38,7 +41,9 @@ def rows(data: list[Any], path: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     number = 0
     for a, article in enumerate(data):
-        for p, paragraph in enumerate(_part(article, "paragraphs", list, path, f"data[{a}]")):
+        paragraphs = _part(article, "paragraphs", list, path, f"data[{a}]")
+        title = article.get("title") if isinstance(article, dict) else None
+        for p, paragraph in enumerate(paragraphs):
             place = f"data[{a}].paragraphs[{p}]"
             context = _part(paragraph, "context", str, path, place)
             for q, asked in enumerate(_part(paragraph, "qas", list, path, place)):
@@ -52,11 +57,11 @@ def rows(data: list[Any], path: Any) -> Iterator[tuple[int, dict[str, Any]]]:
                     )
                 if asked.get("is_impossible"):
                     row["answers"] = []  # what it has are only plausible ones
-                yield number, {**row, "title": article.get("title"), "context": context}
+                yield number, {**row, "title": title, "context": context}
 
 
-def _part(whole: Any, key: str, kind: type, path: Any, place: str) -> Any:
-    found = whole.get(key) if isinstance(whole, dict) else None
+def _part(whole: object, key: str, kind: type[_T], path: object, place: str) -> _T:
+    found: object = whole.get(key) if isinstance(whole, dict) else None
     if not isinstance(found, kind):
         raise InputError(
             f"{path}, {place}: expected {key!r} with {'a list' if kind is list else 'a text'}, as "

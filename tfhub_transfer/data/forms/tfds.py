@@ -4,15 +4,14 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from tfhub_transfer.data.forms.base import Form, Row
+from tfhub_transfer.data.forms.base import Form, Numbered
 from tfhub_transfer.errors import InputError
 
 _LOOK_UP_SECONDS = 3
 
 
-def would_download(source: Any) -> bool:
+def would_download(source: object) -> bool:
     """Whether reading a source may ask the network: a data set that isn't prepared yet.
 
     Args:
@@ -20,7 +19,7 @@ def would_download(source: Any) -> bool:
     """
     if not str(source).startswith("tfds:"):
         return False
-    name = source.removeprefix("tfds:").rpartition("/")[0]
+    name = str(source).removeprefix("tfds:").rpartition("/")[0]
     if ":" in name:
         return True  # of a community's, whose description alone comes from the network
     import tensorflow_datasets as tfds  # heavy, and needed for this source only
@@ -74,14 +73,14 @@ def form(source: str) -> Form:
             f"the data set has the splits {', '.join(builder.info.splits)}. Received: {source}"
         ) from error
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Numbered]:
         examples = tfds.as_numpy(builder.as_dataset(split=split))
         for number, example in enumerate(examples, start=1):
             yield number, {key: named(key, plain(value)) for key, value in example.items()}
 
     features = builder.info.features
 
-    def named(key: str, value: Any) -> Any:
+    def named(key: str, value: object) -> object:
         """Class labels by their names; -1, in splits whose labels are kept secret, as none."""
         if not isinstance(features[key], tfds.features.ClassLabel):
             return value
@@ -110,7 +109,7 @@ def _require_network(source: str) -> None:
         )
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """A value of arrays and bytes as lists, strings and numbers.
 
     Args:
