@@ -26,7 +26,7 @@ from tfhub_transfer.data.reading import TAGS, TOKENS, File, Table  # noqa: F401 
 from tfhub_transfer.data.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
 from tfhub_transfer.data.weighing import WEIGHT
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import ranges, wording
+from tfhub_transfer.incoming import ranges, usual, wording
 
 _DISCRETE = 1000
 # Texts that are looked at for what all of them are.
@@ -484,7 +484,7 @@ def _append(columns: dict[str, list[Any]], cells: dict[str, Any], rows: int) -> 
 
 def split(
     examples: Examples,
-    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    fractions: Sequence[float] = usual.SPLIT,
     seed: int = 0,
     stratify: bool = True,
     together: str | None = None,
