@@ -78,7 +78,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "incoming": [
-        ["choices", "ranges", "values"],
+        ["choices", "ranges", "usual", "values"],
         ["wording"],
         ["__init__"],
     ],
@@ -110,8 +110,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "reporting": [
-        ["confidence_bins", "metrics", "operating_points", "plots", "predictions", "standings"],
-        ["groups", "pages", "paired"],
+        ["metrics", "operating_points", "plots", "predictions", "standings"],
+        ["confidence_bins", "groups", "pages", "paired"],
         ["reports"],
         ["joint_reports"],
         ["__init__"],
@@ -123,7 +123,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "runtime": [
-        ["machine", "products", "replicas", "tracing"],
+        ["machine", "masking", "products", "replicas", "tracing"],
         ["rounding"],
         ["full_precision", "probes"],
         ["__init__"],
@@ -154,6 +154,11 @@ INNER_FLOORS = {
         ["layout"],
         ["__init__"],
     ],
+    "tasks/several": [
+        ["task"],
+        ["layout"],
+        ["__init__"],
+    ],
     "tasks/similarity": [
         ["losses", "measures"],
         ["task"],
@@ -165,7 +170,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/tagging": [
-        ["schemes"],
+        ["schemes", "viterbi"],
         ["entity_outcomes", "layout", "task"],
         ["measures"],
         ["__init__"],
@@ -174,6 +179,11 @@ INNER_FLOORS = {
         ["layout", "measures"],
         ["task"],
         ["ordinal"],
+        ["__init__"],
+    ],
+    "texts": [
+        ["joining", "sentences", "signs"],
+        ["splitting"],
         ["__init__"],
     ],
     "training": [

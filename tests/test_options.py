@@ -17,6 +17,7 @@ import pytest
 
 from tfhub_transfer import cli, usage
 from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import usual as usual_numbers
 from tfhub_transfer.jobs import options, saying, training_options
 from tfhub_transfer.jobs.asking_options import PredictJob
 from tfhub_transfer.jobs.commands import COMMANDS, Command
@@ -227,9 +228,8 @@ def test_what_runs_a_command_is_there(command: Command) -> None:
 def test_what_may_be_chosen_is_what_there_is() -> None:
     """And numbers that help names are those of the code that takes them."""
     from tfhub_transfer import tasks
-    from tfhub_transfer.encoders import conversion, preprocessing
+    from tfhub_transfer.encoders import conversion
     from tfhub_transfer.heads import settings
-    from tfhub_transfer.jobs import inputs
     from tfhub_transfer.optimization import planning
     from tfhub_transfer.recipes.distillation import Imitation
     from tfhub_transfer.runtime.machine import STRATEGIES
@@ -249,10 +249,8 @@ def test_what_may_be_chosen_is_what_there_is() -> None:
         assert tuple(listed.split(", ")) == words
     usual = {field.name: field.default for field in dataclasses.fields(Teaching)}
     assert {**usual, "unlabelled": None} == {**vars(Imitation()), "unlabelled": None}
-    lengths = (preprocessing.DEFAULT_SEQUENCE_LENGTH, tasks.QuestionAnswering.sequence_length)
-    assert told(TrainJob, "sequence_length").help.endswith("{} or {}".format(*lengths))
-    assert f"need, from {planning.THROUGH_ENCODER};" in told(TrainJob, "epochs").help
-    assert inputs._FRACTIONS[1:] == (0.1, 0.1) and "tenth" in training_options.TENTH
+    assert f"need, from {planning.THAWED_EPOCHS};" in told(TrainJob, "epochs").help
+    assert usual_numbers.SPLIT[1:] == (0.1, 0.1) and "tenth" in training_options.TENTH
     assert told(TrainJob, "epochs").within == ranges.EPOCHS
 
 

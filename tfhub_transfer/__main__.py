@@ -15,7 +15,7 @@ def run() -> NoReturn:
 
         status = main()
     except KeyboardInterrupt as error:  # before the command began, or when it was over
-        status = 128 + getattr(error, "number", signal.SIGINT)
+        status = interruption.exit_status(getattr(error, "number", signal.SIGINT))
     sys.exit(status)
 
 

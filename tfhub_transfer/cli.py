@@ -51,12 +51,12 @@ def _status(arguments: Sequence[str] | None) -> int:
             sys.stdout.flush()
     except (InputError, OSError) as error:
         if _nobody_reads(error):
-            return 128 + signal.SIGPIPE
+            return interruption.exit_status(signal.SIGPIPE)
         print(f"tfhub-transfer: error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         print("tfhub-transfer: interrupted", file=sys.stderr)
-        return 128 + getattr(error, "number", signal.SIGINT)
+        return interruption.exit_status(getattr(error, "number", signal.SIGINT))
     except Exception:  # a bug: the traceback is what a report of it needs
         import traceback
 

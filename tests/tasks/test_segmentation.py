@@ -14,7 +14,7 @@ import tfhub_transfer as tt
 from tfhub_transfer import cli
 from tfhub_transfer.tasks import TokenClassification, segmentation
 from tfhub_transfer.tasks.tagging import schemes
-from tfhub_transfer.texts import joining
+from tfhub_transfer.texts import joining, splitting
 from tfhub_transfer.texts.joining import ALONE, WORD_END, Segmentation
 
 # Of a newspaper's kind: abbreviations, numbers, possessives, negations, faces; hyphens part words.
@@ -129,7 +129,7 @@ def test_lists_of_words_stay_as_they_are(words: list[str], known: Segmentation) 
     text = joining.join_words(words)
     assert split([text, "a.b"], known)[0] == words
     padded = tf.constant([[*words, "", ""], ["x"] * (len(words) + 2)])
-    assert segmentation.joined(padded)[0].numpy().decode() in (text, text + ALONE)
+    assert splitting.joined(padded)[0].numpy().decode() in (text, text + ALONE)
     if words:
         assert joining.split_words(text) == words
 

@@ -9,12 +9,12 @@ import numpy as np
 from tfhub_transfer.data import label_columns
 from tfhub_transfer.data.examples import Examples, require_examples
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import ranges, wording
+from tfhub_transfer.incoming import ranges, usual, wording
 
 
 def split(
     examples: Examples,
-    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    fractions: Sequence[float] = usual.SPLIT,
     seed: int = 0,
     stratify: bool = True,
     together: str | None = None,

@@ -25,6 +25,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from tfhub_transfer.storage import atomic, opening
+from tfhub_transfer.texts import splitting
 
 INFO_FILE = "tfhub_transfer.json"
 INPUT_KEYS = ("input_word_ids", "input_mask", "input_type_ids")
@@ -35,13 +36,6 @@ _MASKED_SCORE = -30000.0
 # BERT treats a longer word as unknown; tensorflow-text counts bytes, of which a character has up to
 # four.
 _LONGEST_WORD = 100
-CHINESE = (
-    r"[\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}"
-    r"\x{2B740}-\x{2B81F}\x{2B820}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]"
-)
-PUNCTUATION = r"[!-/]|[:-@]|[\[-`]|[{-~]|\p{P}"
-# `\s` of RE2 knows only ASCII, hence the classes of Unicode separators.
-SPACE = r"[\s\p{Z}]+"
 # Control, format, private-use characters and U+FFFD vanish, except those that separate words.
 _CONTROL = r"[\x{0}-\x{8}\x{B}\x{C}\x{E}-\x{1F}\x{7F}-\x{9F}\x{FFFD}\p{Cf}\p{Co}]"
 
@@ -397,8 +391,7 @@ class WordPieces(tf.train.Checkpoint):
     def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """What calling it gives, as part of another graph."""
         texts = _cleaned(texts, self._lower_case, self._strip_accents)
-        kept = f"{PUNCTUATION}|{CHINESE}"
-        words = tf_text.regex_split(texts, f"{SPACE}|{kept}", kept)
+        words = splitting.split(texts)
         # Each word is split once, however often it occurs: that is where the time goes.
         different, places = tf.unique(words.flat_values, tf.int64)
         lengths = tf.strings.length(different, unit="UTF8_CHAR")

@@ -16,12 +16,12 @@ from tfhub_transfer.encoders import calls, hub_format, registry
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.storage import atomic, names, opening, records
 from tfhub_transfer.storage.scratch import temporary, temporary_folder
-from tfhub_transfer.texts.joining import ALONE, WORD_END, WORD_STARTS
+from tfhub_transfer.texts import splitting
+from tfhub_transfer.texts.joining import WORD_STARTS
 
-DEFAULT_SEQUENCE_LENGTH = 256
 # Lengths are rounded up to a multiple of this, so that few shapes of batch occur.
 LENGTH_STEP = 4
 _MAX_CHARACTERS = 100_000
@@ -293,7 +293,7 @@ class BertPreprocessor(TextPreprocessor):
 
         A word of which nothing is left, such as a control character alone, has one piece, padding.
         """
-        words = tf.strings.split(tf.strings.regex_replace(texts, ALONE, ""), WORD_END)
+        words = splitting.listed(texts)
         return words.with_values(self.pieces(words.flat_values))
 
     def pieces(self, words: tf.Tensor) -> tf.RaggedTensor:
@@ -560,12 +560,13 @@ def _looks_lower_case(vocabulary: Path) -> bool:
 def checked_length(wanted: int | None, limit: int | None) -> int:
     """A `sequence_length` that an encoder of so many positions can take, or the usual one."""
     if wanted is None:
-        return min(DEFAULT_SEQUENCE_LENGTH, limit or DEFAULT_SEQUENCE_LENGTH)
-    wanted = ranges.whole_number("sequence_length", wanted, 1, ranges.SEQUENCE_LENGTH[1])
-    if not 8 <= wanted <= (limit or 100_000):
+        return min(usual.SEQUENCE_LENGTH, limit or usual.SEQUENCE_LENGTH)
+    least, most = ranges.SEQUENCE_LENGTH
+    wanted = ranges.whole_number("sequence_length", wanted, 1, most)
+    if not least <= wanted <= (limit or most):
         raise InputError(
-            f"`sequence_length` must be from 8 to {limit or 100_000}, the most positions that this "
-            f"encoder has. Received: {wanted}"
+            f"`sequence_length` must be from {least} to {limit or most}, the most positions that "
+            f"this encoder has. Received: {wanted}"
         )
     return wanted
 

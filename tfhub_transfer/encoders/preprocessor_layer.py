@@ -19,7 +19,8 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import wire
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.storage import atomic, opening, records
-from tfhub_transfer.texts.joining import ALONE, WORD_END, WORD_STARTS
+from tfhub_transfer.texts import splitting
+from tfhub_transfer.texts.joining import WORD_STARTS
 
 PADDING = ("longest", "sequence_length")
 # What lives in this process: clones share what their originals have, wherever that came from.
@@ -362,7 +363,4 @@ def _is_preprocessor(folder: Path) -> bool:
 
 def _joined(words: tf.Tensor) -> tf.Tensor:
     """Words `[batch, words]`, empty ones behind, or those of one text, as texts `[batch]`."""
-    words = words if words.shape.rank == 2 else words[tf.newaxis]
-    plain = tf.strings.regex_replace(words, f"[{WORD_END}{ALONE}]", " ")
-    rows = tf.RaggedTensor.from_tensor(plain, padding="")
-    return tf.strings.reduce_join(rows, axis=-1, separator=WORD_END)
+    return splitting.joined(words if words.shape.rank == 2 else words[tf.newaxis])

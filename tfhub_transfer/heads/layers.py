@@ -1,6 +1,7 @@
 """Keras layers between an encoder's outputs and a task's answers."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 
@@ -9,7 +10,13 @@ from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.runtime import full_precision
+from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.texts.joining import WORD_STARTS
+
+Tensors: TypeAlias = Mapping[str, keras.KerasTensor]
+# What an encoder gave by name; of pairs of texts that it read one by one, twice.
+Encoded: TypeAlias = Tensors | Sequence[Tensors]
+Shape: TypeAlias = tuple[int, ...]
 
 CNN_WIDTHS = (3, 4, 5)
 
@@ -21,7 +28,9 @@ class _Pooling(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.supports_masking = True
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+    def compute_mask(
+        self, inputs: keras.KerasTensor, previous_mask: keras.KerasTensor | None
+    ) -> None:
         return None
 
 
@@ -29,11 +38,11 @@ class _Pooling(keras.layers.Layer):
 class MaskedMean(_Pooling):
     """Mean of vectors `[..., length, d]` where `present` `[..., length]` is 1: `[..., d]`."""
 
-    def call(self, vectors: Any, present: Any) -> Any:
+    def call(self, vectors: keras.KerasTensor, present: keras.KerasTensor) -> keras.KerasTensor:
         return _mean(vectors, present)
 
 
-def _mean(vectors: Any, present: Any) -> Any:
+def _mean(vectors: keras.KerasTensor, present: keras.KerasTensor) -> keras.KerasTensor:
     weights = keras.ops.cast(present, vectors.dtype)[..., None]
     total = keras.ops.sum(vectors * weights, axis=-2)
     return total / keras.ops.maximum(keras.ops.sum(weights, axis=-2), 1.0)
@@ -46,8 +55,8 @@ class MaskedMax(_Pooling):
     Over time, as in Kim 2014.
     """
 
-    def call(self, vectors: Any, present: Any) -> Any:
-        hide = (1.0 - keras.ops.cast(present, "float32")[..., None]) * -1e9
+    def call(self, vectors: keras.KerasTensor, present: keras.KerasTensor) -> keras.KerasTensor:
+        hide = (1.0 - keras.ops.cast(present, "float32")[..., None]) * NEVER
         return keras.ops.max(vectors + hide, axis=1)
 
 
@@ -55,7 +64,7 @@ class MaskedMax(_Pooling):
 class PresentVectors(_Pooling):
     """Vectors `[batch, length, d]`, zeros where `present` `[batch, length]` is 0."""
 
-    def call(self, vectors: Any, present: Any) -> Any:
+    def call(self, vectors: keras.KerasTensor, present: keras.KerasTensor) -> keras.KerasTensor:
         return vectors * keras.ops.cast(present, "float32")[..., None]
 
 
@@ -67,10 +76,10 @@ class VectorAt(_Pooling):
         super().__init__(**kwargs)
         self.place = place
 
-    def call(self, vectors: Any) -> Any:
+    def call(self, vectors: keras.KerasTensor) -> keras.KerasTensor:
         return vectors[:, self.place]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "place": self.place}
 
 
@@ -81,7 +90,9 @@ class SegmentMeans(_Pooling):
     Special tokens, whose vectors are all zeros, don't count.
     """
 
-    def call(self, vectors: Any, present: Any, kinds: Any) -> Any:
+    def call(
+        self, vectors: keras.KerasTensor, present: keras.KerasTensor, kinds: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, ...]:
         spoken = keras.ops.any(keras.ops.not_equal(vectors, 0.0), axis=-1)
         spoken = present * keras.ops.cast(spoken, present.dtype)
         second = spoken * kinds
@@ -95,15 +106,15 @@ class AttentionPooling(_Pooling):
     The word attention of Yang et al. 2016, "Hierarchical Attention Networks".
     """
 
-    def build(self, vectors_shape: Any, present_shape: Any = None) -> None:
+    def build(self, vectors_shape: Shape, present_shape: Shape | None = None) -> None:
         self.project = full_precision.Dense(vectors_shape[-1], "tanh")
         self.score = full_precision.Dense(1, use_bias=False)
         self.project.build(vectors_shape)
         self.score.build(vectors_shape)
 
-    def call(self, vectors: Any, present: Any) -> Any:
+    def call(self, vectors: keras.KerasTensor, present: keras.KerasTensor) -> keras.KerasTensor:
         scores = self.score(self.project(vectors))[..., 0]
-        scores = keras.ops.where(keras.ops.cast(present, "bool"), scores, -1e9)
+        scores = keras.ops.where(keras.ops.cast(present, "bool"), scores, NEVER)
         weights = keras.ops.softmax(scores, axis=-1)
         return keras.ops.sum(vectors * weights[..., None], axis=1)
 
@@ -112,7 +123,7 @@ class AttentionPooling(_Pooling):
 class WordVectors(_Pooling):
     """Vectors `[batch, length, d]` at the places `starts` `[batch, words]`: `[batch, words, d]`."""
 
-    def call(self, vectors: Any, starts: Any) -> Any:
+    def call(self, vectors: keras.KerasTensor, starts: keras.KerasTensor) -> keras.KerasTensor:
         return keras.ops.take_along_axis(vectors, starts[..., None], axis=1)
 
 
@@ -124,7 +135,9 @@ class SentenceMeans(_Pooling):
     before the last place where `present` `[batch, length]` is 1, which is [SEP].
     """
 
-    def call(self, vectors: Any, starts: Any, present: Any) -> Any:
+    def call(
+        self, vectors: keras.KerasTensor, starts: keras.KerasTensor, present: keras.KerasTensor
+    ) -> keras.KerasTensor:
         ops = keras.ops
         sums = ops.cumsum(ops.cast(vectors, "float32"), axis=1)
         sums = ops.pad(sums, [[0, 0], [1, 0], [0, 0]])
@@ -145,8 +158,9 @@ class TransformerBlock(keras.layers.Layer):
         super().__init__(**{"dtype": full_precision.policy(), **kwargs})
         self.inner_units, self.dropout_rate = inner_units, dropout
 
-    def build(self, vectors_shape: Any, present_shape: Any = None) -> None:
+    def build(self, vectors_shape: Shape, present_shape: Shape | None = None) -> None:
         width = vectors_shape[-1]
+        # Heads are of equal width; with a width that is odd there is one.
         heads = max(h for h in (8, 4, 2, 1) if width % h == 0)
         exact = self.dtype_policy
         self.attention = keras.layers.MultiHeadAttention(
@@ -162,7 +176,9 @@ class TransformerBlock(keras.layers.Layer):
         self.inner.build(vectors_shape)
         self.outer.build((*vectors_shape[:-1], self.inner_units))
 
-    def call(self, vectors: Any, present: Any, training: bool | None = None) -> Any:
+    def call(
+        self, vectors: keras.KerasTensor, present: keras.KerasTensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         allowed = keras.ops.cast(present, "bool")[:, None, :]
         attended = self.attention(vectors, vectors, attention_mask=allowed, training=training)
         vectors = self.norms[0](vectors + self.dropout(attended, training=training))
@@ -170,10 +186,12 @@ class TransformerBlock(keras.layers.Layer):
         added = vectors + self.dropout(inner, training=training)
         return full_precision.single(self.norms[1](added))
 
-    def compute_output_shape(self, vectors_shape: Any, present_shape: Any = None) -> Any:
+    def compute_output_shape(
+        self, vectors_shape: Shape, present_shape: Shape | None = None
+    ) -> Shape:
         return vectors_shape
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {
             **super().get_config(),
             "inner_units": self.inner_units,
@@ -181,14 +199,17 @@ class TransformerBlock(keras.layers.Layer):
         }
 
 
-def encode(encoder: Encoder, inputs: dict[str, Any]) -> Any:
+def encode(encoder: Encoder, inputs: Tensors) -> Tensors:
     """Inputs of a model, of which some may be for its head alone, to what the encoder gives."""
-    if encoder.dialect == "text":
-        return encoder(inputs[CODE_POINTS])
-    return encoder({key: inputs[key] for key in BERT_INPUTS})
+    text = encoder.dialect == "text"
+    read = inputs[CODE_POINTS] if text else {key: inputs[key] for key in BERT_INPUTS}
+    given: Tensors = encoder(read)
+    return given
 
 
-def features(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head, pair: bool) -> Any:
+def features(
+    encoder: Encoder, encoded: Encoded, inputs: Tensors, head: Head, pair: bool
+) -> keras.KerasTensor:
     """What `encode` gave to the vector that the head starts from, `[batch, dimension]`.
 
     Pairs are one packed sequence for BERT. Where texts can't meet inside the encoder, in a text
@@ -201,7 +222,7 @@ def features(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head,
     pooling = _pooling(encoder, head)
     if pooling != "pooled_output" and "pooler" in dict(encoder.layer_groups):
         encoder.mark_unread("pooler")
-    if pair and encoder.dialect == "text":
+    if not isinstance(encoded, Mapping):
         vectors = (
             full_precision.shield(o["default"], f"default_{x}") for o, x in zip(encoded, "ab")
         )
@@ -217,7 +238,9 @@ def features(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head,
     return _pool(_block(tokens, mask, head), mask, pooling, head)
 
 
-def vectors_apart(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head) -> Any:
+def vectors_apart(
+    encoder: Encoder, encoded: Tensors, inputs: Tensors, head: Head
+) -> keras.KerasTensor:
     """What `encode` gave to one vector for each text, `[batch, texts, dimension]`.
 
     Raises:
@@ -234,7 +257,9 @@ def vectors_apart(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: 
     return _vectors(encoder, encoded, inputs, head)
 
 
-def word_vectors(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head) -> Any:
+def word_vectors(
+    encoder: Encoder, encoded: Tensors, inputs: Tensors, head: Head
+) -> keras.KerasTensor:
     """What `encode` gave to the vectors that the head starts from, `[batch, words, dimension]`.
 
     A word has the vector of its first word piece.
@@ -251,7 +276,9 @@ def word_vectors(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: H
     return WordVectors(name="words")(tokens, starts=inputs[WORD_STARTS])
 
 
-def sentence_vectors(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head) -> Any:
+def sentence_vectors(
+    encoder: Encoder, encoded: Tensors, inputs: Tensors, head: Head
+) -> keras.KerasTensor:
     """What `encode` gave to the vectors that the head starts from, `[batch, sentences, dimension]`.
 
     A sentence has the mean of its tokens' vectors, or with `pooling="first"` that of its first one.
@@ -272,7 +299,9 @@ def sentence_vectors(encoder: Encoder, encoded: Any, inputs: dict[str, Any], hea
     )
 
 
-def _tokens(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head, judged: str) -> Any:
+def _tokens(
+    encoder: Encoder, encoded: Tensors, inputs: Tensors, head: Head, judged: str
+) -> keras.KerasTensor:
     """Token vectors `[batch, length, dimension]`, through the head's block."""
     if "sequence_output" not in encoder.output_names:
         raise InputError(
@@ -285,19 +314,19 @@ def _tokens(encoder: Encoder, encoded: Any, inputs: dict[str, Any], head: Head, 
     return _block(tokens, inputs["input_mask"], head)
 
 
-def compared(u: Any, v: Any) -> Any:
+def compared(u: keras.KerasTensor, v: keras.KerasTensor) -> keras.KerasTensor:
     """Vectors `[batch, d]` of two texts to `u, v, |u-v|, u*v` `[batch, 4 d]` (Conneau 2017)."""
     difference = keras.ops.abs(keras.layers.Subtract(dtype="float32", name="difference")([u, v]))
     product = keras.layers.Multiply(dtype="float32", name="product")([u, v])
     return keras.layers.Concatenate(dtype="float32", name="features")([u, v, difference, product])
 
 
-def _named(encoded: Any, key: str) -> Any:
+def _named(encoded: Tensors, key: str) -> keras.KerasTensor:
     """One of the encoder's outputs, under its name in a summary."""
     return full_precision.shield(encoded[key], key)
 
 
-def hidden(vector: Any, head: Head) -> Any:
+def hidden(vector: keras.KerasTensor, head: Head) -> keras.KerasTensor:
     """Dropout and the hidden layer, if any: `[batch, dimension]` to `[batch, units]`."""
     vector = keras.layers.Dropout(head.dropout, dtype="float32", name="dropout")(vector)
     if not head.hidden_units:
@@ -309,7 +338,7 @@ def hidden(vector: Any, head: Head) -> Any:
     return keras.layers.Dropout(head.dropout, dtype="float32", name="hidden_dropout")(vector)
 
 
-def sentence_vector(encoder: Encoder, inputs: dict[str, Any], head: Head) -> Any:
+def sentence_vector(encoder: Encoder, inputs: Tensors, head: Head) -> keras.KerasTensor:
     """The encoder's own vector of each text, pooled as the head pools.
 
     Args:
@@ -325,7 +354,7 @@ def sentence_vector(encoder: Encoder, inputs: dict[str, Any], head: Head) -> Any
     return _vectors(encoder, encoder(read, training=False), inputs, head)
 
 
-def _vectors(encoder: Encoder, outputs: Any, inputs: dict[str, Any], head: Head) -> Any:
+def _vectors(encoder: Encoder, outputs: Tensors, inputs: Tensors, head: Head) -> keras.KerasTensor:
     pooling = "text" if encoder.dialect == "text" else _pooling(encoder, head)
     key = "pooled_output" if "pooled_output" in outputs else "default"
     given = _named(outputs, key if pooling in ("text", "pooled_output") else "sequence_output")
@@ -356,7 +385,7 @@ def _pooling(encoder: Encoder, head: Head) -> str:
     return "pooled_output" if has_pooled and head.block == "none" else "mean"
 
 
-def _block(tokens: Any, mask: Any, head: Head) -> Any:
+def _block(tokens: keras.KerasTensor, mask: keras.KerasTensor, head: Head) -> keras.KerasTensor:
     if head.block == "cnn":
         tokens = PresentVectors(name="present")(tokens, present=mask)
         filters = [
@@ -383,7 +412,9 @@ def _block(tokens: Any, mask: Any, head: Head) -> Any:
     return tokens
 
 
-def _pool(tokens: Any, mask: Any, pooling: str, head: Head) -> Any:
+def _pool(
+    tokens: keras.KerasTensor, mask: keras.KerasTensor, pooling: str, head: Head
+) -> keras.KerasTensor:
     if head.block == "cnn" and head.pooling == "auto":
         return MaskedMax(name="max_pooling")(tokens, present=mask)
     if pooling == "first":

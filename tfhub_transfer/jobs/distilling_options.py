@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.jobs.options import PAIR, Form, argument, option
 from tfhub_transfer.jobs.training_options import TENTH, Training
 
@@ -16,14 +16,17 @@ class Teaching:
 
     unlabelled: str | None = option(None, "more texts, for the teachers to answer", metavar="FILE")
     temperature: float = option(
-        2.0,
+        usual.TEMPERATURE,
         "of the answers; default %(default)g",
         metavar="X",
         within=ranges.TEMPERATURE,
         closed=True,
     )
     share: float = option(
-        0.7, "weight of the teachers; default %(default)g", metavar="X", within=ranges.SHARE
+        usual.TEACHERS_SHARE,
+        "weight of the teachers; default %(default)g",
+        metavar="X",
+        within=ranges.SHARE,
     )
 
 
@@ -58,7 +61,10 @@ class DistillJob(Form, Teaching, Training):
     text_pair: str | None = option(None, PAIR, metavar="COLUMN")
     label: str | Sequence[str] | None = option(None, "default: the teacher's", metavar="COLUMN")
     layers: int = option(
-        3, "of the student; default %(default)s", metavar="N", within=ranges.LAYERS
+        usual.STUDENT_LAYERS,
+        "of the student; default %(default)s",
+        metavar="N",
+        within=ranges.LAYERS,
     )
     hidden: int | None = option(
         None, "width of the student; default: the teacher's", metavar="N", within=ranges.SIZE

@@ -11,7 +11,7 @@ from tfhub_transfer.data import reading
 from tfhub_transfer.data.named_cells import OR_BLANK
 from tfhub_transfer.errors import InputError, RowError, placed
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.incoming import values
+from tfhub_transfer.incoming import usual, values
 from tfhub_transfer.jobs import options
 from tfhub_transfer.jobs.options import Form
 from tfhub_transfer.jobs.training_options import TrainJob
@@ -21,7 +21,8 @@ from tfhub_transfer.tasks.several.task import check_names
 
 # Bytes that a file of several tasks may have.
 _MOST_SETTINGS = 1_000_000
-_FRACTIONS = (0.8, 0.1, 0.1)
+# Of a file of which validation or test is given apart.
+_WITHOUT_ONE = (0.9, 0.1)
 # Rows that tell what form data have.
 _LOOKED_AT = 100
 _COLUMNS = ("text", "text_pair", "negative", "label")
@@ -403,7 +404,7 @@ def _split(examples: data.Examples, others: dict[str, Any], job: TrainJob) -> Sp
     missing = [name for name in ("validation", "test") if name not in others]
     if not missing:
         return Splits(examples, **others)
-    fractions = _FRACTIONS if len(missing) == 2 else (0.9, 0.1)
+    fractions = usual.SPLIT if len(missing) == 2 else _WITHOUT_ONE
     kept = TASKS[job.task].kept_together if job.task in TASKS else None
     together = kept if kept in examples.columns else None
     train_part, *parts = data.split(examples, fractions, seed=job.seed, together=together)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.jobs.options import FOLDER, PAIR, Form, Trust, option
 
 # What may be chosen is known where it is done, too: but that imports TensorFlow. A test holds both
@@ -44,14 +44,16 @@ class Training(Trust):
         metavar="N",
         within=ranges.EPOCHS,
     )
-    batch_size: int = option(32, "default %(default)s", metavar="N", within=ranges.BATCH_SIZE)
+    batch_size: int = option(
+        usual.BATCH_SIZE, "default %(default)s", metavar="N", within=ranges.BATCH_SIZE
+    )
     learning_rate: float | None = option(
         None, "default: by task and encoder", metavar="X", within=ranges.LEARNING_RATE
     )
     unfreeze: str = option("auto", "groups of layers from the top", metavar="none|N|all|auto")
     sequence_length: int | None = option(
         None,
-        "most tokens of a text; default 256 or 384",
+        f"most tokens of a text; default {usual.SEQUENCE_LENGTH} or {usual.QUESTION_LENGTH}",
         metavar="N",
         within=ranges.SEQUENCE_LENGTH,
     )

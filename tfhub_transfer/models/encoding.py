@@ -13,7 +13,7 @@ from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.building import build_model, load_model
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import EVALUATION_BATCH, TransferModel
 from tfhub_transfer.storage import atomic, opening, records
 from tfhub_transfer.tasks import Regression
 from tfhub_transfer.texts import joining
@@ -29,7 +29,7 @@ def encode_text(
     source: str | Path | Encoder | TransferModel,
     texts: Iterable[str],
     normalize: bool = False,
-    batch_size: int = 128,
+    batch_size: int = EVALUATION_BATCH,
     trust_code: bool = False,
 ) -> np.ndarray:
     """The vector of each text, without a task in between.

@@ -34,7 +34,7 @@ from tfhub_transfer.encoders.preprocessing import TextPreprocessor, Truncation, 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.models import compiling, fitting, resuming
 from tfhub_transfer.models.boundary import Boundary, tensors
 from tfhub_transfer.models.seen import Seen
@@ -103,7 +103,7 @@ class TransferModel(resuming.Resumable):
     def preprocess(
         self,
         examples: Examples | Rows | Stream,
-        batch_size: int = 32,
+        batch_size: int = usual.BATCH_SIZE,
         shuffle: bool = True,
         seed: int = 0,
     ) -> tf.data.Dataset:

@@ -1,8 +1,8 @@
 """A trained model, or several, teach a smaller one to answer as they do."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -11,13 +11,18 @@ import tensorflow as tf
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.data import Examples, weighing
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.storage import names
 from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.finetuning import History, Plan, fine_tune
+
+# Texts, or pairs of texts; of which kind the task says.
+Unlabelled: TypeAlias = Examples | Sequence[Any]
+# Encoded answers to what the task's labels and the teachers' scores are in them.
+_Parts = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +38,8 @@ class Imitation:
         InputError: If a value is outside its range.
     """
 
-    temperature: float = 2.0
-    share: float = 0.7
+    temperature: float = usual.TEMPERATURE
+    share: float = usual.TEACHERS_SHARE
 
     def __post_init__(self) -> None:
         warmth = ranges.real_number(
@@ -50,7 +55,7 @@ def distill(
     student: TransferModel,
     train: Examples,
     validation: Examples,
-    unlabelled: Sequence[Any] | None = None,
+    unlabelled: Unlabelled | None = None,
     imitation: Imitation | None = None,
     **fine_tuning: Any,
 ) -> History:
@@ -114,7 +119,7 @@ def distill(
 class _Answer:
     """What a label column holds here: the label, if there is one, and what the teachers say."""
 
-    label: Any
+    label: object
     share: float
     scores: np.ndarray | None
 
@@ -139,12 +144,13 @@ class _Taught:
         filler = known[0] if known else self._task.example_label()
         hard = self._task.encode([filler if a.label is None else a.label for a in labels])
         hard = np.reshape(hard, (len(labels), -1)).astype(np.float32)
+        # Its distance weighs nothing, but must be a number, whatever the task computes of it.
         nothing = np.full(self._width, 0.5, np.float32)
         soft = np.stack([nothing if a.scores is None else a.scores for a in labels])
         weights = [[0.0 if a.label is None else 1.0 - a.share, a.share] for a in labels]
         return np.concatenate([np.array(weights, np.float32), hard, soft], axis=1)
 
-    def loss(self) -> Any:
+    def loss(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         own, apart = self._task.loss(), self._distance
 
         def mixed(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
@@ -160,10 +166,10 @@ class _Taught:
     def check_training(self, examples: Examples) -> None:
         self.check(examples)
 
-    def measures(self) -> dict[str, Any]:
+    def measures(self) -> dict[str, object]:
         return {"metrics": self.metrics()}
 
-    def metrics(self) -> list[Any]:
+    def metrics(self) -> list[keras.Metric]:
         return [_OnLabels(metric, self._parts) for metric in self._task.metrics()]
 
     def _parts(self, y_true: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -177,16 +183,18 @@ class _Taught:
 class _OnLabels(keras.metrics.Metric):
     """A task's metric, on the rows that have a label."""
 
-    def __init__(self, metric: Any, parts: Any) -> None:
+    def __init__(self, metric: keras.Metric, parts: _Parts) -> None:
         super().__init__(name=metric.name)
         self._metric, self._parts = metric, parts
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> None:
         labelled = y_true[:, 0] > 0
         hard, _ = self._parts(tf.boolean_mask(y_true, labelled))
         self._metric.update_state(hard, tf.boolean_mask(y_pred, labelled))
 
-    def result(self) -> Any:
+    def result(self) -> tf.Tensor:
         return self._metric.result()
 
     def reset_state(self) -> None:
@@ -194,7 +202,7 @@ class _OnLabels(keras.metrics.Metric):
 
 
 def _check(
-    teachers: Sequence[TransferModel], student: TransferModel, fine_tuning: dict[str, Any]
+    teachers: Sequence[TransferModel], student: TransferModel, fine_tuning: Mapping[str, object]
 ) -> None:
     if student.task.layout != "whole":
         raise InputError(
@@ -247,7 +255,7 @@ def _examples(
     return Examples.from_lists(columns[0], answers, pair, weight=weights)
 
 
-def _without_labels(rows: Any, task: Task) -> Examples:
+def _without_labels(rows: Unlabelled, task: Task) -> Examples:
     if isinstance(rows, Examples):
         return rows
     if not task.pair:
@@ -265,7 +273,8 @@ def _scores(
         for teacher in teachers:
             with progress.part(worth=count):
                 answers.append(_answers(teacher, examples))
-    return np.mean(answers, axis=0).astype(np.float32)
+    mean: np.ndarray = np.mean(answers, axis=0).astype(np.float32)
+    return mean
 
 
 def _answers(teacher: TransferModel, examples: Examples) -> np.ndarray:

@@ -5,9 +5,8 @@ import functools
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -25,6 +24,8 @@ from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.recipes.lessons import Lesson
 from tfhub_transfer.recipes.students import Anatomy, bert_weights, teacher_layers
 from tfhub_transfer.runtime import full_precision
+from tfhub_transfer.runtime.masking import NEVER
+from tfhub_transfer.shapes import Features
 from tfhub_transfer.storage import atomic, keeping
 from tfhub_transfer.training.epochs import EpochsShown, show
 
@@ -33,7 +34,7 @@ CURVES_FILE = "distillation.json"
 # In the output folder, if training ends early.
 INTERRUPTED = "interrupted"
 # Of the texts, how many are kept apart to judge by.
-_VALIDATION, _MOST_VALIDATION = 0.02, 1000
+VALIDATION, MOST_VALIDATION = 0.02, 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Schedule:
     sequence_length: int = 128
     embeddings: bool = True
     seed: int = 0
-    verbose: Any = 2
+    verbose: str | int = 2
 
     def __post_init__(self) -> None:
         whole = {
@@ -105,7 +106,7 @@ class Schedule:
             "sequence_length": ranges.SEQUENCE_LENGTH,
             "seed": ranges.SEED,
         }
-        found: dict[str, Any] = {
+        found: dict[str, float] = {
             name: ranges.whole_number(name, getattr(self, name), *bounds)
             for name, bounds in whole.items()
         }
@@ -199,7 +200,7 @@ def _fit(
     student = _Student(large, small, losses)
     lesson = Lesson(large, small, student.wanted_layers, schedule.sequence_length)
     order = np.random.default_rng(schedule.seed).permutation(len(rows))
-    apart = min(_MOST_VALIDATION, int(_VALIDATION * len(rows)))
+    apart = min(MOST_VALIDATION, int(VALIDATION * len(rows)))
     with progress.stage("Teacher's vectors") as stage:
         train, validation = (
             lesson.batches([rows[i] for i in part], schedule.batch_size, schedule.seed)
@@ -213,14 +214,20 @@ def _fit(
         optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=1.0), jit_compile=False
     )
     with progress.stage("Student", unit="epochs") as stage:
-        return student.fit(
+        fitted = student.fit(
             train,
             validation_data=validation,
             epochs=schedule.epochs,
             shuffle=False,  # they are
             callbacks=[FiniteLoss(), EpochsShown(stage, lines=show(schedule.verbose) == 2)],
             verbose=0,
-        ).history
+        )
+    curves: dict[str, list[float]] = fitted.history
+    return curves
+
+
+# What a student gave, by name: vectors, those of its layers, and where tokens are.
+_Made = Mapping[str, tf.Tensor | list[tf.Tensor]]
 
 
 class _Student(keras.Model):
@@ -241,20 +248,25 @@ class _Student(keras.Model):
             self._relate = [
                 _Relations(e, s, teacher.heads) for e, s in ((large, teacher), (small, own))
             ]
-            self.wanted_layers.append(teacher.layers - 2)
+            self.wanted_layers.append(teacher.layers - 2)  # what the last layer reads
         self.built = True
 
     @property
-    def metrics(self) -> list[Any]:
+    def metrics(self) -> list[keras.Metric]:
         return [*super().metrics, *self._means.values()]
 
-    def call(self, inputs: dict[str, tf.Tensor], training: bool | None = None) -> dict[str, Any]:
+    def call(self, inputs: Features, training: bool | None = None) -> _Made:
         # Without dropout: there is too much of what the teacher says to learn it by heart.
         present = tf.cast(inputs["input_mask"], tf.float32)
         return {**self.encoder(inputs, training=False), "present": present}
 
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, *args: Any, **kwargs: Any
+        self,
+        x: Features | None = None,
+        y: Features | None = None,
+        y_pred: _Made | None = None,
+        *args: object,
+        **kwargs: object,
     ) -> tf.Tensor:
         """The weighted sum of the parts, each of which is a metric too."""
         weighted = []
@@ -264,11 +276,11 @@ class _Student(keras.Model):
             weighted.append(weight * part)
         return tf.add_n(weighted)
 
-    def _sentence(self, y: Any, made: Any) -> tf.Tensor:
+    def _sentence(self, y: Features, made: _Made) -> tf.Tensor:
         own = _unit(self._project_sentence(made["pooled_output"]))
         return 1.0 - tf.reduce_mean(tf.reduce_sum(own * _unit(y["sentence"]), axis=-1))
 
-    def _similarity(self, y: Any, made: Any) -> tf.Tensor:
+    def _similarity(self, y: Features, made: _Made) -> tf.Tensor:
         own, wanted = _unit(made["pooled_output"]), _unit(y["sentence"])
         difference = full_precision.matmul(own, tf.transpose(own))
         difference -= full_precision.matmul(wanted, tf.transpose(wanted))
@@ -276,7 +288,7 @@ class _Student(keras.Model):
         # A text is always like itself, so the diagonal has nothing to say.
         return tf.reduce_sum(tf.square(difference)) / tf.maximum(rows * (rows - 1.0), 1.0)
 
-    def _hidden(self, y: Any, made: Any) -> tf.Tensor:
+    def _hidden(self, y: Features, made: _Made) -> tf.Tensor:
         counted = (made["present"] * y["alike"][:, tf.newaxis])[:, :, tf.newaxis]
         parts = []
         for index, (own, project) in enumerate(zip(made["encoder_outputs"], self._project_tokens)):
@@ -285,7 +297,7 @@ class _Student(keras.Model):
             parts.append(far / tf.maximum(tf.reduce_sum(tf.square(wanted) * counted), 1e-9))
         return tf.add_n(parts) / len(parts)
 
-    def _relations(self, y: Any, made: Any) -> tf.Tensor:
+    def _relations(self, y: Features, made: _Made) -> tf.Tensor:
         present = made["present"]
         states = y["tokens"][:, :, -self._width :], made["encoder_outputs"][-2]
         teacher, own = (relate(state, present) for relate, state in zip(self._relate, states))
@@ -319,7 +331,7 @@ class _Relations:
     def __call__(self, state: tf.Tensor, present: tf.Tensor) -> list[tf.Tensor]:
         """The layer's input `[batch, length, width]` to three `[batch, heads, length, length]`."""
         size, each = tf.shape(state), self._width // self._heads
-        mask = (1.0 - present)[:, tf.newaxis, tf.newaxis, :] * -1e4
+        mask = (1.0 - present)[:, tf.newaxis, tf.newaxis, :] * NEVER
         found = []
         for kernel, bias in self._parts:
             flat = tf.matmul(
@@ -334,13 +346,15 @@ class _Relations:
         return found
 
 
-def _projection(width: int, wanted: int) -> Any:
+def _projection(width: int, wanted: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """From the student's width to the teacher's, where they differ; learned, and then left."""
     if width == wanted:
-        return tf.identity
+        project: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+        return project
     layer = full_precision.Dense(wanted, use_bias=False)
     layer.build((None, width))
-    return layer
+    project = layer
+    return project
 
 
 def _unit(vectors: tf.Tensor) -> tf.Tensor:

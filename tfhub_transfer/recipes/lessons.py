@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,11 +13,15 @@ from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.recipes.students import Anatomy
+from tfhub_transfer.shapes import Features
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import TokenStore, VectorStore
 
+# Texts of average length that the teacher reads at once, and batches that it may be ahead by.
 _ROWS = 64
 _AHEAD = 16
+# Ids of texts `[n, (length)]`, by the name of the encoder's input.
+_Rows = dict[str, tf.RaggedTensor]
 
 
 class Lesson:
@@ -74,12 +77,14 @@ class Lesson:
         tokens = self._tokens(texts, of_large, np.where(alike, lengths, 0))
         rows = batching.LengthBatches(lengths, batch_size, seed=seed)
 
-        def read() -> Iterator[Any]:
+        def read() -> Iterator[tuple[np.ndarray, ...]]:
             for batch in rows:
                 length = rows.padded_length(batch)
                 yield batch, sentences[batch], tokens(batch, length), alike[batch]
 
-        def join(batch: tf.Tensor, sentence: Any, tokens: Any, same: Any) -> Any:
+        def join(
+            batch: tf.Tensor, sentence: tf.Tensor, tokens: tf.Tensor, same: tf.Tensor
+        ) -> tuple[Features, Features]:
             picked = {key: tf.gather(value, batch) for key, value in of_small.items()}
             targets = {"sentence": sentence, "tokens": tf.cast(tokens, tf.float32), "alike": same}
             return self._of_small.pad(picked, rows.buckets), targets
@@ -94,7 +99,7 @@ class Lesson:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
         return batching.ready(dataset.map(join, batching.MAP_THREADS))
 
-    def _sentences(self, texts: list[str], encoded: dict[str, tf.RaggedTensor]) -> np.ndarray:
+    def _sentences(self, texts: list[str], encoded: _Rows) -> np.ndarray:
         """The teacher's vector of each text `[n, dimension]`, from disk where it is known."""
         store = VectorStore(names.key("pooled", self._key), self._large.dimension)
         vectors = budget.array((len(texts), store.width))
@@ -111,7 +116,7 @@ class Lesson:
         return vectors
 
     def _tokens(
-        self, texts: list[str], encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray
+        self, texts: list[str], encoded: _Rows, lengths: np.ndarray
     ) -> Callable[[np.ndarray, int], np.ndarray]:
         """The teacher's token vectors of some rows: read from disk if they fit, or computed."""
         if not self._width:
@@ -127,12 +132,13 @@ class Lesson:
 
         def compute(rows: np.ndarray, length: int) -> np.ndarray:
             picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
-            return answer(self._of_large.pad(picked, np.array([length]))).numpy()
+            made: np.ndarray = answer(self._of_large.pad(picked, np.array([length]))).numpy()
+            return made
 
         return compute
 
     def _run(
-        self, what: str, encoded: dict[str, tf.RaggedTensor], rows: np.ndarray
+        self, what: str, encoded: _Rows, rows: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         answer = self._answers(what)
         picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
@@ -151,10 +157,10 @@ class Lesson:
             for start in range(0, len(order), _AHEAD):
                 yield from streams.map(run, order[start : start + _AHEAD])
 
-    def _answers(self, what: str) -> Any:
+    def _answers(self, what: str) -> Callable[[Features], tf.Tensor]:
         """The teacher's text vectors, or its wanted layers' token vectors side by side."""
 
-        def answer(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        def answer(inputs: Features) -> tf.Tensor:
             given = self._large(inputs, training=False)
             if what == "pooled_output":
                 return given[what]
@@ -165,7 +171,7 @@ class Lesson:
         traced = tf.function(answer, autograph=False).get_concrete_function(spec)
         chosen = runtime.choose_precision("auto", self._large.dimension)
 
-        def ask(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        def ask(inputs: Features) -> tf.Tensor:
             with runtime.precision(chosen):  # of whichever thread asks
                 return traced(inputs)
 
@@ -185,11 +191,11 @@ def _numbers_in_teacher(large: Encoder, small: Encoder) -> np.ndarray:
     return np.array([numbers[piece] for piece in own])
 
 
-def _alike(of_large: Any, of_small: Any, numbers: np.ndarray) -> np.ndarray:
+def _alike(of_large: _Rows, of_small: _Rows, numbers: np.ndarray) -> np.ndarray:
     """1.0 for each text that both split into the same word pieces, 0.0 for others `[n]`."""
     ids = [encoded["input_word_ids"] for encoded in (of_large, of_small)]
     lengths = [rows.row_lengths().numpy() for rows in ids]
-    same = lengths[0] == lengths[1]
+    same: np.ndarray = lengths[0] == lengths[1]
     kept = [tf.ragged.boolean_mask(rows, same) for rows in ids]
     differ = kept[0].flat_values.numpy() != numbers[kept[1].flat_values.numpy()]
     rows = np.flatnonzero(same)[kept[0].value_rowids().numpy()]

@@ -15,11 +15,12 @@ from tfhub_transfer.encoders import conversion, hub_format, registry
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.storage.scratch import temporary
 
 # The spread of BERT's own initial weights.
 _SPREAD = 0.02
+# Texts whose word pieces are counted at once.
 _CHUNK = 2000
 _WORDS = "word_embeddings/embeddings"
 
@@ -63,7 +64,7 @@ class Anatomy:
         pieces = hub_format.read_vocabulary(vocab)
         return cls(values, shape, pieces, bool(lower_case is not False), info)
 
-    def write(self, folder: Path, more: Mapping[str, Any]) -> None:
+    def write(self, folder: Path, more: Mapping[str, object]) -> None:
         """Writes encoder, preprocessor and information into a folder.
 
         Args:
@@ -121,7 +122,7 @@ def corpus_vocabulary(teacher: str | Encoder, texts: Sequence[str], size: int) -
 def make_student(
     teacher: str | Encoder,
     output: str | os.PathLike[str],
-    layers: int = 3,
+    layers: int = usual.STUDENT_LAYERS,
     hidden: int | None = None,
     vocabulary: Sequence[str] | None = None,
     overwrite: bool = False,

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-BINS = 15
+from tfhub_transfer.reporting.metrics import BINS, NORMAL
+
 # Of a bin; the share of right ones among fewer says next to nothing.
 LEAST = 20
-_TWO_SIDED = 1.959963984540054  # of the normal distribution, 95 %
 
 
 def pooled(right: np.ndarray, confidence: np.ndarray, least: int = LEAST) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def share_interval(hits: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.
         hits: How often each happened `[n]`.
         total: Out of how many `[n]`, none of them 0.
     """
-    square = _TWO_SIDED**2
+    square = NORMAL**2
     middle = (hits + square / 2) / (total + square)
-    wide = _TWO_SIDED * np.sqrt(hits * (total - hits) / total + square / 4) / (total + square)
+    wide = NORMAL * np.sqrt(hits * (total - hits) / total + square / 4) / (total + square)
     return np.clip(middle - wide, 0, 1), np.clip(middle + wide, 0, 1)

@@ -26,7 +26,7 @@ BINS = 15
 # Fewer rows than these are too like each other when they are drawn again.
 LEAST_ROWS = 20
 # Of a normal distribution 95 % lie within so many standard deviations.
-_NORMAL = 1.959963984540054
+NORMAL = 1.959963984540054
 RESAMPLES = 1000
 # Areas under curves are sorted anew for each class: beyond this many cells (rows x classes) a
 # thousand resamples of them take longer than anybody waits for a report.
@@ -282,9 +282,9 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     >>> [round(end, 3) for end in wilson(1.0, 4)]
     [0.51, 1.0]
     """
-    odd = _NORMAL**2 / count
+    odd = NORMAL**2 / count
     middle = share + odd / 2
-    spread = _NORMAL * math.sqrt(share * (1 - share) / count + odd / count / 4)
+    spread = NORMAL * math.sqrt(share * (1 - share) / count + odd / count / 4)
     low, high = ((middle + side) / (1 + odd) for side in (-spread, spread))
     # Not 3e-17, by rounding, where nothing or all is right.
     return max(0.0, low) if share > 0 else 0.0, min(1.0, high) if share < 1 else 1.0

@@ -19,7 +19,7 @@ from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.serving.served import SIGNATURE, words_signature
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.scratch import temporary
-from tfhub_transfer.tasks import segmentation
+from tfhub_transfer.texts import splitting
 
 _LABELS = "labels.txt"
 # Folding was seen to take 25 times the weights' memory; and no graph can be written beyond 2 GB.
@@ -66,7 +66,7 @@ class _Served(tf.Module):
 
     def answer_words(self, name: str, tokens: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same of words `[batch, words]`, with empty ones behind the last of each text."""
-        return self._answers(name, segmentation.joined(tokens))
+        return self._answers(name, splitting.joined(tokens))
 
     def _answers(self, name: str, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
         layout = models_of(self._model)[name].layout
@@ -79,7 +79,7 @@ class _Served(tf.Module):
 
     def encode(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to the encoder's vectors `[batch, dimension]`."""
-        inputs = self._model.layout.batch_of_single(segmentation.plain(text))
+        inputs = self._model.layout.batch_of_single(splitting.plain(text))
         vector = self._run_folded(inputs)[-1] if self._folded else self._model.vector(inputs)
         each = tf.reshape(vector, [-1, vector.shape[-1]])[: tf.shape(text)[0]]
         return {"embedding": tf.identity(each)}

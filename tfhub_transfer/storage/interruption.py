@@ -27,6 +27,11 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
+def exit_status(number: int) -> int:
+    """That of a process that a signal ended, as shells give it: 128 and the signal's number."""
+    return 128 + number
+
+
 class _State:
     """What came so far; signals reach the main thread only, so nobody else changes it."""
 
@@ -52,7 +57,7 @@ def _end() -> None:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         scratch.discard_all()
-        os._exit(128 + _State.received)
+        os._exit(exit_status(_State.received))
 
 
 def _install() -> dict[int, Any]:
@@ -90,7 +95,7 @@ def _handle(number: int, frame: Any) -> None:
     if _State.received is not None:
         scratch.discard_all()
         sys.stderr.flush()
-        os._exit(128 + number)
+        os._exit(exit_status(number))
     _State.received = number
     if not _State.held:
         raise Interrupted(number)

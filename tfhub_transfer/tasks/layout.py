@@ -19,7 +19,7 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.runtime.tracing import Repeated
 from tfhub_transfer.storage import names
-from tfhub_transfer.tasks import segmentation
+from tfhub_transfer.texts import splitting
 from tfhub_transfer.texts.joining import WORD_STARTS, is_listed, split_words
 
 Inputs = dict[str, keras.KerasTensor]
@@ -243,7 +243,7 @@ class Layout:
 
     def plain(self, *texts: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Texts `[n]` that come to an exported model, and are no lists of words, for `prepare`."""
-        return tuple(map(segmentation.plain, texts))
+        return tuple(map(splitting.plain, texts))
 
     def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
         """Plain texts `[n]` to the columns of rows `[rows]`, and what `answer` needs to know."""

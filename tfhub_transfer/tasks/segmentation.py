@@ -15,18 +15,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_text as tf_text
 
-from tfhub_transfer.encoders import hub_format
-from tfhub_transfer.texts import joining
-from tfhub_transfer.texts.joining import ALONE, WORD_END, Segmentation
+from tfhub_transfer.texts import joining, splitting
+from tfhub_transfer.texts.joining import WORD_END, Segmentation
+from tfhub_transfer.texts.signs import SIGN
 
 Places = tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]
 
 # The most parts of a word that is learned.
 _MOST_PARTS = 12
 _MOST_WORDS = 50_000
-_KEPT = f"{hub_format.PUNCTUATION}|{hub_format.CHINESE}"
 # The Penn Treebank and its kin part "didn't" into "did" and "n't".
 _NEGATION = r"(?i:n['’]t)\b"
 _HASHES = 2**62
@@ -41,7 +39,7 @@ def split(texts: tf.Tensor, known: Segmentation | None = None) -> Places:
         known: What the training data has as one word; where nothing is known every sign of
             punctuation is one.
     """
-    listed = tf.strings.regex_full_match(texts, f"(?s).*[{WORD_END}{ALONE}].*")
+    listed = splitting.are_listed(texts)
     words, starts, ends = _plain(tf.where(listed, "", texts), known)
     given = tf.where(listed)[:, 0]
     own = _listed(tf.gather(texts, given))
@@ -57,31 +55,12 @@ def split(texts: tf.Tensor, known: Segmentation | None = None) -> Places:
 
 def spelled(texts: tf.Tensor) -> tf.Tensor:
     """Texts `[n]` as the places of `split` count them: lists of words with spaces between."""
-    bare = tf.strings.regex_replace(texts, ALONE, "")
-    return tf.where(
-        tf.strings.regex_full_match(texts, f"(?s).*[{WORD_END}{ALONE}].*"),
-        tf.strings.regex_replace(bare, WORD_END, " "),
-        texts,
-    )
-
-
-def plain(texts: tf.Tensor) -> tf.Tensor:
-    """Texts `[n]` that are no lists of words, whatever separators are in them."""
-    return tf.strings.regex_replace(texts, f"[{WORD_END}{ALONE}]", " ")
-
-
-def joined(words: tf.Tensor) -> tf.Tensor:
-    """Words `[n, most]`, with empty ones after the last, as `joining.join_words` puts them."""
-    clean = plain(words)
-    place = tf.range(1, tf.shape(words)[1] + 1)[tf.newaxis]
-    counts = tf.reduce_max(tf.where(tf.equal(words, ""), 0, place), axis=1)
-    ragged = tf.RaggedTensor.from_tensor(clean, counts)
-    made = tf.strings.reduce_join(ragged, axis=-1, separator=WORD_END)
-    return tf.where(tf.equal(counts, 1), made + ALONE, made)
+    spaced = tf.strings.regex_replace(splitting.without_mark(texts), WORD_END, " ")
+    return tf.where(splitting.are_listed(texts), spaced, texts)
 
 
 def _listed(texts: tf.Tensor) -> Places:
-    words = tf.strings.split(tf.strings.regex_replace(texts, ALONE, ""), WORD_END)
+    words = splitting.listed(texts)
     lengths = words.with_values(tf.strings.length(words.flat_values, unit="UTF8_CHAR"))
     ends = tf.ragged.map_flat_values(tf.cumsum, lengths + 1) - 1
     # Of all texts together; each begins with its own first word.
@@ -92,10 +71,8 @@ def _listed(texts: tf.Tensor) -> Places:
 
 def _plain(texts: tf.Tensor, known: Segmentation | None) -> Places:
     negation = f"{_NEGATION}|" if known is not None and known.negation else ""
-    kept = negation + _KEPT
-    parts, starts, ends = tf_text.regex_split_with_offsets(
-        texts, f"{hub_format.SPACE}|{kept}", kept
-    )
+    kept = negation + SIGN
+    parts, starts, ends = splitting.split_with_places(texts, kept)
     if known is not None:
         parts, starts, ends = _together(parts, starts, ends, known)
     place = _code_points(texts)
@@ -227,7 +204,7 @@ def _reached(begins: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
 
 def shape_of_each(parts: tf.Tensor) -> tf.Tensor:
     """The kind of each part: a sign itself, `0` for digits, `A` for one letter, `a` for more."""
-    sign = tf.strings.regex_full_match(parts, _KEPT)
+    sign = tf.strings.regex_full_match(parts, SIGN)
     digits = tf.strings.regex_full_match(parts, r"\p{Nd}+")
     single = tf.equal(tf.strings.length(parts, unit="UTF8_CHAR"), 1)
     return tf.where(sign, parts, tf.where(digits, "0", tf.where(single, "A", "a")))
@@ -250,10 +227,8 @@ def learn(sentences: Iterable[Sequence[str]]) -> Segmentation:
     sentences = [list(map(joining.plain, words)) for words in sentences]
     vocabulary = sorted({word for words in sentences for word in words})
     negation = _parts_negation(sentences)
-    kept = f"{_NEGATION}|{_KEPT}" if negation else _KEPT
-    made = tf_text.regex_split(
-        tf.constant(vocabulary, tf.string), f"{hub_format.SPACE}|{kept}", kept
-    )
+    kept = f"{_NEGATION}|{SIGN}" if negation else SIGN
+    made = splitting.split(tf.constant(vocabulary, tf.string), kept)
     kinds = made.with_values(shape_of_each(made.flat_values)).to_list()
     known: dict[str, list[tuple[str, str]]] = {}
     for word, texts, of_texts in zip(vocabulary, made.to_list(), kinds):

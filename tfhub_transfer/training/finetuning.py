@@ -16,7 +16,7 @@ from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.data.batching import ready, weighed
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import choices, ranges
+from tfhub_transfer.incoming import choices, ranges, usual
 from tfhub_transfer.models.fitting import size_schedule
 from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
@@ -104,7 +104,7 @@ def fine_tune(
     validation: Examples,
     epochs: int | None = None,
     unfreeze: str | int = "auto",
-    batch_size: int = 32,
+    batch_size: int = usual.BATCH_SIZE,
     plan: Plan | None = None,
     callbacks: Any = None,
 ) -> History:

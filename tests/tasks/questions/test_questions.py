@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.encoders.preprocessing import make_preprocessor, most_pieces
+from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.tasks import QuestionAnswering, layouts
 from tfhub_transfer.tasks.layouts import Layout
 from tfhub_transfer.tasks.questions import answers, spans
@@ -208,7 +209,7 @@ def test_the_best_span_is_the_best_of_all(silent: bool) -> None:
             assert span in pairs and span[1] - span[0] < most
             np.testing.assert_allclose(found.margin[text], best - quiet, rtol=1e-4)
             np.testing.assert_allclose(found.log_score[text], best - total, rtol=1e-4)
-        assert found.margin[1] < spans.NEVER / 2  # a text without words
+        assert found.margin[1] < NEVER / 2  # a text without words
 
 
 def test_rows_hold_the_question_and_places_of_words(layout: Layout) -> None:

@@ -6,9 +6,10 @@ import random
 import numpy as np
 import pytest
 import seqeval.metrics
+import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer.tasks.tagging import schemes
+from tfhub_transfer.tasks.tagging import schemes, viterbi
 
 TAGS = {
     "IOB1": ["O", "I-a", "B-a", "I-b", "B-b"],
@@ -136,9 +137,9 @@ def test_the_best_sequence_is_the_best_of_all(scheme: str | None) -> None:
     names = TAGS[scheme or "IOB2"][:5]
     steps = schemes.allowed_steps(names, scheme)
     generator = np.random.default_rng(0)
-    for _ in range(20):
-        scores = np.log(generator.dirichlet(np.ones(5), size=4))
-        found = schemes.best_sequence(scores, steps)
+    shares = generator.dirichlet(np.ones(5), size=(20, 4)).astype(np.float32)
+    together = viterbi.best_tags(tf.RaggedTensor.from_tensor(shares, ragged_rank=1), steps)
+    for scores, found in zip(np.log(shares), together.numpy().reshape(20, 4)):
         best, reached = -np.inf, None
         for numbers in itertools.product(range(5), repeat=4):
             path = [5, *numbers, 6]
@@ -146,4 +147,5 @@ def test_the_best_sequence_is_the_best_of_all(scheme: str | None) -> None:
             if total > best and all(steps[a, b] for a, b in itertools.pairwise(path)):
                 best, reached = total, numbers
         assert reached == tuple(found)
-    assert len(schemes.best_sequence(scores[:0], steps)) == 0
+    nothing = tf.RaggedTensor.from_row_lengths(shares[0, :0], [0])
+    assert viterbi.best_tags(nothing, steps).shape == (0,)

@@ -13,7 +13,7 @@ import tfhub_transfer as tt
 from tfhub_transfer.tasks import Head, TokenClassification, segmentation
 from tfhub_transfer.tasks.tagging import layout as words
 from tfhub_transfer.tasks.tagging import measures as word_evaluation
-from tfhub_transfer.tasks.tagging import schemes
+from tfhub_transfer.tasks.tagging import schemes, viterbi
 from tfhub_transfer.texts.joining import WORD_END
 
 UNITS = {
@@ -172,9 +172,13 @@ def test_tags_of_many_sentences_at_once_are_the_best_of_each(scheme: str | None)
     lengths = [3, 1, 0, 7, 2, 5]
     rows = [generator.dirichlet(np.ones(len(names)), n).reshape(n, len(names)) for n in lengths]
     together = np.concatenate(rows).astype(np.float32)
-    found = words.best_tags(tf.RaggedTensor.from_row_lengths(together, lengths), steps)
-    expected = [schemes.best_sequence(np.log(row), steps) for row in rows]
+    found = viterbi.best_tags(tf.RaggedTensor.from_row_lengths(together, lengths), steps)
+    alone = [tf.RaggedTensor.from_row_lengths(row.astype(np.float32), [len(row)]) for row in rows]
+    expected = [viterbi.best_tags(row, steps).numpy() for row in alone]
     np.testing.assert_array_equal(found.numpy(), np.concatenate(expected))
+    task = TokenClassification(names, scheme)
+    judged = [tag for tags in task.sequences(rows) for tag in tags]  # as reports are
+    assert judged == [names[place] for place in found.numpy()]
 
 
 def test_entities_end_with_their_sentence() -> None:

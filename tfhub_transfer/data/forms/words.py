@@ -3,17 +3,8 @@
 import functools
 import unicodedata
 
-# Ideographs, each a word of its own: as BERT's tokenizer has them.
-_IDEOGRAPHS = (
-    (0x4E00, 0x9FFF),
-    (0x3400, 0x4DBF),
-    (0x20000, 0x2A6DF),
-    (0x2A700, 0x2B73F),
-    (0x2B740, 0x2B81F),
-    (0x2B820, 0x2CEAF),
-    (0xF900, 0xFAFF),
-    (0x2F800, 0x2FA1F),
-)
+from tfhub_transfer.texts.signs import IDEOGRAPHS
+
 _SPACE, _SIGN, _LETTER = "space", "sign", "letter"
 
 
@@ -21,7 +12,7 @@ def places(text: str) -> list[tuple[int, int]]:
     """Start and end of each word.
 
     Words end at spaces; every sign of punctuation and every ideograph is a word, as
-    `tasks.segmentation.split` has it where nothing was learned, in TensorFlow.
+    `texts.splitting` has it in TensorFlow.
 
     Args:
         text: Any text.
@@ -54,4 +45,4 @@ def _kind(character: str) -> str:
     is_ascii_sign = 33 <= code <= 47 or 58 <= code <= 64 or 91 <= code <= 96 or 123 <= code <= 126
     if is_ascii_sign or unicodedata.category(character).startswith("P"):
         return _SIGN
-    return _SIGN if any(low <= code <= high for low, high in _IDEOGRAPHS) else _LETTER
+    return _SIGN if any(low <= code <= high for low, high in IDEOGRAPHS) else _LETTER

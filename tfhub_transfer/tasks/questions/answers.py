@@ -9,7 +9,7 @@ import collections
 import re
 import string
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Final, SupportsInt, TypedDict
 
 import numpy as np
 
@@ -17,13 +17,29 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
 from tfhub_transfer.texts import joining
 
-TEXT, START = "text", "answer_start"
+TEXT: Final = "text"
+START: Final = "answer_start"
 Span = tuple[str, int]
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
-def of_label(label: Any) -> list[Span]:
+class Written(TypedDict):
+    """An answer as SQuAD's files write it."""
+
+    text: str
+    answer_start: int
+
+
+class Found(TypedDict):
+    """An answer that a model gave; `start` is below 0 where it gave none."""
+
+    answer: str
+    start: int
+    end: int
+
+
+def of_label(label: object) -> list[Span]:
     """The answers of one question, as files write them, as pairs of text and offset.
 
     Args:
@@ -45,7 +61,8 @@ def of_label(label: Any) -> list[Span]:
             if isinstance(label[TEXT], (str, bytes)) or len(texts) != len(starts):
                 raise TypeError
         else:
-            texts, starts = ([answer[key] for answer in _listed(label)] for key in (TEXT, START))
+            found = _listed(label)
+            texts, starts = [each[TEXT] for each in found], [each[START] for each in found]
         return [(_text(text), _place(start)) for text, start in zip(texts, starts)]
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise InputError(
@@ -55,26 +72,26 @@ def of_label(label: Any) -> list[Span]:
         ) from error
 
 
-def _listed(label: Any) -> Sequence[Any]:
+def _listed(label: object) -> list[Written]:
     if not isinstance(label, (list, tuple, np.ndarray)):
         raise TypeError
     return list(label)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     value = value.decode("utf-8") if isinstance(value, bytes) else value
     if not isinstance(value, str):
         raise TypeError
     return joining.plain(value)  # as its context was read
 
 
-def _place(value: Any) -> int:
+def _place(value: SupportsInt) -> int:
     if isinstance(value, bool) or value != int(value):
         raise TypeError
     return int(value)
 
 
-def checked(label: Any, context: str, place: str) -> list[Span]:
+def checked(label: object, context: str, place: str) -> list[Span]:
     """`of_label` of a question, each of which stands in its context where it says.
 
     Args:

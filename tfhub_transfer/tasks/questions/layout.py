@@ -4,8 +4,8 @@ Everything between is TensorFlow, so that an exported model does with plain stri
 `predict_text` does. Offsets count Unicode code points, as Python's strings do.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -16,15 +16,17 @@ from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import most_pieces
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers
+from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.tasks import segmentation, units
 from tfhub_transfer.tasks.layout import Inputs, Layout, Rows, of_rows
 from tfhub_transfer.tasks.questions import answers, spans
 from tfhub_transfer.tasks.questions.task import END, START
+from tfhub_transfer.texts import splitting
 from tfhub_transfer.texts.joining import is_listed, split_words
 
 # Below every margin: that of a context without words, which has no answer.
 NO_MARGIN = -1000.0
-# Questions that are cut into windows at once.
+# Questions that are cut into windows at once: each of them has several windows in memory.
 _CHUNK = 2048
 
 
@@ -46,7 +48,9 @@ class Windows(Layout):
     def signature(self) -> tuple[str, ...]:
         return ("question", "context")
 
-    def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
+    def features(
+        self, encoder: Encoder, encoded: layers.Tensors, inputs: Inputs
+    ) -> keras.KerasTensor:
         return layers.word_vectors(encoder, encoded, inputs, self.head)
 
     def check(self, examples: Examples) -> None:
@@ -87,7 +91,7 @@ class Windows(Layout):
         made = of_rows([asked, parts], codes if examples.target else None)
         return Rows(made, np.concatenate(owners), len(examples))
 
-    def join(self, scores: Any, rows: Rows) -> list[list[np.ndarray]]:
+    def join(self, scores: Iterable[np.ndarray], rows: Rows) -> list[list[np.ndarray]]:
         """Of each question the scores of its windows, one array `[candidates, 2]` each."""
         found: list[list[np.ndarray]] = [[] for _ in range(rows.count)]
         for owner, window in zip(rows.owners, scores):
@@ -100,11 +104,11 @@ class Windows(Layout):
         np.maximum.at(most, rows.owners, lost)
         return most
 
-    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
+    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], _State]:
         questions, contexts = texts
-        preprocessor: Any = self.preprocessor
-        room = preprocessor.sequence_length - 3
-        found, starts, ends = segmentation.split(segmentation.plain(contexts))
+        preprocessor = self.preprocessor
+        room = preprocessor.sequence_length - 3  # [CLS] question [SEP] window [SEP]
+        found, starts, ends = segmentation.split(splitting.plain(contexts))
         counts = tf.cast(preprocessor.pieces(found.flat_values).row_lengths(), tf.int32)
         counts = found.with_values(tf.minimum(counts, most_pieces(room)))
         asked = preprocessor.tokenize(questions).row_lengths()
@@ -113,7 +117,7 @@ class Windows(Layout):
         rows = tf.gather(questions, slices.owners), units.join(inside)
         return rows, _State(contexts, starts, ends, slices)
 
-    def answer(self, state: _State, scores: Any) -> dict[str, tf.Tensor]:
+    def answer(self, state: _State, scores: tf.Tensor | tf.RaggedTensor) -> dict[str, tf.Tensor]:
         """The answer of each question.
 
         Args:
@@ -129,8 +133,8 @@ class Windows(Layout):
         dense = scores.to_tensor() if isinstance(scores, tf.RaggedTensor) else scores
         silent = bool(task.unanswerable)
         found = spans.best(dense, state.slices, task.max_answer_words, silent)
-        given = found.margin > (task.threshold if silent else spans.NEVER / 2)
-        given &= found.margin > spans.NEVER / 2
+        given = found.margin > (task.threshold if silent else NEVER / 2)
+        given &= found.margin > NEVER / 2
         start = tf.where(given, _place(state.starts, found.first), 0)
         end = tf.where(given, _place(state.ends, found.last), 0)
         quiet = tf.exp(found.null_log_score) if silent else tf.zeros_like(found.margin)
@@ -139,10 +143,10 @@ class Windows(Layout):
             "score": tf.where(given, tf.exp(found.log_score), quiet),
             "start": tf.where(given, start, -1),
             "end": tf.where(given, end, -1),
-            "margin": tf.where(found.margin > spans.NEVER / 2, found.margin, NO_MARGIN),
+            "margin": tf.where(found.margin > NEVER / 2, found.margin, NO_MARGIN),
         }
 
-    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+    def readable(self, found: Mapping[str, tf.Tensor]) -> list[dict[str, object]]:
         columns = {name: np.asarray(values).tolist() for name, values in found.items()}
         columns["answer"] = [answer.decode("utf-8") for answer in columns["answer"]]
         return [dict(zip(columns, row)) for row in zip(*columns.values())]
@@ -154,7 +158,7 @@ def _place(places: tf.RaggedTensor, word: tf.Tensor) -> tf.Tensor:
     return tf.gather(known, tf.minimum(word, tf.size(known) - 1))
 
 
-def _codes(labels: Sequence[Any], state: _State) -> list[np.ndarray]:
+def _codes(labels: Sequence[object], state: _State) -> list[np.ndarray]:
     """What each candidate of each window is (see `QuestionAnswering.encode`)."""
     bounds = state.starts.row_splits.numpy()
     starts, ends = state.starts.flat_values.numpy(), state.ends.flat_values.numpy()

@@ -1,8 +1,7 @@
 """Numbers of a report on answers found in texts, beside what common words alone find."""
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -90,8 +89,8 @@ def _words(text: str) -> set[str]:
 
 
 def mistakes(
-    questions: Sequence[str], truths: Truths, found: Sequence[dict[str, Any]], most: int
-) -> list[dict[str, Any]]:
+    questions: Sequence[str], truths: Truths, found: Sequence[Mapping[str, object]], most: int
+) -> list[dict[str, object]]:
     """The answers without a word of a right one of which the model is surest.
 
     Args:
@@ -100,7 +99,7 @@ def mistakes(
         found: `{"answer", "score"}` of each.
         most: How many mistakes at most.
     """
-    gained = answers.scores(truths, [row["answer"] for row in found])[:, 1]
+    gained = answers.scores(truths, [str(row["answer"]) for row in found])[:, 1]
     wrong = np.flatnonzero(gained == 0)
     sure = np.array([row["score"] for row in found])
     worst = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
@@ -134,7 +133,7 @@ def question_word(question: str) -> str:
 
 def slices(
     texts: Sequence[Sequence[str]], found: np.ndarray, seed: int = 0
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """F1 and exact match by the word that asks and by the length of the context.
 
     Args:
@@ -151,7 +150,7 @@ def slices(
     ]
 
 
-def highlights(golds: Sequence[answers.Span], found: dict[str, Any]) -> list[dict[str, Any]]:
+def highlights(golds: Sequence[answers.Span], found: answers.Found) -> list[dict[str, object]]:
     """A question's right answers and a model's as places in the context (see `passages.marked`).
 
     Args:

@@ -9,9 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfhub_transfer.encoders.preprocessing import pieces_before
-
-# Below every score; twice this is still a float32.
-NEVER = -1e9
+from tfhub_transfer.runtime.masking import NEVER
 
 
 class Slices(NamedTuple):

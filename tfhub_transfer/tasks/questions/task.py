@@ -1,17 +1,19 @@
 """Tasks whose answer is a span of the text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
+from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.questions import answers
 
@@ -19,7 +21,6 @@ from tfhub_transfer.tasks.questions import answers
 START, END = 1, 2
 # What fills up the labels of a batch, and is no candidate.
 NO_CANDIDATE = -1
-_NEVER = -1e9
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -49,8 +50,7 @@ class QuestionAnswering(Task):
     layout = "windows"
     monitor = ("val_f1", "max")
     whole_answers = "answers"
-    # As Devlin et al. have it; on SQuAD 8 % fewer tokens than windows of 256, which overlap.
-    sequence_length = 384
+    sequence_length = usual.QUESTION_LENGTH
     # A frozen encoder tells next to nothing about spans.
     head_epochs = 1
     usual_columns: ClassVar = {"text": "question", "text_pair": "context", "label": "answers"}
@@ -83,7 +83,7 @@ class QuestionAnswering(Task):
         self.threshold = ranges.real_number("threshold", threshold, -ranges.MOST, ranges.MOST)
 
     @classmethod
-    def claims(cls, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
+    def claims(cls, texts: Sequence[object], labels: Sequence[object]) -> bool:
         found = [
             each for label in labels for each in (label if isinstance(label, list) else [label])
         ]
@@ -93,12 +93,12 @@ class QuestionAnswering(Task):
     def is_adapted(self) -> bool:
         return True  # there are no classes to know
 
-    def adapt(self, labels: Sequence[Any]) -> "QuestionAnswering":
+    def adapt(self, labels: Sequence[object]) -> "QuestionAnswering":
         if self.unanswerable is None:
             self.unanswerable = any(not answers.of_label(label) for label in labels)
         return self
 
-    def check(self, examples: Any) -> None:
+    def check(self, examples: Examples) -> None:
         """Raises `InputError` on a blank text, and on an answer that isn't at its offset."""
         questions, contexts = examples.texts
         names = examples.columns.get("id", [None] * len(examples))
@@ -111,26 +111,27 @@ class QuestionAnswering(Task):
             if label is not None:
                 answers.checked(label, context, place)
 
-    def encode(self, labels: Sequence[Any]) -> Any:
+    def encode(self, labels: Sequence[object]) -> tf.RaggedTensor:
         """What each candidate of each window is, to a ragged int32 `[windows, (candidates)]`.
 
         A candidate is 0, or 1 for the start of the answer, 2 for its end, or 3 for both.
         """
-        flat = np.concatenate([np.zeros(0, np.int32), *labels]).astype(np.int32)
-        return tf.RaggedTensor.from_row_lengths(flat, list(map(len, labels)))
+        codes = [np.asarray(of_window, np.int32) for of_window in labels]
+        flat = np.concatenate([np.zeros(0, np.int32), *codes])
+        return tf.RaggedTensor.from_row_lengths(flat, list(map(len, codes)))
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         """Scores of start and end, `[batch, candidates, 2]`; no softmax, they are compared."""
         penalty = keras.regularizers.L2(head.l2) if head.l2 else None
         return full_precision.Dense(2, kernel_regularizer=penalty, name="scores")(features)
 
-    def loss(self) -> Any:
+    def loss(self) -> keras.Loss:
         return SpanCrossentropy()
 
-    def metrics(self) -> list[Any]:
+    def metrics(self) -> list[keras.Metric]:
         return [SpanAccuracy(name="span_accuracy")]
 
-    def tune(self, examples: Any, predict: Callable[[], list[dict[str, Any]]]) -> None:
+    def tune(self, examples: Examples, predict: Callable[[], list[dict[str, Any]]]) -> None:
         """Sets the threshold to that of the highest F1 on these questions."""
         truths = [[text for text, _ in answers.of_label(label)] for label in examples.labels]
         if not self.unanswerable:
@@ -141,10 +142,10 @@ class QuestionAnswering(Task):
         given = [answer["answer"] for answer in found]
         self.threshold = answers.best_threshold(truths, given, margins)
 
-    def decode(self, scores: Any) -> list[dict[str, Any]]:
+    def decode(self, scores: Iterable[np.ndarray]) -> list[dict[str, object]]:
         return [{"scores": np.asarray(found).tolist()} for found in scores]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {
             "max_answer_words": self.max_answer_words,
             "unanswerable": self.unanswerable,
@@ -171,7 +172,7 @@ class SpanCrossentropy(keras.losses.Loss):
     def __init__(self, name: str = "loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         wanted, scores = _targets(y_true, y_pred)
         logs = keras.ops.log_softmax(scores, axis=1)
         return -keras.ops.sum(wanted * logs, axis=(1, 2)) / 2
@@ -184,18 +185,20 @@ class SpanAccuracy(keras.metrics.Mean):
     Rows without a candidate, which are those of other tasks, don't count.
     """
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> None:
         wanted, scores = _targets(y_true, y_pred)
         same = keras.ops.equal(keras.ops.argmax(wanted, axis=1), keras.ops.argmax(scores, axis=1))
         counted = keras.ops.any(keras.ops.not_equal(y_true, NO_CANDIDATE), axis=-1)
         super().update_state(keras.ops.all(same, axis=-1), keras.ops.cast(counted, "float32"))
 
 
-def _targets(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+def _targets(y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """What each candidate should be, 0 or 1, and scores of candidates, `[batch, candidates, 2]`."""
     codes = keras.ops.cast(y_true, "int32")
     starts = keras.ops.equal(codes % 2, 1) & keras.ops.not_equal(codes, NO_CANDIDATE)
     ends = keras.ops.greater_equal(codes, END)
     wanted = keras.ops.cast(keras.ops.stack([starts, ends], axis=-1), y_pred.dtype)
     counted = keras.ops.not_equal(codes, NO_CANDIDATE)[..., None]
-    return wanted, keras.ops.where(counted, y_pred, _NEVER)
+    return wanted, keras.ops.where(counted, y_pred, NEVER)

@@ -2,17 +2,22 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.data import weighing
+from tfhub_transfer.data import Examples, weighing
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor
+from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.storage import names
 from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows
+from tfhub_transfer.tasks.several.task import MultiTask
+
+# What a loss wants of rows; ragged where it wants something of each unit.
+Labels: TypeAlias = "np.ndarray | tf.RaggedTensor"
 
 
 class Joint(Layout):
@@ -23,7 +28,7 @@ class Joint(Layout):
         parts: The layout of each of its tasks.
     """
 
-    def __init__(self, task: Any, parts: Mapping[str, Layout]) -> None:
+    def __init__(self, task: MultiTask, parts: Mapping[str, Layout]) -> None:
         super().__init__(task, Head())
         self.parts = dict(parts)
 
@@ -32,7 +37,7 @@ class Joint(Layout):
         for part in self.parts.values():
             part.adopt(copy.copy(preprocessor))
 
-    def learn(self, examples: Any) -> None:
+    def learn(self, examples: Mapping[str, Examples]) -> None:
         for name, part in self.parts.items():
             part.learn(examples[name])
 
@@ -42,19 +47,24 @@ class Joint(Layout):
             made = {**part.inputs(encoder), **made}
         return made
 
-    def encode(self, encoder: Encoder, inputs: Inputs) -> Any:
+    def encode(self, encoder: Encoder, inputs: Inputs) -> dict[str, layers.Encoded]:
         """What the encoder gives for each task; where all read the same, it runs once."""
         if encoder.dialect != "text":
             return dict.fromkeys(self.parts, super().encode(encoder, inputs))
         return {name: part.encode(encoder, inputs) for name, part in self.parts.items()}
 
-    def check(self, examples: Any) -> None:
+    def check(  # type: ignore[override]  # by names of tasks, as all of these
+        self, examples: Mapping[str, Examples | Rows]
+    ) -> None:
         self.task.require_names(examples)
         for name, part in self.parts.items():
-            if not isinstance(examples[name], Rows):
-                part.check(examples[name])
+            given = examples[name]
+            if not isinstance(given, Rows):
+                part.check(given)
 
-    def cut(self, examples: Any) -> Any:
+    def cut(  # type: ignore[override]
+        self, examples: Mapping[str, Examples | Rows]
+    ) -> dict[str, Rows]:
         """Examples of each task to its rows; rows stay as they are."""
         return {
             name: each
@@ -63,7 +73,7 @@ class Joint(Layout):
             for name, each in examples.items()
         }
 
-    def to_ids(self, rows: Any) -> Ids:
+    def to_ids(self, rows: Mapping[str, Rows]) -> Ids:  # type: ignore[override]
         """Rows of each task to ids of all, and to labels that weigh in their own task's rows."""
         made = {name: part.to_ids(rows[name]) for name, part in self.parts.items()}
         counts = {name: len(ids.lost) for name, ids in made.items()}
@@ -119,7 +129,7 @@ def _empty(count: int) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_row_lengths(tf.zeros([0], tf.int32), tf.zeros([count], tf.int64))
 
 
-def _spread(labels: Any, own: np.ndarray) -> Any:
+def _spread(labels: Labels, own: np.ndarray) -> Labels:
     """Labels of the own rows, with zeros, or nothing in ragged ones, in all others."""
     if isinstance(labels, tf.RaggedTensor):
         lengths = np.zeros(len(own), np.int64)
@@ -130,7 +140,7 @@ def _spread(labels: Any, own: np.ndarray) -> Any:
     return spread
 
 
-def _weights(labels: Any, own: np.ndarray, given: Any = None) -> Any:
+def _weights(labels: Labels, own: np.ndarray, given: np.ndarray | None = None) -> np.ndarray:
     """What each own row weighs, 1 in the mean of them, and 0 for the others.
 
     With an axis for units where labels have one.

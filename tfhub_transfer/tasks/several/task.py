@@ -1,21 +1,25 @@
 """Several tasks that learn on one encoder together."""
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeAlias, TypeGuard
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-# Keras gives it no public name.
 from tfhub_transfer import runtime
+from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.tasks.base import MOST, Task
 from tfhub_transfer.tasks.reportable import reduced
 
 UNCERTAINTY = "uncertainty"
+
+# By the names of tasks: answers in a graph, labels as their losses want them.
+Answers: TypeAlias = Mapping[str, "tf.Tensor"]
+Encoded: TypeAlias = "np.ndarray | tf.RaggedTensor"
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -96,56 +100,61 @@ class MultiTask(Task):
             except InputError as error:
                 raise InputError(f"task {name!r}: {error}") from error
 
-    def adapt(self, labels: Any) -> "MultiTask":
+    def adapt(  # type: ignore[override]  # by names of tasks, as all of these
+        self, labels: Mapping[str, Sequence[object]]
+    ) -> "MultiTask":
         """Learns what each task must know of its labels, `{name: labels}`."""
         for name, task in self.tasks.items():
             task.adapt(labels[name])
         return self
 
-    def encode(self, labels: Any) -> Any:
+    def encode(  # type: ignore[override]
+        self, labels: Mapping[str, Sequence[object]]
+    ) -> dict[str, Encoded]:
         """Labels of each task, `{name: labels}`, to what its loss wants."""
         return {name: task.encode(labels[name]) for name, task in self.tasks.items()}
 
-    def check(self, examples: Any) -> None:
+    def check(self, examples: Mapping[str, Examples]) -> None:
         self.require_names(examples)
         for name, task in self.tasks.items():
             task.check(examples[name])
 
-    def check_training(self, examples: Any) -> None:
+    def check_training(self, examples: Mapping[str, Examples]) -> None:
         self.require_names(examples)
         for name, task in self.tasks.items():
             task.check_training(examples[name])
 
-    def require_names(self, examples: Any) -> None:
+    def require_names(self, examples: object) -> None:
         """Raises `InputError` unless there is something for each task, `{name: examples}`."""
         if not isinstance(examples, Mapping) or set(examples) != set(self.tasks):
             raise self._other_names("expected examples by name of each task", examples)
 
-    def require_known(self, texts: Any) -> None:
+    def require_known(self, texts: object) -> None:
         """Raises `InputError` unless what is given is by names of tasks, of some or all."""
         if not isinstance(texts, Mapping) or not set(texts) <= set(self.tasks):
             raise self._other_names("expected texts by names of tasks, of some or all", texts)
 
-    def _other_names(self, expected: str, given: Any) -> InputError:
+    def _other_names(self, expected: str, given: object) -> InputError:
         names = given if isinstance(given, Mapping) else [type(given).__name__]
         form = ", ".join(f"{name!r}: ..." for name in self.tasks)
         return InputError(
             f"{expected}, as in {{{form}}}. Received: {', '.join(map(str, names)) or 'none'}"
         )
 
-    def outputs(self, features: Any, head: Head) -> Any:
+    def outputs(self, features: Answers, head: Head) -> Answers:
         """Passes on the answers of the tasks, `{name: answer}`."""
         if self.weights != UNCERTAINTY:
             return features
-        return UncertaintyWeights(name="uncertainty")(features)
+        weighed: Answers = UncertaintyWeights(name="uncertainty")(features)
+        return weighed
 
-    def loss(self) -> Any:
+    def loss(self) -> dict[str, keras.Loss]:
         return {name: task.loss() for name, task in self.tasks.items()}
 
-    def metrics(self) -> Any:
+    def metrics(self) -> dict[str, list[keras.Metric]]:
         return {name: task.metrics() for name, task in self.tasks.items()}
 
-    def measures(self) -> dict[str, Any]:
+    def measures(self) -> dict[str, object]:
         # Rows of other tasks weigh nothing.
         fixed = self.weights if isinstance(self.weights, dict) else None
         return {"weighted_metrics": self.metrics(), "loss_weights": fixed}
@@ -173,10 +182,12 @@ class MultiTask(Task):
             found[name] = logs[own if own in logs or len(self.tasks) > 1 else monitor]
         return found
 
-    def decode(self, scores: Any) -> Any:
+    def decode(  # type: ignore[override]
+        self, scores: Mapping[str, np.ndarray]
+    ) -> dict[str, list[dict[str, object]]]:
         return {name: task.decode(scores[name]) for name, task in self.tasks.items()}
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         serialize = keras.saving.serialize_keras_object
         return {
             "tasks": {name: serialize(task) for name, task in self.tasks.items()},
@@ -225,21 +236,21 @@ class UncertaintyWeights(keras.layers.Layer):
     Kendall et al. 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses".
     """
 
-    def build(self, answers_shape: Any) -> None:
+    def build(self, answers_shape: Mapping[str, tuple[int | None, ...]]) -> None:
         self.names = sorted(answers_shape)
         self.log_variance = self.add_weight(
             shape=(len(self.names),), initializer="zeros", name="log_variance", dtype="float32"
         )
 
-    def call(self, answers: Any) -> Any:
+    def call(self, answers: Answers) -> Answers:
         return {name: keras.ops.multiply(answer, 1.0) for name, answer in answers.items()}
 
-    def weigh(self, losses: Mapping[str, Any]) -> Any:
+    def weigh(self, losses: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """The sum of losses, each divided by its variance."""
         stacked = keras.ops.stack([losses[name] for name in self.names])
         return keras.ops.sum(keras.ops.exp(-self.log_variance) * stacked)
 
-    def penalty(self) -> Any:
+    def penalty(self) -> tf.Tensor:
         """What holds the variances down."""
         return keras.ops.sum(self.log_variance) / 2.0
 
@@ -248,9 +259,9 @@ class _Losses:
     """What Keras reports of each task's loss; no list or dictionary, which Keras would save."""
 
     def __init__(self) -> None:
-        self.means: dict[str, Any] = {}
+        self.means: dict[str, keras.metrics.Mean] = {}
 
-    def report(self, name: str, loss: Any, weight: Any) -> None:
+    def report(self, name: str, loss: tf.Tensor, weight: tf.Tensor) -> None:
         """Adds the loss of some rows to the epoch's."""
         if name not in self.means:
             self.means[name] = keras.metrics.Mean(name=f"{name}_loss")
@@ -265,7 +276,7 @@ class JointLoss(runtime.Replicated):
     """
 
     @property
-    def metrics(self) -> list[Any]:
+    def metrics(self) -> list[keras.Metric]:
         """Keras' own, and the loss of each task."""
         return [*super().metrics, *self._reported().means.values()]
 
@@ -276,14 +287,14 @@ class JointLoss(runtime.Replicated):
 
     def compute_loss(
         self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
+        x: Mapping[str, tf.Tensor] | None = None,
+        y: Mapping[str, tf.Tensor] | None = None,
+        y_pred: Answers | None = None,
+        sample_weight: Mapping[str, tf.Tensor] | None = None,
         training: bool = True,
-    ) -> Any:
+    ) -> tf.Tensor:
         """As `keras.Model.compute_loss`, which also reports the loss of each task."""
-        if not isinstance(y_pred, Mapping):
+        if not isinstance(y_pred, Mapping) or y is None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         losses = {
             name: self._own_loss(name, y[name], y_pred[name], (sample_weight or {}).get(name))
@@ -300,7 +311,9 @@ class JointLoss(runtime.Replicated):
         # Keras adds up what replicas computed, so each of them has a share of what is no mean.
         return sum(map(self._aggregate_additional_loss, others), total)
 
-    def _own_loss(self, name: str, truth: Any, made: Any, weights: Any) -> Any:
+    def _own_loss(
+        self, name: str, truth: tf.Tensor, made: tf.Tensor, weights: tf.Tensor | None
+    ) -> tf.Tensor:
         given = self.loss[name] if isinstance(self.loss, Mapping) else self.loss
         loss = reduced(given, "mean_with_sample_weight")
         own = loss(truth, made, weights)
@@ -311,9 +324,11 @@ class JointLoss(runtime.Replicated):
         return own * share
 
 
-def _checked_weights(weights: Any, tasks: Mapping[str, Task]) -> dict[str, float] | str | None:
-    if weights is None or weights == UNCERTAINTY:
-        return weights
+def _checked_weights(weights: object, tasks: Mapping[str, Task]) -> dict[str, float] | str | None:
+    if weights is None:
+        return None
+    if weights == UNCERTAINTY:
+        return UNCERTAINTY
     if not isinstance(weights, Mapping) or not set(weights) <= set(tasks):
         raise InputError(
             f"`weights` must be {UNCERTAINTY!r} or a number by name of {', '.join(tasks)}. "
@@ -327,5 +342,5 @@ def _checked_weights(weights: Any, tasks: Mapping[str, Task]) -> dict[str, float
     return {name: float(weight) for name, weight in made.items()}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -9,12 +9,15 @@ from typing import Any
 import keras
 
 from tfhub_transfer.runtime import full_precision
+from tfhub_transfer.runtime.masking import NEVER
 
-# Added to what must not be chosen; far below any logit, and no infinity in the gradient.
-_NEVER = -1e9
+# How far apart texts are put that don't belong together: of distances, and of squared distances.
+CONTRASTIVE_MARGIN, TRIPLET_MARGIN = 0.5, 0.2
+# Cosines go from -1 to 1, of which a softmax can't tell anything by itself.
+SCALE = 20.0
 
 
-def cosine(vectors: Any, first: int = 0, second: int = 1) -> Any:
+def cosine(vectors: keras.KerasTensor, first: int = 0, second: int = 1) -> keras.KerasTensor:
     """Cosine of two texts of each example `[batch]`, of unit vectors `[batch, texts, d]`."""
     return keras.ops.sum(vectors[:, first] * vectors[:, second], axis=-1)
 
@@ -37,11 +40,11 @@ class CosineError(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         self.low, self.high = low, high
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         wanted = (_flat(y_true, y_pred) - self.low) / (self.high - self.low)
         return keras.ops.square(cosine(y_pred) - wanted)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
@@ -56,18 +59,20 @@ class Contrastive(keras.losses.Loss):
         name: The loss' name.
     """
 
-    def __init__(self, margin: float = 0.5, name: str = "loss", **kwargs: Any) -> None:
+    def __init__(
+        self, margin: float = CONTRASTIVE_MARGIN, name: str = "loss", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.margin = margin
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         together = _flat(y_true, y_pred)
         distance = 1.0 - cosine(y_pred)
         near = keras.ops.square(distance)
         apart = keras.ops.square(keras.ops.relu(self.margin - distance))
         return 0.5 * (together * near + (1.0 - together) * apart)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "margin": self.margin}
 
 
@@ -82,15 +87,15 @@ class Triplet(keras.losses.Loss):
         name: The loss' name.
     """
 
-    def __init__(self, margin: float = 0.2, name: str = "loss", **kwargs: Any) -> None:
+    def __init__(self, margin: float = TRIPLET_MARGIN, name: str = "loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.margin = margin
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         # The squared distance of unit vectors is 2 - 2 cosine.
         return keras.ops.relu(2.0 * (cosine(y_pred, 0, 2) - cosine(y_pred)) + self.margin)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "margin": self.margin}
 
 
@@ -108,19 +113,21 @@ class InBatchNegatives(keras.losses.Loss):
         name: The loss' name.
     """
 
-    def __init__(self, scale: float = 20.0, name: str = "loss", **kwargs: Any) -> None:
+    def __init__(self, scale: float = SCALE, name: str = "loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.scale = scale
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         logits, own = candidates(y_true, y_pred, self.scale)
         return -keras.ops.sum(keras.ops.log_softmax(logits, axis=-1) * own, axis=-1)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "scale": self.scale}
 
 
-def candidates(numbers: Any, vectors: Any, scale: float = 1.0) -> tuple[Any, Any]:
+def candidates(
+    numbers: keras.KerasTensor, vectors: keras.KerasTensor, scale: float = 1.0
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """How near each first text is to all candidates of its batch, and which is its own.
 
     Args:
@@ -145,10 +152,10 @@ def candidates(numbers: Any, vectors: Any, scale: float = 1.0) -> tuple[Any, Any
     same_first = keras.ops.equal(first, _tiled(first, rest)) & second[None]
     same_second = keras.ops.equal(numbers[:, 1:2], rest)
     neither = (same_first | same_second | keras.ops.equal(first, rest)) & (own < 0.5)
-    return keras.ops.where(neither, _NEVER, logits), own
+    return keras.ops.where(neither, NEVER, logits), own
 
 
-def _by_column(values: Any) -> Any:
+def _by_column(values: keras.KerasTensor) -> keras.KerasTensor:
     """`[batch, columns, ...]` to `[columns * batch, ...]`: all of the first column, then the next.
 
     One of each example in order, so that the number of a pair is that of its second text.
@@ -157,14 +164,14 @@ def _by_column(values: Any) -> Any:
     return keras.ops.reshape(turned, (-1, *values.shape[2:]))
 
 
-def _tiled(first: Any, rest: Any) -> Any:
+def _tiled(first: keras.KerasTensor, rest: keras.KerasTensor) -> keras.KerasTensor:
     """The first text's number `[batch, 1]` of the example that each candidate is from."""
     rows = keras.ops.shape(first)[0]
     places = keras.ops.arange(keras.ops.shape(rest)[1]) % rows
     return keras.ops.take(first[:, 0], places)[None]
 
 
-def _flat(labels: Any, vectors: Any) -> Any:
+def _flat(labels: keras.KerasTensor, vectors: keras.KerasTensor) -> keras.KerasTensor:
     return keras.ops.reshape(keras.ops.cast(labels, vectors.dtype), (-1,))
 
 
@@ -186,20 +193,26 @@ class CosineCorrelation(keras.metrics.Metric):
         # Count, and sums of x, y, x^2, y^2, x y.
         self.sums = self.add_variable((6,), initializer="zeros", name="sums")
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self,
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: keras.KerasTensor | None = None,
+    ) -> None:
         # From 0 to 1: of large labels the squares would hide how they differ.
         x, y = cosine(y_pred), (_flat(y_true, y_pred) - self.low) / (self.high - self.low)
         columns = [keras.ops.ones_like(x), x, y, x * x, y * y, x * y]
         added = keras.ops.stack([keras.ops.sum(column) for column in columns])
         self.sums.assign_add(keras.ops.cast(added, self.sums.dtype))
 
-    def result(self) -> Any:
+    def result(self) -> keras.KerasTensor:
         n, x, y, xx, yy, xy = (self.sums[i] for i in range(6))
         both, alone, other = n * xy - x * y, n * xx - x * x, n * yy - y * y
         scale = keras.ops.sqrt(keras.ops.maximum(alone, 0.0) * keras.ops.maximum(other, 0.0))
+        # Of answers that are all alike 0, as nothing goes with them.
         return both / keras.ops.maximum(scale, 1e-12)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
@@ -207,9 +220,14 @@ class CosineCorrelation(keras.metrics.Metric):
 class RankedFirst(keras.metrics.Mean):
     """Share of examples whose own second text is nearest to the first, of the batch's."""
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self,
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: keras.KerasTensor | None = None,
+    ) -> None:
         logits, own = candidates(y_true, y_pred)
-        best = keras.ops.max(logits * own + (1.0 - own) * _NEVER, axis=-1)
+        best = keras.ops.max(logits * own + (1.0 - own) * NEVER, axis=-1)
         super().update_state(keras.ops.cast(best >= keras.ops.max(logits, axis=-1), "float32"))
 
 
@@ -217,6 +235,11 @@ class RankedFirst(keras.metrics.Mean):
 class TripletAccuracy(keras.metrics.Mean):
     """Share of triplets whose second text is nearer to the first than the third is."""
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self,
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: keras.KerasTensor | None = None,
+    ) -> None:
         right = cosine(y_pred) > cosine(y_pred, 0, 2)
         super().update_state(keras.ops.cast(right, "float32"))

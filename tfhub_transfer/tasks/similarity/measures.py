@@ -1,16 +1,22 @@
 """Numbers of a report on texts that are compared by their vectors, one matrix a column of texts."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import numpy as np
+import scipy.sparse
 import scipy.stats
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tfhub_transfer.reporting import metrics
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
 
+Kind = TypeVar("Kind")
+# Unit vectors of texts, or the sparse ones of words.
+Matrix: TypeAlias = "np.ndarray | scipy.sparse.csr_matrix"
+
+# Rows of the matrix of all texts against all, which may be too large as a whole.
 _AT_ONCE = 1000
 _BINARY = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
 
@@ -48,13 +54,13 @@ class Truth:
         return cls(kind, labels, numbers)
 
 
-def cosines(first: Any, second: Any) -> np.ndarray:
+def cosines(first: Matrix, second: Matrix) -> np.ndarray:
     """Row by row, of unit vectors `[n, d]`, dense or sparse: `[n]`."""
     product = first.multiply(second) if hasattr(first, "multiply") else first * second
     return np.asarray(product.sum(axis=1), dtype="float64").reshape(-1)
 
 
-def tf_idf(train: Sequence[str], texts: Sequence[Sequence[str]]) -> list[Any]:
+def tf_idf(train: Sequence[str], texts: Sequence[Sequence[str]]) -> list[scipy.sparse.csr_matrix]:
     """The baseline's vectors: TF-IDF of words at unit length, one sparse matrix a column.
 
     Args:
@@ -65,7 +71,7 @@ def tf_idf(train: Sequence[str], texts: Sequence[Sequence[str]]) -> list[Any]:
     return [counts.transform(column) for column in texts]
 
 
-def outcomes(truth: Truth, columns: Sequence[Any]) -> dict[str, np.ndarray]:
+def outcomes(truth: Truth, columns: Sequence[Matrix]) -> dict[str, np.ndarray]:
     """What each example without a label contributes, `[n]`; a metric is the mean.
 
     Args:
@@ -82,7 +88,7 @@ def outcomes(truth: Truth, columns: Sequence[Any]) -> dict[str, np.ndarray]:
     return {"recall_at_1": (place == 1).astype(float), "mrr": 1.0 / place}
 
 
-def ranks(first: Any, second: Any, numbers: np.ndarray) -> np.ndarray:
+def ranks(first: Matrix, second: Matrix, numbers: np.ndarray) -> np.ndarray:
     """The place of each example's second text among all different ones, from 1, `[n]`.
 
     Args:
@@ -103,7 +109,9 @@ def ranks(first: Any, second: Any, numbers: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
-def measure(truth: Truth, columns: Sequence[Any], scores: np.ndarray, threshold: Any) -> Numbers:
+def measure(
+    truth: Truth, columns: Sequence[Matrix], scores: np.ndarray, threshold: float | None
+) -> Numbers:
     """Metrics of one way to make vectors.
 
     Args:
@@ -124,13 +132,13 @@ def measure(truth: Truth, columns: Sequence[Any], scores: np.ndarray, threshold:
     return {name: found[name] for name in known}
 
 
-def _of_label_1(found: dict[str, Any]) -> dict[str, Any]:
+def _of_label_1(found: Mapping[str, Kind]) -> dict[str, Kind]:
     """Numbers of one column: their micro average is that of the label 1."""
     return {**found, "f1": found["micro_f1"]}
 
 
 def intervals(
-    truth: Truth, columns: Sequence[Any], scores: np.ndarray, threshold: Any, seed: int
+    truth: Truth, columns: Sequence[Matrix], scores: np.ndarray, threshold: float | None, seed: int
 ) -> dict[str, tuple[float, float]]:
     """95 % intervals of what `measure` gives."""
     labels, threshold = truth.labels, threshold or 0.0
@@ -150,7 +158,7 @@ def intervals(
     return metrics.intervals(resampled, len(truth.numbers), seed, shares)
 
 
-def badness(truth: Truth, columns: Sequence[Any], scores: np.ndarray) -> np.ndarray:
+def badness(truth: Truth, columns: Sequence[Matrix], scores: np.ndarray) -> np.ndarray:
     """How wrong each answer is `[n]`; 0 or less where it is right.
 
     For graded labels the share of examples by which its place is off; for binary ones the distance
@@ -159,10 +167,12 @@ def badness(truth: Truth, columns: Sequence[Any], scores: np.ndarray) -> np.ndar
     """
     if truth.kind == "triplets":
         near, far = (cosines(columns[0], column) for column in columns[1:])
-        return far - near
-    if truth.labels is None:
-        return ranks(columns[0], columns[1], truth.numbers) - 1
-    if truth.kind == "binary":
-        return np.abs(scores - truth.labels)
-    places = [scipy.stats.rankdata(values) for values in (truth.labels, scores)]
-    return np.abs(places[0] - places[1]) / len(scores)
+        wrong: np.ndarray = far - near
+    elif truth.labels is None:
+        wrong = ranks(columns[0], columns[1], truth.numbers) - 1
+    elif truth.kind == "binary":
+        wrong = np.abs(scores - truth.labels)
+    else:
+        places = [scipy.stats.rankdata(values) for values in (truth.labels, scores)]
+        wrong = np.abs(places[0] - places[1]) / len(scores)
+    return wrong

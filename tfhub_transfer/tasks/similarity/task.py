@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges
@@ -16,7 +17,10 @@ from tfhub_transfer.tasks.base import Task, finite
 from tfhub_transfer.tasks.similarity import losses as vector_losses
 
 LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
-_MARGINS = {"contrastive": 0.5, "triplet": 0.2}
+_MARGINS = {
+    "contrastive": vector_losses.CONTRASTIVE_MARGIN,
+    "triplet": vector_losses.TRIPLET_MARGIN,
+}
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -67,7 +71,7 @@ class Similarity(Task):
         low: float | None = None,
         high: float | None = None,
         margin: float | None = None,
-        scale: float = 20.0,
+        scale: float = vector_losses.SCALE,
         threshold: float | None = None,
     ) -> None:
         super().__init__(pair=True)
@@ -79,6 +83,7 @@ class Similarity(Task):
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise InputError(f"`low` must be below `high`. Received: low={low}, high={high}")
         usual = _MARGINS.get(loss)
+        # Cosines, and so distances, are at most 2 apart.
         self.margin = ranges.given(real, "margin", usual if margin is None else margin, 0.0, 2.0)
         self.scale = real("scale", scale, *ranges.WEIGHT)
         self.threshold = ranges.given(real, "threshold", threshold, -most, most)
@@ -95,7 +100,7 @@ class Similarity(Task):
     def is_adapted(self) -> bool:
         return not self.is_graded or (self.low is not None and self.high is not None)
 
-    def adapt(self, labels: Sequence[Any]) -> "Similarity":
+    def adapt(self, labels: Sequence[object]) -> "Similarity":
         """Learns the scale of graded labels; returns the task itself.
 
         Raises:
@@ -124,7 +129,7 @@ class Similarity(Task):
                 )
         return self
 
-    def check(self, examples: Any) -> None:
+    def check(self, examples: Examples) -> None:
         """Raises `InputError` if labels are missing that the loss needs, or don't suit it."""
         if not self.needs_labels:
             return
@@ -137,7 +142,7 @@ class Similarity(Task):
         with placed(examples):
             self.encode(examples.labels)
 
-    def check_training(self, examples: Any) -> None:
+    def check_training(self, examples: Examples) -> None:
         """As `check`, and raises `InputError` if the loss would pass over a column or lack one."""
         self.check(examples)
         if not self.needs_labels and examples.target is not None:
@@ -161,7 +166,7 @@ class Similarity(Task):
                 f"it (`negative`, `--negative`) out. Received: {columns} columns of texts"
             )
 
-    def encode(self, labels: Sequence[Any]) -> np.ndarray:
+    def encode(self, labels: Sequence[object]) -> np.ndarray:
         """Labels `[n]` to what the loss wants: float32 `[n]`.
 
         For losses without labels these are numbers of texts, int32 `[n, texts]`, which rows have
@@ -176,7 +181,7 @@ class Similarity(Task):
         return values
 
     @staticmethod
-    def numbers(labels: Sequence[Any]) -> list[float]:
+    def numbers(labels: Sequence[object]) -> list[float]:
         """Labels `[n]` as numbers.
 
         Raises:
@@ -188,7 +193,7 @@ class Similarity(Task):
         """Vectors `[batch, texts, dimension]` at unit length, so that products are cosines."""
         return keras.layers.UnitNormalization(axis=-1, dtype="float32", name="unit")(features)
 
-    def loss(self) -> Any:
+    def loss(self) -> keras.Loss:
         if self.objective == "cosine":
             return vector_losses.CosineError(*self._scale())
         if self.objective == "in_batch_negatives":
@@ -196,7 +201,7 @@ class Similarity(Task):
         kind = vector_losses.Triplet if self.objective == "triplet" else vector_losses.Contrastive
         return kind(self.margin or 0.0)
 
-    def metrics(self) -> list[Any]:
+    def metrics(self) -> list[keras.Metric]:
         if self.needs_labels:
             return [vector_losses.CosineCorrelation(*self._scale())]
         triplets = self.objective == "triplet"
@@ -208,19 +213,19 @@ class Similarity(Task):
         """Whether degrees are on another scale than 0 to 1."""
         return self._scale() != (0.0, 1.0)
 
-    def tune(self, examples: Any, predict: Callable[[], list[dict[str, Any]]]) -> None:
+    def tune(self, examples: Examples, predict: Callable[[], list[dict[str, Any]]]) -> None:
         """Sets the threshold to that of the highest F1 on these pairs, where labels are 0 and 1."""
         if self.is_binary(examples):
             found = np.array([answer["score"] for answer in predict()])
             self.threshold = best_threshold(np.array(self.numbers(examples.labels)), found)
 
-    def is_binary(self, examples: Any) -> bool:
+    def is_binary(self, examples: Examples) -> bool:
         """Whether examples are pairs that belong together or don't: labels of 1 and 0 alone."""
         if examples.target is None or self.is_wide:
             return False
         return set(self.numbers(examples.labels)) <= {0.0, 1.0}
 
-    def score(self, cosines: Any) -> Any:
+    def score(self, cosines: keras.KerasTensor) -> keras.KerasTensor:
         """Cosines to answers: for graded labels in their units, 0 being `low` and 1 `high`.
 
         Texts less alike than any in training have a cosine below 0, and an answer below `low`.
@@ -233,17 +238,17 @@ class Similarity(Task):
         low, high = (self.low, self.high) if self.is_graded else (None, None)
         return (0.0 if low is None else low), (1.0 if high is None else high)
 
-    def scores(self, vectors: Any) -> Any:
+    def scores(self, vectors: keras.KerasTensor) -> keras.KerasTensor:
         """Unit vectors `[n, 2, dimension]` to answers `[n]`, as graph code or not."""
         return self.score(vector_losses.cosine(vectors))
 
-    def answer(self, scores: Any) -> dict[str, Any]:
+    def answer(self, scores: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
         return {"score": self.scores(scores)}
 
-    def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:
+    def decode(self, scores: np.ndarray) -> list[dict[str, object]]:
         return [{"score": float(score)} for score in np.reshape(scores, (-1,))]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {
             "loss": self.objective,
             "low": self.low,
@@ -281,7 +286,7 @@ def best_threshold(labels: np.ndarray, found: np.ndarray) -> float | None:
     return float(ordered[best : best + 2].mean())
 
 
-def _require_flag(label: Any) -> None:
+def _require_flag(label: object) -> None:
     """Raises `InputError` if a label is a degree."""
     if finite(label, Similarity.name) not in (0, 1):
         raise InputError(

@@ -4,7 +4,8 @@ What leads from a plain document to its summary is TensorFlow, so that an export
 `predict_text` does. Offsets count Unicode code points, as Python's strings do.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -21,6 +22,14 @@ from tfhub_transfer.texts import sentences
 from tfhub_transfer.texts.joining import ALONE, WORD_END
 
 
+class _State(NamedTuple):
+    """What `answer` must know of the documents: sentences, their pieces, how many a row has."""
+
+    places: tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]
+    pieces: tf.RaggedTensor
+    lengths: tf.Tensor
+
+
 class Sentences(Layout):
     """A row is a document, or a part of one that is too long; its units are sentences."""
 
@@ -30,7 +39,9 @@ class Sentences(Layout):
     def signature(self) -> tuple[str, ...]:
         return ("document",)
 
-    def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
+    def features(
+        self, encoder: Encoder, encoded: layers.Tensors, inputs: Inputs
+    ) -> keras.KerasTensor:
         return layers.sentence_vectors(encoder, encoded, inputs, self.head)
 
     def check(self, examples: Examples) -> None:
@@ -53,16 +64,18 @@ class Sentences(Layout):
         texts = [WORD_END.join(document) for document in found]
         return units.cut_long(of_rows([texts], labels), self.preprocessor)
 
-    def join(self, scores: Any, rows: Rows) -> list[np.ndarray]:
+    def join(self, scores: list[np.ndarray], rows: Rows) -> list[np.ndarray]:
         return units.joined(scores, rows)
 
-    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
+    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], _State]:
         places = _split(texts[0])
         rows = units.cut_rows(places[0], self.preprocessor)
         pieces = self.preprocessor.pieces(places[0].flat_values)
-        return (units.join(rows),), (places, pieces, rows.row_lengths())
+        return (units.join(rows),), _State(places, pieces, rows.row_lengths())
 
-    def answer(self, state: Any, scores: Any) -> dict[str, Any]:
+    def answer(
+        self, state: _State, scores: tf.Tensor | tf.RaggedTensor
+    ) -> dict[str, tf.Tensor | tf.RaggedTensor]:
         """The sentences of each summary in the order of the document.
 
         Returns:
@@ -77,10 +90,10 @@ class Sentences(Layout):
         found = {n: tf.ragged.boolean_mask(c, chosen) for n, c in zip(names, columns)}
         return {**found, "sentence_count": found["sentence"].row_lengths()}
 
-    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+    def readable(self, found: Mapping[str, tf.RaggedTensor]) -> list[dict[str, object]]:
         """One dictionary a text: `summary`, and its `sentences`, each with its place."""
         columns = (found[name].to_list() for name in ("sentence", "score", "start", "end"))
-        answers = []
+        answers: list[dict[str, object]] = []
         for texts, *numbers in zip(*columns):
             texts = [text.decode("utf-8", errors="replace") for text in texts]
             chosen = [

@@ -1,7 +1,6 @@
 """Numbers of a report on summaries: ROUGE, beside the first sentences and the best ones."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -56,7 +55,7 @@ def oracle(documents: Sequence[Texts], choices: Sequence[Sequence[int]]) -> list
     return [" ".join(texts[i] for i in best) for texts, best in zip(documents, choices)]
 
 
-def slices(documents: Texts, found: np.ndarray, seed: int = 0) -> list[dict[str, Any]]:
+def slices(documents: Texts, found: np.ndarray, seed: int = 0) -> list[dict[str, object]]:
     """Numbers by the length of the document.
 
     Args:
@@ -70,7 +69,7 @@ def slices(documents: Texts, found: np.ndarray, seed: int = 0) -> list[dict[str,
 
 def highlights(
     best: Sequence[tuple[int, int]], chosen: Sequence[tuple[int, int]]
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Sentences as places in their document (see `passages.marked`).
 
     Args:
@@ -94,7 +93,7 @@ def highlights(
 
 def mistakes(
     texts: tuple[Texts, Texts, Texts], gaps: np.ndarray, most: int
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """The documents whose summary is farthest from the best that could be chosen.
 
     Args:

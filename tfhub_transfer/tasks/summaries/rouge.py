@@ -43,7 +43,7 @@ class Tokenizer(tokenizers.Tokenizer):
     def tokenize(self, text: str) -> list[str]:
         """A text to its words."""
         if 2 * len(_ENGLISH.findall(text)) >= len(_LETTER.findall(text)):
-            return tokenize.tokenize(text, self._stemmer)
+            return list(tokenize.tokenize(text, self._stemmer))
         return _WORD.findall(text.lower())
 
 
@@ -75,7 +75,8 @@ def own_scores(sentences: Sequence[str], references: Sequence[str]) -> np.ndarra
         references: Its summaries.
     """
     counted = [_Counts(sentences, reference) for reference in references]
-    return np.max([each.adding(each.none) for each in counted], axis=0)
+    best: np.ndarray = np.max([each.adding(each.none) for each in counted], axis=0)
+    return best
 
 
 def oracle(sentences: Sequence[str], references: Sequence[str]) -> list[int]:
@@ -126,6 +127,7 @@ class _Counts:
         chosen, best = self.none.copy(), 0.0
         while not chosen.all():
             scores = np.where(chosen, -1.0, self.adding(chosen))
+            # Rounding alone is no gain.
             if scores.max() <= best + 1e-12:
                 break
             best = float(scores.max())

@@ -1,8 +1,8 @@
 """The best sentences of documents that don't repeat one another; TensorFlow operations only."""
 
-from typing import Any
-
 import tensorflow as tf
+
+from tfhub_transfer.runtime.masking import NEVER
 
 # What the order of sums may make of equal scores.
 _ROUNDING = 1e-5
@@ -28,8 +28,8 @@ def choose(scores: tf.RaggedTensor, pieces: tf.RaggedTensor, most: int) -> tf.Te
     total = tf.size(values)
     places = tf.range(total)
 
-    def step(number: Any, taken: tf.Tensor, free: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor]:
-        offered = tf.where(free, values, values.dtype.min)
+    def step(number: tf.Tensor, taken: tf.Tensor, free: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        offered = tf.where(free, values, NEVER)
         best = tf.gather(tf.math.unsorted_segment_max(offered, rows, documents), rows)
         first = tf.where(free & (values >= best - _ROUNDING), places, total)
         first = tf.math.unsorted_segment_min(first, rows, documents)

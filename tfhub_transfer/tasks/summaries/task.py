@@ -1,17 +1,19 @@
 """Tasks that judge each sentence of a document."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges, values
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
+from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.summaries import rouge
@@ -25,7 +27,6 @@ NO_SENTENCE = -1.0
 # validation part of SciTLDR, a linear layer over frozen all-MiniLM-L6-v2: 0.387 at 0.03, 0.386 at
 # 0.05, 0.382 at 0.1; with oracle targets 0.383; at 0.05 with each first token's vector 0.383.
 TEMPERATURE = 0.05
-_NEVER = -1e9
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -84,7 +85,7 @@ class ExtractiveSummarization(Task):
     def is_adapted(self) -> bool:
         return self.sentences is not None
 
-    def adapt(self, labels: Sequence[Any]) -> "ExtractiveSummarization":
+    def adapt(self, labels: Sequence[object]) -> "ExtractiveSummarization":
         """Learns how many sentences a summary has: as many as those that people wrote, on average.
 
         Args:
@@ -99,15 +100,15 @@ class ExtractiveSummarization(Task):
             self.sentences = max(1, round(float(np.mean(found))))
         return self
 
-    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+    def read_labels(self, labels: Sequence[object]) -> list[object]:
         class_labels.by_row(references, labels)
         return list(labels)
 
-    def check(self, examples: Any) -> None:
+    def check(self, examples: Examples) -> None:
         with placed(examples):
             self.read_labels(examples.labels)
 
-    def target(self, document: Sequence[str], label: Any) -> list[float]:
+    def target(self, document: Sequence[str], label: object) -> list[float]:
         """What the scores of a document's sentences are to learn, one number from 0 to 1 each.
 
         Args:
@@ -118,21 +119,23 @@ class ExtractiveSummarization(Task):
         if self.targets == "oracle":
             best = set(rouge.oracle(document, summaries))
             return [float(place in best) for place in range(len(document))]
-        return rouge.own_scores(document, summaries).tolist()
+        shares: list[float] = rouge.own_scores(document, summaries).tolist()
+        return shares
 
-    def encode(self, labels: Sequence[Any]) -> Any:
+    def encode(self, labels: Sequence[object]) -> tf.RaggedTensor:
         """What `target` gave for each text, to a ragged float32 `[n, (sentences)]`."""
-        values = np.array([value for row in labels for value in row], np.float32)
-        return tf.RaggedTensor.from_row_lengths(values, list(map(len, labels)))
+        rows = [np.asarray(row, np.float32) for row in labels]
+        flat = np.concatenate([np.zeros(0, np.float32), *rows])
+        return tf.RaggedTensor.from_row_lengths(flat, list(map(len, rows)))
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         penalty = keras.regularizers.L2(head.l2) if head.l2 else None
         return full_precision.Dense(1, kernel_regularizer=penalty, name="scores")(features)
 
-    def loss(self) -> Any:
+    def loss(self) -> keras.Loss:
         return SentenceChoice() if self.targets == "oracle" else SentenceRanking()
 
-    def metrics(self) -> list[Any]:
+    def metrics(self) -> list[keras.Metric]:
         return [TopTarget(name="top_target")]
 
     def shares(self, logits: tf.RaggedTensor) -> tf.RaggedTensor:
@@ -153,18 +156,18 @@ class ExtractiveSummarization(Task):
         total = tf.gather(tf.math.unsorted_segment_sum(weights, rows, count), rows)
         return logits.with_values(weights / total)
 
-    def decode(self, scores: Any) -> list[dict[str, Any]]:
+    def decode(self, scores: Iterable[np.ndarray]) -> list[dict[str, object]]:
         """The scores of each document's sentences, without a choice, which needs their words."""
         found = [np.reshape(row, [-1]) for row in scores]
         values = np.concatenate(found) if found else np.zeros(0, np.float32)
         ragged = tf.RaggedTensor.from_row_lengths(values, list(map(len, found)))
         return [{"scores": row} for row in self.shares(ragged).to_list()]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {"sentences": self.sentences, "targets": self.targets}
 
 
-def references(label: Any) -> list[str]:
+def references(label: object) -> list[str]:
     """The summaries that a label holds, one or more.
 
     Args:
@@ -175,14 +178,14 @@ def references(label: Any) -> list[str]:
     """
     label = values.plain(label)
     listed = values.written(label) if isinstance(label, str) else label
-    found: list[Any] = listed if isinstance(listed, list) and listed else [label]
+    found: list[object] = listed if isinstance(listed, list) and listed else [label]
     found = found if all(isinstance(text, str) for text in found) else [label]
     if not all(isinstance(text, str) and not values.is_nothing(text) for text in found):
         raise InputError(
             "expected a summary, or a list of summaries of the same document, none of them blank. "
             f"Received: {str(label)[:60]!r}"
         )
-    return list(found)
+    return list(map(str, found))
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -197,13 +200,13 @@ class SentenceRanking(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         self.temperature = temperature
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         truth, logits, there = _aligned(y_true, y_pred)
-        wanted = keras.ops.softmax(keras.ops.where(there, truth / self.temperature, _NEVER))
-        found = keras.ops.log_softmax(keras.ops.where(there, logits, _NEVER))
+        wanted = keras.ops.softmax(keras.ops.where(there, truth / self.temperature, NEVER))
+        found = keras.ops.log_softmax(keras.ops.where(there, logits, NEVER))
         return -keras.ops.sum(wanted * keras.ops.where(there, found, 0.0), axis=-1)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "temperature": self.temperature}
 
 
@@ -218,7 +221,7 @@ class SentenceChoice(keras.losses.Loss):
     def __init__(self, name: str = "loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         truth, logits, there = _aligned(y_true, y_pred)
         each = keras.ops.softplus(logits) - keras.ops.where(there, truth, 0.0) * logits
         count = keras.ops.sum(keras.ops.cast(there, "float32"), axis=-1)
@@ -233,15 +236,17 @@ class TopTarget(keras.metrics.Mean):
     Its ROUGE; or with oracle targets, the share of texts where the oracle chose it too.
     """
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> None:
         truth, logits, there = _aligned(y_true, y_pred)
-        best = keras.ops.argmax(keras.ops.where(there, logits, _NEVER), axis=-1)
+        best = keras.ops.argmax(keras.ops.where(there, logits, NEVER), axis=-1)
         found = keras.ops.take_along_axis(truth, best[:, None], axis=1)[:, 0]
         # Rows of other tasks have no sentence.
         super().update_state(found, keras.ops.cast(keras.ops.any(there, axis=-1), "float32"))
 
 
-def _aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+def _aligned(y_true: tf.Tensor, y_pred: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Targets, logits, and where there is a sentence, each `[batch, sentences]`."""
     truth = keras.ops.cast(y_true, "float32")
     return truth, keras.ops.cast(y_pred, "float32")[..., 0], truth > NO_SENTENCE / 2

@@ -16,11 +16,9 @@ from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.heads import layers
 from tfhub_transfer.tasks import segmentation, units
 from tfhub_transfer.tasks.layout import Inputs, Layout, Rows, of_rows
-from tfhub_transfer.tasks.tagging import schemes
+from tfhub_transfer.tasks.tagging import schemes, viterbi
 from tfhub_transfer.texts import joining
 from tfhub_transfer.texts.joining import split_words
-
-_NEVER = -1e9
 
 
 class Words(Layout):
@@ -63,43 +61,6 @@ class Words(Layout):
         return readable(found)
 
 
-def best_tags(scores: tf.RaggedTensor, steps: np.ndarray) -> tf.Tensor:
-    """`schemes.best_sequence` of many sentences at once, int32 `[all words]`.
-
-    Args:
-        scores: Probabilities `[n, (words), tags]`.
-        steps: From `schemes.allowed_steps`.
-    """
-    counts = tf.cast(scores.row_lengths(), tf.int32)
-    dense = tf.pad(scores.to_tensor(1.0), [[0, 0], [0, 2], [0, 0]], constant_values=1.0)
-    logs = tf.math.log(tf.maximum(dense, 1e-30))
-    cost = tf.constant(np.where(steps, 0.0, _NEVER), tf.float32)
-    stay = tf.range(tf.shape(logs)[2])[tf.newaxis]
-    start = logs[:, :1] + cost[-2, :-2]
-    logs = tf.concat([start, logs[:, 1:]], axis=1)
-
-    def forward(state: Any, at: Any) -> Any:
-        row, place = at
-        ways = state[0][:, :, tf.newaxis] + cost[:-2, :-2]
-        inside = (place < counts)[:, tf.newaxis]
-        came = tf.argmax(ways, axis=1, output_type=tf.int32)
-        best = tf.reduce_max(ways, axis=1) + row
-        return tf.where(inside, best, state[0]), tf.where(inside, came, stay)
-
-    # Every sentence is two words longer than it is, so that there is always a step to take.
-    rows = tf.transpose(logs, [1, 0, 2])
-    first = (rows[0], tf.zeros_like(rows[0], tf.int32) + stay)
-    best, came = tf.scan(forward, (rows[1:], tf.range(1, tf.shape(rows)[0])), first)
-    end = tf.argmax(best[-1] + cost[:-2, -1], axis=-1, output_type=tf.int32)
-
-    def backward(tag: Any, pointers: Any) -> Any:
-        return tf.gather(pointers, tag, batch_dims=1)
-
-    path = tf.scan(backward, came, end, reverse=True)
-    whole = tf.transpose(tf.concat([path, end[tf.newaxis]], axis=0))
-    return tf.RaggedTensor.from_tensor(whole, lengths=counts).flat_values
-
-
 def answer(
     task: Any,
     texts: tf.Tensor,
@@ -123,7 +84,7 @@ def answer(
     words, starts, ends = places
     names = task.class_names or []
     steps = schemes.allowed_steps(names, task.scheme)
-    best = best_tags(words.with_values(scores), steps)
+    best = viterbi.best_tags(words.with_values(scores), steps)
     sure = tf.gather(scores, best, batch_dims=1)
     found = {
         "word": words,

@@ -215,27 +215,3 @@ def _may_follow(before: tuple[str, str], after: tuple[str, str], scheme: str | N
     if before[0] in ("B", "I"):  # BIOES: what has begun must end
         return after[0] in ("I", "E") and inside
     return after[0] not in ("I", "E")
-
-
-def best_sequence(scores: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """The likeliest sequence of tags without a step that isn't allowed (Viterbi 1967).
-
-    Args:
-        scores: Log-probabilities of each word's tags `[words, tags]`.
-        steps: From `allowed_steps`.
-
-    Returns:
-        Tag numbers int `[words]`.
-    """
-    if not len(scores):
-        return np.zeros(0, np.int64)
-    cost = np.where(steps, 0.0, -np.inf)
-    best, came = scores[0] + cost[-2, :-2], []
-    for row in scores[1:]:
-        ways = best[:, None] + cost[:-2, :-2]
-        came.append(ways.argmax(axis=0))
-        best = ways.max(axis=0) + row
-    path = [int(np.argmax(best + cost[:-2, -1]))]
-    for row in reversed(came):
-        path.append(int(row[path[-1]]))
-    return np.array(path[::-1])

@@ -18,11 +18,13 @@ from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.tagging import schemes
+from tfhub_transfer.tasks.tagging import schemes, viterbi
 from tfhub_transfer.texts import joining
 
 # What fills up the labels of a batch, and counts for nothing.
 NO_TAG = -1
+# Sentences whose tags are found together; all are padded to the longest.
+_AT_ONCE = 1024
 # Numbers of tags of words are ratios of sums over the sentences.
 _SUMS = {
     "accuracy": (("right_words",), ("words",)),
@@ -213,8 +215,14 @@ class TokenClassification(Task):
         """
         names = self.class_names or []
         steps = schemes.allowed_steps(names, self.scheme)
-        logs = (np.log(np.maximum(found, 1e-30)) for found in scores)
-        return [[names[i] for i in schemes.best_sequence(found, steps)] for found in logs]
+        tags: list[list[str]] = []
+        for start in range(0, len(scores), _AT_ONCE):
+            some = scores[start : start + _AT_ONCE]
+            flat = np.concatenate(some).astype(np.float32)
+            rows = tf.RaggedTensor.from_row_lengths(flat, list(map(len, some)))
+            best = rows.with_values(viterbi.best_tags(rows, steps)).to_list()
+            tags += [[names[place] for place in row] for row in best]
+        return tags
 
     def decode(self, scores: Any) -> list[dict[str, Any]]:
         return [{"tags": tags} for tags in self.sequences(scores)]

@@ -1,0 +1,18 @@
+"""What is taken where a user says nothing: numbers that code, help and guides name.
+
+How long and how fast training goes depends on what is trained: `optimization.planning` has that.
+"""
+
+# Rows of a step of training, of average length.
+BATCH_SIZE = 32
+# The most tokens of a text.
+SEQUENCE_LENGTH = 256
+# Of a question with a window of its context, as Devlin et al. 2019 have it; on SQuAD 8 % fewer
+# tokens than windows of 256, which overlap.
+QUESTION_LENGTH = 384
+# Shares of training, validation and test where one file is all.
+SPLIT = (0.8, 0.1, 0.1)
+# Of a model that imitates others: what divides logits, and how much the others' answers weigh.
+TEMPERATURE, TEACHERS_SHARE = 2.0, 0.7
+# Of an encoder that is cut out of a larger one.
+STUDENT_LAYERS = 3
