@@ -1,7 +1,7 @@
 """What the reader of a report must know before believing its numbers."""
 
 import dataclasses
-from typing import Any
+from typing import Protocol
 
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders import vocabulary_fit
@@ -13,7 +13,16 @@ from tfhub_transfer.training.stages import NOTHING
 
 # Of a class; fewer test examples say little about it.
 FEW = 10
+# Of them, that a warning names.
 _NAMED = 5
+
+
+class Splits(Protocol):
+    """The three splits that a model of one task is trained and measured on."""
+
+    train: Examples
+    validation: Examples
+    test: Examples
 
 
 def add(report: Report, model: TransferModel, test: Examples, train: Examples | None) -> None:
@@ -55,7 +64,7 @@ def add(report: Report, model: TransferModel, test: Examples, train: Examples | 
         )
 
 
-def before_training(model: TransferModel, splits: Any) -> list[str]:
+def before_training(model: TransferModel, splits: Splits) -> list[str]:
     """What is wrong with the texts, while nothing has been spent on them yet.
 
     Args:
