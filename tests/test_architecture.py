@@ -567,7 +567,9 @@ def test_everyone_asks_the_task() -> None:
     }
     keyed = [f"{name}:{place}" for name, places in found.items() for place in places]
     assert not keyed, f"let the task say it, by a method or an attribute: {keyed}"
-    idle = [name for name in NAMES_OF_TASKS if not list(_keyed(TREES[PACKAGE / f"{name}.py"], kinds))]
+    idle = [
+        name for name in NAMES_OF_TASKS if not list(_keyed(TREES[PACKAGE / f"{name}.py"], kinds))
+    ]
     assert not idle, f"name no task any longer: {idle}"
 
 

@@ -106,7 +106,9 @@ def test_answers_and_reports_are_those_of_the_last_run(models: Any, tmp_path: Pa
     model = alike(Masking)
     plain.set_weights(model.get_weights())
     expected, masked = by_hand(plain)
-    with mock.patch.object(TransferModel, "_run", autospec=True, side_effect=TransferModel._run) as run:
+    with mock.patch.object(
+        TransferModel, "_run", autospec=True, side_effect=TransferModel._run
+    ) as run:
         answers = model.predict_text(TEXTS)
     assert run.call_count == 3
     assert [answer["word"] for answer in answers] == masked
@@ -144,7 +146,10 @@ def test_an_export_that_would_answer_otherwise_is_refused_first(
     rows = tmp_path / "rows.csv"
     rows.write_text("text,label\n" + "\n".join(f"{t},{n}" for t, n in zip(TEXTS, TRUE) if t))
     job = TrainJob("masking", str(rows), tmp_path / "out", encoder=str(text_encoder))
-    with mock.patch.object(training, "fine_tune") as fit, pytest.raises(tt.InputError, match="`--quick`"):
+    with (
+        mock.patch.object(training, "fine_tune") as fit,
+        pytest.raises(tt.InputError, match="`--quick`"),
+    ):
         training.train(job)
     assert not fit.called and not (tmp_path / "out").exists()
 

@@ -20,9 +20,17 @@ _NAMED = 5
 class Splits(Protocol):
     """The three splits that a model of one task is trained and measured on."""
 
-    train: Examples
-    validation: Examples
-    test: Examples
+    @property
+    def train(self) -> Examples:
+        """What it learns from."""
+
+    @property
+    def validation(self) -> Examples:
+        """What it is judged by meanwhile."""
+
+    @property
+    def test(self) -> Examples:
+        """What it is measured on."""
 
 
 def add(report: Report, model: TransferModel, test: Examples, train: Examples | None) -> None:

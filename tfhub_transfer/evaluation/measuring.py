@@ -14,6 +14,8 @@ from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.tasks.trial import Trial
 
+__all__ = ["Report", "evaluate"]
+
 
 def evaluate(
     model: TransferModel,
@@ -103,7 +105,7 @@ def _evaluate_task(
 
 def _evaluate_tasks(
     model: TransferModel,
-    examples: object,
+    examples: Any,
     train: object,
     baselines: bool,
     seed: int,

@@ -293,7 +293,7 @@ def _plain(examples: data.Examples, task: Task) -> data.Examples:
         return examples
     with placed(examples):
         try:
-            labels = task.read_labels(examples.labels)
+            labels = list(task.read_labels(examples.labels))
         except RowError:
             raise
         except InputError as error:

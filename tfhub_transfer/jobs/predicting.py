@@ -80,7 +80,7 @@ def _of_task(
         if name is None:
             return model, columns
         raise InputError(f"the model has one task only; leave `--task` out. Received: {name}")
-    if name not in model.parts:
+    if name is None or name not in model.parts:
         raise InputError(
             f"the model has several tasks, {', '.join(model.parts)}; name one with `--task`. "
             f"Received: {name or 'none'}"

@@ -107,9 +107,7 @@ class MultiTaskModel(JointLoss, TransferModel):
         return cls(encoder, task, {n: Head(**h) for n, h in config["head"].items()}, None)
 
 
-def _models(
-    encoder: Encoder, task: Task, head: Mapping[str, Head]
-) -> dict[str, TransferModel]:
+def _models(encoder: Encoder, task: Task, head: Mapping[str, Head]) -> dict[str, TransferModel]:
     """A model for each task. A group that one head doesn't read may be what another one reads."""
     models, left_out = {}, []
     for name, each in task.parts.items():

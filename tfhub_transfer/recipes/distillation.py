@@ -126,6 +126,8 @@ class _Taught:
     encodes it, and the teachers' scores, side by side in one row.
     """
 
+    _task: Any
+
     def __init__(self, task: Task, temperature: float) -> None:
         self._task, self._temperature = task, temperature
         self._width = 1 if task.class_names is None else len(task.class_names)

@@ -107,7 +107,7 @@ class Task(Reported, abc.ABC):
     def encode(self, labels: Sequence[object]) -> np.ndarray:
         """Turns labels `[n]` as read from a file into the array that the loss wants."""
 
-    def read_labels(self, labels: Sequence[object]) -> list[object]:
+    def read_labels(self, labels: Sequence[object]) -> Sequence[object]:
         """Labels `[n]` in the plainest form that the task takes, whatever form they have.
 
         Raises:

@@ -277,7 +277,7 @@ class Several:
         """The names of a label, or the numbers in it."""
         if isinstance(label, dict):
             self.declared.update(name(key, (str(key).strip(),)) for key in label)
-            return flagged(label)
+            return [*flagged(label)]
         if isinstance(label, str):
             return self._split(label)
         if not isinstance(label, list):

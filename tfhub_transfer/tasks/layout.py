@@ -28,7 +28,7 @@ Inputs = dict[str, keras.KerasTensor]
 # What an encoder gives: tensors by name, or one; of two texts that it reads apart a list of them.
 Encoded: TypeAlias = "keras.KerasTensor | Mapping[str, keras.KerasTensor] | list[Encoded]"
 # Scores of rows or examples; of units one array for each.
-Scores: TypeAlias = "np.ndarray | list[np.ndarray]"
+Scores: TypeAlias = np.ndarray | list[np.ndarray]
 # What `prepare` hands to `answer`; nobody else looks into it.
 State: TypeAlias = Any
 
@@ -274,7 +274,8 @@ class Layout:
             state: What `prepare` gave.
             scores: Float32 `[rows, ...]`; of units ragged `[rows, (units), ...]`.
         """
-        return self.task.answer(scores)
+        own: Task = self.task
+        return own.answer(scores)
 
     def answers(
         self, run: Callable[..., tf.Tensor], rows: Sequence[tf.Tensor], state: State
@@ -284,13 +285,15 @@ class Layout:
         What decodes step by step asks again here, with what `run` gave so far.
 
         Args:
-            run: Takes columns of rows, lists or tensors `[rows]`, and gives scores as `answer` takes
-                them.
+            run: Takes columns of rows, lists or tensors `[rows]`, and gives scores as `answer`
+                takes them.
             rows: The columns that `prepare` gave.
             state: What else it gave.
         """
-        if self.task.runs_again:
-            return self.task.answers(run, rows)
+        own: Task = self.task
+        if own.runs_again:
+            return own.answers(run, rows)
+        answer: Callable[..., Mapping[str, tf.Tensor]]
         answer = self.answer_again if self.by_unit else self.answer
         return answer(state, run(*rows))
 
@@ -298,9 +301,8 @@ class Layout:
         self, run: Callable[..., tf.Tensor], rows: Sequence[tf.Tensor], state: State
     ) -> Mapping[str, tf.Tensor]:
         """As `answers`, as graph code, for exports; a layout that runs again writes it anew."""
-        if self.task.runs_again:
-            return self.task.served(run, rows)
-        return self.answer(state, run(*rows))
+        own: Task = self.task
+        return own.served(run, rows) if own.runs_again else self.answer(state, run(*rows))
 
     def require_servable(self) -> None:
         """Raises `InputError` if an export, which is a graph, couldn't answer as the model does."""
@@ -314,7 +316,8 @@ class Layout:
 
     def readable(self, found: Mapping[str, tf.Tensor]) -> list[Readable]:
         """What `answer` gave as one dictionary for each text."""
-        return self.task.readable(found)
+        own: Task = self.task
+        return own.readable(found)
 
 
 def of_rows(columns: Sequence[list[str]], labels: Sequence[object] | None = None) -> Examples:
@@ -329,7 +332,7 @@ def of_rows(columns: Sequence[list[str]], labels: Sequence[object] | None = None
     given = dict(zip((TEXT,) if len(columns) == 1 else (TEXT_A, TEXT_B, TEXT_C), columns))
     if labels is None:
         return Examples(given)
-    return Examples({**given, LABEL: labels}, target=LABEL)
+    return Examples({**given, LABEL: list(labels)}, target=LABEL)
 
 
 def asked(columns: Sequence[list[str]]) -> Examples:

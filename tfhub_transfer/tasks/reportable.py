@@ -62,6 +62,7 @@ class Reported:
     learned_baselines: ClassVar[bool] = True
 
     if TYPE_CHECKING:  # what `Task` says more of
+
         @property
         def one_row(self) -> bool: ...
         def encode(self, labels: Sequence[object]) -> np.ndarray: ...
@@ -139,8 +140,9 @@ class Reported:
     def _losses(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """The loss of each example, float64 `[n]`."""
         loss = reduced(self.loss(), None)
-        each = keras.ops.convert_to_numpy(loss(labels, scores)).astype("float64")
-        return each.reshape(len(labels), -1).mean(axis=1)
+        each: np.ndarray = keras.ops.convert_to_numpy(loss(labels, scores)).astype("float64")
+        means: np.ndarray = each.reshape(len(labels), -1).mean(axis=1)
+        return means
 
     def measure(self, labels: np.ndarray, scores: np.ndarray) -> Numbers:
         """The numbers of a report: those that the task watches in training, unless it says others.
@@ -171,7 +173,8 @@ class Reported:
 
         The loss, unless the task says more: it must if its loss isn't 0 where an answer is right.
         """
-        return np.nan_to_num(self._losses(labels, scores), nan=np.inf)
+        losses: np.ndarray = np.nan_to_num(self._losses(labels, scores), nan=np.inf)
+        return losses
 
     def not_answered(self, labels: np.ndarray, scores: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """Scores to measure where some are no numbers, which must not count as right.
@@ -284,15 +287,16 @@ def _show_answers(
 ) -> None:
     """Adds each answer and the worst, and numbers by length; of answers as given and as counted."""
     report, (answered, scores) = trial.report, found
-    report.mistakes = _mistakes(task, trial, labels, scores)
     true = [task.readable_label(label) for label in labels]
     parts = (scores[start : start + _AT_ONCE] for start in range(0, len(scores), _AT_ONCE))
     given = [task.main_part(answer) for part in parts for answer in task.decode(part)]
     # What counts as wrong where there is no answer is no answer for that.
     known = np.isfinite(answered.reshape(len(answered), -1)).all(axis=1)
     given = [answer if is_known else None for answer, is_known in zip(given, known)]
-    for mistake in report.mistakes:
-        mistake["predicted"] = given[mistake["row"]]
+    badness = task.badness(labels, scores)
+    report.mistakes = [
+        trial.mistake(row, true[row], given[row], float(badness[row])) for row in worst(badness)
+    ]
     numbers = task.contributions(labels, scores)
     if all(np.isfinite(column).all() for column in numbers.values()):
         keys = groups.lengths([" ".join(texts) for texts in zip(*trial.examples.texts)])
@@ -314,19 +318,6 @@ def _shown_scores(report: Report, scores: np.ndarray) -> Mapping[str, Array]:
         f"{scores.shape[1]:,} classes and {len(scores):,} texts there are too many"
     )
     return {"score": scores.max(axis=1)}
-
-
-def _mistakes(task: Reported, trial: Trial, labels: np.ndarray, scores: np.ndarray) -> list[Readable]:
-    """The most confident wrong answers, or the largest errors."""
-    badness = task.badness(labels, scores)
-    rows = worst(badness)
-    answers = task.decode(scores[rows]) if rows else []
-    return [
-        trial.mistake(
-            row, task.readable_label(labels[row]), task.main_part(answer), float(badness[row])
-        )
-        for row, answer in zip(rows, answers)
-    ]
 
 
 def _add_baselines(task: Reported, trial: Trial, train: Examples) -> None:

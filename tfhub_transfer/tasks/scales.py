@@ -79,7 +79,12 @@ class ScaledSquaredError(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         self.deviation = deviation
 
-    def __call__(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: keras.KerasTensor | None = None) -> keras.KerasTensor:
+    def __call__(
+        self,
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         # Keras makes both float32 before `call`, which can't hold numbers of every size.
         error = _standard_error(y_true, y_pred, self.deviation)[:, None]
         squared = keras.losses.MeanSquaredError(self.reduction, self.name)
@@ -100,7 +105,12 @@ class ScaledError(keras.metrics.RootMeanSquaredError):
         super().__init__(name=name, **kwargs)
         self.deviation = deviation
 
-    def update_state(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: keras.KerasTensor | None = None) -> None:
+    def update_state(
+        self,
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: keras.KerasTensor | None = None,
+    ) -> None:
         error = _standard_error(y_true, y_pred, self.deviation)
         super().update_state(keras.ops.zeros_like(error), error, sample_weight)
 
@@ -112,7 +122,9 @@ class ScaledError(keras.metrics.RootMeanSquaredError):
         return {**super().get_config(), "deviation": self.deviation}
 
 
-def _standard_error(y_true: keras.KerasTensor, y_pred: keras.KerasTensor, deviation: float) -> keras.KerasTensor:
+def _standard_error(
+    y_true: keras.KerasTensor, y_pred: keras.KerasTensor, deviation: float
+) -> keras.KerasTensor:
     """How far answers are off in units of the targets' spread, float32 `[batch]`."""
     made = keras.ops.reshape(keras.ops.convert_to_tensor(y_pred), (-1,))
     wanted = keras.ops.reshape(keras.ops.cast(y_true, made.dtype), (-1,))

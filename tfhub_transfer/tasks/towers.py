@@ -39,7 +39,7 @@ class Towers(Layout):
 
     @property
     def has_fixed_features(self) -> bool:
-        return self.task.has_head
+        return bool(self.task.has_head)
 
     def check(self, examples: Examples) -> None:
         super().check(examples)

@@ -4,7 +4,7 @@ Everything between is TensorFlow, so that an exported model does with plain stri
 `predict_text` does. Offsets count Unicode code points, as Python's strings do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -142,7 +142,7 @@ class Windows(Layout):
             "margin": tf.where(found.margin > spans.NEVER / 2, found.margin, NO_MARGIN),
         }
 
-    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+    def readable(self, found: Mapping[str, Any]) -> list[dict[str, Any]]:
         columns = {name: np.asarray(values).tolist() for name, values in found.items()}
         columns["answer"] = [answer.decode("utf-8") for answer in columns["answer"]]
         return [dict(zip(columns, row)) for row in zip(*columns.values())]

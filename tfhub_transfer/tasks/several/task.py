@@ -12,7 +12,8 @@ import tensorflow as tf
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.tasks.base import MOST, Task
+from tfhub_transfer.incoming.ranges import MOST
+from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.reportable import reduced
 
 UNCERTAINTY = "uncertainty"

@@ -323,7 +323,7 @@ def _show_answers(trial: Trial, truth: Truth, columns: Sequence[Any], scores: np
     else:
         own = truth.labels.tolist()
     trial.note_answers(own, [float(score) for score in scores], numbers)
-    if truth.kind == "binary":
-        right, of = truth.labels == 1, "pairs that count as 1"
-        wanted = int(np.sum(right))
+    if truth.labels is not None and truth.kind == "binary":
+        right, of = np.equal(truth.labels, 1), "pairs that count as 1"
+        wanted = int(right.sum())
         add_thresholds(trial.report, Answers(right, scores, wanted, of, trial.report.threshold))

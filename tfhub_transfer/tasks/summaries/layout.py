@@ -4,6 +4,7 @@ What leads from a plain document to its summary is TensorFlow, so that an export
 `predict_text` does. Offsets count Unicode code points, as Python's strings do.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -77,7 +78,7 @@ class Sentences(Layout):
         found = {n: tf.ragged.boolean_mask(c, chosen) for n, c in zip(names, columns)}
         return {**found, "sentence_count": found["sentence"].row_lengths()}
 
-    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+    def readable(self, found: Mapping[str, Any]) -> list[dict[str, Any]]:
         """One dictionary a text: `summary`, and its `sentences`, each with its place."""
         columns = (found[name].to_list() for name in ("sentence", "score", "start", "end"))
         answers = []

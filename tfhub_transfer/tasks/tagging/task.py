@@ -171,9 +171,14 @@ class TokenClassification(Task):
     def claims(cls, texts: Sequence[object], labels: Sequence[object]) -> bool:
         if not all(isinstance(label, list) for label in labels):
             return False
-        if not all(map(joining.is_listed, texts)):
+        joined = [text for text in texts if isinstance(text, str) and joining.is_listed(text)]
+        if len(joined) < len(texts):
             return False
-        rows = [(joining.split_words(text), tags) for text, tags in zip(texts, labels)]
+        rows = [
+            (joining.split_words(text), tags)
+            for text, tags in zip(joined, labels)
+            if isinstance(tags, list)
+        ]
         spaced = any(len(word.split()) > 1 for words, _ in rows for word in words)
         return not spaced and all(len(words) == len(tags) for words, tags in rows)
 
@@ -242,7 +247,12 @@ class TokenClassification(Task):
 class WordAccuracy(keras.metrics.Mean):
     """Share of words with the right tag: tags `[batch, words]`, -1 where there is no word."""
 
-    def update_state(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: keras.KerasTensor | None = None) -> None:
+    def update_state(
+        self,
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: keras.KerasTensor | None = None,
+    ) -> None:
         right = keras.ops.equal(
             keras.ops.cast(y_true, "int32"), keras.ops.cast(keras.ops.argmax(y_pred, -1), "int32")
         )
@@ -253,15 +263,14 @@ class WordAccuracy(keras.metrics.Mean):
 def _segmentation(given: Mapping[str, object]) -> joining.Segmentation:
     """From a dictionary, which may be out of a file."""
     names = ("shapes", "words", "apart")
-    lists = {name: given.get(name, ()) for name in names}
-    right = all(
-        isinstance(found, (list, tuple)) and all(isinstance(word, str) for word in found)
-        for found in lists.values()
-    )
-    if not right or not set(given) <= {*names, "negation"}:
+    tuples: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        found = given.get(name, ())
+        if isinstance(found, (list, tuple)) and all(isinstance(word, str) for word in found):
+            tuples[name] = tuple(found)
+    if len(tuples) < len(names) or not set(given) <= {*names, "negation"}:
         raise InputError(
             f"`segmentation` has lists of strings, {', '.join(names)}, and `negation`. "
             f"Received: {str(dict(given))[:100]}"
         )
-    tuples = {name: tuple(found) for name, found in lists.items()}
     return joining.Segmentation(**tuples, negation=bool(given.get("negation", False)))

@@ -184,7 +184,8 @@ class OrdinalRegression(Classification):
 
     def badness(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """By how many classes each answer is off."""
-        return np.abs(ranks(scores) - labels).astype("float64")
+        off: np.ndarray = np.abs(ranks(scores) - labels).astype("float64")
+        return off
 
     def not_answered(self, labels: np.ndarray, scores: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """They count as off by as much as can be."""
@@ -203,7 +204,7 @@ class OrdinalRegression(Classification):
         whole_measure.add_confusion(report, labels, found)
         confidence = np.take_along_axis(scores, found[:, None], axis=1)[:, 0]
         whole_measure.add_calibration(report, labels == found, confidence)
-        report.pictures["reliability"] = plots.reliability(report.calibration)
+        report.pictures["reliability"] = plots.reliability(report.calibration or {})
 
     def baselines(
         self, texts: tuple[list[str], list[str]], labels: np.ndarray
@@ -221,7 +222,8 @@ class OrdinalRegression(Classification):
         classes = len(self.class_names or [])
         if numbers is None:
             return None
-        return np.eye(classes)[np.clip(np.rint(numbers), 0, classes - 1).astype(int)]
+        one_hot: np.ndarray = np.eye(classes)[np.clip(np.rint(numbers), 0, classes - 1).astype(int)]
+        return one_hot
 
     def get_config(self) -> dict[str, object]:
         return {"class_names": self.class_names, "pair": self.pair, **self.learned_config()}
@@ -239,7 +241,8 @@ def ranks(scores: np.ndarray) -> np.ndarray:
     array([1, 0])
     """
     above = np.cumsum(scores[:, ::-1], axis=1)[:, ::-1][:, 1:]
-    return (above > 0.5).sum(axis=1)
+    found: np.ndarray = (above > 0.5).sum(axis=1)
+    return found
 
 
 def _resampled(weights: np.ndarray, labels: np.ndarray, found: np.ndarray) -> Resampled:
@@ -360,7 +363,12 @@ class QuadraticKappa(keras.metrics.Metric):
         # Of rows: how many, true and answered ranks, their squares, the squares of differences.
         self.sums = self.add_variable((6,), initializer="zeros", name="sums")
 
-    def update_state(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: keras.KerasTensor | None = None) -> None:
+    def update_state(
+        self,
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: keras.KerasTensor | None = None,
+    ) -> None:
         middle = (self.classes - 1) / 2  # numbers near 0 lose fewer digits in squares
         found = keras.ops.sum(keras.ops.cast(_above(y_pred) > 0.5, "float32"), axis=-1) - middle
         right = keras.ops.reshape(keras.ops.cast(y_true, "float32"), (-1,)) - middle

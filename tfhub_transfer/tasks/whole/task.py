@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.incoming.wording import class_name, listed
 from tfhub_transfer.reporting import metrics
 from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
@@ -20,7 +21,7 @@ from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels, divergences, scales
-from tfhub_transfer.tasks.base import MOST, Task, finite
+from tfhub_transfer.tasks.base import Task, finite
 from tfhub_transfer.tasks.reportable import Readable
 from tfhub_transfer.tasks.scales import ScaledError, ScaledSquaredError
 from tfhub_transfer.tasks.whole import measures as whole_measure
@@ -89,7 +90,7 @@ class Classification(Task):
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
-    def read_labels(self, labels: Sequence[object]) -> list[object]:
+    def read_labels(self, labels: Sequence[object]) -> list[str]:
         read = functools.partial(class_labels.one, known=self.class_names or ())
         return class_labels.by_row(read, labels)
 
@@ -160,7 +161,8 @@ class Classification(Task):
 
     def badness(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """How confident each wrong answer is."""
-        return scores.max(axis=1) * (scores.argmax(axis=1) != labels)
+        sure: np.ndarray = scores.max(axis=1) * (scores.argmax(axis=1) != labels)
+        return sure
 
     def not_answered(self, labels: np.ndarray, scores: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """They count as wrong, whatever the label."""
@@ -246,7 +248,7 @@ class MultiLabel(Task):
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
-    def read_labels(self, labels: Sequence[object]) -> list[object]:
+    def read_labels(self, labels: Sequence[object]) -> list[list[str]]:
         read = class_labels.Several(labels, self.label_separator, self.class_names)
         self._declared |= set(read.declared)
         names = read.names(given=not self.learned)
@@ -318,7 +320,9 @@ class MultiLabel(Task):
         """How far the worst score is on the wrong side of the threshold."""
         wrong = (scores >= self.threshold) != (labels > 0.5)
         # A score on the threshold itself can be wrong too: by how little doesn't make it right.
-        return (np.maximum(np.abs(scores - self.threshold), 1e-9) * wrong).max(axis=1)
+        far = np.maximum(np.abs(scores - self.threshold), 1e-9)
+        worst: np.ndarray = (far * wrong).max(axis=1)
+        return worst
 
     def not_answered(self, labels: np.ndarray, scores: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """They count as wrong, whatever the label."""
@@ -399,7 +403,7 @@ class Regression(Task):
         """Of labels and answers: `float32`, or `float64` where that isn't enough."""
         return scales.dtype(self.mean or 0.0, self.deviation or 1.0)
 
-    def read_labels(self, labels: Sequence[object]) -> list[object]:
+    def read_labels(self, labels: Sequence[object]) -> list[float]:
         wide = not self.is_adapted or self.dtype == "float64"
         most = scales.MOST_SCORE if wide else MOST
         read = functools.partial(finite, task=self.name, most=most)
@@ -440,7 +444,8 @@ class Regression(Task):
 
     def badness(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """How far off each answer is."""
-        return np.nan_to_num(np.abs(scores - labels), nan=np.inf)
+        off: np.ndarray = np.nan_to_num(np.abs(scores - labels), nan=np.inf)
+        return off
 
     def describe(self, report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
         whole_measure.describe_numbers(report, labels, scores, seed)
