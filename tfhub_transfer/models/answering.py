@@ -19,10 +19,12 @@ class Asked(Protocol):
     truncation: Truncation | None
 
     @property
-    def layout(self) -> Layout: ...
+    def layout(self) -> Layout:
+        """How texts become rows, and scores answers."""
 
     @property
-    def output_shape(self) -> tuple[int | None, ...]: ...
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Of its scores."""
 
     def _run(self, name: str, examples: Examples, batch_size: int) -> tf.Tensor: ...
 
