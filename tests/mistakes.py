@@ -680,6 +680,21 @@ OF_TASKS = [
         ).require_servable(),
     ),
     mistake(
+        "distillation answers whole texts so far",
+        lambda k: TokenClassification(["O", "B-x"]).require_imitable(),
+        lambda k: Classification(["a", "b"]).require_imitable(),
+    ),
+    mistake(
+        "distillation computes in float32, which can't hold these scores",
+        lambda k: Regression(0.0, 1e-40).require_imitable(),
+        lambda k: Regression(0.0, 1.0).require_imitable(),
+    ),
+    mistake(
+        "teachers and student must have the same task",
+        lambda k: Classification(["a", "b"]).require_like(Classification(["b", "a"])),
+        lambda k: Classification(["a", "b"]).require_like(Classification(["a", "b"])),
+    ),
+    mistake(
         "two towers answer for whole texts",
         lambda k: layouts.find(TokenClassification(), Head(towers=True)),
         lambda k: layouts.find(TokenClassification(), Head()),

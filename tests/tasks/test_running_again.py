@@ -16,7 +16,7 @@ from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.models.transfer import TransferModel
 
 NAMES = ["bad", "good"]
-TEXTS = ["good good film", "the worst movie of all", "good acting", "bad", "", "film and story"] * 4
+TEXTS = ["good good film", "the worst movie", "good acting", "bad", "", "bad film movie"] * 4
 TRUE = ["good", "bad", "good", "bad", "bad", "good"] * 4
 
 
@@ -78,10 +78,9 @@ def models(text_encoder: Path) -> Any:
 
     def alike(kind: Any) -> Any:
         made = tt.build_model(str(text_encoder), kind(NAMES))
-        made.set_weights([w * 20 for w in plain.get_weights()])
+        made.set_weights(plain.get_weights())
         return made
 
-    plain.set_weights([w * 20 for w in plain.get_weights()])
     return plain, alike
 
 
@@ -104,7 +103,6 @@ def by_hand(plain: Any) -> tuple[np.ndarray, list[str]]:
 def test_answers_and_reports_are_those_of_the_last_run(models: Any, tmp_path: Path) -> None:
     plain, alike = models
     model = alike(Masking)
-    plain.set_weights(model.get_weights())
     expected, masked = by_hand(plain)
     with mock.patch.object(
         TransferModel, "_run", autospec=True, side_effect=TransferModel._run
@@ -114,8 +112,7 @@ def test_answers_and_reports_are_those_of_the_last_run(models: Any, tmp_path: Pa
     assert [answer["word"] for answer in answers] == masked
     scores = np.array([[answer["scores"][name] for name in NAMES] for answer in answers])
     np.testing.assert_allclose(scores, expected, atol=1e-5)
-    once = plain.predict_scores(TEXTS).argmax(axis=1)
-    assert (once != expected.argmax(axis=1)).any()  # that to ask again made a difference
+    assert np.abs(plain.predict_scores(TEXTS) - expected).max() > 1e-3  # asked again it says else
     np.testing.assert_allclose(model.predict_scores(TEXTS), expected, atol=1e-5)
 
     test = tt.data.Examples.from_lists(TEXTS, TRUE)
@@ -130,8 +127,8 @@ def test_answers_and_reports_are_those_of_the_last_run(models: Any, tmp_path: Pa
 
 
 def test_what_was_cut_is_said_of_the_texts_alone(bert_encoder: Path) -> None:
-    model = tt.build_model(str(bert_encoder), Masking(NAMES), sequence_length=6)
-    model.predict_text(["good film bad movie story", "good"])
+    model = tt.build_model(str(bert_encoder), Masking(NAMES), sequence_length=8)
+    model.predict_text(["good film bad movie good film bad", "good"])
     assert model.truncation is not None and model.truncation.texts == 1
     assert model.predict_text([]) == []
 
@@ -158,7 +155,6 @@ def test_an_export_that_would_answer_otherwise_is_refused_first(
 def test_a_task_that_says_how_is_exported(models: Any, tmp_path: Path) -> None:
     plain, alike = models
     model = alike(Averaging)
-    plain.set_weights(model.get_weights())
     texts = ["good good film", "the worst movie of all"]
     parts = [texts, ["good film", "worst movie of all"], ["film", "movie of all"]]
     expected = sum(plain.predict_scores(part) for part in parts) / 3
