@@ -1,5 +1,6 @@
 """The Keras model of several tasks on one encoder."""
 
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,7 +59,7 @@ class MultiTaskModel(JointLoss, TransferModel):
     @property
     def parts(self) -> Mapping[str, TransferModel]:
         """The model of each task, by name."""
-        return self._wiring.models
+        return types.MappingProxyType(self._wiring.models)
 
     def predict_scores(
         self, examples: Any, batch_size: int = EVALUATION_BATCH, allow_nan: bool = False

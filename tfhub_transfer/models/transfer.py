@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import math
+import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -210,7 +211,8 @@ class TransferModel(resuming.Resumable):
     @property
     def parts(self) -> Mapping[str, "TransferModel"]:
         """The models that it consists of, by name of the task: itself, unless it has several."""
-        return {"": self}
+        # No dictionary, in which Keras would look for what to save, and find the model again.
+        return types.MappingProxyType({"": self})
 
     @property
     def preprocessor(self) -> TextPreprocessor:

@@ -310,8 +310,8 @@ class Layout:
         if not self.task.is_servable or (runs and type(self).served is Layout.served):
             raise InputError(
                 f"the {self.task.name} task asks the model more than once: an export can only if "
-                "its `served` says, as graph code, how; write that, or train with `quick` "
-                f"(`--quick`), which exports nothing. Received: {type(self.task).__name__}"
+                "its `served` says, as graph code, how; write that, or train with `--quick`, which "
+                f"exports nothing. Received: {type(self.task).__name__}"
             )
 
     def readable(self, found: Mapping[str, tf.Tensor]) -> list[Readable]:

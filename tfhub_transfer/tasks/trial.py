@@ -27,7 +27,7 @@ Answers: TypeAlias = list[dict[str, Any]]
 class Asked(Protocol):
     """A model, as far as a trial asks it; `models.transfer.TransferModel` is one."""
 
-    def predict_scores(self, examples: Examples, *, allow_nan: bool) -> Array:
+    def predict_scores(self, examples: Examples, *, allow_nan: bool = False) -> Array:
         """Scores of each example."""
 
     def predict_text(self, texts: Examples | Sequence[Sequence[str]]) -> Answers:

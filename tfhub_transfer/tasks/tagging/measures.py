@@ -36,7 +36,7 @@ def report_on(task: Tagged, trial: Trial) -> None:
         trial: The report, the model, and what is put to it.
     """
     report, examples, scheme = trial.report, trial.examples, task.scheme
-    scores = trial.timed(lambda: trial.model.predict_scores(examples, allow_nan=False))
+    scores = trial.timed(lambda: trial.model.predict_scores(examples))
     truth, predicted = task.named(examples.labels), task.sequences(scores)
     report.metrics = measure(truth, predicted, scheme)
     report.per_class = per_class(truth, predicted, scheme)
