@@ -61,6 +61,16 @@ HELD = (
 lists = Examples.from_lists
 
 
+def _own(kind: Any, **more: Any) -> Any:
+    """A task of one's own."""
+    return type("Own", (kind,), {"name": "own", **more})
+
+
+def _asks(task: Any, run: Any, texts: Any) -> Any:
+    """Answers in two runs."""
+    return task.answer(run(*texts) + run(*texts))
+
+
 def _measured(metric: Any) -> Any:
     """What a task of one's own with this metric measures."""
     own = {"name": "own", "metrics": lambda self: [metric], "loss": lambda self: "mse"}
@@ -658,6 +668,38 @@ OF_TASKS = [
         ),
     ),
     mistake(
+        "the `layout` of a task is one of",
+        lambda k: layouts.find(_own(Classification, layout="wholes")(["a", "b"])),
+        lambda k: layouts.find(_own(Classification, layout="whole")(["a", "b"])),
+    ),
+    mistake(
+        "can't answer in several runs itself",
+        lambda k: layouts.find(_own(TokenClassification, answers=_asks)(["O", "B-x"])),
+        lambda k: layouts.find(_own(Classification, answers=_asks)(["a", "b"])),
+    ),
+    mistake(
+        "asks the model more than once: an export can only if",
+        lambda k: layouts.find(_own(Classification, answers=_asks)(["a", "b"])).require_servable(),
+        lambda k: layouts.find(
+            _own(Classification, answers=_asks, served=_asks)(["a", "b"])
+        ).require_servable(),
+    ),
+    mistake(
+        "distillation answers whole texts so far",
+        lambda k: TokenClassification(["O", "B-x"]).require_imitable(),
+        lambda k: Classification(["a", "b"]).require_imitable(),
+    ),
+    mistake(
+        "distillation computes in float32, which can't hold these scores",
+        lambda k: Regression(0.0, 1e-40).require_imitable(),
+        lambda k: Regression(0.0, 1.0).require_imitable(),
+    ),
+    mistake(
+        "teachers and student must have the same task",
+        lambda k: Classification(["a", "b"]).require_like(Classification(["b", "a"])),
+        lambda k: Classification(["a", "b"]).require_like(Classification(["a", "b"])),
+    ),
+    mistake(
         "two towers answer for whole texts",
         lambda k: layouts.find(TokenClassification(), Head(towers=True)),
         lambda k: layouts.find(TokenClassification(), Head()),
@@ -1063,7 +1105,6 @@ MISTAKES = [*OF_LABELS, *OF_TASKS, *OF_TEXTS, *OF_JOBS, *OF_MODELS]
 ELSEWHERE = (
     "this is a `.keras` file that was unpacked",
     "this encoder gives token vectors only",
-    "`evaluate` knows tasks of the layouts",
     "the record of the training is damaged",
     "doesn't know its labels",
     "; expected a folder that `tfhub-transfer train` wrote",

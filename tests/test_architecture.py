@@ -63,7 +63,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "evaluation": [
-        ["cautions", "particulars"],
+        ["cautions"],
         ["measuring"],
         ["__init__"],
     ],
@@ -91,7 +91,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "models": [
-        ["archives", "boundary", "compiling", "fitting", "resuming", "seen"],
+        ["answering", "archives", "boundary", "compiling", "fitting", "resuming", "seen"],
         ["transfer"],
         ["multitask"],
         ["building"],
@@ -141,16 +141,19 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks": [
-        ["class_labels", "divergences", "reportable", "scales", "segmentation"],
-        ["base", "layout"],
-        ["several", "similarity", "towers", "units", "whole"],
-        ["questions", "summaries", "tagging"],
+        ["class_labels", "divergences", "scales", "segmentation", "trial"],
+        ["reportable"],
+        ["base"],
+        ["layout"],
+        ["several", "towers", "units", "whole"],
+        ["questions", "similarity", "summaries", "tagging"],
         ["layouts"],
         ["__init__"],
     ],
     "tasks/questions": [
         ["answers", "spans"],
-        ["measures", "task"],
+        ["measures"],
+        ["task"],
         ["layout"],
         ["__init__"],
     ],
@@ -166,13 +169,16 @@ INNER_FLOORS = {
     ],
     "tasks/summaries": [
         ["rouge", "selection"],
-        ["layout", "measures", "task"],
+        ["layout"],
+        ["measures"],
+        ["task"],
         ["__init__"],
     ],
     "tasks/tagging": [
         ["schemes", "viterbi"],
-        ["entity_outcomes", "layout", "task"],
+        ["entity_outcomes", "layout"],
         ["measures"],
+        ["task"],
         ["__init__"],
     ],
     "tasks/whole": [
@@ -516,6 +522,86 @@ def test_savedmodels_are_loaded_behind_the_check_only() -> None:
         if isinstance(node, ast.Attribute | ast.Name) and LOADERS.search(ast.unparse(node))
     ]
     assert found == ["graphs/safety: tf.saved_model.load"], "use `safety.load_checked`"
+
+
+# What a task is called, for who must name one. Everyone else asks the task itself.
+NAMES_OF_TASKS = {
+    "jobs/training_options": "what `--task` takes: `--help` may not import the tasks",
+    "jobs/demonstration": "the demo trains a task",
+    "reporting/joint_reports": "what the page of several tasks is called",
+}
+
+
+def _kinds() -> dict[str, str | None]:
+    """The classes of tasks, and of models of several, with the names that these tasks have."""
+    found: dict[str, str | None] = {"MultiTaskModel": None}
+    classes = [
+        node
+        for path, tree in TREES.items()
+        if _name(path).startswith("tasks/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    ]
+    for _ in classes:  # until whoever derives from one is found
+        for node in classes:
+            if {ast.unparse(base) for base in node.bases} & {"Task", *found}:
+                values = {ast.unparse(e.targets[0]): e.value for e in node.body if _is_name(e)}
+                name = values.get("name")
+                found[node.name] = name.value if isinstance(name, ast.Constant) else None
+    return found
+
+
+def _is_name(node: ast.AST) -> bool:
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "name"
+
+
+def _keyed(tree: ast.Module, kinds: dict[str, str | None]) -> Iterator[str]:
+    """Where a module decides by the kind, the name or the layout of a task."""
+    names = {name for name in kinds.values() if name is not None}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and node.value in names:
+            yield f"{node.lineno} names {node.value!r}"
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+            asked = {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}
+            asked |= {n.attr for n in ast.walk(node.args[1]) if isinstance(n, ast.Attribute)}
+            for kind in sorted(asked & set(kinds)):
+                yield f"{node.lineno} asks whether something is a {kind}"
+        elif isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            told = any(isinstance(n, ast.Constant) for side in sides for n in ast.walk(side))
+            if told and any(ast.unparse(side).endswith((".layout", "task.name")) for side in sides):
+                yield f"{node.lineno} compares {ast.unparse(node)}"
+
+
+def test_everyone_asks_the_task() -> None:
+    kinds = _kinds()
+    assert {"classification", "ordinal-regression", "multi-task"} <= set(kinds.values())
+    found = {
+        name: list(_keyed(tree, kinds))
+        for path, tree in TREES.items()
+        if not (name := _name(path)).startswith("tasks/") and name not in NAMES_OF_TASKS
+    }
+    keyed = [f"{name}:{place}" for name, places in found.items() for place in places]
+    assert not keyed, f"let the task say it, by a method or an attribute: {keyed}"
+    idle = [
+        name for name in NAMES_OF_TASKS if not list(_keyed(TREES[PACKAGE / f"{name}.py"], kinds))
+    ]
+    assert not idle, f"name no task any longer: {idle}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(task): return task.kind == 'classification'",
+        "TABLE = {'ordinal-regression': 1}",
+        "def f(x): return isinstance(x, tasks.MultiTask)",
+        "def f(x): return isinstance(x, (str, Regression))",
+        "def f(model): return model.task.layout in ('whole', 'words')",
+        "def f(task): return 'own' == task.name",
+    ],
+)
+def test_the_check_of_kinds_notices(source: str) -> None:
+    assert list(_keyed(ast.parse(source), _kinds()))
 
 
 def test_no_drawer_for_odds_and_ends() -> None:

@@ -471,12 +471,6 @@ def test_json_is_the_report_with_numbers_on_one_line(classified: Any, tmp_path: 
     assert str(report.confusion[0]) in text
 
 
-def test_refuses_tasks_that_it_doesnt_know() -> None:
-    task = types.SimpleNamespace(name="reading", layout="aloud")
-    with pytest.raises(InputError, match="`evaluate` knows tasks of .*whole.*'reading'"):
-        evaluate(FakeModel(task, np.eye(2)), Examples.from_lists(["x"], ["a"]))
-
-
 def test_matplotlib_of_the_user_is_left_alone(classified: Any, tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams), matplotlib.get_backend()
     classified[0].save(tmp_path)

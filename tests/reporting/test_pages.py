@@ -681,7 +681,7 @@ def test_a_browser_may_run_the_pages_own_script_and_fetch_nothing(classified: An
 
 
 def test_of_too_many_classes_the_best_score_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfhub_transfer.evaluation.particulars._MOST_SCORES", 5)
+    monkeypatch.setattr("tfhub_transfer.tasks.reportable._MOST_SCORES", 5)
     task = tt.tasks.Classification(["a", "b", "c"])
     examples = Examples.from_lists(["x", "y"], ["a", "b"])
     report = evaluate(Fake(task, predict_scores=lambda e, allow_nan: np.eye(3)[:2]), examples)

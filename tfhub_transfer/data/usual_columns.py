@@ -8,7 +8,9 @@ from tfhub_transfer.errors import InputError
 
 __all__ = ["LABEL", "TEXT", "TEXT_A", "TEXT_B", "TEXT_C", "choose"]
 
-# The columns of each usual shape of data: texts, and the labels that may go with them.
+# The columns of each usual shape of data: texts, and the labels that may go with them. Shapes are
+# of tables, read before there is a task; a task whose columns have other names says so
+# (`Task.usual_columns`).
 _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ((TEXT,), (LABEL, "score")),
     ((TEXT_A, TEXT_B), (LABEL, "score")),

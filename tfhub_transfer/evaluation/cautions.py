@@ -1,7 +1,7 @@
 """What the reader of a report must know before believing its numbers."""
 
 import dataclasses
-from typing import Any
+from typing import Protocol
 
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders import vocabulary_fit
@@ -13,7 +13,24 @@ from tfhub_transfer.training.stages import NOTHING
 
 # Of a class; fewer test examples say little about it.
 FEW = 10
+# Of them, that a warning names.
 _NAMED = 5
+
+
+class Splits(Protocol):
+    """The three splits that a model of one task is trained and measured on."""
+
+    @property
+    def train(self) -> Examples:
+        """What it learns from."""
+
+    @property
+    def validation(self) -> Examples:
+        """What it is judged by meanwhile."""
+
+    @property
+    def test(self) -> Examples:
+        """What it is measured on."""
 
 
 def add(report: Report, model: TransferModel, test: Examples, train: Examples | None) -> None:
@@ -55,7 +72,7 @@ def add(report: Report, model: TransferModel, test: Examples, train: Examples | 
         )
 
 
-def before_training(model: TransferModel, splits: Any) -> list[str]:
+def before_training(model: TransferModel, splits: Splits) -> list[str]:
     """What is wrong with the texts, while nothing has been spent on them yet.
 
     Args:

@@ -80,9 +80,7 @@ def _distill_models(job: TaughtJob) -> None:
         name: getattr(job, name) or columns.get(name) for name in ("text", "text_pair", "label")
     }
     task = teachers[0].task
-    given["label_separator"] = getattr(task, "label_separator", None)
-    given["class_names"] = None if task.learned else getattr(task, "class_names", None)
-    train(dataclasses.replace(job, task=task.name, **given), fit)
+    train(dataclasses.replace(job, task=task.name, **given, **task.as_options()), fit)
 
 
 def _imitate(

@@ -127,13 +127,13 @@ def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
     Raises:
         InputError: If a file is unusable or doesn't suit the task.
     """
-    if isinstance(task, MultiTask):
+    if task.several:
         usual = {n: getattr(source, n) for n in _FORM} if isinstance(source, data.File) else {}
         source = str(source)
         given = _settings(source)["tasks"]
-        task.require_names(given)
+        task.apart(given)  # which refuses other names
         read = {}
-        for name, own in task.tasks.items():
+        for name, own in task.parts.items():
             named = {key: value for key, value in given[name].items() if key in _COLUMNS}
             form = {**usual, **{k: v for k, v in given[name].items() if k in _FORM}}
             file = data.File(_beside(source, given[name]["data"]), **form)
@@ -260,7 +260,7 @@ def _read(job: TrainJob) -> tuple[Splits, Task]:
         n: _plain(data.read(file_of(job, s), **columns), task) for n, s in _given(job).items()
     }
     splits = _split(examples, others, job)
-    if task.layout == "whole":
+    if task.one_row:
         task.pair = examples.is_pair
     layout = layouts.find(task, head_of(job))
     for split in vars(splits).values():
@@ -281,7 +281,7 @@ def _require_suited(examples: data.Examples, task: Task) -> None:
         return
     texts, labels = examples.texts[0][:_LOOKED_AT], examples.labels[:_LOOKED_AT]
     found = next((kind for kind in TASKS.values() if kind.claims(texts, labels)), None)
-    if found is not None and found.layout != task.layout:
+    if found is not None and not task.reads_like(found):
         raise InputError(
             f"these are {found.claimed}: give `--task {found.name}`, or name other columns with "
             f"`--text` and `--label`. Received: {examples.source} for --task {task.name}"
@@ -294,7 +294,7 @@ def _plain(examples: data.Examples, task: Task) -> data.Examples:
         return examples
     with placed(examples):
         try:
-            labels = task.read_labels(examples.labels)
+            labels = list(task.read_labels(examples.labels))
         except RowError:
             raise
         except InputError as error:

@@ -7,7 +7,6 @@ from tfhub_transfer.jobs import folders, run_records
 from tfhub_transfer.jobs.asking_options import EvaluateJob
 from tfhub_transfer.jobs.inputs import file_of, read_labelled, training_split
 from tfhub_transfer.jobs.saying import say, say_notes
-from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.storage import atomic
 
 
@@ -23,7 +22,7 @@ def evaluate_folder(job: EvaluateJob) -> Report:
     atomic.check_output(job.output, job.overwrite, (job.folder, job.data))
     model, record = folders.load(job.folder, job.trust_code)
     columns = job.columns({})
-    if columns and isinstance(model, MultiTaskModel):
+    if columns and model.task.several:
         raise InputError(
             "the columns of several tasks are said in the JSON file, for each. Received: "
             f"{', '.join(map(str, columns.values()))}"

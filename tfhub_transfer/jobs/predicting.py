@@ -12,7 +12,6 @@ from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.jobs.asking_options import PredictJob
 from tfhub_transfer.jobs.inputs import file_of
 from tfhub_transfer.jobs.saying import say, say_notes
-from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
 
 
@@ -77,13 +76,13 @@ def _of_task(
     model: TransferModel, columns: dict[str, Any], name: str | None
 ) -> tuple[TransferModel, dict[str, Any]]:
     """The model of one task and the names of its columns."""
-    if not isinstance(model, MultiTaskModel):
+    if not model.task.several:
         if name is None:
             return model, columns
         raise InputError(f"the model has one task only; leave `--task` out. Received: {name}")
-    if name not in model.models:
+    if name is None or name not in model.parts:
         raise InputError(
-            f"the model has several tasks, {', '.join(model.models)}; name one with `--task`. "
+            f"the model has several tasks, {', '.join(model.parts)}; name one with `--task`. "
             f"Received: {name or 'none'}"
         )
-    return model.models[name], columns.get(name, {})
+    return model.parts[name], columns.get(name, {})

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.reports import jsonable
 from tfhub_transfer.training import histories
@@ -24,8 +23,8 @@ def curves(model: TransferModel) -> dict[str, Any]:
         model: The model that was trained.
     """
     found: dict[str, Any] = {"history": model.history_}
-    if isinstance(model, MultiTaskModel):
-        found["histories"] = {name: single.history_ for name, single in model.models.items()}
+    if model.task.several:
+        found["histories"] = {name: single.history_ for name, single in model.parts.items()}
     return found
 
 
@@ -37,9 +36,9 @@ def recall(model: TransferModel, record: dict[str, Any]) -> None:
         record: What its training recorded; nothing, where there is no record.
     """
     model.history_ = histories.of_record(record.get("history"))
-    if isinstance(model, MultiTaskModel):
+    if model.task.several:
         known = record.get("histories")
-        for name, single in model.models.items():
+        for name, single in model.parts.items():
             own = known.get(name) if isinstance(known, dict) else None
             single.history_ = histories.of_record(own)
 

@@ -25,11 +25,10 @@ from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.models.building import build_model, default_optimizer
 from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE
-from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.runtime import products
-from tfhub_transfer.serving.exporting import export_saved_model
+from tfhub_transfer.serving.exporting import export_saved_model, require_exportable
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
@@ -55,10 +54,11 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
     splits, task = read_splits(job)
     model = _build_within(job, task)
     _check_room(job, model)
+    if not job.quick:
+        require_exportable(model)
     for name, own in splits.by_task().items():
         say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
-        single = model.models[name] if isinstance(model, MultiTaskModel) else model
-        for warning in cautions.before_training(single, own):
+        for warning in cautions.before_training(model.parts[name], own):
             say(f"WARNING: {warning}")
     width = model.encoder.dimension
     with (

@@ -77,10 +77,11 @@ def build_model(
     if sequence_length is None and task.sequence_length is not None:
         sequence_length = min(filter(None, (task.sequence_length, encoder.max_sequence_length)))
     made = make_preprocessor(encoder, preprocessor, sequence_length)
-    if isinstance(task, MultiTask):
-        model: TransferModel = MultiTaskModel(encoder, task, heads, made)
-    else:
-        model = TransferModel(encoder, task, heads[""], made)
+    model: TransferModel = (
+        MultiTaskModel(encoder, task, heads, made)
+        if task.several
+        else TransferModel(encoder, task, heads[""], made)
+    )
     model.compile(
         optimizer=optimizers.get(optimizer) or default_optimizer(encoder),
         loss=task.loss() if loss is None else loss,
@@ -93,14 +94,14 @@ def build_model(
 
 def _heads(task: Task, head: Head | Mapping[str, Head] | None) -> dict[str, Head]:
     """A head for each name of a task; a task alone has none."""
-    names = list(task.tasks) if isinstance(task, MultiTask) else [""]
+    names = list(task.parts)
     given = list(head.values()) if isinstance(head, Mapping) else [head or Head()]
     odd = [each for each in given if not isinstance(each, Head)]
     if odd:
         raise InputError(
             f"expected a head, such as `Head(pooling='mean')`. Received: {str(odd[0])[:80]!r}"
         )
-    if isinstance(task, MultiTask) and any(each.towers for each in given):
+    if task.several and any(each.towers for each in given):
         raise InputError(
             "tasks that learn together read a pair as one; train two towers alone. "
             "Received: a head with towers=True"

@@ -1,5 +1,6 @@
 """The Keras model of several tasks on one encoder."""
 
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.models.boundary import tensors
 from tfhub_transfer.models.transfer import EVALUATION_BATCH, TransferModel, Wiring
-from tfhub_transfer.tasks import JointLoss, MultiTask
+from tfhub_transfer.tasks import JointLoss, Task
 from tfhub_transfer.tasks.layouts import Joint
 
 
@@ -29,7 +30,7 @@ class MultiTaskModel(JointLoss, TransferModel):
     def __init__(
         self,
         encoder: Encoder,
-        task: MultiTask,
+        task: Task,
         head: Mapping[str, Head],
         preprocessor: TextPreprocessor | None,
     ) -> None:
@@ -54,6 +55,11 @@ class MultiTaskModel(JointLoss, TransferModel):
     def models(self) -> dict[str, TransferModel]:
         """The model of each task, by name."""
         return self._wiring.models
+
+    @property
+    def parts(self) -> Mapping[str, TransferModel]:
+        """The model of each task, by name."""
+        return types.MappingProxyType(self._wiring.models)
 
     def predict_scores(
         self, examples: Any, batch_size: int = EVALUATION_BATCH, allow_nan: bool = False
@@ -102,12 +108,10 @@ class MultiTaskModel(JointLoss, TransferModel):
         return cls(encoder, task, {n: Head(**h) for n, h in config["head"].items()}, None)
 
 
-def _models(
-    encoder: Encoder, task: MultiTask, head: Mapping[str, Head]
-) -> dict[str, TransferModel]:
+def _models(encoder: Encoder, task: Task, head: Mapping[str, Head]) -> dict[str, TransferModel]:
     """A model for each task. A group that one head doesn't read may be what another one reads."""
     models, left_out = {}, []
-    for name, each in task.tasks.items():
+    for name, each in task.parts.items():
         models[name] = TransferModel(encoder, each, head[name], None)
         models[name].compile(loss=each.loss(), jit_compile=False, **each.measures())
         left_out.append(set(encoder.unread))

@@ -5,7 +5,8 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges, usual
-from tfhub_transfer.models import compiling, fitting, resuming
+from tfhub_transfer.models import answering, compiling, fitting, resuming
 from tfhub_transfer.models.boundary import Boundary, tensors
 from tfhub_transfer.models.seen import Seen
 from tfhub_transfer.runtime import probes
@@ -208,6 +209,12 @@ class TransferModel(resuming.Resumable):
         self._layout.task = task
 
     @property
+    def parts(self) -> Mapping[str, "TransferModel"]:
+        """The models that it consists of, by name of the task: itself, unless it has several."""
+        # No dictionary, in which Keras would look for what to save, and find the model again.
+        return types.MappingProxyType({"": self})
+
+    @property
     def preprocessor(self) -> TextPreprocessor:
         """What turns text into ids."""
         return self._layout.preprocessor
@@ -242,6 +249,9 @@ class TransferModel(resuming.Resumable):
             shape = (0, classes) if classes else (0,)
             return [] if self.layout.by_unit else np.zeros(shape, np.float32)
         rows = self.cut(examples)
+        if self.task.runs_again:
+            found = answering.found(self, examples.texts, batch_size, allow_nan)
+            return self.task.scores_in(found)
         scores = self._run("answer", rows.examples, batch_size)
         if not allow_nan:
             probes.require_numbers(scores, rows.examples.texts[-1], rows.owners)
@@ -271,17 +281,7 @@ class TransferModel(resuming.Resumable):
         columns = self._asked(texts).texts
         if not columns[0]:
             return []
-        layout = self.layout
-        asked = [tf.constant(column, tf.string) for column in columns]
-        rows, state = layout.prepare_again(*asked) if layout.by_unit else layout.prepare(*asked)
-        plain = [[text.decode("utf-8") for text in column.numpy()] for column in rows]
-        scores = self._run("answer", layouts.of_rows(plain))
-        whole = len(plain[0]) == len(columns[0])
-        probes.require_numbers(scores, plain[-1], np.arange(len(scores)) if whole else None)
-        if not layout.by_unit:
-            return layout.readable(layout.answer(state, scores))
-        ragged = tf.RaggedTensor.from_row_lengths(np.concatenate(scores), list(map(len, scores)))
-        return layout.readable(layout.answer_again(state, ragged))
+        return self.layout.readable(answering.found(self, columns, EVALUATION_BATCH))
 
     def encode_text(
         self, texts: Iterable[str], batch_size: int = EVALUATION_BATCH, normalize: bool = False

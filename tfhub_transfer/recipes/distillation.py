@@ -131,6 +131,8 @@ class _Taught:
     encodes it, and the teachers' scores, side by side in one row.
     """
 
+    _task: Any
+
     def __init__(self, task: Task, temperature: float) -> None:
         self._task, self._temperature = task, temperature
         self._width = 1 if task.class_names is None else len(task.class_names)
@@ -204,18 +206,7 @@ class _OnLabels(keras.metrics.Metric):
 def _check(
     teachers: Sequence[TransferModel], student: TransferModel, fine_tuning: Mapping[str, object]
 ) -> None:
-    if student.task.layout != "whole":
-        raise InputError(
-            f"distillation answers whole texts so far. Received: the task {student.task.name}"
-        )
-    if getattr(student.task, "dtype", "float32") != "float32":
-        raise InputError(
-            "distillation computes in float32, which can't hold these scores; give teacher and "
-            "student labels in other units, such as those of their spread. "
-            f"Received: scores around {student.task.mean:g}, spread by {student.task.deviation:g}"
-        )
-    some = np.full((1, len(student.task.class_names or [0])), 0.5, np.float32)
-    student.task.divergence(some, some, 1.0)  # which tells a task that doesn't say
+    student.task.require_imitable()
     if not teachers:
         raise InputError("distillation takes at least one teacher. Received: none")
     if getattr(fine_tuning.get("plan"), "class_weight", None):
@@ -224,12 +215,7 @@ def _check(
             "with them. Received: plan with class_weight"
         )
     for teacher in teachers:
-        theirs, own = ((m.task.name, m.task.pair, m.task.class_names) for m in (teacher, student))
-        if theirs != own:
-            raise InputError(
-                "teachers and student must have the same task, with the same classes in the same "
-                f"order. Received: {theirs} and {own}"
-            )
+        student.task.require_like(teacher.task)
 
 
 def _recompile(model: TransferModel) -> None:

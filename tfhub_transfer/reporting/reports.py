@@ -160,10 +160,9 @@ class Report:
                 how = "beats this model" if better else "is as good as this model"
                 named = self.standing.baseline_name(rival)
                 found.append(f"{named} {how}: {', '.join(shares)}")
-            elif self.task == "multi-label" and self._is_better("pr_auc", numbers.get("pr_auc")):
-                # Answers from a half on hide it where a baseline gives hardly any.
+            elif (name := self.standing.ranking) and self._is_better(name, numbers.get(name)):
                 named = self.standing.baseline_name(rival)
-                found.append(f"{named} ranks better: {self._beside('pr_auc', numbers['pr_auc'])}")
+                found.append(f"{named} ranks better: {self._beside(name, numbers[name])}")
         return found
 
     def spread(self, name: str) -> str:

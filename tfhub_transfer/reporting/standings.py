@@ -16,6 +16,11 @@ _LOW_IS_GOOD = (
 # Numbers that may judge where the data can't tell a task's own, the one that says most first.
 _ELSE = ("roc_auc", "recall_at_1", "accuracy", "rmse", "loss")
 _BASELINES = {"majority": "majority", "tfidf_logistic_regression": "TF-IDF + LR"}
+# Numbers that stand out on a page, as far as a report has them.
+_TILES = (
+    *("exact_match", "accuracy", "macro_f1", "recall_at_1", "mrr", "roc_auc", "pr_auc"),
+    *("pearson", "rmse", "mae", "ece"),
+)
 # It knows the answers: a limit, and nobody's rival.
 ORACLE = "oracle"
 
@@ -38,6 +43,10 @@ class Standing:
         without_interval: Numbers that never have an interval.
         parts: What rows of predictions contribute to a number, given its name and the rows (see
             `paired.Parts`); if not given, the number is the mean of what has its name in them.
+        ranking: How well scores rank, where a baseline that ranks better may hide it: by giving
+            hardly any answers, as all are from a threshold on.
+        tiles: Numbers that stand out on the page beside the first.
+        pictures: What pictures of its own show, by their names.
     """
 
     first: str = ""
@@ -50,6 +59,9 @@ class Standing:
     legend: Mapping[str, str] = dataclasses.field(default_factory=dict)
     without_interval: frozenset[str] = frozenset({"ece"})
     parts: Callable[[str, Sequence[dict[str, Any]]], Any] | None = None
+    ranking: str | None = None
+    tiles: tuple[str, ...] = _TILES
+    pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def judged(self) -> tuple[str, ...]:

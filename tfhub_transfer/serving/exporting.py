@@ -14,7 +14,6 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import surgery
-from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.serving.served import SIGNATURE, words_signature
 from tfhub_transfer.storage import atomic, opening
@@ -71,7 +70,7 @@ class _Served(tf.Module):
     def _answers(self, name: str, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
         layout = models_of(self._model)[name].layout
         rows, state = layout.prepare(*texts)
-        found = layout.answer(state, self._scores(name, *rows))
+        found = layout.served(functools.partial(self._scores, name), rows, state)
         return {
             key: tf.identity(value.to_tensor() if isinstance(value, tf.RaggedTensor) else value)
             for key, value in found.items()
@@ -91,7 +90,17 @@ class _Served(tf.Module):
 
 def models_of(model: TransferModel) -> dict[str, TransferModel]:
     """The model behind each signature that answers: of each task, where there are several."""
-    return model.models if isinstance(model, MultiTaskModel) else {SIGNATURE: model}
+    return {name or SIGNATURE: part for name, part in model.parts.items()}
+
+
+def require_exportable(model: TransferModel) -> None:
+    """Raises `InputError` if an export couldn't answer as the model does.
+
+    Args:
+        model: Trained or not.
+    """
+    for part in model.parts.values():
+        part.layout.require_servable()
 
 
 def _can_fold(model: TransferModel) -> bool:
@@ -144,13 +153,15 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
         The folder of the version, which appears whole or not at all.
 
     Raises:
-        InputError: If `folder` can't be written.
+        InputError: If `folder` can't be written, or the task asks the model more than once and
+            doesn't say how a graph does.
 
     Example:
 
     >>> export_saved_model(model, "out/serving")
     PosixPath('out/serving/1')
     """
+    require_exportable(model)
     chosen = runtime.choose_precision(precision, model.encoder.dimension)
     chosen = chosen if _can_fold(model) else "float32"
     try:
@@ -177,7 +188,7 @@ def _write(model: TransferModel, folder: Path, precision: str) -> None:
             own = functools.partial(served.answer, name)
             answer = _traceable(_with_arguments(own, names), specs)
             signatures[name] = answer.get_concrete_function()
-            if each.task.layout == "words":
+            if each.layout.takes_words:
                 words = tf.TensorSpec([None, None], tf.string, name="tokens")
                 own = _with_arguments(functools.partial(served.answer_words, name), ["tokens"])
                 signatures[words_signature(name)] = _traceable(own, [words]).get_concrete_function()

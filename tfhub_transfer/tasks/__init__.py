@@ -8,6 +8,8 @@ import keras
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
+from tfhub_transfer.reporting import standings
+from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.questions.task import QuestionAnswering
 from tfhub_transfer.tasks.several.task import JointLoss, MultiTask
@@ -33,6 +35,8 @@ TASKS: dict[str, type[Task]] = {
     )
 }
 _OURS = (*TASKS, MultiTask.name)
+for _kind in TASKS.values():
+    standings.register(_kind.name, _kind.standing)
 _PACKAGE = "own_tasks"
 
 
@@ -77,6 +81,8 @@ def register(kind: Kind) -> Kind:
         )
     keras.saving.register_keras_serializable(package=_PACKAGE, name=name)(kind)
     TASKS[name] = kind
+    if isinstance(kind.standing, Standing):
+        standings.register(name, kind.standing)
     return kind
 
 

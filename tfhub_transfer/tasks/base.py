@@ -2,17 +2,21 @@
 
 import abc
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import choices, values
 from tfhub_transfer.incoming.ranges import MOST
-from tfhub_transfer.tasks.reportable import Reported
+from tfhub_transfer.shapes import Logs
+from tfhub_transfer.tasks.reportable import KerasOwn, Monitor, Readable, Reported
+from tfhub_transfer.tasks.trial import Cut, Laid
 
 
 class Task(Reported, abc.ABC):
@@ -37,10 +41,11 @@ class Task(Reported, abc.ABC):
     # Whether the loss is a mean over the units of all rows, not over rows.
     loss_by_unit: ClassVar[bool] = False
     # What tells a good epoch: a value that Keras reports, or what makes one of all of them.
-    monitor: tuple[Any, str] = ("val_loss", "min")
-    # Of which whole answers that value is, where no mean over batches is: `entities`, `answers` or
-    # `summaries` (see `headlines`).
-    whole_answers: str | None = None
+    monitor: Monitor = ("val_loss", "min")
+    # Which such value would be of whole answers, which no mean over batches is (`whole_measure`).
+    whole_answers: ClassVar[str | None] = None
+    # Whether it is several tasks, and what it is given and gives goes by their names.
+    several: ClassVar[bool] = False
     # The most tokens of a row where nobody says; the preprocessor's own default if there is none.
     sequence_length: ClassVar[int | None] = None
     # Most epochs of the head on the frozen encoder; `fine_tune`'s own number if there is none.
@@ -62,8 +67,32 @@ class Task(Reported, abc.ABC):
         self.pair = choices.flag("pair", pair)
 
     class_names: list[str] | None = None
+    # What stands between names in a label of several, where that was said.
+    label_separator: str | None = None
     # Whether `adapt` learned the names of classes, so that their order says nothing of numbers.
     learned: bool = False
+
+    @property
+    def parts(self) -> Mapping[str, "Task"]:
+        """The tasks that it consists of, by name: itself, without a name, unless it is several."""
+        return {"": self}
+
+    def apart(self, given: object) -> Mapping[str, Any]:
+        """What is given for the task, by the names of its `parts`.
+
+        Args:
+            given: Examples, rows, or anything else; of several tasks `{name: given}`.
+        """
+        return {"": given}
+
+    @property
+    def one_row(self) -> bool:
+        """Whether an example is always one row, and its answer that row's.
+
+        Such tasks read one text or a pair, whichever the data have; they are trained on streams,
+        and learn from the answers of other models.
+        """
+        return self.layout == "whole"
 
     @property
     @abc.abstractmethod
@@ -71,14 +100,14 @@ class Task(Reported, abc.ABC):
         """Whether the task knows its labels, so that a head can be built."""
 
     @abc.abstractmethod
-    def adapt(self, labels: Sequence[Any]) -> "Task":
+    def adapt(self, labels: Sequence[object]) -> "Task":
         """Learns class names or scale from training labels `[n]`; returns the task itself."""
 
     @abc.abstractmethod
-    def encode(self, labels: Sequence[Any]) -> np.ndarray:
+    def encode(self, labels: Sequence[object]) -> np.ndarray:
         """Turns labels `[n]` as read from a file into the array that the loss wants."""
 
-    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+    def read_labels(self, labels: Sequence[object]) -> Sequence[object]:
         """Labels `[n]` in the plainest form that the task takes, whatever form they have.
 
         Raises:
@@ -86,7 +115,7 @@ class Task(Reported, abc.ABC):
         """
         return list(labels)
 
-    def class_weights(self, labels: Sequence[Any]) -> dict[int, float]:
+    def class_weights(self, labels: Sequence[object]) -> dict[int, float]:
         """Weights that make every class count the same, for `Plan` or Keras' `fit`.
 
         Args:
@@ -105,7 +134,7 @@ class Task(Reported, abc.ABC):
         )
 
     @classmethod
-    def claims(cls, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
+    def claims(cls, texts: Sequence[object], labels: Sequence[object]) -> bool:
         """Whether data are of a form that only tasks of this layout have.
 
         Args:
@@ -117,7 +146,11 @@ class Task(Reported, abc.ABC):
     # What rows are that the task claims, in words.
     claimed: ClassVar[str] = ""
 
-    def example_label(self) -> Any:
+    def reads_like(self, kind: "type[Task]") -> bool:
+        """Whether what another kind of task `claims` may as well be data of this one."""
+        return self.layout == kind.layout
+
+    def example_label(self) -> object:
         """Some label that the task takes, in place of one that isn't known."""
         return self.class_names[0] if self.class_names else 0.0
 
@@ -125,7 +158,7 @@ class Task(Reported, abc.ABC):
         """What speaks against this task for the labels that it has learned, one line each."""
         return []
 
-    def check_class_weights(self, weights: Any) -> None:
+    def check_class_weights(self, weights: object) -> None:
         """Raises `InputError` unless there is a weight for the place of each class.
 
         Args:
@@ -133,12 +166,12 @@ class Task(Reported, abc.ABC):
         """
         self.class_weights([])
 
-    def check(self, examples: Any) -> None:
+    def check(self, examples: Examples) -> None:
         """Raises `InputError` if the labels of examples don't fit, before anything is built."""
         with placed(examples):
             self.encode(examples.labels)
 
-    def check_training(self, examples: Any) -> None:
+    def check_training(self, examples: Examples) -> None:
         """Raises `InputError` if examples to train on don't suit."""
         self.check(examples)
 
@@ -155,25 +188,85 @@ class Task(Reported, abc.ABC):
         """Builds the last layers: features `[batch, dimension]` to answers."""
 
     @abc.abstractmethod
-    def loss(self) -> Any:
+    def loss(self) -> KerasOwn:
         """The loss that fits `encode` and `outputs`."""
 
     @abc.abstractmethod
-    def metrics(self) -> Any:
+    def metrics(self) -> Sequence[KerasOwn]:
         """Fresh metrics to watch while training."""
 
-    def measures(self) -> dict[str, Any]:
+    def measures(self) -> dict[str, object]:
         """What `keras.Model.compile` takes besides optimizer and loss."""
         return {"metrics": self.metrics()}
 
-    def answer(self, scores: Any) -> dict[str, Any]:
+    def whole_measure(
+        self, layout: Laid, examples: Examples, rows: Cut
+    ) -> Callable[[Sequence[np.ndarray]], float]:
+        """What makes the number `whole_answers` of a model's scores, while it still trains.
+
+        Args:
+            layout: The model's layout.
+            examples: What the model is judged by.
+            rows: The same in rows.
+
+        Returns:
+            Takes the scores of the units of each row.
+        """
+        raise NotImplementedError
+
+    def headlines(self, logs: Logs) -> dict[str, float]:
+        """What each of several tasks is judged by, by its name; nothing of a task alone.
+
+        Args:
+            logs: What Keras reports at the end of an epoch.
+        """
+        return {}
+
+    def answer(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
         """Model outputs `[n, ...]` to what an export answers, as graph code; `scores`, unless said.
 
         Tasks whose layout has answers of its own, as tags of words have, don't need it.
         """
         return {"scores": scores}
 
-    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+    @property
+    def runs_again(self) -> bool:
+        """Whether `answers` may ask the model more than once."""
+        return type(self).answers is not Task.answers
+
+    def answers(
+        self, run: Callable[..., tf.Tensor], texts: Sequence[tf.Tensor]
+    ) -> Mapping[str, tf.Tensor]:
+        """Texts to answers by name, in as many runs of the model as they need: one, unless said.
+
+        A task of its own may ask again what the model says of other texts, such as longer or masked
+        ones. Everything that answers comes here: `predict_text`, `predict_scores`, `evaluate`. An
+        answer then needs `scores` or `score`, which `measure` and `decode` read.
+
+        Args:
+            run: Takes columns of texts, lists or tensors `[rows]` of any number of rows, and gives
+                the model's scores of them, float32 `[rows, ...]`.
+            texts: The columns that are asked `[n]`.
+        """
+        return self.answer(run(*texts))
+
+    def served(
+        self, run: Callable[..., tf.Tensor], texts: Sequence[tf.Tensor]
+    ) -> Mapping[str, tf.Tensor]:
+        """As `answers`, for exports; a task that runs again writes it anew, as graph code.
+
+        Args:
+            run: As for `answers`, of tensors alone.
+            texts: As for `answers`.
+        """
+        return self.answer(run(*texts))
+
+    @property
+    def is_servable(self) -> bool:
+        """Whether an export can answer as the model does."""
+        return not self.runs_again or type(self).served is not Task.served
+
+    def readable(self, found: Mapping[str, tf.Tensor]) -> list[Readable]:
         """What `answer` gave as one readable answer for each text.
 
         Args:
@@ -182,15 +275,26 @@ class Task(Reported, abc.ABC):
         Raises:
             InputError: If it has neither.
         """
+        return self.decode(self.scores_in(found))
+
+    def scores_in(self, found: Mapping[str, tf.Tensor]) -> np.ndarray:
+        """What `decode` and `measure` read of what `answer` gave `[n, ...]`.
+
+        Args:
+            found: As for `readable`.
+
+        Raises:
+            InputError: If it has neither `scores` nor `score`.
+        """
         name = next((name for name in ("score", "scores") if name in found), None)
         if name is None:
             raise InputError(
                 f"`answer` of the {self.name} task must give `scores`, or `score`, from which "
                 f"`decode` reads. Received: {', '.join(found)}"
             )
-        return self.decode(np.asarray(found[name]))
+        return np.asarray(found[name])
 
-    def tune(self, examples: Any, predict: Callable[[], list[dict[str, Any]]]) -> None:
+    def tune(self, examples: Examples, predict: Callable[[], list[Readable]]) -> None:
         """Settles, once training is over, what is chosen by answers to the validation split.
 
         Most tasks have nothing of the kind.
@@ -202,11 +306,11 @@ class Task(Reported, abc.ABC):
         return
 
     @abc.abstractmethod
-    def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:
+    def decode(self, scores: np.ndarray) -> list[Readable]:
         """Turns model outputs `[n, ...]` into one readable answer for each text."""
 
     @abc.abstractmethod
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The constructor's arguments, as JSON."""
 
     @classmethod
@@ -221,6 +325,14 @@ class Task(Reported, abc.ABC):
         """What `get_config` says of learned names."""
         return {"learned": True} if self.learned else {}
 
+    def as_options(self) -> dict[str, object]:
+        """What was said to the task, as its `options` of the command line; `None` of what wasn't.
+
+        Names of classes that it learned aren't said, so that they are learned again.
+        """
+        said = {name: value for name, value in self.get_config().items() if name in self.options}
+        return {**said, "class_names": None} if self.learned and "class_names" in said else said
+
     def require_adapted(self) -> None:
         """Raises `InputError` if the labels aren't known yet."""
         if not self.is_adapted:
@@ -234,7 +346,7 @@ class Task(Reported, abc.ABC):
             )
 
 
-def finite(label: Any, task: str, most: float = MOST) -> float:
+def finite(label: object, task: str, most: float = MOST) -> float:
     """A label as a finite number.
 
     Args:

@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
 from tfhub_transfer.data import label_columns
 from tfhub_transfer.errors import InputError, RowError
@@ -25,6 +25,7 @@ _OBJECT = re.compile(r"[\[{].*[:=,].*[\]}]", re.S)
 _BOOLEANS = {"false": 0, "true": 1}
 # What a name holds and nobody sees: joiners, marks of directions and byte orders, soft hyphens.
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
+# Characters of a value, and values, that a message quotes.
 _SHOWN = 60
 _SOME = 5
 # Classes that are so many and all numbers may be amounts.
@@ -33,9 +34,10 @@ _MANY = 10
 _BETWEEN = re.compile(r"[|,;]")
 
 Names = list[str]
+Said = TypeVar("Said")
 
 
-def rows(labels: Any) -> list[Any]:
+def rows(labels: object) -> list[object]:
     """Labels as a list, one for each text, whatever holds them.
 
     Args:
@@ -55,11 +57,11 @@ def rows(labels: Any) -> list[Any]:
     return label_columns.labels(labels)
 
 
-def _is_column(cells: Any) -> bool:
+def _is_column(cells: object) -> bool:
     return isinstance(cells, Iterable) and not isinstance(cells, (str, bytes))
 
 
-def by_row(read: Callable[[Any], Any], labels: Iterable[Any]) -> list[Any]:
+def by_row(read: Callable[[object], Said], labels: Iterable[object]) -> list[Said]:
     """What labels say, one by one.
 
     Args:
@@ -78,7 +80,7 @@ def by_row(read: Callable[[Any], Any], labels: Iterable[Any]) -> list[Any]:
     return found
 
 
-def one(label: Any, known: Collection[str] = ()) -> str:
+def one(label: object, known: Collection[str] = ()) -> str:
     """The one class of a label.
 
     A label is a name or a number; or what holds just one: a list of one, also written as text, or
@@ -117,7 +119,7 @@ def one(label: Any, known: Collection[str] = ()) -> str:
     )
 
 
-def _read(text: str) -> Any:
+def _read(text: str) -> object:
     """What a string spells, or the string itself, if it isn't a list or dictionary gone wrong."""
     found = values.spelled(text)
     if found is None and len(several := values.braced(text) or []) > 1:
@@ -146,7 +148,7 @@ def require_names(names: Sequence[str]) -> None:
         )
 
 
-def name(value: Any, known: Collection[str] = ()) -> str:
+def name(value: object, known: Collection[str] = ()) -> str:
     """The name of a class.
 
     Args:
@@ -205,7 +207,7 @@ def require_apart(names: Sequence[str]) -> None:
         )
 
 
-def flagged(flags: dict[Any, Any]) -> Names:
+def flagged(flags: Mapping[object, object]) -> Names:
     """The classes that have a 1 in a dictionary with a 0 or a 1 for each.
 
     Args:
@@ -225,7 +227,7 @@ def flagged(flags: dict[Any, Any]) -> Names:
     return [key for key, flag in found.items() if flag]
 
 
-def _flag(value: Any) -> int | None:
+def _flag(value: object) -> int | None:
     """0 or 1; nothing if a value stands for neither."""
     if isinstance(value, (bool, int, float)):
         return int(value) if value in (0, 1) else None
@@ -260,7 +262,7 @@ class Several:
     """
 
     def __init__(
-        self, labels: Sequence[Any], separator: str | None, known: Sequence[str] | None
+        self, labels: Sequence[object], separator: str | None, known: Sequence[str] | None
     ) -> None:
         self._known = {} if known is None else {each: i for i, each in enumerate(known)}
         plain = [values.plain(label) for label in rows(labels)]
@@ -271,11 +273,11 @@ class Several:
         self.way: str | None = None
         self.rows = by_row(self._items, plain)
 
-    def _items(self, label: Any) -> list[Any]:
+    def _items(self, label: object) -> list[str | bool]:
         """The names of a label, or the numbers in it."""
         if isinstance(label, dict):
             self.declared.update(name(key, (str(key).strip(),)) for key in label)
-            return flagged(label)
+            return [*flagged(label)]
         if isinstance(label, str):
             return self._split(label)
         if not isinstance(label, list):
@@ -294,13 +296,13 @@ class Several:
             if not is_blank
         ]
 
-    def _is_share(self, value: Any) -> bool:
+    def _is_share(self, value: object) -> bool:
         """Whether a number in a list is neither the number of a class nor a 0 or a 1."""
         if not isinstance(value, (int, float)) or values.is_missing(value):
             return False
         return (value < 0 or value % 1 != 0) and class_name(value) not in self._known
 
-    def _split(self, text: str) -> list[Any]:
+    def _split(self, text: str) -> list[str | bool]:
         found = _read(text)
         if not isinstance(found, str):
             return self._items(found)
@@ -380,14 +382,14 @@ def _parts(text: str, separator: str, known: Collection[str]) -> Names:
     return [part[1:-1] for part in parts] if all(quoted) else parts
 
 
-def _flags(row: list[Any]) -> list[int] | None:
+def _flags(row: Sequence[str | bool]) -> list[int] | None:
     found = [_flag(each) for each in row]
     if None in found or not all(isinstance(each, bool) or each in ("0", "1") for each in row):
         return None
     return [flag for flag in found if flag is not None]
 
 
-def _repeats(row: list[Any], flags: list[int] | None) -> bool:
+def _repeats(row: Sequence[str | bool], flags: list[int] | None) -> bool:
     """Whether a row of 0 and 1 has one of them twice, as lists of classes don't."""
     return flags is not None and len(set(map(str, row))) < len(row)
 
@@ -514,7 +516,7 @@ def _together(names: Sequence[str]) -> list[str]:
     ]
 
 
-def tags(label: Any, known: Collection[str] = ()) -> Names:
+def tags(label: object, known: Collection[str] = ()) -> Names:
     """The tags of a text's words.
 
     Args:
@@ -563,6 +565,6 @@ def weights(places_of_rows: Sequence[int], classes: int) -> dict[int, float]:
     return {i: rows / (len(counts) * counts[i]) if i in counts else 1.0 for i in range(classes)}
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     shown = repr(value)
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

@@ -1,13 +1,12 @@
 """How far a model's scores are from those of a teacher, as graph code."""
 
-from typing import Any
-
 import tensorflow as tf
 
+# Shares below count as this much: their logarithms would outweigh all others.
 _LEAST = 1e-6
 
 
-def of_shares(wanted: Any, made: Any, temperature: float) -> tf.Tensor:
+def of_shares(wanted: tf.Tensor, made: tf.Tensor, temperature: float) -> tf.Tensor:
     """Kullback-Leibler divergence of scores that add up to 1 `[..., classes]`: `[...]`.
 
     At a temperature, times its square, as in Hinton et al. 2015.
@@ -24,7 +23,7 @@ def of_shares(wanted: Any, made: Any, temperature: float) -> tf.Tensor:
     return temperature**2 * tf.reduce_sum(tf.exp(logs[0]) * (logs[0] - logs[1]), axis=-1)
 
 
-def of_chances(wanted: Any, made: Any, temperature: float) -> tf.Tensor:
+def of_chances(wanted: tf.Tensor, made: tf.Tensor, temperature: float) -> tf.Tensor:
     """The mean of it over classes, each of which is given or not: `[..., classes]` to `[...]`."""
     theirs, own = (tf.stack([scores, 1.0 - scores], axis=-1) for scores in (wanted, made))
     return tf.reduce_mean(of_shares(theirs, own, temperature), axis=-1)

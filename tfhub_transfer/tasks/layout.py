@@ -1,14 +1,14 @@
 """The one interface of layouts: texts to rows, scores of rows to answers."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.data import Examples, batching, require_examples, weighing
+from tfhub_transfer.data import Examples, Stream, batching, require_examples, weighing
 from tfhub_transfer.data.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
@@ -19,10 +19,18 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.runtime.tracing import Repeated
 from tfhub_transfer.storage import names
+from tfhub_transfer.tasks.base import Task
+from tfhub_transfer.tasks.reportable import Readable
 from tfhub_transfer.texts import splitting
 from tfhub_transfer.texts.joining import WORD_STARTS, is_listed, split_words
 
 Inputs = dict[str, keras.KerasTensor]
+# What an encoder gives: tensors by name, or one; of two texts that it reads apart a list of them.
+Encoded: TypeAlias = "keras.KerasTensor | Mapping[str, keras.KerasTensor] | list[Encoded]"
+# Scores of rows or examples; of units one array for each.
+Scores: TypeAlias = np.ndarray | list[np.ndarray]
+# What `prepare` hands to `answer`; nobody else looks into it.
+State: TypeAlias = Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,14 +91,24 @@ class Layout:
     """
 
     by_unit: ClassVar[bool] = False
+    # Whether an export takes words too, in the place of plain texts.
+    takes_words: ClassVar[bool] = False
 
-    def __init__(self, task: Any, head: Head) -> None:
+    # Each layout asks what its own kind of task has.
+    task: Any
+
+    def __init__(self, task: Task, head: Head) -> None:
+        if self.by_unit and task.runs_again:
+            raise InputError(
+                "a task whose rows have units can't answer in several runs itself, as its layout "
+                f"puts units together: write `answers` of a layout. Received: the {task.name} task"
+            )
         self.task, self.head = task, head
         self._preprocessor: TextPreprocessor | None = None
         self.prepare_again = Repeated(self.prepare, self._settings)
         self.answer_again = Repeated(self.answer, self._settings)
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, object]:
         """What `prepare` and `answer` depend on beside what they are given."""
         return {**vars(self.task), "preprocessor": self._preprocessor}
 
@@ -121,11 +139,11 @@ class Layout:
         more = int_inputs([WORD_STARTS]) if self.by_unit else {}
         return {**encoder_inputs(encoder), **more}
 
-    def encode(self, encoder: Encoder, inputs: Inputs) -> Any:
+    def encode(self, encoder: Encoder, inputs: Inputs) -> Encoded:
         """Runs the encoder on a model's inputs."""
         return layers.encode(encoder, inputs)
 
-    def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
+    def features(self, encoder: Encoder, encoded: Encoded, inputs: Inputs) -> keras.KerasTensor:
         """What the head starts from, of what `encode` gave.
 
         Raises:
@@ -167,7 +185,7 @@ class Layout:
         other = f"; or build one with a task of `pair={not self.task.pair}`" if told else ""
         return f"the model was built for {wanted}{other}"
 
-    def learn(self, examples: Any) -> None:
+    def learn(self, examples: Examples | Rows | Stream) -> None:
         """Takes from examples to train on what the answers to plain texts depend on."""
 
     def in_units(self, examples: Examples) -> Examples:
@@ -231,11 +249,11 @@ class Layout:
         """Single texts `[n]` to a batch for the model's own inputs, of which `encode` is made."""
         return self.preprocessor(text)
 
-    def vectors(self, pooled: Any) -> Any:
+    def vectors(self, pooled: tf.Tensor) -> tf.Tensor:
         """The encoder's vectors of texts `[..., dimension]`, as `encode_text` gives them."""
         return pooled
 
-    def join(self, scores: Any, rows: Rows) -> Any:
+    def join(self, scores: Scores, rows: Rows) -> Scores | list[list[np.ndarray]]:
         """Scores of rows to scores of examples."""
         return scores
 
@@ -245,25 +263,64 @@ class Layout:
         """Texts `[n]` that come to an exported model, and are no lists of words, for `prepare`."""
         return tuple(map(splitting.plain, texts))
 
-    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
+    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], State]:
         """Plain texts `[n]` to the columns of rows `[rows]`, and what `answer` needs to know."""
         return texts, None
 
-    def answer(self, state: Any, scores: Any) -> dict[str, Any]:
+    def answer(self, state: State, scores: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """Scores of rows to answers by name, each a tensor `[n, ...]` or ragged `[n, (m)]`.
 
         Args:
             state: What `prepare` gave.
             scores: Float32 `[rows, ...]`; of units ragged `[rows, (units), ...]`.
         """
-        return self.task.answer(scores)
+        own: Task = self.task
+        return own.answer(scores)
 
-    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+    def answers(
+        self, run: Callable[..., tf.Tensor], rows: Sequence[tf.Tensor], state: State
+    ) -> Mapping[str, tf.Tensor]:
+        """Rows to answers by name, in as many runs of the model as they need: one, unless said.
+
+        What decodes step by step asks again here, with what `run` gave so far.
+
+        Args:
+            run: Takes columns of rows, lists or tensors `[rows]`, and gives scores as `answer`
+                takes them.
+            rows: The columns that `prepare` gave.
+            state: What else it gave.
+        """
+        own: Task = self.task
+        if own.runs_again:
+            return own.answers(run, rows)
+        answer: Callable[..., Mapping[str, tf.Tensor]]
+        answer = self.answer_again if self.by_unit else self.answer
+        return answer(state, run(*rows))
+
+    def served(
+        self, run: Callable[..., tf.Tensor], rows: Sequence[tf.Tensor], state: State
+    ) -> Mapping[str, tf.Tensor]:
+        """As `answers`, as graph code, for exports; a layout that runs again writes it anew."""
+        own: Task = self.task
+        return own.served(run, rows) if own.runs_again else self.answer(state, run(*rows))
+
+    def require_servable(self) -> None:
+        """Raises `InputError` if an export, which is a graph, couldn't answer as the model does."""
+        runs = type(self).answers is not Layout.answers
+        if not self.task.is_servable or (runs and type(self).served is Layout.served):
+            raise InputError(
+                f"the {self.task.name} task asks the model more than once: an export can only if "
+                "its `served` says, as graph code, how; write that, or train with `--quick`, which "
+                f"exports nothing. Received: {type(self.task).__name__}"
+            )
+
+    def readable(self, found: Mapping[str, tf.Tensor]) -> list[Readable]:
         """What `answer` gave as one dictionary for each text."""
-        return self.task.readable(found)
+        own: Task = self.task
+        return own.readable(found)
 
 
-def of_rows(columns: Sequence[list[str]], labels: Any = None) -> Examples:
+def of_rows(columns: Sequence[list[str]], labels: Sequence[object] | None = None) -> Examples:
     """Examples of rows whose texts may hold several units, with `joining.WORD_END` between them.
 
     `Examples.from_lists` takes such marks for spaces, as they are in texts of users.
@@ -275,10 +332,10 @@ def of_rows(columns: Sequence[list[str]], labels: Any = None) -> Examples:
     given = dict(zip((TEXT,) if len(columns) == 1 else (TEXT_A, TEXT_B, TEXT_C), columns))
     if labels is None:
         return Examples(given)
-    return Examples({**given, LABEL: labels}, target=LABEL)
+    return Examples({**given, LABEL: list(labels)}, target=LABEL)
 
 
-def asked(columns: Sequence[list[Any]]) -> Examples:
+def asked(columns: Sequence[list[str]]) -> Examples:
     """As `of_rows`, of what users gave, which is checked.
 
     Raises:

@@ -1,9 +1,8 @@
 """How texts become rows that an encoder reads at once, and scores of rows become answers."""
 
-from typing import Any
-
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
+from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.layout import Ids, Layout, Rows, asked, encoder_inputs, of_rows
 from tfhub_transfer.tasks.questions.layout import Windows
 from tfhub_transfer.tasks.several.layout import Joint, balance
@@ -21,7 +20,7 @@ LAYOUTS: dict[str, type[Layout]] = {
 }
 
 
-def find(task: Any, head: Head | None = None) -> Layout:
+def find(task: Task, head: Head | None = None) -> Layout:
     """The layout of a task, by the name that the task gives.
 
     Args:
@@ -29,9 +28,15 @@ def find(task: Any, head: Head | None = None) -> Layout:
         head: Its head; `Head()` if not given.
 
     Raises:
-        InputError: If the head wants two towers where texts don't come in pairs.
+        InputError: If the head wants two towers where texts don't come in pairs, or the task's
+            layout isn't known.
     """
     head = head or Head()
+    if task.layout not in LAYOUTS:
+        raise InputError(
+            f"the `layout` of a task is one of {', '.join(LAYOUTS)}. Received: {task.layout!r} of "
+            f"the {task.name} task"
+        )
     if not head.towers:
         return LAYOUTS[task.layout](task, head)
     if task.layout not in ("whole", "towers"):

@@ -4,21 +4,39 @@ A task of whole texts has labels `[n, ...]` as its `encode` makes them, and scor
 `scores_of` does. What it doesn't say of them comes from its loss and its metrics.
 """
 
-from typing import Any, ClassVar
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras.src.losses.losses import LossFunctionWrapper
 
+from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.reporting import metrics, standings
+from tfhub_transfer.reporting import groups, metrics
 from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
+from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.reporting.standings import Standing
+from tfhub_transfer.shapes import Array, Logs
+from tfhub_transfer.tasks.trial import Trial, worst
 
 LOSS = "loss"
+# Scores of all classes are among the predictions up to so many, rows times classes.
+_MOST_SCORES = 1_000_000
+# Answers are made readable some at a time: each holds the scores of all classes.
+_AT_ONCE = 4096
+
+# What a user reads: an answer, by the names of its parts.
+Readable: TypeAlias = dict[str, object]
+# A value that Keras reports, or what makes one of all of them; and whether it is to fall or rise.
+Monitor: TypeAlias = tuple[str | Callable[[Logs], float], str]
+# Whatever Keras takes for a loss or a metric: an object, a name, a function.
+KerasOwn: TypeAlias = "keras.Loss | keras.metrics.Metric | Callable[..., tf.Tensor] | str"
 
 
-def reduced(loss: Any, reduction: str | None) -> keras.Loss:
+def reduced(loss: KerasOwn, reduction: str | None) -> keras.Loss:
     """A loss, given as such, by name or as a function, that is reduced in another way.
 
     Args:
@@ -37,14 +55,20 @@ class Reported:
     """The side of a task that a report sees."""
 
     name: ClassVar[str]
+    pair: bool
     class_names: list[str] | None
-    monitor: Any
+    monitor: Monitor
+    # Whether baselines learn from the training split, without which there are none.
+    learned_baselines: ClassVar[bool] = True
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        own = vars(cls)
-        if isinstance(own.get("standing"), Standing) and "name" in own:
-            standings.register(cls.name, cls.standing)
+    if TYPE_CHECKING:  # what `Task` says more of
+
+        @property
+        def one_row(self) -> bool: ...
+        def encode(self, labels: Sequence[object]) -> np.ndarray: ...
+        def decode(self, scores: np.ndarray) -> list[Readable]: ...
+        def loss(self) -> KerasOwn: ...
+        def metrics(self) -> Sequence[KerasOwn]: ...
 
     def _usual_standing(self) -> Standing:
         name, mode = self.monitor
@@ -55,10 +79,10 @@ class Reported:
 
     # How the task stands in its reports, a `standings.Standing`. One that doesn't say is judged by
     # its `monitor`, and nothing is known of its metrics but their values.
-    standing: Any = property(_usual_standing)
+    standing: Standing = property(_usual_standing)  # type: ignore[assignment]  # tasks name theirs
 
-    def _metrics(self) -> list[Any]:
-        return [_metric(metric) for metric in self.metrics()]  # type: ignore[attr-defined]
+    def _metrics(self) -> list[keras.metrics.Metric]:
+        return [_metric(metric) for metric in self.metrics()]
 
     # Answers ---------------------------------------------------------------------------------
 
@@ -66,7 +90,7 @@ class Reported:
         """What `predict_scores` gives of what the model gave `[n, ...]`: the same, unless said."""
         return outputs
 
-    def main_part(self, answer: dict[str, Any]) -> Any:
+    def main_part(self, answer: Readable) -> object:
         """The part of a readable answer that is compared with what is right.
 
         Args:
@@ -77,7 +101,7 @@ class Reported:
                 return answer[part]
         return next(iter(answer.values()))
 
-    def readable_label(self, encoded: Any) -> Any:
+    def readable_label(self, encoded: Array) -> object:
         """A label as `decode` would answer, in whatever form it was given.
 
         Args:
@@ -91,11 +115,34 @@ class Reported:
 
     # Numbers ---------------------------------------------------------------------------------
 
+    def report_on(self, trial: Trial) -> None:
+        """Fills the report of a model with what its answers are worth.
+
+        This is the way of tasks that give one answer to each example. Others have their own, in
+        the `measures` of their folder.
+
+        Args:
+            trial: The report, the model, and what is put to it.
+        """
+        report, examples = trial.report, trial.examples
+        labels = self.encode(examples.labels)
+        answered = trial.timed(lambda: trial.model.predict_scores(examples, allow_nan=True))
+        scores = _finite(report, self, answered, labels)
+        report.metrics = self.measure(labels, scores)
+        missing = sorted(name for name, value in report.metrics.items() if value is None)
+        if missing:
+            report.notes.append(f"{', '.join(missing)}: not defined on this split")
+        self.describe(report, labels, scores, trial.seed)
+        _show_answers(self, trial, labels, (answered, scores))
+        if trial.train is not None:
+            _add_baselines(self, trial, trial.train)
+
     def _losses(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """The loss of each example, float64 `[n]`."""
-        loss = reduced(self.loss(), None)  # type: ignore[attr-defined]
-        each = keras.ops.convert_to_numpy(loss(labels, scores)).astype("float64")
-        return each.reshape(len(labels), -1).mean(axis=1)
+        loss = reduced(self.loss(), None)
+        each: np.ndarray = keras.ops.convert_to_numpy(loss(labels, scores)).astype("float64")
+        means: np.ndarray = each.reshape(len(labels), -1).mean(axis=1)
+        return means
 
     def measure(self, labels: np.ndarray, scores: np.ndarray) -> Numbers:
         """The numbers of a report: those that the task watches in training, unless it says others.
@@ -126,7 +173,8 @@ class Reported:
 
         The loss, unless the task says more: it must if its loss isn't 0 where an answer is right.
         """
-        return np.nan_to_num(self._losses(labels, scores), nan=np.inf)
+        losses: np.ndarray = np.nan_to_num(self._losses(labels, scores), nan=np.inf)
+        return losses
 
     def not_answered(self, labels: np.ndarray, scores: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """Scores to measure where some are no numbers, which must not count as right.
@@ -138,11 +186,11 @@ class Reported:
         """
         return scores
 
-    def describe(self, report: Any, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
+    def describe(self, report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
         """Adds to a report what its numbers don't say: intervals, classes, plots.
 
         Args:
-            report: A `reports.Report` that has its metrics.
+            report: It has its metrics.
             labels: What is right `[n, ...]`.
             scores: What was answered.
             seed: Seed of the bootstrap.
@@ -171,7 +219,29 @@ class Reported:
 
     # Other models ----------------------------------------------------------------------------
 
-    def divergence(self, wanted: Any, made: Any, temperature: float) -> Any:
+    def require_imitable(self) -> None:
+        """Raises `InputError` if a model of the task can't learn from the answers of others."""
+        if not self.one_row:
+            raise InputError(
+                f"distillation answers whole texts so far. Received: the task {self.name}"
+            )
+        some = np.full((1, len(self.class_names or [0])), 0.5, np.float32)
+        self.divergence(some, some, 1.0)  # which tells a task that doesn't say
+
+    def require_like(self, teacher: "Reported") -> None:
+        """Raises `InputError` if the answers of another model aren't answers to this task.
+
+        Args:
+            teacher: The other model's task.
+        """
+        theirs, own = ((task.name, task.pair, task.class_names) for task in (teacher, self))
+        if theirs != own:
+            raise InputError(
+                "teachers and student must have the same task, with the same classes in the same "
+                f"order. Received: {theirs} and {own}"
+            )
+
+    def divergence(self, wanted: tf.Tensor, made: tf.Tensor, temperature: float) -> tf.Tensor:
         """How far a model's scores `[rows, ...]` are from a teacher's: `[rows]`, as graph code.
 
         Args:
@@ -188,7 +258,7 @@ class Reported:
         )
 
 
-def _metric(given: Any) -> keras.metrics.Metric:
+def _metric(given: KerasOwn) -> keras.metrics.Metric:
     """A metric as an object, of a name or a function too."""
     if given in ("accuracy", "acc", "crossentropy", "ce"):
         raise InputError(
@@ -199,3 +269,69 @@ def _metric(given: Any) -> keras.metrics.Metric:
     if isinstance(found, keras.metrics.Metric):
         return found
     return keras.metrics.MeanMetricWrapper(found, name=found.__name__)
+
+
+def _finite(report: Report, task: Reported, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Answers that aren't numbers are noted; the task says what they count as."""
+    bad = ~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1)
+    if not bad.any():
+        return scores
+    report.notes.append(
+        f"{bad.sum()} of {len(bad)} answers aren't finite numbers; has the training diverged?"
+    )
+    return task.not_answered(labels, scores, bad)
+
+
+def _show_answers(
+    task: Reported, trial: Trial, labels: np.ndarray, found: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """Adds each answer and the worst, and numbers by length; of answers as given and as counted."""
+    report, (answered, scores) = trial.report, found
+    true = [task.readable_label(label) for label in labels]
+    parts = (scores[start : start + _AT_ONCE] for start in range(0, len(scores), _AT_ONCE))
+    given = [task.main_part(answer) for part in parts for answer in task.decode(part)]
+    # What counts as wrong where there is no answer is no answer for that.
+    known = np.isfinite(answered.reshape(len(answered), -1)).all(axis=1)
+    given = [answer if is_known else None for answer, is_known in zip(given, known)]
+    badness = task.badness(labels, scores)
+    report.mistakes = [
+        trial.mistake(row, true[row], given[row], float(badness[row])) for row in worst(badness)
+    ]
+    numbers = task.contributions(labels, scores)
+    if all(np.isfinite(column).all() for column in numbers.values()):
+        keys = groups.lengths([" ".join(texts) for texts in zip(*trial.examples.texts)])
+        report.slices = groups.means("length of the text", keys, numbers, trial.seed)
+    trial.note_answers(true, given, {**numbers, **_shown_scores(report, answered)})
+    for name, column in task.beside_answers(labels, scores).items():
+        for row, value in zip(report.predictions, column.tolist()):
+            row[name] = value
+
+
+def _shown_scores(report: Report, scores: np.ndarray) -> Mapping[str, Array]:
+    """What predictions say of scores `[n]` or `[n, classes]`."""
+    if scores.ndim == 1:
+        return {}
+    if scores.size <= _MOST_SCORES:
+        return {"scores": scores}
+    report.notes.append(
+        "predictions.jsonl has the highest score of each text only: of "
+        f"{scores.shape[1]:,} classes and {len(scores):,} texts there are too many"
+    )
+    return {"score": scores.max(axis=1)}
+
+
+def _add_baselines(task: Reported, trial: Trial, train: Examples) -> None:
+    report, test = trial.report, trial.examples
+    started = time.perf_counter()
+    labels, truth = task.encode(train.labels), task.encode(test.labels)
+    # A pair's texts are put together.
+    rows = [[" ".join(texts) for texts in zip(*part.texts)] for part in (train, test)]
+    answers = task.baselines((rows[0], rows[1]), labels)
+    if not answers:
+        report.notes.append(f"no baselines: the {task.name} task names none")
+    for name, answer in answers.items():
+        if answer.scores is not None:
+            report.baselines[name] = task.measure(truth, answer.scores)
+        if answer.note:
+            report.notes.append(f"baseline {name}: {answer.note}")
+    report.seconds["baselines"] = time.perf_counter() - started

@@ -7,9 +7,10 @@ import numpy as np
 
 from tfhub_transfer.errors import InputError
 
-# What float64 can hold of numbers to predict and of their squares.
+# What float64 can hold of numbers to predict and of their squares; of its 16 digits 3 are left to
+# tell apart what is so near.
 LEAST_SPREAD, MOST_SCORE, MOST_RATIO = 1e-150, 1e150, 1e13
-# What float32 can, with some room on either side; and how far it tells numbers apart.
+# What float32 can, with some room on either side; of its 7 digits 3 are left, too.
 _FLOAT32_SPREAD, _FLOAT32_SCORE, _FLOAT32_RATIO = 1e-30, 1e34, 1e4
 
 
@@ -65,7 +66,7 @@ class RawUnits(keras.layers.Rescaling):
     Keras' own layer makes its two numbers float32 first, whatever its `dtype`.
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         scale, offset = (np.asarray(x, self.compute_dtype) for x in (self.scale, self.offset))
         return keras.ops.cast(inputs, self.compute_dtype) * scale + offset
 
@@ -78,16 +79,21 @@ class ScaledSquaredError(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         self.deviation = deviation
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self,
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         # Keras makes both float32 before `call`, which can't hold numbers of every size.
         error = _standard_error(y_true, y_pred, self.deviation)[:, None]
         squared = keras.losses.MeanSquaredError(self.reduction, self.name)
         return squared(keras.ops.zeros_like(error), error, sample_weight)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         return keras.ops.square(_standard_error(y_true, y_pred, self.deviation))
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "deviation": self.deviation}
 
 
@@ -99,19 +105,26 @@ class ScaledError(keras.metrics.RootMeanSquaredError):
         super().__init__(name=name, **kwargs)
         self.deviation = deviation
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self,
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: keras.KerasTensor | None = None,
+    ) -> None:
         error = _standard_error(y_true, y_pred, self.deviation)
         super().update_state(keras.ops.zeros_like(error), error, sample_weight)
 
-    def result(self) -> Any:
+    def result(self) -> keras.KerasTensor:
         wide = keras.ops.cast(super().result(), dtype(0.0, self.deviation))
         return wide * self.deviation
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "deviation": self.deviation}
 
 
-def _standard_error(y_true: Any, y_pred: Any, deviation: float) -> Any:
+def _standard_error(
+    y_true: keras.KerasTensor, y_pred: keras.KerasTensor, deviation: float
+) -> keras.KerasTensor:
     """How far answers are off in units of the targets' spread, float32 `[batch]`."""
     made = keras.ops.reshape(keras.ops.convert_to_tensor(y_pred), (-1,))
     wanted = keras.ops.reshape(keras.ops.cast(y_true, made.dtype), (-1,))

@@ -12,7 +12,6 @@ What leads from a text to its words is TensorFlow, so that an exported model ans
 
 import collections
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import tensorflow as tf
 
@@ -21,12 +20,16 @@ from tfhub_transfer.texts.joining import WORD_END, Segmentation
 from tfhub_transfer.texts.signs import SIGN
 
 Places = tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]
+# Of what a word consists: texts with their kinds.
+Parts = Sequence[tuple[str, str]]
 
-# The most parts of a word that is learned.
+# The most parts of a word that is learned: a graph goes through them one after the other.
 _MOST_PARTS = 12
+# Known words lie in the task's configuration, and sorted in every graph that answers.
 _MOST_WORDS = 50_000
 # The Penn Treebank and its kin part "didn't" into "did" and "n't".
 _NEGATION = r"(?i:n['’]t)\b"
+# So many that two words hardly share one: nothing else tells them apart.
 _HASHES = 2**62
 
 
@@ -79,7 +82,7 @@ def _plain(texts: tf.Tensor, known: Segmentation | None) -> Places:
     return parts, place(starts), place(ends)
 
 
-def _code_points(texts: tf.Tensor) -> Any:
+def _code_points(texts: tf.Tensor) -> Callable[[tf.RaggedTensor], tf.RaggedTensor]:
     """What turns places counted in bytes `[n, (m)]` into places counted in code points."""
     # Where each character begins; one search for all texts and words.
     _, begins = tf.strings.unicode_decode_with_offsets(texts, "UTF-8")
@@ -128,12 +131,14 @@ def _sizes(parts: tf.Tensor, begins: tf.Tensor, known: Segmentation) -> tf.Tenso
     return tf.tensor_scatter_nd_update(tf.ones_like(group), several, _lengths(*some, most, known))
 
 
-def _lengths(parts: tf.Tensor, group: tf.Tensor, most: Any, known: Segmentation) -> tf.Tensor:
+def _lengths(parts: tf.Tensor, group: tf.Tensor, most: tf.Tensor, known: Segmentation) -> tf.Tensor:
     kinds = shape_of_each(parts)
     again = _again(kinds, group)
     is_word, is_shape, is_apart = map(_among, (known.words, known.shapes, known.apart))
 
-    def longer(n: Any, text: Any, shape: Any, length: Any) -> Any:
+    def longer(
+        n: tf.Tensor, text: tf.Tensor, shape: tf.Tensor, length: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         inside = tf.equal(_ahead(group, n, -1), group)
         text = text + _ahead(parts, n, "")
         # Of a run of one sign two are told apart, and more are as good as two.
@@ -162,7 +167,7 @@ def _again(kinds: tf.Tensor, group: tf.Tensor) -> tf.Tensor:
     return same(kinds) & same(group)
 
 
-def _ahead(values: tf.Tensor, n: Any, filler: Any) -> tf.Tensor:
+def _ahead(values: tf.Tensor, n: tf.Tensor, filler: str | int | bool) -> tf.Tensor:
     """The value `n` places further on; the filler beyond the last."""
     n = tf.minimum(n, tf.size(values))
     return tf.concat([values[n:], tf.fill([n], tf.constant(filler, values.dtype))], axis=0)
@@ -194,7 +199,7 @@ def _reached(begins: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
     jump = tf.concat([tf.range(count) + sizes, [count]], axis=0)
     found = tf.concat([tf.cast(begins, tf.int32), [0]], axis=0)
 
-    def double(step: Any, jump: Any, found: Any) -> Any:
+    def double(step: tf.Tensor, jump: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, ...]:
         found = tf.tensor_scatter_nd_max(found, jump[:, tf.newaxis], found)
         return step * 2, tf.gather(jump, jump), found
 
@@ -246,7 +251,7 @@ def _parts_negation(sentences: Sequence[Sequence[str]]) -> bool:
     return sum(size == 3 for size in endings) > len(endings) / 2
 
 
-def _counted(sentences: Sequence[Any], negation: bool) -> Segmentation:
+def _counted(sentences: Sequence[Sequence[Parts]], negation: bool) -> Segmentation:
     """Counts how often words, and their shapes, come whole and in parts.
 
     Args:
@@ -280,7 +285,7 @@ def _counted(sentences: Sequence[Any], negation: bool) -> Segmentation:
     )
 
 
-def _runs(words: Sequence[Any], begun: set[str]) -> Iterator[tuple[str, str]]:
+def _runs(words: Sequence[Parts], begun: set[str]) -> Iterator[tuple[str, str]]:
     """Texts and shapes of words that stand one behind the other, and might have been one."""
     for start, first in enumerate(words):
         parts = list(first)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +11,7 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.data.usual_columns import LABEL
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.heads import layers
-from tfhub_transfer.tasks.layout import Inputs, Layout, Rows, encoder_inputs
+from tfhub_transfer.tasks.layout import Encoded, Inputs, Layout, Rows, Scores, encoder_inputs
 
 
 class Towers(Layout):
@@ -30,7 +29,7 @@ class Towers(Layout):
         names = encoder_inputs(encoder)
         return {name: keras.Input((None, None), dtype="int32", name=name) for name in names}
 
-    def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
+    def features(self, encoder: Encoder, encoded: Encoded, inputs: Inputs) -> keras.KerasTensor:
         vectors = layers.vectors_apart(encoder, encoded, inputs, self.head)
         if not self.task.has_head:
             return vectors
@@ -40,7 +39,7 @@ class Towers(Layout):
 
     @property
     def has_fixed_features(self) -> bool:
-        return self.task.has_head
+        return bool(self.task.has_head)
 
     def check(self, examples: Examples) -> None:
         super().check(examples)
@@ -89,14 +88,14 @@ class Towers(Layout):
         flat = tf.concat([text, tf.fill([tf.shape(text)[0] % 2], "")], axis=0)
         return _apart(self.preprocessor(flat), 2)
 
-    def vectors(self, pooled: Any) -> Any:
+    def vectors(self, pooled: tf.Tensor) -> tf.Tensor:
         return pooled if self.task.has_head else keras.ops.normalize(pooled, axis=-1)
 
-    def join(self, scores: Any, rows: Rows) -> Any:
+    def join(self, scores: Scores, rows: Rows) -> Scores:
         return scores if self.task.has_head else np.asarray(self.task.scores(scores))
 
 
-def _apart(inputs: dict[str, tf.Tensor], texts: Any) -> dict[str, tf.Tensor]:
+def _apart(inputs: dict[str, tf.Tensor], texts: int | tf.Tensor) -> dict[str, tf.Tensor]:
     """Ids `[rows * texts, length]` to `[rows, texts, length]`."""
     return {
         key: tf.reshape(value, [tf.shape(value)[0] // texts, texts, tf.shape(value)[1]])

@@ -1,7 +1,7 @@
 """Units inside of texts, as words and sentences are: joined, counted, cut into rows that fit."""
 
 import itertools
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,7 @@ from tfhub_transfer.tasks.layout import Rows, of_rows
 from tfhub_transfer.texts.joining import WORD_END, split_words
 
 
-def of_units(scores: Any, lengths: tf.Tensor) -> tf.RaggedTensor:
+def of_units(scores: tf.Tensor | tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
     """Scores `[rows, most units, ...]`, ragged or padded, as `[rows, (units), ...]`.
 
     Args:
@@ -25,7 +25,7 @@ def of_units(scores: Any, lengths: tf.Tensor) -> tf.RaggedTensor:
     return tf.RaggedTensor.from_tensor(dense, lengths)
 
 
-def joined(scores: list[np.ndarray], rows: Rows) -> list[np.ndarray]:
+def joined(scores: Iterable[np.ndarray], rows: Rows) -> list[np.ndarray]:
     """Scores of the units of each row, to those of the units of each example."""
     found: list[list[np.ndarray]] = [[] for _ in range(rows.count)]
     for owner, part in zip(rows.owners, scores):
@@ -70,9 +70,12 @@ def cut_rows(words: tf.RaggedTensor, preprocessor: BertPreprocessor) -> tf.Ragge
     )
 
 
-def _listed(label: Any) -> Any:
+def _listed(label: object) -> Sequence[object]:
     """Tags as a list, also where they are written as text."""
-    return values.written(label) or [] if isinstance(label, str) else label
+    if isinstance(label, str):
+        return values.written(label) or []
+    assert isinstance(label, Sequence)  # the task has looked at it
+    return label
 
 
 def cut_long(examples: Examples, preprocessor: BertPreprocessor) -> Rows:

@@ -1,6 +1,7 @@
 """Head first on frozen features, then the encoder's groups from the top."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -18,7 +19,6 @@ from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices, ranges, usual
 from tfhub_transfer.models.fitting import size_schedule
-from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.tasks.layouts import Rows, balance
@@ -146,8 +146,7 @@ def fine_tune(
     epochs = ranges.given(ranges.whole_number, "epochs", epochs, *ranges.EPOCHS)
     batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
     _require_usable(model, train, validation, plan)
-    stages = len(model.models) if isinstance(model, MultiTaskModel) else 1
-    own_callbacks.check_stages(callbacks, model.optimizer, groups > 0, stages)
+    own_callbacks.check_stages(callbacks, model.optimizer, groups > 0, len(model.parts))
     throughout = (own_callbacks.Throughout(callbacks, model),) if callbacks else ()
     plan = _Staged(**vars(plan), _throughout=throughout)
     train, validation = weighing.taught(train), weighing.without(validation)
@@ -158,7 +157,7 @@ def fine_tune(
         judging.require_trainable(model, judged, plan.learning_rate)
     rows: Any = train if isinstance(train, Stream) else model.cut(train)
     found = headlines.find(model, validation, judged, plan.seed)
-    if not isinstance(model, MultiTaskModel):
+    if not model.task.several:
         own_callbacks.check_names(callbacks, judging.reported(model, found))
     if not isinstance(train, Stream):
         model.training_examples = train
@@ -168,7 +167,7 @@ def fine_tune(
         progress.shown(show(plan.verbose) > 0),
         runtime.precision("auto", model.encoder.dimension),
     ):
-        if isinstance(model, MultiTaskModel):
+        if model.task.several:
             best = _train_heads(model, (rows, judged, found), plan, history)
             rows = balance(rows, model.task.alpha, plan.seed)
         elif model.task.has_head:
@@ -187,7 +186,7 @@ def fine_tune(
 
 def _require_usable(model: TransferModel, train: Any, validation: Any, plan: Plan) -> None:
     """Refuses before any work what would fail in the middle of it."""
-    if isinstance(train, Stream) and model.task.layout != "whole":
+    if isinstance(train, Stream) and not model.task.one_row:
         raise InputError(
             f"the {model.task.name} task is trained from memory: read the file with `data.read`. "
             "Received: a stream"
@@ -203,26 +202,23 @@ def _note(model: TransferModel, history: History) -> None:
     """Leaves the curves with the model, for its report."""
     history.add_joint()
     model.history_ = history.to_dict()
-    if isinstance(model, MultiTaskModel):
-        for name, own in history.tasks.items():
-            model.models[name].history_ = own.to_dict()
+    for name, own in history.tasks.items():
+        model.parts[name].history_ = own.to_dict()
 
 
 def _remember(model: TransferModel, train: Any, validation: Any) -> None:
     """Notes which texts the model has seen, so that a test can be looked through for them."""
-    if isinstance(model, MultiTaskModel):
-        for name, single in model.models.items():
-            _remember(single, train[name], validation[name])
-        return
-    chunks = train if isinstance(train, Stream) else [train]
-    seen = model.seen_texts.with_texts("train", (chunk.texts for chunk in chunks))
-    model.seen_texts = seen.with_texts("validation", [validation.texts])
+    taught, judged = model.task.apart(train), model.task.apart(validation)
+    for name, single in model.parts.items():
+        chunks = taught[name] if isinstance(taught[name], Stream) else [taught[name]]
+        seen = single.seen_texts.with_texts("train", (chunk.texts for chunk in chunks))
+        single.seen_texts = seen.with_texts("validation", [judged[name].texts])
 
 
 def _check(model: TransferModel, examples: Any) -> None:
     """Refuses examples that no stage could train on or judge by."""
     model.layout.check(examples)
-    for each in examples.values() if isinstance(examples, dict) else [examples]:
+    for each in model.task.apart(examples).values():
         if not len(each):
             raise InputError(
                 "expected examples to train on and to judge by, at least one each. Received: none"
@@ -232,12 +228,11 @@ def _check(model: TransferModel, examples: Any) -> None:
 
 def _tune(model: TransferModel, validation: Any) -> None:
     """Lets each task settle what it chooses by its answers to the validation split."""
-    if isinstance(model, MultiTaskModel):
-        for name, single in model.models.items():
-            _tune(single, validation[name])
-        return
-    with progress.stage("Settling on validation", final=False):
-        model.task.tune(validation, lambda: model.predict_text(list(zip(*validation.texts))))
+    judged = model.task.apart(validation)
+    for name, single in model.parts.items():
+        texts = list(zip(*judged[name].texts))
+        with progress.stage("Settling on validation", final=False):
+            single.task.tune(judged[name], functools.partial(single.predict_text, texts))
 
 
 def groups_to_thaw(encoder: Encoder, unfreeze: str | int) -> int:
@@ -299,10 +294,10 @@ def _note_head(
     return value
 
 
-def _train_heads(model: MultiTaskModel, splits: Splits, plan: Plan, history: History) -> float:
+def _train_heads(model: TransferModel, splits: Splits, plan: Plan, history: History) -> float:
     """As `_train_head` for each task: as long as the encoder is frozen, none touches another."""
     values = []
-    for name, single in model.models.items():
+    for name, single in model.parts.items():
         own, single.jit_compile = History(), model.jit_compile
         found = {"": splits[2][name]} if name in splits[2] else {}
         with progress.titled(name):
@@ -554,8 +549,7 @@ def _above_boundary(
             history.padding = padding if rows is splits[0] else history.padding
     with model.distribute_strategy.scope():
         above = model.model_above(boundary)
-    sizes = {"": 0}
-    if isinstance(model, MultiTaskModel):
-        sizes = {name: len(splits[1][name]) for name in model.models}
+    judged = model.task.apart(splits[1])
+    sizes = {name: len(judged[name]) for name in model.parts}  # in the order of the rows
     assert stored is not None  # the last one is that of the rows to judge by
     return above, *batches, headlines.Judge(splits[2], stored.answering(above), sizes)

@@ -4,20 +4,13 @@ Of tags it is the F1 of entities, of answers to questions that of words, of summ
 of whole answers, as users get them, which no mean over the rows of a batch is.
 """
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tfhub_transfer.tasks import references
 from tfhub_transfer.tasks.layouts import Rows
-from tfhub_transfer.tasks.questions import answers
-from tfhub_transfer.tasks.questions import measures as answer_evaluation
-from tfhub_transfer.tasks.summaries import measures as summary_evaluation
-from tfhub_transfer.tasks.tagging import measures as word_evaluation
 
 # Of a larger validation split so many examples are drawn.
 MOST_EXAMPLES = 1000
@@ -48,9 +41,7 @@ class Headline:
         owners = np.searchsorted(chosen, rows.owners[self.places])
         self.examples = examples[chosen]
         self.rows = Rows(rows.examples[self.places], owners, len(chosen))
-        self._measure: Callable[[list[np.ndarray]], float] = _MEASURES[model.task.whole_answers][1](
-            self
-        )
+        self._measure = model.task.whole_measure(model.layout, self.examples, self.rows)
 
     def value(self, scores: list[np.ndarray] | None = None) -> float:
         """The number.
@@ -60,13 +51,12 @@ class Headline:
         """
         if scores is None:
             scores = self.model._run("answer", self.rows.examples)
-        return self._measure(scores)
+        return float(self._measure(scores))
 
 
 def of_task(task: Any) -> bool:
     """Whether a task is judged by one of these numbers."""
-    name, _ = _MEASURES.get(task.whole_answers, (None, None))
-    return name is not None and task.monitor[0] == name
+    return task.whole_answers is not None and task.monitor[0] == task.whole_answers
 
 
 def find(model: Any, validation: Any, rows: Any, seed: int) -> dict[str, Headline]:
@@ -128,74 +118,3 @@ class Judge(keras.callbacks.Callback):
             return None
         scores = self._ask(rows)
         return [row[name] for row in scores] if name else scores
-
-
-def _entity_f1(headline: Headline) -> Callable[[list[np.ndarray]], float]:
-    task, layout = headline.model.task, headline.model.layout
-    truth = task.named(headline.examples.labels)
-
-    def measure(scores: list[np.ndarray]) -> float:
-        predicted = task.sequences(layout.join(scores, headline.rows))
-        return float(word_evaluation.measure(truth, predicted, task.scheme)["f1"] or 0.0)
-
-    return measure
-
-
-def _answer_f1(headline: Headline) -> Callable[[list[np.ndarray]], float]:
-    layout = copy.copy(headline.model.layout)
-    layout.task = copy.copy(layout.task)
-    state = layout.prepare(*_tensors(headline.examples))[1]
-    labels = map(answers.of_label, headline.examples.labels)
-    truths = [[text for text, _ in spans] for spans in labels]
-    if layout.task.unanswerable:
-        # The threshold is the last thing that is chosen, so that of these answers counts.
-        layout.task.threshold = -np.inf
-
-    def measure(scores: list[np.ndarray]) -> float:
-        found = layout.readable(layout.answer(state, _ragged(scores)))
-        given = [row["answer"] for row in found]
-        if layout.task.unanswerable:
-            margins = np.array([row["margin"] for row in found])
-            threshold = answers.best_threshold(truths, given, margins)
-            given = [a if m > threshold else "" for a, m in zip(given, margins)]
-        return float(answer_evaluation.measure(truths, given)["f1"] or 0.0)
-
-    return measure
-
-
-def _rouge1(headline: Headline) -> Callable[[list[np.ndarray]], float]:
-    layout = headline.model.layout
-    state = layout.prepare(*_tensors(headline.examples))[1]
-    written = list(map(references, headline.examples.labels))
-    # Most summaries are the same as an epoch ago.
-    known: dict[tuple[int, str], float] = {}
-
-    def measure(scores: list[np.ndarray]) -> float:
-        # `prepare` ends with an empty row.
-        found = layout.readable(layout.answer(state, _ragged([*scores, scores[0][:0]])))
-        keys = [(row, answer["summary"]) for row, answer in enumerate(found)]
-        new = [key for key in keys if key not in known]
-        if new:
-            rated = summary_evaluation.scores(
-                [text for _, text in new], [written[row] for row, _ in new]
-            )
-            known.update(zip(new, rated[:, 0].tolist()))
-        return float(np.mean([known[key] for key in keys]))
-
-    return measure
-
-
-# By what the task calls its whole answers; of use where that is what a good epoch is told by.
-_MEASURES = {
-    "entities": ("val_entity_f1", _entity_f1),
-    "answers": ("val_f1", _answer_f1),
-    "summaries": ("val_rouge1", _rouge1),
-}
-
-
-def _tensors(examples: Any) -> list[tf.Tensor]:
-    return [tf.constant(column, tf.string) for column in examples.texts]
-
-
-def _ragged(scores: list[np.ndarray]) -> tf.RaggedTensor:
-    return tf.RaggedTensor.from_row_lengths(np.concatenate(scores), list(map(len, scores)))

@@ -94,7 +94,7 @@ def told(model: TransferModel, logs: Mapping[str, float]) -> dict[str, float]:
     name, _ = monitor(model)
     if isinstance(name, str):
         return {name: logs[name]} if name in logs else {}
-    return model.task.headlines(logs) if hasattr(model.task, "headlines") else {}
+    return model.task.headlines(logs)
 
 
 def shown(model: TransferModel, stage: progress.Stage, verbose: Any = 1) -> epochs.EpochsShown:

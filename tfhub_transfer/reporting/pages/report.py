@@ -1,6 +1,7 @@
 """The page of a report: what was found, beside what, and where it goes wrong."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,6 @@ _PICTURES = {
 }
 # These stand beside the numbers that they show.
 _ELSEWHERE = ("curves", "thresholds")
-_TILES = ("exact_match", "accuracy", "macro_f1", "recall_at_1", "mrr", "roc_auc", "pr_auc")
 _SIDES = {"missed": "true", "gold": "true", "spurious": "predicted", "given": "predicted"}
 _NAMES = {"f1": "F1"}
 
@@ -59,7 +59,11 @@ def page(report: Any, pictures: dict[str, bytes]) -> str:
         *_classes(report),
         *_confused(report),
         "<h2>Plots</h2>" if set(pictures) - set(_ELSEWHERE) else "",
-        *(_figure(name, pictures) for name in pictures if name not in _ELSEWHERE),
+        *(
+            _figure(name, pictures, report.standing.pictures)
+            for name in pictures
+            if name not in _ELSEWHERE
+        ),
         *_training(report, pictures),
         f'<p class="soft">Seconds: {escaped(seconds)}</p>' if seconds else "",
     ]
@@ -67,7 +71,7 @@ def page(report: Any, pictures: dict[str, bytes]) -> str:
 
 
 def _tiles(report: Any) -> str:
-    wanted = (report.standing.judged[0], *_TILES, "pearson", "rmse", "mae", "ece")
+    wanted = (report.standing.judged[0], *report.standing.tiles)
     values = {name: report.metrics.get(name) for name in wanted}
     tiles = [
         f'<div class="card"><span>{escaped(name)}</span><b>{wording.shown(value, 3)}</b>'
@@ -168,8 +172,9 @@ def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else cell(value)
 
 
-def _figure(name: str, pictures: dict[str, bytes]) -> str:
-    return markup.figure(_PICTURES.get(name, name), pictures[name]) if name in pictures else ""
+def _figure(name: str, pictures: dict[str, bytes], own: Mapping[str, str] | None = None) -> str:
+    titles = {**_PICTURES, **(own or {})}
+    return markup.figure(titles.get(name, name), pictures[name]) if name in pictures else ""
 
 
 def _thresholds(report: Any, pictures: dict[str, bytes]) -> list[str]:

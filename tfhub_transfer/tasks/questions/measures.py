@@ -1,13 +1,19 @@
 """Numbers of a report on answers found in texts, beside what common words alone find."""
 
+import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import tensorflow as tf
 
+from tfhub_transfer.data import Examples
 from tfhub_transfer.reporting import groups, metrics
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
+from tfhub_transfer.reporting.operating_points import Answers
 from tfhub_transfer.tasks.questions import answers
+from tfhub_transfer.tasks.trial import MISTAKES, Laid, Trial, answers_of
+from tfhub_transfer.tasks.whole.measures import add_thresholds
 
 Truths = Sequence[Sequence[str]]
 
@@ -166,3 +172,63 @@ def highlights(golds: Sequence[answers.Span], found: answers.Found) -> list[dict
         places.append({"start": found["start"], "end": found["end"], "side": "predicted"})
     kinds = ("right", "right") if right else ("missed", "spurious")
     return [{**place, "kind": kinds[place["side"] == "predicted"], "label": ""} for place in places]
+
+
+def report_on(trial: Trial) -> None:
+    """Fills a report on answers to questions; see `Task.report_on`.
+
+    Args:
+        trial: The report, the model, and what is put to it.
+    """
+    report, (questions, contexts) = trial.report, trial.examples.texts
+    found = trial.timed(lambda: trial.model.predict_text(list(zip(questions, contexts))))
+    golds = list(map(answers.of_label, trial.examples.labels))
+    truths = [[text for text, _ in spans] for spans in golds]
+    predicted = [row["answer"] for row in found]
+    report.metrics = measure(truths, predicted)
+    report.intervals = intervals(truths, predicted, trial.seed)
+    report.mistakes = mistakes(questions, truths, found, MISTAKES)
+    for mistake in report.mistakes:
+        row = mistake["row"]
+        mistake["question"], mistake["passage"] = questions[row], contexts[row]
+        mistake["marks"] = highlights(golds[row], found[row])
+    scores = np.array([row["score"] for row in found])
+    gained = answers.scores(truths, predicted)
+    numbers = {"exact_match": gained[:, 0], "f1": gained[:, 1], "score": scores}
+    trial.note_answers(truths, predicted, numbers)
+    report.slices = slices(trial.examples.texts, gained, trial.seed)
+    given = np.array(list(map(bool, predicted)))
+    if given.any():
+        right, wanted = gained[given, 0] == 1, sum(map(bool, truths))
+        add_thresholds(report, Answers(right, scores[given], wanted, "answers that match exactly"))
+    likely = likeliest_sentences(questions, contexts)
+    report.baselines["likeliest_sentence"] = measure(truths, likely)
+    if not all(truths):
+        report.baselines["no_answer"] = measure(truths, [""] * len(truths))
+
+
+def f1_of(layout: Laid, examples: Examples) -> Callable[[Sequence[np.ndarray]], float]:
+    """What makes F1 of a model's scores of windows; see `Task.whole_measure`.
+
+    Args:
+        layout: The model's.
+        examples: Questions and contexts with their answers.
+    """
+    layout = copy.copy(layout)
+    layout.task = copy.copy(layout.task)
+    state = layout.prepare(*(tf.constant(column, tf.string) for column in examples.texts))[1]
+    truths = [[text for text, _ in answers.of_label(label)] for label in examples.labels]
+    if layout.task.unanswerable:
+        # The threshold is the last thing that is chosen, so that of these answers counts.
+        layout.task.threshold = -np.inf
+
+    def f1(scores: Sequence[np.ndarray]) -> float:
+        found = answers_of(layout, state, scores)
+        given = [row["answer"] for row in found]
+        if layout.task.unanswerable:
+            margins = np.array([row["margin"] for row in found])
+            threshold = answers.best_threshold(truths, given, margins)
+            given = [a if m > threshold else "" for a, m in zip(given, margins)]
+        return float(measure(truths, given)["f1"] or 0.0)
+
+    return f1

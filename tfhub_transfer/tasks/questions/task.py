@@ -15,7 +15,8 @@ from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.questions import answers
+from tfhub_transfer.tasks.questions import answers, measures
+from tfhub_transfer.tasks.trial import Cut, Laid, Trial
 
 # What a candidate is, added up: nothing, the start, the end of the answer.
 START, END = 1, 2
@@ -49,8 +50,9 @@ class QuestionAnswering(Task):
     needs_tokens = True
     layout = "windows"
     monitor = ("val_f1", "max")
-    whole_answers = "answers"
+    whole_answers = "val_f1"
     sequence_length = usual.QUESTION_LENGTH
+    learned_baselines = False
     # A frozen encoder tells next to nothing about spans.
     head_epochs = 1
     usual_columns: ClassVar = {"text": "question", "text_pair": "context", "label": "answers"}
@@ -144,6 +146,14 @@ class QuestionAnswering(Task):
 
     def decode(self, scores: Iterable[np.ndarray]) -> list[dict[str, object]]:
         return [{"scores": np.asarray(found).tolist()} for found in scores]
+
+    def whole_measure(
+        self, layout: Laid, examples: Examples, rows: Cut
+    ) -> Callable[[Sequence[np.ndarray]], float]:
+        return measures.f1_of(layout, examples)
+
+    def report_on(self, trial: Trial) -> None:
+        measures.report_on(trial)
 
     def get_config(self) -> dict[str, object]:
         return {

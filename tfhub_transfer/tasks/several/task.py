@@ -12,7 +12,8 @@ from tfhub_transfer import runtime
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.tasks.base import MOST, Task
+from tfhub_transfer.incoming.ranges import MOST
+from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.reportable import reduced
 
 UNCERTAINTY = "uncertainty"
@@ -51,6 +52,7 @@ class MultiTask(Task):
 
     name = "multi-task"
     layout = "joint"
+    several = True
 
     def __init__(
         self,
@@ -83,6 +85,14 @@ class MultiTask(Task):
         self.weights = _checked_weights(weights, self.tasks)
         self.alpha = alpha
         self.monitor = (self.judge, "max")
+
+    @property
+    def parts(self) -> Mapping[str, Task]:
+        return self.tasks
+
+    def apart(self, given: Any) -> Mapping[str, Any]:
+        self.require_names(given)
+        return given
 
     @property
     def is_adapted(self) -> bool:
@@ -176,7 +186,7 @@ class MultiTask(Task):
         """
         found = {}
         for name, task in self.tasks.items():
-            monitor = task.monitor[0]
+            monitor = str(task.monitor[0])
             own = monitor.replace("val_", f"val_{name}_", 1)
             # Keras leaves the name out where there is one task only.
             found[name] = logs[own if own in logs or len(self.tasks) > 1 else monitor]

@@ -1,16 +1,23 @@
 """Numbers of a report on texts that are compared by their vectors, one matrix a column of texts."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias, TypeVar
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import scipy.sparse
 import scipy.stats
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from tfhub_transfer.reporting import metrics
+from tfhub_transfer.data import Examples
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.reporting import metrics, plots
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
+from tfhub_transfer.reporting.operating_points import Answers
+from tfhub_transfer.reporting.reports import Report
+from tfhub_transfer.tasks.trial import Trial, worst
+from tfhub_transfer.tasks.whole.measures import add_thresholds
 
 Kind = TypeVar("Kind")
 # Unit vectors of texts, or the sparse ones of words.
@@ -18,6 +25,8 @@ Matrix: TypeAlias = "np.ndarray | scipy.sparse.csr_matrix"
 
 # Rows of the matrix of all texts against all, which may be too large as a whole.
 _AT_ONCE = 1000
+# Training pairs on which the threshold of a cosine is found.
+_THRESHOLD_ROWS = 2000
 _BINARY = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
 
 
@@ -176,3 +185,155 @@ def badness(truth: Truth, columns: Sequence[Matrix], scores: np.ndarray) -> np.n
         places = [scipy.stats.rankdata(values) for values in (truth.labels, scores)]
         wrong = np.abs(places[0] - places[1]) / len(scores)
     return wrong
+
+
+def best_threshold(labels: np.ndarray, found: np.ndarray) -> float | None:
+    """The answer from which on saying 1 has the highest F1.
+
+    Args:
+        labels: 0 or 1 `[n]`.
+        found: Answers `[n]`.
+
+    Returns:
+        A number between two answers; `None` if no label is 1, or all are.
+
+    Example:
+
+    >>> best_threshold(np.array([0, 1, 1]), np.array([0.25, 0.5, 0.75]))
+    0.375
+    """
+    if len(set(labels.tolist())) < 2:
+        return None
+    order = np.argsort(-found, kind="stable")
+    right, given = np.cumsum(labels[order]), np.arange(1, len(labels) + 1)
+    f1 = 2 * right / (given + labels.sum())
+    # Between equal answers no threshold can lie.
+    ordered = np.append(found[order].astype("float64"), found.min() - 1)
+    f1[ordered[:-1] == ordered[1:]] = -1
+    best = int(f1.argmax())
+    return float(ordered[best : best + 2].mean())
+
+
+class Compared(Protocol):
+    """A task that compares texts, as far as its report asks it."""
+
+    threshold: float | None
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether degrees are on another scale than 0 to 1."""
+
+    def numbers(self, labels: Sequence[Any]) -> list[float]:
+        """Labels as numbers."""
+
+    def is_binary(self, examples: Examples) -> bool:
+        """Whether labels are 0 and 1 alone."""
+
+    def score(self, cosines: Any) -> Any:
+        """Cosines to answers."""
+
+
+def report_on(task: Compared, trial: Trial) -> None:
+    """Fills a report on texts that are compared; see `Task.report_on`.
+
+    Args:
+        task: The model's task.
+        trial: The report, the model, and what is put to it.
+    """
+    report, examples, train, seed = trial.report, trial.examples, trial.train, trial.seed
+    labels = None if examples.target is None else np.array(task.numbers(examples.labels))
+    truth = Truth.of(examples.texts, labels, task.is_wide)
+    known = _for_threshold(task, truth, train, seed)
+    # The model's own is of the validation split, and needs no other.
+    tuned = known if task.threshold is None else None
+    columns, scores, threshold = _compared(
+        task, lambda texts: trial.timed(lambda: trial.model.encode_text(texts)), examples, tuned
+    )
+    if truth.kind == "binary":
+        threshold = threshold if task.threshold is None else task.threshold
+        _note_threshold(report, threshold, tuned is None)
+    report.metrics = measure(truth, columns, scores, threshold)
+    found = intervals(truth, columns, scores, threshold, seed)
+    report.intervals = {name: each for name, each in found.items() if name in report.metrics}
+    if labels is not None and truth.kind == "graded":
+        report.pictures["scatter"] = plots.scatter(labels, scores)
+    off = badness(truth, columns, scores)
+    report.mistakes = [
+        trial.mistake(
+            row,
+            "-" if examples.target is None else examples.labels[row],
+            float(scores[row]),
+            float(off[row]),
+        )
+        for row in worst(off)
+    ]
+    _show_answers(trial, truth, columns, scores)
+    if train is None:
+        return
+    started = time.perf_counter()
+    for name, encode in _untrained(trial, train).items():
+        report.baselines[name] = measure(truth, *_compared(task, encode, examples, known))
+    report.seconds["baselines"] = time.perf_counter() - started
+
+
+def _note_threshold(report: Report, threshold: float | None, validated: bool) -> None:
+    report.threshold = threshold
+    if threshold is None:
+        report.notes.append(
+            "no accuracy, F1, precision and recall: the threshold of the score is found on "
+            "labelled pairs, of validation (`fine_tune`) or of training, and there are none"
+        )
+        return
+    where = "validation" if validated else "training pairs, as none was tuned on validation"
+    report.notes.append(
+        f"threshold {threshold:.4f}: pairs of this score and above count as 1; it has the highest "
+        f"F1 on {where}"
+    )
+
+
+def _compared(
+    task: Compared, encode: Callable[[Any], Any], examples: Examples, tuned: Examples | None
+) -> tuple[list[Any], np.ndarray, float | None]:
+    """Vectors of each column, answers, and the threshold that suits other examples."""
+    columns = [encode(texts) for texts in examples.texts]
+    scores = task.score(cosines(columns[0], columns[1]))
+    if tuned is None:
+        return columns, scores, None
+    near = cosines(*(encode(texts) for texts in tuned.texts[:2]))
+    return columns, scores, best_threshold(np.array(task.numbers(tuned.labels)), task.score(near))
+
+
+def _for_threshold(
+    task: Compared, truth: Truth, train: Examples | None, seed: int
+) -> Examples | None:
+    if truth.kind != "binary" or train is None or not task.is_binary(train):
+        return None
+    return train[np.random.default_rng(seed).permutation(len(train))[:_THRESHOLD_ROWS]]
+
+
+def _untrained(trial: Trial, train: Examples) -> dict[str, Callable[[Any], Any]]:
+    """The encoder as it was before training, and TF-IDF, each as texts to vectors."""
+    every = [text for column in train.texts for text in column]
+    found: dict[str, Callable[[Any], Any]] = {}
+    try:
+        found["untrained"] = trial.untrained().encode_text
+    except InputError:
+        trial.report.notes.append("baseline untrained: left out, the encoder itself isn't at hand")
+    if any(text.strip() for text in every):
+        found["tfidf_cosine"] = lambda texts: tf_idf(every, [texts])[0]
+    return found
+
+
+def _show_answers(trial: Trial, truth: Truth, columns: Sequence[Any], scores: np.ndarray) -> None:
+    """Adds the score of each example, and what a threshold brings where labels are 0 and 1."""
+    own: list[object] = [None] * len(trial.examples)
+    numbers: dict[str, np.ndarray] = {}
+    if truth.labels is None:
+        numbers = outcomes(truth, columns)
+    else:
+        own = truth.labels.tolist()
+    trial.note_answers(own, [float(score) for score in scores], numbers)
+    if truth.labels is not None and truth.kind == "binary":
+        right, of = np.equal(truth.labels, 1), "pairs that count as 1"
+        wanted = int(right.sum())
+        add_thresholds(trial.report, Answers(right, scores, wanted, of, trial.report.threshold))

@@ -15,6 +15,9 @@ from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.tasks import class_labels, scales
 from tfhub_transfer.tasks.base import Task, finite
 from tfhub_transfer.tasks.similarity import losses as vector_losses
+from tfhub_transfer.tasks.similarity import measures
+from tfhub_transfer.tasks.similarity.measures import best_threshold
+from tfhub_transfer.tasks.trial import Trial
 
 LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
 _MARGINS = {
@@ -248,6 +251,9 @@ class Similarity(Task):
     def decode(self, scores: np.ndarray) -> list[dict[str, object]]:
         return [{"score": float(score)} for score in np.reshape(scores, (-1,))]
 
+    def report_on(self, trial: Trial) -> None:
+        measures.report_on(self, trial)
+
     def get_config(self) -> dict[str, object]:
         return {
             "loss": self.objective,
@@ -257,33 +263,6 @@ class Similarity(Task):
             "scale": self.scale,
             "threshold": self.threshold,
         }
-
-
-def best_threshold(labels: np.ndarray, found: np.ndarray) -> float | None:
-    """The answer from which on saying 1 has the highest F1.
-
-    Args:
-        labels: 0 or 1 `[n]`.
-        found: Answers `[n]`.
-
-    Returns:
-        A number between two answers; `None` if no label is 1, or all are.
-
-    Example:
-
-    >>> best_threshold(np.array([0, 1, 1]), np.array([0.25, 0.5, 0.75]))
-    0.375
-    """
-    if len(set(labels.tolist())) < 2:
-        return None
-    order = np.argsort(-found, kind="stable")
-    right, given = np.cumsum(labels[order]), np.arange(1, len(labels) + 1)
-    f1 = 2 * right / (given + labels.sum())
-    # Between equal answers no threshold can lie.
-    ordered = np.append(found[order].astype("float64"), found.min() - 1)
-    f1[ordered[:-1] == ordered[1:]] = -1
-    best = int(f1.argmax())
-    return float(ordered[best : best + 2].mean())
 
 
 def _require_flag(label: object) -> None:

@@ -1,12 +1,18 @@
 """Numbers of a report on summaries: ROUGE, beside the first sentences and the best ones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
+from tfhub_transfer.data import Examples
 from tfhub_transfer.reporting import groups, metrics
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
 from tfhub_transfer.tasks.summaries import rouge
+from tfhub_transfer.tasks.summaries.layout import documents, places
+from tfhub_transfer.tasks.trial import MISTAKES, Laid, Trial, answers_of
+from tfhub_transfer.texts.joining import spaced
 
 Texts = Sequence[str]
 
@@ -112,3 +118,70 @@ def mistakes(
         }
         for row in worst
     ]
+
+
+def report_on(trial: Trial, written: Sequence[Texts], most: int) -> None:
+    """Fills a report on summaries; see `Task.report_on`.
+
+    Args:
+        trial: The report, the model, and what is put to it.
+        written: The summaries that people wrote, one or more for each document.
+        most: The most sentences of a summary.
+    """
+    report, examples = trial.report, trial.examples
+    split = documents(examples)
+    found = trial.timed(lambda: trial.model.predict_text(examples))
+    summaries = [answer["summary"] for answer in found]
+    gained = scores(summaries, written)
+    report.metrics = measure(gained)
+    report.intervals = intervals(gained, trial.seed)
+    choices = best_choices(split, written)
+    best = oracle(split, choices)
+    highest = scores(best, written)
+    shown = [" ".join(document) for document in split], best, summaries
+    report.mistakes = mistakes(shown, highest[:, 0] - gained[:, 0], MISTAKES)
+    _mark_sentences(trial, choices, found)
+    report.slices = slices(shown[0], gained, trial.seed)
+    trial.note_answers(written, summaries, dict(zip(report.metrics, gained.T)))
+    report.baselines["lead"] = measure(scores(lead(split, most), written))
+    report.baselines["oracle"] = measure(highest)
+
+
+def _mark_sentences(
+    trial: Trial, choices: Sequence[Sequence[int]], found: Sequence[dict[str, Any]]
+) -> None:
+    """Shows in the documents of mistakes what was chosen and what the best choice is."""
+    mistaken, texts = trial.report.mistakes, trial.examples.texts[0]
+    rows = [mistake["row"] for mistake in mistaken]
+    split = places([texts[row] for row in rows]) if rows else []
+    for mistake, row, of_text in zip(mistaken, rows, split):
+        chosen = [(one["start"], one["end"]) for one in found[row]["sentences"]]
+        mistake["passage"] = spaced(texts[row])
+        mistake["marks"] = highlights([of_text[i] for i in choices[row]], chosen)
+
+
+def rouge1_of(
+    layout: Laid, examples: Examples, written: Sequence[Texts]
+) -> Callable[[Sequence[np.ndarray]], float]:
+    """What makes ROUGE-1 of a model's scores of sentences; see `Task.whole_measure`.
+
+    Args:
+        layout: The model's.
+        examples: Documents.
+        written: The summaries that people wrote, one or more for each document.
+    """
+    state = layout.prepare(*(tf.constant(column, tf.string) for column in examples.texts))[1]
+    # Most summaries are the same as an epoch ago.
+    known: dict[tuple[int, str], float] = {}
+
+    def rouge1(found: Sequence[np.ndarray]) -> float:
+        # `prepare` ends with an empty row.
+        answers = answers_of(layout, state, [*found, found[0][:0]])
+        keys = [(row, answer["summary"]) for row, answer in enumerate(answers)]
+        new = [key for key in keys if key not in known]
+        if new:
+            rated = scores([text for _, text in new], [written[row] for row, _ in new])
+            known.update(zip(new, rated[:, 0].tolist()))
+        return float(np.mean([known[key] for key in keys]))
+
+    return rouge1

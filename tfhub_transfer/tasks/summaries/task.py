@@ -1,6 +1,6 @@
 """Tasks that judge each sentence of a document."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -16,7 +16,8 @@ from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.summaries import rouge
+from tfhub_transfer.tasks.summaries import measures, rouge
+from tfhub_transfer.tasks.trial import Cut, Laid, Trial
 from tfhub_transfer.texts import sentences
 from tfhub_transfer.texts.joining import WORD_END
 
@@ -58,7 +59,8 @@ class ExtractiveSummarization(Task):
     layout = "sentences"
     learns = ("sentences",)
     monitor = ("val_rouge1", "max")
-    whole_answers = "summaries"
+    whole_answers = "val_rouge1"
+    learned_baselines = False
     standing = Standing(
         "rouge1",
         rival="lead",
@@ -162,6 +164,15 @@ class ExtractiveSummarization(Task):
         values = np.concatenate(found) if found else np.zeros(0, np.float32)
         ragged = tf.RaggedTensor.from_row_lengths(values, list(map(len, found)))
         return [{"scores": row} for row in self.shares(ragged).to_list()]
+
+    def whole_measure(
+        self, layout: Laid, examples: Examples, rows: Cut
+    ) -> Callable[[Sequence[np.ndarray]], float]:
+        return measures.rouge1_of(layout, examples, list(map(references, examples.labels)))
+
+    def report_on(self, trial: Trial) -> None:
+        written = list(map(references, trial.examples.labels))
+        measures.report_on(trial, written, self.sentences or 1)
 
     def get_config(self) -> dict[str, object]:
         return {"sentences": self.sentences, "targets": self.targets}

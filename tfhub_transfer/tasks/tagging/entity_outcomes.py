@@ -2,7 +2,7 @@
 
 import collections
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tfhub_transfer.tasks.tagging import schemes
 from tfhub_transfer.tasks.tagging.schemes import Entity
@@ -94,7 +94,7 @@ def counts(rows: Iterable[Outcome]) -> dict[str, int]:
     return {kind: number[kind] for kind in KINDS}
 
 
-def confusion(rows: Iterable[Outcome]) -> list[dict[str, Any]]:
+def confusion(rows: Iterable[Outcome]) -> list[dict[str, object]]:
     """How often each type was taken for which, the most frequent first.
 
     Args:
@@ -112,7 +112,7 @@ def confusion(rows: Iterable[Outcome]) -> list[dict[str, Any]]:
 
 def scores_by(
     by: str, rows: Iterable[tuple[int, Outcome]], group: Callable[[int, Entity], str]
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Precision, recall and F1 of entities, group by group.
 
     An entity and what a model gave are each in a group of their own, so that the counts of all
@@ -138,7 +138,7 @@ def scores_by(
     return [{"by": by, "rows": [_scores(name, *tally[name]) for name in sorted(tally)]}]
 
 
-def _scores(name: str, hits: int, wanted: int, given: int) -> dict[str, Any]:
+def _scores(name: str, hits: int, wanted: int, given: int) -> dict[str, object]:
     return {
         "group": name,
         "count": wanted,
@@ -160,7 +160,7 @@ def spelled(words: Sequence[str], entity: Entity) -> str:
     return " ".join(words[entity[1] : entity[2]]).casefold()
 
 
-def highlights(words: Sequence[str], rows: Iterable[Outcome]) -> list[dict[str, Any]]:
+def highlights(words: Sequence[str], rows: Iterable[Outcome]) -> list[dict[str, object]]:
     """Outcomes as places in the words joined by single spaces.
 
     Args:

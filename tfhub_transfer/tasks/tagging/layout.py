@@ -4,38 +4,53 @@ Everything is TensorFlow, so that an exported model does with a plain string wha
 does. Offsets count Unicode code points, as Python's strings do.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.data import Examples
+from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.heads import layers
 from tfhub_transfer.tasks import segmentation, units
-from tfhub_transfer.tasks.layout import Inputs, Layout, Rows, of_rows
+from tfhub_transfer.tasks.layout import Encoded, Inputs, Layout, Rows, Scores, of_rows
+from tfhub_transfer.tasks.reportable import Readable
+from tfhub_transfer.tasks.segmentation import Places
 from tfhub_transfer.tasks.tagging import schemes, viterbi
 from tfhub_transfer.texts import joining
 from tfhub_transfer.texts.joining import split_words
+
+# A number for each unit, or how many there are.
+Found: TypeAlias = "tf.RaggedTensor | tf.Tensor"
+# What `answer` must know of texts: how they are spelled, their words' places, words of each row.
+Placed: TypeAlias = "tuple[tf.Tensor, Places, tf.Tensor]"
+
+
+class Schemed(Protocol):
+    """A task of tags, as far as its answers ask it."""
+
+    class_names: list[str] | None
+    scheme: str | None
 
 
 class Words(Layout):
     """A row is a sentence, or a part of one that is too long; its units are words."""
 
     by_unit = True
+    takes_words = True
 
-    def features(self, encoder: Encoder, encoded: Any, inputs: Inputs) -> keras.KerasTensor:
+    def features(self, encoder: Encoder, encoded: Encoded, inputs: Inputs) -> keras.KerasTensor:
         return layers.word_vectors(encoder, encoded, inputs, self.head)
 
     def cut(self, examples: Examples) -> Rows:
         return units.cut_long(examples, self.preprocessor)
 
-    def join(self, scores: Any, rows: Rows) -> list[np.ndarray]:
+    def join(self, scores: Scores, rows: Rows) -> list[np.ndarray]:
         return units.joined(scores, rows)
 
-    def learn(self, examples: Any) -> None:
+    def learn(self, examples: Examples | Rows | Stream) -> None:
         """Takes what is one word from the words of the first examples that are trained on."""
         if getattr(self.task, "segmentation", self) is None and isinstance(examples, Examples):
             self.task.segmentation = segmentation.learn(map(split_words, examples.texts[0]))
@@ -47,26 +62,26 @@ class Words(Layout):
         words = ([word.decode("utf-8") for word in row] for row in found)
         return of_rows([[joining.join_words(row) for row in words]])
 
-    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
+    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Placed]:
         places = segmentation.split(texts[0], getattr(self.task, "segmentation", None))
         rows = units.cut_rows(places[0], self.preprocessor)
         state = segmentation.spelled(texts[0]), places, rows.row_lengths()
         return (units.join(rows),), state
 
-    def answer(self, state: Any, scores: Any) -> dict[str, Any]:
+    def answer(self, state: Placed, scores: tf.RaggedTensor) -> dict[str, Found]:
         text, places, lengths = state
         return answer(self.task, text, places, units.of_units(scores, lengths).flat_values)
 
-    def readable(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+    def readable(self, found: Mapping[str, Found]) -> list[Readable]:
         return readable(found)
 
 
 def answer(
-    task: Any,
+    task: Schemed,
     texts: tf.Tensor,
-    places: tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor],
+    places: Places,
     scores: tf.Tensor,
-) -> dict[str, Any]:
+) -> dict[str, Found]:
     """Tags of plain texts, and the entities that they spell.
 
     Args:
@@ -97,7 +112,7 @@ def answer(
     return found if task.scheme is None else {**found, **_entities(names, texts, found, best)}
 
 
-def readable(found: dict[str, Any]) -> list[dict[str, Any]]:
+def readable(found: Mapping[str, Found]) -> list[Readable]:
     """What `answer` gave, one dictionary a text: `words`, and `entities` where there are any."""
     ragged = {k: v for k, v in found.items() if isinstance(v, tf.RaggedTensor)}
     columns = {key: value.to_list() for key, value in ragged.items()}
@@ -123,8 +138,8 @@ def readable(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _entities(
-    names: Sequence[str], texts: tf.Tensor, found: dict[str, Any], tags: tf.Tensor
-) -> dict[str, Any]:
+    names: Sequence[str], texts: tf.Tensor, found: Mapping[str, Found], tags: tf.Tensor
+) -> dict[str, Found]:
     prefixes, kinds = zip(*map(schemes.split_tag, names))
     prefix, kind = (tf.gather(tf.constant(each), tags) for each in (prefixes, kinds))
     rows = found["word"].value_rowids()
@@ -142,7 +157,7 @@ def _entities(
     begins = inside & tf.logical_not(continues)
     number = tf.boolean_mask(tf.cumsum(tf.cast(begins, tf.int32)) - 1, inside)
 
-    def of(name: str, gather: Any) -> tf.Tensor:
+    def of(name: str, gather: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> tf.Tensor:
         return gather(tf.boolean_mask(found[name].flat_values, inside), number)
 
     starts, ends = of("start", tf.math.segment_min), of("end", tf.math.segment_max)

@@ -1,8 +1,8 @@
 """Numbers of a report on tags of words: shares of words and of entities, beside a baseline."""
 
 import collections
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -10,9 +10,47 @@ from tfhub_transfer.reporting import metrics
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
 from tfhub_transfer.tasks.tagging import entity_outcomes, schemes
 from tfhub_transfer.tasks.tagging.entity_outcomes import Outcome
+from tfhub_transfer.tasks.trial import MISTAKES, Trial
 from tfhub_transfer.texts import joining
 
 Tags = Sequence[Sequence[str]]
+
+
+class Tagged(Protocol):
+    """A task of tags, as far as its report asks it."""
+
+    scheme: str | None
+
+    def named(self, labels: Sequence[object]) -> list[list[str]]:
+        """Tags of each text by their names."""
+
+    def sequences(self, scores: Iterable[np.ndarray]) -> list[list[str]]:
+        """Scores of each text's words to its tags."""
+
+
+def report_on(task: Tagged, trial: Trial) -> None:
+    """Fills a report on tags of words; see `Task.report_on`.
+
+    Args:
+        task: The model's task.
+        trial: The report, the model, and what is put to it.
+    """
+    report, examples, scheme = trial.report, trial.examples, task.scheme
+    scores = trial.timed(lambda: trial.model.predict_scores(examples))
+    truth, predicted = task.named(examples.labels), task.sequences(scores)
+    report.metrics = measure(truth, predicted, scheme)
+    report.per_class = per_class(truth, predicted, scheme)
+    report.intervals = intervals(truth, predicted, scheme, trial.seed)
+    rows = outcomes(truth, predicted, scheme)
+    report.entities = summed(rows, scheme)
+    texts = examples.texts[0]
+    report.mistakes = mistakes(texts, (truth, predicted), rows, scheme, MISTAKES)
+    trial.note_answers(truth, predicted, contributions(truth, predicted))
+    train = trial.train
+    known = None if train is None else (train.texts[0], task.named(train.labels))
+    report.slices = slices(texts, rows, known, scheme)
+    if known is not None:
+        report.baselines["usual_tag"] = measure(truth, usual_tags(known, texts), scheme)
 
 
 def measure(truth: Tags, predicted: Tags, scheme: str | None) -> Numbers:
@@ -36,7 +74,7 @@ def measure(truth: Tags, predicted: Tags, scheme: str | None) -> Numbers:
     return {**numbers, **{name: micro[name] for name in ("precision", "recall", "f1")}}
 
 
-def per_class(truth: Tags, predicted: Tags, scheme: str | None) -> list[dict[str, Any]]:
+def per_class(truth: Tags, predicted: Tags, scheme: str | None) -> list[dict[str, object]]:
     """Precision, recall, F1 and support of each type of entity, or of each plain tag."""
     if scheme is not None:
         found = schemes.entity_scores(truth, predicted)
@@ -102,7 +140,7 @@ def outcomes(truth: Tags, predicted: Tags, scheme: str | None) -> list[list[Outc
     return [entity_outcomes.outcomes(own, made, scheme) for own, made in pairs]
 
 
-def summed(rows: Sequence[Sequence[Outcome]], scheme: str | None) -> dict[str, Any]:
+def summed(rows: Sequence[Sequence[Outcome]], scheme: str | None) -> dict[str, object]:
     """The outcomes of all sentences: `counts` of each kind, and the `confusion` of types.
 
     Args:
@@ -125,7 +163,7 @@ def slices(
     rows: Sequence[Sequence[Outcome]],
     train: tuple[Sequence[str], Tags] | None,
     scheme: str | None,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Scores of entities by their length, and by whether training has them (as `groups.means`).
 
     Args:
@@ -167,7 +205,7 @@ def mistakes(
     rows: Sequence[Sequence[Outcome]],
     scheme: str | None,
     most: int,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """The sentences with the largest number of wrong words.
 
     Args:
@@ -198,7 +236,7 @@ def mistakes(
     ]
 
 
-def _marked(words: list[str], rows: Sequence[Outcome], scheme: str | None) -> dict[str, Any]:
+def _marked(words: list[str], rows: Sequence[Outcome], scheme: str | None) -> dict[str, object]:
     found = {row.kind for row in rows if row.kind != entity_outcomes.RIGHT}
     # Of words that all have a tag, the right ones would hide the others.
     shown = [row for row in rows if row.kind in found or scheme is not None]

@@ -3,13 +3,13 @@
 import collections
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming.wording import class_name, listed
@@ -18,7 +18,10 @@ from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.tagging import schemes, viterbi
+from tfhub_transfer.tasks.reportable import Readable
+from tfhub_transfer.tasks.tagging import measures, schemes, viterbi
+from tfhub_transfer.tasks.trial import Cut, Laid, Trial
+from tfhub_transfer.tasks.whole.measures import Answered
 from tfhub_transfer.texts import joining
 
 # What fills up the labels of a batch, and counts for nothing.
@@ -34,7 +37,7 @@ _SUMS = {
 }
 
 
-def parts_of_tags(name: str, rows: Sequence[dict[str, Any]]) -> paired.Parts | None:
+def parts_of_tags(name: str, rows: Sequence[Answered]) -> paired.Parts | None:
     """What rows contribute to a number on tags of words.
 
     Args:
@@ -76,6 +79,7 @@ class TokenClassification(Task):
     needs_tokens = True
     layout = "words"
     loss_by_unit = True
+    whole_answers = "val_entity_f1"
     narrow_rate = 3e-4
     options = ("class_names",)
     claimed = "words with a tag for each"
@@ -99,7 +103,7 @@ class TokenClassification(Task):
         self,
         class_names: Sequence[str] | None = None,
         scheme: str | None = None,
-        segmentation: Mapping[str, Any] | None = None,
+        segmentation: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(pair=False)
         if scheme not in (None, *schemes.SCHEMES):
@@ -118,19 +122,14 @@ class TokenClassification(Task):
         return "val_accuracy" if self.scheme is None else "val_entity_f1", "max"
 
     @property
-    def whole_answers(self) -> str | None:  # type: ignore[override]
-        """Entities, where there are some."""
-        return None if self.scheme is None else "entities"
-
-    @property
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
-    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+    def read_labels(self, labels: Sequence[object]) -> list[list[str]]:
         read = functools.partial(class_labels.tags, known=self.class_names or ())
         return class_labels.by_row(read, labels)
 
-    def adapt(self, labels: Sequence[Any]) -> "TokenClassification":
+    def adapt(self, labels: Sequence[object]) -> "TokenClassification":
         if self.class_names is not None:
             self.scheme = self.scheme or schemes.find_scheme(self.named(labels))
         else:
@@ -146,13 +145,13 @@ class TokenClassification(Task):
             self.class_names, self.learned = sorted(counts), True
         return self
 
-    def encode(self, labels: Sequence[Any]) -> Any:
+    def encode(self, labels: Sequence[object]) -> tf.RaggedTensor:
         """Tags of each text to a ragged int32 `[n, (words)]` of their numbers."""
         found = self._places(labels)
         numbers = np.array([place for row in found for place in row], np.int32)
         return tf.RaggedTensor.from_row_lengths(numbers, list(map(len, found)))
 
-    def named(self, labels: Sequence[Any]) -> list[list[str]]:
+    def named(self, labels: Sequence[object]) -> list[list[str]]:
         """Tags of each text by their names, whatever the labels `[n]` give.
 
         Raises:
@@ -161,7 +160,7 @@ class TokenClassification(Task):
         names = self.class_names or []
         return [[names[place] for place in row] for row in self._places(labels)]
 
-    def _places(self, labels: Sequence[Any]) -> list[list[int]]:
+    def _places(self, labels: Sequence[object]) -> list[list[int]]:
         self.require_adapted()
         sequences = self.read_labels(labels)
 
@@ -171,16 +170,21 @@ class TokenClassification(Task):
         return class_labels.places(sequences, self.class_names or [], not self.learned, unknown)
 
     @classmethod
-    def claims(cls, texts: Sequence[Any], labels: Sequence[Any]) -> bool:
+    def claims(cls, texts: Sequence[object], labels: Sequence[object]) -> bool:
         if not all(isinstance(label, list) for label in labels):
             return False
-        if not all(map(joining.is_listed, texts)):
+        joined = [text for text in texts if isinstance(text, str) and joining.is_listed(text)]
+        if len(joined) < len(texts):
             return False
-        rows = [(joining.split_words(text), tags) for text, tags in zip(texts, labels)]
+        rows = [
+            (joining.split_words(text), tags)
+            for text, tags in zip(joined, labels)
+            if isinstance(tags, list)
+        ]
         spaced = any(len(word.split()) > 1 for words, _ in rows for word in words)
         return not spaced and all(len(words) == len(tags) for words, tags in rows)
 
-    def check(self, examples: Any) -> None:
+    def check(self, examples: Examples) -> None:
         """Raises `InputError` if a word has no tag, or one that is unknown."""
         with placed(examples):
             labels = self.read_labels(examples.labels)
@@ -201,13 +205,13 @@ class TokenClassification(Task):
             len(names), "softmax", kernel_regularizer=penalty, name="scores"
         )(features)
 
-    def loss(self) -> Any:
+    def loss(self) -> keras.Loss:
         return keras.losses.SparseCategoricalCrossentropy(ignore_class=NO_TAG)
 
-    def metrics(self) -> list[Any]:
+    def metrics(self) -> list[keras.Metric]:
         return [WordAccuracy(name="accuracy")]
 
-    def sequences(self, scores: Sequence[np.ndarray]) -> list[list[str]]:
+    def sequences(self, scores: Iterable[np.ndarray]) -> list[list[str]]:
         """Scores of each text's words `[words, tags]` to its tags.
 
         Args:
@@ -224,10 +228,24 @@ class TokenClassification(Task):
             tags += [[names[place] for place in row] for row in best]
         return tags
 
-    def decode(self, scores: Any) -> list[dict[str, Any]]:
+    def decode(self, scores: Iterable[np.ndarray]) -> list[Readable]:
         return [{"tags": tags} for tags in self.sequences(scores)]
 
-    def get_config(self) -> dict[str, Any]:
+    def whole_measure(
+        self, layout: Laid, examples: Examples, rows: Cut
+    ) -> Callable[[Sequence[np.ndarray]], float]:
+        truth = self.named(examples.labels)
+
+        def measure(scores: Sequence[np.ndarray]) -> float:
+            predicted = self.sequences(layout.join(scores, rows))
+            return float(measures.measure(truth, predicted, self.scheme)["f1"] or 0.0)
+
+        return measure
+
+    def report_on(self, trial: Trial) -> None:
+        measures.report_on(self, trial)
+
+    def get_config(self) -> dict[str, object]:
         known = None if self.segmentation is None else dataclasses.asdict(self.segmentation)
         config = {"class_names": self.class_names, "scheme": self.scheme, "segmentation": known}
         return {**config, **self.learned_config()}
@@ -237,7 +255,12 @@ class TokenClassification(Task):
 class WordAccuracy(keras.metrics.Mean):
     """Share of words with the right tag: tags `[batch, words]`, -1 where there is no word."""
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self,
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: keras.KerasTensor | None = None,
+    ) -> None:
         right = keras.ops.equal(
             keras.ops.cast(y_true, "int32"), keras.ops.cast(keras.ops.argmax(y_pred, -1), "int32")
         )
@@ -245,18 +268,17 @@ class WordAccuracy(keras.metrics.Mean):
         super().update_state(right, keras.ops.cast(counted, "float32"))
 
 
-def _segmentation(given: Mapping[str, Any]) -> joining.Segmentation:
+def _segmentation(given: Mapping[str, object]) -> joining.Segmentation:
     """From a dictionary, which may be out of a file."""
     names = ("shapes", "words", "apart")
-    lists = {name: given.get(name, ()) for name in names}
-    right = all(
-        isinstance(found, (list, tuple)) and all(isinstance(word, str) for word in found)
-        for found in lists.values()
-    )
-    if not right or not set(given) <= {*names, "negation"}:
+    tuples: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        found = given.get(name, ())
+        if isinstance(found, (list, tuple)) and all(isinstance(word, str) for word in found):
+            tuples[name] = tuple(found)
+    if len(tuples) < len(names) or not set(given) <= {*names, "negation"}:
         raise InputError(
             f"`segmentation` has lists of strings, {', '.join(names)}, and `negation`. "
             f"Received: {str(dict(given))[:100]}"
         )
-    tuples = {name: tuple(found) for name, found in lists.items()}
     return joining.Segmentation(**tuples, negation=bool(given.get("negation", False)))

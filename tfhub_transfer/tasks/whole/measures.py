@@ -1,21 +1,24 @@
 """What a report says of answers to whole texts: of classes, of several at once, of numbers."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tfhub_transfer.reporting import confidence_bins, metrics, operating_points, paired, plots
 from tfhub_transfer.reporting.operating_points import Answers
+from tfhub_transfer.reporting.reports import Report
 
 _PAIRS = 20
+# A row of predictions, whose columns depend on the task.
+Answered: TypeAlias = dict[str, Any]
 
 
-def describe_classes(report: Any, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
+def describe_classes(report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
     """Adds to a report what there is to say of one class for each text.
 
     Args:
-        report: A `reports.Report` with its metrics and `class_names`.
+        report: It has its metrics and `class_names`.
         labels: Classes `[n]`.
         scores: Their probabilities `[n, classes]`.
         seed: Seed of the bootstrap.
@@ -40,7 +43,7 @@ def describe_classes(report: Any, labels: np.ndarray, scores: np.ndarray, seed: 
     add_thresholds(report, given)
 
 
-def add_confusion(report: Any, labels: np.ndarray, predicted: np.ndarray) -> None:
+def add_confusion(report: Report, labels: np.ndarray, predicted: np.ndarray) -> None:
     """Adds what was taken for what, and how well each class is told.
 
     Args:
@@ -58,12 +61,12 @@ def add_confusion(report: Any, labels: np.ndarray, predicted: np.ndarray) -> Non
 
 
 def describe_sets(
-    report: Any, truth: np.ndarray, scores: np.ndarray, threshold: float, seed: int
+    report: Report, truth: np.ndarray, scores: np.ndarray, threshold: float, seed: int
 ) -> None:
     """Adds to a report what there is to say of any number of classes for each text.
 
     Args:
-        report: A `reports.Report` with its metrics and `class_names`.
+        report: It has its metrics and `class_names`.
         truth: A 0 or a 1 for each class `[n, classes]`.
         scores: A score for each `[n, classes]`.
         threshold: From which score on a class is given.
@@ -84,11 +87,11 @@ def describe_sets(
     add_thresholds(report, Answers(right, scores.ravel(), int(right.sum()), of, threshold))
 
 
-def describe_numbers(report: Any, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
+def describe_numbers(report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
     """Adds to a report what there is to say of a number for each text, where all are finite.
 
     Args:
-        report: A `reports.Report` with its metrics.
+        report: It has its metrics.
         labels: The right numbers `[n]`.
         scores: Those that were answered `[n]`.
         seed: Seed of the bootstrap.
@@ -101,7 +104,7 @@ def describe_numbers(report: Any, labels: np.ndarray, scores: np.ndarray, seed: 
     report.pictures["scatter"] = plots.scatter(labels, scores)
 
 
-def add_curves(report: Any, truth: np.ndarray, scores: np.ndarray) -> None:
+def add_curves(report: Report, truth: np.ndarray, scores: np.ndarray) -> None:
     """Adds how well each class is ranked, and the picture of the calibration.
 
     Args:
@@ -125,13 +128,13 @@ def add_curves(report: Any, truth: np.ndarray, scores: np.ndarray) -> None:
         )
 
 
-def add_thresholds(report: Any, given: Answers) -> None:
+def add_thresholds(report: Report, given: Answers) -> None:
     """Adds precision and recall by threshold, with their picture."""
     report.thresholds = operating_points.table(given)
     report.pictures["thresholds"] = plots.thresholds(report.thresholds)
 
 
-def add_calibration(report: Any, right: np.ndarray, confidence: np.ndarray) -> None:
+def add_calibration(report: Report, right: np.ndarray, confidence: np.ndarray) -> None:
     """Adds whether confidence can be believed.
 
     Args:
@@ -146,7 +149,7 @@ def add_calibration(report: Any, right: np.ndarray, confidence: np.ndarray) -> N
 # Two models -------------------------------------------------------------------------------------
 
 
-def parts_of_sets(name: str, rows: Sequence[dict[str, Any]]) -> paired.Parts | None:
+def parts_of_sets(name: str, rows: Sequence[Answered]) -> paired.Parts | None:
     """What rows contribute to numbers on sets of classes: F1 is a ratio of sums over them.
 
     Args:
@@ -159,13 +162,13 @@ def parts_of_sets(name: str, rows: Sequence[dict[str, Any]]) -> paired.Parts | N
     return paired.Parts(parts, lambda w: metrics.ratio(w @ parts[:, 0], w @ parts[:, 1]))
 
 
-def _overlap(row: dict[str, Any]) -> tuple[int, int]:
+def _overlap(row: Answered) -> tuple[int, int]:
     """Above and below the line of F1: twice the labels right and given, and all of either."""
     true, given = set(row["true"] or ()), set(row["predicted"] or ())
     return 2 * len(true & given), len(true) + len(given)
 
 
-def parts_of_numbers(name: str, rows: Sequence[dict[str, Any]]) -> paired.Parts | None:
+def parts_of_numbers(name: str, rows: Sequence[Answered]) -> paired.Parts | None:
     """What rows contribute to correlations and errors: what is right, and what was answered.
 
     Args:

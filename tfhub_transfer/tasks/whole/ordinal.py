@@ -14,10 +14,14 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.reporting import metrics, paired, plots
 from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers, Resampled
+from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
+from tfhub_transfer.tasks.reportable import Readable
 from tfhub_transfer.tasks.whole import measures as whole_measure
 from tfhub_transfer.tasks.whole.task import Classification
+
+Shape = tuple[int | None, ...]
 
 # More numbers than that are amounts, and to be predicted as such.
 MOST_LEARNED = 50
@@ -27,7 +31,7 @@ _LEAST = 1e-7
 _SHARES = ("accuracy", "off_by_one_accuracy")
 
 
-def parts_of_ranks(name: str, rows: Sequence[dict[str, Any]]) -> paired.Parts | None:
+def parts_of_ranks(name: str, rows: Sequence[whole_measure.Answered]) -> paired.Parts | None:
     """What rows contribute to a number on ordered classes: the true rank, and the one answered.
 
     Args:
@@ -89,7 +93,7 @@ class OrdinalRegression(Classification):
                 f"`class_names` (`--class-names`) in order. Received: {', '.join(known)}"
             )
 
-    def adapt(self, labels: Sequence[Any]) -> "OrdinalRegression":
+    def adapt(self, labels: Sequence[object]) -> "OrdinalRegression":
         """Learns the classes from labels that are numbers; returns the task itself.
 
         Raises:
@@ -136,15 +140,15 @@ class OrdinalRegression(Classification):
         dense = full_precision.Dense(1, use_bias=False, kernel_regularizer=penalty, name="height")
         return OrderedThresholds(len(self.class_names or []), name="scores")(dense(features))
 
-    def loss(self) -> Any:
+    def loss(self) -> keras.Loss:
         return CumulativeCrossentropy()
 
-    def metrics(self) -> list[Any]:
+    def metrics(self) -> list[keras.Metric]:
         return [QuadraticKappa(len(self.class_names or []))]
 
     # Answers ---------------------------------------------------------------------------------
 
-    def answer(self, scores: Any) -> dict[str, Any]:
+    def answer(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
         above = tf.cumsum(scores, axis=-1, reverse=True)[:, 1:]
         rank = tf.reduce_sum(tf.cast(above > 0.5, tf.int64), axis=-1)
         return {
@@ -153,7 +157,7 @@ class OrdinalRegression(Classification):
             "label": tf.gather(tf.constant(self.class_names), rank),
         }
 
-    def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:
+    def decode(self, scores: np.ndarray) -> list[Readable]:
         names = self.class_names or []
         return [
             {"label": names[rank], "rank": rank, "scores": dict(zip(names, map(float, row)))}
@@ -180,7 +184,8 @@ class OrdinalRegression(Classification):
 
     def badness(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """By how many classes each answer is off."""
-        return np.abs(ranks(scores) - labels).astype("float64")
+        off: np.ndarray = np.abs(ranks(scores) - labels).astype("float64")
+        return off
 
     def not_answered(self, labels: np.ndarray, scores: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """They count as off by as much as can be."""
@@ -188,7 +193,7 @@ class OrdinalRegression(Classification):
         farthest = np.where(2 * labels < last, last, 0)
         return np.where(bad[:, None], np.eye(last + 1)[farthest], scores)
 
-    def describe(self, report: Any, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
+    def describe(self, report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
         found = ranks(scores)
         report.intervals = metrics.intervals(
             lambda weights: _resampled(weights, labels, found),
@@ -199,7 +204,7 @@ class OrdinalRegression(Classification):
         whole_measure.add_confusion(report, labels, found)
         confidence = np.take_along_axis(scores, found[:, None], axis=1)[:, 0]
         whole_measure.add_calibration(report, labels == found, confidence)
-        report.pictures["reliability"] = plots.reliability(report.calibration)
+        report.pictures["reliability"] = plots.reliability(report.calibration or {})
 
     def baselines(
         self, texts: tuple[list[str], list[str]], labels: np.ndarray
@@ -217,9 +222,10 @@ class OrdinalRegression(Classification):
         classes = len(self.class_names or [])
         if numbers is None:
             return None
-        return np.eye(classes)[np.clip(np.rint(numbers), 0, classes - 1).astype(int)]
+        one_hot: np.ndarray = np.eye(classes)[np.clip(np.rint(numbers), 0, classes - 1).astype(int)]
+        return one_hot
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {"class_names": self.class_names, "pair": self.pair, **self.learned_config()}
 
 
@@ -235,7 +241,8 @@ def ranks(scores: np.ndarray) -> np.ndarray:
     array([1, 0])
     """
     above = np.cumsum(scores[:, ::-1], axis=1)[:, ::-1][:, 1:]
-    return (above > 0.5).sum(axis=1)
+    found: np.ndarray = (above > 0.5).sum(axis=1)
+    return found
 
 
 def _resampled(weights: np.ndarray, labels: np.ndarray, found: np.ndarray) -> Resampled:
@@ -287,20 +294,20 @@ class OrderedThresholds(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.classes = classes
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         # At first a height of 0 is as likely of one class as of another.
         shares = np.arange(1, self.classes) / self.classes
         thresholds = np.log(shares / (1.0 - shares))
         start = [*thresholds[:1], *np.log(np.expm1(np.diff(thresholds)))]
 
-        def initial(shape: Any, dtype: Any = None) -> Any:
+        def initial(shape: Shape, dtype: str | None = None) -> keras.KerasTensor:
             return keras.ops.convert_to_tensor(np.array(start), dtype or "float32")
 
         # The first threshold, and what softplus makes the gap to each next one.
         shape = (self.classes - 1,)
         self.thresholds = self.add_weight(name="thresholds", shape=shape, initializer=initial)
 
-    def call(self, heights: Any) -> Any:
+    def call(self, heights: keras.KerasTensor) -> keras.KerasTensor:
         gaps = keras.ops.softplus(self.thresholds[1:])
         rises = keras.ops.concatenate([self.thresholds[:1], gaps])
         margins = heights - keras.ops.cumsum(rises)  # `[batch, thresholds]`, falling
@@ -309,10 +316,10 @@ class OrderedThresholds(keras.layers.Layer):
         between = above[:, :-1] * below[:, 1:] * -keras.ops.expm1(-gaps)
         return keras.ops.concatenate([below[:, :1], between, above[:, -1:]], axis=-1)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[Any, int]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], self.classes)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "classes": self.classes}
 
 
@@ -326,7 +333,7 @@ class CumulativeCrossentropy(keras.losses.Loss):
     def __init__(self, name: str = "loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         below, above = keras.ops.cumsum(y_pred, axis=-1)[:, :-1], _above(y_pred)
         labels = keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1, 1))
         is_above = labels > keras.ops.arange(y_pred.shape[-1] - 1, dtype="int32")
@@ -334,7 +341,7 @@ class CumulativeCrossentropy(keras.losses.Loss):
         return -keras.ops.sum(keras.ops.log(keras.ops.clip(right, _LEAST, 1.0)), axis=-1)
 
 
-def _above(shares: Any) -> Any:
+def _above(shares: keras.KerasTensor) -> keras.KerasTensor:
     """Probabilities of classes to those of being above each but the last, `[batch, thresholds]`."""
     return keras.ops.flip(keras.ops.cumsum(keras.ops.flip(shares, -1), axis=-1), -1)[:, 1:]
 
@@ -356,7 +363,12 @@ class QuadraticKappa(keras.metrics.Metric):
         # Of rows: how many, true and answered ranks, their squares, the squares of differences.
         self.sums = self.add_variable((6,), initializer="zeros", name="sums")
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self,
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: keras.KerasTensor | None = None,
+    ) -> None:
         middle = (self.classes - 1) / 2  # numbers near 0 lose fewer digits in squares
         found = keras.ops.sum(keras.ops.cast(_above(y_pred) > 0.5, "float32"), axis=-1) - middle
         right = keras.ops.reshape(keras.ops.cast(y_true, "float32"), (-1,)) - middle
@@ -366,11 +378,11 @@ class QuadraticKappa(keras.metrics.Metric):
             rows = rows * keras.ops.reshape(keras.ops.cast(sample_weight, "float32"), (1, -1))
         self.sums.assign_add(keras.ops.sum(rows, axis=1))
 
-    def result(self) -> Any:
+    def result(self) -> keras.KerasTensor:
         means = self.sums[1:] / keras.ops.maximum(self.sums[0], 1e-12)
         chance = means[2] + means[3] - 2 * means[0] * means[1]
         kappa = 1.0 - means[4] / keras.ops.maximum(chance, 1e-12)
-        return keras.ops.where(chance > 1e-6, kappa, 0.0)
+        return keras.ops.where(chance > 1e-6, kappa, 0.0)  # below it is what float32 rounds
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "classes": self.classes}

@@ -3,7 +3,7 @@
 import collections
 import functools
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -13,16 +13,20 @@ import tensorflow as tf
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.incoming.wording import class_name, listed
 from tfhub_transfer.reporting import metrics
 from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
+from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels, divergences, scales
-from tfhub_transfer.tasks.base import MOST, Task, finite
+from tfhub_transfer.tasks.base import Task, finite
+from tfhub_transfer.tasks.reportable import Readable
 from tfhub_transfer.tasks.scales import ScaledError, ScaledSquaredError
 from tfhub_transfer.tasks.whole import measures as whole_measure
 
+# Of more labels most often the column is the wrong one: numbers, texts, names of rows.
 MAX_CLASSES = 1000
 
 
@@ -34,14 +38,14 @@ class SmoothedCrossentropy(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         self.label_smoothing = label_smoothing
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         labels = keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,))
         labels = keras.ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype)
         return keras.losses.categorical_crossentropy(
             labels, y_pred, label_smoothing=self.label_smoothing
         )
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
@@ -86,11 +90,11 @@ class Classification(Task):
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
-    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+    def read_labels(self, labels: Sequence[object]) -> list[str]:
         read = functools.partial(class_labels.one, known=self.class_names or ())
         return class_labels.by_row(read, labels)
 
-    def adapt(self, labels: Sequence[Any]) -> "Classification":
+    def adapt(self, labels: Sequence[object]) -> "Classification":
         if self.class_names is None:
             names = _sorted_names(self.read_labels(labels))
             class_labels.require_names(names)
@@ -98,12 +102,12 @@ class Classification(Task):
             self.learned = True
         return self
 
-    def encode(self, labels: Sequence[Any]) -> np.ndarray:
+    def encode(self, labels: Sequence[object]) -> np.ndarray:
         self.require_adapted()
         rows = [[found] for found in self.read_labels(labels)]
         return np.array([place for (place,) in _places(self, rows)], dtype="int64")
 
-    def class_weights(self, labels: Sequence[Any]) -> dict[int, float]:
+    def class_weights(self, labels: Sequence[object]) -> dict[int, float]:
         """As `Task.class_weights`.
 
         Example:
@@ -113,7 +117,7 @@ class Classification(Task):
         """
         return class_labels.weights(self.encode(labels).tolist(), len(self.class_names or []))
 
-    def check_class_weights(self, weights: Any) -> None:
+    def check_class_weights(self, weights: object) -> None:
         known = dict(enumerate(self.class_names or []))
         if not isinstance(weights, dict) or set(weights) != set(known):
             raise InputError(
@@ -129,20 +133,20 @@ class Classification(Task):
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         return _dense(len(self.class_names or []), "softmax", head)(features)
 
-    def loss(self) -> Any:
+    def loss(self) -> keras.Loss:
         if self.label_smoothing:
             return SmoothedCrossentropy(self.label_smoothing)
         return keras.losses.SparseCategoricalCrossentropy()
 
-    def metrics(self) -> list[Any]:
+    def metrics(self) -> list[keras.Metric]:
         return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
-    def answer(self, scores: Any) -> dict[str, Any]:
+    def answer(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
         label_id = tf.argmax(scores, axis=-1)
         label = tf.gather(tf.constant(self.class_names), label_id)
         return {"scores": scores, "label_id": label_id, "label": label}
 
-    def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:
+    def decode(self, scores: np.ndarray) -> list[Readable]:
         names = self.class_names or []
         return [
             {"label": names[int(np.argmax(row))], "scores": dict(zip(names, map(float, row)))}
@@ -157,14 +161,15 @@ class Classification(Task):
 
     def badness(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """How confident each wrong answer is."""
-        return scores.max(axis=1) * (scores.argmax(axis=1) != labels)
+        sure: np.ndarray = scores.max(axis=1) * (scores.argmax(axis=1) != labels)
+        return sure
 
     def not_answered(self, labels: np.ndarray, scores: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """They count as wrong, whatever the label."""
         other = np.eye(scores.shape[1])[(labels + 1) % scores.shape[1]]
         return np.where(bad[:, None], other / scores.shape[1], scores)
 
-    def describe(self, report: Any, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
+    def describe(self, report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
         whole_measure.describe_classes(report, labels, scores, seed)
 
     def baselines(
@@ -173,13 +178,13 @@ class Classification(Task):
         classes = len(self.class_names or [])
         return metrics.baseline_scores(metrics.of_classes(), texts, labels, classes)
 
-    def divergence(self, wanted: Any, made: Any, temperature: float) -> Any:
+    def divergence(self, wanted: tf.Tensor, made: tf.Tensor, temperature: float) -> tf.Tensor:
         return divergences.of_shares(wanted, made, temperature)
 
     def doubts(self) -> list[str]:
         return class_labels.doubts(self.class_names or [])
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {
             "class_names": self.class_names,
             "pair": self.pair,
@@ -214,7 +219,9 @@ class MultiLabel(Task):
     monitor = ("val_micro_f1", "max")
     options = ("class_names", "label_separator")
     takes_blank = True
-    standing = Standing("micro_f1", picked=True, parts=whole_measure.parts_of_sets)
+    standing = Standing(
+        "micro_f1", picked=True, parts=whole_measure.parts_of_sets, ranking="pr_auc"
+    )
 
     def __init__(
         self,
@@ -241,7 +248,7 @@ class MultiLabel(Task):
     def is_adapted(self) -> bool:
         return self.class_names is not None
 
-    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+    def read_labels(self, labels: Sequence[object]) -> list[list[str]]:
         read = class_labels.Several(labels, self.label_separator, self.class_names)
         self._declared |= set(read.declared)
         names = read.names(given=not self.learned)
@@ -254,7 +261,7 @@ class MultiLabel(Task):
             )
         return [sorted(set(row)) for row in names]
 
-    def adapt(self, labels: Sequence[Any]) -> "MultiLabel":
+    def adapt(self, labels: Sequence[object]) -> "MultiLabel":
         if self.class_names is None:
             read = class_labels.Several(labels, self.label_separator, None)
             found = [each for row in read.names(given=False) for each in row]
@@ -264,7 +271,7 @@ class MultiLabel(Task):
             self.learned = True
         return self
 
-    def encode(self, labels: Sequence[Any]) -> np.ndarray:
+    def encode(self, labels: Sequence[object]) -> np.ndarray:
         self.require_adapted()
         rows = self.read_labels(labels)
         encoded = np.zeros((len(rows), len(self.class_names or [])), dtype="float32")
@@ -275,13 +282,13 @@ class MultiLabel(Task):
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         return _dense(len(self.class_names or []), "sigmoid", head)(features)
 
-    def loss(self) -> Any:
+    def loss(self) -> keras.Loss:
         return keras.losses.BinaryCrossentropy()
 
-    def metrics(self) -> list[Any]:
+    def metrics(self) -> list[keras.Metric]:
         return [keras.metrics.F1Score("micro", threshold=self.threshold, name="micro_f1")]
 
-    def answer(self, scores: Any) -> dict[str, Any]:
+    def answer(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
         names = tf.constant(self.class_names)
         return {
             "scores": scores,
@@ -289,7 +296,7 @@ class MultiLabel(Task):
             "label_names": tf.tile(names[None], [tf.shape(scores)[0], 1]),
         }
 
-    def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:
+    def decode(self, scores: np.ndarray) -> list[Readable]:
         names = self.class_names or []
         return [
             {
@@ -299,7 +306,7 @@ class MultiLabel(Task):
             for row in scores
         ]
 
-    def readable_label(self, encoded: Any) -> list[str]:
+    def readable_label(self, encoded: np.ndarray) -> list[str]:
         return [name for name, flag in zip(self.class_names or [], encoded) if flag]
 
     def measure(self, labels: np.ndarray, scores: np.ndarray) -> Numbers:
@@ -313,13 +320,15 @@ class MultiLabel(Task):
         """How far the worst score is on the wrong side of the threshold."""
         wrong = (scores >= self.threshold) != (labels > 0.5)
         # A score on the threshold itself can be wrong too: by how little doesn't make it right.
-        return (np.maximum(np.abs(scores - self.threshold), 1e-9) * wrong).max(axis=1)
+        far = np.maximum(np.abs(scores - self.threshold), 1e-9)
+        worst: np.ndarray = (far * wrong).max(axis=1)
+        return worst
 
     def not_answered(self, labels: np.ndarray, scores: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """They count as wrong, whatever the label."""
         return np.where(np.isfinite(scores), scores, 1.0 - labels)
 
-    def describe(self, report: Any, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
+    def describe(self, report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
         whole_measure.describe_sets(report, labels.astype(int), scores, self.threshold, seed)
 
     def baselines(
@@ -327,10 +336,10 @@ class MultiLabel(Task):
     ) -> dict[str, BaselineAnswer]:
         return metrics.baseline_scores(metrics.of_sets(), texts, labels, labels.shape[1])
 
-    def divergence(self, wanted: Any, made: Any, temperature: float) -> Any:
+    def divergence(self, wanted: tf.Tensor, made: tf.Tensor, temperature: float) -> tf.Tensor:
         return divergences.of_chances(wanted, made, temperature)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {
             "class_names": self.class_names,
             "pair": self.pair,
@@ -382,7 +391,7 @@ class Regression(Task):
     def is_adapted(self) -> bool:
         return self.mean is not None and self.deviation is not None
 
-    def adapt(self, labels: Sequence[Any]) -> "Regression":
+    def adapt(self, labels: Sequence[object]) -> "Regression":
         if not self.is_adapted:
             mean, deviation = scales.learn(np.array(self.read_labels(labels)))
             self.mean = mean if self.mean is None else self.mean
@@ -394,13 +403,13 @@ class Regression(Task):
         """Of labels and answers: `float32`, or `float64` where that isn't enough."""
         return scales.dtype(self.mean or 0.0, self.deviation or 1.0)
 
-    def read_labels(self, labels: Sequence[Any]) -> list[Any]:
+    def read_labels(self, labels: Sequence[object]) -> list[float]:
         wide = not self.is_adapted or self.dtype == "float64"
         most = scales.MOST_SCORE if wide else MOST
         read = functools.partial(finite, task=self.name, most=most)
         return class_labels.by_row(read, labels)
 
-    def encode(self, labels: Sequence[Any]) -> np.ndarray:
+    def encode(self, labels: Sequence[object]) -> np.ndarray:
         return np.array(self.read_labels(labels), dtype=self.dtype)
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
@@ -410,17 +419,17 @@ class Regression(Task):
         )
         return keras.layers.Flatten(dtype=self.dtype, name="score")(scores)
 
-    def loss(self) -> Any:
+    def loss(self) -> keras.Loss:
         # In units of the variance, so that one learning rate fits scores of any scale.
         return ScaledSquaredError(float(self.deviation or 1.0))
 
-    def metrics(self) -> list[Any]:
+    def metrics(self) -> list[keras.Metric]:
         return [ScaledError(float(self.deviation or 1.0))]
 
-    def answer(self, scores: Any) -> dict[str, Any]:
+    def answer(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"score": tf.reshape(scores, [-1])}
 
-    def decode(self, scores: np.ndarray) -> list[dict[str, Any]]:
+    def decode(self, scores: np.ndarray) -> list[Readable]:
         return [{"score": float(score)} for score in np.reshape(scores, (-1,))]
 
     def scores_of(self, outputs: np.ndarray) -> np.ndarray:
@@ -435,9 +444,10 @@ class Regression(Task):
 
     def badness(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """How far off each answer is."""
-        return np.nan_to_num(np.abs(scores - labels), nan=np.inf)
+        off: np.ndarray = np.nan_to_num(np.abs(scores - labels), nan=np.inf)
+        return off
 
-    def describe(self, report: Any, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
+    def describe(self, report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
         whole_measure.describe_numbers(report, labels, scores, seed)
 
     def baselines(
@@ -445,10 +455,19 @@ class Regression(Task):
     ) -> dict[str, BaselineAnswer]:
         return metrics.baseline_scores(metrics.of_numbers(), texts, labels, 0)
 
-    def divergence(self, wanted: Any, made: Any, temperature: float) -> Any:
+    def require_imitable(self) -> None:
+        if self.dtype != "float32":
+            raise InputError(
+                "distillation computes in float32, which can't hold these scores; give teacher and "
+                "student labels in other units, such as those of their spread. "
+                f"Received: scores around {self.mean:g}, spread by {self.deviation:g}"
+            )
+        super().require_imitable()
+
+    def divergence(self, wanted: tf.Tensor, made: tf.Tensor, temperature: float) -> tf.Tensor:
         return self.loss().call(wanted, made)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {"mean": self.mean, "deviation": self.deviation, "pair": self.pair}
 
 
@@ -457,7 +476,7 @@ def _dense(units: int, activation: str, head: Head) -> keras.layers.Layer:
     return full_precision.Dense(units, activation, kernel_regularizer=penalty, name="scores")
 
 
-def _sorted_names(names: Any) -> list[str]:
+def _sorted_names(names: Iterable[str]) -> list[str]:
     counts = collections.Counter(names)
     try:
         return sorted(counts, key=float)
@@ -482,7 +501,7 @@ def _checked_names(names: Sequence[str]) -> list[str]:
     return names
 
 
-def _places(task: Any, rows: list[list[str]]) -> list[list[int]]:
+def _places(task: Task, rows: list[list[str]]) -> list[list[int]]:
     names = task.class_names or []
 
     def unknown(strange: list[str]) -> InputError:
