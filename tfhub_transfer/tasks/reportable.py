@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
-from keras.src.losses.losses import LossFunctionWrapper
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.private import keras_training
 from tfhub_transfer.reporting import metrics, standings
 from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
 from tfhub_transfer.reporting.standings import Standing
@@ -27,7 +27,7 @@ def reduced(loss: Any, reduction: str | None) -> keras.Loss:
     """
     found = keras.losses.get(loss)
     if not isinstance(found, keras.Loss):
-        return LossFunctionWrapper(found, reduction=reduction)
+        return keras_training.as_loss(found, reduction)
     own = object.__new__(type(found))  # `copy` would save and load it
     own.__dict__.update(found.__dict__, reduction=reduction)
     return own
