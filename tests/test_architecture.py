@@ -110,6 +110,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "reporting": [
+        ["contents"],
         ["confidence_bins", "metrics", "operating_points", "plots", "predictions", "standings"],
         ["groups", "pages", "paired"],
         ["reports"],
@@ -117,7 +118,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "reporting/pages": [
-        ["markup"],
+        ["markup", "subjects"],
         ["joint", "passages"],
         ["report"],
         ["__init__"],

@@ -15,6 +15,7 @@ from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting import joint_reports, metrics, plots
+from tfhub_transfer.reporting.contents import Mistake
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.tasks import references
@@ -327,7 +328,7 @@ def _untrained(report: Report, model: TransferModel, train: Examples) -> dict[st
 
 def _farthest(
     examples: Examples, truth: Any, columns: list[Any], scores: np.ndarray
-) -> list[dict[str, Any]]:
+) -> list[Mistake]:
     badness = similarity_evaluation.badness(truth, columns, scores)
     worst = [int(i) for i in np.argsort(-badness, kind="stable")[:MISTAKES] if badness[i] > 0]
     return [
@@ -377,7 +378,7 @@ def _note_intervals(report: Report, rows: int) -> None:
 
 def _mistakes(
     task: Any, examples: Examples, labels: np.ndarray, scores: np.ndarray
-) -> list[dict[str, Any]]:
+) -> list[Mistake]:
     """The most confident wrong answers, or the largest errors."""
     badness = task.badness(labels, scores)
     worst = [int(i) for i in np.argsort(-badness, kind="stable")[:MISTAKES] if badness[i] > 0]

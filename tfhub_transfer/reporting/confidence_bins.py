@@ -1,8 +1,8 @@
 """Whether confidence means what it says, with bins too small to tell put together."""
 
-from typing import Any
-
 import numpy as np
+
+from tfhub_transfer.reporting.contents import Bins
 
 BINS = 15
 # Of a bin; the share of right ones among fewer says next to nothing.
@@ -10,7 +10,7 @@ LEAST = 20
 _TWO_SIDED = 1.959963984540054  # of the normal distribution, 95 %
 
 
-def pooled(right: np.ndarray, confidence: np.ndarray, least: int = LEAST) -> dict[str, Any]:
+def pooled(right: np.ndarray, confidence: np.ndarray, least: int = LEAST) -> Bins:
     """Accuracy against confidence in bins of at least so many answers, with intervals.
 
     Neighbours among the 15 equal bins are put together until they hold enough; what is left at the

@@ -6,7 +6,11 @@ Nothing here knows a task: each says in a `Standing` how reports on it read.
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+
+from tfhub_transfer.reporting.contents import Prediction
 
 # A number whose name ends so is an error; what stands before is what it is of, as a task's name.
 _LOW_IS_GOOD = (
@@ -18,6 +22,18 @@ _ELSE = ("roc_auc", "recall_at_1", "accuracy", "rmse", "loss")
 _BASELINES = {"majority": "majority", "tfidf_logistic_regression": "TF-IDF + LR"}
 # It knows the answers: a limit, and nobody's rival.
 ORACLE = "oracle"
+
+
+class Parts(NamedTuple):
+    """What examples contribute to a number.
+
+    Attributes:
+        parts: What each does `[n, k]`.
+        measure: The number of them all, `[draws]`, for weights of rows `[draws, n]`.
+    """
+
+    parts: np.ndarray
+    measure: Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +53,7 @@ class Standing:
             `spurious`, `gold`, `given`.
         without_interval: Numbers that never have an interval.
         parts: What rows of predictions contribute to a number, given its name and the rows (see
-            `paired.Parts`); if not given, the number is the mean of what has its name in them.
+            `Parts`); if not given, the number is the mean of what has its name in them.
     """
 
     first: str = ""
@@ -49,7 +65,7 @@ class Standing:
     picked: bool = False
     legend: Mapping[str, str] = dataclasses.field(default_factory=dict)
     without_interval: frozenset[str] = frozenset({"ece"})
-    parts: Callable[[str, Sequence[dict[str, Any]]], Any] | None = None
+    parts: Callable[[str, Sequence[Prediction]], Parts | None] | None = None
 
     @property
     def judged(self) -> tuple[str, ...]:

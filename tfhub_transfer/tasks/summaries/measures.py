@@ -1,11 +1,11 @@
 """Numbers of a report on summaries: ROUGE, beside the first sentences and the best ones."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tfhub_transfer.reporting import groups, metrics
+from tfhub_transfer.reporting.contents import Mark, Mistake, Slice
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
 from tfhub_transfer.tasks.summaries import rouge
 
@@ -56,7 +56,7 @@ def oracle(documents: Sequence[Texts], choices: Sequence[Sequence[int]]) -> list
     return [" ".join(texts[i] for i in best) for texts, best in zip(documents, choices)]
 
 
-def slices(documents: Texts, found: np.ndarray, seed: int = 0) -> list[dict[str, Any]]:
+def slices(documents: Texts, found: np.ndarray, seed: int = 0) -> list[Slice]:
     """Numbers by the length of the document.
 
     Args:
@@ -68,9 +68,7 @@ def slices(documents: Texts, found: np.ndarray, seed: int = 0) -> list[dict[str,
     return groups.means("length of the document", groups.lengths(documents), columns, seed)
 
 
-def highlights(
-    best: Sequence[tuple[int, int]], chosen: Sequence[tuple[int, int]]
-) -> list[dict[str, Any]]:
+def highlights(best: Sequence[tuple[int, int]], chosen: Sequence[tuple[int, int]]) -> list[Mark]:
     """Sentences as places in their document (see `passages.marked`).
 
     Args:
@@ -92,9 +90,7 @@ def highlights(
     ]
 
 
-def mistakes(
-    texts: tuple[Texts, Texts, Texts], gaps: np.ndarray, most: int
-) -> list[dict[str, Any]]:
+def mistakes(texts: tuple[Texts, Texts, Texts], gaps: np.ndarray, most: int) -> list[Mistake]:
     """The documents whose summary is farthest from the best that could be chosen.
 
     Args:
