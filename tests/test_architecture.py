@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "tfhub_transfer"
 # A room is a module or a folder of the package. It may import rooms on lower floors only, and rooms
 # on one floor never import each other. A new room needs a place here: choose its floor first.
 FLOORS = [
-    ["errors", "progress", "shapes", "streams"],
+    ["errors", "private", "progress", "shapes", "streams"],
     ["backend", "incoming", "storage"],
     ["texts", "optimization"],
     ["runtime", "reporting", "data"],
@@ -110,6 +110,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "reporting": [
+        ["contents"],
         ["metrics", "operating_points", "plots", "predictions", "standings"],
         ["confidence_bins", "groups", "pages", "paired"],
         ["reports"],
@@ -117,7 +118,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "reporting/pages": [
-        ["markup"],
+        ["markup", "subjects"],
         ["joint", "passages"],
         ["report"],
         ["__init__"],
@@ -522,6 +523,87 @@ def test_savedmodels_are_loaded_behind_the_check_only() -> None:
         if isinstance(node, ast.Attribute | ast.Name) and LOADERS.search(ast.unparse(node))
     ]
     assert found == ["graphs/safety: tf.saved_model.load"], "use `safety.load_checked`"
+
+
+# Private parts of Keras and TensorFlow stand in one room. What is private elsewhere is ours, as
+# something here defines it, or one of these.
+OF_PYTHON = frozenset(
+    {"_replace", "_asdict", "_fields"}  # of named tuples
+    | {"_exit"}  # of `os`: without what is done at exit
+    | {"_actions", "_option_string_actions", "_SubParsersAction"}  # of `argparse`, for completion
+)
+PRIVATE_MODULES = re.compile(r"(keras\.src|tensorflow\.python)\b|__internal__")
+
+
+def _private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def _private_uses(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Private names that are asked of some object, and private modules that are imported."""
+    plain = (each for each in ast.walk(tree) if isinstance(each, ast.ClassDef) and not each.bases)
+    inside = {id(node) for each in plain for node in ast.walk(each)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            if id(node) in inside and ast.unparse(node.value) == "self":
+                continue  # such a class is nobody else's
+            names = [node.attr]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("attr"):
+            names = [str(each.value) for each in node.args if isinstance(each, ast.Constant)]
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None)
+            names = [".".join(filter(None, (module, each.name))) for each in node.names]
+        else:
+            continue
+        line = getattr(node, "lineno", 0)
+        yield from ((line, n) for n in names if _private(n) or PRIVATE_MODULES.match(n))
+
+
+def _own_private_names(tree: ast.AST) -> Iterator[str]:
+    """Private names of functions, classes, variables, and attributes of `self`."""
+    for node in ast.walk(tree):
+        if isinstance(node, Function | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls"):
+            yield from [node.attr] * isinstance(node.ctx, ast.Store)
+
+
+def _foreign_private_uses() -> list[str]:
+    room = {path: tree for path, tree in TREES.items() if path.parent.name == "private"}
+    others = {path: tree for path, tree in TREES.items() if path not in room}
+    ours = {name for tree in others.values() for name in _own_private_names(tree)} | OF_PYTHON
+    ours -= {name for tree in room.values() for _, name in _private_uses(tree)}
+    return [
+        f"{_name(path)}:{line} {name}"
+        for path, tree in others.items()
+        for line, name in _private_uses(tree)
+        if name not in ours
+    ]
+
+
+def test_private_parts_of_keras_and_tensorflow_stand_in_one_room() -> None:
+    found = _foreign_private_uses()
+    assert not found, f"give these a function each in `private/`, and call that: {found}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from keras.src.utils import naming",
+        "import tensorflow.python.eager as eager",
+        "node = tf.__internal__.tracking.AutoTrackable()",
+        "layers = model._flatten_layers()",
+        "self._convert_input_args = False",
+        "getattr(model, '_compile_loss', None)",
+        "optimizer._nobody_has_this",
+    ],
+)
+def test_the_check_of_private_parts_notices(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TREES, PACKAGE / "tasks" / "x.py", ast.parse(source))
+    (found,) = _foreign_private_uses()
+    assert found.startswith("tasks/x:1 ")
 
 
 # What a task is called, for who must name one. Everyone else asks the task itself.

@@ -1,6 +1,5 @@
 """Which backend Keras computes with: this package's encoders are TensorFlow's graphs."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -28,6 +27,8 @@ def require_tensorflow() -> None:
 
 def _asked_for() -> tuple[str, str]:
     """The backend that Keras will take and who says so, by Keras' own rule."""
+    import json  # late, because each command and each import of the package comes by here
+
     if name := os.environ.get("KERAS_BACKEND"):
         return name, "from KERAS_BACKEND"
     folder = os.environ.get("KERAS_HOME") or Path(os.path.expanduser("~")) / ".keras"

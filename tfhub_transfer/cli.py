@@ -11,7 +11,6 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from tfhub_transfer import __version__, backend, progress, streams, usage
 from tfhub_transfer.errors import InputError, one_line
@@ -76,7 +75,7 @@ def _plain_warnings() -> Iterator[None]:
         warnings.formatwarning = usual
 
 
-def _as_line(message: Warning | str, *place: Any, **more: Any) -> str:
+def _as_line(message: Warning | str, *place: object, **more: object) -> str:
     return f"tfhub-transfer: warning: {one_line(str(message))}\n"
 
 
@@ -131,7 +130,7 @@ def _parser() -> usage.Parser:
     return usage.parser(__version__)
 
 
-def _run(command: Command, job: Any) -> None:
+def _run(command: Command, job: object) -> None:
     """Imports what runs a command, and calls it."""
     module, _, name = command.run.partition(".")
     with _tensorflow() if command.tensorflow else contextlib.nullcontext():

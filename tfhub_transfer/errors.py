@@ -2,8 +2,8 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 # Of a message, so that a label of a megabyte doesn't fill a screen.
 MOST_CHARACTERS = 2000
@@ -55,12 +55,23 @@ class RowError(InputError):
         super().__init__(f"{what} {row + 1}: {reason}")
         self.what, self.row, self.reason = what, row, reason
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.what, self.row, self.reason)
 
 
+class Placed(Protocol):
+    """Rows of which is known where they stand in their source: `numbers`, if it has lines."""
+
+    @property
+    def numbers(self) -> Sequence[int] | None: ...
+
+    def place(self, row: int) -> str:
+        """Such as "reviews.csv, line 3"."""
+        ...
+
+
 @contextlib.contextmanager
-def placed(examples: Any) -> Iterator[None]:
+def placed(examples: Placed) -> Iterator[None]:
     """Makes mistakes in rows say where these stand in the source, as "reviews.csv, line 3" does.
 
     Args:
@@ -109,6 +120,7 @@ def one_line(text: str, most: int = MOST_CHARACTERS) -> str:
     line = " ".join(visible(text).split())
     if len(line) <= most:
         return line
+    # The beginning says what is wrong, the end what was received; three are the dots and spaces.
     end = (most - 3) * 2 // 5
     return f"{line[: most - 3 - end]} … {line[len(line) - end :]}"
 

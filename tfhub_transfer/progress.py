@@ -19,7 +19,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
+from typing import TypeVar
 
 # Of a line, however wide the terminal.
 MOST_COLUMNS = 120
@@ -31,6 +31,8 @@ _FIRST_REPORT_SECONDS = 30.0
 _CUT = "..."
 
 _clock = time.monotonic
+
+Held = TypeVar("Held")
 
 
 class Counter:
@@ -244,7 +246,7 @@ _current: contextvars.ContextVar[Counter | None] = contextvars.ContextVar("_curr
 
 
 @contextlib.contextmanager
-def _held(variable: contextvars.ContextVar[Any], value: Any) -> Iterator[None]:
+def _held(variable: contextvars.ContextVar[Held], value: Held) -> Iterator[None]:
     before = variable.get()
     variable.set(value)
     try:

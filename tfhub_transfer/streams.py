@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TextIO
 
 
 class _Regardless:
@@ -13,10 +13,10 @@ class _Regardless:
     Whoever read it has gone, as `head` does once it has enough; or a log's disk is full.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
@@ -51,7 +51,7 @@ def regardless(name: str) -> Iterator[None]:
     if usual is None:
         yield
         return
-    wrapped: Any = _Regardless(usual)
+    wrapped = _Regardless(usual)
     setattr(sys, name, wrapped)
     try:
         yield

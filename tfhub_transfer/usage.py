@@ -8,13 +8,15 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.jobs import options
 from tfhub_transfer.jobs.commands import COMMANDS, Command
 from tfhub_transfer.jobs.options import Option
+
+Number = TypeVar("Number", int, float)
 
 # How like two words must be, of 1, for one to be a slip of the finger for the other.
 _LIKE = 0.75
@@ -99,7 +101,7 @@ def parser(version: str) -> Parser:
     return made
 
 
-def read(reader: Parser, words: Sequence[str]) -> tuple[Command, Any]:
+def read(reader: Parser, words: Sequence[str]) -> tuple[Command, object]:
     """The command that is asked for, and its options.
 
     What is read may also stand behind some, `predict out --output a.csv in.csv`: `argparse` takes a
@@ -135,7 +137,7 @@ def _add_options(reader: argparse.ArgumentParser, job: type) -> None:
         action.is_file = options.is_file(field)  # type: ignore[attr-defined]
 
 
-def _settings(field: dataclasses.Field[Any], said: Option) -> tuple[list[str], dict[str, Any]]:
+def _settings(field: dataclasses.Field[object], said: Option) -> tuple[list[str], dict[str, Any]]:
     """What `argparse` is told of an option."""
     name = options.spelled(field)
     kind = options.kind(field)
@@ -154,7 +156,7 @@ def _settings(field: dataclasses.Field[Any], said: Option) -> tuple[list[str], d
     return [name], {**settings, **({"required": True} if must else {"default": field.default})}
 
 
-def _reader(name: str, kind: type, said: Option) -> Callable[[str], Any]:
+def _reader(name: str, kind: type, said: Option) -> Callable[[str], object]:
     """What reads the value of an option."""
     if said.within is None:
         return str if kind is tuple else kind
@@ -166,7 +168,13 @@ def _reader(name: str, kind: type, said: Option) -> Callable[[str], Any]:
 class _Completion(argparse.Action):
     """Prints what a shell completes by; the library that writes it is asked for only then."""
 
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        option_string: str | None = None,
+    ) -> None:
         try:
             import shtab
         except ImportError as error:
@@ -232,7 +240,7 @@ def real(name: str, bounds: tuple[float, float], closed: bool = False) -> Callab
     return read
 
 
-def _said(parse: Callable[..., Any], *given: Any) -> Any:
+def _said(parse: Callable[..., Number], *given: object) -> Number:
     try:
         return parse(*given)
     except InputError as error:

@@ -11,6 +11,7 @@ from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.optimization import optimizers
+from tfhub_transfer.private import keras_layers
 
 # A look at the loss waits for the GPU, which could have the next batch by then.
 _GPU_BATCHES = 16
@@ -91,7 +92,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
                 encoder.trainable = False
 
     def _find_encoders(self) -> list[Encoder]:
-        return [layer for layer in self.model._flatten_layers() if isinstance(layer, Encoder)]
+        return [each for each in keras_layers.layers_of(self.model) if isinstance(each, Encoder)]
 
     def _begin(self) -> bool:
         """Gets to work as soon as the model has all its weights; whether it has."""
@@ -109,7 +110,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         """Whether the model has all its weights, and an optimizer to train them."""
         model = self.model
         optimizer = getattr(model, "optimizer", None)
-        whole = all(layer.built for layer in model._flatten_layers())
+        whole = all(layer.built for layer in keras_layers.layers_of(model))
         # A layer that is never called is never built.
         return optimizer is not None and model.built and (whole or optimizer.built)
 

@@ -13,15 +13,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# Keras gives it no public name.
-from keras.src.saving.serialization_lib import in_safe_mode
-
 from tfhub_transfer import runtime
 from tfhub_transfer.encoders import calls, loading, recorded, registry, variable_groups
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import surgery
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.optimization import trainers
+from tfhub_transfer.private import keras_saving
 from tfhub_transfer.runtime import probes
 from tfhub_transfer.storage.scratch import temporary_folder
 
@@ -112,7 +110,7 @@ class Encoder(keras.layers.Layer):
         # Writes the preprocessor of the last model on it; a function, so that nothing tracks it.
         self.write_preprocessor: Callable[[Path], dict[str, Any]] | None = None
         # A config comes out of a file, which doesn't vouch for itself: Keras' safe mode decides.
-        self.trust_code = trust_code if _spec is None else in_safe_mode() is False
+        self.trust_code = trust_code if _spec is None else keras_saving.trusts_file()
         if _spec is None:
             self._load_from_handle()
         else:
@@ -466,7 +464,7 @@ class Encoder(keras.layers.Layer):
         layer.leave_out(*(name for name, _ in layer._groups if name in left_out))
         layer._thaw_only(thawed)
         layer._trainable = trainable
-        if known and trainers.is_loading():
+        if known and keras_saving.is_loading():
             # Keras builds the optimizer on what trains now; what is thawed is said after that.
             layer._thawed_in_file = thawed
             layer._thaw_only([*thawed, *known])

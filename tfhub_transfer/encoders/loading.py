@@ -18,6 +18,7 @@ from tfhub_transfer.encoders import calls
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import rewriting, safety, surgery
 from tfhub_transfer.incoming import choices
+from tfhub_transfer.private import tensorflow_graphs
 from tfhub_transfer.storage import atomic, marks, opening, records
 from tfhub_transfer.storage.scratch import new_temporary, temporary
 
@@ -347,7 +348,7 @@ def _write_stub(source: Path, target: Path) -> None:
     node: Any = tf.Variable(tf.train.load_variable(found, path + _VALUE))
     for escaped in reversed(path.split("/")):
         # Not a `Checkpoint`, which has a `save_counter` of its own.
-        parent = tf.__internal__.tracking.AutoTrackable()
+        parent = tensorflow_graphs.node()
         setattr(parent, _ESCAPED.sub(lambda m: "/" if m[1] == "S" else ".", escaped), node)
         node = parent
     tf.train.Checkpoint(node).write(str(target / "variables"))

@@ -480,14 +480,14 @@ def load_preprocessor(folder: Path, trust_code: bool = False) -> TextPreprocesso
     else:
         made = _from_saved_model(own / "saved_model", length, trust_code)
     made.by_word = settings["by_word"]
-    made._keeper = keeper
+    made.keeper = keeper
     return made
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
     """What `save` wrote into a file that may have been changed since."""
     given = records.read(path)
-    settings = {
+    settings: dict[str, Any] = {
         "kind": records.take(given, "kind", str, path),
         "sequence_length": records.take(given, "sequence_length", int, path, 0),
         "lower_case": records.take(given, "lower_case", bool, path),

@@ -9,15 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Keras gives it no public name.
-from keras.src.saving.serialization_lib import in_safe_mode
-
 from tfhub_transfer.encoders import calls, given_texts, preprocessing, registry
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import wire
 from tfhub_transfer.incoming import choices
+from tfhub_transfer.private import keras_layers, keras_saving
 from tfhub_transfer.storage import atomic, opening, records
 from tfhub_transfer.texts import splitting
 from tfhub_transfer.texts.joining import WORD_STARTS
@@ -95,8 +93,7 @@ class Preprocessor(keras.layers.Layer):
         recorded = kwargs.pop("_recorded", None)
         super().__init__(**{"dtype": "int32", **kwargs})
         # Strings are neither cast nor compiled.
-        self._convert_input_args = False
-        self._allow_non_tensor_positional_args = True
+        keras_layers.take_strings(self)
         self.supports_jit = False
         self.built = True
         if padding not in PADDING:
@@ -105,7 +102,7 @@ class Preprocessor(keras.layers.Layer):
             )
         self._options = _Options(source, preprocessor, choices.flag("words", words), padding)
         # A file doesn't vouch for itself: Keras' safe mode decides.
-        self.trust_code = trust_code if recorded is None else in_safe_mode() is False
+        self.trust_code = trust_code if recorded is None else keras_saving.trusts_file()
         self._engine: preprocessing.TextPreprocessor | None = None
         if recorded is None:
             self._adopt(*self._options.make(sequence_length, trust_code))

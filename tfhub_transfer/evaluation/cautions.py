@@ -54,7 +54,7 @@ def add(report: Report, model: TransferModel, test: Examples, train: Examples | 
         report.notes.append(
             "how well the encoder's vocabulary fits the texts wasn't measured: it can't be read"
         )
-    kept = report.history.get("kept", [])
+    kept = [str(said) for said in report.history.get("kept", [])]
     report.notes += [said for said in kept if said != NOTHING]
     report.warnings += [said for said in kept if said == NOTHING]
     report.warnings += report.beaten()

@@ -18,11 +18,11 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
-from tensorflow.python.framework import op_def_registry
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import savers, wire
 from tfhub_transfer.incoming import choices
+from tfhub_transfer.private import tensorflow_graphs
 from tfhub_transfer.storage import opening
 
 GRAPH_FILE = "saved_model.pb"
@@ -172,7 +172,7 @@ def _in_names(functions: Iterable[Any]) -> Iterator[str]:
     seen = set()
     for function in functions:
         name = function.signature.name
-        if op_def_registry.get(name) is not None:
+        if tensorflow_graphs.knows(name):
             yield f"a function that is named as an operation, {_shown(name)}"
         if name in seen:
             yield f"two functions of one name, {_shown(name)}"
@@ -198,7 +198,7 @@ def _in_graph(calls: "savers.Calls") -> Iterator[str]:
 
 
 def _operation(node: Any, where: str | None) -> str:
-    if op_def_registry.get(node.op) is None:
+    if not tensorflow_graphs.knows(node.op):
         raise _Unusable(
             f"it needs an op that this TensorFlow and tensorflow-text lack, {_shown(node.op)}; "
             "install their package"

@@ -12,9 +12,7 @@ import tensorflow as tf
 from tensorflow.core.framework import node_def_pb2
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_model_pb2
 
-# TensorFlow inlines all calls of functions for freezing only; no public function does it.
-from tensorflow.python.framework import convert_to_constants, op_def_registry
-from tensorflow.python.grappler import tf_optimizer
+from tfhub_transfer.private import tensorflow_graphs
 
 GRAPH_FILE = "saved_model.pb"
 _RANDOM_OPS = frozenset(
@@ -212,7 +210,7 @@ def flatten(
             raise NotFlat("it reads something that isn't one of its variables")
         read[inner.op.name] = handles[id(outer)]
     _clear_collections(traced)
-    inlined = convert_to_constants._run_inline_graph_optimization(traced, False, True)
+    inlined = tensorflow_graphs.inlined(traced)
     flat = FlatGraph(
         {node.name: node for node in inlined.node},
         dict(zip(sorted(inputs), [_ref(t.name) for t in traced.inputs])),
@@ -241,13 +239,13 @@ def fold(function: Any, bfloat16: bool) -> Any:
         flat outputs.
     """
     _clear_collections(function)
-    frozen = convert_to_constants.convert_variables_to_constants_v2(function)
+    frozen = tensorflow_graphs.frozen(function)
     meta = tf.compat.v1.train.export_meta_graph(
         graph_def=frozen.graph.as_graph_def(), graph=frozen.graph, clear_devices=True
     )
     fetched = meta.collection_def["train_op"].node_list.value
     fetched.extend(tensor.name for tensor in frozen.outputs)
-    folded = tf_optimizer.OptimizeGraph(_folding_options(bfloat16), meta)
+    folded = tensorflow_graphs.optimized(_folding_options(bfloat16), meta)
     wrapped = tf.compat.v1.wrap_function(
         lambda: tf.graph_util.import_graph_def(folded, name=""), []
     )
@@ -289,7 +287,7 @@ def _check(flat: FlatGraph) -> None:
         node = flat.nodes[name]
         if node.op in _PLACEHOLDERS or node.op == "ResourceGather":
             continue
-        if op_def_registry.get(node.op) is None or not hasattr(tf.raw_ops, node.op):
+        if not tensorflow_graphs.knows(node.op) or not hasattr(tf.raw_ops, node.op):
             raise NotFlat(f"it holds the operation {node.op}")
         if any(attribute.HasField("func") for attribute in node.attr.values()):
             raise NotFlat(f"it calls functions by the operation {node.op}")
@@ -304,7 +302,7 @@ def _emit(node: node_def_pb2.NodeDef, inputs: list[tf.Tensor]) -> list[tf.Tensor
     """Makes one operation like `node`."""
     if node.op == "Const":
         return [tf.constant(tf.make_ndarray(node.attr["value"].tensor))]
-    definition = op_def_registry.get(node.op)
+    definition = tensorflow_graphs.definition(node.op)
     inferred: set[str] = set()
     arguments: dict[str, Any] = {}
     rest = list(inputs)
@@ -328,7 +326,7 @@ def _emit(node: node_def_pb2.NodeDef, inputs: list[tf.Tensor]) -> list[tf.Tensor
 @functools.cache
 def _python_names(op: str) -> dict[str, str]:
     """Arguments that go by another name in Python, such as `axis` for `reduction_indices`."""
-    definition = op_def_registry.get(op)
+    definition = tensorflow_graphs.definition(op)
     known = [a.name for a in (*definition.input_arg, *definition.attr)]
     taken = [p for p in inspect.signature(getattr(tf.raw_ops, op)).parameters if p != "name"]
     renamed = [a.name for a in (*definition.input_arg, *definition.attr) if a.name not in taken]

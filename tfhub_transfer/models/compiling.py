@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
-from keras.src.utils.naming import to_snake_case
+
+from tfhub_transfer.private import keras_training
 
 
 def metrics_of_ones_own(model: keras.Model, usual: Any) -> dict[str, Any]:
@@ -18,11 +19,7 @@ def metrics_of_ones_own(model: keras.Model, usual: Any) -> dict[str, Any]:
         `metrics` and `weighted_metrics`, as for `keras.Model.compile`; nothing if they are the
         task's by name.
     """
-    compiled = model._compile_metrics  # none at all if there are no metrics
-    given = {
-        "metrics": getattr(compiled, "_user_metrics", None),
-        "weighted_metrics": getattr(compiled, "_user_weighted_metrics", None),
-    }
+    given = keras_training.metrics_given(model)
     own = set(metric_names(given)) != set(metric_names({key: usual.get(key) for key in given}))
     return given if own else {}
 
@@ -40,7 +37,7 @@ def metric_names(metrics: Any) -> Iterator[str]:
         yield metrics
     elif metrics is not None:
         bare = getattr(metrics, "__name__", type(metrics).__name__)
-        yield str(getattr(metrics, "name", None) or to_snake_case(bare))
+        yield str(getattr(metrics, "name", None) or keras_training.spelled(bare))
 
 
 def _metrics_alone(usual: Any) -> dict[str, Any]:
@@ -63,6 +60,6 @@ def alike(model: Any, other: keras.Model, optimizer: Any, steps_at_once: int | N
         jit_compile=model.jit_compile,
         run_eagerly=model.run_eagerly,
         steps_per_execution=steps_at_once or model.steps_per_execution,
-        loss_weights=model._compile_loss._user_loss_weights if model._compile_loss else None,
+        loss_weights=keras_training.loss_weights_given(model),
         **{**_metrics_alone(usual), **metrics_of_ones_own(model, usual)},
     )

@@ -13,6 +13,7 @@ from tfhub_transfer.data.batching import weighed
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.optimization.optimizers import rate
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
+from tfhub_transfer.private import keras_training
 
 _INSTEAD = {
     "fit": "make examples with `tt.data.read(file)` or `tt.data.Examples.from_lists(texts, labels)`"
@@ -39,7 +40,7 @@ def arguments(model: Any, usual: Callable[..., Any], *given: Any, **named: Any) 
     found = dict(inspect.signature(usual).bind(*given, **named).arguments)
     require_ids("fit", found.get("x"), found.get("validation_data"))
     own_callbacks.check(found.get("callbacks"), model.optimizer)
-    model._initial_epoch = None  # where a backup began an earlier run; Keras would begin there too
+    keras_training.begin_anew(model)  # not where a backup began an earlier run
     if found.get("class_weight"):
         model.task.check_class_weights(found["class_weight"])
     batches = found.get("x")

@@ -1,12 +1,17 @@
 """Optimizers beyond those of Keras, and what progressive unfreezing needs of any of them."""
 
-from collections.abc import Iterable
-from typing import Any
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import keras
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.private import keras_optimizers
+from tfhub_transfer.private.keras_optimizers import Gradient, Rate, Weight
+
+Given = TypeVar("Given")
 
 # What an optimizer that scales losses keeps beside the state of the one inside.
 _SCALE = ("step_counter", "dynamic_scale")
@@ -34,7 +39,7 @@ class Lars(keras.optimizers.SGD):
 
     def __init__(
         self,
-        learning_rate: Any = 1.0,
+        learning_rate: Rate = 1.0,
         momentum: float = 0.9,
         trust: float = 0.001,
         layer_weight_decay: float = 1e-4,
@@ -44,7 +49,9 @@ class Lars(keras.optimizers.SGD):
         super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **kwargs)
         self.trust, self.layer_weight_decay = trust, layer_weight_decay
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(
+        self, gradient: Gradient, variable: Weight, learning_rate: tf.Tensor | float
+    ) -> None:
         if len(variable.shape) > 1:
             ops = keras.ops
             gradient, weights = ops.convert_to_tensor(gradient), ops.convert_to_tensor(variable)
@@ -55,14 +62,14 @@ class Lars(keras.optimizers.SGD):
             gradient = gradient * ops.where(weight_norm > 0, ratio, 1.0)
         super().update_step(gradient, variable, learning_rate)
 
-    def get_config(self) -> dict[str, Any]:
-        config = {**super().get_config(), "trust": self.trust}
+    def get_config(self) -> dict[str, object]:
+        config: dict[str, object] = {**super().get_config(), "trust": self.trust}
         config.pop("nesterov")
         return {**config, "layer_weight_decay": self.layer_weight_decay}
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
-class AdamW(keras.optimizers.AdamW):
+class AdamW(keras_optimizers.OpenAdamW):
     """AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101) in few passes.
 
     The numbers are those of `keras.optimizers.AdamW`, whose dozen operations on a variable each go
@@ -74,19 +81,26 @@ class AdamW(keras.optimizers.AdamW):
     >>> model = build_model("auto", task, optimizer=AdamW(1e-4, weight_decay=0.01))
     """
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        index = self._get_variable_index(variable)
-        state = [slots[index].value for slots in (self._momentums, self._velocities)]
+    def update_step(
+        self, gradient: Gradient, variable: Weight, learning_rate: tf.Tensor | float
+    ) -> None:
+        state = self.moments(variable)
         rate = tf.cast(learning_rate, variable.dtype)
-        decay = rate * self.weight_decay if self._use_weight_decay(variable) else None
+        decay = rate * self.weight_decay if self.decays(variable) else None
         if isinstance(gradient, tf.IndexedSlices):
             self._update_rows(gradient, (_resource(variable), *state), rate, decay)
         else:
             self._update_whole(gradient, (_resource(variable), *state), rate, decay)
 
-    def _update_whole(self, gradient: Any, variables: Any, rate: Any, decay: Any) -> None:
+    def _update_whole(
+        self,
+        gradient: tf.Tensor,
+        variables: tuple[tf.Variable, tf.Variable, tf.Variable],
+        rate: tf.Tensor,
+        decay: tf.Tensor | None,
+    ) -> None:
         weight, m, v = variables
-        if decay is not None:
+        if decay is not None:  # before the step, as Keras does
             weight.assign(weight * (1.0 - decay))
         powers = self._powers(weight.dtype)
         tf.raw_ops.ResourceApplyAdam(
@@ -102,8 +116,15 @@ class AdamW(keras.optimizers.AdamW):
             grad=gradient,
         )
 
-    def _update_rows(self, gradient: Any, variables: Any, rate: Any, decay: Any) -> None:
+    def _update_rows(
+        self,
+        gradient: tf.IndexedSlices,
+        variables: tuple[tf.Variable, tf.Variable, tf.Variable],
+        rate: tf.Tensor,
+        decay: tf.Tensor | None,
+    ) -> None:
         weight, m, v = variables
+        # A word that a batch has twice comes twice.
         rows, place = tf.unique(gradient.indices)
         g = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
         old_m, old_v, old = (tf.gather(x, rows) for x in (m, v, weight))
@@ -116,33 +137,31 @@ class AdamW(keras.optimizers.AdamW):
         for variable, values in ((m, new_m), (v, new_v), (weight, new)):
             variable.scatter_update(tf.IndexedSlices(values, rows))
 
-    def _powers(self, dtype: Any) -> list[tf.Tensor]:
+    def _powers(self, dtype: tf.DType) -> list[tf.Tensor]:
         step = tf.cast(self.iterations.value + 1, dtype)
         return [tf.pow(tf.cast(beta, dtype), step) for beta in (self.beta_1, self.beta_2)]
 
-    def _apply_weight_decay(self, variables: Any) -> None:
-        """Nothing: `update_step` decays, where it knows which rows are touched."""
-
-    def _clip_gradients(self, grads: Any) -> Any:
+    def clipped(self, gradients: list[Gradient]) -> list[Gradient]:
+        """As Keras clips, but by the norm of all also where a gradient is rows of a table."""
         if not self.global_clipnorm or self.clipnorm or self.clipvalue:
-            return super()._clip_gradients(grads)
-        dense = [g.values if isinstance(g, tf.IndexedSlices) else g for g in grads]
+            return super().clipped(gradients)
+        dense = [g.values if isinstance(g, tf.IndexedSlices) else g for g in gradients]
+        # `l2_loss` is half of the sum of squares.
         norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(g) for g in dense]))
         scale = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
         return [
             tf.IndexedSlices(g.values * scale, g.indices, g.dense_shape)
             if isinstance(g, tf.IndexedSlices)
             else g * scale
-            for g in grads
+            for g in gradients
         ]
 
 
-def _resource(variable: Any) -> Any:
-    """The `tf.Variable`, of which Keras passes either it or its own wrapper."""
+def _resource(variable: Weight) -> tf.Variable:
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
-def get(identifier: Any) -> Any:
+def get(identifier: str | Given) -> Given | keras.optimizers.Optimizer:
     """A Keras optimizer by its name, in any spelling of case, or the object itself.
 
     Args:
@@ -168,12 +187,12 @@ def get(identifier: Any) -> Any:
     return known[identifier.lower()]()
 
 
-def rate(optimizer: Any) -> Any:
+def rate(optimizer: keras.optimizers.Optimizer) -> Rate | None:
     """What an optimizer's learning rate is made of: a variable, a schedule, a function."""
-    return getattr(getattr(optimizer, "inner_optimizer", optimizer), "_learning_rate", None)
+    return keras_optimizers.rate(getattr(optimizer, "inner_optimizer", optimizer))
 
 
-def require(optimizer: Any) -> None:
+def require(optimizer: object) -> None:
     """Refuses what can't train groups that thaw one after the other.
 
     Args:
@@ -206,21 +225,18 @@ def extend(model: keras.Model, variables: Iterable[keras.Variable]) -> None:
     optimizer = model.optimizer
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     _check_is_keras(inner)
-    key_of = optimizer._var_key
-    known = list(optimizer._trainable_variables) if optimizer.built else []
+    key_of = functools.partial(keras_optimizers.key_of, optimizer)
+    known = keras_optimizers.known(optimizer) if optimizer.built else []
     wanted = {key_of(variable): variable for variable in [*known, *variables]}
     if optimizer.built and len(wanted) == len(known):
         return
-    slots = _slots(inner) if optimizer.built else {}
+    slots = keras_optimizers.slots(inner) if optimizer.built else {}
     scale = {name: getattr(optimizer, name, None) for name in _SCALE}
     for owner, old in [
         *((inner, v) for values in slots.values() for v in values if v is not None),
         *((optimizer, v) for v in scale.values() if v is not None),
     ]:
-        owner._untrack_variable(old)
-        # TensorFlow won't export a list that lost elements, lest they be restored by their old
-        # places; nothing is restored into this one so.
-        owner._variables._non_append_mutation = False
+        keras_optimizers.forget(owner, old)
     optimizer.built = inner.built = False
     # In the model's order, in which Keras will build the optimizer of a saved model again.
     place = {key_of(weight): at for at, weight in enumerate(model.weights)}
@@ -230,14 +246,14 @@ def extend(model: keras.Model, variables: Iterable[keras.Variable]) -> None:
     for name, values in slots.items():
         for variable, old in zip(known, values):
             if old is not None:
-                index = inner._trainable_variables_indices[key_of(variable)]
+                index = keras_optimizers.place(inner, variable)
                 getattr(inner, name)[index].assign(old)
     for name, old in scale.items():
         if old is not None:
             getattr(optimizer, name).assign(old)
 
 
-def _average_each(optimizer: Any) -> None:
+def _average_each(optimizer: keras.optimizers.Optimizer) -> None:
     """Makes moving averages of weights right where not all that are known train.
 
     At the end of `fit` Keras pairs the averages with the weights that train then, by place; and
@@ -245,13 +261,13 @@ def _average_each(optimizer: Any) -> None:
     """
     if not optimizer.use_ema:
         return
-    averages = optimizer._model_variables_moving_average
-    for variable, average in zip(optimizer._trainable_variables, averages):
+    known, averages = keras_optimizers.known(optimizer), keras_optimizers.averages(optimizer)
+    for variable, average in zip(known, averages):
         average.assign(variable)
     finalize = type(optimizer).finalize_variable_values
 
-    def finalize_variable_values(variables: Any) -> None:
-        finalize(optimizer, optimizer._trainable_variables)
+    def finalize_variable_values(variables: list[keras.Variable]) -> None:
+        finalize(optimizer, keras_optimizers.known(optimizer))
 
     optimizer.finalize_variable_values = finalize_variable_values
 
@@ -268,12 +284,13 @@ def places(model: keras.Model) -> list[int] | None:
     optimizer = model.optimizer
     if not getattr(optimizer, "built", False):
         return None
-    place = {optimizer._var_key(weight): at for at, weight in enumerate(model.weights)}
-    found = [place.get(optimizer._var_key(v)) for v in optimizer._trainable_variables]
-    return None if None in found else found  # type: ignore[return-value]
+    key_of = functools.partial(keras_optimizers.key_of, optimizer)
+    place = {key_of(weight): at for at, weight in enumerate(model.weights)}
+    keys = list(map(key_of, keras_optimizers.known(optimizer)))
+    return [place[key] for key in keys] if place.keys() >= set(keys) else None
 
 
-def build_on(model: keras.Model, known: Any) -> None:
+def build_on(model: keras.Model, known: object) -> None:
     """Builds a model's optimizer, a new one, on weights that `places` gave.
 
     Keras would build it on the weights that train now, and then finds no place for the state of
@@ -290,10 +307,8 @@ def build_on(model: keras.Model, known: Any) -> None:
     weights = model.weights
     if known is None:
         return
-    in_range = isinstance(known, list) and all(
-        type(place) is int and 0 <= place < len(weights) for place in known
-    )
-    if not in_range or len(set(known)) < len(known):
+    whole = isinstance(known, list) and all(type(place) is int for place in known)
+    if not isinstance(known, list) or not whole or not _apart(known, len(weights)):
         raise InputError(
             f"the weights that an optimizer knows must be places among the model's {len(weights)}, "
             f"each once; the file is damaged. Received: {str(known)[:60]}"
@@ -301,6 +316,10 @@ def build_on(model: keras.Model, known: Any) -> None:
     optimizer = model.optimizer
     optimizer.build([weights[place] for place in known])
     _average_each(getattr(optimizer, "inner_optimizer", optimizer))
+
+
+def _apart(places: list[int], count: int) -> bool:
+    return all(0 <= place < count for place in places) and len(set(places)) == len(places)
 
 
 class LayerRates:
@@ -315,35 +334,43 @@ class LayerRates:
         rates: Variables with their factors; others keep 1.
     """
 
-    def __init__(self, optimizer: Any, rates: Iterable[tuple[keras.Variable, float]]) -> None:
+    def __init__(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        rates: Iterable[tuple[keras.Variable, float]],
+    ) -> None:
         self._inner = inner = getattr(optimizer, "inner_optimizer", optimizer)
-        self._factors = {inner._var_key(v): rate for v, rate in rates if rate != 1.0}
+        self._key_of = functools.partial(keras_optimizers.key_of, inner)
+        self._factors = {self._key_of(v): rate for v, rate in rates if rate != 1.0}
         # That of an interrupted run is still in place.
         self._plain = getattr(inner.update_step, "plain", inner.update_step)
-        self._until: Any = None
+        self._until: tf.Variable | None = None
         if self._factors:
+            # A variable, because a step that was traced before reads it.
             self._until = tf.Variable(0, trainable=False, dtype="int64", name="announced")
-            update_step: Any = self._scaled()
-            update_step.plain = self._plain
-            inner.update_step = update_step
+            inner.update_step = self._scaled()
+            inner.update_step.plain = self._plain
 
-    def _scaled(self) -> Any:
+    def _scaled(self) -> Callable[[Gradient, Weight, tf.Tensor | float], None]:
         plain, until, factors, inner = self._plain, self._until, self._factors, self._inner
+        key_of = self._key_of
 
-        def update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
-            factor = factors.get(inner._var_key(variable), 1.0)
-            announced = inner._iterations.value < until
+        def update_step(
+            gradient: Gradient, variable: Weight, learning_rate: tf.Tensor | float
+        ) -> None:
+            factor = factors.get(key_of(variable), 1.0)
+            announced = keras_optimizers.steps(inner) < until
             # A function may give a plain number.
             learning_rate = tf.convert_to_tensor(learning_rate)
             scale = tf.where(announced, tf.cast(factor, learning_rate.dtype), 1.0)
-            return plain(gradient, variable, learning_rate * scale)
+            plain(gradient, variable, learning_rate * scale)
 
         return update_step
 
     def announce(self, steps: int = 1) -> None:
         """Lets the factors hold in the next steps."""
         if self._until is not None:
-            self._until.assign(self._inner._iterations.value + steps)
+            self._until.assign(keras_optimizers.steps(self._inner) + steps)
 
     def remove(self) -> None:
         """Takes the factors back."""
@@ -352,19 +379,6 @@ class LayerRates:
             self._inner.update_step = self._plain
 
 
-def _slots(optimizer: Any) -> dict[str, list[Any]]:
-    """The optimizer's lists with one state variable for each trained one, by attribute name."""
-    count = len(optimizer._trainable_variables)
-    return {
-        name: list(value)
-        for name, value in vars(optimizer).items()
-        if isinstance(value, list)
-        and name not in ("_trainable_variables", "_variables")
-        and len(value) == count
-        and all(v is None or isinstance(v, keras.Variable) for v in value)
-    }
-
-
-def _check_is_keras(optimizer: Any) -> None:
+def _check_is_keras(optimizer: object) -> None:
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise TypeError(f"expected a Keras 3 optimizer. Received: {type(optimizer).__name__}")

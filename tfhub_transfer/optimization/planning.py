@@ -8,7 +8,7 @@ are one. The numbers were chosen by `benchmarks/defaults.py`; `benchmarks/README
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import keras
 
@@ -30,6 +30,32 @@ THAWED_STEPS, THAWED_EPOCHS, PATIENCE = 300, 4, 3
 MOST_PASSES = 40
 # So many steps at least between two looks at the validation split.
 ROUND_STEPS = 24
+
+
+class Learnt(Protocol):
+    """What is asked of a task: its own number of epochs and rates, `None` for the usual ones."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def head_epochs(self) -> int | None: ...
+
+    @property
+    def narrow_rate(self) -> float | None: ...
+
+    @property
+    def embedding_rate(self) -> float | None: ...
+
+
+class Thawing(Protocol):
+    """What is asked of an encoder: its groups from the bottom to the top, and how wide it is."""
+
+    @property
+    def layer_groups(self) -> list[tuple[str, list[keras.Variable]]]: ...
+
+    @property
+    def dimension(self) -> int: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +104,7 @@ def head_on_vectors(steps: int, epochs: int | None, patience: int | None) -> Sta
 
 
 def head_on_tokens(
-    task: Any, steps: int, stored: bool, epochs: int | None, patience: int | None
+    task: Learnt, steps: int, stored: bool, epochs: int | None, patience: int | None
 ) -> Stage:
     """The plan for a head on token vectors.
 
@@ -140,7 +166,7 @@ def head_rate(given: float | None) -> tuple[float, str]:
     return (HEAD_RATE, "usual") if given is None else (given, "user")
 
 
-def usual_rate(encoder: Any, tasks: Sequence[Any] = ()) -> tuple[float, str]:
+def usual_rate(encoder: Thawing, tasks: Sequence[Learnt] = ()) -> tuple[float, str]:
     """The peak rate of an encoder that thaws, and what chose it.
 
     Args:
@@ -155,14 +181,14 @@ def usual_rate(encoder: Any, tasks: Sequence[Any] = ()) -> tuple[float, str]:
     return _lowest(tasks, "narrow_rate", SMALL_BERT_RATE, kind)
 
 
-def _lowest(tasks: Sequence[Any], name: str, usual: float, kind: str) -> tuple[float, str]:
+def _lowest(tasks: Sequence[Learnt], name: str, usual: float, kind: str) -> tuple[float, str]:
     rates = {task.name: getattr(task, name) or usual for task in tasks}
     slowest = min(rates, key=lambda each: rates[each], default=None)
     rate = usual if slowest is None else rates[slowest]
     return rate, f"encoder: {kind}{'' if rate == usual else f' of {slowest}'}"
 
 
-def set_rate(model: Any, given: float | None) -> tuple[float | None, str]:
+def set_rate(model: keras.Model, given: float | None) -> tuple[float | None, str]:
     """Sets the peak of a model's rate to what the user gives, or to the usual if nobody chose one.
 
     Args:

@@ -1,7 +1,5 @@
 """Learning rates over time."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
@@ -59,7 +57,7 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.peak = self.peak if peak is None else peak
         self._run.assign([float(start), float(total_steps or 0), self.peak])
 
-    def __call__(self, step: Any) -> tf.Tensor:
+    def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
         start, total, peak = self._run[0], self._run[1], self._run[2]
         done = tf.cast(step, tf.float32) - start + 1.0
         warmup_steps = tf.where(total > 0, tf.maximum(self.warmup * total, 1.0), 100.0)
@@ -68,7 +66,7 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         falling = tf.where(total > 0, tf.clip_by_value(falling, 0.0, 1.0), 1.0)
         return peak * tf.minimum(rising, falling)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {
             "peak": self.peak,
             "warmup": self.warmup,

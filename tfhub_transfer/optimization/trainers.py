@@ -1,27 +1,25 @@
 """The models that train a layer, which must know when parts of it freeze or thaw."""
 
+import functools
 import weakref
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import keras
 
-# Keras gives it no public name.
-from keras.src.backend.common import global_state
-
 from tfhub_transfer.optimization import optimizers
+from tfhub_transfer.private import keras_layers, keras_optimizers
+from tfhub_transfer.shapes import Logs
 
 
 class Trainers:
     """Models in whose train steps a layer was called, held as long as others hold them."""
 
     def __init__(self) -> None:
-        self._models: list[weakref.ref] = []
+        self._models: list[weakref.ref[keras.Model]] = []
 
     def note(self) -> None:
         """Remembers the model that calls the layer now, while it is traced or runs."""
-        context = global_state.get_global_attribute("current_call_ctx")
-        model = getattr(context, "entry_layer", None)
+        model = keras_layers.caller()
         if isinstance(model, keras.Model):
             others = [each for each in self._models if each() not in (None, model)]
             self._models = [*others, weakref.ref(model)]
@@ -39,11 +37,11 @@ class Trainers:
     def know(self, variables: Iterable[keras.Variable]) -> bool:
         """Whether the optimizer of the last model knows these variables."""
         model = self._models[-1]() if self._models else None
-        optimizer: Any = getattr(model, "optimizer", None)
-        if not getattr(optimizer, "built", False):
+        optimizer = getattr(model, "optimizer", None)
+        if optimizer is None or not optimizer.built:
             return False
-        known = {optimizer._var_key(v) for v in optimizer._trainable_variables}
-        return all(optimizer._var_key(v) in known for v in variables)
+        key_of = functools.partial(keras_optimizers.key_of, optimizer)
+        return set(map(key_of, variables)) <= set(map(key_of, keras_optimizers.known(optimizer)))
 
 
 class _Anew:
@@ -52,16 +50,10 @@ class _Anew:
     def __init__(self, model: keras.Model) -> None:
         self._model = weakref.ref(model)
 
-    def __call__(self, iterator: Any) -> Any:
+    def __call__(self, iterator: Iterator[object]) -> Logs:
         model = self._model()
         assert model is not None  # it calls
         if model.optimizer.built:
             optimizers.extend(model, model.trainable_variables)
         model.make_train_function(force=True)
         return model.train_function(iterator)
-
-
-def is_loading() -> bool:
-    """Whether Keras is making a whole model out of a file, whose weights follow."""
-    shared = global_state.get_global_attribute("shared_objects/id_to_obj_map")
-    return shared is not None

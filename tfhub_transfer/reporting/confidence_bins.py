@@ -1,16 +1,15 @@
 """Whether confidence means what it says, with bins too small to tell put together."""
 
-from typing import Any
-
 import numpy as np
 
+from tfhub_transfer.reporting.contents import Bins
 from tfhub_transfer.reporting.metrics import BINS, NORMAL
 
 # Of a bin; the share of right ones among fewer says next to nothing.
 LEAST = 20
 
 
-def pooled(right: np.ndarray, confidence: np.ndarray, least: int = LEAST) -> dict[str, Any]:
+def pooled(right: np.ndarray, confidence: np.ndarray, least: int = LEAST) -> Bins:
     """Accuracy against confidence in bins of at least so many answers, with intervals.
 
     Neighbours among the 15 equal bins are put together until they hold enough; what is left at the

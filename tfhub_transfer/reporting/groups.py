@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tfhub_transfer.reporting import metrics
+from tfhub_transfer.reporting.contents import GroupRow, Slice
 from tfhub_transfer.reporting.metrics import Resampled
 
 _MANY = 2000
@@ -54,7 +54,7 @@ def means(
     keys: tuple[Sequence[str], Sequence[str]],
     columns: dict[str, np.ndarray],
     seed: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[Slice]:
     """Means of what each example contributes, group by group.
 
     Args:
@@ -67,7 +67,7 @@ def means(
         `[{"by", "rows"}]`, with `group`, `count`, the numbers, and the 95 % interval `low` to
         `high` of the first number, for each group that occurs; nothing where there is only one.
     """
-    rows = []
+    rows: list[GroupRow] = []
     found = np.array(keys[0], dtype=object)
     for group in keys[1]:
         mine = found == group

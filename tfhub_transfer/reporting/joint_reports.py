@@ -3,15 +3,15 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.incoming.wording import shown, wrapped
 from tfhub_transfer.reporting import paired, plots
-from tfhub_transfer.reporting.metrics import Numbers
+from tfhub_transfer.reporting.contents import History, Numbers
 from tfhub_transfer.reporting.pages import joint
 from tfhub_transfer.reporting.paired import Difference
 from tfhub_transfer.reporting.reports import Report, as_json, jsonable, write
+from tfhub_transfer.shapes import Json
 from tfhub_transfer.texts import joining
 
 _SEEDS = (
@@ -42,7 +42,7 @@ class JointReport:
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     differences: dict[str, Difference] = dataclasses.field(default_factory=dict)
     alone_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    history: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    history: History = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
 
     task = "multi-task"
@@ -116,10 +116,10 @@ class JointReport:
                 splits[split] = None if known is None or count is None else known + count
         return splits
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """The report as JSON: each task's own under `tasks`, without pictures."""
         said = self.sharing()
-        told = {
+        told: dict[str, object] = {
             "task": self.task,
             "encoder": self.encoder,
             "examples": self.examples,
@@ -132,10 +132,11 @@ class JointReport:
             "history": self.history,
             "tasks": {name: report.to_dict() for name, report in self.reports.items()},
         }
-        return jsonable(told)
+        return {name: jsonable(value) for name, value in told.items()}
 
-    def _compared(self, name: str, said: str) -> dict[str, Any]:
-        found, numbers = self.differences.get(name), {}
+    def _compared(self, name: str, said: str) -> dict[str, object]:
+        found = self.differences.get(name)
+        numbers: dict[str, object] = {}
         if found is not None:
             numbers = {
                 "metric": found.metric,
@@ -187,7 +188,7 @@ class JointReport:
         files["report.html"] = joint.page(self, pictures).encode("utf-8")
         return files
 
-    def _together(self) -> dict[str, list[Any]]:
+    def _together(self) -> History:
         """Of the curves those that aren't some task's own."""
         names = ("loss", "val_loss", "thawed_groups", "best_epoch")
         return {name: self.history[name] for name in names if name in self.history}
@@ -226,7 +227,7 @@ class JointReport:
         ]
 
 
-def check_alone(alone: Mapping[str, Any], texts: Mapping[str, Sequence[Sequence[str]]]) -> None:
+def check_alone(alone: Mapping[str, object], texts: Mapping[str, Sequence[Sequence[str]]]) -> None:
     """Refuses, before anything is measured, reports that can't be compared with those to come.
 
     Args:

@@ -7,7 +7,7 @@ single resamples; nothing here raises or warns because of it.
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import scipy.stats
@@ -19,8 +19,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
-Numbers = dict[str, float | None]
-Resampled = dict[str, np.ndarray]
+from tfhub_transfer.reporting import contents
+from tfhub_transfer.reporting.contents import ClassScores, Curve, Reliability
+
+Numbers: TypeAlias = contents.Numbers
+Resampled: TypeAlias = dict[str, np.ndarray]
 
 BINS = 15
 # Fewer rows than these are too like each other when they are drawn again.
@@ -31,7 +34,9 @@ RESAMPLES = 1000
 # Areas under curves are sorted anew for each class: beyond this many cells (rows x classes) a
 # thousand resamples of them take longer than anybody waits for a report.
 MOST_CELLS_FOR_AREAS = 250_000
+# Weights of resamples that are in memory together: 32 MB.
 _CELLS_AT_ONCE = 4_000_000
+# A plot shows no more, and of each class of a large split `report.json` would have megabytes.
 _POINTS_OF_A_CURVE = 200
 
 
@@ -103,11 +108,13 @@ def _varies(values: np.ndarray) -> bool:
 def _standard(values: np.ndarray) -> np.ndarray:
     """Around 0 and of size 1, as correlations don't depend on that; their products do."""
     values = values - values.mean()
-    return values / np.abs(values).max()
+    scaled: np.ndarray = values / np.abs(values).max()
+    return scaled
 
 
 def _one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    return np.eye(classes, dtype=int)[labels]
+    rows: np.ndarray = np.eye(classes, dtype=int)[labels]
+    return rows
 
 
 def _measured_columns(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,9 +138,7 @@ def _areas(truth: np.ndarray, scores: np.ndarray) -> Numbers:
     return {"roc_auc": float(np.mean(roc)), "pr_auc": float(np.mean(area))}
 
 
-def curves(
-    truth: np.ndarray, scores: np.ndarray, names: list[str], most: int
-) -> list[dict[str, Any]]:
+def curves(truth: np.ndarray, scores: np.ndarray, names: list[str], most: int) -> list[Curve]:
     """ROC and precision-recall curves of the most frequent classes, one against the rest.
 
     Args:
@@ -150,16 +155,20 @@ def curves(
     exclusive = len(names) == 2 and bool((truth.sum(axis=1) == 1).all())
     usable = sorted(usable_columns(truth), key=lambda c: -truth[:, c].sum())
     return [
-        {"class": names[c], "number": c, **_curve(truth[:, c], scores[:, c])}
+        _curve(names[c], c, truth[:, c], scores[:, c])
         for c in ([c for c in usable if c == 1] if exclusive else usable)[:most]
     ]
 
 
-def _curve(truth: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
+def _curve(name: str, number: int, truth: np.ndarray, scores: np.ndarray) -> Curve:
     false, true, _ = sk.roc_curve(truth, scores)
     precision, recall, _ = sk.precision_recall_curve(truth, scores)
+    areas = _areas(truth[:, None], scores[:, None])
     return {
-        **_areas(truth[:, None], scores[:, None]),
+        "class": name,
+        "number": number,
+        "roc_auc": areas["roc_auc"],
+        "pr_auc": areas["pr_auc"],
         "false_positive_rate": _thinned(false),
         "true_positive_rate": _thinned(true),
         "recall": _thinned(recall),
@@ -173,7 +182,7 @@ def _thinned(points: np.ndarray) -> list[float]:
     return [round(float(x), 4) for x in kept]
 
 
-def calibration(right: np.ndarray, confidence: np.ndarray) -> dict[str, Any]:
+def calibration(right: np.ndarray, confidence: np.ndarray) -> Reliability:
     """Expected calibration error over 15 equal bins of confidence (Guo et al. 2017).
 
     Args:
@@ -197,7 +206,7 @@ def calibration(right: np.ndarray, confidence: np.ndarray) -> dict[str, Any]:
     }
 
 
-def per_class(truth: np.ndarray, predicted: np.ndarray, names: list[str]) -> list[dict[str, Any]]:
+def per_class(truth: np.ndarray, predicted: np.ndarray, names: list[str]) -> list[ClassScores]:
     """Precision, recall, F1 and support of each class, of indicators `[n, classes]`."""
     precision, recall, f1, support = sk.precision_recall_fscore_support(
         truth, predicted, average=None, zero_division=0
@@ -351,7 +360,9 @@ def _averaged(hits: np.ndarray, support: np.ndarray, answers: np.ndarray) -> Res
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """One number by another, 0 where there is nothing to divide by."""
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    made: np.ndarray = np.zeros_like(above)
+    np.divide(above, below, out=made, where=below > 0)
+    return made
 
 
 def _resampled_areas(weights: np.ndarray, truth: np.ndarray, scores: np.ndarray) -> Resampled:
@@ -439,7 +450,21 @@ def _weighted_correlation(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> 
     y = y - (weights * y).sum(axis=1, keepdims=True) / total
     both, alone, other = (np.einsum("rn,rn,rn->r", weights, *p) for p in ((x, y), (x, x), (y, y)))
     scale = np.sqrt(alone * other)
-    return np.divide(both, scale, out=np.full_like(both, np.nan), where=scale > 1e-12 * len(x[0]))
+    made: np.ndarray = np.full_like(both, np.nan)
+    np.divide(both, scale, out=made, where=scale > 1e-12 * len(x[0]))
+    return made
+
+
+class Estimator(Protocol):
+    """What is asked of a model of scikit-learn; those that have it are asked `predict_proba`."""
+
+    def fit(self, X: csr_matrix, y: np.ndarray) -> object: ...
+
+    def predict(self, X: csr_matrix) -> np.ndarray: ...
+
+
+# What answers without a look at the text, and a linear model.
+Estimators: TypeAlias = tuple[Estimator, Estimator]
 
 
 class BaselineAnswer(NamedTuple):
@@ -450,7 +475,7 @@ class BaselineAnswer(NamedTuple):
 
 
 def baseline_scores(
-    estimators: tuple[Any, Any],
+    estimators: Estimators,
     texts: tuple[list[str], list[str]],
     labels: np.ndarray,
     classes: int,
@@ -485,7 +510,7 @@ def baseline_scores(
     }
 
 
-def _tf_idf(train: list[str], test: list[str]) -> tuple[Any, Any] | None:
+def _tf_idf(train: list[str], test: list[str]) -> tuple[csr_matrix, csr_matrix] | None:
     if not any(text.strip() for text in train):
         return None
     # Signs and words of one letter count too, unlike by default: "don't", "!" and "I" tell a lot.
@@ -495,24 +520,27 @@ def _tf_idf(train: list[str], test: list[str]) -> tuple[Any, Any] | None:
     return vectorizer.fit_transform(train), vectorizer.transform(test)
 
 
-def of_classes() -> tuple[Any, Any]:
+def of_classes() -> Estimators:
     """The majority class, and logistic regression."""
     return DummyClassifier(), LogisticRegression(max_iter=1000)
 
 
-def of_sets() -> tuple[Any, Any]:
+def of_sets() -> Estimators:
     """The same for each class on its own."""
     plain, linear = of_classes()
     return OneVsRestClassifier(plain), OneVsRestClassifier(linear)
 
 
-def of_numbers(plain: str = "mean") -> tuple[Any, Any]:
+def of_numbers(plain: str = "mean") -> Estimators:
     """The mean, or the `"median"`, and ridge regression."""
     return DummyRegressor(strategy=plain), Ridge()
 
 
 def _answer(
-    estimator: Any, features: tuple[Any, Any], labels: np.ndarray, classes: int
+    estimator: Estimator,
+    features: tuple[csr_matrix, csr_matrix],
+    labels: np.ndarray,
+    classes: int,
 ) -> BaselineAnswer:
     if labels.dtype == np.float64:  # numbers beyond float32, whose squares can be beyond float64
         mean, spread = labels.mean(), labels.std() or 1.0
@@ -530,6 +558,7 @@ def _answer(
     if labels.ndim == 1:
         # A class may be missing from the training split.
         scores = np.zeros((len(found), classes))
-        scores[:, estimator.classes_] = found
+        # Whoever has `predict_proba` has these.
+        scores[:, estimator.classes_] = found  # type: ignore[attr-defined]
         found = scores
     return BaselineAnswer(found, note)

@@ -1,9 +1,10 @@
 """What a threshold on scores brings: precision and recall at each."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
+
+from tfhub_transfer.reporting.contents import OperatingPoint, Thresholds
 
 _STEPS = 20
 
@@ -27,7 +28,7 @@ class Answers:
     own: float | None = None
 
 
-def table(answers: Answers) -> dict[str, Any]:
+def table(answers: Answers) -> Thresholds:
     """Precision, recall and F1 if answers of a score from a threshold on are given.
 
     Args:
@@ -49,7 +50,7 @@ def table(answers: Answers) -> dict[str, Any]:
     for threshold in _thresholds(scores, answers.own):
         given = scores >= threshold
         counts = int((right & given).sum()), int(given.sum()), answers.wanted
-        points.append({"threshold": threshold, **_rates(*counts)})
+        points.append(_point(threshold, *counts))
     return {"of": answers.of, "own": answers.own, "points": points}
 
 
@@ -60,8 +61,9 @@ def _thresholds(scores: np.ndarray, own: float | None) -> list[float]:
     return sorted(steps | ({float(own)} if own is not None else set()))
 
 
-def _rates(hits: int, given: int, wanted: int) -> dict[str, Any]:
+def _point(threshold: float, hits: int, given: int, wanted: int) -> OperatingPoint:
     return {
+        "threshold": threshold,
         "precision": hits / given if given else None,
         "recall": hits / wanted if wanted else None,
         "f1": 2 * hits / (given + wanted) if given + wanted else None,

@@ -2,29 +2,18 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfhub_transfer.reporting import metrics
+from tfhub_transfer.reporting.contents import Prediction
+from tfhub_transfer.reporting.standings import Parts as Parts
 from tfhub_transfer.reporting.standings import Standing
 
-Rows = Sequence[dict[str, Any]]
+Rows = Sequence[Prediction]
 # What a number was rounded by on its way into a row.
 _ROUNDED = {"rel_tol": 1e-4, "abs_tol": 1e-6}
-
-
-class Parts(NamedTuple):
-    """What examples contribute to a number.
-
-    Attributes:
-        parts: What each does `[n, k]`.
-        measure: The number of them all, `[draws]`, for weights of rows `[draws, n]`.
-    """
-
-    parts: np.ndarray
-    measure: Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)

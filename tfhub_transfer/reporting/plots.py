@@ -2,14 +2,20 @@
 
 import functools
 import io
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+
+from tfhub_transfer.reporting.contents import Bins, Calibration, Curve, History, Thresholds
 
 BLUE, ORANGE, GREY, INK = "#2563a8", "#d9772b", "#8a8f98", "#22272e"
 # Told apart also by the colour-blind (Okabe and Ito 2008), yellow left out.
@@ -26,16 +32,18 @@ _NAMES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 _FAMILY = "DejaVu Sans"
 
 
-def _figure(width: float, height: float, columns: int = 1, **kwargs: Any) -> tuple[Figure, Any]:
+def _figure(
+    width: float, height: float, columns: int = 1, width_ratios: list[float] | None = None
+) -> tuple[Figure, np.ndarray]:
     figure = Shown(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(1, columns, squeeze=False, **kwargs)[0]
+    grid = figure.subplots(1, columns, squeeze=False, width_ratios=width_ratios)[0]
     for axes in grid:
         _clean(axes)
     return figure, grid
 
 
-def _clean(axes: Any) -> None:
+def _clean(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(color=GREY, labelsize=9)
@@ -43,7 +51,7 @@ def _clean(axes: Any) -> None:
     axes.set_axisbelow(True)
 
 
-def _label(axes: Any, title: str, across: str, up: str) -> None:
+def _label(axes: Axes, title: str, across: str, up: str) -> None:
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
     axes.set_xlabel(across, color=INK)
     axes.set_ylabel(up, color=INK)
@@ -56,7 +64,7 @@ def _png(figure: Figure) -> bytes:
 
 
 @functools.cache
-def _font() -> Any:
+def _font() -> FT2Font:
     return font_manager.get_font(font_manager.findfont(_FAMILY))
 
 
@@ -78,7 +86,7 @@ def printable(name: str, number: int, most: int = _LONGEST_NAME) -> str:
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
-def _as_written(texts: Any) -> None:
+def _as_written(texts: Iterable[Text]) -> None:
     """Dollar signs in names of classes are no formulas."""
     for text in texts:
         text.set_parse_math(False)
@@ -109,7 +117,7 @@ def confusion(matrix: np.ndarray, names: list[str], pairs: list[tuple[int, int, 
     return _png(figure)
 
 
-def _heat(axes: Any, matrix: np.ndarray, names: list[str], size: float) -> None:
+def _heat(axes: Axes, matrix: np.ndarray, names: list[str], size: float) -> None:
     # A root, because a class confused once in twenty should still be seen.
     shade = PowerNorm(0.6, 0, 1)
     picture = axes.imshow(_shares(matrix), cmap=_BLUES, norm=shade, aspect="equal")
@@ -126,25 +134,26 @@ def _heat(axes: Any, matrix: np.ndarray, names: list[str], size: float) -> None:
         upright = len(names) > 8
         for text in axes.get_xticklabels():
             text.set(rotation=90 if upright else 40, ha="right", rotation_mode="anchor")
-            text.set_va("center" if upright else "top")
+            text.set_verticalalignment("center" if upright else "top")
     axes.tick_params(length=0)
     _as_written([*axes.get_xticklabels(), *axes.get_yticklabels()])
     _label(axes, "Confusion matrix", "predicted", "true")
 
 
 def _shares(matrix: np.ndarray) -> np.ndarray:
-    return matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shares: np.ndarray = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    return shares
 
 
-def _counts(axes: Any, matrix: np.ndarray) -> None:
+def _counts(axes: Axes, matrix: np.ndarray) -> None:
     shares = _shares(matrix)
     for row, column in zip(*np.nonzero(matrix)):
         colour = "white" if shares[row, column] > 0.4 else INK
-        count = int(matrix[row, column])
+        count = str(int(matrix[row, column]))
         axes.text(column, row, count, ha="center", va="center", color=colour, size=9)
 
 
-def _pairs(axes: Any, pairs: list[tuple[int, int, int]], names: list[str]) -> None:
+def _pairs(axes: Axes, pairs: list[tuple[int, int, int]], names: list[str]) -> None:
     _label(axes, "Confused most: true → predicted", "texts", "")
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
@@ -162,7 +171,7 @@ def _pairs(axes: Any, pairs: list[tuple[int, int, int]], names: list[str]) -> No
     axes.set(ylim=(_PAIRS_SHOWN - 0.4, -0.75), xlim=(0, max(counts) * 1.12))
 
 
-def roc_and_pr(curves: list[dict[str, Any]]) -> bytes | None:
+def roc_and_pr(curves: Sequence[Curve]) -> bytes | None:
     """ROC and precision-recall curves side by side, from `metrics.curves`; `None` without any."""
     if not curves:
         return None
@@ -195,7 +204,7 @@ def roc_and_pr(curves: list[dict[str, Any]]) -> bytes | None:
     return _png(figure)
 
 
-def reliability(bins: dict[str, Any]) -> bytes:
+def reliability(bins: Calibration) -> bytes:
     """Accuracy against confidence, above how often each occurs (Guo et al. 2017, figure 1).
 
     On the diagonal the scores mean what they say; below it the model is surer than it should be.
@@ -209,8 +218,8 @@ def reliability(bins: dict[str, Any]) -> bytes:
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3.6, 1])
     _clean(axes)
     _clean(counts)
-    pooled = {name: np.array(values) for name, values in bins["pooled"].items()}
-    confidence, accuracy = pooled["confidence"], pooled["accuracy"]
+    pooled: Bins = bins["pooled"]
+    confidence, accuracy = np.array(pooled["confidence"]), np.array(pooled["accuracy"])
     wide = np.maximum([accuracy - pooled["low"], pooled["high"] - accuracy], 0.0)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=_DASHES, linewidth=1, label="calibrated")
     line = {"color": BLUE, "linewidth": 1.4, "marker": "o", "capsize": 3, "ecolor": ORANGE}
@@ -226,7 +235,7 @@ def reliability(bins: dict[str, Any]) -> bytes:
     return _png(figure)
 
 
-def thresholds(found: dict[str, Any]) -> bytes:
+def thresholds(found: Thresholds) -> bytes:
     """Precision, recall and F1 against the score from which on an answer is given.
 
     Args:
@@ -234,7 +243,9 @@ def thresholds(found: dict[str, Any]) -> bytes:
     """
     figure, (axes,) = _figure(7.2, 4.2)
     places = [point["threshold"] for point in found["points"]]
-    for name, colour in (("precision", BLUE), ("recall", ORANGE), ("f1", GREY)):
+    columns: tuple[tuple[Literal["precision", "recall", "f1"], str], ...]
+    columns = (("precision", BLUE), ("recall", ORANGE), ("f1", GREY))
+    for name, colour in columns:
         known = [point[name] for point in found["points"]]
         values = [np.nan if value is None else value for value in known]
         axes.plot(places, values, color=colour, marker="o", markersize=3, label=_NAMES[name])
@@ -275,7 +286,7 @@ def scatter(labels: np.ndarray, scores: np.ndarray) -> bytes:
     return _png(figure)
 
 
-def curves(history: dict[str, list[Any]]) -> bytes | None:
+def curves(history: History) -> bytes | None:
     """Training and validation curves, with a line wherever more of the encoder thawed.
 
     Args:
@@ -297,14 +308,15 @@ class Shown(Figure):
         return _png(self)
 
 
-def curves_figure(history: dict[str, list[Any]]) -> Figure | None:
+def curves_figure(history: History) -> Figure | None:
     """What `curves` draws, as a figure.
 
     Args:
         history: As for `curves`.
     """
     marks = ("thawed_groups", "best_epoch", "kept")
-    known = {k: v for k, v in history.items() if k not in marks and np.isfinite(v).any()}
+    curves = {k: np.asarray(v, dtype=float) for k, v in history.items() if k not in marks}
+    known = {k: v for k, v in curves.items() if np.isfinite(v).any()}
     shown = list(dict.fromkeys(k.removeprefix("val_") for k in known))
     # Without validation the training alone is better than no picture.
     shown = [k for k in shown if f"val_{k}" in known] or shown
@@ -317,8 +329,8 @@ def curves_figure(history: dict[str, list[Any]]) -> Figure | None:
                 epochs = np.arange(1, len(known[name]) + 1)
                 axes.plot(epochs, known[name], color=colour, marker="o", markersize=4, label=label)
         _thaws(axes, history.get("thawed_groups", []))
-        for place in history.get("best_epoch", []):
-            line = known.get(f"val_{key}", known.get(key, []))
+        for place in np.asarray(history.get("best_epoch", []), dtype=int):
+            line = known.get(f"val_{key}", known.get(key, np.empty(0)))
             if place < len(line):
                 axes.plot(place + 1, line[place], **_KEPT)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
@@ -328,7 +340,7 @@ def curves_figure(history: dict[str, list[Any]]) -> Figure | None:
 
 
 # A ring around the epoch whose weights the model has.
-_KEPT: dict[str, Any] = {
+_KEPT: dict[str, object] = {
     "marker": "o",
     "markersize": 11,
     "markerfacecolor": "none",
@@ -338,11 +350,18 @@ _KEPT: dict[str, Any] = {
 }
 
 
-def _thaws(axes: Any, thawed: list[Any]) -> None:
+def _thaws(axes: Axes, thawed: Sequence[object]) -> None:
     """One line for each epoch in which groups thawed, with their number from the top."""
-    groups = {float(epoch): int(count) for epoch, count in thawed}
+    groups = {float(epoch): int(count) for epoch, count in np.asarray(thawed).reshape(-1, 2)}
     for number, (epoch, count) in enumerate(sorted(groups.items())):
         label = None if number else "groups thawed from the top"
         axes.axvline(epoch + 0.5, color=GREY, linestyle=_DASHES, linewidth=1.1, label=label)
-        at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        axes.annotate(str(count), (epoch + 0.5, 1), (2, -9), fontsize=8, color=GREY, **at)
+        axes.annotate(
+            str(count),
+            (epoch + 0.5, 1),
+            (2, -9),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=8,
+            color=GREY,
+        )

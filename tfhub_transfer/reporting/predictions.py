@@ -1,19 +1,20 @@
 """The answer to each example beside what is right: what two reports can be compared by."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from tfhub_transfer.reporting.contents import Prediction
 from tfhub_transfer.texts import joining
 
 
 def rows(
     texts: Sequence[Sequence[str]],
-    true: Sequence[Any],
-    predicted: Sequence[Any],
-    numbers: Mapping[str, Any],
-) -> list[dict[str, Any]]:
+    true: Sequence[object],
+    predicted: Sequence[object],
+    numbers: Mapping[str, npt.ArrayLike],
+) -> list[Prediction]:
     """A row for each example, in the order of the data.
 
     Args:
@@ -27,7 +28,7 @@ def rows(
         `row`, from 0; its `texts`; `true`, `predicted`, and the numbers.
     """
     columns = {name: _plain(values) for name, values in numbers.items()}
-    found = []
+    found: list[Prediction] = []
     for row, (own, made) in enumerate(zip(true, predicted, strict=True)):
         given = [joining.spaced(column[row]) for column in texts]
         mine = {name: values[row] for name, values in columns.items()}
@@ -35,11 +36,11 @@ def rows(
     return found
 
 
-def _plain(values: Any) -> list[Any]:
+def _plain(values: npt.ArrayLike) -> list[object]:
     """Numbers as Python's; of single precision all that they say, and no more."""
     array = np.asarray(values)
     if array.dtype.kind != "f":
-        return array.tolist()
+        return list(array.tolist())
     if array.ndim > 1:
         return [_plain(row) for row in array]
     return [float(f"{value:.8g}") for value in array.tolist()]

@@ -4,17 +4,20 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.incoming.wording import shown
-from tfhub_transfer.reporting import metrics, plots, standings
-from tfhub_transfer.reporting.metrics import Numbers
+from tfhub_transfer.reporting import contents, metrics, plots, standings
+from tfhub_transfer.reporting.contents import Interval, Numbers
 from tfhub_transfer.reporting.pages.report import page
+from tfhub_transfer.reporting.standings import Standing
+from tfhub_transfer.shapes import Json
 from tfhub_transfer.storage import atomic, opening
 
 
@@ -72,36 +75,39 @@ class Report:
     examples: dict[str, int | None]
     metrics: Numbers
     class_names: list[str] | None = None
-    intervals: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    intervals: dict[str, Interval] = dataclasses.field(default_factory=dict)
     baselines: dict[str, Numbers] = dataclasses.field(default_factory=dict)
-    per_class: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    per_class: list[contents.ClassScores] = dataclasses.field(default_factory=list)
     confusion: list[list[int]] | None = None
-    calibration: dict[str, Any] | None = None
-    mistakes: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    curves: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    history: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    calibration: contents.Calibration | None = None
+    mistakes: list[contents.Mistake] = dataclasses.field(default_factory=list)
+    curves: list[contents.Curve] = dataclasses.field(default_factory=list)
+    history: contents.History = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    texts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    texts: contents.TextsSeen = dataclasses.field(default_factory=contents.TextsSeen)
     warnings: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     threshold: float | None = None
-    entities: dict[str, Any] = dataclasses.field(default_factory=dict)
-    slices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    thresholds: dict[str, Any] | None = None
-    setup: dict[str, Any] = dataclasses.field(default_factory=dict)
+    entities: contents.Entities = dataclasses.field(default_factory=contents.Entities)
+    slices: list[contents.Slice] = dataclasses.field(default_factory=list)
+    thresholds: contents.Thresholds | None = None
+    setup: Mapping[str, object] = dataclasses.field(default_factory=dict)
     profile: str = ""
-    predictions: list[dict[str, Any]] = dataclasses.field(default_factory=list, repr=False)
+    predictions: list[contents.Prediction] = dataclasses.field(default_factory=list, repr=False)
     pictures: dict[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
-    standing: Any = dataclasses.field(default=None, repr=False)
+    standing: Standing = dataclasses.field(
+        default=None,  # type: ignore[assignment]  # for `__post_init__`, which knows it
+        repr=False,
+    )
 
     def __post_init__(self) -> None:
         self.standing = self.standing or standings.of(self.task)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """The report as JSON, without its pictures and predictions; no NaN in it."""
         left_out = {"pictures", "predictions", "standing"}
         fields = {f.name for f in dataclasses.fields(self)} - left_out
-        return jsonable({name: getattr(self, name) for name in sorted(fields)})
+        return {name: jsonable(getattr(self, name)) for name in sorted(fields)}
 
     def save(self, folder: str | Path) -> Path:
         """Writes `report.json`, `predictions.jsonl`, `report.html` (self-contained) and PNG plots.
@@ -234,7 +240,7 @@ def write(files: dict[str, bytes], folder: str | Path) -> Path:
     return folder
 
 
-def as_json(report: dict[str, Any]) -> str:
+def as_json(report: Mapping[str, Json]) -> str:
     """Indented, but lists of numbers on one line. Inside a string no line break is written bare."""
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     number = r"(?:-?\d[-+.\deE]*|null)"
@@ -243,19 +249,16 @@ def as_json(report: dict[str, Any]) -> str:
     return wording.unseen_spelled(text)
 
 
-def as_lines(rows: list[dict[str, Any]]) -> bytes:
+def as_lines(rows: Sequence[Mapping[str, object]]) -> bytes:
     """Rows as JSON lines."""
     return "".join(wording.json_line(jsonable(row)) + "\n" for row in rows).encode("utf-8")
 
 
-def jsonable(value: Any) -> Any:
+def jsonable(value: object) -> Json:
     """A value as JSON can hold it: Python's own kinds, and `None` for what is no number."""
     if isinstance(value, dict):
         return {str(key): jsonable(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [jsonable(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    plain: Json = value.item() if isinstance(value, np.generic) else cast(Json, value)
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain

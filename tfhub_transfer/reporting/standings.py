@@ -6,7 +6,11 @@ Nothing here knows a task: each says in a `Standing` how reports on it read.
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+
+from tfhub_transfer.reporting.contents import Prediction
 
 # A number whose name ends so is an error; what stands before is what it is of, as a task's name.
 _LOW_IS_GOOD = (
@@ -23,6 +27,18 @@ _TILES = (
 )
 # It knows the answers: a limit, and nobody's rival.
 ORACLE = "oracle"
+
+
+class Parts(NamedTuple):
+    """What examples contribute to a number.
+
+    Attributes:
+        parts: What each does `[n, k]`.
+        measure: The number of them all, `[draws]`, for weights of rows `[draws, n]`.
+    """
+
+    parts: np.ndarray
+    measure: Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +58,7 @@ class Standing:
             `spurious`, `gold`, `given`.
         without_interval: Numbers that never have an interval.
         parts: What rows of predictions contribute to a number, given its name and the rows (see
-            `paired.Parts`); if not given, the number is the mean of what has its name in them.
+            `Parts`); if not given, the number is the mean of what has its name in them.
         ranking: How well scores rank, where a baseline that ranks better may hide it: by giving
             hardly any answers, as all are from a threshold on.
         tiles: Numbers that stand out on the page beside the first.
@@ -58,7 +74,7 @@ class Standing:
     picked: bool = False
     legend: Mapping[str, str] = dataclasses.field(default_factory=dict)
     without_interval: frozenset[str] = frozenset({"ece"})
-    parts: Callable[[str, Sequence[dict[str, Any]]], Any] | None = None
+    parts: Callable[[str, Sequence[Prediction]], Parts | None] | None = None
     ranking: str | None = None
     tiles: tuple[str, ...] = _TILES
     pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -7,12 +7,16 @@ where the encoder's are rounded, and such operations stand around all the rest.
 (https://github.com/tensorflow/tensorflow, core/grappler/optimizers/auto_mixed_precision_lists.h)
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from tfhub_transfer.runtime import rounding
+
+# A tensor, of TensorFlow or one that a functional model is made of.
+Values: TypeAlias = tf.Tensor | keras.KerasTensor
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -28,9 +32,9 @@ class FullPrecision(keras.DTypePolicy):
     @property
     def compute_dtype(self) -> str:
         """`float32`, or `float64` in graphs whose products are rounded."""
-        return "float64" if rounding.rounds_products() else self._compute_dtype
+        return "float64" if rounding.rounds_products() else super().compute_dtype
 
-    def convert_input(self, x: Any, autocast: bool, dtype: Any) -> Any:
+    def convert_input(self, x: Values, autocast: bool, dtype: str | None) -> Values:
         """As Keras' own; the rewrite doesn't see through it."""
         made = super().convert_input(x, autocast, dtype)
         return shield(made) if made is not x and rounding.rounds_products() else made
@@ -44,16 +48,17 @@ def policy() -> FullPrecision:
 class Shield(keras.Operation):
     """Passes on what it is given; the rewrite doesn't see through it, there and back."""
 
-    def call(self, values: Any) -> Any:
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        # Bands are of matrices; what has fewer axes is no product.
         if not rounding.rounds_products() or values.shape.rank < 2:
             return values
         return tf.linalg.band_part(values, -1, -1)  # all bands: TensorFlow hands on the input
 
-    def compute_output_spec(self, values: Any) -> keras.KerasTensor:
+    def compute_output_spec(self, values: keras.KerasTensor) -> keras.KerasTensor:
         return keras.KerasTensor(values.shape, values.dtype)
 
 
-def shield(values: Any, name: str | None = None) -> Any:
+def shield(values: Values, name: str | None = None) -> Values:
     """The same values `[..., a, b]`, so that what follows isn't rounded as what came before.
 
     Args:
@@ -70,7 +75,7 @@ class _Exact:
         super().__init__(*args, **{"dtype": policy(), **kwargs})
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
+    def from_config(cls, config: Mapping[str, object]) -> Self:
         """Makes the layer again, with this policy."""
         return cls(**{**config, "dtype": policy()})
 
@@ -80,7 +85,7 @@ class _Exact:
 class Dense(_Exact, keras.layers.Dense):
     """A dense layer from float32 to float32 whose product stays exact."""
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Values, training: bool | None = None) -> Values:
         return single(super().call(inputs, training))
 
 
@@ -89,7 +94,7 @@ class LSTM(_Exact, keras.layers.LSTM):
     """An LSTM whose products stay exact, also the two that `Bidirectional` makes of it."""
 
 
-def matmul(a: Any, b: Any) -> Any:
+def matmul(a: Values, b: Values) -> Values:
     """The exact product of float32 matrices, as float32."""
     if not rounding.rounds_products():
         return keras.ops.matmul(a, b)
@@ -97,6 +102,6 @@ def matmul(a: Any, b: Any) -> Any:
     return single(keras.ops.matmul(*exact))
 
 
-def single(values: Any) -> Any:
+def single(values: Values) -> Values:
     """What a layer of this policy gave, as float32."""
     return keras.ops.cast(shield(values), "float32")

@@ -2,13 +2,14 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.runtime import products, rounding
+from tfhub_transfer.shapes import Features
 
 ROWS, LENGTH = 3, 8
 # How many ids, and segments, an encoder may know: as many as of most, or as few as there can be.
@@ -16,10 +17,24 @@ _KNOWN = ((30, 2), (30, 1), (5, 2), (5, 1), (2, 1))
 _REAL = ((8,), (5,), (3,))
 _TEXTS = ("a good film", "the weather in Rome is bad today", "12 new cars")
 
+# Texts, or ids by the keys of an encoder's inputs.
+Given: TypeAlias = tf.Tensor | Features
+
+
+class Call(Protocol):
+    """What is asked of the call of an encoder, a `loading.Functions`."""
+
+    @property
+    def dialect(self) -> str: ...
+
+    def __call__(self, inputs: Given, training: bool) -> object: ...
+
+    def answer(self, inputs: Given) -> object: ...
+
 
 def first_answers(
-    functions: Any, names: tuple[str, ...], handle: str
-) -> tuple[Any, list[tf.Tensor]]:
+    functions: Call, names: tuple[str, ...], handle: str
+) -> tuple[Given, list[tf.Tensor]]:
     """What an encoder is asked first, and all that it answers.
 
     To ids, that is rows of 8, 5 and 3 tokens in the BERT dialect, else to three texts. It is called
@@ -27,7 +42,7 @@ def first_answers(
     and TensorFlow has it ready then, which takes several times as long as the answer.
 
     Args:
-        functions: Its call, a `loading.Functions`.
+        functions: Its call.
         names: The keys of its inputs, in the BERT dialect: word ids, mask and segments.
         handle: Its handle, for a message.
 
@@ -54,7 +69,7 @@ def first_answers(
     ) from failure
 
 
-def _given(functions: Any, names: tuple[str, ...], ids: int, segments: int) -> Any:
+def _given(functions: Call, names: tuple[str, ...], ids: int, segments: int) -> Given:
     if functions.dialect != "bert":
         return tf.constant(_TEXTS)
     rows = np.arange(ROWS * LENGTH).reshape(ROWS, LENGTH)
@@ -62,7 +77,7 @@ def _given(functions: Any, names: tuple[str, ...], ids: int, segments: int) -> A
     return {name: tf.constant(value, tf.int32) for name, value in zip(names, probe)}
 
 
-def ask(functions: Any, names: tuple[str, ...], handle: str, allow_nan: bool = False) -> None:
+def ask(functions: Call, names: tuple[str, ...], handle: str, allow_nan: bool = False) -> None:
     """Calls an encoder once, outside of any graph; not under a strategy of several replicas.
 
     There a SavedModel can be called within a replica only; a loss that isn't finite tells too.
@@ -98,7 +113,11 @@ def ask(functions: Any, names: tuple[str, ...], handle: str, allow_nan: bool = F
     )
 
 
-def require_numbers(scores: Any, texts: Sequence[Any], owners: Any = None) -> None:
+def require_numbers(
+    scores: Sequence[np.ndarray] | np.ndarray,
+    texts: Sequence[object],
+    owners: Sequence[int] | np.ndarray | None = None,
+) -> None:
     """Refuses scores that are NaN, and names the first text that they answer.
 
     Args:

@@ -10,15 +10,13 @@ import math
 import pathlib
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+from tensorflow.core.protobuf import rewriter_config_pb2
 
-# TensorFlow sets the options of one thread's calls nowhere else.
-from tensorflow.python.eager import context
+from tfhub_transfer.private import tensorflow_options
 
 PRECISIONS = ("float32", "bfloat16")
 # Widths of encoders for which products are measured; others count as the next of these.
@@ -27,8 +25,7 @@ _ROWS, _CALLS = 512, 6
 _CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 
-@contextlib.contextmanager
-def rewritten(bfloat16: bool) -> Iterator[None]:
+def rewritten(bfloat16: bool) -> contextlib.AbstractContextManager[None]:
     """Graphs that this thread calls inside have their products in bfloat16, or surely not.
 
     Args:
@@ -36,8 +33,7 @@ def rewritten(bfloat16: bool) -> Iterator[None]:
     """
     toggle = rewriter_config_pb2.RewriterConfig
     chosen = toggle.ON if bfloat16 else toggle.OFF
-    with _optimized(auto_mixed_precision_onednn_bfloat16=chosen):
-        yield
+    return tensorflow_options.optimized(auto_mixed_precision_onednn_bfloat16=chosen)
 
 
 def unoptimized() -> contextlib.AbstractContextManager[None]:
@@ -45,33 +41,13 @@ def unoptimized() -> contextlib.AbstractContextManager[None]:
 
     Optimizing a graph takes longer than asking it once.
     """
-    return _optimized(disable_meta_optimizer=True)
-
-
-@contextlib.contextmanager
-def _optimized(**choices: Any) -> Iterator[None]:
-    """Graphs that this thread calls inside are optimized with other choices."""
-    eager = context.context()
-    before = eager.function_call_options
-    config = config_pb2.ConfigProto.FromString(before.config_proto_serialized)
-    for name, choice in choices.items():
-        setattr(config.graph_options.rewrite_options, name, choice)
-    own = context.FunctionCallOptions(before.executor_type, config)
-    eager.function_call_options = own
-    try:
-        yield
-    finally:
-        # Whoever has changed TensorFlow's options since then keeps what they chose.
-        if eager.function_call_options is own:
-            eager.function_call_options = before
+    return tensorflow_options.optimized(disable_meta_optimizer=True)
 
 
 def is_rewritten() -> bool:
     """Whether graphs that this thread calls now have their products in bfloat16."""
-    serialized = context.context().function_call_options.config_proto_serialized
-    options = config_pb2.ConfigProto.FromString(serialized).graph_options.rewrite_options
     on = rewriter_config_pb2.RewriterConfig.ON
-    return bool(options.auto_mixed_precision_onednn_bfloat16 == on)
+    return bool(tensorflow_options.chosen().auto_mixed_precision_onednn_bfloat16 == on)
 
 
 def has_units() -> bool:
@@ -129,14 +105,14 @@ def _measure(width: int) -> dict[str, float]:
     return best
 
 
-def _seconds(step: Callable[..., Any], given: list[tf.Tensor]) -> float:
+def _seconds(step: Callable[..., list[tf.Tensor]], given: list[tf.Tensor]) -> float:
     started = time.perf_counter()
     for tensor in step(*given):
         tensor.numpy()
     return time.perf_counter() - started
 
 
-def _step(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Any:
+def _step(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
     with tf.GradientTape() as tape:
         tape.watch([x, kernel, bias])
         y = tf.nn.bias_add(tf.matmul(x, kernel), bias)

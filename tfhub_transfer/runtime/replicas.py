@@ -1,13 +1,18 @@
-"""Models that train on replicas; the private parts of Keras and TensorFlow that it takes."""
+"""Models that train on replicas."""
 
 import inspect
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
-import keras
 import tensorflow as tf
 
+from tfhub_transfer.private import keras_training, tensorflow_graphs
 
-class Replicated(keras.Model):
+# What Keras calls for each step; it gives the functions of training and testing their names only.
+Step: TypeAlias = Callable[[Iterator[object]], object]
+
+
+class Replicated(keras_training.BuiltOnOneShare):
     """A model that trains on replicas whose shares of a batch differ in size.
 
     Before its first step Keras builds what a loss or metric may hold, from the mean of the
@@ -16,38 +21,26 @@ class Replicated(keras.Model):
     Its functions are its own also where TensorFlow counts how often one is traced.
     """
 
-    def make_train_function(self, force: bool = False) -> Any:
+    def make_train_function(self, force: bool = False) -> Step | None:
         """As Keras does."""
         made = super().make_train_function(force)
         counted_alone(self.train_function)
         return made
 
-    def make_test_function(self, force: bool = False) -> Any:
+    def make_test_function(self, force: bool = False) -> Step | None:
         """As Keras does."""
         made = super().make_test_function(force)
         counted_alone(self.test_function)
         return made
 
-    def make_predict_function(self, force: bool = False) -> Any:
+    def make_predict_function(self, force: bool = False) -> Step | None:
         """As Keras does."""
         made = super().make_predict_function(force)
         counted_alone(self.predict_function)
         return made
 
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        if self._distribute_strategy is None or iterator is None:
-            super()._maybe_symbolic_build(iterator, data_batch)
-            return
-        strategy = self.distribute_strategy
-        _, _, batches = next(iter(iterator))
-        first = tf.nest.map_structure(
-            lambda value: strategy.experimental_local_results(value)[0], next(batches)
-        )
-        with strategy.scope():
-            self._symbolic_build(data_batch=first)
 
-
-def counted_alone(function: Any) -> None:
+def counted_alone(function: Callable[..., object] | None) -> None:
     """Lets TensorFlow count the tracings of graphs that a function calls each by itself.
 
     It counts by lines of code, to warn of a function that is traced again and again. Keras makes
@@ -58,14 +51,16 @@ def counted_alone(function: Any) -> None:
     Args:
         function: What Keras calls for each step, or a `tf.function`.
     """
-    waiting, seen = [function], set()
+    waiting: list[object] = [function]
+    seen: set[int] = set()
     while waiting:
         found = waiting.pop()
         if id(found) in seen:
             continue
         seen.add(id(found))
         if isinstance(found, tf.types.experimental.PolymorphicFunction):
-            found._key_for_call_stats = found  # without this part of TensorFlow it has no effect
+            tensorflow_graphs.count_alone(found)
             found = found.python_function
+        # Keras wraps what it traces in functions that hold it.
         if inspect.isfunction(found):
             waiting += [cell.cell_contents for cell in found.__closure__ or ()]

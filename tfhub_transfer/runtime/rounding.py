@@ -6,7 +6,6 @@ import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
@@ -138,5 +137,5 @@ def _read_measured(path: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: object) -> bool:
     return isinstance(value, float) and 0 < value < float("inf")

@@ -1,7 +1,7 @@
 """Functions of tensors that are called again and again, as graphs."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
 import tensorflow as tf
 
@@ -9,7 +9,10 @@ import tensorflow as tf
 EAGER_CALLS = 2
 
 
-class Repeated:
+Given = TypeVar("Given")
+
+
+class Repeated(Generic[Given]):
     """A function that runs as it stands at first, and as a graph when it is called once more.
 
     Operation by operation thousands of small steps cost a tenth of a second for one short text; as
@@ -22,12 +25,15 @@ class Repeated:
             forgotten when one of these is another.
     """
 
-    def __init__(self, function: Callable[..., Any], settings: Callable[[], dict[str, Any]]):
+    def __init__(
+        self, function: Callable[..., Given], settings: Callable[[], Mapping[str, object]]
+    ) -> None:
         self._function, self._settings = function, settings
-        self._known: dict[str, Any] | None = None
-        self._calls, self._graph = 0, None
+        self._known: dict[str, object] | None = None
+        self._calls = 0
+        self._graph: Callable[..., Given] | None = None
 
-    def __call__(self, *given: Any) -> Any:
+    def __call__(self, *given: object) -> Given:
         now = {name: _copy(value) for name, value in self._settings().items()}
         if now != self._known:
             self._known, self._calls, self._graph = now, 0, None
@@ -43,11 +49,14 @@ class Repeated:
         return graph(*given)
 
 
-def _copy(value: Any) -> Any:
+def _copy(value: object) -> object:
+    # A list that somebody changes in place would always be what it was.
     return list(value) if isinstance(value, list) else value
 
 
-def _of_any_size(value: Any) -> Any:
+def _of_any_size(
+    value: tf.Tensor | tf.RaggedTensor,
+) -> tf.TensorSpec | tf.RaggedTensorSpec:
     rank = len(value.shape)
     if not isinstance(value, tf.RaggedTensor):
         return tf.TensorSpec([None] * rank, value.dtype)

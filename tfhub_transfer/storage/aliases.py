@@ -4,7 +4,9 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+Given = TypeVar("Given")
 
 # Of each folder that is being filled, what will be in its place.
 _called: dict[str, str] = {}
@@ -39,7 +41,7 @@ def _rename(error: Exception) -> None:
             setattr(error, attribute, _named(found))
 
 
-def _named(value: Any) -> Any:
+def _named(value: Given) -> Given | str:
     if not isinstance(value, str | os.PathLike):
         return value
     text = str(value)

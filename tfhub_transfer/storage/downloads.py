@@ -7,7 +7,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tfhub_transfer import progress
 from tfhub_transfer.errors import visible
@@ -103,13 +102,16 @@ class _Transfer:
         of = f" of {_megabytes(whole)}" if whole else ""
         self._stage.tell(f"{_megabytes(self._done)}{of}")
 
-    def _open(self) -> Any:
+    def _open(self) -> http.client.HTTPResponse:
         request = urllib.request.Request(self._address)
         if self._done and self._version:
             request.add_header("Range", f"bytes={self._done}-")
             request.add_header("If-Range", self._version)
         try:
-            return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+            response: http.client.HTTPResponse = urllib.request.urlopen(
+                request, timeout=TIMEOUT_SECONDS
+            )
+            return response
         except urllib.error.HTTPError as error:
             error.close()  # it holds the connection
             if error.code == 416:  # the file has become shorter
@@ -126,7 +128,7 @@ class _Transfer:
         except (OSError, http.client.HTTPException) as error:
             raise _Cut(_reason(error)) from error
 
-    def _begin(self, response: Any) -> int | None:
+    def _begin(self, response: http.client.HTTPResponse) -> int | None:
         """Where to go on, and how many bytes there are in all, if the server says."""
         headers, self._answered = response.headers, True
         if response.status != 206 or not _begins_at(headers.get("Content-Range"), self._done):
@@ -141,7 +143,7 @@ def _begins_at(content_range: str | None, place: int) -> bool:
     return (content_range or "").startswith(f"bytes {place}-")
 
 
-def _chunks(response: Any) -> Iterator[bytes]:
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     while True:
         try:
             data = response.read(_CHUNK)

@@ -6,13 +6,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TypeAlias
 
 from tfhub_transfer.storage import scratch
 
 # What a terminal, a scheduler and a closed connection send.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# As Python has them; `None` is one that wasn't installed from Python.
+_Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
 
 
 class Interrupted(KeyboardInterrupt):
@@ -60,9 +63,9 @@ def _end() -> None:
         os._exit(exit_status(_State.received))
 
 
-def _install() -> dict[int, Any]:
+def _install() -> dict[int, _Handler]:
     """Handles the signals that aren't ignored; what handled them before."""
-    usual: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+    usual: dict[int, _Handler] = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in usual.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, _handle)
@@ -80,7 +83,7 @@ def handled() -> Iterator[None]:
     if _State.lasting or threading.current_thread() is not threading.main_thread():
         yield
         return
-    usual: dict[int, Any] = {}
+    usual: dict[int, _Handler] = {}
     _State.received = None
     try:
         usual = _install()
@@ -91,7 +94,7 @@ def handled() -> Iterator[None]:
         _State.received = None
 
 
-def _handle(number: int, frame: Any) -> None:
+def _handle(number: int, frame: FrameType | None) -> None:
     if _State.received is not None:
         scratch.discard_all()
         sys.stderr.flush()

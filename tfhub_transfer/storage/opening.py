@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, cast
 
 from tfhub_transfer.errors import InputError
 
@@ -25,13 +25,13 @@ _KINDS = {
 # What Git leaves in the place of a large file that wasn't fetched.
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _MOST_OF_POINTER = 1024
-# Where systems have what is open already, as for `/dev/stdin` and `<(command)`.
 # How files are named that commands write into folders, or read.
 _OF_FILES = (".keras", ".h5", ".json", ".jsonl", ".html", ".csv", ".tsv", ".parquet", ".npy")
+# Where systems have what is open already, as for `/dev/stdin` and `<(command)`.
 _OPEN_ALREADY = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 
 
-def path_of(given: Any) -> Path:
+def path_of(given: object) -> Path:
     r"""The path that a user named; there may be nothing of that name.
 
     A `~` at its beginning is the home folder, as shells have it.
@@ -51,7 +51,7 @@ def path_of(given: Any) -> Path:
     if given == "":  # as a variable that isn't set; not the current folder
         raise InputError("expected a name that a file can have. Received: nothing, ''")
     try:
-        path = Path(given)
+        path = Path(given)  # type: ignore[arg-type]  # what it refuses, we do below
         with contextlib.suppress(RuntimeError):  # there is no home
             path = path.expanduser()
         os.lstat(path)
@@ -175,9 +175,9 @@ def open_maybe_gzipped(path: Path) -> Iterator[IO[bytes]]:
         OSError: If it isn't there, or can't be read.
     """
     with contextlib.ExitStack() as opened:
-        file: Any = opened.enter_context(open_file(path))
+        file = opened.enter_context(open_file(path))
         if path.suffix.lower() == ".gz":
-            file = opened.enter_context(gzip.open(file, "rb"))
+            file = cast(IO[bytes], opened.enter_context(gzip.open(file, "rb")))
         yield file
 
 

@@ -1,11 +1,16 @@
 """JSON from files that others may have made: of bounded size and depth, and of the right type."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, overload
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening
+
+Kind = TypeVar("Kind")
+Default = TypeVar("Default")
 
 # A configuration of a model with 100,000 labels has some megabytes.
 MOST_BYTES = 64 << 20
@@ -60,7 +65,31 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
     return found
 
 
-def take(record: dict[str, Any], key: str, kind: Any, source: object, default: Any = None) -> Any:
+@overload
+def take(
+    record: Mapping[str, object], key: str, kind: type[Kind], source: object
+) -> Kind | None: ...
+
+
+@overload
+def take(
+    record: Mapping[str, object], key: str, kind: type[Kind], source: object, default: Default
+) -> Kind | Default: ...
+
+
+@overload
+def take(
+    record: Mapping[str, object], key: str, kind: UnionType, source: object, default: object = None
+) -> Any: ...
+
+
+def take(
+    record: Mapping[str, object],
+    key: str,
+    kind: type | UnionType,
+    source: object,
+    default: object = None,
+) -> object:
     """One value of an object, of the type that it must have; the default where there is none.
 
     Args:
@@ -85,15 +114,18 @@ def take(record: dict[str, Any], key: str, kind: Any, source: object, default: A
     return value
 
 
-def _is_deeper(found: Any, levels: int) -> bool:
-    layer = [found]
+def _is_deeper(found: object, levels: int) -> bool:
+    layer: list[object] = [found]
     for _ in range(levels):
         layer = [
-            inner
-            for each in layer
-            for inner in (each.values() if isinstance(each, dict) else each)
-            if isinstance(inner, (dict, list))
+            inner for each in layer for inner in _parts(each) if isinstance(inner, (dict, list))
         ]
         if not layer:
             return False
     return True
+
+
+def _parts(found: object) -> Iterable[object]:
+    if isinstance(found, dict):
+        return found.values()
+    return found if isinstance(found, list) else ()

@@ -2,21 +2,19 @@
 
 import contextlib
 import contextvars
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.saving import saving_lib
 
 from tfhub_transfer.errors import InputError, one_line
+from tfhub_transfer.private import keras_saving
 from tfhub_transfer.storage import atomic, opening
 
 _within: contextvars.ContextVar[Path | None] = contextvars.ContextVar("_within", default=None)
-_usual_folder = saving_lib.get_temp_dir
-
+keras_saving.gather_assets_in(_within.get)
 
 # How archives begin, and what Keras 2 wrote by default.
 _MODELS = (b"PK\3\4", b"\x89HDF")
@@ -84,21 +82,14 @@ def _assets_beside(path: Path) -> Iterator[None]:
         _within.reset(before)
 
 
-def _folder() -> str:
-    beside = _within.get()
-    return _usual_folder() if beside is None else tempfile.mkdtemp(prefix="assets-", dir=beside)
-
-
-saving_lib.get_temp_dir = _folder
-
-
-def sizes(weights: Iterable[Any], trained: Iterable[Any]) -> tuple[int, int]:
+def sizes(weights: Iterable[keras.Variable], trained: Iterable[keras.Variable]) -> tuple[int, int]:
     """Bytes that the file of a trained model and its export will have at least.
 
     Args:
         weights: All weights of the model.
         trained: Those of which the optimizer keeps two moments.
     """
+    # Of float32.
     whole, moments = (sum(4 * int(np.prod(w.shape)) for w in some) for some in (weights, trained))
     # The export has bfloat16, or more.
     return whole + 2 * moments, whole // 2

@@ -8,8 +8,8 @@ import contextlib
 import fcntl
 import math
 import os
+import random
 import re
-import secrets
 import shutil
 import stat
 import tempfile
@@ -18,12 +18,13 @@ import warnings
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 _LOCK = ".tfhub-transfer.lock"
 _TEMPORARY = "tfhub_transfer_"
 _NEW = "new-"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_"
+# As `secrets` has it, which brings OpenSSL into each start of a command.
+_RANDOM = random.SystemRandom()
 # A folder whose content is finished has this file: it only waits to be moved.
 _FINISHED = ".finished"
 _live: "set[Scratch]" = set()
@@ -78,7 +79,7 @@ class Scratch:
 
 
 def _unused(parent: Path, prefix: str) -> Path:
-    return parent / f"{prefix}{''.join(secrets.choice(_LETTERS) for _ in range(8))}"
+    return parent / f"{prefix}{''.join(_RANDOM.choice(_LETTERS) for _ in range(8))}"
 
 
 def discard_all() -> None:
@@ -152,7 +153,7 @@ def is_scratch(folder: Path) -> bool:
     return bool(named) and (folder / _LOCK).is_file()
 
 
-def temporary_folder(owner: Any) -> Path:
+def temporary_folder(owner: object) -> Path:
     """Makes an empty folder among the system's temporary ones, removed when its owner is.
 
     Args:
@@ -233,7 +234,7 @@ def new_file(folder: Path) -> tuple[int, Path]:
         Its descriptor and its path, `new-` and a random word.
     """
     while True:
-        path = folder / f"{_NEW}{secrets.token_hex(8)}"
+        path = folder / f"{_NEW}{os.urandom(8).hex()}"
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         _locks(handle)
         if os.fstat(handle).st_nlink:

@@ -267,7 +267,7 @@ class TokenStore:
             scratch.unlink(missing_ok=True)
 
     def _place(self, row: int) -> int:
-        return int(self._starts[row]) * self.width * _BFLOAT16.itemsize
+        return int(self._starts[row]) * self.width * int(_BFLOAT16.itemsize)
 
     def padded(self, rows: np.ndarray, length: int) -> np.ndarray:
         """Vectors bfloat16 `[b, length, width]` of these rows, with zeros after each text's end."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.losses.losses import LossFunctionWrapper
 
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.private import keras_training
 from tfhub_transfer.reporting import groups, metrics
 from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
 from tfhub_transfer.reporting.reports import Report
@@ -45,7 +45,7 @@ def reduced(loss: KerasOwn, reduction: str | None) -> keras.Loss:
     """
     found = keras.losses.get(loss)
     if not isinstance(found, keras.Loss):
-        return LossFunctionWrapper(found, reduction=reduction)
+        return keras_training.as_loss(found, reduction)
     own = object.__new__(type(found))  # `copy` would save and load it
     own.__dict__.update(found.__dict__, reduction=reduction)
     return own

@@ -13,6 +13,7 @@ from tfhub_transfer.models import compiling
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
+from tfhub_transfer.private import keras_layers
 from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.training import epochs, headlines
 
@@ -75,7 +76,7 @@ def reported(model: TransferModel, found: dict[str, headlines.Headline]) -> set[
     """
     usual = model.task.measures()
     names = {"loss", *compiling.metric_names(list((_own(model) or usual).values()))}
-    layers = model._flatten_layers(include_self=False)
+    layers = keras_layers.layers_of(model)[1:]  # its own are those that it was compiled with
     names |= {metric.name for layer in layers for metric in layer.metrics}
     return names | {f"val_{name}" for name in names} | {each.name for each in found.values()}
 

@@ -1,22 +1,22 @@
 """The page of several tasks: a verdict on each, what sharing is worth, and the curves."""
 
-from typing import Any
 from urllib.parse import quote
 
 from tfhub_transfer.incoming.wording import shown
 from tfhub_transfer.reporting import standings
 from tfhub_transfer.reporting.pages import markup
 from tfhub_transfer.reporting.pages.markup import breakable, cell, escaped
+from tfhub_transfer.reporting.pages.subjects import Several
 
 TOGETHER = "together"
 NO_BASELINE = "No baseline to compare with."
 
 
-def page(report: Any, pictures: dict[str, bytes]) -> str:
+def page(report: Several, pictures: dict[str, bytes]) -> str:
     """One page with a part for each task, from which its own page is a link away.
 
     Args:
-        report: A `joint_reports.JointReport`.
+        report: What is shown.
         pictures: The curves of each task as PNGs, by its name, and of all as `TOGETHER`'s.
     """
     seconds = ", ".join(f"{name.replace('_', ' ')} {s:.1f}" for name, s in report.seconds.items())
@@ -40,7 +40,7 @@ def page(report: Any, pictures: dict[str, bytes]) -> str:
     return markup.page(f"{report.task} with {report.encoder}", parts)
 
 
-def _overview(report: Any) -> str:
+def _overview(report: Several) -> str:
     """What each task is judged by, beside its baselines."""
     rows = []
     for name, own in report.reports.items():
@@ -64,7 +64,7 @@ def _overview(report: Any) -> str:
     return markup.table([*heads, "train", "validation", "test"], rows, (0, 1, 4), stacked=True)
 
 
-def _sharing(report: Any) -> list[str]:
+def _sharing(report: Several) -> list[str]:
     """What each task reached alone, by how much that is less or more, and what it cost."""
     if not report.alone:
         return []
@@ -101,7 +101,7 @@ def _sharing(report: Any) -> list[str]:
     ]
 
 
-def _task(report: Any, name: str, pictures: dict[str, bytes]) -> list[str]:
+def _task(report: Several, name: str, pictures: dict[str, bytes]) -> list[str]:
     """The verdict on one task, and how it was trained."""
     own = report.reports[name]
     verdict = own.verdict() or NO_BASELINE
@@ -119,7 +119,7 @@ def _task(report: Any, name: str, pictures: dict[str, bytes]) -> list[str]:
     ]
 
 
-def _metrics(report: Any) -> str:
+def _metrics(report: Several) -> str:
     rows = [
         [_link(report, name), breakable(metric), shown(value), own.spread(metric)]
         + ([shown(report.alone.get(name, {}).get(metric))] if report.alone else [])
@@ -144,6 +144,6 @@ def _figure(title: str, name: str, pictures: dict[str, bytes]) -> str:
     return markup.figure(title, pictures[name]) if name in pictures else ""
 
 
-def _link(report: Any, name: str) -> str:
+def _link(report: Several, name: str) -> str:
     """The name of a task, which leads to its own page."""
     return f'<a href="{quote(report.folders()[name])}/report.html">{cell(name)}</a>'

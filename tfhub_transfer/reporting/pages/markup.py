@@ -6,7 +6,6 @@ import html
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tfhub_transfer.errors import visible
 from tfhub_transfer.incoming.wording import shown
@@ -126,7 +125,7 @@ def figure(title: str, content: bytes) -> str:
     )
 
 
-def cell(value: Any) -> str:
+def cell(value: object) -> str:
     """A value of data as a cell: short, and escaped; of a list each part by itself."""
     if value is None:
         return "-"

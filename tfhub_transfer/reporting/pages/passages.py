@@ -2,17 +2,18 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any
 
+from tfhub_transfer.reporting.contents import Mark
 from tfhub_transfer.reporting.pages.markup import escaped
 
 _AROUND = 120
 # Characters of a text; a page that is too large isn't read.
 MOST = 4000
+# So far away a space may be for a word to stay whole; some scripts have none.
 _WORD = 24
 
 
-def marked(text: str, marks: Sequence[dict[str, Any]], around: int = _AROUND) -> str:
+def marked(text: str, marks: Sequence[Mark], around: int = _AROUND) -> str:
     """A text as HTML, with places marked; of a long one only what is near them.
 
     What is right is underlined, what a model gave has a ground; both have the colour of the kind.
@@ -32,13 +33,12 @@ def marked(text: str, marks: Sequence[dict[str, Any]], around: int = _AROUND) ->
     """
     inside = [mark for mark in marks if 0 <= mark["start"] < mark["end"] <= len(text)]
     shown = [_whole_words(text, *window) for window in _windows(len(text), inside, around)]
-    cuts = {0, len(text)}
-    for mark in (*inside, *({"start": a, "end": b} for a, b in shown)):
-        cuts |= {mark["start"], mark["end"]}
+    ends = (*((mark["start"], mark["end"]) for mark in inside), *shown)
+    cuts = {0, len(text), *itertools.chain.from_iterable(ends)}
     parts: list[str] = []
     written, window = 0, 0
     starting = sorted(inside, key=lambda mark: mark["start"])
-    open_marks: list[dict[str, Any]] = []
+    open_marks: list[Mark] = []
     places = sorted(cuts)
     for start, end in itertools.pairwise(places):
         open_marks = [mark for mark in open_marks if mark["end"] > start]
@@ -55,7 +55,7 @@ def marked(text: str, marks: Sequence[dict[str, Any]], around: int = _AROUND) ->
     return "".join(parts)
 
 
-def _windows(length: int, marks: Iterable[dict[str, Any]], around: int) -> list[tuple[int, int]]:
+def _windows(length: int, marks: Iterable[Mark], around: int) -> list[tuple[int, int]]:
     """The parts of a text that are shown, apart from each other and in order."""
     near = sorted((mark["start"] - around, mark["end"] + around) for mark in marks)
     found: list[tuple[int, int]] = []
@@ -76,7 +76,7 @@ def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
     return (before + 1 if before >= 0 and start else start), (behind if behind >= 0 else end)
 
 
-def _segment(text: str, marks: Sequence[dict[str, Any]], end: int) -> str:
+def _segment(text: str, marks: Sequence[Mark], end: int) -> str:
     """A piece of text that the same marks are on from its first to its last character."""
     if not marks:
         return escaped(text)

@@ -1,15 +1,17 @@
 """The page of a report: what was found, beside what, and where it goes wrong."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.reporting import metrics, standings
+from tfhub_transfer.reporting.contents import GroupRow, Mistake, Taken
 from tfhub_transfer.reporting.pages import markup, passages
 from tfhub_transfer.reporting.pages.markup import cell, escaped
+from tfhub_transfer.reporting.pages.subjects import Single
 
 _PAIRS = 10
 _MANY_CLASSES = 30
@@ -27,13 +29,14 @@ _PICTURES = {
 _ELSEWHERE = ("curves", "thresholds")
 _SIDES = {"missed": "true", "gold": "true", "spurious": "predicted", "given": "predicted"}
 _NAMES = {"f1": "F1"}
+_RATES: tuple[Literal["precision", "recall", "f1"], ...] = ("precision", "recall", "f1")
 
 
-def page(report: Any, pictures: dict[str, bytes]) -> str:
+def page(report: Single, pictures: dict[str, bytes]) -> str:
     """One page with everything in it, that can be mailed.
 
     Args:
-        report: A `reports.Report`.
+        report: What is shown.
         pictures: PNGs by name.
     """
     rows = ", ".join(
@@ -70,7 +73,7 @@ def page(report: Any, pictures: dict[str, bytes]) -> str:
     return markup.page(f"{report.task} with {report.encoder}", parts)
 
 
-def _tiles(report: Any) -> str:
+def _tiles(report: Single) -> str:
     wanted = (report.standing.judged[0], *report.standing.tiles)
     values = {name: report.metrics.get(name) for name in wanted}
     tiles = [
@@ -82,7 +85,7 @@ def _tiles(report: Any) -> str:
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
 
 
-def _metrics_table(report: Any) -> str:
+def _metrics_table(report: Single) -> str:
     """The winner of each row stands out; who knows the answers doesn't compete."""
     rows = []
     for name, mine in report.metrics.items():
@@ -101,7 +104,7 @@ def _score(value: float | None, best: float | None) -> str:
     return f'<b class="best">{shown}</b>' if value is not None and value == best else shown
 
 
-def _entities(report: Any) -> list[str]:
+def _entities(report: Single) -> list[str]:
     """How many entities came out how, and what type was taken for which."""
     if not report.entities:
         return []
@@ -119,7 +122,7 @@ def _entities(report: Any) -> list[str]:
     ]
 
 
-def _types(confusion: list[dict[str, Any]], of: str) -> str:
+def _types(confusion: Sequence[Taken], of: str) -> str:
     """Which type was taken for which: all of few types, else what is confused most."""
     count = {(row["true"], row["predicted"]): row["count"] for row in confusion}
     names = sorted({name for pair in count for name in pair if name is not None})
@@ -150,7 +153,7 @@ def _sides(kind: str) -> str:
     return _SIDES.get(kind, "true predicted")
 
 
-def _slices(report: Any) -> list[str]:
+def _slices(report: Single) -> list[str]:
     parts = []
     for found in report.slices:
         names = list(dict.fromkeys(key for row in found["rows"] for key in row))
@@ -168,7 +171,7 @@ def _slices(report: Any) -> list[str]:
     return parts
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else cell(value)
 
 
@@ -177,14 +180,14 @@ def _figure(name: str, pictures: dict[str, bytes], own: Mapping[str, str] | None
     return markup.figure(titles.get(name, name), pictures[name]) if name in pictures else ""
 
 
-def _thresholds(report: Any, pictures: dict[str, bytes]) -> list[str]:
+def _thresholds(report: Single, pictures: dict[str, bytes]) -> list[str]:
     if not report.thresholds:
         return []
     own = report.thresholds["own"]
     rows = [
         [
             f"{point['threshold']:.4g}" + (" (now)" if point["threshold"] == own else ""),
-            *(cell(point[name]) for name in ("precision", "recall", "f1")),
+            *(cell(point[name]) for name in _RATES),
             f"{point['given']:,}",
         ]
         for point in report.thresholds["points"]
@@ -203,7 +206,7 @@ def _thresholds(report: Any, pictures: dict[str, bytes]) -> list[str]:
     ]
 
 
-def _classes(report: Any) -> list[str]:
+def _classes(report: Single) -> list[str]:
     """All classes; behind a fold where there are many."""
     if not report.per_class:
         return []
@@ -211,7 +214,7 @@ def _classes(report: Any) -> list[str]:
         [
             f"#{number}",
             cell(row["class"]),
-            *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")),
+            *(f"{row[name]:.3f}" for name in _RATES),
             f'<meter max="1" value="{row["f1"]:.3f}"></meter>',
             f"{row['support']:,}",
         ]
@@ -230,7 +233,7 @@ def _classes(report: Any) -> list[str]:
     ]
 
 
-def _confused(report: Any) -> list[str]:
+def _confused(report: Single) -> list[str]:
     names = report.class_names or []
     if not report.confusion or len(names) < 3:
         return []
@@ -240,7 +243,7 @@ def _confused(report: Any) -> list[str]:
     return ["<h2>Confused most</h2>", markup.table(heads, rows, text=(0, 1))] if rows else []
 
 
-def _mistakes(report: Any) -> list[str]:
+def _mistakes(report: Single) -> list[str]:
     if not report.mistakes:
         return []
     badness = report.standing.badness
@@ -264,18 +267,18 @@ def _mistakes(report: Any) -> list[str]:
     ]
 
 
-def _are_counts(rows: list[dict[str, Any]], name: str) -> bool:
+def _are_counts(rows: Sequence[Mistake], name: str) -> bool:
     """Whether a column holds whole numbers, and not just shares that are 0 or 1."""
     found = [row.get(name) for row in rows]
     numbers = [value for value in found if isinstance(value, float) and value.is_integer()]
     return len(numbers) == len(found) and any(value > 1 for value in numbers)
 
 
-def _whole(value: Any, is_count: bool) -> str:
-    return f"{value:,.0f}" if is_count else cell(value)
+def _whole(value: object, is_count: bool) -> str:
+    return f"{value:,.0f}" if is_count and isinstance(value, float) else cell(value)
 
 
-def _text(mistake: dict[str, Any]) -> str:
+def _text(mistake: Mistake) -> str:
     if "passage" not in mistake:
         text = mistake["text"]
         shown = f'<div dir="auto">{escaped(markup.short(text, _EXCERPT))}</div>'
@@ -291,7 +294,7 @@ def _text(mistake: dict[str, Any]) -> str:
     return f'{asked}<div class="passage" dir="auto">{shown}</div>'
 
 
-def _legend(report: Any) -> str:
+def _legend(report: Single) -> str:
     """What the marks mean, where there are any that the counts of entities don't explain."""
     items = "".join(
         f'<li><mark class="{_sides(kind)} {kind}">{said}</mark></li>'
@@ -300,7 +303,7 @@ def _legend(report: Any) -> str:
     return f'<ul class="legend">{items}</ul>' if items else ""
 
 
-def _training(report: Any, pictures: dict[str, bytes]) -> list[str]:
+def _training(report: Single, pictures: dict[str, bytes]) -> list[str]:
     """How it was trained, with what, and on what."""
     kept = [str(said) for said in report.history.get("kept", [])]
     parts = [markup.noted(kept), _figure("curves", pictures)]
@@ -313,21 +316,21 @@ def _training(report: Any, pictures: dict[str, bytes]) -> list[str]:
     return ["<h2>Training</h2>", *parts] if any(parts) else []
 
 
-def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+def _flat(values: Mapping[str, object], before: str = "") -> dict[str, object]:
     """Settings inside settings by their whole names."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, value in values.items():
         whole = f"{before}{name}"
         found |= _flat(value, f"{whole}: ") if isinstance(value, dict) else {whole: value}
     return found
 
 
-def _setting(value: Any) -> str:
+def _setting(value: object) -> str:
     shown = value if isinstance(value, str) else json.dumps(value, default=str)
     return escaped(markup.short(shown, _EXCERPT))
 
 
-def _interval(row: dict[str, Any]) -> str:
+def _interval(row: GroupRow) -> str:
     if "low" not in row:
         return ""
-    return f"{wording.shown(row['low'], 3)} to {wording.shown(row['high'], 3)}"
+    return f"{cell(row['low'])} to {cell(row['high'])}"

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfhub_transfer.data import Examples
 from tfhub_transfer.reporting import groups, metrics
+from tfhub_transfer.reporting.contents import Mark, Mistake, Slice
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
 from tfhub_transfer.reporting.operating_points import Answers
 from tfhub_transfer.tasks.questions import answers
@@ -96,7 +97,7 @@ def _words(text: str) -> set[str]:
 
 def mistakes(
     questions: Sequence[str], truths: Truths, found: Sequence[Mapping[str, object]], most: int
-) -> list[dict[str, object]]:
+) -> list[Mistake]:
     """The answers without a word of a right one of which the model is surest.
 
     Args:
@@ -137,9 +138,7 @@ def question_word(question: str) -> str:
     return "other"
 
 
-def slices(
-    texts: Sequence[Sequence[str]], found: np.ndarray, seed: int = 0
-) -> list[dict[str, object]]:
+def slices(texts: Sequence[Sequence[str]], found: np.ndarray, seed: int = 0) -> list[Slice]:
     """F1 and exact match by the word that asks and by the length of the context.
 
     Args:
@@ -156,7 +155,7 @@ def slices(
     ]
 
 
-def highlights(golds: Sequence[answers.Span], found: answers.Found) -> list[dict[str, object]]:
+def highlights(golds: Sequence[answers.Span], found: answers.Found) -> list[Mark]:
     """A question's right answers and a model's as places in the context (see `passages.marked`).
 
     Args:
@@ -164,14 +163,14 @@ def highlights(golds: Sequence[answers.Span], found: answers.Found) -> list[dict
         found: `{"answer", "start", "end"}`; a start below 0 where none was given.
     """
     right = answers.scores([[text for text, _ in golds]], [found["answer"]])[0, 0] == 1
-    places = [
-        {"start": start, "end": start + len(text), "side": "true"}
-        for text, start in dict.fromkeys(golds)
-    ]
+    places = [(start, start + len(text), "true") for text, start in dict.fromkeys(golds)]
     if found["start"] >= 0:
-        places.append({"start": found["start"], "end": found["end"], "side": "predicted"})
-    kinds = ("right", "right") if right else ("missed", "spurious")
-    return [{**place, "kind": kinds[place["side"] == "predicted"], "label": ""} for place in places]
+        places.append((found["start"], found["end"], "predicted"))
+    kinds = {"true": "right" if right else "missed", "predicted": "right" if right else "spurious"}
+    return [
+        {"start": start, "end": end, "side": side, "kind": kinds[side], "label": ""}
+        for start, end, side in places
+    ]
 
 
 def report_on(trial: Trial) -> None:

@@ -13,6 +13,7 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming.ranges import MOST
+from tfhub_transfer.private import keras_layers, keras_training
 from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.reportable import reduced
 
@@ -311,15 +312,17 @@ class JointLoss(runtime.Replicated):
             for name in y_pred
         }
         others = list(self.losses)
-        found = [each for each in self._flatten_layers() if isinstance(each, UncertaintyWeights)]
+        layers = keras_layers.layers_of(self)
+        found = [each for each in layers if isinstance(each, UncertaintyWeights)]
         if found:
             total = found[0].weigh(losses)
             others.append(found[0].penalty())
         else:
-            given = getattr(self._compile_loss, "_user_loss_weights", None) or {}
-            total = sum(given.get(name, 1.0) * loss for name, loss in losses.items())
+            given = keras_training.loss_weights_given(self)
+            each = given if isinstance(given, dict) else {}
+            total = sum(each.get(name, 1.0) * loss for name, loss in losses.items())
         # Keras adds up what replicas computed, so each of them has a share of what is no mean.
-        return sum(map(self._aggregate_additional_loss, others), total)
+        return sum((keras_training.share_of_replica(self, each) for each in others), total)
 
     def _own_loss(
         self, name: str, truth: tf.Tensor, made: tf.Tensor, weights: tf.Tensor | None

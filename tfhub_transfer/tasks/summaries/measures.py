@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfhub_transfer.data import Examples
 from tfhub_transfer.reporting import groups, metrics
+from tfhub_transfer.reporting.contents import Mark, Mistake, Slice
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
 from tfhub_transfer.tasks.summaries import rouge
 from tfhub_transfer.tasks.summaries.layout import documents, places
@@ -61,7 +62,7 @@ def oracle(documents: Sequence[Texts], choices: Sequence[Sequence[int]]) -> list
     return [" ".join(texts[i] for i in best) for texts, best in zip(documents, choices)]
 
 
-def slices(documents: Texts, found: np.ndarray, seed: int = 0) -> list[dict[str, object]]:
+def slices(documents: Texts, found: np.ndarray, seed: int = 0) -> list[Slice]:
     """Numbers by the length of the document.
 
     Args:
@@ -73,9 +74,7 @@ def slices(documents: Texts, found: np.ndarray, seed: int = 0) -> list[dict[str,
     return groups.means("length of the document", groups.lengths(documents), columns, seed)
 
 
-def highlights(
-    best: Sequence[tuple[int, int]], chosen: Sequence[tuple[int, int]]
-) -> list[dict[str, object]]:
+def highlights(best: Sequence[tuple[int, int]], chosen: Sequence[tuple[int, int]]) -> list[Mark]:
     """Sentences as places in their document (see `passages.marked`).
 
     Args:
@@ -97,9 +96,7 @@ def highlights(
     ]
 
 
-def mistakes(
-    texts: tuple[Texts, Texts, Texts], gaps: np.ndarray, most: int
-) -> list[dict[str, object]]:
+def mistakes(texts: tuple[Texts, Texts, Texts], gaps: np.ndarray, most: int) -> list[Mistake]:
     """The documents whose summary is farthest from the best that could be chosen.
 
     Args:

@@ -4,6 +4,7 @@ import collections
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from tfhub_transfer.reporting.contents import GroupRow, Mark, Slice, Taken
 from tfhub_transfer.tasks.tagging import schemes
 from tfhub_transfer.tasks.tagging.schemes import Entity
 
@@ -94,7 +95,7 @@ def counts(rows: Iterable[Outcome]) -> dict[str, int]:
     return {kind: number[kind] for kind in KINDS}
 
 
-def confusion(rows: Iterable[Outcome]) -> list[dict[str, object]]:
+def confusion(rows: Iterable[Outcome]) -> list[Taken]:
     """How often each type was taken for which, the most frequent first.
 
     Args:
@@ -112,7 +113,7 @@ def confusion(rows: Iterable[Outcome]) -> list[dict[str, object]]:
 
 def scores_by(
     by: str, rows: Iterable[tuple[int, Outcome]], group: Callable[[int, Entity], str]
-) -> list[dict[str, object]]:
+) -> list[Slice]:
     """Precision, recall and F1 of entities, group by group.
 
     An entity and what a model gave are each in a group of their own, so that the counts of all
@@ -138,7 +139,7 @@ def scores_by(
     return [{"by": by, "rows": [_scores(name, *tally[name]) for name in sorted(tally)]}]
 
 
-def _scores(name: str, hits: int, wanted: int, given: int) -> dict[str, object]:
+def _scores(name: str, hits: int, wanted: int, given: int) -> GroupRow:
     return {
         "group": name,
         "count": wanted,
@@ -160,7 +161,7 @@ def spelled(words: Sequence[str], entity: Entity) -> str:
     return " ".join(words[entity[1] : entity[2]]).casefold()
 
 
-def highlights(words: Sequence[str], rows: Iterable[Outcome]) -> list[dict[str, object]]:
+def highlights(words: Sequence[str], rows: Iterable[Outcome]) -> list[Mark]:
     """Outcomes as places in the words joined by single spaces.
 
     Args:
@@ -174,16 +175,23 @@ def highlights(words: Sequence[str], rows: Iterable[Outcome]) -> list[dict[str, 
     starts = [0]
     for word in words:
         starts.append(starts[-1] + len(word) + 1)
-    found = []
+    found: list[Mark] = []
     for row in rows:
         pair = [("true", row.true), ("predicted", row.given)]
         named = _label(row)
         last = max((one for _, one in pair if one is not None), key=lambda one: one[2])
         for side, one in pair:
             if one is not None:
-                place = {"start": starts[one[1]], "end": starts[one[2]] - 1}
+                start, end = starts[one[1]], starts[one[2]] - 1
                 label = named if one is last else ""
-                found.append({**place, "side": side, "kind": row.kind, "label": label})
+                mark: Mark = {
+                    "start": start,
+                    "end": end,
+                    "side": side,
+                    "kind": row.kind,
+                    "label": label,
+                }
+                found.append(mark)
     return found
 
 

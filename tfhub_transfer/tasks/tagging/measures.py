@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from tfhub_transfer.reporting import metrics
+from tfhub_transfer.reporting.contents import ClassScores, Entities, Mistake, Slice
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
 from tfhub_transfer.tasks.tagging import entity_outcomes, schemes
 from tfhub_transfer.tasks.tagging.entity_outcomes import Outcome
@@ -74,11 +75,21 @@ def measure(truth: Tags, predicted: Tags, scheme: str | None) -> Numbers:
     return {**numbers, **{name: micro[name] for name in ("precision", "recall", "f1")}}
 
 
-def per_class(truth: Tags, predicted: Tags, scheme: str | None) -> list[dict[str, object]]:
+def per_class(truth: Tags, predicted: Tags, scheme: str | None) -> list[ClassScores]:
     """Precision, recall, F1 and support of each type of entity, or of each plain tag."""
     if scheme is not None:
         found = schemes.entity_scores(truth, predicted)
-        return [{"class": name, **row} for name, row in found.items() if name != "micro"]
+        return [
+            {
+                "class": name,
+                "precision": row["precision"],
+                "recall": row["recall"],
+                "f1": row["f1"],
+                "support": int(row["support"]),
+            }
+            for name, row in found.items()
+            if name != "micro"
+        ]
     wanted, given = (
         np.array([tag for tags in rows for tag in tags]) for rows in (truth, predicted)
     )
@@ -140,7 +151,7 @@ def outcomes(truth: Tags, predicted: Tags, scheme: str | None) -> list[list[Outc
     return [entity_outcomes.outcomes(own, made, scheme) for own, made in pairs]
 
 
-def summed(rows: Sequence[Sequence[Outcome]], scheme: str | None) -> dict[str, object]:
+def summed(rows: Sequence[Sequence[Outcome]], scheme: str | None) -> Entities:
     """The outcomes of all sentences: `counts` of each kind, and the `confusion` of types.
 
     Args:
@@ -163,7 +174,7 @@ def slices(
     rows: Sequence[Sequence[Outcome]],
     train: tuple[Sequence[str], Tags] | None,
     scheme: str | None,
-) -> list[dict[str, object]]:
+) -> list[Slice]:
     """Scores of entities by their length, and by whether training has them (as `groups.means`).
 
     Args:
@@ -173,7 +184,7 @@ def slices(
         scheme: The tags' scheme, or `None` for plain tags.
     """
     every = [(place, row) for place, sentence in enumerate(rows) for row in sentence]
-    found = []
+    found: list[Slice] = []
     if scheme is not None:
         length = entity_outcomes.length
         found += entity_outcomes.scores_by("length of the entity", every, length)
@@ -205,7 +216,7 @@ def mistakes(
     rows: Sequence[Sequence[Outcome]],
     scheme: str | None,
     most: int,
-) -> list[dict[str, object]]:
+) -> list[Mistake]:
     """The sentences with the largest number of wrong words.
 
     Args:
@@ -225,18 +236,18 @@ def mistakes(
     return [
         {
             "row": row,
-            "text": " ".join(words := joining.split_words(texts[row])),
+            "text": " ".join(joining.split_words(texts[row])),
             "true": " ".join(tags[0][row]),
             "predicted": " ".join(tags[1][row]),
             "badness": float(wrong[row]),
-            **_marked(words, rows[row], scheme),
+            **_marked(joining.split_words(texts[row]), rows[row], scheme),
         }
         for row in worst
         if wrong[row]
     ]
 
 
-def _marked(words: list[str], rows: Sequence[Outcome], scheme: str | None) -> dict[str, object]:
+def _marked(words: list[str], rows: Sequence[Outcome], scheme: str | None) -> Mistake:
     found = {row.kind for row in rows if row.kind != entity_outcomes.RIGHT}
     # Of words that all have a tag, the right ones would hide the others.
     shown = [row for row in rows if row.kind in found or scheme is not None]

@@ -1,0 +1,124 @@
+"""What Keras' optimizers know of variables, and say in no public way."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import keras
+import tensorflow as tf
+
+# Of a table of which a batch mentions some rows, these.
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
+# Keras passes either its own wrapper or what is in it.
+Weight: TypeAlias = keras.Variable | tf.Variable
+# What a learning rate may be given as, and what is kept of it.
+Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
+Rate: TypeAlias = float | keras.Variable | Schedule | Callable[[], float]
+
+
+def key_of(optimizer: keras.optimizers.Optimizer, variable: Weight) -> str:
+    """What an optimizer knows a variable by.
+
+    `Optimizer._var_key`, with Keras 3.15.1. Inside a replica a variable is another object than
+    outside, or bare; no public name says that they are one.
+    """
+    return str(optimizer._var_key(variable))
+
+
+def known(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """The variables that an optimizer was built with, in its order; none before.
+
+    `Optimizer._trainable_variables`, with Keras 3.15.1. `variables` are those of its own state.
+    """
+    return list(optimizer._trainable_variables)
+
+
+def place(optimizer: keras.optimizers.Optimizer, variable: Weight) -> int:
+    """The place of a variable among those that an optimizer was built with.
+
+    `Optimizer._get_variable_index`, with Keras 3.15.1; also of what a replica has of it.
+    """
+    return int(optimizer._get_variable_index(variable))
+
+
+def slots(
+    optimizer: keras.optimizers.Optimizer,
+) -> dict[str, list[keras.Variable | None]]:
+    """The lists with one state variable for each variable that is trained, by attribute.
+
+    Such as `_momentums`; found by their form, with Keras 3.15.1, since each optimizer has its own
+    names. `variables` has them all in one list, not which is whose, nor where some have none.
+    """
+    count = len(known(optimizer))
+    return {
+        name: list(value)
+        for name, value in vars(optimizer).items()
+        if isinstance(value, list)
+        and name not in ("_trainable_variables", "_variables")
+        and len(value) == count
+        and all(v is None or isinstance(v, keras.Variable) for v in value)
+    }
+
+
+def forget(optimizer: keras.optimizers.Optimizer, state: keras.Variable) -> None:
+    """Takes a state variable from an optimizer, which is about to make it anew.
+
+    `Optimizer._untrack_variable`, with Keras 3.15.1, which itself calls it where a rate is another;
+    and `_non_append_mutation` of the list `_variables`, with TensorFlow 2.21: TensorFlow won't
+    export a list that lost elements, lest they be restored by their old places; nothing is
+    restored into this one so.
+    """
+    optimizer._untrack_variable(state)
+    optimizer._variables._non_append_mutation = False
+
+
+def averages(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """The moving averages of the variables that an optimizer was built with, in its order.
+
+    `Optimizer._model_variables_moving_average`, with Keras 3.15.1; there with `use_ema` only.
+    """
+    return list(optimizer._model_variables_moving_average)
+
+
+def rate(optimizer: keras.optimizers.Optimizer) -> Rate | None:
+    """What a learning rate is made of: a variable, a schedule, a function.
+
+    `Optimizer._learning_rate`, with Keras 3.15.1. `learning_rate` asks a schedule, and gives the
+    number that holds now.
+    """
+    return getattr(optimizer, "_learning_rate", None)
+
+
+def steps(optimizer: keras.optimizers.Optimizer) -> tf.Variable:
+    """How many steps were taken, as a variable that a graph reads.
+
+    `Optimizer._iterations`, with Keras 3.15.1. Where gradients accumulate, `iterations` counts
+    several steps as one.
+    """
+    return optimizer._iterations.value
+
+
+class OpenAdamW(keras.optimizers.AdamW):
+    """`keras.optimizers.AdamW` for a subclass that moves variables, decays and clips by itself.
+
+    With Keras 3.15.1. Its own passes of `_apply_weight_decay` don't know which rows of a table a
+    batch mentions.
+    """
+
+    def moments(self, variable: Weight) -> list[tf.Variable]:
+        """Of a variable: `_momentums` and `_velocities`, of which `variables` has one list."""
+        index = place(self, variable)
+        return [each[index].value for each in (self._momentums, self._velocities)]
+
+    def decays(self, variable: Weight) -> bool:
+        """Whether it isn't among those of `exclude_from_weight_decay`: `_use_weight_decay`."""
+        return bool(self._use_weight_decay(variable))
+
+    def clipped(self, gradients: list[Gradient]) -> list[Gradient]:
+        """Gradients as this optimizer clips them; for `_clip_gradients`, and by it."""
+        return list(super()._clip_gradients(gradients))
+
+    def _clip_gradients(self, grads: list[Gradient]) -> list[Gradient]:
+        return self.clipped(grads)
+
+    def _apply_weight_decay(self, variables: list[keras.Variable]) -> None:
+        """Nothing: `update_step` decays."""

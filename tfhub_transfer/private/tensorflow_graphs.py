@@ -1,0 +1,77 @@
+"""What TensorFlow does with graphs, and has no public name for."""
+
+import tensorflow as tf
+from tensorflow.core.framework import graph_pb2, op_def_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.python.framework import convert_to_constants, op_def_registry
+from tensorflow.python.grappler import tf_optimizer
+
+
+def knows(operation: str) -> bool:
+    """Whether this process has an operation of that name.
+
+    As `definition`; `tf.raw_ops` has neither those of libraries nor all of TensorFlow's.
+    """
+    return op_def_registry.get(operation) is not None
+
+
+def definition(operation: str) -> op_def_pb2.OpDef:
+    """How an operation of this process is defined: its inputs, outputs and attributes.
+
+    `tensorflow.python.framework.op_def_registry.get`, with TensorFlow 2.21: the functions of
+    `tf.raw_ops` don't tell inputs from attributes, nor lists of inputs from several.
+    """
+    return op_def_registry.get(operation)
+
+
+def inlined(function: tf.types.experimental.ConcreteFunction) -> graph_pb2.GraphDef:
+    """A graph in which every function that it calls is written out.
+
+    `tensorflow.python.framework.convert_to_constants._run_inline_graph_optimization`, with
+    TensorFlow 2.21, which inlines all calls for freezing only.
+    """
+    return convert_to_constants._run_inline_graph_optimization(function, False, True)
+
+
+def frozen(
+    function: tf.types.experimental.ConcreteFunction,
+) -> tf.types.experimental.ConcreteFunction:
+    """A function with its variables as constants.
+
+    `tensorflow.python.framework.convert_to_constants.convert_variables_to_constants_v2`, with
+    TensorFlow 2.21. `tf.compat.v1.graph_util` has one for sessions only.
+    """
+    return convert_to_constants.convert_variables_to_constants_v2(function)
+
+
+def optimized(
+    config: config_pb2.ConfigProto, graph: meta_graph_pb2.MetaGraphDef
+) -> graph_pb2.GraphDef:
+    """A graph after passes of TensorFlow's graph optimizer.
+
+    `tensorflow.python.grappler.tf_optimizer.OptimizeGraph`, with TensorFlow 2.21: publicly it runs
+    only where a graph does, and nobody sees what it makes.
+
+    Args:
+        config: Which passes.
+        graph: The graph, with what is fetched of it in its collection `train_op`.
+    """
+    return tf_optimizer.OptimizeGraph(config, graph)
+
+
+def node() -> tf.Module:
+    """An object without attributes of its own, for a checkpoint's tree of objects.
+
+    `tf.__internal__.tracking.AutoTrackable`, with TensorFlow 2.21. A `tf.Module` has `name` and
+    `variables`, a `tf.train.Checkpoint` a `save_counter`: parts of a checkpoint may be called so.
+    """
+    return tf.__internal__.tracking.AutoTrackable()
+
+
+def count_alone(function: tf.types.experimental.PolymorphicFunction) -> None:
+    """Lets TensorFlow count the tracings of a `tf.function` by itself.
+
+    `_key_for_call_stats`, with TensorFlow 2.21, which is the line of code that it was made in; it
+    has no effect where there is none.
+    """
+    function._key_for_call_stats = function

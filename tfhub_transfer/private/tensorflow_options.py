@@ -1,0 +1,41 @@
+"""The options that calls of graphs take along in one thread, which TensorFlow sets nowhere else."""
+
+import contextlib
+from collections.abc import Iterator
+
+from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+from tensorflow.python.eager import context
+
+
+@contextlib.contextmanager
+def optimized(**choices: int) -> Iterator[None]:
+    """Graphs that this thread calls inside are optimized with other choices.
+
+    `tensorflow.python.eager.context`: `function_call_options`, `FunctionCallOptions`, with
+    TensorFlow 2.21. `tf.config.optimizer.set_experimental_options` is for the whole process.
+
+    Args:
+        **choices: Fields of a `RewriterConfig`.
+    """
+    eager = context.context()
+    before = eager.function_call_options
+    config = config_pb2.ConfigProto.FromString(before.config_proto_serialized)
+    for name, choice in choices.items():
+        setattr(config.graph_options.rewrite_options, name, choice)
+    own = context.FunctionCallOptions(before.executor_type, config)
+    eager.function_call_options = own
+    try:
+        yield
+    finally:
+        # Whoever has changed TensorFlow's options since then keeps what they chose.
+        if eager.function_call_options is own:
+            eager.function_call_options = before
+
+
+def chosen() -> rewriter_config_pb2.RewriterConfig:
+    """How graphs that this thread calls now are optimized.
+
+    As `optimized`; `tf.config.optimizer.get_experimental_options` knows the process only.
+    """
+    serialized = context.context().function_call_options.config_proto_serialized
+    return config_pb2.ConfigProto.FromString(serialized).graph_options.rewrite_options

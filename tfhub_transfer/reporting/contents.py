@@ -1,0 +1,151 @@
+"""What reports consist of, part by part, as `report.json` has it: for annotations, nothing runs.
+
+Numbers are shares of 1 where their names don't say otherwise; `None` is what the data can't tell.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, TypedDict
+
+# Numbers of a report, by name.
+Numbers: TypeAlias = dict[str, float | None]
+# Of a number: the ends of its 95 % interval.
+Interval: TypeAlias = tuple[float, float]
+# Curves of a training by name, `val_` before those of validation: one number an epoch. Beside them
+# stand `thawed_groups`, `best_epoch` and `kept` (see `plots.curves`).
+History: TypeAlias = Mapping[str, Sequence[object]]
+# The answer to an example: `row`, `texts`, `true`, `predicted`, and its share in numbers by name.
+Prediction: TypeAlias = dict[str, object]
+
+
+class Mark(TypedDict):
+    """A place in a text: from its first character to behind its last.
+
+    `side` is `"true"` or `"predicted"`, `kind` what became of it, `label` what stands behind it.
+    """
+
+    start: int
+    end: int
+    side: str
+    kind: str
+    label: str
+
+
+class Mistake(TypedDict, total=False):
+    """A wrong answer: `row` of the test examples, and how bad it is by its task.
+
+    The rest as tasks have it: `passage` is shown in the place of `text`, with `marks` in it.
+    """
+
+    row: int
+    text: str
+    true: object
+    predicted: object
+    badness: float
+    question: str
+    passage: str
+    marks: list[Mark]
+    kinds: list[str]
+
+
+# How well a class is told: `support` is how many examples are of it.
+ClassScores = TypedDict(
+    "ClassScores",
+    {"class": str, "precision": float, "recall": float, "f1": float, "support": int},
+)
+
+# One class against the rest: `number` is its place, the four lists are points of its two curves.
+Curve = TypedDict(
+    "Curve",
+    {
+        "class": str,
+        "number": int,
+        "roc_auc": float | None,
+        "pr_auc": float | None,
+        "false_positive_rate": list[float],
+        "true_positive_rate": list[float],
+        "recall": list[float],
+        "precision": list[float],
+    },
+)
+
+
+class Bins(TypedDict):
+    """Accuracy by confidence: a number for each bin, `low` and `high` its interval's ends."""
+
+    confidence: list[float]
+    accuracy: list[float]
+    low: list[float]
+    high: list[float]
+    count: list[int]
+
+
+class Reliability(TypedDict):
+    """The expected calibration error, and each bin's numbers; nothing of bins that are empty."""
+
+    ece: float
+    confidence: list[float]
+    accuracy: list[float]
+    count: list[int]
+
+
+class Calibration(Reliability, total=False):
+    """As `Reliability`, with bins that hold enough to tell."""
+
+    pooled: Bins
+
+
+class OperatingPoint(TypedDict):
+    """What comes of answering from a score on; `given` is how many answers that are."""
+
+    threshold: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    given: int
+
+
+class Thresholds(TypedDict):
+    """Points by rising threshold: of what, and which one the model has now."""
+
+    of: str
+    own: float | None
+    points: list[OperatingPoint]
+
+
+# Of a group: its name, `count`, numbers by name, and ends `low` and `high` of the first's interval.
+GroupRow: TypeAlias = dict[str, str | float | None]
+
+
+class Slice(TypedDict):
+    """Numbers by groups of examples."""
+
+    by: str
+    rows: list[GroupRow]
+
+
+class Taken(TypedDict):
+    """How often a type was taken for which; `None` is nothing."""
+
+    true: str | None
+    predicted: str | None
+    count: int
+
+
+class Entities(TypedDict, total=False):
+    """What became of entities, or `of` words: how many by outcome, and of each pair of types.
+
+    Nothing is in it for tasks that have none.
+    """
+
+    of: str
+    counts: dict[str, int]
+    confusion: list[Taken]
+
+
+class TextsSeen(TypedDict, total=False):
+    """What was seen of test texts: how many were `cut`, and are `also_in` another split."""
+
+    cut: int
+    tokens_lost: int
+    also_in: dict[str, int]
+    vocabulary: Mapping[str, object]
