@@ -197,8 +197,9 @@ def test_clone_and_export(tmp_path: Path, bert_encoder: Path) -> None:
 def test_assets_are_refused_when_the_graph_is_gone(bert_encoder: Path) -> None:
     config = {**tt.Encoder(str(bert_encoder)).get_config(), "handle": "/no/such/encoder"}
     orphan = tt.Encoder.from_config(config)
-    with pytest.raises(tt.InputError, match="SavedModel isn't at hand"):
-        orphan.folder  # noqa: B018
+    for ask in (lambda: orphan.folder, orphan.boundary, orphan.flat_graph, lambda: orphan(ids())):
+        with pytest.raises(tt.InputError, match="SavedModel isn't at hand"):
+            ask()
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def of_assets(
     handle: str,
     trust_code: bool,
 ) -> Binding:
-    """Of a graph out of a `.keras` file, bound to the variables of a layer, which keep their values.
+    """Of a graph out of a `.keras` file, bound to a layer's variables, which keep their values.
 
     Args:
         assets: What `loading.copy_graph` wrote.

@@ -447,9 +447,7 @@ def _static_info(teacher: _Teacher, name: str, dialect: str, dimension: int) -> 
     }
 
 
-def _write_static(
-    folder: Path, table: np.ndarray, words: Sequence[str], info: Information
-) -> None:
+def _write_static(folder: Path, table: np.ndarray, words: Sequence[str], info: Information) -> None:
     lower_case, accents = bool(info["lower_case"]), info["strip_accents"]
     assert accents is None or isinstance(accents, bool)  # by `registry.read_information`
     with temporary() as work:

@@ -356,6 +356,4 @@ class Encoder(keras.layers.Layer):
     def load_assets(self, dir_path: str) -> None:
         """Runs after the weights were loaded: binds the saved graph to the variables at hand."""
         assets, variables, spec = Path(dir_path), self._raw_variables, self._interface.spec
-        self._bind(
-            binding.of_assets(assets, self, variables, spec, self.handle, self.trust_code)
-        )
+        self._bind(binding.of_assets(assets, self, variables, spec, self.handle, self.trust_code))

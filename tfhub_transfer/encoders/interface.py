@@ -1,4 +1,4 @@
-"""What an encoder reads and gives, as far as its recorded shapes tell: widths, positions, outputs."""
+"""What an encoder reads and gives, as far as its recorded shapes tell."""
 
 from collections.abc import Sequence
 

@@ -44,10 +44,11 @@ class Functions:
     """The callable of a SavedModel, with its dialect and the differences of its versions."""
 
     def __init__(self, loaded: SavedObject, folder: Path) -> None:
-        self._call = getattr(loaded, "__call__", None)  # noqa: B004  it is saved functions
-        functions = list(getattr(self._call, "concrete_functions", None) or [])
+        call = getattr(loaded, "__call__", None)  # noqa: B004  it is saved functions
+        functions = list(getattr(call, "concrete_functions", None) or [])
         if not functions:
             raise InputError(_why_not_callable(loaded, folder))
+        self._call: tf.types.experimental.PolymorphicFunction = call
         # Any of them will do: what was saved of one call differs in `training` alone.
         arguments, keywords = functions[0].structured_input_signature
         self._takes_training = any(_mentions_training(f) for f in functions)
@@ -319,9 +320,9 @@ def save(
 def _facts(encoder: _Tuned, source: Path, case: Mapping[str, object]) -> Facts:
     """What is to be known of a tuned encoder; what was measured of the one before isn't its own."""
     known = records.read(source / _FACTS) if (source / _FACTS).exists() else {}
-    kept = {key: known[key] for key in ("layers", "language") if key in known}
+    kept: Facts = {key: known[key] for key in ("layers", "language") if key in known}
     if encoder.write_preprocessor is None:
-        own = {key: known[key] for key in ("lower_case", "strip_accents") if key in known}
+        own: Facts = {key: known[key] for key in ("lower_case", "strip_accents") if key in known}
         case = {**case, **own}
     made: Facts = {
         **kept,

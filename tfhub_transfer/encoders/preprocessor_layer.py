@@ -300,9 +300,7 @@ class Preprocessor(keras.layers.Layer):
 class _Options:
     """What it was made of. Beside the layer, which would take an encoder for a part of itself."""
 
-    def __init__(
-        self, source: Source, preprocessor: str | None, words: bool, padding: str
-    ) -> None:
+    def __init__(self, source: Source, preprocessor: str | None, words: bool, padding: str) -> None:
         self.encoder = source if isinstance(source, Encoder) else None  # files may be its own
         self.source = source.handle if isinstance(source, Encoder) else str(source)
         self.preprocessor, self.words, self.padding = preprocessor, words, padding

@@ -283,7 +283,7 @@ def _match(flat: FlatGraph, ref: Ref, pattern: Pattern, bound: dict[str, Ref]) -
         # Close, because graphs hold their constants in float32.
         value = constant(flat, ref)
         return value is not None and value.size == 1 and bool(np.isclose(float(value), pattern))
-    op, *wanted = pattern
+    op, wanted = pattern[0], pattern[1:]
     if op == "StopGradient" and flat.nodes[ref.node].op != op:
         return _match(flat, ref, wanted[0], bound)
     inputs = [flat.resolve(r) for r in flat.node_inputs(ref.node)]

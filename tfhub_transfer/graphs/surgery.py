@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2, node_def_pb2
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_model_pb2
@@ -16,7 +17,7 @@ from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_mode
 from tensorflow.python.framework import convert_to_constants, op_def_registry
 from tensorflow.python.grappler import tf_optimizer
 
-from tfhub_transfer.shapes import Array, Features
+from tfhub_transfer.shapes import Features
 
 GRAPH_FILE = "saved_model.pb"
 _RANDOM_OPS = frozenset(
@@ -289,7 +290,7 @@ def _folding_options(bfloat16: bool) -> config_pb2.ConfigProto:
     return config
 
 
-def constant(flat: FlatGraph, ref: Ref) -> Array | None:
+def constant(flat: FlatGraph, ref: Ref) -> np.ndarray | None:
     """The value of a constant as a NumPy array; `None` if the tensor isn't one."""
     node = flat.nodes[flat.resolve(ref).node]
     return tf.make_ndarray(node.attr["value"].tensor) if node.op == "Const" else None

@@ -23,7 +23,9 @@ _VARINT_BYTES, _SMALL = 10, 1 << 32
 # (tensorflow/core/protobuf/saved_model.proto and what it imports); `_LEAVE_OUT` ends it.
 _Plan: TypeAlias = "Mapping[int, _Plan]"
 _LEAVE_OUT: _Plan = {}
-_TENSOR: _Plan = dict.fromkeys((4, 5, 6, 7, 9, 10, 11, 12, 13, 16, 17), _LEAVE_OUT)  # all but strings
+_TENSOR: _Plan = dict.fromkeys(
+    (4, 5, 6, 7, 9, 10, 11, 12, 13, 16, 17), _LEAVE_OUT
+)  # all but strings
 _ATTRIBUTE: _Plan = {1: {8: _TENSOR}, 8: _TENSOR}  # AttrValue: list.tensor, tensor
 _NODE: _Plan = {5: {2: _ATTRIBUTE}}  # NodeDef: attr, a map
 _GRAPH: _Plan = {1: _NODE, 2: {1: {3: _NODE}}}  # GraphDef: node, library.function.node_def
