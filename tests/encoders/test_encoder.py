@@ -183,6 +183,17 @@ def test_what_names_no_group_is_not_left_out(text_encoder: Path) -> None:
     assert not encoder.layer_groups
 
 
+def test_what_a_head_reads_again_learns_as_before(bert_encoder: Path) -> None:
+    encoder = tt.Encoder(str(bert_encoder))
+    encoder.freeze_to(-1)
+    pooler = dict(encoder.layer_groups)["pooler"]
+    encoder.mark_unread("pooler")
+    assert "pooler" not in dict(encoder.layer_groups)
+    assert not any(variable.trainable for variable in pooler)
+    encoder.mark_unread()
+    assert all(variable.trainable for variable in pooler)
+
+
 @pytest.mark.slow
 def test_clone_and_export(tmp_path: Path, bert_encoder: Path) -> None:
     model = plain_model(bert_encoder)
