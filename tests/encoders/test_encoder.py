@@ -183,6 +183,17 @@ def test_what_names_no_group_is_not_left_out(text_encoder: Path) -> None:
     assert not encoder.layer_groups
 
 
+def test_what_a_head_reads_again_learns_as_before(bert_encoder: Path) -> None:
+    encoder = tt.Encoder(str(bert_encoder))
+    encoder.freeze_to(-1)
+    pooler = dict(encoder.layer_groups)["pooler"]
+    encoder.mark_unread("pooler")
+    assert "pooler" not in dict(encoder.layer_groups)
+    assert not any(variable.trainable for variable in pooler)
+    encoder.mark_unread()
+    assert all(variable.trainable for variable in pooler)
+
+
 @pytest.mark.slow
 def test_clone_and_export(tmp_path: Path, bert_encoder: Path) -> None:
     model = plain_model(bert_encoder)
@@ -197,8 +208,9 @@ def test_clone_and_export(tmp_path: Path, bert_encoder: Path) -> None:
 def test_assets_are_refused_when_the_graph_is_gone(bert_encoder: Path) -> None:
     config = {**tt.Encoder(str(bert_encoder)).get_config(), "handle": "/no/such/encoder"}
     orphan = tt.Encoder.from_config(config)
-    with pytest.raises(tt.InputError, match="SavedModel isn't at hand"):
-        orphan.folder  # noqa: B018
+    for ask in (lambda: orphan.folder, orphan.boundary, orphan.flat_graph, lambda: orphan(ids())):
+        with pytest.raises(tt.InputError, match="SavedModel isn't at hand"):
+            ask()
 
 
 @pytest.mark.parametrize(

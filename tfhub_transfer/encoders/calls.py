@@ -1,13 +1,22 @@
-"""What an encoder is given: ids, or texts as code points or strings."""
+"""What an encoder is given: ids, or texts as code points or strings; and what it gives."""
 
-from typing import Any
+from typing import TypeAlias, TypeGuard
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values, wording
+from tfhub_transfer.shapes import Features
+
+# What Keras passes while it builds a model stands for what TensorFlow computes with.
+Tensor: TypeAlias = "tf.Tensor | keras.KerasTensor"
+# Ids or code points by name; of texts, code points or strings alone too.
+Inputs: TypeAlias = "Features | Tensor"
+# By name; `encoder_outputs` is a list, of an output of each layer.
+Outputs: TypeAlias = "dict[str, Tensor]"
 
 BERT_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 CODE_POINTS = "code_points"
@@ -17,7 +26,12 @@ BESIDE = "word_starts"
 LAYER_OUTPUTS = "encoder_outputs"
 
 
-def checked(inputs: Any, dialect: str) -> Any:
+def boundary_input(layer: int) -> str:
+    """The key under which an `Encoder` takes the output of a layer, and runs only those above."""
+    return f"{LAYER_OUTPUTS}.{layer}"
+
+
+def checked(inputs: object, dialect: str) -> Inputs:
     """What an encoder is called with, in the form that it computes with.
 
     Args:
@@ -41,7 +55,12 @@ def checked(inputs: Any, dialect: str) -> Any:
     return inputs if points else as_texts(inputs)
 
 
-def as_texts(given: Any) -> Any:
+def is_tensor(given: object) -> TypeGuard[Tensor]:
+    """Whether it is a tensor, of TensorFlow's own or one of a model that Keras builds."""
+    return tf.is_tensor(given) or isinstance(given, keras.KerasTensor)
+
+
+def as_texts(given: object) -> Tensor:
     """Texts as a tensor of strings `[batch]`, or `[batch, 1]`.
 
     Args:
@@ -60,7 +79,7 @@ def as_texts(given: Any) -> Any:
         raise InputError(
             f"texts go in a list; put a single one in brackets. Received: {given[:60]!r}"
         )
-    if tf.is_tensor(given) or isinstance(given, keras.KerasTensor):
+    if is_tensor(given):
         dense = not isinstance(given, (tf.RaggedTensor, tf.SparseTensor))
         flat = rank(given) in (None, 1) or (rank(given) == 2 and given.shape[-1] == 1)
         if dtype(given) != "string" or not (flat and dense):
@@ -72,7 +91,7 @@ def as_texts(given: Any) -> Any:
     return tf.constant(rows, tf.string)
 
 
-def _text(row: Any, number: int) -> str:
+def _text(row: object, number: int) -> str:
     place, value = f"row {number} of the texts", row if type(row) is str else values.alone(row)
     if isinstance(value, bytes):
         try:
@@ -84,18 +103,18 @@ def _text(row: Any, number: int) -> str:
     return wording.require_text(value, place)
 
 
-def rank(tensor: Any) -> int | None:
+def rank(tensor: Tensor) -> int | None:
     """The number of axes of a tensor, where that is known before it runs."""
     return tensor.shape.rank if isinstance(tensor.shape, tf.TensorShape) else len(tensor.shape)
 
 
-def dtype(given: Any) -> str:
+def dtype(given: object) -> str:
     """The name of what an array or a tensor holds; nothing of what is neither."""
     held = getattr(given, "dtype", "")
     return str(getattr(held, "name", held))
 
 
-def _checked_ids(inputs: Any) -> dict[str, Any]:
+def _checked_ids(inputs: object) -> Features:
     if isinstance(inputs, (list, tuple)) and len(inputs) == len(BERT_INPUTS):
         inputs = dict(zip(BERT_INPUTS, inputs))  # as the first versions of TF Hub had them
     expected = f"ids, {{{', '.join(BERT_INPUTS)}}}, each of whole numbers [batch, length]"
@@ -117,23 +136,23 @@ def _checked_ids(inputs: Any) -> dict[str, Any]:
     return inputs
 
 
-def _is_ids(value: Any) -> bool:
+def _is_ids(value: "Tensor | npt.ArrayLike") -> bool:
     held = str(getattr(value, "dtype", None) or np.asarray(value).dtype)
     return "int" in held and len(
         np.shape(value) if not hasattr(value, "shape") else value.shape
     ) in (2, 3)
 
 
-def described(inputs: Any) -> str:
+def described(inputs: object) -> str:
     """What was given, on one line, without its numbers."""
     if isinstance(inputs, dict):
         return ", ".join(f"{name}: {described(value)}" for name, value in inputs.items()) or "{}"
     if hasattr(inputs, "dtype"):
-        return f"{dtype(inputs)} {list(inputs.shape)}"
+        return f"{dtype(inputs)} {list(getattr(inputs, 'shape', ()))}"
     return repr(inputs)[:60]
 
 
-def with_types(inputs: Any) -> Any:
+def with_types(inputs: Inputs) -> Inputs:
     """Ids of one text each have type 0, where nobody says."""
     name = BERT_INPUTS[2]
     if not isinstance(inputs, dict) or CODE_POINTS in inputs or name in inputs:
@@ -141,14 +160,14 @@ def with_types(inputs: Any) -> Any:
     return {**inputs, name: tf.zeros_like(inputs[BERT_INPUTS[0]])}
 
 
-def ids_of(inputs: Any) -> Any:
+def ids_of(inputs: Inputs) -> Tensor:
     """The ids or code points among the inputs, whose shape is that of all."""
     if not isinstance(inputs, dict):
         return keras.tree.flatten(inputs)[0]
     return inputs[CODE_POINTS if CODE_POINTS in inputs else BERT_INPUTS[0]]
 
 
-def merge_rows(inputs: Any) -> Any:
+def merge_rows(inputs: Inputs) -> Inputs:
     """`[batch, texts, ...]` to `[batch * texts, ...]`, everywhere."""
 
     def merged(tensor: tf.Tensor) -> tf.Tensor:
@@ -158,7 +177,7 @@ def merge_rows(inputs: Any) -> Any:
     return tf.nest.map_structure(merged, inputs)
 
 
-def split_rows(outputs: Any, rows: tf.Tensor) -> Any:
+def split_rows(outputs: Outputs, rows: tf.Tensor) -> Outputs:
     """`[batch * texts, ...]` to `[batch, texts, ...]`, everywhere."""
 
     def apart(tensor: tf.Tensor) -> tf.Tensor:
@@ -168,7 +187,7 @@ def split_rows(outputs: Any, rows: tf.Tensor) -> Any:
     return tf.nest.map_structure(apart, outputs)
 
 
-def as_strings(inputs: Any) -> tf.Tensor:
+def as_strings(inputs: Inputs) -> tf.Tensor:
     """Strings `[batch]` of such, or `[batch, 1]`, or of code points `[batch, length]`, 0 behind."""
     inputs = inputs[CODE_POINTS] if isinstance(inputs, dict) else inputs
     inputs = tf.convert_to_tensor(inputs)

@@ -15,7 +15,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -23,9 +23,13 @@ import tensorflow as tf
 from tfhub_transfer.encoders import hub_format, huggingface, registry
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
+from tfhub_transfer.graphs.safety import SavedObject
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.scratch import temporary
+
+# What `tfhub_transfer.json` says of an encoder.
+Information: TypeAlias = dict[str, object]
 
 METHODS = ("auto", "bert", "static", "vectors")
 
@@ -108,7 +112,7 @@ def _method_for(source: Path) -> str:
 
 
 @contextlib.contextmanager
-def whole_or_nothing(output: Path, overwrite: bool, *inputs: Any) -> Iterator[Path]:
+def whole_or_nothing(output: Path, overwrite: bool, *inputs: object) -> Iterator[Path]:
     """Gives an empty folder on the same disk; afterwards that folder is `output`, or gone.
 
     Args:
@@ -177,7 +181,7 @@ def _write_bert(found: huggingface.BertFolder, folder: Path) -> None:
         )
 
 
-def _bert_info(found: huggingface.BertFolder) -> dict[str, Any]:
+def _bert_info(found: huggingface.BertFolder) -> Information:
     return {
         "dialect": "bert",
         "dimension": found.shape.hidden,
@@ -206,7 +210,9 @@ def _largest_difference(folder: Path, found: huggingface.BertFolder) -> float:
     return float(np.maximum(difference, np.abs(outputs["pooled_output"].numpy() - pooled).max()))
 
 
-def _run(encoder: Any, ids: np.ndarray, mask: np.ndarray, types: np.ndarray) -> dict[str, Any]:
+def _run(
+    encoder: SavedObject, ids: np.ndarray, mask: np.ndarray, types: np.ndarray
+) -> dict[str, tf.Tensor]:
     """Calls an encoder of the BERT dialect, without dropout, on integers [batch, length]."""
     arrays = zip(hub_format.INPUT_KEYS, (ids, mask, types), strict=True)
     return encoder({key: tf.constant(value, tf.int32) for key, value in arrays}, training=False)
@@ -279,10 +285,10 @@ def distill_static(
 
 @dataclasses.dataclass(frozen=True)
 class _Teacher:
-    encoder: Any
+    encoder: SavedObject
     pieces: list[str]
     width: int
-    info: Mapping[str, Any]
+    info: Mapping[str, object]
 
 
 @contextlib.contextmanager
@@ -305,7 +311,7 @@ def _load_teacher(folder: Path, trust_code: bool) -> _Teacher:
             f"Received: {folder}"
         )
     try:
-        encoder: Any = safety.load_checked(folder, trust_code)
+        encoder = safety.load_checked(folder, trust_code)
         one = np.ones((1, 3), np.int32)
         width = int(_run(encoder, one, one, one * 0)["sequence_output"].shape[-1])
     except InputError:
@@ -417,12 +423,12 @@ def _frequency_weights(words: Sequence[str], proper: np.ndarray) -> np.ndarray:
     ranks = np.where(proper, np.cumsum(proper) - 1, int(proper.sum()) // 2)
     ascii_signs = set(string.ascii_lowercase + string.digits + string.punctuation)
     ranks[[word in ascii_signs for word in words]] = 0
-    share = 1.0 / (ranks + 2.0)
+    share = 1.0 / (ranks + 2.0)  # the first rank is 2, as Model2Vec has it
     share /= share[proper].sum()
     return _SMOOTHING / (_SMOOTHING + share)
 
 
-def _static_info(teacher: _Teacher, name: str, dialect: str, dimension: int) -> dict[str, Any]:
+def _static_info(teacher: _Teacher, name: str, dialect: str, dimension: int) -> Information:
     bert = dialect == "bert"
     return {
         "name": name,
@@ -441,10 +447,9 @@ def _static_info(teacher: _Teacher, name: str, dialect: str, dimension: int) -> 
     }
 
 
-def _write_static(
-    folder: Path, table: np.ndarray, words: Sequence[str], info: Mapping[str, Any]
-) -> None:
-    lower_case, accents = info["lower_case"], info["strip_accents"]
+def _write_static(folder: Path, table: np.ndarray, words: Sequence[str], info: Information) -> None:
+    lower_case, accents = bool(info["lower_case"]), info["strip_accents"]
+    assert accents is None or isinstance(accents, bool)  # by `registry.read_information`
     with temporary() as work:
         vocab = work / "vocab.txt"
         vocab.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")

@@ -15,7 +15,7 @@ from tfhub_transfer.texts import joining
 _PAIR, _TEXT, _WORDS = ("text_a", "text_b"), ("text",), ("tokens",)
 
 
-def columns(given: Any, words: bool) -> tuple[Any, ...]:
+def columns(given: object, words: bool) -> tuple[calls.Tensor, ...]:
     """One tensor of strings, or two of pairs: `[batch]`, of words `[batch, words]`.
 
     Words have empty strings behind the last of each text. A tensor of one text alone has no axis
@@ -54,22 +54,23 @@ def columns(given: Any, words: bool) -> tuple[Any, ...]:
     return found
 
 
-def are_strings(given: Any) -> bool:
+def are_strings(given: object) -> bool:
     """Whether labels are texts, as of pairs that were given in two arguments."""
     if hasattr(given, "dtype"):
-        dtype = getattr(given.dtype, "name", given.dtype)
-        first = np.ravel(given)[:1].tolist() if str(dtype) == "object" else []
-        return str(dtype).startswith(("str", "bytes")) or isinstance([*first, 0][0], (str, bytes))
+        dtype = calls.dtype(given)
+        first = np.asanyarray(given).ravel()[:1].tolist() if dtype == "object" else []
+        return dtype.startswith(("str", "bytes")) or isinstance([*first, 0][0], (str, bytes))
     flat = given
     while isinstance(flat, (list, tuple)) and flat:
         flat = flat[0]
     return isinstance(flat, (str, bytes))
 
 
-def _apart(given: Any, words: bool) -> Sequence[Any]:
-    names = None if _is_tensor(given) else values.column_names(given)
+def _apart(given: object, words: bool) -> Sequence[object]:
+    names = None if calls.is_tensor(given) else values.column_names(given)
     if names is not None:
-        return [given[name] for name in _chosen(names, words)]
+        table: Any = given  # known by its columns alone, whoever's it is
+        return [table[name] for name in _chosen(names, words)]
     if not isinstance(given, (list, tuple)):
         return [given]
     twins = isinstance(given, tuple) and len(given) == 2
@@ -80,7 +81,7 @@ def _apart(given: Any, words: bool) -> Sequence[Any]:
                 f"`(firsts, seconds)`, or pairs in a list. Received: {str(given)[:80]}"
             )
         return given
-    tensors = [each for each in given if _is_tensor(each)]
+    tensors = [each for each in given if calls.is_tensor(each)]
     if tensors:
         alone = any(calls.rank(each) == 0 for each in tensors)  # texts of their own
         if len(tensors) != len(given) or len(given) > 2 or (alone and len(given) == 2):
@@ -108,8 +109,8 @@ def _chosen(names: Sequence[str], words: bool) -> tuple[str, ...]:
     )
 
 
-def _texts(column: Any) -> Any:
-    if _is_tensor(column) and calls.rank(column) == 0 and column.dtype == tf.string:
+def _texts(column: object) -> calls.Tensor:
+    if calls.is_tensor(column) and calls.rank(column) == 0 and column.dtype == tf.string:
         return column
     rows = column if isinstance(column, (list, tuple)) else ()
     if any(isinstance(row, (list, tuple)) for row in rows):
@@ -120,8 +121,8 @@ def _texts(column: Any) -> Any:
     return calls.as_texts(column)
 
 
-def _words(column: Any) -> Any:
-    if _is_tensor(column):
+def _words(column: object) -> calls.Tensor:
+    if calls.is_tensor(column):
         ragged = isinstance(column, tf.RaggedTensor)
         # Of Keras' own tensors the first axis is always that of the batch.
         dense = not isinstance(column, tf.SparseTensor)
@@ -147,7 +148,3 @@ def _words(column: Any) -> Any:
     every = tf.constant([word for row in rows for word in row], tf.string)
     lengths = np.array([len(row) for row in rows], "int64")
     return tf.RaggedTensor.from_row_lengths(every, lengths).to_tensor("")
-
-
-def _is_tensor(given: Any) -> bool:
-    return tf.is_tensor(given) or isinstance(given, keras.KerasTensor)

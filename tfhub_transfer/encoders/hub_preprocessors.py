@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 from tfhub_transfer.encoders import hub_format
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor
@@ -10,7 +9,7 @@ from tfhub_transfer.storage import records
 from tfhub_transfer.storage.scratch import temporary
 
 
-def write(preprocessor: TextPreprocessor, folder: Path) -> dict[str, Any]:
+def write(preprocessor: TextPreprocessor, folder: Path) -> dict[str, bool | None]:
     """Writes a preprocessor as a SavedModel; nothing for one that its encoder can do without.
 
     Args:
@@ -25,9 +24,9 @@ def write(preprocessor: TextPreprocessor, folder: Path) -> dict[str, Any]:
         preprocessor.write(scratch)
         settings = records.read(scratch / "preprocessor.json")
         if settings["kind"] == "vocabulary":
-            case = {name: settings[name] for name in ("lower_case", "strip_accents")}
-            hub_format.save_preprocessor(folder, scratch / "vocab.txt", *case.values())
-            return case
+            lower_case, accents = bool(settings["lower_case"]), settings["strip_accents"]
+            hub_format.save_preprocessor(folder, scratch / "vocab.txt", lower_case, accents)
+            return {"lower_case": lower_case, "strip_accents": accents}
         if settings["kind"] == "saved_model":
             shutil.copytree(scratch / "saved_model", folder)
     return {}

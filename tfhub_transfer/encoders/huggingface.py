@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 import safetensors
@@ -22,6 +22,8 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening, records
 
 Arrays = Mapping[str, np.ndarray]
+# JSON that others wrote: what its values are is found out when they are taken.
+Config: TypeAlias = dict[str, Any]
 
 # The deepest BERT has 48.
 _MOST_LAYERS = 1000
@@ -58,6 +60,12 @@ _LAYER_NAMES: tuple[tuple[str, str, bool], ...] = (
     ("output.LayerNorm.weight", "output_layer_norm/gamma", False),
     ("output.LayerNorm.bias", "output_layer_norm/beta", False),
 )
+
+
+class _Settings(TypedDict):
+    lower_case: bool
+    strip_accents: bool | None
+    sequence_length: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,13 +137,13 @@ def _describe_source(source: Path) -> dict[str, str]:
     return {"name": name, "licence": licence[1] if licence else "unknown", "source": name}
 
 
-def _read_json(path: Path, needed: bool = True) -> dict[str, Any]:
+def _read_json(path: Path, needed: bool = True) -> Config:
     if not needed and not path.is_file():
         return {}
     return records.read(path)
 
 
-def _read_config(source: Path) -> dict[str, Any]:
+def _read_config(source: Path) -> Config:
     missing = [name for name in _HUGGING_FACE_FILES if not (source / name).is_file()]
     if missing:
         raise InputError(
@@ -159,7 +167,7 @@ def _read_config(source: Path) -> dict[str, Any]:
     return config
 
 
-def _read_settings(source: Path) -> dict[str, Any]:
+def _read_settings(source: Path) -> _Settings:
     """How the tokenizer was set, with the defaults of transformers."""
     paths = [source / f"{name}_config.json" for name in ("tokenizer", "sentence_bert")]
     tokenizer, sentence = (_read_json(path, needed=False) for path in paths)
@@ -186,7 +194,7 @@ def _read_settings(source: Path) -> dict[str, Any]:
     }
 
 
-def _read_vocabulary(source: Path, config: dict[str, Any]) -> Path:
+def _read_vocabulary(source: Path, config: Config) -> Path:
     path = source / "vocab.txt"
     try:
         pieces = hub_format.read_vocabulary(path)
@@ -214,7 +222,7 @@ def _pools_by_mean(source: Path) -> bool:
     return bool(pooling.get("pooling_mode_mean_tokens", False))
 
 
-def _bert_shape(config: dict[str, Any], mean: bool, source: Path) -> hub_format.BertShape:
+def _bert_shape(config: Config, mean: bool, source: Path) -> hub_format.BertShape:
     try:
         shape = hub_format.BertShape(
             layers=int(config["num_hidden_layers"]),

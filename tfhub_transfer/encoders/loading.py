@@ -1,13 +1,15 @@
 """A SavedModel from disk to a callable of known dialect, and its graph back to disk."""
 
 import contextlib
+import hashlib
 import json
 import math
 import re
 import shutil
 import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypeAlias
 
 import keras
 import numpy as np
@@ -15,14 +17,21 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops that text SavedModels are made of
 
 from tfhub_transfer.encoders import calls
+from tfhub_transfer.encoders.recorded import OutputShape
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import rewriting, safety, surgery
+from tfhub_transfer.graphs.safety import SavedObject
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.private import tensorflow_graphs
+from tfhub_transfer.shapes import Array
 from tfhub_transfer.storage import atomic, marks, opening, records
 from tfhub_transfer.storage.scratch import new_temporary, temporary
 
+# What a folder says of its encoder, to be written as JSON.
+Facts: TypeAlias = dict[str, object]
+
 BERT_INPUTS = calls.BERT_INPUTS
+# Of models that give a tuple, as the first versions of TF Hub had it.
 LIST_OUTPUTS = ("pooled_output", "sequence_output")
 
 _CHECKPOINT = "variables/variables"
@@ -36,11 +45,13 @@ _ESCAPED = re.compile(r"\.([S.])")
 class Functions:
     """The callable of a SavedModel, with its dialect and the differences of its versions."""
 
-    def __init__(self, loaded: Any, folder: Path) -> None:
-        self._call: Any = getattr(loaded, "__call__", None)  # noqa: B004  it is saved functions
-        functions = list(getattr(self._call, "concrete_functions", None) or [])
+    def __init__(self, loaded: SavedObject, folder: Path) -> None:
+        call = getattr(loaded, "__call__", None)  # noqa: B004  it is saved functions
+        functions = list(getattr(call, "concrete_functions", None) or [])
         if not functions:
             raise InputError(_why_not_callable(loaded, folder))
+        self._call: tf.types.experimental.PolymorphicFunction = call
+        # Any of them will do: what was saved of one call differs in `training` alone.
         arguments, keywords = functions[0].structured_input_signature
         self._takes_training = any(_mentions_training(f) for f in functions)
         inputs = arguments[0] if arguments else next(iter(keywords.values()), None)
@@ -48,10 +59,10 @@ class Functions:
         self.outputs = _output_shapes(functions[0].structured_outputs, self.dialect, folder)
         self.captured = {id(v) for f in functions for v in f.graph.variables}
 
-    def __call__(self, inputs: Any, training: bool) -> dict[str, Any]:
+    def __call__(self, inputs: calls.Inputs, training: bool) -> calls.Outputs:
         return self._ask(self._call, inputs, training)
 
-    def answer(self, inputs: Any) -> dict[str, Any]:
+    def answer(self, inputs: calls.Inputs) -> calls.Outputs:
         """As calling it for inference, outside of any graph, in half the time at the first call.
 
         TensorFlow makes another function around the saved one, for each shape of the inputs.
@@ -66,18 +77,20 @@ class Functions:
                 return self._ask(function, inputs, False)
         return self(inputs, False)
 
-    def _ask(self, call: Any, inputs: Any, training: bool) -> dict[str, Any]:
+    def _ask(
+        self, call: Callable[..., object], inputs: calls.Inputs, training: bool
+    ) -> calls.Outputs:
         if self.dialect == "bert":
             ids = {key: tf.cast(inputs[key], tf.int32) for key in BERT_INPUTS}
             inputs = ids if self._style == "dict" else list(ids.values())
         result = call(inputs, training=training) if self._takes_training else call(inputs)
         return {key: value for key, value in _named(result).items() if key in self.outputs}
 
-    def flatten(self, training: bool, variables: list[tf.Variable]) -> surgery.FlatGraph:
+    def flatten(self, training: bool, variables: Sequence[tf.Variable]) -> surgery.FlatGraph:
         """The call as a flat graph, in forms that TensorFlow fuses; for the BERT dialect.
 
         Raises:
-            graph.NotFlat: If it can't be written so.
+            surgery.NotFlat: If it can't be written so.
         """
         ids = {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
         flat = surgery.flatten(lambda inputs: self(inputs, training), ids, variables)
@@ -87,7 +100,7 @@ class Functions:
 
 def load(
     folder: Path, existing: list[tf.Variable] | None = None, trust_code: bool = False
-) -> tuple[Any, list[tf.Variable]]:
+) -> tuple[SavedObject, list[tf.Variable]]:
     """Loads a SavedModel and lists its variables in order of creation.
 
     Args:
@@ -101,7 +114,7 @@ def load(
     """
     created: list[tf.Variable] = []
 
-    def creator(next_creator: Any, **kwargs: Any) -> tf.Variable:
+    def creator(next_creator: Callable[..., tf.Variable], **kwargs: object) -> tf.Variable:
         variable = next_creator(**kwargs) if existing is None else existing[len(created)]
         if not variable.shape.is_compatible_with(kwargs.get("shape")):
             raise ValueError(f"a variable of shape {kwargs['shape']}, not {variable.shape}")
@@ -168,7 +181,7 @@ def _why_not_loadable(error: Exception, folder: Path) -> str:
     return f"the SavedModel can't be loaded: {hint}. Received: {folder} ({reason[:200]})"
 
 
-def _why_not_callable(loaded: Any, folder: Path) -> str:
+def _why_not_callable(loaded: SavedObject, folder: Path) -> str:
     if (folder / "tfhub_module.pb").exists() or hasattr(loaded, "graph"):
         what = "it was made for TensorFlow 1 (a TF1 Hub module or a signatures-only model)"
     else:
@@ -179,17 +192,17 @@ def _why_not_callable(loaded: Any, folder: Path) -> str:
     )
 
 
-def _mentions_training(function: Any) -> bool:
+def _mentions_training(function: tf.types.experimental.ConcreteFunction) -> bool:
     arguments, keywords = function.structured_input_signature
     return "training" in keywords or len(arguments) > 1 or _has_argument(function, "training")
 
 
-def _has_argument(function: Any, name: str) -> bool:
+def _has_argument(function: tf.types.experimental.ConcreteFunction, name: str) -> bool:
     names = getattr(getattr(function, "function_type", None), "parameters", {})
     return name in names
 
 
-def _dialect(inputs: Any, folder: Path) -> tuple[str, str]:
+def _dialect(inputs: object, folder: Path) -> tuple[str, str]:
     flat = keras.tree.flatten(inputs)
     if isinstance(inputs, dict) and set(inputs) == set(BERT_INPUTS):
         return "bert", "dict"
@@ -203,7 +216,7 @@ def _dialect(inputs: Any, folder: Path) -> tuple[str, str]:
     )
 
 
-def _named(result: Any) -> dict[str, Any]:
+def _named(result: object) -> calls.Outputs:
     if isinstance(result, dict):
         return dict(result)
     if isinstance(result, (list, tuple)):
@@ -211,9 +224,9 @@ def _named(result: Any) -> dict[str, Any]:
     return {"default": result}
 
 
-def _output_shapes(result: Any, dialect: str, folder: Path) -> dict[str, Any]:
+def _output_shapes(result: object, dialect: str, folder: Path) -> dict[str, OutputShape]:
     """Records what a call returns as JSON: `[length?, dimension]` of each float output."""
-    shapes: dict[str, Any] = {}
+    shapes: dict[str, OutputShape] = {}
     for key, value in _named(result).items():
         flat = keras.tree.flatten(value)
         if not flat or any(t.dtype != tf.float32 or t.shape.rank not in (2, 3) for t in flat):
@@ -256,8 +269,28 @@ def copy_graph(source: Path, target: Path) -> None:
         _write_stub(source / "variables", target / "variables")
 
 
+class _Tuned(Protocol):
+    """What is asked of an `Encoder` that is to be written as a SavedModel."""
+
+    handle: str
+    write_preprocessor: Callable[[Path], Mapping[str, object]] | None
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def saved_model(self) -> SavedObject: ...
+    @property
+    def dialect(self) -> str: ...
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def output_names(self) -> tuple[str, ...]: ...
+    @property
+    def do_lower_case(self) -> bool | None: ...
+
+
 def save(
-    encoder: Any, folder: str | Path, preprocessor: Path | None, overwrite: bool = False
+    encoder: _Tuned, folder: str | Path, preprocessor: Path | None, overwrite: bool = False
 ) -> None:
     """Writes a SavedModel with the weights that an encoder has now, as a whole folder.
 
@@ -274,10 +307,11 @@ def save(
     overwrite = choices.flag("overwrite", overwrite)
     with atomic.part(opening.path_of(folder), overwrite) as scratch:
         copy_graph(source, scratch)
+        # Its stub is enough where the weights go another way; here they follow.
         shutil.rmtree(scratch / "variables", ignore_errors=True)
         tf.train.Checkpoint(root=encoder.saved_model).write(str(scratch / _CHECKPOINT))
         beside = scratch / "preprocessor"
-        case: dict[str, Any] = {"lower_case": encoder.do_lower_case}
+        case: Mapping[str, object] = {"lower_case": encoder.do_lower_case}
         if encoder.write_preprocessor is not None:
             case = encoder.write_preprocessor(beside)
         elif preprocessor is not None:
@@ -286,13 +320,14 @@ def save(
         (scratch / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
-def _facts(encoder: Any, source: Path, case: dict[str, Any]) -> dict[str, Any]:
+def _facts(encoder: _Tuned, source: Path, case: Mapping[str, object]) -> Facts:
     """What is to be known of a tuned encoder; what was measured of the one before isn't its own."""
     known = records.read(source / _FACTS) if (source / _FACTS).exists() else {}
-    kept: dict[str, Any] = {key: known[key] for key in ("layers", "language") if key in known}
+    kept: Facts = {key: known[key] for key in ("layers", "language") if key in known}
     if encoder.write_preprocessor is None:
-        case |= {key: known[key] for key in ("lower_case", "strip_accents") if key in known}
-    made: dict[str, Any] = {
+        own: Facts = {key: known[key] for key in ("lower_case", "strip_accents") if key in known}
+        case = {**case, **own}
+    made: Facts = {
         **kept,
         "dialect": encoder.dialect,
         "dimension": encoder.dimension,
@@ -345,7 +380,7 @@ def _write_stub(source: Path, target: Path) -> None:
     if not usable:
         raise ValueError("its only variable is called `root`, which a checkpoint can't hold alone")
     path = min(usable)[1]
-    node: Any = tf.Variable(tf.train.load_variable(found, path + _VALUE))
+    node: tf.Variable = tf.Variable(tf.train.load_variable(found, path + _VALUE))
     for escaped in reversed(path.split("/")):
         # Not a `Checkpoint`, which has a `save_counter` of its own.
         parent = tensorflow_graphs.node()
@@ -354,7 +389,22 @@ def _write_stub(source: Path, target: Path) -> None:
     tf.train.Checkpoint(node).write(str(target / "variables"))
 
 
-def smallest(variables: list[tf.Variable]) -> list[tf.Variable]:
+def smallest(variables: Sequence[tf.Variable]) -> list[tf.Variable]:
     """The variables as small as the one in a stub, which loading the stub may overwrite."""
     least = min((int(np.prod(v.shape)) for v in variables), default=0)
     return [v for v in variables if int(np.prod(v.shape)) == least]
+
+
+def fingerprint(folder: Path, weights: Iterable[Array]) -> str:
+    """SHA-256 of a SavedModel's graph, its assets, and weights.
+
+    Args:
+        folder: The SavedModel's folder.
+        weights: The weights, in order of creation.
+    """
+    digest = hashlib.sha256((folder / "saved_model.pb").read_bytes())
+    for path in sorted(p for p in (folder / "assets").rglob("*") if p.is_file()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for weight in weights:
+        digest.update(weight.tobytes())
+    return digest.hexdigest()

@@ -4,9 +4,9 @@ import dataclasses
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,7 @@ import tensorflow_text as tf_text
 
 from tfhub_transfer.encoders import calls, hub_format, registry
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.encoders.truncation import Truncation, padded_length, to_dense
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import ranges, usual
@@ -22,33 +23,13 @@ from tfhub_transfer.storage.scratch import temporary, temporary_folder
 from tfhub_transfer.texts import splitting
 from tfhub_transfer.texts.joining import WORD_STARTS
 
-# Lengths are rounded up to a multiple of this, so that few shapes of batch occur.
-LENGTH_STEP = 4
 _MAX_CHARACTERS = 100_000
 SETTINGS = "preprocessor.json"
+# The table with a row for each word piece, by its name in the encoders of TF Hub.
 _WORDS = re.compile(r"word_embeddings/embeddings")
 _KINDS = ("code_points", "vocabulary", "saved_model")
+# Texts that are encoded at a time, of any number of them.
 _CHUNK = 4096
-
-
-@dataclasses.dataclass(frozen=True)
-class Truncation:
-    """How much of the texts was cut off: `texts` of `of` lost `tokens` tokens in all."""
-
-    texts: int
-    of: int
-    tokens: int
-
-    @classmethod
-    def count(cls, lost: np.ndarray) -> "Truncation":
-        """Sums up the tokens lost by each text `[n]`."""
-        return cls(int(np.sum(lost > 0)), len(lost), int(np.sum(lost)))
-
-    def __add__(self, more: "Truncation") -> "Truncation":
-        return Truncation(self.texts + more.texts, self.of + more.of, self.tokens + more.tokens)
-
-    def __str__(self) -> str:
-        return f"{self.texts} of {self.of} texts were cut, {self.tokens} tokens lost"
 
 
 class TextPreprocessor(tf.Module):
@@ -91,7 +72,7 @@ class TextPreprocessor(tf.Module):
         """
         raise NotImplementedError
 
-    def __call__(self, *texts: Any) -> dict[str, tf.Tensor]:
+    def __call__(self, *texts: object) -> dict[str, tf.Tensor]:
         """Texts, or firsts and seconds of pairs, to one padded batch of encoder inputs."""
         columns = [tf.reshape(calls.as_texts(column), [-1]) for column in texts]
         return self.pad(self.encode(columns))
@@ -195,7 +176,7 @@ class CodePointPreprocessor(TextPreprocessor):
         self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
     ) -> dict[str, tf.Tensor]:
         return {
-            key: _to_dense(value, _padded_length(value, lengths, _MAX_CHARACTERS))
+            key: to_dense(value, padded_length(value, lengths, _MAX_CHARACTERS))
             for key, value in encoded.items()
         }
 
@@ -231,7 +212,7 @@ class BertPreprocessor(TextPreprocessor):
 
     def __init__(
         self,
-        tokenizer: Any,
+        tokenizer: Callable[[tf.Tensor], tf.RaggedTensor],
         special: dict[str, int],
         sequence_length: int,
         source: Path,
@@ -284,7 +265,7 @@ class BertPreprocessor(TextPreprocessor):
         packed = self.pack([*before, pieces.merge_dims(1, 2)])
         if not before:
             return {**packed, WORD_STARTS: self._starts(counts, 1)}
-        starts = self._starts(counts, before[0].row_lengths() + 2)
+        starts = self._starts(counts, before[0].row_lengths() + 2)  # [CLS] and [SEP]
         nothing = tf.zeros([starts.nrows(), 1], tf.int32)  # [CLS], which stands for none of them
         return {**packed, WORD_STARTS: tf.concat([nothing, starts], axis=1)}
 
@@ -303,7 +284,7 @@ class BertPreprocessor(TextPreprocessor):
         filler = tf.fill([tf.reduce_sum(empty)], self._special["padding_id"])
         return tf.concat([pieces, tf.RaggedTensor.from_row_lengths(filler, empty)], axis=1)
 
-    def _starts(self, counts: tf.RaggedTensor, first: Any) -> tf.RaggedTensor:
+    def _starts(self, counts: tf.RaggedTensor, first: int | tf.Tensor) -> tf.RaggedTensor:
         """Where the first piece of each word stands `[batch, (words)]`; 0 if it doesn't fit.
 
         Args:
@@ -312,7 +293,7 @@ class BertPreprocessor(TextPreprocessor):
         """
         first = tf.broadcast_to(tf.cast(first, counts.dtype), [counts.nrows()])
         places = pieces_before(counts) + tf.gather(first, counts.value_rowids())
-        fits = places < self.sequence_length - 1
+        fits = places < self.sequence_length - 1  # the last place is that of [SEP]
         return counts.with_values(tf.cast(tf.where(fits, places, 0), tf.int32))
 
     def pack(self, segments: list[tf.RaggedTensor]) -> dict[str, tf.RaggedTensor]:
@@ -350,14 +331,14 @@ class BertPreprocessor(TextPreprocessor):
         self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
     ) -> dict[str, tf.Tensor]:
         ids = encoded["input_word_ids"]
-        length = _padded_length(ids, lengths, self.sequence_length)
+        length = padded_length(ids, lengths, self.sequence_length)
         made = {
-            "input_word_ids": _to_dense(ids, length, self._special["padding_id"]),
-            "input_mask": _to_dense(tf.ones_like(ids), length),
-            "input_type_ids": _to_dense(encoded["input_type_ids"], length),
+            "input_word_ids": to_dense(ids, length, self._special["padding_id"]),
+            "input_mask": to_dense(tf.ones_like(ids), length),
+            "input_type_ids": to_dense(encoded["input_type_ids"], length),
         }
         if WORD_STARTS in encoded:
-            made[WORD_STARTS] = _to_dense(encoded[WORD_STARTS], length)
+            made[WORD_STARTS] = to_dense(encoded[WORD_STARTS], length)
         return made
 
     def write(self, folder: Path) -> None:
@@ -484,10 +465,18 @@ def load_preprocessor(folder: Path, trust_code: bool = False) -> TextPreprocesso
     return made
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+class _Settings(TypedDict):
+    kind: str
+    sequence_length: int
+    lower_case: bool | None
+    strip_accents: bool | None
+    by_word: bool
+
+
+def _read_settings(path: Path) -> _Settings:
     """What `save` wrote into a file that may have been changed since."""
     given = records.read(path)
-    settings: dict[str, Any] = {
+    settings: _Settings = {
         "kind": records.take(given, "kind", str, path),
         "sequence_length": records.take(given, "sequence_length", int, path, 0),
         "lower_case": records.take(given, "lower_case", bool, path),
@@ -554,6 +543,7 @@ def _vocabulary_of(encoder: Encoder) -> tuple[Path | None, Case]:
 
 def _looks_lower_case(vocabulary: Path) -> bool:
     words = opening.read_text(vocabulary).split("\n")
+    # Special tokens, `[CLS]` and the like, have capitals in any vocabulary.
     return not any(w != w.lower() for w in words if not w.startswith("["))
 
 
@@ -577,22 +567,6 @@ def _code_points(texts: tf.Tensor) -> tf.RaggedTensor:
     return tf.ragged.map_flat_values(lambda v: tf.where(v == 0, ord(" "), v), points)
 
 
-def _padded_length(rows: tf.RaggedTensor, lengths: np.ndarray | None, at_most: int) -> tf.Tensor:
-    longest = tf.maximum(tf.reduce_max(tf.cast(rows.row_lengths(), tf.int32)), 1)
-    if lengths is None:
-        # Rounding up must not pass the encoder's last position.
-        return tf.minimum(-(-longest // LENGTH_STEP) * LENGTH_STEP, at_most)
-    known = tf.constant(lengths, tf.int32)
-    return known[tf.minimum(tf.searchsorted(known, longest[None])[0], len(lengths) - 1)]
-
-
-def _to_dense(rows: tf.RaggedTensor, length: tf.Tensor, padding: int = 0) -> tf.Tensor:
-    rows = tf.cast(rows, tf.int32)
-    return rows.to_tensor(
-        default_value=padding, shape=tf.stack([tf.cast(rows.nrows(), tf.int32), length])
-    )
-
-
-def _write_settings(folder: Path, settings: dict[str, Any]) -> None:
+def _write_settings(folder: Path, settings: Mapping[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")

@@ -2,8 +2,9 @@
 
 import json
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypedDict
 
 import keras
 import numpy as np
@@ -20,11 +21,21 @@ from tfhub_transfer.storage import atomic, opening, records
 from tfhub_transfer.texts import splitting
 from tfhub_transfer.texts.joining import WORD_STARTS
 
+Source: TypeAlias = "str | Path | Encoder"
+
 PADDING = ("longest", "sequence_length")
 # What lives in this process: clones share what their originals have, wherever that came from.
 _live: "weakref.WeakValueDictionary[str, preprocessing.TextPreprocessor]" = (
     weakref.WeakValueDictionary()
 )
+
+
+class _Recorded(TypedDict):
+    """What a file says of a preprocessor before its vocabulary is read."""
+
+    dialect: str
+    positions: int | None
+    fingerprint: str
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -82,7 +93,7 @@ class Preprocessor(keras.layers.Layer):
 
     def __init__(
         self,
-        source: Any,
+        source: Source,
         sequence_length: int | None = None,
         words: bool = False,
         padding: str = "longest",
@@ -120,7 +131,7 @@ class Preprocessor(keras.layers.Layer):
         self.dialect, self.sequence_length = engine.dialect, engine.sequence_length
         self._fingerprint: str | None = None
 
-    def _remember(self, sequence_length: Any, recorded: dict[str, Any]) -> None:
+    def _remember(self, sequence_length: Any, recorded: _Recorded) -> None:
         """Takes what a configuration says; the vocabulary follows, or is in this process."""
         self.dialect, self.sequence_length = str(recorded["dialect"]), int(sequence_length)
         self._positions, self._fingerprint = recorded["positions"], str(recorded["fingerprint"])
@@ -192,7 +203,9 @@ class Preprocessor(keras.layers.Layer):
     # Calling -----------------------------------------------------------------------------------
 
     @tf.autograph.experimental.do_not_convert
-    def __call__(self, texts: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> Any:
+    def __call__(
+        self, texts: object, y: object = None, sample_weight: object = None, **kwargs: object
+    ) -> Any:
         if y is not None and given_texts.are_strings(y):
             raise InputError(
                 "the second of what it is called with is labels, and these are strings: give pairs "
@@ -205,7 +218,7 @@ class Preprocessor(keras.layers.Layer):
         ids = super().__call__(columns, **kwargs)
         return keras.utils.pack_x_y_sample_weight(ids, y, sample_weight)
 
-    def call(self, texts: Any) -> dict[str, Any]:
+    def call(self, texts: Sequence[calls.Tensor]) -> dict[str, tf.Tensor]:
         engine = self._at_hand()
         alone = calls.rank(texts[0]) == int(self.words)
         columns = [_joined(each) if self.words else tf.reshape(each, [-1]) for each in texts]
@@ -216,7 +229,7 @@ class Preprocessor(keras.layers.Layer):
         made = {name: tf.ensure_shape(padded[name], shape) for name in self._names(len(columns))}
         return {name: value[0] for name, value in made.items()} if alone else made
 
-    def compute_output_spec(self, texts: Any) -> dict[str, keras.KerasTensor]:
+    def compute_output_spec(self, texts: Sequence[calls.Tensor]) -> dict[str, keras.KerasTensor]:
         length = self.sequence_length if self.padding == PADDING[1] else None
         shape = (texts[0].shape[0], length)
         names = self._names(len(texts))
@@ -247,7 +260,7 @@ class Preprocessor(keras.layers.Layer):
             more = {"padding": self.padding, "positions": self._positions}
             settings.write_text(json.dumps({**records.read(settings), **more}, indent=1) + "\n")
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         _live[self.fingerprint()] = self._at_hand()
         return {
             **super().get_config(),
@@ -287,7 +300,7 @@ class Preprocessor(keras.layers.Layer):
 class _Options:
     """What it was made of. Beside the layer, which would take an encoder for a part of itself."""
 
-    def __init__(self, source: Any, preprocessor: str | None, words: bool, padding: str) -> None:
+    def __init__(self, source: Source, preprocessor: str | None, words: bool, padding: str) -> None:
         self.encoder = source if isinstance(source, Encoder) else None  # files may be its own
         self.source = source.handle if isinstance(source, Encoder) else str(source)
         self.preprocessor, self.words, self.padding = preprocessor, words, padding

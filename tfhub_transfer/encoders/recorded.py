@@ -1,9 +1,31 @@
 """What a saved model records of its encoder, checked before anything is made of it."""
 
-from typing import Any
+from typing import TypeAlias, TypedDict, TypeVar
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import records
+
+T = TypeVar("T")
+# `[width]`, or of a vector for each token `[None, width]`; a list of such, one for each layer.
+OutputShape: TypeAlias = "list[int | None] | list[list[int | None]]"
+
+
+class VariableSpec(TypedDict):
+    """A variable of the SavedModel; `trainable` says whether training can change what it gives."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    trainable: bool
+
+
+class Spec(TypedDict):
+    """All that a layer has to know of its SavedModel before that is there."""
+
+    dialect: str
+    outputs: dict[str, OutputShape]
+    variables: list[VariableSpec]
+
 
 DIALECTS = ("bert", "text")
 _NUMBERS = ("float", "int", "uint", "bool", "bfloat")
@@ -11,7 +33,7 @@ _NUMBERS = ("float", "int", "uint", "bool", "bfloat")
 _WIDEST = 1 << 20
 
 
-def check(config: Any, source: object) -> list[dict[str, Any]]:
+def check(config: object, source: object) -> list[VariableSpec]:
     """Checks an encoder's configuration against what `Encoder.get_config` gives.
 
     Args:
@@ -24,7 +46,8 @@ def check(config: Any, source: object) -> list[dict[str, Any]]:
     Raises:
         InputError: If a part is missing or of a wrong type.
     """
-    _require(isinstance(config, dict), "config", config, source)
+    if not isinstance(config, dict):
+        raise _damaged("config", config, source)
     spec = _needed(config, "spec", dict, source)
     _needed(config, "handle", str, source)
     _needed(config, "trainable", bool, source)
@@ -48,14 +71,14 @@ def check(config: Any, source: object) -> list[dict[str, Any]]:
     return variables
 
 
-def _is_output(shape: Any) -> bool:
+def _is_output(shape: object) -> bool:
     """Whether it is `[width]` or `[null, width]`."""
     if not isinstance(shape, list) or len(shape) not in (1, 2) or type(shape[-1]) is not int:
         return False
     return 1 <= shape[-1] <= _WIDEST and shape[:-1] in ([], [None])
 
 
-def _is_variable(variable: Any) -> bool:
+def _is_variable(variable: object) -> bool:
     if not isinstance(variable, dict):
         return False
     name, shape, dtype = (variable.get(key) for key in ("name", "shape", "dtype"))
@@ -70,14 +93,20 @@ def _is_variable(variable: Any) -> bool:
     )
 
 
-def _needed(config: dict[str, Any], key: str, kind: Any, source: object) -> Any:
+def _needed(
+    config: dict[str, object], key: str, kind: type[T] | tuple[type[T], ...], source: object
+) -> T:
     _require(config.get(key) is not None, key, None, source)
     return records.take(config, key, kind, source)
 
 
-def _require(right: bool, key: str, found: Any, source: object) -> None:
+def _require(right: bool, key: str, found: object, source: object) -> None:
     if not right:
-        raise InputError(
-            f"what is recorded of the encoder as {key!r} isn't what this package writes; the file "
-            f"is damaged or was made by something else. Received: {str(found)[:60]!r} in {source}"
-        )
+        raise _damaged(key, found, source)
+
+
+def _damaged(key: str, found: object, source: object) -> InputError:
+    return InputError(
+        f"what is recorded of the encoder as {key!r} isn't what this package writes; the file "
+        f"is damaged or was made by something else. Received: {str(found)[:60]!r} in {source}"
+    )

@@ -5,12 +5,16 @@ The only file that knows the names of variables inside TF Hub models.
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
 
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.encoders.recorded import VariableSpec
+from tfhub_transfer.graphs.safety import SavedObject
+
+# Names and variables, from bottom to top.
+Groups: TypeAlias = list[tuple[str, list[keras.Variable]]]
 
 _LAYER = re.compile(r"(?:^|[/_])(?:layer|block|group)_?(\d+)(?:/|$)")
 _POOLER = re.compile(r"pooler")
@@ -18,8 +22,16 @@ _EMBEDDINGS = re.compile(r"embedding")
 POSITIONS = re.compile(r"position_embedding")
 
 
-def specs(variables: list[tf.Variable], loaded: Any, captured: set[int]) -> list[dict[str, Any]]:
-    """Name, shape, dtype of each variable, and whether training can change what is computed."""
+def specs(
+    variables: Sequence[tf.Variable], loaded: SavedObject, captured: set[int]
+) -> list[VariableSpec]:
+    """Name, shape, dtype of each variable, and whether training can change what is computed.
+
+    Args:
+        variables: Those of the SavedModel, in order of creation.
+        loaded: What TensorFlow made of it, which may name those that its makers trained.
+        captured: The `id` of each variable that calling it reads.
+    """
     declared = getattr(loaded, "trainable_variables", None)
     if declared is None:
         allowed = {id(v) for v in variables if v.trainable}
@@ -38,14 +50,18 @@ def specs(variables: list[tf.Variable], loaded: Any, captured: set[int]) -> list
 
 def _reaches(variable: tf.Variable, captured: set[int]) -> bool:
     """Whether the call reads the variable: a masked-language head, for one, does not."""
+    # Under a strategy the graph reads one of the copies that stand behind a variable.
     components = getattr(variable, "values", (variable,))
     return any(id(v) in captured for v in (variable, *components))
 
 
-def group(
-    weights: list[keras.Variable], specs: list[dict[str, Any]]
-) -> list[tuple[str, list[keras.Variable]]]:
-    """Sorts trainable variables into embeddings, layers, what is shared or unknown, and pooler."""
+def group(weights: Sequence[keras.Variable], specs: Sequence[VariableSpec]) -> Groups:
+    """Sorts trainable variables into embeddings, layers, what is shared or unknown, and pooler.
+
+    Args:
+        weights: The variables.
+        specs: What is known of each.
+    """
     groups: dict[tuple[int, int], tuple[str, list[keras.Variable]]] = {}
     single = sum(spec["trainable"] for spec in specs) == 1
     for weight, spec in zip(weights, specs):
@@ -59,53 +75,9 @@ def _place(name: str) -> tuple[tuple[int, int], str]:
     layer = _LAYER.search(name)
     if _POOLER.search(name):
         return (3, 0), "pooler"
+    # Not ALBERT's `group_0/inner_group_0`: the one block that all of its layers share.
     if layer and "inner_group" not in name:
         return (1, int(layer[1])), f"layer_{layer[1]}"
     if _EMBEDDINGS.search(name):
         return (0, 0), "embeddings"
     return (2, 0), "layers"
-
-
-class Unread:
-    """The groups that a head doesn't read, frozen; they thaw again when another head reads them."""
-
-    def __init__(self) -> None:
-        self.names: tuple[str, ...] = ()
-        self._flags: dict[str, list[bool]] = {}
-
-    def change(
-        self, names: tuple[str, ...], groups: list[tuple[str, list[keras.Variable]]]
-    ) -> None:
-        """Freezes these groups, and leaves those that were among them as they were before.
-
-        Args:
-            names: Names of groups.
-            groups: All groups with their variables.
-        """
-        for name, variables in groups:
-            if name in names and name not in self.names:
-                self._flags[name] = [variable.trainable for variable in variables]
-            flags = [False] * len(variables) if name in names else self._flags.pop(name, [])
-            for variable, flag in zip(variables, flags):
-                variable.trainable = flag
-        self.names = names
-
-
-def require_names(names: Sequence[Any], groups: Sequence[tuple[str, Any]]) -> None:
-    """Refuses what names no group, lest it be left in silently.
-
-    Args:
-        names: What is given.
-        groups: Those that there are.
-
-    Raises:
-        InputError: If one is no group's name.
-    """
-    known = [name for name, _ in groups]
-    for each in names:
-        if each not in known:
-            raise InputError(
-                "groups go by their names, one after the other: "
-                f"`encoder.leave_out({', '.join(map(repr, known[:2]))})`; there are "
-                f"{', '.join(known) or 'none'}. Received: {each!r:.80}"
-            )

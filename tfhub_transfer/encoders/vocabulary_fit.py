@@ -10,7 +10,6 @@ import functools
 import string
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -201,7 +200,7 @@ def _english() -> tuple[str, ...]:
 def _counted(preprocessor: BertPreprocessor, texts: Sequence[str]) -> tuple[int, float, float]:
     """Words, pieces a word, and the share of pieces that are unknown."""
     cut = [text[:_CHARACTERS] for text in texts]
-    pieces: Any = preprocessor.in_words(tf.constant(cut, tf.string))
+    pieces = preprocessor.in_words(tf.constant(cut, tf.string))
     if pieces.ragged_rank > 1:
         words = int(tf.size(pieces.values.row_lengths()))
     else:  # a tokenizer that knows no words

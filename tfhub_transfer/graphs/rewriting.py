@@ -12,7 +12,7 @@ Every rule looks at operations and constants only, never at names.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -32,6 +32,10 @@ class X(NamedTuple):
     name: str
 
 
+# `X`, a number, or `(operation, *inputs)`.
+Pattern: TypeAlias = "X | float | str | tuple[Pattern, ...]"
+
+
 class _Dense(NamedTuple):
     """A product with a matrix: `[..., inputs]` by a kernel that reshapes to `[inputs, units]`."""
 
@@ -48,6 +52,7 @@ def find(flat: FlatGraph) -> dict[str, Rewrite]:
         flat: The graph; it is not changed.
     """
     readers = flat.consumers()
+    # Products first: a bias is known by the product that it is added to.
     dense = {name: d for name in flat.nodes if (d := _einsum_dense(flat, name))}
     for name in list(flat.nodes):
         added = _with_bias(flat, name, dense, readers)
@@ -122,7 +127,7 @@ def _gelu(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | Non
     if flat.nodes[name].op != "Mul":
         return None
     half = ("Mul", X("x"), 0.5)
-    shapes: list[tuple[Any, Callable[[tf.Tensor], tf.Tensor]]] = [
+    shapes: list[tuple[Pattern, Callable[[tf.Tensor], tf.Tensor]]] = [
         (("Mul", half, ("Erfc", ("Mul", ("Neg", X("x")), _SQRT_HALF))), _gelu_by_erf),
         (("Mul", half, ("Erfc", ("Mul", X("x"), -_SQRT_HALF))), _gelu_by_erf),
         (("Mul", half, ("AddV2", ("Erf", ("RealDiv", X("x"), _SQRT_TWO)), 1.0)), _gelu_by_erf),
@@ -140,7 +145,7 @@ def _gelu(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | Non
     return None
 
 
-def _tanh_part() -> tuple[Any, ...]:
+def _tanh_part() -> Pattern:
     cube = ("Mul", ("Pow", X("x"), 3.0), _CUBIC)
     return ("Tanh", ("Mul", ("AddV2", X("x"), cube), _TANH_SCALE))
 
@@ -172,12 +177,11 @@ def _layer_norm(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite
     bound = match(flat, Ref(name), pattern)
     if bound is None:
         return None
-    axes = [constant(flat, bound[key]) for key in ("axis", "axis_2")]
-    epsilon = constant(flat, bound["epsilon"])
-    if epsilon is None or any(a is None or a.size != 1 for a in axes):
+    one, other, epsilon = (constant(flat, bound[key]) for key in ("axis", "axis_2", "epsilon"))
+    if one is None or other is None or epsilon is None or not one.size == other.size == 1:
         return None
-    axis, value = int(axes[0].reshape(-1)[0]), float(epsilon)
-    if int(axes[1].reshape(-1)[0]) != axis:
+    axis, value = int(one.reshape(-1)[0]), float(epsilon)
+    if int(other.reshape(-1)[0]) != axis:
         return None
 
     def emit(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
@@ -225,6 +229,7 @@ def _dropout_mask(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewri
     def emit(shape: tf.Tensor) -> tf.Tensor:
         size = tf.reduce_prod(shape)
         low, high = tf.constant(tf.int32.min), tf.constant(tf.int32.max)
+        # The largest of 2^32 numbers is never drawn, which no rate notices.
         drawn = tf.raw_ops.RandomUniformInt(
             shape=tf.reshape((size + 1) // 2, [1]),
             minval=low,
@@ -258,7 +263,7 @@ def _transpose(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite 
 # Matching -------------------------------------------------------------------------------------
 
 
-def match(flat: FlatGraph, ref: Ref, pattern: Any) -> dict[str, Ref] | None:
+def match(flat: FlatGraph, ref: Ref, pattern: Pattern) -> dict[str, Ref] | None:
     """What the names of a pattern stand for, if the graph above `ref` has its shape.
 
     Args:
@@ -271,13 +276,14 @@ def match(flat: FlatGraph, ref: Ref, pattern: Any) -> dict[str, Ref] | None:
     return bound if _match(flat, flat.resolve(ref), pattern, bound) else None
 
 
-def _match(flat: FlatGraph, ref: Ref, pattern: Any, bound: dict[str, Ref]) -> bool:
+def _match(flat: FlatGraph, ref: Ref, pattern: Pattern, bound: dict[str, Ref]) -> bool:
     if isinstance(pattern, X):
         return bound.setdefault(pattern.name, ref) == ref
     if isinstance(pattern, float):
+        # Close, because graphs hold their constants in float32.
         value = constant(flat, ref)
         return value is not None and value.size == 1 and bool(np.isclose(float(value), pattern))
-    op, *wanted = pattern
+    op, wanted = pattern[0], pattern[1:]
     if op == "StopGradient" and flat.nodes[ref.node].op != op:
         return _match(flat, ref, wanted[0], bound)
     inputs = [flat.resolve(r) for r in flat.node_inputs(ref.node)]
@@ -285,6 +291,7 @@ def _match(flat: FlatGraph, ref: Ref, pattern: Any, bound: dict[str, Ref]) -> bo
         return False
     orders = [wanted, wanted[::-1]] if op in ("Mul", "AddV2") else [wanted]
     for order in orders:
+        # What half a match has bound must not stand in the way of the other order.
         trial = dict(bound)
         if all(_match(flat, r, p, trial) for r, p in zip(inputs, order)):
             bound.update(trial)

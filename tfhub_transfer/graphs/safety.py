@@ -12,12 +12,13 @@ loaded may call, and tables whose file is an asset. `SECURITY.md` says what isn'
 
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
+from tensorflow.core.framework import function_pb2, node_def_pb2, types_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import savers, wire
@@ -42,13 +43,24 @@ _MOST_SHOWN = 80
 _DAMAGED = "its files are damaged or incomplete; download or convert it again"
 
 
+class SavedObject(Protocol):
+    """What TensorFlow makes of a SavedModel: its attributes are whatever its makers gave it."""
+
+    def __getattr__(self, name: str) -> Any: ...
+
+    def __call__(self, *args: object, **kwargs: object) -> Any: ...
+
+
 class _Unusable(Exception):
     """Nothing that trust could mend."""
 
 
 def load_checked(
-    folder: Path, trust_code: bool = False, options: Any = None, copy: Path | None = None
-) -> Any:
+    folder: Path,
+    trust_code: bool = False,
+    options: tf.saved_model.LoadOptions | None = None,
+    copy: Path | None = None,
+) -> SavedObject:
     """`tf.saved_model.load` of a SavedModel that passed `check_saved_model`; the only door.
 
     Args:
@@ -115,7 +127,7 @@ def _not_loadable(folder: Path, why: str, reason: str = "") -> InputError:
     return InputError(f"the SavedModel can't be loaded: {why}. Received: {folder}{more}")
 
 
-def _in_model(folder: Path, graphs: Any) -> Iterator[str]:
+def _in_model(folder: Path, graphs: Sequence[meta_graph_pb2.MetaGraphDef]) -> Iterator[str]:
     if len(graphs) != 1:
         yield f"it holds {len(graphs)} graphs, expected one"
         return
@@ -156,7 +168,7 @@ def _blobs(root: Path) -> list[Path]:
     return [p.parent / "blobs" for p in root.parents if p.name == "snapshots"][:1]
 
 
-def _in_assets(folder: Path, meta: Any) -> Iterator[str]:
+def _in_assets(folder: Path, meta: meta_graph_pb2.MetaGraphDef) -> Iterator[str]:
     for asset in meta.asset_file_def:
         # A path of Windows knows both slashes, and drives.
         name = PureWindowsPath(asset.filename)
@@ -168,7 +180,7 @@ def _in_assets(folder: Path, meta: Any) -> Iterator[str]:
 # Operations ---------------------------------------------------------------------------------------
 
 
-def _in_names(functions: Iterable[Any]) -> Iterator[str]:
+def _in_names(functions: Iterable[function_pb2.FunctionDef]) -> Iterator[str]:
     seen = set()
     for function in functions:
         name = function.signature.name
@@ -197,7 +209,7 @@ def _in_graph(calls: "savers.Calls") -> Iterator[str]:
                 yield _operation(node, where)
 
 
-def _operation(node: Any, where: str | None) -> str:
+def _operation(node: node_def_pb2.NodeDef, where: str | None) -> str:
     if not tensorflow_graphs.knows(node.op):
         raise _Unusable(
             f"it needs an op that this TensorFlow and tensorflow-text lack, {_shown(node.op)}; "
@@ -207,7 +219,7 @@ def _operation(node: Any, where: str | None) -> str:
     return f"the operation `{node.op}` in {place}"
 
 
-def _holds_handle(node: Any) -> bool:
+def _holds_handle(node: node_def_pb2.NodeDef) -> bool:
     if node.op == "Const":
         return node.attr["value"].tensor.dtype in _HANDLES
     return node.op in _FROM_BYTES and any(a.type in _HANDLES for a in node.attr.values())
@@ -229,7 +241,7 @@ class _Assets:
         self.names = {asset.tensor_info.name.split(":")[0] for asset in calls.meta.asset_file_def}
         self._known: dict[tuple[str, str], bool] = {}
 
-    def fill(self, table: Any, where: str | None) -> bool:
+    def fill(self, table: node_def_pb2.NodeDef, where: str | None) -> bool:
         """Whether the file of a table is an asset in every call of the function that it is in."""
         ref = table.input[_FILE_INPUT]
         return self._has(ref) if where is None else self._is_given(ref, where, 0)

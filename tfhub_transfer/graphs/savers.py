@@ -9,8 +9,13 @@ they consist of few operations.
 import collections
 import functools
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+Nodes: TypeAlias = Iterable[node_def_pb2.NodeDef]
 
 # What the savers of genuine SavedModels consist of, from TensorFlow 2.0 on.
 _OPERATIONS = frozenset(
@@ -28,7 +33,7 @@ class Calls:
     """A graph with its functions, and for each of these who calls it.
 
     Args:
-        meta: A `MetaGraphDef`.
+        meta: The graph, as it stands in the file.
 
     Attributes:
         functions: A `FunctionDef` for each name.
@@ -36,13 +41,14 @@ class Calls:
         callers: For each name that is called `[(where, node)]`; the node of a gradient is `None`.
     """
 
-    def __init__(self, meta: Any) -> None:
+    def __init__(self, meta: meta_graph_pb2.MetaGraphDef) -> None:
         self.meta = meta
         library = meta.graph_def.library
         self.functions = {f.signature.name: f for f in library.function}
-        self.bodies: list[tuple[str | None, Any]] = [(None, meta.graph_def.node)]
+        self.bodies: list[tuple[str | None, Nodes]] = [(None, meta.graph_def.node)]
         self.bodies += [(name, function.node_def) for name, function in self.functions.items()]
-        self.callers: dict[str, list[tuple[str | None, Any]]] = collections.defaultdict(list)
+        self.callers: dict[str, list[tuple[str | None, node_def_pb2.NodeDef | None]]]
+        self.callers = collections.defaultdict(list)
         for where, nodes in self.bodies:
             for node in nodes:
                 for name in _called(node, self.functions):
@@ -51,7 +57,7 @@ class Calls:
             self.callers[gradient.gradient_func].append((None, None))
 
     @functools.cached_property
-    def main(self) -> dict[str, Any]:
+    def main(self) -> dict[str, node_def_pb2.NodeDef]:
         """The nodes of the main graph, by name."""
         return _by_name(self.meta.graph_def.node)
 
@@ -95,11 +101,11 @@ class Calls:
         return inputs
 
 
-def foreign(function: Any) -> Iterator[Any]:
+def foreign(function: function_pb2.FunctionDef) -> Iterator[node_def_pb2.NodeDef]:
     """The nodes that a saver has no need of, or whose file isn't named after its first argument.
 
     Args:
-        function: The `FunctionDef` of a saver.
+        function: That of a saver.
     """
     body = _Body(function)
     for node in function.node_def:
@@ -109,7 +115,7 @@ def foreign(function: Any) -> Iterator[Any]:
 
 
 class _Body:
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: function_pb2.FunctionDef) -> None:
         self.nodes = _by_name(function.node_def)
         self.given = function.signature.input_arg[0].name
 
@@ -142,14 +148,16 @@ class _Body:
         return all(map(_PART.fullmatch, node.attr["value"].tensor.string_val))
 
 
-def _called(node: Any, functions: dict[str, Any]) -> Iterator[str]:
+def _called(
+    node: node_def_pb2.NodeDef, functions: Mapping[str, function_pb2.FunctionDef]
+) -> Iterator[str]:
     """The names of the functions that a node calls: its operation, or what its attributes name."""
     if node.op in functions:
         yield node.op
     yield from _named(node.attr.values())
 
 
-def _named(values: Iterable[Any]) -> Iterator[str]:
+def _named(values: Iterable[attr_value_pb2.AttrValue]) -> Iterator[str]:
     for value in values:
         kind = value.WhichOneof("value")
         if kind != "func" and kind != "list":
@@ -159,7 +167,7 @@ def _named(values: Iterable[Any]) -> Iterator[str]:
             yield from _named(function.attr.values())
 
 
-def _by_name(nodes: Iterable[Any]) -> dict[str, Any]:
+def _by_name(nodes: Nodes) -> dict[str, node_def_pb2.NodeDef]:
     listed = list(nodes)
     found = {node.name: node for node in listed}
     if len(found) != len(listed):

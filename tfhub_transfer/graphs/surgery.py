@@ -6,13 +6,15 @@ import inspect
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
+import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import node_def_pb2
+from tensorflow.core.framework import attr_value_pb2, node_def_pb2
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_model_pb2
 
 from tfhub_transfer.private import tensorflow_graphs
+from tfhub_transfer.shapes import Features
 
 GRAPH_FILE = "saved_model.pb"
 _RANDOM_OPS = frozenset(
@@ -46,6 +48,12 @@ class Ref:
     index: int = 0
 
 
+# The tensor, or list of tensors, behind each key.
+Refs: TypeAlias = Mapping[str, Ref | Sequence[Ref]]
+# Gives the value of a variable, or some of its rows: only those get a gradient, then.
+Read: TypeAlias = Callable[[tf.Variable, tf.Tensor | None], tf.Tensor]
+
+
 class Rewrite(NamedTuple):
     """A cheaper way to compute a node's output: from `inputs`, by `emit(*tensors)`.
 
@@ -74,7 +82,7 @@ class FlatGraph:
         self,
         nodes: Mapping[str, node_def_pb2.NodeDef],
         inputs: Mapping[str, Ref],
-        outputs: Mapping[str, Any],
+        outputs: Refs,
         variables: Mapping[str, tf.Variable],
     ) -> None:
         self.nodes, self.inputs, self.outputs = nodes, inputs, outputs
@@ -120,7 +128,7 @@ class FlatGraph:
         self,
         wanted: Sequence[Ref],
         given: Mapping[Ref, tf.Tensor],
-        read: Callable[[tf.Variable, tf.Tensor | None], tf.Tensor],
+        read: Read,
     ) -> list[tf.Tensor]:
         """Makes the operations that `wanted` depends on, in the graph that is being traced.
 
@@ -139,7 +147,7 @@ class FlatGraph:
             done.update({Ref(name, i): t for i, t in enumerate(tensors)})
         return [done[ref] for ref in targets]
 
-    def _make(self, name: str, done: Mapping[Ref, tf.Tensor], read: Any) -> list[tf.Tensor]:
+    def _make(self, name: str, done: Mapping[Ref, tf.Tensor], read: Read) -> list[tf.Tensor]:
         node = self.nodes[name]
         if name in self.rewrites:
             rewrite = self.rewrites[name]
@@ -152,7 +160,7 @@ class FlatGraph:
             raise KeyError(f"no tensor was given for the input {name}")
         return _emit(node, [self._value(ref, done, read) for ref in inputs])
 
-    def _value(self, ref: Ref, done: Mapping[Ref, tf.Tensor], read: Any) -> tf.Tensor:
+    def _value(self, ref: Ref, done: Mapping[Ref, tf.Tensor], read: Read) -> tf.Tensor:
         ref = self.resolve(ref)
         if ref.node in self.variables:
             return read(self.variables[ref.node], None)
@@ -166,6 +174,7 @@ class FlatGraph:
             given: Tensors at hand, resolved; what they depend on isn't followed.
         """
         order: dict[str, None] = {}
+        # No recursion: an encoder of 24 layers is thousands of operations deep.
         stack = [(ref, False) for ref in wanted]
         while stack:
             ref, ready = stack.pop()
@@ -183,7 +192,7 @@ class FlatGraph:
 
 
 def flatten(
-    call: Callable[[dict[str, tf.Tensor]], dict[str, Any]],
+    call: Callable[[Features], Mapping[str, tf.Tensor]],
     inputs: Mapping[str, tf.TensorSpec],
     variables: Sequence[tf.Variable],
 ) -> FlatGraph:
@@ -213,6 +222,7 @@ def flatten(
     inlined = tensorflow_graphs.inlined(traced)
     flat = FlatGraph(
         {node.name: node for node in inlined.node},
+        # TensorFlow flattens a dictionary by its sorted keys; what is captured comes behind.
         dict(zip(sorted(inputs), [_ref(t.name) for t in traced.inputs])),
         tf.nest.map_structure(lambda t: _ref(t.name), dict(traced.structured_outputs)),
         read,
@@ -225,11 +235,13 @@ def _products(flat: FlatGraph, names: Iterable[str]) -> set[str]:
     return {name for name in names if flat.nodes[name].op in _PRODUCTS}
 
 
-def fold(function: Any, bfloat16: bool) -> Any:
+def fold(
+    function: tf.types.experimental.ConcreteFunction, bfloat16: bool
+) -> tf.types.experimental.ConcreteFunction:
     """A concrete function with its variables folded into constants.
 
     Args:
-        function: A concrete function that takes and gives tensors.
+        function: It takes and gives tensors.
         bfloat16: Whether matrix products, and what lies between them, are to work in bfloat16, with
             weights stored so. The casts are put in by TensorFlow's own rewrite, which knows what
             must stay float32, and which does nothing where the machine lacks bfloat16 units.
@@ -243,6 +255,7 @@ def fold(function: Any, bfloat16: bool) -> Any:
     meta = tf.compat.v1.train.export_meta_graph(
         graph_def=frozen.graph.as_graph_def(), graph=frozen.graph, clear_devices=True
     )
+    # TensorFlow's optimizer keeps what the collection of train operations names.
     fetched = meta.collection_def["train_op"].node_list.value
     fetched.extend(tensor.name for tensor in frozen.outputs)
     folded = tensorflow_graphs.optimized(_folding_options(bfloat16), meta)
@@ -253,7 +266,7 @@ def fold(function: Any, bfloat16: bool) -> Any:
     return wrapped.prune(*names)
 
 
-def _clear_collections(function: Any) -> None:
+def _clear_collections(function: tf.types.experimental.ConcreteFunction) -> None:
     """They are of no use to a concrete function, and TensorFlow warns of what it can't write."""
     for name in function.graph.get_all_collection_keys():
         function.graph.clear_collection(name)
@@ -268,13 +281,13 @@ def _folding_options(bfloat16: bool) -> config_pb2.ConfigProto:
         setattr(options, name, off)
     options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
     options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.TWO
-    options.min_graph_nodes = -1
+    options.min_graph_nodes = -1  # else the smallest graphs are left as they are
     if bfloat16:
         options.auto_mixed_precision_onednn_bfloat16 = rewriter_config_pb2.RewriterConfig.ON
     return config
 
 
-def constant(flat: FlatGraph, ref: Ref) -> Any:
+def constant(flat: FlatGraph, ref: Ref) -> np.ndarray | None:
     """The value of a constant as a NumPy array; `None` if the tensor isn't one."""
     node = flat.nodes[flat.resolve(ref).node]
     return tf.make_ndarray(node.attr["value"].tensor) if node.op == "Const" else None
@@ -304,9 +317,10 @@ def _emit(node: node_def_pb2.NodeDef, inputs: list[tf.Tensor]) -> list[tf.Tensor
         return [tf.constant(tf.make_ndarray(node.attr["value"].tensor))]
     definition = tensorflow_graphs.definition(node.op)
     inferred: set[str] = set()
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
     rest = list(inputs)
     for argument in definition.input_arg:
+        # `tf.raw_ops` takes no types and numbers that it can see from the inputs.
         inferred |= {argument.type_attr, argument.number_attr, argument.type_list_attr}
         many = argument.number_attr or argument.type_list_attr
         if many:
@@ -337,7 +351,7 @@ def _python_names(op: str) -> dict[str, str]:
     return dict(zip(renamed, [p for p in taken if p not in known]))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: attr_value_pb2.AttrValue) -> object:
     """An attribute as the Python value that `tf.raw_ops` takes."""
     kind = value.WhichOneof("value")
     if kind == "type":
@@ -372,13 +386,14 @@ def write_seeded(source: Path, target: Path, seed: int) -> bool:
         return False
     (target / GRAPH_FILE).write_bytes(model.SerializeToString())
     for item in source.iterdir():
-        if item.name != GRAPH_FILE and item.name in ("variables", "assets"):
+        if item.name in ("variables", "assets"):
             _link(item, target / item.name)
     return True
 
 
 def _nodes(model: saved_model_pb2.SavedModel) -> list[node_def_pb2.NodeDef]:
     graphs = [meta.graph_def for meta in model.meta_graphs]
+    # A seed's streams are numbered in this order.
     inner = [
         n for graph in graphs for function in graph.library.function for n in function.node_def
     ]

@@ -7,7 +7,7 @@ a field of known length, which can be skipped.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
@@ -21,12 +21,15 @@ _VARINT_BYTES, _SMALL = 10, 1 << 32
 
 # The way from a SavedModel to the contents of its tensors, by numbers of fields
 # (tensorflow/core/protobuf/saved_model.proto and what it imports); `_LEAVE_OUT` ends it.
-_LEAVE_OUT: Mapping[int, Any] = {}
-_TENSOR = dict.fromkeys((4, 5, 6, 7, 9, 10, 11, 12, 13, 16, 17), _LEAVE_OUT)  # all but strings
-_ATTRIBUTE = {1: {8: _TENSOR}, 8: _TENSOR}  # AttrValue: list.tensor, tensor
-_NODE = {5: {2: _ATTRIBUTE}}  # NodeDef: attr, a map
-_GRAPH = {1: _NODE, 2: {1: {3: _NODE}}}  # GraphDef: node, library.function.node_def
-_SAVED_MODEL = {2: {2: _GRAPH}}  # SavedModel: meta_graphs.graph_def
+_Plan: TypeAlias = "Mapping[int, _Plan]"
+_LEAVE_OUT: _Plan = {}
+_TENSOR: _Plan = dict.fromkeys(
+    (4, 5, 6, 7, 9, 10, 11, 12, 13, 16, 17), _LEAVE_OUT
+)  # all but strings
+_ATTRIBUTE: _Plan = {1: {8: _TENSOR}, 8: _TENSOR}  # AttrValue: list.tensor, tensor
+_NODE: _Plan = {5: {2: _ATTRIBUTE}}  # NodeDef: attr, a map
+_GRAPH: _Plan = {1: _NODE, 2: {1: {3: _NODE}}}  # GraphDef: node, library.function.node_def
+_SAVED_MODEL: _Plan = {2: {2: _GRAPH}}  # SavedModel: meta_graphs.graph_def
 
 
 def read_saved_model(path: Path) -> saved_model_pb2.SavedModel:
@@ -46,7 +49,7 @@ def read_saved_model(path: Path) -> saved_model_pb2.SavedModel:
         raise ValueError(f"{path.name} isn't a protocol buffer") from error
 
 
-def _stripped(data: bytes, start: int, end: int, plan: Mapping[int, Any]) -> bytes:
+def _stripped(data: bytes, start: int, end: int, plan: _Plan) -> bytes:
     """A message without the long fields to which the plan leads.
 
     Args:

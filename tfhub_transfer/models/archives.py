@@ -313,7 +313,7 @@ def _backed(item: Any, path: Path) -> tuple[tuple[int, ...], Any]:
     return item.shape, item.dtype
 
 
-def _encoder_variables(config: dict[str, Any], source: str) -> list[dict[str, Any]]:
+def _encoder_variables(config: dict[str, Any], source: str) -> list[recorded.VariableSpec]:
     """What the configuration records of the encoder's variables."""
     encoder = records.take(config, "config", dict, source, {}).get("encoder")
     inner = encoder.get("config") if isinstance(encoder, dict) else None

@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.data import batching
-from tfhub_transfer.encoders.encoder import Encoder, boundary_input
+from tfhub_transfer.encoders.calls import boundary_input
+from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import TokenStore

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 
 from tfhub_transfer.encoders import registry
-from tfhub_transfer.encoders.encoder import Encoder, graphs_from_file
+from tfhub_transfer.encoders.binding import graphs_from_file
+from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
