@@ -2,7 +2,6 @@
 
 import contextlib
 import contextvars
-import hashlib
 import re
 import shutil
 import warnings
@@ -71,7 +70,7 @@ class Encoder(keras.layers.Layer):
 
     Args:
         handle: A packaged name, a folder, a TF Hub or Kaggle handle, a Hugging Face folder, or what
-            `train` wrote, for the encoder as it was trained.
+            `train` wrote, for the encoder as it was trained; or a `registry.EncoderSource`.
         trainable: Whether all groups start thawed. `freeze_to` sets them one by one.
         name: The layer's name; `encoder`, `encoder_1` and so on if not given.
         dtype: The layer's dtype policy. The graph inside computes as it was saved; leave it.
@@ -93,7 +92,7 @@ class Encoder(keras.layers.Layer):
 
     def __init__(
         self,
-        handle: str,
+        handle: registry.Named,
         trainable: bool = False,
         name: str | None = None,
         dtype: Any = "float32",
@@ -101,20 +100,21 @@ class Encoder(keras.layers.Layer):
         _spec: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        # By its name, because what "auto" means may change and a saved model must not.
-        self.handle = registry.DEFAULT_ENCODER if handle == "auto" else str(handle)
+        # Its folder isn't at hand until something was loaded from it.
+        self._source: registry.EncoderSource | None = None
+        found = registry.source_of(handle)
+        self.handle = found.handle
         self._left_out: tuple[str, ...] = ()
         self._unread = variable_groups.Unread()
         self._trainers = trainers.Trainers()
         self._thawed_in_file: list[str] | None = None
-        self._folder: Path | None = None
         self._loaded: Any = None
         # Writes the preprocessor of the last model on it; a function, so that nothing tracks it.
         self.write_preprocessor: Callable[[Path], dict[str, Any]] | None = None
         # A config comes out of a file, which doesn't vouch for itself: Keras' safe mode decides.
         self.trust_code = trust_code if _spec is None else in_safe_mode() is False
         if _spec is None:
-            self._load_from_handle()
+            self._load_from(found)
         else:
             self._make_weights(_spec)
         self.built = True
@@ -122,11 +122,11 @@ class Encoder(keras.layers.Layer):
 
     # Loading ---------------------------------------------------------------------------------
 
-    def _load_from_handle(self) -> None:
-        self._folder = registry.resolve(self.handle)
-        self._loaded, variables = loading.load(self._folder, trust_code=self.trust_code)
-        loading.require_copyable(self._folder)
-        self._functions = loading.Functions(self._loaded, self._folder)
+    def _load_from(self, source: registry.EncoderSource) -> None:
+        self._loaded, variables = loading.load(source.folder, trust_code=self.trust_code)
+        self._source = source
+        loading.require_copyable(source.folder)
+        self._functions = loading.Functions(self._loaded, source.folder)
         self._spec: dict[str, Any] = {
             "dialect": self._functions.dialect,
             "outputs": self._functions.outputs,
@@ -155,7 +155,8 @@ class Encoder(keras.layers.Layer):
             functions = loading.Functions(loaded, folder)
             found = variable_groups.specs(variables, loaded, functions.captured)
             if [v["shape"] for v in found] == [v["shape"] for v in spec["variables"]]:
-                self._folder, self._loaded, self._functions = folder, loaded, functions
+                self._source = registry.EncoderSource(self.handle, folder)
+                self._loaded, self._functions = loaded, functions
                 self._wrap(variables)
                 return True
         return False
@@ -219,14 +220,19 @@ class Encoder(keras.layers.Layer):
         return self._loaded
 
     @property
-    def folder(self) -> Path:
-        """The folder of the SavedModel behind this layer."""
-        if self._folder is None:
+    def source(self) -> registry.EncoderSource:
+        """What this was loaded from: what is known of it, and what lies there."""
+        if self._source is None:
             raise InputError(
                 "this encoder's SavedModel isn't at hand: load the whole `.keras` file, or give "
                 f"`Encoder` a handle that can be found. Received: handle={self.handle!r}"
             )
-        return self._folder
+        return self._source
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the SavedModel behind this layer."""
+        return self.source.folder
 
     def named_weights(self) -> dict[str, keras.Variable]:
         """The weights by the names that they have inside the SavedModel."""
@@ -234,12 +240,7 @@ class Encoder(keras.layers.Layer):
 
     def fingerprint(self) -> str:
         """SHA-256 of the SavedModel's graph, its assets, and the weights as they are now."""
-        digest = hashlib.sha256((self.folder / "saved_model.pb").read_bytes())
-        for path in sorted(p for p in (self.folder / "assets").rglob("*") if p.is_file()):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-        for weight in self._weights:
-            digest.update(weight.value.numpy().tobytes())
-        return digest.hexdigest()
+        return self.source.fingerprint(w.value.numpy().tobytes() for w in self._weights)
 
     # Freezing and thawing --------------------------------------------------------------------
 
@@ -489,7 +490,7 @@ class Encoder(keras.layers.Layer):
             InputError: If it can't be written, or would replace what this package didn't write.
         """
         known = self.write_preprocessor is not None
-        beside = None if known else registry.preprocessor_path(self.handle, self.folder)
+        beside = None if known else self.source.preprocessor
         loading.save(self, folder, beside, overwrite)
 
     def save_own_variables(self, store: Any) -> None:
@@ -510,13 +511,14 @@ class Encoder(keras.layers.Layer):
     def load_assets(self, dir_path: str) -> None:
         """Runs after the weights were loaded: binds the saved graph to the variables at hand."""
         # Keras deletes `dir_path` afterwards, and what is saved again later must find its assets.
-        self._folder = temporary_folder(self)
-        shutil.copytree(dir_path, self._folder, dirs_exist_ok=True)
+        folder = temporary_folder(self)
+        shutil.copytree(dir_path, folder, dirs_exist_ok=True)
+        self._source = registry.EncoderSource(self.handle, folder)
         kept = [(v, v.numpy()) for v in loading.smallest(self._raw_variables)]
-        self._loaded, _ = loading.load(self._folder, self._raw_variables, self.trust_code)
+        self._loaded, _ = loading.load(folder, self._raw_variables, self.trust_code)
         for variable, value in kept:
             variable.assign(value)
-        self._functions = loading.Functions(self._loaded, self._folder)
+        self._functions = loading.Functions(self._loaded, folder)
         found = {"dialect": self._functions.dialect, "outputs": self._functions.outputs}
         if any(self._spec[key] != value for key, value in found.items()):
             raise InputError(
