@@ -117,7 +117,7 @@ def test_the_file_of_several_tasks_is_read_once(
     assert found[f"_settings {path}"] == 1
     assert seen["task"].alpha == 0.5 and seen["source"].handle == registry.DEFAULT_ENCODER
     splits, _ = inputs.read_splits(job)
-    assert splits.columns == {"a": {"label": "label"}, "b": {"label": "label"}}
+    assert inputs.columns_of(job) == {"a": {"label": "label"}, "b": {"label": "label"}}
     alone = TrainJob("classification", str(place / "a.csv"), place / "out", label="label")
     assert splits.by_task()["b"] == inputs.read_splits(alone)[0]
 

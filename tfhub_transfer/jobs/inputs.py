@@ -210,8 +210,20 @@ def sources(job: TrainJob, joint: Joint | None = None) -> list[str]:
     return found
 
 
-def columns_of(job: TrainJob) -> ColumnNames:
-    """The names of columns that a job of one task gives."""
+def columns_of(job: TrainJob, joint: Joint | None = None) -> Columns:
+    """The names of columns that a job gives; of each task, if there are several.
+
+    Args:
+        job: The job.
+        joint: As for `read_splits`.
+    """
+    joint = joint or joint_of(job)
+    if joint is not None:
+        return {name: _named_columns(own) for name, own in joint.jobs.items()}
+    return _named_columns(job)
+
+
+def _named_columns(job: TrainJob) -> ColumnNames:
     given = {name: value for name, value in _columns(job).items() if value is not None}
     return cast(ColumnNames, given)
 
@@ -293,7 +305,7 @@ def _read(job: TrainJob) -> tuple[Splits, Task]:
     if task.layout == "whole":
         task.pair = examples.is_pair
     layout = layouts.find(task, head_of(job))
-    for split in (splits.train, splits.validation, splits.test):
+    for split in vars(splits).values():
         layout.check(split)
         if task.is_adapted and task.needs_labels:
             task.check(split)  # which names rows
@@ -433,12 +445,10 @@ def _given(job: TrainJob) -> dict[str, str]:
 def _split(examples: data.Examples, others: dict[str, data.Examples], job: TrainJob) -> Splits:
     """Takes from the training file what no file was given for."""
     missing = [name for name in ("validation", "test") if name not in others]
-    columns = columns_of(job)
     if not missing:
-        return Splits(examples, others["validation"], others["test"], columns)
+        return Splits(examples, **others)
     fractions = _FRACTIONS if len(missing) == 2 else (0.9, 0.1)
     kept = TASKS[job.task].kept_together if job.task in TASKS else None
     together = kept if kept in examples.columns else None
     train_part, *parts = data.split(examples, fractions, seed=job.seed, together=together)
-    taken = {**others, **dict(zip(missing, parts))}
-    return Splits(train_part, taken["validation"], taken["test"], columns)
+    return Splits(train_part, **others, **dict(zip(missing, parts)))

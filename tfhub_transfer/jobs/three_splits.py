@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 
 from tfhub_transfer.data import Examples
-from tfhub_transfer.models.encoding import ColumnNames
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,13 +14,11 @@ class Splits:
         train: What teaches.
         validation: What epochs are judged by.
         test: What is measured.
-        columns: The names of columns that the job gives.
     """
 
     train: Examples
     validation: Examples
     test: Examples
-    columns: ColumnNames = dataclasses.field(default_factory=ColumnNames)
 
     def by_task(self) -> dict[str, "Splits"]:
         """The splits of each task; those of one task alone have no name."""
@@ -29,8 +26,7 @@ class Splits:
 
     def counts(self) -> dict[str, int]:
         """How many examples each split has."""
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: len(each) for name, each in parts.items()}
+        return {name: len(each) for name, each in vars(self).items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +36,6 @@ class JointSplits:
     train: Mapping[str, Examples]
     validation: Mapping[str, Examples]
     test: Mapping[str, Examples]
-    columns: Mapping[str, ColumnNames]
 
     @classmethod
     def of(cls, parts: Mapping[str, Splits]) -> "JointSplits":
@@ -49,12 +44,9 @@ class JointSplits:
             {name: own.train for name, own in parts.items()},
             {name: own.validation for name, own in parts.items()},
             {name: own.test for name, own in parts.items()},
-            {name: own.columns for name, own in parts.items()},
         )
 
     def by_task(self) -> dict[str, Splits]:
         """The splits of each task."""
-        return {
-            name: Splits(self.train[name], self.validation[name], self.test[name], columns)
-            for name, columns in self.columns.items()
-        }
+        parts = self.train, self.validation, self.test
+        return {name: Splits(*(part[name] for part in parts)) for name in self.train}

@@ -19,7 +19,14 @@ from tfhub_transfer.evaluation import cautions
 from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.jobs import options, run_records, sharing
 from tfhub_transfer.jobs.folders import kept
-from tfhub_transfer.jobs.inputs import Joint, head_of, joint_of, read_splits, sources
+from tfhub_transfer.jobs.inputs import (
+    Joint,
+    columns_of,
+    head_of,
+    joint_of,
+    read_splits,
+    sources,
+)
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
 from tfhub_transfer.jobs.training_options import TrainJob
@@ -66,7 +73,8 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
         runtime.precision(job.precision, width),
         atomic.folder(job.output, job.overwrite) as scratch,
     ):
-        record = _fit(job, model, splits, scratch, fit or fine_tune)
+        learned = _fit(job, model, splits, scratch, fit or fine_tune)
+        record: Record = {**_asked(job, joint), **learned}
         with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(job, model, splits, record, scratch)
     written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]
@@ -169,8 +177,6 @@ def _fit(
         model.save(scratch / MODEL_FILE)
     truncation = history.truncation
     return {
-        "arguments": {k: v for k, v in _plain(job).items() if v is not None},
-        "columns": splits.columns,
         "seed": job.seed,
         "precision": runtime.choose_precision(),
         "measured": _measured(job, model.encoder.dimension),
@@ -187,6 +193,11 @@ def _fit(
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
         **run_records.curves(model),
     }
+
+
+def _asked(job: TrainJob, joint: Joint | None) -> Record:
+    arguments = {name: value for name, value in _plain(job).items() if value is not None}
+    return {"arguments": arguments, "columns": columns_of(job, joint)}
 
 
 def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict[str, object]:
