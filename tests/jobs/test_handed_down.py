@@ -154,6 +154,9 @@ def test_what_was_looked_up_goes_wherever_a_handle_goes(
     model = tt.build_model(source, samples.ROWS["classification"].task())
     assert model.encoder.source is source
     assert tt.Preprocessor(source).source == str(folder)
+    # It is an encoder, whatever else lies in its folder.
+    (folder / encoding.MODEL_FILE).write_text("no model")
+    np.testing.assert_array_equal(tt.encode_text(source, ["good film", "bad"]), expected)
     # Of those by the string, one each, and of what was looked up one.
     assert found[f"_checked {folder}"] == 2 and found[f"read_information {folder}"] == 3
 
