@@ -84,7 +84,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "jobs": [
-        ["asking", "folders", "options", "run_records", "saying"],
+        ["asking", "folders", "options", "run_records", "saying", "three_splits"],
         ["asking_options", "encoder_options", "sharing", "training_options"],
         ["converting", "distilling_options", "inputs", "listing"],
         ["commands", "measuring", "predicting", "training", "vectors"],

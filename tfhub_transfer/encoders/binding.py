@@ -23,9 +23,9 @@ _FROM_FILE = contextvars.ContextVar("from_file", default=False)
 
 
 class Binding(NamedTuple):
-    """A SavedModel at work: its folder, what TensorFlow made of it, its call, its variables."""
+    """A SavedModel at work: where it is from, what was made of it, its call, its variables."""
 
-    folder: Path
+    source: registry.EncoderSource
     loaded: SavedObject
     functions: loading.Functions
     variables: list[tf.Variable]
@@ -53,23 +53,22 @@ def graphs_from_file() -> Iterator[None]:
         _FROM_FILE.reset(token)
 
 
-def of_handle(handle: str, trust_code: bool) -> Binding:
+def of_handle(source: registry.EncoderSource, trust_code: bool) -> Binding:
     """Of what a handle names, fetched or converted if need be.
 
     Args:
-        handle: As for `Encoder`.
+        source: The handle, looked up once for all.
         trust_code: Whether it may hold operations that do more than compute.
 
     Raises:
         InputError: If it isn't a usable encoder, or could never be put into a file.
     """
-    folder = registry.resolve(handle)
-    loaded, variables = loading.load(folder, trust_code=trust_code)
-    loading.require_copyable(folder)
-    functions = loading.Functions(loaded, folder)
+    loaded, variables = loading.load(source.folder, trust_code=trust_code)
+    loading.require_copyable(source.folder)
+    functions = loading.Functions(loaded, source.folder)
     # Here, because what is raised while Keras calls a layer gets a page of explanations.
-    probes.ask(functions, loading.BERT_INPUTS, handle)
-    return Binding(folder, loaded, functions, variables)
+    probes.ask(functions, loading.BERT_INPUTS, source.handle)
+    return Binding(source, loaded, functions, variables)
 
 
 def at_hand(handle: str, variables: Sequence[recorded.VariableSpec]) -> Binding | None:
@@ -86,7 +85,8 @@ def at_hand(handle: str, variables: Sequence[recorded.VariableSpec]) -> Binding 
         if folder is not None:
             # Not trusted with code: nobody was asked.
             loaded, found = loading.load(folder)
-            made = Binding(folder, loaded, loading.Functions(loaded, folder), found)
+            source = registry.EncoderSource(handle, folder)
+            made = Binding(source, loaded, loading.Functions(loaded, folder), found)
             shapes = [v["shape"] for v in made.spec()["variables"]]
             return made if shapes == [v["shape"] for v in variables] else None
     return None
@@ -130,4 +130,4 @@ def of_assets(
         )
     # Of weights that a training spoilt the answers say so; there may be other uses for them.
     probes.ask(functions, loading.BERT_INPUTS, handle, allow_nan=True)
-    return Binding(folder, loaded, functions, variables)
+    return Binding(registry.EncoderSource(handle, folder), loaded, functions, variables)

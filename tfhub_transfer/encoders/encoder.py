@@ -42,7 +42,7 @@ class Encoder(keras.layers.Layer):
 
     Args:
         handle: A packaged name, a folder, a TF Hub or Kaggle handle, a Hugging Face folder, or what
-            `train` wrote, for the encoder as it was trained.
+            `train` wrote, for the encoder as it was trained; or a `registry.EncoderSource`.
         trainable: Whether all groups start thawed. `freeze_to` sets them one by one.
         name: The layer's name; `encoder`, `encoder_1` and so on if not given.
         dtype: The layer's dtype policy. The graph inside computes as it was saved; leave it.
@@ -64,7 +64,7 @@ class Encoder(keras.layers.Layer):
 
     def __init__(
         self,
-        handle: str,
+        handle: registry.Named,
         trainable: bool = False,
         name: str | None = None,
         dtype: str | keras.DTypePolicy = "float32",
@@ -72,15 +72,16 @@ class Encoder(keras.layers.Layer):
         _spec: recorded.Spec | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        # By its name, because what "auto" means may change and a saved model must not.
-        self.handle = registry.DEFAULT_ENCODER if handle == "auto" else str(handle)
+        # Its folder isn't at hand until something was loaded from it.
+        self._source: registry.EncoderSource | None = None
+        given = registry.source_of(handle)
+        self.handle = given.handle
         # Writes the preprocessor of the last model on it; a function, so that nothing tracks it.
         self.write_preprocessor: Callable[[Path], Mapping[str, object]] | None = None
         # A config comes out of a file, which doesn't vouch for itself: Keras' safe mode decides.
         self.trust_code = trust_code if _spec is None else keras_saving.trusts_file()
-        self._folder: Path | None = None
         if _spec is None:
-            found = binding.of_handle(self.handle, self.trust_code)
+            found = binding.of_handle(given, self.trust_code)
             self._share(found.variables, found.spec())
             self._bind(found)
         else:
@@ -114,7 +115,7 @@ class Encoder(keras.layers.Layer):
     def _bind(self, found: binding.Binding) -> None:
         """From now on the layer computes with this graph."""
         # An attribute of the layer, so that who exports it with TensorFlow has its tables too.
-        self._folder, self._loaded, self._functions = found.folder, found.loaded, found.functions
+        self._source, self._loaded, self._functions = found.source, found.loaded, found.functions
         self._graphs = FlatGraphs(self.handle, found.functions, found.variables, self._weights)
 
     # What the encoder is ---------------------------------------------------------------------
@@ -152,7 +153,7 @@ class Encoder(keras.layers.Layer):
     @property
     def do_lower_case(self) -> bool | None:
         """Whether the encoder wants lower-cased text, where the SavedModel says so."""
-        flag = None if self._folder is None else getattr(self._loaded, "do_lower_case", None)
+        flag = None if self._source is None else getattr(self._loaded, "do_lower_case", None)
         return None if flag is None else bool(flag.numpy() if hasattr(flag, "numpy") else flag)
 
     @property
@@ -162,14 +163,19 @@ class Encoder(keras.layers.Layer):
         return self._loaded
 
     @property
-    def folder(self) -> Path:
-        """The folder of the SavedModel behind this layer."""
-        if self._folder is None:
+    def source(self) -> registry.EncoderSource:
+        """What this was loaded from: what is known of it, and what lies there."""
+        if self._source is None:
             raise InputError(
                 "this encoder's SavedModel isn't at hand: load the whole `.keras` file, or give "
                 f"`Encoder` a handle that can be found. Received: handle={self.handle!r}"
             )
-        return self._folder
+        return self._source
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the SavedModel behind this layer."""
+        return self.source.folder
 
     def named_weights(self) -> dict[str, keras.Variable]:
         """The weights by the names that they have inside the SavedModel."""
@@ -177,7 +183,7 @@ class Encoder(keras.layers.Layer):
 
     def fingerprint(self) -> str:
         """SHA-256 of the SavedModel's graph, its assets, and the weights as they are now."""
-        return loading.fingerprint(self.folder, (w.value.numpy() for w in self._weights))
+        return self.source.fingerprint(w.value.numpy().tobytes() for w in self._weights)
 
     # Freezing and thawing --------------------------------------------------------------------
 
@@ -335,7 +341,7 @@ class Encoder(keras.layers.Layer):
             InputError: If it can't be written, or would replace what this package didn't write.
         """
         known = self.write_preprocessor is not None
-        beside = None if known else registry.preprocessor_path(self.handle, self.folder)
+        beside = None if known else self.source.preprocessor
         loading.save(self, folder, beside, overwrite)
 
     def save_own_variables(self, store: MutableMapping[str, Array]) -> None:

@@ -1,13 +1,12 @@
 """A SavedModel from disk to a callable of known dialect, and its graph back to disk."""
 
 import contextlib
-import hashlib
 import json
 import math
 import re
 import shutil
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -23,7 +22,6 @@ from tfhub_transfer.graphs import rewriting, safety, surgery
 from tfhub_transfer.graphs.safety import SavedObject
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.private import tensorflow_graphs
-from tfhub_transfer.shapes import Array
 from tfhub_transfer.storage import atomic, marks, opening, records
 from tfhub_transfer.storage.scratch import new_temporary, temporary
 
@@ -393,18 +391,3 @@ def smallest(variables: Sequence[tf.Variable]) -> list[tf.Variable]:
     """The variables as small as the one in a stub, which loading the stub may overwrite."""
     least = min((int(np.prod(v.shape)) for v in variables), default=0)
     return [v for v in variables if int(np.prod(v.shape)) == least]
-
-
-def fingerprint(folder: Path, weights: Iterable[Array]) -> str:
-    """SHA-256 of a SavedModel's graph, its assets, and weights.
-
-    Args:
-        folder: The SavedModel's folder.
-        weights: The weights, in order of creation.
-    """
-    digest = hashlib.sha256((folder / "saved_model.pb").read_bytes())
-    for path in sorted(p for p in (folder / "assets").rglob("*") if p.is_file()):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    for weight in weights:
-        digest.update(weight.tobytes())
-    return digest.hexdigest()

@@ -420,7 +420,7 @@ def _make(encoder: Encoder, preprocessor: str | None, length: int) -> TextPrepro
     vocabulary, case = _vocabulary_of(encoder)
     if vocabulary is not None and case.lower_case is not None:
         return _from_vocabulary(vocabulary, case, length)
-    found = registry.preprocessor_path(encoder.handle, encoder.folder)
+    found = encoder.source.preprocessor
     if found is not None:
         return _from_saved_model(found, length, encoder.trust_code)
     if vocabulary is not None:
@@ -536,7 +536,7 @@ def _vocabulary_of(encoder: Encoder) -> tuple[Path | None, Case]:
     files = sorted((encoder.folder / "assets").glob("*vocab*.txt"))
     case = Case(encoder.do_lower_case)
     if (encoder.folder / registry.INFORMATION).exists():
-        facts = registry.read_information(encoder.folder)
+        facts = encoder.source.information
         case = Case(facts.get("lower_case"), facts.get("strip_accents"))
     return (files[0] if files else None), case
 

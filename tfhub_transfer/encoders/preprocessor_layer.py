@@ -303,6 +303,7 @@ class _Options:
     def __init__(self, source: Source, preprocessor: str | None, words: bool, padding: str) -> None:
         self.encoder = source if isinstance(source, Encoder) else None  # files may be its own
         self.source = source.handle if isinstance(source, Encoder) else str(source)
+        self._named = source if isinstance(source, registry.EncoderSource) else self.source
         self.preprocessor, self.words, self.padding = preprocessor, words, padding
 
     def are_at_hand(self) -> bool:
@@ -323,11 +324,11 @@ class _Options:
             if _is_saved(self.source):
                 self._refuse_another("a preprocessor that was saved")
                 return self._load(opening.path_of(self.source), length, trust_code)
-            folder = registry.resolve(self.source)
-            if _is_preprocessor(folder):
+            source = registry.source_of(self._named)
+            if _is_preprocessor(source.folder):
                 self._refuse_another("a preprocessor itself")
-                return preprocessing.of_saved_model(folder, length, trust_code), None
-            encoder = Encoder(self.source, trust_code=trust_code)
+                return preprocessing.of_saved_model(source.folder, length, trust_code), None
+            encoder = Encoder(source, trust_code=trust_code)
         if encoder.dialect == "text":
             self._refuse_another("a text embedding, which reads texts as they are")
         made = preprocessing.make_preprocessor(encoder, self.preprocessor, length)

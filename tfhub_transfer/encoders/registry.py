@@ -5,35 +5,159 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias, TypedDict, cast, get_type_hints
 
 from tfhub_transfer.encoders.catalogue import BERT_OUTPUTS, EncoderInfo, hub_encoders
 from tfhub_transfer.encoders.fetching import cache_folder, cached, fetch, is_remote
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.shapes import Fingerprint, Handle
 from tfhub_transfer.storage import atomic, downloads, opening, records
 
 DEFAULT_ENCODER = "minilm-l3-384"
 INFORMATION = "tfhub_transfer.json"
 GRAPH = "saved_model.pb"
 TRAINED = "model.keras"
-_INFORMATION_TYPES = {
-    "name": str,
-    "dialect": str,
-    "dimension": int,
-    "layers": int,
-    "language": str,
-    "outputs": list,
-    "lower_case": bool,
-    "strip_accents": bool,
-    "speed": int | float,
-    "scores": dict,
-    "tuned_from": str,
-    "tuned_before_from": str,
-}
+# A converter writes the encoder that it makes of the first into the second, an empty folder.
+Converter: TypeAlias = Callable[[Path, Path], object]
 
-_converters: dict[str, Callable[[Path, Path], object]] = {}
+
+class Information(TypedDict, total=False):
+    """What the `tfhub_transfer.json` of an encoder's folder may say, and of which type."""
+
+    name: str
+    dialect: str
+    dimension: int
+    layers: int
+    language: str
+    outputs: list
+    lower_case: bool
+    strip_accents: bool
+    speed: int | float
+    scores: dict
+    tuned_from: str
+    tuned_before_from: str
+
+
+# Filled by what makes them, which stands above: neither conversion nor models are known here.
+_converters: dict[str, Converter] = {}
+
+
+class EncoderSource:
+    """An encoder by what was given for it: what is known of it, where it lies, what lies there.
+
+    Each is found out once, when it is first asked for. Whoever works on with the encoder is handed
+    this, so that nobody looks its handle up again.
+
+    Args:
+        handle: As for `resolve`.
+        folder: Where it lies, if that is known already, as of one that came out of a file.
+
+    Attributes:
+        handle: What was given; for `"auto"` the packaged encoder's name, because what that means
+            may change and a saved model must not.
+
+    Example:
+
+    >>> source = EncoderSource("auto")
+    >>> source.handle, source.known.dimension, source.folder.name
+    ('minilm-l3-384', 384, 'minilm-l3-384')
+    """
+
+    def __init__(self, handle: str | os.PathLike[str], folder: Path | None = None) -> None:
+        self.handle = Handle(DEFAULT_ENCODER if str(handle) == "auto" else str(handle))
+        self._given = self.handle if str(handle) == "auto" else handle
+        if folder is not None:
+            self.folder = folder
+
+    def __str__(self) -> str:
+        return self.handle
+
+    @functools.cached_property
+    def known(self) -> EncoderInfo | None:
+        """What is known of it without fetching it; `None` if nothing is."""
+        handle = _named(self._given)
+        if (Path(handle) / INFORMATION).is_file():
+            return _info(Path(handle), self._said, packaged=False)
+        key, all_known = _key(handle), known_encoders()
+        return next((e for e in all_known if handle == e.name or key == _key(e.handle)), None)
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """The folder with its SavedModel, fetched or converted if need be; see `resolve`."""
+        handle = _named(self._given)
+        if is_remote(handle):
+            return _checked(fetch(handle), handle)
+        if Path(handle).exists():
+            kind, source = _foreign(Path(handle))
+            return _converted(kind, source) if kind else _checked(source, handle)
+        if self.known is None:
+            raise InputError(_unknown(handle))
+        packaged = self.known.packaged
+        path = Path(self.known.handle) if packaged else fetch(self.known.handle)
+        return _checked(path, handle)
+
+    @functools.cached_property
+    def information(self) -> Information:
+        """What the `tfhub_transfer.json` in its folder says; nothing if there is none."""
+        folder = self.folder
+        return self._said if str(folder) == str(self._given) else read_information(folder)
+
+    @property
+    def provenance(self) -> dict[str, object]:
+        """What it was tuned from, if it says so, as `{"tuned_from": handle}`."""
+        return _provenance(self.information)
+
+    @functools.cached_property
+    def preprocessor(self) -> Path | None:
+        """The folder of the TF Hub preprocessor that belongs to it; `None` if none is known.
+
+        Raises:
+            InputError: If it is known and can't be fetched.
+        """
+        beside = self.folder / "preprocessor"
+        if (beside / GRAPH).exists():
+            return beside
+        known = self.known
+        return resolve(known.preprocessor) if known is not None and known.preprocessor else None
+
+    def fingerprint(self, weights: Iterable[bytes]) -> Fingerprint:
+        """SHA-256 of the SavedModel's graph, its assets, and weights.
+
+        Args:
+            weights: The bytes of each weight, in order.
+        """
+        digest = self._files.copy()
+        for weight in weights:
+            digest.update(weight)
+        return Fingerprint(digest.hexdigest())
+
+    @functools.cached_property
+    def _said(self) -> Information:
+        """What the folder that was given says of itself; where it was converted, another does."""
+        return read_information(Path(_named(self._given)))
+
+    @functools.cached_property
+    def _files(self) -> "hashlib._Hash":
+        """The digest of what no training changes."""
+        digest = hashlib.sha256((self.folder / GRAPH).read_bytes())
+        for path in sorted(p for p in (self.folder / "assets").rglob("*") if p.is_file()):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        return digest
+
+
+# What names an encoder. Whoever gives a source saves the work of looking it up again.
+Named: TypeAlias = str | os.PathLike[str] | EncoderSource
+
+
+def source_of(handle: Named) -> EncoderSource:
+    """What was looked up already as it is; anything else to be looked up.
+
+    Args:
+        handle: As for `resolve`.
+    """
+    return handle if isinstance(handle, EncoderSource) else EncoderSource(handle)
 
 
 def packaged_folder() -> Path:
@@ -58,11 +182,11 @@ def known_encoders() -> tuple[EncoderInfo, ...]:
     True
     """
     folders = sorted(p.parent for p in packaged_folder().glob(f"*/{INFORMATION}"))
-    packaged = [_read_information(folder, packaged=True) for folder in folders]
+    packaged = [_info(folder, read_information(folder), packaged=True) for folder in folders]
     return (*sorted(packaged, key=lambda e: e.name != DEFAULT_ENCODER), *hub_encoders())
 
 
-def describe(handle: str) -> EncoderInfo | None:
+def describe(handle: Named) -> EncoderInfo | None:
     """What is known of an encoder without fetching it; `None` if nothing is.
 
     Args:
@@ -74,15 +198,10 @@ def describe(handle: str) -> EncoderInfo | None:
     >>> describe("https://tfhub.dev/google/nnlm-en-dim50/2").dimension
     50
     """
-    handle = _named(handle)
-    if (Path(handle) / INFORMATION).is_file():
-        return _read_information(Path(handle), packaged=False)
-    wanted = DEFAULT_ENCODER if handle == "auto" else handle
-    key = _key(wanted)
-    return next((e for e in known_encoders() if wanted == e.name or key == _key(e.handle)), None)
+    return source_of(handle).known
 
 
-def require_token_vectors(handle: str, purpose: str) -> None:
+def require_token_vectors(handle: Named, purpose: str) -> None:
     """Refuses an encoder that gives no token vectors, before anything is downloaded.
 
     Args:
@@ -101,7 +220,7 @@ def require_token_vectors(handle: str, purpose: str) -> None:
         )
 
 
-def resolve(handle: str | os.PathLike[str]) -> Path:
+def resolve(handle: Named) -> Path:
     """The folder on disk with the SavedModel of an encoder or preprocessor.
 
     Args:
@@ -117,32 +236,23 @@ def resolve(handle: str | os.PathLike[str]) -> Path:
     >>> resolve("auto").name
     'minilm-l3-384'
     """
-    handle = _named(handle)
-    if is_remote(handle):
-        return _checked(fetch(handle), handle)
-    if Path(handle).exists():
-        kind, source = _foreign(Path(handle))
-        return _converted(kind, source) if kind else _checked(source, handle)
-    known = describe(handle)
-    if known is None:
-        raise InputError(_unknown(handle))
-    path = Path(known.handle) if known.packaged else fetch(known.handle)
-    return _checked(path, handle)
+    return source_of(handle).folder
 
 
-def find(handle: str) -> Path | None:
+def find(handle: Named) -> Path | None:
     """The folder that `resolve` gives, if it is on this machine; nothing is fetched or converted.
 
     Args:
         handle: As for `resolve`.
     """
-    handle = _named(handle)
-    if not is_remote(handle) and not Path(handle).exists():
-        known = describe(handle)
-        handle = known.handle if known is not None else handle
+    source = source_of(handle)
+    handle = _named(source._given)
+    if not is_remote(handle) and not Path(handle).exists() and source.known is not None:
+        handle = source.known.handle
     folder = cached(handle) if is_remote(handle) else Path(handle)
-    if folder is not None and _foreign(folder)[0]:
-        folder = _conversion_of(_foreign(folder)[1])
+    if folder is not None:
+        kind, made_of = _foreign(folder)
+        folder = _conversion_of(made_of) if kind else folder
     return folder if folder is not None and (folder / GRAPH).is_file() else None
 
 
@@ -156,14 +266,10 @@ def preprocessor_path(handle: str, encoder_path: Path) -> Path | None:
     Raises:
         InputError: If it is known and can't be fetched.
     """
-    beside = encoder_path / "preprocessor"
-    if (beside / GRAPH).exists():
-        return beside
-    known = describe(handle)
-    return resolve(known.preprocessor) if known is not None and known.preprocessor else None
+    return EncoderSource(handle, encoder_path).preprocessor
 
 
-def register_converter(kind: str, convert: Callable[[Path, Path], object]) -> None:
+def register_converter(kind: str, convert: Converter) -> None:
     """Tells the registry how to make a TF Hub encoder of another kind of folder.
 
     Args:
@@ -173,7 +279,7 @@ def register_converter(kind: str, convert: Callable[[Path, Path], object]) -> No
     _converters[kind] = convert
 
 
-def _named(handle: Any) -> str:
+def _named(handle: object) -> str:
     """A handle as a string, which may be a name, an address or a path that there can be."""
     if not (isinstance(handle, str) and is_remote(handle)):
         path = opening.path_of(handle)
@@ -181,8 +287,7 @@ def _named(handle: Any) -> str:
     return str(handle)
 
 
-def _read_information(folder: Path, packaged: bool) -> EncoderInfo:
-    facts = read_information(folder)
+def _info(folder: Path, facts: Information, packaged: bool) -> EncoderInfo:
     if not {"dialect", "dimension"} <= set(facts):
         raise InputError(
             f"{INFORMATION} must say an encoder's `dialect` and `dimension`; it is damaged. "
@@ -205,7 +310,7 @@ def _read_information(folder: Path, packaged: bool) -> EncoderInfo:
     )
 
 
-def read_information(folder: Path) -> dict[str, Any]:
+def read_information(folder: str | os.PathLike[str]) -> Information:
     """What the `tfhub_transfer.json` of an encoder's folder says; nothing if there is none.
 
     Args:
@@ -213,19 +318,23 @@ def read_information(folder: Path) -> dict[str, Any]:
     """
     path = opening.path_of(folder) / INFORMATION
     facts = records.read(path) if path.exists() else {}
-    for key, kind in _INFORMATION_TYPES.items():
+    for key, kind in get_type_hints(Information).items():
         records.take(facts, key, kind, path)
-    return facts
+    return cast(Information, facts)
 
 
-def provenance(folder: Path) -> dict[str, Any]:
+def provenance(folder: str | os.PathLike[str]) -> dict[str, object]:
     """What an encoder was tuned from, if it says so, as `{"tuned_from": handle}`.
 
     Args:
         folder: The encoder's folder.
     """
-    facts = read_information(folder)
-    return {key: facts[key] for key in facts if key in ("tuned_from", "tuned_before_from")}
+    return _provenance(read_information(folder))
+
+
+def _provenance(facts: Information) -> dict[str, object]:
+    said = ("tuned_from", "tuned_before_from")
+    return {key: value for key, value in facts.items() if key in said}
 
 
 def _key(handle: str) -> str:
@@ -262,6 +371,7 @@ def _foreign(path: Path) -> tuple[str, Path]:
 
 def _conversion_of(source: Path) -> Path:
     """Where what was made of a source lies in the cache; of a changed one it is another."""
+    # Sizes and times, not contents, which may be gigabytes and are looked at for every handle.
     digest = hashlib.sha1(str(source.resolve()).encode("utf-8"))
     files = [source] if source.is_file() else source.rglob("*")
     for path in sorted(p for p in files if p.is_file()):

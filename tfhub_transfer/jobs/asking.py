@@ -1,13 +1,14 @@
 """A model asked the texts of a source: answers in order, beside what else each row holds."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.data import label_columns, reading, writing
 from tfhub_transfer.data.usual_columns import TEXT
 from tfhub_transfer.encoders.preprocessing import Truncation
+from tfhub_transfer.models.encoding import ColumnNames
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.shapes import Row
 from tfhub_transfer.tasks import layouts
@@ -50,7 +51,7 @@ class Answers:
 
     model: TransferModel
     source: str | data.File
-    columns: dict[str, Any]
+    columns: ColumnNames
     precision: str = "auto"
     exact: bool = False
 
@@ -64,9 +65,10 @@ class Answers:
             return
         # Whatever labels it holds come back as they are.
         table = reading.Table(self.source, reading.Asked(labels=False))
-        if self.columns.get("label"):
-            label_columns.require(table, self.columns["label"])
-        columns = {name: column for name, column in self.columns.items() if name != "label"}
+        if label := self.columns.get("label"):
+            label_columns.require(table, label)
+        columns = self.columns.copy()
+        columns.pop("label", None)
         if not any(columns.values()):
             self._require_usual(table)
             # As in training with a label, which no other usual shape of data goes with.
@@ -91,7 +93,7 @@ class Answers:
             return None
         return sum(len(texts) for texts, _ in self._chunks())
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[dict[str, object]]:
         self.cut = Truncation(0, 0, 0)
         for texts, rows in self._chunks():
             with (
@@ -107,7 +109,7 @@ class Answers:
                 yield {**given, **{names[part]: value for part, value in answer.items()}}
 
     @property
-    def types(self) -> dict[str, Any]:
+    def types(self) -> Mapping[str, object]:
         """Types of Arrow, of the source's columns that have some."""
         return self._table.types if self._table else {}
 
@@ -146,7 +148,8 @@ class Answers:
     def _chunks(self) -> Iterator[_Chunk]:
         pair = self.model.task.pair
         if self._table is None:
-            named = (*self.columns.values(), *self.model.layout.signature)
+            named = [name for name in self.columns.values() if isinstance(name, str)]
+            named += self.model.layout.signature
             for lines in reading.line_chunks(self.source, pair, CHUNK, named):
                 yield lines, [{}] * len(lines)
             return
@@ -154,16 +157,16 @@ class Answers:
             self.model.layout.check(dataclasses.replace(examples, target=None))
             yield list(zip(*examples.texts)) if pair else list(examples.texts[0]), rows
 
-    def _asked(self, texts: list[Any]) -> list[Any]:
+    def _asked(self, texts: Sequence[_Asked]) -> Sequence[object]:
         """Lists of words or sentences out of a table as lists."""
         listed = self.model.layout.by_unit and not self.model.task.pair
         return list(map(_in_units, texts)) if listed else texts
 
-    def _texts(self, text: Any) -> dict[str, str]:
+    def _texts(self, text: _Asked) -> dict[str, str]:
         shown = [text] if isinstance(text, str) else text
         return dict(zip(self.model.layout.signature, map(joining.spaced, shown)))
 
-    def _count_cut(self, texts: Sequence[Any]) -> None:
+    def _count_cut(self, texts: Sequence[_Asked]) -> None:
         cut = self.model.truncation
         if self.model.layout.by_unit:  # whose rows are parts of texts
             whole = [row for row in zip(*_columns(texts)) if row[-1].strip()]
@@ -181,11 +184,11 @@ def _is_spread(part: str, column: str) -> bool:
     return part.endswith(SCORES) and column.startswith(f"{part}.")
 
 
-def _columns(texts: Sequence[Any]) -> list[Sequence[str]]:
-    return [texts] if isinstance(texts[0], str) else list(zip(*texts))
+def _columns(texts: Sequence[_Asked]) -> list[Sequence[str]]:
+    return list(zip(*([text] if isinstance(text, str) else text for text in texts)))
 
 
-def is_lines(model: TransferModel, source: str | data.File, columns: dict[str, Any]) -> bool:
+def is_lines(model: TransferModel, source: str | data.File, columns: ColumnNames) -> bool:
     """Whether a source holds texts, or pairs, one a line, rather than a table.
 
     Args:
@@ -193,16 +196,18 @@ def is_lines(model: TransferModel, source: str | data.File, columns: dict[str, A
         source: As for `Answers`.
         columns: As for `Answers`.
     """
-    named = [columns[name] for name in ("text", "text_pair") if columns.get(name)]
+    named = [name for name in (columns.get("text"), columns.get("text_pair")) if name]
     return reading.is_lines(source, reading.pair_columns(named) if model.task.pair else ())
 
 
-def _in_units(text: str) -> Any:
+def _in_units(text: _Asked) -> object:
     """A list in one string as a list; other texts as they are."""
-    return joining.split_words(text) if joining.is_listed(text) else text
+    if isinstance(text, str) and joining.is_listed(text):
+        return joining.split_words(text)
+    return text
 
 
-def shown(answers: Answers, whole: int | None = None) -> Iterator[dict[str, Any]]:
+def shown(answers: Answers, whole: int | None = None) -> Iterator[dict[str, object]]:
     """The answers; a stage of the work shows how far they are.
 
     Args:

@@ -1,7 +1,6 @@
 """The commands: what each is called, which options it has, and where that is which runs it."""
 
 import dataclasses
-from typing import Any
 
 from tfhub_transfer.jobs.asking_options import EncodeJob, EvaluateJob, PredictJob
 from tfhub_transfer.jobs.distilling_options import DistillJob
@@ -31,7 +30,7 @@ class Command:
     answers: bool = False
     tensorflow: bool = True
 
-    def answers_on_stdout(self, job: Any) -> bool:
+    def answers_on_stdout(self, job: object) -> bool:
         """Whether it would work for nothing without standard output.
 
         Args:

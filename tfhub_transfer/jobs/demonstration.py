@@ -9,10 +9,11 @@ from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.training import train
 from tfhub_transfer.jobs.training_options import DemoJob, TrainJob
 from tfhub_transfer.models.encoding import RECORD_FILE, read_record
+from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.serving.served import load_saved_model
 
 
-def demonstrate(job: DemoJob) -> Report:
+def demonstrate(job: DemoJob) -> Report | JointReport:
     """Shows the main job on the packaged sample: train, evaluate, export, load back, ask.
 
     Args:
@@ -34,8 +35,6 @@ def demonstrate(job: DemoJob) -> Report:
         output=output,
         text="text",
         label="topic",
-        encoder="auto",
-        unfreeze="auto",
         epochs=15,
         batch_size=16,
         overwrite=ours,

@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tfhub_transfer import data
 from tfhub_transfer.encoders.encoder import Encoder
@@ -44,6 +45,7 @@ def distill(job: DistillJob) -> None:
     if of_models:
         shared = {*options.names_of(DistillJob)} & {*options.names_of(TaughtJob)}
         given = {name: getattr(job, name) for name in shared}
+        # What the task is, only the teachers know, which aren't loaded yet.
         _distill_models(TaughtJob(task="", teachers=tuple(map(Path, job.teachers)), **given))
         return
     if len(job.teachers) > 1:
@@ -67,16 +69,16 @@ def _refuse_others(job: DistillJob, group: str) -> None:
 
 
 def _distill_models(job: TaughtJob) -> None:
-    check_output(job)
+    check_output(job)  # as `train` does, but before teachers are loaded and texts are read
     loaded = [folders.load(folder, job.trust_code) for folder in job.teachers]
     teachers = [model for model, _ in loaded]
-    columns = loaded[0][1].get("columns", {})
+    columns = cast(Mapping[str, str], loaded[0][1].get("columns", {}))
     more = None
     if job.unlabelled is not None:
         more = read_texts(job.unlabelled, teachers[0].task.pair, job, columns)
     imitation = Imitation(job.temperature, job.share)
     fit = functools.partial(_imitate, teachers, more, imitation)
-    given = {
+    given: dict[str, Any] = {
         name: getattr(job, name) or columns.get(name) for name in ("text", "text_pair", "label")
     }
     task = teachers[0].task
@@ -85,7 +87,7 @@ def _distill_models(job: TaughtJob) -> None:
 
 def _imitate(
     teachers: list[TransferModel],
-    more: list[Any] | None,
+    more: Sequence[object] | None,
     imitation: Imitation,
     model: TransferModel,
     train_split: data.Examples,

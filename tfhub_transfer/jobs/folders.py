@@ -3,12 +3,17 @@
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.building import load_model
-from tfhub_transfer.models.encoding import MODEL_FILE, no_model, read_record
+from tfhub_transfer.models.encoding import (
+    MODEL_FILE,
+    Record,
+    model_file,
+    no_model,
+    read_record,
+)
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.storage import keeping, opening
 
@@ -21,11 +26,11 @@ def is_model(handle: str) -> bool:
     Args:
         handle: The name.
     """
-    return handle.endswith(".keras") or (opening.path_of(handle) / MODEL_FILE).exists()
+    return model_file(handle) is not None
 
 
 @progress.stage("Loading the model", final=False)
-def load(folder: Path, trust_code: bool) -> tuple[TransferModel, dict[str, Any]]:
+def load(folder: Path, trust_code: bool) -> tuple[TransferModel, Record]:
     """A trained model and what its training recorded; nothing, where there is no record.
 
     Args:

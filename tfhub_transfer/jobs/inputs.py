@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypedDict, cast
 
 from tfhub_transfer import data, progress
 from tfhub_transfer.data import reading
@@ -14,7 +14,9 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import usual, values
 from tfhub_transfer.jobs import options
 from tfhub_transfer.jobs.options import Form
+from tfhub_transfer.jobs.three_splits import JointSplits, Splits
 from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.models.encoding import ColumnNames, Record
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import TASKS, MultiTask, Task, layouts
 from tfhub_transfer.tasks.several.task import check_names
@@ -25,15 +27,18 @@ _MOST_SETTINGS = 1_000_000
 _WITHOUT_ONE = (0.9, 0.1)
 # Rows that tell what form data have.
 _LOOKED_AT = 100
-_COLUMNS = ("text", "text_pair", "negative", "label")
+_COLUMNS = tuple(ColumnNames.__annotations__)
 _FORM = options.names_of(Form)
+_FILES: tuple[str, ...] = ("data", "validation", "test")
 # What a file of several tasks may say about each, and about all.
 _SAID = ("loss", "label_separator", "class_names", "weight")
-_OF_TASK = {"task", "data", "validation", "test", *_SAID, *_COLUMNS, *_FORM}
+_OF_TASK = {"task", *_FILES, *_SAID, *_COLUMNS, *_FORM}
 _OF_ALL = {"tasks", "weights", "alpha"}
 # What is an argument of some tasks, by the same name; and other options that only some have.
 _ARGUMENTS = ("label_separator", "loss")
 _OF_SOME = ("negative", "class_weights", *_ARGUMENTS)
+# As a record has them.
+Columns: TypeAlias = ColumnNames | Mapping[str, ColumnNames]
 # What the command line can't say for several tasks at once.
 _ALONE = (
     *("validation", "test", *_SAID, "class_weights", "towers"),
@@ -41,31 +46,52 @@ _ALONE = (
 )
 
 
+class Settings(TypedDict, total=False):
+    """What a file of several tasks says."""
+
+    tasks: dict[str, dict[str, str]]
+    weights: dict[str, float] | None
+    alpha: float
+
+
 @dataclasses.dataclass(frozen=True)
-class Splits:
-    """The three splits that a job works on; for several tasks each is `{name: examples}`."""
+class Joint:
+    """What the file of several tasks says, read once.
 
-    train: Any
-    validation: Any
-    test: Any
+    Attributes:
+        jobs: The job of each task.
+        weights: How much each counts, if that is said.
+        alpha: How much larger ones count more.
+    """
 
-    def by_task(self) -> dict[str, "Splits"]:
-        """The splits of each task; those of one task alone have no name."""
-        if not isinstance(self.train, dict):
-            return {"": self}
-        return {n: Splits(self.train[n], self.validation[n], self.test[n]) for n in self.train}
+    jobs: dict[str, TrainJob]
+    weights: dict[str, float] | None
+    alpha: float
 
-    def counts(self) -> dict[str, int]:
-        """How many examples each split has."""
-        return {name: len(each) for name, each in vars(self).items()}
+
+def joint_of(job: TrainJob) -> Joint | None:
+    """What the file of several tasks says; `None` of a job that has one task.
+
+    Args:
+        job: The job.
+
+    Raises:
+        InputError: If the file is unusable.
+    """
+    if job.task != MultiTask.name:
+        return None
+    settings = _settings(job.data)
+    jobs = _jobs_of_tasks(job, settings["tasks"])
+    return Joint(jobs, settings.get("weights"), settings.get("alpha", 1.0))
 
 
 @progress.stage("Reading", final=False)
-def read_splits(job: TrainJob) -> tuple[Splits, Task]:
+def read_splits(job: TrainJob, joint: Joint | None = None) -> tuple[Splits | JointSplits, Task]:
     """Reads a job's files, takes from the first what no other was given for, and adapts the task.
 
     Args:
         job: The job; of `multi-task`, whose data are a file that names those of each task.
+        joint: What that file says, where it was read already.
 
     Raises:
         InputError: If a file or an option is unusable.
@@ -81,21 +107,18 @@ def read_splits(job: TrainJob) -> tuple[Splits, Task]:
             "weights and towers are for one task: leave the option out. "
             f"Received: {', '.join('--' + name.replace('_', '-') for name in odd)}"
         )
-    settings = _settings(job.data)
-    _check_alone(job, len(settings["tasks"]))
+    joint = joint or joint_of(job)
+    assert joint is not None
+    _check_alone(job, len(joint.jobs))
     read = {}
-    for name, own in _jobs_of_tasks(job, settings["tasks"]).items():
+    for name, own in joint.jobs.items():
         try:
             read[name] = _read(own)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
-    task = MultiTask(
-        {name: own for name, (_, own) in read.items()},
-        settings.get("weights"),
-        settings.get("alpha", 1.0),
-    )
-    parts = ("train", "validation", "test")
-    return Splits(*({n: getattr(s, part) for n, (s, _) in read.items()} for part in parts)), task
+    tasks = {name: own for name, (_, own) in read.items()}
+    task = MultiTask(tasks, joint.weights, joint.alpha)
+    return JointSplits.of({name: splits for name, (splits, _) in read.items()}), task
 
 
 def _check_alone(job: TrainJob, tasks: int) -> None:
@@ -116,7 +139,9 @@ def _check_alone(job: TrainJob, tasks: int) -> None:
 
 
 @progress.stage("Reading", final=False)
-def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
+def read_labelled(
+    source: str | data.File, task: Task, columns: Columns
+) -> data.Examples | Mapping[str, data.Examples]:
     """Reads labelled examples to measure a trained model on.
 
     Args:
@@ -137,8 +162,13 @@ def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
             named = {key: value for key, value in given[name].items() if key in _COLUMNS}
             form = {**usual, **{k: v for k, v in given[name].items() if k in _FORM}}
             file = data.File(_beside(source, given[name]["data"]), **form)
-            read[name] = read_labelled(file, own, {**columns.get(name, {}), **named})
+            known = cast(Mapping[str, ColumnNames], columns).get(name, {})
+            read[name] = _read_labelled(file, own, cast(ColumnNames, {**known, **named}))
         return read
+    return _read_labelled(source, task, cast(ColumnNames, columns))
+
+
+def _read_labelled(source: str | data.File, task: Task, columns: ColumnNames) -> data.Examples:
     _require_one_task(str(source))
     examples = data.read(source, **columns, require_label=_need(task))
     layouts.find(task).check(examples)
@@ -146,7 +176,7 @@ def read_labelled(source: Any, task: Task, columns: dict[str, Any]) -> Any:
     return examples
 
 
-def training_split(record: dict[str, Any]) -> data.Examples | None:
+def training_split(record: Record) -> data.Examples | Mapping[str, data.Examples] | None:
     """The training split again, for the baselines, if its file is still there.
 
     Args:
@@ -154,40 +184,52 @@ def training_split(record: dict[str, Any]) -> data.Examples | None:
     """
     try:
         names = {field.name for field in dataclasses.fields(TrainJob)}
-        given = {k: v for k, v in record["arguments"].items() if k in names}
+        given: dict[str, Any] = {k: v for k, v in record["arguments"].items() if k in names}
         job = TrainJob(**{**given, "output": Path()})
-        if any(map(reading.would_download, sources(job))):
+        joint = joint_of(job)
+        if any(map(reading.would_download, sources(job, joint))):
             return None
-        return read_splits(job)[0].train
+        return read_splits(job, joint)[0].train
     except (ValueError, LookupError, TypeError, AttributeError, OSError):
         return None  # the record may be from elsewhere, where such a file was
 
 
-def sources(job: TrainJob) -> list[str]:
+def sources(job: TrainJob, joint: Joint | None = None) -> list[str]:
     """What a job reads: its files, those that a file of several tasks names among them.
 
     Args:
         job: The job.
+        joint: As for `read_splits`.
 
     Raises:
         InputError: If a file of several tasks is unusable.
     """
     found = [job.data, *_given(job).values()]
-    if job.task == MultiTask.name:
-        for own in _jobs_of_tasks(job, _settings(job.data)["tasks"]).values():
-            found += [own.data, *_given(own).values()]
+    joint = joint or joint_of(job)
+    for own in joint.jobs.values() if joint else ():
+        found += [own.data, *_given(own).values()]
     return found
 
 
-def columns_of(job: TrainJob) -> dict[str, Any]:
-    """The names of columns that a job gives; of each task, if there are several."""
-    if job.task == MultiTask.name:
-        jobs = _jobs_of_tasks(job, _settings(job.data)["tasks"])
-        return {name: columns_of(own) for name, own in jobs.items()}
-    return {name: value for name, value in _columns(job).items() if value is not None}
+def columns_of(job: TrainJob, joint: Joint | None = None) -> Columns:
+    """The names of columns that a job gives; of each task, if there are several.
+
+    Args:
+        job: The job.
+        joint: As for `read_splits`.
+    """
+    joint = joint or joint_of(job)
+    if joint is not None:
+        return {name: _named_columns(own) for name, own in joint.jobs.items()}
+    return _named_columns(job)
 
 
-def _settings(source: str) -> dict[str, Any]:
+def _named_columns(job: TrainJob) -> ColumnNames:
+    given = {name: value for name, value in _columns(job).items() if value is not None}
+    return cast(ColumnNames, given)
+
+
+def _settings(source: str) -> Settings:
     """Reads and checks a file of several tasks."""
     expected = (
         'expected a JSON file {"tasks": {"name": {"task": "classification", "data": "file.csv"}}}'
@@ -209,7 +251,7 @@ def _settings(source: str) -> dict[str, Any]:
                 "of them strings. "
                 f"Received: {name} with {str(own)[:80]}"
             )
-    return settings
+    return cast(Settings, settings)
 
 
 def _require_one_task(source: str) -> None:
@@ -227,7 +269,7 @@ def _require_one_task(source: str) -> None:
     )
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """A JSON object, whose names must differ; JSON itself would take the last of two."""
     names = [name for name, _ in pairs]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -236,29 +278,30 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _jobs_of_tasks(job: TrainJob, tasks: dict[str, Any]) -> dict[str, TrainJob]:
+def _jobs_of_tasks(job: TrainJob, tasks: dict[str, dict[str, str]]) -> dict[str, TrainJob]:
     """A job for each task of a file; names of files in it are beside it."""
     made = {}
     for name, own in tasks.items():
-        files = {k: _beside(job.data, own[k]) for k in ("data", "validation", "test") if k in own}
-        nothing = dict.fromkeys((*_OF_TASK - {"task", "data", *_FORM},))
-        made[name] = dataclasses.replace(job, **{**nothing, "task": "", **own, **files})
+        files = {k: _beside(job.data, own[k]) for k in _FILES if k in own}
+        said: dict[str, Any] = {**dict.fromkeys(_OF_TASK - {"data", *_FORM}), **own, **files}
+        made[name] = dataclasses.replace(job, **said)
     return made
 
 
-def _beside(source: str, name: Any) -> str:
-    return name if str(name).startswith("tfds:") else str(Path(source).parent / str(name))
+def _beside(source: str, name: str) -> str:
+    return name if name.startswith("tfds:") else str(Path(source).parent / name)
 
 
 def _read(job: TrainJob) -> tuple[Splits, Task]:
     task = _task(job)
-    columns = {**_columns(job), "require_label": _need(task)}
-    read = data.read(file_of(job, job.data), **columns, weight=job.weight)
+    columns, need = _columns(job), _need(task)
+    read = data.read(file_of(job, job.data), **columns, require_label=need, weight=job.weight)
     _require_suited(read, task)
     examples = _plain(read, task)
-    others = {
-        n: _plain(data.read(file_of(job, s), **columns), task) for n, s in _given(job).items()
-    }
+    others = {}
+    for name, source in _given(job).items():
+        other = data.read(file_of(job, source), **columns, require_label=need)
+        others[name] = _plain(other, task)
     splits = _split(examples, others, job)
     if task.one_row:
         task.pair = examples.is_pair
@@ -303,7 +346,7 @@ def _plain(examples: data.Examples, task: Task) -> data.Examples:
     return dataclasses.replace(examples, columns=columns)
 
 
-def file_of(job: Any, source: str) -> data.File:
+def file_of(job: Form, source: str) -> data.File:
     """A file of a job, with what its options say of the form.
 
     Args:
@@ -314,7 +357,7 @@ def file_of(job: Any, source: str) -> data.File:
 
 
 @progress.stage("Reading", final=False)
-def read_texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list[Any]:
+def read_texts(source: str, pair: bool, job: Form, known: Mapping[str, str]) -> list[Any]:
     """The texts of a table, or of the lines of a `.txt` file; pairs as tuples.
 
     Args:
@@ -327,16 +370,17 @@ def read_texts(source: str, pair: bool, job: Any, known: dict[str, Any]) -> list
         InputError: If the file is unusable, or has other columns.
     """
     file = file_of(job, source)
-    usual = {name: column for name, column in known.items() if name in ("text", "text_pair")}
-    given = {name: getattr(job, name, None) for name in ("text", "text_pair")}
-    given = {name: column for name, column in given.items() if column is not None}
+    usual = {n: known[n] for n in ("text", "text_pair") if n in known}
+    asked = {name: getattr(job, name, None) for name in ("text", "text_pair")}
+    given: dict[str, str] = {n: column for n, column in asked.items() if column is not None}
     named = {**usual, **given}
     if reading.is_lines(file, reading.pair_columns([*named.values()]) if pair else ()):
-        chunks: Iterable[list[Any]] = reading.line_chunks(file, pair)
+        chunks: Iterable[Sequence[object]] = reading.line_chunks(file, pair)
     else:
         table = reading.Table(file, reading.Asked(labels=False))
         has_usual = all(map(table.holds, usual.values()))
-        read = data.stream(table, **(named if has_usual else given), require_label=False)
+        columns = cast(ColumnNames, named if has_usual else given)
+        read = data.stream(table, **columns, require_label=False)
         if read.is_pair != pair:
             wanted = "one column of texts: name it with `--text`"
             wanted = "pairs: name both columns with `--text`, `--text-pair`" if pair else wanted
@@ -386,12 +430,12 @@ def head_of(job: TrainJob) -> Head:
     return Head(pooling=job.pooling, block=job.block, towers=job.towers)
 
 
-def _columns(job: TrainJob) -> dict[str, Any]:
+def _columns(job: TrainJob) -> ColumnNames:
     given = {name: getattr(job, name) for name in _COLUMNS}
     usual = TASKS[job.task].usual_columns if job.task in TASKS else {}
-    if any(given[name] for name in usual if name != "label"):
-        return given
-    return {name: usual.get(name) if column is None else column for name, column in given.items()}
+    if not any(given[name] for name in usual if name != "label"):
+        given = {name: usual.get(name) if each is None else each for name, each in given.items()}
+    return cast(ColumnNames, given)
 
 
 def _given(job: TrainJob) -> dict[str, str]:
@@ -399,7 +443,7 @@ def _given(job: TrainJob) -> dict[str, str]:
     return {name: file for name, file in files.items() if file is not None}
 
 
-def _split(examples: data.Examples, others: dict[str, Any], job: TrainJob) -> Splits:
+def _split(examples: data.Examples, others: dict[str, data.Examples], job: TrainJob) -> Splits:
     """Takes from the training file what no file was given for."""
     missing = [name for name in ("validation", "test") if name not in others]
     if not missing:

@@ -1,5 +1,7 @@
 """A trained model on labelled data, as `evaluate` does."""
 
+from typing import cast
+
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation.measuring import Report, evaluate
@@ -7,10 +9,12 @@ from tfhub_transfer.jobs import folders, run_records
 from tfhub_transfer.jobs.asking_options import EvaluateJob
 from tfhub_transfer.jobs.inputs import file_of, read_labelled, training_split
 from tfhub_transfer.jobs.saying import say, say_notes
+from tfhub_transfer.models.encoding import ColumnNames, precision_of
+from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.storage import atomic
 
 
-def evaluate_folder(job: EvaluateJob) -> Report:
+def evaluate_folder(job: EvaluateJob) -> Report | JointReport:
     """Evaluates a trained folder on a labelled file and writes the report.
 
     Args:
@@ -28,12 +32,13 @@ def evaluate_folder(job: EvaluateJob) -> Report:
             f"{', '.join(map(str, columns.values()))}"
         )
     run_records.recall(model, record)
-    named = job.columns(record.get("columns", {}))
-    examples = read_labelled(file_of(job, job.data), model.task, named)
+    # Of several tasks no columns are named, so that those of each stay as they are.
+    known = cast(ColumnNames, record.get("columns", {}))
+    examples = read_labelled(file_of(job, job.data), model.task, job.columns(known))
     say_notes(examples)
     with (
         progress.stage("Measuring, beside baselines", final=False),
-        runtime.precision(record.get("precision", "auto"), model.encoder.dimension),
+        runtime.precision(precision_of(record), model.encoder.dimension),
     ):
         report = evaluate(model, examples, train=training_split(record))
     run_records.describe(report, record)

@@ -9,7 +9,10 @@ import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfhub_transfer.models.encoding import ColumnNames
 
 _KEY = "option"
 
@@ -38,7 +41,7 @@ class Option:
     file: bool = False
 
 
-def option(default: Any = dataclasses.MISSING, help: str = "", **said: Any) -> Any:
+def option(default: object = dataclasses.MISSING, help: str = "", **said: Any) -> Any:
     """A field that is an option; one with a default is given by keyword in Python, too.
 
     Args:
@@ -52,7 +55,7 @@ def option(default: Any = dataclasses.MISSING, help: str = "", **said: Any) -> A
     return dataclasses.field(default=default, kw_only=True, metadata=metadata)
 
 
-def argument(default: Any = dataclasses.MISSING, help: str = "", **said: Any) -> Any:
+def argument(default: object = dataclasses.MISSING, help: str = "", **said: Any) -> Any:
     """A field that is told by its place on the command line, and may be in Python.
 
     Args:
@@ -64,7 +67,7 @@ def argument(default: Any = dataclasses.MISSING, help: str = "", **said: Any) ->
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def of(job: type) -> dict[dataclasses.Field[Any], Option]:
+def of(job: type) -> dict[dataclasses.Field[object], Option]:
     """The options of a command: its own first, then those of the sections that it is made of.
 
     Args:
@@ -85,7 +88,7 @@ def names_of(job: type) -> tuple[str, ...]:
     return tuple(field.name for field in of(job))
 
 
-def spelled(field: dataclasses.Field[Any]) -> str:
+def spelled(field: dataclasses.Field[object]) -> str:
     """How an option is written on the command line.
 
     Args:
@@ -94,7 +97,7 @@ def spelled(field: dataclasses.Field[Any]) -> str:
     return f"--{field.name.replace('_', '-')}"
 
 
-def kind(field: dataclasses.Field[Any]) -> type:
+def kind(field: dataclasses.Field[object]) -> type:
     """The type of an option's value, if it is given; `tuple` of one that takes several.
 
     Args:
@@ -111,7 +114,7 @@ def kind(field: dataclasses.Field[Any]) -> type:
     return typing.get_origin(hint) or hint
 
 
-def is_file(field: dataclasses.Field[Any]) -> bool:
+def is_file(field: dataclasses.Field[object]) -> bool:
     """Whether an option's value is the name of a file or of a folder.
 
     Args:
@@ -164,7 +167,7 @@ class Columns:
         None, "default: the training's, else label, or score", metavar="COLUMN"
     )
 
-    def columns(self, known: dict[str, Any]) -> dict[str, Any]:
+    def columns(self, known: "ColumnNames") -> "ColumnNames":
         """Names of columns: those of the training, but where others are given.
 
         Args:
@@ -172,4 +175,5 @@ class Columns:
         """
         named = ("text", "text_pair", "label", "negative")
         given = {name: getattr(self, name, None) for name in named}
-        return {**known, **{name: column for name, column in given.items() if column is not None}}
+        given = {name: column for name, column in given.items() if column is not None}
+        return typing.cast("ColumnNames", {**known, **given})

@@ -1,8 +1,9 @@
 """A trained model's answers to a file, as `predict` gives them: printed, or in another file."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from tfhub_transfer.data import reading, writing
 from tfhub_transfer.errors import InputError
@@ -10,8 +11,9 @@ from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import asking, folders
 from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.jobs.asking_options import PredictJob
-from tfhub_transfer.jobs.inputs import file_of
+from tfhub_transfer.jobs.inputs import Columns, file_of
 from tfhub_transfer.jobs.saying import say, say_notes
+from tfhub_transfer.models.encoding import ColumnNames, precision_of
 from tfhub_transfer.models.transfer import TransferModel
 
 
@@ -50,12 +52,12 @@ def predict(job: PredictJob) -> Answers:
     _require_table(job, named and reading.is_lines(source))
     model, record = folders.load(job.folder, job.trust_code)
     model, known = _of_task(model, record.get("columns", {}), job.task)
-    columns = job.columns({key: known.get(key) for key in ("text", "text_pair")})
+    columns = job.columns({"text": known.get("text"), "text_pair": known.get("text_pair")})
     _require_table(job, named and asking.is_lines(model, source, columns))
-    return Answers(model, source, columns, record.get("precision", "auto"))
+    return Answers(model, source, columns, precision_of(record))
 
 
-def _require_table(job: PredictJob, unless: Any) -> None:
+def _require_table(job: PredictJob, unless: object) -> None:
     if unless:
         reading.refuse_columns(map(str, job.columns({}).values()), job.source)
 
@@ -73,16 +75,16 @@ def _write(job: PredictJob, output: Path) -> None:
 
 
 def _of_task(
-    model: TransferModel, columns: dict[str, Any], name: str | None
-) -> tuple[TransferModel, dict[str, Any]]:
+    model: TransferModel, columns: Columns, name: str | None
+) -> tuple[TransferModel, ColumnNames]:
     """The model of one task and the names of its columns."""
     if not model.task.several:
         if name is None:
-            return model, columns
+            return model, cast(ColumnNames, columns)
         raise InputError(f"the model has one task only; leave `--task` out. Received: {name}")
     if name is None or name not in model.parts:
         raise InputError(
             f"the model has several tasks, {', '.join(model.parts)}; name one with `--task`. "
             f"Received: {name or 'none'}"
         )
-    return model.parts[name], columns.get(name, {})
+    return model.parts[name], cast(Mapping[str, ColumnNames], columns).get(name, {})

@@ -1,34 +1,35 @@
 """What a run recorded of itself, given back to models and reports."""
 
 import json
-from typing import Any
 
+from tfhub_transfer.models.encoding import Record
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.reporting.reports import jsonable
+from tfhub_transfer.reporting.joint_reports import JointReport
+from tfhub_transfer.reporting.reports import Report, jsonable
 from tfhub_transfer.training import histories
 
 # What reports have elsewhere.
 _TOLD = ("history", "histories", "outcomes", "seconds", "profile", "alone")
 
 
-def as_text(record: dict[str, Any]) -> str:
+def as_text(record: Record) -> str:
     """A record as its file holds it."""
     return json.dumps(jsonable(record), indent=1) + "\n"
 
 
-def curves(model: TransferModel) -> dict[str, Any]:
+def curves(model: TransferModel) -> Record:
     """The curves of a training as a record has them: those of each of several tasks, too.
 
     Args:
         model: The model that was trained.
     """
-    found: dict[str, Any] = {"history": model.history_}
+    found: Record = {"history": model.history_}
     if model.task.several:
         found["histories"] = {name: single.history_ for name, single in model.parts.items()}
     return found
 
 
-def recall(model: TransferModel, record: dict[str, Any]) -> None:
+def recall(model: TransferModel, record: Record) -> None:
     """Gives a model that was loaded back the curves of its training.
 
     Args:
@@ -43,15 +44,16 @@ def recall(model: TransferModel, record: dict[str, Any]) -> None:
             single.history_ = histories.of_record(own)
 
 
-def describe(report: Any, record: dict[str, Any]) -> None:
+def describe(report: Report | JointReport, record: Record) -> None:
     """Adds to a report, or to those of several tasks, how and on what was trained.
 
     Args:
-        report: A `Report` or a `JointReport`.
+        report: The report.
         record: What the training recorded.
     """
     known = {name: value for name, value in record.items() if name not in _TOLD}
     profile = record.get("profile", "")
-    for name, single in report.reports.items() if hasattr(report, "reports") else [("", report)]:
+    reports = report.reports if isinstance(report, JointReport) else {"": report}
+    for name, single in reports.items():
         own = profile.get(name, "") if isinstance(profile, dict) else profile
         single.setup, single.profile = known, own if isinstance(own, str) else ""

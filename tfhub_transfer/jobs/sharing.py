@@ -6,15 +6,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from tfhub_transfer import runtime
+from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.incoming.wording import wrapped
 from tfhub_transfer.jobs import run_records
+from tfhub_transfer.jobs.three_splits import Splits
+from tfhub_transfer.models.encoding import Record
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.storage import atomic, interruption
@@ -35,14 +37,14 @@ class Trainer:
 
     task: MultiTask
     build: Callable[[Task], TransferModel]
-    fit: Callable[[TransferModel, Any, Any], History]
+    fit: Callable[[TransferModel, Examples, Examples], History]
     seed: int
 
 
 def compare(
     report: JointReport,
-    record: dict[str, Any],
-    splits: Mapping[str, Any],
+    record: Record,
+    splits: Mapping[str, Splits],
     trainer: Trainer,
     place: Path,
 ) -> None:
@@ -53,7 +55,7 @@ def compare(
     Args:
         report: The report, which is written by now, as is the model.
         record: What is remembered of the training; what there is to say of each is added.
-        splits: For each name `train`, `validation` and `test` examples.
+        splits: Those of each task.
         trainer: What trains one.
         place: The file of the record. It is written anew, and `report` beside it.
     """
@@ -83,8 +85,8 @@ def compare(
 
 
 def _each(
-    trainer: Trainer, splits: Mapping[str, Any]
-) -> Iterator[tuple[str, Report | None, dict[str, Any]]]:
+    trainer: Trainer, splits: Mapping[str, Splits]
+) -> Iterator[tuple[str, Report | None, dict[str, object]]]:
     """The name, report and record of each task; no report if what it was given can't train it."""
     for name, single in trainer.task.tasks.items():
         _say(f"{name} alone:")
@@ -113,7 +115,7 @@ def _each(
         yield name, report, record
 
 
-def _fresh(task: Task) -> Any:
+def _fresh(task: Task) -> Task:
     """The same task, apart from the one that another model is tuned with."""
     return keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(task))
 

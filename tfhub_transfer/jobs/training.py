@@ -4,9 +4,8 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.data import weighing
@@ -20,11 +19,19 @@ from tfhub_transfer.evaluation import cautions
 from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.jobs import options, run_records, sharing
 from tfhub_transfer.jobs.folders import kept
-from tfhub_transfer.jobs.inputs import Splits, columns_of, head_of, read_splits, sources
+from tfhub_transfer.jobs.inputs import (
+    Joint,
+    columns_of,
+    head_of,
+    joint_of,
+    read_splits,
+    sources,
+)
 from tfhub_transfer.jobs.saying import say
+from tfhub_transfer.jobs.three_splits import JointSplits, Splits
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.models.building import build_model, default_optimizer
-from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE
+from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, Record
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.runtime import products
@@ -35,7 +42,7 @@ from tfhub_transfer.tasks import Task
 from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_to_thaw
 
 
-def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
+def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | JointReport:
     """Trains, evaluates and exports a model into `job.output`, which appears whole or not at all.
 
     Args:
@@ -48,11 +55,12 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
     Raises:
         InputError: If a file, an option or the output folder is unusable.
     """
-    check_output(job)
+    joint = joint_of(job)
+    check_output(job, joint)
     job = _quickened(job)
     runtime.seed_everything(job.seed)
-    splits, task = read_splits(job)
-    model = _build_within(job, task)
+    splits, task = read_splits(job, joint)
+    model = _build_within(job, task, registry.source_of(job.encoder))
     _check_room(job, model)
     if not job.quick:
         require_exportable(model)
@@ -65,31 +73,31 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report:
         runtime.precision(job.precision, width),
         atomic.folder(job.output, job.overwrite) as scratch,
     ):
-        record = _fit(job, model, splits, scratch, fit or fine_tune)
+        learned = _fit(job, model, splits, scratch, fit or fine_tune)
+        record: Record = {**_asked(job, joint), **learned}
         with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(job, model, splits, record, scratch)
     written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]
     say(f"{report}\n\nWritten to {job.output}: {', '.join(written)}")
-    if job.alone:
-        _train_alone(job, model, splits, (report, record), fit or fine_tune)
+    if job.alone and isinstance(report, JointReport):
+        _train_alone(job, model, splits.by_task(), (report, record), fit or fine_tune)
     return report
 
 
 def _train_alone(
     job: TrainJob,
     model: TransferModel,
-    splits: Splits,
-    told: tuple[Any, dict[str, Any]],
+    parts: Mapping[str, Splits],
+    told: tuple[JointReport, Record],
     fit: Callable[..., History],
 ) -> None:
     """Trains each task alone too, now that all together are safe, and adds it to their report."""
     report, record = told
+    # By itself a task might have another length, and then more than the sharing would differ.
     job = dataclasses.replace(job, sequence_length=model.sequence_length)
-    build = functools.partial(_build_within, job)
+    build = functools.partial(_build_within, job, source=model.encoder.source)
     how = functools.partial(fit, **_fine_tuning(job))
     trainer = sharing.Trainer(model.task, build, how, job.seed)
-
-    parts = splits.by_task()
     with runtime.precision(job.precision, model.encoder.dimension):
         sharing.compare(report, record, parts, trainer, job.output / RECORD_FILE)
     say(f"Added to {job.output}: report, {RECORD_FILE}")
@@ -113,17 +121,16 @@ def _quickened(job: TrainJob) -> TrainJob:
 
 
 @progress.stage("Loading the encoder", final=False)
-def _build_within(job: TrainJob, task: Task) -> TransferModel:
+def _build_within(job: TrainJob, task: Task, source: registry.EncoderSource) -> TransferModel:
     with runtime.strategy(job.strategy).scope():
-        return _build(job, task)
+        return _build(job, task, source)
 
 
-def _build(job: TrainJob, task: Task) -> TransferModel:
-    encoder = job.encoder
+def _build(job: TrainJob, task: Task, source: registry.EncoderSource) -> TransferModel:
     head = head_of(job)
     if head.needs_tokens or task.needs_tokens:
-        registry.require_token_vectors(encoder, task.name)
-    layer = Encoder(encoder, trust_code=job.trust_code)
+        registry.require_token_vectors(source, task.name)
+    layer = Encoder(source, trust_code=job.trust_code)
     groups_to_thaw(layer, job.unfreeze)
     model = build_model(
         layer,
@@ -153,14 +160,15 @@ def _check_room(job: TrainJob, model: TransferModel) -> None:
 def _fit(
     job: TrainJob,
     model: TransferModel,
-    splits: Splits,
+    splits: Splits | JointSplits,
     scratch: Path,
     fit: Callable[..., History],
-) -> dict[str, Any]:
+) -> Record:
     weights = None
-    if job.class_weights:  # of what teaches
-        weights = model.task.class_weights(weighing.taught(splits.train).labels)
-    fingerprint = model.encoder.fingerprint()  # of what it starts from
+    if job.class_weights:  # of what teaches; several tasks have none
+        [own] = splits.by_task().values()
+        weights = model.task.class_weights(weighing.taught(own.train).labels)
+    fingerprint = model.encoder.fingerprint()  # of what it starts from, so before `fit`
     started = time.perf_counter()
     # A loss that isn't finite leaves nothing that is worth it.
     with kept(model.save, job.output, InputError):
@@ -169,8 +177,6 @@ def _fit(
         model.save(scratch / MODEL_FILE)
     truncation = history.truncation
     return {
-        "arguments": {k: v for k, v in _plain(job).items() if v is not None},
-        "columns": columns_of(job),
         "seed": job.seed,
         "precision": runtime.choose_precision(),
         "measured": _measured(job, model.encoder.dimension),
@@ -178,7 +184,7 @@ def _fit(
         "encoder": {
             "handle": model.encoder.handle,
             "fingerprint": fingerprint,
-            **registry.provenance(model.encoder.folder),
+            **model.encoder.source.provenance,
         },
         "truncation": dataclasses.asdict(truncation) if truncation else None,
         "padding": history.padding,
@@ -189,7 +195,12 @@ def _fit(
     }
 
 
-def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict[str, Any]:
+def _asked(job: TrainJob, joint: Joint | None) -> Record:
+    arguments = {name: value for name, value in _plain(job).items() if value is not None}
+    return {"arguments": arguments, "columns": columns_of(job, joint)}
+
+
+def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict[str, object]:
     """What `fine_tune` is told, beside model and examples."""
     return {
         "epochs": job.epochs,
@@ -199,7 +210,7 @@ def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict
     }
 
 
-def _measured(job: TrainJob, width: int) -> dict[str, Any] | None:
+def _measured(job: TrainJob, width: int) -> Mapping[str, object] | None:
     """What `--precision auto` was decided by; `None` where there was nothing to decide."""
     if job.precision != "auto" or not runtime.was_measured():
         return None
@@ -211,10 +222,10 @@ def _measured(job: TrainJob, width: int) -> dict[str, Any] | None:
 def _finish(
     job: TrainJob,
     model: TransferModel,
-    splits: Splits,
-    record: dict[str, Any],
+    splits: Splits | JointSplits,
+    record: Record,
     scratch: Path,
-) -> Report:
+) -> Report | JointReport:
     started = time.perf_counter()
     tested = sum(len(own.test) for own in splits.by_task().values())
     with progress.stage("Measuring, beside baselines") as stage:
@@ -241,25 +252,27 @@ def _finish(
     return report
 
 
-def _plain(job: TrainJob) -> dict[str, Any]:
+def _plain(job: TrainJob) -> dict[str, object]:
     given = dataclasses.asdict(job)
+    # As `--help` has them; the fields of a dataclass begin with those that it inherits.
     order = dict.fromkeys((*options.names_of(type(job)), *given))
     return json.loads(json.dumps({name: given[name] for name in order}, default=str))
 
 
-def check_output(job: TrainJob) -> None:
+def check_output(job: TrainJob, joint: Joint | None = None) -> None:
     """Refuses before any work what would fail, or destroy something, after it.
 
     Args:
         job: What is to be done.
+        joint: As for `read_splits`.
 
     Raises:
         InputError: If a file, an option or the output folder is unusable.
     """
     named = ("encoder", "preprocessor", "unlabelled")
     inputs = [str(getattr(job, name)) for name in named if getattr(job, name, None)]
-    inputs += [*sources(job), *map(str, getattr(job, "teachers", ()))]
+    inputs += [*sources(job, joint), *map(str, getattr(job, "teachers", ()))]
     atomic.check_output(job.output, job.overwrite, inputs)
-    budget.most()
+    budget.most()  # raises, if the variable that says it is no size
     with temporary():  # which the work will need
         pass

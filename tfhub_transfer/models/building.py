@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -26,19 +25,19 @@ _MOST_REASON = 600
 
 
 def build_model(
-    encoder: str | Encoder,
+    encoder: registry.Named | Encoder,
     task: Task | Mapping[str, Task],
     head: Head | Mapping[str, Head] | None = None,
-    optimizer: Any = None,
-    loss: Any = None,
+    optimizer: str | keras.optimizers.Optimizer | None = None,
+    loss: str | keras.Loss | None = None,
     preprocessor: str | None = None,
     sequence_length: int | None = None,
 ) -> TransferModel:
     """Builds and compiles a model of a frozen TF Hub encoder with the head of a task.
 
     Args:
-        encoder: A handle (see `Encoder`), `"auto"` for the packaged one, or an `Encoder`: that one
-            where it needs `trust_code`.
+        encoder: A handle (see `Encoder`), `"auto"` for the packaged one, a
+            `registry.EncoderSource`, or an `Encoder`: that one where it needs `trust_code`.
         task: What to answer; it must know its labels (`task.adapt(train.labels)`). Several tasks,
             `{name: task}`, or a `MultiTask` of them, make a `MultiTaskModel`.
         head: Layers between encoder and answer; `Head()` if not given. One for all tasks, or
@@ -72,9 +71,10 @@ def build_model(
     task.require_adapted()
     heads = _heads(task, head)
     if not isinstance(encoder, Encoder):
+        source = registry.source_of(encoder)
         if task.needs_tokens or any(each.needs_tokens for each in heads.values()):
-            registry.require_token_vectors(str(encoder), task.name)
-        encoder = Encoder(str(encoder))
+            registry.require_token_vectors(source, task.name)
+        encoder = Encoder(source)
     if sequence_length is None and task.sequence_length is not None:
         sequence_length = min(filter(None, (task.sequence_length, encoder.max_sequence_length)))
     made = make_preprocessor(encoder, preprocessor, sequence_length)
@@ -118,7 +118,9 @@ def _heads(task: Task, head: Head | Mapping[str, Head] | None) -> dict[str, Head
     return {name: head.get(name, Head()) for name in names}
 
 
-def default_optimizer(encoder: Encoder, learning_rate: float | None = None) -> Any:
+def default_optimizer(
+    encoder: Encoder, learning_rate: float | None = None
+) -> keras.optimizers.Optimizer:
     """AdamW with warm-up and linear decay (Devlin et al. 2019), at the rate that suits an encoder.
 
     Args:

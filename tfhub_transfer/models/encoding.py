@@ -1,14 +1,16 @@
 """Texts to vectors, by whatever has an encoder in it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias, TypedDict, cast
 
 import numpy as np
 
 from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.data import reading
 from tfhub_transfer.data.usual_columns import TEXT
+from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError
@@ -22,11 +24,63 @@ MODEL_FILE = "model.keras"
 RECORD_FILE = "training.json"
 _GRAPH = "saved_model.pb"
 _NPY = b"\x93NUMPY"
-_COLUMNS = ("text", "text_pair", "negative", "label")
+
+
+class ColumnNames(TypedDict, total=False):
+    """What columns of a file are called, by what they hold, as `data.read` takes it."""
+
+    text: str | None
+    text_pair: str | None
+    negative: str | None
+    label: str | Sequence[str] | None
+
+
+class Record(TypedDict, total=False):
+    """What a training records of itself; of one that was read only the first three are checked.
+
+    Attributes:
+        arguments: The options of the job.
+        columns: The names of the columns; of several tasks such names for each.
+        precision: What the model computes in.
+        seed: What everything started from.
+        measured: What `--precision auto` was decided by.
+        versions: Of the libraries.
+        encoder: Handle, fingerprint before the training, and what it was tuned from.
+        truncation: How much of the texts was cut off.
+        padding: The share of padding among the tokens.
+        seconds: Of each stage.
+        plan: What was planned, in words.
+        outcomes: What became of each stage.
+        history: The curves.
+        histories: Those of each of several tasks.
+        profile: The data on one screen; of several tasks one for each.
+        alone: What each of several tasks reached by itself.
+    """
+
+    arguments: Mapping[str, object]
+    columns: "ColumnNames | Mapping[str, ColumnNames]"
+    precision: str
+    seed: int
+    measured: Mapping[str, object] | None
+    versions: Mapping[str, object]
+    encoder: Mapping[str, object]
+    truncation: Mapping[str, object] | None
+    padding: float | None
+    seconds: dict[str, float]
+    plan: Mapping[str, object]
+    outcomes: Sequence[object]
+    history: object
+    histories: object
+    profile: object
+    alone: dict[str, dict[str, object]]
+
+
+# Whatever texts can be encoded with.
+Encodes: TypeAlias = registry.Named | Encoder | TransferModel
 
 
 def encode_text(
-    source: str | Path | Encoder | TransferModel,
+    source: Encodes,
     texts: Iterable[str],
     normalize: bool = False,
     batch_size: int = EVALUATION_BATCH,
@@ -60,9 +114,7 @@ def encode_text(
 
 
 @progress.stage("Loading", final=False)
-def vector_model(
-    source: str | Path | Encoder | TransferModel, trust_code: bool = False
-) -> TransferModel:
+def vector_model(source: Encodes, trust_code: bool = False) -> TransferModel:
     """A model that encodes as `source` does; of an encoder one without a task.
 
     Args:
@@ -75,11 +127,24 @@ def vector_model(
     if isinstance(source, TransferModel):
         return source
     if not isinstance(source, Encoder):
-        within = opening.path_of(source) / MODEL_FILE
-        if str(source).endswith(".keras") or within.exists():
-            return load_model(within if within.exists() else source, trust_code)
-    encoder = source if isinstance(source, Encoder) else Encoder(str(source), trust_code=trust_code)
-    return build_model(encoder, Regression(mean=0.0, deviation=1.0))  # any task, it isn't asked
+        file = None if isinstance(source, registry.EncoderSource) else model_file(source)
+        if file is not None:
+            return load_model(file, trust_code)
+        source = Encoder(source, trust_code=trust_code)
+    return build_model(source, Regression(mean=0.0, deviation=1.0))  # any task, it isn't asked
+
+
+def model_file(source: str | os.PathLike[str]) -> Path | None:
+    """The file of the model that something names; `None` if it names an encoder.
+
+    Args:
+        source: A `.keras` file, the folder that `train` wrote, or an encoder.
+    """
+    path = opening.path_of(source)
+    within = path / MODEL_FILE
+    if within.exists():
+        return within
+    return path if str(source).endswith(".keras") else None
 
 
 class Vectors:
@@ -103,7 +168,7 @@ class Vectors:
         self,
         model: TransferModel,
         source: str | data.File,
-        chunks: Iterator[Any],
+        chunks: Iterator[list[str]],
         normalize: bool = False,
         precision: str = "auto",
         read: data.Stream | None = None,
@@ -122,7 +187,7 @@ class Vectors:
         return [*notes, f"at {self._length} tokens {self.cut}"] if self.cut.texts else notes
 
     def _encoded(
-        self, model: TransferModel, chunks: Iterator[Any], normalize: bool, precision: str
+        self, model: TransferModel, chunks: Iterator[list[str]], normalize: bool, precision: str
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         for texts in chunks:
             # Not beyond a yield: whoever reads has their own.
@@ -156,7 +221,8 @@ def encode_file(
     Raises:
         InputError: If one of them is unusable.
     """
-    trained = _text_column(source)
+    record = read_record(opening.path_of(source))
+    trained = _text_column(record)
     if reading.is_lines(file):
         if text:
             reading.refuse_columns([text], file)
@@ -167,7 +233,7 @@ def encode_file(
         read = data.stream(table, text=text or usual, require_label=False)
         chunks = _column(read)
     model = vector_model(source, trust_code)
-    return Vectors(model, file, chunks, normalize, _precision(source), read)
+    return Vectors(model, file, chunks, normalize, precision_of(record), read)
 
 
 def write_vectors(
@@ -209,7 +275,7 @@ def write_vectors(
     return sum(map(len, found))
 
 
-def read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> Record:
     """What `train` recorded beside a model; nothing if it recorded nothing.
 
     Args:
@@ -231,7 +297,16 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"the record of the training is damaged; give the `.keras` file itself ({error})"
         ) from error
-    return {key: value for key, value in known.items() if value is not None}
+    return cast(Record, {key: value for key, value in known.items() if value is not None})
+
+
+def precision_of(record: Record) -> str:
+    """What a model computes in: as in its training, so that answers are those of its export.
+
+    Args:
+        record: What its training recorded; nothing, where there is no record.
+    """
+    return record.get("precision", "auto")
 
 
 def no_model(folder: Path) -> InputError:
@@ -256,18 +331,18 @@ def no_model(folder: Path) -> InputError:
     )
 
 
-def _check_columns(columns: dict[str, Any], path: Path) -> None:
+def _check_columns(columns: Mapping[str, object], path: Path) -> None:
     """Names of columns by what they hold; of several tasks such names by task."""
     for name, column in columns.items():
         if isinstance(column, dict):
             _check_columns(column, path)
-        elif name not in _COLUMNS or not (
+        elif name not in ColumnNames.__annotations__ or not (
             isinstance(column, str | None) or (name == "label" and _are_names(column))
         ):
             raise InputError(f"a column's name is expected. Received: {name}: {column!r} in {path}")
 
 
-def _are_names(column: Any) -> bool:
+def _are_names(column: object) -> bool:
     """Whether it is what Python may give for several label columns."""
     return isinstance(column, list) and all(isinstance(each, str) for each in column)
 
@@ -281,16 +356,7 @@ def _column(stream: data.Stream) -> Iterator[list[str]]:
     return (list(map(joining.spaced, chunk.texts[0])) for chunk in stream)
 
 
-def _text_column(source: str) -> str | None:
+def _text_column(record: Record) -> str | None:
     """The column of texts that a model was trained on, if it has one."""
-    column = _record(source).get("columns", {}).get("text")
+    column = record.get("columns", {}).get("text")
     return column if isinstance(column, str) else None
-
-
-def _precision(source: str) -> str:
-    """That of the training, so that vectors are those of its export."""
-    return _record(source).get("precision", "auto")
-
-
-def _record(source: str) -> dict[str, Any]:
-    return read_record(opening.path_of(source))

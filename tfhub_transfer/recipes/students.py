@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfhub_transfer.encoders import conversion, hub_format, registry
+from tfhub_transfer.encoders import conversion, hub_format
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
@@ -59,7 +59,7 @@ class Anatomy:
                 "assets/vocab.txt, such as `tfhub-transfer convert` writes. "
                 f"Received: {encoder.handle}"
             )
-        info = registry.read_information(encoder.folder)
+        info = encoder.source.information
         lower_case = info.get("lower_case", encoder.do_lower_case)
         pieces = hub_format.read_vocabulary(vocab)
         return cls(values, shape, pieces, bool(lower_case is not False), info)
