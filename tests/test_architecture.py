@@ -91,7 +91,13 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "models": [
-        ["archives", "boundary", "compiling", "fitting", "resuming", "seen"],
+        [
+            *("archives", "boundary", "compiling", "filling", "fitting", "forward", "resuming"),
+            *("seen", "shares"),
+        ],
+        ["answers", "batches", "one_file", "stored_features"],
+        ["given_ids"],
+        ["wiring"],
         ["transfer"],
         ["multitask"],
         ["building"],

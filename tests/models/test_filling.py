@@ -49,8 +49,8 @@ def evaluated(model: Any, examples: Any, size: int = 8, **options: Any) -> dict[
     return model.evaluate(batches, verbose=0, return_dict=True)
 
 
-# One whose metric Keras weighs, one by words, one that compares texts; `--all` takes every one.
-QUICK = ("classification", "token-classification", "similarity")
+# One by words, one that compares texts; `--all` takes every one.
+QUICK = ("token-classification", "similarity")
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in sorted(set(ROWS) - set(QUICK))]
 
 

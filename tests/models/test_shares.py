@@ -34,7 +34,7 @@ def rows_of(dataset: Any) -> list[int]:
 
 
 @pytest.mark.parametrize("static", [False, True])
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("source", ["examples", "stream"])
 def test_shares_are_disjoint_and_together_all_rows(
     model: Any, source: str, count: int, static: bool
@@ -64,6 +64,7 @@ def test_a_share_is_that_of_sliced_examples(model: Any) -> None:
         np.testing.assert_array_equal(one[1], other[1])
 
 
+@pytest.mark.slow
 def test_rows_of_an_example_stay_together_and_workers_in_step(
     make_encoder: Callable[[str], Path],
 ) -> None:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer.models import forward
 from tfhub_transfer.tasks import references
 from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.tasks.questions import answers
@@ -59,7 +60,7 @@ class Headline:
             scores: Of the units of each row; the model itself is asked if not given.
         """
         if scores is None:
-            scores = self.model._run("answer", self.rows.examples)
+            scores = list(forward.run(self.model, forward.ANSWER, self.rows.examples))
         return self._measure(scores)
 
 
