@@ -43,7 +43,7 @@ def main() -> None:
         batches = list(dataset.take(STEPS))
         model.make_train_function()
         step = model.train_function
-        predict = model._compiled("answer", precision)
+        predict = model.forward.graph("answer", precision)
         jobs: dict[str, Callable[[Any], Any]] = {
             "training step": lambda batch: step(iter([batch])),
             "prediction batch": lambda batch: predict(batch[0]).numpy(),

@@ -27,7 +27,7 @@ RESULTS = Path(__file__).with_suffix(".json")
 MOMENTS = {
     "while a file is read": ("tfhub_transfer.data.forms.delimited._header", 1, "before"),
     "before the first vector": (
-        "tfhub_transfer.models.transfer.TransferModel._run_and_count",
+        "tfhub_transfer.models.forward.Forward.run",
         1,
         "before",
     ),

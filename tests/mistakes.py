@@ -57,6 +57,7 @@ HELD = (
         "data/selecting.py",
     ),
     *("data/profiling.py", "models/multitask.py", "models/encoding.py"),
+    *("models/filling.py", "models/shares.py"),
 )
 lists = Examples.from_lists
 
@@ -698,6 +699,26 @@ OF_TASKS = [
         "teachers and student must have the same task",
         lambda k: Classification(["a", "b"]).require_like(Classification(["b", "a"])),
         lambda k: Classification(["a", "b"]).require_like(Classification(["a", "b"])),
+    ),
+    mistake(
+        "each share must have a row",
+        lambda k: k.model("classes").preprocess(lists(["a"], ["a"]), shard=(1, 2)),
+        lambda k: k.model("classes").preprocess(lists(["a"], ["a"]), shard=(0, 1)),
+    ),
+    mistake(
+        "`shard` must be two whole numbers",
+        lambda k: k.model("classes").preprocess(lists(["a"], ["a"]), shard=1),
+        lambda k: k.model("classes").preprocess(lists(["a"], ["a"]), shard=(0, 1)),
+    ),
+    mistake(
+        "answers would hold some to rows that only fill up batches",
+        lambda k: k.model("classes").predict(
+            k.model("classes").preprocess(lists(["a"], ["a"]), 2, False, static_batches=True)
+        ),
+        lambda k: k.model("classes").predict_scores(lists(["a"])),
+        lambda k: k.model("classes").predict(
+            k.model("classes").preprocess(lists(["a"]), shuffle=False), verbose=0
+        ),
     ),
     mistake(
         "two towers answer for whole texts",

@@ -12,6 +12,7 @@ from typing import Any
 
 GOLDEN = Path(__file__).with_name("public_api.txt")
 _FROM_BELOW = ("File", "profile")  # what a room offers that stands on a lower floor
+_MODELS = "tfhub_transfer.models."  # of which one alone is for users
 _ROOMS = ("data", "registry", "runtime", "tasks")
 
 
@@ -46,13 +47,22 @@ def _described(name: str, value: Any) -> Iterator[str]:
         yield name
     elif inspect.isclass(value):
         yield f"{name}{_signature(value)}"
-        for member, of_class in sorted(vars(value).items()):
+        for member, of_class in sorted(_members(value).items()):
             if not member.startswith("_"):
                 yield from _member(f"{name}.{member}", of_class)
     elif callable(value):
         yield f"{name}{_signature(value)}"
     else:
         yield name
+
+
+def _members(kind: Any) -> dict[str, Any]:
+    """What a class has of its own, and of the models that it is made up of, which have no name."""
+    found = dict(vars(kind))
+    parts = [base for base in kind.__mro__[1:] if base.__module__.startswith(_MODELS)]
+    for base in parts if kind.__name__ == "TransferModel" else []:
+        found = {**vars(base), **found}
+    return found
 
 
 def _member(name: str, value: Any) -> Iterator[str]:

@@ -92,7 +92,13 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "models": [
-        ["answering", "archives", "boundary", "compiling", "fitting", "resuming", "seen"],
+        [
+            *("archives", "boundary", "compiling", "filling", "fitting", "forward", "resuming"),
+            *("seen", "shares"),
+        ],
+        ["answers", "batches", "one_file", "stored_features"],
+        ["given_ids"],
+        ["wiring"],
         ["transfer"],
         ["multitask"],
         ["building"],
@@ -214,8 +220,6 @@ MEDIAN_MODULE_LINES = 200
 FUNCTION_LINES = 60
 MEDIAN_FUNCTION_LINES = 10
 CLASS_LINES = 250
-# Classes that are still longer; none may be added.
-LONG_CLASSES = {"models/transfer TransferModel"}
 PUBLIC_ARGUMENTS = 7
 # What has one more, because who knows the interface that it follows looks for it there.
 MORE_ARGUMENTS = {
@@ -489,7 +493,7 @@ def test_classes_are_short() -> None:
         if isinstance(node, ast.ClassDef)
     }
     long = {name: count for name, count in lines.items() if count > CLASS_LINES}
-    assert long.keys() == LONG_CLASSES, f"over {CLASS_LINES} lines of code: {long}"
+    assert not long, f"over {CLASS_LINES} lines of code: {long}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)

@@ -207,14 +207,14 @@ def test_answers_that_are_no_numbers_are_refused_by_the_number_of_their_text(
 ) -> None:
     model = tt.build_model(str(text_encoder), Classification(["a", "b"], pair=pair))
     rows: Any = list(zip(TEXTS, TEXTS[::-1])) if pair else TEXTS
-    run = model._run
+    run = model.forward.run
 
-    def spoilt(*args: Any) -> np.ndarray:
-        scores = run(*args)
+    def spoilt(*args: Any) -> tuple[np.ndarray, np.ndarray]:
+        scores, lost = run(*args)
         scores[2:4, 1] = np.nan
-        return scores
+        return scores, lost
 
-    monkeypatch.setattr(model, "_run", spoilt)
+    monkeypatch.setattr(model.forward, "run", spoilt)
     for ask in (model.predict_text, model.predict_scores):
         with pytest.raises(tt.InputError, match="answers with NaN.*Received: text 3, '") as caught:
             ask(rows)

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
+from tfhub_transfer.models import stored_features
+from tfhub_transfer.models.forward import Forward
 from tfhub_transfer.storage import budget, names, scratch, stores
 from tfhub_transfer.storage.stores import TokenStore, VectorStore
 from tfhub_transfer.tasks import Classification
@@ -333,13 +335,13 @@ class Counted:
 
     def __init__(self, encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.encoder, self._seen = tt.Encoder(str(encoder)), 0
-        run = tt.TransferModel._run_and_count
+        run = Forward.run
 
-        def counted(model: Any, name: str, examples: Any, *rest: Any) -> Any:
+        def counted(forward: Forward, name: str, examples: Any, *rest: Any) -> Any:
             self._seen += len(examples)
-            return run(model, name, examples, *rest)
+            return run(forward, name, examples, *rest)
 
-        monkeypatch.setattr(tt.TransferModel, "_run_and_count", counted)
+        monkeypatch.setattr(Forward, "run", counted)
 
     def model(self, length: int = 16, pair: bool = False, **head: Any) -> tt.TransferModel:
         task = Classification(["n", "p"], pair=pair)
@@ -410,9 +412,8 @@ def test_another_vocabulary_is_another_store(
     def key() -> str:
         given = str(tmp_path / "encoder" / "preprocessor") if "/" in within else None
         encoder = tt.Encoder(str(tmp_path / "encoder"))
-        return tt.build_model(
-            encoder, Classification(["n", "p"]), preprocessor=given
-        )._features_key()
+        model = tt.build_model(encoder, Classification(["n", "p"]), preprocessor=given)
+        return stored_features.key(model)
 
     before = key()
     assert key() == before

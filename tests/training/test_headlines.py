@@ -10,6 +10,7 @@ import pytest
 import samples
 
 import tfhub_transfer as tt
+from tfhub_transfer.models import forward
 from tfhub_transfer.tasks import Classification, MultiTask
 from tfhub_transfer.training import headlines, judging
 
@@ -76,7 +77,7 @@ def test_of_stored_vectors_it_is_the_same(some: Any) -> None:
     boundary = model.boundary()
     ask = boundary.store(model.to_ids(rows)).answering(model.model_above(boundary))
     numbers = np.arange(len(rows))
-    for near, exact in zip(ask(numbers), model._run("answer", rows.examples), strict=True):
+    for near, exact in zip(ask(numbers), forward.run(model, "answer", rows.examples), strict=True):
         np.testing.assert_allclose(near, exact, 0.02, 0.1)  # stored in bfloat16
     [(name, value)] = headlines.Judge(found, ask).values().items()
     assert value == pytest.approx(found[""].value(), abs=0.05)
@@ -115,7 +116,7 @@ def test_each_of_several_tasks_has_its_own(bert_encoder: Path) -> None:
     for name, single in model.models.items():
         if name == "kind":
             continue
-        scores = single._run("answer", rows[name].examples)
+        scores = forward.run(single, "answer", rows[name].examples)
         first = [*sizes].index(name) and sum([*sizes.values()][: [*sizes].index(name)])
         stored = [row[name] for row in ask(np.arange(len(scores)) + first)]
         for near, exact in zip(stored, scores, strict=True):

@@ -85,6 +85,7 @@ class LengthBatches:
         shuffle: Whether to shuffle within and between lengths; if not, the longest come first.
         seed: Seed of the shuffling.
         at_most: How many lengths to pad to.
+        same_rows: Whether batches have as many rows, not as many tokens; the last may have fewer.
 
     Attributes:
         buckets: The lengths to pad to, ascending.
@@ -105,6 +106,7 @@ class LengthBatches:
         shuffle: bool = True,
         seed: int = 0,
         at_most: int = MOST_BUCKETS,
+        same_rows: bool = False,
     ) -> None:
         batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
         self._lengths = np.asarray(lengths, np.int64)
@@ -115,6 +117,8 @@ class LengthBatches:
         tokens = batch_size * float(np.mean(self.buckets[self._bucket])) if len(lengths) else 1.0
         rows = np.round(tokens / self.buckets).astype(int)
         self._rows = np.clip(rows, max(1, batch_size // 2), 2 * batch_size)
+        if same_rows:
+            self._rows = np.full_like(rows, batch_size)
         self._shuffle, self._seed = shuffle, seed
         self._passes = itertools.count()
 

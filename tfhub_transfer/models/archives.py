@@ -10,9 +10,9 @@ import math
 import re
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 import h5py
 import keras
@@ -23,6 +23,9 @@ from tfhub_transfer.encoders import recorded
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.storage import opening, records
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _ENCODER, _PREPROCESSOR = "assets/layers/encoder/", "assets/preprocessor/"
@@ -46,6 +49,8 @@ _KERAS_MODULES = (
 )
 _KERAS_OBJECTS = {("keras", "DTypePolicy")}
 _MOST_OBJECTS = 100_000
+# Shape and type of an array.
+Stored: TypeAlias = "tuple[tuple[int, ...], np.dtype]"
 # Variables that a model may have beside those in its file: an optimizer that never ran keeps up to
 # three numbers for each weight, and small ones, such as counters, cost nothing worth counting.
 _TIMES_STORED, _BESIDE = 5, 1 << 20
@@ -70,7 +75,7 @@ class Archive:
         """
         left = _TIMES_STORED * self.stored + _BESIDE
 
-        def creator(next_creator: Any, **given: Any) -> tf.Variable:
+        def creator(next_creator: Callable[..., tf.Variable], **given: object) -> tf.Variable:
             nonlocal left
             left -= _size(given.get("initial_value"))
             if left < 0:
@@ -147,7 +152,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     return {member.filename: member for member in found}
 
 
-def _check_ends(file: Any, archive: zipfile.ZipFile, path: Path) -> None:
+def _check_ends(file: IO[bytes], archive: zipfile.ZipFile, path: Path) -> None:
     """Refuses a file that is an archive and something else too, such as a script before it."""
     file.seek(0)
     first = min(member.header_offset for member in archive.infolist())
@@ -182,7 +187,7 @@ def _check_names(members: dict[str, zipfile.ZipInfo], path: Path) -> None:
 # The configuration -----------------------------------------------------------------------------
 
 
-def _check_kind(config: dict[str, Any], kind: type, path: Path) -> None:
+def _check_kind(config: Mapping[str, object], kind: type, path: Path) -> None:
     found = _registered(config.get("registered_name"))
     if not (isinstance(found, type) and issubclass(found, kind)):
         raise InputError(
@@ -191,19 +196,19 @@ def _check_kind(config: dict[str, Any], kind: type, path: Path) -> None:
         )
 
 
-def _registered(name: Any) -> Any:
+def _registered(name: object) -> object:
     return keras.saving.get_registered_object(name) if isinstance(name, str) else None
 
 
-def _check_objects(config: Any, path: Path) -> None:
+def _check_objects(config: dict[str, object], path: Path) -> None:
     """Refuses classes and functions that are neither the package's, nor the caller's, nor harmless.
 
     The caller's are those registered with Keras; none is imported because a file names it.
     """
-    waiting = [config]
+    waiting: list[dict[str, object] | list[object]] = [config]
     while waiting:
         each = waiting.pop()
-        inner = each.values() if isinstance(each, dict) else each
+        inner = list(each.values()) if isinstance(each, dict) else each
         waiting += [one for one in inner if isinstance(one, (dict, list))]
         if isinstance(each, dict) and "class_name" in each and not _is_known(each):
             kind = each["class_name"]
@@ -216,7 +221,7 @@ def _check_objects(config: Any, path: Path) -> None:
             )
 
 
-def _is_known(config: dict[str, Any]) -> bool:
+def _is_known(config: Mapping[str, object]) -> bool:
     name, module = config["class_name"], config.get("module")
     if name == "function":
         name = config.get("config")
@@ -233,7 +238,7 @@ def _is_known(config: dict[str, Any]) -> bool:
 class _Window(io.RawIOBase):
     """A member that is stored as it is, read in place."""
 
-    def __init__(self, file: Any, member: zipfile.ZipInfo) -> None:
+    def __init__(self, file: IO[bytes], member: zipfile.ZipInfo) -> None:
         file.seek(member.header_offset)
         header = file.read(30)
         lengths = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
@@ -250,24 +255,25 @@ class _Window(io.RawIOBase):
         self._at = offset + (0, self._at, self._size)[whence]
         return self._at
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer).cast("B")
         self._file.seek(self._first + self._at)
-        count = max(0, min(len(buffer), self._size - self._at))
+        count = max(0, min(len(view), self._size - self._at))
         data = self._file.read(count)
-        buffer[: len(data)] = data
+        view[: len(data)] = data
         self._at += len(data)
         return len(data)
 
 
-def _check_weights(window: _Window, config: dict[str, Any], path: Path) -> int:
+def _check_weights(window: _Window, config: dict[str, object], path: Path) -> int:
     """Compares what the configuration says of the encoder with what is stored; bytes of it all."""
     with h5py.File(window, "r") as file:
         found = dict(_datasets(file, path))
     stored = sum(math.prod(shape) * dtype.itemsize for shape, dtype in found.values())
     if stored > path.stat().st_size:
         raise InputError(_damaged(path, "its weights are larger than the file"))
-    for place, variable in enumerate(_encoder_variables(config, f"{path} ({CONFIG})")):
-        name, wanted = f"layers/encoder/vars/{place}", tuple(variable["shape"])
+    for place, (wanted, kind) in enumerate(_encoder_variables(config, f"{path} ({CONFIG})")):
+        name = f"layers/encoder/vars/{place}"
         shape, dtype = found.get(name, ((), np.dtype("V0")))
         if shape != wanted:
             raise InputError(
@@ -275,15 +281,15 @@ def _check_weights(window: _Window, config: dict[str, Any], path: Path) -> int:
                 f"Received: {path} ({name}: {list(wanted)})"
             )
         # HDF5 knows no bfloat16, and has it as two bytes.
-        if dtype.kind != "V" and dtype.name != variable["dtype"]:
+        if dtype.kind != "V" and dtype.name != kind:
             raise InputError(
                 "the types in the file's configuration aren't those of the weights stored in it. "
-                f"Received: {path} ({name}: {variable['dtype']}, stored as {dtype.name})"
+                f"Received: {path} ({name}: {kind}, stored as {dtype.name})"
             )
     return stored
 
 
-def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, tuple[tuple[int, ...], Any]]]:
+def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, Stored]]:
     """Name, shape and type of each array; none of them is read, no link is followed."""
     waiting, seen, groups = [("", file)], 0, set()
     while waiting:
@@ -303,7 +309,7 @@ def _datasets(file: h5py.File, path: Path) -> Iterator[tuple[str, tuple[tuple[in
                 yield f"{place}{name}", _backed(item, path)
 
 
-def _backed(item: Any, path: Path) -> tuple[tuple[int, ...], Any]:
+def _backed(item: h5py.Dataset, path: Path) -> Stored:
     """Shape and type of an array whose every number lies in the file."""
     plain = isinstance(item, h5py.Dataset) and item.chunks is None and not item.external
     if not plain or item.is_virtual or item.dtype.kind not in "fiubV":
@@ -317,12 +323,13 @@ def _encoder_variables(config: dict[str, Any], source: str) -> list[recorded.Var
     """What the configuration records of the encoder's variables."""
     encoder = records.take(config, "config", dict, source, {}).get("encoder")
     inner = encoder.get("config") if isinstance(encoder, dict) else None
-    return recorded.check(inner, source)
+    return [(tuple(each["shape"]), each["dtype"]) for each in recorded.check(inner, source)]
 
 
-def _size(value: Any) -> int:
+def _size(value: object) -> int:
     """Bytes of what a variable is to begin with; a function of it is traced, not run."""
+    found: tf.Tensor = value
     if callable(value):
         with tf.Graph().as_default():
-            value = tf.convert_to_tensor(value())
-    return math.prod(value.shape) * value.dtype.size if tf.is_tensor(value) else 0
+            found = tf.convert_to_tensor(value())
+    return math.prod(found.shape) * found.dtype.size if tf.is_tensor(found) else 0

@@ -7,8 +7,8 @@ should; in a training step through the whole encoder it would run with it.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -26,6 +26,10 @@ from tfhub_transfer.tasks.layouts import Ids, Layout
 from tfhub_transfer.texts.joining import WORD_STARTS
 
 _ROWS = 64
+# What an encoder gives by name, of which lists are of all layers; or that of each of two texts.
+Encoded: TypeAlias = "dict[str, keras.KerasTensor | list[keras.KerasTensor]] | list[Encoded]"
+# The scores of a row, `[units, ...]` or `[...]`; of several tasks by name.
+Scores: TypeAlias = "np.ndarray | dict[str, np.ndarray]"
 
 
 class Boundary:
@@ -87,7 +91,12 @@ class Boundary:
             yield rows, below({key: padded[key] for key in BERT_INPUTS}).numpy()
             steps.add()
 
-    def model_above(self, encoded: dict[str, Any], inputs: Any, outputs: Any) -> keras.Model:
+    def model_above(
+        self,
+        encoded: Encoded,
+        inputs: Mapping[str, keras.KerasTensor],
+        outputs: keras.KerasTensor | dict[str, keras.KerasTensor],
+    ) -> keras.Model:
         """The layers above the boundary as a model of their own, sharing every weight.
 
         Args:
@@ -106,7 +115,7 @@ class Boundary:
         return JointLoss(given, rest([*tensors(above), *(given[n] for n in names)]))
 
 
-def tensors(encoded: Any) -> list[Any]:
+def tensors(encoded: Encoded) -> list[keras.KerasTensor]:
     """The tensors of what an encoder gives that heads can start from, in a fixed order."""
     if isinstance(encoded, list):
         return [tensor for each in encoded for tensor in tensors(each)]
@@ -131,11 +140,11 @@ class StoredTokens:
         """
         rows = batching.LengthBatches(self._lengths(), batch_size, seed=seed)
 
-        def read() -> Iterator[Any]:
+        def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for batch in rows:
                 yield batch, self._vectors(batch, rows.padded_length(batch))
 
-        def join(batch: tf.Tensor, vectors: tf.Tensor) -> Any:
+        def join(batch: tf.Tensor, vectors: tf.Tensor) -> tuple:
             inputs = self._inputs(batch, vectors, rows.buckets)
             wanted = batching.pick(self._ids.labels, batch, tf.shape(vectors)[1])
             return inputs, *wanted
@@ -148,7 +157,7 @@ class StoredTokens:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
         return batching.ready(dataset.map(join, batching.MAP_THREADS)), rows.padding
 
-    def answering(self, model: keras.Model) -> Callable[[np.ndarray], list[Any]]:
+    def answering(self, model: keras.Model) -> Callable[[np.ndarray], list[Scores]]:
         """What asks a `Boundary.model_above` for the scores of rows, each cut to its units.
 
         Args:
@@ -161,11 +170,11 @@ class StoredTokens:
         starts = self._ids.columns.get(WORD_STARTS)
         units = None if starts is None else starts.row_lengths().numpy()
 
-        def ask(wanted: np.ndarray) -> list[Any]:
+        def ask(wanted: np.ndarray) -> list[Scores]:
             batches = batching.LengthBatches(
                 self._lengths()[wanted], _ROWS, shuffle=False, at_most=batching.INFERENCE_BUCKETS
             )
-            found: dict[int, Any] = {}
+            found: dict[int, Scores] = {}
             for places in batches:
                 rows = wanted[places]
                 vectors = self._vectors(rows, batches.padded_length(places))
@@ -195,13 +204,15 @@ class StoredTokens:
         found = self._tokens.padded(self._single()[rows].ravel(), length)
         return found.reshape(len(rows), *self._inner(), *found.shape[1:])
 
-    def _inputs(self, rows: tf.Tensor, vectors: tf.Tensor, lengths: np.ndarray) -> Any:
+    def _inputs(
+        self, rows: tf.Tensor, vectors: tf.Tensor, lengths: np.ndarray
+    ) -> dict[str, tf.Tensor]:
         """What `Boundary.model_above` reads of some rows."""
         picked = {key: tf.gather(value, rows) for key, value in self._ids.columns.items()}
         inputs = self._boundary.layout.pad(picked, lengths)
         return {**inputs, self._boundary.input_name: tf.cast(vectors, tf.float32)}
 
 
-def _of_row(scores: Any, at: int, units: int | None) -> Any:
+def _of_row(scores: Scores, at: int, units: int | None) -> Scores:
     """The scores of one row of a batch, or of several tasks by name, cut to its units."""
     return tf.nest.map_structure(lambda each: each[at][:units], scores)

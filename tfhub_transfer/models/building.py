@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import keras
 
@@ -79,7 +80,7 @@ def build_model(
         sequence_length = min(filter(None, (task.sequence_length, encoder.max_sequence_length)))
     made = make_preprocessor(encoder, preprocessor, sequence_length)
     model: TransferModel = (
-        MultiTaskModel(encoder, task, heads, made)
+        MultiTaskModel(encoder, cast(MultiTask, task), heads, made)
         if task.several
         else TransferModel(encoder, task, heads[""], made)
     )

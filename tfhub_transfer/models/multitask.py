@@ -1,5 +1,6 @@
 """The Keras model of several tasks on one encoder."""
 
+import dataclasses
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +10,21 @@ import keras
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.heads.settings import Head
+from tfhub_transfer.models.answers import Scores
 from tfhub_transfer.models.boundary import tensors
-from tfhub_transfer.models.transfer import EVALUATION_BATCH, TransferModel, Wiring
-from tfhub_transfer.tasks import JointLoss, Task
+from tfhub_transfer.models.forward import EVALUATION_BATCH
+from tfhub_transfer.models.one_file import Config
+from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.wiring import Wiring
+from tfhub_transfer.tasks import JointLoss, MultiTask
 from tfhub_transfer.tasks.layouts import Joint
+
+
+@dataclasses.dataclass(frozen=True)
+class _Models:
+    """The model of each task; in a class, or Keras would take them for layers of the joint one."""
+
+    by_name: dict[str, TransferModel]
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -30,7 +42,7 @@ class MultiTaskModel(JointLoss, TransferModel):
     def __init__(
         self,
         encoder: Encoder,
-        task: Task,
+        task: MultiTask,
         head: Mapping[str, Head],
         preprocessor: TextPreprocessor | None,
     ) -> None:
@@ -47,23 +59,24 @@ class MultiTaskModel(JointLoss, TransferModel):
         outputs = task.outputs(answers, Head())
         # Keras made `TransferModel` functional when the first task's model was built.
         super(TransferModel, self).__init__(inputs=inputs, outputs=outputs, name="multi_task_model")
-        self._wiring = Wiring(next(iter(encoded.values())), outputs, models)
-        self._remember(encoder, task, Head(), layout, preprocessor)
+        self._models = _Models(models)
+        self._wiring = Wiring(next(iter(encoded.values())), outputs)
+        self._remember(encoder, Head(), layout, preprocessor)
         self._heads = dict(head)
 
     @property
     def models(self) -> dict[str, TransferModel]:
         """The model of each task, by name."""
-        return self._wiring.models
+        return self._models.by_name
 
     @property
     def parts(self) -> Mapping[str, TransferModel]:
         """The model of each task, by name."""
-        return types.MappingProxyType(self._wiring.models)
+        return types.MappingProxyType(self._models.by_name)
 
     def predict_scores(
         self, examples: Any, batch_size: int = EVALUATION_BATCH, allow_nan: bool = False
-    ) -> Any:
+    ) -> dict[str, Scores]:
         """Scores of the examples of each task (see `TransferModel.predict_scores`).
 
         Args:
@@ -97,18 +110,20 @@ class MultiTaskModel(JointLoss, TransferModel):
         """Each task's head has features of its own."""
         return False
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         heads = {name: head.__dict__ for name, head in self._heads.items()}
         return {**super().get_config(), "head": heads}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "MultiTaskModel":
+    def from_config(cls, config: Config, custom_objects: object = None) -> "MultiTaskModel":
         deserialize = keras.saving.deserialize_keras_object
         encoder, task = deserialize(config["encoder"]), deserialize(config["task"])
         return cls(encoder, task, {n: Head(**h) for n, h in config["head"].items()}, None)
 
 
-def _models(encoder: Encoder, task: Task, head: Mapping[str, Head]) -> dict[str, TransferModel]:
+def _models(
+    encoder: Encoder, task: MultiTask, head: Mapping[str, Head]
+) -> dict[str, TransferModel]:
     """A model for each task. A group that one head doesn't read may be what another one reads."""
     models, left_out = {}, []
     for name, each in task.parts.items():

@@ -3,9 +3,9 @@
 import functools
 import inspect
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -16,10 +16,13 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import surgery
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.serving.served import SIGNATURE, words_signature
+from tfhub_transfer.shapes import Features
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.texts import splitting
 
+# Ids in the order of their names to scores, and vectors behind them.
+Folded: TypeAlias = Callable[..., Sequence[tf.Tensor]]
 _LABELS = "labels.txt"
 # Folding was seen to take 25 times the weights' memory; and no graph can be written beyond 2 GB.
 _MOST_FOLDED_BYTES = 500_000_000
@@ -30,11 +33,11 @@ class _Served(tf.Module):
 
     def __init__(self, model: TransferModel, labels: dict[str, str], precision: str) -> None:
         super().__init__()
-        self._preprocessor: Any = model.preprocessor
+        self._preprocessor = model.preprocessor
         self.labels = {name: tf.saved_model.Asset(path) for name, path in labels.items()}
         self._of = weakref.ref(model)
         self._inputs = sorted(tensor.name for tensor in model.inputs)
-        self._folded: Any = None
+        self._folded: Folded | None = None
         # What is exported are the attributes: not the Keras model, which holds an optimizer too.
         if precision == "bfloat16":
             self._folded = _fold(model)
@@ -43,20 +46,22 @@ class _Served(tf.Module):
             self._graph = model.encoder.saved_model
 
     @property
-    def _model(self) -> Any:
-        return self._of()
+    def _model(self) -> TransferModel:
+        model = self._of()
+        assert model is not None  # whoever exports it holds it
+        return model
 
-    def _run_folded(self, inputs: dict[str, tf.Tensor]) -> Any:
+    def _run_folded(self, folded: Folded, inputs: Features) -> Sequence[tf.Tensor]:
         """Answers of all heads, by the order of their names, and the vectors."""
         # What only other heads read is empty.
         empty = tf.zeros_like(next(iter(inputs.values())))
-        return self._folded(*(inputs.get(name, empty) for name in self._inputs))
+        return folded(*(inputs.get(name, empty) for name in self._inputs))
 
     def _scores(self, name: str, *texts: tf.Tensor) -> tf.Tensor:
         models = models_of(self._model)
         inputs = models[name].layout.batch(*texts)
         if self._folded:
-            return self._run_folded(inputs)[sorted(models).index(name)]
+            return self._run_folded(self._folded, inputs)[sorted(models).index(name)]
         return models[name].answer(inputs)
 
     def answer(self, name: str, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -79,7 +84,10 @@ class _Served(tf.Module):
     def encode(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings `[batch]` to the encoder's vectors `[batch, dimension]`."""
         inputs = self._model.layout.batch_of_single(splitting.plain(text))
-        vector = self._run_folded(inputs)[-1] if self._folded else self._model.vector(inputs)
+        if self._folded:
+            vector = self._run_folded(self._folded, inputs)[-1]
+        else:
+            vector = self._model.vector(inputs)
         each = tf.reshape(vector, [-1, vector.shape[-1]])[: tf.shape(text)[0]]
         return {"embedding": tf.identity(each)}
 
@@ -109,7 +117,7 @@ def _can_fold(model: TransferModel) -> bool:
     return model.encoder.is_contextual and size <= _MOST_FOLDED_BYTES
 
 
-def _fold(model: TransferModel) -> Any:
+def _fold(model: TransferModel) -> Folded:
     """Ids, in the order of their names, to scores and vectors: constants and bfloat16 products."""
     spec = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
 
@@ -190,8 +198,9 @@ def _write(model: TransferModel, folder: Path, precision: str) -> None:
             signatures[name] = answer.get_concrete_function()
             if each.layout.takes_words:
                 words = tf.TensorSpec([None, None], tf.string, name="tokens")
-                own = _with_arguments(functools.partial(served.answer_words, name), ["tokens"])
-                signatures[words_signature(name)] = _traceable(own, [words]).get_concrete_function()
+                of_words = functools.partial(served.answer_words, name)
+                listed = _traceable(_with_arguments(of_words, ["tokens"]), [words])
+                signatures[words_signature(name)] = listed.get_concrete_function()
             counted = _with_arguments(served.lengths, names)
             lengths[name] = _traceable(counted, specs)
         # Not for TF Serving: `ServedModel` sorts by it.
@@ -199,7 +208,9 @@ def _write(model: TransferModel, folder: Path, precision: str) -> None:
         tf.saved_model.save(served, str(folder), signatures=signatures)
 
 
-def _traceable(function: Any, inputs: Sequence[tf.TensorSpec]) -> Any:
+def _traceable(
+    function: Callable[..., object], inputs: Sequence[tf.TensorSpec]
+) -> tf.types.experimental.PolymorphicFunction:
     """A `tf.function` without AutoGraph, which takes seconds to find nothing to rewrite here."""
     return tf.function(function, input_signature=inputs, autograph=False)
 
@@ -215,11 +226,11 @@ def _write_labels(models: dict[str, TransferModel], folder: Path) -> dict[str, s
     return written
 
 
-def _with_arguments(function: Any, names: Sequence[str]) -> Any:
+def _with_arguments(function: Callable[..., object], names: Sequence[str]) -> Callable[..., object]:
     """The function with arguments of these names: TF Serving names inputs by them."""
     parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
 
-    def named(*texts: tf.Tensor) -> Any:
+    def named(*texts: tf.Tensor) -> object:
         return function(*texts)
 
     named.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

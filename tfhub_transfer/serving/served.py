@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +19,8 @@ from tfhub_transfer.runtime import probes
 from tfhub_transfer.storage import opening
 from tfhub_transfer.texts.joining import is_listed, plain, split_words
 
+# A text, or one as UTF-8.
+Text: TypeAlias = str | bytes
 # The name that TF Serving takes where none is asked for.
 SIGNATURE = "serving_default"
 # The one that gives vectors.
@@ -54,7 +56,7 @@ class ServedModel:
             ) from error
 
     def predict(
-        self, texts: Iterable[Any], batch_size: int = 64, signature: str = SIGNATURE
+        self, texts: Iterable[object], batch_size: int = 64, signature: str = SIGNATURE
     ) -> dict[str, np.ndarray]:
         """What a signature gives for these texts, or pairs `(a, b)`.
 
@@ -83,7 +85,10 @@ class ServedModel:
         given, function = {}, self._loaded.signatures[signature]
         if has_words and any(map(_is_listed, found[0])):
             function = self._loaded.signatures[words]
-            given, found = {"tokens": _padded(_in_words(found[0]))}, [list(map(plain, found[0]))]
+            given, found = (
+                {"tokens": _padded(_in_words(found[0]))},
+                [[plain(text) if isinstance(text, str) else "" for text in found[0]]],
+            )
         columns = [tf.constant(column, tf.string) for column in found]
         given = given or dict(zip(names, columns))
 
@@ -104,7 +109,7 @@ class ServedModel:
                 probes.require_numbers(values, found[-1], np.arange(len(values)))
         return answers
 
-    def _of_texts(self, signature: str, texts: Iterable[Any]) -> tuple[str, Iterable[Any]]:
+    def _of_texts(self, signature: str, texts: Iterable[object]) -> tuple[str, Iterable[object]]:
         """The signature that reads texts, of one that reads words, for which all are lists."""
         for name in self._loaded.lengths_of:
             if words_signature(name) == signature and signature in self._loaded.signatures:
@@ -117,7 +122,7 @@ class ServedModel:
                 return name, texts
         return signature, texts
 
-    def _lengths_of(self, signature: str) -> Any:
+    def _lengths_of(self, signature: str) -> tf.types.experimental.PolymorphicFunction:
         known = self._loaded.lengths_of
         if signature not in known:
             raise InputError(
@@ -126,14 +131,14 @@ class ServedModel:
             )
         return known[signature]
 
-    def encode(self, texts: Iterable[str]) -> np.ndarray:
+    def encode(self, texts: Iterable[object]) -> np.ndarray:
         """The encoder's vector of each text, float32 `[n, dimension]`."""
         text = tf.constant(_checked(text_forms.columns(texts, ["text"])[0]), tf.string)
         with runtime.precision("float32"):
             return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
 
 
-def _checked(texts: list[Any]) -> list[Any]:
+def _checked(texts: list[Text]) -> list[Text]:
     """Strings, or bytes, which are taken as UTF-8."""
     for row, text in enumerate(texts, start=1):
         if not isinstance(text, bytes):
@@ -141,11 +146,11 @@ def _checked(texts: list[Any]) -> list[Any]:
     return texts
 
 
-def _is_listed(text: Any) -> bool:
+def _is_listed(text: Text) -> bool:
     return isinstance(text, str) and is_listed(text)
 
 
-def _in_words(texts: list[Any]) -> list[list[str]]:
+def _in_words(texts: list[Text]) -> list[list[str]]:
     """Lists of words that were put together, apart again."""
     for text in texts:
         alone = isinstance(text, str) and (len(text) == 1 or text.isalnum())
@@ -154,10 +159,10 @@ def _in_words(texts: list[Any]) -> list[list[str]]:
                 "texts must all be lists of words, or all be plain texts. Received: lists of words "
                 f"and {text[:60]!r}"
             )
-    return [split_words(text) if text else [] for text in texts]
+    return [split_words(text) if isinstance(text, str) and text else [] for text in texts]
 
 
-def _padded(rows: list[Any]) -> tf.Tensor:
+def _padded(rows: list[list[str]]) -> tf.Tensor:
     """Words `[n, most]`, empty ones behind the last of each text."""
     for number, row in enumerate(rows, start=1):
         if len(row) and row[-1] == "":
@@ -178,7 +183,7 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
     wide = []
     for part in parts:
         missing = [(0, 0), *((0, most - has) for most, has in zip(widest, part.shape[1:]))]
-        filler: Any = b"" if part.dtype == object else 0
+        filler: bytes | int = b"" if part.dtype == object else 0
         wide.append(np.pad(part, missing, constant_values=filler))
     return np.concatenate(wide)
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfhub_transfer.models import forward
 from tfhub_transfer.tasks.layouts import Rows
 
 # Of a larger validation split so many examples are drawn.
@@ -50,7 +51,7 @@ class Headline:
             scores: Of the units of each row; the model itself is asked if not given.
         """
         if scores is None:
-            scores = self.model._run("answer", self.rows.examples)
+            scores = list(forward.run(self.model, forward.ANSWER, self.rows.examples))
         return float(self._measure(scores))
 
 

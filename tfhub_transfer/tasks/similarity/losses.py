@@ -106,7 +106,8 @@ class InBatchNegatives(keras.losses.Loss):
     Cross-entropy over cosines times `scale` (Henderson et al. 2017, "multiple negatives ranking").
     Third texts, where there are any, are candidates too, and never right. Labels are numbers of
     texts `[batch, texts]`: a candidate is no negative if it is the pair's own second text once
-    more, the first text itself, or a second text of an equal first one.
+    more, the first text itself, or a second text of an equal first one; nor if it is numbered
+    below 0, as in rows that only fill up a batch.
 
     Args:
         scale: Factor on the cosines, the inverse of a temperature.
@@ -151,7 +152,8 @@ def candidates(
     second = keras.ops.arange(keras.ops.shape(rest)[1]) < keras.ops.shape(numbers)[0]
     same_first = keras.ops.equal(first, _tiled(first, rest)) & second[None]
     same_second = keras.ops.equal(numbers[:, 1:2], rest)
-    neither = (same_first | same_second | keras.ops.equal(first, rest)) & (own < 0.5)
+    same = same_first | same_second | keras.ops.equal(first, rest)
+    neither = (same | keras.ops.less(rest, 0)) & (own < 0.5)
     return keras.ops.where(neither, NEVER, logits), own
 
 
@@ -201,7 +203,10 @@ class CosineCorrelation(keras.metrics.Metric):
     ) -> None:
         # From 0 to 1: of large labels the squares would hide how they differ.
         x, y = cosine(y_pred), (_flat(y_true, y_pred) - self.low) / (self.high - self.low)
-        columns = [keras.ops.ones_like(x), x, y, x * x, y * y, x * y]
+        weights = keras.ops.ones_like(x)
+        if sample_weight is not None:
+            weights = _flat(sample_weight, y_pred)
+        columns = [weights, *(weights * each for each in (x, y, x * x, y * y, x * y))]
         added = keras.ops.stack([keras.ops.sum(column) for column in columns])
         self.sums.assign_add(keras.ops.cast(added, self.sums.dtype))
 
@@ -228,7 +233,8 @@ class RankedFirst(keras.metrics.Mean):
     ) -> None:
         logits, own = candidates(y_true, y_pred)
         best = keras.ops.max(logits * own + (1.0 - own) * NEVER, axis=-1)
-        super().update_state(keras.ops.cast(best >= keras.ops.max(logits, axis=-1), "float32"))
+        right = keras.ops.cast(best >= keras.ops.max(logits, axis=-1), "float32")
+        super().update_state(right, sample_weight)
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -242,4 +248,4 @@ class TripletAccuracy(keras.metrics.Mean):
         sample_weight: keras.KerasTensor | None = None,
     ) -> None:
         right = cosine(y_pred) > cosine(y_pred, 0, 2)
-        super().update_state(keras.ops.cast(right, "float32"))
+        super().update_state(keras.ops.cast(right, "float32"), sample_weight)

@@ -1,0 +1,172 @@
+"""Batches of one number of rows: losses and metrics are those of the rows that are there."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from samples import ROWS
+
+import tfhub_transfer as tt
+from tfhub_transfer.models import filling
+from tfhub_transfer.tasks import Classification, Similarity
+
+NEAR = {"rel": 1e-6, "abs": 1e-6}
+TEXTS = ["good film", "bad", "the worst", "good acting good", "bad movie"] * 3
+NAMES = ["a", "b", "b", "a", "c"] * 3
+OTHERS = ["film", "bad story", "worst", "acting", "movie"]
+EXAMPLES = tt.data.Examples.from_lists(TEXTS[:13], NAMES[:13])
+
+
+@pytest.fixture(scope="module")
+def model(make_encoder: Callable[[str], Path]) -> tt.TransferModel:
+    keras.utils.set_random_seed(3)
+    task = Classification(["a", "b", "c"])
+    model = tt.build_model(str(make_encoder("text_encoder")), task, tt.Head(dropout=0.0))
+    return spread(model)
+
+
+def spread(model: Any) -> Any:
+    """A model whose answers differ, so that it matters which rows count."""
+    generator = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(generator.normal(0.0, 1.0, weight.shape))
+    return model
+
+
+def shortened(examples: Any) -> Any:
+    """Of rows that don't fill whole batches."""
+    if isinstance(examples, dict):
+        return {name: each[: 37 - i] for i, (name, each) in enumerate(examples.items())}
+    return examples[:37]
+
+
+def evaluated(model: Any, examples: Any, size: int = 8, **options: Any) -> dict[str, float]:
+    batches = model.preprocess(examples, size, shuffle=False, **options)
+    return model.evaluate(batches, verbose=0, return_dict=True)
+
+
+# One by words, one that compares texts; `--all` takes every one.
+QUICK = ("token-classification", "similarity")
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in sorted(set(ROWS) - set(QUICK))]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
+def test_losses_and_metrics_are_those_of_the_rows(
+    name: str, make_encoder: Callable[[str], Path]
+) -> None:
+    sample = ROWS[name]
+    keras.utils.set_random_seed(3)
+    encoder = str(make_encoder("bert_encoder"))
+    model = spread(tt.build_model(encoder, sample.task(), sample.head, sequence_length=24))
+    examples = shortened(sample.examples)
+    found = evaluated(model, examples, static_batches=True)
+    assert found == pytest.approx(evaluated(model, examples), **NEAR)
+    assert len(found) > 1
+
+
+def test_losses_and_metrics_are_those_of_numpy(model: Any) -> None:
+    scores = model.predict_scores(EXAMPLES)
+    places = np.array(["abc".index(name) for name in EXAMPLES.labels])
+    loss = -np.log(scores[np.arange(13), places])
+    right = scores.argmax(axis=1) == places
+    for shuffle in (False, True):
+        batches = model.preprocess(EXAMPLES, 4, shuffle, static_batches=True)
+        assert [len(labels) for _, labels, _ in batches] == [4] * 4
+        assert batches.element_spec[1].shape == [4]
+        found = model.evaluate(batches, verbose=0, return_dict=True)
+        assert found == pytest.approx({"loss": loss.mean(), "accuracy": right.mean()}, **NEAR)
+        weights = np.concatenate([w for *_, w in batches])
+        assert sorted(weights == 0)[:13] == [False] * 13 and (weights == 0).sum() == 3
+        assert weights.mean() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("metric", ["usual", "weighted"])
+def test_weights_of_users_stay_what_they_are(model: Any, metric: str) -> None:
+    """Keras counts a row of weight 0 in metrics, unless they are weighted ones."""
+    given = [0.0, 1.0, 2.0, 0.0, 3.0, 1.0, 1.0, 0.0, 2.0, 1.0, 4.0, 1.0, 0.0]
+    examples = tt.data.Examples.from_lists(TEXTS[:13], NAMES[:13], weight=given)
+    compiled = {"usual": "metrics", "weighted": "weighted_metrics"}[metric]
+    model.compile(loss="sparse_categorical_crossentropy", **{compiled: ["accuracy"]})
+    found = evaluated(model, examples, 4, static_batches=True)
+    assert found == pytest.approx(evaluated(model, examples, 4), **NEAR)
+    scores = model.predict_scores(examples)
+    right = scores.argmax(axis=1) == np.array(["abc".index(name) for name in NAMES[:13]])
+    wanted = right.mean() if metric == "usual" else np.average(right, weights=given)
+    assert found["accuracy"] == pytest.approx(wanted)
+
+
+def test_an_epoch_of_one_batch_is_that_of_its_rows(model: Any) -> None:
+    """The same step as of the rows alone, to rounding."""
+    model.compile(
+        keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    start, ends = model.get_weights(), []
+    for static in (False, True):
+        model.set_weights(start)
+        batches = model.preprocess(EXAMPLES, 16, shuffle=False, static_batches=static)
+        curves = model.fit(batches, epochs=2, verbose=0).history
+        ends.append((curves, model.get_weights()))
+    model.set_weights(start)
+    assert ends[0][0]["loss"] == pytest.approx(ends[1][0]["loss"], **NEAR)
+    assert ends[0][0]["accuracy"] == ends[1][0]["accuracy"]
+    for plain, static in zip(ends[0][1], ends[1][1]):
+        np.testing.assert_allclose(plain, static, rtol=1e-5, atol=1e-6)
+
+
+def test_other_rows_of_a_batch_are_told_from_what_fills_up(
+    make_encoder: Callable[[str], Path],
+) -> None:
+    for loss in ("in_batch_negatives", "triplet"):
+        third = ["the movie", "good", "story", "film", "acting"] if loss == "triplet" else None
+        given = tt.data.Examples.from_lists(TEXTS[:5], None, OTHERS, third)
+        model = tt.build_model(str(make_encoder("text_encoder")), Similarity(loss))
+        found = evaluated(model, given, 4, static_batches=True)
+        assert found == pytest.approx(evaluated(model, given, 4), **NEAR)
+
+
+def test_a_stream_has_batches_of_one_size_too(model: Any) -> None:
+    columns = {"text": TEXTS[:13], "label": NAMES[:13]}
+    stream = tt.data.stream(columns, chunk_rows=5)
+    batches = model.preprocess(stream, 4, shuffle=True, static_batches=True)
+    assert [labels.shape[0] for _, labels, _ in batches] == [4] * 4
+    assert batches.element_spec[1].shape == [4]
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    found = model.evaluate(batches, verbose=0, return_dict=True)
+    assert found == pytest.approx(evaluated(model, EXAMPLES), **NEAR)
+
+
+def test_answers_to_what_fills_up_are_refused(model: Any) -> None:
+    batches = model.preprocess(EXAMPLES, 4, shuffle=False, static_batches=True)
+    with pytest.raises(tt.InputError, match="answers would hold some to rows that only fill up"):
+        model.predict(batches)
+    assert len(model.predict_scores(EXAMPLES)) == 13
+    assert len(model.predict(model.preprocess(EXAMPLES, shuffle=False), verbose=0)) == 13
+
+
+def test_metrics_are_left_as_they_were() -> None:
+    """Also one that is listed twice, and one that its owner has changed."""
+    own = keras.metrics.Mean()
+    vars(own)["update_state"] = changed = own.update_state
+    plain = keras.metrics.BinaryAccuracy()
+    with filling.left_out([plain, plain, own], tf.constant([1.0, 0.0])):
+        plain.update_state([[1.0], [1.0]], [[1.0], [0.0]])
+    assert float(plain.result()) == 1.0
+    assert "update_state" not in vars(plain) and vars(own)["update_state"] is changed
+
+
+@pytest.mark.slow
+def test_static_batches_run_under_xla(make_encoder: Callable[[str], Path]) -> None:
+    keras.utils.set_random_seed(3)
+    task, head = Classification(["a", "b", "c"]), tt.Head(dropout=0.0)
+    model = spread(tt.build_model(str(make_encoder("bert_encoder")), task, head))
+    plain = evaluated(model, EXAMPLES, 4)
+    optimizer, loss = keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy"
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=True)
+    batches = model.preprocess(EXAMPLES, 4, shuffle=False, static_batches=True)
+    found = model.evaluate(batches, verbose=0, return_dict=True)
+    assert found == pytest.approx(plain, rel=1e-5)
+    assert np.isfinite(model.fit(batches, verbose=0).history["loss"]).all()

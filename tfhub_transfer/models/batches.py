@@ -1,0 +1,179 @@
+"""Rows, or a stream of them, as batches for `fit` and `evaluate`."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfhub_transfer.data import Examples, Stream, streamed
+from tfhub_transfer.data.batching import MAP_THREADS, InOrder, LengthBatches, in_turn, pick, ready
+from tfhub_transfer.incoming import ranges
+from tfhub_transfer.models import filling, shares
+from tfhub_transfer.models.shares import Share
+from tfhub_transfer.tasks import Task
+from tfhub_transfer.tasks.layouts import Ids, Layout, Rows
+
+_SHUFFLE_BUFFER = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """Which rows come in which batches.
+
+    Attributes:
+        batch_size: Rows in a batch: of average length, or if `static` in each.
+        seed: Of the shuffling; `None` for the order of the rows.
+        share: Which of the rows.
+        static: Whether all batches have as many rows.
+    """
+
+    batch_size: int
+    seed: int | None = None
+    share: Share = dataclasses.field(default_factory=Share)
+    static: bool = False
+
+    @classmethod
+    def of(cls, batch_size: object, seed: int | None, shard: object, static: bool) -> "Order":
+        """What a user asked for, checked.
+
+        Raises:
+            InputError: If a number is out of range.
+        """
+        size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
+        return cls(size, seed, shares.parse(shard), bool(static))
+
+    def rows(
+        self, given: Examples | Rows, cut: Callable[[Examples | Rows], Rows]
+    ) -> tuple[Rows, int | None]:
+        """This share's rows; and those of the largest share, where all go in step.
+
+        Args:
+            given: Examples, or rows; of several tasks by name.
+            cut: Examples to rows.
+        """
+        if not self.static or self.share.count == 1:
+            return cut(self.share.of(given)), None
+        # An example may have any number of rows, so only all of them say how many batches a worker
+        # needs whose share has the most.
+        rows = cut(given)
+        return self.share.of(rows), self.share.most(rows)
+
+    def batches(self, rows: int) -> int:
+        """How many batches so many rows are, in the order of the rows or if `static`."""
+        return math.ceil(rows / self.batch_size)
+
+
+def of_ids(
+    ids: Ids, layout: Layout, order: Order, most: int | None = None
+) -> tuple[tf.data.Dataset, float | None]:
+    """Batches of rows, and where they come by length the share of their tokens that are padding.
+
+    Args:
+        ids: The rows.
+        layout: What pads them.
+        order: Which rows come in which batches.
+        most: How many rows the largest share has; as many as these if not given.
+
+    Returns:
+        A dataset of `(inputs, labels)`, with weights behind if there are some, or of `inputs`.
+    """
+    count, size = len(ids.lost), order.batch_size
+    by_length, lengths = None, None
+    rows: filling.Batches = InOrder(count, size)
+    if order.seed is not None:
+        rows = by_length = LengthBatches(ids.lengths, size, seed=order.seed, same_rows=order.static)
+        lengths = by_length.buckets
+    batches = order.batches(most or count)
+    if order.static:
+        rows = filling.Filled(rows, size, batches)
+
+    def gather(indices: tf.Tensor) -> object:
+        real = None
+        if order.static:
+            indices, real = filling.there(indices)
+        picked = {key: tf.gather(value, indices) for key, value in ids.columns.items()}
+        inputs = layout.pad(picked, lengths)
+        found: tuple = (inputs,)
+        if ids.labels is not None:
+            targets = pick(ids.labels, indices, tf.shape(next(iter(inputs.values())))[1])
+            if real is not None:
+                times = filling.factor(count, batches * size)
+                targets = _filled(ids.labels, targets, layout.task, real, times)
+            found = (inputs, *targets)
+        found = filling.of_size(found, size) if order.static else found
+        return found if len(found) > 1 else inputs
+
+    # Python only hands out row numbers, once a batch; the rest is parallel graph code.
+    spec = tf.TensorSpec([None], tf.int64)
+    dataset = tf.data.Dataset.from_generator(lambda: iter(rows), output_signature=spec)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
+    dataset = in_turn(ready(dataset.map(gather, MAP_THREADS)), by_length is not None, by_length)
+    dataset.is_filled = order.static
+    return dataset, by_length.padding if by_length else None
+
+
+def _filled(
+    of: object, picked: tuple, task: Task, real: tf.Tensor, times: float
+) -> tuple[object, object]:
+    """Labels and weights of a batch of which not all rows are there."""
+    of = of[0] if isinstance(of, tuple) else of
+    labels, *given = picked
+    if given:
+        weights = given[0]
+    else:
+        shape = [tf.size(real), 1] if isinstance(of, tf.RaggedTensor) else [tf.size(real)]
+        weights = tf.ones(shape)
+    factor = tf.constant(times, tf.float32)
+    if task.loss_by_unit:
+        # That of a batch is a mean over its words, whatever its rows; it weighs as its rows do.
+        factor *= tf.reduce_mean(tf.cast(real, tf.float32))
+    # Without labels of its own a loss takes the texts of other rows for wrong answers.
+    labels = filling.blank(labels, of, real, every=not task.needs_labels)
+    return labels, filling.weigh(weights, real, factor)
+
+
+def of_stream(stream: Stream, layout: Layout, order: Order) -> tf.data.Dataset:
+    """Batches of rows that are read on the way.
+
+    Args:
+        stream: The rows.
+        layout: What makes ids of them.
+        order: Which rows come in which batches.
+
+    Returns:
+        A dataset of `(inputs, labels)`, with weights behind if there are some.
+    """
+    share, size = order.share, order.batch_size
+    count = share.size(len(stream))
+    share.require(count, len(stream))
+    rows = _rows(stream, layout)
+    rows = rows if share.count == 1 else rows.shard(share.count, share.index)
+    first = rows.take(1)
+    if order.seed is not None:
+        rows = rows.shuffle(_SHUFFLE_BUFFER, seed=order.seed)
+    batches = order.batches(count)
+    if order.static:
+        batches = order.batches(Share(0, share.count).size(len(stream)))  # the first has the most
+        rows = filling.stream(rows, first, (count, batches * size))
+    dataset = rows.batch(size, drop_remainder=order.static)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+    dataset = dataset.map(lambda texts, *y: (layout.batch(*texts), *y), MAP_THREADS)
+    if order.static:
+        dataset = dataset.map(lambda *batch: filling.of_size(batch, size))
+    dataset = in_turn(ready(dataset), order.seed is not None)
+    dataset.is_filled = order.static
+    return dataset
+
+
+def _rows(stream: Stream, layout: Layout) -> tf.data.Dataset:
+    """Texts, label and weight, if there is one, row by row."""
+    task = layout.task
+    columns = 2 if task.pair else 1
+    some = task.encode([task.example_label()])
+    labels = tf.TensorSpec([None, *some.shape[1:]], some.dtype)
+    weights = (tf.TensorSpec([None], tf.float32),) if stream.weight else ()
+    spec = ((tf.TensorSpec([None], tf.string),) * columns, labels, *weights)
+    chunks = functools.partial(streamed.chunks, stream, task, layout)
+    return tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()

@@ -1,0 +1,204 @@
+"""Batches of one number of rows: the last is filled up with rows that count for nothing.
+
+What is compiled for one shape (TPUs, XLA) or runs in step with others (several workers) needs every
+batch to have as many rows. Rows that fill up are copies of a real one, so that whatever is computed
+of them is a number, with the weight -0.0: nothing for any loss, as 0.0 is, and told apart from rows
+that a user weighs with 0, which Keras' metrics count unless they are weighted ones.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import Protocol, TypeAlias, TypeVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer.errors import InputError
+
+Batch = TypeVar("Batch")
+_FILLER = -1
+# What no label is: of words, candidates and sentences, and of the texts of pairs.
+_NO_LABEL = -1
+Labels: TypeAlias = "tf.Tensor | tf.RaggedTensor | Mapping[str, Labels]"
+
+
+class Batches(Iterable[np.ndarray], Sized, Protocol):
+    """Row numbers, batch by batch, each time it is gone through."""
+
+
+class Filled:
+    """Row numbers of batches that all have as many; what fills them up is told apart by `there`.
+
+    Args:
+        rows: Row numbers of batches of at most `batch_size`.
+        batch_size: Rows in a batch.
+        batches: How many batches there are to be, as of others that run in step; as many as `rows`
+            has if not given.
+    """
+
+    def __init__(self, rows: Batches, batch_size: int, batches: int | None = None) -> None:
+        self._rows, self._size = rows, batch_size
+        self._batches = len(rows) if batches is None else batches
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for batch in itertools.islice(itertools.chain(self._rows, self._nothing()), self._batches):
+            yield np.pad(batch, (0, self._size - len(batch)), constant_values=_FILLER)
+
+    def _nothing(self) -> Iterator[np.ndarray]:
+        return itertools.repeat(np.zeros(0, np.int64))
+
+
+def there(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Row numbers of a batch of `Filled`, and which of its rows are there.
+
+    Args:
+        indices: Row numbers int64 `[batch]`, as `Filled` has them.
+
+    Returns:
+        Row numbers of which each is one of a row: what fills up is a copy of the batch's first row,
+        whose length suits the batch. And bool `[batch]`.
+    """
+    real = indices != _FILLER
+    return tf.where(real, indices, tf.maximum(indices[0], 0)), real
+
+
+def factor(rows: int, padded: int) -> float:
+    """What each row weighs, so that the mean over all rows is 1, those that fill up included.
+
+    The loss of a batch is a mean over all of its rows, that of an epoch the mean over batches. So
+    an epoch's loss is the one of the rows alone, and each of them counts alike in its steps.
+    """
+    return padded / rows
+
+
+def weigh(
+    weights: tf.Tensor | Mapping[str, tf.Tensor], real: tf.Tensor, times: tf.Tensor | float
+) -> tf.Tensor | dict[str, tf.Tensor]:
+    """Weights of a batch whose rows may not all be there.
+
+    Args:
+        weights: Of its rows `[batch]` or `[batch, 1]`; of several tasks by name.
+        real: Which rows are there, bool `[batch]`.
+        times: What `factor` gave.
+    """
+    if isinstance(weights, Mapping):
+        return {name: weigh(each, real, times) for name, each in weights.items()}
+    return tf.where(_like(real, weights), weights * times, -0.0)
+
+
+def blank(made: Labels, of: Labels, real: tf.Tensor, every: bool = False) -> Labels:
+    """Labels of a batch without those of rows that aren't there, where a label can say so.
+
+    Args:
+        made: The labels of the batch, padded.
+        of: Those that they were picked from; ragged ones are -1 where there is nothing.
+        real: Which rows are there, bool `[batch]`.
+        every: Whether -1 stands for nothing in labels that aren't ragged too.
+    """
+    if isinstance(made, Mapping):
+        return {name: blank(each, of[name], real, every) for name, each in made.items()}
+    if not every and not isinstance(of, tf.RaggedTensor):
+        return made
+    return tf.where(_like(real, made), made, tf.cast(_NO_LABEL, made.dtype))
+
+
+def _like(real: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """`[batch]` with as many axes as other values."""
+    return tf.reshape(real, [-1, *[1] * (len(values.shape) - 1)])
+
+
+def of_size(batch: Batch, size: int) -> Batch:
+    """A batch whose number of rows is known before any is made.
+
+    Args:
+        batch: Tensors `[size, ...]`, in whatever structure.
+        size: The number.
+    """
+    return tf.nest.map_structure(lambda each: tf.ensure_shape(each, [size, *each.shape[1:]]), batch)
+
+
+def stream(
+    rows: tf.data.Dataset, filler: tf.data.Dataset, counts: tuple[int, int]
+) -> tf.data.Dataset:
+    """Rows one by one, `(texts, label)` or with a weight behind, and behind them what fills up.
+
+    Args:
+        rows: The rows.
+        filler: The first of them, of which copies fill up.
+        counts: How many rows there are, and how many there are to be.
+    """
+    times = factor(*counts)
+
+    def weighed(texts: tf.Tensor, label: tf.Tensor, weight: tf.Tensor = 1.0) -> tuple:
+        return texts, label, tf.cast(weight, tf.float32) * times
+
+    def filling(texts: tf.Tensor, label: tf.Tensor, *_: tf.Tensor) -> tuple:
+        return texts, label, tf.constant(-0.0)
+
+    missing = counts[1] - counts[0]
+    return rows.map(weighed).concatenate(filler.map(filling).repeat(missing))
+
+
+# What Keras counts -----------------------------------------------------------------------------
+
+
+def counted(weights: object) -> tf.Tensor | None:
+    """Which rows of a batch count, float32 `[batch]` of 0 and 1; `None` if nothing says so.
+
+    Args:
+        weights: Of rows, as Keras' steps have them; of several tasks by name.
+    """
+    if weights is None:
+        return None
+    first = tf.cast(tf.nest.flatten(weights)[0], tf.float32)
+    flat = tf.reshape(first, [tf.shape(first)[0], -1])[:, 0]
+    return tf.cast(tf.bitcast(flat, tf.int32) >= 0, tf.float32)  # the sign of -0.0 is its first bit
+
+
+@contextlib.contextmanager
+def left_out(metrics: Iterable[keras.metrics.Metric], real: tf.Tensor) -> Iterator[None]:
+    """While it is open, metrics that aren't weighted leave out rows that aren't there.
+
+    Args:
+        metrics: Keras' metrics of a model.
+        real: What `counted` gave.
+    """
+    found = [one for metric in metrics for one in getattr(metric, "metrics", [metric])]
+    usual = {id(one): (one, vars(one).get("update_state")) for one in found}
+    for one, _ in usual.values():
+        vars(one)["update_state"] = _weighed(one.update_state, real)
+    try:
+        yield
+    finally:
+        for one, own in usual.values():
+            if own is None:
+                del vars(one)["update_state"]
+            else:
+                vars(one)["update_state"] = own
+
+
+def _weighed(update: Callable[..., object], real: tf.Tensor) -> Callable[..., object]:
+    def update_state(y_true: object, y_pred: object, sample_weight: object = None) -> object:
+        return update(y_true, y_pred, real if sample_weight is None else sample_weight)
+
+    return update_state
+
+
+def require_none(given: object = None, *_: object, **named: object) -> None:
+    """Raises `InputError` if answers would hold some to rows that fill up.
+
+    Args:
+        given: What `keras.Model.predict` was given for `x`.
+        **named: What it was given by name.
+    """
+    if getattr(named.get("x", given), "is_filled", False):
+        raise InputError(
+            "answers would hold some to rows that only fill up batches: use "
+            "`model.predict_scores(examples)`, or `model.preprocess(examples, shuffle=False)`. "
+            "Received: batches of `preprocess` with static_batches=True"
+        )

@@ -1,0 +1,78 @@
+"""Keras' `fit`, `evaluate` and `predict` of models that read ids, at one precision each time."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from tfhub_transfer import runtime
+from tfhub_transfer.data import streamed
+from tfhub_transfer.data.batching import require_order
+from tfhub_transfer.models import filling, fitting, one_file
+
+
+class GivenIds(one_file.InOneFile):
+    """A model of an encoder that Keras trains on what `preprocess` made.
+
+    Attributes:
+        unread_groups: Groups of the encoder that the model's head doesn't read.
+    """
+
+    unread_groups: tuple[str, ...]
+    # What was traced keeps the precision that it was traced with.
+    _traced_at: str | None = None
+
+    def fit(self, x: object = None, *args: object, **kwargs: object) -> keras.callbacks.History:
+        """As `keras.Model.fit`; first sizes a warm-up schedule of the optimizer to this run.
+
+        With `initial_epoch` the run is that which began so many epochs ago.
+        """
+        self.encoder.mark_unread(*self.unread_groups)
+        given = fitting.arguments(self, super().fit, x, *args, **kwargs)
+        with self._at_precision():
+            return super().fit(**given)
+
+    def evaluate(self, *args: object, **kwargs: object) -> Any:
+        """As `keras.Model.evaluate`, at the precision of `runtime.precision`."""
+        fitting.require_ids("evaluate", *args[:1], kwargs.get("x"))
+        with self._at_precision():
+            return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args: object, **kwargs: object) -> Any:
+        """As `keras.Model.predict`, at the precision of `runtime.precision`."""
+        fitting.require_ids("predict", *args[:1], kwargs.get("x"))
+        require_order(*args, **kwargs)
+        filling.require_none(*args, **kwargs)
+        with self._at_precision():
+            return super().predict(*args, **kwargs)
+
+    def compute_metrics(
+        self, x: object, y: object, y_pred: object, sample_weight: object = None
+    ) -> dict[str, object]:
+        """As `keras.Model.compute_metrics`, but rows that only fill up batches don't count."""
+        real = filling.counted(sample_weight)
+        if real is None:
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+        for metric in self.metrics:
+            # Keras makes what `compile` was given in the midst of the first step: one too late.
+            if not getattr(metric, "built", True):
+                metric.build(y, y_pred)
+        with filling.left_out(self.metrics, real):
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    @contextlib.contextmanager
+    def _at_precision(self) -> Iterator[None]:
+        of_width = runtime.precision("auto", self.encoder.dimension)
+        with of_width as precision, streamed.errors_alone():
+            self.trace_for_replicas()
+            if self._traced_at not in (None, precision):
+                self.train_function = self.test_function = self.predict_function = None
+            self._traced_at = precision
+            yield
+
+    def trace_for_replicas(self) -> None:
+        """Traces the encoder's SavedModel, which can't be done inside of a replica."""
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            for training in (False, True):
+                self.encoder.flat_graph(training)
