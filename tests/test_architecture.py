@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "tfhub_transfer"
 # A room is a module or a folder of the package. It may import rooms on lower floors only, and rooms
 # on one floor never import each other. A new room needs a place here: choose its floor first.
 FLOORS = [
-    ["errors", "progress", "streams"],
+    ["errors", "progress", "shapes", "streams"],
     ["backend", "incoming", "storage"],
     ["texts", "optimization"],
     ["runtime", "reporting", "data"],
@@ -142,7 +142,9 @@ INNER_FLOORS = {
     ],
     "tasks": [
         ["class_labels", "divergences", "reportable", "scales", "segmentation"],
-        ["base", "layout"],
+        ["base"],
+        ["objective"],
+        ["layout"],
         ["several", "similarity", "towers", "units", "whole"],
         ["questions", "summaries", "tagging"],
         ["layouts"],
@@ -177,9 +179,12 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "training": [
-        ["epochs", "headlines", "histories", "stages"],
+        ["epochs", "headlines", "histories", "outcomes"],
         ["history_table", "judging"],
         ["history"],
+        ["stages"],
+        ["feeding"],
+        ["heads", "unfreezing"],
         ["finetuning"],
         ["__init__"],
     ],

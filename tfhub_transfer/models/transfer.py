@@ -178,11 +178,12 @@ class TransferModel(resuming.Resumable):
         self, stream: Stream, batch_size: int, seed: int | None
     ) -> tf.data.Dataset:
         columns = 2 if self.task.pair else 1
-        some = self.task.encode([self.task.example_label()])
+        objective = self.layout.objective
+        some = objective.encode([objective.example_label()])
         labels = tf.TensorSpec([None, *some.shape[1:]], some.dtype)
         weights = (tf.TensorSpec([None], tf.float32),) if stream.weight else ()
         spec = ((tf.TensorSpec([None], tf.string),) * columns, labels, *weights)
-        chunks = functools.partial(streamed.chunks, stream, self.task, self.layout)
+        chunks = functools.partial(streamed.chunks, stream, objective, self.layout)
         dataset = tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()
         if seed is not None:
             dataset = dataset.shuffle(10_000, seed=seed)

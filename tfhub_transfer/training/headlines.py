@@ -5,14 +5,17 @@ of whole answers, as users get them, which no mean over the rows of a batch is.
 """
 
 import copy
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.tasks import references
+from tfhub_transfer.data import Examples
+from tfhub_transfer.models.multitask import MultiTaskModel
+from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.tasks import Task, references
 from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.tasks.questions import answers
 from tfhub_transfer.tasks.questions import measures as answer_evaluation
@@ -21,6 +24,9 @@ from tfhub_transfer.tasks.tagging import measures as word_evaluation
 
 # Of a larger validation split so many examples are drawn.
 MOST_EXAMPLES = 1000
+
+# Of the units of a row; of several tasks by name.
+Scores: TypeAlias = np.ndarray | Mapping[str, np.ndarray]
 
 
 class Headline:
@@ -38,7 +44,7 @@ class Headline:
         rows: These rows.
     """
 
-    def __init__(self, model: Any, examples: Any, rows: Rows, seed: int) -> None:
+    def __init__(self, model: TransferModel, examples: Examples, rows: Rows, seed: int) -> None:
         self.name = model.task.monitor[0]
         self.model = model
         drawn = np.random.default_rng(seed).permutation(len(examples))
@@ -63,13 +69,18 @@ class Headline:
         return self._measure(scores)
 
 
-def of_task(task: Any) -> bool:
+def of_task(task: Task) -> bool:
     """Whether a task is judged by one of these numbers."""
-    name, _ = _MEASURES.get(task.whole_answers, (None, None))
-    return name is not None and task.monitor[0] == name
+    whole = task.whole_answers
+    return whole in _MEASURES and task.monitor[0] == _MEASURES[whole][0]
 
 
-def find(model: Any, validation: Any, rows: Any, seed: int) -> dict[str, Headline]:
+def find(
+    model: TransferModel,
+    validation: Examples | Mapping[str, Examples],
+    rows: Rows | Mapping[str, Rows],
+    seed: int,
+) -> dict[str, Headline]:
     """The headline of each task that has one, by its name; `""` for a task alone.
 
     Args:
@@ -78,8 +89,10 @@ def find(model: Any, validation: Any, rows: Any, seed: int) -> dict[str, Headlin
         rows: The same in rows.
         seed: Of the draw of examples.
     """
-    if not isinstance(validation, Mapping):
+    if isinstance(validation, Examples) and isinstance(rows, Rows):
         return {"": Headline(model, validation, rows, seed)} if of_task(model.task) else {}
+    assert isinstance(model, MultiTaskModel)
+    assert isinstance(validation, Mapping) and isinstance(rows, Mapping)
     return {
         name: Headline(single, validation[name], rows[name], seed)
         for name, single in model.models.items()
@@ -102,7 +115,7 @@ class Judge(keras.callbacks.Callback):
     def __init__(
         self,
         found: Mapping[str, Headline],
-        ask: Callable[[np.ndarray], list[Any]] | None = None,
+        ask: Callable[[np.ndarray], Sequence[Scores]] | None = None,
         sizes: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
@@ -127,7 +140,7 @@ class Judge(keras.callbacks.Callback):
         if self._ask is None:
             return None
         scores = self._ask(rows)
-        return [row[name] for row in scores] if name else scores
+        return [row[name] if isinstance(row, Mapping) else row for row in scores]
 
 
 def _entity_f1(headline: Headline) -> Callable[[list[np.ndarray]], float]:
@@ -193,7 +206,7 @@ _MEASURES = {
 }
 
 
-def _tensors(examples: Any) -> list[tf.Tensor]:
+def _tensors(examples: Examples) -> list[tf.Tensor]:
     return [tf.constant(column, tf.string) for column in examples.texts]
 
 
