@@ -63,7 +63,7 @@ _LISTED = {
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Marks what waits for `--all`, and what `.ci/run` leaves to it too."""
     for mark, listed in _LISTED.items():
-        if item.nodeid.rpartition("tests/")[2] in listed:
+        if f"{item.path.name}::{item.nodeid.partition('::')[2]}" in listed:
             item.add_marker(mark)
 
 

@@ -60,7 +60,7 @@ def attempt(mutant: dict[str, Any], tests: Path) -> dict[str, Any]:
         module = root / "tfhub_transfer" / mutant["file"]
         module.write_text(mutated(module.read_text("utf-8"), mutant), encoding="utf-8")
         names = [f"test_{name}.py" for name in mutant["tests"]]
-        files = [root / "tests" / name for name in names if (root / "tests" / name).exists()]
+        files = [path for name in names for path in (root / "tests").rglob(name)]
         assert files, f"no test file of {names}"
         status, by = _run(root, files, [])
         if status == 0:

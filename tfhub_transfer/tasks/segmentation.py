@@ -152,7 +152,7 @@ def _sizes(parts: tf.Tensor, begins: tf.Tensor, known: Segmentation) -> tf.Tenso
 
 
 def _lengths(parts: tf.Tensor, group: tf.Tensor, most: Any, known: Segmentation) -> tf.Tensor:
-    kinds = shapes(parts)
+    kinds = shape_of_each(parts)
     again = _again(kinds, group)
     is_word, is_shape, is_apart = map(_among, (known.words, known.shapes, known.apart))
 
@@ -225,7 +225,7 @@ def _reached(begins: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
     return tf.cast(loop[-1][:-1], tf.bool)
 
 
-def shapes(parts: tf.Tensor) -> tf.Tensor:
+def shape_of_each(parts: tf.Tensor) -> tf.Tensor:
     """The kind of each part: a sign itself, `0` for digits, `A` for one letter, `a` for more."""
     sign = tf.strings.regex_full_match(parts, _KEPT)
     digits = tf.strings.regex_full_match(parts, r"\p{Nd}+")
@@ -254,7 +254,7 @@ def learn(sentences: Iterable[Sequence[str]]) -> Segmentation:
     made = tf_text.regex_split(
         tf.constant(vocabulary, tf.string), f"{hub_format.SPACE}|{kept}", kept
     )
-    kinds = made.with_values(shapes(made.flat_values)).to_list()
+    kinds = made.with_values(shape_of_each(made.flat_values)).to_list()
     known: dict[str, list[tuple[str, str]]] = {}
     for word, texts, of_texts in zip(vocabulary, made.to_list(), kinds):
         parts = [(a.decode("utf-8"), b.decode("utf-8")) for a, b in zip(texts, of_texts)]

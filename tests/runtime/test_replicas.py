@@ -20,7 +20,7 @@ def server() -> subprocess.Popen[str]:
     """A process that has imported TensorFlow, and forks one for each case."""
     job = Path(__file__).with_name("replicas_job.py")
     # The replicas are of the CPU, and the package is this one.
-    given = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(job.parents[1])}
+    given = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(job.parents[2])}
     pipe = subprocess.PIPE
     return subprocess.Popen(
         [sys.executable, str(job)],

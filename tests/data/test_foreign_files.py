@@ -1,6 +1,6 @@
 """Twenty files that other tools wrote and nobody designed for: read right, or refused in one line.
 
-What they hold is `TEXTS`, as `tests/forms/README.md` says; each is asked as `train` and as
+What they hold is `TEXTS`, as `tests/data/forms/README.md` says; each is asked as `train` and as
 `predict` would.
 """
 

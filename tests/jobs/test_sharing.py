@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from test_multitask import sentiments, splits, write
-from test_pages import Parsed
+from parsed_pages import Parsed
+from several_samples import sentiments, splits, write
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli

@@ -96,7 +96,7 @@ def by_hand(text: str, known: Segmentation) -> list[str]:
     words = []
     for chunk in text.split():
         parts = split([chunk])[0]
-        kinds = [kind.decode() for kind in segmentation.shapes(tf.constant(parts)).numpy()]
+        kinds = [kind.decode() for kind in segmentation.shape_of_each(tf.constant(parts)).numpy()]
         while parts:
             size = 1
             for end in range(2, min(len(parts), 12) + 1):

@@ -1,7 +1,7 @@
 """Writes `tokenizer_ids.json`: what Hugging Face's `tokenizers` makes of difficult texts.
 
     python -m pip install --target FOLDER tokenizers
-    PYTHONPATH=FOLDER python tests/tokenizer_ids.py
+    PYTHONPATH=FOLDER python tests/encoders/tokenizer_ids.py
 
 The package itself and its tests do without `tokenizers`; the file says which version made it.
 """

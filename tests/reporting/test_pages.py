@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import types
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import pytest
 import scipy.stats
 import sklearn.metrics as sk
 from hostile import texts as hostile_texts
+from parsed_pages import Parsed
 
 import tfhub_transfer as tt
 from tfhub_transfer.data import Examples
@@ -40,44 +40,8 @@ from tfhub_transfer.tasks.tagging import entity_outcomes, schemes
 from tfhub_transfer.tasks.tagging import measures as word_evaluation
 from tfhub_transfer.texts import joining
 
+
 # What a page may hold of elements: nothing else comes from data or is fetched.
-VOID = {"meta", "img", "wbr"}
-ELEMENTS = VOID | set(
-    "html head title style body main script h1 h2 p div span b ul li table thead tbody tr th td "
-    "figure figcaption details summary pre mark small meter a".split()
-)
-
-
-class Parsed(HTMLParser):
-    """A page as a strict reader has it: elements closed in order, texts, attributes."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.rows: list[list[str]] = []
-        self.attributes: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-        self.close()
-        assert not self.open, self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in ELEMENTS, tag
-        self.attributes.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
-
-
 class Fake:
     """A model that gives answers made beforehand, whatever it is asked."""
 
