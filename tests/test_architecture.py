@@ -179,7 +179,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "training": [
-        ["epochs", "headlines", "histories", "outcomes"],
+        ["epochs", "headlines", "histories", "outcome"],
         ["history_table", "judging"],
         ["history"],
         ["stages"],

@@ -85,7 +85,7 @@ def above_boundary(training: Training, rows: Rows | Stream, batch_size: int) -> 
     return Feed(above, batches[0], batches[1], [judge], padding=paddings[0])
 
 
-def whole(training: Training, rows: Rows | Stream, batch_size: int) -> Feed:
+def through_encoder(training: Training, rows: Rows | Stream, batch_size: int) -> Feed:
     """The whole model, with batches of ids.
 
     Args:

@@ -13,7 +13,7 @@ from tfhub_transfer.training import headlines, judging
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.heads import Head, Standing
 from tfhub_transfer.training.history import History
-from tfhub_transfer.training.outcomes import NOTHING
+from tfhub_transfer.training.outcome import NOTHING
 from tfhub_transfer.training.stages import Plan, Stage, Training
 from tfhub_transfer.training.unfreezing import Thawing, groups_to_thaw
 

@@ -14,7 +14,7 @@ from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.training import feeding, judging
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.history import State
-from tfhub_transfer.training.outcomes import Outcome
+from tfhub_transfer.training.outcome import Outcome
 from tfhub_transfer.training.stages import FROZEN_BATCH, Feed, Stage, Training
 
 HEAD_BATCH = 64
@@ -169,7 +169,7 @@ def _on_tokens(training: Training, keep: KeepBest) -> Curves:
     stored = feeding.above_boundary(training, rows, size)
     if stored is None:
         model.trace_for_replicas()
-        feed = feeding.whole(training, rows, size)
+        feed = feeding.through_encoder(training, rows, size)
         history.truncation = feed.truncation
     else:
         assert isinstance(rows, Rows)  # of a stream nothing is stored

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.training import histories, history_table
-from tfhub_transfer.training.outcomes import NOTHING, Outcome, best_epoch, task_of
+from tfhub_transfer.training.outcome import NOTHING, Outcome, best_epoch, task_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

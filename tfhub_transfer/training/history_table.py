@@ -10,7 +10,7 @@ from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.reporting import plots
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.training import histories
-from tfhub_transfer.training.outcomes import Outcome, task_of
+from tfhub_transfer.training.outcome import Outcome, task_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -24,7 +24,7 @@ from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.training import headlines, judging
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.history import History, State
-from tfhub_transfer.training.outcomes import Outcome
+from tfhub_transfer.training.outcome import Outcome
 
 FROZEN_BATCH = 64
 

@@ -16,7 +16,7 @@ from tfhub_transfer.tasks.layouts import Rows, balance
 from tfhub_transfer.training import feeding, judging
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.history import State
-from tfhub_transfer.training.outcomes import thawed_words
+from tfhub_transfer.training.outcome import thawed_words
 from tfhub_transfer.training.stages import Stage, Training, by_task, outcome_of
 
 # Each thawing traces the train step anew, which costs as much as many steps.
@@ -76,7 +76,7 @@ class Thawing(Stage):
         model.encoder.freeze_to(-self.groups)
         rows = _together(training)
         feed = feeding.above_boundary(training, rows, self.batch_size)
-        feed = feed or feeding.whole(training, rows, self.batch_size)
+        feed = feed or feeding.through_encoder(training, rows, self.batch_size)
         history.padding = feed.padding
         keep = KeepBest(*judging.monitor(model), initial=before)
         steps = int(feed.batches.cardinality())
