@@ -152,7 +152,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Feed:
-    """What `Training.train` gives to `fit`.
+    """What `Training.run_epochs` gives to `fit`.
 
     Attributes:
         model: What trains: the whole model, or another one over layers of it, compiled.
