@@ -190,12 +190,10 @@ def test_a_stage_of_ones_own_is_as_the_usual_ones(
     assert "polishing" in history.seconds and history.plan["polishing"]["epochs"] == 2
     said = capsys.readouterr().out
     assert "polishing: kept " in " ".join(said.split())
-    rows = [
-        line.split()[:2] for line in str(history).splitlines() if line[:5] in ("thawe", "polis")
-    ]
-    assert rows == [
-        *(["thawed", str(n)] for n in (1, 2, 3)),
-        *(["polishing", str(n)] for n in (1, 2)),
+    rows = [line.split()[:2] for line in str(history).splitlines() if line.split()[1].isdigit()]
+    assert rows[3:] == [
+        *(["thawed", str(number)] for number in (1, 2, 3)),
+        *(["polishing", str(number)] for number in (1, 2)),
     ]
     if last.epoch is not None:
         assert history.best_epoch == 3 + 3 + last.epoch - 1
@@ -217,7 +215,8 @@ def test_what_a_stage_leaves_is_measured_before_the_next(
     history = trained(model, splits, among)
     *heads, thawed = history.outcomes
     value = np.mean([outcome.value for outcome in heads])
-    assert thawed.stage == "fine_tuning" and thawed.before < value - 0.2
+    # Of two classes the wrong answers are now the right ones.
+    assert thawed.stage == "fine_tuning" and thawed.before == pytest.approx(1 - value)
     assert thawed.value >= thawed.before
     trained(build(text_encoder, several), splits, lambda usual: [*among(usual)[:-1], look])
     assert look.found == thawed.before
@@ -265,7 +264,7 @@ def test_a_recipe_wraps_the_objective(text_encoder: Path, splits: Any) -> None:
     with compiling.learning(model, Inverted(model.task)):
         assert judging.monitor(model) == monitor
         history = trained(model, splits, None)
-    assert max(history.history["val_accuracy"]) > 0.9
     assert type(model.layout.objective) is Objective and type(model.loss) is loss
     found = model.evaluate(model.preprocess(splits[1], shuffle=False), verbose=0, return_dict=True)
-    assert found["accuracy"] < 0.1
+    # What was right to it is wrong to the task.
+    assert found["accuracy"] == pytest.approx(1 - history.outcomes[-1].value)
