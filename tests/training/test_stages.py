@@ -163,6 +163,7 @@ def trained(model: Any, splits: Any, stages: Any, **more: Any) -> Any:
     return tt.fine_tune(model, *given(model, splits), 3, 1, plan=plan, **more)
 
 
+@pytest.mark.slow
 def test_a_stage_that_does_nothing_changes_nothing(text_encoder: Path, splits: Any) -> None:
     models = [build(text_encoder) for _ in range(2)]
 
