@@ -33,7 +33,7 @@ from tfhub_transfer.tasks import (
     TokenClassification,
     layouts,
 )
-from tfhub_transfer.training import finetuning
+from tfhub_transfer.training import finetuning, stages, unfreezing
 
 # Modules whose errors all have a row.
 HELD = (
@@ -51,6 +51,8 @@ HELD = (
     ),
     *(
         "training/finetuning.py",
+        "training/stages.py",
+        "training/unfreezing.py",
         "evaluation/measuring.py",
         "data/text_forms.py",
         "jobs/inputs.py",
@@ -149,6 +151,21 @@ class _Colour:
         return "red"
 
 
+class Odd(tt.Stage):
+    """A stage that does nothing."""
+
+    def __init__(self, name: str = "odd") -> None:
+        self.name = name
+
+    def run(self, training: Any) -> None:
+        return
+
+
+def _training(k: Any, name: str) -> Any:
+    train, model = lists(["a", "b"] * 4, ["a", "b"] * 4), k.model("classes")
+    return finetuning.prepare(model, train, train, tt.Plan(verbose=0), [Odd(name)])
+
+
 class _TrainsError(Exception):
     """Nothing was refused."""
 
@@ -161,7 +178,7 @@ def _fit(model: Any, train: Any = None, validation: Any = None) -> None:
 
     train = lists(["a", "b"] * 4, ["a", "b"] * 4) if train is None else train
     with (
-        mock.patch.object(finetuning, "_train_head", begin),
+        mock.patch.object(stages.Training, "advance", begin),
         contextlib.suppress(_TrainsError),
     ):
         tt.fine_tune(model, train, train if validation is None else validation)
@@ -1080,11 +1097,26 @@ OF_MODELS = [
     ),
     mistake(
         "`unfreeze` must be none, auto, all or a number up to",
-        lambda k: finetuning.groups_to_thaw(k.model("classes").encoder, 99),
+        lambda k: unfreezing.groups_to_thaw(k.model("classes").encoder, 99),
         *(
-            lambda k, n=n: finetuning.groups_to_thaw(k.model("classes").encoder, n)
+            lambda k, n=n: unfreezing.groups_to_thaw(k.model("classes").encoder, n)
             for n in ("none", "auto", "all", 1)
         ),
+    ),
+    mistake(
+        "must give stages, those that it is given and others derived from",
+        lambda k: tt.Plan(stages=lambda usual: [*usual, Odd]).arranged([Odd()]),
+        lambda k: tt.Plan(stages=lambda usual: [*usual, Odd("more")]).arranged([Odd()]),
+    ),
+    mistake(
+        "each stage needs a `name` of its own",
+        lambda k: tt.Plan(stages=lambda usual: [*usual, *usual]).arranged([Odd()]),
+        lambda k: tt.Plan(stages=lambda usual: [*usual, Odd("more")]).arranged([Odd()]),
+    ),
+    mistake(
+        "a training goes on in the stages in which it began",
+        lambda k: _training(k, "odd").restore(_training(k, "other").state()),
+        lambda k: _training(k, "odd").restore(_training(k, "odd").state()),
     ),
     mistake(
         "don't take what the",

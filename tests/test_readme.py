@@ -47,7 +47,7 @@ WITH_PYTHON = [t for t, blocks in SECTIONS.items() if any(kind == "python" for k
 # They train heads over tokens, which takes long even with a tiny encoder.
 _LONG = (
     *"Ordered Tags Questions Summaries Similarity Several Going Unfreezing Fast Smaller".split(),
-    *("A Keras model", "Models of", "Numbers"),
+    *("A Keras model", "Models of", "Numbers", "A stage", "A share"),
 )
 PYTHON = [
     pytest.param(title, marks=pytest.mark.slow) if title.startswith(_LONG) else title
@@ -221,6 +221,8 @@ FILES: dict[str, Callable[[], None]] = {
     "What it says on the way": lambda: None,
     "Going on after an early end": ended_early,
     "Unfreezing by hand": reviews,
+    "A stage of your own": reviews,
+    "A share of the rows, batches of one size": reviews,
     "Fast, and what that costs": saved,
     "Your own encoder": lambda: None,
     "Smaller models and encoders: distillation": trained,
@@ -230,7 +232,7 @@ FILES: dict[str, Callable[[], None]] = {
 def taken_for_granted(title: str) -> dict[str, Any]:
     """Names that a section uses and an earlier one made."""
     names: dict[str, Any] = {"tt": tt, "np": np}
-    if title.startswith(("Going on", "Unfreezing by hand", "Smaller models")):
+    if title.startswith(("Going on", "Unfreezing by hand", "A stage", "A share", "Smaller models")):
         examples = tt.data.read("reviews.csv", text="review", label="sentiment")
         names["train"], names["validation"] = examples[:60], examples[60:]
         names["task"] = tt.tasks.Classification().adapt(examples.labels)
@@ -240,6 +242,8 @@ def taken_for_granted(title: str) -> dict[str, Any]:
         names["validation_comments"] = tt.data.read("comments.csv", label="toxic,insult,threat")
     if title == "Numbers":
         names["validation_prices"] = tt.data.read("prices.csv", label="price")
+    if title.startswith(("A stage", "A share")):
+        names["model"] = tt.build_model("auto", names["task"])
     if title == "A Keras model of your own":
         names["texts"], names["labels"] = ["a good film", "bad"] * 20, [1, 0] * 20
     if title == "Similarity and search":

@@ -17,10 +17,11 @@ _HOMES = {
     "Head": "tasks",
     "InputError": "errors",
     "MultiTaskModel": "models.multitask",
-    "Plan": "training.finetuning",
+    "Plan": "training.stages",
     "Preprocessor": "encoders.preprocessor_layer",
     "ProgressiveUnfreezing": "callbacks.thawing",
     "Report": "evaluation.measuring",
+    "Stage": "training.stages",
     "TransferModel": "models.transfer",
     "build_model": "models.building",
     "convert": "encoders.conversion",
@@ -74,7 +75,8 @@ if TYPE_CHECKING:
     from tfhub_transfer.serving.exporting import export_saved_model
     from tfhub_transfer.serving.served import load_saved_model
     from tfhub_transfer.tasks import Head
-    from tfhub_transfer.training.finetuning import Plan, fine_tune
+    from tfhub_transfer.training.finetuning import fine_tune
+    from tfhub_transfer.training.stages import Plan, Stage
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ import tfhub_transfer as tt
 from tfhub_transfer.data import weighing
 from tfhub_transfer.jobs import inputs
 from tfhub_transfer.recipes import distillation
-from tfhub_transfer.training import finetuning
+from tfhub_transfer.tasks import objective
 
 TEXTS = ["good film", "bad movie", "the worst film", "good acting"]
 NAMES = ["a", "b", "a", "b"]
@@ -238,13 +238,13 @@ def test_weights_of_classes_multiply_them(text_encoder: Path) -> None:
 def stages(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the stages of `fine_tune` are given, one after the other."""
     found: list[Any] = []
-    usual = finetuning.weighed
+    usual = objective.weighed
 
     def note(*given: Any) -> Any:
         found.append(usual(*given))
         return found[-1]
 
-    monkeypatch.setattr(finetuning, "weighed", note)
+    monkeypatch.setattr(objective, "weighed", note)
     return found
 
 

@@ -20,7 +20,7 @@ from tfhub_transfer.incoming import ranges
 from tfhub_transfer.optimization import schedules
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.recipes.encoder_distillation import Schedule as EncoderSchedule
-from tfhub_transfer.training import finetuning
+from tfhub_transfer.training import stages
 
 ODD = [True, None, "", "x", "²", "٣", "3.0", "1_0", "0x3", 1.5, 3.0, math.nan, math.inf, [3], b"3"]
 HUGE = ["999999999999999999999", "9" * 5000, 10**400, -1, 0, "-1", np.int64(-5)]
@@ -209,7 +209,7 @@ def model(text_encoder: Path) -> Any:
 def test_fine_tuning_takes_numbers(
     given: dict[str, Any], message: str, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetuning, "_train_head", lambda *args: pytest.fail("it trains"))
+    monkeypatch.setattr(stages.Training, "advance", lambda *args: pytest.fail("it trains"))
     with pytest.raises(tt.InputError, match=message):
         tt.fine_tune(model, _examples(), _examples(), **given)
 

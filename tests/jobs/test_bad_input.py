@@ -11,7 +11,7 @@ import tfhub_transfer as tt
 from tfhub_transfer import cli, tasks
 from tfhub_transfer.jobs import inputs
 from tfhub_transfer.tasks import MultiTask
-from tfhub_transfer.training import finetuning
+from tfhub_transfer.training import stages
 
 ROWS = range(30)
 FILES: dict[str, list[dict[str, Any]]] = {
@@ -97,8 +97,7 @@ def test_a_mistake_costs_nothing(
     def train(*args: Any) -> None:
         raise AssertionError("it trains")
 
-    for name in ("_train_head", "_judge", "_thaw_from_top"):
-        monkeypatch.setattr(finetuning, name, train)
+    monkeypatch.setattr(stages.Training, "advance", train)
     words = ["train", "--task", task, "--data", files[data], "--encoder", str(bert_encoder)]
     given = [files.get(word, word) if word != "label" else word for word in more]
     assert cli.main([*words, "--output", str(tmp_path / "out"), *given]) == 2

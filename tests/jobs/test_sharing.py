@@ -24,7 +24,7 @@ from tfhub_transfer.tasks.tagging import measures as word_evaluation
 from tfhub_transfer.tasks.tagging import schemes
 from tfhub_transfer.training import histories
 from tfhub_transfer.training.finetuning import History
-from tfhub_transfer.training.stages import Outcome
+from tfhub_transfer.training.outcome import Outcome
 
 # By how much one is better ----------------------------------------------------------------------
 

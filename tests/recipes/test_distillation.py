@@ -15,6 +15,7 @@ from tfhub_transfer import cli
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders import hub_format, registry
 from tfhub_transfer.recipes import distillation, encoder_distillation, lessons, students
+from tfhub_transfer.tasks.objective import Objective
 
 WORDS = [a + b + c for a in "bdfgk" for b in "aeiou" for c in "lmnrst"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -364,7 +365,7 @@ def test_a_taught_student_thaws_saves_and_exports(factory: Any, tmp_path: Path) 
 
 
 def test_the_distance_of_classes_is_that_of_keras_distillation() -> None:
-    taught = distillation._Taught(tt.tasks.Classification(["a", "b", "c"]), 3.0)
+    taught = distillation._Taught(Objective(tt.tasks.Classification(["a", "b", "c"])), 3.0)
     generator = np.random.default_rng(0)
     scores = [generator.dirichlet([1.0] * 3, size=5).astype(np.float32) for _ in range(2)]
     own = tf.reduce_mean(taught._distance(*map(tf.constant, scores)))

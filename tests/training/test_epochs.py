@@ -16,7 +16,7 @@ from tfhub_transfer.callbacks.thawing import FiniteLoss
 from tfhub_transfer.training import history_table
 from tfhub_transfer.training.epochs import EpochsShown
 from tfhub_transfer.training.finetuning import History
-from tfhub_transfer.training.stages import Outcome
+from tfhub_transfer.training.outcome import Outcome
 
 
 def several(bert_encoder: Path) -> tuple[Any, Any]:

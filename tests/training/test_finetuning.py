@@ -13,7 +13,7 @@ import tfhub_transfer as tt
 from tfhub_transfer.callbacks.thawing import KeepBest
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.training.finetuning import groups_to_thaw
-from tfhub_transfer.training.stages import Outcome, best_epoch
+from tfhub_transfer.training.outcome import Outcome, best_epoch
 
 OPTIMIZERS = {
     "adam": lambda: keras.optimizers.Adam(1e-2),

@@ -11,7 +11,7 @@ import tfhub_transfer as tt
 from tfhub_transfer import cli
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.recipes import distillation
-from tfhub_transfer.training import finetuning
+from tfhub_transfer.training import heads
 
 LOST = "training fell apart: the loss is no finite number"
 
@@ -36,7 +36,7 @@ def test_the_head(text_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_thawed_encoder(text_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finetuning, "_train_head", lambda *args: 0.0)
+    monkeypatch.setattr(heads.Head, "run", lambda *args: 0.0)
     model, examples = build("regression", text_encoder), samples.ROWS["regression"].examples
     with pytest.raises(tt.InputError, match=f"{LOST} by step . of epoch 1"):
         tt.fine_tune(model, examples, examples, batch_size=2, plan=tt.Plan(verbose=0))

@@ -2,16 +2,21 @@
 
 import re
 import string
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import keras
 
 from tfhub_transfer.callbacks.thawing import ProgressiveUnfreezing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.optimization import optimizers
+from tfhub_transfer.shapes import Logs
 from tfhub_transfer.storage import saving
+
+# One callback, lists of any depth, or nothing: as `fit` of Keras takes them.
+Given: TypeAlias = "keras.callbacks.Callback | Sequence[object] | None"
+Optimizer: TypeAlias = "keras.optimizers.Optimizer | None"
 
 _SETS_RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 _READERS = (
@@ -28,7 +33,7 @@ _REFUSED = (
 )
 
 
-def listed(callbacks: Any) -> list[keras.callbacks.Callback]:
+def listed(callbacks: Given) -> list[keras.callbacks.Callback]:
     """Callbacks in one list, in whatever form Keras takes them.
 
     Args:
@@ -49,7 +54,7 @@ def listed(callbacks: Any) -> list[keras.callbacks.Callback]:
     return found
 
 
-def check(callbacks: Any, optimizer: Any) -> None:
+def check(callbacks: Given, optimizer: Optimizer) -> None:
     """Refuses, before anything trains, callbacks that would fail in the middle or do nothing.
 
     Args:
@@ -80,7 +85,7 @@ def check(callbacks: Any, optimizer: Any) -> None:
         )
 
 
-def going_on(callbacks: Any, go_on: Callable[[int], None]) -> Any:
+def going_on(callbacks: Given, go_on: Callable[[int], None]) -> Given:
     """Callbacks, with one more where one restores a backup.
 
     Args:
@@ -99,13 +104,13 @@ class _GoesOn(keras.callbacks.Callback):
         super().__init__()
         self._go_on: Callable[[int], None] | None = go_on
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self._go_on is not None:
             self._go_on(epoch)
             self._go_on = None
 
 
-def check_stages(callbacks: Any, optimizer: Any, thaws: bool, tasks: int) -> None:
+def check_stages(callbacks: Given, optimizer: Optimizer, thaws: bool, tasks: int) -> None:
     """Refuses, before anything trains, callbacks that can't serve in every stage of `fine_tune`.
 
     Args:
@@ -143,7 +148,7 @@ def check_stages(callbacks: Any, optimizer: Any, thaws: bool, tasks: int) -> Non
         check(callbacks, optimizer)
 
 
-def check_names(callbacks: Any, reported: Collection[str]) -> None:
+def check_names(callbacks: Given, reported: Collection[str]) -> None:
     """Refuses, before anything trains, Keras' own callbacks that wait for what nobody reports.
 
     They would fail at the end of the first epoch, or do nothing but warn. What stands behind a
@@ -192,16 +197,19 @@ class Throughout(keras.callbacks.Callback):
     Args:
         callbacks: Those of the user.
         whole: The model that all stages train parts of.
+
+    Attributes:
+        past: How many epochs there were so far.
     """
 
     # No `CallbackList`: that gives each a copy of the logs, to which some add.
 
-    def __init__(self, callbacks: Any, whole: keras.Model) -> None:
+    def __init__(self, callbacks: Given, whole: keras.Model) -> None:
         super().__init__()
         self._own, self._whole = listed(callbacks), whole
-        self._past = self._begun = 0
+        self.past = self._begun = 0
 
-    def set_params(self, params: Any) -> None:
+    def set_params(self, params: Mapping[str, object]) -> None:
         """As Keras does."""
         super().set_params(params)
         self._tell("set_params", params)
@@ -213,8 +221,8 @@ class Throughout(keras.callbacks.Callback):
             saves = isinstance(each, keras.callbacks.ModelCheckpoint)
             each.set_model(self._whole if saves else model)
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        self._begun = self._past
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._begun = self.past
         files = [each for each in self._own if isinstance(each, keras.callbacks.CSVLogger)]
         anew = [each for each in files if self._begun and not each.append]
         for each in anew:
@@ -223,39 +231,39 @@ class Throughout(keras.callbacks.Callback):
         for each in anew:
             each.append = False
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Logs | None = None) -> None:
         self._tell("on_train_end", logs)
         for each in self._own:
             if isinstance(each, keras.callbacks.CSVLogger):
                 each.append_header = True  # Keras leaves it off for files to come
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._tell("on_epoch_begin", self._begun + epoch, logs)
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._past = self._begun + epoch + 1
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.past = self._begun + epoch + 1
         self._tell("on_epoch_end", self._begun + epoch, logs)
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         self._tell("on_train_batch_begin", batch, logs)
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._tell("on_train_batch_end", batch, logs)
 
-    def on_test_begin(self, logs: Any = None) -> None:
+    def on_test_begin(self, logs: Logs | None = None) -> None:
         self._tell("on_test_begin", logs)
 
-    def on_test_end(self, logs: Any = None) -> None:
+    def on_test_end(self, logs: Logs | None = None) -> None:
         self._tell("on_test_end", logs)
 
-    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """As Keras does."""
         self._tell("on_test_batch_begin", batch, logs)
 
-    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """As Keras does."""
         self._tell("on_test_batch_end", batch, logs)
 
-    def _tell(self, hook: str, *given: Any) -> None:
+    def _tell(self, hook: str, *given: object) -> None:
         for each in self._own:
             getattr(each, hook)(*given)

@@ -12,6 +12,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.private import keras_layers
+from tfhub_transfer.shapes import Logs
 
 # A look at the loss waits for the GPU, which could have the next batch by then.
 _GPU_BATCHES = 16
@@ -230,7 +231,7 @@ class KeepBest(keras.callbacks.Callback):
 
     def __init__(
         self,
-        monitor: str | Callable[[dict[str, float]], float],
+        monitor: str | Callable[[Logs], float],
         mode: str,
         initial: float | None = None,
         patience: int | None = None,

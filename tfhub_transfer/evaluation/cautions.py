@@ -9,7 +9,7 @@ from tfhub_transfer.encoders.vocabulary_fit import Fit, WordFit
 from tfhub_transfer.models.seen import Seen
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.reports import Report
-from tfhub_transfer.training.stages import NOTHING
+from tfhub_transfer.training.outcome import NOTHING
 
 # Of a class; fewer test examples say little about it.
 FEW = 10

@@ -319,8 +319,8 @@ def _backed(item: h5py.Dataset, path: Path) -> Stored:
     return item.shape, item.dtype
 
 
-def _encoder_variables(config: dict[str, Any], source: str) -> list[recorded.VariableSpec]:
-    """What the configuration records of the encoder's variables."""
+def _encoder_variables(config: dict[str, object], source: str) -> list[tuple[tuple[int, ...], str]]:
+    """Shape and type that the configuration records of each of the encoder's variables."""
     encoder = records.take(config, "config", dict, source, {}).get("encoder")
     inner = encoder.get("config") if isinstance(encoder, dict) else None
     return [(tuple(each["shape"]), each["dtype"]) for each in recorded.check(inner, source)]

@@ -169,11 +169,11 @@ def of_stream(stream: Stream, layout: Layout, order: Order) -> tf.data.Dataset:
 
 def _rows(stream: Stream, layout: Layout) -> tf.data.Dataset:
     """Texts, label and weight, if there is one, row by row."""
-    task = layout.task
-    columns = 2 if task.pair else 1
-    some = task.encode([task.example_label()])
+    objective = layout.objective
+    columns = 2 if layout.task.pair else 1
+    some = objective.encode([objective.example_label()])
     labels = tf.TensorSpec([None, *some.shape[1:]], some.dtype)
     weights = (tf.TensorSpec([None], tf.float32),) if stream.weight else ()
     spec = ((tf.TensorSpec([None], tf.string),) * columns, labels, *weights)
-    chunks = functools.partial(streamed.chunks, stream, task, layout)
+    chunks = functools.partial(streamed.chunks, stream, objective, layout)
     return tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()

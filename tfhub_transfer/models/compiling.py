@@ -1,19 +1,20 @@
 """What a user compiled a model with, for the models that train in its place, stage by stage."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import keras
 
 from tfhub_transfer.private import keras_training
+from tfhub_transfer.tasks.objective import Objective
 
 
-def metrics_of_ones_own(model: keras.Model, usual: Any) -> dict[str, Any]:
+def metrics_of_ones_own(model: keras.Model, usual: Mapping[str, object]) -> dict[str, object]:
     """The metrics that a model was compiled with, if they aren't those of its task.
 
     Args:
         model: A compiled model.
-        usual: What `task.measures` gives.
+        usual: What `Objective.measures` gives.
 
     Returns:
         `metrics` and `weighted_metrics`, as for `keras.Model.compile`; nothing if they are the
@@ -24,7 +25,7 @@ def metrics_of_ones_own(model: keras.Model, usual: Any) -> dict[str, Any]:
     return given if own else {}
 
 
-def metric_names(metrics: Any) -> Iterator[str]:
+def metric_names(metrics: object) -> Iterator[str]:
     """The names of metrics, in any form that Keras takes."""
     if isinstance(metrics, Mapping):
         metrics = list(metrics.values())
@@ -40,11 +41,16 @@ def metric_names(metrics: Any) -> Iterator[str]:
         yield str(getattr(metrics, "name", None) or keras_training.spelled(bare))
 
 
-def _metrics_alone(usual: Any) -> dict[str, Any]:
+def _metrics_alone(usual: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in usual.items() if name != "loss_weights"}
 
 
-def alike(model: Any, other: keras.Model, optimizer: Any, steps_at_once: int | None) -> None:
+def alike(
+    model: keras.Model,
+    other: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    steps_at_once: int | None,
+) -> None:
     """Compiles another model over the same layers with the loss and metrics of a `TransferModel`.
 
     Args:
@@ -53,7 +59,7 @@ def alike(model: Any, other: keras.Model, optimizer: Any, steps_at_once: int | N
         optimizer: Its optimizer.
         steps_at_once: Keras' `steps_per_execution`; as the model's own if not given.
     """
-    usual = model.task.measures()
+    usual = model.layout.objective.measures()
     other.compile(
         optimizer,
         model.loss,
@@ -63,3 +69,29 @@ def alike(model: Any, other: keras.Model, optimizer: Any, steps_at_once: int | N
         loss_weights=keras_training.loss_weights_given(model),
         **{**_metrics_alone(usual), **metrics_of_ones_own(model, usual)},
     )
+
+
+@contextlib.contextmanager
+def learning(model: keras.Model, objective: Objective) -> Iterator[None]:
+    """Compiles a `TransferModel` for another objective; in the end for that of its task again.
+
+    Args:
+        model: The model of encoder and task, which keeps its optimizer.
+        objective: What it is trained for in the body.
+    """
+    try:
+        _learn(model, objective)
+        yield
+    finally:
+        _learn(model, None)
+
+
+def _learn(model: keras.Model, objective: Objective | None) -> None:
+    model.layout.objective = objective
+    with model.distribute_strategy.scope():
+        model.compile(
+            model.optimizer,
+            model.layout.objective.loss(),
+            jit_compile=model.jit_compile,
+            **model.layout.objective.measures(),
+        )

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import keras
 import numpy as np
@@ -25,7 +24,9 @@ _INSTEAD = {
 }
 
 
-def arguments(model: Any, usual: Callable[..., Any], *given: Any, **named: Any) -> dict[str, Any]:
+def arguments(
+    model: keras.Model, usual: Callable[..., object], *given: object, **named: object
+) -> dict[str, object]:
     """What a model's `fit` is to give Keras', checked; its warm-up schedule is sized to the run.
 
     Args:
@@ -61,7 +62,7 @@ def arguments(model: Any, usual: Callable[..., Any], *given: Any, **named: Any) 
     return found
 
 
-def size_schedule(optimizer: Any, steps: int, past: int = 0) -> None:
+def size_schedule(optimizer: keras.optimizers.Optimizer, steps: int, past: int = 0) -> None:
     """Makes a warm-up schedule last so many steps, of which some are past; below 0 if unknown."""
     schedule = rate(optimizer)
     if isinstance(schedule, WarmUpLinearDecay):
@@ -70,7 +71,7 @@ def size_schedule(optimizer: Any, steps: int, past: int = 0) -> None:
         schedule.size(done - max(past, 0), steps if steps > 0 else None)
 
 
-def require_ids(method: str, *given: Any) -> None:
+def require_ids(method: str, *given: object) -> None:
     """Refuses texts where a model takes what `preprocess` makes of them.
 
     Args:
@@ -89,7 +90,7 @@ def require_ids(method: str, *given: Any) -> None:
             )
 
 
-def _is_text(given: Any) -> bool:
+def _is_text(given: object) -> bool:
     spec = getattr(given, "element_spec", None)
     if spec is not None:
         inputs = spec[0] if isinstance(spec, tuple) and spec else spec
@@ -102,8 +103,9 @@ def _is_text(given: Any) -> bool:
         return any(map(_is_text, given[:2]))
     if getattr(given, "dtype", None) == tf.string:
         return True
-    if hasattr(given, "columns") and hasattr(given, "dtypes"):  # a frame
-        return any(map(_is_text, (given[name] for name in given.columns)))
+    column = getattr(given, "__getitem__", None)
+    if hasattr(given, "columns") and hasattr(given, "dtypes") and column:  # a frame
+        return any(map(_is_text, map(column, given.columns)))
     if hasattr(given, "dtype") and hasattr(given, "__array__"):
         array = np.asarray(given)
         return array.dtype.kind in "USO" and array.size > 0 and _is_text(array.ravel()[0])

@@ -1,6 +1,6 @@
 """Models whose training can go on after they were saved, where Keras' own forget."""
 
-from typing import Any
+from collections.abc import Callable
 
 import keras
 
@@ -17,18 +17,18 @@ class Resumable(runtime.Replicated):
     groups thaw knows others too, in another order, and would lose what it knew of all.
     """
 
-    def make_train_function(self, force: bool = False) -> Any:
+    def make_train_function(self, force: bool = False) -> Callable[..., object]:
         """As of `keras.Model`, after which the optimizer knows all that trains now."""
         if getattr(self.optimizer, "built", False):
             optimizers.extend(self, self.trainable_variables)
         return super().make_train_function(force)
 
-    def get_compile_config(self) -> dict[str, Any]:
+    def get_compile_config(self) -> dict[str, object]:
         """As of `keras.Model`, with the places of the weights that the optimizer knows."""
         config = super().get_compile_config()
         return {**config, _KNOWN: optimizers.places(self)} if config else config
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
+    def compile_from_config(self, config: dict[str, object]) -> None:
         """As of `keras.Model`, but the optimizer is built on the weights that it knew."""
         if _KNOWN not in config:
             super().compile_from_config(config)

@@ -12,12 +12,16 @@ from tfhub_transfer import progress, runtime
 from tfhub_transfer.data import Examples, weighing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual
+from tfhub_transfer.models import compiling
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.storage import names
 from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tasks import Task
+from tfhub_transfer.tasks.objective import Objective
 from tfhub_transfer.training.epochs import show
-from tfhub_transfer.training.finetuning import History, Plan, fine_tune
+from tfhub_transfer.training.finetuning import fine_tune
+from tfhub_transfer.training.history import History
+from tfhub_transfer.training.stages import Plan
 
 # Texts, or pairs of texts; of which kind the task says.
 Unlabelled: TypeAlias = Examples | Sequence[Any]
@@ -103,16 +107,13 @@ def distill(
         answers += [_Answer(None, 1.0, scores) for scores in _scores(masters, more, heard)]
         columns = [a + list(b) for a, b in zip(columns, more.texts)]
     judged = [_Answer(label, 0.0, None) for label in validation.labels]
-    own = student.task
-    student.task = _Taught(own, imitation.temperature)
+    splits = _examples(columns, answers, train), _examples(validation.texts, judged)
+    taught = _Taught(student.layout.objective, imitation.temperature)
     try:
-        _recompile(student)
-        splits = _examples(columns, answers, train), _examples(validation.texts, judged)
-        return fine_tune(student, *splits, **fine_tuning)
+        with compiling.learning(student, taught):
+            return fine_tune(student, *splits, **fine_tuning)
     finally:
-        student.task = own
         student.training_examples = train
-        _recompile(student)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,36 +125,36 @@ class _Answer:
     scores: np.ndarray | None
 
 
-class _Taught:
-    """A task whose labels are `_Answer`s; in everything else it is the task itself.
+class _Taught(Objective):
+    """Learning from labels and teachers: what the labels are here are `_Answer`s.
 
     Encoded, an answer is the weight of the label, that of the teachers, the label as the task
     encodes it, and the teachers' scores, side by side in one row.
     """
 
-    _task: Any
+    def __init__(self, own: Objective, temperature: float) -> None:
+        super().__init__(own.task)
+        self._own, self._temperature = own, temperature
+        self._width = 1 if own.task.class_names is None else len(own.task.class_names)
 
-    def __init__(self, task: Task, temperature: float) -> None:
-        self._task, self._temperature = task, temperature
-        self._width = 1 if task.class_names is None else len(task.class_names)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._task, name)
-
-    def encode(self, labels: Sequence[_Answer]) -> np.ndarray:
-        known = [a.label for a in labels if a.label is not None]
+    def encode(self, labels: Sequence[object]) -> np.ndarray:
+        given = [label for label in labels if isinstance(label, _Answer)]
+        known = [a.label for a in given if a.label is not None]
         # Labels that aren't there weigh nothing; they are filled with any that is.
-        filler = known[0] if known else self._task.example_label()
-        hard = self._task.encode([filler if a.label is None else a.label for a in labels])
-        hard = np.reshape(hard, (len(labels), -1)).astype(np.float32)
+        filler = known[0] if known else self._own.example_label()
+        hard = self._own.encode([filler if a.label is None else a.label for a in given])
+        hard = np.reshape(hard, (len(given), -1)).astype(np.float32)
         # Its distance weighs nothing, but must be a number, whatever the task computes of it.
         nothing = np.full(self._width, 0.5, np.float32)
-        soft = np.stack([nothing if a.scores is None else a.scores for a in labels])
-        weights = [[0.0 if a.label is None else 1.0 - a.share, a.share] for a in labels]
+        soft = np.stack([nothing if a.scores is None else a.scores for a in given])
+        weights = [[0.0 if a.label is None else 1.0 - a.share, a.share] for a in given]
         return np.concatenate([np.array(weights, np.float32), hard, soft], axis=1)
 
+    def check(self, examples: Examples) -> None:
+        self.encode(examples.labels)
+
     def loss(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        own, apart = self._task.loss(), self._distance
+        own, apart = self._own.loss(), self._distance
 
         def mixed(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
             hard, soft = self._parts(y_true)
@@ -162,24 +163,15 @@ class _Taught:
 
         return mixed
 
-    def check(self, examples: Examples) -> None:
-        self.encode(examples.labels)
-
-    def check_training(self, examples: Examples) -> None:
-        self.check(examples)
-
     def measures(self) -> dict[str, object]:
-        return {"metrics": self.metrics()}
-
-    def metrics(self) -> list[keras.Metric]:
-        return [_OnLabels(metric, self._parts) for metric in self._task.metrics()]
+        return {"metrics": [_OnLabels(metric, self._parts) for metric in self.task.metrics()]}
 
     def _parts(self, y_true: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return y_true[:, 2 : -self._width], y_true[:, -self._width :]
 
     def _distance(self, soft: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """From the teachers' scores, for each row."""
-        return self._task.divergence(soft, y_pred, self._temperature)
+        return self.task.divergence(soft, y_pred, self._temperature)
 
 
 class _OnLabels(keras.metrics.Metric):
@@ -216,17 +208,6 @@ def _check(
         )
     for teacher in teachers:
         student.task.require_like(teacher.task)
-
-
-def _recompile(model: TransferModel) -> None:
-    """With the loss and metrics of its task, and the optimizer that it has."""
-    with model.distribute_strategy.scope():
-        model.compile(
-            model.optimizer,
-            model.task.loss(),
-            metrics=model.task.metrics(),
-            jit_compile=model.jit_compile,
-        )
 
 
 def _examples(

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.data import Examples, Stream, batching, require_examples, weighing
+from tfhub_transfer.data import Examples, Stream, batching, require_examples
 from tfhub_transfer.data.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
@@ -20,6 +20,7 @@ from tfhub_transfer.incoming import wording
 from tfhub_transfer.runtime.tracing import Repeated
 from tfhub_transfer.storage import names
 from tfhub_transfer.tasks.base import Task
+from tfhub_transfer.tasks.objective import Objective
 from tfhub_transfer.tasks.reportable import Readable
 from tfhub_transfer.texts import splitting
 from tfhub_transfer.texts.joining import WORD_STARTS, is_listed, split_words
@@ -105,6 +106,7 @@ class Layout:
             )
         self.task, self.head = task, head
         self._preprocessor: TextPreprocessor | None = None
+        self._taught: Objective | None = None
         self.prepare_again = Repeated(self.prepare, self._settings)
         self.answer_again = Repeated(self.answer, self._settings)
 
@@ -121,6 +123,16 @@ class Layout:
                 "with `build_model`. Received: a model that was made otherwise"
             )
         return self._preprocessor
+
+    @property
+    def objective(self) -> Objective:
+        """What the model is trained for: what its task asks, unless a recipe says otherwise."""
+        return self._taught or Objective(self.task)
+
+    @objective.setter
+    def objective(self, taught: Objective | None) -> None:
+        """Puts another in its place, or the task's own back (`None`)."""
+        self._taught = taught
 
     def adopt(self, preprocessor: TextPreprocessor) -> None:
         """Takes a preprocessor into use, and tells it whether units are to be told apart."""
@@ -213,27 +225,11 @@ class Layout:
             InputError: If a label is unknown to the task.
         """
         examples = rows.examples
-        labels = self.targets(examples)
+        labels = self.objective.targets(examples)
         columns, lost = self.encode_and_count(examples.texts)
         # The same texts are other ids in another layout.
         digest = names.digests(examples.texts).tobytes() + type(self).__name__.encode()
         return Ids(columns, lost, labels, digest)
-
-    def targets(self, examples: Examples) -> Any:
-        """What the loss wants of rows, as `Ids` has it; weights are relative, 1 in the mean.
-
-        Raises:
-            InputError: If a label is unknown to the task, or every weight is 0.
-        """
-        if examples.target is None:
-            return None
-        labels = self.task.encode(examples.labels)
-        if examples.weights is None:
-            return labels
-        units = isinstance(labels, tf.RaggedTensor)
-        counts = labels.row_lengths().numpy() if units and self.task.loss_by_unit else None
-        weights = weighing.relative(examples.weights, counts)
-        return labels, weights[:, None] if units else weights
 
     def pad(
         self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None

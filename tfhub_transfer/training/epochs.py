@@ -3,12 +3,12 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import keras
 
 from tfhub_transfer import progress
+from tfhub_transfer.shapes import Logs
 
 
 class EpochsShown(keras.callbacks.Callback):
@@ -35,7 +35,7 @@ class EpochsShown(keras.callbacks.Callback):
     def __init__(
         self,
         stage: progress.Stage,
-        headlines: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None,
+        headlines: Callable[[Logs], Logs] | None = None,
         lines: bool = False,
     ) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class EpochsShown(keras.callbacks.Callback):
         self._stage.tell(f"epoch {min(self._epoch + 1, epochs)} of {epochs}", *self._values)
 
 
-def show(verbose: Any) -> int:
+def show(verbose: int | str) -> int:
     """What `Plan.verbose` means here: one line a stage, or also one an epoch.
 
     Args:

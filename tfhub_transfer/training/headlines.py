@@ -4,17 +4,23 @@ Of tags it is the F1 of entities, of answers to questions that of words, of summ
 of whole answers, as users get them, which no mean over the rows of a batch is.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import keras
 import numpy as np
 
+from tfhub_transfer.data import Examples
 from tfhub_transfer.models import forward
+from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.tasks import Task
 from tfhub_transfer.tasks.layouts import Rows
 
 # Of a larger validation split so many examples are drawn.
 MOST_EXAMPLES = 1000
+
+# Of the units of a row; of several tasks by name.
+Scores: TypeAlias = np.ndarray | Mapping[str, np.ndarray]
 
 
 class Headline:
@@ -32,7 +38,7 @@ class Headline:
         rows: These rows.
     """
 
-    def __init__(self, model: Any, examples: Any, rows: Rows, seed: int) -> None:
+    def __init__(self, model: TransferModel, examples: Examples, rows: Rows, seed: int) -> None:
         self.name = model.task.monitor[0]
         self.model = model
         drawn = np.random.default_rng(seed).permutation(len(examples))
@@ -55,12 +61,17 @@ class Headline:
         return float(self._measure(scores))
 
 
-def of_task(task: Any) -> bool:
+def of_task(task: Task) -> bool:
     """Whether a task is judged by one of these numbers."""
     return task.whole_answers is not None and task.monitor[0] == task.whole_answers
 
 
-def find(model: Any, validation: Any, rows: Any, seed: int) -> dict[str, Headline]:
+def find(
+    model: TransferModel,
+    validation: Examples | Mapping[str, Examples],
+    rows: Rows | Mapping[str, Rows],
+    seed: int,
+) -> dict[str, Headline]:
     """The headline of each task that has one, by its name; `""` for a task alone.
 
     Args:
@@ -69,11 +80,12 @@ def find(model: Any, validation: Any, rows: Any, seed: int) -> dict[str, Headlin
         rows: The same in rows.
         seed: Of the draw of examples.
     """
-    if not isinstance(validation, Mapping):
+    if isinstance(validation, Examples) and isinstance(rows, Rows):
         return {"": Headline(model, validation, rows, seed)} if of_task(model.task) else {}
+    assert isinstance(validation, Mapping) and isinstance(rows, Mapping)
     return {
         name: Headline(single, validation[name], rows[name], seed)
-        for name, single in model.models.items()
+        for name, single in model.parts.items()
         if of_task(single.task)
     }
 
@@ -93,7 +105,7 @@ class Judge(keras.callbacks.Callback):
     def __init__(
         self,
         found: Mapping[str, Headline],
-        ask: Callable[[np.ndarray], list[Any]] | None = None,
+        ask: Callable[[np.ndarray], Sequence[Scores]] | None = None,
         sizes: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
@@ -118,4 +130,4 @@ class Judge(keras.callbacks.Callback):
         if self._ask is None:
             return None
         scores = self._ask(rows)
-        return [row[name] for row in scores] if name else scores
+        return [row[name] if isinstance(row, Mapping) else row for row in scores]

@@ -1,18 +1,22 @@
 """Curves of training: those of one task among several, and those that a record holds."""
 
 import math
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 # What stands among the curves and is none: where groups thawed, what was kept and why.
 MARKS = ("thawed_groups", "best_epoch", "kept")
 _MOST_EPOCHS = 100_000
 _MOST_CURVES = 200
 
-Curves = dict[str, list[Any]]
+# Numbers; beside them pairs of numbers, places and words, under the names of `MARKS`.
+Curves = dict[str, list[object]]
+Value = TypeVar("Value")
 
 
-def of_task(curves: Curves, name: str, names: Collection[str]) -> Curves:
+def of_task(
+    curves: Mapping[str, list[Value]], name: str, names: Collection[str]
+) -> dict[str, list[Value]]:
     """The curves of one task out of those of several that were trained together.
 
     Keras puts a task's name before those of its numbers, and leaves it out where there is one task
@@ -31,7 +35,7 @@ def of_task(curves: Curves, name: str, names: Collection[str]) -> Curves:
     >>> of_task({"loss": [3.0], "tags_loss": [1.0], "val_tags_loss": [2.0]}, "tags", ["tags", "a"])
     {'loss': [1.0], 'val_loss': [2.0]}
     """
-    found: Curves = {}
+    found: dict[str, list[Value]] = {}
     for key, values in curves.items():
         plain = key.removeprefix("val_")
         before = key.removesuffix(plain)
@@ -44,7 +48,7 @@ def of_task(curves: Curves, name: str, names: Collection[str]) -> Curves:
     return found
 
 
-def of_record(value: Any) -> Curves:
+def of_record(value: object) -> Curves:
     """Curves as `train` recorded them; whatever is no curve, because of another hand, left out.
 
     Args:
@@ -61,15 +65,15 @@ def of_record(value: Any) -> Curves:
     return found
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_place(value: Any) -> bool:
+def _is_place(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_thawing(value: Any) -> bool:
+def _is_thawing(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
 
 

@@ -1,12 +1,19 @@
 """What `fine_tune` did: curves, what each stage kept, how long it took."""
 
+import copy
 import dataclasses
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.training import histories, history_table
-from tfhub_transfer.training.stages import NOTHING, Outcome, best_epoch
+from tfhub_transfer.training.outcome import NOTHING, Outcome, best_epoch, task_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# What a training must know to go on, as JSON can say it, and as it comes back from there.
+State: TypeAlias = dict[str, Any]
 
 
 @dataclasses.dataclass
@@ -17,7 +24,7 @@ class History:
         history: Curves, one value an epoch, the head's epochs first.
         seconds: Wall-clock seconds of each stage.
         thawed_groups: `(epoch, number of groups thawed from the top)` for the curves.
-        head_epochs: How many of the epochs trained the head alone.
+        head_epochs: How many of the epochs trained the head alone, in the stage for that.
         outcomes: What each stage kept, and what it tried in vain.
         plan: How long and how fast each stage was to train, and what chose that.
         truncation: What was cut off the training texts; `None` for a `Stream`.
@@ -32,7 +39,7 @@ class History:
     thawed_groups: list[tuple[float, int]] = dataclasses.field(default_factory=list)
     head_epochs: int = 0
     outcomes: list[Outcome] = dataclasses.field(default_factory=list)
-    plan: dict[str, Any] = dataclasses.field(default_factory=dict)
+    plan: dict[str, object] = dataclasses.field(default_factory=dict)
     truncation: Truncation | None = None
     padding: float | None = None
     tasks: dict[str, "History"] = dataclasses.field(default_factory=dict)
@@ -44,8 +51,13 @@ class History:
         `None` if no epoch of the curves gave them, as where the heads of several tasks, whose
         curves aren't here, were not beaten by training all together.
         """
-        stages = [each for each in self.outcomes if each.stage in ("head", "fine_tuning")]
+        stages = [each for each in self.outcomes if not task_of(each.stage)]
         return best_epoch(stages, self.head_epochs)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs there are in the curves."""
+        return len(self.history.get("loss", ()))
 
     def __str__(self) -> str:
         """The curves as a table of one screen, with what was kept and the seconds."""
@@ -54,7 +66,7 @@ class History:
             self.history, self.head_epochs, *marks, self.outcomes, self.seconds
         )
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+    def plot(self, path: str | os.PathLike[str] | None = None) -> "Figure":
         """Draws the curves, marked where groups thawed and which epoch was kept.
 
         Args:
@@ -83,13 +95,34 @@ class History:
         for name, own in self.tasks.items():
             own.add(histories.of_task(self.history, name, self.tasks))
             own.thawed_groups = [(own.head_epochs + at, n) for at, n in self.thawed_groups]
-            own.outcomes += [each for each in self.outcomes if each.stage == "fine_tuning"]
+            own.outcomes += [each for each in self.outcomes if not task_of(each.stage)]
 
-    def to_dict(self) -> dict[str, list[Any]]:
+    def to_dict(self) -> histories.Curves:
         """The curves, with where groups thawed, which epoch was kept, and what there is to say."""
-        return {
-            **self.history,
-            "thawed_groups": self.thawed_groups,
-            "best_epoch": [] if self.best_epoch is None else [self.best_epoch],
-            "kept": [str(outcome) for outcome in self.outcomes] or [NOTHING],
-        }
+        found: histories.Curves = {name: [*values] for name, values in self.history.items()}
+        found["thawed_groups"] = [*self.thawed_groups]
+        found["best_epoch"] = [] if self.best_epoch is None else [self.best_epoch]
+        found["kept"] = [str(outcome) for outcome in self.outcomes] or [NOTHING]
+        return found
+
+    def state(self) -> State:
+        """All of it, as JSON can say it, for `restore`."""
+        found = dataclasses.asdict(dataclasses.replace(self, tasks={}))
+        return {**found, "tasks": {name: own.state() for name, own in self.tasks.items()}}
+
+    def restore(self, state: State) -> None:
+        """Becomes what another was when it gave its state.
+
+        Args:
+            state: What `state` gave; it may have been written as JSON and read since.
+        """
+        given = copy.deepcopy(dict(state))
+        cut = given["truncation"]
+        given["thawed_groups"] = [(at, count) for at, count in given["thawed_groups"]]
+        given["outcomes"] = [Outcome(**each) for each in given["outcomes"]]
+        given["truncation"] = None if cut is None else Truncation(**cut)
+        parts = given.pop("tasks")
+        given["tasks"] = {name: History() for name in parts}
+        for name, part in parts.items():
+            given["tasks"][name].restore(part)
+        vars(self).update(given)

@@ -4,17 +4,22 @@ import itertools
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.reporting import plots
 from tfhub_transfer.storage import atomic, opening
-from tfhub_transfer.training.stages import Outcome
+from tfhub_transfer.training import histories
+from tfhub_transfer.training.outcome import Outcome, task_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LINES, COLUMNS = 24, 100
 _LEFT_OUT = "..."
 _KEPT = "kept"
 _LEAST_ROWS = 6
+_MOST_NAME = 12
 
 
 def table(
@@ -40,23 +45,24 @@ def table(
     names = _columns(curves, outcomes)
     epochs = len(curves[names[0]]) if names else 0
     heads = ["stage", "epoch", "groups", *names]
+    spans = _spans(outcomes, head_epochs, epochs)
     rows = [
         [
-            "head" if place < head_epochs else "thawed",
-            str(place + 1 if place < head_epochs else place + 1 - head_epochs),
+            *_place(spans, place),
             str(max((count for at, count in thawed if at < place + 1), default=0)),
             *(_number(curves[name][place]) for name in names),
             _KEPT if place == best_epoch else "",
         ]
         for place in range(epochs)
     ]
-    ends = {0, head_epochs - 1, head_epochs, epochs - 1, best_epoch}
+    ends = {0, epochs - 1, best_epoch}
+    ends |= {each for _, first in spans if first for each in (first - 1, first)}
     shown = _some(rows, ends, LINES - len(feet) - 1)
     lines = _aligned([[*heads, ""], *shown]) if rows else ["no epochs"]
     return "\n".join([*lines, *feet])
 
 
-def draw(curves: dict[str, list[Any]], path: str | os.PathLike[str] | None = None) -> Any:
+def draw(curves: histories.Curves, path: str | os.PathLike[str] | None = None) -> "Figure":
     """The curves as a figure, which is also written if there is a path.
 
     Args:
@@ -81,6 +87,23 @@ def draw(curves: dict[str, list[Any]], path: str | os.PathLike[str] | None = Non
     return figure
 
 
+def _spans(outcomes: Sequence[Outcome], head_epochs: int, epochs: int) -> list[tuple[str, int]]:
+    """What each stage is called whose curves there are, and the place of its first epoch."""
+    told = {"head": "head", "fine_tuning": "thawed"}
+    own = [each for each in outcomes if not task_of(each.stage)]
+    stages = [(told.get(each.stage, each.stage)[:_MOST_NAME], each.epochs) for each in own]
+    if sum(count for _, count in stages) != epochs:  # of curves alone, as of an early end
+        stages = [("head", head_epochs), ("thawed", epochs - head_epochs)]
+    firsts = itertools.accumulate((count for _, count in stages), initial=0)
+    return [(name, first) for (name, count), first in zip(stages, firsts) if count > 0]
+
+
+def _place(spans: Sequence[tuple[str, int]], place: int) -> tuple[str, str]:
+    """The stage of an epoch, and its number in that, from 1."""
+    name, first = [span for span in spans if span[1] <= place][-1]
+    return name, str(place + 1 - first)
+
+
 def _columns(curves: Mapping[str, Sequence[float]], outcomes: Sequence[Outcome]) -> list[str]:
     """The losses, what was judged by, and what else there is room for."""
     epochs = len(curves.get("loss", ()))
@@ -99,11 +122,11 @@ def _columns(curves: Mapping[str, Sequence[float]], outcomes: Sequence[Outcome])
 
 def _curve_of(outcome: Outcome) -> str:
     """The name of the curve that a stage was judged by; of a task it has the task's name in it."""
-    task = outcome.stage.removesuffix("head").removesuffix("fine_tuning").strip()
+    task = task_of(outcome.stage)
     return outcome.metric.replace("val_", f"val_{task}_", 1) if task else outcome.metric
 
 
-def _some(rows: list[list[str]], wanted: set[Any], most: int) -> list[list[str]]:
+def _some(rows: list[list[str]], wanted: set[int | None], most: int) -> list[list[str]]:
     """All rows, or those that are wanted, with those beside them, and a mark for what is missing.
 
     What is left out is in the middle of a stage.

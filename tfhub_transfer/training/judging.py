@@ -1,8 +1,8 @@
 """What training is judged by, and whether what a user compiled can train at all."""
 
 import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
@@ -14,6 +14,7 @@ from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.private import keras_layers
+from tfhub_transfer.shapes import Logs
 from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.training import epochs, headlines
 
@@ -21,8 +22,11 @@ from tfhub_transfer.training import epochs, headlines
 _ROWS = 4
 _MOST_REASON = 300
 
+# The name of a value that training reports, or what makes one of all of them.
+Monitor: TypeAlias = str | Callable[[Logs], float]
 
-def monitor(model: TransferModel) -> tuple[Any, str]:
+
+def monitor(model: TransferModel) -> tuple[Monitor, str]:
     """What the epochs of a model are judged by, and which way it improves.
 
     Args:
@@ -35,14 +39,14 @@ def monitor(model: TransferModel) -> tuple[Any, str]:
     name, mode = model.task.monitor
     if headlines.of_task(model.task):
         return name, mode
-    own = compiling.metrics_of_ones_own(model, model.task.measures())
+    own = _own(model)
     reported = {"loss", *compiling.metric_names(own)}
     if not own or (isinstance(name, str) and name.removeprefix("val_") in reported):
         return name, mode
     return "val_loss", "min"
 
 
-def head_monitor(model: TransferModel) -> tuple[str, str]:
+def head_monitor(model: TransferModel) -> tuple[Monitor, str]:
     """What the epochs of a head alone are judged by.
 
     The loss, because a share of a small validation split moves in jumps; but of tags and the like
@@ -54,7 +58,7 @@ def head_monitor(model: TransferModel) -> tuple[str, str]:
     return monitor(model) if headlines.of_task(model.task) else ("val_loss", "min")
 
 
-def described(model: TransferModel, found: dict[str, headlines.Headline]) -> dict[str, Any]:
+def described(model: TransferModel, found: dict[str, headlines.Headline]) -> dict[str, object]:
     """What a training's record says of how its epochs are judged.
 
     Args:
@@ -74,18 +78,19 @@ def reported(model: TransferModel, found: dict[str, headlines.Headline]) -> set[
         model: The model.
         found: The headlines that its answers are judged by.
     """
-    usual = model.task.measures()
+    usual = model.layout.objective.measures()
     names = {"loss", *compiling.metric_names(list((_own(model) or usual).values()))}
     layers = keras_layers.layers_of(model)[1:]  # its own are those that it was compiled with
     names |= {metric.name for layer in layers for metric in layer.metrics}
     return names | {f"val_{name}" for name in names} | {each.name for each in found.values()}
 
 
-def _own(model: TransferModel) -> dict[str, Any]:
-    return compiling.metrics_of_ones_own(model, model.task.measures())
+def _own(model: TransferModel) -> dict[str, object]:
+    """The metrics of the user's own, if the model was compiled with such."""
+    return compiling.metrics_of_ones_own(model, model.layout.objective.measures())
 
 
-def told(model: TransferModel, logs: Mapping[str, float]) -> dict[str, float]:
+def told(model: TransferModel, logs: Logs) -> dict[str, float]:
     """What is told of an epoch: what the model is judged by, or each of its tasks, by its name.
 
     Args:
@@ -98,7 +103,9 @@ def told(model: TransferModel, logs: Mapping[str, float]) -> dict[str, float]:
     return model.task.headlines(logs)
 
 
-def shown(model: TransferModel, stage: progress.Stage, verbose: Any = 1) -> epochs.EpochsShown:
+def shown(
+    model: TransferModel, stage: progress.Stage, verbose: int | str = 1
+) -> epochs.EpochsShown:
     """What shows the epochs of a stage of training.
 
     Args:
@@ -135,8 +142,8 @@ def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | N
             "batches that are dealt out to replicas go one by one: compile with "
             f"`steps_per_execution=1`. Received: {model.steps_per_execution}, {replicas} replicas"
         )
-    own = compiling.metrics_of_ones_own(model, model.task.measures())
-    if not own and _kinds(model.loss) == _kinds(model.task.loss()):
+    own = _own(model)
+    if not own and _kinds(model.loss) == _kinds(model.layout.objective.loss()):
         return
     try:
         model.evaluate(model.preprocess(rows, _ROWS, shuffle=False).take(1), verbose=0)
@@ -148,7 +155,7 @@ def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | N
         ) from error
 
 
-def _kinds(loss: Any) -> Any:
+def _kinds(loss: object) -> object:
     """The class of a loss; of several tasks those of their losses, by name."""
     if isinstance(loss, Mapping):
         return {name: type(each) for name, each in loss.items()}
@@ -163,5 +170,5 @@ def _reason(error: Exception) -> str:
     return text or type(error).__name__
 
 
-def _can_peak(schedule: Any) -> bool:
+def _can_peak(schedule: object) -> bool:
     return isinstance(schedule, (WarmUpLinearDecay, keras.Variable))

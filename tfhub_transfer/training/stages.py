@@ -1,101 +1,428 @@
-"""What each stage of training left in a model, and what it tried in vain."""
+"""What a training is made of: stages, one after the other, and what they share."""
 
+import abc
 import dataclasses
-import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar
 
-from tfhub_transfer.incoming import wording
+import keras
+import tensorflow as tf
+
+from tfhub_transfer import progress, runtime
+from tfhub_transfer.callbacks.own import Throughout
+from tfhub_transfer.callbacks.thawing import FiniteLoss, KeepBest
+from tfhub_transfer.data import Stream
+from tfhub_transfer.encoders.preprocessing import Truncation
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import choices, ranges
+from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.optimization import optimizers, planning
+from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
+from tfhub_transfer.tasks.layouts import Rows
+from tfhub_transfer.training import headlines, judging
+from tfhub_transfer.training.epochs import show
+from tfhub_transfer.training.history import History, State
+from tfhub_transfer.training.outcome import Outcome
+
+FROZEN_BATCH = 64
+
+
+class Stage(abc.ABC):
+    """A part of a training: what trains, how long, and what it leaves.
+
+    One of one's own derives from this and is put among the usual ones by `Plan(stages=...)`.
+
+    Attributes:
+        name: Of letters, digits and `_`; each stage of a training has another.
+    """
+
+    name: str
+
+    @abc.abstractmethod
+    def run(self, training: "Training") -> float | None:
+        """Trains `training.model`, or a part of it.
+
+        Args:
+            training: The model, what it learns from, and what is known so far.
+
+        Returns:
+            What the model is worth now on validation, by what it is judged by (as `Training.fit`
+            and `Training.judge` give it); `None` if it is to be measured when somebody asks.
+        """
+
+    def state(self) -> State:
+        """What a later run must know of this stage once it is over, as JSON can say it."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Becomes what another was when it gave its state.
+
+        Args:
+            state: What `state` gave; it may have been written as JSON and read since.
+        """
+        return
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """Which weights a stage of `fine_tune` ended with.
-
-    Attributes:
-        stage: `"head"` or `"fine_tuning"`; the task's name before it where there are several.
-        metric: What the stage is told by, such as `"val_accuracy"`.
-        epochs: How many epochs it trained.
-        epoch: The epoch whose weights were kept, from 1; `None` if those were kept that the stage
-            began with, because no epoch was better.
-        value: The metric of the weights that were kept.
-        before: The metric of the weights that the stage began with; `None` if nothing asked.
-        tried: The best that the metric was after any of the stage's own epochs.
-        groups: How many layer groups of the encoder it thawed.
-    """
-
-    stage: str
-    metric: str
-    epochs: int
-    epoch: int | None
-    value: float
-    before: float | None = None
-    tried: float | None = None
-    groups: int = 0
-
-    def __str__(self) -> str:
-        return self._told("")
-
-    def lines(self, seconds: float, before: str = "") -> str:
-        """What is said of it on a screen, in lines of at most 120 characters.
-
-        Args:
-            seconds: How long the stage took.
-            before: What to begin with, such as `"topic: "`.
-        """
-        return wording.wrapped(f"{before}{self._told(f', {seconds:.1f} s')}")
-
-    def _told(self, spent: str) -> str:
-        subject = thawed_words(self.groups) if self.groups else "Head on the frozen encoder"
-        task = self.stage.removesuffix("head").removesuffix("fine_tuning").strip()
-        subject = f"{task}: {subject}" if task else subject
-        if self.epoch is not None:
-            was = "" if self.before is None else f" (before {self.before:.4f})"
-            kept = f"kept epoch {self.epoch} of {self.epochs}"
-            return f"{subject}: {kept}, {self.metric} {self.value:.4f}{was}{spent}"
-        return (
-            f"{subject}: kept none of {self.epochs} epochs, because none was better than "
-            f"{self.metric} {self.value:.4f} before them (best {_number(self.tried)}){spent}. "
-            f"{_advice(self.groups)}"
-        )
-
-
-NOTHING = (
-    "Nothing was trained: this task has no head of its own, and the encoder stayed frozen. Thaw "
-    "some of it (`--unfreeze auto`), or take the numbers for those of the encoder as it is."
-)
-
-
-def _advice(groups: int) -> str:
-    """What to try where thawing lost: fewer groups only where there are fewer."""
-    rate = "a lower `--learning-rate` (`Plan(learning_rate=...)`)"
-    if groups > 1:
-        return f"Try {rate}, more `--epochs`, or fewer groups (`--unfreeze 1`)."
-    return f"Try {rate}, or more `--epochs`."
-
-
-def thawed_words(groups: int) -> str:
-    """How a stage is called in which so many groups thaw."""
-    return "Top group thawed" if groups == 1 else f"Top {groups} groups thawed"
-
-
-def best_epoch(outcomes: Sequence[Outcome], head_epochs: int) -> int | None:
-    """Where in the curves the weights stand that a model ended with.
+class Plan:
+    """The finer settings of `fine_tune`.
 
     Args:
-        outcomes: The stages whose curves there are, in their order.
-        head_epochs: How many of the curves' epochs the head alone trained.
+        learning_rate: Peak rate of the stage with a thawed encoder; if not given the optimizer's
+            own, or what suits task and encoder where nobody chose an optimizer.
+        head_learning_rate: Rate of the head on frozen features; 5e-3 if not given.
+        head_epochs: Most epochs of the head on frozen features, which stop early; if not given as
+            many as the rows need (see `docs/training.md`).
+        unfreezing_epochs: Epochs over which the groups thaw, one after the other; all at once
+            where that would leave a group fewer than 8 steps.
+        layer_decay: Factor on the learning rate for each group further down.
+        patience: Epochs without improvement before a stage ends; if not given half of its epochs,
+            3 at least, and of a head on stored vectors as many as make 60 steps.
+        class_weight: Weight of each class, `{place in class_names: weight}`, as
+            `task.class_weights(train.labels)` gives them.
+        boundary: Whether layers that stay frozen throughout run once for each text, not once for
+            each step (see `boundary.Boundary`).
+        seed: Seed of the shuffling.
+        verbose: 0 silent; 1 a line a stage, which shows on a terminal how far it is; 2 also a line
+            an epoch, but for heads on stored vectors; `"auto"` 1 on a terminal and 2 elsewhere.
+        stages: Gives the stages to go through, of the usual ones (`head`, `fine_tuning`): with
+            others among them, or without some; the usual ones if not given.
 
-    Returns:
-        The place in the curves, from 0 as Keras counts; `None` if the model ended with weights
-        that no epoch of the curves gave it.
+    Raises:
+        InputError: If a number is none, or out of range.
     """
-    kept = [outcome for outcome in outcomes if outcome.epoch is not None]
-    if not kept:
-        return None
-    last = kept[-1]
-    assert last.epoch is not None
-    return last.epoch - 1 + (head_epochs if last.stage == "fine_tuning" else 0)
+
+    learning_rate: float | None = None
+    head_learning_rate: float | None = None
+    head_epochs: int | None = None
+    unfreezing_epochs: float = 0.3
+    layer_decay: float = 0.9
+    patience: int | None = None
+    class_weight: dict[int, float] | None = None
+    boundary: bool = True
+    seed: int = 0
+    verbose: int | str = "auto"
+    stages: Callable[[list[Stage]], Iterable[Stage]] | None = None
+
+    _NUMBERS: ClassVar[dict[str, tuple[Callable[..., object], tuple[float, float]]]] = {
+        "learning_rate": (ranges.real_number, ranges.LEARNING_RATE),
+        "head_learning_rate": (ranges.real_number, ranges.LEARNING_RATE),
+        "head_epochs": (ranges.whole_number, ranges.EPOCHS),
+        "unfreezing_epochs": (ranges.real_number, (0.0, ranges.EPOCHS[1])),
+        "layer_decay": (ranges.real_number, (0.0, 1.0)),
+        "patience": (ranges.whole_number, ranges.EPOCHS),
+        "seed": (ranges.whole_number, ranges.SEED),
+    }
+
+    def __post_init__(self) -> None:
+        for name, (parse, bounds) in self._NUMBERS.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, parse(name, value, *bounds))
+        object.__setattr__(self, "boundary", choices.flag("boundary", self.boundary))
+
+    def arranged(self, usual: list[Stage]) -> list[Stage]:
+        """The stages to go through.
+
+        Args:
+            usual: Those of a training for which nobody says anything.
+
+        Raises:
+            InputError: If what `stages` gives is something else, or two go by one name.
+        """
+        if self.stages is None:
+            return usual
+        given = list(self.stages(list(usual)))
+        odd = [each for each in given if not isinstance(each, Stage)]
+        if odd:
+            raise InputError(
+                "`stages` must give stages, those that it is given and others derived from "
+                f"`tt.Stage`. Received: {odd[0]!r:.80}"
+            )
+        known, names = [each.name for each in usual], [each.name for each in given]
+        for place, name in enumerate(names):
+            if name in names[:place] or not (name in known or name.isidentifier()):
+                raise InputError(
+                    "each stage needs a `name` of its own, of letters, digits and _. "
+                    f"Received: {', '.join(map(repr, names))}"
+                )
+        return given
 
 
-def _number(value: float | None) -> str:
-    return "no number" if value is None or math.isnan(value) else f"{value:.4f}"
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """What `Training.run_epochs` gives to `fit`.
+
+    Attributes:
+        model: What trains: the whole model, or another one over layers of it, compiled.
+        batches: Of inputs and targets, a pass over the rows.
+        validation: Likewise, to judge by.
+        judges: What adds numbers to those that Keras reports.
+        truncation: What was cut off the texts to train on, if it was counted.
+        padding: The share of padding among their tokens; `None` for a `Stream`.
+    """
+
+    model: keras.Model
+    batches: tf.data.Dataset
+    validation: tf.data.Dataset
+    judges: Sequence[keras.callbacks.Callback] = ()
+    truncation: Truncation | None = None
+    padding: float | None = None
+
+
+@dataclasses.dataclass(eq=False)
+class Training:
+    """What the stages of a training share.
+
+    Attributes:
+        model: The model. Of several tasks it is that of all; `part` is the training of one.
+        train: Rows to learn from, which `model.preprocess` takes; of several tasks by name.
+        validation: Rows to judge by; likewise.
+        found: What they are judged by beside what Keras reports, by the task's name.
+        plan: The finer settings.
+        callbacks: Those of the user, for each `fit`.
+        history: What was done so far.
+        stages: What there is to do.
+        done: How many of the stages are over.
+        worth: What the model is worth on validation; `None` if nobody knows.
+    """
+
+    model: TransferModel
+    train: Rows | Stream
+    validation: Rows
+    found: dict[str, headlines.Headline]
+    plan: Plan
+    callbacks: Sequence[Throughout] = ()
+    history: History = dataclasses.field(default_factory=History)
+    stages: list[Stage] = dataclasses.field(default_factory=list)
+    done: int = 0
+    worth: float | None = None
+
+    def advance(self) -> bool:
+        """Goes through the next stage; whether there was one."""
+        if self.done == len(self.stages):
+            return False
+        with (
+            progress.shown(show(self.plan.verbose) > 0),
+            runtime.precision("auto", self.model.encoder.dimension),
+        ):
+            self.worth = self.stages[self.done].run(self)
+        self.done += 1
+        return True
+
+    def part(self, task: str) -> "Training":
+        """The training of one task among several: its model, its rows, a history of its own."""
+        found = {"": self.found[task]} if task in self.found else {}
+        rows = by_task(self.train)[task], by_task(self.validation)[task]
+        return Training(_model_of(self.model, task), *rows, found, self.plan, self.callbacks)
+
+    # For stages ------------------------------------------------------------------------------
+
+    def judge(self) -> float:
+        """Measures what the model is worth on validation, by what it is judged by."""
+        batches = self.model.preprocess(self.validation, FROZEN_BATCH, shuffle=False)
+        with progress.stage("Measuring on validation", final=False):
+            values = self.model.evaluate(batches, verbose=0, return_dict=True)
+        logs = {f"val_{name}": value for name, value in values.items()}
+        for judge in self.judges():
+            logs |= judge.values()
+        name, _ = judging.monitor(self.model)
+        return float(logs[name] if isinstance(name, str) else name(logs))
+
+    def before(self) -> float:
+        """What the model is worth as the stage before left it."""
+        if self.worth is None:
+            self.worth = self.judge()
+        return self.worth
+
+    def fit(self, stage: Stage, batches: tf.data.Dataset, epochs: int) -> float:
+        """Trains the whole model, as frozen as it is, and leaves it with its best weights.
+
+        The callbacks of the user hear of it, validation judges after each epoch, and the weights
+        that the stage began with count too. Curves and outcome go into the history.
+
+        Args:
+            stage: The stage that trains, by whose name the history calls it.
+            batches: What `model.preprocess` gives.
+            epochs: How many passes.
+
+        Returns:
+            What the model is worth then, for `Stage.run` to return.
+        """
+        started, before = time.perf_counter(), self.before()
+        keep = KeepBest(*judging.monitor(self.model), initial=before)
+        steps = epochs * max(0, int(batches.cardinality()))
+        planned = planning.Stage(epochs, 1, steps, epochs, chosen_by={"epochs": stage.name})
+        planned = self.begin(planned, stage.name, (None, "user"), keep)
+        validation = self.model.preprocess(self.validation, FROZEN_BATCH)
+        feed = Feed(self.model, batches, validation, self.judges())
+        words = stage.name.replace("_", " ").capitalize()
+        curves = self.run_epochs(feed, planned, keep, words)
+        outcome = outcome_of(stage.name, keep, before, len(curves["loss"]))
+        return self.end(outcome, curves, started)
+
+    # For stages that train more than the whole model as it is ----------------------------------
+
+    def judges(self) -> list[headlines.Judge]:
+        """What asks the whole model for whole answers after each epoch."""
+        return [headlines.Judge(self.found, sizes=dict.fromkeys(self.found, 0))]
+
+    def begin(
+        self, planned: planning.Stage, name: str, rate: tuple[float | None, str], keep: KeepBest
+    ) -> planning.Stage:
+        """Notes how long and how fast a stage trains, and tells it to what keeps its best epoch.
+
+        Args:
+            planned: How long.
+            name: Of the stage, or of the part of it.
+            rate: The peak rate, if it is known, and what chose it.
+            keep: What keeps its best epoch.
+
+        Returns:
+            The same with the rate.
+        """
+        keep.patience, keep.start_from_epoch = planned.patience, planned.start_from_epoch
+        chosen = {**planned.chosen_by, "learning_rate": rate[1]}
+        planned = dataclasses.replace(planned, learning_rate=rate[0], chosen_by=chosen)
+        judge = {"judged_by": _named(keep)}
+        self.history.plan[name] = {**dataclasses.asdict(planned), **judge}
+        return planned
+
+    def run_epochs(
+        self,
+        feed: Feed,
+        planned: planning.Stage,
+        keep: KeepBest,
+        words: str,
+        more: Sequence[keras.callbacks.Callback] = (),
+        lines: bool = True,
+    ) -> dict[str, list[float]]:
+        """Trains what a stage trains.
+
+        Args:
+            feed: The model and its batches.
+            planned: How long.
+            keep: What keeps its best epoch.
+            words: How the stage is called while it runs.
+            more: Callbacks of the stage.
+            lines: Whether an epoch may leave a line.
+
+        Returns:
+            The curves.
+        """
+        objective = self.model.layout.objective
+        batches = feed.batches.repeat(planned.passes) if planned.passes > 1 else feed.batches
+        with progress.stage(words, final=False) as stage:
+            shown = judging.shown(self.model, stage, self.plan.verbose if lines else 1)
+            return feed.model.fit(
+                **objective.fed(batches, self.plan.class_weight),
+                validation_data=feed.validation,
+                epochs=planned.epochs,
+                shuffle=False,  # they are
+                # What judges stands before what reads of it.
+                callbacks=[FiniteLoss(), *feed.judges, *more, *self.callbacks, keep, shown],
+                verbose=0,
+            ).history
+
+    def end(self, outcome: Outcome, curves: dict[str, list[float]], started: float) -> float:
+        """Notes what a stage left.
+
+        Args:
+            outcome: What it kept.
+            curves: What `run_epochs` gave.
+            started: When it began, by `time.perf_counter`.
+
+        Returns:
+            What the model is worth now.
+        """
+        history, spent = self.history, time.perf_counter() - started
+        history.add(curves)
+        history.seconds[outcome.stage] = spent
+        history.outcomes.append(outcome)
+        if show(self.plan.verbose):
+            progress.say(outcome.lines(spent))
+        return outcome.value
+
+    # To go on later ----------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """What a fresh training of the same needs to go on, as JSON can say it.
+
+        To be asked for between two stages. The weights of model and optimizer aren't in it: a
+        `.keras` file of the model holds those. Callbacks of users' own keep what they know.
+        """
+        schedule = optimizers.rate(self.model.optimizer)
+        sized = isinstance(schedule, WarmUpLinearDecay)
+        return {
+            "stages": {stage.name: stage.state() for stage in self.stages},
+            "done": self.done,
+            "worth": self.worth,
+            "history": self.history.state(),
+            "schedule": [schedule.start, schedule.total_steps, schedule.peak] if sized else None,
+            "past_epochs": [each.past for each in self.callbacks],
+            "random": [keras.ops.convert_to_numpy(v).tolist() for v in _random(self.model)],
+        }
+
+    def restore(self, state: State) -> None:
+        """Takes up where another training of the same stages gave its state.
+
+        Args:
+            state: What `state` gave; it may have been written as JSON and read since.
+
+        Raises:
+            InputError: If that was a training of other stages.
+        """
+        names = [stage.name for stage in self.stages]
+        if list(state["stages"]) != names:
+            raise InputError(
+                f"a training goes on in the stages in which it began: {', '.join(names)}. "
+                f"Received: a state of {', '.join(state['stages'])}"
+            )
+        for stage in self.stages:
+            stage.restore(state["stages"][stage.name])
+        self.done, self.worth = state["done"], state["worth"]
+        self.history.restore(state["history"])
+        if state["schedule"] is not None:
+            optimizers.rate(self.model.optimizer).size(*state["schedule"])
+        for each, past in zip(self.callbacks, state["past_epochs"]):
+            each.past = past
+        for variable, value in zip(_random(self.model), state["random"]):
+            variable.assign(value)
+
+
+def outcome_of(
+    name: str, keep: KeepBest, before: float, epochs: int = 0, groups: int = 0
+) -> Outcome:
+    """What a stage kept that began with weights of known worth.
+
+    Args:
+        name: Of the stage.
+        keep: What kept its best epoch.
+        before: What the weights were worth that it began with.
+        epochs: How many it trained.
+        groups: How many of the encoder's groups thawed.
+    """
+    kept = None if keep.best_epoch is None else keep.best_epoch + 1
+    value = before if keep.best is None else keep.best
+    return Outcome(name, _named(keep), epochs, kept, value, before, keep.tried, groups)
+
+
+def by_task(rows: Rows | Stream | Mapping[str, Rows]) -> Mapping[str, Rows]:
+    """The rows of several tasks, by name."""
+    assert isinstance(rows, Mapping)
+    return rows
+
+
+def _model_of(model: TransferModel, task: str) -> TransferModel:
+    return model.parts[task]
+
+
+def _named(keep: KeepBest) -> str:
+    return keep.monitor if isinstance(keep.monitor, str) else "the tasks' mean"
+
+
+def _random(model: keras.Model) -> list[keras.Variable]:
+    """Where the random numbers of a model's layers come from, as of dropout."""
+    others = {id(v) for v in (*model.weights, *model.metrics_variables)}
+    return [v for v in model.variables if id(v) not in others]

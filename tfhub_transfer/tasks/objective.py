@@ -1,0 +1,92 @@
+"""What a model is trained for, as one object: labels as arrays, loss, metrics, weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer.data import Examples, weighing
+from tfhub_transfer.data.batching import weighed
+from tfhub_transfer.tasks.base import Task
+
+Labels: TypeAlias = "np.ndarray | tf.RaggedTensor"
+# What the loss wants of rows; with the weight of each, if rows have any.
+Targets: TypeAlias = "Labels | tuple[Labels, np.ndarray] | None"
+
+
+class Objective:
+    """What a task asks of a model that learns it.
+
+    A recipe that has other labels, or another loss, derives from it, wraps the one of the model,
+    and puts its own in place for the time of a training: `compiling.learning`.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def encode(self, labels: Sequence[object]) -> Labels:
+        """Labels `[n]` to what the loss wants.
+
+        Raises:
+            InputError: If a label is unknown to the task.
+        """
+        return self.task.encode(labels)
+
+    def example_label(self) -> object:
+        """Some label that `encode` takes, to see what it makes of it."""
+        return self.task.example_label()
+
+    def check(self, examples: Examples) -> None:
+        """Raises `InputError` if examples to train on, or to judge by, don't suit."""
+        self.task.check_training(examples)
+
+    def loss(self) -> keras.Loss:
+        """The loss that fits `encode`; of several tasks one each, by name."""
+        return self.task.loss()
+
+    def measures(self) -> dict[str, object]:
+        """What `keras.Model.compile` takes besides optimizer and loss: fresh metrics."""
+        return self.task.measures()
+
+    def targets(self, examples: Examples) -> Targets:
+        """What the loss wants of rows; weights are relative, 1 in the mean.
+
+        Args:
+            examples: The rows, as examples.
+
+        Returns:
+            One for each row, or a pair with their weights, if they have any; `None` without labels.
+
+        Raises:
+            InputError: If a label is unknown to the task, or every weight is 0.
+        """
+        if examples.target is None:
+            return None
+        labels = self.encode(examples.labels)
+        if examples.weights is None:
+            return labels
+        units = isinstance(labels, tf.RaggedTensor)
+        counts = _units(labels) if units and self.task.loss_by_unit else None
+        weights = weighing.relative(examples.weights, counts)
+        return labels, weights[:, None] if units else weights
+
+    def fed(
+        self, batches: tf.data.Dataset, class_weight: Mapping[int, float] | None = None
+    ) -> dict[str, object]:
+        """Batches as `fit` takes them, with the weights of classes.
+
+        Args:
+            batches: Of what `targets` gave, and inputs before it.
+            class_weight: `{place in class_names: weight}`.
+        """
+        return weighed(batches, class_weight)
+
+
+def _units(labels: tf.RaggedTensor) -> np.ndarray:
+    """How many units each row has."""
+    return labels.row_lengths().numpy()

@@ -1,0 +1,123 @@
+"""What stages train on: stored vectors, what frozen layers gave, or texts through the encoder."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer import progress, runtime
+from tfhub_transfer.data import Stream
+from tfhub_transfer.data.batching import ready
+from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.optimization import planning
+from tfhub_transfer.tasks.layouts import Rows
+from tfhub_transfer.tasks.objective import Targets
+from tfhub_transfer.training import headlines
+from tfhub_transfer.training.stages import FROZEN_BATCH, Feed, Training
+
+
+def of_vectors(
+    features: np.ndarray, targets: Targets, batch_size: int, seed: int | None = None
+) -> tf.data.Dataset:
+    """Batches of stored vectors, shuffled anew in every epoch if there is a seed.
+
+    Args:
+        features: What a head starts from `[n, features]`, in memory or mapped from a file.
+        targets: What its loss wants of each, with weights or without.
+        batch_size: Rows in a batch.
+        seed: Of the shuffling.
+    """
+    wanted = targets if isinstance(targets, tuple) else (targets,)  # with weights of rows
+    numbers = tf.data.Dataset.range(len(features))
+    if seed is not None:
+        numbers = numbers.shuffle(len(features), seed=seed)
+    numbers = numbers.batch(batch_size)
+    if not isinstance(features, np.memmap):
+        held = tf.constant(features)
+        return ready(
+            numbers.map(lambda n: (tf.gather(held, n), *(tf.gather(each, n) for each in wanted)))
+        )
+
+    def read(rows: tf.Tensor) -> tf.Tensor:
+        found = tf.numpy_function(lambda n: features[n], [rows], tf.float32)
+        return tf.ensure_shape(found, (None, features.shape[1]))
+
+    return ready(numbers.map(lambda n: (read(n), *(tf.gather(each, n) for each in wanted))))
+
+
+def above_boundary(training: Training, rows: Rows | Stream, batch_size: int) -> Feed | None:
+    """The thawed top as a model of its own, with batches of what the frozen layers give it.
+
+    Args:
+        training: The training, whose encoder is as frozen as it is to be at its most thawed.
+        rows: What to train on.
+        batch_size: Rows in a batch of it.
+
+    Returns:
+        `None` if no layer stays frozen, or nothing can be stored.
+    """
+    model, plan = training.model, training.plan
+    boundary = model.boundary() if plan.boundary else None
+    if boundary is None or isinstance(rows, Stream):
+        return None
+    batches, paddings = [], []
+    with progress.stage("Token vectors", unit="rows") as stage:
+        ids = [model.to_ids(each) for each in (rows, training.validation)]
+        stage.expect(sum(len(each.lost) for each in ids))
+        for each, size in zip(ids, (batch_size, FROZEN_BATCH)):
+            with progress.part(worth=len(each.lost)):
+                stored = boundary.store(each)
+            if stored is None:
+                stage.final = False
+                return None
+            made, padding = stored.batches(size, plan.seed)
+            batches.append(made)
+            paddings.append(padding)
+    with model.distribute_strategy.scope():
+        above = model.model_above(boundary)
+    judged = model.task.apart(training.validation)
+    sizes = {name: len(judged[name]) for name in model.parts}  # in the order of the rows
+    assert stored is not None  # the last one is that of the rows to judge by
+    judge = headlines.Judge(training.found, stored.answering(above), sizes)
+    return Feed(above, batches[0], batches[1], [judge], padding=paddings[0])
+
+
+def through_encoder(training: Training, rows: Rows | Stream, batch_size: int) -> Feed:
+    """The whole model, with batches of ids.
+
+    Args:
+        training: The training.
+        rows: What to train on.
+        batch_size: Rows in a batch of it.
+    """
+    model = training.model
+    batches = model.preprocess(rows, batch_size, seed=training.plan.seed)
+    counted = (None, None) if isinstance(rows, Stream) else (model.truncation, model.padding)
+    validation = model.preprocess(training.validation, FROZEN_BATCH)
+    return Feed(model, batches, validation, training.judges(), *counted)
+
+
+def compiled(
+    training: Training, make: Callable[[], keras.Model], steps_at_once: int | None = None
+) -> keras.Model:
+    """Another model over layers of a training's, with an optimizer for heads of its own.
+
+    Args:
+        training: The training.
+        make: Makes it.
+        steps_at_once: Keras' `steps_per_execution`; as the whole model's if not given.
+    """
+    model = training.model
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        steps_at_once = 1  # of batches that are dealt out to replicas Keras can't take several
+    with model.distribute_strategy.scope():
+        made = make()
+        rate = training.plan.head_learning_rate or planning.HEAD_RATE
+        model.compile_alike(made, keras.optimizers.Adam(rate), steps_at_once)
+    return made
+
+
+def again(model: TransferModel) -> keras.Model:
+    """The same layers as another model, which may have another optimizer."""
+    return runtime.Replicated(model.inputs, model.outputs)
