@@ -35,6 +35,7 @@ FLOORS = [
 # never know one another), and its `__init__` above them.
 INNER_FLOORS = {
     "callbacks": [
+        ["best_weights"],
         ["thawing"],
         ["own"],
         ["__init__"],
@@ -55,7 +56,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "encoders": [
-        ["calls", "catalogue", "fetching", "hub_format", "recorded", "truncation"],
+        ["calls", "catalogue", "fetching", "hub_format", "lengths", "recorded"],
         ["given_texts", "huggingface", "loading", "registry", "variable_groups"],
         ["binding", "conversion", "flat_graphs", "interface", "layer_groups"],
         ["encoder"],

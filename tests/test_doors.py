@@ -20,7 +20,7 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer.callbacks.thawing import KeepBest
+from tfhub_transfer.callbacks.best_weights import KeepBest
 from tfhub_transfer.encoders import conversion, fetching
 from tfhub_transfer.serving.exporting import models_of
 from tfhub_transfer.serving.served import SIGNATURE

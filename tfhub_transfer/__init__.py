@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Encoder": "encoders.encoder",
-    "FiniteLoss": "callbacks.thawing",
+    "FiniteLoss": "callbacks.best_weights",
     "Head": "tasks",
     "InputError": "errors",
     "MultiTaskModel": "models.multitask",
@@ -61,7 +61,8 @@ __all__ = ["__version__", *_HOMES, *_ROOMS]
 
 if TYPE_CHECKING:
     from tfhub_transfer import data, runtime, tasks
-    from tfhub_transfer.callbacks.thawing import FiniteLoss, ProgressiveUnfreezing
+    from tfhub_transfer.callbacks.best_weights import FiniteLoss
+    from tfhub_transfer.callbacks.thawing import ProgressiveUnfreezing
     from tfhub_transfer.encoders import registry
     from tfhub_transfer.encoders.conversion import convert
     from tfhub_transfer.encoders.encoder import Encoder

@@ -14,7 +14,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli
-from tfhub_transfer.callbacks import thawing
+from tfhub_transfer.callbacks import best_weights, thawing
 from tfhub_transfer.encoders import conversion
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.optimization import schedules
@@ -227,7 +227,7 @@ def test_batch_sizes_of_answers_are_numbers(model: Any) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_training_at_once() -> None:
-    watch = thawing.FiniteLoss()
+    watch = best_weights.FiniteLoss()
     watch.on_train_begin()
     watch.on_epoch_begin(1)
     watch.on_train_batch_end(0, {"loss": 1.0})
@@ -241,7 +241,7 @@ def test_a_loss_that_is_no_number_stops_training_at_once() -> None:
 
 def test_a_gpu_is_seldom_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thawing.tf.config, "list_physical_devices", lambda kind: ["GPU"])
-    watch = thawing.FiniteLoss()
+    watch = best_weights.FiniteLoss()
     watch.on_train_begin()
     watch.on_train_batch_end(15, {"loss": math.nan})
     with pytest.raises(tt.InputError, match="by step 17"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer.callbacks.thawing import KeepBest
+from tfhub_transfer.callbacks.best_weights import KeepBest
 from tfhub_transfer.models.boundary import Boundary
 from tfhub_transfer.storage import budget
 from tfhub_transfer.tasks import Classification, Head

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer.callbacks.thawing import KeepBest
+from tfhub_transfer.callbacks.best_weights import KeepBest
 
 TEXTS = ["a good film", "the worst movie", "good good", "bad"] * 8
 PLAN = tt.Plan(learning_rate=1e-2, head_epochs=1, verbose=0)

@@ -12,7 +12,7 @@ from samples import ROWS
 
 import tfhub_transfer as tt
 from tfhub_transfer import progress
-from tfhub_transfer.callbacks.thawing import FiniteLoss
+from tfhub_transfer.callbacks.best_weights import FiniteLoss
 from tfhub_transfer.training import history_table
 from tfhub_transfer.training.epochs import EpochsShown
 from tfhub_transfer.training.finetuning import History

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer.callbacks.thawing import KeepBest
+from tfhub_transfer.callbacks.best_weights import KeepBest
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.training.finetuning import groups_to_thaw
 from tfhub_transfer.training.outcome import Outcome, best_epoch

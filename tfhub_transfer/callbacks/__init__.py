@@ -1,1 +1,1 @@
-"""What happens while `fit` runs: thawing, and callbacks of users' own beside it."""
+"""What happens while `fit` runs: thawing, the best epoch kept, callbacks of users' own."""

@@ -1,4 +1,4 @@
-"""What a model's `fit`, `evaluate` and `predict` are given: ids, not texts; callbacks."""
+"""What `fit`, `evaluate` and `predict` are given: ids, not texts; the schedule sized to a run."""
 
 import inspect
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Learning rates over time."""
+"""Learning rates over time; `models.fitting` sizes them to a run, `planning` picks the peak."""
 
 import keras
 import tensorflow as tf

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer import progress, runtime
-from tfhub_transfer.callbacks.thawing import FiniteLoss
+from tfhub_transfer.callbacks.best_weights import FiniteLoss
 from tfhub_transfer.encoders import conversion
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.hub_format import BertShape

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfhub_transfer import progress
-from tfhub_transfer.callbacks.thawing import KeepBest
+from tfhub_transfer.callbacks.best_weights import KeepBest
 from tfhub_transfer.data import Stream
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.tasks.layouts import Rows

@@ -10,8 +10,8 @@ import keras
 import tensorflow as tf
 
 from tfhub_transfer import progress, runtime
+from tfhub_transfer.callbacks.best_weights import FiniteLoss, KeepBest
 from tfhub_transfer.callbacks.own import Throughout
-from tfhub_transfer.callbacks.thawing import FiniteLoss, KeepBest
 from tfhub_transfer.data import Stream
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError

@@ -4,7 +4,8 @@ import time
 from typing import cast
 
 from tfhub_transfer import progress
-from tfhub_transfer.callbacks.thawing import KeepBest, ProgressiveUnfreezing
+from tfhub_transfer.callbacks.best_weights import KeepBest
+from tfhub_transfer.callbacks.thawing import ProgressiveUnfreezing
 from tfhub_transfer.data import Stream
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError

@@ -12,7 +12,7 @@ import sklearn.metrics as sk
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli
-from tfhub_transfer.callbacks.thawing import KeepBest
+from tfhub_transfer.callbacks.best_weights import KeepBest
 from tfhub_transfer.tasks import Classification, Head, MultiLabel, Regression, Similarity
 from tfhub_transfer.tasks.similarity import measures as similarity_evaluation
 from tfhub_transfer.tasks.similarity.task import best_threshold

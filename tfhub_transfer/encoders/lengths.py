@@ -1,4 +1,4 @@
-"""Lengths of texts: how many tokens were cut off, how far the rows of a batch are padded."""
+"""Lengths of texts: how much was cut off (`preprocessing` cuts), how far batches are padded."""
 
 import dataclasses
 
