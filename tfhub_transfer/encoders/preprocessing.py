@@ -466,7 +466,7 @@ def load_preprocessor(folder: Path, trust_code: bool = False) -> TextPreprocesso
 
 
 class _Settings(TypedDict):
-    kind: str
+    kind: str | None
     sequence_length: int
     lower_case: bool | None
     strip_accents: bool | None

@@ -1,5 +1,7 @@
 """What a saved model records of its encoder, checked before anything is made of it."""
 
+from collections.abc import Sequence
+from types import UnionType
 from typing import TypeAlias, TypedDict, TypeVar
 
 from tfhub_transfer.errors import InputError
@@ -54,7 +56,7 @@ def check(config: object, source: object) -> list[VariableSpec]:
     for key in ("thawed", "left_out", "known"):
         if key == "known" and key not in config:
             continue  # it is younger than the others
-        names = _needed(config, key, (list, tuple), source)
+        names: Sequence[object] = _needed(config, key, list | tuple, source)
         _require(all(isinstance(name, str) for name in names), key, names, source)
     dialect = _needed(spec, "dialect", str, source)
     _require(dialect in DIALECTS, "dialect", dialect, source)
@@ -93,11 +95,11 @@ def _is_variable(variable: object) -> bool:
     )
 
 
-def _needed(
-    config: dict[str, object], key: str, kind: type[T] | tuple[type[T], ...], source: object
-) -> T:
-    _require(config.get(key) is not None, key, None, source)
-    return records.take(config, key, kind, source)
+def _needed(config: dict[str, object], key: str, kind: type[T] | UnionType, source: object) -> T:
+    found: T | None = records.take(config, key, kind, source)
+    if found is None:
+        raise _damaged(key, None, source)
+    return found
 
 
 def _require(right: bool, key: str, found: object, source: object) -> None:

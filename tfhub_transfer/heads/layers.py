@@ -239,7 +239,7 @@ def features(
 
 
 def vectors_apart(
-    encoder: Encoder, encoded: Tensors, inputs: Tensors, head: Head
+    encoder: Encoder, encoded: Encoded, inputs: Tensors, head: Head
 ) -> keras.KerasTensor:
     """What `encode` gave to one vector for each text, `[batch, texts, dimension]`.
 
@@ -258,7 +258,7 @@ def vectors_apart(
 
 
 def word_vectors(
-    encoder: Encoder, encoded: Tensors, inputs: Tensors, head: Head
+    encoder: Encoder, encoded: Encoded, inputs: Tensors, head: Head
 ) -> keras.KerasTensor:
     """What `encode` gave to the vectors that the head starts from, `[batch, words, dimension]`.
 
@@ -277,7 +277,7 @@ def word_vectors(
 
 
 def sentence_vectors(
-    encoder: Encoder, encoded: Tensors, inputs: Tensors, head: Head
+    encoder: Encoder, encoded: Encoded, inputs: Tensors, head: Head
 ) -> keras.KerasTensor:
     """What `encode` gave to the vectors that the head starts from, `[batch, sentences, dimension]`.
 
@@ -300,7 +300,7 @@ def sentence_vectors(
 
 
 def _tokens(
-    encoder: Encoder, encoded: Tensors, inputs: Tensors, head: Head, judged: str
+    encoder: Encoder, encoded: Encoded, inputs: Tensors, head: Head, judged: str
 ) -> keras.KerasTensor:
     """Token vectors `[batch, length, dimension]`, through the head's block."""
     if "sequence_output" not in encoder.output_names:
@@ -321,8 +321,9 @@ def compared(u: keras.KerasTensor, v: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.Concatenate(dtype="float32", name="features")([u, v, difference, product])
 
 
-def _named(encoded: Tensors, key: str) -> keras.KerasTensor:
+def _named(encoded: Encoded, key: str) -> keras.KerasTensor:
     """One of the encoder's outputs, under its name in a summary."""
+    assert isinstance(encoded, Mapping)  # pairs that are read one by one have names of their own
     return full_precision.shield(encoded[key], key)
 
 
@@ -354,7 +355,7 @@ def sentence_vector(encoder: Encoder, inputs: Tensors, head: Head) -> keras.Kera
     return _vectors(encoder, encoder(read, training=False), inputs, head)
 
 
-def _vectors(encoder: Encoder, outputs: Tensors, inputs: Tensors, head: Head) -> keras.KerasTensor:
+def _vectors(encoder: Encoder, outputs: Encoded, inputs: Tensors, head: Head) -> keras.KerasTensor:
     pooling = "text" if encoder.dialect == "text" else _pooling(encoder, head)
     key = "pooled_output" if "pooled_output" in outputs else "default"
     given = _named(outputs, key if pooling in ("text", "pooled_output") else "sequence_output")

@@ -13,11 +13,10 @@ from tfhub_transfer.models import forward
 from tfhub_transfer.runtime import probes
 from tfhub_transfer.tasks import Task, layouts
 from tfhub_transfer.tasks.layouts import Layout, Rows
+from tfhub_transfer.tasks.reportable import Joined
 
 # What a text is answered, by what: a label, its scores, entities, places in the text.
 Answer: TypeAlias = dict[str, Any]
-# An array `[n, ...]`, or of units one for each text.
-Scores: TypeAlias = np.ndarray | list[np.ndarray]
 
 
 class Answering(forward.Asked, Protocol):
@@ -41,7 +40,7 @@ class Answering(forward.Asked, Protocol):
         """Examples to rows that fit."""
 
 
-def scores(model: Answering, examples: object, batch_size: int, allow_nan: bool) -> Scores:
+def scores(model: Answering, examples: object, batch_size: int, allow_nan: bool) -> Joined:
     """As `TransferModel.predict_scores`."""
     layout, task = model.layout, model.task
     if isinstance(examples, Examples):

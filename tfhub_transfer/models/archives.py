@@ -12,7 +12,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, Protocol, TypeAlias
 
 import h5py
 import keras
@@ -23,9 +23,6 @@ from tfhub_transfer.encoders import recorded
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.storage import opening, records
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _ENCODER, _PREPROCESSOR = "assets/layers/encoder/", "assets/preprocessor/"
@@ -235,6 +232,12 @@ def _is_known(config: Mapping[str, object]) -> bool:
 # The weights -----------------------------------------------------------------------------------
 
 
+class _Buffer(Protocol):
+    """Memory to be filled; `collections.abc.Buffer` from Python 3.12 on."""
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+
 class _Window(io.RawIOBase):
     """A member that is stored as it is, read in place."""
 
@@ -255,7 +258,7 @@ class _Window(io.RawIOBase):
         self._at = offset + (0, self._at, self._size)[whence]
         return self._at
 
-    def readinto(self, buffer: "WriteableBuffer") -> int:
+    def readinto(self, buffer: _Buffer) -> int:
         view = memoryview(buffer).cast("B")
         self._file.seek(self._first + self._at)
         count = max(0, min(len(view), self._size - self._at))

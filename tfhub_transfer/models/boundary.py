@@ -19,6 +19,7 @@ from tfhub_transfer.data import batching
 from tfhub_transfer.encoders.calls import boundary_input
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
+from tfhub_transfer.heads import layers
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import TokenStore
 from tfhub_transfer.tasks import JointLoss
@@ -26,8 +27,6 @@ from tfhub_transfer.tasks.layouts import Ids, Layout
 from tfhub_transfer.texts.joining import WORD_STARTS
 
 _ROWS = 64
-# What an encoder gives by name, of which lists are of all layers; or that of each of two texts.
-Encoded: TypeAlias = "dict[str, keras.KerasTensor | list[keras.KerasTensor]] | list[Encoded]"
 # The scores of a row, `[units, ...]` or `[...]`; of several tasks by name.
 Scores: TypeAlias = "np.ndarray | dict[str, np.ndarray]"
 
@@ -93,7 +92,7 @@ class Boundary:
 
     def model_above(
         self,
-        encoded: Encoded,
+        encoded: layers.Encoded,
         inputs: Mapping[str, keras.KerasTensor],
         outputs: keras.KerasTensor | dict[str, keras.KerasTensor],
     ) -> keras.Model:
@@ -115,11 +114,11 @@ class Boundary:
         return JointLoss(given, rest([*tensors(above), *(given[n] for n in names)]))
 
 
-def tensors(encoded: Encoded) -> list[keras.KerasTensor]:
+def tensors(encoded: layers.Encoded) -> list[keras.KerasTensor]:
     """The tensors of what an encoder gives that heads can start from, in a fixed order."""
-    if isinstance(encoded, list):
-        return [tensor for each in encoded for tensor in tensors(each)]
-    return [encoded[key] for key in sorted(encoded) if not isinstance(encoded[key], list)]
+    if isinstance(encoded, Mapping):  # lists in it are of all layers
+        return [encoded[key] for key in sorted(encoded) if not isinstance(encoded[key], list)]
+    return [tensor for each in encoded for tensor in tensors(each)]
 
 
 class StoredTokens:

@@ -10,7 +10,6 @@ import keras
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.models.answers import Scores
 from tfhub_transfer.models.boundary import tensors
 from tfhub_transfer.models.forward import EVALUATION_BATCH
 from tfhub_transfer.models.one_file import Config
@@ -18,6 +17,7 @@ from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.models.wiring import Wiring
 from tfhub_transfer.tasks import JointLoss, MultiTask
 from tfhub_transfer.tasks.layouts import Joint
+from tfhub_transfer.tasks.reportable import Joined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class MultiTaskModel(JointLoss, TransferModel):
 
     def predict_scores(
         self, examples: Any, batch_size: int = EVALUATION_BATCH, allow_nan: bool = False
-    ) -> dict[str, Scores]:
+    ) -> dict[str, Joined]:
         """Scores of the examples of each task (see `TransferModel.predict_scores`).
 
         Args:

@@ -1,11 +1,10 @@
 """Models whose training can go on after they were saved, where Keras' own forget."""
 
-from collections.abc import Callable
-
 import keras
 
 from tfhub_transfer import runtime
 from tfhub_transfer.optimization import optimizers
+from tfhub_transfer.runtime.replicas import Step
 
 _KNOWN = "optimizer_knows"
 
@@ -17,7 +16,7 @@ class Resumable(runtime.Replicated):
     groups thaw knows others too, in another order, and would lose what it knew of all.
     """
 
-    def make_train_function(self, force: bool = False) -> Callable[..., object]:
+    def make_train_function(self, force: bool = False) -> Step | None:
         """As of `keras.Model`, after which the optimizer knows all that trains now."""
         if getattr(self.optimizer, "built", False):
             optimizers.extend(self, self.trainable_variables)

@@ -5,8 +5,9 @@ import dataclasses
 import keras
 
 from tfhub_transfer import runtime
+from tfhub_transfer.heads import layers
 from tfhub_transfer.models import compiling, given_ids
-from tfhub_transfer.models.boundary import Boundary, Encoded, tensors
+from tfhub_transfer.models.boundary import Boundary, tensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Wiring:
         outputs: What the model answers; by name of several tasks.
     """
 
-    encoded: Encoded
+    encoded: layers.Encoded
     outputs: keras.KerasTensor | dict[str, keras.KerasTensor]
 
 

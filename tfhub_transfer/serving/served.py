@@ -138,12 +138,12 @@ class ServedModel:
             return self._loaded.signatures["encode"](text=text)["embedding"].numpy()
 
 
-def _checked(texts: list[Text]) -> list[Text]:
+def _checked(texts: list[object]) -> list[Text]:
     """Strings, or bytes, which are taken as UTF-8."""
-    for row, text in enumerate(texts, start=1):
-        if not isinstance(text, bytes):
-            wording.require_text(text, f"row {row} of the texts")
-    return texts
+    return [
+        text if isinstance(text, bytes) else wording.require_text(text, f"row {row} of the texts")
+        for row, text in enumerate(texts, start=1)
+    ]
 
 
 def _is_listed(text: Text) -> bool:

@@ -77,7 +77,7 @@ class Task(Reported, abc.ABC):
         """The tasks that it consists of, by name: itself, without a name, unless it is several."""
         return {"": self}
 
-    def apart(self, given: object) -> Mapping[str, Any]:
+    def apart(self, given: object) -> Mapping[str, object]:
         """What is given for the task, by the names of its `parts`.
 
         Args:

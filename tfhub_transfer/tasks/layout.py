@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.data import Examples, Stream, batching, require_examples
+from tfhub_transfer.data.examples import Column
 from tfhub_transfer.data.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
@@ -21,15 +22,11 @@ from tfhub_transfer.runtime.tracing import Repeated
 from tfhub_transfer.storage import names
 from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.objective import Objective
-from tfhub_transfer.tasks.reportable import Readable
+from tfhub_transfer.tasks.reportable import Joined, Readable, Scores
 from tfhub_transfer.texts import splitting
 from tfhub_transfer.texts.joining import WORD_STARTS, is_listed, split_words
 
 Inputs = dict[str, keras.KerasTensor]
-# What an encoder gives: tensors by name, or one; of two texts that it reads apart a list of them.
-Encoded: TypeAlias = "keras.KerasTensor | Mapping[str, keras.KerasTensor] | list[Encoded]"
-# Scores of rows or examples; of units one array for each.
-Scores: TypeAlias = np.ndarray | list[np.ndarray]
 # What `prepare` hands to `answer`; nobody else looks into it.
 State: TypeAlias = Any
 
@@ -151,11 +148,13 @@ class Layout:
         more = int_inputs([WORD_STARTS]) if self.by_unit else {}
         return {**encoder_inputs(encoder), **more}
 
-    def encode(self, encoder: Encoder, inputs: Inputs) -> Encoded:
+    def encode(self, encoder: Encoder, inputs: Inputs) -> layers.Encoded:
         """Runs the encoder on a model's inputs."""
         return layers.encode(encoder, inputs)
 
-    def features(self, encoder: Encoder, encoded: Encoded, inputs: Inputs) -> keras.KerasTensor:
+    def features(
+        self, encoder: Encoder, encoded: layers.Encoded, inputs: Inputs
+    ) -> keras.KerasTensor:
         """What the head starts from, of what `encode` gave.
 
         Raises:
@@ -249,7 +248,7 @@ class Layout:
         """The encoder's vectors of texts `[..., dimension]`, as `encode_text` gives them."""
         return pooled
 
-    def join(self, scores: Scores, rows: Rows) -> Scores | list[list[np.ndarray]]:
+    def join(self, scores: Scores, rows: Rows) -> Joined:
         """Scores of rows to scores of examples."""
         return scores
 
@@ -316,7 +315,7 @@ class Layout:
         return own.readable(found)
 
 
-def of_rows(columns: Sequence[list[str]], labels: Sequence[object] | None = None) -> Examples:
+def of_rows(columns: Sequence[Column], labels: Sequence[object] | None = None) -> Examples:
     """Examples of rows whose texts may hold several units, with `joining.WORD_END` between them.
 
     `Examples.from_lists` takes such marks for spaces, as they are in texts of users.
@@ -331,7 +330,7 @@ def of_rows(columns: Sequence[list[str]], labels: Sequence[object] | None = None
     return Examples({**given, LABEL: list(labels)}, target=LABEL)
 
 
-def asked(columns: Sequence[list[str]]) -> Examples:
+def asked(columns: Sequence[Column]) -> Examples:
     """As `of_rows`, of what users gave, which is checked.
 
     Raises:

@@ -28,6 +28,10 @@ _MOST_SCORES = 1_000_000
 # Answers are made readable some at a time: each holds the scores of all classes.
 _AT_ONCE = 4096
 
+# Scores of rows or examples; of units one array for each.
+Scores: TypeAlias = np.ndarray | list[np.ndarray]
+# Scores of examples, of which each may have several rows with units, one array for each of those.
+Joined: TypeAlias = Scores | list[list[np.ndarray]]
 # What a user reads: an answer, by the names of its parts.
 Readable: TypeAlias = dict[str, object]
 # A value that Keras reports, or what makes one of all of them; and whether it is to fall or rise.
@@ -86,7 +90,7 @@ class Reported:
 
     # Answers ---------------------------------------------------------------------------------
 
-    def scores_of(self, outputs: np.ndarray) -> np.ndarray:
+    def scores_of(self, outputs: Joined) -> Joined:
         """What `predict_scores` gives of what the model gave `[n, ...]`: the same, unless said."""
         return outputs
 

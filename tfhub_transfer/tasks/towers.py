@@ -11,7 +11,8 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.data.usual_columns import LABEL
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.heads import layers
-from tfhub_transfer.tasks.layout import Encoded, Inputs, Layout, Rows, Scores, encoder_inputs
+from tfhub_transfer.tasks.layout import Inputs, Layout, Rows, encoder_inputs
+from tfhub_transfer.tasks.reportable import Scores
 
 
 class Towers(Layout):
@@ -29,7 +30,9 @@ class Towers(Layout):
         names = encoder_inputs(encoder)
         return {name: keras.Input((None, None), dtype="int32", name=name) for name in names}
 
-    def features(self, encoder: Encoder, encoded: Encoded, inputs: Inputs) -> keras.KerasTensor:
+    def features(
+        self, encoder: Encoder, encoded: layers.Encoded, inputs: Inputs
+    ) -> keras.KerasTensor:
         vectors = layers.vectors_apart(encoder, encoded, inputs, self.head)
         if not self.task.has_head:
             return vectors

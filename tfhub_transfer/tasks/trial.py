@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfhub_transfer.data import Examples
 from tfhub_transfer.reporting import predictions
+from tfhub_transfer.reporting.contents import Mistake
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.shapes import Array
 
@@ -121,7 +122,7 @@ class Trial:
         texts = self.examples.texts
         self.report.predictions = predictions.rows(texts, true, given, numbers)
 
-    def mistake(self, row: int, true: object, given: object, badness: float) -> dict[str, object]:
+    def mistake(self, row: int, true: object, given: object, badness: float) -> Mistake:
         """A mistake as a report has it.
 
         Args:
@@ -131,8 +132,7 @@ class Trial:
             badness: How bad that is.
         """
         text = " | ".join(column[row] for column in self.examples.texts)
-        found = {"row": row, "text": text, "true": true, "predicted": given, "badness": badness}
-        return found
+        return {"row": row, "text": text, "true": true, "predicted": given, "badness": badness}
 
 
 def worst(badness: np.ndarray) -> list[int]:

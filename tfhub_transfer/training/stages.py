@@ -353,13 +353,14 @@ class Training:
         `.keras` file of the model holds those. Callbacks of users' own keep what they know.
         """
         schedule = optimizers.rate(self.model.optimizer)
-        sized = isinstance(schedule, WarmUpLinearDecay)
         return {
             "stages": {stage.name: stage.state() for stage in self.stages},
             "done": self.done,
             "worth": self.worth,
             "history": self.history.state(),
-            "schedule": [schedule.start, schedule.total_steps, schedule.peak] if sized else None,
+            "schedule": [schedule.start, schedule.total_steps, schedule.peak]
+            if isinstance(schedule, WarmUpLinearDecay)
+            else None,
             "past_epochs": [each.past for each in self.callbacks],
             "random": [keras.ops.convert_to_numpy(v).tolist() for v in _random(self.model)],
         }
@@ -384,7 +385,9 @@ class Training:
         self.done, self.worth = state["done"], state["worth"]
         self.history.restore(state["history"])
         if state["schedule"] is not None:
-            optimizers.rate(self.model.optimizer).size(*state["schedule"])
+            schedule = optimizers.rate(self.model.optimizer)
+            assert isinstance(schedule, WarmUpLinearDecay)  # as it was when `state` noted it
+            schedule.size(*state["schedule"])
         for each, past in zip(self.callbacks, state["past_epochs"]):
             each.past = past
         for variable, value in zip(_random(self.model), state["random"]):

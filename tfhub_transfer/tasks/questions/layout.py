@@ -49,7 +49,7 @@ class Windows(Layout):
         return ("question", "context")
 
     def features(
-        self, encoder: Encoder, encoded: layers.Tensors, inputs: Inputs
+        self, encoder: Encoder, encoded: layers.Encoded, inputs: Inputs
     ) -> keras.KerasTensor:
         return layers.word_vectors(encoder, encoded, inputs, self.head)
 

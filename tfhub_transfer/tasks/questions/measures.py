@@ -190,7 +190,9 @@ def report_on(trial: Trial) -> None:
     for mistake in report.mistakes:
         row = mistake["row"]
         mistake["question"], mistake["passage"] = questions[row], contexts[row]
-        mistake["marks"] = highlights(golds[row], found[row])
+        answer, start, end = (found[row][part] for part in ("answer", "start", "end"))
+        placed: answers.Found = {"answer": answer, "start": start, "end": end}
+        mistake["marks"] = highlights(golds[row], placed)
     scores = np.array([row["score"] for row in found])
     gained = answers.scores(truths, predicted)
     numbers = {"exact_match": gained[:, 0], "f1": gained[:, 1], "score": scores}

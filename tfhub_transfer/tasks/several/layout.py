@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -14,10 +13,8 @@ from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.storage import names
 from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows
+from tfhub_transfer.tasks.objective import Labels
 from tfhub_transfer.tasks.several.task import MultiTask
-
-# What a loss wants of rows; ragged where it wants something of each unit.
-Labels: TypeAlias = "np.ndarray | tf.RaggedTensor"
 
 
 class Joint(Layout):
@@ -37,7 +34,9 @@ class Joint(Layout):
         for part in self.parts.values():
             part.adopt(copy.copy(preprocessor))
 
-    def learn(self, examples: Mapping[str, Examples]) -> None:
+    def learn(  # type: ignore[override]  # by names of tasks, as all of these
+        self, examples: Mapping[str, Examples]
+    ) -> None:
         for name, part in self.parts.items():
             part.learn(examples[name])
 
@@ -53,7 +52,7 @@ class Joint(Layout):
             return dict.fromkeys(self.parts, super().encode(encoder, inputs))
         return {name: part.encode(encoder, inputs) for name, part in self.parts.items()}
 
-    def check(  # type: ignore[override]  # by names of tasks, as all of these
+    def check(  # type: ignore[override]
         self, examples: Mapping[str, Examples | Rows]
     ) -> None:
         self.task.require_names(examples)

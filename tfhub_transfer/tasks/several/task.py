@@ -15,13 +15,13 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.private import keras_layers, keras_training
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.reportable import reduced
+from tfhub_transfer.tasks.objective import Labels
+from tfhub_transfer.tasks.reportable import KerasOwn, reduced
 
 UNCERTAINTY = "uncertainty"
 
-# By the names of tasks: answers in a graph, labels as their losses want them.
+# By the names of tasks: answers in a graph.
 Answers: TypeAlias = Mapping[str, "tf.Tensor"]
-Encoded: TypeAlias = "np.ndarray | tf.RaggedTensor"
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -91,9 +91,8 @@ class MultiTask(Task):
     def parts(self) -> Mapping[str, Task]:
         return self.tasks
 
-    def apart(self, given: Any) -> Mapping[str, Any]:
-        self.require_names(given)
-        return given
+    def apart(self, given: object) -> Mapping[str, object]:
+        return self.require_names(given)
 
     @property
     def is_adapted(self) -> bool:
@@ -121,24 +120,29 @@ class MultiTask(Task):
 
     def encode(  # type: ignore[override]
         self, labels: Mapping[str, Sequence[object]]
-    ) -> dict[str, Encoded]:
+    ) -> dict[str, Labels]:
         """Labels of each task, `{name: labels}`, to what its loss wants."""
         return {name: task.encode(labels[name]) for name, task in self.tasks.items()}
 
-    def check(self, examples: Mapping[str, Examples]) -> None:
+    def check(  # type: ignore[override]
+        self, examples: Mapping[str, Examples]
+    ) -> None:
         self.require_names(examples)
         for name, task in self.tasks.items():
             task.check(examples[name])
 
-    def check_training(self, examples: Mapping[str, Examples]) -> None:
+    def check_training(  # type: ignore[override]
+        self, examples: Mapping[str, Examples]
+    ) -> None:
         self.require_names(examples)
         for name, task in self.tasks.items():
             task.check_training(examples[name])
 
-    def require_names(self, examples: object) -> None:
-        """Raises `InputError` unless there is something for each task, `{name: examples}`."""
+    def require_names(self, examples: object) -> Mapping[str, object]:
+        """Returns what there is for each task, `{name: examples}`; raises `InputError` if not."""
         if not isinstance(examples, Mapping) or set(examples) != set(self.tasks):
             raise self._other_names("expected examples by name of each task", examples)
+        return examples
 
     def require_known(self, texts: object) -> None:
         """Raises `InputError` unless what is given is by names of tasks, of some or all."""
@@ -162,7 +166,7 @@ class MultiTask(Task):
     def loss(self) -> dict[str, keras.Loss]:
         return {name: task.loss() for name, task in self.tasks.items()}
 
-    def metrics(self) -> dict[str, list[keras.Metric]]:
+    def metrics(self) -> dict[str, Sequence[KerasOwn]]:  # type: ignore[override]
         return {name: task.metrics() for name, task in self.tasks.items()}
 
     def measures(self) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -22,6 +22,8 @@ from tfhub_transfer.tasks.whole.measures import add_thresholds
 Kind = TypeVar("Kind")
 # Unit vectors of texts, or the sparse ones of words.
 Matrix: TypeAlias = "np.ndarray | scipy.sparse.csr_matrix"
+# Texts to vectors.
+Encode: TypeAlias = "Callable[[Sequence[str]], Matrix]"
 
 # Rows of the matrix of all texts against all, which may be too large as a whole.
 _AT_ONCE = 1000
@@ -223,13 +225,13 @@ class Compared(Protocol):
     def is_wide(self) -> bool:
         """Whether degrees are on another scale than 0 to 1."""
 
-    def numbers(self, labels: Sequence[Any]) -> list[float]:
+    def numbers(self, labels: Sequence[object]) -> list[float]:
         """Labels as numbers."""
 
     def is_binary(self, examples: Examples) -> bool:
         """Whether labels are 0 and 1 alone."""
 
-    def score(self, cosines: Any) -> Any:
+    def score(self, cosines: np.ndarray) -> np.ndarray:
         """Cosines to answers."""
 
 
@@ -292,8 +294,8 @@ def _note_threshold(report: Report, threshold: float | None, validated: bool) ->
 
 
 def _compared(
-    task: Compared, encode: Callable[[Any], Any], examples: Examples, tuned: Examples | None
-) -> tuple[list[Any], np.ndarray, float | None]:
+    task: Compared, encode: Encode, examples: Examples, tuned: Examples | None
+) -> tuple[list[Matrix], np.ndarray, float | None]:
     """Vectors of each column, answers, and the threshold that suits other examples."""
     columns = [encode(texts) for texts in examples.texts]
     scores = task.score(cosines(columns[0], columns[1]))
@@ -311,10 +313,10 @@ def _for_threshold(
     return train[np.random.default_rng(seed).permutation(len(train))[:_THRESHOLD_ROWS]]
 
 
-def _untrained(trial: Trial, train: Examples) -> dict[str, Callable[[Any], Any]]:
+def _untrained(trial: Trial, train: Examples) -> dict[str, Encode]:
     """The encoder as it was before training, and TF-IDF, each as texts to vectors."""
     every = [text for column in train.texts for text in column]
-    found: dict[str, Callable[[Any], Any]] = {}
+    found: dict[str, Encode] = {}
     try:
         found["untrained"] = trial.untrained().encode_text
     except InputError:
@@ -324,7 +326,9 @@ def _untrained(trial: Trial, train: Examples) -> dict[str, Callable[[Any], Any]]
     return found
 
 
-def _show_answers(trial: Trial, truth: Truth, columns: Sequence[Any], scores: np.ndarray) -> None:
+def _show_answers(
+    trial: Trial, truth: Truth, columns: Sequence[Matrix], scores: np.ndarray
+) -> None:
     """Adds the score of each example, and what a threshold brings where labels are 0 and 1."""
     own: list[object] = [None] * len(trial.examples)
     numbers: dict[str, np.ndarray] = {}

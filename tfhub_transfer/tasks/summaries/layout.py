@@ -17,6 +17,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers
 from tfhub_transfer.tasks import units
 from tfhub_transfer.tasks.layout import Inputs, Layout, Rows, of_rows
+from tfhub_transfer.tasks.reportable import Scores
 from tfhub_transfer.tasks.summaries import selection
 from tfhub_transfer.texts import sentences
 from tfhub_transfer.texts.joining import ALONE, WORD_END
@@ -40,7 +41,7 @@ class Sentences(Layout):
         return ("document",)
 
     def features(
-        self, encoder: Encoder, encoded: layers.Tensors, inputs: Inputs
+        self, encoder: Encoder, encoded: layers.Encoded, inputs: Inputs
     ) -> keras.KerasTensor:
         return layers.sentence_vectors(encoder, encoded, inputs, self.head)
 
@@ -64,7 +65,7 @@ class Sentences(Layout):
         texts = [WORD_END.join(document) for document in found]
         return units.cut_long(of_rows([texts], labels), self.preprocessor)
 
-    def join(self, scores: list[np.ndarray], rows: Rows) -> list[np.ndarray]:
+    def join(self, scores: Scores, rows: Rows) -> list[np.ndarray]:
         return units.joined(scores, rows)
 
     def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], _State]:

@@ -15,8 +15,8 @@ from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.heads import layers
 from tfhub_transfer.tasks import segmentation, units
-from tfhub_transfer.tasks.layout import Encoded, Inputs, Layout, Rows, Scores, of_rows
-from tfhub_transfer.tasks.reportable import Readable
+from tfhub_transfer.tasks.layout import Inputs, Layout, Rows, of_rows
+from tfhub_transfer.tasks.reportable import Readable, Scores
 from tfhub_transfer.tasks.segmentation import Places
 from tfhub_transfer.tasks.tagging import schemes, viterbi
 from tfhub_transfer.texts import joining
@@ -41,7 +41,9 @@ class Words(Layout):
     by_unit = True
     takes_words = True
 
-    def features(self, encoder: Encoder, encoded: Encoded, inputs: Inputs) -> keras.KerasTensor:
+    def features(
+        self, encoder: Encoder, encoded: layers.Encoded, inputs: Inputs
+    ) -> keras.KerasTensor:
         return layers.word_vectors(encoder, encoded, inputs, self.head)
 
     def cut(self, examples: Examples) -> Rows:

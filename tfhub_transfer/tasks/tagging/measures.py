@@ -1,7 +1,7 @@
 """Numbers of a report on tags of words: shares of words and of entities, beside a baseline."""
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,7 +25,7 @@ class Tagged(Protocol):
     def named(self, labels: Sequence[object]) -> list[list[str]]:
         """Tags of each text by their names."""
 
-    def sequences(self, scores: Iterable[np.ndarray]) -> list[list[str]]:
+    def sequences(self, scores: np.ndarray | Sequence[np.ndarray]) -> list[list[str]]:
         """Scores of each text's words to its tags."""
 
 

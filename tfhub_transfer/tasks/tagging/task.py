@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -211,7 +211,7 @@ class TokenClassification(Task):
     def metrics(self) -> list[keras.Metric]:
         return [WordAccuracy(name="accuracy")]
 
-    def sequences(self, scores: Iterable[np.ndarray]) -> list[list[str]]:
+    def sequences(self, scores: np.ndarray | Sequence[np.ndarray]) -> list[list[str]]:
         """Scores of each text's words `[words, tags]` to its tags.
 
         Args:
@@ -228,7 +228,7 @@ class TokenClassification(Task):
             tags += [[names[place] for place in row] for row in best]
         return tags
 
-    def decode(self, scores: Iterable[np.ndarray]) -> list[Readable]:
+    def decode(self, scores: np.ndarray | Sequence[np.ndarray]) -> list[Readable]:
         return [{"tags": tags} for tags in self.sequences(scores)]
 
     def whole_measure(

@@ -4,7 +4,7 @@ import keras
 
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.heads import layers
-from tfhub_transfer.tasks.layout import Encoded, Inputs, Layout, int_inputs
+from tfhub_transfer.tasks.layout import Inputs, Layout, int_inputs
 
 
 class Whole(Layout):
@@ -19,12 +19,14 @@ class Whole(Layout):
             return int_inputs([f"{CODE_POINTS}_a", f"{CODE_POINTS}_b"])
         return super().inputs(encoder)
 
-    def encode(self, encoder: Encoder, inputs: Inputs) -> Encoded:
+    def encode(self, encoder: Encoder, inputs: Inputs) -> layers.Encoded:
         if self.task.pair and encoder.dialect == "text":
             return [encoder(inputs[f"{CODE_POINTS}_{x}"]) for x in "ab"]
         return super().encode(encoder, inputs)
 
-    def features(self, encoder: Encoder, encoded: Encoded, inputs: Inputs) -> keras.KerasTensor:
+    def features(
+        self, encoder: Encoder, encoded: layers.Encoded, inputs: Inputs
+    ) -> keras.KerasTensor:
         return layers.features(encoder, encoded, inputs, self.head, self.task.pair)
 
     @property

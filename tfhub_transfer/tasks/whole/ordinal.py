@@ -204,7 +204,8 @@ class OrdinalRegression(Classification):
         whole_measure.add_confusion(report, labels, found)
         confidence = np.take_along_axis(scores, found[:, None], axis=1)[:, 0]
         whole_measure.add_calibration(report, labels == found, confidence)
-        report.pictures["reliability"] = plots.reliability(report.calibration or {})
+        if report.calibration:
+            report.pictures["reliability"] = plots.reliability(report.calibration)
 
     def baselines(
         self, texts: tuple[list[str], list[str]], labels: np.ndarray

@@ -22,7 +22,7 @@ from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels, divergences, scales
 from tfhub_transfer.tasks.base import Task, finite
-from tfhub_transfer.tasks.reportable import Readable
+from tfhub_transfer.tasks.reportable import Joined, Readable
 from tfhub_transfer.tasks.scales import ScaledError, ScaledSquaredError
 from tfhub_transfer.tasks.whole import measures as whole_measure
 
@@ -432,8 +432,9 @@ class Regression(Task):
     def decode(self, scores: np.ndarray) -> list[Readable]:
         return [{"score": float(score)} for score in np.reshape(scores, (-1,))]
 
-    def scores_of(self, outputs: np.ndarray) -> np.ndarray:
-        return outputs[:, 0]
+    def scores_of(self, outputs: Joined) -> np.ndarray:
+        scores: np.ndarray = np.asarray(outputs)[:, 0]
+        return scores
 
     def measure(self, labels: np.ndarray, scores: np.ndarray) -> Numbers:
         return metrics.regression(labels, scores)
