@@ -56,7 +56,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "encoders": [
-        ["calls", "catalogue", "fetching", "hub_format", "lengths", "recorded"],
+        ["calls", "catalogue", "fetching", "hub_format", "recorded", "token_counts"],
         ["given_texts", "huggingface", "loading", "registry", "variable_groups"],
         ["binding", "conversion", "flat_graphs", "interface", "layer_groups"],
         ["encoder"],

@@ -13,7 +13,7 @@ import tensorflow as tf
 import tfhub_transfer as tt
 from tfhub_transfer.jobs import training
 from tfhub_transfer.jobs.training_options import TrainJob
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.forward import Forward
 
 NAMES = ["bad", "good"]
 TEXTS = ["good good film", "the worst movie", "good acting", "bad", "", "bad film movie"] * 4
@@ -104,9 +104,7 @@ def test_answers_and_reports_are_those_of_the_last_run(models: Any, tmp_path: Pa
     plain, alike = models
     model = alike(Masking)
     expected, masked = by_hand(plain)
-    with mock.patch.object(
-        TransferModel, "_run", autospec=True, side_effect=TransferModel._run
-    ) as run:
+    with mock.patch.object(Forward, "run", autospec=True, side_effect=Forward.run) as run:
         answers = model.predict_text(TEXTS)
     assert run.call_count == 3
     assert [answer["word"] for answer in answers] == masked

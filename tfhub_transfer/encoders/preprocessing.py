@@ -14,7 +14,7 @@ import tensorflow_text as tf_text
 
 from tfhub_transfer.encoders import calls, hub_format, registry
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
-from tfhub_transfer.encoders.lengths import Truncation, padded_length, to_dense
+from tfhub_transfer.encoders.token_counts import Truncation, padded_length, to_dense
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import ranges, usual

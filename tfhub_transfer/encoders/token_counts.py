@@ -1,4 +1,4 @@
-"""Lengths of texts: how much was cut off (`preprocessing` cuts), how far batches are padded."""
+"""How many tokens: what of a text was cut off (`preprocessing` cuts), how far batches are padded."""
 
 import dataclasses
 
