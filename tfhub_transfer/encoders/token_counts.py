@@ -1,4 +1,4 @@
-"""How many tokens: what of a text was cut off (`preprocessing` cuts), how far batches are padded."""
+"""How many tokens: what of texts was cut off (`preprocessing` cuts), how far batches are padded."""
 
 import dataclasses
 
