@@ -3,7 +3,7 @@
 PYTHON ?= python
 
 install:
-	$(PYTHON) -m pip install -e ".[dev,notebook,test]"
+	$(PYTHON) -m pip install -e ".[dev,docs,notebook,test]"
 
 test:
 	$(PYTHON) -m pytest -n 2 tests

@@ -170,6 +170,7 @@ def test_the_wheel_of_the_source_archive_is_the_same(source_tree: Path, tmp_path
         archive.extractall(tmp_path / "unpacked", filter="data")
     (tree,) = (tmp_path / "unpacked").iterdir()
     assert _shipped(tree) == _shipped(source_tree)
-    assert (tree / "tests" / "saved_model_factory.py").is_file()
+    for name in ("tests/saved_model_factory.py", "mkdocs.yml", "docs/site/pages.py"):
+        assert (tree / name).is_file(), name
     wheel = zipfile.ZipFile(_build(tree, "wheel", tmp_path / "wheel"))
     assert _shipped(source_tree) <= set(wheel.namelist())

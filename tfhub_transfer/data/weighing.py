@@ -61,7 +61,7 @@ def number(value: object, place: str) -> float:
     0.5
     """
     plain = values.alone(value)
-    found = math.nan if isinstance(plain, (bool, bytes)) else values.number(plain)
+    found = math.nan if isinstance(plain, (bool, bytes, list)) else values.number(plain)
     if not 0 <= found < _MOST:
         raise InputError(
             f"{place} must hold a weight: a number from 0 on, 0 for a row that teaches nothing. "

@@ -50,7 +50,7 @@ class Settings(TypedDict, total=False):
     """What a file of several tasks says."""
 
     tasks: dict[str, dict[str, str]]
-    weights: dict[str, float] | None
+    weights: dict[str, float] | str | None
     alpha: float
 
 
@@ -65,7 +65,7 @@ class Joint:
     """
 
     jobs: dict[str, TrainJob]
-    weights: dict[str, float] | None
+    weights: dict[str, float] | str | None
     alpha: float
 
 
@@ -153,14 +153,14 @@ def read_labelled(
         InputError: If a file is unusable or doesn't suit the task.
     """
     if task.several:
-        usual = {n: getattr(source, n) for n in _FORM} if isinstance(source, data.File) else {}
+        read_so = {n: getattr(source, n) for n in _FORM} if isinstance(source, data.File) else {}
         source = str(source)
         given = _settings(source)["tasks"]
         task.apart(given)  # which refuses other names
         read = {}
         for name, own in task.parts.items():
             named = {key: value for key, value in given[name].items() if key in _COLUMNS}
-            form = {**usual, **{k: v for k, v in given[name].items() if k in _FORM}}
+            form = {**read_so, **{k: v for k, v in given[name].items() if k in _FORM}}
             file = data.File(_beside(source, given[name]["data"]), **form)
             known = cast(Mapping[str, ColumnNames], columns).get(name, {})
             read[name] = _read_labelled(file, own, cast(ColumnNames, {**known, **named}))
@@ -370,15 +370,15 @@ def read_texts(source: str, pair: bool, job: Form, known: Mapping[str, str]) -> 
         InputError: If the file is unusable, or has other columns.
     """
     file = file_of(job, source)
-    usual = {n: known[n] for n in ("text", "text_pair") if n in known}
+    trained_on = {n: known[n] for n in ("text", "text_pair") if n in known}
     asked = {name: getattr(job, name, None) for name in ("text", "text_pair")}
     given: dict[str, str] = {n: column for n, column in asked.items() if column is not None}
-    named = {**usual, **given}
+    named = {**trained_on, **given}
     if reading.is_lines(file, reading.pair_columns([*named.values()]) if pair else ()):
         chunks: Iterable[Sequence[object]] = reading.line_chunks(file, pair)
     else:
         table = reading.Table(file, reading.Asked(labels=False))
-        has_usual = all(map(table.holds, usual.values()))
+        has_usual = all(map(table.holds, trained_on.values()))
         columns = cast(ColumnNames, named if has_usual else given)
         read = data.stream(table, **columns, require_label=False)
         if read.is_pair != pair:
@@ -432,9 +432,9 @@ def head_of(job: TrainJob) -> Head:
 
 def _columns(job: TrainJob) -> ColumnNames:
     given = {name: getattr(job, name) for name in _COLUMNS}
-    usual = TASKS[job.task].usual_columns if job.task in TASKS else {}
-    if not any(given[name] for name in usual if name != "label"):
-        given = {name: usual.get(name) if each is None else each for name, each in given.items()}
+    own = TASKS[job.task].usual_columns if job.task in TASKS else {}
+    if not any(given[name] for name in own if name != "label"):
+        given = {name: own.get(name) if each is None else each for name, each in given.items()}
     return cast(ColumnNames, given)
 
 

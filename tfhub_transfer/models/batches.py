@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfhub_transfer.data import Examples, Stream, streamed
 from tfhub_transfer.data.batching import MAP_THREADS, InOrder, LengthBatches, in_turn, pick, ready
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import filling, shares
 from tfhub_transfer.models.shares import Share
 from tfhub_transfer.tasks import Task
@@ -42,7 +42,7 @@ class Order:
             InputError: If a number is out of range.
         """
         size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
-        return cls(size, seed, shares.parse(shard), bool(static))
+        return cls(size, seed, shares.parse(shard), choices.flag("static_batches", static))
 
     def rows(
         self, given: Examples | Rows, cut: Callable[[Examples | Rows], Rows]

@@ -133,14 +133,15 @@ class Plan:
         """
         if self.stages is None:
             return usual
-        given = list(self.stages(list(usual)))
+        found = self.stages(list(usual)) if callable(self.stages) else self.stages
+        given = list(found) if callable(self.stages) and isinstance(found, Iterable) else [found]
         odd = [each for each in given if not isinstance(each, Stage)]
         if odd:
             raise InputError(
-                "`stages` must give stages, those that it is given and others derived from "
-                f"`tt.Stage`. Received: {odd[0]!r:.80}"
+                "`stages` must be a function that gives stages, those that it is given and others "
+                f"derived from `tt.Stage`. Received: {odd[0]!r:.80}"
             )
-        known, names = [each.name for each in usual], [each.name for each in given]
+        known, names = [each.name for each in usual], [getattr(each, "name", "") for each in given]
         for place, name in enumerate(names):
             if name in names[:place] or not (name in known or name.isidentifier()):
                 raise InputError(
