@@ -1104,7 +1104,7 @@ OF_MODELS = [
         ),
     ),
     mistake(
-        "must give stages, those that it is given and others derived from",
+        "must be a function that gives stages, those that it is given and others",
         lambda k: tt.Plan(stages=lambda usual: [*usual, Odd]).arranged([Odd()]),
         lambda k: tt.Plan(stages=lambda usual: [*usual, Odd("more")]).arranged([Odd()]),
     ),

@@ -14,7 +14,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli
-from tfhub_transfer.callbacks import best_weights, thawing
+from tfhub_transfer.callbacks import best_weights
 from tfhub_transfer.encoders import conversion
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.optimization import schedules
@@ -240,7 +240,7 @@ def test_a_loss_that_is_no_number_stops_training_at_once() -> None:
 
 
 def test_a_gpu_is_seldom_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thawing.tf.config, "list_physical_devices", lambda kind: ["GPU"])
+    monkeypatch.setattr(best_weights.tf.config, "list_physical_devices", lambda kind: ["GPU"])
     watch = best_weights.FiniteLoss()
     watch.on_train_begin()
     watch.on_train_batch_end(15, {"loss": math.nan})

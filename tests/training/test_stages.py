@@ -238,7 +238,10 @@ def test_stages_are_stages_with_names(text_encoder: Path, splits: Any) -> None:
     for stages, message in (
         (lambda usual: [*usual, *usual], "each stage needs a `name` of its own.*'head', 'fine_tun"),
         (lambda usual: [Noting("a b")], "each stage needs a `name` of its own.*Received: 'a b'"),
-        (lambda usual: [Noting], "`stages` must give stages.*Received: <class"),
+        (lambda usual: [Noting], "`stages` must be a function that gives stages.*Received: <class"),
+        (lambda usual: [], "`stages` must be a function that gives stages"),
+        (lambda usual: None, "`stages` must be a function that gives stages.*Received: None"),
+        ([Noting("look")], "`stages` must be a function that gives stages"),
     ):
         with pytest.raises(tt.InputError, match=message):
             trained(model, splits, stages)

@@ -48,7 +48,8 @@ class EncoderSource:
     """An encoder by what was given for it: what is known of it, where it lies, what lies there.
 
     Each is found out once, when it is first asked for. Whoever works on with the encoder is handed
-    this, so that nobody looks its handle up again.
+    this, so that nobody looks its handle up again. It is good for one run: what changes in its
+    folder afterwards, by a training that is repeated, another one finds out.
 
     Args:
         handle: As for `resolve`.
@@ -66,8 +67,8 @@ class EncoderSource:
     """
 
     def __init__(self, handle: str | os.PathLike[str], folder: Path | None = None) -> None:
-        self.handle = Handle(DEFAULT_ENCODER if str(handle) == "auto" else str(handle))
-        self._given = self.handle if str(handle) == "auto" else handle
+        self.handle = Handle(DEFAULT_ENCODER if handle == "auto" else str(handle))
+        self._given = self.handle if handle == "auto" else handle
         if folder is not None:
             self.folder = folder
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import keras
 
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.private import keras_training
 from tfhub_transfer.tasks.objective import Objective
 
@@ -78,7 +79,15 @@ def learning(model: keras.Model, objective: Objective) -> Iterator[None]:
     Args:
         model: The model of encoder and task, which keeps its optimizer.
         objective: What it is trained for in the body.
+
+    Raises:
+        InputError: If the model has several tasks, each of which has its own.
     """
+    if model.task.several:
+        raise InputError(
+            "each of several tasks has an objective of its own; change those of `model.parts`. "
+            f"Received: {', '.join(model.parts)}"
+        )
     try:
         _learn(model, objective)
         yield

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from tfhub_transfer.encoders import hub_preprocessors
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor, load_preprocessor
+from tfhub_transfer.incoming import choices
 from tfhub_transfer.models import resuming
 from tfhub_transfer.models.seen import Seen
 from tfhub_transfer.storage import opening, saving
@@ -62,7 +63,7 @@ class InOneFile(resuming.Resumable):
                 model.
         """
         path = opening.path_of(filepath)
-        saving.check(path, overwrite)
+        saving.check(path, choices.flag("overwrite", overwrite))
         saving.save(path, functools.partial(super().save, **kwargs))
 
     def save_assets(self, dir_path: str) -> None:

@@ -1,6 +1,7 @@
 """A trained model, or several, teach a smaller one to answer as they do."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -251,6 +252,8 @@ def _answers(teacher: TransferModel, examples: Examples) -> np.ndarray:
         teacher.encoder.fingerprint(),
         teacher.preprocessor.fingerprint(),
         runtime.choose_precision("auto", teacher.encoder.dimension),
+        type(teacher.task).__qualname__,
+        json.dumps(teacher.task.get_config(), sort_keys=True, default=str),
         *head,
     )
     classes = teacher.task.class_names

@@ -71,11 +71,11 @@ def cut_rows(words: tf.RaggedTensor, preprocessor: BertPreprocessor) -> tf.Ragge
 
 
 def _listed(label: object) -> Sequence[object]:
-    """Tags as a list, also where they are written as text."""
+    """Tags as a list, also where they are written as text or are an array."""
     if isinstance(label, str):
         return values.written(label) or []
-    assert isinstance(label, Sequence)  # the task has looked at it
-    return label
+    assert isinstance(label, Iterable)  # the task has looked at it
+    return list(label)
 
 
 def cut_long(examples: Examples, preprocessor: BertPreprocessor) -> Rows:

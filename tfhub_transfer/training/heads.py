@@ -159,7 +159,8 @@ def _on_vectors(training: Training, train: Rows, keep: KeepBest) -> Curves:
     ]
     planned = planning.head_on_vectors(steps, plan.head_epochs, plan.patience)
     planned = training.begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep)
-    return training.run_epochs(Feed(head, *batches), planned, keep, "Head", lines=False)
+    feed = Feed(head, batches[0], batches[1], training.judges())
+    return training.run_epochs(feed, planned, keep, "Head", lines=False)
 
 
 def _on_tokens(training: Training, keep: KeepBest) -> Curves:

@@ -135,7 +135,7 @@ class Plan:
             return usual
         found = self.stages(list(usual)) if callable(self.stages) else self.stages
         given = list(found) if callable(self.stages) and isinstance(found, Iterable) else [found]
-        odd = [each for each in given if not isinstance(each, Stage)]
+        odd = [each for each in given or [given] if not isinstance(each, Stage)]
         if odd:
             raise InputError(
                 "`stages` must be a function that gives stages, those that it is given and others "
@@ -251,11 +251,14 @@ class Training:
         Returns:
             What the model is worth then, for `Stage.run` to return.
         """
-        started, before = time.perf_counter(), self.before()
+        # Not what is known: the stage may have changed the weights since.
+        started, before = time.perf_counter(), self.judge()
         keep = KeepBest(*judging.monitor(self.model), initial=before)
         steps = epochs * max(0, int(batches.cardinality()))
-        planned = planning.Stage(epochs, 1, steps, epochs, chosen_by={"epochs": stage.name})
-        planned = self.begin(planned, stage.name, (None, "user"), keep)
+        patience = self.plan.patience or epochs
+        planned = planning.Stage(epochs, 1, steps, patience, chosen_by={"epochs": stage.name})
+        rate = planning.set_rate(self.model, self.plan.learning_rate)
+        planned = self.begin(planned, stage.name, rate, keep)
         validation = self.model.preprocess(self.validation, FROZEN_BATCH)
         feed = Feed(self.model, batches, validation, self.judges())
         words = stage.name.replace("_", " ").capitalize()
@@ -376,7 +379,7 @@ class Training:
             InputError: If that was a training of other stages.
         """
         names = [stage.name for stage in self.stages]
-        if list(state["stages"]) != names:
+        if set(state["stages"]) != set(names):
             raise InputError(
                 f"a training goes on in the stages in which it began: {', '.join(names)}. "
                 f"Received: a state of {', '.join(state['stages'])}"

@@ -9,7 +9,9 @@ import seqeval.metrics
 import tensorflow as tf
 
 import tfhub_transfer as tt
+from tfhub_transfer.tasks import TokenClassification
 from tfhub_transfer.tasks.tagging import schemes, viterbi
+from tfhub_transfer.tasks.tagging import task as tagging_task
 
 TAGS = {
     "IOB1": ["O", "I-a", "B-a", "I-b", "B-b"],
@@ -149,3 +151,15 @@ def test_the_best_sequence_is_the_best_of_all(scheme: str | None) -> None:
         assert reached == tuple(found)
     nothing = tf.RaggedTensor.from_row_lengths(shares[0, :0], [0])
     assert viterbi.best_tags(nothing, steps).shape == (0,)
+
+
+def test_many_sentences_and_many_tags_are_decoded_some_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = TokenClassification(class_names=["O", "B-a", "I-a"])
+    scores = list(np.random.default_rng(0).dirichlet(np.ones(3), (9, 4)))
+    wanted = task.sequences(scores)
+    monkeypatch.setattr(tagging_task, "_MOST_WAYS", 2 * 3**2)
+    assert task.sequences(scores) == wanted
+    monkeypatch.setattr(tagging_task, "_MOST_WAYS", 0)
+    assert task.sequences(scores) == wanted

@@ -28,6 +28,8 @@ from tfhub_transfer.texts import joining
 NO_TAG = -1
 # Sentences whose tags are found together; all are padded to the longest.
 _AT_ONCE = 1024
+# From tag to tag, of all of these together: of a thousand tags a sentence alone has a million.
+_MOST_WAYS = 2**24
 # Numbers of tags of words are ratios of sums over the sentences.
 _SUMS = {
     "accuracy": (("right_words",), ("words",)),
@@ -220,8 +222,9 @@ class TokenClassification(Task):
         names = self.class_names or []
         steps = schemes.allowed_steps(names, self.scheme)
         tags: list[list[str]] = []
-        for start in range(0, len(scores), _AT_ONCE):
-            some = scores[start : start + _AT_ONCE]
+        at_once = max(1, min(_AT_ONCE, _MOST_WAYS // max(1, len(names)) ** 2))
+        for start in range(0, len(scores), at_once):
+            some = scores[start : start + at_once]
             flat = np.concatenate(some).astype(np.float32)
             rows = tf.RaggedTensor.from_row_lengths(flat, list(map(len, some)))
             best = rows.with_values(viterbi.best_tags(rows, steps)).to_list()
