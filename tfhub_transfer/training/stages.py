@@ -133,13 +133,13 @@ class Plan:
         """
         if self.stages is None:
             return usual
-        found = self.stages(list(usual)) if callable(self.stages) else self.stages
-        given = list(found) if callable(self.stages) and isinstance(found, Iterable) else [found]
-        odd = [each for each in given or [given] if not isinstance(each, Stage)]
-        if odd:
+        found: object = self.stages(list(usual)) if callable(self.stages) else self.stages
+        given = list(found) if callable(self.stages) and isinstance(found, Iterable) else []
+        odd = [each for each in given if not isinstance(each, Stage)]
+        if odd or not given:
             raise InputError(
                 "`stages` must be a function that gives stages, those that it is given and others "
-                f"derived from `tt.Stage`. Received: {odd[0]!r:.80}"
+                f"derived from `tt.Stage`. Received: {odd[0] if odd else found!r:.80}"
             )
         known, names = [each.name for each in usual], [getattr(each, "name", "") for each in given]
         for place, name in enumerate(names):
