@@ -182,6 +182,8 @@ def test_batches_to_train_on_and_to_judge_by_may_differ(model: Any, static: str)
 
 def test_what_tf_data_makes_of_static_batches_is_known(model: Any) -> None:
     made = model.preprocess(EXAMPLES, 8, False, static_batches=True)
+    strategy = tf.distribute.MirroredStrategy(["cpu:0"])
+    assert filling.is_filled(strategy.experimental_distribute_dataset(made))
     made = made.map(lambda *batch: batch).take(9).prefetch(1)
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     found = model.evaluate(made, verbose=0, return_dict=True)

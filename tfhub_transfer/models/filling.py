@@ -157,11 +157,12 @@ def is_filled(given: object) -> bool:
 
     Args:
         given: What `fit`, `evaluate` or `predict` was given for `x`: what `preprocess` made, or
-            what tf.data made of that.
+            what tf.data or a strategy of `tf.distribute` made of that.
     """
     if getattr(given, "is_filled", False):
         return True
-    return isinstance(given, tf.data.Dataset) and any(map(is_filled, tensorflow_data.inputs(given)))
+    known = isinstance(given, (tf.data.Dataset, tf.distribute.DistributedDataset))
+    return known and any(map(is_filled, tensorflow_data.parents(given)))
 
 
 def counted(weights: object) -> tf.Tensor | None:
