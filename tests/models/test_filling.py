@@ -11,6 +11,7 @@ import tensorflow as tf
 from samples import ROWS
 
 import tfhub_transfer as tt
+from tfhub_transfer.data import streamed
 from tfhub_transfer.models import filling
 from tfhub_transfer.tasks import Classification, Similarity
 
@@ -137,6 +138,79 @@ def test_a_stream_has_batches_of_one_size_too(model: Any) -> None:
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     found = model.evaluate(batches, verbose=0, return_dict=True)
     assert found == pytest.approx(evaluated(model, EXAMPLES), **NEAR)
+
+
+def mean_score(y_true: Any, y_pred: Any) -> Any:
+    """One number for each batch, as Keras takes it from functions."""
+    return keras.ops.mean(y_pred[:, 0])
+
+
+def test_metrics_by_batch_are_as_ever_without_static_batches(model: Any) -> None:
+    """Also in a model that has seen static ones, of the same shapes."""
+    weighed = tt.data.Examples.from_lists(TEXTS[:8], NAMES[:8], weight=[1.0, 3.0] * 4)
+    optimizer = keras.optimizers.SGD(0.0)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=[mean_score])
+    static = model.preprocess(weighed, 4, False, static_batches=True)
+    wanted = pytest.approx(model.predict_scores(weighed)[:, 0].mean(), rel=1e-5)
+    plain = model.preprocess(weighed, 4, False)
+    for refused in (False, True, True):
+        assert model.evaluate(plain, verbose=0, return_dict=True)["mean_score"] == wanted
+        assert model.fit(plain, verbose=0).history["mean_score"] == [wanted]
+        for asked in (model.evaluate, model.fit) if refused else ():
+            with pytest.raises(tt.InputError, match="^metric 'mean_score' has no number") as caught:
+                asked(static, verbose=0)
+            assert "\n" not in str(caught.value)
+    unweighed = model.preprocess(EXAMPLES[:8], 4, False)
+    curves = model.fit(unweighed, class_weight={0: 1.0, 1: 2.0, 2: 3.0}, verbose=0).history
+    assert curves["mean_score"] == [wanted]
+
+
+@pytest.mark.parametrize("static", ["x", "validation_data", "both"])
+def test_batches_to_train_on_and_to_judge_by_may_differ(model: Any, static: str) -> None:
+    optimizer = keras.optimizers.SGD(0.0)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    wanted = evaluated(model, EXAMPLES)["accuracy"]
+    for _ in range(2):
+        given = {
+            name: model.preprocess(EXAMPLES, 8, False, static_batches=static in (name, "both"))
+            for name in ("x", "validation_data")
+        }
+        curves = model.fit(**given, epochs=2, verbose=0).history
+        for name in ("accuracy", "val_accuracy"):
+            assert curves[name] == pytest.approx([wanted] * 2), name
+
+
+def test_what_tf_data_makes_of_static_batches_is_known(model: Any) -> None:
+    made = model.preprocess(EXAMPLES, 8, False, static_batches=True)
+    strategy = tf.distribute.MirroredStrategy(["cpu:0"])
+    assert filling.is_filled(strategy.experimental_distribute_dataset(made))
+    made = made.map(lambda *batch: batch).take(9).prefetch(1)
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    found = model.evaluate(made, verbose=0, return_dict=True)
+    assert found == pytest.approx(evaluated(model, EXAMPLES), **NEAR)
+    with pytest.raises(tt.InputError, match="answers would hold some to rows that only fill up"):
+        model.predict(made)
+    assert not filling.is_filled(tf.data.Dataset.range(3).map(lambda x: x))
+
+
+def test_a_stream_is_read_once_for_all_that_fills_up(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, begun = streamed.chunks, []
+    monkeypatch.setattr(streamed, "chunks", lambda *a: begun.append(1) or usual(*a))
+    stream = tt.data.stream({"text": TEXTS[:9], "label": NAMES[:9]})
+    batches = model.preprocess(stream, 8, False, static_batches=True)
+    assert [len(labels) for _, labels, _ in batches] == [8, 8]
+    assert len(begun) == 2
+
+
+@pytest.mark.parametrize("source", ["examples", "stream"])
+def test_a_weight_of_minus_0_is_that_of_a_row(model: Any, source: str) -> None:
+    columns: Any = {"text": TEXTS[:7], "label": NAMES[:7], "weight": [-0.0, 1.0, "-0", *[1.0] * 4]}
+    read = tt.data.read if source == "examples" else tt.data.stream
+    batches = model.preprocess(read(columns, weight="weight"), 4, False, static_batches=True)
+    real = np.concatenate([filling.counted(weights).numpy() for *_, weights in batches])
+    assert real.tolist() == [1.0] * 7 + [0.0]
 
 
 def test_answers_to_what_fills_up_are_refused(model: Any) -> None:

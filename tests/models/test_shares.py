@@ -9,7 +9,12 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer.models import shares
-from tfhub_transfer.tasks import Classification, QuestionAnswering, TokenClassification
+from tfhub_transfer.tasks import (
+    Classification,
+    MultiTask,
+    QuestionAnswering,
+    TokenClassification,
+)
 
 TEXTS = [f"{'good ' * (i % 5)}film" for i in range(11)]
 # Each row has a label of its own, so that labels tell rows apart.
@@ -100,7 +105,85 @@ def test_several_tasks_are_shared_out_each() -> None:
     found = [shares.parse((index, 2)).of(rows) for index in range(2)]
     assert [len(each["a"]) for each in found] == [6, 5]  # type: ignore[index]
     assert [len(each["b"]) for each in found] == [3, 2]  # type: ignore[index]
-    assert shares.parse((0, 2)).most(rows) == 9
+    assert shares.parse((0, 2)).step(rows) == shares.Step(9, 8.0)
+
+
+def weights_of(dataset: Any) -> list[float]:
+    """Of rows in their order, without those that fill up."""
+    found = np.concatenate([weights.numpy() for *_, weights in dataset])
+    return found[~np.signbit(found)].tolist()
+
+
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("source", ["examples", "rows", "stream"])
+def test_weights_are_those_among_all_rows(model: Any, source: str, static: bool) -> None:
+    """A share whose rows all weigh 3 learns from them thrice as much as one of rows of 1."""
+    columns = {"text": TEXTS, "label": NAMES, "weight": [1.0, 3.0] * 5 + [0.0]}
+    given: Any = tt.data.stream(columns, weight="weight", chunk_rows=4)
+    if source != "stream":
+        given = tt.data.Examples.from_lists(TEXTS, NAMES, weight=columns["weight"])
+        given = model.cut(given) if source == "rows" else given
+    (whole,) = [weights_of(model.preprocess(given, 11, False, static_batches=static))]
+    padded = 12 / 11 if static else 1.0  # of each share, in batches of 3 rows
+    for index in range(2):
+        batches = model.preprocess(given, 3, False, shard=(index, 2), static_batches=static)
+        found = weights_of(batches)
+        assert found == pytest.approx([padded * weight for weight in whole[index::2]])
+
+
+def test_a_share_of_weights_0_goes_in_step(model: Any) -> None:
+    given = tt.data.Examples.from_lists(TEXTS[:4], NAMES[:4], weight=[0.0, 2.0, 0.0, 2.0])
+    batches = model.preprocess(given, 2, False, shard=(0, 2), static_batches=True)
+    assert weights_of(batches) == [0.0, 0.0]
+    assert weights_of(model.preprocess(given, 2, False, shard=(1, 2))) == [2.0, 2.0]
+
+
+def test_weights_of_several_tasks_are_those_among_all_rows(
+    make_encoder: Callable[[str], Path],
+) -> None:
+    tasks = {"a": Classification(NAMES), "b": Classification(NAMES)}
+    model = tt.build_model(str(make_encoder("text_encoder")), MultiTask(tasks))
+    weighed = tt.data.Examples.from_lists(TEXTS[:4], NAMES[:4], weight=[1.0, 3.0, 1.0, 3.0])
+    given = {"a": weighed, "b": ROWS[:4]}
+    for index, wanted in enumerate([0.5, 1.5]):
+        ((_, _, weights),) = model.preprocess(given, 4, False, shard=(index, 2))
+        assert weights["a"].numpy().tolist() == [wanted, wanted, 0.0, 0.0]
+        assert weights["b"].numpy().tolist() == [0.0, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("source", ["examples", "stream"])
+def test_rows_of_unequal_shares_weigh_alike(model: Any, source: str) -> None:
+    """In the mean over workers, of which the last has one row less."""
+    given: Any = ROWS
+    if source == "stream":
+        given = tt.data.stream({"text": TEXTS, "label": NAMES}, chunk_rows=4)
+    shared = [
+        weights_of(model.preprocess(given, 4, False, shard=(index, 3), static_batches=True))
+        for index in range(3)
+    ]
+    assert list(map(len, shared)) == [4, 4, 3]
+    np.testing.assert_allclose(np.concatenate(shared), 12 / 11, rtol=1e-6)
+
+
+def test_a_bad_row_of_another_share_is_its_own_affair(model: Any) -> None:
+    labels = [*NAMES[:5], "unknown", *NAMES[6:]]
+    stream = tt.data.stream({"text": TEXTS, "label": labels}, chunk_rows=4)
+    assert rows_of(model.preprocess(stream, 2, False, shard=(0, 2))) == [0, 2, 4, 6, 8, 10]
+    with pytest.raises(Exception, match="unknown"):
+        list(model.preprocess(stream, 2, False, shard=(1, 2)))
+
+
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("shard", [None, (1, 2)])
+def test_a_stream_without_rows_says_so(
+    model: Any, shard: Any, static: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "x.csv").write_text("text,label\n", encoding="utf-8")
+    batches = model.preprocess(
+        tt.data.stream(tmp_path / "x.csv"), shard=shard, static_batches=static
+    )
+    with pytest.raises(Exception, match="the file has no rows below its header"):
+        list(batches)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from tfhub_transfer.private import (
     keras_optimizers,
     keras_saving,
     keras_training,
+    tensorflow_data,
     tensorflow_graphs,
     tensorflow_options,
 )
@@ -50,6 +51,10 @@ def of_call_options() -> object:
     from tensorflow.python.eager import context
 
     return context.context()
+
+
+def of_a_strategy(dataset: tf.data.Dataset) -> Any:
+    return tf.distribute.MirroredStrategy(["cpu:0"]).experimental_distribute_dataset(dataset)
 
 
 # Whose it is, what to call it, and where it is looked for: an object, or a module by its name.
@@ -93,6 +98,12 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     (TENSORFLOW, "tracking.AutoTrackable", lambda: tf.__internal__.tracking),
     (TENSORFLOW, "Function._key_for_call_stats", lambda: tf.function(lambda: 1)),
     (TENSORFLOW, "List._non_append_mutation", lambda: adam()._variables),
+    (TENSORFLOW, "Dataset._inputs", lambda: tf.data.Dataset.range(1)),
+    (
+        TENSORFLOW,
+        "DistributedDataset._original_dataset",
+        lambda: of_a_strategy(tf.data.Dataset.range(1)),
+    ),
     (TENSORFLOW, "context.FunctionCallOptions", "tensorflow.python.eager.context"),
     (TENSORFLOW, "Context.function_call_options", of_call_options),
 ]
@@ -383,6 +394,17 @@ def test_tracings_are_counted_for_each_function(monkeypatch: pytest.MonkeyPatch)
     tensorflow_graphs.count_alone(function)
     function()
     assert counted == [function], f"{TENSORFLOW} counts by another name"
+
+
+def test_a_dataset_knows_what_it_was_made_from() -> None:
+    source = tf.data.Dataset.range(3)
+    for made in (source.map(lambda x: x), source.take(1), source.prefetch(1), source.repeat()):
+        (found,) = tensorflow_data.parents(made)
+        assert found is source
+    assert tensorflow_data.parents(source) == []
+    batches = source.batch(2)
+    (found,) = tensorflow_data.parents(of_a_strategy(batches))
+    assert found is batches
 
 
 def test_options_hold_inside_and_no_longer() -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Protocol, TypeGuard, TypeVar, overload
 
 import numpy as np
@@ -11,6 +11,8 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values
 
 WEIGHT = "weight"
+# The column of weights that are 1 in the mean of all rows, of which these are some.
+RELATIVE = "relative weight"
 # Of weights that are further apart the small ones vanish in float32.
 _MOST = 1e30
 
@@ -22,6 +24,9 @@ class _Weighed(Protocol):
 
     @property
     def columns(self) -> dict[str, list[object]]: ...
+
+    @property
+    def weight(self) -> str | None: ...
 
     @property
     def weights(self) -> list[float] | None: ...
@@ -67,7 +72,7 @@ def number(value: object, place: str) -> float:
             f"{place} must hold a weight: a number from 0 on, 0 for a row that teaches nothing. "
             f"Received: {'nothing' if values.is_nothing(plain) else repr(value)}"
         )
-    return found
+    return found + 0.0  # -0.0 says of a row that it isn't there
 
 
 def relative(
@@ -162,7 +167,41 @@ def spread(rows: _R, examples: _Weighed) -> _R:
     if examples.weights is None:
         return rows
     column = [examples.weights[owner] for owner in rows.owners]
-    columns = {**rows.examples.columns, WEIGHT: column}
+    name = RELATIVE if is_relative(examples) else WEIGHT
+    columns = {**rows.examples.columns, name: column}
     return dataclasses.replace(
-        rows, examples=dataclasses.replace(rows.examples, columns=columns, weight=WEIGHT)
+        rows, examples=dataclasses.replace(rows.examples, columns=columns, weight=name)
     )
+
+
+@overload
+def among_all(given: Mapping[str, _T]) -> dict[str, _T]: ...
+@overload
+def among_all(given: _T) -> _T: ...
+def among_all(given: object) -> object:
+    """Rows whose weights stay relative to all of them in whatever share of them.
+
+    Args:
+        given: `Examples`, or `tasks.layouts.Rows`, or several by name; anything else stays as it
+            is, as what has no weights does.
+
+    Raises:
+        InputError: If all weights are 0.
+    """
+    if isinstance(given, Mapping):
+        return {name: among_all(each) for name, each in given.items()}
+    if _are_rows(given):
+        return dataclasses.replace(given, examples=among_all(given.examples))
+    if not _are_examples(given) or given.weights is None or is_relative(given):
+        return given
+    columns = {**given.columns, RELATIVE: relative(given.weights).tolist()}
+    return dataclasses.replace(given, columns=columns, weight=RELATIVE)
+
+
+def is_relative(examples: _Weighed) -> bool:
+    """Whether weights are relative to more rows than these, as `among_all` made them."""
+    return examples.weight == RELATIVE
+
+
+def _are_rows(given: object) -> TypeGuard[_Rows]:
+    return hasattr(given, "examples") and hasattr(given, "owners")

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfhub_transfer.data import Examples, Stream, streamed
+from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.data.batching import MAP_THREADS, InOrder, LengthBatches, in_turn, pick, ready
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import filling, shares
-from tfhub_transfer.models.shares import Share
+from tfhub_transfer.models.shares import Share, Step
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.tasks.layouts import Ids, Layout, Rows
 
@@ -46,19 +46,23 @@ class Order:
 
     def rows(
         self, given: Examples | Rows, cut: Callable[[Examples | Rows], Rows]
-    ) -> tuple[Rows, int | None]:
-        """This share's rows; and those of the largest share, where all go in step.
+    ) -> tuple[Rows, Step | None]:
+        """This share's rows; and how many the others have, where all go in step.
+
+        Weights of rows are made relative to all of them, whatever the share.
 
         Args:
             given: Examples, or rows; of several tasks by name.
             cut: Examples to rows.
         """
+        if self.share.count > 1:
+            given = weighing.among_all(given)
         if not self.static or self.share.count == 1:
             return cut(self.share.of(given)), None
         # An example may have any number of rows, so only all of them say how many batches a worker
         # needs whose share has the most.
         rows = cut(given)
-        return self.share.of(rows), self.share.most(rows)
+        return self.share.of(rows), self.share.step(rows)
 
     def batches(self, rows: int) -> int:
         """How many batches so many rows are, in the order of the rows or if `static`."""
@@ -66,7 +70,7 @@ class Order:
 
 
 def of_ids(
-    ids: Ids, layout: Layout, order: Order, most: int | None = None
+    ids: Ids, layout: Layout, order: Order, step: Step | None = None
 ) -> tuple[tf.data.Dataset, float | None]:
     """Batches of rows, and where they come by length the share of their tokens that are padding.
 
@@ -74,18 +78,19 @@ def of_ids(
         ids: The rows.
         layout: What pads them.
         order: Which rows come in which batches.
-        most: How many rows the largest share has; as many as these if not given.
+        step: How many rows shares have that go in step; these are all if not given.
 
     Returns:
         A dataset of `(inputs, labels)`, with weights behind if there are some, or of `inputs`.
     """
     count, size = len(ids.lost), order.batch_size
+    step = step or Step(count, count)
     by_length, lengths = None, None
     rows: filling.Batches = InOrder(count, size)
     if order.seed is not None:
         rows = by_length = LengthBatches(ids.lengths, size, seed=order.seed, same_rows=order.static)
         lengths = by_length.buckets
-    batches = order.batches(most or count)
+    batches = order.batches(step.most)
     if order.static:
         rows = filling.Filled(rows, size, batches)
 
@@ -99,7 +104,7 @@ def of_ids(
         if ids.labels is not None:
             targets = pick(ids.labels, indices, tf.shape(next(iter(inputs.values())))[1])
             if real is not None:
-                times = filling.factor(count, batches * size)
+                times = filling.factor(step.mean, batches * size)
                 targets = _filled(ids.labels, targets, layout.task, real, times)
             found = (inputs, *targets)
         found = filling.of_size(found, size) if order.static else found
@@ -146,17 +151,20 @@ def of_stream(stream: Stream, layout: Layout, order: Order) -> tf.data.Dataset:
         A dataset of `(inputs, labels)`, with weights behind if there are some.
     """
     share, size = order.share, order.batch_size
-    count = share.size(len(stream))
-    share.require(count, len(stream))
-    rows = _rows(stream, layout)
-    rows = rows if share.count == 1 else rows.shard(share.count, share.index)
+    every = len(stream)
+    mine = stream.shard(share.index, share.count)
+    count = len(mine)
+    if every:  # a stream of no rows says so itself, when it is read
+        share.require(count, every)
+    rows = _rows(mine, layout)
     first = rows.take(1)
     if order.seed is not None:
         rows = rows.shuffle(_SHUFFLE_BUFFER, seed=order.seed)
     batches = order.batches(count)
     if order.static:
-        batches = order.batches(Share(0, share.count).size(len(stream)))  # the first has the most
-        rows = filling.stream(rows, first, (count, batches * size))
+        batches = order.batches(len(stream.shard(0, share.count)))  # the first has the most
+        times = filling.factor(every / share.count, batches * size)
+        rows = filling.stream(rows, first, batches * size - count, times)
     dataset = rows.batch(size, drop_remainder=order.static)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
     dataset = dataset.map(lambda texts, *y: (layout.batch(*texts), *y), MAP_THREADS)

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.private import tensorflow_data
 
 Batch = TypeVar("Batch")
 _FILLER = -1
@@ -67,13 +68,17 @@ def there(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.where(real, indices, tf.maximum(indices[0], 0)), real
 
 
-def factor(rows: int, padded: int) -> float:
+def factor(rows: float, padded: int) -> float:
     """What each row weighs, so that the mean over all rows is 1, those that fill up included.
 
     The loss of a batch is a mean over all of its rows, that of an epoch the mean over batches. So
     an epoch's loss is the one of the rows alone, and each of them counts alike in its steps.
+
+    Args:
+        rows: How many there are; of workers in step in the mean.
+        padded: How many there are with those that fill up.
     """
-    return padded / rows
+    return padded / rows if rows else 1.0
 
 
 def weigh(
@@ -123,16 +128,16 @@ def of_size(batch: Batch, size: int) -> Batch:
 
 
 def stream(
-    rows: tf.data.Dataset, filler: tf.data.Dataset, counts: tuple[int, int]
+    rows: tf.data.Dataset, filler: tf.data.Dataset, missing: int, times: float
 ) -> tf.data.Dataset:
     """Rows one by one, `(texts, label)` or with a weight behind, and behind them what fills up.
 
     Args:
         rows: The rows.
         filler: The first of them, of which copies fill up.
-        counts: How many rows there are, and how many there are to be.
+        missing: How many copies.
+        times: What `factor` gave.
     """
-    times = factor(*counts)
 
     def weighed(texts: tf.Tensor, label: tf.Tensor, weight: tf.Tensor = 1.0) -> tuple:
         return texts, label, tf.cast(weight, tf.float32) * times
@@ -140,11 +145,24 @@ def stream(
     def filling(texts: tf.Tensor, label: tf.Tensor, *_: tf.Tensor) -> tuple:
         return texts, label, tf.constant(-0.0)
 
-    missing = counts[1] - counts[0]
-    return rows.map(weighed).concatenate(filler.map(filling).repeat(missing))
+    # Kept, or each copy would begin to read the source anew.
+    return rows.map(weighed).concatenate(filler.map(filling).cache().repeat(missing))
 
 
 # What Keras counts -----------------------------------------------------------------------------
+
+
+def is_filled(given: object) -> bool:
+    """Whether batches may have rows that only fill them up.
+
+    Args:
+        given: What `fit`, `evaluate` or `predict` was given for `x`: what `preprocess` made, or
+            what tf.data or a strategy of `tf.distribute` made of that.
+    """
+    if getattr(given, "is_filled", False):
+        return True
+    known = isinstance(given, (tf.data.Dataset, tf.distribute.DistributedDataset))
+    return known and any(map(is_filled, tensorflow_data.parents(given)))
 
 
 def counted(weights: object) -> tf.Tensor | None:
@@ -171,7 +189,7 @@ def left_out(metrics: Iterable[keras.metrics.Metric], real: tf.Tensor) -> Iterat
     found = [one for metric in metrics for one in getattr(metric, "metrics", [metric])]
     usual = {id(one): (one, vars(one).get("update_state")) for one in found}
     for one, _ in usual.values():
-        vars(one)["update_state"] = _weighed(one.update_state, real)
+        vars(one)["update_state"] = _weighed(one.name, one.update_state, real)
     try:
         yield
     finally:
@@ -182,9 +200,18 @@ def left_out(metrics: Iterable[keras.metrics.Metric], real: tf.Tensor) -> Iterat
                 vars(one)["update_state"] = own
 
 
-def _weighed(update: Callable[..., object], real: tf.Tensor) -> Callable[..., object]:
+def _weighed(name: str, update: Callable[..., object], real: tf.Tensor) -> Callable[..., object]:
     def update_state(y_true: object, y_pred: object, sample_weight: object = None) -> object:
-        return update(y_true, y_pred, real if sample_weight is None else sample_weight)
+        if sample_weight is not None:
+            return update(y_true, y_pred, sample_weight)
+        try:
+            return update(y_true, y_pred, real)
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            raise InputError(
+                f"metric {name!r} has no number for each row, so it can't leave out those that only"
+                " fill up batches: compile without it, or use `preprocess` without "
+                f"static_batches=True. Received: {str(error).splitlines()[0]}"
+            ) from error
 
     return update_state
 
@@ -196,7 +223,7 @@ def require_none(given: object = None, *_: object, **named: object) -> None:
         given: What `keras.Model.predict` was given for `x`.
         **named: What it was given by name.
     """
-    if getattr(named.get("x", given), "is_filled", False):
+    if is_filled(named.get("x", given)):
         raise InputError(
             "answers would hold some to rows that only fill up batches: use "
             "`model.predict_scores(examples)`, or `model.preprocess(examples, shuffle=False)`. "

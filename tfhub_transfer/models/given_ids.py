@@ -22,6 +22,10 @@ class GivenIds(one_file.InOneFile):
     unread_groups: tuple[str, ...]
     # What was traced keeps the precision that it was traced with.
     _traced_at: str | None = None
+    # Whether batches have rows that only fill them up: those of now, and those of what was traced.
+    _filled = False
+    _fit_filled: bool | None = None
+    _evaluate_filled: bool | None = None
 
     def fit(self, x: object = None, *args: object, **kwargs: object) -> keras.callbacks.History:
         """As `keras.Model.fit`; first sizes a warm-up schedule of the optimizer to this run.
@@ -30,13 +34,20 @@ class GivenIds(one_file.InOneFile):
         """
         self.encoder.mark_unread(*self.unread_groups)
         given = fitting.arguments(self, super().fit, x, *args, **kwargs)
-        with self._at_precision():
+        with self._at_precision(), self._leaving_out(filling.is_filled(given.get("x"))):
+            if self._fit_filled not in (None, self._filled):
+                self.train_function = None
+            self._fit_filled = self._filled
             return super().fit(**given)
 
     def evaluate(self, *args: object, **kwargs: object) -> Any:
         """As `keras.Model.evaluate`, at the precision of `runtime.precision`."""
         fitting.require_ids("evaluate", *args[:1], kwargs.get("x"))
-        with self._at_precision():
+        x = args[0] if args else kwargs.get("x")
+        with self._at_precision(), self._leaving_out(filling.is_filled(x)):
+            if self._evaluate_filled not in (None, self._filled):
+                self.test_function = None
+            self._evaluate_filled = self._filled
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: object, **kwargs: object) -> Any:
@@ -51,7 +62,7 @@ class GivenIds(one_file.InOneFile):
         self, x: object, y: object, y_pred: object, sample_weight: object = None
     ) -> dict[str, object]:
         """As `keras.Model.compute_metrics`, but rows that only fill up batches don't count."""
-        real = filling.counted(sample_weight)
+        real = filling.counted(sample_weight) if self._filled else None
         if real is None:
             return super().compute_metrics(x, y, y_pred, sample_weight)
         for metric in self.metrics:
@@ -60,6 +71,18 @@ class GivenIds(one_file.InOneFile):
                 metric.build(y, y_pred)
         with filling.left_out(self.metrics, real):
             return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    @contextlib.contextmanager
+    def _leaving_out(self, filled: bool) -> Iterator[None]:
+        """While it is open, metrics leave out rows that fill up, if there may be some.
+
+        `fit` calls `evaluate`, whose batches may be others.
+        """
+        before, self._filled = self._filled, filled
+        try:
+            yield
+        finally:
+            self._filled = before
 
     @contextlib.contextmanager
     def _at_precision(self) -> Iterator[None]:

@@ -17,6 +17,19 @@ Some = TypeVar("Some")
 
 
 @dataclasses.dataclass(frozen=True)
+class Step:
+    """How many rows shares have that go in step.
+
+    Attributes:
+        most: Of the largest share, which all need as many batches as.
+        mean: Of all, so that a row weighs alike in each of them.
+    """
+
+    most: int
+    mean: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Share:
     """Every `count`-th example from `index` on. All shares together are all examples, once each."""
 
@@ -60,17 +73,14 @@ class Share:
                 f"Received: shard={(self.index, self.count)}"
             )
 
-    def size(self, rows: int) -> int:
-        """How many of so many examples are of this share; the first share has the most."""
-        return max(0, -((self.index - rows) // self.count))
-
-    def most(self, given: Given) -> int:
-        """How many rows the largest share has.
+    def step(self, given: Given) -> "Step":
+        """What all shares of these rows have to know of each other to go in step.
 
         Args:
             given: All rows.
         """
-        return int(self._counts(given).max())
+        counts = self._counts(given)
+        return Step(int(counts.max()), float(counts.mean()))
 
     def _counts(self, given: Given) -> np.ndarray:
         """The number of rows of each share, int `[count]`."""

@@ -109,14 +109,17 @@ class TransferModel(wiring.InParts):
 
         Args:
             examples: `Examples`, or what `cut` gave, or a `Stream` for files larger than memory.
-            batch_size: Rows in a batch of average length; short rows come in larger batches.
+            batch_size: Rows in a batch of average length; short rows come in larger batches,
+                long ones in smaller.
             shuffle: Whether to shuffle; if not, batches keep the order of the examples.
             seed: Seed of the shuffling.
             static_batches: Whether each batch has exactly `batch_size` rows, for TPUs, XLA and
                 workers in step. Rows of weight 0 fill up the last; losses and metrics of an epoch
-                are those of the rows alone.
+                of `fit` or `evaluate` are those of the rows alone.
             shard: `(index, count)`: every `count`-th example from `index` on, for one of several
-                workers. With `static_batches` all of them have as many batches.
+                workers; weights stay relative to all rows. With `static_batches` all of them have
+                as many batches, and a row weighs alike in the mean of their gradients: the mean of
+                their losses is that of all rows.
 
         Returns:
             A dataset of `(inputs, labels)`, with weights behind if rows have some, as static ones
@@ -129,12 +132,12 @@ class TransferModel(wiring.InParts):
         if isinstance(examples, Stream):
             return batches.of_stream(examples, self.layout, order)
         taught = weighing.taught(examples) if shuffle else examples
-        rows, most = order.rows(taught, self.cut)
+        rows, step = order.rows(taught, self.cut)
         ids = self.layout.to_ids(rows)
         self.truncation = Truncation.count(ids.lost)
         if shuffle:
             self.layout.learn(examples)  # what is shuffled is to be trained on
-        dataset, padding = batches.of_ids(ids, self.layout, order, most)
+        dataset, padding = batches.of_ids(ids, self.layout, order, step)
         self.padding = padding if shuffle else self.padding
         return dataset
 

@@ -36,7 +36,7 @@ class _Served(tf.Module):
         self._preprocessor = model.preprocessor
         self.labels = {name: tf.saved_model.Asset(path) for name, path in labels.items()}
         self._of = weakref.ref(model)
-        self._inputs = sorted(tensor.name for tensor in model.inputs)
+        self._input_names = sorted(tensor.name for tensor in model.inputs)
         self._folded: Folded | None = None
         # What is exported are the attributes: not the Keras model, which holds an optimizer too.
         if precision == "bfloat16":
@@ -55,7 +55,7 @@ class _Served(tf.Module):
         """Answers of all heads, by the order of their names, and the vectors."""
         # What only other heads read is empty.
         empty = tf.zeros_like(next(iter(inputs.values())))
-        return folded(*(inputs.get(name, empty) for name in self._inputs))
+        return folded(*(inputs.get(name, empty) for name in self._input_names))
 
     def _scores(self, name: str, *texts: tf.Tensor) -> tf.Tensor:
         models = models_of(self._model)

@@ -54,7 +54,7 @@ class Objective:
         return self.task.measures()
 
     def targets(self, examples: Examples) -> Targets:
-        """What the loss wants of rows; weights are relative, 1 in the mean.
+        """What the loss wants of rows; weights are relative, 1 in the mean, also of more rows.
 
         Args:
             examples: The rows, as examples.
@@ -72,7 +72,10 @@ class Objective:
             return labels
         units = isinstance(labels, tf.RaggedTensor)
         counts = _units(labels) if units and self.task.loss_by_unit else None
-        weights = weighing.relative(examples.weights, counts)
+        if weighing.is_relative(examples):
+            weights = np.array(examples.weights, np.float32)
+        else:
+            weights = weighing.relative(examples.weights, counts)
         return labels, weights[:, None] if units else weights
 
     def fed(

@@ -90,7 +90,10 @@ class Joint(Layout):
         owner = np.repeat(list(made), list(counts.values()))
         own = {n: m.labels if isinstance(m.labels, tuple) else (m.labels,) for n, m in made.items()}
         labels = {name: _spread(own[name][0], owner == name) for name in made}
-        weights = {n: _weights(labels[n], owner == n, *given) for n, (_, *given) in own.items()}
+        weights = {
+            name: _weights(labels[name], owner == name, _relative(rows[name].examples, *given))
+            for name, (_, *given) in own.items()
+        }
         digests = [f"{name} ".encode() + ids.digest for name, ids in made.items()]
         return Ids(
             columns,
@@ -139,12 +142,19 @@ def _spread(labels: Labels, own: np.ndarray) -> Labels:
     return spread
 
 
+def _relative(examples: Examples, given: np.ndarray | None = None) -> np.ndarray | None:
+    """Weights of rows, 1 in the mean of rows: by words they may be others in the mean."""
+    if given is None or weighing.is_relative(examples):
+        return None if given is None else np.ravel(given)
+    return weighing.relative(np.ravel(given))
+
+
 def _weights(labels: Labels, own: np.ndarray, given: np.ndarray | None = None) -> np.ndarray:
     """What each own row weighs, 1 in the mean of them, and 0 for the others.
 
     With an axis for units where labels have one.
     """
     weights = own.astype(np.float32)
-    if given is not None:  # by words they may be others in the mean
-        weights[own] = weighing.relative(np.ravel(given))
+    if given is not None:
+        weights[own] = given
     return weights[:, None] if isinstance(labels, tf.RaggedTensor) else weights
