@@ -30,11 +30,11 @@ def _weights_folder() -> Path | None:
 
 
 # Tables whose rows may go to different processes.
-_BY_ROW = ("test_doors.py", "test_readme.py")
+_BY_ROW = ("test_doors.py", "test_notebooks.py", "test_readme.py")
 # The files that take longest: they start first, so that all processes end at about the same time.
 _LONGEST = [
     f"test_{name}.py"
-    for name in "replicas distillation similarity multitask doors readme finetuning".split()
+    for name in "notebooks replicas distillation similarity multitask doors readme finetuning".split()
 ]
 
 
