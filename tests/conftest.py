@@ -33,8 +33,8 @@ def _weights_folder() -> Path | None:
 _BY_ROW = ("test_doors.py", "test_notebooks.py", "test_readme.py")
 # The files that take longest: they start first, so that all processes end at about the same time.
 _LONGEST = [
-    f"test_{name}.py"
-    for name in "notebooks replicas distillation similarity multitask doors readme finetuning".split()
+    *("test_notebooks.py", "test_replicas.py", "test_distillation.py", "test_similarity.py"),
+    *("test_multitask.py", "test_doors.py", "test_readme.py", "test_finetuning.py"),
 ]
 
 
