@@ -69,6 +69,18 @@ def _own(kind: Any, **more: Any) -> Any:
     return type("Own", (kind,), {"name": "own", **more})
 
 
+def _in_all(y_true: Any, y_pred: Any) -> Any:
+    return keras.ops.mean(y_pred)
+
+
+def _measured_on(k: Any, metrics: list[Any], **how: Any) -> Any:
+    """A model of one's own metrics on three rows, two a batch."""
+    model = k.build(Classification(["a", "b"]))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=metrics, jit_compile=False)
+    batches = model.preprocess(lists(["a", "b", "a"], ["a", "b", "a"]), 2, False, **how)
+    return model.evaluate(batches, verbose=0)
+
+
 def _asks(task: Any, run: Any, texts: Any) -> Any:
     """Answers in two runs."""
     return task.answer(run(*texts) + run(*texts))
@@ -736,6 +748,12 @@ OF_TASKS = [
         lambda k: k.model("classes").predict(
             k.model("classes").preprocess(lists(["a"]), shuffle=False), verbose=0
         ),
+    ),
+    mistake(
+        "has no number for each row, so it can't leave out those that only",
+        lambda k: _measured_on(k, [_in_all], static_batches=True),
+        lambda k: _measured_on(k, ["accuracy"], static_batches=True),
+        lambda k: _measured_on(k, [_in_all]),
     ),
     mistake(
         "two towers answer for whole texts",

@@ -342,8 +342,6 @@ class Stream:
         if not missing.rows and next(iter(self._table), None) is None:
             raise InputError(f"the file has no rows below its header. Received: {self.source}")
         note = missing.note(self._table.unit)
-        if note and self._step > 1:
-            note = f"of each {self._step} rows the one at {self._first}: {note}"
         if note and self._table.asked.labels and note not in self._table.notes:
             self._table.notes.append(note)
         if rows:
