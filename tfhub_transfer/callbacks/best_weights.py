@@ -114,6 +114,7 @@ class FiniteLoss(keras.callbacks.Callback):
             self._check(name, logs, f"at the end of epoch {epoch + 1}")
 
     def _check(self, name: str, logs: dict[str, float] | None, place: str) -> None:
+        # What isn't reported, as `val_loss` without validation data, is nothing wrong.
         value = float((logs or {}).get(name, 0.0))
         if not math.isfinite(value):
             raise InputError(

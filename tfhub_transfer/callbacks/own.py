@@ -105,6 +105,7 @@ class _GoesOn(keras.callbacks.Callback):
         self._go_on: Callable[[int], None] | None = go_on
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        # A backup is restored when training begins; which epoch follows shows only here.
         if self._go_on is not None:
             self._go_on(epoch)
             self._go_on = None
@@ -179,6 +180,7 @@ def check_names(callbacks: Given, reported: Collection[str]) -> None:
                     f"expected one of {', '.join(sorted(reported))}. Received: {name!r}"
                 )
         if isinstance(each, keras.callbacks.ReduceLROnPlateau):
+            # Keras puts the rate among the values that callbacks behind this one see.
             reported.add("learning_rate")
 
 

@@ -75,12 +75,14 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
             self._prepare()
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        # -1 groups, not 0: that none is thawed has to be set, too.
         self._thawed, self._waited, self._epoch, self._limit = -1, 0, 0, 0
         self._best: float | None = None
         self._layer_rates: optimizers.LayerRates | None = None
         self.thawed_at = []
         optimizers.require(getattr(self.model, "optimizer", None))
         if not self._begin():
+            # The first batch, which builds the model, trains nothing of them.
             for encoder in self._find_encoders():
                 encoder.trainable = False
 
@@ -139,10 +141,12 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if self._layer_rates is None:
+            # What this epoch begins with couldn't be done yet: the model wasn't whole.
             self.on_epoch_begin(self._epoch)
         if not self._begin():
             return
         assert self._layer_rates is not None
+        # Keras calls this once for several steps.
         self._layer_rates.announce(self.model.steps_per_execution)
         steps = (self.params or {}).get("steps")
         if self.monitor is None and steps and self._thawed < self._limit:
@@ -164,6 +168,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         if not self._begin():
             return
         if self._thawed <= 0 and epoch + 1 >= self.start_epoch:
+            # What was waited while nothing was thawed doesn't count for the next group.
             self._waited = 0
             self._thaw(1)
         elif self._waited >= self.patience and self._thawed < self._limit:
@@ -178,6 +183,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         if position < self.start_epoch:
             return 0
         passed = (position - self.start_epoch) / self.epochs_per_group
+        # Three times an `epochs_per_group` of 0.1 are 2.9999999999999996 groups.
         return min(self._limit, int(passed + 1e-6) + 1)
 
     def _thaw(self, count: int) -> None:

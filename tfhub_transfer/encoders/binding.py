@@ -80,6 +80,7 @@ def at_hand(handle: str, variables: Sequence[recorded.VariableSpec]) -> Binding 
     """
     if _FROM_FILE.get():
         return None
+    # What can't be loaded is as good as absent: the file has the graph itself.
     with contextlib.suppress(InputError):
         folder = registry.find(handle)
         if folder is not None:
@@ -87,6 +88,7 @@ def at_hand(handle: str, variables: Sequence[recorded.VariableSpec]) -> Binding 
             loaded, found = loading.load(folder)
             source = registry.EncoderSource(handle, folder)
             made = Binding(source, loaded, loading.Functions(loaded, folder), found)
+            # Shapes alone: the values come out of the file.
             shapes = [v["shape"] for v in made.spec()["variables"]]
             return made if shapes == [v["shape"] for v in variables] else None
     return None

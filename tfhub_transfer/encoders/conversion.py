@@ -201,6 +201,7 @@ def _largest_difference(folder: Path, found: huggingface.BertFolder) -> float:
     length = min(16, shape.positions)
     ids = generator.integers(0, shape.vocabulary, (2, length))
     mask = np.ones_like(ids)
+    # Padding in one row, so that masking is compared, too.
     mask[1, (length + 1) // 2 :] = 0
     types = generator.integers(0, shape.segments, ids.shape)
     outputs = _run(safety.load_checked(folder), ids, mask, types)
@@ -380,6 +381,7 @@ def _piece_states(teacher: _Teacher, kept: Sequence[int]) -> list[np.ndarray]:
         layers.append([layer[:, 1].numpy() for layer in found])
     states = [np.concatenate(states) for states in zip(*layers, strict=True)]
     tables = [v for v in teacher.encoder.variables if "word_embeddings/embeddings" in v.name]
+    # Not tables of ALBERT and its like, which are narrower than the states.
     return [
         table.numpy()[list(kept)] for table in tables if table.shape[-1] == teacher.width
     ] + states
@@ -562,6 +564,7 @@ def _read_word_vectors(source: Path, max_words: int | None) -> tuple[list[str], 
         if len(found) == max_words:
             break
     else:
+        # Only of a file that was read to its end is the number of rows known.
         if promised is not None and rows != promised:
             raise InputError(
                 f"The file's first line promises {promised} words; it may be truncated. "
@@ -576,6 +579,7 @@ def _word_and_vector(fields: list[str], width: int, where: str) -> tuple[str, np
     # Some files have words with spaces in them, so the numbers are counted from the right.
     word = " ".join(fields[:-width]) if width else ""
     try:
+        # What float32 can't hold becomes infinite, and is refused below.
         with np.errstate(over="ignore"):
             vector = np.array([float(field) for field in fields[-width:]], np.float32)
     except ValueError:

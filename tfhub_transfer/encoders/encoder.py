@@ -86,7 +86,9 @@ class Encoder(keras.layers.Layer):
             self._bind(found)
         else:
             self._make_weights(_spec)
+        # The weights came with the SavedModel: nothing is left for Keras to build.
         self.built = True
+        # Last, for it freezes groups, which are known only now.
         self.trainable = trainable
 
     def _make_weights(self, spec: recorded.Spec) -> None:
@@ -153,6 +155,7 @@ class Encoder(keras.layers.Layer):
     @property
     def do_lower_case(self) -> bool | None:
         """Whether the encoder wants lower-cased text, where the SavedModel says so."""
+        # Some SavedModels hold a variable of that name, others a plain flag.
         flag = None if self._source is None else getattr(self._loaded, "do_lower_case", None)
         return None if flag is None else bool(flag.numpy() if hasattr(flag, "numpy") else flag)
 
@@ -228,6 +231,7 @@ class Encoder(keras.layers.Layer):
         Raises:
             InputError: If `n` is outside of `-len(layer_groups)..len(layer_groups)`.
         """
+        # Not by the setter, which sets all groups alike.
         self._trainable = self._groups.freeze_to(n)
 
     @property
@@ -325,6 +329,7 @@ class Encoder(keras.layers.Layer):
         trainable, spec = config.pop("trainable"), config.pop("spec")
         layer = cls(**config, _spec=spec)
         layer._groups.restore(**groups)
+        # As above, not by the setter: some groups may be frozen.
         layer._trainable = trainable
         return layer
 
@@ -346,6 +351,7 @@ class Encoder(keras.layers.Layer):
 
     def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
         for index, weight in enumerate(self._weights):
+            # By place, since variables of a SavedModel may have no name.
             store[str(index)] = weight.value.numpy()
 
     def load_own_variables(self, store: Mapping[str, Array]) -> None:

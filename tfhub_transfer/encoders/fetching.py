@@ -87,6 +87,7 @@ def _is_filled(folder: Path) -> bool:
 
 
 def _download(handle: str, target: Path) -> None:
+    # So a TF Hub server gives the archive, and not the page about it.
     separator = "&" if "?" in handle else "?"
     address = f"{handle}{separator}tf-hub-format=compressed"
     with atomic.folder(target) as scratch, temporary() as work:
@@ -107,6 +108,7 @@ def _download(handle: str, target: Path) -> None:
         _unpack(archive, scratch, handle)
         if not any(scratch.iterdir()):
             raise InputError(f"the downloaded archive is empty. Received: {handle}")
+    # As tensorflow_hub leaves it beside each folder of the cache.
     stamp = f"Module: {handle}\nDownload Time: {datetime.datetime.now()}\n"
     atomic.write_text(target.with_name(f"{target.name}.descriptor.txt"), stamp)
 
@@ -162,6 +164,7 @@ def _in_kaggle_cache(parts: re.Match[str]) -> Path | None:
     names = parts.groupdict()
     version = names.pop("version")
     folder = root.joinpath("models", *names.values())
+    # Kaggle's client writes the marker when all files are there.
     whole = [
         marker.with_suffix("")
         for marker in folder.glob(f"{version or '*'}.complete")

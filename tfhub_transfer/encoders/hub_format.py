@@ -105,6 +105,7 @@ def bert_variable_shapes(shape: BertShape) -> dict[str, tuple[int, ...]]:
 
 
 def _layer_norm(x: tf.Tensor, weights: Weights, at: str, epsilon: float) -> tf.Tensor:
+    # Not in one operation, nor so that oneDNN's rewrite finds one (`graphs.rewriting` says why).
     mean = tf.reduce_mean(x, axis=-1, keepdims=True)
     variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axis=-1, keepdims=True)
     scaled = (x - mean) * tf.math.rsqrt(variance + epsilon)
@@ -272,6 +273,7 @@ def _token_encoder(
     weights: Weights, call: Callable[..., dict], vocab: Path, lower_case: bool
 ) -> tf.train.Checkpoint:
     function = tf.function(call, autograph=False)
+    # A SavedModel can only be called as it was traced.
     for training in (True, False):
         function.get_concrete_function(_three_inputs(), training=training)
     encoder = _trackable(weights, function)
@@ -330,6 +332,7 @@ def text_encoder(
         ids = splitter(texts)
         ids = ids.merge_dims(1, -1) if ids.shape.rank > 2 else ids
         vectors = tf.nn.embedding_lookup(weights["embeddings"], ids.flat_values)
+        # `segment_sum` would leave out texts without tokens at the end of a batch.
         total = tf.math.unsorted_segment_sum(vectors, ids.value_rowids(), ids.nrows())
         number = tf.cast(tf.maximum(ids.row_lengths(), 1), tf.float32)[:, tf.newaxis]
         return total / (tf.sqrt(number) if combiner == "sqrtn" else number)
@@ -381,6 +384,7 @@ class WordPieces(tf.train.Checkpoint):
         self._special = {name: pieces.index(name) for name in SPECIAL_TOKENS if name in pieces}
         self._size = len(pieces)
         self.vocab_file = tf.saved_model.Asset(str(vocab))
+        # The table wants a bucket at least; unknown pieces are the tokenizer's affair.
         self._table = _line_numbers(self.vocab_file, 1)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
@@ -512,6 +516,7 @@ def preprocessor(pieces: WordPieces, sequence_length: int = 128) -> tf.train.Che
 
     packer = tf.function(pack, autograph=False)
     length = tf.TensorSpec([], tf.int32, name="seq_length")
+    # What isn't traced now can't be called later: one text or two, by words or not.
     for rank in (1, 2):
         segment = tf.RaggedTensorSpec([None] * (rank + 1), tf.int32, ragged_rank=rank)
         for segments in ([segment], [segment, segment]):

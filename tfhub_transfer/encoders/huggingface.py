@@ -158,6 +158,7 @@ def _read_config(source: Path) -> Config:
         "position_embedding_type": "absolute",
     }
     for key, value in expected.items():
+        # What config.json leaves out is transformers' default, which is the value expected here.
         found = config.get(key, None if key == "model_type" else value)
         if found != value:
             raise InputError(
@@ -332,6 +333,7 @@ def reference_outputs(
     Returns:
         The last layer's outputs [batch, length, hidden] and the pooled output [batch, hidden].
     """
+    # Not the word vectors, the largest table by far: of them only the rows looked up are cast.
     w = {name: value.astype(np.float64) for name, value in values.items() if "word" not in name}
     x = values["word_embeddings/embeddings"][ids].astype(np.float64)
     x = x + w["position_embedding/embeddings"][: ids.shape[1]]
@@ -342,6 +344,7 @@ def reference_outputs(
         x = x + _reference_attention(x, mask, w, f"{at}/self_attention")
         x = _reference_norm(x, w, f"{at}/self_attention_layer_norm", shape)
         wide = x @ w[f"{at}/intermediate/kernel"] + w[f"{at}/intermediate/bias"]
+        # GELU by its definition: x times the share of a normal distribution below x.
         wide = wide * scipy.special.ndtr(wide)
         x = x + wide @ w[f"{at}/output/kernel"] + w[f"{at}/output/bias"]
         x = _reference_norm(x, w, f"{at}/output_layer_norm", shape)

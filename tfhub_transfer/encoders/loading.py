@@ -79,6 +79,7 @@ class Functions:
         self, call: Callable[..., object], inputs: calls.Inputs, training: bool
     ) -> calls.Outputs:
         if self.dialect == "bert":
+            # Three and int32: a SavedModel takes nothing else.
             ids = {key: tf.cast(inputs[key], tf.int32) for key in BERT_INPUTS}
             inputs = ids if self._style == "dict" else list(ids.values())
         result = call(inputs, training=training) if self._takes_training else call(inputs)
@@ -152,6 +153,7 @@ def _require_stored(folder: Path) -> None:
         wanted = sum(
             math.prod(shape) * types[key].size
             for key, shape in reader.get_variable_to_shape_map().items()
+            # Of strings the index doesn't tell how long they are.
             if types[key].is_floating or types[key].is_integer or types[key].is_bool
         )
     except Exception as error:  # of TensorFlow, of several kinds
@@ -313,6 +315,7 @@ def save(
         if encoder.write_preprocessor is not None:
             case = encoder.write_preprocessor(beside)
         elif preprocessor is not None:
+            # A mark is of the folder that was written as a whole, which is the encoder's here.
             shutil.copytree(preprocessor, beside, ignore=shutil.ignore_patterns(marks.MARK))
         facts = _facts(encoder, source, case)
         (scratch / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

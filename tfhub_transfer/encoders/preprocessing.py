@@ -299,6 +299,7 @@ class BertPreprocessor(TextPreprocessor):
     def pack(self, segments: list[tf.RaggedTensor]) -> dict[str, tf.RaggedTensor]:
         """Word-piece ids of each segment `[batch, (length)]` to one packed row each, cut to fit."""
         room = self._room(len(segments))
+        # As `bert_pack_inputs` of TF Hub's preprocessors cuts.
         trimmed = tf_text.RoundRobinTrimmer(room).trim(segments)
         ids, types = tf_text.combine_segments(
             trimmed,
@@ -513,6 +514,7 @@ def _from_vocabulary(path: Path, case: Case, sequence_length: int) -> BertPrepro
         "padding_id": ids["[PAD]"],
     }
     made = BertPreprocessor(tokenizer.ids, special, sequence_length, path, case)
+    # An attribute of the module, so that its table lives and is exported with it.
     made._pieces = tokenizer
     return made
 
@@ -527,6 +529,7 @@ def _from_saved_model(folder: Path, sequence_length: int, trust_code: bool) -> B
         )
     special = {key: int(value) for key, value in tokenize.get_special_tokens_dict().items()}
     made = BertPreprocessor(tokenize, special, sequence_length, folder)
+    # Likewise: the SavedModel holds the tables.
     made._loaded = loaded
     return made
 

@@ -261,6 +261,7 @@ class Preprocessor(keras.layers.Layer):
             settings.write_text(json.dumps({**records.read(settings), **more}, indent=1) + "\n")
 
     def get_config(self) -> dict[str, object]:
+        # A clone is made of this configuration, and finds the vocabulary by it.
         _live[self.fingerprint()] = self._at_hand()
         return {
             **super().get_config(),

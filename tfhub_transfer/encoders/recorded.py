@@ -75,6 +75,7 @@ def check(config: object, source: object) -> list[VariableSpec]:
 
 def _is_output(shape: object) -> bool:
     """Whether it is `[width]` or `[null, width]`."""
+    # By `type`, for `True` is an `int` to `isinstance`.
     if not isinstance(shape, list) or len(shape) not in (1, 2) or type(shape[-1]) is not int:
         return False
     return 1 <= shape[-1] <= _WIDEST and shape[:-1] in ([], [None])

@@ -70,6 +70,7 @@ class EncoderSource:
         self.handle = Handle(DEFAULT_ENCODER if handle == "auto" else str(handle))
         self._given = self.handle if handle == "auto" else handle
         if folder is not None:
+            # In the place of the cached property, which would look for it or fetch it.
             self.folder = folder
 
     def __str__(self) -> str:
@@ -362,6 +363,7 @@ def _checked(folder: Path, handle: str) -> Path:
 
 def _foreign(path: Path) -> tuple[str, Path]:
     """What an encoder has to be made of, with its kind; no kind if it is one, or nothing."""
+    # First: an encoder stays one whatever else lies in its folder.
     if (path / GRAPH).exists():
         return "", path
     trained = path if path.suffix == ".keras" else path / TRAINED

@@ -38,6 +38,7 @@ def padded_length(rows: tf.RaggedTensor, lengths: np.ndarray | None, at_most: in
             given, it gets its own, rounded up a little.
         at_most: The most that its own are rounded up to.
     """
+    # Texts may all be empty, and a batch has a place even then.
     longest = tf.maximum(tf.reduce_max(tf.cast(rows.row_lengths(), tf.int32)), 1)
     if lengths is None:
         # Rounding up must not pass the encoder's last position.

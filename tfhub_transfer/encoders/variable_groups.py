@@ -36,6 +36,7 @@ def specs(
     if declared is None:
         allowed = {id(v) for v in variables if v.trainable}
     else:
+        # Makers of SavedModels put other things into such lists, flags and `None` among them.
         allowed = {id(v) for v in declared if isinstance(v, tf.Variable)}
     return [
         {
@@ -63,6 +64,7 @@ def group(weights: Sequence[keras.Variable], specs: Sequence[VariableSpec]) -> G
         specs: What is known of each.
     """
     groups: dict[tuple[int, int], tuple[str, list[keras.Variable]]] = {}
+    # The one variable of NNLM and Swivel has no name that would tell.
     single = sum(spec["trainable"] for spec in specs) == 1
     for weight, spec in zip(weights, specs):
         if spec["trainable"]:

@@ -206,6 +206,7 @@ def _counted(preprocessor: BertPreprocessor, texts: Sequence[str]) -> tuple[int,
     else:  # a tokenizer that knows no words
         words = sum(len(text.split()) for text in cut)
     ids = pieces.flat_values.numpy()
+    # No preprocessor says which id is that of unknown pieces; this text is one.
     unheard_of = preprocessor.tokenize(tf.constant([_UNHEARD_OF])).flat_values.numpy()
     unknown = float(np.mean(ids == unheard_of[0])) if len(unheard_of) == 1 and len(ids) else 0.0
     return words, len(ids) / max(words, 1), unknown

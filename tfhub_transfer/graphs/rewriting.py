@@ -21,7 +21,9 @@ from tfhub_transfer.graphs.surgery import FlatGraph, Ref, Rewrite, constant
 from tfhub_transfer.runtime import products
 
 _SQRT_HALF, _SQRT_TWO = math.sqrt(0.5), math.sqrt(2.0)
+# GELU by tanh, as Hendrycks and Gimpel 2016 have it.
 _TANH_SCALE, _CUBIC = math.sqrt(2.0 / math.pi), 0.044715
+# Numbers that half of a random number of 32 bits can be.
 _HALF_WORDS = 65536
 _AXES = "abcdefgh"
 
@@ -81,6 +83,7 @@ def _einsum_dense(flat: FlatGraph, name: str) -> _Dense | None:
     count = len(contracted)
     fits = count and kernel.startswith(x[-count:]) and result == x[:-count] + kernel[count:]
     given, weights = (flat.resolve(ref) for ref in flat.node_inputs(name))
+    # Attention multiplies activations by `Einsum`, too, which are no dense layers.
     if not fits or weights.node not in flat.variables:
         return None
     return _Dense(given, weights, count)
@@ -96,6 +99,7 @@ def _with_bias(
         return None
     made = dense[product.node]
     units = flat.variables[made.kernel.node].shape[made.contracted :]
+    # A product that something else reads has to stay as it is.
     if made.bias or len(readers[product.node]) > 1 or flat.variables[bias.node].shape != units:
         return None
     return made._replace(bias=bias)
@@ -114,6 +118,7 @@ def _dense_emitter(
         y = tf.nn.bias_add(y, tf.reshape(bias[0], [-1])) if bias else y
         y = y if activation is None else activation(y)
         shape = tf.concat([tf.shape(x)[:kept], units], axis=0)
+        # A reshape to a computed shape forgets the sizes that are known.
         return tf.ensure_shape(tf.reshape(y, shape), x.shape[:kept].concatenate(units))
 
     inputs = (dense.x, dense.kernel, dense.bias)
@@ -127,6 +132,7 @@ def _gelu(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | Non
     if flat.nodes[name].op != "Mul":
         return None
     half = ("Mul", X("x"), 0.5)
+    # `tf.nn.gelu` says `Erfc`, TF Hub's BERTs say `Pow` and `Tanh`: neither is fused as it stands.
     shapes: list[tuple[Pattern, Callable[[tf.Tensor], tf.Tensor]]] = [
         (("Mul", half, ("Erfc", ("Mul", ("Neg", X("x")), _SQRT_HALF))), _gelu_by_erf),
         (("Mul", half, ("Erfc", ("Mul", X("x"), -_SQRT_HALF))), _gelu_by_erf),

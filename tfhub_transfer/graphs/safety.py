@@ -29,11 +29,13 @@ from tfhub_transfer.storage import opening
 GRAPH_FILE = "saved_model.pb"
 LIST_FILE = Path(__file__).with_name("allowed_operations.txt")
 
+# Its second input is the file's name.
 _TABLE_FROM_FILE, _FILE_INPUT = "InitializeTableFromTextFileV2", 1
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 # Of these types a tensor in the file would be a handle to something outside of it: another model's
 # table, say.
 _HANDLES = (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT)
+# These make a tensor of whatever type they are told out of bytes.
 _FROM_BYTES = ("ParseTensor", "DeserializeSparse", "DeserializeManySparse")
 _USES_OF_VARIABLES = ("AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp")
 # How deep calls of functions go that hand an asset on; a model that was saved, loaded and saved
@@ -92,6 +94,7 @@ def check_saved_model(folder: Path, trust_code: bool = False) -> None:
             asset, or can't be loaded at all.
     """
     folder = opening.path_of(folder)
+    # Pipes and devices are refused whoever is trusted.
     opening.require_all(folder)
     if choices.flag("trust_code", trust_code):
         return
@@ -152,6 +155,7 @@ def _in_files(folder: Path) -> Iterator[str]:
         target, place = path.resolve(), path.relative_to(root)
         if not homes & {target, *target.parents} and target != origin / place:
             yield f"a link that leads out of its folder, {_shown(str(place))}"
+    # TensorFlow might load that one, which nobody has looked at.
     for name in ("saved_model.pbtxt", "saved_model.cpb"):
         if (root / name).exists():
             yield f"another graph, {name}, beside {GRAPH_FILE}"
@@ -184,8 +188,10 @@ def _in_names(functions: Iterable[function_pb2.FunctionDef]) -> Iterator[str]:
     seen = set()
     for function in functions:
         name = function.signature.name
+        # Its name would let a node pass as a call that runs the operation.
         if tensorflow_graphs.knows(name):
             yield f"a function that is named as an operation, {_shown(name)}"
+        # Only one of them would be looked at.
         if name in seen:
             yield f"two functions of one name, {_shown(name)}"
         seen.add(name)

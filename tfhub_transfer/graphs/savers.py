@@ -137,6 +137,7 @@ class _Body:
 
     def _is_part(self, ref: str) -> bool:
         node = self.nodes.get(ref.split(":")[0])
+        # TensorFlow's saver takes one ending for files on s3 and another for all else.
         if node is not None and node.op == "Select":
             return all(self._is_part_constant(i) for i in node.input[1:3])
         return self._is_part_constant(ref)
@@ -170,6 +171,7 @@ def _named(values: Iterable[attr_value_pb2.AttrValue]) -> Iterator[str]:
 def _by_name(nodes: Nodes) -> dict[str, node_def_pb2.NodeDef]:
     listed = list(nodes)
     found = {node.name: node for node in listed}
+    # Only one of them would be looked at.
     if len(found) != len(listed):
         raise ValueError("a graph holds two nodes of one name")
     return found

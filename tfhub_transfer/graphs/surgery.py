@@ -97,6 +97,7 @@ class FlatGraph:
 
     def node_inputs(self, name: str) -> list[Ref]:
         """What a node computes from; control inputs don't count."""
+        # Nothing in a flat graph has effects (`_check`), so that no order has to be kept.
         return [_ref(text) for text in self.nodes[name].input if not text.startswith("^")]
 
     def consumers(self) -> dict[str, list[str]]:
@@ -112,6 +113,7 @@ class FlatGraph:
         """The variables that `wanted` depends on."""
         order = self.order([self.resolve(r) for r in wanted], set())
         needed = {self.resolve(ref).node for name in order for ref in self._needed(name)}
+        # Sorted, for a set of names has another order in each process.
         return [self.variables[name] for name in sorted(needed) if name in self.variables]
 
     def is_clean_cut(self, cut: Ref, wanted: Iterable[Ref]) -> bool:
@@ -206,11 +208,13 @@ def flatten(
     Raises:
         NotFlat: If the call does more than compute: loops, tables, writing to variables.
     """
+    # A graph of its own, also where the encoder is first called while another is traced.
     with tf.init_scope():
         traced = tf.function(call, autograph=False).get_concrete_function(dict(inputs))
     handles = {
         id(part.handle): variable
         for variable in variables
+        # Under a strategy a graph captures one of the copies behind a variable.
         for part in getattr(variable, "values", (variable,))
     }
     read: dict[str, tf.Variable] = {}
@@ -294,10 +298,12 @@ def constant(flat: FlatGraph, ref: Ref) -> np.ndarray | None:
 
 
 def _check(flat: FlatGraph) -> None:
+    # Among all nodes: what writes may hang on a control input, which isn't followed below.
     if any(node.op.startswith(_WRITERS) for node in flat.nodes.values()):
         raise NotFlat("it writes to its variables")
     for name in flat.order([flat.resolve(r) for r in tf.nest.flatten(flat.outputs)], set()):
         node = flat.nodes[name]
+        # These are never made: the ones are given, of the others `_make` reads rows.
         if node.op in _PLACEHOLDERS or node.op == "ResourceGather":
             continue
         if not tensorflow_graphs.knows(node.op) or not hasattr(tf.raw_ops, node.op):
@@ -380,6 +386,7 @@ def write_seeded(source: Path, target: Path, seed: int) -> bool:
     """
     model = saved_model_pb2.SavedModel.FromString((source / GRAPH_FILE).read_bytes())
     unseeded = [node for node in _nodes(model) if _is_unseeded(node)]
+    # From 1: two seeds of 0 mean none.
     for stream, node in enumerate(unseeded, start=1):
         node.attr["seed"].i, node.attr["seed2"].i = seed, stream
     if not unseeded:

@@ -23,6 +23,7 @@ _VARINT_BYTES, _SMALL = 10, 1 << 32
 # (tensorflow/core/protobuf/saved_model.proto and what it imports); `_LEAVE_OUT` ends it.
 _Plan: TypeAlias = "Mapping[int, _Plan]"
 _LEAVE_OUT: _Plan = {}
+# Strings, field 8, stay: savers' endings of file names are among them.
 _TENSOR: _Plan = dict.fromkeys(
     (4, 5, 6, 7, 9, 10, 11, 12, 13, 16, 17), _LEAVE_OUT
 )  # all but strings

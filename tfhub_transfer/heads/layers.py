@@ -18,6 +18,7 @@ Tensors: TypeAlias = Mapping[str, keras.KerasTensor]
 Encoded: TypeAlias = Tensors | Sequence[Tensors]
 Shape: TypeAlias = tuple[int, ...]
 
+# As in Kim 2014.
 CNN_WIDTHS = (3, 4, 5)
 
 
@@ -25,6 +26,7 @@ class _Pooling(keras.layers.Layer):
     """Takes Keras' own masks, as a BiLSTM passes them on, and ends them: no time axis is left."""
 
     def __init__(self, **kwargs: Any) -> None:
+        # Whatever Keras' policy: from the encoder's vectors on all is float32.
         super().__init__(**{"dtype": "float32", **kwargs})
         self.supports_masking = True
 
@@ -108,6 +110,7 @@ class AttentionPooling(_Pooling):
 
     def build(self, vectors_shape: Shape, present_shape: Shape | None = None) -> None:
         self.project = full_precision.Dense(vectors_shape[-1], "tanh")
+        # A bias is the same at every place, and softmax doesn't see it.
         self.score = full_precision.Dense(1, use_bias=False)
         self.project.build(vectors_shape)
         self.score.build(vectors_shape)
@@ -139,6 +142,7 @@ class SentenceMeans(_Pooling):
         self, vectors: keras.KerasTensor, starts: keras.KerasTensor, present: keras.KerasTensor
     ) -> keras.KerasTensor:
         ops = keras.ops
+        # In float32, for a mean is a small difference of two large sums.
         sums = ops.cumsum(ops.cast(vectors, "float32"), axis=1)
         sums = ops.pad(sums, [[0, 0], [1, 0], [0, 0]])
         following = ops.pad(starts[:, 1:], [[0, 0], [0, 1]])
@@ -383,16 +387,19 @@ def _pooling(encoder: Encoder, head: Head) -> str:
         )
     if head.pooling != "auto":
         return head.pooling
+    # A block works on token vectors, which `pooled_output` has left behind.
     return "pooled_output" if has_pooled and head.block == "none" else "mean"
 
 
 def _block(tokens: keras.KerasTensor, mask: keras.KerasTensor, head: Head) -> keras.KerasTensor:
     if head.block == "cnn":
+        # A filter at the end of a text reaches into the padding, whose vectors aren't zeros.
         tokens = PresentVectors(name="present")(tokens, present=mask)
         filters = [
             keras.layers.Conv1D(
                 head.block_units,
                 width,
+                # As many places as there are tokens, so that the mask still fits.
                 padding="same",
                 activation="relu",
                 dtype=full_precision.policy(),

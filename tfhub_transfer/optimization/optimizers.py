@@ -59,6 +59,7 @@ class Lars(keras.optimizers.SGD):
             weight_norm = ops.sqrt(ops.sum(ops.square(weights)))
             gradient_norm = ops.sqrt(ops.sum(ops.square(gradient)))
             ratio = self.trust * weight_norm / ops.maximum(gradient_norm, 1e-12)
+            # A matrix of zeros has a ratio of 0, and would never move.
             gradient = gradient * ops.where(weight_norm > 0, ratio, 1.0)
         super().update_step(gradient, variable, learning_rate)
 
@@ -138,6 +139,7 @@ class AdamW(keras_optimizers.OpenAdamW):
             variable.scatter_update(tf.IndexedSlices(values, rows))
 
     def _powers(self, dtype: tf.DType) -> list[tf.Tensor]:
+        # Keras counts a step when it is done; Adam's corrections begin with 1.
         step = tf.cast(self.iterations.value + 1, dtype)
         return [tf.pow(tf.cast(beta, dtype), step) for beta in (self.beta_1, self.beta_2)]
 
@@ -179,6 +181,7 @@ def get(identifier: str | Given) -> Given | keras.optimizers.Optimizer:
         and issubclass(value, keras.optimizers.Optimizer)
         and value is not keras.optimizers.Optimizer
     }
+    # Ours goes before Keras' own AdamW: the same numbers in fewer passes through memory.
     known |= {"lars": Lars, "adamw": AdamW}
     if identifier.lower() not in known:
         raise InputError(
@@ -237,11 +240,14 @@ def extend(model: keras.Model, variables: Iterable[keras.Variable]) -> None:
         *((optimizer, v) for v in scale.values() if v is not None),
     ]:
         keras_optimizers.forget(owner, old)
+    # Keras' `build` does nothing where it was done.
     optimizer.built = inner.built = False
     # In the model's order, in which Keras will build the optimizer of a saved model again.
     place = {key_of(weight): at for at, weight in enumerate(model.weights)}
+    # There replicas have copies of the state, as they have of the weights.
     with model.distribute_strategy.scope():
         optimizer.build([wanted[k] for k in sorted(wanted, key=lambda k: place.get(k, len(place)))])
+    # Before the state comes back: averages that there were go on from where they stood.
     _average_each(inner)
     for name, values in slots.items():
         for variable, old in zip(known, values):
@@ -307,6 +313,7 @@ def build_on(model: keras.Model, known: object) -> None:
     weights = model.weights
     if known is None:
         return
+    # By `type`, for `True` is an `int` to `isinstance`.
     whole = isinstance(known, list) and all(type(place) is int for place in known)
     if not isinstance(known, list) or not whole or not _apart(known, len(weights)):
         raise InputError(
@@ -375,6 +382,7 @@ class LayerRates:
     def remove(self) -> None:
         """Takes the factors back."""
         if self._until is not None:
+            # A step that was traced meanwhile still reads it, and scales nothing then.
             self._until.assign(0)
             self._inner.update_step = self._plain
 

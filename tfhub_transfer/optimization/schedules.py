@@ -59,9 +59,11 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
         start, total, peak = self._run[0], self._run[1], self._run[2]
+        # Counted from 1, lest the first step have a rate of 0 and do nothing.
         done = tf.cast(step, tf.float32) - start + 1.0
         warmup_steps = tf.where(total > 0, tf.maximum(self.warmup * total, 1.0), 100.0)
         rising = tf.minimum(done / warmup_steps, 1.0)
+        # Likewise zero comes behind the last step, not at it.
         falling = (total + 1.0 - done) / tf.maximum(total + 1.0 - warmup_steps, 1.0)
         falling = tf.where(total > 0, tf.clip_by_value(falling, 0.0, 1.0), 1.0)
         return peak * tf.minimum(rising, falling)

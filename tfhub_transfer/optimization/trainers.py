@@ -53,7 +53,9 @@ class _Anew:
     def __call__(self, iterator: Iterator[object]) -> Logs:
         model = self._model()
         assert model is not None  # it calls
+        # An optimizer that is built refuses variables that it doesn't know.
         if model.optimizer.built:
             optimizers.extend(model, model.trainable_variables)
+        # Unforced, Keras gives back what stands there, which is this object.
         model.make_train_function(force=True)
         return model.train_function(iterator)

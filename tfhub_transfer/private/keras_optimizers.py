@@ -53,6 +53,7 @@ def slots(
         name: list(value)
         for name, value in vars(optimizer).items()
         if isinstance(value, list)
+        # These have the form, and are the weights themselves and all state in one list.
         and name not in ("_trainable_variables", "_variables")
         and len(value) == count
         and all(v is None or isinstance(v, keras.Variable) for v in value)
@@ -85,6 +86,7 @@ def rate(optimizer: keras.optimizers.Optimizer) -> Rate | None:
     `Optimizer._learning_rate`, with Keras 3.15.1. `learning_rate` asks a schedule, and gives the
     number that holds now.
     """
+    # A model that wasn't compiled has no optimizer.
     return getattr(optimizer, "_learning_rate", None)
 
 

@@ -30,6 +30,8 @@ def inlined(function: tf.types.experimental.ConcreteFunction) -> graph_pb2.Graph
     `tensorflow.python.framework.convert_to_constants._run_inline_graph_optimization`, with
     TensorFlow 2.21, which inlines all calls for freezing only.
     """
+    # `lower_control_flow=False`: a loop stays one operation, by which a flat graph is refused.
+    # `aggressive_inlining=True`: also calls with effects, which `surgery` refuses then.
     return convert_to_constants._run_inline_graph_optimization(function, False, True)
 
 

@@ -19,6 +19,7 @@ def optimized(**choices: int) -> Iterator[None]:
     """
     eager = context.context()
     before = eager.function_call_options
+    # A copy of what holds now, so that choices of blocks around this one stay.
     config = config_pb2.ConfigProto.FromString(before.config_proto_serialized)
     for name, choice in choices.items():
         setattr(config.graph_options.rewrite_options, name, choice)

@@ -62,6 +62,7 @@ def first_answers(
                 failure = error
             except Exception as error:  # TensorFlow raises a dozen kinds here
                 failure = error
+                # Smaller ids wouldn't mend it.
                 break
     raise InputError(
         "the encoder can't be used: it fails when it is asked; it is damaged, or takes other rows "
@@ -128,6 +129,7 @@ def require_numbers(
     Raises:
         InputError: If one of them is NaN.
     """
+    # An array in one look; row by row takes long and only finds out whose row it is.
     if isinstance(scores, np.ndarray) and not np.isnan(scores).any():
         return
     row = next((i for i, each in enumerate(scores) if np.isnan(each).any()), None)

@@ -97,6 +97,7 @@ def _measure(width: int) -> dict[str, float]:
     ]
     steps = {name: tf.function(_step, autograph=False) for name in PRECISIONS}
     best = dict.fromkeys(PRECISIONS, math.inf)
+    # In turns, and the best of each: other work beside only ever makes a call slower.
     for call in range(_CALLS + 1):  # the first one optimizes the graph and doesn't count
         for name, step in steps.items():
             with rewritten(name == "bfloat16"):
@@ -108,6 +109,7 @@ def _measure(width: int) -> dict[str, float]:
 def _seconds(step: Callable[..., list[tf.Tensor]], given: list[tf.Tensor]) -> float:
     started = time.perf_counter()
     for tensor in step(*given):
+        # Asked for, since a tensor may be there before its numbers are.
         tensor.numpy()
     return time.perf_counter() - started
 
@@ -116,6 +118,7 @@ def _step(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
     with tf.GradientTape() as tape:
         tape.watch([x, kernel, bias])
         y = tf.nn.bias_add(tf.matmul(x, kernel), bias)
+        # GELU in the form that TensorFlow fuses with the product, as encoders' flat graphs have it.
         y = (0.5 * (1.0 + tf.math.erf(y * math.sqrt(0.5)))) * y
         loss = tf.reduce_sum(y * y)
     return tape.gradient(loss, [x, kernel, bias])

@@ -22,6 +22,7 @@ _surrounding: contextvars.ContextVar[str | None] = contextvars.ContextVar("preci
 # How many times as fast bfloat16 must be for its 8 bits to be worth it.
 _LEAST_GAIN = 1.1
 _MEASURED_FILE = "precision.json"
+# That of the packaged encoder.
 _USUAL_WIDTH = 384
 
 
@@ -83,6 +84,7 @@ def check_precision(name: str) -> None:
 
 def rounds_products() -> bool:
     """Whether products of what is traced here become bfloat16, unless they are kept from it."""
+    # The rewrite is of products on the CPU; where there is a GPU, they run on that.
     return _surrounding.get() == "bfloat16" and not tf.config.list_physical_devices("GPU")
 
 
@@ -128,6 +130,7 @@ def _read_measured(path: Path) -> dict[str, dict[str, float]]:
     try:
         kept = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
+        # JSON that is nested too deep is a `RecursionError`.
         return {}
     wanted = products.PRECISIONS
     return {
@@ -138,4 +141,5 @@ def _read_measured(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _is_time(value: object) -> bool:
+    # `json` reads NaN and Infinity as numbers, too.
     return isinstance(value, float) and 0 < value < float("inf")

@@ -43,6 +43,7 @@ class Repeated(Generic[Given]):
         graph = self._graph
         if graph is None:
             spec = tf.nest.map_structure(_of_any_size, given)
+            # Without AutoGraph, which takes its time and finds nothing to rewrite here.
             made = tf.function(self._function, autograph=False)
             # TensorFlow warns of retracing when one line of code is traced for several objects.
             self._graph = graph = made.get_concrete_function(*spec)
