@@ -42,6 +42,7 @@ def add(report: Report, model: TransferModel, test: Examples, train: Examples | 
         test: What it was measured on.
         train: What it was trained on, if given.
     """
+    # Without labels, of which summaries would make targets sentence by sentence.
     cut = model.count_truncation(dataclasses.replace(test, target=None))
     fit = _fit(model, test)
     seen = model.seen_texts

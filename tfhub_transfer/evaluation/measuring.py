@@ -93,11 +93,13 @@ def _evaluate_task(
         history=dict(model.history_),
         standing=task.standing,
     )
+    # Cautions look for test texts in training, with baselines or without.
     known = train
     if not baselines:
         train = None
     elif train is None and task.learned_baselines:
         report.notes.append("no baselines: the training split isn't at hand")
+    # A function of the untrained model, since most tasks never ask and it loads an encoder.
     task.report_on(Trial(report, model, examples, train, seed, lambda: _untrained(model)))
     _note_intervals(report, len(examples))
     cautions.add(report, model, examples, known)

@@ -47,6 +47,7 @@ def scores(model: Answering, examples: object, batch_size: int, allow_nan: bool)
         found = examples
     else:
         found = asked(layout, examples)
+        # `Examples` hold units already; what users give may be plain texts.
         found = layout.in_units(found) if len(found) else found
     if not len(found):
         classes = len(task.class_names or [])
@@ -97,6 +98,7 @@ def by_name(
         made = forward.run(model, forward.ANSWER, layouts.of_rows(plain), batch_size)
         cuts.append(model.truncation)
         if not allow_nan:
+            # Only rows that are the user's texts, one each, can be named by number.
             whole = len(plain[0]) == len(texts[0])
             probes.require_numbers(made, plain[-1], np.arange(len(made)) if whole else None)
         if not layout.by_unit:

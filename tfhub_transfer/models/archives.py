@@ -134,9 +134,11 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     if CONFIG not in archive.namelist():
         raise InputError(_damaged(path, f"it has no {CONFIG}"))
     for member in found:
+        # `filename` is cut at a NUL byte, which would hide the rest.
         name, mode = member.orig_filename, member.external_attr >> 16
         if any(not _PART.fullmatch(p) or p in (".", "..") for p in name.split("/")):
             raise _refused(path, f"a member named {name[:80]!r}")
+        # What wasn't written on Unix has no mode.
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             raise _refused(path, f"a member that is no plain file, {name!r}")
         # Keras stores members as they are, so one that unpacks to more is not its work.
@@ -225,6 +227,7 @@ def _is_known(config: Mapping[str, object]) -> bool:
         return _registered(name) is not None or module in (*_KERAS_MODULES, "builtins")
     found = _registered(config.get("registered_name"))
     if found is not None:
+        # A known registered name must not vouch for another class.
         return getattr(found, "__name__", None) == name
     return module in _KERAS_MODULES or (module, name) in _KERAS_OBJECTS
 
@@ -238,11 +241,13 @@ class _Buffer(Protocol):
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 
+# h5py goes to and fro, for which `zipfile` may read a member from its beginning again.
 class _Window(io.RawIOBase):
     """A member that is stored as it is, read in place."""
 
     def __init__(self, file: IO[bytes], member: zipfile.ZipInfo) -> None:
         file.seek(member.header_offset)
+        # Behind its 30 bytes stand name and extra field, whose lengths are at 26 and 28.
         header = file.read(30)
         lengths = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
         self._first = member.header_offset + len(header) + sum(lengths)

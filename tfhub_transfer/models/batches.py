@@ -15,6 +15,7 @@ from tfhub_transfer.models.shares import Share, Step
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.tasks.layouts import Ids, Layout, Rows
 
+# Rows of a stream among which one is drawn: the file itself may be larger than memory.
 _SHUFFLE_BUFFER = 10_000
 
 
@@ -157,6 +158,7 @@ def of_stream(stream: Stream, layout: Layout, order: Order) -> tf.data.Dataset:
     if every:  # a stream of no rows says so itself, when it is read
         share.require(count, every)
     rows = _rows(mine, layout)
+    # Before they are shuffled, or the copy would wait for a whole buffer.
     first = rows.take(1)
     if order.seed is not None:
         rows = rows.shuffle(_SHUFFLE_BUFFER, seed=order.seed)
@@ -179,6 +181,7 @@ def _rows(stream: Stream, layout: Layout) -> tf.data.Dataset:
     """Texts, label and weight, if there is one, row by row."""
     objective = layout.objective
     columns = 2 if layout.task.pair else 1
+    # tf.data asks for shape and type before it reads a row.
     some = objective.encode([objective.example_label()])
     labels = tf.TensorSpec([None, *some.shape[1:]], some.dtype)
     weights = (tf.TensorSpec([None], tf.float32),) if stream.weight else ()

@@ -52,6 +52,7 @@ class Boundary:
         Args:
             ids: The rows.
         """
+        # In towers each text of a row has vectors of its own.
         single = {k: v if v.ragged_rank == 1 else v.values for k, v in ids.columns.items()}
         lengths = single["input_word_ids"].row_lengths().numpy()
         name = names.key(self.key, str(self.layer), ids.digest)
@@ -150,6 +151,7 @@ class StoredTokens:
 
         spec = (
             tf.TensorSpec([None], tf.int64),
+            # Half the bytes of float32, and accuracy as with them (`benchmarks/README.md`).
             tf.TensorSpec([None, *self._inner(), None, self._tokens.width], tf.bfloat16),
         )
         dataset = tf.data.Dataset.from_generator(read, output_signature=spec)
@@ -165,6 +167,7 @@ class StoredTokens:
         Returns:
             A function of row numbers, which gives the scores of each row in their order.
         """
+        # Batches come in up to 32 lengths, which one graph takes.
         run = tf.function(lambda given: model(given, training=False), reduce_retracing=True)
         starts = self._ids.columns.get(WORD_STARTS)
         units = None if starts is None else starts.row_lengths().numpy()

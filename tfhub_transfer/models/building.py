@@ -74,6 +74,7 @@ def build_model(
     if not isinstance(encoder, Encoder):
         source = registry.source_of(encoder)
         if task.needs_tokens or any(each.needs_tokens for each in heads.values()):
+            # Before `Encoder`, which takes time to make.
             registry.require_token_vectors(source, task.name)
         encoder = Encoder(source)
     if sequence_length is None and task.sequence_length is not None:
@@ -132,6 +133,7 @@ def default_optimizer(
     usual = learning_rate is None
     rate = planning.usual_rate(encoder)[0] if learning_rate is None else learning_rate
     schedule = WarmUpLinearDecay(rate, usual=usual)
+    # Decay and clipping are those that BERT was trained with.
     return optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0)
 
 
@@ -195,6 +197,7 @@ def write_encoder(path: Path, folder: Path) -> None:
         ) from error
 
 
+# `encoders` is a floor below and may not import this, so it is told.
 registry.register_converter("trained", write_encoder)
 
 

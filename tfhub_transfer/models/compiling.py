@@ -89,6 +89,7 @@ def learning(model: keras.Model, objective: Objective) -> Iterator[None]:
             f"Received: {', '.join(model.parts)}"
         )
     try:
+        # Inside of `try`: it puts the objective in place before it compiles, which may raise.
         _learn(model, objective)
         yield
     finally:

@@ -322,6 +322,7 @@ def no_model(folder: Path) -> InputError:
         what = "this is an encoder or an export, which is no model to train or measure"
     elif (folder / "report.json").is_file():
         what = "this is a report"
+    # An export's version lies two folders below the model's.
     for around in folder.parents[:2]:
         if (around / MODEL_FILE).is_file():
             return InputError(f"{what}; the model is in {around}: give that. Received: {folder}")

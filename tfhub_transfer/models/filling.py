@@ -65,6 +65,7 @@ def there(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         whose length suits the batch. And bool `[batch]`.
     """
     real = indices != _FILLER
+    # A batch of nothing but fillers has no first row; row 0 stands in.
     return tf.where(real, indices, tf.maximum(indices[0], 0)), real
 
 
@@ -189,6 +190,7 @@ def left_out(metrics: Iterable[keras.metrics.Metric], real: tf.Tensor) -> Iterat
     found = [one for metric in metrics for one in getattr(metric, "metrics", [metric])]
     usual = {id(one): (one, vars(one).get("update_state")) for one in found}
     for one, _ in usual.values():
+        # On the instance, which Keras calls; the class is shared with other models.
         vars(one)["update_state"] = _weighed(one.name, one.update_state, real)
     try:
         yield

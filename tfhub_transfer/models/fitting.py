@@ -100,6 +100,7 @@ def _is_text(given: object) -> bool:
     if isinstance(given, Mapping):
         return any(map(_is_text, given.values()))
     if isinstance(given, (list, tuple)):
+        # The first two tell, of `(x, y)` as of a list of texts, which may be long.
         return any(map(_is_text, given[:2]))
     if getattr(given, "dtype", None) == tf.string:
         return True

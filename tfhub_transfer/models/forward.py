@@ -96,6 +96,7 @@ class Forward:
             name: Which graph.
             precision: What `runtime.precision` gave.
         """
+        # What is traced keeps the precision that it was traced at.
         key = name, precision
         if key not in self._graphs:
             make = layouts.encoder_inputs if name == VECTOR else self._layout.inputs

@@ -56,6 +56,7 @@ class Seen:
         found = {}
         for split in SPLITS:
             known = getattr(self, split)
+            # A sample holds the least digests, so only what is as low can be found in it.
             among = asked[asked <= known[-1]] if len(known) == MOST else asked
             hits = int(np.isin(among, known).sum())
             found[split] = round(hits * len(asked) / len(among)) if len(among) else 0
@@ -79,6 +80,7 @@ class Seen:
         for split in SPLITS:
             content = (folder / split).read_bytes() if (folder / split).is_file() else b""
             whole = np.frombuffer(content[: len(content) // 8 * 8], "<u8")
+            # Anew, as a file may come from elsewhere and `count` relies on order and number.
             read[split] = np.unique(whole.astype(np.uint64))[:MOST]
         return cls(**read)
 
@@ -94,6 +96,7 @@ def digests(columns: Sequence[Sequence[str]]) -> np.ndarray:
         digest = hashlib.blake2b(digest_size=8)
         for text in texts:
             data = " ".join(text.split()).encode("utf-8", "surrogatepass")
+            # With lengths, or "ab", "c" and "a", "bc" would be one.
             digest.update(len(data).to_bytes(8, "little") + data)
         made[row] = int.from_bytes(digest.digest(), "little")
     return made

@@ -259,4 +259,5 @@ class TransferModel(wiring.InParts):
     def from_config(cls, config: Config, custom_objects: object = None) -> "TransferModel":
         deserialize = keras.saving.deserialize_keras_object
         encoder, task = deserialize(config["encoder"]), deserialize(config["task"])
+        # The preprocessor comes out of the file's assets later (`load_assets`).
         return cls(encoder, task, Head(**config["head"]), None)

@@ -114,6 +114,7 @@ def distill(
         with compiling.learning(student, taught):
             return fine_tune(student, *splits, **fine_tuning)
     finally:
+        # Baselines of reports learn from labels, not from `_Answer`s.
         student.training_examples = train
 
 
@@ -159,6 +160,7 @@ class _Taught(Objective):
 
         def mixed(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
             hard, soft = self._parts(y_true)
+            # `call`, since the loss as a whole would reduce rows to one number.
             by_label = tf.reshape(own.call(hard, y_pred), [-1])
             return y_true[:, 0] * by_label + y_true[:, 1] * apart(soft, y_pred)
 
@@ -246,6 +248,7 @@ def _scores(
 
 
 def _answers(teacher: TransferModel, examples: Examples) -> np.ndarray:
+    # The encoder's fingerprint doesn't tell two heads on it apart.
     head = [weight.numpy().tobytes() for weight in teacher.head_model().weights]
     name = names.key(
         "answers",

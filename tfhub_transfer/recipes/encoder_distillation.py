@@ -29,6 +29,7 @@ from tfhub_transfer.shapes import Features
 from tfhub_transfer.storage import atomic, keeping
 from tfhub_transfer.training.epochs import EpochsShown, show
 
+# At which the packaged `minilm-l3-384` was taught.
 RATE = 4e-4
 CURVES_FILE = "distillation.json"
 # In the output folder, if training ends early.
@@ -165,6 +166,7 @@ def distill_encoder(
         wording.require_text(text, f"row {row} of the texts")
         for row, text in enumerate(wording.listed(texts), start=1)
     ]
+    # Each once: a text of both parts would be judged by what was learned by heart.
     rows = list(dict.fromkeys(text for text in given if text.strip()))
     if len(rows) < 100:
         raise InputError(f"distillation takes at least 100 different texts. Received: {len(rows)}")
@@ -185,6 +187,7 @@ def distill_encoder(
         keep = functools.partial(
             keeping.kept, write, Path(output) / INTERRUPTED, "give it as `--encoder {}`"
         )
+        # After a mistake of the user's there is nothing worth keeping.
         with keep(unless=InputError):
             curves = _fit(large, small, rows, losses, schedule)
         with keep():

@@ -74,6 +74,7 @@ class Lesson:
         alike = _alike(of_large, of_small, self._pieces)
         lengths = of_small["input_word_ids"].row_lengths().numpy()
         sentences = self._sentences(texts, of_large)
+        # Nothing is kept of texts that are split otherwise, as their tokens don't correspond.
         tokens = self._tokens(texts, of_large, np.where(alike, lengths, 0))
         rows = batching.LengthBatches(lengths, batch_size, seed=seed)
 

@@ -233,6 +233,7 @@ def _narrowed(
 ) -> dict[str, np.ndarray]:
     """Embeddings on the principal components of the teacher's; everything else at random."""
     table = whole.values[_WORDS][kept]
+    # Of the covariance, width by width, not of a table of all word pieces.
     axes = np.linalg.svd(np.cov(table.T))[0][:, : small.hidden]
     values = {}
     for name, shape in hub_format.bert_variable_shapes(small).items():

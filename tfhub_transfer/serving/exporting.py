@@ -36,6 +36,7 @@ class _Served(tf.Module):
         self._preprocessor = model.preprocessor
         self.labels = {name: tf.saved_model.Asset(path) for name, path in labels.items()}
         self._of = weakref.ref(model)
+        # A folded graph takes them flat, as TensorFlow flattens dictionaries: by sorted keys.
         self._input_names = sorted(tensor.name for tensor in model.inputs)
         self._folded: Folded | None = None
         # What is exported are the attributes: not the Keras model, which holds an optimizer too.
@@ -88,6 +89,7 @@ class _Served(tf.Module):
             vector = self._run_folded(self._folded, inputs)[-1]
         else:
             vector = self._model.vector(inputs)
+        # Without the empty text that may have filled up a pair.
         each = tf.reshape(vector, [-1, vector.shape[-1]])[: tf.shape(text)[0]]
         return {"embedding": tf.identity(each)}
 

@@ -99,6 +99,7 @@ class ServedModel:
 
         lengths = lengths_of(*columns).numpy()
         batches = list(LengthBatches(lengths, batch_size, False, at_most=INFERENCE_BUCKETS))
+        # Asked even of no texts, the signature says the shapes of its answers.
         batches = batches or [np.arange(0)]
         with ThreadPoolExecutor(STREAMS) as streams:
             parts = list(streams.map(run, batches))
@@ -218,4 +219,5 @@ def _newest(folder: Path) -> Path:
             f"no exported model there; expected a folder that `export_saved_model` wrote{within}. "
             f"Received: {folder}"
         )
+    # As numbers: version 10 is newer than 9.
     return max(versions, key=lambda p: int(p.name))

@@ -34,9 +34,11 @@ TASKS: dict[str, type[Task]] = {
         Similarity,
     )
 }
+# Taken at once: a name of one's own may be registered anew, one of ours may not.
 _OURS = (*TASKS, MultiTask.name)
 for _kind in TASKS.values():
     standings.register(_kind.name, _kind.standing)
+# Not ours, so that nothing registered can pass for one of our classes in a file.
 _PACKAGE = "own_tasks"
 
 
@@ -81,6 +83,7 @@ def register(kind: Kind) -> Kind:
         )
     keras.saving.register_keras_serializable(package=_PACKAGE, name=name)(kind)
     TASKS[name] = kind
+    # Where a task doesn't name its own, the class has a property there.
     if isinstance(kind.standing, Standing):
         standings.register(name, kind.standing)
     return kind

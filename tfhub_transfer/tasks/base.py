@@ -316,6 +316,7 @@ class Task(Reported, abc.ABC):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Task":
         """Makes the task again from `get_config`."""
+        # No argument of a constructor: whoever gives names has not had them learned.
         learned = config.get("learned", False)
         task = cls(**{name: value for name, value in config.items() if name != "learned"})
         task.learned = bool(learned)

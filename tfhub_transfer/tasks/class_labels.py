@@ -216,6 +216,7 @@ def flagged(flags: Mapping[object, object]) -> Names:
     Raises:
         InputError: If there is anything else in it.
     """
+    # What heads a column is a class, even `NA`, which as a label would be missing.
     found = {name(key, (str(key).strip(),)): _flag(value) for key, value in flags.items()}
     odd = [(key, value) for key, value in flags.items() if _flag(value) is None]
     if odd or not found:
@@ -268,6 +269,7 @@ class Several:
         plain = [values.plain(label) for label in rows(labels)]
         self._separator = separator
         strings = [label for label in plain if isinstance(label, str)]
+        # One `|` anywhere says what separates; commas in other labels are parts of names then.
         self._bars = any(SEPARATOR in text for text in strings)
         self.declared: set[str] = set()
         self.way: str | None = None
@@ -376,6 +378,7 @@ def _parts(text: str, separator: str, known: Collection[str]) -> Names:
         text = text[1:-1]
         if separator == "," and (found := values.loose(text)) is not None:
             return [part for part in found if part.strip()]
+    # Of blank separators a run counts as one, as between words.
     found = text.split(separator if separator.strip() else None)
     parts = [part.strip() for part in found if part.strip()]
     quoted = [len(part) > 1 and part[0] == part[-1] and part[0] in "\"'" for part in parts]
@@ -562,6 +565,7 @@ def weights(places_of_rows: Sequence[int], classes: int) -> dict[int, float]:
         )
     counts = collections.Counter(int(each) for each in places_of_rows)
     rows = len(places_of_rows)
+    # `check_class_weights` wants a weight for each class, of those that don't occur too.
     return {i: rows / (len(counts) * counts[i]) if i in counts else 1.0 for i in range(classes)}
 
 

@@ -20,6 +20,7 @@ def of_shares(wanted: tf.Tensor, made: tf.Tensor, temperature: float) -> tf.Tens
         tf.nn.log_softmax(tf.math.log(tf.maximum(shares, _LEAST)) / temperature)
         for shares in (wanted, made)
     ]
+    # The square makes up for gradients that shrink so (section 2 of the paper).
     return temperature**2 * tf.reduce_sum(tf.exp(logs[0]) * (logs[0] - logs[1]), axis=-1)
 
 

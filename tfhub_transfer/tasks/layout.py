@@ -109,6 +109,7 @@ class Layout:
 
     def _settings(self) -> dict[str, object]:
         """What `prepare` and `answer` depend on beside what they are given."""
+        # What is set on a task later, a threshold say, must reach what became a graph.
         return {**vars(self.task), "preprocessor": self._preprocessor}
 
     @property
@@ -124,6 +125,7 @@ class Layout:
     @property
     def objective(self) -> Objective:
         """What the model is trained for: what its task asks, unless a recipe says otherwise."""
+        # Made anew each time, as another task may be put in the place of this one.
         return self._taught or Objective(self.task)
 
     @objective.setter
@@ -289,6 +291,7 @@ class Layout:
         if own.runs_again:
             return own.answers(run, rows)
         answer: Callable[..., Mapping[str, tf.Tensor]]
+        # Only units take thousands of small operations, for which a graph pays (`Repeated`).
         answer = self.answer_again if self.by_unit else self.answer
         return answer(state, run(*rows))
 

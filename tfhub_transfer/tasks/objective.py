@@ -72,10 +72,12 @@ class Objective:
             return labels
         units = isinstance(labels, tf.RaggedTensor)
         counts = _units(labels) if units and self.task.loss_by_unit else None
+        # These are relative to all rows of which this is a share, and must stay so.
         if weighing.is_relative(examples):
             weights = np.array(examples.weights, np.float32)
         else:
             weights = weighing.relative(examples.weights, counts)
+        # Labels of units are `[rows, units]`: each unit weighs as its row.
         return labels, weights[:, None] if units else weights
 
     def fed(

@@ -130,6 +130,7 @@ class Reported:
         """
         report, examples = trial.report, trial.examples
         labels = self.encode(examples.labels)
+        # A model that diverged gets a report too, in which such answers count as wrong.
         answered = trial.timed(lambda: trial.model.predict_scores(examples, allow_nan=True))
         scores = _finite(report, self, answered, labels)
         report.metrics = self.measure(labels, scores)
@@ -177,6 +178,7 @@ class Reported:
 
         The loss, unless the task says more: it must if its loss isn't 0 where an answer is right.
         """
+        # NaN is above nothing, so that such a row would be no mistake.
         losses: np.ndarray = np.nan_to_num(self._losses(labels, scores), nan=np.inf)
         return losses
 

@@ -39,6 +39,7 @@ def learn(values: np.ndarray) -> tuple[float, float]:
     if not len(values):
         raise InputError("expected a score for each text; give them. Received: no labels")
     mean, deviation = float(values.mean()), float(values.std())
+    # The deviation of equal numbers may be what rounding left, rather than 0.
     if not deviation or np.ptp(values) == 0:
         raise InputError(
             "every training example has the same score, so there is nothing to learn; check the "
@@ -115,6 +116,7 @@ class ScaledError(keras.metrics.RootMeanSquaredError):
         super().update_state(keras.ops.zeros_like(error), error, sample_weight)
 
     def result(self) -> keras.KerasTensor:
+        # Float32 holds the error in units of the spread, which may be beyond it in the user's.
         wide = keras.ops.cast(super().result(), dtype(0.0, self.deviation))
         return wide * self.deviation
 
@@ -126,6 +128,7 @@ def _standard_error(
     y_true: keras.KerasTensor, y_pred: keras.KerasTensor, deviation: float
 ) -> keras.KerasTensor:
     """How far answers are off in units of the targets' spread, float32 `[batch]`."""
+    # Flat, or `[batch]` less `[batch, 1]` would be the difference of every pair of rows.
     made = keras.ops.reshape(keras.ops.convert_to_tensor(y_pred), (-1,))
     wanted = keras.ops.reshape(keras.ops.cast(y_true, made.dtype), (-1,))
     return keras.ops.cast((wanted - made) / deviation, "float32")

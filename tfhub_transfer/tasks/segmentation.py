@@ -199,6 +199,7 @@ def _reached(begins: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
     jump = tf.concat([tf.range(count) + sizes, [count]], axis=0)
     found = tf.concat([tf.cast(begins, tf.int32), [0]], axis=0)
 
+    # Jumps double in each turn: n parts take log n of them, not n.
     def double(step: tf.Tensor, jump: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, ...]:
         found = tf.tensor_scatter_nd_max(found, jump[:, tf.newaxis], found)
         return step * 2, tf.gather(jump, jump), found
@@ -230,6 +231,7 @@ def learn(sentences: Iterable[Sequence[str]]) -> Segmentation:
     [b'In', b'the', b'U.K.', b'I', b'won', b'.']
     """
     sentences = [list(map(joining.plain, words)) for words in sentences]
+    # Each different word is parted once, however often it occurs.
     vocabulary = sorted({word for words in sentences for word in words})
     negation = _parts_negation(sentences)
     kept = f"{_NEGATION}|{SIGN}" if negation else SIGN
@@ -294,6 +296,7 @@ def _runs(words: Sequence[Parts], begun: set[str]) -> Iterator[tuple[str, str]]:
                 break
             parts += following
             shape = shape_name(kind for _, kind in parts)
+            # No known word begins so: with more parts it can't become one either.
             if shape not in begun:
                 break
             yield "".join(text for text, _ in parts), shape

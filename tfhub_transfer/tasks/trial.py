@@ -106,6 +106,7 @@ class Trial:
         result = answer()
         passed = time.perf_counter() - started
         seconds = self.report.seconds
+        # Similarity asks once for each column of texts.
         seconds["prediction"] = seconds.get("prediction", 0.0) + passed
         return result
 
@@ -141,5 +142,6 @@ def worst(badness: np.ndarray) -> list[int]:
     Args:
         badness: How bad each answer is `[n]`; 0 or less where it is right.
     """
+    # Stable: equal mistakes stand in the order of their rows, in every report alike.
     order = np.argsort(-badness, kind="stable")[:MISTAKES]
     return [int(row) for row in order if badness[row] > 0]

@@ -61,6 +61,7 @@ def cut_rows(words: tf.RaggedTensor, preprocessor: BertPreprocessor) -> tf.Ragge
     counts = words.with_values(
         tf.cast(preprocessor.pieces(words.flat_values).row_lengths(), tf.int32)
     )
+    # [CLS] and [SEP] take the other two.
     part = parts(counts, preprocessor.sequence_length - 2)
     most = tf.reduce_max(tf.concat([part, [0]], axis=0)) + 1
     _, rows = tf.unique(tf.cast(words.value_rowids(), tf.int32) * most + part)
@@ -93,6 +94,7 @@ def cut_long(examples: Examples, preprocessor: BertPreprocessor) -> Rows:
     """
     pieces = preprocessor.words(tf.constant(examples.texts[0], tf.string))
     counts = pieces.with_values(tf.cast(pieces.values.row_lengths(axis=1), tf.int32))
+    # [CLS] and [SEP] take the other two.
     of_word = counts.with_values(parts(counts, preprocessor.sequence_length - 2)).to_list()
     tags = of_word if examples.target is None else [*map(_listed, examples.labels)]
     texts, kept, owners = [], [], []

@@ -29,10 +29,12 @@ def of_vectors(
         seed: Of the shuffling.
     """
     wanted = targets if isinstance(targets, tuple) else (targets,)  # with weights of rows
+    # Numbers are shuffled: vectors would all lie in the buffer.
     numbers = tf.data.Dataset.range(len(features))
     if seed is not None:
         numbers = numbers.shuffle(len(features), seed=seed)
     numbers = numbers.batch(batch_size)
+    # What is mapped is too large to be held, and is read batch by batch.
     if not isinstance(features, np.memmap):
         held = tf.constant(features)
         return ready(
@@ -93,6 +95,7 @@ def through_encoder(training: Training, rows: Rows | Stream, batch_size: int) ->
     """
     model = training.model
     batches = model.preprocess(rows, batch_size, seed=training.plan.seed)
+    # A stream is read while it trains, so nothing of it is counted yet.
     counted = (None, None) if isinstance(rows, Stream) else (model.truncation, model.padding)
     validation = model.preprocess(training.validation, FROZEN_BATCH)
     return Feed(model, batches, validation, training.judges(), *counted)

@@ -42,6 +42,7 @@ class Headline:
         self.name = model.task.monitor[0]
         self.model = model
         drawn = np.random.default_rng(seed).permutation(len(examples))
+        # Sorted, as `searchsorted` below needs it.
         chosen = np.sort(drawn[:MOST_EXAMPLES])
         self.of = len(examples)
         self.places = np.flatnonzero(np.isin(rows.owners, chosen))

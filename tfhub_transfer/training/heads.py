@@ -45,6 +45,7 @@ class Head(Stage):
             self.value = _train(training, "")
             return self.value
         part = training.part(self.task)
+        # Each task's model was compiled without XLA; users ask for it on the whole one.
         part.model.jit_compile = training.model.jit_compile
         with progress.titled(self.task):
             self.value = _train(part, f"{self.task}: ")
@@ -107,6 +108,7 @@ def _train(training: Training, before: str) -> float:
         curves = _on_tokens(training, keep)
     history.add(curves)
     history.head_epochs = len(curves["loss"])
+    # Features have seconds of their own.
     history.seconds["head"] = time.perf_counter() - started - history.seconds.get("features", 0)
     outcome = _outcome(training, keep, curves)
     history.outcomes.append(outcome)
@@ -146,6 +148,7 @@ def _on_vectors(training: Training, train: Rows, keep: KeepBest) -> Curves:
         for rows in splits:
             with progress.part(worth=len(rows)):
                 features.append(model.compute_features(rows))
+            # The first is that of the texts to train on.
             history.truncation = history.truncation or model.truncation
     history.seconds["features"] = time.perf_counter() - started
     targets = [model.layout.objective.targets(rows.examples) for rows in splits]

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 # What stands among the curves and is none: where groups thawed, what was kept and why.
 MARKS = ("thawed_groups", "best_epoch", "kept")
+# Bounds of what is drawn: a record may be of another hand.
 _MOST_EPOCHS = 100_000
 _MOST_CURVES = 200
 

@@ -135,6 +135,7 @@ def _some(rows: list[list[str]], wanted: set[int | None], most: int) -> list[lis
         return rows
     chosen = sorted(place for place in wanted if isinstance(place, int) and 0 <= place < len(rows))
     near = sorted(range(len(rows)), key=lambda row: min(abs(row - place) for place in chosen))
+    # Marks of gaps take lines too, so it may have to be fewer rows.
     for count in range(most, 0, -1):
         kept = sorted({*chosen, *near[:count]})
         gaps = sum(after - before > 1 for before, after in itertools.pairwise(kept))

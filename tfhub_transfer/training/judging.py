@@ -143,6 +143,7 @@ def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | N
             f"`steps_per_execution=1`. Received: {model.steps_per_execution}, {replicas} replicas"
         )
     own = _own(model)
+    # The task's own fit its labels and answers, so there is nothing to try.
     if not own and _kinds(model.loss) == _kinds(model.layout.objective.loss()):
         return
     try:

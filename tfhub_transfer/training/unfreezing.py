@@ -39,6 +39,7 @@ def groups_to_thaw(encoder: Encoder, unfreeze: object) -> int:
     if unfreeze == "all":
         return len(names)
     if unfreeze == "auto":
+        # An encoder that is embeddings alone has nothing else to thaw.
         return sum(name != "embeddings" for name in names) or len(names)
     try:
         return ranges.whole_number("unfreeze", unfreeze, 0, len(names))
@@ -105,6 +106,7 @@ class Thawing(Stage):
         pace = training.plan.unfreezing_epochs / self.groups
         return ProgressiveUnfreezing(
             start_epoch=0,
+            # The callback takes no 0: this is far below a step.
             epochs_per_group=pace if pace * steps >= STAGE_STEPS else 1e-6,
             num_groups=self.groups,
             layer_decay=training.plan.layer_decay,

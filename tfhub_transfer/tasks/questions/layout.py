@@ -110,6 +110,7 @@ class Windows(Layout):
         room = preprocessor.sequence_length - 3  # [CLS] question [SEP] window [SEP]
         found, starts, ends = segmentation.split(splitting.plain(contexts))
         counts = tf.cast(preprocessor.pieces(found.flat_values).row_lengths(), tf.int32)
+        # Of a longer word the rest is left out when it is packed, so it takes no more room.
         counts = found.with_values(tf.minimum(counts, most_pieces(room)))
         asked = preprocessor.tokenize(questions).row_lengths()
         slices = spans.cut(counts, asked, room)
@@ -134,6 +135,7 @@ class Windows(Layout):
         silent = bool(task.unanswerable)
         found = spans.best(dense, state.slices, task.max_answer_words, silent)
         given = found.margin > (task.threshold if silent else NEVER / 2)
+        # A context without words has nothing to answer, whatever the threshold.
         given &= found.margin > NEVER / 2
         start = tf.where(given, _place(state.starts, found.first), 0)
         end = tf.where(given, _place(state.ends, found.last), 0)

@@ -163,6 +163,7 @@ def highlights(golds: Sequence[answers.Span], found: answers.Found) -> list[Mark
         found: `{"answer", "start", "end"}`; a start below 0 where none was given.
     """
     right = answers.scores([[text for text, _ in golds]], [found["answer"]])[0, 0] == 1
+    # Several people gave SQuAD's answers, often the same one.
     places = [(start, start + len(text), "true") for text, start in dict.fromkeys(golds)]
     if found["start"] >= 0:
         places.append((found["start"], found["end"], "predicted"))
@@ -215,6 +216,7 @@ def f1_of(layout: Laid, examples: Examples) -> Callable[[Sequence[np.ndarray]], 
         layout: The model's.
         examples: Questions and contexts with their answers.
     """
+    # Copies, since the threshold that is set below isn't for the model.
     layout = copy.copy(layout)
     layout.task = copy.copy(layout.task)
     state = layout.prepare(*(tf.constant(column, tf.string) for column in examples.texts))[1]

@@ -73,6 +73,7 @@ class QuestionAnswering(Task):
 
     def __init__(
         self,
+        # The number of BERT's script for SQuAD, which counts word pieces.
         max_answer_words: int = 30,
         unanswerable: bool | None = None,
         threshold: float = 0.0,
@@ -119,6 +120,7 @@ class QuestionAnswering(Task):
         A candidate is 0, or 1 for the start of the answer, 2 for its end, or 3 for both.
         """
         codes = [np.asarray(of_window, np.int32) for of_window in labels]
+        # NumPy joins no empty list, hence the first.
         flat = np.concatenate([np.zeros(0, np.int32), *codes])
         return tf.RaggedTensor.from_row_lengths(flat, list(map(len, codes)))
 
@@ -138,6 +140,7 @@ class QuestionAnswering(Task):
         truths = [[text for text, _ in answers.of_label(label)] for label in examples.labels]
         if not self.unanswerable:
             return
+        # All questions are answered at first: the threshold is chosen among these answers.
         self.threshold = -np.inf
         found = predict()
         margins = np.array([answer["margin"] for answer in found])

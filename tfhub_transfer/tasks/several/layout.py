@@ -32,6 +32,7 @@ class Joint(Layout):
     def adopt(self, preprocessor: TextPreprocessor) -> None:
         super().adopt(preprocessor)
         for part in self.parts.values():
+            # A copy: adopting sets `by_word`, in which tasks differ.
             part.adopt(copy.copy(preprocessor))
 
     def learn(  # type: ignore[override]  # by names of tasks, as all of these
@@ -43,6 +44,7 @@ class Joint(Layout):
     def inputs(self, encoder: Encoder) -> Inputs:
         made: Inputs = {}
         for part in self.parts.values():
+            # The first task's input of a name stays, and all tasks read that one.
             made = {**part.inputs(encoder), **made}
         return made
 
@@ -85,6 +87,7 @@ class Joint(Layout):
                 ],
                 axis=0,
             )
+            # A set of strings has another order in each process.
             for key in sorted(keys)
         }
         owner = np.repeat(list(made), list(counts.values()))
@@ -113,6 +116,7 @@ def balance(rows: Mapping[str, Rows], alpha: float, seed: int) -> dict[str, Rows
     """
     generator = np.random.default_rng(seed)
     wanted = {name: len(of_task) ** (alpha - 1.0) for name, of_task in rows.items()}
+    # That of the task with most rows, each of which comes once: `alpha` is 1 at most.
     least = min(wanted.values())
     return {
         name: _repeated(of_task, wanted[name] / least, generator) for name, of_task in rows.items()

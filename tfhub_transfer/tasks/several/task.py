@@ -332,10 +332,12 @@ class JointLoss(runtime.Replicated):
         self, name: str, truth: tf.Tensor, made: tf.Tensor, weights: tf.Tensor | None
     ) -> tf.Tensor:
         given = self.loss[name] if isinstance(self.loss, Mapping) else self.loss
+        # Keras' usual mean counts the rows of other tasks too, which weigh 0 here.
         loss = reduced(given, "mean_with_sample_weight")
         own = loss(truth, made, weights)
         share = 1.0 if weights is None else keras.ops.mean(keras.ops.cast(weights, own.dtype))
         rows = keras.ops.cast(keras.ops.shape(made)[0], own.dtype) * share
+        # Keras divides losses by the replicas, whose sum trains; what is shown is the mean.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._reported().report(name, own * replicas, rows)
         return own * share

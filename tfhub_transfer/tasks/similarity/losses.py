@@ -12,8 +12,10 @@ from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.runtime.masking import NEVER
 
 # How far apart texts are put that don't belong together: of distances, and of squared distances.
+# Those of sentence-transformers' `ContrastiveLoss` and of FaceNet.
 CONTRASTIVE_MARGIN, TRIPLET_MARGIN = 0.5, 0.2
 # Cosines go from -1 to 1, of which a softmax can't tell anything by itself.
+# As in sentence-transformers' `MultipleNegativesRankingLoss`.
 SCALE = 20.0
 
 
@@ -70,6 +72,7 @@ class Contrastive(keras.losses.Loss):
         distance = 1.0 - cosine(y_pred)
         near = keras.ops.square(distance)
         apart = keras.ops.square(keras.ops.relu(self.margin - distance))
+        # The half is in the paper's equation 4.
         return 0.5 * (together * near + (1.0 - together) * apart)
 
     def get_config(self) -> dict[str, object]:
@@ -140,6 +143,7 @@ def candidates(
         Float32 `[batch, batch * (texts - 1)]` twice: scaled cosines, very low for what is neither
         right nor wrong, and 1 for the pair's own second text.
     """
+    # Keras hands labels over as float32, in which whole numbers are exact up to 2**24.
     numbers = keras.ops.cast(numbers, "int32")
     first, rest = numbers[:, :1], _by_column(numbers[:, 1:])[None]
     logits = scale * full_precision.matmul(
@@ -213,6 +217,7 @@ class CosineCorrelation(keras.metrics.Metric):
     def result(self) -> keras.KerasTensor:
         n, x, y, xx, yy, xy = (self.sums[i] for i in range(6))
         both, alone, other = n * xy - x * y, n * xx - x * x, n * yy - y * y
+        # Rounding can leave a variance a little below 0.
         scale = keras.ops.sqrt(keras.ops.maximum(alone, 0.0) * keras.ops.maximum(other, 0.0))
         # Of answers that are all alike 0, as nothing goes with them.
         return both / keras.ops.maximum(scale, 1e-12)

@@ -78,6 +78,7 @@ def tf_idf(train: Sequence[str], texts: Sequence[Sequence[str]]) -> list[scipy.s
         train: Texts to count words in.
         texts: Columns of texts.
     """
+    # scikit-learn's own pattern drops words of one letter and all signs, a text's only ones maybe.
     counts = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[^\w\s]").fit(train)
     return [counts.transform(column) for column in texts]
 
@@ -136,6 +137,7 @@ def measure(
         return {name: float(values.mean()) for name, values in outcomes(truth, columns).items()}
     if truth.kind == "graded":
         return metrics.regression(truth.labels, scores)
+    # Without a threshold the areas alone mean something, which need none.
     known = _BINARY if threshold is not None else _BINARY[4:]
     found = _of_label_1(
         metrics.multi_label(truth.labels[:, None], scores[:, None], threshold or 0.0)
@@ -164,6 +166,7 @@ def intervals(
         of_column = labels[:, None], scores[:, None]
         return _of_label_1(metrics.resampled_multi_label(weights, *of_column, threshold))
 
+    # The others are shares of rows, with Wilson's interval; reciprocal ranks aren't.
     counted = [name for name in ("accuracy", *each) if name != "mrr"]
     shares = dict.fromkeys(counted, len(truth.numbers))
     return metrics.intervals(resampled, len(truth.numbers), seed, shares)
@@ -321,6 +324,7 @@ def _untrained(trial: Trial, train: Examples) -> dict[str, Encode]:
         found["untrained"] = trial.untrained().encode_text
     except InputError:
         trial.report.notes.append("baseline untrained: left out, the encoder itself isn't at hand")
+    # Of blank texts alone TF-IDF raises.
     if any(text.strip() for text in every):
         found["tfidf_cosine"] = lambda texts: tf_idf(every, [texts])[0]
     return found

@@ -79,6 +79,7 @@ class Similarity(Task):
     ) -> None:
         super().__init__(pair=True)
         one_of("loss", loss, LOSSES)
+        # `loss` is the method that makes it.
         self.objective = loss
         real, most = ranges.real_number, ranges.MOST
         self.low = ranges.given(real, "low", low, -most, most)
@@ -194,6 +195,7 @@ class Similarity(Task):
 
     def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         """Vectors `[batch, texts, dimension]` at unit length, so that products are cosines."""
+        # Float32 whatever the policy: bfloat16 would leave 8 bits of a cosine.
         return keras.layers.UnitNormalization(axis=-1, dtype="float32", name="unit")(features)
 
     def loss(self) -> keras.Loss:

@@ -104,6 +104,7 @@ def mistakes(texts: tuple[Texts, Texts, Texts], gaps: np.ndarray, most: int) -> 
         gaps: By how much the best is better `[n]`.
         most: How many to show.
     """
+    # The best choice is greedy and heeds ROUGE-2 too, so a model's ROUGE-1 can be higher.
     worst = [int(row) for row in np.argsort(-gaps, kind="stable")[:most] if gaps[row] > 0]
     return [
         {

@@ -215,6 +215,7 @@ class SentenceRanking(keras.losses.Loss):
         truth, logits, there = _aligned(y_true, y_pred)
         wanted = keras.ops.softmax(keras.ops.where(there, truth / self.temperature, NEVER))
         found = keras.ops.log_softmax(keras.ops.where(there, logits, NEVER))
+        # The softmax of a row without sentences is spread over padding, and must count 0.
         return -keras.ops.sum(wanted * keras.ops.where(there, found, 0.0), axis=-1)
 
     def get_config(self) -> dict[str, object]:

@@ -70,6 +70,7 @@ def _overlaps(
     """Pairs that share a word, with what they are sorted by."""
     first = 0
     for one in true:
+        # Both are in the text's order: what ends before this one ends before all later ones.
         while first < len(given) and given[first][2] <= one[1]:
             first += 1
         place = first
@@ -134,6 +135,7 @@ def scores_by(
         if row.given is not None:
             tally[group(sentence, row.given)][2] += 1
             tally[group(sentence, row.given)][0] += row.kind == RIGHT
+    # One group would repeat what all entities say.
     if len(tally) < 2:
         return []
     return [{"by": by, "rows": [_scores(name, *tally[name]) for name in sorted(tally)]}]

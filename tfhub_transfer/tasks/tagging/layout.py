@@ -54,6 +54,7 @@ class Words(Layout):
 
     def learn(self, examples: Examples | Rows | Stream) -> None:
         """Takes what is one word from the words of the first examples that are trained on."""
+        # A task of one's own may lack the attribute: then there is nothing to learn.
         if getattr(self.task, "segmentation", self) is None and isinstance(examples, Examples):
             self.task.segmentation = segmentation.learn(map(split_words, examples.texts[0]))
 
@@ -146,6 +147,7 @@ def _entities(
     prefix, kind = (tf.gather(tf.constant(each), tags) for each in (prefixes, kinds))
     rows = found["word"].value_rowids()
     count = tf.size(prefix)
+    # Without a word the one in front is too many.
     same_row = tf.concat([[False], tf.equal(rows[1:], rows[:-1])], axis=0)[:count]
     before = tf.concat([[schemes.OUTSIDE], prefix[:-1]], axis=0)[:count]
     kind_before = tf.concat([[""], kind[:-1]], axis=0)[:count]

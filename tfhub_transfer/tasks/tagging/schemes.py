@@ -79,6 +79,7 @@ def find_scheme(sequences: Iterable[Sequence[str]]) -> str | None:
         )
     if letters - set("BI"):
         return "BIOES"
+    # An entity that begins with I- is all that tells the two apart for sure.
     return "IOB2" if not any(map(_begins_inside, sequences)) else "IOB1"
 
 

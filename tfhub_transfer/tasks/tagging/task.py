@@ -82,6 +82,7 @@ class TokenClassification(Task):
     layout = "words"
     loss_by_unit = True
     whole_answers = "val_entity_f1"
+    # The best of the grid of `benchmarks/defaults.py`, at 200 and 1,000 rows.
     narrow_rate = 3e-4
     options = ("class_names",)
     claimed = "words with a tag for each"
@@ -183,6 +184,7 @@ class TokenClassification(Task):
             for text, tags in zip(joined, labels)
             if isinstance(tags, list)
         ]
+        # Units with spaces are sentences, which may happen to be as many as the labels.
         spaced = any(len(word.split()) > 1 for words, _ in rows for word in words)
         return not spaced and all(len(words) == len(tags) for words, tags in rows)
 
@@ -225,6 +227,7 @@ class TokenClassification(Task):
         at_once = max(1, min(_AT_ONCE, _MOST_WAYS // max(1, len(names)) ** 2))
         for start in range(0, len(scores), at_once):
             some = scores[start : start + at_once]
+            # In float32, as exports do, so that a report judges the very tags that are served.
             flat = np.concatenate(some).astype(np.float32)
             rows = tf.RaggedTensor.from_row_lengths(flat, list(map(len, some)))
             best = rows.with_values(viterbi.best_tags(rows, steps)).to_list()
@@ -267,6 +270,7 @@ class WordAccuracy(keras.metrics.Mean):
         right = keras.ops.equal(
             keras.ops.cast(y_true, "int32"), keras.ops.cast(keras.ops.argmax(y_pred, -1), "int32")
         )
+        # Rows of other tasks, and those that fill up a batch, have no tag: no weight is needed.
         counted = keras.ops.not_equal(keras.ops.cast(y_true, "int32"), NO_TAG)
         super().update_state(right, keras.ops.cast(counted, "float32"))
 

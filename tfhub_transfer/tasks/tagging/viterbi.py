@@ -30,9 +30,12 @@ def best_tags(scores: tf.RaggedTensor, steps: np.ndarray) -> tf.Tensor:
     [0, 0]
     """
     counts = tf.cast(scores.row_lengths(), tf.int32)
+    # Padding is 1, whose logarithm adds nothing to a sum.
     dense = tf.pad(scores.to_tensor(1.0), [[0, 0], [0, 2], [0, 0]], constant_values=1.0)
     logs = tf.math.log(tf.maximum(dense, _LEAST))
+    # Finite, so that among sequences that all break the scheme the fewest breaks win.
     cost = tf.constant(np.where(steps, 0.0, NEVER), tf.float32)
+    # Behind the end of a sentence each tag comes from itself.
     stay = tf.range(tf.shape(logs)[2])[tf.newaxis]
     start = logs[:, :1] + cost[-2, :-2]
     logs = tf.concat([start, logs[:, 1:]], axis=1)

@@ -32,6 +32,7 @@ def describe_classes(report: Report, labels: np.ndarray, scores: np.ndarray, see
         lambda weights: metrics.resampled_classification(weights, labels, scores),
         len(labels),
         seed,
+        # Of one class a text micro F1 is the accuracy, so a share of rows too.
         shares=dict.fromkeys(("accuracy", "micro_f1"), len(labels)),
     )
     add_curves(report, truth, scores)

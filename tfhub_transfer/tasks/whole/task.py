@@ -40,6 +40,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         labels = keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,))
+        # Keras smooths one-hot labels only.
         labels = keras.ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype)
         return keras.losses.categorical_crossentropy(
             labels, y_pred, label_smoothing=self.label_smoothing
@@ -166,6 +167,7 @@ class Classification(Task):
 
     def not_answered(self, labels: np.ndarray, scores: np.ndarray, bad: np.ndarray) -> np.ndarray:
         """They count as wrong, whatever the label."""
+        # At the confidence of chance, or they would be the worst mistakes of all.
         other = np.eye(scores.shape[1])[(labels + 1) % scores.shape[1]]
         return np.where(bad[:, None], other / scores.shape[1], scores)
 
@@ -215,6 +217,7 @@ class MultiLabel(Task):
     """
 
     name = "multi-label"
+    # The best of the grid of `benchmarks/defaults.py`, as for tags.
     narrow_rate = 3e-4
     monitor = ("val_micro_f1", "max")
     options = ("class_names", "label_separator")
@@ -293,6 +296,7 @@ class MultiLabel(Task):
         return {
             "scores": scores,
             "predicted": scores >= self.threshold,
+            # TF Serving answers row by row, for which every output needs one of each.
             "label_names": tf.tile(names[None], [tf.shape(scores)[0], 1]),
         }
 
@@ -370,6 +374,7 @@ class Regression(Task):
     """
 
     name = "regression"
+    # The grid of `benchmarks/defaults.py` chose 6e-3 for embeddings, but not for this task.
     embedding_rate = 2e-3
     learns = ("mean", "deviation")
     standing = Standing(
@@ -404,6 +409,7 @@ class Regression(Task):
         return scales.dtype(self.mean or 0.0, self.deviation or 1.0)
 
     def read_labels(self, labels: Sequence[object]) -> list[float]:
+        # Before anything is learned nobody knows which type the numbers need.
         wide = not self.is_adapted or self.dtype == "float64"
         most = scales.MOST_SCORE if wide else MOST
         read = functools.partial(finite, task=self.name, most=most)
@@ -480,6 +486,7 @@ def _dense(units: int, activation: str, head: Head) -> keras.layers.Layer:
 def _sorted_names(names: Iterable[str]) -> list[str]:
     counts = collections.Counter(names)
     try:
+        # By size, or 10 would stand before 9.
         return sorted(counts, key=float)
     except ValueError:
         return sorted(counts)
