@@ -93,6 +93,7 @@ def __getattr__(name: str) -> Any:
         for room in ("encoders.conversion", "models.building"):
             importlib.import_module(f"tfhub_transfer.{room}")
     value = getattr(importlib.import_module(f"tfhub_transfer.{_HOMES[name]}"), name)
+    # Found without this function from now on.
     globals()[name] = value
     return value
 

@@ -11,6 +11,7 @@ def run() -> NoReturn:
     """The process of a command: from its first moment to its last a signal ends it cleanly."""
     interruption.to_the_end()
     try:
+        # Here, so that signals during the import are caught, too.
         from tfhub_transfer.cli import main
 
         status = main()

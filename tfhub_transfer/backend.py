@@ -15,6 +15,7 @@ def require_tensorflow() -> None:
     Raises:
         InputError: If Keras computes, or is going to compute, with another one.
     """
+    # Not imported to be asked: that would begin with what is to be refused.
     keras = sys.modules.get("keras")
     name, where = _asked_for() if keras is None else (keras.config.backend(), "in this process")
     if name != NAME:

@@ -47,6 +47,7 @@ def _status(arguments: Sequence[str] | None) -> int:
                 raise InputError("nobody could read the answers: standard output is closed")
             with interruption.told_apart():
                 _run(command, job)
+            # Here, where a pipe that nobody reads is still told apart from other failures.
             sys.stdout.flush()
     except (InputError, OSError) as error:
         if _nobody_reads(error):
@@ -156,6 +157,7 @@ def _quiet() -> Iterator[None]:
     backend.require_tensorflow()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
+    # The descriptor itself, which C++ writes to without a look at `sys.stderr`.
     saved = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -56,6 +56,7 @@ class RowError(InputError):
         self.what, self.row, self.reason = what, row, reason
 
     def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions are pickled with their message alone, of which this can't be made.
         return type(self), (self.what, self.row, self.reason)
 
 

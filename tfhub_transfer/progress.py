@@ -192,6 +192,7 @@ class _Screen:
     """Standard error, of which one stage at a time has the last line."""
 
     def __init__(self) -> None:
+        # Taken twice by one thread where `report` calls `say`.
         self._lock = threading.RLock()
         self._stages: list[Stage] = []
         self._width = 0
@@ -210,6 +211,7 @@ class _Screen:
         with self._lock:
             if not self._stages or self._stages[-1] is not stage:
                 return
+            # The last column stays free: terminals that it fills may go on to the next line.
             text = stage.line(min(MOST_COLUMNS, _columns() - 1))
             size = width_of(text)
             _write("\r" + text + " " * (self._width - size) + "\r")
@@ -383,6 +385,7 @@ def lasting(seconds: float, digits: int = 1) -> str:
     ('0.4 s', '15 s', '3 min 20 s', '1 h 23 min')
     """
     seconds = max(0.0, seconds)
+    # From here on one decimal would round to 10.0.
     if seconds < 9.95:
         return f"{seconds:.{digits}f} s"
     whole = round(seconds)
@@ -460,6 +463,7 @@ def spelled(text: str) -> str:
     Args:
         text: The text.
     """
+    # The two joiners stay: emoji, Persian and Indic scripts need them.
     line = "".join(c if c.isprintable() or c in "\u200c\u200d" else " " for c in text)
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     return line.encode(encoding, "backslashreplace").decode(encoding, "replace")
@@ -475,6 +479,7 @@ def _draws() -> bool:
 
 def _columns() -> int:
     try:
+        # `shutil` asks standard output, which may be a file while this is a terminal.
         found = os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError, AttributeError):
         found = shutil.get_terminal_size((_USUAL_COLUMNS, 24)).columns

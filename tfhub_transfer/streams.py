@@ -57,5 +57,6 @@ def regardless(name: str) -> Iterator[None]:
         yield
         wrapped.flush()
     finally:
+        # Unless somebody has put another one there meanwhile.
         if getattr(sys, name) is wrapped:
             setattr(sys, name, usual)

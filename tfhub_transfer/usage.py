@@ -53,6 +53,7 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse_misspelled(self) -> None:
         """Refuses an option that nothing is known by, which may be the one that is missed."""
+        # Behind `--` nothing is an option.
         words = itertools.takewhile(lambda word: word != "--", self._words)
         spelled = [word.partition("=")[0] for word in words if word.startswith("--")]
         known = tuple(self._option_string_actions)

@@ -46,6 +46,7 @@ def bucket_lengths(lengths: Sequence[int] | np.ndarray, at_most: int = MOST_BUCK
     >>> bucket_lengths([3, 3, 4, 9, 10, 10], at_most=2).tolist()
     [4, 10]
     """
+    # Not 0: rows of a batch are counted by dividing through these.
     lengths = np.maximum(np.asarray(lengths, np.int64), 1)
     if not len(lengths):
         return np.ones(1, np.int64)
@@ -123,6 +124,7 @@ class LengthBatches:
         self._passes = itertools.count()
 
     def __len__(self) -> int:
+        # Whatever the order: how many batches there are depends on the buckets alone.
         return len(self._cut(np.argsort(self._lengths)))
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -130,6 +132,7 @@ class LengthBatches:
             order = np.argsort(self._lengths, kind="stable")
             yield from (batch[::-1] for batch in reversed(self._cut(order)))
             return
+        # By the number of the pass, so that a resumed run, which `skip`s some, has the same order.
         generator = np.random.default_rng(self._seed + next(self._passes))
         batches = self._cut(generator.permutation(len(self._lengths)))
         yield from (batches[i] for i in generator.permutation(len(batches)))

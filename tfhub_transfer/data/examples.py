@@ -116,6 +116,7 @@ class Examples:
         for name, cells in columns.items():
             check = checks.get(name, wording.require_text)
             found = [check(value, f"row {row} of {name}") for row, value in enumerate(cells, 1)]
+            # Texts and labels are only looked at: the task reads labels in its own way.
             columns[name] = found if name == WEIGHT else cells
         return _weighed(cls(columns, target=None if label is None else LABEL))
 
@@ -135,6 +136,7 @@ class Examples:
             chosen = selecting.row_numbers(rows, len(self))
             columns = {name: [values[i] for i in chosen] for name, values in self.columns.items()}
         told = self.numbers
+        # Eight bytes a row; a list of Python's whole numbers takes four times as much and more.
         numbers = None if told is None else array.array("q", [told[i] for i in chosen])
         return dataclasses.replace(self, columns=columns, numbers=numbers)
 
@@ -337,11 +339,13 @@ class Stream:
             numbers.append(number)
             if len(rows) == self._chunk_rows:
                 yield self._chunk(columns, numbers), rows
+                # New ones: the chunk that was handed out keeps the old.
                 columns, rows, numbers = {}, [], array.array("q")
         # A shard may have none, where there are fewer rows than shards.
         if not missing.rows and next(iter(self._table), None) is None:
             raise InputError(f"the file has no rows below its header. Received: {self.source}")
         note = missing.note(self._table.unit)
+        # Every pass through the rows comes by here; the note is said once.
         if note and self._table.asked.labels and note not in self._table.notes:
             self._table.notes.append(note)
         if rows:
@@ -438,6 +442,7 @@ def stream(
         said = label if isinstance(label, str) or label is None else ",".join(map(str, label))
         whole = Table(source, reading.Asked(texts[0], said))
     spans = whole.spans
+    # Named as the source has it; these spans have become tags.
     if spans and label == spans[1]:
         label = TAGS
     table, chosen = label_columns.choose(whole, label, bool(require_label))
@@ -495,6 +500,7 @@ def read(
     streamed = stream(source, text, text_pair, label, require_label, negative, weight=weight)
     chunks = list(streamed)
     joined: dict[str, Column] = {}
+    # Rows of JSON lines may bring columns that chunks before didn't have.
     for start, chunk in zip(np.cumsum([0, *map(len, chunks)]), chunks):
         for name in {**joined, **chunk.columns}:
             values = joined.setdefault(name, [None] * int(start))
@@ -505,6 +511,7 @@ def read(
     target = None if unlabelled else LABEL
     numbers = array.array("q", itertools.chain.from_iterable(c.numbers or () for c in chunks))
     unit = chunks[0].unit
+    # Behind the last row: some notes are known only then.
     examples = Examples(joined, streamed.source, target, streamed.notes, None, numbers, unit)
     examples = _weighed(examples, streamed.weight is not None)
     if not any(t.strip() for texts in examples.texts for t in texts):

@@ -18,6 +18,7 @@ _T = TypeVar("_T")
 
 # What `require_label` says where a blank label means that a text has no class.
 OR_BLANK = "or blank"
+# As `repr` writes bytes: in double quotes where a single one is inside.
 _BYTES = re.compile(r"""b'[^']*'|b"[^"]*"|b'(?:[^'\\]|\\.)*'""", re.S)
 
 
@@ -37,6 +38,7 @@ def of_row(
     """
     row = _unwritten(_with_parts(row, names), names)
     taken = {TEXT, TEXT_A, TEXT_B, TEXT_C, LABEL, *names.values()}
+    # A column that goes by one of our names and wasn't chosen would be taken for what was.
     cells = {key: value for key, value in row.items() if key not in taken}
     for name, column in names.items():
         optional = name == LABEL and not require_label
@@ -87,6 +89,7 @@ def _unwritten(row: Row, names: Mapping[str, str]) -> Row:
         for column, cell in cells.items()
     }
     found = {column: each for column, each in lists.items() if each}
+    # A text may stand in brackets; as many tags beside it say that it is a list.
     alike = len(found) == 2 and len({len(each) for each in found.values()}) == 1
     return {**row, **{c: each for c, each in found.items() if alike or c in (TOKENS, TAGS)}}
 
@@ -101,6 +104,7 @@ def _check_tags(words: Sequence[str], tags: object, place: str) -> None:
 
 
 def _text(value: object, place: str) -> str:
+    # pandas has NaN in blank cells, of texts too.
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
@@ -142,6 +146,7 @@ def require_decoded(texts: Sequence[str], source: str) -> None:
     >>> require_decoded(["b'fine'", "fine"], "x.csv")
     """
     said = [text for text in texts if text.strip()]
+    # A single one may be meant so.
     if len(said) > 1 and all(map(_BYTES.fullmatch, said)):
         raise InputError(
             "the texts are bytes that Python wrote as text; write them anew, decoded, as with "

@@ -257,6 +257,7 @@ def _decoded(lines: Iterable[str], source: object) -> Iterator[str]:
                 yield line if number else line.removeprefix("\ufeff")
                 continue
             raise ValueError(f"byte 0x{ord(odd[0]) - 0xDC00:02x} in line {number + 1}")
+    # It is a `ValueError`, as what Python says of bytes that it can't decode.
     except InputError:
         raise
     except ValueError as error:
@@ -336,6 +337,7 @@ def _is_ruled(first: str, second: str) -> bool:
 def _lines_of(source: str | Path | File, stack: contextlib.ExitStack) -> Iterable[str]:
     file = source if isinstance(source, File) else File(source)
     if not opening.is_open_already(str(file.path)):
+        # For its refusal of names that no file can have; `lines` opens the file.
         opening.path_of(file.path)
         return forms.opening.lines(file)
     try:

@@ -54,6 +54,7 @@ def split(
     groups = _groups(examples, stratify, together)
     generator = np.random.default_rng(seed)
     parts: list[list[int]] = [[] for _ in fractions]
+    # In one order, whichever class comes first: all draw from one generator.
     for key in sorted(groups):
         texts = groups[key]
         _deal([texts[i] for i in generator.permutation(len(texts))], fractions, parts)
@@ -62,6 +63,7 @@ def split(
             f"too few rows to split into {len(fractions)} parts; give more rows, or files for "
             f"validation and test. Received: {len(examples)} rows in {examples.source}"
         )
+    # In the order of the source again: they were dealt class by class.
     return tuple(examples[sorted(part)] for part in parts)
 
 
@@ -75,6 +77,7 @@ def _groups(examples: Examples, stratify: bool, together: str | None) -> dict[st
     by_class = stratify and _are_classes(labels)
     groups: dict[str, list[list[int]]] = collections.defaultdict(list)
     for same in rows.values():
+        # Equal texts stay together whatever their labels, so the first one's stands for all.
         groups[label_columns.spelled(labels[same[0]]) if by_class else ""].append(same)
     return groups
 

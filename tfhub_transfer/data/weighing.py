@@ -131,6 +131,7 @@ def taught(examples: object) -> object:
     if not _are_examples(examples) or examples.weights is None:
         return examples
     weights = examples.weights
+    # For its refusal, where all are 0.
     relative(weights)
     return examples[[weight > 0 for weight in weights]] if not all(weights) else examples
 

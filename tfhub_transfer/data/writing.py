@@ -52,6 +52,7 @@ def check(target: Path, overwrite: bool = False, inputs: Iterable[str | Path] = 
     suffix = target.suffix.lower()
     if suffix not in _WRITERS:
         raise InputError(f"the output's name must end in {', '.join(_WRITERS)}. Received: {target}")
+    # Looked for, not imported, which takes long: this comes before any work.
     if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise InputError(
             "Parquet files need pyarrow: `python -m pip install pyarrow`, or name a `.jsonl` or "
@@ -94,6 +95,7 @@ def write(
         InputError: If the file can't be written.
     """
     count = itertools.count()
+    # `zip` asks for a row first, so that at their end the count is how many there were.
     counted = (row for row, _ in zip(rows, count))
     try:
         with atomic.file(target) as scratch:
@@ -149,6 +151,7 @@ def _delimited(separator: str) -> _Writer:
                 for row in rows:
                     flat = _flat(row, spread)
                     columns.update(dict.fromkeys(flat))
+                    # ASCII, in which half a character can wait until it is spelled.
                     file.write(json.dumps(flat) + "\n")
             with (
                 waiting.open(encoding="utf-8") as lines,
@@ -199,6 +202,7 @@ def _parquet(rows: Iterator[Row], scratch: Path, known: Mapping[str, "pyarrow.Da
         for name, kind in types.items():
             if "struct<>" in str(kind):  # dictionaries with nothing in them, which Parquet lacks
                 types[name] = pyarrow.string()
+        # It ends: each time round one more column is text, which holds anything.
         while True:
             schema = pyarrow.schema(types)
             try:

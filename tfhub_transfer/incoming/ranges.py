@@ -21,6 +21,7 @@ SEQUENCE_LENGTH = (8, 100_000)
 LEARNING_RATE = (0.0, 1_000.0)
 TEMPERATURE = (1.0, 1_000.0)
 SHARE = (0.0, 1.0)
+# For ranges without 1 itself: their upper ends belong to them.
 BELOW_ONE = math.nextafter(1.0, 0.0)
 MOST_STEPS = 10**12
 WEIGHT = (0.0, 1e6)
@@ -81,6 +82,7 @@ def real_number(name: str, value: object, above: float, most: float, closed: boo
     if isinstance(value, (str, numbers.Real)) and not isinstance(value, bool):
         try:
             found = float(value)
+        # `OverflowError` of whole numbers with more than 308 digits.
         except (ValueError, OverflowError):
             found = math.nan
     if not (above < found <= most or (closed and found == above)):

@@ -68,9 +68,11 @@ def plain(value: object) -> object:
     >>> plain({"b", "a"}), plain(np.array([1, 0])), plain(np.str_("a"))
     (['a', 'b'], [1, 0], 'a')
     """
+    # Not by `isinstance`: NumPy's strings and floats, and members of Enums, would pass.
     if value is None or type(value) in (str, int, float, bool):
         return value
     if isinstance(value, str):
+        # Not `str(value)`, for which an Enum of strings has a word of its own.
         return str.__str__(value)
     if isinstance(value, Mapping):
         return {plain(key): plain(each) for key, each in value.items()}
@@ -122,6 +124,7 @@ def is_missing(value: object) -> bool:
     Args:
         value: Anything.
     """
+    # By name: pandas needn't be installed.
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     if isinstance(value, decimal.Decimal):
@@ -407,6 +410,7 @@ def _unquoted(word: str) -> tuple[str] | None:
         pass
     try:
         with warnings.catch_warnings():
+            # Texts such as "\d" are data, and nobody's code.
             warnings.simplefilter("ignore", SyntaxWarning)
             return (ast.literal_eval(word),)
     except (ValueError, SyntaxError):
@@ -450,12 +454,14 @@ def literal(text: str) -> object:
     text = text.strip()
     if text[:1] not in ("[", "{") or len(text) > _MOST_CHARACTERS:
         return None
+    # JSON first: Python knows no `true` and no `null`.
     with contextlib.suppress(ValueError, RecursionError):
         return json.loads(text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
             return ast.literal_eval(text)
+    # All that `literal_eval` raises by its documentation.
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
 

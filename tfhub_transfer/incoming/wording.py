@@ -55,6 +55,7 @@ def require_whole(text: str, place: str) -> str:
     Raises:
         InputError: If it has one.
     """
+    # ASCII has no halves of characters, and it is quickly known.
     if not text.isascii():
         try:
             text.encode("utf-8")

@@ -127,6 +127,7 @@ class Answers:
         """
         if self._taken is None:
             self._taken = set(self._table.all_columns()) if self._table else set()
+        # As often as need be: a file of answers may be asked about again.
         while any(column == part or _is_spread(part, column) for column in self._taken):
             part = f"{PREDICTED}{part}"
         return part

@@ -185,6 +185,7 @@ def training_split(record: Record) -> data.Examples | Mapping[str, data.Examples
     try:
         names = {field.name for field in dataclasses.fields(TrainJob)}
         given: dict[str, Any] = {k: v for k, v in record["arguments"].items() if k in names}
+        # An output is asked of every job; nothing is written.
         job = TrainJob(**{**given, "output": Path()})
         joint = joint_of(job)
         if any(map(reading.would_download, sources(job, joint))):
@@ -261,6 +262,7 @@ def _require_one_task(source: str) -> None:
         return
     try:
         _settings(source)
+    # Then it may be data, as JSON is too.
     except InputError:
         return
     raise InputError(
@@ -283,6 +285,7 @@ def _jobs_of_tasks(job: TrainJob, tasks: dict[str, dict[str, str]]) -> dict[str,
     made = {}
     for name, own in tasks.items():
         files = {k: _beside(job.data, own[k]) for k in _FILES if k in own}
+        # Of the command's own only the form of files goes for all of them.
         said: dict[str, Any] = {**dict.fromkeys(_OF_TASK - {"data", *_FORM}), **own, **files}
         made[name] = dataclasses.replace(job, **said)
     return made
@@ -300,6 +303,7 @@ def _read(job: TrainJob) -> tuple[Splits, Task]:
     examples = _plain(read, task)
     others = {}
     for name, source in _given(job).items():
+        # Without weights: what a model is judged by and measured on counts alike.
         other = data.read(file_of(job, source), **columns, require_label=need)
         others[name] = _plain(other, task)
     splits = _split(examples, others, job)

@@ -30,7 +30,9 @@ def answer(job: PredictJob) -> None:
         _write(job, job.output)
         return
     answers = predict(job)
+    # On a terminal the answers themselves show how far it is.
     for each in answers if sys.stdout.isatty() else asking.shown(answers):
+        # At once, for whoever reads them through a pipe.
         print(wording.json_line(each), flush=True)
     say_notes(answers)
 
@@ -49,6 +51,7 @@ def predict(job: PredictJob) -> Answers:
     """
     source = file_of(job, job.source)
     named = job.columns({})
+    # Before the model is loaded, where the source alone tells.
     _require_table(job, named and reading.is_lines(source))
     model, record = folders.load(job.folder, job.trust_code)
     model, known = _of_task(model, record.get("columns", {}), job.task)

@@ -90,6 +90,7 @@ def _each(
     """The name, report and record of each task; no report if what it was given can't train it."""
     for name, single in trainer.task.tasks.items():
         _say(f"{name} alone:")
+        # As all together began, whatever was trained before.
         runtime.seed_everything(trainer.seed)
         started = time.perf_counter()
         try:

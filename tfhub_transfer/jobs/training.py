@@ -62,6 +62,7 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
     splits, task = read_splits(job, joint)
     model = _build_within(job, task, registry.source_of(job.encoder))
     _check_room(job, model)
+    # Before hours of training, not after them.
     if not job.quick:
         require_exportable(model)
     for name, own in splits.by_task().items():
@@ -75,6 +76,7 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
     ):
         learned = _fit(job, model, splits, scratch, fit or fine_tune)
         record: Record = {**_asked(job, joint), **learned}
+        # The model is whole: if its report or export fails, it is moved out of what is thrown away.
         with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(job, model, splits, record, scratch)
     written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]

@@ -9,6 +9,7 @@ from tfhub_transfer.reporting import metrics
 from tfhub_transfer.reporting.contents import GroupRow, Slice
 from tfhub_transfer.reporting.metrics import Resampled
 
+# From so many rows on a mean is distributed normally, and resampling takes long.
 _MANY = 2000
 _LENGTHS = (5, 10, 20, 50, 100, 200, 400, 800)
 

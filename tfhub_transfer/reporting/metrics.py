@@ -25,6 +25,7 @@ from tfhub_transfer.reporting.contents import ClassScores, Curve, Reliability
 Numbers: TypeAlias = contents.Numbers
 Resampled: TypeAlias = dict[str, np.ndarray]
 
+# As Guo et al. 2017 have it.
 BINS = 15
 # Fewer rows than these are too like each other when they are drawn again.
 LEAST_ROWS = 20
@@ -49,6 +50,7 @@ def classification(labels: np.ndarray, scores: np.ndarray) -> Numbers:
     """
     predicted = scores.argmax(axis=1)
     occurring = np.unique(np.concatenate([labels, predicted]))
+    # Without `zero_division` scikit-learn warns of classes that were never answered.
     mean = {"labels": occurring, "average": "macro", "zero_division": 0}
     numbers: Numbers = {
         "accuracy": float((labels == predicted).mean()),
@@ -397,6 +399,7 @@ def _weighted_areas(
     first = np.searchsorted(-ordered, -ordered[rows], side="left")
     last = np.searchsorted(-ordered, -ordered[rows], side="right") - 1
     until = np.cumsum(weights[order], axis=0)
+    # Where `first` is 0 there is no row before it, and what -1 takes is left out.
     before = np.where(first[:, None] > 0, until[first - 1], 0.0)
     own = weights[order[rows]].astype("float64")
     ranks = np.vstack([np.zeros(own.shape[1]), np.cumsum(own, axis=0)])

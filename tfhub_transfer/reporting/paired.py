@@ -166,6 +166,7 @@ def of_shares(first: np.ndarray, second: np.ndarray) -> tuple[float, float] | No
     one, other = int((first & ~second).sum()), int((~first & second).sum())
     sides = float((both + one) * (other + neither) * (both + other) * (one + neither))
     more = both * neither - one * other
+    # Newcombe corrects for continuity where the two go together, and only there.
     together = (max(more - count / 2, 0.0) if more > 0 else more) / math.sqrt(sides or 1.0)
 
     def wide(a: float, b: float) -> float:

@@ -148,6 +148,7 @@ def _shares(matrix: np.ndarray) -> np.ndarray:
 def _counts(axes: Axes, matrix: np.ndarray) -> None:
     shares = _shares(matrix)
     for row, column in zip(*np.nonzero(matrix)):
+        # On darker ground ink can't be read.
         colour = "white" if shares[row, column] > 0.4 else INK
         count = str(int(matrix[row, column]))
         axes.text(column, row, count, ha="center", va="center", color=colour, size=9)
@@ -275,6 +276,7 @@ def scatter(labels: np.ndarray, scores: np.ndarray) -> bytes:
     _label(axes, "Predicted against true", "true", "predicted")
     error = scores - labels
     reach = float(np.abs(error).max()) or 0.5
+    # An odd number, so that one bar stands around 0.
     bins = int(np.clip(np.sqrt(len(error)), 7, 41)) // 2 * 2 + 1
     residuals.hist(error, bins=np.linspace(-reach, reach, bins + 1), color=BLUE, alpha=0.75)
     residuals.axvline(0, color=GREY, linestyle=_DASHES, linewidth=1)
@@ -355,6 +357,7 @@ def _thaws(axes: Axes, thawed: Sequence[object]) -> None:
     groups = {float(epoch): int(count) for epoch, count in np.asarray(thawed).reshape(-1, 2)}
     for number, (epoch, count) in enumerate(sorted(groups.items())):
         label = None if number else "groups thawed from the top"
+        # Groups thaw between two epochs.
         axes.axvline(epoch + 0.5, color=GREY, linestyle=_DASHES, linewidth=1.1, label=label)
         axes.annotate(
             str(count),

@@ -58,6 +58,7 @@ def array(shape: tuple[int, ...]) -> "np.ndarray":
 def _mapped(root: Path | None, shape: tuple[int, ...]) -> "np.ndarray":
     import numpy as np  # not with the module, which commands without arrays import too
 
+    # The mapping keeps the file, which has no name any more, until the array goes.
     with tempfile.TemporaryFile(dir=root) as file:
         return np.memmap(file, "float32", "w+", shape=shape)
 
@@ -75,6 +76,7 @@ def has_room(store: Path, size: int) -> bool:
     except OSError as error:
         off(error)
         return False
+    # Before any other gives way to what can't be kept in any case.
     if size > limit:
         return False
     sizes = {path: _size(path) for path in _by_age(store.parent)}
@@ -119,6 +121,7 @@ def most() -> int:
     """
     given = os.environ.get(SIZE_VARIABLE) or str(MOST_BYTES)
     try:
+        # 4e9 says how many bytes, too.
         return int(float(given))
     except (ValueError, OverflowError):
         raise InputError(f"{SIZE_VARIABLE} must be a number of bytes. Received: {given}") from None

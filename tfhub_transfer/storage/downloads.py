@@ -117,6 +117,7 @@ class _Transfer:
             if error.code == 416:  # the file has become shorter
                 self._done = 0
                 raise _Cut("the file on the server has changed") from error
+            # It would say the same again; from 500 on it may be a matter of the moment.
             if error.code < 500:
                 raise Refused(f"{error.code} {error.reason}") from error
             raise _Cut(f"the server answered {error.code} {error.reason}") from error
@@ -134,8 +135,10 @@ class _Transfer:
         if response.status != 206 or not _begins_at(headers.get("Content-Range"), self._done):
             self._done = 0
         strong = headers.get("ETag") or ""
+        # `If-Range` takes no weak tag (RFC 9110, section 13.1.5).
         self._version = headers.get("Last-Modified") if strong[:2] in ("", "W/") else strong
         length = headers.get("Content-Length") or ""
+        # Not by `isdigit` alone, for which "²" is a digit.
         return self._done + int(length) if length.isascii() and length.isdigit() else None
 
 

@@ -90,6 +90,7 @@ def handled() -> Iterator[None]:
         yield
     finally:
         for number, handler in usual.items():
+            # What wasn't installed from Python can't be put back from there.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         _State.received = None
 
@@ -98,6 +99,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
     if _State.received is not None:
         scratch.discard_all()
         sys.stderr.flush()
+        # Whoever asks twice doesn't wait for what `sys.exit` would still do.
         os._exit(exit_status(number))
     _State.received = number
     if not _State.held:

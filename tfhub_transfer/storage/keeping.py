@@ -59,6 +59,7 @@ def _write_somewhere(write: Callable[[Path], None], target: Path) -> Path | list
                     atomic.mark_alone(place)
                 else:  # others may look in there
                     place.chmod(0o700 if place.is_dir() else 0o600)
+        # Whatever it is: another place may still take what was learned.
         except Exception as error:
             failures.append(one_line(str(error), 300))
         else:

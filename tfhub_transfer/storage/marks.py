@@ -48,6 +48,7 @@ def marked(place: Path) -> set[Path]:
     try:
         listed = json.loads(opening.read_bytes(place / MARK, _MOST_OF_MARK))["wrote"]
         return {place / MARK, *(place / str(name) for name in listed)}
+    # No mark that can be read: nothing there counts as ours, so nothing is replaced.
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
 

@@ -21,6 +21,7 @@ def key(*parts: str | bytes) -> str:
     always = (str(COMPUTATION), tf.__version__, tensorflow_text.__version__)
     for part in (*always, *parts):
         data = part.encode() if isinstance(part, str) else part
+        # With its length, or "ab" and "c" would be called as "a" and "bc" are.
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()
 

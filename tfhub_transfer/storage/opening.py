@@ -24,6 +24,7 @@ _KINDS = {
 }
 # What Git leaves in the place of a large file that wasn't fetched.
 _POINTER = b"version https://git-lfs.github.com/spec/"
+# By the rules of Git LFS a pointer is smaller.
 _MOST_OF_POINTER = 1024
 # How files are named that commands write into folders, or read.
 _OF_FILES = (".keras", ".h5", ".json", ".jsonl", ".html", ".csv", ".tsv", ".parquet", ".npy")
@@ -54,6 +55,7 @@ def path_of(given: object) -> Path:
         path = Path(given)  # type: ignore[arg-type]  # what it refuses, we do below
         with contextlib.suppress(RuntimeError):  # there is no home
             path = path.expanduser()
+        # For what the system says of the name; that nothing is there is no mistake.
         os.lstat(path)
     except (TypeError, ValueError) as error:
         kind = "" if isinstance(given, str) else f" ({type(given).__name__})"
@@ -122,6 +124,7 @@ def require(path: Path) -> None:
     with contextlib.suppress(OSError):
         state = os.stat(path)
         _require(state.st_mode, path)
+        # Opened to see whether it is a pointer, which `descriptor` refuses.
         if state.st_size < _MOST_OF_POINTER:
             os.close(descriptor(path))
 

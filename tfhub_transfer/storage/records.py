@@ -28,6 +28,7 @@ def read(path: Path) -> dict[str, Any]:
         InputError: If it can't be read, or isn't JSON with an object in it.
     """
     try:
+        # One byte more than there may be, which tells `parse` that it is too large.
         data = opening.read_bytes(path, MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"the file can't be read ({error.strerror}). Received: {path}") from error
@@ -115,6 +116,7 @@ def take(
 
 
 def _is_deeper(found: object, levels: int) -> bool:
+    # Level by level: what calls itself would fail on what is to be refused.
     layer: list[object] = [found]
     for _ in range(levels):
         layer = [

@@ -42,6 +42,7 @@ def check(path: Path, overwrite: bool) -> None:
             f"Received: {path}"
         )
     begins = opening.read_bytes(path, 4)
+    # An empty file holds nothing that could be lost.
     if begins and begins not in _MODELS:
         raise InputError(
             "the file is there already and isn't a model, so it isn't replaced; move it away, or "

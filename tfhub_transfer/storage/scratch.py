@@ -50,6 +50,7 @@ class Scratch:
         self.new, self.old = self.folder / "new", self.folder / "old"
         _live.add(self)  # before it is there: a signal may come at any time
         try:
+            # Nobody else's until all is whole; `new`, which becomes the output, has the umask's.
             self.folder.mkdir(0o700)
             self._lock = hold(self.folder / _LOCK)
             self.new.mkdir()
@@ -200,6 +201,7 @@ def locked(path: Path, patience: float = math.inf) -> Iterator[None]:
         yield
     finally:
         if lock is not None:
+            # While it is held, so that who waits finds that its file has gone (see `hold`).
             path.unlink(missing_ok=True)
             os.close(lock)
 
@@ -224,6 +226,7 @@ def hold(path: Path, patience: float = math.inf) -> int | None:
         if got is None or time.monotonic() >= end:
             return None
         if not got:
+            # flock itself would wait without a limit.
             time.sleep(0.05)
 
 

@@ -53,6 +53,7 @@ class Segment:
             raise Damaged("it is no plain file") from error
         weakref.finalize(self, os.close, self._file)
         start = os.pread(self._file, _HEADER.size, 0)
+        # Filled up: of a file that is too short the checks say so, not the unpacking.
         magic, its, count, total = _HEADER.unpack(start.ljust(_HEADER.size, b"\0"))
         self.size = os.fstat(self._file).st_size
         self._first = _HEADER.size + count * _RECORD.itemsize
@@ -150,6 +151,8 @@ def write_segment(folder: Path, names: np.ndarray, vectors: np.ndarray, lost: np
             file.write(listed)
             rows.tofile(file)
             file.flush()
+            # While it is open, and so held: nobody sweeps it away. Not synced: what a crash
+            # tears fails its checksums, and is computed again.
             os.replace(scratch, folder / f"{secrets.token_hex(8)}{ENDING}")
     finally:
         scratch.unlink(missing_ok=True)

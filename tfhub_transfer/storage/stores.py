@@ -89,6 +89,7 @@ class VectorStore:
         expect(len(first))
         for part in _parts(missing[np.sort(first)]):
             with turn(self._folder):
+                # Once more, now that it is our turn: whose turn it was may have computed them.
                 still = self._read(names, part, vectors, lost)
                 if len(still):
                     vectors[still], lost[still] = compute(still)
@@ -215,6 +216,7 @@ class TokenStore:
                 if not budget.has_room(self._folder, self.size):
                     return False
                 with turn(self._folder):
+                    # Another process may have written it while we waited.
                     if not self._open():
                         self._write(compute(np.flatnonzero(self.lengths)))
                         return self._open()

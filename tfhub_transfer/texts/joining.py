@@ -33,6 +33,7 @@ def join_words(words: Sequence[str]) -> Joined:
     (['U.S.', 'wins'], ['U.S.'])
     """
     joined = WORD_END.join(map(plain, words))
+    # One sign, or letters and digits of ASCII, are one word as a plain text, too.
     single = len(words) == 1 and len(joined) > 1 and not (joined.isascii() and joined.isalnum())
     return Joined(joined + ALONE if single else joined)
 

@@ -74,6 +74,7 @@ def _marked(texts: tf.Tensor, mark: str) -> tf.Tensor:
         replace(texts, rf"{stop}{_BEGINNING})", rf"\1{mark}\2"),
         replace(texts, rf"{stop}[\p{{L}}\p{{N}}])", rf"\1{mark}\2"),
     )
+    # RE2 knows no lookbehind: marks behind abbreviations are taken away again.
     not_ends = (
         rf"((?:^|[^\p{{L}}\p{{N}}])(?i:{_ABBREVIATIONS}|{_LETTERS})\.){mark}",
         rf"((?:^|[^\p{{L}}\p{{N}}])[Nn]o\.){mark}({_SPACE}*\p{{N}})",

@@ -119,6 +119,7 @@ def find(source: object, asked: Asked | None = None) -> Form:
     path = plain_files.path_of(file.path)
     if _is_saved(path):
         return cells.read(columnar.folder(path), str(path), asked)
+    # Before `parts`: folders of Delta Lake and Hudi consist of Parquet files, too.
     columnar.require_no_versions(path)
     if columnar.parts(path):
         return cells.read(columnar.parquet(path), str(path), asked)
@@ -148,6 +149,7 @@ def _checked_suffix(path: Path) -> str:
     packed = path.suffix.lower() in opening.PACKED
     outer = path.suffix.lower()
     name = path.name.lower()
+    # By the end of the whole name, as of `.tar.gz` the suffix is `.gz`.
     remedy = next((text for endings, text in _REMEDIES.items() if name.endswith(endings)), None)
     if opening.in_archive(path):
         return delimited.suffix_of(Path(path.name))
@@ -195,6 +197,7 @@ def is_lines(source: object, pair: Collection[str] = ()) -> bool:
     if isinstance(source, File) and source.delimiter is not None:
         return False
     path = Path(name)
+    # There is none, so only its name says what it would be; whoever reads it complains.
     if not path.is_file() and not opening.in_archive(path):
         return path.suffix.lower() == _LINES
     file = source if isinstance(source, File) else File(source)

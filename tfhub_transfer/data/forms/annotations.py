@@ -176,6 +176,7 @@ def _form(
                 has_spans = True
                 row |= _tagged(item, place.of(number), tally)
             yield number, row
+        # In place: the form has handed this list out, and only now is known what to say.
         notes[:] = [*said, *_said(name, has_spans, left), *tally.note()]
 
     return of_rows(converted, place.unit, notes)
@@ -194,6 +195,7 @@ def _reader(make: Callable[[Rows], _Reader], rows: Rows, name: str, place: _Plac
     try:
         return make(noted)
     except _ODD as error:
+        # It is a `ValueError` itself.
         if isinstance(error, InputError):
             raise
         raise _unlike(seen[1], place.of(seen[0]), name) from error
@@ -295,6 +297,7 @@ def _is_judged(row: Row) -> bool:
 
 def _prodigy(rows: Rows) -> _Reader:
     """Rows of choices: what was accepted is the label; several are a list."""
+    # One form for all of a file: labels are lists in each row where they must be in one.
     several = any(len(row.get("accept", [""])) != 1 for _, row in rows())
 
     def read(row: _Choices) -> _Item:
@@ -378,6 +381,7 @@ def _documents(rows: Rows) -> _Reader:
         own = [text[token["start"] : token["end"]] for token in row["tokens"]]
         more = {key: [token.get(key) for token in row["tokens"]] for key in ("tag", "pos")}
         named = {key: values for key, values in more.items() if all(values)}
+        # spaCy's own cut-off for a class to count as given.
         classes = [name for name, share in row.get("cats", {}).items() if share >= 0.5]
         label: dict[str, object] = {LABEL: classes} if row.get("cats") else {}
         if has_spans:
@@ -399,6 +403,7 @@ def _version_2(rows: Rows) -> _Reader:
         tokens = [t for p in row["paragraphs"] for s in p["sentences"] for t in s["tokens"]]
         own = [token["orth"] for token in tokens]
         tags = [token.get("ner", token.get("tag")) for token in tokens]
+        # `-` is spaCy's sign for a word that nobody annotated; `O` says that it is none.
         return _Item({TOKENS: own, TAGS: [None if tag == "-" else tag for tag in tags]})
 
     return read

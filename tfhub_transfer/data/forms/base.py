@@ -20,6 +20,7 @@ Numbered: TypeAlias = tuple[int, Row]
 TOKENS, TAGS, LABEL = "tokens", "tags", "label"
 TEXT, TEXT_A, TEXT_B, TEXT_C = "text", "text_a", "text_b", "text_c"
 QUOTING = ("auto", "standard", "none", "backslash", "escapes")
+# Names for what is hard to type in a shell, which hands on `\t` as two characters.
 _DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
 
 

@@ -78,6 +78,7 @@ def _named(feature: object, value: object, place: str) -> object:
         return {k: _named(parts[k], v, place) if k in named else v for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_named(_inner(feature), each, place) for each in value]
+    # -1 stands for a label that is kept secret, as in test splits of benchmarks.
     if value is None or value == -1 or isinstance(value, str):
         return None if value == -1 else value
     names = feature["names"] if isinstance(feature, Mapping) else []

@@ -180,6 +180,7 @@ def _form(schema: "pyarrow.Schema", batches: _Batches, place: str) -> Form:
         raise InputError(f"each column must have its own name. Received: {place} with {columns}")
     features = classes.of_metadata(schema.metadata)
     named = classes.namer(features, place)
+    # Reads the file once more: only when rows are asked for, and once for all passes.
     texts = functools.cache(lambda: _texts(schema, batches, columns))
 
     def rows() -> Iterator[Numbered]:
@@ -192,6 +193,7 @@ def _form(schema: "pyarrow.Schema", batches: _Batches, place: str) -> Form:
                     number += 1
                     yield number, named(dict(zip(columns, row)))
 
+    # Numbers of classes come as their names, which the columns' types couldn't hold.
     kept = {
         key: schema.field(key).type for key in columns if not classes.has_names(features.get(key))
     }

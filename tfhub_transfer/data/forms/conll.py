@@ -14,6 +14,7 @@ SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bio2", ".bioes", ".bilou", ".bm
 UNIVERSAL = (".conllu", ".conllup")
 _FIELDS = "id form lemma upos xpos feats head deprel deps misc".split()
 _GLOBAL = "# global.columns ="
+# The prefixes of all schemes: IOB, BIOES, BILOU, BMES, BMEWO.
 _TAG = re.compile(r"O|[BIESLUMW](-\S+)?")
 _BARE = re.compile(r"[BIOESLUMW]")
 _DOCUMENT = ("-DOCSTART-", "-DOCEND-")
@@ -130,6 +131,7 @@ def _survey(file: File) -> tuple[_Layout, list[str]]:
         fields = layout.fields(line)
         if len(fields) == layout.count and not line.startswith(("#", *_DOCUMENT)):
             values[fields[layout.tag]] += 1
+    # Of all lines: they tell a word `#` with its tag from a comment.
     layout.tags = set(values)
     if {"B", "O"} <= layout.tags and all(map(_BARE.fullmatch, layout.tags)):
         layout.kind = "entity"
@@ -177,6 +179,7 @@ def _is_numbered(layout: _Layout, lines: list[str]) -> bool:
         if fields[0] not in ("1", str(before + 1)):
             return False
         before, seen = int(fields[0]), seen + 1
+    # A single 1 may be a word.
     return seen > 1
 
 
@@ -260,6 +263,7 @@ def _universal_sentences(file: File, names: list[str]) -> Iterator[Numbered]:
     words: list[list[str]] = []
     said: dict[str, str] = {}
     first = 0
+    # With an empty line at its end, which not every file has behind the last sentence.
     for number, line in enumerate(itertools.chain(opening.lines(file), ["\n"]), start=1):
         text = line.rstrip("\r\n")
         if not text.strip():
@@ -285,6 +289,7 @@ def _universal_sentences(file: File, names: list[str]) -> Iterator[Numbered]:
 def _universal_row(
     words: list[list[str]], names: list[str], said: dict[str, str]
 ) -> dict[str, object]:
+    # As word and lemma `_` may also be the sign itself.
     columns: dict[str, list[str | None]] = {
         name: [None if v == "_" and name not in ("form", "feats", "lemma") else v for v in values]
         for name, values in zip(names, zip(*words))

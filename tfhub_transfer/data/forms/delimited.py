@@ -45,6 +45,7 @@ class _Layout:
         self.file, self.notes = file, _of_encoding(file)
         self.skipped = sum(1 for _ in itertools.takewhile(_is_blank, self._lines(0)))
         first = next(self._lines(self.skipped), "")
+        # Excel's own first line, which names the delimiter.
         says = first.lower().startswith("sep=") and len(first.rstrip("\r\n")) == 5
         self.skipped += says
         self.delimiter = first[4] if says else self._delimiter(suffix)
@@ -59,6 +60,7 @@ class _Layout:
         other = marks.decide(whole, self.delimiter)
         if other is None:
             marks.require_doubled(whole, self.delimiter, str(self.file.path))
+        # Texts hold commas, so CSV has to quote; of tabs there are both habits.
         if other is not None or self.delimiter != "\t":
             return other or (quoting.STANDARD, None)
         if not (has_marks := any('"' in line for line in whole())):
@@ -199,6 +201,7 @@ def _rows(layout: _Layout, columns: list[str]) -> Iterator[tuple[int, dict[str, 
     for line, fields in records:
         if not fields:
             continue
+        # Of one column alone a text may say the same as its header.
         if fields == header and len(fields) > 1:
             raise InputError(
                 f"{layout.file}, line {line}: the header stands here again, as where files were put"

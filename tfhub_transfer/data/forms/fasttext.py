@@ -38,6 +38,7 @@ def form(file: File) -> Form:
         InputError: If a quoted line isn't closed.
     """
     quoted = any(line.startswith(_QUOTED) for line in opening.lines(file))
+    # All of the file: one line with several labels, or none, makes lists of all.
     counts = {len(_LABEL.findall(line)) for _, line in _lines(file, quoted)}
     several = counts != {1}
     notes = ["lines are quoted, as doccano writes them"] if quoted else []

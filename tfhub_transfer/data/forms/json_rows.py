@@ -28,6 +28,7 @@ def looks_like(file: File) -> bool:
         return False
     try:
         return isinstance(json.loads(first), dict)
+    # `RecursionError` where brackets lie thousands deep.
     except (ValueError, RecursionError):
         return False
 
@@ -42,6 +43,7 @@ def form(file: File, asked: Asked) -> Form:
     Raises:
         InputError: If it holds something else.
     """
+    # By pieces: an array may be a single line, larger than memory.
     start = next((c for piece in opening.pieces(file) for c in piece if not c.isspace()), "")
     if start == "[":
         return _of_objects(lambda: _array(file), file, "row", [], asked)
@@ -168,10 +170,12 @@ def _table(whole: Row, file: File) -> tuple[Sequence[object], list[str]] | None:
             and all(isinstance(r, dict | list) or r is None for r in rows)
         ):
             inner = [row for row in rows if row is not None]
+            # Hugging Face's server of data sets puts each row into one with its number.
             if all(isinstance(row, dict) and isinstance(row.get("row"), dict) for row in inner):
                 inner = [row["row"] for row in inner]
             if not all(isinstance(row, dict) for row in inner) and key != "annotations":
                 continue
+            # A single row of an annotation tool may have a list by such a name.
             if annotations.is_row(whole):
                 continue
             return inner, []
@@ -181,6 +185,7 @@ def _table(whole: Row, file: File) -> tuple[Sequence[object], list[str]] | None:
     lists = {key: each for key, each in whole.items() if isinstance(each, list)}
     if len(lists) == len(whole) > 1:
         sizes = set(map(len, lists.values()))
+        # A row of words and their tags, or of sentences, consists of such lists, too.
         if len(sizes) == 1 and not {TOKENS, TAGS} & set(whole) and "sentences" not in whole:
             by_column = [dict(zip(lists, row)) for row in zip(*lists.values())]
             return by_column, ["the table is by columns"]

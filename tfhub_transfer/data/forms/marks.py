@@ -90,6 +90,7 @@ def decide(lines: Lines, delimiter: str) -> tuple[str, str] | None:
         rows = _read(text, delimiter, mark, "", whole)
         if rows is None or not rows.fits:
             continue
+        # Once, and only if a mark is in question: it reads all of the start.
         usual = _fits(text, delimiter, whole) if usual is None else usual
         quoted = sum(is_quoted for row in rows.fields for _, is_quoted in row)
         sure = not usual and quoted > 0

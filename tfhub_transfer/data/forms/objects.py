@@ -118,6 +118,7 @@ def _pandas(source: Foreign) -> Form:
     def rows() -> Iterator[Numbered]:
         for start in range(0, len(source), _CHUNK):
             part = source.iloc[start : start + _CHUNK]
+            # By place: a column's own name may be a number, or anything else.
             cells = [part.iloc[:, place].tolist() for place in range(len(columns))]
             for number, row in enumerate(zip(*cells), start=start + 1):
                 yield number, dict(zip(columns, map(_present, row)))

@@ -46,6 +46,7 @@ _BOM = b"\xef\xbb\xbf"
 # Characters that are decoded at once, and bytes in which there must be the end of a line.
 PIECE = _PEEKED = 1 << 16
 # What reading a damaged file raises, of all ways to compress one.
+# `RuntimeError` is of archives with a password.
 DAMAGES = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, OSError)
 
 
@@ -180,6 +181,7 @@ def encoding_of(file: File) -> str:
     for mark, name in _MARKS.items():
         if first.startswith(mark):
             return name
+    # In UTF-16 every other byte of ASCII's characters is 0.
     if len(first) == 4 and (first[0] == 0) != (first[1] == 0) and first[0:2] != first[2:4]:
         order = "le" if first[1] == 0 else "be"
         raise InputError(
@@ -244,6 +246,7 @@ def pieces(file: File) -> Iterator[str]:
 
 
 def _utf8(source: _Bytes, file: File) -> Iterator[str]:
+    # Not by `TextIOWrapper`: it decodes far ahead, and couldn't say in which line a byte is wrong.
     offset = 0
     for number, raw in enumerate(source, start=1):
         if number == 1 and raw.startswith(_BOM):
@@ -269,6 +272,7 @@ def _decoded(source: _Bytes, name: str, end: str, file: File) -> Iterator[str]:
     except UnicodeError as error:
         raise _foreign(file, name, error) from error
     finally:
+        # Else it would close the file when it goes, which is the stack's to close.
         with contextlib.suppress(*DAMAGES):
             text.detach()
 

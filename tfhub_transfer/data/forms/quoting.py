@@ -41,6 +41,7 @@ def reader(lines: Iterable[str], delimiter: str, quoting: str) -> Reader:
         quoting: `"standard"`, `"none"`, `"backslash"`, `"escapes"` (whose fields are for
             `unescaped`), or another mark than `"`, which is doubled inside of fields.
     """
+    # Of the whole process: the csv module has no other.
     csv.field_size_limit(_FIELD_LIMIT)
     if quoting in (NONE, ESCAPES):
         return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
@@ -53,6 +54,7 @@ def reader(lines: Iterable[str], delimiter: str, quoting: str) -> Reader:
             strict=True,
         )
     mark = '"' if quoting == STANDARD else quoting
+    # Strict, or text behind a closing quote would be taken in without a word.
     return csv.reader(lines, delimiter=delimiter, quotechar=mark, strict=True)
 
 
@@ -183,6 +185,7 @@ def decide(lines: Lines, delimiter: str, place: str) -> tuple[str, str | None]:
     against = signs.open + signs.inside
     if by_quotes and not by_line:
         return STANDARD, None
+    # Neither has more than ten times the evidence of the other.
     if by_quotes == by_line and 0 < signs.doubled <= _MANY * against <= _MANY**2 * signs.doubled:
         raise InputError(
             f"{place}: {signs.doubled} fields are quoted, with quotes doubled inside, but "

@@ -133,6 +133,7 @@ def _sorted(text: str, found: Iterable[Span], place: str) -> list[Span]:
 
 def _checked(text: str, span: Span, place: str) -> Span:
     start, end = span.start, span.end
+    # Tools in browsers count units of UTF-16, of which an emoji has two.
     if span.text is not None and text[start:end] != span.text:
         start, end = _of_utf16(text, start), _of_utf16(text, end)
         if text[start:end] != span.text:

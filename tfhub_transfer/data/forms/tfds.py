@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from tfhub_transfer.data.forms.base import Form, Numbered
 from tfhub_transfer.errors import InputError
 
+# Without a network TFDS itself was seen to try for 204 seconds.
 _LOOK_UP_SECONDS = 3
 
 
@@ -60,6 +61,7 @@ def form(source: str) -> Form:
         _require_network(source)
         try:
             builder.download_and_prepare()
+        # `AssertionError` is TFDS' word for what must be fetched by hand, among others.
         except (tfds.download.DownloadError, AssertionError, ValueError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(
