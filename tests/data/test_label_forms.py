@@ -143,6 +143,7 @@ def test_numbers_mean_nothing_to_names_that_were_learned() -> None:
         (enum.Enum("Kind", "GOOD").GOOD, "its own `.name`|label's own `.name`"),
         (1j, "must be a string or a number.*complex"),
         (float("inf"), "must be a string or a number"),
+        (float("-inf"), "must be a string or a number"),
         (object(), "must be a string or a number.*object"),
         (2, "numbers of classes go from 0 to 1"),
         (-1, "every class must be among `class_names`"),

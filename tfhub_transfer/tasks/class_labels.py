@@ -164,7 +164,8 @@ def name(value: object, known: Collection[str] = ()) -> str:
             "label [] of the multi-label task); a class that is called NA, None or null must be "
             f"among given `class_names` (`--class-names`). Received: {_shown(value)}"
         )
-    is_name = isinstance(value, (str, bool, int, float, decimal.Decimal)) and value != math.inf
+    is_name = isinstance(value, (str, bool, int, float, decimal.Decimal))
+    is_name = is_name and value not in (math.inf, -math.inf)
     if isinstance(value, decimal.Decimal) and not value.is_finite():
         is_name = False
     elif isinstance(value, decimal.Decimal):
