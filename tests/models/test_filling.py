@@ -1,5 +1,6 @@
 """Batches of one number of rows: losses and metrics are those of the rows that are there."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,115 @@ def test_what_tf_data_makes_of_static_batches_is_known(model: Any) -> None:
     with pytest.raises(tt.InputError, match="answers would hold some to rows that only fill up"):
         model.predict(made)
     assert not filling.is_filled(tf.data.Dataset.range(3).map(lambda x: x))
+
+
+@pytest.fixture
+def static(model: Any) -> Any:
+    optimizer = keras.optimizers.SGD(0.0)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model.preprocess(EXAMPLES, 8, False, static_batches=True)
+
+
+def saved(batches: tf.data.Dataset, folder: Path) -> tf.data.Dataset:
+    batches.save(str(folder / "batches"))
+    return tf.data.Dataset.load(str(folder / "batches"))
+
+
+def made_by_python(batches: tf.data.Dataset, folder: Path) -> tf.data.Dataset:
+    spec = batches.element_spec
+    return tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=spec)
+
+
+THROUGH: dict[str, Callable[[Any, Path], Any]] = {
+    "an iterator": lambda batches, folder: (each for each in batches),
+    "a file": saved,
+    "Python": made_by_python,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")
+@pytest.mark.parametrize("way", THROUGH)
+def test_batches_that_nobody_knows_count_as_their_weights_say(
+    way: str, model: Any, static: Any, tmp_path: Path
+) -> None:
+    wanted = evaluated(model, EXAMPLES)["accuracy"]
+    for asked in (model.evaluate, model.fit):
+        found = asked(THROUGH[way](static, tmp_path), verbose=0)
+        accuracy = found[1] if isinstance(found, list) else found.history["accuracy"][0]
+        assert accuracy == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_batches_one_by_one_count_as_their_weights_say(
+    eagerly: bool, model: Any, static: Any
+) -> None:
+    model.run_eagerly = eagerly
+    scores = model.predict_scores(EXAMPLES[8:]).argmax(axis=1)
+    wanted = np.mean(scores == ["abc".index(name) for name in EXAMPLES.labels[8:]])
+    for asked in (model.test_on_batch, model.train_on_batch):
+        for batch in static:
+            found = asked(*batch, return_dict=True)
+        assert found["accuracy"] == pytest.approx(wanted)
+    model.run_eagerly = False
+
+
+class TakesNone(keras.metrics.Metric):
+    """Counts rows, and has no idea of weights."""
+
+    def __init__(self) -> None:
+        super().__init__(name="rows")
+        self.rows = self.add_variable((), "zeros", name="rows")
+
+    def update_state(self, y_true: Any, y_pred: Any) -> None:
+        self.rows.assign_add(keras.ops.cast(keras.ops.shape(y_true)[0], "float32"))
+
+    def result(self) -> Any:
+        return self.rows
+
+
+@pytest.mark.parametrize("metric", [TakesNone, lambda: mean_score])
+def test_metrics_that_leave_out_no_row_are_refused_in_one_line(
+    metric: Any, model: Any, static: Any
+) -> None:
+    """Where a batch has such rows; of all others they have the number that they ever have."""
+    optimizer = keras.optimizers.SGD(0.0)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=[metric()])
+    whole, last = list(static)
+    found = model.test_on_batch(*whole, return_dict=True)
+    if metric is TakesNone:
+        assert found["rows"] == 8.0
+    else:
+        scores = model.predict_scores(EXAMPLES[:8])
+        assert found["mean_score"] == pytest.approx(scores[:, 0].mean(), rel=1e-5)
+    for asked, given in (
+        (model.evaluate, static),
+        (model.evaluate, (each for each in static)),
+        (model.train_on_batch, last),
+    ):
+        with pytest.raises(tt.InputError, match="^metric '.*' has no number for each") as caught:
+            asked(*given) if isinstance(given, tuple) else asked(given, verbose=0)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"static_batches": True}, {"shard": (0, 2)}])
+def test_batches_of_no_rows_are_refused(model: Any, options: Any) -> None:
+    none: Any = EXAMPLES[:0]
+    for given in (none, dataclasses.replace(model.cut(EXAMPLES), examples=none)):
+        with pytest.raises(tt.InputError, match="rows to make batches of, at least one. Received"):
+            model.preprocess(given, 4, **options)
+
+
+def test_weights_below_0_are_those_of_rows() -> None:
+    """As Keras takes them from users; also of no rows, as a replica may get."""
+    for weights, wanted in (
+        ([[-1.0], [0.0], [-0.0], [2.0]], [1.0, 1.0, 0.0, 1.0]),
+        ([-1.0, -0.0], [1.0, 0.0]),
+        (np.zeros((0, 1)), []),
+    ):
+        found = filling.counted({"a": tf.constant(weights, tf.float32)})
+        assert found.numpy().tolist() == wanted  # type: ignore[union-attr]
+    assert filling.counted(tf.constant(2.0)) is None
 
 
 def test_a_stream_is_read_once_for_all_that_fills_up(

@@ -8,6 +8,7 @@ that a user weighs with 0, which Keras' metrics count unless they are weighted o
 
 import contextlib
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -22,6 +23,9 @@ Batch = TypeVar("Batch")
 _FILLER = -1
 # What no label is: of words, candidates and sentences, and of the texts of pairs.
 _NO_LABEL = -1
+_REFUSED = re.compile(r"metric (.+) has no number for each row")
+# -0.0 as the bits of a whole number.
+_MINUS_0 = tf.int32.min
 Labels: TypeAlias = "tf.Tensor | tf.RaggedTensor | Mapping[str, Labels]"
 
 
@@ -175,23 +179,35 @@ def counted(weights: object) -> tf.Tensor | None:
     if weights is None:
         return None
     first = tf.cast(tf.nest.flatten(weights)[0], tf.float32)
-    flat = tf.reshape(first, [tf.shape(first)[0], -1])[:, 0]
-    return tf.cast(tf.bitcast(flat, tf.int32) >= 0, tf.float32)  # the sign of -0.0 is its first bit
+    if first.shape.rank == 0:
+        return None  # one number for all rows
+    if first.shape.rank != 1:
+        rows = tf.shape(first)[0]
+        # Not -1 columns, of which no rows would have any number.
+        columns = tf.size(first) // tf.maximum(rows, 1)
+        first = tf.reshape(tf.reshape(first, [rows, columns])[:, :1], [-1])
+    return tf.cast(tf.bitcast(first, tf.int32) != _MINUS_0, tf.float32)
 
 
 @contextlib.contextmanager
-def left_out(metrics: Iterable[keras.metrics.Metric], real: tf.Tensor) -> Iterator[None]:
+def left_out(
+    metrics: Iterable[keras.metrics.Metric], real: tf.Tensor, known: bool = True
+) -> Iterator[None]:
     """While it is open, metrics that aren't weighted leave out rows that aren't there.
 
     Args:
         metrics: Keras' metrics of a model.
         real: What `counted` gave.
+        known: Whether there may be such rows, as `is_filled` tells; of batches that came through a
+            file, an iterator or `train_on_batch` nothing does but their weights. Those that
+            have none are counted as without this.
     """
+    count = _counting if known else _looking
     found = [one for metric in metrics for one in getattr(metric, "metrics", [metric])]
     usual = {id(one): (one, vars(one).get("update_state")) for one in found}
     for one, _ in usual.values():
         # On the instance, which Keras calls; the class is shared with other models.
-        vars(one)["update_state"] = _weighed(one.name, one.update_state, real)
+        vars(one)["update_state"] = count(one.name, one.update_state, real)
     try:
         yield
     finally:
@@ -202,20 +218,58 @@ def left_out(metrics: Iterable[keras.metrics.Metric], real: tf.Tensor) -> Iterat
                 vars(one)["update_state"] = own
 
 
-def _weighed(name: str, update: Callable[..., object], real: tf.Tensor) -> Callable[..., object]:
+def _counting(name: str, update: Callable[..., object], real: tf.Tensor) -> Callable[..., object]:
     def update_state(y_true: object, y_pred: object, sample_weight: object = None) -> object:
         if sample_weight is not None:
             return update(y_true, y_pred, sample_weight)
         try:
             return update(y_true, y_pred, real)
-        except (ValueError, tf.errors.InvalidArgumentError) as error:
-            raise InputError(
-                f"metric {name!r} has no number for each row, so it can't leave out those that only"
-                " fill up batches: compile without it, or use `preprocess` without "
-                f"static_batches=True. Received: {str(error).splitlines()[0]}"
-            ) from error
+        # Of any kind: metrics are anyone's code, and some take no weights at all.
+        except Exception as error:
+            raise _not_by_row(name, (str(error).splitlines() or [""])[0]) from error
 
     return update_state
+
+
+def _looking(name: str, update: Callable[..., object], real: tf.Tensor) -> Callable[..., object]:
+    def update_state(y_true: object, y_pred: object, sample_weight: object = None) -> object:
+        if sample_weight is not None:
+            return update(y_true, y_pred, sample_weight)
+
+        def counted_by(*weights: tf.Tensor) -> tf.Tensor:
+            update(y_true, y_pred, *weights)
+            return tf.constant(0)
+
+        whole = tf.reduce_all(real > 0)
+        try:
+            # In a branch of its own, so that what fails leaves nothing in the graph.
+            return tf.cond(whole, counted_by, lambda: counted_by(real))
+        except Exception:  # as above
+            said = f"metric {name} has no number for each row"
+            with tf.control_dependencies([tf.debugging.Assert(whole, [said])]):
+                return counted_by()
+
+    return update_state
+
+
+@contextlib.contextmanager
+def errors_alone() -> Iterator[None]:
+    """Raises `InputError` where a graph says that a metric can't leave out rows that fill up."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = _REFUSED.search(str(error.message))
+        if found is None:
+            raise
+        raise _not_by_row(found[1], "batches with rows that fill up") from None
+
+
+def _not_by_row(name: str, received: str) -> InputError:
+    return InputError(
+        f"metric {name!r} has no number for each row, so it can't leave out those that only fill up"
+        " batches: compile without it, or use `preprocess` without static_batches=True. "
+        f"Received: {received}"
+    )
 
 
 def require_none(given: object = None, *_: object, **named: object) -> None:

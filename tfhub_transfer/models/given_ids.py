@@ -58,18 +58,29 @@ class GivenIds(one_file.InOneFile):
         with self._at_precision():
             return super().predict(*args, **kwargs)
 
+    def train_on_batch(self, *args: object, **kwargs: object) -> Any:
+        """As `keras.Model.train_on_batch`; metrics leave out rows that only fill up the batch."""
+        with filling.errors_alone():
+            return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args: object, **kwargs: object) -> Any:
+        """As `keras.Model.test_on_batch`; metrics leave out rows that only fill up the batch."""
+        with filling.errors_alone():
+            return super().test_on_batch(*args, **kwargs)
+
     def compute_metrics(
         self, x: object, y: object, y_pred: object, sample_weight: object = None
     ) -> dict[str, object]:
         """As `keras.Model.compute_metrics`, but rows that only fill up batches don't count."""
-        real = filling.counted(sample_weight) if self._filled else None
+        # Whether some fill up is known of some batches; of all others their weights tell.
+        real = filling.counted(sample_weight)
         if real is None:
             return super().compute_metrics(x, y, y_pred, sample_weight)
         for metric in self.metrics:
             # Keras makes what `compile` was given in the midst of the first step: one too late.
             if not getattr(metric, "built", True):
                 metric.build(y, y_pred)
-        with filling.left_out(self.metrics, real):
+        with filling.left_out(self.metrics, real, known=self._filled):
             return super().compute_metrics(x, y, y_pred, sample_weight)
 
     @contextlib.contextmanager
@@ -87,7 +98,7 @@ class GivenIds(one_file.InOneFile):
     @contextlib.contextmanager
     def _at_precision(self) -> Iterator[None]:
         of_width = runtime.precision("auto", self.encoder.dimension)
-        with of_width as precision, streamed.errors_alone():
+        with of_width as precision, streamed.errors_alone(), filling.errors_alone():
             self.trace_for_replicas()
             if self._traced_at not in (None, precision):
                 self.train_function = self.test_function = self.predict_function = None

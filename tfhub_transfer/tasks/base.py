@@ -63,6 +63,8 @@ class Task(Reported, abc.ABC):
     # Whether a blank label says something, as that a text has none of several classes.
     takes_blank: ClassVar[bool] = False
 
+    pair: bool = False  # also of one that calls no other constructor
+
     def __init__(self, pair: bool = False) -> None:
         self.pair = choices.flag("pair", pair)
 
@@ -273,9 +275,16 @@ class Task(Reported, abc.ABC):
             found: Arrays `[n, ...]` by name; those of `decode` are `scores`, or `score`.
 
         Raises:
-            InputError: If it has neither.
+            InputError: If it has neither, or `decode` answers more or fewer texts.
         """
-        return self.decode(self.scores_in(found))
+        scores = self.scores_in(found)
+        made = self.decode(scores)
+        if len(made) != len(scores):
+            raise InputError(
+                "`decode` of a task gives one answer to each text, in their order. "
+                f"Received: {len(made):,} of {len(scores):,} from {type(self).__name__}"
+            )
+        return made
 
     def scores_in(self, found: Mapping[str, tf.Tensor]) -> np.ndarray:
         """What `decode` and `measure` read of what `answer` gave `[n, ...]`.
