@@ -131,6 +131,29 @@ def test_weights_are_those_among_all_rows(model: Any, source: str, static: bool)
         assert found == pytest.approx([padded * weight for weight in whole[index::2]])
 
 
+@pytest.mark.parametrize("static", [False, True])
+def test_weights_of_tagged_rows_are_relative_to_the_words_of_all(
+    static: bool, make_encoder: Callable[[str], Path]
+) -> None:
+    """Of which some come in several rows."""
+    words = [["good"] * (30 if row == 1 else row % 3 + 1) for row in range(5)]
+    tags = [["O"] * len(row) for row in words]
+    given = tt.data.Examples.from_lists(words, tags, weight=[1.0, 3.0, 1.0, 2.0, 0.5])
+    task = TokenClassification(["O", "B-a"])
+    model = tt.build_model(str(make_encoder("bert_encoder")), task, sequence_length=16)
+    rows = model.cut(given)
+    whole = np.concatenate([np.ravel(w) for *_, w in model.preprocess(rows, 16, False)])
+    for index in range(2):
+        batches = model.preprocess(given, 16, False, shard=(index, 2), static_batches=static)
+        found = np.concatenate([np.ravel(weights) for *_, weights in batches])
+        found = found[~np.signbit(found)]
+        mine = whole[rows.owners % 2 == index]
+        # What fills up makes each row weigh more.
+        np.testing.assert_allclose(found / found[0], mine / mine[0], rtol=1e-6)
+        if not static:
+            np.testing.assert_allclose(found, mine, rtol=1e-6)
+
+
 def test_a_share_of_weights_0_goes_in_step(model: Any) -> None:
     given = tt.data.Examples.from_lists(TEXTS[:4], NAMES[:4], weight=[0.0, 2.0, 0.0, 2.0])
     batches = model.preprocess(given, 2, False, shard=(0, 2), static_batches=True)

@@ -176,15 +176,16 @@ def spread(rows: _R, examples: _Weighed) -> _R:
 
 
 @overload
-def among_all(given: Mapping[str, _T]) -> dict[str, _T]: ...
+def among_all(given: Mapping[str, _T], counts: np.ndarray | None = None) -> dict[str, _T]: ...
 @overload
-def among_all(given: _T) -> _T: ...
-def among_all(given: object) -> object:
+def among_all(given: _T, counts: np.ndarray | None = None) -> _T: ...
+def among_all(given: object, counts: np.ndarray | None = None) -> object:
     """Rows whose weights stay relative to all of them in whatever share of them.
 
     Args:
         given: `Examples`, or `tasks.layouts.Rows`, or several by name; anything else stays as it
             is, as what has no weights does.
+        counts: As for `relative`; of several by name each row counts once.
 
     Raises:
         InputError: If all weights are 0.
@@ -192,11 +193,23 @@ def among_all(given: object) -> object:
     if isinstance(given, Mapping):
         return {name: among_all(each) for name, each in given.items()}
     if _are_rows(given):
-        return dataclasses.replace(given, examples=among_all(given.examples))
+        return dataclasses.replace(given, examples=among_all(given.examples, counts))
     if not _are_examples(given) or given.weights is None or is_relative(given):
         return given
-    columns = {**given.columns, RELATIVE: relative(given.weights).tolist()}
+    columns = {**given.columns, RELATIVE: relative(given.weights, counts).tolist()}
     return dataclasses.replace(given, columns=columns, weight=RELATIVE)
+
+
+def are_weighed(given: object) -> bool:
+    """Whether rows have weights, or some of several by name.
+
+    Args:
+        given: As for `among_all`.
+    """
+    if isinstance(given, Mapping):
+        return any(map(are_weighed, given.values()))
+    found = given.examples if _are_rows(given) else given
+    return _are_examples(found) and found.weights is not None
 
 
 def is_relative(examples: _Weighed) -> bool:

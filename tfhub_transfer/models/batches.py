@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.data.batching import MAP_THREADS, InOrder, LengthBatches, in_turn, pick, ready
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import filling, shares
 from tfhub_transfer.models.shares import Share, Step
@@ -46,7 +48,10 @@ class Order:
         return cls(size, seed, shares.parse(shard), choices.flag("static_batches", static))
 
     def rows(
-        self, given: Examples | Rows, cut: Callable[[Examples | Rows], Rows]
+        self,
+        given: Examples | Rows,
+        cut: Callable[[Examples | Rows], Rows],
+        units: Callable[[Examples], np.ndarray | None],
     ) -> tuple[Rows, Step | None]:
         """This share's rows; and how many the others have, where all go in step.
 
@@ -55,19 +60,32 @@ class Order:
         Args:
             given: Examples, or rows; of several tasks by name.
             cut: Examples to rows.
+            units: How often each row counts in the mean that the loss is; see `Objective.units`.
         """
-        if self.share.count > 1:
-            given = weighing.among_all(given)
-        if not self.static or self.share.count == 1:
+        _require_rows(given)
+        if self.share.count == 1:
+            return cut(given), None
+        if not self.static and not weighing.are_weighed(given):
             return cut(self.share.of(given)), None
-        # An example may have any number of rows, so only all of them say how many batches a worker
-        # needs whose share has the most.
+        # An example may have any number of rows, so only all of them say what weighs 1, and how
+        # many batches a worker needs whose share has the most.
         rows = cut(given)
-        return self.share.of(rows), self.share.step(rows)
+        counts = units(rows.examples) if isinstance(rows, Rows) else None
+        rows = weighing.among_all(rows, counts)
+        return self.share.of(rows), self.share.step(rows) if self.static else None
 
     def batches(self, rows: int) -> int:
         """How many batches so many rows are, in the order of the rows or if `static`."""
         return math.ceil(rows / self.batch_size)
+
+
+def _require_rows(given: object) -> None:
+    """Raises `InputError` if there are no rows, of one task or of one among several."""
+    if isinstance(given, Mapping):
+        for each in given.values():
+            _require_rows(each)
+    elif isinstance(given, (Examples, Rows)) and not len(given):
+        raise InputError("expected rows to make batches of, at least one. Received: none")
 
 
 def of_ids(

@@ -13,7 +13,7 @@ from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor, Truncation
 from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.incoming import usual
+from tfhub_transfer.incoming import choices, usual
 from tfhub_transfer.models import answers, batches, stored_features, wiring
 from tfhub_transfer.models.forward import ANSWER, EVALUATION_BATCH, FEATURES, VECTOR, Forward
 from tfhub_transfer.models.one_file import Config
@@ -128,11 +128,12 @@ class TransferModel(wiring.InParts):
         Raises:
             InputError: If labels or columns don't suit the task, or a share has no rows.
         """
+        shuffle = choices.flag("shuffle", shuffle)
         order = batches.Order.of(batch_size, seed if shuffle else None, shard, static_batches)
         if isinstance(examples, Stream):
             return batches.of_stream(examples, self.layout, order)
         taught = weighing.taught(examples) if shuffle else examples
-        rows, step = order.rows(taught, self.cut)
+        rows, step = order.rows(taught, self.cut, self.layout.objective.units)
         ids = self.layout.to_ids(rows)
         self.truncation = Truncation.count(ids.lost)
         if shuffle:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfhub_transfer.data import Examples, weighing
 from tfhub_transfer.data.batching import weighed
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks.base import Task
 
 Labels: TypeAlias = "np.ndarray | tf.RaggedTensor"
@@ -63,11 +64,18 @@ class Objective:
             One for each row, or a pair with their weights, if they have any; `None` without labels.
 
         Raises:
-            InputError: If a label is unknown to the task, or every weight is 0.
+            InputError: If a label is unknown to the task, or every weight is 0; or a task of one's
+                own makes more or fewer of the labels.
         """
         if examples.target is None:
             return None
         labels = self.encode(examples.labels)
+        made = int(labels.nrows()) if isinstance(labels, tf.RaggedTensor) else len(labels)
+        if made != len(examples):
+            raise InputError(
+                "`encode` of a task makes one of each label, so that it is its row's. "
+                f"Received: {made:,} of {len(examples):,} from {type(self.task).__name__}"
+            )
         if examples.weights is None:
             return labels
         units = isinstance(labels, tf.RaggedTensor)
@@ -79,6 +87,17 @@ class Objective:
             weights = weighing.relative(examples.weights, counts)
         # Labels of units are `[rows, units]`: each unit weighs as its row.
         return labels, weights[:, None] if units else weights
+
+    def units(self, examples: Examples) -> np.ndarray | None:
+        """How often each row counts in the mean that the loss is; `None` if alike.
+
+        Args:
+            examples: The rows, as examples.
+        """
+        if not self.task.loss_by_unit or examples.target is None:
+            return None
+        labels = self.encode(examples.labels)
+        return _units(labels) if isinstance(labels, tf.RaggedTensor) else None
 
     def fed(
         self, batches: tf.data.Dataset, class_weight: Mapping[int, float] | None = None
