@@ -206,6 +206,7 @@ INNER_FLOORS = {
         ["epochs", "headlines", "histories", "outcome"],
         ["history_table", "judging"],
         ["history"],
+        ["restoring"],
         ["stages"],
         ["feeding"],
         ["heads", "unfreezing"],

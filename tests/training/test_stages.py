@@ -142,6 +142,74 @@ def test_each_stage_in_a_fresh_training_is_the_whole_to_the_bit(
     assert spent.keys() == whole.history.seconds.keys() and min(spent.values()) > 0
 
 
+def test_callbacks_that_come_later_count_on(text_encoder: Path, splits: Any) -> None:
+    first = finetuning.prepare(build(text_encoder), *splits, PLAN, [*usual(text_encoder)])
+    assert first.advance()
+    again = prepared_alike(text_encoder, splits, counting := Counting())
+    again.restore(json.loads(json.dumps(first.state())))
+    again.advance()
+    assert counting.epochs == [3, 4, 5]
+
+
+def usual(folder: Path) -> list[tt.Stage]:
+    return finetuning.usual_stages(build(folder), 1, 3, 8)
+
+
+def prepared_alike(folder: Path, splits: Any, callbacks: Any = None, **head: Any) -> Training:
+    model = build(folder, **head)
+    return finetuning.prepare(model, *splits, PLAN, usual(folder), callbacks)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("worth"), "Received: it, with or without worth"),
+        (lambda state: state.update(newer=1), "Received: it, with or without newer"),
+        (lambda state: state.update(done=3), "Received: how many stages are over, 3"),
+        (lambda state: state.update(done=True), "Received: how many stages are over, True"),
+        (lambda state: state.update(worth="a"), "Received: what the model is worth, a"),
+        (lambda state: state.update(stages=["head"]), "Received: its stages"),
+        (lambda state: state.update(past_epochs=None), "Received: its epochs, None"),
+        (lambda state: state.update(schedule=[1]), r"Received: its schedule, \[1\]"),
+        (lambda state: state.update(random="x"), "Received: its random numbers, x"),
+        (lambda state: state["history"].pop("outcomes"), "its history, with or without outcomes"),
+        (lambda state: state["history"]["outcomes"][0].update(a=1), "one of its outcomes, with"),
+        (lambda state: state["stages"].update(head={}), "Received: what the stage 'head' left"),
+        (lambda state: state.update(schedule=None), "of one with a rate by warm-up: False, not"),
+        (lambda state: state.update(random=[]), r"of one with random layers: \[\], not \[\(2"),
+        (
+            lambda state: state["history"]["plan"].update(judged_by={"metric": "val_loss"}),
+            "a state of one judged by: {'metric': 'val_loss'}, not {'metric': 'val_acc",
+        ),
+        (
+            lambda state: state.update(stages=dict(reversed(state["stages"].items()))),
+            "head, fine_tuning. Received: a state of fine_tuning, head",
+        ),
+    ],
+)
+def test_what_is_no_state_of_such_a_training_is_refused_in_one_line(
+    change: Any, message: str, text_encoder: Path, splits: Any, trained_head: Any
+) -> None:
+    training, state = trained_head
+    given = json.loads(state)
+    change(given)
+    with pytest.raises(tt.InputError, match=message) as caught:
+        training.restore(given)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(tt.InputError, match="gave, or train anew. Received: it, None"):
+        training.restore(None)
+    assert (training.done, training.worth, training.history.outcomes) == (0, None, [])
+
+
+@pytest.fixture(scope="module")
+def trained_head(make_encoder: Any, splits: Any) -> tuple[Training, str]:
+    """A training that hasn't begun, and the state of one after its head."""
+    folder = make_encoder("text_encoder")
+    first, second = (prepared_alike(folder, splits, dropout=0.3) for _ in range(2))
+    first.advance()
+    return second, json.dumps(first.state())
+
+
 def test_what_a_training_is_worth_goes_on(text_encoder: Path, splits: Any) -> None:
     first = prepared(build(text_encoder), splits, Counting())
     first.advance()
@@ -224,6 +292,62 @@ def test_what_a_stage_leaves_is_measured_before_the_next(
     assert look.found == thawed.before
 
 
+class Telling(tt.Stage):
+    """Says what it is told to say."""
+
+    name = "telling"
+
+    def __init__(self, said: Any) -> None:
+        self.said = said
+
+    def run(self, training: Training) -> Any:
+        return self.said(training, self) if callable(self.said) else self.said
+
+
+@pytest.mark.parametrize("said", [0.5, np.float32(0.5), np.array(0.5), keras.ops.array(0.5)])
+def test_what_a_stage_says_is_a_number(said: Any, text_encoder: Path, splits: Any) -> None:
+    training = finetuning.prepare(build(text_encoder), *splits, PLAN, [Telling(said)])
+    training.advance()
+    assert (
+        type(training.worth) is float and json.loads(json.dumps(training.state()))["worth"] == 0.5
+    )
+
+
+def batches(training: Training) -> Any:
+    return training.model.preprocess(training.train, 8)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            "0.5",
+            "a number as `fit` of a training gives it.*Received: '0.5' from the stage 'telling'",
+        ),
+        (True, "Received: True from the stage 'telling'"),
+        ([0.5], r"Received: \[0.5\] from"),
+        (lambda training, stage: training.fit(stage, batches(training), 0), "`epochs` must be a"),
+        (lambda training, stage: training.fit(stage, training.train, 1), "Received: Rows"),
+        (
+            lambda training, stage: training.fit(stage, batches(training).repeat(), 1),
+            "batches of which there is an end",
+        ),
+        (
+            lambda training, stage: training.fit(stage, batches(training).take(0), 1),
+            "batches of which there is an end",
+        ),
+        (lambda training, stage: training.part("one"), "of several tasks each has a part"),
+    ],
+)
+def test_what_a_stage_does_wrong_is_said_in_one_line(
+    said: Any, message: str, text_encoder: Path, splits: Any
+) -> None:
+    training = finetuning.prepare(build(text_encoder), *splits, PLAN, [Telling(said)])
+    with pytest.raises(tt.InputError, match=message) as caught:
+        training.advance()
+    assert "\n" not in str(caught.value) and training.done == 0
+
+
 def test_a_usual_stage_may_be_left_out(text_encoder: Path, splits: Any) -> None:
     model = build(text_encoder)
     before = model.evaluate(model.preprocess(splits[1], shuffle=False), verbose=0, return_dict=True)
@@ -238,6 +362,7 @@ def test_stages_are_stages_with_names(text_encoder: Path, splits: Any) -> None:
     for stages, message in (
         (lambda usual: [*usual, *usual], "each stage needs a `name` of its own.*'head', 'fine_tun"),
         (lambda usual: [Noting("a b")], "each stage needs a `name` of its own.*Received: 'a b'"),
+        (lambda usual: [Noting(3)], "each stage needs a `name` of its own.*Received: 3"),  # type: ignore[arg-type]
         (lambda usual: [Noting], "`stages` must be a function that gives stages.*Received: <class"),
         (lambda usual: [], "`stages` must be a function that gives stages"),
         (lambda usual: None, "`stages` must be a function that gives stages.*Received: None"),

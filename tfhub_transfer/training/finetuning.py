@@ -147,7 +147,9 @@ def _require_usable(
     if plan.class_weight:
         model.task.check_class_weights(plan.class_weight)
     for examples in (train, validation):
-        if not isinstance(examples, Stream):
+        if isinstance(examples, Stream):
+            _require_rows(len(examples))
+        else:
             _check(model, examples)
 
 
@@ -155,11 +157,15 @@ def _check(model: TransferModel, examples: Examples) -> None:
     """Refuses examples that no stage could train on or judge by."""
     model.layout.check(examples)
     for each in model.task.apart(examples).values():
-        if not len(each):
-            raise InputError(
-                "expected examples to train on and to judge by, at least one each. Received: none"
-            )
+        _require_rows(len(each))
     model.layout.objective.check(examples)
+
+
+def _require_rows(count: int) -> None:
+    if not count:
+        raise InputError(
+            "expected examples to train on and to judge by, at least one each. Received: none"
+        )
 
 
 def _remember(model: TransferModel, train: Examples | Stream, validation: Examples) -> None:

@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import ClassVar
 
 import keras
@@ -15,12 +16,12 @@ from tfhub_transfer.callbacks.own import Throughout
 from tfhub_transfer.data import Stream
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import choices, ranges
+from tfhub_transfer.incoming import choices, ranges, values
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.tasks.layouts import Rows
-from tfhub_transfer.training import headlines, judging
+from tfhub_transfer.training import headlines, judging, restoring
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.history import History, State
 from tfhub_transfer.training.outcome import Outcome
@@ -122,6 +123,8 @@ class Plan:
             if value is not None:
                 object.__setattr__(self, name, parse(name, value, *bounds))
         object.__setattr__(self, "boundary", choices.flag("boundary", self.boundary))
+        if self.verbose not in (0, 1, 2, "auto"):
+            raise InputError(f"`verbose` must be 0, 1, 2 or 'auto'. Received: {self.verbose!r}")
 
     def arranged(self, usual: list[Stage]) -> list[Stage]:
         """The stages to go through.
@@ -144,7 +147,9 @@ class Plan:
             )
         known, names = [each.name for each in usual], [getattr(each, "name", "") for each in given]
         for place, name in enumerate(names):
-            if name in names[:place] or not (name in known or name.isidentifier()):
+            # Names of one's own may be anything at all.
+            good = name in known or (isinstance(name, str) and name.isidentifier())
+            if name in names[:place] or not good:
                 raise InputError(
                     "each stage needs a `name` of its own, of letters, digits and _. "
                     f"Received: {', '.join(map(repr, names))}"
@@ -209,12 +214,18 @@ class Training:
             progress.shown(show(self.plan.verbose) > 0),
             runtime.precision("auto", self.model.encoder.dimension),
         ):
-            self.worth = self.stages[self.done].run(self)
+            stage = self.stages[self.done]
+            self.worth = _worth(stage.name, stage.run(self))
         self.done += 1
         return True
 
     def part(self, task: str) -> "Training":
         """The training of one task among several: its model, its rows, a history of its own."""
+        if not self.model.task.several or task not in self.model.parts:
+            raise InputError(
+                "of several tasks each has a part of the training, by its name: expected one of "
+                f"{', '.join(self.model.parts) or 'none'}. Received: {task!r}"
+            )
         found = {"": self.found[task]} if task in self.found else {}
         rows = by_task(self.train)[task], by_task(self.validation)[task]
         return Training(_model_of(self.model, task), *rows, found, self.plan, self.callbacks)
@@ -251,7 +262,12 @@ class Training:
 
         Returns:
             What the model is worth then, for `Stage.run` to return.
+
+        Raises:
+            InputError: If there are no such batches, or no end of them.
         """
+        epochs = ranges.whole_number("epochs", epochs, *ranges.EPOCHS)
+        _require_batches(batches)
         # Not what is known: the stage may have changed the weights since.
         started, before = time.perf_counter(), self.judge()
         keep = KeepBest(*judging.monitor(self.model), initial=before)
@@ -378,26 +394,55 @@ class Training:
             state: What `state` gave; it may have been written as JSON and read since.
 
         Raises:
-            InputError: If that was a training of other stages.
+            InputError: If that was a training of other stages or another model, or a state has
+                another form.
         """
-        names = [stage.name for stage in self.stages]
-        if set(state["stages"]) != set(names):
+        own, names = self.state(), [stage.name for stage in self.stages]
+        restoring.check_form(state, own)
+        if [*state["stages"]] != names:
             raise InputError(
                 f"a training goes on in the stages in which it began: {', '.join(names)}. "
                 f"Received: a state of {', '.join(state['stages'])}"
             )
+        restoring.check_model(state, own)
         for stage in self.stages:
-            stage.restore(state["stages"][stage.name])
+            with restoring.said_by(stage.name):
+                stage.restore(state["stages"][stage.name])
         self.done, self.worth = state["done"], state["worth"]
         self.history.restore(state["history"])
         if state["schedule"] is not None:
             schedule = optimizers.rate(self.model.optimizer)
             assert isinstance(schedule, WarmUpLinearDecay)  # as it was when `state` noted it
             schedule.size(*state["schedule"])
-        for each, past in zip(self.callbacks, state["past_epochs"]):
-            each.past = past
+        # Callbacks that nobody had then haven't heard of the epochs that there were.
+        past = state["past_epochs"] or [sum(each.epochs for each in self.history.outcomes)]
+        for each, epochs in zip(self.callbacks, past):
+            each.past = epochs
         for variable, value in zip(_random(self.model), state["random"]):
             variable.assign(value)
+
+
+def _worth(stage: str, given: object) -> float | None:
+    """What a stage says that the model is worth, as a number."""
+    found = values.plain(given)
+    if found is None or (isinstance(found, Real) and not isinstance(found, bool)):
+        return None if found is None else values.number(found)
+    raise InputError(
+        "`run` of a stage returns what the model is worth, a number as `fit` of a training gives "
+        f"it, or None to have it measured. Received: {given!r:.80} from the stage {stage!r}"
+    )
+
+
+def _require_batches(given: object) -> None:
+    """Refuses what `fit` couldn't train on, or would without end."""
+    if isinstance(given, tf.data.Dataset):
+        count = int(given.cardinality())
+        if count not in (0, tf.data.INFINITE_CARDINALITY):
+            return
+    raise InputError(
+        "`fit` of a training takes batches of which there is an end, as `preprocess` of its model "
+        f"gives them of its rows. Received: {given!r:.80}"
+    )
 
 
 def outcome_of(
