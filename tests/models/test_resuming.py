@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.optimization import optimizers
@@ -131,6 +132,34 @@ def test_a_scale_of_the_loss_is_kept_when_the_optimizer_learns_of_more(
     # Two for the one weight more, and nothing beside.
     assert len(model.optimizer.variables) == before + 2
     assert int(model.optimizer.step_counter) == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "momentum",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("default", "averages", "scaled")),
+    ],
+)
+def test_a_checkpoint_of_tensorflow_holds_what_has_thawed(
+    name: str, text_encoder: Path, train: Any, tmp_path: Path
+) -> None:
+    """Into the same model, and into one whose optimizer knew all from the beginning."""
+    model, again = (build(text_encoder, OPTIMIZERS[name]()) for _ in range(2))
+    batches = model.preprocess(train, 14, shuffle=False)
+    model.fit(batches, verbose=0)
+    model.encoder.freeze_to(0)
+    model.fit(batches, verbose=0)
+    path = tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(str(tmp_path / "c"))
+    before = arrays(model)
+    again.encoder.freeze_to(0)
+    again.optimizer.build(again.trainable_variables)
+    model.fit(batches, verbose=0)
+    for each in (model, again):
+        status = tf.train.Checkpoint(model=each, optimizer=each.optimizer).read(path)
+        status.assert_consumed()
+        for a, b in zip(arrays(each), before, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("known", ["all", [0, 0], [99], [-1], [True], {"0": 1}])

@@ -97,7 +97,14 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     (TENSORFLOW, "tf_optimizer.OptimizeGraph", "tensorflow.python.grappler.tf_optimizer"),
     (TENSORFLOW, "tracking.AutoTrackable", lambda: tf.__internal__.tracking),
     (TENSORFLOW, "Function._key_for_call_stats", lambda: tf.function(lambda: 1)),
-    (TENSORFLOW, "List._non_append_mutation", lambda: adam()._variables),
+    *(
+        (TENSORFLOW, f"List.{name}", lambda: adam()._variables)
+        for name in (
+            "_non_append_mutation",
+            "_external_modification",
+            "_last_wrapped_list_snapshot",
+        )
+    ),
     (TENSORFLOW, "Dataset._inputs", lambda: tf.data.Dataset.range(1)),
     (
         TENSORFLOW,

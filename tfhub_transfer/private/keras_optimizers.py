@@ -64,12 +64,15 @@ def forget(optimizer: keras.optimizers.Optimizer, state: keras.Variable) -> None
     """Takes a state variable from an optimizer, which is about to make it anew.
 
     `Optimizer._untrack_variable`, with Keras 3.15.1, which itself calls it where a rate is another;
-    and `_non_append_mutation` of the list `_variables`, with TensorFlow 2.21: TensorFlow won't
-    export a list that lost elements, lest they be restored by their old places; nothing is
-    restored into this one so.
+    and `_non_append_mutation`, `_external_modification` and `_last_wrapped_list_snapshot` of the
+    list `_variables`, with TensorFlow 2.21: TensorFlow won't export a list that lost elements, nor
+    put it into a `tf.train.Checkpoint`, lest they be restored by their old places. What is made
+    anew takes these places, each of them, as in an optimizer that was built so at once.
     """
     optimizer._untrack_variable(state)
-    optimizer._variables._non_append_mutation = False
+    held = optimizer._variables
+    held._non_append_mutation = held._external_modification = False
+    held._last_wrapped_list_snapshot = list(held)
 
 
 def averages(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
