@@ -1,6 +1,8 @@
 """A trained model's encoder is an encoder: written, loaded, trained again."""
 
+import copy
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,34 @@ def test_an_encoder_is_written_as_one(kind: str, make_encoder: Any, tmp_path: Pa
         for each in (folder, make_encoder(kind))
     ]
     assert set(keys[0]) == set(keys[1])
+
+
+def test_what_lies_beside_a_loaded_graph_is_no_encoder(text_encoder: Path, tmp_path: Path) -> None:
+    """Of its weights the file alone has what they have become."""
+    tuned(text_encoder).save(tmp_path / "model.keras")
+    encoder = tt.load_model(tmp_path / "model.keras").encoder
+    for given in (encoder.source, encoder.folder):
+        with pytest.raises(tt.InputError, match="weights are in that: give the file, the encoder"):
+            tt.Encoder(given)
+    encoder.save(tmp_path / "written")
+    for made in (tt.Encoder(tmp_path / "written"), tt.Encoder(tmp_path / "model.keras")):
+        assert made.fingerprint() == encoder.fingerprint()
+
+
+def test_a_source_may_go_to_another_process(text_encoder: Path) -> None:
+    source = registry.EncoderSource(str(text_encoder))
+    wanted = source.fingerprint([b"1"])
+    for again in (pickle.loads(pickle.dumps(source)), copy.deepcopy(source)):
+        assert again.fingerprint([b"1"]) == wanted and again.folder == source.folder
+    # A folder may be given as text.
+    named = registry.EncoderSource("own", str(text_encoder))  # type: ignore[arg-type]
+    assert named.fingerprint([b"1"]) == wanted and named.handle == "own"
+
+
+def test_xla_is_left_to_encoders_without_strings(text_encoder: Path, bert_still: Path) -> None:
+    """Keras chooses it by itself where there is a GPU."""
+    assert not tt.Encoder(str(text_encoder)).supports_jit
+    assert tt.Encoder(str(bert_still)).supports_jit
 
 
 def test_nothing_of_others_is_replaced(text_encoder: Path, tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ def of_assets(
     """
     folder = temporary_folder(owner)
     shutil.copytree(assets, folder, dirs_exist_ok=True)
+    loading.mark_graph(folder)
     # The weights came before the graph, whose stub of a checkpoint holds one of the smallest.
     kept = [(v, v.numpy()) for v in loading.smallest(variables)]
     loaded, _ = loading.load(folder, variables, trust_code)

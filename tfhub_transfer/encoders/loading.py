@@ -34,6 +34,8 @@ LIST_OUTPUTS = ("pooled_output", "sequence_output")
 
 _CHECKPOINT = "variables/variables"
 _FACTS = "tfhub_transfer.json"
+# In the folder of a graph whose weights are elsewhere, of which the stub has one.
+_GRAPH_ALONE = "weights_are_in_the_model_file"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = "/.OPTIMIZER_SLOT/"
 # How "/" and "." are spelled inside of an attribute's name.
@@ -125,6 +127,12 @@ def load(
 
     opening.require_all(folder)
     _require_stored(folder)
+    if existing is None and (folder / _GRAPH_ALONE).exists():
+        raise InputError(
+            "these are the files of an encoder that came out of a `.keras` file, and its weights "
+            "are in that: give the file, the encoder itself, or the folder that "
+            f"`tt.load_model(file).encoder.save(folder)` writes. Received: {folder}"
+        )
 
     # Where there are no variables there is no stub either, and nothing that would be left out.
     options = tf.saved_model.LoadOptions(allow_partial_checkpoint=bool(existing))
@@ -267,6 +275,15 @@ def copy_graph(source: Path, target: Path) -> None:
     if (source / f"{_CHECKPOINT}.index").is_file():
         (target / "variables").mkdir(exist_ok=True)
         _write_stub(source / "variables", target / "variables")
+
+
+def mark_graph(folder: Path) -> None:
+    """Notes of a folder that `copy_graph` wrote that it is no encoder by itself.
+
+    Args:
+        folder: The folder.
+    """
+    (folder / _GRAPH_ALONE).touch()
 
 
 class _Tuned(Protocol):

@@ -71,10 +71,14 @@ class EncoderSource:
         self._given = self.handle if handle == "auto" else handle
         if folder is not None:
             # In the place of the cached property, which would look for it or fetch it.
-            self.folder = folder
+            self.folder = opening.path_of(folder)
 
     def __str__(self) -> str:
         return self.handle
+
+    def __getstate__(self) -> dict[str, object]:
+        """All but a digest that is under way, which can't be written; it is made again."""
+        return {name: value for name, value in vars(self).items() if name != "_files"}
 
     @functools.cached_property
     def known(self) -> EncoderInfo | None:
