@@ -263,3 +263,8 @@ def test_whole_answers_judge_under_their_own_name_only() -> None:
     for name, judged in (("val_f1", True), ("val_loss", False)):
         kind = type("Asked", (tt.tasks.QuestionAnswering,), {"monitor": (name, "max")})
         assert headlines.of_task(kind()) is judged
+
+
+def test_a_task_that_calls_no_other_constructor_reads_single_texts() -> None:
+    kind = type("Own", (Counting,), {"__init__": lambda self: None})
+    assert kind().pair is False

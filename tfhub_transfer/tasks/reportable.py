@@ -129,7 +129,12 @@ class Reported:
             trial: The report, the model, and what is put to it.
         """
         report, examples = trial.report, trial.examples
-        labels = self.encode(examples.labels)
+        if trial.model.layout.by_unit:
+            raise InputError(
+                "only the task can say what answers are worth that have units, as texts have words:"
+                f" write its `report_on`. Received: the {self.name} task"
+            )
+        labels = np.asarray(self.encode(examples.labels))
         # A model that diverged gets a report too, in which such answers count as wrong.
         answered = trial.timed(lambda: trial.model.predict_scores(examples, allow_nan=True))
         scores = _finite(report, self, answered, labels)
@@ -329,7 +334,7 @@ def _shown_scores(report: Report, scores: np.ndarray) -> Mapping[str, Array]:
 def _add_baselines(task: Reported, trial: Trial, train: Examples) -> None:
     report, test = trial.report, trial.examples
     started = time.perf_counter()
-    labels, truth = task.encode(train.labels), task.encode(test.labels)
+    labels, truth = (np.asarray(task.encode(part.labels)) for part in (train, test))
     # A pair's texts are put together.
     rows = [[" ".join(texts) for texts in zip(*part.texts)] for part in (train, test)]
     answers = task.baselines((rows[0], rows[1]), labels)

@@ -28,6 +28,10 @@ Answers: TypeAlias = list[dict[str, Any]]
 class Asked(Protocol):
     """A model, as far as a trial asks it; `models.transfer.TransferModel` is one."""
 
+    @property
+    def layout(self) -> "Laid":
+        """What makes answers of its scores."""
+
     def predict_scores(self, examples: Examples, *, allow_nan: bool = False) -> Array:
         """Scores of each example."""
 
@@ -49,6 +53,7 @@ class Laid(Protocol):
     """A layout, as far as it makes answers of scores; see `layout.Layout`."""
 
     task: Any
+    by_unit: bool
 
     def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], object]:
         """Texts to rows, and what `answer` needs to know."""

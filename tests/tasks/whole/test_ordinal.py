@@ -203,6 +203,21 @@ def test_numbers_are_ordered_as_numbers(labels: Any, names: list[str]) -> None:
     assert again.class_names == names and again.learned
 
 
+@pytest.mark.parametrize(
+    ("labels", "alike"),
+    [
+        (["01", "1", "2"], "01, 1"),
+        ([0, "-0", 1], "-0, 0"),
+        (["1", "+1", "2"], r"\+1, 1"),
+        (["1e0", 1, 2], "1, 1e0"),
+        ([0.1 + 0.2, 0.3, 0.1], "0.3, 0.30000000000000004"),
+    ],
+)
+def test_one_number_is_one_class(labels: Any, alike: str) -> None:
+    with pytest.raises(tt.InputError, match=f"is one class.*Received: labels {alike}$"):
+        OrdinalRegression().adapt(labels)
+
+
 def test_names_are_ordered_as_they_are_given() -> None:
     task = OrdinalRegression(GRADES).adapt(["good", "poor"])
     assert task.encode(["good", "poor", "great"]).tolist() == [2, 0, 3]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.incoming import ranges, usual
+from tfhub_transfer.incoming import choices, ranges, usual
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.runtime.masking import NEVER
@@ -82,6 +82,8 @@ class QuestionAnswering(Task):
         self.max_answer_words = ranges.whole_number(
             "max_answer_words", max_answer_words, *ranges.SIZE
         )
+        if unanswerable is not None:
+            unanswerable = choices.flag("unanswerable", unanswerable)
         self.unanswerable = unanswerable
         self.threshold = ranges.real_number("threshold", threshold, -ranges.MOST, ranges.MOST)
 

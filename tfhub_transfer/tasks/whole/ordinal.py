@@ -97,12 +97,14 @@ class OrdinalRegression(Classification):
         """Learns the classes from labels that are numbers; returns the task itself.
 
         Raises:
-            InputError: If one is a name, which says nothing of an order, or there are too many.
+            InputError: If one is a name, which says nothing of an order, there are too many, or
+                a number is written in two ways.
         """
         if self.class_names is not None:
             return self
         found = sorted(set(self.read_labels(labels)))
-        if _numbers(found) is None:
+        numbers = _numbers(found)
+        if numbers is None:
             raise InputError(
                 "names of classes don't say which is higher: give them from the lowest to the "
                 "highest with `class_names` (`--class-names`), or numbers as labels. "
@@ -113,6 +115,13 @@ class OrdinalRegression(Classification):
                 f"more than {MOST_LEARNED} different numbers are amounts rather than classes: use "
                 "the regression task, or round the labels. "
                 f"Received: {len(found)} labels such as {', '.join(found[:3])}"
+            )
+        rounded = [f"{number + 0.0:.12g}" for number in numbers]  # 0.1 + 0.2 is 0.3, -0 is 0
+        alike = [name for name, number in zip(found, rounded) if rounded.count(number) > 1]
+        if alike:
+            raise InputError(
+                "a number is one class, however it is written: write it alike, or round labels. "
+                f"Received: labels {', '.join(alike[:4])}"
             )
         super().adapt(labels)
         return self
