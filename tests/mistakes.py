@@ -86,6 +86,23 @@ def _asks(task: Any, run: Any, texts: Any) -> Any:
     return task.answer(run(*texts) + run(*texts))
 
 
+def _batches_of(k: Any, encode: Any) -> Any:
+    """Batches of a task of one's own."""
+    model = k.build(_own(Regression, encode=encode)(0.0, 1.0))
+    return model.preprocess(lists(["a", "b"], [1.0, 2.0]))
+
+
+def _answered(k: Any, decode: Any) -> Any:
+    """Answers of a task of one's own."""
+    return k.build(_own(Regression, decode=decode)(0.0, 1.0)).predict_text(["a", "b"])
+
+
+def _reported(k: Any, report_on: Any) -> Any:
+    """A report on a task of one's own, of words."""
+    task = _own(TokenClassification, report_on=report_on)(["O", "B-x"])
+    return tt.evaluate(k.build(task), lists([["a", "b"]], [["O", "B-x"]]))
+
+
 def _measured(metric: Any) -> Any:
     """What a task of one's own with this metric measures."""
     own = {"name": "own", "metrics": lambda self: [metric], "loss": lambda self: "mse"}
@@ -164,18 +181,27 @@ class _Colour:
 
 
 class Odd(tt.Stage):
-    """A stage that does nothing."""
+    """A stage that does nothing, but for what it is told to."""
 
-    def __init__(self, name: str = "odd") -> None:
-        self.name = name
+    def __init__(self, name: str = "odd", does: Callable[[Any, Any], Any] | None = None) -> None:
+        self.name, self._does = name, does
 
-    def run(self, training: Any) -> None:
-        return
+    def run(self, training: Any) -> Any:
+        return None if self._does is None else self._does(training, self)
 
 
 def _training(k: Any, name: str) -> Any:
     train, model = lists(["a", "b"] * 4, ["a", "b"] * 4), k.model("classes")
     return finetuning.prepare(model, train, train, tt.Plan(verbose=0), [Odd(name)])
+
+
+def _in_stage(k: Any, does: Callable[[Any, Any], Any], name: str = "classes") -> None:
+    """What a stage does."""
+    train: Any = lists(["a", "b"] * 4, ["a", "b"] * 4)
+    if name == "several":
+        train = {"one": train, "two": lists(["a", "b"] * 4, [0.0, 1.0] * 4)}
+    plan = tt.Plan(verbose=0)
+    finetuning.prepare(k.model(name), train, train, plan, [Odd("odd", does)]).advance()
 
 
 class _TrainsError(Exception):
@@ -603,6 +629,12 @@ OF_TASKS = [
         lambda k: OrdinalRegression([1, 2, 3]),
     ),
     mistake(
+        "a number is one class, however it is written",
+        lambda k: OrdinalRegression().adapt(["1", "01", "2"]),
+        lambda k: OrdinalRegression().adapt(["01", "01", "2"]),
+        lambda k: OrdinalRegression().adapt(["1", "1", "2"]),
+    ),
+    mistake(
         "different numbers are amounts rather than classes",
         lambda k: OrdinalRegression().adapt([i / 10 for i in range(100)]),
         lambda k: Regression().adapt([i / 10 for i in range(100)]),
@@ -659,6 +691,12 @@ OF_TASKS = [
         lambda k: MultiTask({"one": Classification()}),
     ),
     mistake(
+        "a task is alone, its only part, which has no name",
+        lambda k: k.build(_own(Classification, several=True)(["a", "b"])),
+        lambda k: k.build(_own(Classification, several=False)(["a", "b"])),
+        lambda k: k.build(MultiTask({"a": Classification(["a", "b"])})),
+    ),
+    mistake(
         "tasks that learn together read one text or one packed pair",
         lambda k: MultiTask({"one": Similarity()}),
         lambda k: MultiTask({"one": Regression(pair=True)}),
@@ -713,6 +751,21 @@ OF_TASKS = [
         lambda k: layouts.find(
             _own(Classification, answers=_asks, served=_asks)(["a", "b"])
         ).require_servable(),
+    ),
+    mistake(
+        "`encode` of a task makes one of each label",
+        lambda k: _batches_of(k, lambda self, labels: np.ones(1, "float32")),
+        lambda k: _batches_of(k, lambda self, labels: np.ones(len(labels), "float32")),
+    ),
+    mistake(
+        "`decode` of a task gives one answer to each text",
+        lambda k: _answered(k, lambda self, scores: [{"score": 1.0}]),
+        lambda k: _answered(k, lambda self, scores: [{"score": 1.0}] * len(scores)),
+    ),
+    mistake(
+        "only the task can say what answers are worth that have units",
+        lambda k: _reported(k, Task.report_on),
+        lambda k: _reported(k, TokenClassification.report_on),
     ),
     mistake(
         "distillation answers whole texts so far",
@@ -1130,6 +1183,32 @@ OF_MODELS = [
         "each stage needs a `name` of its own",
         lambda k: tt.Plan(stages=lambda usual: [*usual, *usual]).arranged([Odd()]),
         lambda k: tt.Plan(stages=lambda usual: [*usual, Odd("more")]).arranged([Odd()]),
+    ),
+    mistake(
+        "`verbose` must be 0, 1, 2 or 'auto'",
+        lambda k: tt.Plan(verbose="no"),
+        lambda k: [tt.Plan(verbose=each) for each in (0, 1, 2, "auto")],
+    ),
+    mistake(
+        "`run` of a stage returns what the model is worth",
+        lambda k: _in_stage(k, lambda training, stage: "good"),
+        lambda k: _in_stage(k, lambda training, stage: None),
+        lambda k: _in_stage(k, lambda training, stage: 0.5),
+    ),
+    mistake(
+        "`fit` of a training takes batches of which there is an end",
+        lambda k: _in_stage(k, lambda training, stage: training.fit(stage, training.train, 1)),
+        lambda k: _in_stage(
+            k,
+            lambda training, stage: training.fit(
+                stage, training.model.preprocess(training.train), 1
+            ),
+        ),
+    ),
+    mistake(
+        "of several tasks each has a part of the training",
+        lambda k: _in_stage(k, lambda training, stage: training.part("three"), "several"),
+        lambda k: _in_stage(k, lambda training, stage: float(training.part("one").done), "several"),
     ),
     mistake(
         "a training goes on in the stages in which it began",

@@ -1,5 +1,6 @@
 """What is on or off: said in words it is refused, since Python takes every word for true."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,20 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import choices
+from tfhub_transfer.recipes import encoder_distillation
+
+ROWS = tt.data.Examples.from_lists(["x", "y"], ["a", "b"])
+
+
+@functools.cache
+def made(encoder: str) -> Any:
+    return tt.build_model(encoder, tt.tasks.Classification(["a", "b"]))
+
+
+def thawed(encoder: str, flag: Any) -> bool:
+    made(encoder).encoder.trainable = flag
+    return bool(made(encoder).encoder.trainable)
+
 
 FLAGS: dict[str, Callable[[Any, str, Path], Any]] = {
     "pair": lambda flag, encoder, folder: tt.tasks.Classification(["a", "b"], pair=flag),
@@ -18,6 +33,18 @@ FLAGS: dict[str, Callable[[Any, str, Path], Any]] = {
     "words": lambda flag, encoder, folder: tt.Preprocessor(encoder, words=flag),
     "trust_code": lambda flag, encoder, folder: safety.check_saved_model(Path(encoder), flag),
     "overwrite": lambda flag, encoder, folder: tt.Encoder(encoder).save(folder / "out", flag),
+    "stratify": lambda flag, encoder, folder: tt.data.split(ROWS, (0.5, 0.5), stratify=flag),
+    "trainable": lambda flag, encoder, folder: tt.Encoder(encoder, trainable=flag),
+    "trainable ": lambda flag, encoder, folder: thawed(encoder, flag),
+    "pairs": lambda flag, encoder, folder: tt.Preprocessor(encoder).inputs(pairs=flag),
+    "embeddings": lambda flag, encoder, folder: encoder_distillation.Schedule(embeddings=flag),
+    "shuffle": lambda flag, encoder, folder: made(encoder).preprocess(ROWS, shuffle=flag),
+    "static_batches": lambda flag, encoder, folder: made(encoder).preprocess(
+        ROWS, static_batches=flag
+    ),
+    "allow_nan": lambda flag, encoder, folder: made(encoder).predict_scores([], allow_nan=flag),
+    "normalize": lambda flag, encoder, folder: made(encoder).encode_text([], normalize=flag),
+    "verbose": lambda flag, encoder, folder: made(encoder).compute_features(ROWS, verbose=flag),
 }
 
 
@@ -26,7 +53,7 @@ FLAGS: dict[str, Callable[[Any, str, Path], Any]] = {
 def test_what_is_neither_on_nor_off_is_refused(
     name: str, value: Any, bert_encoder: Path, tmp_path: Path
 ) -> None:
-    wanted = f"`{name}` must be True or False. Received: "
+    wanted = f"`{name.strip()}` must be True or False. Received: "
     with pytest.raises(tt.InputError, match=wanted):
         FLAGS[name](value, str(bert_encoder), tmp_path)
     assert not list(tmp_path.iterdir())
@@ -42,6 +69,13 @@ def test_python_and_numpy_say_yes(value: Any) -> None:
 def test_python_and_numpy_say_no(value: Any) -> None:
     assert choices.flag("pair", value) is False
     assert tt.Head(towers=value).towers is False
+
+
+def test_whether_questions_go_without_answers_may_be_unknown() -> None:
+    assert tt.tasks.QuestionAnswering().unanswerable is None
+    assert tt.tasks.QuestionAnswering(unanswerable=np.False_).unanswerable is False
+    with pytest.raises(tt.InputError, match="`unanswerable` must be True or False"):
+        tt.tasks.QuestionAnswering(unanswerable="no")  # type: ignore[arg-type]
 
 
 def test_a_file_is_not_trusted_by_a_word(bert_encoder: Path, tmp_path: Path) -> None:

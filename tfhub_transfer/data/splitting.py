@@ -9,7 +9,7 @@ import numpy as np
 from tfhub_transfer.data import label_columns
 from tfhub_transfer.data.examples import Examples, require_examples
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import ranges, usual, wording
+from tfhub_transfer.incoming import choices, ranges, usual, wording
 
 
 def split(
@@ -42,6 +42,7 @@ def split(
     given = wording.listed(fractions)
     fractions = [ranges.real_number("fractions", share, *ranges.SHARE) for share in given]
     seed = ranges.whole_number("seed", seed, *ranges.SEED)
+    stratify = choices.flag("stratify", stratify)
     # Sums of tenths may miss 1 in their last digit.
     if not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
         raise InputError(f"fractions must be above 0 and add up to 1. Received: {tuple(fractions)}")

@@ -15,6 +15,7 @@ from tfhub_transfer.encoders.layer_groups import LayerGroups
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs.safety import SavedObject
 from tfhub_transfer.graphs.surgery import FlatGraph
+from tfhub_transfer.incoming import choices
 from tfhub_transfer.private import keras_saving
 from tfhub_transfer.shapes import Array, Features
 
@@ -72,6 +73,7 @@ class Encoder(keras.layers.Layer):
         _spec: recorded.Spec | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
+        trainable = choices.flag("trainable", trainable)
         # Its folder isn't at hand until something was loaded from it.
         self._source: registry.EncoderSource | None = None
         given = registry.source_of(handle)
@@ -104,6 +106,7 @@ class Encoder(keras.layers.Layer):
     def _share(self, variables: list[tf.Variable], spec: recorded.Spec) -> None:
         """Shares each `tf.Variable` with a `keras.Variable`, grouped from bottom to top."""
         self._raw_variables, self._interface = variables, Interface(spec)
+        self.supports_jit = self.dialect != "text"  # XLA has no strings
         self._weights: list[keras.Variable] = []
         for index, (variable, one) in enumerate(zip(variables, spec["variables"])):
             # Optimizers build variable names from these, and "/" or ":" crash them.
@@ -241,8 +244,9 @@ class Encoder(keras.layers.Layer):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        self._groups.set_all(bool(value))
-        self._trainable = bool(value)
+        value = choices.flag("trainable", value)
+        self._groups.set_all(value)
+        self._trainable = value
 
     def __setattr__(self, name: str, value: object) -> None:
         # Keras doesn't set what is so already, and with one thawed group `trainable` is true.

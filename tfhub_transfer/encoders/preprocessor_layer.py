@@ -197,7 +197,7 @@ class Preprocessor(keras.layers.Layer):
         >>> model = keras.Model(inputs, encoder(inputs)["pooled_output"])
         """
         length = self.sequence_length if self.padding == PADDING[1] else None
-        names = self._names(2 if pairs else 1)
+        names = self._names(2 if choices.flag("pairs", pairs) else 1)
         return {name: keras.Input((length,), dtype="int32", name=name) for name in names}
 
     # Calling -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfhub_transfer.data import Examples, text_forms
 from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.incoming import choices
 from tfhub_transfer.models import forward
 from tfhub_transfer.runtime import probes
 from tfhub_transfer.tasks import Task, layouts
@@ -43,6 +44,7 @@ class Answering(forward.Asked, Protocol):
 def scores(model: Answering, examples: object, batch_size: int, allow_nan: bool) -> Joined:
     """As `TransferModel.predict_scores`."""
     layout, task = model.layout, model.task
+    allow_nan = choices.flag("allow_nan", allow_nan)
     if isinstance(examples, Examples):
         found = examples
     else:
@@ -114,6 +116,7 @@ def by_name(
 
 def encoded(model: Answering, texts: Iterable[str], batch_size: int, normalize: bool) -> np.ndarray:
     """As `TransferModel.encode_text`."""
+    normalize = choices.flag("normalize", normalize)
     columns = text_forms.columns(texts, ["text"])
     if not columns[0]:
         return np.zeros((0, model.encoder.dimension), np.float32)

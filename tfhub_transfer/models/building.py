@@ -69,6 +69,12 @@ def build_model(
             f"`{{name: task}}`. Received: {task!r}"
         )
     task = task if isinstance(task, Task) else MultiTask(task)
+    if ([*task.parts] == [""]) == task.several:
+        raise InputError(
+            "a task is alone, its only part, which has no name, or it is several, each by its name,"
+            " as in a `MultiTask`. "
+            f"Received: {type(task).__name__} of several={task.several} and parts {[*task.parts]}"
+        )
     task.require_adapted()
     heads = _heads(task, head)
     if not isinstance(encoder, Encoder):

@@ -9,6 +9,7 @@ import numpy as np
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import Truncation
+from tfhub_transfer.incoming import choices
 from tfhub_transfer.models.forward import FEATURES, Forward
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import VectorStore
@@ -41,6 +42,7 @@ def compute(
     Returns:
         The features, and what was cut off the rows.
     """
+    verbose = choices.flag("verbose", verbose)
     examples = rows.examples
     lost = np.empty(len(examples), "int32")
 

@@ -18,7 +18,7 @@ from tfhub_transfer.encoders import conversion
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.hub_format import BertShape
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import ranges, wording
+from tfhub_transfer.incoming import choices, ranges, wording
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.recipes.lessons import Lesson
@@ -114,6 +114,7 @@ class Schedule:
         found["learning_rate"] = ranges.real_number(
             "learning_rate", self.learning_rate, *ranges.LEARNING_RATE
         )
+        found["embeddings"] = choices.flag("embeddings", self.embeddings)
         for name, value in found.items():
             object.__setattr__(self, name, value)
 
