@@ -115,7 +115,8 @@ class TransferModel(wiring.InParts):
             seed: Seed of the shuffling.
             static_batches: Whether each batch has exactly `batch_size` rows, for TPUs, XLA and
                 workers in step. Rows of weight 0 fill up the last; losses and metrics of an epoch
-                of `fit` or `evaluate` are those of the rows alone.
+                of `fit` or `evaluate` are those of the rows alone, and so are metrics of one batch
+                (`train_on_batch`), whose loss is weighed for the epoch.
             shard: `(index, count)`: every `count`-th example from `index` on, for one of several
                 workers; weights stay relative to all rows. With `static_batches` all of them have
                 as many batches, and a row weighs alike in the mean of their gradients: the mean of
@@ -126,7 +127,8 @@ class TransferModel(wiring.InParts):
             do, or of `inputs` alone if there are no labels.
 
         Raises:
-            InputError: If labels or columns don't suit the task, or a share has no rows.
+            InputError: If labels or columns don't suit the task, there are no rows, or a share has
+                none.
         """
         shuffle = choices.flag("shuffle", shuffle)
         order = batches.Order.of(batch_size, seed if shuffle else None, shard, static_batches)
