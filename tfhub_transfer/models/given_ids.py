@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfhub_transfer import runtime
 from tfhub_transfer.data import streamed
@@ -74,7 +75,8 @@ class GivenIds(one_file.InOneFile):
         """As `keras.Model.compute_metrics`, but rows that only fill up batches don't count."""
         # Whether some fill up is known of some batches; of all others their weights tell.
         real = filling.counted(sample_weight)
-        if real is None:
+        # In the scope of a strategy Keras builds metrics on numbers that a branch can't keep.
+        if real is None or (not self._filled and tf.distribute.has_strategy()):
             return super().compute_metrics(x, y, y_pred, sample_weight)
         for metric in self.metrics:
             # Keras makes what `compile` was given in the midst of the first step: one too late.
