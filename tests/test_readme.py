@@ -232,16 +232,10 @@ FILES: dict[str, Callable[[], None]] = {
 def taken_for_granted(title: str) -> dict[str, Any]:
     """Names that a section uses and an earlier one made."""
     names: dict[str, Any] = {"tt": tt, "np": np}
-    if title.startswith(("Going on", "Unfreezing by hand", "A stage", "A share", "Smaller models")):
+    if title.startswith(("Unfreezing by hand", "A stage", "A share", "Smaller models")):
         examples = tt.data.read("reviews.csv", text="review", label="sentiment")
         names["train"], names["validation"] = examples[:60], examples[60:]
         names["task"] = tt.tasks.Classification().adapt(examples.labels)
-    if title == "Classes of texts":
-        names["validation"] = tt.data.read("reviews.csv", text="review", label="sentiment")[:30]
-    if title == "Several labels a text":
-        names["validation_comments"] = tt.data.read("comments.csv", label="toxic,insult,threat")
-    if title == "Numbers":
-        names["validation_prices"] = tt.data.read("prices.csv", label="price")
     if title.startswith(("A stage", "A share")):
         names["model"] = tt.build_model("auto", names["task"])
     if title == "A Keras model of your own":
