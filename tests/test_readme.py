@@ -189,10 +189,10 @@ def saved(classes: Sequence[str] = ("negative", "positive"), name: str = "model"
     model.save(f"out/{name}.keras")
 
 
-def ended_early() -> None:
+def of_reviews(name: str = "model") -> None:
     reviews()
     labels = tt.data.read("reviews.csv", text="review", label="sentiment").labels
-    saved(sorted(set(labels)), "interrupted")
+    saved(sorted(set(labels)), name)
 
 
 def trained() -> None:
@@ -210,6 +210,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Classes of texts": pairs,
     "Several labels a text": labelled,
     "Numbers": priced,
+    "From Python": of_reviews,
     "From a model to answers": answered,
     "Ordered classes: stars, grades, degrees": ordered,
     "A task of your own": counts,
@@ -219,7 +220,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Similarity and search": paraphrases,
     "Several tasks on one encoder": several,
     "What it says on the way": lambda: None,
-    "Going on after an early end": ended_early,
+    "Going on after an early end": lambda: of_reviews("interrupted"),
     "Unfreezing by hand": reviews,
     "A stage of your own": reviews,
     "A share of the rows, batches of one size": reviews,
