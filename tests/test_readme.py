@@ -47,7 +47,7 @@ WITH_PYTHON = [t for t, blocks in SECTIONS.items() if any(kind == "python" for k
 # They train heads over tokens, which takes long even with a tiny encoder.
 _LONG = (
     *"Ordered Tags Questions Summaries Similarity Several Going Unfreezing Fast Smaller".split(),
-    *("A Keras model", "Models of", "Numbers", "Classes of", "From a model", "A stage", "A share"),
+    *("A Keras model", "Models of", "Numbers", "Classes of", "From ", "A stage", "A share"),
 )
 PYTHON = [
     pytest.param(title, marks=pytest.mark.slow) if title.startswith(_LONG) else title
