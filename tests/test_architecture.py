@@ -133,7 +133,7 @@ INNER_FLOORS = {
     ],
     "runtime": [
         ["machine", "masking", "products", "replicas", "tracing"],
-        ["rounding"],
+        ["precision_choice"],
         ["full_precision", "probes"],
         ["__init__"],
     ],
@@ -144,7 +144,7 @@ INNER_FLOORS = {
     ],
     "storage": [
         ["aliases", "budget", "names", "opening", "scratch"],
-        ["downloads", "interruption", "marks", "records", "segments"],
+        ["downloads", "marks", "records", "segments", "signals"],
         ["atomic", "stores"],
         ["keeping", "saving"],
         ["__init__"],

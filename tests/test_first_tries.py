@@ -14,7 +14,7 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer import cli
 from tfhub_transfer.data import reading
-from tfhub_transfer.storage import interruption, keeping
+from tfhub_transfer.storage import keeping, signals
 
 ROWS = "".join(f"a good film {i},positive\nthe worst movie {i},negative\n" for i in range(10))
 
@@ -211,12 +211,12 @@ def test_a_failure_of_an_interruption_is_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        pytest.raises(interruption.Interrupted, match="SIGHUP"),
-        interruption.handled(),
+        pytest.raises(signals.Interrupted, match="SIGHUP"),
+        signals.handled(),
         keeping.kept(Path.touch, tmp_path / "model", "use {}"),
     ):
-        monkeypatch.setattr(interruption._State, "received", 1)
+        monkeypatch.setattr(signals._State, "received", 1)
         raise RuntimeError("error_already_set called while Python error indicator not set")
     assert capsys.readouterr().err.startswith("\ninterrupted: the model as trained so far is in ")
-    with pytest.raises(RuntimeError), interruption.told_apart():  # the next one has its own reasons
+    with pytest.raises(RuntimeError), signals.told_apart():  # the next one has its own reasons
         raise RuntimeError

@@ -19,7 +19,7 @@ from tfhub_transfer.models import building
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.recipes import encoder_distillation
 from tfhub_transfer.reporting import confidence_bins, metrics
-from tfhub_transfer.storage import budget, interruption
+from tfhub_transfer.storage import budget, signals
 from tfhub_transfer.tasks.questions import layout as windows
 from tfhub_transfer.tasks.similarity import losses
 from tfhub_transfer.training import headlines
@@ -51,7 +51,7 @@ GUIDES = {
     r"`--layers N` \| of the student; default (\S+) ": (usual.STUDENT_LAYERS,),
     r"as many as the rows need, from (\S+);": (planning.THAWED_EPOCHS,),
     r"`TFHUB_TRANSFER_CACHE_BYTES` \((\S+) GB": (budget.MOST_BYTES / 1e9,),
-    r"(\S+) \+ its number after a signal": (interruption.exit_status(0),),
+    r"(\S+) \+ its number after a signal": (signals.exit_status(0),),
     r"a class has under (\S+) examples": (cautions.FEW,),
     r"labels that lie (\S+) robust spreads": (outliers.FAR,),
     r"labels of more than (\S+) characters": (wording.LONGEST_NAME,),

@@ -233,7 +233,7 @@ def test_what_may_be_chosen_is_what_there_is() -> None:
     from tfhub_transfer.optimization import planning
     from tfhub_transfer.recipes.distillation import Imitation
     from tfhub_transfer.runtime.machine import STRATEGIES
-    from tfhub_transfer.runtime.rounding import PRECISIONS
+    from tfhub_transfer.runtime.precision_choice import PRECISIONS
     from tfhub_transfer.tasks.similarity import task as similarity
 
     def told(job: type, name: str) -> options.Option:

@@ -47,7 +47,7 @@ WITH_PYTHON = [t for t, blocks in SECTIONS.items() if any(kind == "python" for k
 # They train heads over tokens, which takes long even with a tiny encoder.
 _LONG = (
     *"Ordered Tags Questions Summaries Similarity Several Going Unfreezing Fast Smaller".split(),
-    *("A Keras model", "Models of", "Numbers", "Classes of", "From a model", "A stage", "A share"),
+    *("A Keras model", "Models of", "Numbers", "Classes of", "From ", "A stage", "A share"),
 )
 PYTHON = [
     pytest.param(title, marks=pytest.mark.slow) if title.startswith(_LONG) else title
@@ -189,10 +189,10 @@ def saved(classes: Sequence[str] = ("negative", "positive"), name: str = "model"
     model.save(f"out/{name}.keras")
 
 
-def ended_early() -> None:
+def of_reviews(name: str = "model") -> None:
     reviews()
     labels = tt.data.read("reviews.csv", text="review", label="sentiment").labels
-    saved(sorted(set(labels)), "interrupted")
+    saved(sorted(set(labels)), name)
 
 
 def trained() -> None:
@@ -210,6 +210,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Classes of texts": pairs,
     "Several labels a text": labelled,
     "Numbers": priced,
+    "From Python": of_reviews,
     "From a model to answers": answered,
     "Ordered classes: stars, grades, degrees": ordered,
     "A task of your own": counts,
@@ -219,7 +220,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Similarity and search": paraphrases,
     "Several tasks on one encoder": several,
     "What it says on the way": lambda: None,
-    "Going on after an early end": ended_early,
+    "Going on after an early end": lambda: of_reviews("interrupted"),
     "Unfreezing by hand": reviews,
     "A stage of your own": reviews,
     "A share of the rows, batches of one size": reviews,
@@ -232,16 +233,10 @@ FILES: dict[str, Callable[[], None]] = {
 def taken_for_granted(title: str) -> dict[str, Any]:
     """Names that a section uses and an earlier one made."""
     names: dict[str, Any] = {"tt": tt, "np": np}
-    if title.startswith(("Going on", "Unfreezing by hand", "A stage", "A share", "Smaller models")):
+    if title.startswith(("Unfreezing by hand", "A stage", "A share", "Smaller models")):
         examples = tt.data.read("reviews.csv", text="review", label="sentiment")
         names["train"], names["validation"] = examples[:60], examples[60:]
         names["task"] = tt.tasks.Classification().adapt(examples.labels)
-    if title == "Classes of texts":
-        names["validation"] = tt.data.read("reviews.csv", text="review", label="sentiment")[:30]
-    if title == "Several labels a text":
-        names["validation_comments"] = tt.data.read("comments.csv", label="toxic,insult,threat")
-    if title == "Numbers":
-        names["validation_prices"] = tt.data.read("prices.csv", label="price")
     if title.startswith(("A stage", "A share")):
         names["model"] = tt.build_model("auto", names["task"])
     if title == "A Keras model of your own":

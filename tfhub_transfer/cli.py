@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from tfhub_transfer import __version__, backend, progress, streams, usage
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.jobs.commands import Command
-from tfhub_transfer.storage import interruption
+from tfhub_transfer.storage import signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,28 +35,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _status(arguments: Sequence[str] | None) -> int:
     try:
-        with interruption.handled(), _plain_warnings():
+        with signals.handled(), _plain_warnings():
             lost = _standard_streams()
             words = sys.argv[1:] if arguments is None else arguments
             command, job = usage.read(_parser(), [_expanded(word) for word in words])
             if not command.answers_on_stdout(job):
-                with streams.regardless("stdout"), interruption.told_apart():
+                with streams.regardless("stdout"), signals.told_apart():
                     _run(command, job)
                 return 0
             if lost:
                 raise InputError("nobody could read the answers: standard output is closed")
-            with interruption.told_apart():
+            with signals.told_apart():
                 _run(command, job)
             # Here, where a pipe that nobody reads is still told apart from other failures.
             sys.stdout.flush()
     except (InputError, OSError) as error:
         if _nobody_reads(error):
-            return interruption.exit_status(signal.SIGPIPE)
+            return signals.exit_status(signal.SIGPIPE)
         print(f"tfhub-transfer: error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         print("tfhub-transfer: interrupted", file=sys.stderr)
-        return interruption.exit_status(getattr(error, "number", signal.SIGINT))
+        return signals.exit_status(getattr(error, "number", signal.SIGINT))
     except Exception:  # a bug: the traceback is what a report of it needs
         import traceback
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.encoders import hub_format
-from tfhub_transfer.runtime import full_precision, products, rounding
+from tfhub_transfer.runtime import full_precision, precision_choice, products
 from tfhub_transfer.tasks import Classification, Head, MultiLabel, Regression
 from tfhub_transfer.tasks.similarity.losses import InBatchNegatives
 
@@ -61,7 +61,9 @@ def of_head(model: Any, features: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not rounding.has_bfloat16(), reason="this machine has no bfloat16 units")
+@pytest.mark.skipif(
+    not precision_choice.has_bfloat16(), reason="this machine has no bfloat16 units"
+)
 @pytest.mark.parametrize("name", HEADS)
 def test_scores_at_bfloat16_are_the_heads_own_of_the_vectors(
     name: str, bert_still: Path, tmp_path: Path
@@ -71,7 +73,7 @@ def test_scores_at_bfloat16_are_the_heads_own_of_the_vectors(
     examples = tt.data.Examples.from_lists(texts)
     inputs = next(iter(model.preprocess(examples, 64, shuffle=False)))
     both = keras.Model(model.inputs, [model.features, *model.outputs])
-    with rounding.precision("bfloat16"):
+    with precision_choice.precision("bfloat16"):
         run = tf.function(both, autograph=False)
         features, scores = (each.numpy() for each in run(inputs, training=False))
         predicted = model.predict_scores(texts)
@@ -85,20 +87,22 @@ def test_scores_at_bfloat16_are_the_heads_own_of_the_vectors(
         # So small an encoder's own rounding depends on the graph around it.
         np.testing.assert_allclose(each, scores, atol=0.02)
     # Who asks for an export's answers beside a model in bfloat16 gets the same.
-    with rounding.precision("bfloat16"):
+    with precision_choice.precision("bfloat16"):
         again = served.predict(texts)["scores"]
     np.testing.assert_array_equal(again, found)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not rounding.has_bfloat16(), reason="this machine has no bfloat16 units")
+@pytest.mark.skipif(
+    not precision_choice.has_bfloat16(), reason="this machine has no bfloat16 units"
+)
 def test_heads_over_tokens_at_bfloat16_are_exported_as_they_answer(
     bert_still: Path, tmp_path: Path
 ) -> None:
     texts = sentences(32)
     for name, head in BLOCKS.items():
         model = make(bert_still, MultiLabel(["a", "b", "c"]), head)
-        with rounding.precision("bfloat16"):
+        with precision_choice.precision("bfloat16"):
             scores = model.predict_scores(texts)
             export = tt.export_saved_model(model, tmp_path / name)
         found = tt.load_saved_model(export).predict(texts)["scores"]
@@ -149,7 +153,9 @@ SEEN = [("classification", "8"), ("classification", "bert")]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not rounding.has_bfloat16(), reason="this machine has no bfloat16 units")
+@pytest.mark.skipif(
+    not precision_choice.has_bfloat16(), reason="this machine has no bfloat16 units"
+)
 @pytest.mark.parametrize(
     ("row", "form"),
     [
@@ -171,9 +177,9 @@ def test_exports_at_bfloat16_are_what_predict_answers_whatever_stands_beside(
     folder = encoder_of(form, tmp_path / "encoder", factory)
     model: Any = tt.build_model(str(folder), sample.task(), sample.head, sequence_length=24)
     asked = [text for text in sample.asked if text] * 6
-    with rounding.precision("float32"):
+    with precision_choice.precision("float32"):
         plain = numbers_of(model, asked)
-    with rounding.precision("bfloat16"):
+    with precision_choice.precision("bfloat16"):
         served = tt.load_saved_model(tt.export_saved_model(model, tmp_path / "out"))
         made = numbers_of(model, asked)
     assert made != plain  # something was rounded
@@ -186,7 +192,7 @@ def test_exports_at_bfloat16_are_what_predict_answers_whatever_stands_beside(
     if model.task.layout != "whole":
         return
     for size in (1, 3, 32, 33):
-        with rounding.precision("bfloat16"):
+        with precision_choice.precision("bfloat16"):
             scores = model.predict_scores(asked, size)
         shown = served.predict(asked, size)[name].reshape(scores.shape)
         for each in (scores, shown):
@@ -203,7 +209,7 @@ def learned(folder: Path, head: Head, precision: str) -> tuple[Any, ...]:
     task = Regression().adapt(examples.labels)
     model = make(folder, task, head, optimizer=keras.optimizers.SGD(0.02))
     model.encoder.freeze_to(0)
-    with rounding.precision(precision):
+    with precision_choice.precision(precision):
         batches = model.preprocess(examples, 16, seed=3)
         curves = model.fit(batches, epochs=3, verbose=0).history
         answers = model.predict_scores(examples)
@@ -214,7 +220,9 @@ def learned(folder: Path, head: Head, precision: str) -> tuple[Any, ...]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not rounding.has_bfloat16(), reason="this machine has no bfloat16 units")
+@pytest.mark.skipif(
+    not precision_choice.has_bfloat16(), reason="this machine has no bfloat16 units"
+)
 def test_years_at_bfloat16_are_learned_as_at_float32(bert_still: Path, text_encoder: Path) -> None:
     # Above an encoder without products nothing is rounded, in no step.
     head = Head(hidden_units=8, dropout=0.0, l2=0.01)
@@ -248,7 +256,7 @@ def test_layers_compute_in_float64_where_products_are_rounded(
     layer = full_precision.Dense(3, "tanh")
     values = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
     plain = layer(values)
-    monkeypatch.setattr(rounding, "rounds_products", lambda: True)
+    monkeypatch.setattr(precision_choice, "rounds_products", lambda: True)
     assert (layer.compute_dtype, layer.variable_dtype) == ("float64", "float32")
     made = layer(values)
     kernel, bias = (weight.numpy().astype("float64") for weight in layer.weights)
@@ -267,19 +275,21 @@ def test_layers_compute_in_float64_where_products_are_rounded(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not rounding.has_bfloat16(), reason="this machine has no bfloat16 units")
+@pytest.mark.skipif(
+    not precision_choice.has_bfloat16(), reason="this machine has no bfloat16 units"
+)
 def test_threads_beside_bfloat16_answer_in_float32(bert_still: Path) -> None:
     model, texts = make(bert_still, Classification(["a", "b"]), HEADS["pooled"]), sentences(8)
     wanted = {}
-    for precision in rounding.PRECISIONS[1:]:
-        with rounding.precision(precision):
+    for precision in precision_choice.PRECISIONS[1:]:
+        with precision_choice.precision(precision):
             wanted[precision] = model.predict_scores(texts)
     assert not np.array_equal(*wanted.values())
     odd: list[str] = []
 
     def ask(precision: str, times: int) -> None:
         for _ in range(times):
-            with rounding.precision(precision):
+            with precision_choice.precision(precision):
                 if not np.array_equal(model.predict_scores(texts), wanted[precision]):
                     odd.append(precision)
 

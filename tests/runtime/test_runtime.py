@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.runtime import machine, products, rounding
+from tfhub_transfer.runtime import machine, precision_choice, products
 
 
 def draws(seed: int | None) -> list[np.ndarray]:
@@ -40,7 +40,7 @@ def test_a_seed_repeats_whatever_is_drawn() -> None:
 def test_a_model_that_is_first_asked_inside_leaves_the_precision_as_it_is(
     bert_encoder: Path,
 ) -> None:
-    with rounding.precision("bfloat16"):
+    with precision_choice.precision("bfloat16"):
         encoder = tt.Encoder(str(bert_encoder))
         assert products.is_rewritten()
         encoder.flat_graph()
@@ -51,24 +51,24 @@ def test_a_model_that_is_first_asked_inside_leaves_the_precision_as_it_is(
 def test_precision_is_set_inside_and_reset_after() -> None:
     before = tf.config.optimizer.get_experimental_options()
     is_on = products.is_rewritten
-    with rounding.precision("bfloat16") as chosen:
-        assert chosen == "bfloat16" and is_on() and rounding.rounds_products()
-        with rounding.precision("float32"), rounding.precision() as inner:
-            assert inner == rounding.choose_precision() == "float32"
-            assert not is_on() and not rounding.rounds_products()
+    with precision_choice.precision("bfloat16") as chosen:
+        assert chosen == "bfloat16" and is_on() and precision_choice.rounds_products()
+        with precision_choice.precision("float32"), precision_choice.precision() as inner:
+            assert inner == precision_choice.choose_precision() == "float32"
+            assert not is_on() and not precision_choice.rounds_products()
         assert is_on()
         # Nothing of it is TensorFlow's own, which all threads would share.
         assert tf.config.optimizer.get_experimental_options() == before
-    assert not is_on() and not rounding.rounds_products()
-    with pytest.raises(RuntimeError), rounding.precision("bfloat16"):
+    assert not is_on() and not precision_choice.rounds_products()
+    with pytest.raises(RuntimeError), precision_choice.precision("bfloat16"):
         raise RuntimeError
-    assert not is_on() and rounding.choose_precision() == "float32"
+    assert not is_on() and precision_choice.choose_precision() == "float32"
 
 
 def test_what_others_set_inside_stays() -> None:
     option = {"layout_optimizer": False}
     try:
-        with rounding.precision("bfloat16"):
+        with precision_choice.precision("bfloat16"):
             tf.config.optimizer.set_experimental_options(option)
         assert option.items() <= tf.config.optimizer.get_experimental_options().items()
         assert not products.is_rewritten()
@@ -77,13 +77,13 @@ def test_what_others_set_inside_stays() -> None:
 
 
 def test_precision_holds_for_its_own_thread_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounding, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(precision_choice, "has_bfloat16", lambda: False)
     seen: list[Any] = []
 
     def look() -> None:
-        seen.append((products.is_rewritten(), rounding.choose_precision()))
+        seen.append((products.is_rewritten(), precision_choice.choose_precision()))
 
-    with rounding.precision("bfloat16"):
+    with precision_choice.precision("bfloat16"):
         for _ in range(2):
             thread = threading.Thread(target=look)
             thread.start()
@@ -104,36 +104,45 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[s
     monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(products, "measure", measure)
     monkeypatch.setattr(products, "cpu_model", lambda: "one")
-    monkeypatch.setattr(rounding, "has_bfloat16", lambda: True)
-    token = rounding._surrounding.set(None)
-    rounding.measured_products.cache_clear()
+    monkeypatch.setattr(precision_choice, "has_bfloat16", lambda: True)
+    token = precision_choice._surrounding.set(None)
+    precision_choice.measured_products.cache_clear()
     yield said
-    rounding.measured_products.cache_clear()
-    rounding._surrounding.reset(token)
+    precision_choice.measured_products.cache_clear()
+    precision_choice._surrounding.reset(token)
 
 
 def test_auto_is_what_was_measured_once_for_each_kind_of_cpu_and_width(
     measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert not rounding.was_measured()
-    assert [rounding.choose_precision() for _ in range(2)] == ["bfloat16"] * 2
-    rounding.measured_products.cache_clear()  # as in another process
+    assert not precision_choice.was_measured()
+    assert [precision_choice.choose_precision() for _ in range(2)] == ["bfloat16"] * 2
+    precision_choice.measured_products.cache_clear()  # as in another process
     measured["seconds"] = {"float32": 0.2, "bfloat16": 0.3}  # as with AVX-512 BF16 but no AMX
-    assert rounding.choose_precision() == "bfloat16" and measured["widths"] == [384]
+    assert precision_choice.choose_precision() == "bfloat16" and measured["widths"] == [384]
     # Small products may not pay where large ones do; those of about one width are one.
-    assert [rounding.choose_precision("auto", width) for width in (8, 100, 128)] == ["float32"] * 3
-    with rounding.precision("auto", 130) as chosen:
-        assert chosen == "float32" == rounding.choose_precision("auto", 400)
-    assert measured["widths"] == [384, 128] and rounding.choose_precision("auto", 400) == "bfloat16"
+    assert [precision_choice.choose_precision("auto", width) for width in (8, 100, 128)] == [
+        "float32"
+    ] * 3
+    with precision_choice.precision("auto", 130) as chosen:
+        assert chosen == "float32" == precision_choice.choose_precision("auto", 400)
+    assert (
+        measured["widths"] == [384, 128]
+        and precision_choice.choose_precision("auto", 400) == "bfloat16"
+    )
     monkeypatch.setattr(products, "cpu_model", lambda: "another")
-    rounding.measured_products.cache_clear()
-    assert rounding.choose_precision() == "float32" and measured["widths"] == [384, 128, 384]
+    precision_choice.measured_products.cache_clear()
+    assert precision_choice.choose_precision() == "float32" and measured["widths"] == [
+        384,
+        128,
+        384,
+    ]
     kept = json.loads((tmp_path / "precision.json").read_text("utf-8"))
     ends = (f"TensorFlow {tf.__version__}, width {width}" for width in (384, 128, 384))
     names = [f"{cpu}, {end}" for cpu, end in zip(("one", "one", "another"), ends)]
     fast, slow = {"float32": 0.3, "bfloat16": 0.1}, measured["seconds"]
     assert kept == dict(zip(names, (fast, slow, slow)))
-    assert rounding.was_measured()
+    assert precision_choice.was_measured()
 
 
 def test_models_ask_for_the_width_of_their_encoder(
@@ -164,7 +173,7 @@ def test_what_is_no_measurement_is_measured_anew(
     measured: dict[str, Any], tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "precision.json").write_text(text, "utf-8")
-    assert rounding.choose_precision() == "bfloat16" and measured["widths"] == [384]
+    assert precision_choice.choose_precision() == "bfloat16" and measured["widths"] == [384]
     assert len(json.loads((tmp_path / "precision.json").read_text("utf-8"))) == 1
 
 
@@ -172,7 +181,7 @@ def test_where_nothing_is_kept_it_is_measured_too(
     measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", "")
-    assert rounding.choose_precision() == "bfloat16" and measured["widths"] == [384]
+    assert precision_choice.choose_precision() == "bfloat16" and measured["widths"] == [384]
 
 
 def test_a_layer_is_measured_at_both_precisions() -> None:
@@ -183,13 +192,15 @@ def test_a_layer_is_measured_at_both_precisions() -> None:
 
 
 @pytest.mark.slow  # with TensorFlow's graph optimizer, which puts the casts in
-@pytest.mark.skipif(not rounding.has_bfloat16(), reason="this machine has no bfloat16 units")
+@pytest.mark.skipif(
+    not precision_choice.has_bfloat16(), reason="this machine has no bfloat16 units"
+)
 def test_bfloat16_rounds_products_and_nothing_else() -> None:
     generator = np.random.default_rng(0)
     a, b = generator.normal(size=(2, 64, 64)).astype("float32")
 
     def product(precision: str) -> np.ndarray:
-        with rounding.precision(precision):
+        with precision_choice.precision(precision):
             return tf.function(lambda x, y: tf.matmul(x, y))(a, b).numpy()
 
     plain, rounded = product("float32"), product("bfloat16")
@@ -213,7 +224,7 @@ def test_xla_only_where_asked_for() -> None:
         (lambda: machine.seed_everything(-1), "`seed` must be a whole number .*Received: -1"),
         (lambda: machine.strategy("many"), "`strategy` must be one of auto, none, mirrored"),
         (lambda: machine.use_jit("yes"), "`jit` must be one of auto, on, off"),
-        (lambda: rounding.precision("fp8").__enter__(), "`precision` must be one of"),
+        (lambda: precision_choice.precision("fp8").__enter__(), "`precision` must be one of"),
     ],
 )
 def test_refusals(call: object, message: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import atomic, budget, interruption, scratch
+from tfhub_transfer.storage import atomic, budget, scratch, signals
 
 
 def names(folder: Path) -> list[str]:
@@ -349,12 +349,12 @@ def test_temporary_folders_of_the_dead_are_removed(
 
 SIGNALLED = """
 import os, pathlib, signal, sys, time
-from tfhub_transfer.storage import atomic, interruption
+from tfhub_transfer.storage import atomic, signals
 how, target = sys.argv[1], pathlib.Path(sys.argv[2])
 for number in (signal.SIGINT, signal.SIGHUP):  # in the background they may be ignored
     signal.signal(number, signal.SIG_DFL)
 try:
-    with interruption.handled(), atomic.folder(target) as folder:
+    with signals.handled(), atomic.folder(target) as folder:
         (folder / "new").write_text("new")
         if how == "moving":
             held = atomic._commit
@@ -400,7 +400,7 @@ def test_signals_end_a_run_cleanly(
 def test_what_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with interruption.handled():
+        with signals.handled():
             os.kill(os.getpid(), signal.SIGHUP)
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
@@ -505,7 +505,7 @@ def test_a_signal_while_it_waits_for_the_disk_loses_nothing(
     monkeypatch.setattr(atomic, "_sync_all", lambda folder: os.kill(os.getpid(), signal.SIGTERM))
     with (
         pytest.raises(KeyboardInterrupt, match="SIGTERM"),
-        interruption.handled(),
+        signals.handled(),
         atomic.folder(tmp_path / "out") as folder,
     ):
         (folder / "a").write_text("work")

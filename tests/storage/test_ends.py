@@ -32,7 +32,7 @@ from tfhub_transfer.encoders import hub_format
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs import training
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
-from tfhub_transfer.storage import atomic, interruption, keeping, saving
+from tfhub_transfer.storage import atomic, keeping, saving, signals
 from tfhub_transfer.training import finetuning
 
 NOBODY = 65534
@@ -124,7 +124,7 @@ def test_a_signal_waits_until_it_is_kept(
 
     with (
         pytest.raises(KeyboardInterrupt, match="SIGTERM"),
-        interruption.handled(),
+        signals.handled(),
         keeping.kept(write, tmp_path / "model", "use {}"),
     ):
         raise FULL
@@ -482,7 +482,7 @@ def distilled(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     texts = [f"{a}{b} {c}{a}" for a in "abcdef" for b in "abcde" for c in "abcd"]
 
     def distill(output: Path) -> None:
-        with interruption.handled():
+        with signals.handled():
             encoder_distillation.distill_encoder(large, start, texts, output)
 
     return distill

@@ -19,7 +19,7 @@ from tfhub_transfer.jobs.three_splits import Splits
 from tfhub_transfer.models.encoding import Record
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.joint_reports import JointReport
-from tfhub_transfer.storage import atomic, interruption
+from tfhub_transfer.storage import atomic, signals
 from tfhub_transfer.tasks import MultiTask, Task
 from tfhub_transfer.training.finetuning import History
 
@@ -78,7 +78,7 @@ def compare(
         print(visible(f"\n{what}: {line}"), file=sys.stderr)
         raise
     finally:
-        with interruption.held():
+        with signals.held():
             files = {f"report/{name}": content for name, content in report.files().items()}
             files[place.name] = run_records.as_text(record).encode("utf-8")
             atomic.files(place.parent, files)

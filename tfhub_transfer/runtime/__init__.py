@@ -7,8 +7,7 @@ from tfhub_transfer.runtime.machine import (
     use_jit,
     versions,
 )
-from tfhub_transfer.runtime.replicas import Replicated, counted_alone
-from tfhub_transfer.runtime.rounding import (
+from tfhub_transfer.runtime.precision_choice import (
     check_precision,
     choose_precision,
     has_bfloat16,
@@ -17,6 +16,7 @@ from tfhub_transfer.runtime.rounding import (
     rounds_products,
     was_measured,
 )
+from tfhub_transfer.runtime.replicas import Replicated, counted_alone
 
 __all__ = [
     "Replicated",

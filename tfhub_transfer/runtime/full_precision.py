@@ -13,7 +13,7 @@ from typing import Any, Self, TypeAlias
 import keras
 import tensorflow as tf
 
-from tfhub_transfer.runtime import rounding
+from tfhub_transfer.runtime import precision_choice
 
 # A tensor, of TensorFlow or one that a functional model is made of.
 Values: TypeAlias = tf.Tensor | keras.KerasTensor
@@ -32,12 +32,12 @@ class FullPrecision(keras.DTypePolicy):
     @property
     def compute_dtype(self) -> str:
         """`float32`, or `float64` in graphs whose products are rounded."""
-        return "float64" if rounding.rounds_products() else super().compute_dtype
+        return "float64" if precision_choice.rounds_products() else super().compute_dtype
 
     def convert_input(self, x: Values, autocast: bool, dtype: str | None) -> Values:
         """As Keras' own; the rewrite doesn't see through it."""
         made = super().convert_input(x, autocast, dtype)
-        return shield(made) if made is not x and rounding.rounds_products() else made
+        return shield(made) if made is not x and precision_choice.rounds_products() else made
 
 
 def policy() -> FullPrecision:
@@ -50,7 +50,7 @@ class Shield(keras.Operation):
 
     def call(self, values: tf.Tensor) -> tf.Tensor:
         # Bands are of matrices; what has fewer axes is no product.
-        if not rounding.rounds_products() or values.shape.rank < 2:
+        if not precision_choice.rounds_products() or values.shape.rank < 2:
             return values
         return tf.linalg.band_part(values, -1, -1)  # all bands: TensorFlow hands on the input
 
@@ -96,7 +96,7 @@ class LSTM(_Exact, keras.layers.LSTM):
 
 def matmul(a: Values, b: Values) -> Values:
     """The exact product of float32 matrices, as float32."""
-    if not rounding.rounds_products():
+    if not precision_choice.rounds_products():
         return keras.ops.matmul(a, b)
     exact = [shield(keras.ops.cast(values, "float64")) for values in (a, b)]
     return single(keras.ops.matmul(*exact))

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError, one_line
-from tfhub_transfer.runtime import products, rounding
+from tfhub_transfer.runtime import precision_choice, products
 from tfhub_transfer.shapes import Features
 
 ROWS, LENGTH = 3, 8
@@ -54,7 +54,7 @@ def first_answers(
     call = functools.partial(functions, training=False) if several else functions.answer
     failure: Exception = ValueError("it was asked nothing")
     for ids, segments in _KNOWN:
-        with tf.init_scope(), rounding.precision("float32"), products.unoptimized():
+        with tf.init_scope(), precision_choice.precision("float32"), products.unoptimized():
             given = _given(functions, names, ids, segments)
             try:
                 return given, tf.nest.flatten(call(given))

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import budget, interruption, opening
+from tfhub_transfer.storage import budget, opening, signals
 from tfhub_transfer.storage.aliases import called
 from tfhub_transfer.storage.marks import (
     MARK,
@@ -64,7 +64,7 @@ def file(target: Path) -> Iterator[Path]:
         with called(scratch.new / target.name, shown), called(scratch.new, shown.parent):
             yield scratch.new / target.name
             _sync(scratch.new / target.name)
-        with interruption.held():
+        with signals.held():
             os.replace(scratch.new / target.name, target)
             with contextlib.suppress(OSError):  # the file is whole, and there
                 add_to_mark(target)
@@ -148,7 +148,7 @@ def folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
         scratch.discard()
         remove_empty(made)
         raise
-    with interruption.held():
+    with signals.held():
         _commit(scratch, target, overwrite)
 
 
@@ -201,7 +201,7 @@ def numbered(parent: Path, write: Callable[[Path], None]) -> Path:
             share(scratch.new)
             mark(scratch.new)
             _sync_all(scratch.new)
-        with interruption.held():
+        with signals.held():
             return _rename_to_next(scratch.new, parent)
     finally:
         scratch.discard()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tfhub_transfer.errors import one_line, visible
-from tfhub_transfer.storage import atomic, interruption
+from tfhub_transfer.storage import atomic, signals
 
 
 @contextlib.contextmanager
@@ -30,12 +30,12 @@ def kept(
         unless: Failures after which there is nothing that is worth it.
     """
     try:
-        with interruption.told_apart():
+        with signals.told_apart():
             yield
     except (Exception, KeyboardInterrupt) as error:
         if not isinstance(error, unless):
             what = "interrupted" if isinstance(error, KeyboardInterrupt) else "it failed"
-            with interruption.held():
+            with signals.held():
                 found = _write_somewhere(write, target)
                 print(f"\n{what}: {_said(found, use)}", file=sys.stderr)
         raise
