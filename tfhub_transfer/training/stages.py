@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfhub_transfer import progress, runtime
+from tfhub_transfer.callbacks.averaged_weights import Averaged
 from tfhub_transfer.callbacks.best_weights import FiniteLoss, KeepBest
 from tfhub_transfer.callbacks.own import Throughout
 from tfhub_transfer.data import Stream
@@ -327,7 +328,10 @@ class Training:
                 epochs=planned.epochs,
                 shuffle=False,  # they are
                 # What judges stands before what reads of it.
-                callbacks=[FiniteLoss(), *feed.judges, *more, *self.callbacks, keep, shown],
+                callbacks=[
+                    *(FiniteLoss(), Averaged(), *feed.judges, *more),
+                    *(*self.callbacks, keep, shown),
+                ],
                 verbose=0,
             ).history
 
