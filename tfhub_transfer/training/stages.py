@@ -320,6 +320,7 @@ class Training:
         """
         objective = self.model.layout.objective
         batches = feed.batches.repeat(planned.passes) if planned.passes > 1 else feed.batches
+        before = FiniteLoss(), Averaged()
         with progress.stage(words, final=False) as stage:
             shown = judging.shown(self.model, stage, self.plan.verbose if lines else 1)
             return feed.model.fit(
@@ -328,10 +329,7 @@ class Training:
                 epochs=planned.epochs,
                 shuffle=False,  # they are
                 # What judges stands before what reads of it.
-                callbacks=[
-                    *(FiniteLoss(), Averaged(), *feed.judges, *more),
-                    *(*self.callbacks, keep, shown),
-                ],
+                callbacks=[*before, *feed.judges, *more, *self.callbacks, keep, shown],
                 verbose=0,
             ).history
 
