@@ -1222,6 +1222,11 @@ OF_MODELS = [
         lambda k: _fit(k.build(Classification(["a", "b"]), kind="text_encoder")),
     ),
     mistake(
+        "another metric by such a name would be taken for that",
+        _model(CROSSENTROPY, metrics=[keras.metrics.MeanMetricWrapper(_in_all, name="accuracy")]),
+        _model(CROSSENTROPY, metrics=[keras.metrics.MeanMetricWrapper(_in_all, name="sure")]),
+    ),
+    mistake(
         "`alone` is for a model of several tasks",
         lambda k: tt.evaluate(k.model("classes"), lists(["a"], ["a"]), alone={"one": None}),
         lambda k: tt.evaluate(k.model("classes"), lists(["a"], ["a"]), baselines=False),

@@ -35,7 +35,7 @@ FLOORS = [
 # never know one another), and its `__init__` above them.
 INNER_FLOORS = {
     "callbacks": [
-        ["best_weights"],
+        ["averaged_weights", "best_weights"],
         ["thawing"],
         ["own"],
         ["__init__"],

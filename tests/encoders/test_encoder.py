@@ -85,6 +85,22 @@ def test_code_points_mean_the_same_as_strings(text_encoder: Path) -> None:
     np.testing.assert_array_equal(strings.numpy(), numbers.numpy())
 
 
+def test_nul_characters_are_spaces_in_whatever_they_come(text_encoder: Path) -> None:
+    encoder = tt.Encoder(str(text_encoder))
+    texts = ["good\0film", "a good film\0", "\0"]
+    expected = encoder(["good film", "a good film", ""])["default"].numpy()
+    points = tt.Preprocessor(encoder)(texts)
+    given = [texts, tf.constant(texts), np.array(texts), np.array(texts, object), points]
+    # NumPy's own strings have no NUL at their end, which makes no difference so.
+    given.append(np.array([text.encode() for text in texts]))
+    for each in given:
+        np.testing.assert_array_equal(encoder(each)["default"].numpy(), expected)
+    text = keras.Input((), dtype="string")
+    model = keras.Model(text, encoder(text)["default"])
+    for each in (given[1], given[3]):  # Keras takes none of NumPy's own strings
+        np.testing.assert_array_equal(model.predict(each, verbose=0), expected)
+
+
 def test_variables_are_shared_not_copied(bert_encoder: Path) -> None:
     encoder = tt.Encoder(str(bert_encoder), trainable=True)
     before = vector(encoder, encoder(ids()))

@@ -95,6 +95,21 @@ def test_training_goes_on_from_a_file_with_some_groups_thawed(
     assert len(again.trainable_variables) == 2 + 2
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_clone_answers_and_trains(several: bool, text_encoder: Path, train: Any) -> None:
+    model = build(text_encoder)
+    inputs, labels = next(iter(model.preprocess(train)))
+    if several:
+        model = tt.build_model(str(text_encoder), {"one": model.task, "two": model.task})
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    wanted = model.predict_on_batch(inputs)
+    keras.tree.map_structure(np.testing.assert_array_equal, clone.predict_on_batch(inputs), wanted)
+    labels = {"one": labels, "two": labels} if several else labels
+    assert np.isfinite(clone.train_on_batch(inputs, labels)[0])
+    keras.tree.map_structure(np.testing.assert_array_equal, model.predict_on_batch(inputs), wanted)
+
+
 def test_a_model_that_never_trained_has_no_state_to_lose(
     text_encoder: Path, tmp_path: Path
 ) -> None:

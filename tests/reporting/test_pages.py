@@ -26,7 +26,14 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.evaluation.measuring import evaluate
 from tfhub_transfer.models.seen import Seen
-from tfhub_transfer.reporting import confidence_bins, groups, operating_points, standings
+from tfhub_transfer.reporting import (
+    confidence_bins,
+    groups,
+    metrics,
+    operating_points,
+    plots,
+    standings,
+)
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.reporting.operating_points import Answers
 from tfhub_transfer.reporting.pages import joint as joint_page
@@ -181,6 +188,20 @@ def test_small_bins_of_confidence_are_put_together(rows: int, seed: int) -> None
         assert found["accuracy"][number] == pytest.approx(right[members].mean())
         assert found["low"][number] == pytest.approx(interval.low, abs=1e-9)
         assert found["high"][number] == pytest.approx(interval.high, abs=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "besides"), [(400, ""), (30, ",\n0.015 in the bins drawn here")])
+def test_a_picture_of_other_bins_than_the_error_says_so(
+    rows: int, besides: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confidence = np.repeat(np.array([0.55, 0.85, 0.95]), [rows // 2, rows // 4, rows // 2])
+    right = np.arange(len(confidence)) % 5 > 0
+    titles: list[str] = []
+    monkeypatch.setattr(plots, "_label", lambda axes, title, *rest: titles.append(title))
+    pooled = confidence_bins.pooled(right, confidence)
+    found = metrics.calibration(right, confidence)
+    plots.reliability({**found, "pooled": pooled})
+    assert titles[0] == f"Reliability (expected calibration error {found['ece']:.3f}{besides})"
 
 
 def _tagged(generator: random.Random, words: int) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
+from tfhub_transfer.models import compiling
 from tfhub_transfer.training import judging
 
 CROSSENTROPY = "sparse_categorical_crossentropy"
@@ -89,6 +90,34 @@ def test_the_tasks_number_judges_where_it_is_reported(text_encoder: Path, splits
     assert judging.monitor(several) == several.task.monitor
     several.compile("sgd", several.loss, metrics={"one": [confidence], "other": [confidence]})
     assert judging.monitor(several) == ("val_loss", "min")
+
+
+def named(name: str, measure: Any = confidence) -> keras.metrics.Metric:
+    return keras.metrics.MeanMetricWrapper(measure, name=name)
+
+
+def test_metrics_of_one_name_are_both_reported(text_encoder: Path, splits: Any) -> None:
+    both = [named("sure"), named("sure", lambda y_true, y_pred: 2.0 * confidence(y_true, y_pred))]
+    model = build(text_encoder, "sgd", CROSSENTROPY, metrics=both)
+    plan = tt.Plan(head_epochs=1, verbose=0)
+    found = tt.fine_tune(model, *splits, epochs=1, plan=plan).history
+    assert set(found) == {f"{v}{n}" for v in ("", "val_") for n in ("loss", "sure", "sure_1")}
+    np.testing.assert_allclose(2 * np.array(found["val_sure"]), found["val_sure_1"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "val_accuracy", "loss"])
+def test_no_other_metric_is_taken_for_what_judges(
+    name: str, text_encoder: Path, splits: Any
+) -> None:
+    for metrics in ([named(name)], [keras.metrics.AUC(), named(name)]):
+        model = build(text_encoder, "sgd", CROSSENTROPY, metrics=metrics)
+        usual = model.layout.objective.measures()
+        assert compiling.metrics_of_ones_own(model, usual)["metrics"] == metrics
+        with pytest.raises(tt.InputError, match=f"taken for that.*a metric named '{name}'"):
+            tt.fine_tune(model, *splits)
+    again = build(text_encoder, "sgd", CROSSENTROPY, metrics=[*model.task.metrics()])
+    assert not compiling.metrics_of_ones_own(again, model.layout.objective.measures())
+    judging.require_trainable(again, again.cut(splits[1]))
 
 
 DECAY = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)

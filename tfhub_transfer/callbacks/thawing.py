@@ -182,6 +182,8 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
     def _due(self, position: float) -> int:
         if position < self.start_epoch:
             return 0
+        if not self.epochs_per_group:
+            return self._limit
         passed = (position - self.start_epoch) / self.epochs_per_group
         # Three times an `epochs_per_group` of 0.1 are 2.9999999999999996 groups.
         return min(self._limit, int(passed + 1e-6) + 1)

@@ -188,10 +188,14 @@ def split_rows(outputs: Outputs, rows: tf.Tensor) -> Outputs:
 
 
 def as_strings(inputs: Inputs) -> tf.Tensor:
-    """Strings `[batch]` of such, or `[batch, 1]`, or of code points `[batch, length]`, 0 behind."""
+    """Strings `[batch]` of such, or `[batch, 1]`, or of code points `[batch, length]`, 0 behind.
+
+    NUL characters become spaces.
+    """
     inputs = inputs[CODE_POINTS] if isinstance(inputs, dict) else inputs
     inputs = tf.convert_to_tensor(inputs)
     if inputs.dtype == tf.string:
-        return tf.reshape(inputs, [-1])
+        # As `preprocess` has it of code points, whose 0 is padding; NumPy drops those at the end.
+        return tf.strings.regex_replace(tf.reshape(inputs, [-1]), r"\x00", " ")
     points = tf.RaggedTensor.from_tensor(tf.cast(inputs, tf.int32), padding=0)
     return tf.strings.unicode_encode(points, "UTF-8")

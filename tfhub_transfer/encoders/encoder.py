@@ -36,7 +36,7 @@ class Encoder(keras.layers.Layer):
       gives them, `encoder_outputs`, a list of one `[batch, length, dimension]` per layer.
       `input_type_ids` may be left out; they are 0 then.
     - text embedding: strings `[batch]`, or their Unicode code points as int32 `[batch, length]`
-      padded with 0, to `{"default": [batch, dimension]}`.
+      padded with 0, to `{"default": [batch, dimension]}`. NUL characters are spaces.
 
     Ids and code points may also be `[batch, texts, length]`, several texts of one example: each is
     read on its own, and every output has that axis too.

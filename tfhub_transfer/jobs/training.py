@@ -17,6 +17,7 @@ from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import cautions
 from tfhub_transfer.evaluation.measuring import Report, evaluate
+from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import options, run_records, sharing
 from tfhub_transfer.jobs.folders import kept
 from tfhub_transfer.jobs.inputs import (
@@ -68,7 +69,7 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
     for name, own in splits.by_task().items():
         say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
         for warning in cautions.before_training(model.parts[name], own):
-            say(f"WARNING: {warning}")
+            say(wording.wrapped(f"WARNING: {warning}"))
     width = model.encoder.dimension
     with (
         runtime.precision(job.precision, width),

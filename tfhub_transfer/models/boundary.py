@@ -167,8 +167,11 @@ class StoredTokens:
         Returns:
             A function of row numbers, which gives the scores of each row in their order.
         """
-        # Batches come in up to 32 lengths, which one graph takes.
-        run = tf.function(lambda given: model(given, training=False), reduce_retracing=True)
+        # Batches come in up to 32 lengths, which one graph takes: it is traced for any.
+        spec = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
+        run = tf.function(
+            lambda given: model(given, training=False), input_signature=[spec], autograph=False
+        )
         starts = self._ids.columns.get(WORD_STARTS)
         units = None if starts is None else starts.row_lengths().numpy()
 
@@ -180,7 +183,8 @@ class StoredTokens:
             for places in batches:
                 rows = wanted[places]
                 vectors = self._vectors(rows, batches.padded_length(places))
-                scores = run(self._inputs(tf.constant(rows), tf.constant(vectors), batches.buckets))
+                given = self._inputs(tf.constant(rows), tf.constant(vectors), batches.buckets)
+                scores = run({name: given[name] for name in spec})
                 scores = tf.nest.map_structure(lambda each: each.numpy(), scores)
                 for at, (place, row) in enumerate(zip(places, rows)):
                     found[place] = _of_row(scores, at, None if units is None else units[row])

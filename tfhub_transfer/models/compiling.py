@@ -19,27 +19,58 @@ def metrics_of_ones_own(model: keras.Model, usual: Mapping[str, object]) -> dict
 
     Returns:
         `metrics` and `weighted_metrics`, as for `keras.Model.compile`; nothing if they are the
-        task's by name.
+        task's.
     """
     given = keras_training.metrics_given(model)
-    own = set(metric_names(given)) != set(metric_names({key: usual.get(key) for key in given}))
+    of_task = {key: usual.get(key) for key in given}
+    own = set(metric_names(given)) != set(metric_names(of_task)) or others(given, of_task)
     return given if own else {}
+
+
+def others(given: object, usual: object) -> dict[str, object]:
+    """Metrics other than a task's, also where they go by a name of one of these.
+
+    Args:
+        given: Metrics, in any form that Keras takes.
+        usual: Those of the task.
+
+    Returns:
+        By name. Keras' own spelling, such as `"accuracy"`, stands for the task's.
+    """
+    known = {name: _made_as(metric) for name, metric in _each(usual)}
+    return {
+        name: metric
+        for name, metric in _each(given)
+        if not (name in known and (isinstance(metric, str) or _made_as(metric) == known[name]))
+    }
 
 
 def metric_names(metrics: object) -> Iterator[str]:
     """The names of metrics, in any form that Keras takes."""
+    return (name for name, _ in _each(metrics))
+
+
+def _each(metrics: object) -> Iterator[tuple[str, object]]:
+    """Metrics one by one, with their names."""
     if isinstance(metrics, Mapping):
         metrics = list(metrics.values())
     if isinstance(metrics, (list, tuple)):
         for each in metrics:
-            yield from metric_names(each)
+            yield from _each(each)
     elif isinstance(metrics, type):
-        yield from metric_names(metrics())
+        yield from _each(metrics())
     elif isinstance(metrics, str):
-        yield metrics
+        yield metrics, metrics
     elif metrics is not None:
         bare = getattr(metrics, "__name__", type(metrics).__name__)
-        yield str(getattr(metrics, "name", None) or keras_training.spelled(bare))
+        yield str(getattr(metrics, "name", None) or keras_training.spelled(bare)), metrics
+
+
+def _made_as(metric: object) -> object:
+    """What two metrics have in common that measure the same: class and settings."""
+    if not isinstance(metric, keras.Metric):
+        return metric
+    return type(metric), {k: v for k, v in metric.get_config().items() if k != "dtype"}
 
 
 def _metrics_alone(usual: Mapping[str, object]) -> dict[str, object]:

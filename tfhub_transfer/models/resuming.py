@@ -4,6 +4,7 @@ import keras
 
 from tfhub_transfer import runtime
 from tfhub_transfer.optimization import optimizers
+from tfhub_transfer.private import keras_saving
 from tfhub_transfer.runtime.replicas import Step
 
 _KNOWN = "optimizer_knows"
@@ -23,9 +24,14 @@ class Resumable(runtime.Replicated):
         return super().make_train_function(force)
 
     def get_compile_config(self) -> dict[str, object]:
-        """As of `keras.Model`, with the places of the weights that the optimizer knows."""
+        """As of `keras.Model`; in a file with the places of the weights that the optimizer knows.
+
+        Not elsewhere: a clone is a plain `keras.Model`, which can't compile with them.
+        """
         config = super().get_compile_config()
-        return {**config, _KNOWN: optimizers.places(self)} if config else config
+        if not (config and keras_saving.is_saving()):
+            return config
+        return {**config, _KNOWN: optimizers.places(self)}
 
     def compile_from_config(self, config: dict[str, object]) -> None:
         """As of `keras.Model`, but the optimizer is built on the weights that it knew."""

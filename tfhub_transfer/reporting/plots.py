@@ -227,13 +227,22 @@ def reliability(bins: Calibration) -> bytes:
     axes.errorbar(confidence, accuracy, wide, label="this model, 95 % interval", **line)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
     axes.legend(frameon=False, loc="upper left", fontsize=9)
-    _label(axes, f"Reliability (expected calibration error {bins['ece']:.3f})", "", "accuracy")
+    _label(axes, _reliability_title(bins), "", "accuracy")
     bars = counts.bar(confidence, pooled["count"], width=0.03, color=BLUE, alpha=0.75)
     counts.bar_label(bars, fontsize=7, color=INK)
     counts.margins(y=0.3)
     counts.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
     _label(counts, "", "confidence", "answers")
     return _png(figure)
+
+
+def _reliability_title(bins: Calibration) -> str:
+    """The error, and that of the bins drawn where it is another: small bins are off by chance."""
+    pooled = bins["pooled"]
+    gaps = np.abs(np.subtract(pooled["accuracy"], pooled["confidence"]))
+    shown, drawn = f"{bins['ece']:.3f}", f"{np.average(gaps, weights=pooled['count']):.3f}"
+    besides = "" if drawn == shown else f",\n{drawn} in the bins drawn here"
+    return f"Reliability (expected calibration error {shown}{besides})"
 
 
 def thresholds(found: Thresholds) -> bytes:

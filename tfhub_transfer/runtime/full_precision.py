@@ -45,6 +45,7 @@ def policy() -> FullPrecision:
     return FullPrecision()
 
 
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
 class Shield(keras.Operation):
     """Passes on what it is given; the rewrite doesn't see through it, there and back."""
 

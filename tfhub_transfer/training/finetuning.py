@@ -6,7 +6,7 @@ from tfhub_transfer import progress, runtime
 from tfhub_transfer.callbacks import own as own_callbacks
 from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import ranges, usual
+from tfhub_transfer.incoming import ranges, usual, wording
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.training import headlines, judging
 from tfhub_transfer.training.epochs import show
@@ -181,7 +181,7 @@ def _finish(training: Training, validation: Examples) -> History:
     """Settles what is chosen last of all, and leaves the curves with the model."""
     model, history, verbose = training.model, training.history, training.plan.verbose
     if all(isinstance(stage, Standing) for stage in training.stages) and show(verbose):
-        progress.say(f"WARNING: {NOTHING}")
+        progress.say(wording.wrapped(f"WARNING: {NOTHING}"))
     with progress.shown(show(verbose) > 0), runtime.precision("auto", model.encoder.dimension):
         _tune(model, validation)
     history.add_joint()

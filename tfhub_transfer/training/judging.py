@@ -126,8 +126,8 @@ def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | N
         learning_rate: The rate to train at, if not the optimizer's own.
 
     Raises:
-        InputError: If loss or metrics don't take the task's labels and answers, or the optimizer's
-            rate follows a schedule of its own.
+        InputError: If loss or metrics don't take the task's labels and answers, a metric goes by
+            the name of what judges, or the optimizer's rate follows a schedule of its own.
     """
     schedule = optimizers.rate(model.optimizer)
     if learning_rate is not None and callable(schedule) and not _can_peak(schedule):
@@ -143,6 +143,7 @@ def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | N
             f"`steps_per_execution=1`. Received: {model.steps_per_execution}, {replicas} replicas"
         )
     own = _own(model)
+    _require_own_names(model, own)
     # The task's own fit its labels and answers, so there is nothing to try.
     if not own and _kinds(model.loss) == _kinds(model.layout.objective.loss()):
         return
@@ -154,6 +155,21 @@ def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | N
             f"{model.task.name} task gives them; compile with others, or build the model anew. "
             f"Received: {one_line(_reason(error), _MOST_REASON)}"
         ) from error
+
+
+def _require_own_names(model: TransferModel, own: Mapping[str, object]) -> None:
+    """Refuses metrics of the user's own that would be taken for what the model is judged by."""
+    for task, part in model.parts.items():
+        given = [each.get(task) if isinstance(each, Mapping) else each for each in own.values()]
+        usual = list(part.layout.objective.measures().values())
+        judge = part.task.monitor[0]
+        reserved = {"loss", judge.removeprefix("val_"), judge, "val_loss"}
+        for name in sorted(reserved & compiling.others(given, usual).keys()):
+            raise InputError(
+                f"what Keras reports as {judge!r} judges the {part.task.name} task, and a loss "
+                "that is no number ends training: another metric by such a name would be taken for "
+                f"that; give it a `name` of its own. Received: a metric named {name!r}"
+            )
 
 
 def _kinds(loss: object) -> object:

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfhub_transfer import progress, runtime
+from tfhub_transfer.callbacks.averaged_weights import Averaged
 from tfhub_transfer.callbacks.best_weights import FiniteLoss, KeepBest
 from tfhub_transfer.callbacks.own import Throughout
 from tfhub_transfer.data import Stream
@@ -335,6 +336,7 @@ class Training:
         """
         objective = self.model.layout.objective
         batches = feed.batches.repeat(planned.passes) if planned.passes > 1 else feed.batches
+        before = FiniteLoss(), Averaged()
         with progress.stage(words, final=False) as stage:
             shown = judging.shown(self.model, stage, self.plan.verbose if lines else 1)
             return feed.model.fit(
@@ -343,7 +345,7 @@ class Training:
                 epochs=planned.epochs,
                 shuffle=False,  # they are
                 # What judges stands before what reads of it.
-                callbacks=[FiniteLoss(), *feed.judges, *more, *self.callbacks, keep, shown],
+                callbacks=[*before, *feed.judges, *more, *self.callbacks, keep, shown],
                 verbose=0,
             ).history
 

@@ -104,13 +104,16 @@ class Thawing(Stage):
     def _unfreezing(self, training: Training, steps: int) -> ProgressiveUnfreezing:
         """What thaws in an epoch of so many steps; all groups at once where each had too few."""
         pace = training.plan.unfreezing_epochs / self.groups
-        return ProgressiveUnfreezing(
+        made = ProgressiveUnfreezing(
             start_epoch=0,
-            # The callback takes no 0: this is far below a step.
-            epochs_per_group=pace if pace * steps >= STAGE_STEPS else 1e-6,
+            epochs_per_group=pace,
             num_groups=self.groups,
             layer_decay=training.plan.layer_decay,
         )
+        if pace * steps < STAGE_STEPS:
+            # Not a little more than 0: the first step would be one, traced for itself.
+            made.epochs_per_group = 0.0
+        return made
 
 
 def _together(training: Training) -> Rows | Stream:
