@@ -1,6 +1,7 @@
 """Whether this Keras and this TensorFlow have the private parts that `private/` uses."""
 
 import ast
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -43,8 +44,10 @@ def trained(optimizer: Any, **compiled: Any) -> keras.Model:
     return model
 
 
-def adam() -> keras.optimizers.Optimizer:
-    return trained(keras_optimizers.OpenAdamW(use_ema=True)).optimizer
+@functools.cache
+def looked_at() -> keras.Model:
+    """A model whose parts are looked at, no more."""
+    return trained(keras_optimizers.OpenAdamW(use_ema=True), metrics=["mae"])
 
 
 def of_call_options() -> object:
@@ -60,7 +63,7 @@ def of_a_strategy(dataset: tf.data.Dataset) -> Any:
 # Whose it is, what to call it, and where it is looked for: an object, or a module by its name.
 PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     *(
-        (KERAS, f"Optimizer.{name}", adam)
+        (KERAS, f"Optimizer.{name}", lambda: looked_at().optimizer)
         for name in (
             *("_var_key", "_trainable_variables", "_get_variable_index", "_untrack_variable"),
             *("_variables", "_model_variables_moving_average", "_learning_rate", "_iterations"),
@@ -72,17 +75,17 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     (KERAS, "Layer._convert_input_args", lambda: keras.layers.Dense(1)),
     (KERAS, "Layer._allow_non_tensor_positional_args", lambda: keras.layers.Dense(1)),
     *(
-        (KERAS, f"Model.{name}", lambda: trained("adam"))
+        (KERAS, f"Model.{name}", looked_at)
         for name in (
             *("_initial_epoch", "_compile_metrics", "_compile_loss", "_aggregate_additional_loss"),
             *("_maybe_symbolic_build", "_symbolic_build", "_distribute_strategy"),
         )
     ),
     *(
-        (KERAS, f"CompileMetrics.{name}", lambda: trained("adam", metrics=["mae"])._compile_metrics)
+        (KERAS, f"CompileMetrics.{name}", lambda: looked_at()._compile_metrics)
         for name in ("_user_metrics", "_user_weighted_metrics")
     ),
-    (KERAS, "CompileLoss._user_loss_weights", lambda: trained("adam")._compile_loss),
+    (KERAS, "CompileLoss._user_loss_weights", lambda: looked_at()._compile_loss),
     (KERAS, "global_state.get_global_attribute", "keras.src.backend.common.global_state"),
     (KERAS, "saving_lib.get_temp_dir", "keras.src.saving.saving_lib"),
     (KERAS, "serialization_lib.in_safe_mode", "keras.src.saving.serialization_lib"),
@@ -98,7 +101,7 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     (TENSORFLOW, "tracking.AutoTrackable", lambda: tf.__internal__.tracking),
     (TENSORFLOW, "Function._key_for_call_stats", lambda: tf.function(lambda: 1)),
     *(
-        (TENSORFLOW, f"List.{name}", lambda: adam()._variables)
+        (TENSORFLOW, f"List.{name}", lambda: looked_at().optimizer._variables)
         for name in (
             "_non_append_mutation",
             "_external_modification",
@@ -214,7 +217,7 @@ def test_a_rate_is_what_it_was_given_as() -> None:
 
 
 def test_averages_are_those_that_the_model_gets_at_the_end() -> None:
-    optimizer = adam()
+    optimizer = trained(keras_optimizers.OpenAdamW(use_ema=True)).optimizer
     averages = [average.numpy() for average in keras_optimizers.averages(optimizer)]
     optimizer.finalize_variable_values(keras_optimizers.known(optimizer))
     for average, weight in zip(averages, keras_optimizers.known(optimizer)):

@@ -330,20 +330,21 @@ def test_groups_of_lengths_hold_every_text_and_few_are_put_together() -> None:
 def test_intervals_of_large_groups_are_those_of_the_bootstrap(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    right = np.random.default_rng(0).random(3000) < 0.8
+    values = np.random.default_rng(0).beta(6, 2, 3000)
     keys = ["a", "b"] * 1500, ["a", "b"]
 
     def rows() -> list[dict[str, Any]]:
-        [found] = groups.means("x", keys, {"accuracy": right.astype(float)})
+        [found] = groups.means("x", keys, {"f1": values})
         return found["rows"]
 
     drawn = rows()
     monkeypatch.setattr(groups, "_MANY", 10)
     for one, other in zip(drawn, rows(), strict=True):
-        assert one["accuracy"] == other["accuracy"] == right[one["group"] == "b" :: 2].mean()
-        assert one["low"] < one["accuracy"] < one["high"]
-        for end in ("low", "high"):
-            assert one[end] == pytest.approx(other[end], abs=0.003)
+        mine = values[one["group"] == "b" :: 2]
+        assert one["f1"] == other["f1"] == mine.mean()
+        ends = scipy.stats.norm.interval(0.95, mine.mean(), mine.std() / len(mine) ** 0.5)
+        assert (other["low"], other["high"]) == pytest.approx(ends, abs=1e-9)
+        assert (one["low"], one["high"]) == pytest.approx(ends, abs=1e-3)
 
 
 @pytest.mark.parametrize(

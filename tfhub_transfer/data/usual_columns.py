@@ -1,4 +1,8 @@
-"""Which columns of a table hold the texts and the labels."""
+"""Which columns of a table hold the texts and the labels.
+
+The usual shapes are of tables and not of tasks: a table is read before there is a task, and by
+commands that never have one; a task whose columns have other names says so (`Task.usual_columns`).
+"""
 
 from collections.abc import Sequence
 
@@ -8,9 +12,7 @@ from tfhub_transfer.errors import InputError
 
 __all__ = ["LABEL", "TEXT", "TEXT_A", "TEXT_B", "TEXT_C", "choose"]
 
-# The columns of each usual shape of data: texts, and the labels that may go with them. Shapes are
-# of tables, read before there is a task; a task whose columns have other names says so
-# (`Task.usual_columns`).
+# The columns of each usual shape of data: texts, and the labels that may go with them.
 _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ((TEXT,), (LABEL, "score")),
     ((TEXT_A, TEXT_B), (LABEL, "score")),

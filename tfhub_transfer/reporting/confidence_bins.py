@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from tfhub_transfer.reporting import metrics
 from tfhub_transfer.reporting.contents import Bins
-from tfhub_transfer.reporting.metrics import BINS, NORMAL
+from tfhub_transfer.reporting.metrics import BINS
 
 # Of a bin; the share of right ones among fewer says next to nothing.
 LEAST = 20
@@ -35,26 +36,13 @@ def pooled(right: np.ndarray, confidence: np.ndarray, least: int = LEAST) -> Bin
         rest = groups.pop()
         groups[-1] += rest
     members = [np.isin(places, group) for group in groups]
-    hits = np.array([right[rows].sum() for rows in members], "float64")
-    total = np.array([rows.sum() for rows in members], "float64")
-    low, high = share_interval(hits, total)
+    shares = [float(right[rows].mean()) for rows in members]
+    total = [int(rows.sum()) for rows in members]
+    ends = [metrics.wilson(share, count) for share, count in zip(shares, total) if count]
     return {
         "confidence": [float(confidence[rows].mean()) for rows in members],
-        "accuracy": (hits / total).tolist(),
-        "low": low.tolist(),
-        "high": high.tolist(),
-        "count": total.astype(int).tolist(),
+        "accuracy": shares,
+        "low": [low for low, _ in ends],
+        "high": [high for _, high in ends],
+        "count": total,
     }
-
-
-def share_interval(hits: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % score interval of shares (Wilson 1927).
-
-    Args:
-        hits: How often each happened `[n]`.
-        total: Out of how many `[n]`, none of them 0.
-    """
-    square = NORMAL**2
-    middle = (hits + square / 2) / (total + square)
-    wide = NORMAL * np.sqrt(hits * (total - hits) / total + square / 4) / (total + square)
-    return np.clip(middle - wide, 0, 1), np.clip(middle + wide, 0, 1)

@@ -84,7 +84,8 @@ def _interval(values: np.ndarray, seed: int) -> dict[str, float]:
     if np.isin(values, (0, 1)).all():
         return dict(zip(("low", "high"), metrics.wilson(float(values.mean()), len(values))))
     if len(values) > _MANY:
-        mean, wide = float(values.mean()), 1.96 * float(values.std()) / math.sqrt(len(values))
+        mean = float(values.mean())
+        wide = metrics.NORMAL * float(values.std()) / math.sqrt(len(values))
         return {"low": mean - wide, "high": mean + wide}
 
     def resampled(weights: np.ndarray) -> Resampled:

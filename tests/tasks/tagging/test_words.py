@@ -191,6 +191,43 @@ def test_entities_end_with_their_sentence() -> None:
     assert found["entity"].to_list() == [[b"Anna"], [b"Bert Carl"]]
 
 
+def spelled(found: dict[str, Any]) -> list[list[tuple[str, int, int]]]:
+    """The entities of each text that its answer has, with their characters."""
+    columns = (found[name].to_list() for name in ("type", "entity_start", "entity_end"))
+    return [[(k.decode(), a, b) for k, a, b in zip(*row)] for row in zip(*columns)]
+
+
+@pytest.mark.parametrize("letters", ["IB", "IBES", "MBES", "ILBU", "MBEW"])
+def test_exports_spell_the_entities_that_reports_count(letters: str) -> None:
+    """The graph's rules and those of Python, of any sequence of tags, allowed or not."""
+    names = ["O", *(f"{letter}-{kind}" for letter in letters for kind in ("a", "b"))]
+    generator = np.random.default_rng(len(letters))
+    lengths = generator.integers(0, 9, 300)
+    texts = tf.constant([" ".join(f"w{place}" for place in range(n)) for n in lengths])
+    places = segmentation.split(texts)
+    assert places[0].row_lengths().numpy().tolist() == lengths.tolist()
+
+    def counted(tags: list[list[str]]) -> list[list[tuple[str, int, int]]]:
+        starts, ends = (each.to_list() for each in places[1:3])
+        return [
+            [(kind, starts[row][a], ends[row][b - 1]) for kind, a, b in schemes.entities(each)]
+            for row, each in enumerate(tags)
+        ]
+
+    numbers = generator.integers(0, len(names), lengths.sum())
+    given = {"word": places[0], "start": places[1], "end": places[2]}
+    given["score"] = places[0].with_values(tf.ones(len(numbers)))
+    made = words._entities(names, texts, given, tf.constant(numbers))
+    tags = places[0].with_values(tf.gather(tf.constant(names), numbers)).to_list()
+    assert spelled(made) == counted([[tag.decode() for tag in row] for row in tags])
+    scores = generator.dirichlet(np.ones(len(names)), len(numbers)).astype(np.float32)
+    for scheme in ("IOB1", "IOB2") if letters == "IB" else ("BIOES",):
+        task = TokenClassification(names, scheme)
+        found = words.answer(task, texts, places, tf.constant(scores))
+        judged = task.sequences(np.split(scores, lengths.cumsum()[:-1]))
+        assert spelled(found) == counted(judged)
+
+
 def test_words_of_plain_texts_have_their_places() -> None:
     texts = ["Anna Müller lives\tin São Paulo, 東京.", "", "  it's "]
     found, starts, ends = (value.to_list() for value in segmentation.split(tf.constant(texts)))
