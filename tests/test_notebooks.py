@@ -1,5 +1,9 @@
-"""The notebooks run from top to bottom as a reader would run them."""
+"""The notebooks run from top to bottom as a reader would run them.
 
+With `--all` it is with the packaged encoder; else "auto" is a tiny one, as in `test_readme.py`.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import nbclient
@@ -14,20 +18,29 @@ import tensorflow as tf
 from tfhub_transfer import runtime
 from tfhub_transfer.optimization import planning
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-planning.HEAD_STEPS = 40
+planning.HEAD_STEPS, planning.THAWED_STEPS = 40, 8
 float32 = runtime.precision("float32")
 float32.__enter__()
 """
-
+TINY = """
+from tfhub_transfer.encoders import registry
+registry.DEFAULT_ENCODER = {!r}
+"""
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
+def test_a_notebook_runs(
+    path: Path,
+    tmp_path: Path,
+    make_encoder: Callable[[str], Path],
+    pytestconfig: pytest.Config,
+) -> None:
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(QUICK))
+    tiny = "" if pytestconfig.getoption("--all") else TINY.format(str(make_encoder("long_encoder")))
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(QUICK + tiny))
     client = nbclient.NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )

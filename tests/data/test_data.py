@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from tfhub_transfer import data
-from tfhub_transfer.data import forms, reading
+from tfhub_transfer.data import reading
 from tfhub_transfer.data.forms import tfds as tfds_form
 from tfhub_transfer.encoders.registry import samples_path
 from tfhub_transfer.errors import InputError, RowError
@@ -270,33 +270,6 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(opening, "descriptor", refuse)
     with pytest.raises(InputError, match="can't be read. Received: .*Permission denied"):
         data.read(path)
-
-
-@pytest.mark.parametrize("kind", [".csv", ".tsv", ".csv.gz", ".jsonl", ".json"])
-def test_a_small_file_is_opened_for_its_name_and_for_its_content(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, opens, descriptor = write(tmp_path, kind), [], opening.descriptor
-    monkeypatch.setattr(opening, "descriptor", lambda path: opens.append(1) or descriptor(path))
-    assert len(data.read(path)) == len(ROWS)
-    assert len(opens) == 2
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_nothing_is_lost_where_a_file_ends_with_what_is_looked_at(
-    packed: bool, tmp_path: Path
-) -> None:
-    rows = [["good film", "a"], ["bad film", "b"]] * 2800
-    start = "".join(f"{text},{label}\n" for text, label in [["text", "label"], *rows])
-    for size in range(forms.opening.PIECE - 1, forms.opening.PIECE + 3):
-        last = ["x" * (size - len(start) - 2), "b"]
-        content = f"{start}{','.join(last)}".encode()
-        assert len(content) == size
-        path = tmp_path / f"{size}.csv{'.gz' * packed}"
-        path.write_bytes(gzip.compress(content) if packed else content)
-        table = reading.Table(path)
-        for _ in range(2):
-            assert [[row["text"], row["label"]] for _, row in table] == [*rows, last]
 
 
 def test_damaged_files_are_named_not_thrown(tmp_path: Path) -> None:

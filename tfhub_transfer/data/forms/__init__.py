@@ -131,11 +131,10 @@ def find(source: object, asked: Asked | None = None) -> Form:
             )
         read = columnar.parquet if suffix == ".parquet" else columnar.arrow
         return cells.read(read(path), str(path), asked)
-    begun = opening.Begun.of(file)
     for suffixes, read_text in _FORMS:
         if suffix in suffixes:
-            return read_text(begun, asked)
-    return _by_content(begun, suffix, asked)
+            return read_text(file, asked)
+    return _by_content(file, suffix, asked)
 
 
 def _is_saved(path: Path) -> bool:
@@ -201,7 +200,7 @@ def is_lines(source: object, pair: Collection[str] = ()) -> bool:
     # There is none, so only its name says what it would be; whoever reads it complains.
     if not path.is_file() and not opening.in_archive(path):
         return path.suffix.lower() == _LINES
-    file = opening.Begun.of(source if isinstance(source, File) else File(source))
+    file = source if isinstance(source, File) else File(source)
     others = (fasttext.looks_like, conll.looks_like, json_rows.looks_like)
     if delimited.suffix_of(path) != _LINES or any(is_it(file) for is_it in others):
         return False

@@ -2,8 +2,6 @@
 
 import bz2
 import contextlib
-import dataclasses
-import functools
 import gzip
 import io
 import lzma
@@ -50,29 +48,6 @@ PIECE = _PEEKED = 1 << 16
 # What reading a damaged file raises, of all ways to compress one.
 # `RuntimeError` is of archives with a password.
 DAMAGES = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, OSError)
-
-
-@dataclasses.dataclass(frozen=True)
-class Begun(File):
-    """A file whose beginning is read once, for all who ask what it is.
-
-    A small one is its beginning: its rows are then those that were looked at, too.
-    """
-
-    @classmethod
-    def of(cls, file: File) -> "Begun":
-        """The same file."""
-        return cls(file.path, file.quoting, file.delimiter, file.encoding)
-
-    @functools.cached_property
-    def start(self) -> bytes:
-        """Its first bytes, unpacked: all of them, if they are no more than are peeked at."""
-        return _first(self, _PEEKED + 1)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether `start` is all of it."""
-        return len(self.start) <= _PEEKED
 
 
 def unpacked_name(path: Path) -> str:
@@ -142,12 +117,6 @@ def opened(path: Path) -> Iterator[_Bytes]:
     """
     with contextlib.ExitStack() as stack:
         yield _opened(path, stack)
-
-
-def _source(file: File, stack: contextlib.ExitStack) -> _Bytes:
-    if isinstance(file, Begun) and file.is_whole:
-        return io.BytesIO(file.start)
-    return _opened(Path(file.path), stack)
 
 
 def _opened(path: Path, stack: contextlib.ExitStack) -> _Bytes:
@@ -223,10 +192,6 @@ def encoding_of(file: File) -> str:
 
 
 def _peek(file: File, size: int) -> bytes:
-    return file.start[:size] if isinstance(file, Begun) else _first(file, size)
-
-
-def _first(file: File, size: int) -> bytes:
     try:
         with opened(Path(file.path)) as source:
             return source.read(size)
@@ -249,7 +214,7 @@ def lines(file: File) -> Iterator[str]:
     is_old = b"\n" not in start and b"\r" in start.strip(b"\r\0")
     with contextlib.ExitStack() as stack:
         try:
-            source = _source(file, stack)
+            source = _opened(Path(file.path), stack)
             if is_utf8(name) and not is_old:
                 yield from _utf8(source, file)
             else:
@@ -270,7 +235,7 @@ def pieces(file: File) -> Iterator[str]:
     name = encoding_of(file)
     with contextlib.ExitStack() as stack:
         try:
-            source = _source(file, stack)
+            source = _opened(Path(file.path), stack)
             text = io.TextIOWrapper(source, encoding="utf-8-sig" if is_utf8(name) else name)
             while piece := text.read(PIECE):
                 yield piece
