@@ -120,6 +120,28 @@ def test_no_other_metric_is_taken_for_what_judges(
     judging.require_trainable(again, again.cut(splits[1]))
 
 
+def test_metrics_of_tasks_are_their_own_whatever_they_are_set_to(text_encoder: Path) -> None:
+    two = {"price": tt.tasks.Regression(0.0, 1.0), "size": tt.tasks.Regression(0.0, 2.0)}
+    several = tt.build_model(str(text_encoder), two)
+    usual = several.layout.objective.measures()
+    [one], [other] = usual["weighted_metrics"].values()
+    assert one.name == other.name and one.get_config() != other.get_config()
+    assert not compiling.metrics_of_ones_own(several, usual)
+    assert judging.monitor(several) == several.task.monitor
+    many = tt.build_model(str(text_encoder), tt.tasks.MultiLabel(["a", "b"]))
+    many.task.threshold = 0.3
+    assert not compiling.metrics_of_ones_own(many, many.layout.objective.measures())
+
+    def of_tasks() -> Any:
+        def accuracy(y_true: Any, y_pred: Any) -> Any:
+            return confidence(y_true, y_pred)
+
+        return [accuracy]
+
+    assert not compiling.others(of_tasks(), of_tasks())
+    assert compiling.others([confidence], of_tasks())
+
+
 DECAY = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
 
 

@@ -37,11 +37,13 @@ def others(given: object, usual: object) -> dict[str, object]:
     Returns:
         By name. Keras' own spelling, such as `"accuracy"`, stands for the task's.
     """
-    known = {name: _made_as(metric) for name, metric in _each(usual)}
+    known: dict[str, list[object]] = {}  # several tasks may have metrics of one name
+    for name, metric in _each(usual):
+        known.setdefault(name, []).append(_made_as(metric))
     return {
         name: metric
         for name, metric in _each(given)
-        if not (name in known and (isinstance(metric, str) or _made_as(metric) == known[name]))
+        if not (name in known and (isinstance(metric, str) or _made_as(metric) in known[name]))
     }
 
 
@@ -67,10 +69,18 @@ def _each(metrics: object) -> Iterator[tuple[str, object]]:
 
 
 def _made_as(metric: object) -> object:
-    """What two metrics have in common that measure the same: class and settings."""
-    if not isinstance(metric, keras.Metric):
-        return metric
-    return type(metric), {k: v for k, v in metric.get_config().items() if k != "dtype"}
+    """What two metrics have in common that measure the same: class, or function.
+
+    Not settings: those of a task's own are what the task is set to when they are made.
+    """
+    if isinstance(metric, keras.Metric):
+        config = metric.get_config()
+        # Derived ones have functions of their own, and settings beside them.
+        plain = type(metric) is keras.metrics.MeanMetricWrapper
+        return type(metric), str(config["fn"]) if plain else ""
+    # A task may make its function anew each time.
+    names = [getattr(metric, name, None) for name in ("__module__", "__qualname__")]
+    return tuple(names) if all(names) else metric
 
 
 def _metrics_alone(usual: Mapping[str, object]) -> dict[str, object]:

@@ -176,9 +176,11 @@ def counted(weights: object) -> tf.Tensor | None:
     Args:
         weights: Of rows, as Keras' steps have them; of several tasks by name.
     """
-    if weights is None:
+    # Of several outputs some may have none.
+    given = [each for each in tf.nest.flatten(weights) if each is not None]
+    if not given:
         return None
-    first = tf.cast(tf.nest.flatten(weights)[0], tf.float32)
+    first = tf.cast(given[0], tf.float32)
     if first.shape.rank == 0:
         return None  # one number for all rows
     if first.shape.rank != 1:

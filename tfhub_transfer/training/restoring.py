@@ -23,10 +23,13 @@ def check_form(state: object, own: State) -> None:
     """
     given = _keys(state, "it", {*own})
     past = _keys(given["history"], "its history", {*own["history"]})
+    for name in ("plan", "tasks"):
+        _require(isinstance(past[name], Mapping), f"the {name} of its history", past[name])
     _require(_is_listed(past["outcomes"]), "its outcomes", past["outcomes"])
     for each in past["outcomes"]:
         _keys(each, "one of its outcomes", _OUTCOME)
     _require(isinstance(given["stages"], Mapping), "its stages", given["stages"])
+    _require(_is_listed(given["order"]), "the order of its stages", given["order"])
     done, worth = given["done"], given["worth"]
     # By `type`, for `True` is an `int` to `isinstance`.
     right = type(done) is int and 0 <= done <= len(own["stages"])
@@ -39,6 +42,8 @@ def check_form(state: object, own: State) -> None:
     numbers = sized and all(each is None or _is_number(each) for each in schedule)
     _require(schedule is None or numbers, "its schedule", schedule)
     _require(_is_listed(given["random"]), "its random numbers", given["random"])
+    with said_by("the random numbers"):
+        [*map(np.shape, given["random"])]
 
 
 def check_model(state: State, own: State) -> None:
@@ -63,16 +68,16 @@ def check_model(state: State, own: State) -> None:
 
 
 @contextlib.contextmanager
-def said_by(stage: str) -> Iterator[None]:
-    """Raises `InputError` where a stage doesn't find what it needs in its state.
+def said_by(who: str) -> Iterator[None]:
+    """Raises `InputError` where what is restored doesn't find what it needs in its state.
 
     Args:
-        stage: The stage's name.
+        who: What it is, as in "the stage 'head'".
     """
     try:
         yield
-    except (LookupError, TypeError) as error:
-        _require(False, f"what the stage {stage!r} left", f"{type(error).__name__}: {error}")
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        _require(False, f"what {who} left", f"{type(error).__name__}: {error}")
 
 
 def _keys(given: object, name: str, wanted: set[str]) -> State:

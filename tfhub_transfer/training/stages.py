@@ -379,6 +379,7 @@ class Training:
         schedule = optimizers.rate(self.model.optimizer)
         return {
             "stages": {stage.name: stage.state() for stage in self.stages},
+            "order": [stage.name for stage in self.stages],  # which keys of JSON may lose
             "done": self.done,
             "worth": self.worth,
             "history": self.history.state(),
@@ -401,17 +402,18 @@ class Training:
         """
         own, names = self.state(), [stage.name for stage in self.stages]
         restoring.check_form(state, own)
-        if [*state["stages"]] != names:
+        if [*state["order"]] != names:
             raise InputError(
                 f"a training goes on in the stages in which it began: {', '.join(names)}. "
-                f"Received: a state of {', '.join(state['stages'])}"
+                f"Received: a state of {', '.join(map(str, state['order']))}"
             )
         restoring.check_model(state, own)
         for stage in self.stages:
-            with restoring.said_by(stage.name):
+            with restoring.said_by(f"the stage {stage.name!r}"):
                 stage.restore(state["stages"][stage.name])
+        with restoring.said_by("its history"):
+            self.history.restore(state["history"])
         self.done, self.worth = state["done"], state["worth"]
-        self.history.restore(state["history"])
         if state["schedule"] is not None:
             schedule = optimizers.rate(self.model.optimizer)
             assert isinstance(schedule, WarmUpLinearDecay)  # as it was when `state` noted it

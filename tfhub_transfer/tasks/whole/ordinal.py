@@ -116,7 +116,8 @@ class OrdinalRegression(Classification):
                 "the regression task, or round the labels. "
                 f"Received: {len(found)} labels such as {', '.join(found[:3])}"
             )
-        rounded = [f"{number + 0.0:.12g}" for number in numbers]  # 0.1 + 0.2 is 0.3, -0 is 0
+        # 0.1 + 0.2 is 0.3, -0 is 0, but a long whole number is no other.
+        rounded = [f"{n + 0.0:{'.0f' if n % 1 == 0 else '.12g'}}" for n in numbers]
         alike = [name for name, number in zip(found, rounded) if rounded.count(number) > 1]
         if alike:
             raise InputError(
