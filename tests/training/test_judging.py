@@ -139,6 +139,8 @@ def test_metrics_of_tasks_are_their_own_whatever_they_are_set_to(text_encoder: P
         return [accuracy]
 
     assert not compiling.others(of_tasks(), of_tasks())
+    alike = [keras.metrics.MeanAbsoluteError("off"), keras.metrics.MeanSquaredError("off")]
+    assert not compiling.others(alike, alike)
     assert compiling.others([confidence], of_tasks())
 
 
