@@ -38,7 +38,7 @@ def pooled(right: np.ndarray, confidence: np.ndarray, least: int = LEAST) -> Bin
     members = [np.isin(places, group) for group in groups]
     shares = [float(right[rows].mean()) for rows in members]
     total = [int(rows.sum()) for rows in members]
-    ends = [metrics.wilson(share, count) for share, count in zip(shares, total) if count]
+    ends = [metrics.wilson(share, count) for share, count in zip(shares, total)]
     return {
         "confidence": [float(confidence[rows].mean()) for rows in members],
         "accuracy": shares,

@@ -78,15 +78,13 @@ class Objective:
             )
         if examples.weights is None:
             return labels
-        units = isinstance(labels, tf.RaggedTensor)
-        counts = _units(labels) if units and self.task.loss_by_unit else None
         # These are relative to all rows of which this is a share, and must stay so.
         if weighing.is_relative(examples):
             weights = np.array(examples.weights, np.float32)
         else:
-            weights = weighing.relative(examples.weights, counts)
+            weights = weighing.relative(examples.weights, self._counts(labels))
         # Labels of units are `[rows, units]`: each unit weighs as its row.
-        return labels, weights[:, None] if units else weights
+        return labels, weights[:, None] if isinstance(labels, tf.RaggedTensor) else weights
 
     def units(self, examples: Examples) -> np.ndarray | None:
         """How often each row counts in the mean that the loss is; `None` if alike.
@@ -96,8 +94,11 @@ class Objective:
         """
         if not self.task.loss_by_unit or examples.target is None:
             return None
-        labels = self.encode(examples.labels)
-        return _units(labels) if isinstance(labels, tf.RaggedTensor) else None
+        return self._counts(self.encode(examples.labels))
+
+    def _counts(self, labels: Labels) -> np.ndarray | None:
+        by_unit = self.task.loss_by_unit and isinstance(labels, tf.RaggedTensor)
+        return _units(labels) if by_unit else None
 
     def fed(
         self, batches: tf.data.Dataset, class_weight: Mapping[int, float] | None = None
