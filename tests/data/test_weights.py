@@ -17,6 +17,7 @@ from tfhub_transfer.data import weighing
 from tfhub_transfer.jobs import inputs
 from tfhub_transfer.recipes import distillation
 from tfhub_transfer.tasks import objective
+from tfhub_transfer.tasks.objective import Objective
 
 TEXTS = ["good film", "bad movie", "the worst film", "good acting"]
 NAMES = ["a", "b", "a", "b"]
@@ -319,3 +320,14 @@ def test_the_command_takes_a_column_of_weights(
         "evaluate", tmp_path / "out", "--data", bare, "--output", tmp_path / "report"
     )
     assert status == 0, err
+
+
+def test_weights_of_tagged_rows_are_1_in_the_mean_of_words() -> None:
+    """Not of rows: the loss is a mean over words."""
+    words = [["good"], ["a", "bad", "film"], ["so", "so"]]
+    tags = [["O"] * len(row) for row in words]
+    examples = tt.data.Examples.from_lists(words, tags, weight=[1.0, 5.0, 2.0])
+    task = tt.tasks.TokenClassification(["O", "B-a", "I-a"])
+    _, weights = Objective(task).targets(examples)
+    # (1 x 1 + 3 x 5 + 2 x 2) / 6 words
+    np.testing.assert_allclose(weights[:, 0], np.array([1.0, 5.0, 2.0]) * 6 / 20, rtol=1e-6)
