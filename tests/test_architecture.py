@@ -71,7 +71,7 @@ INNER_FLOORS = {
     ],
     "graphs": [
         ["savers", "surgery", "wire"],
-        ["rewriting", "safety"],
+        ["randomness", "rewriting", "safety"],
         ["__init__"],
     ],
     "heads": [
@@ -132,7 +132,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "runtime": [
-        ["machine", "masking", "products", "replicas", "tracing"],
+        ["dropout", "machine", "masking", "products", "replicas", "tracing"],
         ["rounding"],
         ["full_precision", "probes"],
         ["__init__"],
