@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfhub_transfer.graphs import randomness, surgery
-from tfhub_transfer.graphs.surgery import RANDOM_STATE, FlatGraph
+from tfhub_transfer.graphs.surgery import RANDOM_STATE, FlatGraph, Ref
 from tfhub_transfer.runtime import dropout
 
 
@@ -26,7 +26,9 @@ def run(flat: FlatGraph, x: tf.Tensor, seed: int = 1, step: int = 0) -> np.ndarr
         raise AssertionError("there are no variables")
 
     def replay() -> list[tf.Tensor]:
-        return flat.replay([flat.outputs["y"]], given, read)
+        output = flat.outputs["y"]
+        assert isinstance(output, Ref)
+        return flat.replay([output], given, read)
 
     traced = tf.function(replay, autograph=False).get_concrete_function()
     kinds = {op.type for op in traced.graph.get_operations()}
