@@ -72,7 +72,7 @@ INNER_FLOORS = {
     ],
     "graphs": [
         ["savers", "surgery", "wire"],
-        ["rewriting", "safety"],
+        ["randomness", "rewriting", "safety"],
         ["__init__"],
     ],
     "heads": [
@@ -133,7 +133,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "runtime": [
-        ["machine", "masking", "products", "replicas", "tracing"],
+        ["dropout", "machine", "masking", "products", "replicas", "tracing"],
         ["precision_choice"],
         ["full_precision", "probes"],
         ["__init__"],
