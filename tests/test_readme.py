@@ -219,7 +219,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Similarity and search": paraphrases,
     "Several tasks on one encoder": several,
     "What it says on the way": lambda: None,
-    "Going on after an early end": ended_early,
+    "Going on with the weights alone": ended_early,
     "Unfreezing by hand": reviews,
     "A stage of your own": reviews,
     "A share of the rows, batches of one size": reviews,

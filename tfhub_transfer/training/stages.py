@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
@@ -20,7 +21,8 @@ from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.tasks.layouts import Rows
-from tfhub_transfer.training import headlines, judging
+from tfhub_transfer.training import headlines, judging, runs
+from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.history import History, State
 from tfhub_transfer.training.outcome import Outcome
@@ -188,6 +190,7 @@ class Training:
         stages: What there is to do.
         done: How many of the stages are over.
         worth: What the model is worth on validation; `None` if nobody knows.
+        checkpoint: What notes how far it is, if anything does.
     """
 
     model: TransferModel
@@ -200,6 +203,7 @@ class Training:
     stages: list[Stage] = dataclasses.field(default_factory=list)
     done: int = 0
     worth: float | None = None
+    checkpoint: Checkpoint | None = None
 
     def advance(self) -> bool:
         """Goes through the next stage; whether there was one."""
@@ -211,13 +215,17 @@ class Training:
         ):
             self.worth = self.stages[self.done].run(self)
         self.done += 1
+        if self.checkpoint is not None:
+            self.checkpoint.settle(self)
         return True
 
     def part(self, task: str) -> "Training":
         """The training of one task among several: its model, its rows, a history of its own."""
         found = {"": self.found[task]} if task in self.found else {}
         rows = by_task(self.train)[task], by_task(self.validation)[task]
-        return Training(_model_of(self.model, task), *rows, found, self.plan, self.callbacks)
+        own = Training(_model_of(self.model, task), *rows, found, self.plan, self.callbacks)
+        own.checkpoint = self.checkpoint
+        return own
 
     # For stages ------------------------------------------------------------------------------
 
@@ -253,7 +261,7 @@ class Training:
             What the model is worth then, for `Stage.run` to return.
         """
         # Not what is known: the stage may have changed the weights since.
-        started, before = time.perf_counter(), self.judge()
+        started, before = self.started(), self.judge()
         keep = KeepBest(*judging.monitor(self.model), initial=before)
         # Below 0 where tf.data doesn't know how many there are.
         steps = epochs * max(0, int(batches.cardinality()))
@@ -269,6 +277,10 @@ class Training:
         return self.end(outcome, curves, started)
 
     # For stages that train more than the whole model as it is ----------------------------------
+
+    def started(self) -> float:
+        """When the stage began, by `time.perf_counter`, as if nothing had interrupted it."""
+        return time.perf_counter() if self.checkpoint is None else self.checkpoint.started()
 
     def judges(self) -> list[headlines.Judge]:
         """What asks the whole model for whole answers after each epoch."""
@@ -317,19 +329,16 @@ class Training:
         Returns:
             The curves.
         """
-        objective = self.model.layout.objective
-        batches = feed.batches.repeat(planned.passes) if planned.passes > 1 else feed.batches
+        fed = functools.partial(
+            self.model.layout.objective.fed, class_weight=self.plan.class_weight
+        )
         with progress.stage(words, final=False) as stage:
             shown = judging.shown(self.model, stage, self.plan.verbose if lines else 1)
-            return feed.model.fit(
-                **objective.fed(batches, self.plan.class_weight),
-                validation_data=feed.validation,
-                epochs=planned.epochs,
-                shuffle=False,  # they are
-                # What judges stands before what reads of it.
-                callbacks=[FiniteLoss(), *feed.judges, *more, *self.callbacks, keep, shown],
-                verbose=0,
-            ).history
+            # What judges stands before what reads of it.
+            told = [FiniteLoss(), *feed.judges, *more, *self.callbacks, keep, shown]
+            given = feed.model, feed.batches, feed.validation, planned.epochs, planned.passes
+            others = [*more, *self.callbacks]
+            return runs.Run(*given, told, keep, others, fed).curves(self.checkpoint)
 
     def end(self, outcome: Outcome, curves: dict[str, list[float]], started: float) -> float:
         """Notes what a stage left.

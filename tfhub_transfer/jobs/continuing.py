@@ -1,0 +1,59 @@
+"""Trainings by command that go on where they were interrupted."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tfhub_transfer.errors import visible
+from tfhub_transfer.jobs.folders import INTERRUPTED_FILE
+from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.storage import lasting
+from tfhub_transfer.storage.lasting import Lasting
+from tfhub_transfer.storage.marks import MARK, is_passed
+from tfhub_transfer.training.checkpoints import Checkpoint
+
+# What changes no weight; or is known better by what is read there: texts, weights of an encoder.
+_BESIDE = {
+    *("output", "overwrite", "resume", "checkpoint_minutes", "alone", "trust_code"),
+    *("data", "validation", "test", "encoder", "preprocessor", "teachers", "unlabelled"),
+}
+
+
+@contextlib.contextmanager
+def noted(job: TrainJob, arguments: Mapping[str, object]) -> Iterator[Checkpoint]:
+    """The notes of a training, beside its output; once the body is done they are gone.
+
+    Args:
+        job: The training.
+        arguments: What it was told, by the names of its options.
+
+    Raises:
+        InputError: If another process trains there, or it has to go on and can't.
+    """
+    facts = {
+        f"--{name.replace('_', '-')}": value
+        for name, value in arguments.items()
+        if name not in _BESIDE
+    }
+    folder = Lasting(lasting.of_output(job.output))
+    try:
+        yield Checkpoint(folder, job.resume, job.checkpoint_minutes, facts)
+        folder.discard()
+    finally:
+        goes_on = not folder.is_empty
+        folder.release()
+        if goes_on:
+            print(visible(f"the same command goes on from {folder.place}"), file=sys.stderr)
+
+
+def is_replaced(output: Path) -> bool:
+    """Whether an output holds nothing but what an interrupted training left that may go on.
+
+    Args:
+        output: The folder.
+    """
+    if not output.is_dir() or not any(lasting.of_output(output).glob("*.npz")):
+        return False
+    there = {path.name for path in output.iterdir() if not is_passed(path)}
+    return there <= {INTERRUPTED_FILE, MARK}
