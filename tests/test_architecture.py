@@ -149,7 +149,7 @@ INNER_FLOORS = {
         ["aliases", "budget", "names", "opening", "scratch"],
         ["downloads", "interruption", "marks", "records", "segments"],
         ["atomic", "stores"],
-        ["keeping", "lasting", "saving"],
+        ["keeping", "notes", "saving"],
         ["__init__"],
     ],
     "tasks": [

@@ -16,8 +16,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer.jobs import training
-from tfhub_transfer.storage import lasting
-from tfhub_transfer.storage.lasting import Lasting
+from tfhub_transfer.storage.notes import Lasting, of_output
 from tfhub_transfer.training.heads import Head
 
 
@@ -45,7 +44,7 @@ def test_a_command_goes_on_where_it_ended(
     with monkeypatch.context() as patch:
         patch.setattr(training, "evaluate", failing)
         status, _, error = run(*command)
-    notes = lasting.of_output(output)
+    notes = of_output(output)
     assert status == 1 and f"the same command goes on from {notes}" in error
     there = sorted(path.name for path in rows.parent.iterdir())
     assert there == [notes.name, "out", "rows.csv"] and (output / "interrupted.keras").is_file()
@@ -69,7 +68,7 @@ def test_a_command_goes_on_where_it_ended(
 
 def test_two_at_a_time_and_nothing_to_go_on_from(rows: Path, text_encoder: Path, run: Any) -> None:
     command = words(rows, text_encoder)
-    held = Lasting(lasting.of_output(rows.parent / "out"))
+    held = Lasting(of_output(rows.parent / "out"))
     status, _, error = run(*command)
     assert status == 2 and "another process trains there at this moment" in error
     held.release()
@@ -127,7 +126,7 @@ def check_killed(kills: int, rows: Path, encoder: Path, wait: Callable[..., None
     command = words(rows, encoder, "--epochs", 6, "--unfreeze", "all", "--batch-size", 2)
     reference = rows.parent / "reference"
     finish([*command[:-8], "--output", reference, *command[-6:]])
-    notes = lasting.of_output(rows.parent / "out")
+    notes = of_output(rows.parent / "out")
     for number in range(kills):
         process = start([*command, "--checkpoint-minutes", 0.0001])
         wait(notes, process, number)

@@ -13,7 +13,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer.storage import interruption
-from tfhub_transfer.storage.lasting import Lasting
+from tfhub_transfer.storage.notes import Lasting
 from tfhub_transfer.training import checkpoints
 from tfhub_transfer.training.checkpoints import Checkpoint
 

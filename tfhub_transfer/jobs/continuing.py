@@ -8,9 +8,8 @@ from pathlib import Path
 from tfhub_transfer.errors import visible
 from tfhub_transfer.jobs.folders import INTERRUPTED_FILE
 from tfhub_transfer.jobs.training_options import TrainJob
-from tfhub_transfer.storage import lasting
-from tfhub_transfer.storage.lasting import Lasting
 from tfhub_transfer.storage.marks import MARK, is_passed
+from tfhub_transfer.storage.notes import Lasting, of_output
 from tfhub_transfer.training.checkpoints import Checkpoint
 
 # What changes no weight; or is known better by what is read there: texts, weights of an encoder.
@@ -36,7 +35,7 @@ def noted(job: TrainJob, arguments: Mapping[str, object]) -> Iterator[Checkpoint
         for name, value in arguments.items()
         if name not in _BESIDE
     }
-    folder = Lasting(lasting.of_output(job.output))
+    folder = Lasting(of_output(job.output))
     try:
         yield Checkpoint(folder, job.resume, job.checkpoint_minutes, facts)
         folder.discard()
@@ -53,7 +52,7 @@ def is_replaced(output: Path) -> bool:
     Args:
         output: The folder.
     """
-    if not output.is_dir() or not any(lasting.of_output(output).glob("*.npz")):
+    if not output.is_dir() or not any(of_output(output).glob("*.npz")):
         return False
     there = {path.name for path in output.iterdir() if not is_passed(path)}
     return there <= {INTERRUPTED_FILE, MARK}
