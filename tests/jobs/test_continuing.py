@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,12 +59,17 @@ def test_a_command_goes_on_where_it_ended(
     status, _, error = run(*command)
     assert status == 2 and "isn't empty" in error
     (output / "notes.txt").unlink()
+    shutil.copytree(notes, rows.parent / "copy")
     monkeypatch.setattr(Head, "run", failing)  # it has trained
     status, out, error = run(*command, "--resume", "only")
     assert status == 0, error
     assert "Going on after stage 1" in out and "Written to" in out
     assert (output / "model.keras").is_file() and not (output / "interrupted.keras").exists()
-    assert sorted(path.name for path in rows.parent.iterdir()) == ["out", "rows.csv"]
+    assert sorted(path.name for path in rows.parent.iterdir()) == ["copy", "out", "rows.csv"]
+    # As if the last moment had been that of the kill.
+    (rows.parent / "copy").rename(notes)
+    status, _, error = run(*command)
+    assert status == 2 and "isn't empty" in error and not notes.exists()
 
 
 def test_two_at_a_time_and_nothing_to_go_on_from(rows: Path, text_encoder: Path, run: Any) -> None:

@@ -60,6 +60,7 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
         InputError: If a file, an option or the output folder is unusable.
     """
     joint = joint_of(job)
+    continuing.forget_finished(job.output)
     replaced = continuing.is_replaced(job.output)
     check_output(job, joint, replaced)
     job = _quickened(job)
