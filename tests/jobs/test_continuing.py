@@ -34,6 +34,7 @@ def words(rows: Path, encoder: Path, *more: Any) -> list[Any]:
     return [*given, "--output", rows.parent / "out", *more]
 
 
+@pytest.mark.slow
 def test_a_command_goes_on_where_it_ended(
     rows: Path, text_encoder: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
