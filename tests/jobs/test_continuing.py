@@ -86,12 +86,14 @@ def test_two_at_a_time_and_nothing_to_go_on_from(rows: Path, text_encoder: Path,
 
 # Kills -------------------------------------------------------------------------------------------
 
-# Notes as often as can be, so that a kill finds the most moments.
+# Notes as often as can be, so that a kill finds the most moments; a head that is soon done.
 DRIVER = """
 import sys
 from tfhub_transfer.__main__ import run
+from tfhub_transfer.optimization import planning
 from tfhub_transfer.training import checkpoints
 checkpoints.LEAST_SECONDS = 0.0
+planning.HEAD_STEPS = 20
 run()
 """
 
@@ -105,7 +107,10 @@ def start(command: list[Any]) -> "subprocess.Popen[str]":
 
 def finish(command: list[Any]) -> str:
     process = start(command)
-    out, error = process.communicate(timeout=300)
+    try:
+        out, error = process.communicate(timeout=300)
+    finally:
+        process.kill()
     assert process.returncode == 0, error
     return out
 
