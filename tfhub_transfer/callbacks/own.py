@@ -288,7 +288,7 @@ class Throughout(keras.callbacks.Callback):
 
     def state(self) -> dict[str, object]:
         """How long those of Keras have waited, as JSON can say it; others keep what they know."""
-        return {"own": [_counts(each) for each in self._own]}
+        return {"own": [[type(each).__name__, _counts(each)] for each in self._own]}
 
     def go_on(self, state: Mapping[str, Any]) -> None:
         """Becomes what another was, in a training that has begun.
@@ -296,8 +296,9 @@ class Throughout(keras.callbacks.Callback):
         Args:
             state: What `state` gave.
         """
-        for each, counts in zip(self._own, state["own"]):
-            for name, value in counts.items():
+        for each, (kind, counts) in zip(self._own, state["own"]):
+            # Others may have been given since.
+            for name, value in counts.items() if kind == type(each).__name__ else ():
                 setattr(each, name, value)
 
     def _tell(self, hook: str, *given: object) -> None:

@@ -156,8 +156,10 @@ class _Notes(keras.callbacks.Callback):
             return
         record, arrays = self._saved
         model, snapshots = self.model, self._checkpoint.snapshots
-        for each, state in zip(self._run.others, record["others"], strict=True):
-            each.go_on(state)
+        for each in self._run.others:  # a user may have given another number of callbacks
+            state = record["others"].get(type(each).__name__)
+            if state is not None:
+                each.go_on(state)
         if not model.optimizer.built:  # as Keras does in the first step
             with model.distribute_strategy.scope():
                 model.optimizer.build(model.trainable_variables)
@@ -202,7 +204,7 @@ class _Notes(keras.callbacks.Callback):
             "curves": self.curves,
             "keep": run.keep.state(),
             "keeps": run.keep.best_weights is not None,
-            "others": [each.state() for each in run.others],
+            "others": {type(each).__name__: each.state() for each in run.others},
             "schedule": [schedule.start, schedule.total_steps, schedule.peak]
             if isinstance(schedule, WarmUpLinearDecay)
             else None,
