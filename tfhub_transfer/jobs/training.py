@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.data import weighing
@@ -18,7 +19,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import cautions
 from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.jobs import options, run_records, sharing
+from tfhub_transfer.jobs import continuing, options, run_records, sharing
 from tfhub_transfer.jobs.folders import kept
 from tfhub_transfer.jobs.inputs import (
     Joint,
@@ -40,7 +41,10 @@ from tfhub_transfer.serving.exporting import export_saved_model, require_exporta
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
+from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_to_thaw
+
+Fit: TypeAlias = Callable[..., History]
 
 
 def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | JointReport:
@@ -57,8 +61,24 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
         InputError: If a file, an option or the output folder is unusable.
     """
     joint = joint_of(job)
-    check_output(job, joint)
+    continuing.forget_finished(job.output)
+    replaced = continuing.is_replaced(job.output)
+    check_output(job, joint, replaced)
     job = _quickened(job)
+    with continuing.noted(job, _plain(job)) as notes:
+        if not notes.check() and replaced:
+            check_output(job, joint)  # what lies there is of another training
+        model, splits, report, record = _train(job, joint, notes, fit or fine_tune, replaced)
+    written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]
+    say(f"{report}\n\nWritten to {job.output}: {', '.join(written)}")
+    if job.alone and isinstance(report, JointReport):
+        _train_alone(job, model, splits.by_task(), (report, record), fit or fine_tune)
+    return report
+
+
+def _train(
+    job: TrainJob, joint: Joint | None, notes: Checkpoint, fit: Fit, replaced: bool
+) -> tuple[TransferModel, Splits | JointSplits, Report | JointReport, Record]:
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
     model = _build_within(job, task, registry.source_of(job.encoder))
@@ -73,18 +93,15 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
     width = model.encoder.dimension
     with (
         runtime.precision(job.precision, width),
-        atomic.folder(job.output, job.overwrite) as scratch,
+        atomic.folder(job.output, job.overwrite or replaced) as scratch,
     ):
-        learned = _fit(job, model, splits, scratch, fit or fine_tune)
+        learned = _fit(job, model, splits, scratch, functools.partial(fit, checkpoint=notes))
+        learned["seconds"]["training"] += notes.seconds
         record: Record = {**_asked(job, joint), **learned}
         # The model is whole: if its report or export fails, it is moved out of what is thrown away.
         with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(job, model, splits, record, scratch)
-    written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]
-    say(f"{report}\n\nWritten to {job.output}: {', '.join(written)}")
-    if job.alone and isinstance(report, JointReport):
-        _train_alone(job, model, splits.by_task(), (report, record), fit or fine_tune)
-    return report
+    return model, splits, report, record
 
 
 def _train_alone(
@@ -262,12 +279,13 @@ def _plain(job: TrainJob) -> dict[str, object]:
     return json.loads(json.dumps({name: given[name] for name in order}, default=str))
 
 
-def check_output(job: TrainJob, joint: Joint | None = None) -> None:
+def check_output(job: TrainJob, joint: Joint | None = None, replaced: bool = False) -> None:
     """Refuses before any work what would fail, or destroy something, after it.
 
     Args:
         job: What is to be done.
         joint: As for `read_splits`.
+        replaced: Whether what lies there may be replaced, though nobody said so.
 
     Raises:
         InputError: If a file, an option or the output folder is unusable.
@@ -275,7 +293,7 @@ def check_output(job: TrainJob, joint: Joint | None = None) -> None:
     named = ("encoder", "preprocessor", "unlabelled")
     inputs = [str(getattr(job, name)) for name in named if getattr(job, name, None)]
     inputs += [*sources(job, joint), *map(str, getattr(job, "teachers", ()))]
-    atomic.check_output(job.output, job.overwrite, inputs)
+    atomic.check_output(job.output, job.overwrite or replaced, inputs)
     budget.most()  # raises, if the variable that says it is no size
     with temporary():  # which the work will need
         pass
