@@ -224,6 +224,26 @@ def test_early_stopping_goes_on_waiting(text_encoder: Path, splits: Any, tmp_pat
         tune(build(text_encoder), splits, checkpoint=tmp_path / "n", callbacks=keeps)
 
 
+@pytest.mark.slow
+def test_averages_are_not_taken_for_weights(
+    text_encoder: Path, splits: Any, tmp_path: Path
+) -> None:
+    """At an epoch's end they stand in the weights' place, so that nothing is noted there."""
+
+    def averaging() -> Any:
+        model = build(text_encoder)
+        optimizer = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5)
+        model.compile(optimizer, model.task.loss(), metrics=["accuracy"])
+        return model
+
+    whole = averaging()
+    tune(whole, splits)
+    killed(averaging(), splits, Kill(5), checkpoint=tmp_path / "notes")
+    model = averaging()
+    tune(model, splits, checkpoint=tmp_path / "notes")
+    check_same(whole, model)
+
+
 # Signals ----------------------------------------------------------------------------------------
 
 

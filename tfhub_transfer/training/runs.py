@@ -82,7 +82,10 @@ class Run:
     def _can_go_on(self) -> bool:
         """Whether rows come in the order of their epoch, and all that decides can be noted."""
         ordered = isinstance(getattr(self.batches, "epochs", None), Epochs)
-        return ordered and all(hasattr(each, "go_on") for each in self.others)
+        # From the end of an epoch to the next one's begin averages stand in the weights' place.
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        averages = getattr(optimizer, "use_ema", False)
+        return ordered and not averages and all(hasattr(each, "go_on") for each in self.others)
 
     def _all(self, past: int = 0) -> tf.data.Dataset:
         order = getattr(self.batches, "epochs", None)
@@ -147,9 +150,6 @@ class _Notes(keras.callbacks.Callback):
             self.epoch = run.epochs
         order = run.batches.epochs
         self.steps = run.passes * order.batches
-        # At the end of `fit` averages take the place of weights, also in the midst of an epoch.
-        inner = getattr(run.model.optimizer, "inner_optimizer", run.model.optimizer)
-        self._within = not getattr(inner, "use_ema", False)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         if self._saved is None:
@@ -180,7 +180,7 @@ class _Notes(keras.callbacks.Callback):
         if batch + 1 >= self.steps:
             return  # the epoch's end is near
         signal = signals.pending()
-        if self._within and (signal or self._checkpoint.is_due(within_epoch=True)):
+        if signal or self._checkpoint.is_due(within_epoch=True):
             self._note(self.epoch, batch + 1)
         if signal:
             raise signals.Interrupted(signal)
