@@ -29,7 +29,7 @@ class FakeModel:
     def __init__(self, task: Any, scores: np.ndarray) -> None:
         self.task, self.scores = task, scores
         self.encoder = types.SimpleNamespace(handle="fake <encoder>", dialect="bert")
-        self.layout = types.SimpleNamespace(check=lambda examples: None)
+        self.layout = types.SimpleNamespace(check=lambda examples: None, by_unit=False)
         self.training_examples: Examples | None = None
         self.preprocessor, self.seen_texts = None, Seen()
         self.history_ = {

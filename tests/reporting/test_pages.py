@@ -57,7 +57,7 @@ class Fake:
     def __init__(self, task: Any, **answers_given: Any) -> None:
         self.task, self.history_ = task, {"loss": [0.7, 0.5], "val_loss": [0.6, 0.5]}
         self.encoder = types.SimpleNamespace(handle="fake", dialect="bert")
-        self.layout = types.SimpleNamespace(check=lambda examples: None)
+        self.layout = types.SimpleNamespace(check=lambda examples: None, by_unit=False)
         self.__dict__.update(answers_given)
 
     def count_truncation(self, examples: Examples) -> Truncation:
