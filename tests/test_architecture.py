@@ -207,8 +207,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "training": [
-        ["epochs", "headlines", "histories", "identity", "outcome", "snapshots"],
-        ["history_table", "judging"],
+        ["describing", "epochs", "headlines", "histories", "outcome", "snapshots"],
+        ["history_table", "identity", "judging"],
         ["history"],
         ["restoring"],
         ["checkpoints"],

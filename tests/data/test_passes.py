@@ -3,13 +3,16 @@
 import itertools
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 import tfhub_transfer as tt
+from tfhub_transfer.callbacks.best_weights import KeepBest
 from tfhub_transfer.data.batching import LengthBatches
 from tfhub_transfer.data.passes import Epochs, permutation, shuffled
 from tfhub_transfer.training import feeding
+from tfhub_transfer.training.runs import Run
 
 
 def numbers(dataset: tf.data.Dataset) -> list[list[int]]:
@@ -56,6 +59,37 @@ def test_rows_of_like_length() -> None:
 
 def test_stored_vectors() -> None:
     check_epochs(of_vectors)
+
+
+def test_fits_one_after_the_other_have_other_orders() -> None:
+    """As those of a stage that loops over `training.fit`, whether a process goes on or not."""
+    seen: list[int] = []
+
+    class Noting(keras.Sequential):
+        def train_step(self, data: Any) -> Any:
+            seen.extend(np.asarray(data[1]).ravel().astype(int).tolist())
+            return super().train_step(data)
+
+    features = np.zeros((20, 1), "float32")
+
+    def make(seed: int | None) -> Any:
+        return feeding.of_vectors(features, np.arange(20.0)[:, None], 8, seed)
+
+    def labels(batches: Any) -> list[int]:
+        return [int(label) for _, batch in batches for label in np.ravel(batch)]
+
+    usual = make(3)
+    passes = [labels(usual) for _ in range(9)]
+    model, batches = Noting([keras.layers.Dense(1)]), make(3)
+    model.compile("sgd", "mse", run_eagerly=True)
+    for epochs in (2, 1, 1):
+        keep = KeepBest("val_loss", "min")
+        given = model, batches, make(None), epochs, 1, [keep], keep, []
+        Run(*given, lambda fed: {"x": fed}).curves()
+    assert [seen[at : at + 20] for at in range(0, 80, 20)] == passes[:4]
+    assert [labels(batches), labels(batches)] == passes[4:6]
+    batches.epochs.begin(1)
+    assert labels(batches) == passes[5]
 
 
 def test_seeds_may_be_tensors_also_beside_a_seed_of_0() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
+from tfhub_transfer.callbacks.best_weights import FellApart
 from tfhub_transfer.jobs import training
 from tfhub_transfer.storage.notes import Lasting, of_output
 from tfhub_transfer.training.heads import Head
@@ -53,9 +54,19 @@ def test_a_command_goes_on_where_it_ended(
     # Another one may not take the place of what is there.
     with pytest.warns(UserWarning, match="doesn't go on with it: --seed was 0 and is 5"):
         status, _, error = run(*command, "--seed", 5)
-    assert status == 2 and "isn't empty" in error
+    assert status == 2 and "isn't empty" in error and "goes on from" not in error
     status, _, error = run(*command, "--seed", 5, "--resume", "only")
     assert status == 2 and "can't: --seed was 0 and is 5. Leave it out" in error
+    assert "goes on from" not in error
+    status, _, error = run(*command, "--resume", "never")
+    assert status == 2 and "isn't empty" in error and "goes on from" not in error
+    text = rows.read_text("utf-8")
+    rows.write_text(text.replace("negative", "x", 1).replace("x", "positive"), "utf-8")
+    with pytest.warns(UserWarning, match="doesn't go on with it: the examples to train on changed"):
+        status, _, error = run(*command)
+    assert status == 2 and "isn't empty" in error and "goes on from" not in error
+    assert (output / "interrupted.keras").is_file()
+    rows.write_text(text, "utf-8")
     (output / "notes.txt").touch()
     status, _, error = run(*command)
     assert status == 2 and "isn't empty" in error
@@ -71,6 +82,32 @@ def test_a_command_goes_on_where_it_ended(
     (rows.parent / "copy").rename(notes)
     status, _, error = run(*command)
     assert status == 2 and "isn't empty" in error and not notes.exists()
+
+
+def test_what_ended_before_it_began_leaves_nothing(
+    rows: Path, text_encoder: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    def refuse(*args: Any, checkpoint: Any, **kwargs: Any) -> None:
+        heard.append(checkpoint)
+        raise tt.InputError("no such label. Received: x")
+
+    monkeypatch.setattr(training, "fine_tune", refuse)
+    status, _, error = run(*words(rows, text_encoder, "--quick"))
+    assert status == 2 and "no such label" in error and "so far" not in error
+    assert sorted(path.name for path in rows.parent.iterdir()) == ["rows.csv"]
+    # What the disk is to have room for: the model's file, at least.
+    assert heard[0].spare > 1000
+    # From then on a mistake isn't all of it.
+    for begun, error, left in (
+        (False, tt.InputError("x"), True),
+        (True, tt.InputError("x"), False),
+        (True, FellApart("x"), True),
+        (False, OSError("x"), False),
+    ):
+        heard[0].has_begun = begun
+        assert training._left_nothing(heard[0], error) is left
 
 
 def test_two_at_a_time_and_nothing_to_go_on_from(rows: Path, text_encoder: Path, run: Any) -> None:

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
+from tfhub_transfer.recipes import distillation
 from tfhub_transfer.storage import signals
 from tfhub_transfer.storage.notes import Lasting
-from tfhub_transfer.training import checkpoints
+from tfhub_transfer.training import checkpoints, describing, finetuning, identity, unfreezing
 from tfhub_transfer.training.checkpoints import Checkpoint
+from tfhub_transfer.training.snapshots import Snapshots
 
 PLAN = tt.Plan(verbose=0, seed=3, head_epochs=3, unfreezing_epochs=1.0)
 
@@ -138,6 +140,24 @@ KINDS = [
 ]
 
 
+@pytest.mark.slow
+def test_what_thawed_within_an_epoch_stays_thawed(
+    bert_still: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfreezing, "STAGE_STEPS", 0)
+    plan = tt.Plan(verbose=0, head_epochs=1, unfreezing_epochs=1.0)
+    how = {"plan": plan, "epochs": 1, "unfreeze": 3, "batch_size": 4}
+    whole, model = build(bert_still), build(bert_still)
+    tune(whole, splits, **how)
+    assert len(whole.history_["thawed_groups"]) == 3
+    notes = Checkpoint(Lasting(tmp_path / "notes"), minutes=0.0)
+    killed(model, splits, Kill(1, 5), checkpoint=notes, **how)
+    notes.folder.release()
+    model = build(bert_still)
+    tune(model, splits, checkpoint=tmp_path / "notes", **how)
+    check_same(whole, model)
+
+
 @pytest.mark.parametrize(("kind", "how"), KINDS)
 def test_killed_within_epochs_again_and_again(
     kind: str, how: dict[str, Any], make_encoder: Any, splits: Any, tmp_path: Path
@@ -205,7 +225,7 @@ def test_stages_of_ones_own_go_on_too(text_encoder: Path, splits: Any, tmp_path:
 @pytest.mark.slow
 def test_early_stopping_goes_on_waiting(text_encoder: Path, splits: Any, tmp_path: Path) -> None:
     def stop() -> keras.callbacks.EarlyStopping:
-        return keras.callbacks.EarlyStopping("val_loss", min_delta=9.0, patience=2)
+        return keras.callbacks.EarlyStopping("val_loss", min_delta=9.0, patience=1)
 
     told: list[list[int]] = []
     for kills in ([None], [1, None]):
@@ -218,7 +238,7 @@ def test_early_stopping_goes_on_waiting(text_encoder: Path, splits: Any, tmp_pat
                 with pytest.raises(Killed):
                     tune(build(text_encoder), splits, **how)
         told.append(own[1].began)
-    assert (told[0], told[1]) == ([0, 1, 2], [1, 2])
+    assert (told[0], told[1]) == ([0, 1], [1])
     keeps = keras.callbacks.EarlyStopping(restore_best_weights=True)
     with pytest.raises(tt.InputError, match="leave `restore_best_weights` out.*Received: EarlySt"):
         tune(build(text_encoder), splits, checkpoint=tmp_path / "n", callbacks=keeps)
@@ -242,6 +262,104 @@ def test_averages_are_not_taken_for_weights(
     model = averaging()
     tune(model, splits, checkpoint=tmp_path / "notes")
     check_same(whole, model)
+
+
+def test_a_run_that_is_killed_at_the_very_end_thaws_what_had_thawed(
+    whole: Any, text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*args: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(finetuning, "_finish", die)
+        tune(build(text_encoder), splits, checkpoint=tmp_path / "notes")
+    model, kill = build(text_encoder, seed=8), Kill()
+    tune(model, splits, checkpoint=tmp_path / "notes", callbacks=kill)
+    assert kill.began == []
+    check_same(whole, model)
+    flags = [[v.trainable for v in each.encoder.weights] for each in (whole, model)]
+    assert flags[0] == flags[1] and any(flags[0])
+
+
+@pytest.mark.slow
+def test_a_stage_behind_trains_what_had_thawed(
+    text_encoder: Path, splits: Any, tmp_path: Path
+) -> None:
+    class Behind(tt.Stage):
+        name = "behind"
+
+        def run(self, training: Any) -> float:
+            batches = training.model.preprocess(training.train, 8, seed=1)
+            return max(training.fit(self, batches, epochs=1) for _ in range(2))
+
+    def plan() -> tt.Plan:
+        return tt.Plan(verbose=0, head_epochs=1, stages=lambda usual: [*usual, Behind()])
+
+    whole, how = build(text_encoder), {"epochs": 1, "checkpoint": tmp_path / "notes"}
+    tune(whole, splits, plan=plan(), epochs=1)
+    killed(build(text_encoder), splits, Kill(2, 1), plan=plan(), **how)
+    model = build(text_encoder, seed=8)
+    tune(model, splits, plan=plan(), **how)
+    check_same(whole, model)
+
+
+class StopAt(Kill):
+    """Stops training in the midst of an epoch, and kills before validation has judged it."""
+
+    def __init__(self, *at: int, kills: bool) -> None:
+        super().__init__(*at)
+        self.kills = kills
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        pass
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.model.stop_training |= (self.began[-1], batch) == self.at
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        if self.kills and self.model.stop_training:
+            raise Killed
+
+
+@pytest.mark.slow
+def test_what_stops_in_the_midst_of_an_epoch_trains_no_other(
+    text_encoder: Path, splits: Any, tmp_path: Path
+) -> None:
+    whole = build(text_encoder)
+    tune(whole, splits, callbacks=StopAt(4, 1, kills=False))
+    notes = Checkpoint(Lasting(tmp_path / "notes"), minutes=0.0)
+    killed(build(text_encoder), splits, StopAt(4, 1, kills=True), checkpoint=notes)
+    notes.folder.release()
+    model, again = build(text_encoder), StopAt(4, 1, kills=False)
+    tune(model, splits, checkpoint=tmp_path / "notes", callbacks=again)
+    assert again.began == [4]
+    check_same(whole, model)
+
+
+@pytest.mark.slow
+def test_callbacks_of_keras_go_on_between_stages_too(
+    text_encoder: Path, splits: Any, tmp_path: Path
+) -> None:
+    def own(place: Path, kill: Kill) -> list[Any]:
+        table = keras.callbacks.CSVLogger(place / "curves.csv")
+        best = keras.callbacks.ModelCheckpoint(place / "best.keras", save_best_only=True)
+        return [table, best, kill]
+
+    found = []
+    for kills in ([Kill()], [Kill(2), Kill(3), Kill(5), Kill()]):
+        place = tmp_path / str(len(kills))
+        place.mkdir()
+        for kill in kills:
+            callbacks = own(place, kill)
+            how = {"checkpoint": tmp_path / "notes", "callbacks": callbacks}
+            if kill.at == (None, 0):
+                tune(build(text_encoder), splits, **how)
+            else:
+                with pytest.raises(Killed):
+                    tune(build(text_encoder), splits, **how)
+        lines = (place / "curves.csv").read_text().splitlines()
+        found.append((lines, callbacks[1].best))
+    assert found[0] == found[1] and len(found[0][0]) == 7
 
 
 # Signals ----------------------------------------------------------------------------------------
@@ -343,6 +461,83 @@ def test_another_training_begins_anew_and_says_why(
     assert epoch == 0 and len(told) == 1 and said in told[0]
 
 
+def test_what_a_stage_is_told_is_part_of_it() -> None:
+    class Polishing(tt.Stage):
+        name = "polishing"
+
+        def __init__(self, rates: Any) -> None:
+            self.rates, self._kept = rates, object()
+
+    def facts(rates: Any, weight: Any = None) -> Any:
+        plan = tt.Plan(class_weight=weight)
+        return identity.as_json(identity.of_plan(plan, [Polishing(rates)]))
+
+    weight = {np.int64(0): np.float32(0.5), np.int64(1): 2}
+    before = facts([0.1, 0.2], weight)
+    assert identity.changed(before, facts((0.1, 0.2), {0: 0.5, 1: 2})) == []
+    assert identity.changed(before, facts([0.1, 0.3], weight)) == [
+        "rates of polishing was [0.1, 0.2] and is [0.1, 0.3]"
+    ]
+    assert identity.changed(before, facts({"x": [0.5] * 99}, weight)) == [
+        "rates of polishing changed"
+    ]
+    assert identity.changed(before, facts([0.1, 0.2])) == [
+        "class_weight of the plan was {'0': 0.5, '1': 2} and is not given"
+    ]
+
+
+def weighed(delta: float) -> Any:
+    def loss(labels: Any, scores: Any) -> Any:
+        return delta * keras.losses.mean_squared_error(labels, scores)
+
+    return loss
+
+
+class Focal(keras.Loss):
+    def __init__(self, gamma: float) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def call(self, labels: Any, scores: Any) -> Any:
+        return (labels - scores) ** self.gamma
+
+
+LEARNED: dict[str, Any] = {
+    "another name": lambda: ("mae", None, None),
+    "a setting": lambda: (keras.losses.Huber(2.0), None, None),
+    "one's own": lambda: (Focal(2.0), None, None),
+    "of one's own, another": lambda: (Focal(3.0), None, None),
+    "a function": lambda: (weighed(1.0), None, None),
+    "what it holds": lambda: (weighed(2.0), None, None),
+    "a weight": lambda: ("mse", [0.5], None),
+    "metrics": lambda: ("mse", None, ["mae"]),
+    "made metrics": lambda: ("mse", None, [keras.metrics.Mean(), keras.metrics.Accuracy()]),
+    "named metrics": lambda: ("mse", None, [keras.metrics.Accuracy(name="right")]),
+}
+
+
+def test_other_losses_and_metrics_are_other_trainings(text_encoder: Path) -> None:
+    tt.runtime.seed_everything(7)
+    model = tt.build_model(str(text_encoder), tt.tasks.Regression(mean=0.0, deviation=1.0))
+    usual, found = identity.of_model(model), []
+    assert usual == identity.as_json(identity.of_model(model))
+    for make in LEARNED.values():
+        pair = []
+        for _ in range(2):
+            loss, weights, metrics = make()
+            model.compile(model.optimizer, loss, loss_weights=weights, metrics=metrics)
+            pair.append(identity.of_model(model))
+        assert pair[0] == pair[1]
+        found.append((pair[0]["loss"], pair[0]["metrics"]))
+        assert {n for n in usual if pair[0][n] != usual[n]} <= {"loss", "metrics"}
+    assert len({*found}) == len(found)
+    objective = model.layout.objective
+    told = [
+        describing.described(distillation._Taught(objective, heat).loss()) for heat in (1.0, 1.0, 2)
+    ]
+    assert told[0] == told[1] != told[2]
+
+
 def test_other_texts_labels_and_models_are_other_trainings(
     text_encoder: Path, splits: Any, notes: Path
 ) -> None:
@@ -358,11 +553,12 @@ def test_other_texts_labels_and_models_are_other_trainings(
     for said, (model, given) in changed.items():
         copied = shutil.copytree(notes, notes.with_name(said))
         epoch, told = began(model, given, copied)
-        assert epoch == 0 and said in told[0]
+        assert epoch == 0 and said in told[0] and "built anew" not in told[0]
     model = build(text_encoder)
     model.encoder.weights[0].assign(model.encoder.weights[0] * 2)
     epoch, told = began(model, splits, notes)
     assert epoch == 0 and "encoder changed" in told[0]
+    assert "; what goes on is a model built anew, which hasn't trained" in told[0]
 
 
 @pytest.mark.parametrize("name", ["stage", "epoch"])
@@ -422,17 +618,109 @@ def test_one_process_at_a_time_and_nothing_of_others(text_encoder: Path, tmp_pat
         Lasting(tmp_path / "diary.txt")
 
 
+@pytest.mark.parametrize("how", ["full", "needed"])
 def test_a_full_disk_costs_the_notes_alone(
-    text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    how: str, text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Lasting, "write", full)
+    taken = []
+    take = Snapshots.take
+    monkeypatch.setattr(Snapshots, "take", lambda *a, **k: taken.append(1) or take(*a, **k))
+    notes = Checkpoint(Lasting(tmp_path / "notes"), minutes=0.0)
+    if how == "full":
+        monkeypatch.setattr(Lasting, "write", full)
+    else:
+        monkeypatch.setattr(Lasting, "free", 2_000_000)
+        notes.spare = 1_999_999  # of the output
     model = build(text_encoder)
     with pytest.warns(UserWarning, match=r"no checkpoint can be written \(No space left on devi"):
-        history = tune(model, splits, checkpoint=tmp_path / "notes", unfreeze="none")
-    assert len(history.history["loss"]) == 3 and list(tmp_path.iterdir()) == []
+        history = tune(model, splits, checkpoint=notes, unfreeze="none")
+    assert len(history.history["loss"]) == 3 and list(tmp_path.rglob("*.npz")) == []
+    assert len(taken) == 2  # before the stage and behind it, not at each step
+    notes.folder.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_goes_costs_the_notes_alone(
+    text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Remove(Kill):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            os.chdir(tmp_path / "other")
+            if epoch == 2:
+                shutil.rmtree(tmp_path / "notes")
+
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            there.append((tmp_path / "notes" / "epoch.npz").exists())
+
+    there = list[bool]()
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match="no checkpoint can be written"):
+        history = tune(
+            build(text_encoder), splits, checkpoint="notes", callbacks=Remove(), epochs=1
+        )
+    assert len(history.history["loss"]) == 4 and there[:3] == [False, True, False]
+    assert [path.name for path in tmp_path.rglob("*")] == ["other"]
+
+
+def test_what_others_do_to_the_folder_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    held = Lasting(tmp_path / "notes")
+    held.write("stage", {}, {"a": np.zeros(3)})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        held.remove("stage")
+        held.discard()
+    assert (tmp_path / "notes" / "stage.npz").is_file()
+    first = Lasting(tmp_path / "notes")
+    shutil.rmtree(tmp_path / "notes")
+    with pytest.raises(OSError, match="its folder was removed"):
+        first.write("stage", {}, {})
+    second = Lasting(tmp_path / "notes")  # of another process, as if
+    second.write("stage", {}, {})
+    with pytest.raises(OSError, match="its folder was removed"):
+        first.write("stage", {}, {})
+    first.remove("stage")
+    assert first.is_empty and not second.is_empty
+    first.discard()
+    assert second.read("stage") is not None
+    second.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_stage_says_may_be_no_json(text_encoder: Path, splits: Any, tmp_path: Path) -> None:
+    class Odd(tt.Stage):
+        name = "odd"
+
+        def run(self, training: Any) -> None:
+            pass
+
+        def state(self) -> Any:
+            return {"set": {1, 2}}
+
+    plan = tt.Plan(verbose=0, stages=lambda usual: [Odd()])
+    with pytest.warns(UserWarning, match="no checkpoint can be written .*not JSON serializable"):
+        tune(build(text_encoder), splits, plan=plan, checkpoint=tmp_path / "notes")
+
+
+def test_a_mistake_that_is_none_of_the_training_leaves_the_notes(
+    text_encoder: Path, splits: Any, tmp_path: Path
+) -> None:
+    class Full(Kill):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 1:
+                raise tt.InputError("the model can't be saved. Received: a full disk")
+
+    with pytest.raises(tt.InputError, match="a full disk"):
+        tune(build(text_encoder), splits, checkpoint=tmp_path / "notes", callbacks=Full())
+    assert began(build(text_encoder), splits, tmp_path / "notes") == (1, [])
 
 
 def test_what_fell_apart_is_not_gone_on_with(

@@ -15,6 +15,10 @@ from tfhub_transfer.shapes import Logs
 _GPU_BATCHES = 16
 
 
+class FellApart(InputError):
+    """A loss is no finite number: the weights are worthless, and so are those noted before."""
+
+
 class KeepBest(keras.callbacks.Callback):
     """Gives the model back the weights of its best epoch when training ends.
 
@@ -139,7 +143,7 @@ class FiniteLoss(keras.callbacks.Callback):
         # What isn't reported, as `val_loss` without validation data, is nothing wrong.
         value = float((logs or {}).get(name, 0.0))
         if not math.isfinite(value):
-            raise InputError(
+            raise FellApart(
                 f"training fell apart: the loss is no finite number {place}, and nothing of it is "
                 "kept; lower the learning rate (`learning_rate`, `--learning-rate`), or train at "
                 f"float32 if that was at bfloat16 (`--precision`). Received: {name}={value}"

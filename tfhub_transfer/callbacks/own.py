@@ -222,6 +222,7 @@ class Throughout(keras.callbacks.Callback):
 
     Attributes:
         past: How many epochs there were so far.
+        goes_on: Whether the next stage to begin has epochs that another process has trained.
     """
 
     # No `CallbackList`: that gives each a copy of the logs, to which some add.
@@ -230,6 +231,7 @@ class Throughout(keras.callbacks.Callback):
         super().__init__()
         self._own, self._whole = listed(callbacks), whole
         self.past = self._begun = 0
+        self.goes_on = False
 
     def set_params(self, params: Mapping[str, object]) -> None:
         """As Keras does."""
@@ -246,12 +248,14 @@ class Throughout(keras.callbacks.Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._begun = self.past
         files = [each for each in self._own if isinstance(each, keras.callbacks.CSVLogger)]
-        anew = [each for each in files if self._begun and not each.append]
+        begun = self._begun or self.goes_on
+        anew = [each for each in files if begun and not each.append]
         for each in anew:
             each.append = True
         self._tell("on_train_begin", logs)
         for each in anew:
             each.append = False
+        self.goes_on = False
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self._tell("on_train_end", logs)
@@ -288,14 +292,16 @@ class Throughout(keras.callbacks.Callback):
 
     def state(self) -> dict[str, object]:
         """How long those of Keras have waited, as JSON can say it; others keep what they know."""
-        return {"own": [[type(each).__name__, _counts(each)] for each in self._own]}
+        own = [[type(each).__name__, _counts(each)] for each in self._own]
+        return {"past": self.past, "own": own}
 
     def go_on(self, state: Mapping[str, Any]) -> None:
-        """Becomes what another was, in a training that has begun.
+        """Becomes what another was, in a stage that has begun, or between two.
 
         Args:
             state: What `state` gave.
         """
+        self.past = state["past"]
         for each, (kind, counts) in zip(self._own, state["own"]):
             # Others may have been given since.
             for name, value in counts.items() if kind == type(each).__name__ else ():

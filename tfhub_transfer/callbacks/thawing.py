@@ -138,7 +138,8 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         if not self._begin():
             return
         if self.monitor is None:
-            self._thaw(self._due(epoch))
+            # What goes on within an epoch has thawed more than is due when that begins.
+            self._thaw(max(self._due(epoch), self._thawed))
         elif self._thawed < 0:
             self._thaw(1 if epoch >= self.start_epoch else 0)
 
@@ -153,7 +154,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         self._layer_rates.announce(self.model.steps_per_execution)
         steps = (self.params or {}).get("steps")
         if self.monitor is None and steps and self._thawed < self._limit:
-            self._thaw(self._due(self._epoch + batch / steps))
+            self._thaw(max(self._due(self._epoch + batch / steps), self._thawed))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self.monitor is None:

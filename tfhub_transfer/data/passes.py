@@ -46,7 +46,8 @@ class Seeds:
 class Epochs:
     """The passes of one epoch after the other.
 
-    Until `begin` says which epoch it is, each time through is the next pass, as `rows` count them.
+    Until `begin` says which epoch it is, each time through is the next pass, as `rows` count them;
+    after `end` too, where all are others than those of the epochs that are over.
 
     Args:
         rows: What gives them.
@@ -56,14 +57,17 @@ class Epochs:
     def __init__(self, rows: InPasses, batches: int) -> None:
         self._rows, self.batches = rows, batches
         self._epoch: int | None = None
-        self._passes = 1
+        self._passes, self._past = 1, 0
+        self._later: Iterator[int] | None = None
         self._all: tf.data.Dataset | None = None
         self._notes: dict[str, object] = {}
 
     def __iter__(self) -> Iterator[Any]:
         if self._epoch is None:
-            return iter(self._rows)
-        first = self._epoch * self._passes
+            if self._later is None:
+                return iter(self._rows)
+            return self._rows.of_pass(next(self._later))
+        first = self._past + self._epoch * self._passes
         return itertools.chain.from_iterable(
             map(self._rows.of_pass, range(first, first + self._passes))
         )
@@ -71,6 +75,12 @@ class Epochs:
     def begin(self, epoch: int) -> None:
         """From now on who goes through it gets this epoch, counted from 0."""
         self._epoch = epoch
+
+    def end(self, epochs: int) -> None:
+        """A training is over that had so many epochs, or might have had; `begin` begins another."""
+        self._past += epochs * self._passes
+        # Not what `rows` count: how many iterators a `fit` makes, nobody knows.
+        self._epoch, self._later = None, itertools.count(self._past)
 
     def dataset(
         self,

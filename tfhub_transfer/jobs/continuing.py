@@ -37,14 +37,17 @@ def noted(job: TrainJob, arguments: Mapping[str, object]) -> Iterator[Checkpoint
         if name not in _BESIDE
     }
     folder = Lasting(of_output(job.output))
+    notes = Checkpoint(folder, job.resume, job.checkpoint_minutes, facts)
     try:
-        yield Checkpoint(folder, job.resume, job.checkpoint_minutes, facts)
+        yield notes
         folder.discard()
     finally:
-        goes_on = not folder.is_empty
+        goes_on = notes.goes_on and not folder.is_empty
         folder.release()
         if goes_on:
-            print(visible(f"the same command goes on from {folder.place}"), file=sys.stderr)
+            how = " without `--resume never`" if job.resume == "never" else ""
+            said = f"the same command{how} goes on from {folder.place}"
+            print(visible(said), file=sys.stderr)
 
 
 def forget_finished(output: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tfhub_transfer import data, progress, runtime
+from tfhub_transfer.callbacks.best_weights import FellApart
 from tfhub_transfer.data import weighing
 from tfhub_transfer.encoders import (
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
@@ -66,8 +67,9 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
     check_output(job, joint, replaced)
     job = _quickened(job)
     with continuing.noted(job, _plain(job)) as notes:
-        if not notes.check() and replaced:
-            check_output(job, joint)  # what lies there is of another training
+        if replaced:  # what lies there is of another training, where it begins anew
+            notes.before_anew = functools.partial(check_output, job, joint)
+        notes.check()
         model, splits, report, record = _train(job, joint, notes, fit or fine_tune, replaced)
     written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]
     say(f"{report}\n\nWritten to {job.output}: {', '.join(written)}")
@@ -82,7 +84,7 @@ def _train(
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
     model = _build_within(job, task, registry.source_of(job.encoder))
-    _check_room(job, model)
+    notes.spare = _check_room(job, model)
     # Before hours of training, not after them.
     if not job.quick:
         require_exportable(model)
@@ -95,7 +97,7 @@ def _train(
         runtime.precision(job.precision, width),
         atomic.folder(job.output, job.overwrite or replaced) as scratch,
     ):
-        learned = _fit(job, model, splits, scratch, functools.partial(fit, checkpoint=notes))
+        learned = _fit(job, model, splits, scratch, notes, fit)
         learned["seconds"]["training"] += notes.seconds
         record: Record = {**_asked(job, joint), **learned}
         # The model is whole: if its report or export fails, it is moved out of what is thrown away.
@@ -170,11 +172,14 @@ def _build(job: TrainJob, task: Task, source: registry.EncoderSource) -> Transfe
     return model
 
 
-def _check_room(job: TrainJob, model: TransferModel) -> None:
+def _check_room(job: TrainJob, model: TransferModel) -> int:
+    """Refuses an output that finds no room on the disk; how many bytes it will have at least."""
     groups, encoder = model.encoder.layer_groups, model.encoder
     thawed = groups[len(groups) - groups_to_thaw(encoder, job.unfreeze) :]
     trained = [weight for _, weights in thawed for weight in weights]
-    atomic.check_room(job.output, *saving.sizes(model.weights, trained))
+    sizes = saving.sizes(model.weights, trained)
+    atomic.check_room(job.output, *sizes)
+    return sum(sizes)
 
 
 def _fit(
@@ -182,6 +187,7 @@ def _fit(
     model: TransferModel,
     splits: Splits | JointSplits,
     scratch: Path,
+    notes: Checkpoint,
     fit: Callable[..., History],
 ) -> Record:
     weights = None
@@ -190,9 +196,9 @@ def _fit(
         weights = model.task.class_weights(weighing.taught(own.train).labels)
     fingerprint = model.encoder.fingerprint()  # of what it starts from, so before `fit`
     started = time.perf_counter()
-    # A loss that isn't finite leaves nothing that is worth it.
-    with kept(model.save, job.output, InputError):
-        history = fit(model, splits.train, splits.validation, **_fine_tuning(job, weights))
+    with kept(model.save, job.output, functools.partial(_left_nothing, notes)):
+        how = {**_fine_tuning(job, weights), "checkpoint": notes}
+        history = fit(model, splits.train, splits.validation, **how)
     with kept(model.save, job.output):
         model.save(scratch / MODEL_FILE)
     truncation = history.truncation
@@ -213,6 +219,11 @@ def _fit(
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
         **run_records.curves(model),
     }
+
+
+def _left_nothing(notes: Checkpoint, error: BaseException) -> bool:
+    """Whether it ended before anything was learned, or what was learned fell apart."""
+    return isinstance(error, FellApart) or (isinstance(error, InputError) and not notes.has_begun)
 
 
 def _asked(job: TrainJob, joint: Joint | None) -> Record:

@@ -6,6 +6,7 @@ ever executed.
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -66,8 +67,9 @@ class Lasting:
     """
 
     def __init__(self, place: Path) -> None:
-        self.place = place
         opening.require_utf8(place)
+        # At once: the current folder may change.
+        self.place = place = _absolute(place)
         if place.exists() and not place.is_dir():
             raise InputError(f"a checkpoint is a folder. Received: {place}, which is a file")
         others = [path for path in place.glob("*") if not _is_ours(path)]
@@ -86,15 +88,21 @@ class Lasting:
                 f"folder. Received: {place}"
             ) from error
         except OSError as error:
-            raise InputError(
-                f"the checkpoint's folder can't be written ({error.strerror or error}). "
-                f"Received: {place}"
-            ) from error
+            raise _unwritable(place, error) from error
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was written, or nothing is left."""
-        return not any(self.place.glob(f"*{_ENDING}"))
+        return not (self._is_held() and any(self.place.glob(f"*{_ENDING}")))
+
+    @property
+    def free(self) -> int:
+        """How many bytes the disk has left.
+
+        Raises:
+            OSError: If nobody knows, as where the folder has gone.
+        """
+        return shutil.disk_usage(self.place).free
 
     def write(self, name: str, record: Mapping[str, object], arrays: Mapping[str, object]) -> None:
         """Writes a file, whole or not at all.
@@ -107,6 +115,8 @@ class Lasting:
         Raises:
             OSError: If it can't be written; one that is there stays.
         """
+        if not self._is_held():
+            raise FileNotFoundError(errno.ENOENT, "its folder was removed", str(self.place))
         held = {key: np.asarray(value) for key, value in arrays.items()}
         types = [[key, value.dtype.name] for key, value in held.items()]
         text = json.dumps({_RECORD: dict(record), _TYPES: types}).encode("utf-8")
@@ -126,9 +136,9 @@ class Lasting:
             Damaged: If it isn't what was written.
         """
         path = self._path(name)
-        if not path.exists():
-            return None
         try:
+            if not path.exists():
+                return None
             opening.require(path)
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
                 told = records.parse(found[_RECORD].tobytes(), str(path))
@@ -144,19 +154,31 @@ class Lasting:
         ) as error:
             raise Damaged(str(error)) from error
 
+    # What can't be removed stays: nothing that was learned is lost of that.
+
     def remove(self, name: str) -> None:
-        """Removes a file, if it is there."""
-        self._path(name).unlink(missing_ok=True)
+        """Removes a file, if it is there and can be."""
+        if self._is_held():
+            with contextlib.suppress(OSError):
+                self._path(name).unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Removes the folder and lets it go."""
+        """Removes the folder, if it can be, and lets it go."""
         for path in self.place.glob(f"*{_ENDING}"):
-            path.unlink(missing_ok=True)
+            self.remove(path.stem)
         self.release()
 
     def release(self) -> None:
         """Lets the folder go; it stays, if it holds anything."""
         if self._lock is None:
+            return
+        with contextlib.suppress(OSError):
+            self._clear()
+        os.close(self._lock)
+        self._lock = None
+
+    def _clear(self) -> None:
+        if not self._is_held():
             return
         for left in filter(_is_half, self.place.iterdir()):
             shutil.rmtree(left, ignore_errors=True)  # of a process that died while it wrote
@@ -166,11 +188,31 @@ class Lasting:
             with contextlib.suppress(OSError):
                 self.place.rmdir()
             remove_empty(self._made)
-        os.close(self._lock)
-        self._lock = None
+
+    def _is_held(self) -> bool:
+        """Whether the folder there is still this one: somebody may have removed it."""
+        if self._lock is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._lock), os.stat(self.place / LOCK))
+        except OSError:
+            return False
 
     def _path(self, name: str) -> Path:
         return self.place / f"{name}{_ENDING}"
+
+
+def _absolute(place: Path) -> Path:
+    try:
+        return Path(os.path.abspath(place))
+    except OSError as error:  # the current folder has gone
+        raise _unwritable(place, error) from error
+
+
+def _unwritable(place: Path, error: OSError) -> InputError:
+    return InputError(
+        f"the checkpoint's folder can't be written ({error.strerror or error}). Received: {place}"
+    )
 
 
 def _is_ours(path: Path) -> bool:

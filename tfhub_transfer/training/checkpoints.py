@@ -7,13 +7,16 @@ or comes out the same from the data: the order of rows is a function of seed and
 """
 
 import contextlib
+import errno
+import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from tfhub_transfer import progress
+from tfhub_transfer.callbacks.own import Throughout
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.models.transfer import TransferModel
@@ -31,12 +34,15 @@ MINUTES = 10.0
 LEAST_SECONDS = 1.0
 _TIMES = 10
 _STAGE, _EPOCH = "stage", "epoch"
+# What is another one where the model has trained already, as in the next cell of a notebook.
+_OF_A_TRAINED_MODEL = ("encoder changed", "optimizer changed")
 
 
 class Run(Protocol):
     """What is asked of a `Training`."""
 
     model: TransferModel
+    callbacks: Sequence[Throughout]
 
     def state(self) -> State:
         """What it knows between two stages."""
@@ -57,6 +63,10 @@ class Checkpoint:
 
     Attributes:
         seconds: How long earlier processes trained, as far as it wasn't lost.
+        goes_on: Whether the same training would go on from them.
+        has_begun: Whether the training has.
+        spare: Bytes on the same disk that aren't theirs: whoever writes the output needs them.
+        before_anew: Called before a training begins anew; it may refuse to.
 
     Raises:
         InputError: If the mode is another one.
@@ -72,6 +82,9 @@ class Checkpoint:
         self.folder = folder
         self.minutes = minutes
         self.seconds = 0.0
+        self.goes_on = self.has_begun = False
+        self.spare = 0
+        self.before_anew: Callable[[], None] | None = None
         choices.one_of("resume", mode, MODES)
         self._mode = mode
         self._facts = identity.as_json(facts or {})
@@ -88,7 +101,8 @@ class Checkpoint:
         Raises:
             InputError: If it has to go on, and there is nothing it could go on from.
         """
-        return self._found(self._facts) is not None
+        self.goes_on = self._found(self._facts) is not None
+        return self.goes_on
 
     def begin(self, training: Run, facts: identity.Facts) -> str | None:
         """Takes up what is noted, or notes how it begins.
@@ -106,19 +120,13 @@ class Checkpoint:
         self._known = {**self._facts, **identity.as_json(facts)}
         self._snapshots = Snapshots(training.model)
         self._opened = self._began = time.perf_counter()
+        self.goes_on = False
         found = self._found(self._known)
+        self.goes_on = self.has_begun = True
         if found is None:
             self.settle(training)
             return None
-        record, arrays = found
-        _build_optimizer(training.model, record["knows"])
-        self._snapshots.give(arrays)
-        training.restore(record["training"])
-        self._done, self.seconds = record["training"]["done"], record["seconds"]
-        self._within = self._of_stage()
-        if self._within is not None:
-            self._spent = self._within.record["seconds"]
-        self.seconds += self._spent
+        self._take_up(training, found)
         return f"Going on after {self._place()}, {progress.lasting(self.seconds)} of training"
 
     def settle(self, training: Run) -> None:
@@ -129,6 +137,8 @@ class Checkpoint:
         record = {
             "training": state,
             "knows": optimizers.places(training.model),
+            "frozen": _frozen(training.model),
+            "callbacks": [each.state() for each in training.callbacks],
             "seconds": self._total(),
         }
         self._write(_STAGE, record, self._snapshots.take(settled=True))
@@ -152,6 +162,8 @@ class Checkpoint:
 
     def is_due(self, within_epoch: bool = False) -> bool:
         """Whether it is time to note how far the stage is."""
+        if not self._works:
+            return False
         passed = time.perf_counter() - self._written
         if within_epoch:
             return passed >= 60 * self.minutes
@@ -177,6 +189,7 @@ class Checkpoint:
     def _found(self, known: identity.Facts) -> Saved | None:
         """What is noted between stages of a training of these facts, all that it has in common."""
         if self._mode == "never":
+            self._anew("")
             return None
         reason, found = "", None
         try:
@@ -205,11 +218,30 @@ class Checkpoint:
             )
         if reason and not self._told:
             self._told = True
+            trained = any(each in reason for each in _OF_A_TRAINED_MODEL)
+            more = "; what goes on is a model built anew, which hasn't trained" if trained else ""
             warnings.warn(
                 f"an earlier training there was interrupted, and this one doesn't go on with it: "
-                f"{reason}",
+                f"{reason}{more}",
                 stacklevel=3,
             )
+        if self.before_anew is not None:
+            self.before_anew()
+
+    def _take_up(self, training: Run, found: Saved) -> None:
+        record, arrays = found
+        _build_optimizer(training.model, record["knows"])
+        self._snapshots.give(arrays)
+        training.restore(record["training"])
+        training.model.encoder.freeze_to(record["frozen"])
+        self._done, self.seconds = record["training"]["done"], record["seconds"]
+        self._within = self._of_stage()
+        if self._within is not None:
+            self._spent = self._within.record["seconds"]
+        self.seconds += self._spent
+        for each, state in zip(training.callbacks, record["callbacks"]):  # as many as then, or more
+            each.go_on(state)
+            each.goes_on = self._within is not None
 
     def _forget(self) -> None:
         self.folder.remove(_EPOCH)
@@ -244,18 +276,26 @@ class Checkpoint:
             return
         started = time.perf_counter()
         try:
+            self._require_room(arrays)
             self.folder.write(name, {**record, "facts": self._known}, arrays)
-        except OSError as error:
+        # `TypeError`: what a stage of one's own says may be nothing that JSON knows.
+        except (OSError, TypeError, ValueError) as error:
             # What was learned so far needs the room more than what might be lost.
             self._works = False
             self._forget()
+            reason = getattr(error, "strerror", None) or error
             warnings.warn(
-                f"no checkpoint can be written ({error.strerror or error}), and none will be: a "
+                f"no checkpoint can be written ({reason}), and none will be: a "
                 f"run that is killed begins anew: {self.folder.place}",
                 stacklevel=3,
             )
         self._written = time.perf_counter()
         self._cost = self._written - started
+
+    def _require_room(self, arrays: Arrays) -> None:
+        """Raises `OSError` if the output would find no room beside these."""
+        if self.folder.free < self.spare + sum(each.nbytes for each in arrays.values()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextlib.contextmanager
@@ -285,6 +325,13 @@ def gone_with(notes: Checkpoint | None, mistake: type[Exception]) -> Iterator[No
         if notes is not None:
             notes.folder.discard()
         raise
+
+
+def _frozen(model: TransferModel) -> int:
+    """How many of the encoder's groups are frozen, from the first, as `freeze_to` takes it."""
+    groups = model.encoder.layer_groups
+    thawed = [at for at, (_, group) in enumerate(groups) if any(v.trainable for v in group)]
+    return min(thawed, default=len(groups))
 
 
 def _build_optimizer(model: TransferModel, known: object) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.callbacks import own as own_callbacks
+from tfhub_transfer.callbacks.best_weights import FellApart
 from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual, wording
@@ -53,7 +54,8 @@ def fine_tune(
             `ModelCheckpoint` saves the whole model.
         checkpoint: A folder in which to note how far training is, after each epoch that takes a
             second or more, and within one every ten minutes. Where a run was killed, the same call
-            goes on there, to the same weights; the folder is gone at the end.
+            with a model built anew goes on there, to the same weights; the folder is gone at the
+            end.
 
     Returns:
         The curves, and the seconds of each stage.
@@ -79,7 +81,7 @@ def fine_tune(
         training = prepare(model, train, validation, plan, stages, callbacks)
         if notes is not None:
             _take_up(training, notes, train, validation)
-        with checkpoints.gone_with(notes, InputError):
+        with checkpoints.gone_with(notes, FellApart):
             while training.advance():
                 pass
         return _finish(training, validation)

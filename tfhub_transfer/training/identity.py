@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-import keras
-
 from tfhub_transfer import runtime
 from tfhub_transfer.data import Examples, Stream
+from tfhub_transfer.models import compiling
 from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.private import keras_training
 from tfhub_transfer.shapes import Json
+from tfhub_transfer.training import describing
 
 # Facts by what they are called; those too long to tell are digests, which begin so.
 Facts = dict[str, Json]
@@ -17,6 +18,8 @@ DIGEST = "sha256:"
 # Of a plan what changes no weight, or is a fact of the stages.
 _BESIDE = ("verbose", "stages")
 _VERSIONS = ("tensorflow", "keras")
+# What is longer isn't told, only that it changed.
+_MOST_CHARACTERS = 60
 
 
 def of_model(model: TransferModel) -> Facts:
@@ -25,16 +28,19 @@ def of_model(model: TransferModel) -> Facts:
     Args:
         model: The model. What its head begins with isn't among it: a checkpoint holds that.
     """
-    serialize = keras.saving.serialize_keras_object
     versions = runtime.versions()
+    loss = [model.loss, model.layout.objective, keras_training.loss_weights_given(model)]
+    metrics = keras_training.metrics_given(model)
     return {
         **{f"version of {name}": versions[name] for name in _VERSIONS},
         "encoder": f"{DIGEST}{model.encoder.fingerprint()}",
         "preprocessor": f"{DIGEST}{model.preprocessor.fingerprint()}",
-        "task": _digest([serialize(model.task)]),
-        "head": _digest([_plain(single.head.__dict__) for single in model.parts.values()]),
-        "optimizer": _digest([type(model.optimizer).__name__, _of_optimizer(model.optimizer)]),
-        "loss": _digest([str(type(each).__name__) for each in _all(model.loss)]),
+        "task": _digest(model.task),
+        "head": _digest([vars(single.head) for single in model.parts.values()]),
+        "optimizer": _digest(model.optimizer),
+        "loss": _digest(loss),
+        "metrics": _digest([[*compiling.metric_names(metrics)], metrics]),
+        "steps at once": model.steps_per_execution,
         "precision": runtime.choose_precision("auto", model.encoder.dimension),
         "XLA": bool(model.jit_compile),
         "replicas": model.distribute_strategy.num_replicas_in_sync,
@@ -48,15 +54,11 @@ def of_plan(plan: object, stages: Iterable[object]) -> Facts:
         plan: A `Plan`.
         stages: The stages, before they have begun.
     """
-    found: Facts = {f"{name} of the plan": _plain(value) for name, value in vars(plan).items()}
-    for name in _BESIDE:
-        found.pop(f"{name} of the plan", None)
+    found = _of_attributes(plan, "the plan", *_BESIDE)
     names = []
     for stage in stages:
         names.append(str(getattr(stage, "name", "")))
-        known = {name: value for name, value in vars(stage).items() if not name.startswith("_")}
-        own = {name: value for name, value in known.items() if _is_plain(value) and name != "name"}
-        found |= {f"{name} of {names[-1]}": _plain(value) for name, value in own.items()}
+        found |= _of_attributes(stage, names[-1], "name")
     return {**found, "stages": ", ".join(names)}
 
 
@@ -100,11 +102,13 @@ def as_json(facts: Mapping[str, object]) -> Facts:
     return found
 
 
-def _of_optimizer(optimizer: keras.optimizers.Optimizer) -> dict[str, object]:
-    """Its configuration, but its name, which is another in each process; of one in another, too."""
-    config = {**optimizer.get_config(), "name": ""}
-    inner = getattr(optimizer, "inner_optimizer", None)
-    return config if inner is None else {**config, "inner_optimizer": _of_optimizer(inner)}
+def _of_attributes(given: object, owner: str, *beside: str) -> Facts:
+    known = {name: value for name, value in vars(given).items() if not name.startswith("_")}
+    return {
+        f"{name} of {owner}": _short(describing.described(value))
+        for name, value in known.items()
+        if name not in beside
+    }
 
 
 def _told(name: str, before: Json, now: Json) -> str:
@@ -123,19 +127,10 @@ def _columns(examples: Examples) -> list[Iterable[object]]:
     return [*found, labels or [], examples.weights if examples.weights is not None else []]
 
 
-def _all(given: object) -> list[object]:
-    return [*given.values()] if isinstance(given, Mapping) else [given]
-
-
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _plain(value: object) -> Json:
-    found: Json = json.loads(json.dumps(value, default=str))
-    return found
+def _short(value: Json) -> Json:
+    return _digest(value) if len(json.dumps(value)) > _MOST_CHARACTERS else value
 
 
 def _digest(given: object) -> str:
-    text = json.dumps(given, sort_keys=True, default=str)
+    text = json.dumps(describing.described(given), sort_keys=True)
     return f"{DIGEST}{hashlib.sha256(text.encode()).hexdigest()}"

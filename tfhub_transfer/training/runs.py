@@ -65,7 +65,15 @@ class Run:
         Returns:
             The curves, with the epochs of processes before.
         """
-        told = [_Turn(self.batches, self.validation), *self.callbacks]
+        turn = _Turn(self.batches, self.validation)
+        try:
+            return self._curves(checkpoint, [turn, *self.callbacks])
+        finally:
+            turn.end(self.epochs)
+
+    def _curves(
+        self, checkpoint: Checkpoint | None, told: Sequence[keras.callbacks.Callback]
+    ) -> Curves:
         if checkpoint is None or not self._can_go_on() or not checkpoint.first_fit():
             found: Curves = self._fit(self._all(), told, 0, self.epochs).history
             return found
@@ -135,6 +143,11 @@ class _Turn(keras.callbacks.Callback):
         for each in self._orders:
             each.begin(epoch)
 
+    def end(self, epochs: int) -> None:
+        """Tells it that a training of so many epochs is over."""
+        for each in self._orders:
+            each.end(epochs)
+
 
 class _Notes(keras.callbacks.Callback):
     """The last of the callbacks: what it notes is what the others decided."""
@@ -177,7 +190,7 @@ class _Notes(keras.callbacks.Callback):
         self._saved, self.step, self.epoch = None, 0, epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if batch + 1 >= self.steps:
+        if batch + 1 >= self.steps or self.model.stop_training:
             return  # the epoch's end is near
         signal = signals.pending()
         if signal or self._checkpoint.is_due(within_epoch=True):
