@@ -10,8 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfhub_transfer as tt
+from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.recipes import distillation
 from tfhub_transfer.storage import signals
 from tfhub_transfer.storage.notes import Lasting
@@ -400,6 +402,19 @@ class Checkpointed:
 
     def __exit__(self, *error: object) -> None:
         self.notes.folder.release()
+
+
+# Replicas ----------------------------------------------------------------------------------------
+
+
+def test_the_optimizer_goes_on_among_replicas(text_encoder: Path) -> None:
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        first, other = build(text_encoder), build(text_encoder)
+    with first.distribute_strategy.scope():
+        first.optimizer.build(first.weights[::-1])
+    known = optimizers.places(first)
+    checkpoints._build_optimizer(other, known)
+    assert known == optimizers.places(other) == [*range(len(first.weights))][::-1]
 
 
 # What isn't gone on with -------------------------------------------------------------------------

@@ -37,12 +37,13 @@ def noted(job: TrainJob, arguments: Mapping[str, object]) -> Iterator[Checkpoint
         if name not in _BESIDE
     }
     folder = Lasting(of_output(job.output))
-    notes = Checkpoint(folder, job.resume, job.checkpoint_minutes, facts)
+    notes = None
     try:
+        notes = Checkpoint(folder, job.resume, job.checkpoint_minutes, facts)
         yield notes
         folder.discard()
     finally:
-        goes_on = notes.goes_on and not folder.is_empty
+        goes_on = notes is not None and notes.goes_on and not folder.is_empty
         folder.release()
         if goes_on:
             how = " without `--resume never`" if job.resume == "never" else ""

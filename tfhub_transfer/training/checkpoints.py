@@ -122,11 +122,13 @@ class Checkpoint:
         self._opened = self._began = time.perf_counter()
         self.goes_on = False
         found = self._found(self._known)
-        self.goes_on = self.has_begun = True
         if found is None:
             self.settle(training)
+        else:
+            self._take_up(training, found)
+        self.goes_on = self.has_begun = True
+        if found is None:
             return None
-        self._take_up(training, found)
         return f"Going on after {self._place()}, {progress.lasting(self.seconds)} of training"
 
     def settle(self, training: Run) -> None:
