@@ -61,7 +61,7 @@ def test_a_command_goes_on_where_it_ended(
     status, _, error = run(*command, "--resume", "never")
     assert status == 2 and "isn't empty" in error and "goes on from" not in error
     text = rows.read_text("utf-8")
-    rows.write_text(text.replace("negative", "x", 1).replace("x", "positive"), "utf-8")
+    rows.write_text(text.replace(",negative", ",positive", 5), "utf-8")
     with pytest.warns(UserWarning, match="doesn't go on with it: the examples to train on changed"):
         status, _, error = run(*command)
     assert status == 2 and "isn't empty" in error and "goes on from" not in error
@@ -98,7 +98,7 @@ def test_what_ended_before_it_began_leaves_nothing(
     assert status == 2 and "no such label" in error and "so far" not in error
     assert sorted(path.name for path in rows.parent.iterdir()) == ["rows.csv"]
     # What the disk is to have room for: the model's file, at least.
-    assert heard[0].spare > 1000
+    assert heard[0].spare > 0
     # From then on a mistake isn't all of it.
     for begun, error, left in (
         (False, tt.InputError("x"), True),
