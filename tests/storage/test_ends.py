@@ -141,7 +141,7 @@ def test_what_is_not_worth_it_is_not_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OSError), keeping.kept(Path.touch, tmp_path / "x", "", is_input):
         raise FULL
-    assert names(tmp_path) == ["x"]
+    assert (tmp_path / "x").is_file()
 
 
 # Full disks -----------------------------------------------------------------------------------

@@ -644,9 +644,13 @@ def test_a_full_disk_costs_the_notes_alone(
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    taken = []
-    take = Snapshots.take
-    monkeypatch.setattr(Snapshots, "take", lambda *a, **k: taken.append(1) or take(*a, **k))
+    taken, take = list[Any](), Snapshots.take
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        taken.append(args)
+        return take(*args, **kwargs)
+
+    monkeypatch.setattr(Snapshots, "take", counted)
     notes = Checkpoint(Lasting(tmp_path / "notes"), minutes=0.0)
     if how == "full":
         monkeypatch.setattr(Lasting, "write", full)
