@@ -151,9 +151,12 @@ class Place:
 
     def litter(self) -> list[str]:
         """What should have gone."""
+        kept = self.output.with_name(f".{self.output.name}.partial-training")  # to go on from
         found = [p for p in self.root.rglob("*") if ".partial-" in p.name or "new-" in p.name]
         found += [p for p in (self.root / "tmp").iterdir() if not p.name.startswith(_TENSORFLOWS)]
         found += [p for p in (self.root / "work").iterdir() if p != self.output]
+        if not (self.output / "training.json").exists():
+            found = [p for p in found if p != kept]
         return sorted({str(p.relative_to(self.root)) for p in found})
 
     def answers(self, model: Path | None = None) -> bool:

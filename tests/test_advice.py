@@ -136,6 +136,7 @@ FOREIGN = {
     *(":]*: (?=", "{} --help"),  # of patterns, and of any command
     *(".csv", ".json", ".jsonl", ".conll", ".keras", ".npy", ".tsv", ".name"),
     *("val_", "history.history", "save_best_only", ".str.decode('utf-8')", "COLUMN.{}", "tf.stack"),
+    "restore_best_weights",
     *("(firsts, seconds)", "preprocessor((firsts, seconds))", "dataset.map(preprocessor)"),
     'keras.Input((), dtype="string")',
     *("pyarrow.Table", 'pyarrow.dataset.dataset(path, partitioning="hive")'),

@@ -235,6 +235,7 @@ def test_what_may_be_chosen_is_what_there_is() -> None:
     from tfhub_transfer.runtime.machine import STRATEGIES
     from tfhub_transfer.runtime.precision_choice import PRECISIONS
     from tfhub_transfer.tasks.similarity import task as similarity
+    from tfhub_transfer.training import checkpoints
 
     def told(job: type, name: str) -> options.Option:
         return {field.name: said for field, said in options.of(job).items()}[name]
@@ -243,6 +244,8 @@ def test_what_may_be_chosen_is_what_there_is() -> None:
     assert training_options.LOSSES == similarity.LOSSES
     assert told(TrainJob, "precision").choices == PRECISIONS
     assert told(TrainJob, "strategy").choices == STRATEGIES
+    assert told(TrainJob, "resume").choices == checkpoints.MODES
+    assert TrainJob.checkpoint_minutes == checkpoints.MINUTES
     assert told(ConvertJob, "method").choices == conversion.METHODS
     for name, words in (("pooling", settings.POOLINGS), ("block", settings.BLOCKS)):
         listed = told(TrainJob, name).help.rpartition(": ")[2].replace(" or ", ", ")

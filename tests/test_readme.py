@@ -220,7 +220,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Similarity and search": paraphrases,
     "Several tasks on one encoder": several,
     "What it says on the way": lambda: None,
-    "Going on after an early end": lambda: of_reviews("interrupted"),
+    "Going on with the weights alone": lambda: of_reviews("interrupted"),
     "Unfreezing by hand": reviews,
     "A stage of your own": reviews,
     "A share of the rows, batches of one size": reviews,

@@ -191,23 +191,6 @@ def test_layer_norm_keeps_its_epsilon() -> None:
     assert abs(before[0, 0]) > 0.5
 
 
-def test_dropout_drops_its_share() -> None:
-    def call(x: tf.Tensor) -> tf.Tensor:
-        kept = tf.random.uniform(tf.shape(x)) >= 0.1
-        return tf.cast(kept, tf.float32) * x
-
-    flat = flatten(call, x=[None, None])
-    flat.rewrites.update(rewriting.find(flat))
-    assert [len(flat.rewrites)] == [1]
-    made = tf.function(lambda x: flat.replay([flat.outputs["y"]], {flat.inputs["x"]: x}, read)[0])
-    ones = tf.ones([301, 333])
-    first, second = made(ones).numpy(), made(ones).numpy()
-    assert 0.89 < first.mean() < 0.91
-    assert (first != second).any()
-    # No row, no column, no neighbour decides over another.
-    assert abs(np.corrcoef(first[:, :-1].ravel(), first[:, 1:].ravel())[0, 1]) < 0.02
-
-
 def test_folded_functions_answer_alike(bert_encoder: Path) -> None:
     encoder = tt.Encoder(str(bert_encoder))
     spec = {k: tf.TensorSpec([None, None], tf.int32) for k in INPUTS}

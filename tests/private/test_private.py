@@ -50,6 +50,12 @@ def looked_at() -> keras.Model:
     return trained(keras_optimizers.OpenAdamW(use_ema=True), metrics=["mae"])
 
 
+def of_attention() -> keras.layers.MultiHeadAttention:
+    attention = keras.layers.MultiHeadAttention(2, 2, dropout=0.5)
+    attention.build((None, 3, 4), (None, 3, 4))
+    return attention
+
+
 def of_call_options() -> object:
     from tensorflow.python.eager import context
 
@@ -72,6 +78,7 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
         )
     ),
     (KERAS, "Layer._flatten_layers", lambda: keras.layers.Dense(1)),
+    (KERAS, "MultiHeadAttention._dropout_layer", of_attention),
     (KERAS, "Layer._convert_input_args", lambda: keras.layers.Dense(1)),
     (KERAS, "Layer._allow_non_tensor_positional_args", lambda: keras.layers.Dense(1)),
     *(
@@ -116,6 +123,7 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     ),
     (TENSORFLOW, "context.FunctionCallOptions", "tensorflow.python.eager.context"),
     (TENSORFLOW, "Context.function_call_options", of_call_options),
+    (TENSORFLOW, "context.global_seed", "tensorflow.python.eager.context"),
 ]
 
 
@@ -279,6 +287,17 @@ def test_a_layer_takes_strings_as_they_are() -> None:
     keras_layers.take_strings(layer)
     layer("a text")
     assert layer.given == "a text"
+
+
+def test_attention_drops_as_it_is_told() -> None:
+    class Own(keras.layers.Dropout):
+        def call(self, inputs: Any, training: bool = False) -> Any:
+            return inputs * 0.0
+
+    attention = of_attention()
+    keras_layers.drop_by(attention, Own)
+    vectors = np.ones((1, 3, 4), "float32")
+    assert not np.asarray(attention(vectors, vectors, training=True)).any()
 
 
 def test_what_a_model_was_compiled_with_comes_as_it_was_given() -> None:

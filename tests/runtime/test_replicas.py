@@ -71,8 +71,9 @@ def test_heads_train_on_many_rows(bert_still: Path, tmp_path: Path) -> None:
         assert found["equal"] and found["moved"] > 1e-3, name
 
 
-def test_rows_weigh_as_on_one_device(bert_still: Path, tmp_path: Path) -> None:
-    seen = run("weights", bert_still, tmp_path)
+def test_rows_weigh_and_drop_as_on_one_device(bert_encoder: Path, tmp_path: Path) -> None:
+    """With dropout in encoder and head: what replicas draw is what one device does."""
+    seen = run("weights", bert_encoder, tmp_path)
     assert seen["equal"] and seen["moved"] > 1e-3
     assert seen["far"] < 1e-6
 

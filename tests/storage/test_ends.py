@@ -133,9 +133,15 @@ def test_a_signal_waits_until_it_is_kept(
 
 
 def test_what_is_not_worth_it_is_not_kept(tmp_path: Path) -> None:
-    with pytest.raises(InputError), keeping.kept(Path.touch, tmp_path / "x", "", InputError):
+    def is_input(error: BaseException) -> bool:
+        return isinstance(error, InputError)
+
+    with pytest.raises(InputError), keeping.kept(Path.touch, tmp_path / "x", "", is_input):
         raise InputError("lost")
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError), keeping.kept(Path.touch, tmp_path / "x", "", is_input):
+        raise FULL
+    assert (tmp_path / "x").is_file()
 
 
 # Full disks -----------------------------------------------------------------------------------

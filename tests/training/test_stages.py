@@ -222,6 +222,8 @@ def test_what_a_training_is_worth_goes_on(text_encoder: Path, splits: Any) -> No
     again.restore(json.loads(json.dumps(first.state(), sort_keys=True)))
     assert again.worth == first.worth is not None
     assert again.history.outcomes == first.history.outcomes
+    drawn = first.state()["random"]
+    assert again.state()["random"] == drawn and any(step for _, step in drawn)
     first.advance()
     again.restore(first.state())
     sizes = [optimizers.rate(each.model.optimizer).get_config() for each in (first, again)]

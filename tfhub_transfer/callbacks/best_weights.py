@@ -1,7 +1,8 @@
 """Which epoch was the best, and its weights kept; a loss that is no number ends training."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,10 @@ from tfhub_transfer.shapes import Logs
 
 # A look at the loss waits for the GPU, which could have the next batch by then.
 _GPU_BATCHES = 16
+
+
+class FellApart(InputError):
+    """A loss is no finite number: the weights are worthless, and so are those noted before."""
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -73,6 +78,27 @@ class KeepBest(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self.restore()
 
+    @property
+    def best_weights(self) -> list[np.ndarray] | None:
+        """The weights that come back, in the order of `model.weights`; `None` if there are none."""
+        return self._weights
+
+    def state(self) -> dict[str, object]:
+        """What it knows beside them, as JSON can say it, for `go_on`."""
+        best, tried = (None if v is None else float(v) for v in (self.best, self.tried))
+        return {"best": best, "tried": tried, "epoch": self.best_epoch, "waited": self._waited}
+
+    def go_on(self, state: Mapping[str, Any], weights: list[np.ndarray] | None) -> None:
+        """Becomes what another was, in a training that has begun.
+
+        Args:
+            state: What `state` gave.
+            weights: What `best_weights` were.
+        """
+        self.best, self.tried = state["best"], state["tried"]
+        self.best_epoch, self._waited = state["epoch"], state["waited"]
+        self._weights = weights
+
     def restore(self) -> None:
         """Sets the best weights seen so far."""
         if self._weights is not None:
@@ -117,7 +143,7 @@ class FiniteLoss(keras.callbacks.Callback):
         # What isn't reported, as `val_loss` without validation data, is nothing wrong.
         value = float((logs or {}).get(name, 0.0))
         if not math.isfinite(value):
-            raise InputError(
+            raise FellApart(
                 f"training fell apart: the loss is no finite number {place}, and nothing of it is "
                 "kept; lower the learning rate (`learning_rate`, `--learning-rate`), or train at "
                 f"float32 if that was at bfloat16 (`--precision`). Received: {name}={value}"

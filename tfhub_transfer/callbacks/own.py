@@ -4,7 +4,7 @@ import re
 import string
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 
@@ -24,6 +24,8 @@ _READERS = (
     keras.callbacks.ModelCheckpoint,
     keras.callbacks.ReduceLROnPlateau,
 )
+# What these keep from epoch to epoch.
+_COUNTED = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
 # What can't be meant in stages, each with an optimizer of its own, and what to do instead.
 _IN_ONE_FIT = "give it to `model.fit`, with `tt.ProgressiveUnfreezing` to thaw"
 _REFUSED = (
@@ -149,6 +151,24 @@ def check_stages(callbacks: Given, optimizer: Optimizer, thaws: bool, tasks: int
         check(callbacks, optimizer)
 
 
+def check_going_on(callbacks: Given) -> None:
+    """Refuses what can't go on in another process.
+
+    Args:
+        callbacks: Those of the user.
+
+    Raises:
+        InputError: If one keeps weights, of which a checkpoint knows nothing.
+    """
+    for each in listed(callbacks):
+        if getattr(each, "restore_best_weights", False):
+            raise InputError(
+                "a checkpoint doesn't hold the weights that a callback keeps; leave "
+                "`restore_best_weights` out: `fine_tune` ends with the best weights. "
+                f"Received: {type(each).__name__}(restore_best_weights=True)"
+            )
+
+
 def check_names(callbacks: Given, reported: Collection[str]) -> None:
     """Refuses, before anything trains, Keras' own callbacks that wait for what nobody reports.
 
@@ -202,6 +222,7 @@ class Throughout(keras.callbacks.Callback):
 
     Attributes:
         past: How many epochs there were so far.
+        goes_on: Whether the next stage to begin has epochs that another process has trained.
     """
 
     # No `CallbackList`: that gives each a copy of the logs, to which some add.
@@ -210,6 +231,7 @@ class Throughout(keras.callbacks.Callback):
         super().__init__()
         self._own, self._whole = listed(callbacks), whole
         self.past = self._begun = 0
+        self.goes_on = False
 
     def set_params(self, params: Mapping[str, object]) -> None:
         """As Keras does."""
@@ -226,12 +248,14 @@ class Throughout(keras.callbacks.Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._begun = self.past
         files = [each for each in self._own if isinstance(each, keras.callbacks.CSVLogger)]
-        anew = [each for each in files if self._begun and not each.append]
+        begun = self._begun or self.goes_on
+        anew = [each for each in files if begun and not each.append]
         for each in anew:
             each.append = True
         self._tell("on_train_begin", logs)
         for each in anew:
             each.append = False
+        self.goes_on = False
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self._tell("on_train_end", logs)
@@ -266,6 +290,34 @@ class Throughout(keras.callbacks.Callback):
         """As Keras does."""
         self._tell("on_test_batch_end", batch, logs)
 
+    def state(self) -> dict[str, object]:
+        """How long those of Keras have waited, as JSON can say it; others keep what they know."""
+        own = [[type(each).__name__, _counts(each)] for each in self._own]
+        return {"past": self.past, "own": own}
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Becomes what another was, in a stage that has begun, or between two.
+
+        Args:
+            state: What `state` gave.
+        """
+        self.past = state["past"]
+        for each, (kind, counts) in zip(self._own, state["own"]):
+            # Others may have been given since.
+            for name, value in counts.items() if kind == type(each).__name__ else ():
+                setattr(each, name, value)
+
     def _tell(self, hook: str, *given: object) -> None:
         for each in self._own:
             getattr(each, hook)(*given)
+
+
+def _counts(callback: keras.callbacks.Callback) -> dict[str, float | None]:
+    """What a callback of Keras counts and compares with."""
+    if not type(callback).__module__.startswith("keras."):
+        return {}
+    found = {name: getattr(callback, name) for name in _COUNTED if hasattr(callback, name)}
+    return {
+        name: value if value is None or isinstance(value, int) else float(value)
+        for name, value in found.items()
+    }

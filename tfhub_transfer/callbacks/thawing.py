@@ -1,5 +1,8 @@
 """A callback for any `keras.Model.fit`: thaws encoders group by group."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 
 from tfhub_transfer.callbacks import best_weights
@@ -135,7 +138,8 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         if not self._begin():
             return
         if self.monitor is None:
-            self._thaw(self._due(epoch))
+            # What goes on within an epoch has thawed more than is due when that begins.
+            self._thaw(max(self._due(epoch), self._thawed))
         elif self._thawed < 0:
             self._thaw(1 if epoch >= self.start_epoch else 0)
 
@@ -150,7 +154,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         self._layer_rates.announce(self.model.steps_per_execution)
         steps = (self.params or {}).get("steps")
         if self.monitor is None and steps and self._thawed < self._limit:
-            self._thaw(self._due(self._epoch + batch / steps))
+            self._thaw(max(self._due(self._epoch + batch / steps), self._thawed))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self.monitor is None:
@@ -178,6 +182,23 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         if self._layer_rates is not None:
             self._layer_rates.remove()
+
+    def state(self) -> dict[str, object]:
+        """How far it is, as JSON can say it, for `go_on`."""
+        best = None if self._best is None else float(self._best)
+        found = {"thawed": self._thawed, "waited": self._waited, "best": best}
+        return {**found, "thawed_at": [list(each) for each in self.thawed_at]}
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Thaws what another had thawed, in a training that has begun.
+
+        Args:
+            state: What `state` gave.
+        """
+        self._waited, self._best = state["waited"], state["best"]
+        if state["thawed"] >= 0 and self._begin():
+            self._thaw(state["thawed"])
+        self.thawed_at = [(at, count) for at, count in state["thawed_at"]]
 
     def _due(self, position: float) -> int:
         if position < self.start_epoch:

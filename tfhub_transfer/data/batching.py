@@ -128,12 +128,16 @@ class LengthBatches:
         return len(self._cut(np.argsort(self._lengths)))
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        return self.of_pass(next(self._passes))
+
+    def of_pass(self, number: int) -> Iterator[np.ndarray]:
+        """The batches of the pass of that number, from 0: where they are shuffled, as no other."""
         if not self._shuffle:
             order = np.argsort(self._lengths, kind="stable")
             yield from (batch[::-1] for batch in reversed(self._cut(order)))
             return
         # By the number of the pass, so that a resumed run, which `skip`s some, has the same order.
-        generator = np.random.default_rng(self._seed + next(self._passes))
+        generator = np.random.default_rng(self._seed + number)
         batches = self._cut(generator.permutation(len(self._lengths)))
         yield from (batches[i] for i in generator.permutation(len(batches)))
 
@@ -248,6 +252,10 @@ class InOrder:
         return math.ceil(self.rows / self.batch_size)
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        return self.of_pass(0)
+
+    def of_pass(self, number: int) -> Iterator[np.ndarray]:
+        """The same, whatever the number of the pass."""
         yield from np.array_split(
             np.arange(self.rows), range(self.batch_size, self.rows, self.batch_size)
         )

@@ -17,6 +17,7 @@ from tfhub_transfer.graphs.safety import SavedObject
 from tfhub_transfer.graphs.surgery import FlatGraph
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.private import keras_saving
+from tfhub_transfer.runtime import dropout
 from tfhub_transfer.shapes import Array, Features
 
 CODE_POINTS = calls.CODE_POINTS
@@ -82,6 +83,8 @@ class Encoder(keras.layers.Layer):
         self.write_preprocessor: Callable[[Path], Mapping[str, object]] | None = None
         # A config comes out of a file, which doesn't vouch for itself: Keras' safe mode decides.
         self.trust_code = trust_code if _spec is None else keras_saving.trusts_file()
+        # Its state is among `variables`, not `weights`, as Keras has it of its own layers.
+        self._dropout = dropout.generator()
         if _spec is None:
             found = binding.of_handle(given, self.trust_code)
             self._share(found.variables, found.spec())
@@ -275,10 +278,13 @@ class Encoder(keras.layers.Layer):
         training = bool(training) and self.trainable
         if self.dialect == "text":
             return self._functions(calls.as_strings(inputs), training)
-        # Outside of a graph the SavedModel's own call is quicker than one operation after another.
-        own = tf.executing_eagerly() and set(inputs) <= set(loading.BERT_INPUTS)
+        # Outside of a graph the SavedModel's own call is quicker than one operation after another;
+        # but its dropout is no function of what is saved.
+        own = tf.executing_eagerly() and set(inputs) <= set(loading.BERT_INPUTS) and not training
         flat = None if own else self.flat_graph(training)
-        return self._functions(inputs, training) if flat is None else self._graphs.run(flat, inputs)
+        if flat is None:
+            return self._functions(inputs, training)
+        return self._graphs.run(flat, inputs, self._dropout.next)
 
     def compute_output_spec(
         self, inputs: calls.Inputs, training: bool | None = None
@@ -357,10 +363,12 @@ class Encoder(keras.layers.Layer):
         for index, weight in enumerate(self._weights):
             # By place, since variables of a SavedModel may have no name.
             store[str(index)] = weight.value.numpy()
+        dropout.save(self._dropout, store)
 
     def load_own_variables(self, store: Mapping[str, Array]) -> None:
         for index, weight in enumerate(self._weights):
             weight.assign(store[str(index)])
+        dropout.load(self._dropout, store)
         self._groups.settle()
 
     def save_assets(self, dir_path: str) -> None:

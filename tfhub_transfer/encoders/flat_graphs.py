@@ -1,7 +1,7 @@
 """An encoder's call as plain operations, which can be cut between two layers."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -46,6 +46,8 @@ class FlatGraphs:
                 flat = self._functions.flatten(training, self._variables)
                 # In training dropout differs from call to call, so nothing could be compared.
                 if not training:
+                    if flat.is_random:
+                        raise surgery.NotFlat("its answers are random")
                     self._check_equal(flat)
                 self._made[training] = flat
             except surgery.NotFlat as reason:
@@ -56,15 +58,20 @@ class FlatGraphs:
                 )
         return self._made[training]
 
-    def run(self, flat: surgery.FlatGraph, inputs: Features) -> calls.Outputs:
+    def run(
+        self, flat: surgery.FlatGraph, inputs: Features, draw: Callable[[], tf.Tensor]
+    ) -> calls.Outputs:
         """What the encoder answers.
 
         Args:
             flat: One of its graphs.
             inputs: Ids. With the output of a layer beside them only the layers above run, and
                 those of all layers aren't answered.
+            draw: Gives seed and step, and counts the step; asked once, if anything is random.
         """
         given, wanted = _ids(flat, inputs), flat.outputs
+        if flat.is_random:
+            given[surgery.RANDOM_STATE] = draw()
         for layer, ref in enumerate(_layers(flat)):
             if calls.boundary_input(layer) in inputs:
                 given[ref] = inputs[calls.boundary_input(layer)]

@@ -4,8 +4,7 @@ Dense layers by `Einsum` become `MatMul` + `BiasAdd`, and GELU by `Pow`, `Erfc` 
 the form of which oneDNN makes one kernel with the dense layer before it
 (https://github.com/tensorflow/tensorflow, core/grappler/optimizers/remapper.cc). Layer norm is
 spelt so that oneDNN's own rewrite doesn't match it: that one, in TensorFlow 2.21, drops the epsilon
-and computes with 0.001. Roots don't depend on how many others are taken beside them. Dropout masks
-are compared as 16-bit integers, two for each number drawn.
+and computes with 0.001. Roots don't depend on how many others are taken beside them.
 
 Every rule looks at operations and constants only, never at names.
 """
@@ -23,8 +22,6 @@ from tfhub_transfer.runtime import products
 _SQRT_HALF, _SQRT_TWO = math.sqrt(0.5), math.sqrt(2.0)
 # GELU by tanh, as Hendrycks and Gimpel 2016 have it.
 _TANH_SCALE, _CUBIC = math.sqrt(2.0 / math.pi), 0.044715
-# Numbers that half of a random number of 32 bits can be.
-_HALF_WORDS = 65536
 _AXES = "abcdefgh"
 
 
@@ -62,7 +59,7 @@ def find(flat: FlatGraph) -> dict[str, Rewrite]:
             dense[name] = added
     found = {name: Rewrite(*_dense_emitter(d, None)) for name, d in dense.items()}
     for name in flat.nodes:
-        for rule in (_gelu, _root, _layer_norm, _dropout_mask, _transpose):
+        for rule in (_gelu, _root, _layer_norm, _transpose):
             rewrite = rule(flat, name, dense)
             if rewrite is not None:
                 found[name] = rewrite
@@ -214,39 +211,6 @@ def _reciprocal_root(x: tf.Tensor) -> tf.Tensor:
     in a wider type: where that ends, exports and models would round at different operations.
     """
     return tf.math.reciprocal(tf.math.sqrt(x)) if products.is_rewritten() else tf.math.rsqrt(x)
-
-
-# Dropout --------------------------------------------------------------------------------------
-
-
-def _dropout_mask(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | None:
-    """`RandomUniform >= rate`: random bits are the dear part of dropout on a CPU."""
-    del dense
-    if flat.nodes[name].op != "GreaterEqual":
-        return None
-    drawn, bound = (flat.resolve(ref) for ref in flat.node_inputs(name))
-    rate = constant(flat, bound)
-    node = flat.nodes[drawn.node]
-    if node.op != "RandomUniform" or rate is None or rate.size != 1 or not 0 < float(rate) < 1:
-        return None
-    threshold = round(float(rate) * _HALF_WORDS)
-    seeds = node.attr["seed"].i, node.attr["seed2"].i
-
-    def emit(shape: tf.Tensor) -> tf.Tensor:
-        size = tf.reduce_prod(shape)
-        low, high = tf.constant(tf.int32.min), tf.constant(tf.int32.max)
-        # The largest of 2^32 numbers is never drawn, which no rate notices.
-        drawn = tf.raw_ops.RandomUniformInt(
-            shape=tf.reshape((size + 1) // 2, [1]),
-            minval=low,
-            maxval=high,
-            seed=seeds[0],
-            seed2=seeds[1],
-        )
-        halves = tf.reshape(tf.bitcast(drawn, tf.uint16), [-1])[:size]
-        return tf.reshape(halves, shape) >= tf.constant(threshold, tf.uint16)
-
-    return Rewrite((flat.node_inputs(drawn.node)[0],), emit)
 
 
 # Transposition ---------------------------------------------------------------------------------

@@ -48,6 +48,9 @@ class Ref:
     index: int = 0
 
 
+# Seed and step, int64 [2], of which random operations are functions once they are rewritten so; a
+# flat graph has it beside its inputs, under a name that no operation of a SavedModel can have.
+RANDOM_STATE = Ref("random state")
 # The tensor, or list of tensors, behind each key.
 Refs: TypeAlias = Mapping[str, Ref | Sequence[Ref]]
 # Gives the value of a variable, or some of its rows: only those get a gradient, then.
@@ -88,6 +91,11 @@ class FlatGraph:
         self.nodes, self.inputs, self.outputs = nodes, inputs, outputs
         self.variables = variables
         self.rewrites: dict[str, Rewrite] = {}
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it takes `RANDOM_STATE`."""
+        return any(RANDOM_STATE in rewrite.inputs for rewrite in self.rewrites.values())
 
     def resolve(self, ref: Ref) -> Ref:
         """The tensor itself, whatever operations only pass it on."""
@@ -225,7 +233,7 @@ def flatten(
     _clear_collections(traced)
     inlined = tensorflow_graphs.inlined(traced)
     flat = FlatGraph(
-        {node.name: node for node in inlined.node},
+        {node.name: node for node in (*inlined.node, _random_state())},
         # TensorFlow flattens a dictionary by its sorted keys; what is captured comes behind.
         dict(zip(sorted(inputs), [_ref(t.name) for t in traced.inputs])),
         tf.nest.map_structure(lambda t: _ref(t.name), dict(traced.structured_outputs)),
@@ -310,6 +318,10 @@ def _check(flat: FlatGraph) -> None:
             raise NotFlat(f"it holds the operation {node.op}")
         if any(attribute.HasField("func") for attribute in node.attr.values()):
             raise NotFlat(f"it calls functions by the operation {node.op}")
+
+
+def _random_state() -> node_def_pb2.NodeDef:
+    return node_def_pb2.NodeDef(name=RANDOM_STATE.node, op="Placeholder")
 
 
 def _ref(text: str) -> Ref:

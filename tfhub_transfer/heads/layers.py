@@ -9,7 +9,9 @@ from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
+from tfhub_transfer.private import keras_layers
 from tfhub_transfer.runtime import full_precision
+from tfhub_transfer.runtime.dropout import Dropout
 from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.texts.joining import WORD_STARTS
 
@@ -173,8 +175,9 @@ class TransformerBlock(keras.layers.Layer):
         self.norms = [keras.layers.LayerNormalization(dtype=exact) for _ in range(2)]
         self.inner = keras.layers.Dense(self.inner_units, "gelu", dtype=exact)
         self.outer = keras.layers.Dense(width, dtype=exact)
-        self.dropout = keras.layers.Dropout(self.dropout_rate, dtype=exact)
+        self.dropout = Dropout(self.dropout_rate, dtype=exact)
         self.attention.build(vectors_shape, vectors_shape)
+        keras_layers.drop_by(self.attention, Dropout)
         for norm in self.norms:
             norm.build(vectors_shape)
         self.inner.build(vectors_shape)
@@ -333,14 +336,14 @@ def _named(encoded: Encoded, key: str) -> keras.KerasTensor:
 
 def hidden(vector: keras.KerasTensor, head: Head) -> keras.KerasTensor:
     """Dropout and the hidden layer, if any: `[batch, dimension]` to `[batch, units]`."""
-    vector = keras.layers.Dropout(head.dropout, dtype="float32", name="dropout")(vector)
+    vector = Dropout(head.dropout, dtype="float32", name="dropout")(vector)
     if not head.hidden_units:
         return vector
     penalty = keras.regularizers.L2(head.l2) if head.l2 else None
     vector = full_precision.Dense(
         head.hidden_units, head.activation, kernel_regularizer=penalty, name="hidden"
     )(vector)
-    return keras.layers.Dropout(head.dropout, dtype="float32", name="hidden_dropout")(vector)
+    return Dropout(head.dropout, dtype="float32", name="hidden_dropout")(vector)
 
 
 def sentence_vector(encoder: Encoder, inputs: Tensors, head: Head) -> keras.KerasTensor:

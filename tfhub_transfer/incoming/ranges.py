@@ -16,6 +16,7 @@ BATCH_SIZE = (1, 65_536)
 # What NumPy's `seed` takes, which `keras.utils.set_random_seed` calls.
 SEED = (0, 2**32 - 1)
 SIZE = (1, 10_000_000)
+MINUTES = (0.0, 100_000.0)
 LAYERS = (1, 1_000)
 SEQUENCE_LENGTH = (8, 100_000)
 LEARNING_RATE = (0.0, 1_000.0)

@@ -9,7 +9,7 @@ from typing import Any, cast
 from tfhub_transfer import data
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.jobs import folders, options
+from tfhub_transfer.jobs import continuing, folders, options
 from tfhub_transfer.jobs.distilling_options import DistillJob, Teaching
 from tfhub_transfer.jobs.inputs import read_texts
 from tfhub_transfer.jobs.saying import say
@@ -69,7 +69,8 @@ def _refuse_others(job: DistillJob, group: str) -> None:
 
 
 def _distill_models(job: TaughtJob) -> None:
-    check_output(job)  # as `train` does, but before teachers are loaded and texts are read
+    # As `train` does, but before teachers are loaded and texts are read.
+    check_output(job, replaced=continuing.is_replaced(job.output))
     loaded = [folders.load(folder, job.trust_code) for folder in job.teachers]
     teachers = [model for model, _ in loaded]
     columns = cast(Mapping[str, str], loaded[0][1].get("columns", {}))

@@ -55,14 +55,16 @@ def load(folder: Path, trust_code: bool) -> tuple[TransferModel, Record]:
 
 
 def kept(
-    write: Callable[[Path], None], output: Path, *unless: type[Exception]
+    write: Callable[[Path], None],
+    output: Path,
+    unless: Callable[[BaseException], bool] = lambda error: False,
 ) -> contextlib.AbstractContextManager[None]:
     """Whatever ends the body early, the model as trained so far is kept; see `keeping.kept`.
 
     Args:
         write: Writes it to a path.
         output: The folder of the training.
-        *unless: Errors that leave nothing that is worth it.
+        unless: Whether an error leaves nothing that is worth it.
     """
     path = output / INTERRUPTED_FILE
     return keeping.kept(write, path, "ask it with `tfhub-transfer predict {}`", unless)

@@ -6,8 +6,10 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from tfhub_transfer import data, progress, runtime
+from tfhub_transfer.callbacks.best_weights import FellApart
 from tfhub_transfer.data import weighing
 from tfhub_transfer.encoders import (
     conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
@@ -18,7 +20,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import cautions
 from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.jobs import options, run_records, sharing
+from tfhub_transfer.jobs import continuing, options, run_records, sharing
 from tfhub_transfer.jobs.folders import kept
 from tfhub_transfer.jobs.inputs import (
     Joint,
@@ -40,7 +42,10 @@ from tfhub_transfer.serving.exporting import export_saved_model, require_exporta
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
+from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_to_thaw
+
+Fit: TypeAlias = Callable[..., History]
 
 
 def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | JointReport:
@@ -57,12 +62,29 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
         InputError: If a file, an option or the output folder is unusable.
     """
     joint = joint_of(job)
-    check_output(job, joint)
+    continuing.forget_finished(job.output)
+    replaced = continuing.is_replaced(job.output)
+    check_output(job, joint, replaced)
     job = _quickened(job)
+    with continuing.noted(job, _plain(job)) as notes:
+        if replaced:  # what lies there is of another training, where it begins anew
+            notes.before_anew = functools.partial(check_output, job, joint)
+        notes.check()
+        model, splits, report, record = _train(job, joint, notes, fit or fine_tune, replaced)
+    written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]
+    say(f"{report}\n\nWritten to {job.output}: {', '.join(written)}")
+    if job.alone and isinstance(report, JointReport):
+        _train_alone(job, model, splits.by_task(), (report, record), fit or fine_tune)
+    return report
+
+
+def _train(
+    job: TrainJob, joint: Joint | None, notes: Checkpoint, fit: Fit, replaced: bool
+) -> tuple[TransferModel, Splits | JointSplits, Report | JointReport, Record]:
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
     model = _build_within(job, task, registry.source_of(job.encoder))
-    _check_room(job, model)
+    notes.spare = _check_room(job, model)
     # Before hours of training, not after them.
     if not job.quick:
         require_exportable(model)
@@ -73,18 +95,15 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
     width = model.encoder.dimension
     with (
         runtime.precision(job.precision, width),
-        atomic.folder(job.output, job.overwrite) as scratch,
+        atomic.folder(job.output, job.overwrite or replaced) as scratch,
     ):
-        learned = _fit(job, model, splits, scratch, fit or fine_tune)
+        learned = _fit(job, model, splits, scratch, notes, fit)
+        learned["seconds"]["training"] += notes.seconds
         record: Record = {**_asked(job, joint), **learned}
         # The model is whole: if its report or export fails, it is moved out of what is thrown away.
         with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(job, model, splits, record, scratch)
-    written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]
-    say(f"{report}\n\nWritten to {job.output}: {', '.join(written)}")
-    if job.alone and isinstance(report, JointReport):
-        _train_alone(job, model, splits.by_task(), (report, record), fit or fine_tune)
-    return report
+    return model, splits, report, record
 
 
 def _train_alone(
@@ -153,11 +172,14 @@ def _build(job: TrainJob, task: Task, source: registry.EncoderSource) -> Transfe
     return model
 
 
-def _check_room(job: TrainJob, model: TransferModel) -> None:
+def _check_room(job: TrainJob, model: TransferModel) -> int:
+    """Refuses an output that finds no room on the disk; how many bytes it will have at least."""
     groups, encoder = model.encoder.layer_groups, model.encoder
     thawed = groups[len(groups) - groups_to_thaw(encoder, job.unfreeze) :]
     trained = [weight for _, weights in thawed for weight in weights]
-    atomic.check_room(job.output, *saving.sizes(model.weights, trained))
+    sizes = saving.sizes(model.weights, trained)
+    atomic.check_room(job.output, *sizes)
+    return sum(sizes)
 
 
 def _fit(
@@ -165,6 +187,7 @@ def _fit(
     model: TransferModel,
     splits: Splits | JointSplits,
     scratch: Path,
+    notes: Checkpoint,
     fit: Callable[..., History],
 ) -> Record:
     weights = None
@@ -173,9 +196,9 @@ def _fit(
         weights = model.task.class_weights(weighing.taught(own.train).labels)
     fingerprint = model.encoder.fingerprint()  # of what it starts from, so before `fit`
     started = time.perf_counter()
-    # A loss that isn't finite leaves nothing that is worth it.
-    with kept(model.save, job.output, InputError):
-        history = fit(model, splits.train, splits.validation, **_fine_tuning(job, weights))
+    with kept(model.save, job.output, functools.partial(_left_nothing, notes)):
+        how = {**_fine_tuning(job, weights), "checkpoint": notes}
+        history = fit(model, splits.train, splits.validation, **how)
     with kept(model.save, job.output):
         model.save(scratch / MODEL_FILE)
     truncation = history.truncation
@@ -196,6 +219,11 @@ def _fit(
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
         **run_records.curves(model),
     }
+
+
+def _left_nothing(notes: Checkpoint, error: BaseException) -> bool:
+    """Whether it ended before anything was learned, or what was learned fell apart."""
+    return isinstance(error, FellApart) or (isinstance(error, InputError) and not notes.has_begun)
 
 
 def _asked(job: TrainJob, joint: Joint | None) -> Record:
@@ -262,12 +290,13 @@ def _plain(job: TrainJob) -> dict[str, object]:
     return json.loads(json.dumps({name: given[name] for name in order}, default=str))
 
 
-def check_output(job: TrainJob, joint: Joint | None = None) -> None:
+def check_output(job: TrainJob, joint: Joint | None = None, replaced: bool = False) -> None:
     """Refuses before any work what would fail, or destroy something, after it.
 
     Args:
         job: What is to be done.
         joint: As for `read_splits`.
+        replaced: Whether what lies there may be replaced, though nobody said so.
 
     Raises:
         InputError: If a file, an option or the output folder is unusable.
@@ -275,7 +304,7 @@ def check_output(job: TrainJob, joint: Joint | None = None) -> None:
     named = ("encoder", "preprocessor", "unlabelled")
     inputs = [str(getattr(job, name)) for name in named if getattr(job, name, None)]
     inputs += [*sources(job, joint), *map(str, getattr(job, "teachers", ()))]
-    atomic.check_output(job.output, job.overwrite, inputs)
+    atomic.check_output(job.output, job.overwrite or replaced, inputs)
     budget.most()  # raises, if the variable that says it is no size
     with temporary():  # which the work will need
         pass

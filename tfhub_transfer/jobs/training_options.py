@@ -21,6 +21,7 @@ TASKS = (
     "multi-task",
 )
 LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
+RESUME = ("auto", "only", "never")
 # Times that an encoder that is taught sees each text.
 ENCODER_EPOCHS = 4
 TENTH = "default: a tenth of the data"
@@ -112,6 +113,15 @@ class TrainJob(Form, Training):
     )
     alone: bool = option(False, "of several tasks train each alone too, to compare")
     quick: bool = option(False, "the head alone, a report, no export: a first look")
+    resume: str = option(
+        "auto",
+        "a training that was interrupted: auto goes on if it is the same, only does or refuses, "
+        "never begins anew",
+        choices=RESUME,
+    )
+    checkpoint_minutes: float = option(
+        10.0, "within an epoch; default %(default)s", metavar="X", within=ranges.MINUTES
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.data.batching import MAP_THREADS, InOrder, LengthBatches, in_turn, pick, ready
+from tfhub_transfer.data.passes import Epochs, Seeds, shuffled
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import filling, shares
@@ -129,12 +130,11 @@ def of_ids(
         found = filling.of_size(found, size) if order.static else found
         return found if len(found) > 1 else inputs
 
-    # Python only hands out row numbers, once a batch; the rest is parallel graph code.
-    spec = tf.TensorSpec([None], tf.int64)
-    dataset = tf.data.Dataset.from_generator(lambda: iter(rows), output_signature=spec)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
-    dataset = in_turn(ready(dataset.map(gather, MAP_THREADS)), by_length is not None, by_length)
-    dataset.is_filled = order.static
+    dataset = Epochs(rows, len(rows)).dataset(
+        tf.TensorSpec([None], tf.int64), lambda given: ready(given.map(gather, MAP_THREADS))
+    )
+    dataset = in_turn(dataset, by_length is not None, by_length)
+    _note_filled(dataset, order.static)
     return dataset, by_length.padding if by_length else None
 
 
@@ -178,21 +178,34 @@ def of_stream(stream: Stream, layout: Layout, order: Order) -> tf.data.Dataset:
     rows = _rows(mine, layout)
     # Before they are shuffled, or the copy would wait for a whole buffer.
     first = rows.take(1)
-    if order.seed is not None:
-        rows = rows.shuffle(_SHUFFLE_BUFFER, seed=order.seed)
     batches = order.batches(count)
     if order.static:
         batches = order.batches(len(stream.shard(0, share.count)))  # the first has the most
         times = filling.factor(every / share.count, batches * size)
-        rows = filling.stream(rows, first, batches * size - count, times)
-    dataset = rows.batch(size, drop_remainder=order.static)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
-    dataset = dataset.map(lambda texts, *y: (layout.batch(*texts), *y), MAP_THREADS)
-    if order.static:
-        dataset = dataset.map(lambda *batch: filling.of_size(batch, size))
-    dataset = in_turn(ready(dataset), order.seed is not None)
-    dataset.is_filled = order.static
+
+    def one_pass(seed: tf.Tensor) -> tf.data.Dataset:
+        found = rows if order.seed is None else shuffled(rows, _SHUFFLE_BUFFER, seed)
+        if order.static:
+            found = filling.stream(found, first, batches * size - count, times)
+        return found.batch(size, drop_remainder=order.static)
+
+    def batched(seeds: tf.data.Dataset) -> tf.data.Dataset:
+        found = seeds.flat_map(one_pass)
+        found = found.map(lambda texts, *y: (layout.batch(*texts), *y), MAP_THREADS)
+        if order.static:
+            found = found.map(lambda *batch: filling.of_size(batch, size))
+        return ready(found)
+
+    passes = Epochs(Seeds(order.seed or 0), batches)
+    dataset = passes.dataset(tf.TensorSpec([], tf.int64), batched)
+    dataset = in_turn(dataset, order.seed is not None)
+    _note_filled(dataset, order.static)
     return dataset
+
+
+def _note_filled(dataset: tf.data.Dataset, filled: bool) -> None:
+    dataset.is_filled = filled
+    dataset.epochs.note(is_filled=filled)
 
 
 def _rows(stream: Stream, layout: Layout) -> tf.data.Dataset:

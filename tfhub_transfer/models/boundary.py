@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.data import batching
+from tfhub_transfer.data.passes import Epochs
 from tfhub_transfer.encoders.calls import boundary_input
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
@@ -140,8 +141,8 @@ class StoredTokens:
         """
         rows = batching.LengthBatches(self._lengths(), batch_size, seed=seed)
 
-        def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for batch in rows:
+        def read(numbers: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for batch in numbers:
                 yield batch, self._vectors(batch, rows.padded_length(batch))
 
         def join(batch: tf.Tensor, vectors: tf.Tensor) -> tuple:
@@ -154,9 +155,10 @@ class StoredTokens:
             # Half the bytes of float32, and accuracy as with them (`benchmarks/README.md`).
             tf.TensorSpec([None, *self._inner(), None, self._tokens.width], tf.bfloat16),
         )
-        dataset = tf.data.Dataset.from_generator(read, output_signature=spec)
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
-        return batching.ready(dataset.map(join, batching.MAP_THREADS)), rows.padding
+        dataset = Epochs(rows, len(rows)).dataset(
+            spec, lambda given: batching.ready(given.map(join, batching.MAP_THREADS)), read
+        )
+        return dataset, rows.padding
 
     def answering(self, model: keras.Model) -> Callable[[np.ndarray], list[Scores]]:
         """What asks a `Boundary.model_above` for the scores of rows, each cut to its units.

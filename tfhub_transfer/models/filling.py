@@ -32,6 +32,9 @@ Labels: TypeAlias = "tf.Tensor | tf.RaggedTensor | Mapping[str, Labels]"
 class Batches(Iterable[np.ndarray], Sized, Protocol):
     """Row numbers, batch by batch, each time it is gone through."""
 
+    def of_pass(self, number: int) -> Iterator[np.ndarray]:
+        """Those of the pass of that number, from 0."""
+
 
 class Filled:
     """Row numbers of batches that all have as many; what fills them up is told apart by `there`.
@@ -51,7 +54,14 @@ class Filled:
         return self._batches
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for batch in itertools.islice(itertools.chain(self._rows, self._nothing()), self._batches):
+        return self._filled(iter(self._rows))
+
+    def of_pass(self, number: int) -> Iterator[np.ndarray]:
+        """Those of the pass of that number, from 0."""
+        return self._filled(self._rows.of_pass(number))
+
+    def _filled(self, rows: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        for batch in itertools.islice(itertools.chain(rows, self._nothing()), self._batches):
             yield np.pad(batch, (0, self._size - len(batch)), constant_values=_FILLER)
 
     def _nothing(self) -> Iterator[np.ndarray]:

@@ -321,7 +321,9 @@ def build_on(model: keras.Model, known: object) -> None:
             f"each once; the file is damaged. Received: {str(known)[:60]}"
         )
     optimizer = model.optimizer
-    optimizer.build([weights[place] for place in known])
+    # As in `extend`.
+    with model.distribute_strategy.scope():
+        optimizer.build([weights[place] for place in known])
     _average_each(getattr(optimizer, "inner_optimizer", optimizer))
 
 

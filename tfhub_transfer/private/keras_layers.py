@@ -31,3 +31,16 @@ def take_strings(layer: keras.Layer) -> None:
     """
     layer._convert_input_args = False
     layer._allow_non_tensor_positional_args = True
+
+
+def drop_by(attention: keras.layers.MultiHeadAttention, kind: type[keras.layers.Dropout]) -> None:
+    """Lets attention drop by another class of layers.
+
+    `MultiHeadAttention._dropout_layer`, with Keras 3.15.1, changes its class: once attention is
+    built it takes no other layer, and before that it has none.
+
+    Args:
+        attention: Built.
+        kind: A class that adds methods to Keras' own and nothing else.
+    """
+    attention._dropout_layer.__class__ = kind

@@ -1,4 +1,4 @@
-"""The options that calls of graphs take along in one thread, which TensorFlow sets nowhere else."""
+"""What TensorFlow sets or tells nowhere else: options of one thread's calls of graphs, the seed."""
 
 import contextlib
 from collections.abc import Iterator
@@ -40,3 +40,14 @@ def chosen() -> rewriter_config_pb2.RewriterConfig:
     """
     serialized = context.context().function_call_options.config_proto_serialized
     return config_pb2.ConfigProto.FromString(serialized).graph_options.rewrite_options
+
+
+def global_seed() -> int | None:
+    """What `tf.random.set_seed` was given last, if anything.
+
+    `tensorflow.python.eager.context.global_seed`, with TensorFlow 2.21.
+    `tf.compat.v1.random.get_seed` tells it too, but draws a seed for an operation along with it, so
+    that others follow.
+    """
+    seed: int | None = context.global_seed()
+    return seed

@@ -189,7 +189,7 @@ def distill_encoder(
             keeping.kept, write, Path(output) / INTERRUPTED, "give it as `--encoder {}`"
         )
         # After a mistake of the user's there is nothing worth keeping.
-        with keep(unless=InputError):
+        with keep(unless=lambda error: isinstance(error, InputError)):
             curves = _fit(large, small, rows, losses, schedule)
         with keep():
             Anatomy.of(small).write(folder, more)

@@ -16,7 +16,7 @@ def kept(
     write: Callable[[Path], None],
     target: Path,
     use: str,
-    unless: type[Exception] | tuple[type[Exception], ...] = (),
+    unless: Callable[[BaseException], bool] = lambda error: False,
 ) -> Iterator[None]:
     """Whatever ends the body early, a signal or a failure: what was learned so far is written.
 
@@ -27,13 +27,13 @@ def kept(
         target: Where to write, in the output folder. If that fails, because the disk is full, say,
             a like name is tried in the current folder, the home folder and the temporary one.
         use: How to use it, with `{}` for the path.
-        unless: Failures after which there is nothing that is worth it.
+        unless: Whether a failure is one after which there is nothing that is worth it.
     """
     try:
         with signals.told_apart():
             yield
     except (Exception, KeyboardInterrupt) as error:
-        if not isinstance(error, unless):
+        if not unless(error):
             what = "interrupted" if isinstance(error, KeyboardInterrupt) else "it failed"
             with signals.held():
                 found = _write_somewhere(write, target)

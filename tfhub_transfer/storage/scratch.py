@@ -5,6 +5,7 @@ ends, however it ends, on whichever host it ran; a number of a process would say
 """
 
 import contextlib
+import errno
 import fcntl
 import math
 import os
@@ -19,7 +20,9 @@ import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-_LOCK = ".tfhub-transfer.lock"
+LOCK = ".tfhub-transfer.lock"
+# What the name of a folder ends with that is kept for whoever goes on with what a dead process did.
+_LASTING = "training"
 _TEMPORARY = "tfhub_transfer_"
 _NEW = "new-"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_"
@@ -52,7 +55,7 @@ class Scratch:
         try:
             # Nobody else's until all is whole; `new`, which becomes the output, has the umask's.
             self.folder.mkdir(0o700)
-            self._lock = hold(self.folder / _LOCK)
+            self._lock = hold(self.folder / LOCK)
             self.new.mkdir()
         except FileExistsError:  # one in 10^12 is another's
             self.release()
@@ -97,6 +100,8 @@ def sweep(parent: Path, pattern: str) -> None:
         pattern: What their names are like.
     """
     for folder in parent.glob(pattern):
+        if folder.name.endswith(f"-{_LASTING}"):
+            continue
         with if_dead(folder) as is_dead:
             if is_dead and is_finished(folder) and any((folder / "new").glob("*")):
                 warnings.warn(
@@ -151,7 +156,33 @@ def is_finished(folder: Path) -> bool:
 def is_scratch(folder: Path) -> bool:
     """Whether a folder is one of these, by its name and its lock, whoever made it."""
     named = re.fullmatch(r"\..*\.partial-[a-z0-9_]{8}", folder.name, re.DOTALL)
-    return bool(named) and (folder / _LOCK).is_file()
+    return bool(named) and (folder / LOCK).is_file()
+
+
+def lasting(parent: Path, name: str) -> Path:
+    """A scratch folder that outlives its process, for an output of that name: nobody sweeps it."""
+    return parent / f".{name}.partial-{_LASTING}"
+
+
+def take(folder: Path) -> int:
+    """Holds a folder, made if need be, until the descriptor that it gives is closed.
+
+    Raises:
+        BlockingIOError: If another process holds it.
+        OSError: If it can't be made.
+    """
+    while True:
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+        try:
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except FileNotFoundError:  # who held it has removed the folder in this moment
+            continue
+        if _locks(lock) is False:
+            os.close(lock)
+            raise BlockingIOError(errno.EAGAIN, "another process holds it", str(folder))
+        if os.fstat(lock).st_nlink:
+            return lock
+        os.close(lock)
 
 
 def temporary_folder(owner: object) -> Path:
@@ -258,7 +289,7 @@ def sweep_files(folder: Path) -> None:
 def if_dead(folder: Path) -> Iterator[bool]:
     """Says whether nobody holds a scratch folder; if so it is held while the body runs."""
     try:
-        lock = os.open(folder / _LOCK, os.O_RDWR)
+        lock = os.open(folder / LOCK, os.O_RDWR)
     except OSError:  # without a lock it isn't ours, or is being made, or can't be judged
         yield False
         return

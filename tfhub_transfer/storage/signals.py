@@ -120,6 +120,11 @@ def told_apart() -> Iterator[None]:
         raise Interrupted(_State.received) from error
 
 
+def pending() -> int | None:
+    """The number of a signal that came and waits, as of `held`; `None` if there is none."""
+    return _State.received
+
+
 @contextlib.contextmanager
 def held() -> Iterator[None]:
     """Keeps a first signal waiting until the body has ended: for moves that belong together."""

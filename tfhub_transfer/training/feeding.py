@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.data import Stream
 from tfhub_transfer.data.batching import ready
+from tfhub_transfer.data.passes import Epochs, Seeds, permutation
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.tasks.layouts import Rows
@@ -29,23 +30,37 @@ def of_vectors(
         seed: Of the shuffling.
     """
     wanted = targets if isinstance(targets, tuple) else (targets,)  # with weights of rows
-    # Numbers are shuffled: vectors would all lie in the buffer.
-    numbers = tf.data.Dataset.range(len(features))
-    if seed is not None:
-        numbers = numbers.shuffle(len(features), seed=seed)
-    numbers = numbers.batch(batch_size)
+    count = len(features)
+
+    def one_pass(seed_of_pass: tf.Tensor) -> tf.data.Dataset:
+        # Numbers are shuffled: vectors would all lie in the buffer.
+        if seed is None:
+            return tf.data.Dataset.range(count).batch(batch_size)
+        numbers = permutation(count, seed_of_pass)
+        return tf.data.Dataset.from_tensor_slices(numbers).batch(batch_size)
+
+    held = _reader(features)
+
+    def batched(seeds: tf.data.Dataset) -> tf.data.Dataset:
+        numbers = seeds.flat_map(one_pass)
+        return ready(numbers.map(lambda n: (held(n), *(tf.gather(each, n) for each in wanted))))
+
+    passes = Epochs(Seeds(seed or 0), -(-count // batch_size))
+    return passes.dataset(tf.TensorSpec([], tf.int64), batched)
+
+
+def _reader(features: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What gives the vectors of rows by their numbers."""
     # What is mapped is too large to be held, and is read batch by batch.
     if not isinstance(features, np.memmap):
         held = tf.constant(features)
-        return ready(
-            numbers.map(lambda n: (tf.gather(held, n), *(tf.gather(each, n) for each in wanted)))
-        )
+        return lambda rows: tf.gather(held, rows)
 
     def read(rows: tf.Tensor) -> tf.Tensor:
         found = tf.numpy_function(lambda n: features[n], [rows], tf.float32)
         return tf.ensure_shape(found, (None, features.shape[1]))
 
-    return ready(numbers.map(lambda n: (read(n), *(tf.gather(each, n) for each in wanted))))
+    return read
 
 
 def above_boundary(training: Training, rows: Rows | Stream, batch_size: int) -> Feed | None:

@@ -1,14 +1,17 @@
 """Head first on frozen features, then the encoder's groups from the top."""
 
 import functools
+from pathlib import Path
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.callbacks import own as own_callbacks
+from tfhub_transfer.callbacks.best_weights import FellApart
 from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual, wording
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.training import headlines, judging
+from tfhub_transfer.training import checkpoints, headlines, identity, judging
+from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.heads import Head, Standing
 from tfhub_transfer.training.history import History
@@ -27,6 +30,7 @@ def fine_tune(
     batch_size: int = usual.BATCH_SIZE,
     plan: Plan | None = None,
     callbacks: own_callbacks.Given = None,
+    checkpoint: str | Path | Checkpoint | None = None,
 ) -> History:
     """Trains a model: the head on frozen features first, then the encoder group by group.
 
@@ -48,13 +52,18 @@ def fine_tune(
             other), then what thaws. A stage is a training of its own to them, with the model that
             trains then, whose weights are the whole one's; epochs count on through the stages.
             `ModelCheckpoint` saves the whole model.
+        checkpoint: A folder in which to note how far training is, after each epoch that takes a
+            second or more, and within one every ten minutes. Where a run was killed, the same call
+            with a model built anew goes on there, to the same weights; the folder is gone at the
+            end.
 
     Returns:
         The curves, and the seconds of each stage.
 
     Raises:
-        InputError: If an argument is out of range, or a label is unknown to the task; or, while it
-            trains, if the loss is no finite number. The model is worthless then.
+        InputError: If an argument is out of range, or a label is unknown to the task, or another
+            process uses the checkpoint; or, while it trains, if the loss is no finite number. The
+            model is worthless then.
 
     Example:
 
@@ -66,10 +75,30 @@ def fine_tune(
     epochs = ranges.given(ranges.whole_number, "epochs", epochs, *ranges.EPOCHS)
     batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
     stages = usual_stages(model, groups, epochs, batch_size)
-    training = prepare(model, train, validation, plan, stages, callbacks)
-    while training.advance():
-        pass
-    return _finish(training, validation)
+    if checkpoint is not None:
+        own_callbacks.check_going_on(callbacks)
+    with checkpoints.open_for(checkpoint) as notes:
+        training = prepare(model, train, validation, plan, stages, callbacks)
+        if notes is not None:
+            _take_up(training, notes, train, validation)
+        with checkpoints.gone_with(notes, FellApart):
+            while training.advance():
+                pass
+        return _finish(training, validation)
+
+
+def _take_up(
+    training: Training, notes: Checkpoint, train: Examples | Stream, validation: Examples
+) -> None:
+    """Goes on where the notes of the same training say that it was interrupted, if they do."""
+    facts = identity.of_model(training.model)
+    facts |= identity.of_plan(training.plan, training.stages)
+    facts |= identity.of_examples("the examples to train on", train)
+    facts |= identity.of_examples("the examples to judge by", validation)
+    said = notes.begin(training, facts)
+    training.checkpoint = notes
+    if said and show(training.plan.verbose):
+        progress.say(said)
 
 
 def usual_stages(

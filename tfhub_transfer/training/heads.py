@@ -98,7 +98,7 @@ class Standing(Stage):
 
 
 def _train(training: Training, before: str) -> float:
-    started = time.perf_counter()
+    started = training.started()
     model, history = training.model, training.history
     model.encoder.trainable = False
     keep = KeepBest(*judging.head_monitor(model))

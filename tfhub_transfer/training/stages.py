@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
@@ -22,7 +23,8 @@ from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.tasks.layouts import Rows
-from tfhub_transfer.training import headlines, judging, restoring
+from tfhub_transfer.training import headlines, judging, restoring, runs
+from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.history import History, State
 from tfhub_transfer.training.outcome import Outcome
@@ -194,6 +196,7 @@ class Training:
         stages: What there is to do.
         done: How many of the stages are over.
         worth: What the model is worth on validation; `None` if nobody knows.
+        checkpoint: What notes how far it is, if anything does.
     """
 
     model: TransferModel
@@ -206,6 +209,7 @@ class Training:
     stages: list[Stage] = dataclasses.field(default_factory=list)
     done: int = 0
     worth: float | None = None
+    checkpoint: Checkpoint | None = None
 
     def advance(self) -> bool:
         """Goes through the next stage; whether there was one."""
@@ -218,6 +222,8 @@ class Training:
             stage = self.stages[self.done]
             self.worth = _worth(stage.name, stage.run(self))
         self.done += 1
+        if self.checkpoint is not None:
+            self.checkpoint.settle(self)
         return True
 
     def part(self, task: str) -> "Training":
@@ -229,7 +235,9 @@ class Training:
             )
         found = {"": self.found[task]} if task in self.found else {}
         rows = by_task(self.train)[task], by_task(self.validation)[task]
-        return Training(_model_of(self.model, task), *rows, found, self.plan, self.callbacks)
+        own = Training(_model_of(self.model, task), *rows, found, self.plan, self.callbacks)
+        own.checkpoint = self.checkpoint
+        return own
 
     # For stages ------------------------------------------------------------------------------
 
@@ -270,7 +278,7 @@ class Training:
         epochs = ranges.whole_number("epochs", epochs, *ranges.EPOCHS)
         _require_batches(batches)
         # Not what is known: the stage may have changed the weights since.
-        started, before = time.perf_counter(), self.judge()
+        started, before = self.started(), self.judge()
         keep = KeepBest(*judging.monitor(self.model), initial=before)
         # Below 0 where tf.data doesn't know how many there are.
         steps = epochs * max(0, int(batches.cardinality()))
@@ -286,6 +294,10 @@ class Training:
         return self.end(outcome, curves, started)
 
     # For stages that train more than the whole model as it is ----------------------------------
+
+    def started(self) -> float:
+        """When the stage began, by `time.perf_counter`, as if nothing had interrupted it."""
+        return time.perf_counter() if self.checkpoint is None else self.checkpoint.started()
 
     def judges(self) -> list[headlines.Judge]:
         """What asks the whole model for whole answers after each epoch."""
@@ -334,20 +346,16 @@ class Training:
         Returns:
             The curves.
         """
-        objective = self.model.layout.objective
-        batches = feed.batches.repeat(planned.passes) if planned.passes > 1 else feed.batches
-        before = FiniteLoss(), Averaged()
+        fed = functools.partial(
+            self.model.layout.objective.fed, class_weight=self.plan.class_weight
+        )
         with progress.stage(words, final=False) as stage:
             shown = judging.shown(self.model, stage, self.plan.verbose if lines else 1)
-            return feed.model.fit(
-                **objective.fed(batches, self.plan.class_weight),
-                validation_data=feed.validation,
-                epochs=planned.epochs,
-                shuffle=False,  # they are
-                # What judges stands before what reads of it.
-                callbacks=[*before, *feed.judges, *more, *self.callbacks, keep, shown],
-                verbose=0,
-            ).history
+            # What judges stands before what reads of it.
+            told = [FiniteLoss(), Averaged(), *feed.judges, *more, *self.callbacks, keep, shown]
+            given = feed.model, feed.batches, feed.validation, planned.epochs, planned.passes
+            others = [*more, *self.callbacks]
+            return runs.Run(*given, told, keep, others, fed).curves(self.checkpoint)
 
     def end(self, outcome: Outcome, curves: dict[str, list[float]], started: float) -> float:
         """Notes what a stage left.

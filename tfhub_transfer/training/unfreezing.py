@@ -1,6 +1,5 @@
 """The last stage: the encoder's groups thaw from the top, and train together with the head."""
 
-import time
 from typing import cast
 
 from tfhub_transfer import progress
@@ -70,7 +69,7 @@ class Thawing(Stage):
 
     def run(self, training: Training) -> float | None:
         """As `Stage.run`."""
-        before, started = training.before(), time.perf_counter()
+        started, before = training.started(), training.before()
         model, plan, history = training.model, training.plan, training.history
         rate = planning.set_rate(model, plan.learning_rate)
         # First as far as it will go: what stays frozen below that runs once for each text.
