@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer.private import tensorflow_data
+
 # Beside the number of a pass: with both 0 TensorFlow takes a seed of its own.
 _SEED = 1
 
@@ -95,9 +97,13 @@ class Epochs:
             batch: Makes batches of a dataset of that.
             read: Makes what Python adds to it.
         """
+
         # Python hands out numbers or seeds only; the rest is parallel graph code.
-        given = tf.data.Dataset.from_generator(lambda: read(iter(self)), output_signature=spec)
-        self._all = batch(given)
+        def all_of_it() -> tf.data.Dataset:
+            given = tf.data.Dataset.from_generator(lambda: read(iter(self)), output_signature=spec)
+            return batch(given)
+
+        self._all = tensorflow_data.with_its_functions(all_of_it)
         return self.again()
 
     def again(self, passes: int = 1, past: int = 0) -> tf.data.Dataset:

@@ -15,6 +15,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import filling, shares
 from tfhub_transfer.models.shares import Share, Step
+from tfhub_transfer.private import tensorflow_data
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.tasks.layouts import Ids, Layout, Rows
 
@@ -197,6 +198,8 @@ def of_stream(stream: Stream, layout: Layout, order: Order) -> tf.data.Dataset:
         return ready(found)
 
     passes = Epochs(Seeds(order.seed or 0), batches)
+    # A function of the dataset goes through them, and holds no object of Python.
+    passes.note(reads=rows)
     dataset = passes.dataset(tf.TensorSpec([], tf.int64), batched)
     dataset = in_turn(dataset, order.seed is not None)
     _note_filled(dataset, order.static)
@@ -218,4 +221,6 @@ def _rows(stream: Stream, layout: Layout) -> tf.data.Dataset:
     weights = (tf.TensorSpec([None], tf.float32),) if stream.weight else ()
     spec = ((tf.TensorSpec([None], tf.string),) * columns, labels, *weights)
     chunks = functools.partial(streamed.chunks, stream, objective, layout)
-    return tf.data.Dataset.from_generator(chunks, output_signature=spec).unbatch()
+    return tensorflow_data.with_its_functions(
+        lambda: tf.data.Dataset.from_generator(chunks, output_signature=spec)
+    ).unbatch()

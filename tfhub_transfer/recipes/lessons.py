@@ -12,6 +12,7 @@ from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.private import tensorflow_data
 from tfhub_transfer.recipes.students import Anatomy
 from tfhub_transfer.shapes import Features
 from tfhub_transfer.storage import budget, names
@@ -96,7 +97,9 @@ class Lesson:
             tf.TensorSpec([None, None, self._width], tf.bfloat16),
             tf.TensorSpec([None], tf.float32),
         )
-        dataset = tf.data.Dataset.from_generator(read, output_signature=spec)
+        dataset = tensorflow_data.with_its_functions(
+            lambda: tf.data.Dataset.from_generator(read, output_signature=spec)
+        )
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
         return batching.ready(dataset.map(join, batching.MAP_THREADS))
 

@@ -6,7 +6,8 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from tfhub_transfer.private import keras_training, tensorflow_graphs
+from tfhub_transfer.private import keras_training, tensorflow_gradients, tensorflow_graphs
+from tfhub_transfer.shapes import Logs
 
 # What Keras calls for each step; it gives the functions of training and testing their names only.
 Step: TypeAlias = Callable[[Iterator[object]], object]
@@ -18,8 +19,15 @@ class Replicated(keras_training.BuiltOnOneShare):
     Before its first step Keras builds what a loss or metric may hold, from the mean of the
     replicas' shares, which must be of one shape for that; here from the first replica's.
 
-    Its functions are its own also where TensorFlow counts how often one is traced.
+    Its functions are its own also where TensorFlow counts how often one is traced. What TensorFlow
+    notes of a step for good ends with its tracing.
     """
+
+    def train_step(self, data: object) -> Logs:
+        """As Keras does."""
+        with tensorflow_gradients.forgotten():
+            logs: Logs = super().train_step(data)
+        return logs
 
     def make_train_function(self, force: bool = False) -> Step | None:
         """As Keras does."""

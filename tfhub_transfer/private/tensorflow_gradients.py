@@ -1,0 +1,40 @@
+"""What TensorFlow remembers of gradients for good, and lets nobody take back."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from tensorflow.python.framework import ops
+
+_SUMS = "ReplicaContextBase.all_reduce."
+
+
+@contextlib.contextmanager
+def forgotten() -> Iterator[None]:
+    """How to differentiate the sums over replicas that the body makes is forgotten behind it.
+
+    `tensorflow.python.framework.ops.gradient_registry` and its `_registry`, with TensorFlow 2.21.
+    An optimizer adds up gradients by `tf.distribute.ReplicaContext.all_reduce`, on one device too,
+    and for each such sum an entry there holds the whole graph of the step, and so the SavedModel,
+    as long as the process lives. Once a step is traced nobody asks: its gradients are in it, and
+    the sums of these have none themselves. Other entries stay, for layers that were traced by the
+    way may be differentiated again.
+    """
+    registry = ops.gradient_registry._registry
+    before = set(registry)
+    try:
+        yield
+    finally:
+        for name in set(registry) - before:
+            if _is_of_sum(registry[name]["type"]):
+                registry.pop(name, None)
+
+
+def _is_of_sum(gradient: Callable[..., object]) -> bool:
+    """Whether a gradient is that of `all_reduce`, which is wrapped in functions that hold it."""
+    waiting: list[object] = [gradient]
+    for depth in range(3):
+        cells = [c for f in waiting for c in getattr(f, "__closure__", None) or ()]
+        waiting = [c.cell_contents for c in cells if callable(c.cell_contents)]
+        if any(getattr(f, "__qualname__", "").startswith(_SUMS) for f in waiting):
+            return True
+    return False
