@@ -207,8 +207,11 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "training": [
-        ["describing", "epochs", "headlines", "histories", "outcome", "snapshots"],
-        ["history_table", "identity", "judging"],
+        [
+            *("describing", "epochs", "event_files", "headlines", "histories", "outcome"),
+            "snapshots",
+        ],
+        ["history_table", "identity", "judging", "watching"],
         ["history"],
         ["restoring"],
         ["checkpoints"],

@@ -8,6 +8,7 @@ import sys
 import threading
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +58,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(progress, "_clock", clock)
     monkeypatch.setattr(progress, "_TICK_SECONDS", 1e6)  # nothing moves by itself
+    monkeypatch.setattr(progress, "peak_memory", lambda: 812_000_000)
     return clock
 
 
@@ -99,7 +101,10 @@ def test_a_terminal_sees_one_line_with_the_time_left(clock: Clock, terminal: Scr
         clock.now += 3.0
         features.add(25)
         assert seen(terminal.getvalue()) == ["Features  62 %  9 s left  loss 0.25"]
-    assert seen(terminal.getvalue()) == ["Features: 200 texts in 22 s", ""]
+    assert seen(terminal.getvalue()) == [
+        "Features: 200 texts in 22 s (9/s, peak memory 812 MB)",
+        "",
+    ]
     assert "\x1b" not in terminal.getvalue()
 
 
@@ -111,7 +116,10 @@ def test_a_file_sees_the_last_line_alone(clock: Clock, log: io.StringIO) -> None
         pass
     with stage("Exporting"):
         clock.now += 0.44
-    assert log.getvalue() == "Features: 12,000 texts in 15 s\nExporting: 0.4 s\n"
+    assert log.getvalue().splitlines() == [
+        "Features: 12,000 texts in 15 s (800/s, peak memory 812 MB)",
+        "Exporting: 0.4 s (peak memory 812 MB)",
+    ]
 
 
 def test_a_long_stage_reports_ever_more_seldom_to_a_file(clock: Clock, log: io.StringIO) -> None:
@@ -122,7 +130,7 @@ def test_a_long_stage_reports_ever_more_seldom_to_a_file(clock: Clock, log: io.S
     lines = log.getvalue().splitlines()
     assert lines[:2] == ["Features  3 %  16 min 10 s left", "Features  6 %  15 min 40 s left"]
     assert [line.split()[1] for line in lines[2:5]] == ["12", "24", "48"]
-    assert lines[6:] == ["Features: 1,000 texts in 16 min 40 s"] or len(lines) == 6
+    assert lines[6:] == ["Features: 1,000 texts in 16 min 40 s (1/s, peak memory 812 MB)"]
 
 
 @pytest.mark.parametrize("term", ["dumb"])
@@ -133,7 +141,7 @@ def test_a_dumb_terminal_is_a_file(
     with stage("Features", 2, "texts") as features:
         clock.now += 1.0
         features.add(2)
-    assert terminal.getvalue() == "Features: 2 texts in 1.0 s\n"
+    assert terminal.getvalue() == "Features: 2 texts in 1.0 s (2/s, peak memory 812 MB)\n"
 
 
 @pytest.mark.parametrize("columns", [1, 2, 5, 10, 20, 30, 40, 80, 120, 400])
@@ -243,7 +251,9 @@ def test_a_stage_within_takes_the_place(clock: Clock, terminal: Screen) -> None:
             assert seen(terminal.getvalue()) == ["Inner  50 %  1 s left"]
         clock.now += 1.0
         outer.add(0)
-        assert seen(terminal.getvalue())[:-1] == ["Inner: 2 steps in 1.0 s"]
+        assert seen(terminal.getvalue())[:-1] == [
+            "Inner: 2 steps in 1.0 s (2/s, peak memory 812 MB)"
+        ]
         assert seen(terminal.getvalue())[-1].startswith("Outer  50 %")
 
 
@@ -350,3 +360,12 @@ def test_times_in_words() -> None:
         *("59 min 59 s", "1 h", "2 h 1 min", "100 h"),
     ]
     assert lasting(-3) == "0.0 s" and lasting(3.4, 0) == "3 s"
+
+
+def test_memory_is_what_the_system_says() -> None:
+    block = bytearray(60_000_000)
+    block[::4096] = b"x" * len(block[::4096])
+    held = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    assert held <= progress.peak_memory() < 100 * held
+    assert progress.pace(0.0, 5, "texts").startswith(" (peak memory ")
+    assert progress.pace(0.5, 5, "texts").startswith(" (10 texts/s, peak memory ")

@@ -28,7 +28,10 @@ def several(bert_encoder: Path) -> tuple[Any, Any]:
 
 def at_ends(err: str) -> list[str]:
     """The lines at the ends of stages, but their times; a slow machine also reports in between."""
-    return [re.sub(r"[\d.]+ (s|min\b.*)", "T", x) for x in err.splitlines() if "  " not in x]
+    lines = [
+        re.sub(r" \(([\d,]+/s, )?peak memory [\d.]+ [MG]B\)$", "", x) for x in err.splitlines()
+    ]
+    return [re.sub(r"[\d.]+ (s|min\b.*)", "T", x) for x in lines if "  " not in x]
 
 
 def test_silence_is_silence(

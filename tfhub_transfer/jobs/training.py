@@ -42,6 +42,7 @@ from tfhub_transfer.serving.exporting import export_saved_model, require_exporta
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
+from tfhub_transfer.training import watching
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_to_thaw
 
@@ -71,7 +72,8 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
             notes.before_anew = functools.partial(check_output, job, joint)
         notes.check()
         model, splits, report, record = _train(job, joint, notes, fit or fine_tune, replaced)
-    written = [MODEL_FILE, *([] if job.quick else ["serving/1"]), "report", RECORD_FILE]
+    exported = [] if job.quick else ["serving/1"]
+    written = [MODEL_FILE, *exported, "report", watching.FILE, RECORD_FILE]
     say(f"{report}\n\nWritten to {job.output}: {', '.join(written)}")
     if job.alone and isinstance(report, JointReport):
         _train_alone(job, model, splits.by_task(), (report, record), fit or fine_tune)
@@ -116,7 +118,7 @@ def _train_alone(
     """Trains each task alone too, now that all together are safe, and adds it to their report."""
     report, record = told
     # By itself a task might have another length, and then more than the sharing would differ.
-    job = dataclasses.replace(job, sequence_length=model.sequence_length)
+    job = dataclasses.replace(job, sequence_length=model.sequence_length, log_dir=None)
     build = functools.partial(_build_within, job, source=model.encoder.source)
     how = functools.partial(fit, **_fine_tuning(job))
     trainer = sharing.Trainer(model.task, build, how, job.seed)
@@ -201,6 +203,7 @@ def _fit(
         history = fit(model, splits.train, splits.validation, **how)
     with kept(model.save, job.output):
         model.save(scratch / MODEL_FILE)
+    (scratch / watching.FILE).write_text(watching.as_text(history.rows), "utf-8")
     truncation = history.truncation
     return {
         "seed": job.seed,
@@ -237,7 +240,7 @@ def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict
         "epochs": job.epochs,
         "unfreeze": job.unfreeze,
         "batch_size": job.batch_size,
-        "plan": Plan(class_weight=weights, seed=job.seed, verbose=1),
+        "plan": Plan(class_weight=weights, seed=job.seed, verbose=1, log_dir=job.log_dir),
     }
 
 
@@ -259,9 +262,9 @@ def _finish(
 ) -> Report | JointReport:
     started = time.perf_counter()
     tested = sum(len(own.test) for own in splits.by_task().values())
-    with progress.stage("Measuring, beside baselines") as stage:
+    with progress.stage("Measuring, beside baselines", unit="test examples") as stage:
         report = evaluate(model, splits.test, train=splits.train)
-        stage.result = f"{tested:,} test examples"
+        stage.count = tested
     for name, own in splits.by_task().items():
         of_task = report.reports[name] if isinstance(report, JointReport) else report
         of_task.examples.update(own.counts())
@@ -305,6 +308,8 @@ def check_output(job: TrainJob, joint: Joint | None = None, replaced: bool = Fal
     inputs = [str(getattr(job, name)) for name in named if getattr(job, name, None)]
     inputs += [*sources(job, joint), *map(str, getattr(job, "teachers", ()))]
     atomic.check_output(job.output, job.overwrite or replaced, inputs)
+    if job.log_dir is not None:
+        watching.check(job.log_dir, job.output)
     budget.most()  # raises, if the variable that says it is no size
     with temporary():  # which the work will need
         pass

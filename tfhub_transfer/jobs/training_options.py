@@ -80,7 +80,9 @@ class TrainJob(Form, Training):
     )
     validation: str | None = option(None, TENTH, metavar="FILE")
     test: str | None = option(None, TENTH, metavar="FILE")
-    output: Path = option(help="model.keras, serving/, report/ and training.json", metavar="DIR")
+    output: Path = option(
+        help="model.keras, serving/, report/, history.csv and training.json", metavar="DIR"
+    )
     text: str | None = option(None, "default: text, or text_a and text_b", metavar="COLUMN")
     text_pair: str | None = option(None, PAIR, metavar="COLUMN")
     negative: str | None = option(
@@ -121,6 +123,9 @@ class TrainJob(Form, Training):
     )
     checkpoint_minutes: float = option(
         10.0, "within an epoch; default %(default)s", metavar="X", within=ranges.MINUTES
+    )
+    log_dir: Path | None = option(
+        None, "curves for TensorBoard, and history.csv, while it trains", metavar="DIR"
     )
 
 

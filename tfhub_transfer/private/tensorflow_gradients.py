@@ -32,7 +32,7 @@ def forgotten() -> Iterator[None]:
 def _is_of_sum(gradient: Callable[..., object]) -> bool:
     """Whether a gradient is that of `all_reduce`, which is wrapped in functions that hold it."""
     waiting: list[object] = [gradient]
-    for depth in range(3):
+    for _ in range(3):
         cells = [c for f in waiting for c in getattr(f, "__closure__", None) or ()]
         waiting = [c.cell_contents for c in cells if callable(c.cell_contents)]
         if any(getattr(f, "__qualname__", "").startswith(_SUMS) for f in waiting):

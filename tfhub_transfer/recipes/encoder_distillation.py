@@ -205,12 +205,12 @@ def _fit(
     lesson = Lesson(large, small, student.wanted_layers, schedule.sequence_length)
     order = np.random.default_rng(schedule.seed).permutation(len(rows))
     apart = min(MOST_VALIDATION, int(VALIDATION * len(rows)))
-    with progress.stage("Teacher's vectors") as stage:
+    with progress.stage("Teacher's vectors", unit="texts") as stage:
         train, validation = (
             lesson.batches([rows[i] for i in part], schedule.batch_size, schedule.seed)
             for part in (order[apart:], order[:apart])
         )
-        stage.result = f"{len(rows):,} texts"
+        stage.count = len(rows)
     small.freeze_to(0 if schedule.embeddings else 1)
     rate = WarmUpLinearDecay(schedule.learning_rate)
     rate.size(0, int(train.cardinality()) * schedule.epochs)

@@ -2,7 +2,7 @@
 
 A folder holds it, which one process at a time works in. Each file of it is whole or not there, and
 is checked when it is read: numbers by name, and beside them what JSON can say. Nothing in it is
-ever executed.
+ever executed. A table of what was done lies there too, for people to read.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ _ENDING = ".npz"
 # Of the record among a file's arrays; those of arrays are numbers.
 _RECORD = "record"
 _TYPES = "types"
+TABLE, TABLE_BEGINS = "history.csv", b"epoch,stage,stage_epoch,steps,"
 
 
 class Damaged(Exception):
@@ -185,6 +186,7 @@ class Lasting:
         if self.is_empty:
             # While it is held, so that who waits finds that its file has gone.
             (self.place / LOCK).unlink(missing_ok=True)
+            (self.place / TABLE).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 self.place.rmdir()
             remove_empty(self._made)
@@ -216,7 +218,14 @@ def _unwritable(place: Path, error: OSError) -> InputError:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.name == LOCK or path.suffix == _ENDING or _is_half(path)
+    named = path.name == LOCK or path.suffix == _ENDING or _is_half(path)
+    return named or (path.name == TABLE and _is_table(path))
+
+
+def _is_table(path: Path) -> bool:
+    """Whether it is one of ours, which are removed in the end."""
+    opening.require(path)
+    return opening.read_bytes(path, len(TABLE_BEGINS)) == TABLE_BEGINS
 
 
 def _is_half(path: Path) -> bool:

@@ -300,6 +300,26 @@ class Checkpoint:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def check_apart(given: str | Path | Checkpoint | None, log_dir: str | Path | None) -> None:
+    """Refuses one folder for notes, which are removed, and for logs, which stay.
+
+    Args:
+        given: As for `open_for`.
+        log_dir: The folder of logs, if there are any.
+
+    Raises:
+        InputError: If one is the other, or lies in it.
+    """
+    if given is None or log_dir is None or isinstance(given, Checkpoint):
+        return
+    first, second = (Path(os.path.realpath(opening.path_of(each))) for each in (given, log_dir))
+    if first == second or first in second.parents or second in first.parents:
+        raise InputError(
+            "the folder of a checkpoint is removed in the end, that of logs stays: name two, apart "
+            f"from each other. Received: {given} and {log_dir}"
+        )
+
+
 @contextlib.contextmanager
 def open_for(given: str | Path | Checkpoint | None) -> Iterator[Checkpoint | None]:
     """The notes of a training, while the body runs; in the end they are gone.

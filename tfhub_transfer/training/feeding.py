@@ -1,6 +1,6 @@
 """What stages train on: stored vectors, what frozen layers gave, or texts through the encoder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -97,7 +97,8 @@ def above_boundary(training: Training, rows: Rows | Stream, batch_size: int) -> 
     sizes = {name: len(judged[name]) for name in model.parts}  # in the order of the rows
     assert stored is not None  # the last one is that of the rows to judge by
     judge = headlines.Judge(training.found, stored.answering(above), sizes)
-    return Feed(above, batches[0], batches[1], [judge], padding=paddings[0])
+    known = None, paddings[0], _count(rows)
+    return Feed(above, batches[0], batches[1], [judge], *known)
 
 
 def through_encoder(training: Training, rows: Rows | Stream, batch_size: int) -> Feed:
@@ -113,7 +114,11 @@ def through_encoder(training: Training, rows: Rows | Stream, batch_size: int) ->
     # A stream is read while it trains, so nothing of it is counted yet.
     counted = (None, None) if isinstance(rows, Stream) else (model.truncation, model.padding)
     validation = model.preprocess(training.validation, FROZEN_BATCH)
-    return Feed(model, batches, validation, training.judges(), *counted)
+    return Feed(model, batches, validation, training.judges(), *counted, _count(rows))
+
+
+def _count(rows: Rows | Stream | Mapping[str, Rows]) -> int:
+    return sum(map(len, rows.values())) if isinstance(rows, Mapping) else len(rows)
 
 
 def compiled(

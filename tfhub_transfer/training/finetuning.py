@@ -10,7 +10,7 @@ from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual, wording
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.training import checkpoints, headlines, identity, judging
+from tfhub_transfer.training import checkpoints, headlines, identity, judging, watching
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.heads import Head, Standing
@@ -53,7 +53,8 @@ def fine_tune(
             trains then, whose weights are the whole one's; epochs count on through the stages.
             `ModelCheckpoint` saves the whole model.
         checkpoint: A folder in which to note how far training is, after each epoch that takes a
-            second or more, and within one every ten minutes. Where a run was killed, the same call
+            second or more, and within one every ten minutes, beside a line an epoch in
+            `history.csv`. Where a run was killed, the same call
             with a model built anew goes on there, to the same weights; the folder is gone at the
             end.
 
@@ -77,10 +78,12 @@ def fine_tune(
     stages = usual_stages(model, groups, epochs, batch_size)
     if checkpoint is not None:
         own_callbacks.check_going_on(callbacks)
+    checkpoints.check_apart(checkpoint, plan.log_dir)
     with checkpoints.open_for(checkpoint) as notes:
         training = prepare(model, train, validation, plan, stages, callbacks)
         if notes is not None:
             _take_up(training, notes, train, validation)
+        _watch(training, notes)
         with checkpoints.gone_with(notes, FellApart):
             while training.advance():
                 pass
@@ -99,6 +102,17 @@ def _take_up(
     training.checkpoint = notes
     if said and show(training.plan.verbose):
         progress.say(said)
+
+
+def _watch(training: Training, notes: Checkpoint | None) -> None:
+    """Has each epoch written down where it is asked for, and beside notes of how far it is."""
+    if notes is not None:
+        training.watch.write(watching.CsvFile(notes.folder.place / watching.FILE))
+    if training.plan.log_dir is not None:
+        folder = Path(training.plan.log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        training.watch.write(watching.CsvFile(folder / watching.FILE))
+        training.watch.write(watching.Events(folder))
 
 
 def usual_stages(
@@ -142,6 +156,8 @@ def prepare(
         InputError: If it can't train so.
     """
     stages = plan.arranged(usual)
+    if plan.log_dir is not None:
+        watching.check(Path(plan.log_dir))
     _require_usable(model, train, validation, plan)
     thaws = any(not isinstance(stage, Head | Standing) for stage in stages)
     own_callbacks.check_stages(callbacks, model.optimizer, thaws, len(model.parts))

@@ -115,7 +115,8 @@ def _train(training: Training, before: str) -> float:
     if show(training.plan.verbose):
         if history.truncation and history.truncation.texts:
             progress.say(f"At {model.sequence_length} tokens {history.truncation}")
-        progress.say(outcome.lines(time.perf_counter() - started, before))
+        spent, pace = time.perf_counter() - started, training.watch.pace()
+        progress.say(outcome.lines(spent, before, pace))
     return outcome.value
 
 
@@ -162,7 +163,7 @@ def _on_vectors(training: Training, train: Rows, keep: KeepBest) -> Curves:
     ]
     planned = planning.head_on_vectors(steps, plan.head_epochs, plan.patience)
     planned = training.begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep)
-    feed = Feed(head, batches[0], batches[1], training.judges())
+    feed = Feed(head, batches[0], batches[1], training.judges(), rows=len(train))
     return training.run_epochs(feed, planned, keep, "Head", lines=False)
 
 

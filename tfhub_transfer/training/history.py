@@ -32,6 +32,8 @@ class History:
             there was no such stage, or for a `Stream`.
         tasks: Of several tasks what was done for each, by name: its head's epochs first, then its
             own part of those of all together.
+        rows: What is known of each epoch of all stages, the heads of several tasks among them, in
+            their order, as `history.csv` has it.
     """
 
     history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
@@ -43,6 +45,7 @@ class History:
     truncation: Truncation | None = None
     padding: float | None = None
     tasks: dict[str, "History"] = dataclasses.field(default_factory=dict)
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
     def best_epoch(self) -> int | None:
@@ -116,7 +119,7 @@ class History:
         Args:
             state: What `state` gave; it may have been written as JSON and read since.
         """
-        given = copy.deepcopy(dict(state))
+        given = {"rows": [], **copy.deepcopy(dict(state))}
         cut = given["truncation"]
         given["thawed_groups"] = [(at, count) for at, count in given["thawed_groups"]]
         given["outcomes"] = [Outcome(**each) for each in given["outcomes"]]

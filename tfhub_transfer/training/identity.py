@@ -16,7 +16,7 @@ from tfhub_transfer.training import describing
 Facts = dict[str, Json]
 DIGEST = "sha256:"
 # Of a plan what changes no weight, or is a fact of the stages.
-_BESIDE = ("verbose", "stages")
+_BESIDE = ("verbose", "stages", "log_dir")
 _VERSIONS = ("tensorflow", "keras")
 # What is longer isn't told, only that it changed.
 _MOST_CHARACTERS = 60

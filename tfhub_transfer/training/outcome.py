@@ -36,14 +36,15 @@ class Outcome:
     def __str__(self) -> str:
         return self._told("")
 
-    def lines(self, seconds: float, before: str = "") -> str:
+    def lines(self, seconds: float, before: str = "", pace: str = "") -> str:
         """What is said of it on a screen, in lines of at most 120 characters.
 
         Args:
             seconds: How long the stage took.
             before: What to begin with, such as `"topic: "`.
+            pace: What to say behind the seconds.
         """
-        return wording.wrapped(f"{before}{self._told(f', {seconds:.1f} s')}")
+        return wording.wrapped(f"{before}{self._told(f', {seconds:.1f} s{pace}')}")
 
     def _told(self, spent: str) -> str:
         task = task_of(self.stage)

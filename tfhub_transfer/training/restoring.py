@@ -22,10 +22,15 @@ def check_form(state: object, own: State) -> None:
         own: What the training that is to go on says of itself.
     """
     given = _keys(state, "it", {*own})
-    past = _keys(given["history"], "its history", {*own["history"]})
+    known = given["history"]
+    if isinstance(known, Mapping):  # rows are younger than states
+        known = {"rows": [], **known}
+    past = _keys(known, "its history", {*own["history"]})
     for name in ("plan", "tasks"):
         _require(isinstance(past[name], Mapping), f"the {name} of its history", past[name])
     _require(_is_listed(past["outcomes"]), "its outcomes", past["outcomes"])
+    rows = past["rows"]
+    _require(_is_listed(rows) and all(isinstance(e, Mapping) for e in rows), "its rows", rows)
     for each in past["outcomes"]:
         _keys(each, "one of its outcomes", _OUTCOME)
     _require(isinstance(given["stages"], Mapping), "its stages", given["stages"])

@@ -6,6 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
+from pathlib import Path
 from typing import ClassVar
 
 import keras
@@ -22,12 +23,14 @@ from tfhub_transfer.incoming import choices, ranges, values
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
+from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.training import headlines, judging, restoring, runs
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.history import History, State
 from tfhub_transfer.training.outcome import Outcome
+from tfhub_transfer.training.watching import Watch
 
 FROZEN_BATCH = 64
 
@@ -90,11 +93,14 @@ class Plan:
         seed: Seed of the shuffling.
         verbose: 0 silent; 1 a line a stage, which shows on a terminal how far it is; 2 also a line
             an epoch, but for heads on stored vectors; `"auto"` 1 on a terminal and 2 elsewhere.
+        log_dir: A folder for TensorBoard: curves over the epochs of all stages, of training and of
+            validation, and over steps; and `history.csv`, a line an epoch. They grow while it
+            trains, and stay.
         stages: Gives the stages to go through, of the usual ones (`head`, `fine_tuning`): with
             others among them, or without some; the usual ones if not given.
 
     Raises:
-        InputError: If a number is none, or out of range.
+        InputError: If a number is none, or out of range, or `log_dir` is no name of a folder.
     """
 
     learning_rate: float | None = None
@@ -108,6 +114,7 @@ class Plan:
     boundary: bool = True
     seed: int = 0
     verbose: int | str = "auto"
+    log_dir: str | Path | None = None
     stages: Callable[[list[Stage]], Iterable[Stage]] | None = None
 
     _NUMBERS: ClassVar[dict[str, tuple[Callable[..., object], tuple[float, float]]]] = {
@@ -126,6 +133,8 @@ class Plan:
             if value is not None:
                 object.__setattr__(self, name, parse(name, value, *bounds))
         object.__setattr__(self, "boundary", choices.flag("boundary", self.boundary))
+        if self.log_dir is not None:
+            object.__setattr__(self, "log_dir", opening.path_of(self.log_dir))
         if self.verbose not in (0, 1, 2, "auto"):
             raise InputError(f"`verbose` must be 0, 1, 2 or 'auto'. Received: {self.verbose!r}")
 
@@ -171,6 +180,7 @@ class Feed:
         judges: What adds numbers to those that Keras reports.
         truncation: What was cut off the texts to train on, if it was counted.
         padding: The share of padding among their tokens; `None` for a `Stream`.
+        rows: How many there are in a pass, if it is known.
     """
 
     model: keras.Model
@@ -179,6 +189,7 @@ class Feed:
     judges: Sequence[keras.callbacks.Callback] = ()
     truncation: Truncation | None = None
     padding: float | None = None
+    rows: int = 0
 
 
 @dataclasses.dataclass(eq=False)
@@ -197,6 +208,7 @@ class Training:
         done: How many of the stages are over.
         worth: What the model is worth on validation; `None` if nobody knows.
         checkpoint: What notes how far it is, if anything does.
+        watch: What writes down each epoch.
     """
 
     model: TransferModel
@@ -210,6 +222,10 @@ class Training:
     done: int = 0
     worth: float | None = None
     checkpoint: Checkpoint | None = None
+    watch: Watch = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.history)
 
     def advance(self) -> bool:
         """Goes through the next stage; whether there was one."""
@@ -220,6 +236,7 @@ class Training:
             runtime.precision("auto", self.model.encoder.dimension),
         ):
             stage = self.stages[self.done]
+            self.watch.stage(stage.name)
             self.worth = _worth(stage.name, stage.run(self))
         self.done += 1
         if self.checkpoint is not None:
@@ -236,7 +253,7 @@ class Training:
         found = {"": self.found[task]} if task in self.found else {}
         rows = by_task(self.train)[task], by_task(self.validation)[task]
         own = Training(_model_of(self.model, task), *rows, found, self.plan, self.callbacks)
-        own.checkpoint = self.checkpoint
+        own.checkpoint, own.watch = self.checkpoint, self.watch.of(task)
         return own
 
     # For stages ------------------------------------------------------------------------------
@@ -244,8 +261,12 @@ class Training:
     def judge(self) -> float:
         """Measures what the model is worth on validation, by what it is judged by."""
         batches = self.model.preprocess(self.validation, FROZEN_BATCH, shuffle=False)
-        with progress.stage("Measuring on validation", final=False):
-            values = self.model.evaluate(batches, verbose=0, return_dict=True)
+        with progress.stage(
+            "Measuring on validation", int(batches.cardinality()), final=False
+        ) as each:
+            counted = keras.callbacks.LambdaCallback()
+            counted.on_test_batch_end = lambda *_: each.add()
+            values = self.model.evaluate(batches, verbose=0, return_dict=True, callbacks=[counted])
         logs = {f"val_{name}": value for name, value in values.items()}
         for judge in self.judges():
             logs |= judge.values()
@@ -321,7 +342,9 @@ class Training:
         chosen = {**planned.chosen_by, "learning_rate": rate[1]}
         planned = dataclasses.replace(planned, learning_rate=rate[0], chosen_by=chosen)
         judge = {"judged_by": _named(keep)}
-        self.history.plan[name] = {**dataclasses.asdict(planned), **judge}
+        told: dict[str, object] = {**dataclasses.asdict(planned), **judge}
+        self.history.plan[name] = told
+        self.watch.stage(name, told)
         return planned
 
     def run_epochs(
@@ -352,10 +375,12 @@ class Training:
         with progress.stage(words, final=False) as stage:
             shown = judging.shown(self.model, stage, self.plan.verbose if lines else 1)
             # What judges stands before what reads of it.
-            told = [FiniteLoss(), Averaged(), *feed.judges, *more, *self.callbacks, keep, shown]
+            others = [*more, *self.callbacks, self.watch]
+            told = [FiniteLoss(), Averaged(), *feed.judges, *others, keep, shown]
             given = feed.model, feed.batches, feed.validation, planned.epochs, planned.passes
-            others = [*more, *self.callbacks]
-            return runs.Run(*given, told, keep, others, fed).curves(self.checkpoint)
+            curves = runs.Run(*given, told, keep, others, fed).curves(self.checkpoint)
+        self.watch.trained = len(curves["loss"]) * planned.passes * feed.rows
+        return curves
 
     def end(self, outcome: Outcome, curves: dict[str, list[float]], started: float) -> float:
         """Notes what a stage left.
@@ -373,7 +398,7 @@ class Training:
         history.seconds[outcome.stage] = spent
         history.outcomes.append(outcome)
         if show(self.plan.verbose):
-            progress.say(outcome.lines(spent))
+            progress.say(outcome.lines(spent, pace=self.watch.pace()))
         return outcome.value
 
     # To go on later ----------------------------------------------------------------------------
@@ -421,6 +446,7 @@ class Training:
                 stage.restore(state["stages"][stage.name])
         with restoring.said_by("its history"):
             self.history.restore(state["history"])
+        self.watch.begin()
         self.done, self.worth = state["done"], state["worth"]
         if state["schedule"] is not None:
             schedule = optimizers.rate(self.model.optimizer)
