@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras.src.saving import saving_lib
+from tensorflow.python.framework import ops
 
 import tfhub_transfer
 from tfhub_transfer.private import (
@@ -25,6 +26,7 @@ from tfhub_transfer.private import (
     keras_saving,
     keras_training,
     tensorflow_data,
+    tensorflow_gradients,
     tensorflow_graphs,
     tensorflow_options,
 )
@@ -64,6 +66,13 @@ def of_call_options() -> object:
 
 def of_a_strategy(dataset: tf.data.Dataset) -> Any:
     return tf.distribute.MirroredStrategy(["cpu:0"]).experimental_distribute_dataset(dataset)
+
+
+def of_a_graph_with_python() -> tf.Graph:
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.numpy_function(lambda: np.int64(1), [], tf.int64)
+    return graph
 
 
 # Whose it is, what to call it, and where it is looked for: an object, or a module by its name.
@@ -121,6 +130,9 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
         "DistributedDataset._original_dataset",
         lambda: of_a_strategy(tf.data.Dataset.range(1)),
     ),
+    (TENSORFLOW, "ops.gradient_registry", "tensorflow.python.framework.ops"),
+    (TENSORFLOW, "Registry._registry", lambda: ops.gradient_registry),
+    (TENSORFLOW, "Graph._py_funcs_used_in_graph", of_a_graph_with_python),
     (TENSORFLOW, "context.FunctionCallOptions", "tensorflow.python.eager.context"),
     (TENSORFLOW, "Context.function_call_options", of_call_options),
     (TENSORFLOW, "context.global_seed", "tensorflow.python.eager.context"),
@@ -434,6 +446,26 @@ def test_a_dataset_knows_what_it_was_made_from() -> None:
     batches = source.batch(2)
     (found,) = tensorflow_data.parents(of_a_strategy(batches))
     assert found is batches
+
+
+def test_gradients_of_sums_over_replicas_are_forgotten() -> None:
+    registry = ops.gradient_registry._registry
+
+    def step() -> None:
+        context = tf.distribute.get_replica_context()
+        with tensorflow_gradients.forgotten():
+            context.all_reduce("sum", tf.custom_gradient(lambda x: (x, lambda dy: dy))(1.0))
+
+    before = {*registry}
+    tf.function(step)()
+    (left,) = registry.keys() - before  # the layer's own
+    registry.pop(left)
+    with tf.Graph().as_default():
+        tf.distribute.get_replica_context().all_reduce("sum", tf.constant(1.0))
+    sums = registry.keys() - before
+    assert sums, f"{TENSORFLOW} sums in another way"
+    for name in sums:
+        registry.pop(name)
 
 
 def test_options_hold_inside_and_no_longer() -> None:
