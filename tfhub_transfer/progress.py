@@ -30,6 +30,8 @@ _REDRAW_SECONDS = 0.1
 # Where nothing can be drawn anew; doubled after each.
 _FIRST_REPORT_SECONDS = 30.0
 _CUT = "..."
+# Bytes in what the system tells of memory.
+_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
 # Of less a pace would be one of the clock.
 _LEAST_SECONDS = 0.05
 
@@ -422,8 +424,7 @@ def pace(seconds: float, count: float = 0, unit: str = "") -> str:
 
 def peak_memory() -> int:
     """The most bytes of memory that this process has had at any time."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    return _PEAK_UNIT * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def fitted(name: str, head: list[str], details: tuple[str, ...], width: int) -> str:

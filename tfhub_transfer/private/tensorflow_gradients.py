@@ -1,7 +1,8 @@
 """What TensorFlow remembers of gradients for good, and lets nobody take back."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Iterator
 
 from tensorflow.python.framework import ops
 
@@ -29,12 +30,13 @@ def forgotten() -> Iterator[None]:
                 registry.pop(name, None)
 
 
-def _is_of_sum(gradient: Callable[..., object]) -> bool:
+def _is_of_sum(gradient: types.FunctionType) -> bool:
     """Whether a gradient is that of `all_reduce`, which is wrapped in functions that hold it."""
-    waiting: list[object] = [gradient]
+    waiting = [gradient]
     for _ in range(3):
-        cells = [c for f in waiting for c in getattr(f, "__closure__", None) or ()]
-        waiting = [c.cell_contents for c in cells if callable(c.cell_contents)]
-        if any(getattr(f, "__qualname__", "").startswith(_SUMS) for f in waiting):
+        cells = [cell for function in waiting for cell in function.__closure__ or ()]
+        found = [cell.cell_contents for cell in cells]
+        waiting = [each for each in found if isinstance(each, types.FunctionType)]
+        if any(function.__qualname__.startswith(_SUMS) for function in waiting):
             return True
     return False
