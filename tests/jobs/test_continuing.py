@@ -1,5 +1,7 @@
 """The same command goes on where an earlier one was interrupted, and says where it doesn't."""
 
+import csv
+import json
 import os
 import random
 import shutil
@@ -77,6 +79,10 @@ def test_a_command_goes_on_where_it_ended(
     assert status == 0, error
     assert "Going on after stage 1" in out and "Written to" in out
     assert (output / "model.keras").is_file() and not (output / "interrupted.keras").exists()
+    record = json.loads((output / "training.json").read_text("utf-8"))
+    with open(output / "history.csv", encoding="utf-8", newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses == record["history"]["loss"]
     assert sorted(path.name for path in rows.parent.iterdir()) == ["copy", "out", "rows.csv"]
     # As if the last moment had been that of the kill.
     (rows.parent / "copy").rename(notes)

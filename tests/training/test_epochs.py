@@ -92,6 +92,9 @@ def test_every_stage_of_a_training_has_a_line(
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     words = ["train", "--task", "classification", "--data", tmp_path / "a.jsonl", "--epochs", "2"]
     words += ["--encoder", text_encoder, "--output", tmp_path / "out"]
+    status, _, err = run(*words, "--log-dir", tmp_path / "out" / "logs")
+    assert status == 2 and "outside of it" in err and not (tmp_path / "out").exists()
+    words += ["--log-dir", tmp_path / "logs"]
     status, out, err = run(*words)
     assert status == 0 and "\r" not in err
     said = at_ends(err)
@@ -102,6 +105,12 @@ def test_every_stage_of_a_training_has_a_line(
     ]
     kept = [line.split()[0] for line in out.splitlines() if ": kept" in line]
     assert kept[:2] == ["Head", "Top"]  # and again in the report's notes
+    assert out.count(" rows/s, peak memory ") == 2 and err.count("peak memory ") == 3
+    tables = [(tmp_path / each / "history.csv").read_text("utf-8") for each in ("out", "logs")]
+    assert tables[0] == tables[1] and tables[0].count("\n") > 2
+    assert {each.name for each in (tmp_path / "logs").iterdir()} == {
+        *("history.csv", "steps", "train", "validation"),
+    }
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     begun.clear()
