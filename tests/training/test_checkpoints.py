@@ -428,7 +428,9 @@ def left(text_encoder: Path, splits: Any, tmp_path_factory: pytest.TempPathFacto
         patch.setattr(checkpoints, "LEAST_SECONDS", 0.0)
         patch.setattr(checkpoints, "_TIMES", 0)
         killed(build(text_encoder), splits, Kill(2), checkpoint=folder)
-    assert sorted(p.name for p in folder.glob("[!.]*")) == ["epoch.npz", "stage.npz"]
+    assert sorted(p.name for p in folder.glob("[!.]*")) == [
+        *("epoch.npz", "history.csv", "stage.npz"),
+    ]
     return folder
 
 
