@@ -79,6 +79,7 @@ class Turned(keras.layers.Layer):
         return shape
 
 
+@pytest.mark.slow
 def test_what_lives_trains_on(bert_still: Path, sentiment: Any) -> None:
     """An encoder that outlives its model; a layer's own gradient, after the step that made it."""
     texts, labels = sentiment

@@ -93,11 +93,11 @@ class Plan:
         seed: Seed of the shuffling.
         verbose: 0 silent; 1 a line a stage, which shows on a terminal how far it is; 2 also a line
             an epoch, but for heads on stored vectors; `"auto"` 1 on a terminal and 2 elsewhere.
+        stages: Gives the stages to go through, of the usual ones (`head`, `fine_tuning`): with
+            others among them, or without some; the usual ones if not given.
         log_dir: A folder for TensorBoard: curves over the epochs of all stages, of training and of
             validation, and over steps; and `history.csv`, a line an epoch. They grow while it
             trains, and stay.
-        stages: Gives the stages to go through, of the usual ones (`head`, `fine_tuning`): with
-            others among them, or without some; the usual ones if not given.
 
     Raises:
         InputError: If a number is none, or out of range, or `log_dir` is no name of a folder.
@@ -114,8 +114,8 @@ class Plan:
     boundary: bool = True
     seed: int = 0
     verbose: int | str = "auto"
-    log_dir: str | Path | None = None
     stages: Callable[[list[Stage]], Iterable[Stage]] | None = None
+    log_dir: str | Path | None = None
 
     _NUMBERS: ClassVar[dict[str, tuple[Callable[..., object], tuple[float, float]]]] = {
         "learning_rate": (ranges.real_number, ranges.LEARNING_RATE),
