@@ -107,7 +107,8 @@ def _take_up(
 def _watch(training: Training, notes: Checkpoint | None) -> None:
     """Has each epoch written down where it is asked for, and beside notes of how far it is."""
     if notes is not None:
-        training.watch.write(watching.CsvFile(notes.folder.place / watching.FILE))
+        # Where it can't be, no notes can, which say so.
+        training.watch.write(watching.CsvFile(notes.folder.place / watching.FILE, heard=False))
     if training.plan.log_dir is not None:
         folder = Path(training.plan.log_dir)
         folder.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,7 @@ class Sink(Protocol):
     """Where rows are written."""
 
     place: Path
+    heard: bool
 
     def begin(self, rows: Sequence[Row]) -> None:
         """Holds these rows from now on: those of an earlier process, or none."""
@@ -59,10 +60,11 @@ class CsvFile:
 
     Args:
         path: The file.
+        heard: Whether it is said where it can't be written any longer.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.place = path
+    def __init__(self, path: Path, heard: bool = True) -> None:
+        self.place, self.heard = path, heard
         self._columns: list[str] = []
 
     def begin(self, rows: Sequence[Row]) -> None:
@@ -92,7 +94,7 @@ class Events:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.place = folder
+        self.place, self.heard = folder, True
 
     def begin(self, rows: Sequence[Row]) -> None:
         """As of `Sink`."""
@@ -250,6 +252,8 @@ class _Shared:
                 what(sink)
             except OSError as error:
                 self.sinks.remove(sink)
+                if not sink.heard:
+                    continue
                 reason = error.strerror or error
                 warnings.warn(
                     f"curves can't be written any longer ({reason}), and training goes on "
