@@ -82,6 +82,22 @@ class EpochsShown(keras.callbacks.Callback):
         self._stage.tell(f"epoch {min(self._epoch + 1, epochs)} of {epochs}", *self._values)
 
 
+class Counted(keras.callbacks.Callback):
+    """Counts the batches of `evaluate` as steps of a stage.
+
+    Args:
+        stage: The stage, of as many steps.
+    """
+
+    def __init__(self, stage: progress.Stage) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """As Keras does; several at once count as they are."""
+        self._stage.add(batch + 1 - self._stage.done)
+
+
 def show(verbose: int | str) -> int:
     """What `Plan.verbose` means here: one line a stage, or also one an epoch.
 

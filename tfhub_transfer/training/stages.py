@@ -27,7 +27,7 @@ from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.training import headlines, judging, restoring, runs
 from tfhub_transfer.training.checkpoints import Checkpoint
-from tfhub_transfer.training.epochs import show
+from tfhub_transfer.training.epochs import Counted, show
 from tfhub_transfer.training.history import History, State
 from tfhub_transfer.training.outcome import Outcome
 from tfhub_transfer.training.watching import Watch
@@ -264,9 +264,9 @@ class Training:
         with progress.stage(
             "Measuring on validation", int(batches.cardinality()), final=False
         ) as each:
-            counted = keras.callbacks.LambdaCallback()
-            counted.on_test_batch_end = lambda *_: each.add()
-            values = self.model.evaluate(batches, verbose=0, return_dict=True, callbacks=[counted])
+            values = self.model.evaluate(
+                batches, verbose=0, return_dict=True, callbacks=[Counted(each)]
+            )
         logs = {f"val_{name}": value for name, value in values.items()}
         for judge in self.judges():
             logs |= judge.values()
