@@ -29,6 +29,8 @@ from tfhub_transfer.training.snapshots import Arrays, Snapshots
 
 MODES = ("auto", "only", "never")
 MINUTES = 10.0
+# Raise it when what the files say changes: those of others aren't read.
+VERSION = 1
 # An epoch that ends sooner after the last file was written waits for the next one: a second at
 # least, and ten times as long as writing takes, of which so no more than a tenth of the time goes.
 LEAST_SECONDS = 1.0
@@ -87,7 +89,7 @@ class Checkpoint:
         self.before_anew: Callable[[], None] | None = None
         choices.one_of("resume", mode, MODES)
         self._mode = mode
-        self._facts = identity.as_json(facts or {})
+        self._facts = identity.as_json({**(facts or {}), "version of checkpoints": VERSION})
         self._known: identity.Facts = {}
         self._works, self._told = True, False
         self._within: Saved | None = None
