@@ -491,6 +491,12 @@ def test_what_a_stage_is_told_is_part_of_it() -> None:
         plan = tt.Plan(class_weight=weight)
         return identity.as_json(identity.of_plan(plan, [Polishing(rates)]))
 
+    class Other(Polishing):
+        def run(self, training: Any) -> float:
+            return 1.0
+
+    one, other = (identity.of_plan(tt.Plan(), [kind(0.1)]) for kind in (Polishing, Other))
+    assert identity.changed(one, other) == ["code of polishing changed"]
     weight = {np.int64(0): np.float32(0.5), np.int64(1): 2}
     before = facts([0.1, 0.2], weight)
     assert identity.changed(before, facts((0.1, 0.2), {0: 0.5, 1: 2})) == []
@@ -503,6 +509,15 @@ def test_what_a_stage_is_told_is_part_of_it() -> None:
     assert identity.changed(before, facts([0.1, 0.2])) == [
         "class_weight of the plan was {'0': 0.5, '1': 2} and is not given"
     ]
+
+
+def test_labels_are_told_by_their_values() -> None:
+    def facts(*labels: Any) -> Any:
+        return identity.of_examples("x", tt.data.Examples.from_lists(["a", "b"], [*labels]))
+
+    assert facts(*np.array([1.0, 2.5])) == facts(1.0, 2.5) != facts(1.0, 2.0)
+    many = [f"label {number}" for number in range(20)]
+    assert facts({*many}, {"x"}) == facts({*many[::-1]}, {"x"}) != facts({*many[1:]}, {"x"})
 
 
 def weighed(delta: float) -> Any:
@@ -519,6 +534,44 @@ class Focal(keras.Loss):
 
     def call(self, labels: Any, scores: Any) -> Any:
         return (labels - scores) ** self.gamma
+
+
+SCALE = 1.0
+SHARES = tf.constant([1.0, 5.0])
+
+
+def scaled(labels: Any, scores: Any) -> Any:
+    return SHARES[0] * by_scale(keras.losses.mean_squared_error(labels, scores))
+
+
+def by_scale(value: Any) -> Any:
+    return value * SCALE
+
+
+def held(shares: Any) -> Any:
+    return lambda labels, scores: shares[0] * keras.losses.mean_squared_error(labels, scores)
+
+
+def test_code_and_what_it_reads_are_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(value: Any) -> str:
+        return str(describing.described(value))
+
+    usual = told(scaled)
+    assert told(scaled) == usual != told(weighed(1.0))
+    assert told(held(tf.constant([1.0]))) == told(held(tf.constant([1.0])))
+    assert told(held(tf.constant([1.0]))) != told(held(tf.constant([2.0])))
+    assert told(tf.function(weighed(1.0))) != told(tf.function(weighed(2.0)))
+    for name, other in (
+        ("SCALE", 2.0),
+        ("SHARES", tf.constant([2.0, 5.0])),
+        ("by_scale", lambda value: value),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setitem(scaled.__globals__, name, other)
+            assert told(scaled) != usual
+    before = told(Focal(2.0))
+    monkeypatch.setattr(Focal, "call", lambda self, labels, scores: labels - scores)
+    assert told(Focal(2.0)) != before
 
 
 LEARNED: dict[str, Any] = {
@@ -608,7 +661,9 @@ def test_what_is_damaged_is_never_used(
     assert epoch == 0 and len(told) == 1 and "damaged" in told[0]
 
 
-def test_only_goes_on_or_refuses(text_encoder: Path, splits: Any, notes: Path) -> None:
+def test_only_goes_on_or_refuses(
+    text_encoder: Path, splits: Any, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def resume(mode: str, folder: Path, **more: Any) -> int:
         held = Lasting(folder)
         try:
@@ -617,6 +672,10 @@ def test_only_goes_on_or_refuses(text_encoder: Path, splits: Any, notes: Path) -
             held.release()
 
     assert resume("only", notes) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "VERSION", checkpoints.VERSION + 1)
+        with pytest.raises(tt.InputError, match="can't: version of checkpoints was 1 and is 2"):
+            resume("only", notes)
     with pytest.raises(tt.InputError, match="can't: epochs of fine_tuning was 3 and is 4. Leave"):
         tune(build(text_encoder), splits, epochs=4, checkpoint=Checkpoint(Lasting(notes), "only"))
     with pytest.raises(tt.InputError, match="goes on with.*there is no checkpoint. Leave it out"):
@@ -636,6 +695,27 @@ def test_one_process_at_a_time_and_nothing_of_others(text_encoder: Path, tmp_pat
         Lasting(tmp_path)
     with pytest.raises(tt.InputError, match="a checkpoint is a folder.*which is a file"):
         Lasting(tmp_path / "diary.txt")
+
+
+def test_notes_take_no_more_than_a_tenth_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    notes = Checkpoint(Lasting(tmp_path / "notes"))
+    monkeypatch.setattr(checkpoints, "_TIMES", 10)
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: clock[0])
+
+    def take() -> Any:  # copies of all weights, say, by a slow device
+        clock[0] += 3.0
+        return {"a": np.zeros(3)}
+
+    notes.note({}, take)
+    due = []
+    for _ in range(2):
+        clock[0] += 20.0
+        due.append(notes.is_due())
+    assert due == [False, True]
+    notes.folder.discard()
 
 
 @pytest.mark.parametrize("how", ["full", "needed"])
@@ -662,7 +742,7 @@ def test_a_full_disk_costs_the_notes_alone(
     with pytest.warns(UserWarning, match=r"no checkpoint can be written \(No space left on devi"):
         history = tune(model, splits, checkpoint=notes, unfreeze="none")
     assert len(history.history["loss"]) == 3 and list(tmp_path.rglob("*.npz")) == []
-    assert len(taken) == 2  # before the stage and behind it, not at each step
+    assert len(taken) == 1  # before the stage, not at each step
     notes.folder.release()
     assert list(tmp_path.iterdir()) == []
 

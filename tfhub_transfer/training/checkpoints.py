@@ -8,6 +8,7 @@ or comes out the same from the data: the order of rows is a function of seed and
 
 import contextlib
 import errno
+import functools
 import os
 import time
 import warnings
@@ -145,7 +146,7 @@ class Checkpoint:
             "callbacks": [each.state() for each in training.callbacks],
             "seconds": self._total(),
         }
-        self._write(_STAGE, record, self._snapshots.take(settled=True))
+        self._write(_STAGE, record, functools.partial(self._snapshots.take, settled=True))
         self.folder.remove(_EPOCH)
 
     # For the fit of a stage --------------------------------------------------------------------
@@ -178,15 +179,15 @@ class Checkpoint:
         """What takes the model's weights, and gives them back."""
         return self._snapshots
 
-    def note(self, record: Mapping[str, object], arrays: Arrays) -> None:
+    def note(self, record: Mapping[str, object], take: Callable[[], Arrays]) -> None:
         """Notes how far the stage at work is.
 
         Args:
             record: What JSON can say of it.
-            arrays: Weights and whatever else are numbers.
+            take: Gives weights and whatever else are numbers.
         """
         spent = self._spent + time.perf_counter() - self._began
-        self._write(_EPOCH, {**record, "done": self._done, "seconds": spent}, arrays)
+        self._write(_EPOCH, {**record, "done": self._done, "seconds": spent}, take)
 
     # What there is -----------------------------------------------------------------------------
 
@@ -275,10 +276,11 @@ class Checkpoint:
     def _total(self) -> float:
         return self.seconds + time.perf_counter() - self._opened
 
-    def _write(self, name: str, record: Mapping[str, object], arrays: Arrays) -> None:
+    def _write(self, name: str, record: Mapping[str, object], take: Callable[[], Arrays]) -> None:
         if not self._works:
             return
         started = time.perf_counter()
+        arrays = take()
         try:
             self._require_room(arrays)
             self.folder.write(name, {**record, "facts": self._known}, arrays)
