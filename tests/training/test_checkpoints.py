@@ -21,6 +21,7 @@ from tfhub_transfer.training import checkpoints, describing, finetuning, identit
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.snapshots import Snapshots
 
+LONG = [pytest.mark.slow, pytest.mark.exhaustive]
 PLAN = tt.Plan(verbose=0, seed=3, head_epochs=3, unfreezing_epochs=1.0)
 
 
@@ -99,8 +100,8 @@ def whole(text_encoder: Path, splits: Any) -> Any:
 @pytest.mark.parametrize(
     "kill",
     [
-        pytest.param((0, 0), id="before anything", marks=pytest.mark.slow),
-        pytest.param((2, 0), id="in the head", marks=pytest.mark.slow),
+        pytest.param((0, 0), id="before anything", marks=LONG),
+        pytest.param((2, 0), id="in the head", marks=LONG),
         pytest.param((4, 1), id="in what thaws"),
     ],
 )
@@ -133,7 +134,6 @@ class KillEach(Kill):
         self.trained += 1
 
 
-LONG = [pytest.mark.slow, pytest.mark.exhaustive]
 KINDS = [
     pytest.param("text_encoder", {}, id="words", marks=pytest.mark.slow),
     pytest.param("bert_still", {}, id="vectors", marks=LONG),
@@ -142,6 +142,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_what_thawed_within_an_epoch_stays_thawed(
     bert_still: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -246,6 +247,7 @@ def test_early_stopping_goes_on_waiting(text_encoder: Path, splits: Any, tmp_pat
         tune(build(text_encoder), splits, checkpoint=tmp_path / "n", callbacks=keeps)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_averages_are_not_taken_for_weights(
     text_encoder: Path, splits: Any, tmp_path: Path
@@ -266,6 +268,7 @@ def test_averages_are_not_taken_for_weights(
     check_same(whole, model)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_the_very_end_thaws_what_had_thawed(
     whole: Any, text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +286,7 @@ def test_a_run_that_is_killed_at_the_very_end_thaws_what_had_thawed(
     assert flags[0] == flags[1] and any(flags[0])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_stage_behind_trains_what_had_thawed(
     text_encoder: Path, splits: Any, tmp_path: Path
@@ -323,6 +327,7 @@ class StopAt(Kill):
             raise Killed
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_what_stops_in_the_midst_of_an_epoch_trains_no_other(
     text_encoder: Path, splits: Any, tmp_path: Path
@@ -338,6 +343,7 @@ def test_what_stops_in_the_midst_of_an_epoch_trains_no_other(
     check_same(whole, model)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_callbacks_of_keras_go_on_between_stages_too(
     text_encoder: Path, splits: Any, tmp_path: Path
@@ -368,6 +374,7 @@ def test_callbacks_of_keras_go_on_between_stages_too(
 # Signals ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_signal_is_noted_at_the_end_of_the_step(
     whole: Any, text_encoder: Path, splits: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -718,7 +725,7 @@ def test_notes_take_no_more_than_a_tenth_of_the_time(
     notes.folder.discard()
 
 
-@pytest.mark.parametrize("how", ["full", "needed"])
+@pytest.mark.parametrize("how", [pytest.param("full", marks=pytest.mark.slow), "needed"])
 def test_a_full_disk_costs_the_notes_alone(
     how: str, text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -747,6 +754,7 @@ def test_a_full_disk_costs_the_notes_alone(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_folder_that_goes_costs_the_notes_alone(
     text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -799,6 +807,7 @@ def test_what_others_do_to_the_folder_is_no_failure(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_a_stage_says_may_be_no_json(text_encoder: Path, splits: Any, tmp_path: Path) -> None:
     class Odd(tt.Stage):
         name = "odd"
@@ -814,6 +823,7 @@ def test_what_a_stage_says_may_be_no_json(text_encoder: Path, splits: Any, tmp_p
         tune(build(text_encoder), splits, plan=plan, checkpoint=tmp_path / "notes")
 
 
+@pytest.mark.slow
 def test_a_mistake_that_is_none_of_the_training_leaves_the_notes(
     text_encoder: Path, splits: Any, tmp_path: Path
 ) -> None:
@@ -827,6 +837,7 @@ def test_a_mistake_that_is_none_of_the_training_leaves_the_notes(
     assert began(build(text_encoder), splits, tmp_path / "notes") == (1, [])
 
 
+@pytest.mark.slow
 def test_what_fell_apart_is_not_gone_on_with(
     text_encoder: Path, splits: Any, tmp_path: Path
 ) -> None:
