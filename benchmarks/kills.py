@@ -140,17 +140,18 @@ def measure(devices: int, kills: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Prints a line for each number of devices and writes them all."""
+    """Prints a line for each number of devices, and writes it among the others."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
-    rows = []
     for devices in options.devices:
-        rows.append(measure(devices, options.kills))
-        print(rows[-1], flush=True)
-    found = {"machine": harness.machine(), "rows": rows}
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        row = measure(devices, options.kills)
+        print(row, flush=True)
+        before = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.exists() else []
+        rows = [*(each for each in before if each["devices"] != devices), row]
+        found = {"machine": harness.machine(), "rows": rows}
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
