@@ -499,8 +499,8 @@ def test_what_a_stage_is_told_is_part_of_it() -> None:
         return identity.as_json(identity.of_plan(plan, [Polishing(rates)]))
 
     class Other(Polishing):
-        def run(self, training: Any) -> float:
-            return 1.0
+        def run(self, training: Any) -> None:
+            training.judge()
 
     one, other = (identity.of_plan(tt.Plan(), [kind(0.1)]) for kind in (Polishing, Other))
     assert identity.changed(one, other) == ["code of polishing changed"]
