@@ -1,6 +1,6 @@
 """Training that is killed at random moments, and ends with the weights of one that isn't.
 
-    python benchmarks/kills.py [--kills N] [--devices N ...]
+    python benchmarks/kills.py [--kills N] [--devices N ...] [--epochs N]
 
 Trains the packaged sample by command, kills it (`kill -9`) at a random moment from the start of the
 process on, lets the same command go on, kills that, and so on; what came to its end is compared,
@@ -47,10 +47,11 @@ run()
 
 
 class Place:
-    """A folder with a cache and temporary folders of its own, and so many devices."""
+    """A folder with a cache and temporary folders of its own, so many devices and epochs."""
 
-    def __init__(self, devices: int) -> None:
+    def __init__(self, devices: int, epochs: int) -> None:
         self.root, self.devices = Path(tempfile.mkdtemp(prefix="kills-")), devices
+        self.epochs = epochs
         for name in ("cache", "tmp"):
             (self.root / name).mkdir()
         self.environment = {
@@ -63,7 +64,7 @@ class Place:
     def train(self, output: str) -> "subprocess.Popen[str]":
         """The command, under way."""
         words = ["train", "--task", "classification", "--data", SAMPLE, "--label", "topic"]
-        words += ["--encoder", "auto", "--epochs", 20, "--batch-size", 8, "--seed", 3]
+        words += ["--encoder", "auto", "--epochs", self.epochs, "--batch-size", 8, "--seed", 3]
         words += ["--strategy", "mirrored" if self.devices > 1 else "none"]
         words += ["--checkpoint-minutes", 0.02, "--output", self.root / output]
         return subprocess.Popen(
@@ -107,9 +108,9 @@ class Place:
         return same, of
 
 
-def measure(devices: int, kills: int) -> dict[str, Any]:
+def measure(devices: int, kills: int, epochs: int) -> dict[str, Any]:
     """So many kills on so many devices, and what the trainings that went on came to."""
-    place, moments = Place(devices), random.Random(devices)
+    place, moments = Place(devices, epochs), random.Random(devices)
     alone, _ = place.whole("reference")
     seconds: list[float] = []
     went_on, compared = 0, list[tuple[int, int]]()
@@ -144,9 +145,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
     for devices in options.devices:
-        row = measure(devices, options.kills)
+        row = measure(devices, options.kills, options.epochs)
         print(row, flush=True)
         before = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.exists() else []
         rows = [*(each for each in before if each["devices"] != devices), row]
