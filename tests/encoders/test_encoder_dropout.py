@@ -69,6 +69,7 @@ def test_a_step_can_be_repeated_and_the_next_is_another(kind: str, make_encoder:
     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_inference_and_what_drops_nothing_draw_nothing(
     bert_encoder: Path, bert_still: Path
@@ -81,6 +82,7 @@ def test_inference_and_what_drops_nothing_draw_nothing(
     assert place(encoder) == place(still) == place(frozen) == [SEED, 0]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_gradients_are_of_the_masks_of_the_answer(bert_encoder: Path) -> None:
     """A small step along it, with the same masks, lowers the loss by its square."""
@@ -102,6 +104,7 @@ def test_gradients_are_of_the_masks_of_the_answer(bert_encoder: Path) -> None:
     assert float(after - before) == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_layers_above_a_boundary_draw_as_in_the_whole(bert_encoder: Path) -> None:
     whole, above = build(bert_encoder), build(bert_encoder, -2)
@@ -245,6 +248,7 @@ def test_heads_drop_alike_inside_of_attention() -> None:
     assert store["random_state"].tolist() in states
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_xla_draws_the_same_masks(bert_encoder: Path) -> None:
     plain, compiled = build(bert_encoder), build(bert_encoder)

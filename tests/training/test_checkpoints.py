@@ -201,6 +201,7 @@ def test_a_stream_goes_on_in_its_order(text_encoder: Path, splits: Any, tmp_path
     check_same(whole, model)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_stages_of_ones_own_go_on_too(text_encoder: Path, splits: Any, tmp_path: Path) -> None:
     class Polishing(tt.Stage):
@@ -268,6 +269,7 @@ def test_averages_are_not_taken_for_weights(
     check_same(whole, model)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_the_very_end_thaws_what_had_thawed(
     whole: Any, text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -754,6 +756,7 @@ def test_a_full_disk_costs_the_notes_alone(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_folder_that_goes_costs_the_notes_alone(
     text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
