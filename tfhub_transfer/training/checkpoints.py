@@ -167,8 +167,6 @@ class Checkpoint:
 
     def is_due(self, within_epoch: bool = False) -> bool:
         """Whether it is time to note how far the stage is."""
-        if not self._works:
-            return False
         passed = time.perf_counter() - self._written
         if within_epoch:
             return passed >= 60 * self.minutes
