@@ -119,6 +119,25 @@ def test_a_killed_training_goes_on_to_the_bit(
     assert list(tmp_path.iterdir()) == []  # nothing is left of it
 
 
+class Worse(Kill):
+    """Says that each epoch is worse than the one before."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs.update({"val_loss": 1.0 + epoch, "val_accuracy": 1.0 / (2 + epoch)})
+
+
+def test_the_best_epoch_may_be_one_before_the_kill(
+    text_encoder: Path, splits: Any, tmp_path: Path
+) -> None:
+    whole, how = build(text_encoder), {"unfreeze": "none", "checkpoint": tmp_path / "notes"}
+    tune(whole, splits, unfreeze="none", callbacks=Worse())
+    assert whole.history_["best_epoch"] == [0]
+    killed(build(text_encoder), splits, Worse(2), **how)
+    model = build(text_encoder, seed=8)
+    tune(model, splits, callbacks=Worse(), **how)
+    check_same(whole, model)
+
+
 class KillEach(Kill):
     """Kills at some steps, each once; counts the batches that trained since the last kill."""
 
