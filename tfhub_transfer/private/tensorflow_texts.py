@@ -22,6 +22,6 @@ def split(
         The pieces of all texts, where each starts and ends in its text, in bytes, and where the
         rows split `[n + 1]`.
     """
-    return regex_split_ops.gen_regex_split_ops.regex_split_with_offsets(
-        texts, f"({delimiter})", f"({kept})"
-    )
+    operation = regex_split_ops.gen_regex_split_ops.regex_split_with_offsets
+    pieces, starts, ends, splits = operation(texts, f"({delimiter})", f"({kept})")
+    return pieces, starts, ends, splits
