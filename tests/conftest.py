@@ -189,25 +189,6 @@ def no_stack_for_each_operation() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_errors_keep_their_stack() -> Iterator[None]:
-    """TensorFlow goes through a handler at each operation, to shorten the stack of an error."""
-    import tensorflow as tf
-
-    tf.debugging.disable_traceback_filtering()
-    yield
-    tf.debugging.enable_traceback_filtering()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def less_garbage_collection() -> Iterator[None]:
-    """A graph is tens of thousands of objects, none of them garbage while it is made."""
-    before = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 50)
-    yield
-    gc.set_threshold(*before)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def old_objects_are_left_alone() -> Iterator[None]:
     """TensorFlow keeps the graphs of a process: passing through them all takes seconds later on."""
