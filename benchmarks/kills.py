@@ -1,11 +1,12 @@
 """Training that is killed at random moments, and ends with the weights of one that isn't.
 
-    python benchmarks/kills.py [--kills N] [--rounds N]
+    python benchmarks/kills.py [--kills N] [--devices N ...] [--epochs N]
 
-Each round trains the packaged sample by command, kills it (`kill -9`) so often, each time at a
-random moment from the start of the process on, and lets the same command end. All weights and the
-optimizer's state must be those, to the bit, of a run that nobody killed. Writes
-`benchmarks/kills.json`.
+Trains the packaged sample by command, kills it (`kill -9`) at a random moment from the start of the
+process on, lets the same command go on, kills that, and so on; what came to its end is compared,
+and another training begins, until there were so many kills. All weights and the optimizer's state
+must be those, to the bit, of a run that nobody killed. So on one device, and mirrored over two
+logical CPUs. Writes `benchmarks/kills.json`.
 """
 
 import argparse
@@ -34,13 +35,23 @@ arrays = [[keras.ops.convert_to_numpy(each) for each in some] for some in every]
 same = [np.array_equal(*pair) for pair in zip(*arrays, strict=True)]
 print(sum(same), len(same))
 """
+# The command, on a machine of so many CPUs as TensorFlow is told.
+RUN = """
+import sys
+import tensorflow as tf
+devices = [tf.config.LogicalDeviceConfiguration()] * int(sys.argv.pop(1))
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+from tfhub_transfer.__main__ import run
+run()
+"""
 
 
 class Place:
-    """A folder with a cache and temporary folders of its own."""
+    """A folder with a cache and temporary folders of its own, so many devices and epochs."""
 
-    def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="kills-"))
+    def __init__(self, devices: int, epochs: int) -> None:
+        self.root, self.devices = Path(tempfile.mkdtemp(prefix="kills-")), devices
+        self.epochs = epochs
         for name in ("cache", "tmp"):
             (self.root / name).mkdir()
         self.environment = {
@@ -53,11 +64,11 @@ class Place:
     def train(self, output: str) -> "subprocess.Popen[str]":
         """The command, under way."""
         words = ["train", "--task", "classification", "--data", SAMPLE, "--label", "topic"]
-        words += ["--encoder", "auto", "--epochs", 40, "--batch-size", 4, "--seed", 3]
+        words += ["--encoder", "auto", "--epochs", self.epochs, "--batch-size", 8, "--seed", 3]
+        words += ["--strategy", "mirrored" if self.devices > 1 else "none"]
         words += ["--checkpoint-minutes", 0.02, "--output", self.root / output]
-        command = [sys.executable, "-m", "tfhub_transfer", *map(str, words)]
         return subprocess.Popen(
-            command,
+            [sys.executable, "-c", RUN, str(self.devices), *map(str, words)],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -65,63 +76,84 @@ class Place:
             start_new_session=True,
         )
 
-    def whole(self, output: str) -> float:
-        """Seconds of a run to its end."""
+    def whole(self, output: str) -> tuple[float, str]:
+        """Seconds of a run to its end, and what it said."""
         started = time.perf_counter()
         process = self.train(output)
         said, _ = process.communicate()
         assert process.returncode == 0, said
-        return time.perf_counter() - started
+        return time.perf_counter() - started, said
+
+    def killed(self, output: str, seconds: float) -> tuple[bool, str]:
+        """Whether a run was killed before its end, after so many seconds, and what it said."""
+        process = self.train(output)
+        try:
+            said, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            said, _ = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), said
+        return process.returncode != 0, said
+
+    def compare(self, *outputs: str) -> tuple[int, int]:
+        """How many arrays are equal to the bit, of how many."""
+        done = subprocess.run(
+            [sys.executable, "-c", COMPARE, *(str(self.root / each) for each in outputs)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        same, of = map(int, done.stdout.split()[-2:])
+        return same, of
 
 
-def one_round(number: int, kills: int) -> dict[str, Any]:
-    """One training, killed so often."""
-    place, moments = Place(), random.Random(number)
-    alone = place.whole("reference")
-    within = 0
-    for _ in range(kills):
-        process = place.train("out")
-        time.sleep(moments.uniform(0.0, alone))
-        within += process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if (place.root / "out" / "training.json").exists():
-            break
-    last = place.whole("out") if not (place.root / "out" / "training.json").exists() else 0.0
-    folders = [str(place.root / name) for name in ("reference", "out")]
-    compared = subprocess.run(
-        [sys.executable, "-c", COMPARE, *folders],
-        env=place.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    same, of = map(int, compared.stdout.split()[-2:])
-    left = sorted(p.name for p in place.root.iterdir() if p.name.startswith("."))
-    row = {
-        "kills": within,
-        "arrays equal to the bit": same,
-        "of": of,
-        "seconds alone": alone,
-        "seconds of the last run": last,
-        "litter": left,
-    }
+def measure(devices: int, kills: int, epochs: int) -> dict[str, Any]:
+    """So many kills on so many devices, and what the trainings that went on came to."""
+    place, moments = Place(devices, epochs), random.Random(devices)
+    alone, _ = place.whole("reference")
+    seconds: list[float] = []
+    went_on, compared = 0, list[tuple[int, int]]()
+    while len(seconds) < kills:
+        output, is_killed = f"out{len(compared)}", True
+        while is_killed and len(seconds) < kills:
+            moment = moments.uniform(0.0, alone)
+            is_killed, said = place.killed(output, moment)
+            went_on += "Going on after" in said
+            seconds += [moment] if is_killed else []
+        if is_killed:
+            went_on += "Going on after" in place.whole(output)[1]
+        compared.append(place.compare("reference", output))
+    outputs = {"reference", *(f"out{number}" for number in range(len(compared)))}
+    left = {path.name for path in place.root.iterdir()} - outputs - {"cache", "tmp"}
     shutil.rmtree(place.root)
-    return row
+    return {
+        "devices": devices,
+        "kills": len(seconds),
+        "after seconds": [round(each, 1) for each in seconds],
+        "runs that went on": went_on,
+        "trainings": len(compared),
+        "arrays equal to the bit": [same for same, _ in compared],
+        "of": compared[0][1],
+        "seconds alone": round(alone, 1),
+        "left behind": sorted(left),
+    }
 
 
 def main() -> None:
-    """Prints a line for each round and writes them all."""
+    """Prints a line for each number of devices, and writes it among the others."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
-    rows = []
-    for number in range(options.rounds):
-        rows.append(one_round(number, options.kills))
-        print(rows[-1], flush=True)
-    found = {"machine": harness.machine(), "rows": rows}
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for devices in options.devices:
+        row = measure(devices, options.kills, options.epochs)
+        print(row, flush=True)
+        before = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.exists() else []
+        rows = [*(each for each in before if each["devices"] != devices), row]
+        found = {"machine": harness.machine(), "rows": rows}
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

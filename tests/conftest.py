@@ -34,12 +34,17 @@ _BY_ROW = ("test_doors.py", "test_notebooks.py", "test_readme.py")
 # The files that take longest: they start first, so that all processes end at about the same time.
 _LONGEST = [
     *("test_notebooks.py", "test_replicas.py", "test_distillation.py", "test_similarity.py"),
-    *("test_multitask.py", "test_doors.py", "test_readme.py", "test_finetuning.py"),
+    *("test_multitask.py", "test_filling.py", "test_stages.py", "test_checkpoints.py"),
+    *("test_advice.py", "test_serving.py", "test_doors.py", "test_readme.py", "test_regression.py"),
+    *("test_finetuning.py", "test_judging.py", "test_resuming.py", "test_asking.py"),
+    *("test_questions.py", "test_words.py", "test_cli.py", "test_training_by_hand.py"),
 ]
 
 
-# With `--all` these run as users have it: graphs optimized, heads trained to their end.
-_OPTIMIZED = [f"test_{name}.py" for name in "doors serving graph real_data".split()]
+# Among the slow ones these run as users have it: graphs optimized, heads trained to their end.
+_OPTIMIZED = [f"test_{name}.py" for name in "serving graph real_data".split()]
+# And with `--all`, these too.
+_OPTIMIZED_WITH_ALL = ["test_doors.py"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,6 +55,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _runs_all(config: pytest.Config) -> bool:
     asked = re.sub(r"not\s+slow", "", config.getoption("markexpr", ""))
     return config.getoption("--all") or "slow" in asked
+
+
+def _as_users_have_it(request: pytest.FixtureRequest) -> bool:
+    file, config = request.path.name, request.config
+    if file in _OPTIMIZED_WITH_ALL:
+        return config.getoption("--all")
+    return _runs_all(config) and file in _OPTIMIZED
 
 
 # Single cases that take some seconds, and long tests whose subject others cover too, as
@@ -160,7 +172,7 @@ def float32() -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def graph_optimizer(request: pytest.FixtureRequest) -> None:
     """TensorFlow's takes half a second for each graph, so it is on only where it is looked at."""
-    _optimize(_runs_all(request.config) and request.path.name in _OPTIMIZED)
+    _optimize(_as_users_have_it(request))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -193,7 +205,7 @@ def graph_optimizer_for_bfloat16(request: pytest.FixtureRequest) -> Iterator[Non
         _optimize(True)
     yield
     if asked:
-        _optimize(request.path.name in _OPTIMIZED)
+        _optimize(_as_users_have_it(request))
 
 
 def _optimize(graphs: bool) -> None:
@@ -208,7 +220,7 @@ def short_heads(request: pytest.FixtureRequest) -> Iterator[None]:
     from tfhub_transfer.optimization import planning
 
     with pytest.MonkeyPatch.context() as patch:
-        if not (_runs_all(request.config) and request.path.name in _OPTIMIZED):
+        if not _as_users_have_it(request):
             patch.setattr(planning, "HEAD_STEPS", 40)
             patch.setattr(planning, "THAWED_STEPS", 8)
         yield

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
@@ -106,6 +107,7 @@ def test_seeds_may_be_tensors_also_beside_a_seed_of_0() -> None:
     assert orders[0] == orders[1] != orders[2] and sorted(orders[2]) == list(range(20))
 
 
+@pytest.mark.slow
 def test_a_stream_comes_in_the_order_of_its_epoch(text_encoder: Any) -> None:
     tt.runtime.seed_everything(0)
     task = tt.tasks.Regression(mean=0.0, deviation=1.0)

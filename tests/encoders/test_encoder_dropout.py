@@ -16,6 +16,7 @@ from tfhub_transfer.encoders.calls import boundary_input
 from tfhub_transfer.heads.layers import TransformerBlock
 
 SEED = 7
+LONG = [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 def ids(rows: int = 3, length: int = 5) -> dict[str, tf.Tensor]:
@@ -51,8 +52,8 @@ def ask(encoder: tt.Encoder, inputs: Any, jit: bool = False) -> np.ndarray:
     "kind",
     [
         "bert_encoder",
-        pytest.param("albert_encoder", marks=pytest.mark.slow),
-        pytest.param("list_style_encoder", marks=pytest.mark.slow),
+        pytest.param("albert_encoder", marks=LONG),
+        pytest.param("list_style_encoder", marks=LONG),
     ],
 )
 def test_a_step_can_be_repeated_and_the_next_is_another(kind: str, make_encoder: Any) -> None:
@@ -68,6 +69,8 @@ def test_a_step_can_be_repeated_and_the_next_is_another(kind: str, make_encoder:
     )
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_inference_and_what_drops_nothing_draw_nothing(
     bert_encoder: Path, bert_still: Path
 ) -> None:
@@ -79,6 +82,8 @@ def test_inference_and_what_drops_nothing_draw_nothing(
     assert place(encoder) == place(still) == place(frozen) == [SEED, 0]
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_gradients_are_of_the_masks_of_the_answer(bert_encoder: Path) -> None:
     """A small step along it, with the same masks, lowers the loss by its square."""
     encoder = build(bert_encoder)
@@ -99,6 +104,8 @@ def test_gradients_are_of_the_masks_of_the_answer(bert_encoder: Path) -> None:
     assert float(after - before) == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_layers_above_a_boundary_draw_as_in_the_whole(bert_encoder: Path) -> None:
     whole, above = build(bert_encoder), build(bert_encoder, -2)
     outputs = whole(ids(), training=True)
@@ -116,6 +123,7 @@ def test_texts_of_one_example_draw_apart(bert_encoder: Path) -> None:
     assert place(encoder) == [SEED, 1]
 
 
+@pytest.mark.slow
 def test_nothing_but_variables_grows(bert_encoder: Path, tmp_path: Path) -> None:
     encoder = build(bert_encoder)
     assert len(encoder.variables) == len(encoder.weights) + 1
@@ -184,12 +192,13 @@ def uninterrupted(bert_encoder: Path) -> Any:
     return fit(model_on(bert_encoder), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "interrupt",
     [
         through_a_file,
-        pytest.param(traced_anew, marks=pytest.mark.slow),
-        pytest.param(through_weights, marks=pytest.mark.slow),
+        pytest.param(traced_anew, marks=pytest.mark.exhaustive),
+        pytest.param(through_weights, marks=pytest.mark.exhaustive),
     ],
 )
 def test_training_goes_on_in_the_stream(
@@ -200,6 +209,7 @@ def test_training_goes_on_in_the_stream(
     check_equal(uninterrupted, model)
 
 
+@pytest.mark.slow
 def test_a_file_of_earlier_code_begins_at_the_first_step(
     bert_encoder: Path, tmp_path: Path
 ) -> None:
@@ -238,6 +248,7 @@ def test_heads_drop_alike_inside_of_attention() -> None:
     assert store["random_state"].tolist() in states
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_xla_draws_the_same_masks(bert_encoder: Path) -> None:
     plain, compiled = build(bert_encoder), build(bert_encoder)

@@ -20,6 +20,7 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer.callbacks.best_weights import FellApart
 from tfhub_transfer.jobs import training
+from tfhub_transfer.optimization import planning
 from tfhub_transfer.storage.notes import Lasting, of_output
 from tfhub_transfer.training.heads import Head
 
@@ -196,11 +197,23 @@ def check_killed(kills: int, rows: Path, encoder: Path, wait: Callable[..., None
 
 
 @pytest.mark.slow
-def test_two_kills(rows: Path, text_encoder: Path) -> None:
-    def wait(notes: Path, process: Any, number: int) -> None:
-        wait_for(notes, process, 4)
-
-    assert check_killed(2, rows, text_encoder, wait)
+def test_a_kill(rows: Path, text_encoder: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process left, and what nobody interrupted, is done in this one."""
+    monkeypatch.setattr(planning, "HEAD_STEPS", 20)
+    command = words(rows, text_encoder, "--epochs", 4, "--unfreeze", "all", "--batch-size", 2)
+    notes, output = of_output(rows.parent / "out"), rows.parent / "out"
+    assert run(*command)[0] == 0
+    output.rename(rows.parent / "reference")
+    process = start([*command, "--checkpoint-minutes", 0.0001])
+    wait_for(notes, process, 4)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not output.exists()
+    status, out, error = run(*command)
+    assert status == 0 and "Going on after" in out, error
+    for one, other in zip(weights(rows.parent / "reference"), weights(output), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sorted(p.name for p in rows.parent.iterdir()) == ["out", "reference", "rows.csv"]
 
 
 @pytest.mark.slow

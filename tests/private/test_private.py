@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_text
 from keras.src.saving import saving_lib
 from tensorflow.python.framework import ops
 
@@ -29,6 +30,7 @@ from tfhub_transfer.private import (
     tensorflow_gradients,
     tensorflow_graphs,
     tensorflow_options,
+    tensorflow_texts,
 )
 
 KERAS, TENSORFLOW = f"Keras {keras.__version__}", f"TensorFlow {tf.__version__}"
@@ -136,6 +138,11 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     (TENSORFLOW, "context.FunctionCallOptions", "tensorflow.python.eager.context"),
     (TENSORFLOW, "Context.function_call_options", of_call_options),
     (TENSORFLOW, "context.global_seed", "tensorflow.python.eager.context"),
+    (
+        "tensorflow-text",
+        "regex_split_ops.gen_regex_split_ops",
+        "tensorflow_text.python.ops.regex_split_ops",
+    ),
 ]
 
 
@@ -156,7 +163,7 @@ def _used() -> Iterator[str]:
             elif isinstance(node, ast.Constant) and re.fullmatch(r"_[a-z_]+", str(node.value)):
                 yield node.value
             elif isinstance(node, ast.ImportFrom) and re.match(
-                r"keras\.src|tensorflow\.python", node.module or ""
+                r"keras\.src|tensorflow(_text)?\.python", node.module or ""
             ):
                 yield from (each.name for each in node.names)
 
@@ -473,3 +480,12 @@ def test_options_hold_inside_and_no_longer() -> None:
     with tensorflow_options.optimized(disable_meta_optimizer=not before):
         assert tensorflow_options.chosen().disable_meta_optimizer is not before
     assert tensorflow_options.chosen().disable_meta_optimizer is before
+
+
+def test_texts_are_split_as_tensorflow_text_splits_them() -> None:
+    texts, space, sign = tf.constant(["It's  5 km!", "", " ", "東 é"]), r"\s", r"[!']"
+    *found, splits = tensorflow_texts.split(texts, f"{space}|{sign}", sign)
+    public = tensorflow_text.regex_split_with_offsets(texts, f"{space}|{sign}", sign)
+    for mine, theirs in zip(found, public, strict=True):
+        np.testing.assert_array_equal(mine, theirs.flat_values)
+        np.testing.assert_array_equal(splits, theirs.row_splits)

@@ -21,6 +21,7 @@ from tfhub_transfer.training import checkpoints, describing, finetuning, identit
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.snapshots import Snapshots
 
+LONG = [pytest.mark.slow, pytest.mark.exhaustive]
 PLAN = tt.Plan(verbose=0, seed=3, head_epochs=3, unfreezing_epochs=1.0)
 
 
@@ -99,8 +100,8 @@ def whole(text_encoder: Path, splits: Any) -> Any:
 @pytest.mark.parametrize(
     "kill",
     [
-        pytest.param((0, 0), id="before anything", marks=pytest.mark.slow),
-        pytest.param((2, 0), id="in the head", marks=pytest.mark.slow),
+        pytest.param((0, 0), id="before anything", marks=LONG),
+        pytest.param((2, 0), id="in the head", marks=LONG),
         pytest.param((4, 1), id="in what thaws"),
     ],
 )
@@ -118,6 +119,25 @@ def test_a_killed_training_goes_on_to_the_bit(
     assert list(tmp_path.iterdir()) == []  # nothing is left of it
 
 
+class Worse(Kill):
+    """Says that each epoch is worse than the one before."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs.update({"val_loss": 1.0 + epoch, "val_accuracy": 1.0 / (2 + epoch)})
+
+
+def test_the_best_epoch_may_be_one_before_the_kill(
+    text_encoder: Path, splits: Any, tmp_path: Path
+) -> None:
+    whole, how = build(text_encoder), {"unfreeze": "none", "checkpoint": tmp_path / "notes"}
+    tune(whole, splits, unfreeze="none", callbacks=Worse())
+    assert whole.history_["best_epoch"] == [0]
+    killed(build(text_encoder), splits, Worse(2), **how)
+    model = build(text_encoder, seed=8)
+    tune(model, splits, callbacks=Worse(), **how)
+    check_same(whole, model)
+
+
 class KillEach(Kill):
     """Kills at some steps, each once; counts the batches that trained since the last kill."""
 
@@ -133,7 +153,6 @@ class KillEach(Kill):
         self.trained += 1
 
 
-LONG = [pytest.mark.slow, pytest.mark.exhaustive]
 KINDS = [
     pytest.param("text_encoder", {}, id="words", marks=pytest.mark.slow),
     pytest.param("bert_still", {}, id="vectors", marks=LONG),
@@ -142,6 +161,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_what_thawed_within_an_epoch_stays_thawed(
     bert_still: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -200,6 +220,7 @@ def test_a_stream_goes_on_in_its_order(text_encoder: Path, splits: Any, tmp_path
     check_same(whole, model)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_stages_of_ones_own_go_on_too(text_encoder: Path, splits: Any, tmp_path: Path) -> None:
     class Polishing(tt.Stage):
@@ -246,6 +267,7 @@ def test_early_stopping_goes_on_waiting(text_encoder: Path, splits: Any, tmp_pat
         tune(build(text_encoder), splits, checkpoint=tmp_path / "n", callbacks=keeps)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_averages_are_not_taken_for_weights(
     text_encoder: Path, splits: Any, tmp_path: Path
@@ -266,6 +288,8 @@ def test_averages_are_not_taken_for_weights(
     check_same(whole, model)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_the_very_end_thaws_what_had_thawed(
     whole: Any, text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +307,7 @@ def test_a_run_that_is_killed_at_the_very_end_thaws_what_had_thawed(
     assert flags[0] == flags[1] and any(flags[0])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_stage_behind_trains_what_had_thawed(
     text_encoder: Path, splits: Any, tmp_path: Path
@@ -323,6 +348,7 @@ class StopAt(Kill):
             raise Killed
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_what_stops_in_the_midst_of_an_epoch_trains_no_other(
     text_encoder: Path, splits: Any, tmp_path: Path
@@ -338,6 +364,7 @@ def test_what_stops_in_the_midst_of_an_epoch_trains_no_other(
     check_same(whole, model)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_callbacks_of_keras_go_on_between_stages_too(
     text_encoder: Path, splits: Any, tmp_path: Path
@@ -359,6 +386,7 @@ def test_callbacks_of_keras_go_on_between_stages_too(
             else:
                 with pytest.raises(Killed):
                     tune(build(text_encoder), splits, **how)
+                callbacks[0].csv_file.close()  # as a process does that dies
         lines = (place / "curves.csv").read_text().splitlines()
         found.append((lines, callbacks[1].best))
     assert found[0] == found[1] and len(found[0][0]) == 7
@@ -367,6 +395,7 @@ def test_callbacks_of_keras_go_on_between_stages_too(
 # Signals ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_signal_is_noted_at_the_end_of_the_step(
     whole: Any, text_encoder: Path, splits: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -492,6 +521,12 @@ def test_what_a_stage_is_told_is_part_of_it() -> None:
         plan = tt.Plan(class_weight=weight)
         return identity.as_json(identity.of_plan(plan, [Polishing(rates)]))
 
+    class Other(Polishing):
+        def run(self, training: Any) -> None:
+            training.judge()
+
+    one, other = (identity.of_plan(tt.Plan(), [kind(0.1)]) for kind in (Polishing, Other))
+    assert identity.changed(one, other) == ["code of polishing changed"]
     weight = {np.int64(0): np.float32(0.5), np.int64(1): 2}
     before = facts([0.1, 0.2], weight)
     assert identity.changed(before, facts((0.1, 0.2), {0: 0.5, 1: 2})) == []
@@ -504,6 +539,15 @@ def test_what_a_stage_is_told_is_part_of_it() -> None:
     assert identity.changed(before, facts([0.1, 0.2])) == [
         "class_weight of the plan was {'0': 0.5, '1': 2} and is not given"
     ]
+
+
+def test_labels_are_told_by_their_values() -> None:
+    def facts(*labels: Any) -> Any:
+        return identity.of_examples("x", tt.data.Examples.from_lists(["a", "b"], [*labels]))
+
+    assert facts(*np.array([1.0, 2.5])) == facts(1.0, 2.5) != facts(1.0, 2.0)
+    many = [f"label {number}" for number in range(20)]
+    assert facts({*many}, {"x"}) == facts({*many[::-1]}, {"x"}) != facts({*many[1:]}, {"x"})
 
 
 def weighed(delta: float) -> Any:
@@ -520,6 +564,44 @@ class Focal(keras.Loss):
 
     def call(self, labels: Any, scores: Any) -> Any:
         return (labels - scores) ** self.gamma
+
+
+SCALE = 1.0
+SHARES = tf.constant([1.0, 5.0])
+
+
+def scaled(labels: Any, scores: Any) -> Any:
+    return SHARES[0] * by_scale(keras.losses.mean_squared_error(labels, scores))
+
+
+def by_scale(value: Any) -> Any:
+    return value * SCALE
+
+
+def held(shares: Any) -> Any:
+    return lambda labels, scores: shares[0] * keras.losses.mean_squared_error(labels, scores)
+
+
+def test_code_and_what_it_reads_are_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(value: Any) -> str:
+        return str(describing.described(value))
+
+    usual = told(scaled)
+    assert told(scaled) == usual != told(weighed(1.0))
+    assert told(held(tf.constant([1.0]))) == told(held(tf.constant([1.0])))
+    assert told(held(tf.constant([1.0]))) != told(held(tf.constant([2.0])))
+    assert told(tf.function(weighed(1.0))) != told(tf.function(weighed(2.0)))
+    for name, other in (
+        ("SCALE", 2.0),
+        ("SHARES", tf.constant([2.0, 5.0])),
+        ("by_scale", lambda value: value),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setitem(scaled.__globals__, name, other)
+            assert told(scaled) != usual
+    before = told(Focal(2.0))
+    monkeypatch.setattr(Focal, "call", lambda self, labels, scores: labels - scores)
+    assert told(Focal(2.0)) != before
 
 
 LEARNED: dict[str, Any] = {
@@ -609,7 +691,9 @@ def test_what_is_damaged_is_never_used(
     assert epoch == 0 and len(told) == 1 and "damaged" in told[0]
 
 
-def test_only_goes_on_or_refuses(text_encoder: Path, splits: Any, notes: Path) -> None:
+def test_only_goes_on_or_refuses(
+    text_encoder: Path, splits: Any, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def resume(mode: str, folder: Path, **more: Any) -> int:
         held = Lasting(folder)
         try:
@@ -618,6 +702,10 @@ def test_only_goes_on_or_refuses(text_encoder: Path, splits: Any, notes: Path) -
             held.release()
 
     assert resume("only", notes) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "VERSION", checkpoints.VERSION + 1)
+        with pytest.raises(tt.InputError, match="can't: version of checkpoints was 1 and is 2"):
+            resume("only", notes)
     with pytest.raises(tt.InputError, match="can't: epochs of fine_tuning was 3 and is 4. Leave"):
         tune(build(text_encoder), splits, epochs=4, checkpoint=Checkpoint(Lasting(notes), "only"))
     with pytest.raises(tt.InputError, match="goes on with.*there is no checkpoint. Leave it out"):
@@ -639,7 +727,28 @@ def test_one_process_at_a_time_and_nothing_of_others(text_encoder: Path, tmp_pat
         Lasting(tmp_path / "diary.txt")
 
 
-@pytest.mark.parametrize("how", ["full", "needed"])
+def test_notes_take_no_more_than_a_tenth_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    notes = Checkpoint(Lasting(tmp_path / "notes"))
+    monkeypatch.setattr(checkpoints, "_TIMES", 10)
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: clock[0])
+
+    def take() -> Any:  # copies of all weights, say, by a slow device
+        clock[0] += 3.0
+        return {"a": np.zeros(3)}
+
+    notes.note({}, take)
+    due = []
+    for _ in range(2):
+        clock[0] += 20.0
+        due.append(notes.is_due())
+    assert due == [False, True]
+    notes.folder.discard()
+
+
+@pytest.mark.parametrize("how", [pytest.param("full", marks=pytest.mark.slow), "needed"])
 def test_a_full_disk_costs_the_notes_alone(
     how: str, text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -663,11 +772,13 @@ def test_a_full_disk_costs_the_notes_alone(
     with pytest.warns(UserWarning, match=r"no checkpoint can be written \(No space left on devi"):
         history = tune(model, splits, checkpoint=notes, unfreeze="none")
     assert len(history.history["loss"]) == 3 and list(tmp_path.rglob("*.npz")) == []
-    assert len(taken) == 2  # before the stage and behind it, not at each step
+    assert len(taken) == 1  # before the stage, not at each step
     notes.folder.release()
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_a_folder_that_goes_costs_the_notes_alone(
     text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -720,6 +831,7 @@ def test_what_others_do_to_the_folder_is_no_failure(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_a_stage_says_may_be_no_json(text_encoder: Path, splits: Any, tmp_path: Path) -> None:
     class Odd(tt.Stage):
         name = "odd"
@@ -735,6 +847,7 @@ def test_what_a_stage_says_may_be_no_json(text_encoder: Path, splits: Any, tmp_p
         tune(build(text_encoder), splits, plan=plan, checkpoint=tmp_path / "notes")
 
 
+@pytest.mark.slow
 def test_a_mistake_that_is_none_of_the_training_leaves_the_notes(
     text_encoder: Path, splits: Any, tmp_path: Path
 ) -> None:
@@ -748,6 +861,7 @@ def test_a_mistake_that_is_none_of_the_training_leaves_the_notes(
     assert began(build(text_encoder), splits, tmp_path / "notes") == (1, [])
 
 
+@pytest.mark.slow
 def test_what_fell_apart_is_not_gone_on_with(
     text_encoder: Path, splits: Any, tmp_path: Path
 ) -> None:

@@ -282,7 +282,8 @@ class BertPreprocessor(TextPreprocessor):
         pieces = self.tokenize(words)
         empty = tf.cast(tf.equal(pieces.row_lengths(), 0), tf.int64)
         filler = tf.fill([tf.reduce_sum(empty)], self._special["padding_id"])
-        return tf.concat([pieces, tf.RaggedTensor.from_row_lengths(filler, empty)], axis=1)
+        fillers = tf.RaggedTensor.from_row_lengths(filler, empty, validate=False)
+        return tf.concat([pieces, fillers], axis=1)
 
     def _starts(self, counts: tf.RaggedTensor, first: int | tf.Tensor) -> tf.RaggedTensor:
         """Where the first piece of each word stands `[batch, (words)]`; 0 if it doesn't fit.

@@ -67,7 +67,7 @@ def cut_rows(words: tf.RaggedTensor, preprocessor: BertPreprocessor) -> tf.Ragge
     _, rows = tf.unique(tf.cast(words.value_rowids(), tf.int32) * most + part)
     count = tf.reduce_max(tf.concat([rows, [-1]], axis=0)) + 1
     return tf.RaggedTensor.from_value_rowids(
-        words.flat_values, tf.cast(rows, tf.int64), tf.cast(count, tf.int64) + 1
+        words.flat_values, tf.cast(rows, tf.int64), tf.cast(count, tf.int64) + 1, validate=False
     )
 
 

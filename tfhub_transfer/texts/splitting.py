@@ -5,8 +5,8 @@ together, where they were joined.
 """
 
 import tensorflow as tf
-import tensorflow_text as tf_text
 
+from tfhub_transfer.private import tensorflow_texts
 from tfhub_transfer.texts.joining import ALONE, WORD_END
 from tfhub_transfer.texts.signs import SIGN, SPACE
 
@@ -23,7 +23,7 @@ def split(texts: tf.Tensor, sign: str = SIGN) -> tf.RaggedTensor:
     >>> split(tf.constant(["It's 5 km"])).to_list()
     [[b'It', b"'", b's', b'5', b'km']]
     """
-    return tf_text.regex_split(texts, f"{SPACE}|{sign}", sign)
+    return split_with_places(texts, sign)[0]
 
 
 def split_with_places(
@@ -35,8 +35,9 @@ def split_with_places(
         texts: Strings in UTF-8.
         sign: As of `split`.
     """
-    words, starts, ends = tf_text.regex_split_with_offsets(texts, f"{SPACE}|{sign}", sign)
-    return words, starts, ends
+    found, starts, ends, splits = tensorflow_texts.split(texts, f"{SPACE}|{sign}", sign)
+    words = tf.RaggedTensor.from_row_splits(found, splits, validate=False)
+    return words, words.with_values(starts), words.with_values(ends)
 
 
 def are_listed(texts: tf.Tensor) -> tf.Tensor:

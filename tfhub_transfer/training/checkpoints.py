@@ -8,6 +8,7 @@ or comes out the same from the data: the order of rows is a function of seed and
 
 import contextlib
 import errno
+import functools
 import os
 import time
 import warnings
@@ -29,6 +30,8 @@ from tfhub_transfer.training.snapshots import Arrays, Snapshots
 
 MODES = ("auto", "only", "never")
 MINUTES = 10.0
+# Raise it when what the files say changes: those of others aren't read.
+VERSION = 1
 # An epoch that ends sooner after the last file was written waits for the next one: a second at
 # least, and ten times as long as writing takes, of which so no more than a tenth of the time goes.
 LEAST_SECONDS = 1.0
@@ -87,7 +90,7 @@ class Checkpoint:
         self.before_anew: Callable[[], None] | None = None
         choices.one_of("resume", mode, MODES)
         self._mode = mode
-        self._facts = identity.as_json(facts or {})
+        self._facts = identity.as_json({**(facts or {}), "version of checkpoints": VERSION})
         self._known: identity.Facts = {}
         self._works, self._told = True, False
         self._within: Saved | None = None
@@ -143,7 +146,7 @@ class Checkpoint:
             "callbacks": [each.state() for each in training.callbacks],
             "seconds": self._total(),
         }
-        self._write(_STAGE, record, self._snapshots.take(settled=True))
+        self._write(_STAGE, record, functools.partial(self._snapshots.take, settled=True))
         self.folder.remove(_EPOCH)
 
     # For the fit of a stage --------------------------------------------------------------------
@@ -164,8 +167,6 @@ class Checkpoint:
 
     def is_due(self, within_epoch: bool = False) -> bool:
         """Whether it is time to note how far the stage is."""
-        if not self._works:
-            return False
         passed = time.perf_counter() - self._written
         if within_epoch:
             return passed >= 60 * self.minutes
@@ -176,15 +177,15 @@ class Checkpoint:
         """What takes the model's weights, and gives them back."""
         return self._snapshots
 
-    def note(self, record: Mapping[str, object], arrays: Arrays) -> None:
+    def note(self, record: Mapping[str, object], take: Callable[[], Arrays]) -> None:
         """Notes how far the stage at work is.
 
         Args:
             record: What JSON can say of it.
-            arrays: Weights and whatever else are numbers.
+            take: Gives weights and whatever else are numbers.
         """
         spent = self._spent + time.perf_counter() - self._began
-        self._write(_EPOCH, {**record, "done": self._done, "seconds": spent}, arrays)
+        self._write(_EPOCH, {**record, "done": self._done, "seconds": spent}, take)
 
     # What there is -----------------------------------------------------------------------------
 
@@ -273,10 +274,11 @@ class Checkpoint:
     def _total(self) -> float:
         return self.seconds + time.perf_counter() - self._opened
 
-    def _write(self, name: str, record: Mapping[str, object], arrays: Arrays) -> None:
+    def _write(self, name: str, record: Mapping[str, object], take: Callable[[], Arrays]) -> None:
         if not self._works:
             return
         started = time.perf_counter()
+        arrays = take()
         try:
             self._require_room(arrays)
             self.folder.write(name, {**record, "facts": self._known}, arrays)

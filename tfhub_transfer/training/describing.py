@@ -6,8 +6,9 @@ Names that Keras counts up, addresses, and what was made on the way are no part 
 import functools
 import os
 import re
+import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import keras
 import numpy as np
@@ -21,6 +22,9 @@ _USED = ("name", "built", "dtype")
 # What they hold is told elsewhere, or is too much; names in their configurations count up.
 _BY_CLASS = (keras.Layer, keras.Variable, keras.callbacks.Callback, types.ModuleType)
 _NOT_INTO = ("tensorflow", "torch", "jax")
+# Whose code goes by its version, or is that of Python.
+_LIBRARIES = {*_NOT_INTO, "keras", "numpy", "tfhub_transfer", *sys.stdlib_module_names}
+_PLAIN = (bool, int, float, str, tuple, list, dict, frozenset, set, np.ndarray, np.generic)
 
 
 def described(value: object) -> Json:
@@ -28,7 +32,7 @@ def described(value: object) -> Json:
 
     Args:
         value: Any object: plain, in containers, with a `get_config`, a function, or of a class of
-            users' own, of which attributes are told.
+            users' own, of which attributes and code are told.
 
     Example:
 
@@ -36,6 +40,24 @@ def described(value: object) -> Json:
     {'1': [0.5, None]}
     """
     return _Walk().at(value, 0)
+
+
+def code_of(kind: type) -> dict[str, object]:
+    """Methods, and plain values, of a class and its bases, without those of libraries.
+
+    Args:
+        kind: Any class.
+    """
+    found: dict[str, object] = {}
+    for each in kind.__mro__:
+        if each.__module__.partition(".")[0] in _LIBRARIES:
+            continue
+        for name, value in vars(each).items():
+            method = getattr(value, "fget", getattr(value, "__func__", value))
+            plain = isinstance(method, _PLAIN) and not name.startswith("__")
+            if plain or isinstance(method, types.FunctionType):
+                found[f"{each.__qualname__}.{name}"] = method
+    return found
 
 
 class _Walk:
@@ -52,6 +74,8 @@ class _Walk:
             return value if np.isfinite(value) else str(value)  # nan is unlike itself
         if isinstance(value, np.ndarray | np.generic):
             return self.at(value.tolist(), depth)
+        if _is_value(value):
+            return self.at(keras.ops.convert_to_numpy(value), depth)
         if depth >= _DEPTH:
             return _class(value)
         if isinstance(value, Mapping):
@@ -79,9 +103,13 @@ class _Walk:
         if isinstance(value, functools.partial):
             return self.at([value.func, value.args, value.keywords], depth)
         name = _class(value)
+        if hasattr(value, "python_function"):  # as `tf.function` has it
+            return self.at(value.python_function, depth)
         if isinstance(value, _BY_CLASS) or name.partition(".")[0] in _NOT_INTO:
             return name
-        return {"class": name, **self._inside(value, depth)}
+        code = code_of(type(value))
+        told = {"code": self.at(code, depth)} if code else {}
+        return {"class": name, **told, **self._inside(value, depth)}
 
     def _inside(self, value: object, depth: int) -> dict[str, Json]:
         config, found = _config(value), dict[str, Json]()
@@ -101,7 +129,24 @@ class _Walk:
         given = [function.__defaults__, function.__kwdefaults__]
         around = [_content(cell) for cell in function.__closure__ or ()]
         name = f"{function.__module__}.{function.__qualname__}"
-        return self.at([name, function.__code__, given, around], depth)
+        beside = dict(_globals(function, function.__code__))
+        return self.at([name, function.__code__, given, around, beside], depth)
+
+
+def _globals(function: types.FunctionType, code: types.CodeType) -> Iterator[tuple[str, object]]:
+    """What a function reads around it: plain values, and functions beside it."""
+    for name in code.co_names:
+        found = function.__globals__.get(name)
+        beside = isinstance(found, types.FunctionType) and found.__module__ == function.__module__
+        if beside or isinstance(found, _PLAIN) or _is_value(found):
+            yield name, found
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            yield from _globals(function, inner)
+
+
+def _is_value(found: object) -> bool:
+    return hasattr(found, "numpy") and bool(keras.ops.is_tensor(found))
 
 
 def _config(value: object) -> Mapping[str, object] | None:

@@ -59,6 +59,7 @@ def of_plan(plan: object, stages: Iterable[object]) -> Facts:
     for stage in stages:
         names.append(str(getattr(stage, "name", "")))
         found |= _of_attributes(stage, names[-1], "name")
+        found |= _of_code(stage, names[-1])
     return {**found, "stages": ", ".join(names)}
 
 
@@ -77,10 +78,9 @@ def of_examples(name: str, given: object) -> Facts:
         assert isinstance(chunk, Examples)
         for column in _columns(chunk):
             for cell in column:
-                # Of texts and numbers it says all; with its length, as one might end another.
-                data = (cell if isinstance(cell, str) else repr(cell)).encode(
-                    "utf-8", "surrogatepass"
-                )
+                text = cell if isinstance(cell, str) else _text(cell)
+                data = text.encode("utf-8", "surrogatepass")
+                # With its length, as one might end another.
                 digest.update(len(data).to_bytes(8, "little") + data)
     return {name: f"{DIGEST}{digest.hexdigest()}"}
 
@@ -111,6 +111,11 @@ def _of_attributes(given: object, owner: str, *beside: str) -> Facts:
     }
 
 
+def _of_code(given: object, owner: str) -> Facts:
+    code = describing.code_of(type(given))
+    return {f"code of {owner}": _digest(code)} if code else {}
+
+
 def _told(name: str, before: Json, now: Json) -> str:
     if any(str(value).startswith(DIGEST) for value in (before, now)):
         return f"{name} changed"
@@ -132,5 +137,8 @@ def _short(value: Json) -> Json:
 
 
 def _digest(given: object) -> str:
-    text = json.dumps(describing.described(given), sort_keys=True)
-    return f"{DIGEST}{hashlib.sha256(text.encode()).hexdigest()}"
+    return f"{DIGEST}{hashlib.sha256(_text(given).encode()).hexdigest()}"
+
+
+def _text(given: object) -> str:
+    return json.dumps(describing.described(given), sort_keys=True)

@@ -14,6 +14,7 @@ from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.shapes import Json, Logs
 from tfhub_transfer.storage import signals
 from tfhub_transfer.training.checkpoints import Checkpoint
+from tfhub_transfer.training.snapshots import Arrays
 
 Curves = dict[str, list[float]]
 # What metrics hold in the midst of an epoch, among the arrays of a checkpoint.
@@ -222,12 +223,16 @@ class _Notes(keras.callbacks.Callback):
             if isinstance(schedule, WarmUpLinearDecay)
             else None,
         }
-        arrays = snapshots.take(model)
-        arrays |= snapshots.kept(model, run.keep.best_weights)
-        if step:
-            found = map(keras.ops.convert_to_numpy, model.metrics_variables)
-            arrays |= {f"{_METRIC}{place}": value for place, value in enumerate(found)}
-        self._checkpoint.note(record, arrays)
+
+        def take() -> Arrays:
+            arrays = snapshots.take(model)
+            arrays |= snapshots.kept(model, run.keep.best_weights)
+            if step:
+                found = map(keras.ops.convert_to_numpy, model.metrics_variables)
+                arrays |= {f"{_METRIC}{place}": value for place, value in enumerate(found)}
+            return arrays
+
+        self._checkpoint.note(record, take)
 
 
 class _AsOne(keras.callbacks.Callback):

@@ -270,16 +270,23 @@ def test_uncertainties_are_learned_and_weigh_the_losses(bert_encoder: Path, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weights", [None, "uncertainty"])
-def test_one_task_may_be_several(text_encoder: Path, weights: Any) -> None:
-    for name in ("sentiment", "praise"):
-        task = MultiTask({name: make_task().tasks[name]}, weights)
-        model: Any = tt.build_model(str(text_encoder), task)
-        train, validation = ({name: splits(seed, 12)[name]} for seed in (0, 1))
-        plan = tt.Plan(verbose=0, head_epochs=1)
-        history = tt.fine_tune(model, train, validation, epochs=1, unfreeze=1, plan=plan)
-        assert history.history["loss"]
-        assert set(model.predict_scores(validation)) == {name}
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        pytest.param("sentiment", None, marks=pytest.mark.exhaustive),
+        pytest.param("praise", None, marks=pytest.mark.exhaustive),
+        pytest.param("sentiment", "uncertainty", marks=pytest.mark.exhaustive),
+        ("praise", "uncertainty"),
+    ],
+)
+def test_one_task_may_be_several(text_encoder: Path, name: str, weights: Any) -> None:
+    task = MultiTask({name: make_task().tasks[name]}, weights)
+    model: Any = tt.build_model(str(text_encoder), task)
+    train, validation = ({name: splits(seed, 12)[name]} for seed in (0, 1))
+    plan = tt.Plan(verbose=0, head_epochs=1)
+    history = tt.fine_tune(model, train, validation, epochs=1, unfreeze=1, plan=plan)
+    assert history.history["loss"]
+    assert set(model.predict_scores(validation)) == {name}
 
 
 def test_losses_by_name_and_by_function(text_encoder: Path) -> None:

@@ -175,10 +175,8 @@ def _entities(
         "entity_end": ends,
     }
     texts_given = tf.size(texts, out_type=tf.int64)
-    ragged = {
-        key: tf.RaggedTensor.from_value_rowids(value, owners, nrows=texts_given)
-        for key, value in made.items()
-    }
+    rows_of = tf.RaggedTensor.from_value_rowids(spelled, owners, texts_given, validate=False)
+    ragged = {key: rows_of.with_values(value) for key, value in made.items()}
     return {**ragged, "entity_count": ragged["entity"].row_lengths()}
 
 
