@@ -20,6 +20,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeVar
 
 # Of a line, however wide the terminal.
@@ -424,6 +425,10 @@ def pace(seconds: float, count: float = 0, unit: str = "") -> str:
 
 def peak_memory() -> int:
     """The most bytes of memory that this process has had at any time."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+    # On Linux this would be that of the process which started this one, if it had more.
     return _PEAK_UNIT * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

@@ -91,6 +91,11 @@ def test_fits_one_after_the_other_have_other_orders() -> None:
     assert [labels(batches), labels(batches)] == passes[4:6]
     batches.epochs.begin(1)
     assert labels(batches) == passes[5]
+    for times in (2, 1):  # over the rows in each epoch
+        seen.clear()
+        given = model, batches, make(None), 1, times, [keep], keep, []
+        Run(*given, lambda fed: {"x": fed}).curves()
+        assert len(seen) == 20 * times
 
 
 def test_seeds_may_be_tensors_also_beside_a_seed_of_0() -> None:

@@ -77,7 +77,7 @@ def test_a_quick_look_leaves_the_encoder_and_exports_nothing(
     status, out, _ = run(*words, "--output", tmp_path / "out", "--quick")
     assert status == 0 and "serving" not in out
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"model.keras", "report", "training.json", ".tfhub-transfer"}
+    assert names == {"model.keras", "report", "history.csv", "training.json", ".tfhub-transfer"}
     record = json.loads((tmp_path / "out" / "training.json").read_text(encoding="utf-8"))
     assert [outcome["stage"] for outcome in record["outcomes"]] == ["head"]
     model = tt.load_model(tmp_path / "out" / "model.keras")

@@ -1,5 +1,6 @@
 """A build and a fit leave nothing behind, and take nothing from models that live."""
 
+import functools
 import gc
 import weakref
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 
 import tfhub_transfer as tt
+from tfhub_transfer.private import tensorflow_gradients
 
 TASK = ["negative", "positive"]
 
@@ -140,3 +142,41 @@ def test_batches_live_as_long_as_somebody_goes_through_them(sentiment: Any) -> N
     )
     gc.collect()
     assert sum(len(y) for _, y in distributed) == len(texts)
+
+
+def test_a_gradient_of_ones_own_may_be_anything_that_can_be_called() -> None:
+    """Where sums over replicas are looked for among those of a step."""
+
+    @tf.custom_gradient
+    def square(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        if x.shape.rank == 7:
+            never = 2.0
+
+        def back(upstream: tf.Tensor) -> tf.Tensor:
+            return never if x.shape.rank == 7 else 2.0 * x * upstream
+
+        return x * x, functools.partial(back) if x.shape.rank == 2 else back
+
+    for rank in (1, 2):
+        x = tf.Variable(tf.fill([1] * rank, 3.0))
+
+        @tf.function
+        def step(x: tf.Variable = x) -> tf.Tensor:
+            with tensorflow_gradients.forgotten(), tf.GradientTape() as tape:
+                made = square(x)
+            return tape.gradient(made, x)
+
+        np.testing.assert_array_equal(step(), np.full([1] * rank, 6.0))
+
+
+def test_batches_made_in_a_graph_keep_what_they_call(text_encoder: Path, sentiment: Any) -> None:
+    model = build(str(text_encoder))
+    stream = tt.data.stream({"text": sentiment[0][:4], "label": sentiment[1][:4]})
+
+    def rows() -> tf.Tensor:
+        batches = model.preprocess(stream, batch_size=2)
+        return batches.reduce(0, lambda count, batch: count + tf.size(batch[1]))
+
+    made = tf.function(rows, autograph=False).get_concrete_function()
+    gc.collect()
+    assert int(made()) == 4

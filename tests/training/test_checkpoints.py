@@ -723,6 +723,8 @@ def test_one_process_at_a_time_and_nothing_of_others(text_encoder: Path, tmp_pat
     (tmp_path / "diary.txt").touch()
     with pytest.raises(tt.InputError, match="holds nothing else.*Received: .*diary.txt"):
         Lasting(tmp_path)
+    Lasting(tmp_path, ours=True).discard()  # of an output, as a viewer of files leaves it
+    assert [path.name for path in tmp_path.iterdir()] == ["diary.txt"]
     with pytest.raises(tt.InputError, match="a checkpoint is a folder.*which is a file"):
         Lasting(tmp_path / "diary.txt")
 

@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import tfhub_transfer as tt
 from tfhub_transfer import progress
+from tfhub_transfer.storage.marks import MARK
 from tfhub_transfer.training import checkpoints, watching
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.history import History
@@ -210,12 +211,13 @@ def test_folders_that_cannot_be_meant_are_refused(
     text_encoder: Path, splits: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("x", "utf-8")
-    for name, text in (("own", "epoch,loss\n1,2\n"),):
+    for name, file, text in (("own", FILE, "epoch,loss\n1,2\n"), ("out", MARK, "")):
         (tmp_path / name).mkdir()
-        (tmp_path / name / FILE).write_text(text, "utf-8")
+        (tmp_path / name / file).write_text(text, "utf-8")
     for log_dir, more, said in (
         ("file", {}, "`log_dir` is a folder.*file, which is a file"),
         ("own", {}, "a file of another kind, which is never replaced.*history.csv"),
+        ("out", {}, "what another training or report wrote.*out"),
         ("a/b", {"checkpoint": tmp_path / "a"}, "name two, apart from each other"),
         ("a", {"checkpoint": tmp_path / "a" / "b"}, "name two, apart from each other"),
     ):
@@ -226,7 +228,30 @@ def test_folders_that_cannot_be_meant_are_refused(
     with pytest.raises(tt.InputError, match="holds nothing else.*history.csv"):
         tune(text_encoder, splits, checkpoint=tmp_path / "own")
     assert (tmp_path / "own" / FILE).read_text("utf-8") == "epoch,loss\n1,2\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "own"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out", "own"]
+
+
+def test_two_runs_write_no_table_together(tmp_path: Path) -> None:
+    rows = [{**dict.fromkeys(COLUMNS, 1), "loss": 0.5}]
+    ours, theirs = CsvFile(tmp_path / FILE), CsvFile(tmp_path / FILE)
+    ours.begin([])
+    ours.add(rows, {})
+    theirs.begin([])
+    with pytest.raises(OSError, match="another run writes there"):
+        ours.add(2 * rows, {})
+    theirs.add(rows, {})
+    assert len(table(tmp_path / FILE)) == 1
+
+
+def test_the_rate_of_an_epoch_is_the_one_it_had() -> None:
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    held = History()
+    lower = keras.callbacks.ReduceLROnPlateau("loss", patience=0, min_delta=1e9)
+    given = np.zeros((2, 1))
+    model.fit(given, given, epochs=3, verbose=0, callbacks=[lower, Watch(held, "topic")])
+    assert [row["learning_rate"] for row in held.rows] == pytest.approx([0.5, 0.5, 0.05])
+    assert [*held.rows[0]] == [*COLUMNS, "topic_loss"]
 
 
 def test_a_stage_tells_rows_a_second_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:

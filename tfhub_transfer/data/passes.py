@@ -81,6 +81,7 @@ class Epochs:
     def end(self, epochs: int) -> None:
         """A training is over that had so many epochs, or might have had; `begin` begins another."""
         self._past += epochs * self._passes
+        self._passes = 1
         # Not what `rows` count: how many iterators a `fit` makes, nobody knows.
         self._epoch, self._later = None, itertools.count(self._past)
 

@@ -36,7 +36,7 @@ def noted(job: TrainJob, arguments: Mapping[str, object]) -> Iterator[Checkpoint
         for name, value in arguments.items()
         if name not in _BESIDE
     }
-    folder = Lasting(of_output(job.output))
+    folder = Lasting(of_output(job.output), ours=True)
     notes = None
     try:
         notes = Checkpoint(folder, job.resume, job.checkpoint_minutes, facts)
@@ -62,7 +62,7 @@ def forget_finished(output: Path) -> None:
     """
     record, noted_at = output / RECORD_FILE, _noted_at(output)
     if noted_at and record.is_file() and record.stat().st_mtime_ns > max(noted_at):
-        Lasting(of_output(output)).discard()
+        Lasting(of_output(output), ours=True).discard()
 
 
 def is_replaced(output: Path) -> bool:

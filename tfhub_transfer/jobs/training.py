@@ -203,7 +203,7 @@ def _fit(
         history = fit(model, splits.train, splits.validation, **how)
     with kept(model.save, job.output):
         model.save(scratch / MODEL_FILE)
-    (scratch / watching.FILE).write_text(watching.as_text(history.rows), "utf-8")
+        (scratch / watching.FILE).write_text(watching.as_text(history.rows), "utf-8")
     truncation = history.truncation
     return {
         "seed": job.seed,

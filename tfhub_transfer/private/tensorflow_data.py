@@ -31,6 +31,8 @@ def with_its_functions(make: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
     Args:
         make: Makes the dataset.
     """
+    if not tf.executing_eagerly():  # the graph is what outlives this
+        return make()
     graph = tf.compat.v1.get_default_graph()
     while getattr(graph, "outer_graph", None) is not None:
         graph = graph.outer_graph

@@ -26,17 +26,25 @@ def forgotten() -> Iterator[None]:
         yield
     finally:
         for name in set(registry) - before:
-            if _is_of_sum(registry[name]["type"]):
+            entry = registry.get(name)  # another thread may have forgotten it
+            if entry is not None and _is_of_sum(entry["type"]):
                 registry.pop(name, None)
 
 
-def _is_of_sum(gradient: types.FunctionType) -> bool:
+def _is_of_sum(gradient: object) -> bool:
     """Whether a gradient is that of `all_reduce`, which is wrapped in functions that hold it."""
-    waiting = [gradient]
+    around: list[object] = [gradient]
     for _ in range(3):
-        cells = [cell for function in waiting for cell in function.__closure__ or ()]
-        found = [cell.cell_contents for cell in cells]
-        waiting = [each for each in found if isinstance(each, types.FunctionType)]
-        if any(function.__qualname__.startswith(_SUMS) for function in waiting):
+        found = [inner for each in around for inner in _functions_in(each)]
+        if any(function.__qualname__.startswith(_SUMS) for function in found):
             return True
+        around = [*found]
     return False
+
+
+def _functions_in(function: object) -> Iterator[types.FunctionType]:
+    """Functions that one holds; a gradient of one's own may be anything that can be called."""
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # nothing yet
+            if isinstance(cell.cell_contents, types.FunctionType):
+                yield cell.cell_contents

@@ -62,19 +62,20 @@ class Lasting:
 
     Args:
         place: The folder; made if need be.
+        ours: Whether it is ours by its name, so that what others left there stands in no way.
 
     Raises:
         InputError: If another process holds it, it holds other files, or can't be written.
     """
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, ours: bool = False) -> None:
         opening.require_utf8(place)
         # At once: the current folder may change.
         self.place = place = _absolute(place)
         if place.exists() and not place.is_dir():
             raise InputError(f"a checkpoint is a folder. Received: {place}, which is a file")
         others = [path for path in place.glob("*") if not _is_ours(path)]
-        if others:
+        if others and not ours:
             raise InputError(
                 "the folder of a checkpoint holds nothing else; name another one. "
                 f"Received: {others[0]}"

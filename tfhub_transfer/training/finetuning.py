@@ -1,6 +1,7 @@
 """Head first on frozen features, then the encoder's groups from the top."""
 
 import functools
+import os
 from pathlib import Path
 
 from tfhub_transfer import progress, runtime
@@ -110,7 +111,7 @@ def _watch(training: Training, notes: Checkpoint | None) -> None:
         # Where it can't be, no notes can, which say so.
         training.watch.write(watching.CsvFile(notes.folder.place / watching.FILE, heard=False))
     if training.plan.log_dir is not None:
-        folder = Path(training.plan.log_dir)
+        folder = Path(os.path.abspath(training.plan.log_dir))  # the current one may change
         folder.mkdir(parents=True, exist_ok=True)
         training.watch.write(watching.CsvFile(folder / watching.FILE))
         training.watch.write(watching.Events(folder))

@@ -119,7 +119,7 @@ class History:
         Args:
             state: What `state` gave; it may have been written as JSON and read since.
         """
-        given = {"rows": [], **copy.deepcopy(dict(state))}
+        given = copy.deepcopy(dict(state))
         cut = given["truncation"]
         given["thawed_groups"] = [(at, count) for at, count in given["thawed_groups"]]
         given["outcomes"] = [Outcome(**each) for each in given["outcomes"]]

@@ -22,10 +22,7 @@ def check_form(state: object, own: State) -> None:
         own: What the training that is to go on says of itself.
     """
     given = _keys(state, "it", {*own})
-    known = given["history"]
-    if isinstance(known, Mapping):  # rows are younger than states
-        known = {"rows": [], **known}
-    past = _keys(known, "its history", {*own["history"]})
+    past = _keys(given["history"], "its history", {*own["history"]})
     for name in ("plan", "tasks"):
         _require(isinstance(past[name], Mapping), f"the {name} of its history", past[name])
     _require(_is_listed(past["outcomes"]), "its outcomes", past["outcomes"])

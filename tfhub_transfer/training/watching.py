@@ -19,7 +19,7 @@ import keras
 from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.shapes import Json, Logs
-from tfhub_transfer.storage import atomic, notes, opening
+from tfhub_transfer.storage import atomic, marks, notes, opening
 from tfhub_transfer.training.event_files import EventFile
 
 # What is known of an epoch: the first of `COLUMNS` counts through all stages, `stage_epoch` within
@@ -66,6 +66,7 @@ class CsvFile:
     def __init__(self, path: Path, heard: bool = True) -> None:
         self.place, self.heard = path, heard
         self._columns: list[str] = []
+        self._file = 0
 
     def begin(self, rows: Sequence[Row]) -> None:
         """As of `Sink`."""
@@ -73,10 +74,14 @@ class CsvFile:
         if not self.place.parent.is_dir():  # somebody removed it, and doesn't want it back
             raise FileNotFoundError(errno.ENOENT, "its folder was removed", str(self.place))
         atomic.write_text(self.place, as_text(rows))
+        self._file = self.place.stat().st_ino
 
     def add(self, rows: Sequence[Row], plan: Mapping[str, object]) -> None:
         """As of `Sink`."""
-        if not self.place.exists() or not rows[-1].keys() <= {*self._columns}:
+        there = self.place.exists()
+        if there and self.place.stat().st_ino != self._file:
+            raise OSError(errno.EBUSY, "another run writes there", str(self.place))
+        if not there or not rows[-1].keys() <= {*self._columns}:
             self.begin(rows)
             return
         with open(self.place, "a", encoding="utf-8", newline="") as file:
@@ -183,17 +188,19 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         rows = self._held.rows
-        values = self._named({name: float(value) for name, value in (logs or {}).items()})
+        values = {name: float(value) for name, value in (logs or {}).items()}
         row: Row = {
             "epoch": len(rows) + 1,
             "stage": self._stage,
             "stage_epoch": len(rows) + 1 - self._first,
             "steps": _steps(rows) + self._within,
             "seconds": round(self._spent + time.perf_counter() - self._began, 3),
-            "learning_rate": _rate(self.model),
+            # A callback that lowers it notes first what the epoch had.
+            "learning_rate": values.pop("learning_rate", _rate(self.model)),
         }
         # Of one's own metrics none takes the place of these.
-        rows.append(row | {name: value for name, value in values.items() if name not in row})
+        more = self._named(values)
+        rows.append(row | {name: value for name, value in more.items() if name not in row})
         self._spent, self._within = 0.0, 0
         self._shared.tell(rows[:-1], lambda sink: sink.add(rows, self._plan))
 
@@ -284,6 +291,11 @@ def check(folder: Path, output: Path | None = None) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(
             f"`log_dir` is a folder; name another one. Received: {folder}, which is a file"
+        )
+    if (folder / marks.MARK).exists():
+        raise InputError(
+            "`log_dir` is what another training or report wrote; name another folder. "
+            f"Received: {folder}"
         )
     atomic.check_file(folder / FILE, notes.TABLE_BEGINS, overwrite=True)
 
