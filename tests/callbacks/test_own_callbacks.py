@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -363,7 +364,9 @@ def top_two(y_true: Any, y_pred: Any) -> Any:
 def test_values_go_by_the_names_that_keras_gives_them() -> None:
     named = type("TopTwo", (), {"__call__": lambda self, y, p: top_two(y, p)})()
     given = {"metrics": [keras.metrics.AUC, top_two, named, "mse"]}
-    assert set(compiling.metric_names(given)) == {"auc", "top_two", "mse"}
+    # Keras counts those of a process.
+    names = {re.sub(r"^auc_\d+$", "auc", name) for name in compiling.metric_names(given)}
+    assert names == {"auc", "top_two", "mse"}
     waits = keras.callbacks.EarlyStopping(monitor="val_lost")
     logger = keras.callbacks.CSVLogger("log.csv")
     own_callbacks.check_names([keras.callbacks.EarlyStopping("val_weighted_auc_1")], ["val_auc"])
