@@ -44,7 +44,7 @@ def _is_of_sum(gradient: object) -> bool:
 
 def _functions_in(function: object) -> Iterator[types.FunctionType]:
     """Functions that one holds; a gradient of one's own may be anything that can be called."""
-    for cell in isinstance(function, types.FunctionType) and function.__closure__ or ():
+    for cell in (isinstance(function, types.FunctionType) and function.__closure__) or ():
         with contextlib.suppress(ValueError):  # nothing yet
             if isinstance(cell.cell_contents, types.FunctionType):
                 yield cell.cell_contents
