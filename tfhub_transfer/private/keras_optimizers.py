@@ -1,10 +1,12 @@
 """What Keras' optimizers know of variables, and say in no public way."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 import keras
 import tensorflow as tf
+from keras.src.backend.tensorflow.optimizer import filter_empty_gradients
 
 # Of a table of which a batch mentions some rows, these.
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
@@ -100,6 +102,34 @@ def steps(optimizer: keras.optimizers.Optimizer) -> tf.Variable:
     several steps as one.
     """
     return optimizer._iterations.value
+
+
+@contextlib.contextmanager
+def given_sums(optimizer: keras.optimizers.Optimizer | None) -> Iterator[None]:
+    """Gradients that an optimizer is given inside are sums over all replicas already.
+
+    `Optimizer._all_reduce_sum_gradients`, which is replaced, and `inner_optimizer` of one that
+    scales losses, with Keras 3.15.1. Keras adds up what each replica clipped, and accumulated.
+    To be opened around `Strategy.run`, not by each of the replicas.
+
+    Args:
+        optimizer: The optimizer, if there is one.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner is None:
+        yield
+        return
+    vars(inner)["_all_reduce_sum_gradients"] = _as_given
+    try:
+        yield
+    finally:
+        del vars(inner)["_all_reduce_sum_gradients"]
+
+
+def _as_given(pairs: Iterable[tuple[Gradient | None, Weight]]) -> list[object]:
+    given = list(pairs)
+    filter_empty_gradients(given)  # which warns of weights without, and refuses none at all
+    return given
 
 
 class OpenAdamW(keras.optimizers.AdamW):

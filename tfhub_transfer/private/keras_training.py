@@ -4,11 +4,13 @@
 the user's, and to make it asks the optimizer for numbers that aren't known while a step is traced.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
+from keras.src.losses import loss
 from keras.src.losses.losses import LossFunctionWrapper
 from keras.src.utils.naming import to_snake_case
 
@@ -43,12 +45,36 @@ def begin_anew(model: keras.Model) -> None:
     model._initial_epoch = None
 
 
-def share_of_replica(model: keras.Model, loss: tf.Tensor) -> tf.Tensor:
-    """What a replica adds to the loss of a penalty that each of them knows whole.
+@contextlib.contextmanager
+def undivided() -> Iterator[None]:
+    """Losses that this thread computes inside are whole, as on one device.
 
-    `Model._aggregate_additional_loss`, with Keras 3.15.1: Keras adds up what replicas computed.
+    `keras.src.losses.loss.scale_loss_for_distribution`, with Keras 3.15.1, by which Keras divides
+    what is a mean, and no other loss, by the number of replicas.
     """
-    return model._aggregate_additional_loss(loss)
+    if loss.scale_loss_for_distribution is not _divided:
+        loss.scale_loss_for_distribution = _divided  # for good: other threads may be inside of it
+    before, _thread.undivided = getattr(_thread, "undivided", False), True
+    try:
+        yield
+    finally:
+        _thread.undivided = before
+
+
+_thread = threading.local()
+_dividing = loss.scale_loss_for_distribution
+
+
+def _divided(value: tf.Tensor) -> tf.Tensor:
+    return value if getattr(_thread, "undivided", False) else _dividing(value)
+
+
+def count_loss(model: keras.Model, value: tf.Tensor, rows: tf.Tensor) -> None:
+    """Adds the loss of a batch to what Keras reports as that of the epoch.
+
+    `Model._loss_tracker`, with Keras 3.15.1.
+    """
+    model._loss_tracker.update_state(value, sample_weight=rows)
 
 
 def as_loss(
@@ -73,28 +99,31 @@ def spelled(name: str) -> str:
     return str(to_snake_case(name))
 
 
-# The number of its first batch, of its last, and these batches.
-Epoch: TypeAlias = tuple[int, int, Iterator[object]]
+class WholeBatches(keras.Model):
+    """A model that each replica gives whole batches, and that is built without taking one.
 
-
-class BuiltOnOneShare(keras.Model):
-    """A model whose losses and metrics are built on the first replica's share of a batch.
-
-    `Model._maybe_symbolic_build`, which is replaced, `_symbolic_build` and `_distribute_strategy`
-    (which says also that there is none), with Keras 3.15.1. Keras builds them on the mean of all
-    shares, which must be of one shape for that.
+    `Model._maybe_symbolic_build`, which is replaced, `_symbolic_build`, `_distribute_strategy`
+    (which says also that there is none), and of Keras' iterator `data_adapter` and
+    `_distributed_dataset`, with Keras 3.15.1. Keras deals out shares of a batch, which may differ
+    in size; and builds losses and metrics on the first batch of a pass, which nobody trains on.
     """
 
-    def _maybe_symbolic_build(
-        self, iterator: "Iterable[Epoch] | None" = None, data_batch: object = None
-    ) -> None:
+    def _maybe_symbolic_build(self, iterator: object = None, data_batch: object = None) -> None:
         if self._distribute_strategy is None or iterator is None:
             super()._maybe_symbolic_build(iterator, data_batch)
             return
-        strategy = self.distribute_strategy
-        _, _, batches = next(iter(iterator))
-        first = tf.nest.map_structure(
-            lambda value: strategy.experimental_local_results(value)[0], next(batches)
-        )
-        with strategy.scope():
-            self._symbolic_build(data_batch=first)
+        batches = iterator.data_adapter.get_tf_dataset()
+        self.check_batches(batches)
+        iterator._distributed_dataset = batches
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=_there(batches.element_spec))
+
+    def check_batches(self, batches: object) -> None:
+        """Raises an error if these aren't whole."""
+
+
+def _there(spec: object) -> object:
+    """What is known of a batch, with `None` for what it may lack and never has."""
+    return tf.nest.map_structure(
+        lambda each: None if isinstance(each, tf.OptionalSpec) else each, spec
+    )

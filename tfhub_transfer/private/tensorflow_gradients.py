@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from tensorflow.python.framework import ops
 
-_SUMS = "ReplicaContextBase.all_reduce."
+# What adds up, or puts together, what replicas computed: TensorFlow's, and `runtime.gathering`.
+_OF_REPLICAS = ("ReplicaContextBase.all_reduce.", "ReplicaContextBase.all_gather.", "_whole.")
 
 
 @contextlib.contextmanager
@@ -36,7 +37,7 @@ def _is_of_sum(gradient: object) -> bool:
     around: list[object] = [gradient]
     for _ in range(3):
         found = [inner for each in around for inner in _functions_in(each)]
-        if any(function.__qualname__.startswith(_SUMS) for function in found):
+        if any(function.__qualname__.startswith(_OF_REPLICAS) for function in found):
             return True
         around = [*found]
     return False

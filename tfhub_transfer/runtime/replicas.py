@@ -1,23 +1,33 @@
 """Models that train on replicas."""
 
 import inspect
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
+import keras
 import tensorflow as tf
 
-from tfhub_transfer.private import keras_training, tensorflow_gradients, tensorflow_graphs
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.private import (
+    keras_optimizers,
+    keras_training,
+    tensorflow_gradients,
+    tensorflow_graphs,
+)
+from tfhub_transfer.runtime import gathering
 from tfhub_transfer.shapes import Logs
 
 # What Keras calls for each step; it gives the functions of training and testing their names only.
 Step: TypeAlias = Callable[[Iterator[object]], object]
 
 
-class Replicated(keras_training.BuiltOnOneShare):
-    """A model that trains on replicas whose shares of a batch differ in size.
+class Replicated(keras_training.WholeBatches):
+    """A model that learns on replicas what it would on one device.
 
-    Before its first step Keras builds what a loss or metric may hold, from the mean of the
-    replicas' shares, which must be of one shape for that; here from the first replica's.
+    Each replica is given whole batches, computes some of their rows, and has from the others what
+    they made of theirs: so loss and metrics are those of the batch, whatever they are, and a batch
+    may have any number of rows. Gradients are added up before an optimizer clips them.
 
     Its functions are its own also where TensorFlow counts how often one is traced. What TensorFlow
     notes of a step for good ends with its tracing.
@@ -26,26 +36,122 @@ class Replicated(keras_training.BuiltOnOneShare):
     def train_step(self, data: object) -> Logs:
         """As Keras does."""
         with tensorflow_gradients.forgotten():
-            logs: Logs = super().train_step(data)
+            if gathering.replicas() == 1:
+                logs: Logs = super().train_step(data)
+                return logs
+            x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+            with tf.GradientTape() as tape:
+                scores = self._of_all(x, training=True)
+                whole = self._loss(x, y, scores, weights, training=True)
+                share = whole / gathering.replicas()
+                if self.optimizer is not None:
+                    share = self.optimizer.scale_loss(share)
+            if self.trainable_weights:
+                self._move(tape.gradient(share, self.trainable_weights))
+            else:
+                warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+        return self._measured(whole, x, y, scores, weights)
+
+    def test_step(self, data: object) -> Logs:
+        """As Keras does."""
+        if gathering.replicas() == 1:
+            logs: Logs = super().test_step(data)
+            return logs
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        scores = self._of_all(x, training=False)
+        whole = self._loss(x, y, scores, weights, training=False)
+        return self._measured(whole, x, y, scores, weights)
+
+    def _of_all(self, x: object, training: bool) -> object:
+        rows = gathering.count(x)
+        return gathering.whole(self(gathering.own(x, rows), training=training), rows)
+
+    def _loss(
+        self, x: object, y: object, scores: object, weights: object, training: bool
+    ) -> tf.Tensor:
+        with keras_training.undivided():
+            return self.compute_loss(x, y, scores, weights, training=training)
+
+    def _move(self, gradients: Sequence[object]) -> None:
+        """Moves what is trained by the sums of what replicas have."""
+        context, sums = tf.distribute.get_replica_context(), list(gradients)
+        there = [place for place, each in enumerate(sums) if each is not None]
+        added = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums[place] for place in there])
+        for place, each in zip(there, added, strict=True):
+            sums[place] = each
+        self.optimizer.apply_gradients(zip(sums, self.trainable_weights, strict=True))
+
+    def _measured(
+        self, whole: tf.Tensor, x: object, y: object, scores: object, weights: object
+    ) -> Logs:
+        """What is reported; Keras adds up over replicas what each has counted."""
+
+        def counted() -> None:
+            keras_training.count_loss(self, whole, gathering.count(x))
+            self.compute_metrics(x, y, scores, weights)
+
+        gathering.by_first(counted)
+        logs: Logs = self.get_metrics_result()
         return logs
+
+    def check_batches(self, batches: object) -> None:
+        """Raises `InputError` if a strategy has dealt them out already."""
+        if isinstance(batches, tf.distribute.DistributedDataset):
+            raise InputError(
+                "replicas take their rows from whole batches: give the dataset itself, not what a "
+                f"strategy made of it. Received: {type(batches).__name__}"
+            )
 
     def make_train_function(self, force: bool = False) -> Step | None:
         """As Keras does."""
-        made = super().make_train_function(force)
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            super().make_train_function(force)
+        elif self.train_function is None or force:
+            self.train_function = _stepping(self, self.train_step)
         counted_alone(self.train_function)
-        return made
+        return self.train_function
 
     def make_test_function(self, force: bool = False) -> Step | None:
         """As Keras does."""
-        made = super().make_test_function(force)
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            super().make_test_function(force)
+        elif self.test_function is None or force:
+            self.test_function = _stepping(self, self.test_step)
         counted_alone(self.test_function)
-        return made
+        return self.test_function
 
     def make_predict_function(self, force: bool = False) -> Step | None:
         """As Keras does."""
         made = super().make_predict_function(force)
         counted_alone(self.predict_function)
         return made
+def _stepping(model: keras.Model, step: Callable[[object], object]) -> Step:
+    """What takes batches from an iterator, each of which all replicas are given."""
+    strategy = model.distribute_strategy
+
+    @tf.autograph.experimental.do_not_convert
+    def one(batch: object) -> object:
+        with keras_optimizers.given_sums(model.optimizer):
+            made = strategy.run(step, args=(batch,))
+        # The first has counted for all.
+        return tf.nest.map_structure(lambda each: strategy.experimental_local_results(each)[0], made)
+
+    graph = one if model.run_eagerly else tf.function(one, reduce_retracing=True)
+
+    def several(iterator: Iterator[object]) -> object:
+        logs = None
+        for _, batch in zip(range(model.steps_per_execution), iterator, strict=False):
+            logs = graph(tf.nest.map_structure(_or_none, batch))
+        if logs is None:
+            raise StopIteration
+        return logs
+
+    return several
+
+
+def _or_none(value: object) -> object:
+    """What a batch may lack, and Keras' generators say so."""
+    return None if isinstance(value, tf.experimental.Optional) else value
 
 
 def counted_alone(function: Callable[..., object] | None) -> None:

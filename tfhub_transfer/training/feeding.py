@@ -132,8 +132,6 @@ def compiled(
         steps_at_once: Keras' `steps_per_execution`; as the whole model's if not given.
     """
     model = training.model
-    if model.distribute_strategy.num_replicas_in_sync > 1:
-        steps_at_once = 1  # of batches that are dealt out to replicas Keras can't take several
     with model.distribute_strategy.scope():
         made = make()
         rate = training.plan.head_learning_rate or planning.HEAD_RATE

@@ -136,12 +136,6 @@ def require_trainable(model: TransferModel, rows: Rows, learning_rate: float | N
             "rate; leave `Plan(learning_rate=...)` out, or compile with a number. "
             f"Received: {learning_rate} and {type(schedule).__name__}"
         )
-    replicas = model.distribute_strategy.num_replicas_in_sync
-    if replicas > 1 and model.steps_per_execution > 1:
-        raise InputError(
-            "batches that are dealt out to replicas go one by one: compile with "
-            f"`steps_per_execution=1`. Received: {model.steps_per_execution}, {replicas} replicas"
-        )
     own = _own(model)
     _require_own_names(model, own)
     # The task's own fit its labels and answers, so there is nothing to try.

@@ -325,8 +325,7 @@ class JointLoss(runtime.Replicated):
             given = keras_training.loss_weights_given(self)
             each = given if isinstance(given, dict) else {}
             total = sum(each.get(name, 1.0) * loss for name, loss in losses.items())
-        # Keras adds up what replicas computed, so each of them has a share of what is no mean.
-        return sum((keras_training.share_of_replica(self, each) for each in others), total)
+        return sum(others, total)
 
     def _own_loss(
         self, name: str, truth: tf.Tensor, made: tf.Tensor, weights: tf.Tensor | None
@@ -337,9 +336,7 @@ class JointLoss(runtime.Replicated):
         own = loss(truth, made, weights)
         share = 1.0 if weights is None else keras.ops.mean(keras.ops.cast(weights, own.dtype))
         rows = keras.ops.cast(keras.ops.shape(made)[0], own.dtype) * share
-        # Keras divides losses by the replicas, whose sum trains; what is shown is the mean.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self._reported().report(name, own * replicas, rows)
+        self._reported().report(name, own, rows)
         return own * share
 
 
