@@ -61,11 +61,13 @@ class GivenIds(one_file.InOneFile):
 
     def train_on_batch(self, *args: object, **kwargs: object) -> Any:
         """As `keras.Model.train_on_batch`; metrics leave out rows that only fill up the batch."""
+        self.trace_for_replicas()
         with filling.errors_alone():
             return super().train_on_batch(*args, **kwargs)
 
     def test_on_batch(self, *args: object, **kwargs: object) -> Any:
         """As `keras.Model.test_on_batch`; metrics leave out rows that only fill up the batch."""
+        self.trace_for_replicas()
         with filling.errors_alone():
             return super().test_on_batch(*args, **kwargs)
 

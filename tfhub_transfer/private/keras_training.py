@@ -122,6 +122,20 @@ class WholeBatches(keras.Model):
         """Raises an error if these aren't whole."""
 
 
+@contextlib.contextmanager
+def alone(model: keras.Model) -> Iterator[None]:
+    """A model answers inside on one device, from the first copy of its weights.
+
+    `Model._distribute_strategy`, with Keras 3.15.1. By `predict_on_batch` Keras has every replica
+    answer the whole batch, and gives all of it.
+    """
+    before, model._distribute_strategy = model._distribute_strategy, None
+    try:
+        yield
+    finally:
+        model._distribute_strategy = before
+
+
 def _there(spec: object) -> object:
     """What is known of a batch, with `None` for what it may lack and never has."""
     return tf.nest.map_structure(

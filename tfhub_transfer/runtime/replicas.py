@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
@@ -102,11 +103,32 @@ class Replicated(keras_training.WholeBatches):
                 f"strategy made of it. Received: {type(batches).__name__}"
             )
 
+    def predict_on_batch(self, x: object) -> object:
+        """As Keras does; on one device."""
+        before, self.predict_function = self.predict_function, None
+        try:
+            with keras_training.alone(self):
+                return super().predict_on_batch(x)
+        finally:
+            self.predict_function = before
+
+    def reset_metrics(self) -> None:
+        """As Keras does.
+
+        Raises:
+            InputError: If a metric can't be counted by replicas.
+        """
+        super().reset_metrics()
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            for metric in self.metrics:
+                _require_sum(metric)
+
     def make_train_function(self, force: bool = False) -> Step | None:
         """As Keras does."""
         if self.distribute_strategy.num_replicas_in_sync == 1:
             super().make_train_function(force)
         elif self.train_function is None or force:
+            _require_steps(self.optimizer)
             self.train_function = _stepping(self, self.train_step)
         counted_alone(self.train_function)
         return self.train_function
@@ -125,9 +147,37 @@ class Replicated(keras_training.WholeBatches):
         made = super().make_predict_function(force)
         counted_alone(self.predict_function)
         return made
+def _require_sum(metric: keras.Metric) -> None:
+    """Raises `InputError` if what it holds isn't the sum over replicas, of which one counts."""
+    for variable in metric.variables:
+        if np.any(keras.ops.convert_to_numpy(variable) != 0):
+            raise InputError(
+                "over replicas Keras adds up what metrics hold, so each begins at 0: compile "
+                "without it, and measure it by `evaluate` on one device. "
+                f"Received: {variable.path} of the metric {metric.name!r}"
+            )
+
+
+def _require_steps(optimizer: object) -> None:
+    """Raises `InputError` if an optimizer moves weights in some steps alone, in a branch."""
+    steps = getattr(optimizer, "gradient_accumulation_steps", None)
+    if steps:
+        raise InputError(
+            "over replicas Keras can't gather gradients of several steps: leave "
+            "`gradient_accumulation_steps` out, and give larger batches. "
+            f"Received: gradient_accumulation_steps={steps}"
+        )
+
+
 def _stepping(model: keras.Model, step: Callable[[object], object]) -> Step:
     """What takes batches from an iterator, each of which all replicas are given."""
     strategy = model.distribute_strategy
+    if model.jit_compile and not isinstance(strategy, tf.distribute.TPUStrategy):
+        raise InputError(
+            "XLA compiles the steps of one device, or of TPUs: compile with `jit_compile=False`, or "
+            f"train on one device. Received: jit_compile=True, {strategy.num_replicas_in_sync} "
+            "replicas"
+        )
 
     @tf.autograph.experimental.do_not_convert
     def one(batch: object) -> object:
