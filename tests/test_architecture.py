@@ -136,9 +136,9 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "runtime": [
-        ["dropout", "machine", "masking", "products", "replicas", "tracing"],
-        ["precision_choice"],
-        ["full_precision", "probes"],
+        ["dropout", "gathering", "machine", "masking", "products", "tracing"],
+        ["precision_choice", "replicas"],
+        ["full_precision", "probes", "running"],
         ["__init__"],
     ],
     "serving": [

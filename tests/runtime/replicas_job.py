@@ -4,15 +4,17 @@ Each case in a process of its own, because devices can't be configured once Tens
 and because a collective operation that fails leaves TensorFlow unusable. They are all forked from
 this one, which has only imported it: that takes longer than most cases.
 
-    python tests/runtime/replicas_job.py  # reads lines, each a JSON list of CASE, DEVICES, ENCODER, OUTPUT
+    python tests/runtime/replicas_job.py  # reads lines: JSON lists of CASE, DEVICES, ENCODER, OUTPUT
 """
 
 import dataclasses
 import functools
+import gc
 import json
 import os
 import sys
 import traceback
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +45,14 @@ def floats(model: Any) -> list[np.ndarray]:
 
 
 def whole(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[str, Any]:
-    """A model trains, thaws, saves, loads and exports."""
-    tt.runtime.seed_everything(5)
-    with strategy.scope():
-        task = tt.tasks.Classification(["negative", "positive"])
-        model = tt.build_model(encoder, task, sequence_length=24)
+    """A model trains, thaws, saves, loads and exports, all of it in the scope of a runtime."""
+    with tt.runtime.Runtime("mirrored", "float32", seed=5).scope() as scope:
+        return _whole(encoder, output, scope)
+
+
+def _whole(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[str, Any]:
+    task = tt.tasks.Classification(["negative", "positive"])
+    model = tt.build_model(encoder, task, sequence_length=24)
     examples = tt.data.Examples.from_lists(TEXTS, ["positive", "negative"] * 16)
     before = {name: [v.numpy() for v in vs] for name, vs in model.encoder.layer_groups}
     tt.fine_tune(model, examples, examples, 2, unfreeze=2, batch_size=8, plan=PLAN)
@@ -63,6 +68,10 @@ def whole(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[
         "identical": [name for name, each in moved.items() if not any(each)],
         "reload": float(np.abs(loaded.predict_scores(TEXTS) - scores).max()),
         "export": float(np.abs(exported.predict(TEXTS)["scores"] - scores).max()),
+        "accuracy": [
+            tt.evaluate(model, examples).metrics["accuracy"],
+            float(np.mean(np.argmax(scores, 1) == [1, 0] * 16)),
+        ],
     }
 
 
@@ -114,14 +123,22 @@ def weights(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dic
         model.fit(model.preprocess(examples, 8, shuffle=False), epochs=2, verbose=0)
         learned.append(floats(model))
     moved = furthest(before, learned[1])
-    return {"equal": equal_copies(model, strategy), "far": furthest(*learned), "moved": moved}
+    equal, left = equal_copies(model, strategy), weakref.ref(model)
+    model = optimizer = task = None
+    gc.collect()
+    return {
+        "equal": equal,
+        "far": furthest(*learned),
+        "moved": moved,
+        "gone": left() is None,
+    }
 
 
 def row(encoder: str, output: Path, strategy: tf.distribute.Strategy, name: str) -> dict[str, Any]:
     """How far what is learned is from what one device learns, of a row of `samples.ROWS`.
 
-    By batches of which replicas have shares that differ, the last smaller; with the head alone, then
-    above the boundary, or through the encoder.
+    By batches of which replicas have shares that differ, the last smaller; with the head alone,
+    then above the boundary, or through the encoder.
     """
     import samples  # it starts TensorFlow
 
@@ -220,7 +237,10 @@ def _compiled(encoder: str, strategy: tf.distribute.Strategy, **case: Any) -> di
         before = floats(model)
         batches = model.preprocess(examples, case.get("batch", 5))
         found = model.fit(
-            batches, epochs=2, verbose=0, class_weight=case.get("class_weight"),
+            batches,
+            epochs=2,
+            verbose=0,
+            class_weight=case.get("class_weight"),
             validation_data=model.preprocess(examples, 6, shuffle=False),
         )
         learned.append(floats(model))
@@ -254,7 +274,9 @@ def by_hand(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dic
         given.append([np.ravel(each) for each in found])
     refused = {}
     attempts = {
-        "dealt out": lambda: model.fit(strategy.experimental_distribute_dataset(batches), verbose=0),
+        "dealt out": lambda: model.fit(
+            strategy.experimental_distribute_dataset(batches), verbose=0
+        ),
         "begins at 1": lambda: _fit_with(model, strategy, batches, metrics=[_BeginsAtOne()]),
         "XLA": lambda: _fit_with(model, strategy, batches, jit_compile=True),
         "gathers": lambda: _fit_with(model, strategy, batches, gradient_accumulation_steps=2),

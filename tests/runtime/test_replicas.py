@@ -20,7 +20,10 @@ def server() -> subprocess.Popen[str]:
     """A process that has imported TensorFlow, and forks one for each case."""
     job = Path(__file__).with_name("replicas_job.py")
     # The replicas are of the CPU, and the package is this one.
-    given = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": f"{job.parents[2]}{os.pathsep}{job.parents[1]}"}
+    given = {
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "PYTHONPATH": f"{job.parents[2]}{os.pathsep}{job.parents[1]}",
+    }
     pipe = subprocess.PIPE
     return subprocess.Popen(
         [sys.executable, str(job)],
@@ -56,6 +59,7 @@ def test_they_train_thaw_save_and_export(bert_encoder: Path, tmp_path: Path) -> 
     assert seen["identical"] == ["embeddings", "layer_0"]
     assert seen["reload"] == 0.0
     assert seen["export"] < 1e-5
+    assert seen["accuracy"][0] == seen["accuracy"][1]
 
 
 def test_heads_train_on_many_rows(bert_still: Path, tmp_path: Path) -> None:
@@ -71,12 +75,11 @@ def test_rows_weigh_and_drop_as_on_one_device(bert_encoder: Path, tmp_path: Path
     seen = run("weights", bert_encoder, tmp_path)
     assert seen["equal"] and seen["moved"] > 1e-3
     assert seen["far"] < 1e-6
+    assert seen["gone"], "TensorFlow holds the model"
 
 
 @pytest.mark.parametrize("cases", ["usual", pytest.param("all", marks=pytest.mark.exhaustive)])
-def test_whatever_a_model_is_compiled_with(
-    cases: str, bert_encoder: Path, tmp_path: Path
-) -> None:
+def test_whatever_a_model_is_compiled_with(cases: str, bert_encoder: Path, tmp_path: Path) -> None:
     """Losses that are no means, clipping, penalties, metrics that count."""
     (tmp_path / cases).mkdir()
     for name, seen in run("compiled", bert_encoder, tmp_path / cases).items():

@@ -14,7 +14,7 @@ import tensorflow as tf
 Given = TypeVar("Given")
 
 
-def replicas() -> int:
+def how_many() -> int:
     """How many replicas there are, of all processes together."""
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
@@ -30,7 +30,7 @@ def count(given: object) -> "int | tf.Tensor":
     return tf.shape(first)[0] if static is None else int(static)
 
 
-def own(given: Given, rows: "int | tf.Tensor") -> Given:
+def rows_of_replica(given: Given, rows: "int | tf.Tensor") -> Given:
     """This replica's rows of a batch. All have as many; the last row stands in for those missing.
 
     Args:
@@ -42,29 +42,31 @@ def own(given: Given, rows: "int | tf.Tensor") -> Given:
     """
     each = _each(rows)
     at = tf.minimum(_replica() * each + tf.range(each), rows - 1)
-    return tf.nest.map_structure(lambda value: value if value is None else tf.gather(value, at), given)
+    return tf.nest.map_structure(
+        lambda value: value if value is None else tf.gather(value, at), given
+    )
 
 
-def whole(made: Given, rows: "int | tf.Tensor") -> Given:
+def of_all(made: Given, rows: "int | tf.Tensor") -> Given:
     """What all replicas computed of the rows of a batch, in the order of the batch.
 
     The gradient of what is the same on each replica, divided by their number, is right behind it.
 
     Args:
-        made: What this replica computed of `own`, in whatever structure.
+        made: What this replica computed of `rows_of_replica`, in whatever structure.
         rows: How many there are.
 
     Returns:
         `[rows, ...]`, the same on each replica.
     """
-    return tf.nest.map_structure(lambda value: _whole(value, rows), made)
+    return tf.nest.map_structure(lambda value: _of_all(value, rows), made)
 
 
-def _whole(made: tf.Tensor, rows: "int | tf.Tensor") -> tf.Tensor:
+def _of_all(made: tf.Tensor, rows: "int | tf.Tensor") -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     # Outside of what has a gradient: replicas wait for each other in threads without its tape.
     gathered = context.all_gather(tf.stop_gradient(made), axis=0)
-    first, each, times = _replica() * tf.shape(made)[0], tf.shape(made)[0], replicas()
+    first, each, times = _replica() * tf.shape(made)[0], tf.shape(made)[0], how_many()
 
     @tf.custom_gradient
     def placed(made: tf.Tensor, gathered: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
@@ -93,7 +95,7 @@ def by_first(update: Callable[[], object]) -> None:
 
 
 def _each(rows: "int | tf.Tensor") -> "int | tf.Tensor":
-    return (rows + replicas() - 1) // replicas()
+    return (rows + how_many() - 1) // how_many()
 
 
 def _replica() -> "int | tf.Tensor":

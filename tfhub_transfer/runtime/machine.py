@@ -1,6 +1,11 @@
 """What the machine is asked: seeds, distribution strategy, XLA, versions."""
 
+import contextlib
+import contextvars
 import platform
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import keras
 import numpy as np
@@ -9,7 +14,9 @@ import tensorflow as tf
 from tfhub_transfer.incoming import choices, ranges
 
 STRATEGIES = ("auto", "none", "mirrored")
+Made = TypeVar("Made")
 JIT = ("auto", "on", "off")
+_compiling: contextvars.ContextVar[bool] = contextvars.ContextVar("compiling", default=False)
 
 
 def seed_everything(seed: int) -> None:
@@ -52,11 +59,23 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def use_jit(name: str = "auto") -> bool:
-    """Whether to compile training steps with XLA. `"auto"` is off.
+def outside_of_replicas(function: Callable[[], Made]) -> Made:
+    """What a function gives where there is no strategy around it, nor a replica's graph.
 
-    XLA compiles a SavedModel as it comes anew for every shape of batch, which costs seconds a
-    step, so it is never chosen without being asked for.
+    A SavedModel can be called neither in the scope of a strategy nor traced within a replica.
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return function()
+    # A thread of its own has none of these around it.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(function).result()
+
+
+def use_jit(name: str = "auto") -> bool:
+    """Whether to compile training steps with XLA. `"auto"` is what a surrounding `Runtime` says.
+
+    Without one it is off: XLA compiles a SavedModel as it comes anew for every shape of batch,
+    which costs seconds a step, so it is never chosen without being asked for.
 
     Raises:
         InputError: If `name` isn't `"auto"`, `"on"` or `"off"`.
@@ -67,7 +86,17 @@ def use_jit(name: str = "auto") -> bool:
     False
     """
     choices.one_of("jit", name, JIT)
-    return name == "on"
+    return name == "on" or (name == "auto" and _compiling.get())
+
+
+@contextlib.contextmanager
+def compiled_if(chosen: bool) -> Iterator[None]:
+    """What `use_jit("auto")` says inside."""
+    token = _compiling.set(chosen)
+    try:
+        yield
+    finally:
+        _compiling.reset(token)
 
 
 def start() -> None:

@@ -15,6 +15,7 @@ from tfhub_transfer.private import (
     keras_training,
     tensorflow_gradients,
     tensorflow_graphs,
+    tensorflow_options,
 )
 from tfhub_transfer.runtime import gathering
 from tfhub_transfer.shapes import Logs
@@ -34,17 +35,21 @@ class Replicated(keras_training.WholeBatches):
     notes of a step for good ends with its tracing.
     """
 
+    train_function: Step | None
+    test_function: Step | None
+    predict_function: Step | None
+
     def train_step(self, data: object) -> Logs:
         """As Keras does."""
         with tensorflow_gradients.forgotten():
-            if gathering.replicas() == 1:
+            if gathering.how_many() == 1:
                 logs: Logs = super().train_step(data)
                 return logs
             x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
             with tf.GradientTape() as tape:
                 scores = self._of_all(x, training=True)
                 whole = self._loss(x, y, scores, weights, training=True)
-                share = whole / gathering.replicas()
+                share = whole / gathering.how_many()
                 if self.optimizer is not None:
                     share = self.optimizer.scale_loss(share)
             if self.trainable_weights:
@@ -55,7 +60,7 @@ class Replicated(keras_training.WholeBatches):
 
     def test_step(self, data: object) -> Logs:
         """As Keras does."""
-        if gathering.replicas() == 1:
+        if gathering.how_many() == 1:
             logs: Logs = super().test_step(data)
             return logs
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
@@ -65,7 +70,7 @@ class Replicated(keras_training.WholeBatches):
 
     def _of_all(self, x: object, training: bool) -> object:
         rows = gathering.count(x)
-        return gathering.whole(self(gathering.own(x, rows), training=training), rows)
+        return gathering.of_all(self(gathering.rows_of_replica(x, rows), training=training), rows)
 
     def _loss(
         self, x: object, y: object, scores: object, weights: object, training: bool
@@ -147,6 +152,8 @@ class Replicated(keras_training.WholeBatches):
         made = super().make_predict_function(force)
         counted_alone(self.predict_function)
         return made
+
+
 def _require_sum(metric: keras.Metric) -> None:
     """Raises `InputError` if what it holds isn't the sum over replicas, of which one counts."""
     for variable in metric.variables:
@@ -174,17 +181,20 @@ def _stepping(model: keras.Model, step: Callable[[object], object]) -> Step:
     strategy = model.distribute_strategy
     if model.jit_compile and not isinstance(strategy, tf.distribute.TPUStrategy):
         raise InputError(
-            "XLA compiles the steps of one device, or of TPUs: compile with `jit_compile=False`, or "
-            f"train on one device. Received: jit_compile=True, {strategy.num_replicas_in_sync} "
-            "replicas"
+            "XLA compiles the steps of one device, or of TPUs: compile with `jit_compile=False`, "
+            "or train on one device. "
+            f"Received: jit_compile=True, {strategy.num_replicas_in_sync} replicas"
         )
 
     @tf.autograph.experimental.do_not_convert
     def one(batch: object) -> object:
+        # Each replica has a thread of its own, which doesn't know of the precision.
         with keras_optimizers.given_sums(model.optimizer):
-            made = strategy.run(step, args=(batch,))
+            made = strategy.run(tensorflow_options.handed_on(step), args=(batch,))
         # The first has counted for all.
-        return tf.nest.map_structure(lambda each: strategy.experimental_local_results(each)[0], made)
+        return tf.nest.map_structure(
+            lambda each: strategy.experimental_local_results(each)[0], made
+        )
 
     graph = one if model.run_eagerly else tf.function(one, reduce_retracing=True)
 
