@@ -4,7 +4,7 @@ Each case in a process of its own, because devices can't be configured once Tens
 and because a collective operation that fails leaves TensorFlow unusable. They are all forked from
 this one, which has only imported it: that takes longer than most cases.
 
-    python tests/runtime/replicas_job.py  # reads lines: JSON lists of CASE, DEVICES, ENCODER, OUTPUT
+    python tests/runtime/replicas_job.py  # reads lines: lists of CASE, DEVICES, ENCODER, OUTPUT
 """
 
 import dataclasses
