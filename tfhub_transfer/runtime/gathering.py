@@ -66,13 +66,15 @@ def _of_all(made: tf.Tensor, rows: "int | tf.Tensor") -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     # Outside of what has a gradient: replicas wait for each other in threads without its tape.
     gathered = context.all_gather(tf.stop_gradient(made), axis=0)
-    first, each, times = _replica() * tf.shape(made)[0], tf.shape(made)[0], how_many()
+    each, times = count(made), how_many()
 
     @tf.custom_gradient
     def placed(made: tf.Tensor, gathered: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
-            # Each replica has the same from there, and would add its own.
-            return upstream[first : first + each] * tf.cast(times, upstream.dtype), None
+            # Each replica has the same from there, and would add its own. Of known size, for XLA.
+            begin = [_replica() * each, *[0] * (len(upstream.shape) - 1)]
+            mine = tf.slice(upstream, begin, tf.concat([[each], tf.shape(upstream)[1:]], 0))
+            return mine * tf.cast(times, upstream.dtype), None
 
         return tf.identity(gathered), gradient
 

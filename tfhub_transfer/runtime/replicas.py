@@ -82,9 +82,10 @@ class Replicated(keras_training.WholeBatches):
         """Moves what is trained by the sums of what replicas have."""
         context, sums = tf.distribute.get_replica_context(), list(gradients)
         there = [place for place, each in enumerate(sums) if each is not None]
-        added = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums[place] for place in there])
-        for place, each in zip(there, added, strict=True):
-            sums[place] = each
+        if there:
+            added = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums[at] for at in there])
+            for place, each in zip(there, added, strict=True):
+                sums[place] = each
         self.optimizer.apply_gradients(zip(sums, self.trainable_weights, strict=True))
 
     def _measured(
