@@ -20,6 +20,7 @@ from tfhub_transfer.data import Stream
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices, ranges, values
+from tfhub_transfer.models import counting
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
@@ -261,9 +262,12 @@ class Training:
     def judge(self) -> float:
         """Measures what the model is worth on validation, by what it is judged by."""
         batches = self.model.preprocess(self.validation, FROZEN_BATCH, shuffle=False)
-        with progress.stage(
-            "Measuring on validation", int(batches.cardinality()), final=False
-        ) as each:
+        with (
+            progress.stage(
+                "Measuring on validation", int(batches.cardinality()), final=False
+            ) as each,
+            counting.judged_without_xla(self.model),
+        ):
             values = self.model.evaluate(
                 batches, verbose=0, return_dict=True, callbacks=[Counted(each)]
             )
