@@ -85,12 +85,15 @@ class Order:
             return cls(size, seed, share)
         return cls(size, seed, share, few=True, multiple=replicas)
 
-    @property
-    def filled(self) -> str | None:
-        """In what rows weigh alike, if some fill batches up."""
-        if self.static:
-            return filling.BY_EPOCH
-        return filling.BY_BATCH if self.few else None
+    def filled(self, task: Task) -> str | None:
+        """In what rows weigh alike, if some fill batches up.
+
+        Args:
+            task: What they are to teach.
+        """
+        if self.static or not self.few:
+            return filling.BY_EPOCH if self.static else None
+        return filling.BY_UNIT if task.loss_by_unit else filling.BY_BATCH
 
     def rows(
         self,
@@ -166,11 +169,12 @@ def of_ids(
     """
     step = step or Step(len(ids.lost), len(ids.lost))
     rows, by_length, lengths = _ordered(ids, order, step)
+    by = order.filled(layout.task)
     padded = order.batches(step.most) * order.size
 
     def gather(indices: tf.Tensor) -> object:
         real = None
-        if order.filled:
+        if by:
             indices, real = filling.there(indices)
         picked = {key: tf.gather(value, indices) for key, value in ids.columns.items()}
         inputs = layout.pad(picked, lengths)
@@ -188,7 +192,7 @@ def of_ids(
         tf.TensorSpec([None], tf.int64), lambda given: ready(given.map(gather, MAP_THREADS))
     )
     dataset = in_turn(dataset, by_length is not None, by_length)
-    filling.note(dataset, order.filled)
+    filling.note(dataset, by)
     if by_length is None:
         return dataset, None
     return dataset, by_length.padding_filled if order.few else by_length.padding
@@ -264,21 +268,22 @@ def of_stream(stream: Stream, layout: Layout, order: Order) -> tf.data.Dataset:
     if order.static:
         batches = order.batches(len(stream.shard(0, share.count)))  # the first has the most
         times = filling.factor(every / share.count, batches * size)
+    by = order.filled(layout.task)
     lengths = _few_lengths(layout.preprocessor.sequence_length) if order.few else None
 
     def one_pass(seed: tf.Tensor) -> tf.data.Dataset:
         found = rows if order.seed is None else shuffled(rows, _SHUFFLE_BUFFER, seed)
-        if order.filled:
+        if by:
             found = filling.stream(found, first, batches * size - count, times)
-        return found.batch(size, drop_remainder=bool(order.filled))
+        return found.batch(size, drop_remainder=bool(by))
 
     def made(texts: tuple[tf.Tensor, ...], *targets: tf.Tensor) -> tuple:
-        if order.filled == filling.BY_BATCH:
+        if by == filling.BY_BATCH:
             labels, weights = targets
             real = filling.are_there(weights)
             targets = labels, filling.weigh(weights, real, filling.factor_of_batch(real))
         found = (layout.batch(*texts, lengths=lengths), *targets)
-        return filling.of_size(found, size) if order.filled else found
+        return filling.of_size(found, size) if by else found
 
     def batched(seeds: tf.data.Dataset) -> tf.data.Dataset:
         return ready(seeds.flat_map(one_pass).map(made, MAP_THREADS))
@@ -288,7 +293,7 @@ def of_stream(stream: Stream, layout: Layout, order: Order) -> tf.data.Dataset:
     passes.note(reads=rows)
     dataset = passes.dataset(tf.TensorSpec([], tf.int64), batched)
     dataset = in_turn(dataset, order.seed is not None)
-    filling.note(dataset, order.filled)
+    filling.note(dataset, by)
     return dataset
 
 

@@ -159,7 +159,7 @@ class StoredTokens:
 
         def join(batch: tf.Tensor, vectors: tf.Tensor) -> tuple:
             real = None
-            if order.filled:
+            if order.few:
                 batch, real = filling.there(batch)
             inputs = self._inputs(batch, vectors, rows.buckets)
             wanted = batching.pick(ids.labels, batch, tf.shape(vectors)[1])
@@ -175,7 +175,7 @@ class StoredTokens:
         dataset = Epochs(numbers_of, len(numbers_of)).dataset(
             spec, lambda given: batching.ready(given.map(join, batching.MAP_THREADS)), read
         )
-        filling.note(dataset, order.filled)
+        filling.note(dataset, order.filled(task))
         return dataset, rows.padding_filled if order.few else rows.padding
 
     def answering(self, model: keras.Model) -> Callable[[np.ndarray], list[Scores]]:

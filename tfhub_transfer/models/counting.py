@@ -22,6 +22,9 @@ class CountsRows(runtime.Replicated):
     """
 
     tests_without_xla: bool = False
+    jit_compile: bool  # a property of Keras'
+    # Of the rows of the batch under way, the share of those that don't only fill it up.
+    share_there: Any = 1.0
     # In what rows of the batches of now weigh alike, as `filling.filled` says, and of those for
     # which training and testing were traced; "" of none yet.
     _filled: str | None = None
@@ -86,17 +89,25 @@ class CountsRows(runtime.Replicated):
             # Keras makes what `compile` was given in the midst of the first step: one too late.
             if not getattr(metric, "built", True):
                 metric.build(y, y_pred)
+        if self._filled == filling.BY_BATCH:
+            # Not what they weigh in the mean over their batch, or those of full ones weighed less.
+            share = tf.reduce_mean(real)
+            sample_weight = tf.nest.map_structure(lambda each: each * share, sample_weight)
         with filling.left_out(self.metrics, real, known=bool(self._filled)):
             return super().compute_metrics(x, y, y_pred, sample_weight)
 
     @contextlib.contextmanager
     def _losses_by_row(self, data: object) -> Iterator[None]:
         real = filling.counted(keras.utils.unpack_x_y_sample_weight(data)[2])
-        if real is None or self._filled != filling.BY_BATCH:
+        if real is None or self._filled not in (filling.BY_BATCH, filling.BY_UNIT):
             yield
             return
-        with filling.by_rows(keras_losses.mean_of_batches(self), real):
-            yield
+        self.share_there = tf.reduce_mean(real)
+        try:
+            with filling.by_rows(keras_losses.mean_of_batches(self), real):
+                yield
+        finally:
+            self.share_there = 1.0
 
     @contextlib.contextmanager
     def _leaving_out(self, filled: str | None) -> Iterator[None]:

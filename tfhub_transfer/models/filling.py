@@ -22,8 +22,8 @@ from tfhub_transfer.private import tensorflow_data
 Batch = TypeVar("Batch")
 _FILLER = -1
 # In what each row weighs alike: the mean over an epoch, as of workers in step, or that of its
-# batch, as where nothing fills up.
-BY_EPOCH, BY_BATCH = "epoch", "batch"
+# batch, as where nothing fills up; in a mean over units, such as words, each weighs as it did.
+BY_EPOCH, BY_BATCH, BY_UNIT = "epoch", "batch", "unit"
 # What no label is: of words, candidates and sentences, and of the texts of pairs.
 _NO_LABEL = -1
 _REFUSED = re.compile(r"metric (.+) has no number for each row")
@@ -192,7 +192,7 @@ def stream(
 
 
 def filled(given: object) -> str | None:
-    """In what rows weigh alike, `BY_EPOCH` or `BY_BATCH`, if some may only fill batches up.
+    """In what rows weigh alike (`BY_EPOCH`, ...), if some may only fill batches up.
 
     Args:
         given: What `fit`, `evaluate` or `predict` was given for `x`: what `preprocess` made, or
