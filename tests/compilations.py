@@ -31,7 +31,7 @@ def counted() -> Iterator[Compilations]:
     found = Compilations()
     with tempfile.TemporaryDirectory() as folder:
         options = tf.profiler.experimental.ProfilerOptions(
-            host_tracer_level=2, python_tracer_level=0, device_tracer_level=0
+            host_tracer_level=1, python_tracer_level=0, device_tracer_level=0
         )
         tf.profiler.experimental.start(folder, options)
         try:

@@ -55,6 +55,6 @@ def test_a_stage_compiles_at_most_four_times(
     rows = of_lengths(sample.examples)
     plan = tt.Plan(boundary=boundary, head_epochs=2, verbose=0)
     given = split(rows, 0, 32), split(rows, 32, 40)
-    tt.fine_tune(model, *given, epochs=2, unfreeze=1, batch_size=4, plan=plan)
+    tt.fine_tune(model, *given, epochs=1, unfreeze=1, batch_size=2, plan=plan)
     assert found.pop("", 0) == 0
     assert all(1 <= count <= 4 for count in found.values()), found
