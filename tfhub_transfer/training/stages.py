@@ -83,7 +83,8 @@ class Plan:
         head_epochs: Most epochs of the head on frozen features, which stop early; if not given as
             many as the rows need (see `docs/training.md`).
         unfreezing_epochs: Epochs over which the groups thaw, one after the other; all at once
-            where that would leave a group fewer than 8 steps.
+            where that would leave a group fewer than 8 steps, and under XLA, which would compile
+            all shapes anew for each.
         layer_decay: Factor on the learning rate for each group further down.
         patience: Epochs without improvement before a stage ends; if not given half of its epochs,
             3 at least, and of a head on stored vectors as many as make 60 steps.
