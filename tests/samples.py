@@ -12,6 +12,7 @@ from typing import Any
 import tfhub_transfer as tt
 from tfhub_transfer import tasks
 from tfhub_transfer.tasks import Head, MultiTask
+from tfhub_transfer.texts.joining import is_listed, join_words, split_words
 
 # All of one length, so that shares of a batch have as many tokens each.
 TEXTS = ["good film", "bad movie", "the worst", "good acting"] * 10
@@ -102,6 +103,34 @@ _TABLE: dict[str, tuple[tuple[list[Any], ...], tuple[list[Any], ...], list[Any]]
     "windows": ((OTHERS, TEXTS), (ANSWERS,), _PAIRS),
     "sentences": ((_DOCUMENTS,), (TEXTS,), [*_STORIES, *ASKED]),
 }
+
+
+def of_lengths(examples: Any) -> Any:
+    """The same with texts of many lengths; of words added to one, each has a tag.
+
+    Args:
+        examples: Of a sample; by name, for several tasks.
+    """
+    if isinstance(examples, dict):
+        return {name: of_lengths(each) for name, each in examples.items()}
+    more = [row * 7 % 13 for row in range(len(examples))]
+    columns, target = dict(examples.columns), examples.target
+    for name in columns:
+        if (
+            name == target
+            and isinstance(columns[name][0], list)
+            and is_listed(examples.texts[0][0])
+        ):
+            columns[name] = [[*tags, *["O"] * n] for tags, n in zip(columns[name], more)]
+        elif name != target:
+            columns[name] = [_longer(text, n) for text, n in zip(columns[name], more)]
+    return dataclasses.replace(examples, columns=columns)
+
+
+def _longer(text: str, words: int) -> str:
+    listed = is_listed(text)
+    more = ["film"] * words
+    return join_words([*split_words(text), *more]) if listed else " ".join([text, *more])
 
 
 def _suits(task: Any, examples: tt.data.Examples) -> bool:

@@ -98,10 +98,11 @@ INNER_FLOORS = {
     ],
     "models": [
         [
-            *("archives", "boundary", "compiling", "filling", "fitting", "forward", "resuming"),
-            *("seen", "shares"),
+            *("archives", "compiling", "filling", "fitting", "forward", "seen", "shares"),
         ],
-        ["answers", "batches", "one_file", "stored_features"],
+        ["answers", "batches", "counting", "stored_features"],
+        ["boundary", "resuming"],
+        ["one_file"],
         ["given_ids"],
         ["wiring"],
         ["transfer"],

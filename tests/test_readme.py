@@ -47,7 +47,7 @@ WITH_PYTHON = [t for t, blocks in SECTIONS.items() if any(kind == "python" for k
 # They train heads over tokens, which takes long even with a tiny encoder.
 _LONG = (
     *"Ordered Tags Questions Summaries Similarity Several Going Unfreezing Fast Smaller".split(),
-    *("A Keras model", "Models of", "Numbers", "Classes of", "From ", "A stage", "A share"),
+    *("A Keras model", "Models of", "Numbers", "Classes of", "From ", "A stage", "A share", "XLA"),
 )
 PYTHON = [
     pytest.param(title, marks=pytest.mark.slow) if title.startswith(_LONG) else title
@@ -224,6 +224,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Unfreezing by hand": reviews,
     "A stage of your own": reviews,
     "A share of the rows, batches of one size": reviews,
+    "XLA": reviews,
     "Fast, and what that costs": saved,
     "Your own encoder": lambda: None,
     "Smaller models and encoders: distillation": trained,
@@ -233,11 +234,11 @@ FILES: dict[str, Callable[[], None]] = {
 def taken_for_granted(title: str) -> dict[str, Any]:
     """Names that a section uses and an earlier one made."""
     names: dict[str, Any] = {"tt": tt, "np": np}
-    if title.startswith(("Unfreezing by hand", "A stage", "A share", "Smaller models")):
+    if title.startswith(("Unfreezing by hand", "A stage", "A share", "XLA", "Smaller models")):
         examples = tt.data.read("reviews.csv", text="review", label="sentiment")
         names["train"], names["validation"] = examples[:60], examples[60:]
         names["task"] = tt.tasks.Classification().adapt(examples.labels)
-    if title.startswith(("A stage", "A share")):
+    if title.startswith(("A stage", "A share", "XLA")):
         names["model"] = tt.build_model("auto", names["task"])
     if title == "A Keras model of your own":
         names["texts"], names["labels"] = ["a good film", "bad"] * 20, [1, 0] * 20

@@ -184,14 +184,14 @@ def test_batches_to_train_on_and_to_judge_by_may_differ(model: Any, static: str)
 def test_what_tf_data_makes_of_static_batches_is_known(model: Any) -> None:
     made = model.preprocess(EXAMPLES, 8, False, static_batches=True)
     strategy = tf.distribute.MirroredStrategy(["cpu:0"])
-    assert filling.is_filled(strategy.experimental_distribute_dataset(made))
+    assert filling.filled(strategy.experimental_distribute_dataset(made)) == filling.BY_EPOCH
     made = made.map(lambda *batch: batch).take(9).prefetch(1)
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     found = model.evaluate(made, verbose=0, return_dict=True)
     assert found == pytest.approx(evaluated(model, EXAMPLES), **NEAR)
     with pytest.raises(tt.InputError, match="answers would hold some to rows that only fill up"):
         model.predict(made)
-    assert not filling.is_filled(tf.data.Dataset.range(3).map(lambda x: x))
+    assert not filling.filled(tf.data.Dataset.range(3).map(lambda x: x))
 
 
 @pytest.fixture

@@ -106,6 +106,7 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
         for name in (
             *("_initial_epoch", "_compile_metrics", "_compile_loss", "_loss_tracker"),
             *("_maybe_symbolic_build", "_symbolic_build", "_distribute_strategy"),
+            "_loss_tracker",
         )
     ),
     *(

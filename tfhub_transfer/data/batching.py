@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +20,8 @@ MAP_THREADS = 2
 
 # Each shape of batch costs a compilation under XLA, and a set of oneDNN kernels without.
 MOST_BUCKETS = 12
+# Under XLA, where a shape costs as much as many steps.
+FEW_BUCKETS = 4
 # Without gradients a shape costs less than what it saves.
 INFERENCE_BUCKETS = 32
 # Batches under way at once without gradients: a second fills the gaps between a graph's operations.
@@ -87,6 +89,7 @@ class LengthBatches:
         seed: Seed of the shuffling.
         at_most: How many lengths to pad to.
         same_rows: Whether batches have as many rows, not as many tokens; the last may have fewer.
+        multiple: What all of these numbers of rows are multiples of.
 
     Attributes:
         buckets: The lengths to pad to, ascending.
@@ -108,6 +111,7 @@ class LengthBatches:
         seed: int = 0,
         at_most: int = MOST_BUCKETS,
         same_rows: bool = False,
+        multiple: int = 1,
     ) -> None:
         batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
         self._lengths = np.asarray(lengths, np.int64)
@@ -120,6 +124,7 @@ class LengthBatches:
         self._rows = np.clip(rows, max(1, batch_size // 2), 2 * batch_size)
         if same_rows:
             self._rows = np.full_like(rows, batch_size)
+        self._rows = -(-self._rows // multiple) * multiple
         self._shuffle, self._seed = shuffle, seed
         self._passes = itertools.count()
 
@@ -150,11 +155,24 @@ class LengthBatches:
         """The length that a batch of these rows is padded to."""
         return int(self.buckets[self._bucket[rows].max()])
 
+    def filled_rows(self, rows: np.ndarray) -> int:
+        """How many rows a batch of these has, where all of one length have as many."""
+        # Never fewer than there are: rows that join a longer bucket are fewer than their own takes.
+        return int(self._rows[self._bucket[rows].max()])
+
     @property
     def padding(self) -> float:
         """The share of a pass's tokens that are padding."""
+        return self._padding(len)
+
+    @property
+    def padding_filled(self) -> float:
+        """The same where batches have `filled_rows`."""
+        return self._padding(self.filled_rows)
+
+    def _padding(self, count: Callable[[np.ndarray], int]) -> float:
         batches = self._cut(np.argsort(self._lengths, kind="stable"))
-        padded = sum(len(rows) * self.padded_length(rows) for rows in batches)
+        padded = sum(count(rows) * self.padded_length(rows) for rows in batches)
         return 1.0 - float(self._lengths.sum()) / max(float(padded), 1.0)
 
     def _cut(self, order: np.ndarray) -> list[np.ndarray]:

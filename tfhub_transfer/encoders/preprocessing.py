@@ -72,10 +72,15 @@ class TextPreprocessor(tf.Module):
         """
         raise NotImplementedError
 
-    def __call__(self, *texts: object) -> dict[str, tf.Tensor]:
-        """Texts, or firsts and seconds of pairs, to one padded batch of encoder inputs."""
+    def __call__(self, *texts: object, lengths: np.ndarray | None = None) -> dict[str, tf.Tensor]:
+        """Texts, or firsts and seconds of pairs, to one padded batch of encoder inputs.
+
+        Args:
+            *texts: The columns.
+            lengths: What to pad to, as for `pad`.
+        """
         columns = [tf.reshape(calls.as_texts(column), [-1]) for column in texts]
-        return self.pad(self.encode(columns))
+        return self.pad(self.encode(columns), lengths)
 
     def encode_all(
         self, texts: Sequence[Sequence[str]]

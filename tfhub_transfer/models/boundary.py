@@ -21,6 +21,7 @@ from tfhub_transfer.encoders.calls import boundary_input
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.heads import layers
+from tfhub_transfer.models import batches, counting, filling
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import TokenStore
 from tfhub_transfer.tasks import JointLoss
@@ -30,6 +31,10 @@ from tfhub_transfer.texts.joining import WORD_STARTS
 _ROWS = 64
 # The scores of a row, `[units, ...]` or `[...]`; of several tasks by name.
 Scores: TypeAlias = "np.ndarray | dict[str, np.ndarray]"
+
+
+class Above(counting.CountsRows, JointLoss):
+    """The layers above a boundary as a model that trains."""
 
 
 class Boundary:
@@ -81,14 +86,14 @@ class Boundary:
         below = below.get_concrete_function(
             {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
         )
-        batches = batching.LengthBatches(
+        by_length = batching.LengthBatches(
             lengths[wanted], _ROWS, shuffle=False, at_most=batching.INFERENCE_BUCKETS
         )
-        steps.expect(len(batches))
-        for places in batches:
+        steps.expect(len(by_length))
+        for places in by_length:
             rows = wanted[places]
             picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
-            padded = self.layout.pad(picked, batches.buckets)
+            padded = self.layout.pad(picked, by_length.buckets)
             yield rows, below({key: padded[key] for key in BERT_INPUTS}).numpy()
             steps.add()
 
@@ -113,7 +118,7 @@ class Boundary:
         given[self.input_name] = keras.Input(whole, name=self.input_name)
         read = (*BERT_INPUTS, self.input_name)
         above = self.encoder({name: given[name] for name in read})
-        return JointLoss(given, rest([*tensors(above), *(given[n] for n in names)]))
+        return Above(given, rest([*tensors(above), *(given[n] for n in names)]))
 
 
 def tensors(encoded: layers.Encoded) -> list[keras.KerasTensor]:
@@ -129,25 +134,37 @@ class StoredTokens:
     def __init__(self, boundary: Boundary, ids: Ids, tokens: TokenStore) -> None:
         self._boundary, self._ids, self._tokens = boundary, ids, tokens
 
-    def batches(self, batch_size: int, seed: int = 0) -> tuple[tf.data.Dataset, float]:
+    def batches(
+        self, batch_size: int, seed: int = 0, replicas: int | None = None
+    ) -> tuple[tf.data.Dataset, float]:
         """Shuffled batches of like length for `Boundary.model_above`, and the share of padding.
 
         Args:
             batch_size: Rows in a batch of average length.
             seed: Seed of the shuffling.
+            replicas: On how many what is compiled for each shape runs; `None` if nothing is.
 
         Returns:
-            A dataset of `(inputs, labels)`, and the share of its tokens that are padding.
+            A dataset of `(inputs, labels)`, and the share of its tokens that are padding. Where
+            shapes are few, of `(inputs, labels, weights)`.
         """
-        rows = batching.LengthBatches(self._lengths(), batch_size, seed=seed)
+        order = batches.Order(batch_size, seed, few=replicas is not None, multiple=replicas or 1)
+        ids, task = self._ids, self._boundary.layout.task
+        numbers_of, rows = order.by_length(self._lengths())
 
         def read(numbers: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for batch in numbers:
-                yield batch, self._vectors(batch, rows.padded_length(batch))
+                known = filling.copied(batch)
+                yield batch, self._vectors(known, rows.padded_length(known))
 
         def join(batch: tf.Tensor, vectors: tf.Tensor) -> tuple:
+            real = None
+            if order.few:
+                batch, real = filling.there(batch)
             inputs = self._inputs(batch, vectors, rows.buckets)
-            wanted = batching.pick(self._ids.labels, batch, tf.shape(vectors)[1])
+            wanted = batching.pick(ids.labels, batch, tf.shape(vectors)[1])
+            if real is not None:
+                wanted = batches.filled(ids.labels, wanted, task, real)
             return inputs, *wanted
 
         spec = (
@@ -155,10 +172,11 @@ class StoredTokens:
             # Half the bytes of float32, and accuracy as with them (`benchmarks/README.md`).
             tf.TensorSpec([None, *self._inner(), None, self._tokens.width], tf.bfloat16),
         )
-        dataset = Epochs(rows, len(rows)).dataset(
+        dataset = Epochs(numbers_of, len(numbers_of)).dataset(
             spec, lambda given: batching.ready(given.map(join, batching.MAP_THREADS)), read
         )
-        return dataset, rows.padding
+        filling.note(dataset, order.filled(task))
+        return dataset, rows.padding_filled if order.few else rows.padding
 
     def answering(self, model: keras.Model) -> Callable[[np.ndarray], list[Scores]]:
         """What asks a `Boundary.model_above` for the scores of rows, each cut to its units.
@@ -178,14 +196,14 @@ class StoredTokens:
         units = None if starts is None else starts.row_lengths().numpy()
 
         def ask(wanted: np.ndarray) -> list[Scores]:
-            batches = batching.LengthBatches(
+            by_length = batching.LengthBatches(
                 self._lengths()[wanted], _ROWS, shuffle=False, at_most=batching.INFERENCE_BUCKETS
             )
             found: dict[int, Scores] = {}
-            for places in batches:
+            for places in by_length:
                 rows = wanted[places]
-                vectors = self._vectors(rows, batches.padded_length(places))
-                given = self._inputs(tf.constant(rows), tf.constant(vectors), batches.buckets)
+                vectors = self._vectors(rows, by_length.padded_length(places))
+                given = self._inputs(tf.constant(rows), tf.constant(vectors), by_length.buckets)
                 scores = run({name: given[name] for name in spec})
                 scores = tf.nest.map_structure(lambda each: each.numpy(), scores)
                 for at, (place, row) in enumerate(zip(places, rows)):

@@ -1,9 +1,9 @@
-"""Batches of one number of rows: the last is filled up with rows that count for nothing.
+"""Batches of one number of rows, or of one for each length: rows that count for nothing fill up.
 
-What is compiled for one shape (TPUs, XLA) or runs in step with others (several workers) needs every
-batch to have as many rows. Rows that fill up are copies of a real one, so that whatever is computed
-of them is a number, with the weight -0.0: nothing for any loss, as 0.0 is, and told apart from rows
-that a user weighs with 0, which Keras' metrics count unless they are weighted ones.
+What is compiled for each shape (TPUs, XLA) or runs in step with others (several workers) needs
+batches to have as many rows. Rows that fill up are copies of a real one, so that whatever is
+computed of them is a number, with the weight -0.0: nothing for any loss, as 0.0 is, and told apart
+from rows that a user weighs with 0, which Keras' metrics count unless they are weighted ones.
 """
 
 import contextlib
@@ -21,6 +21,9 @@ from tfhub_transfer.private import tensorflow_data
 
 Batch = TypeVar("Batch")
 _FILLER = -1
+# In what each row weighs alike: the mean over an epoch, as of workers in step, or that of its
+# batch, as where nothing fills up; in a mean over units, such as words, each weighs as it did.
+BY_EPOCH, BY_BATCH, BY_UNIT = "epoch", "batch", "unit"
 # What no label is: of words, candidates and sentences, and of the texts of pairs.
 _NO_LABEL = -1
 _REFUSED = re.compile(r"metric (.+) has no number for each row")
@@ -41,13 +44,19 @@ class Filled:
 
     Args:
         rows: Row numbers of batches of at most `batch_size`.
-        batch_size: Rows in a batch.
+        batch_size: Rows in a batch; or what gives as many for the row numbers of one.
         batches: How many batches there are to be, as of others that run in step; as many as `rows`
             has if not given.
     """
 
-    def __init__(self, rows: Batches, batch_size: int, batches: int | None = None) -> None:
-        self._rows, self._size = rows, batch_size
+    def __init__(
+        self,
+        rows: Batches,
+        batch_size: int | Callable[[np.ndarray], int],
+        batches: int | None = None,
+    ) -> None:
+        self._rows = rows
+        self._size = batch_size if callable(batch_size) else lambda _: batch_size
         self._batches = len(rows) if batches is None else batches
 
     def __len__(self) -> int:
@@ -62,7 +71,7 @@ class Filled:
 
     def _filled(self, rows: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         for batch in itertools.islice(itertools.chain(rows, self._nothing()), self._batches):
-            yield np.pad(batch, (0, self._size - len(batch)), constant_values=_FILLER)
+            yield np.pad(batch, (0, self._size(batch) - len(batch)), constant_values=_FILLER)
 
     def _nothing(self) -> Iterator[np.ndarray]:
         return itertools.repeat(np.zeros(0, np.int64))
@@ -83,6 +92,11 @@ def there(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.where(real, indices, tf.maximum(indices[0], 0)), real
 
 
+def copied(indices: np.ndarray) -> np.ndarray:
+    """Row numbers of a batch of `Filled` as `there` gives them, of one that has a row."""
+    return np.where(indices == _FILLER, indices[0], indices)
+
+
 def factor(rows: float, padded: int) -> float:
     """What each row weighs, so that the mean over all rows is 1, those that fill up included.
 
@@ -94,6 +108,16 @@ def factor(rows: float, padded: int) -> float:
         padded: How many there are with those that fill up.
     """
     return padded / rows if rows else 1.0
+
+
+def factor_of_batch(real: tf.Tensor) -> tf.Tensor:
+    """What each row of a batch weighs, so that the mean over all of it is that over its rows.
+
+    Args:
+        real: Which rows are there, bool `[batch]`.
+    """
+    count = tf.reduce_sum(tf.cast(real, tf.float32))
+    return tf.cast(tf.size(real), tf.float32) / tf.maximum(count, 1.0)
 
 
 def weigh(
@@ -167,17 +191,26 @@ def stream(
 # What Keras counts -----------------------------------------------------------------------------
 
 
-def is_filled(given: object) -> bool:
-    """Whether batches may have rows that only fill them up.
+def filled(given: object) -> str | None:
+    """In what rows weigh alike (`BY_EPOCH`, ...), if some may only fill batches up.
 
     Args:
         given: What `fit`, `evaluate` or `predict` was given for `x`: what `preprocess` made, or
             what tf.data or a strategy of `tf.distribute` made of that.
+
+    Returns:
+        `None` if no rows fill up, or nobody knows.
     """
-    if getattr(given, "is_filled", False):
-        return True
-    known = isinstance(given, (tf.data.Dataset, tf.distribute.DistributedDataset))
-    return known and any(map(is_filled, tensorflow_data.parents(given)))
+    own: str | None = getattr(given, "filled", None)
+    if own or not isinstance(given, (tf.data.Dataset, tf.distribute.DistributedDataset)):
+        return own
+    return next(filter(None, map(filled, tensorflow_data.parents(given))), None)
+
+
+def note(dataset: tf.data.Dataset, by: str | None) -> None:
+    """Notes of batches what `filled` is to say of them."""
+    dataset.filled = by
+    dataset.epochs.note(filled=by)
 
 
 def counted(weights: object) -> tf.Tensor | None:
@@ -198,7 +231,29 @@ def counted(weights: object) -> tf.Tensor | None:
         # Not -1 columns, of which no rows would have any number.
         columns = tf.size(first) // tf.maximum(rows, 1)
         first = tf.reshape(tf.reshape(first, [rows, columns])[:, :1], [-1])
-    return tf.cast(tf.bitcast(first, tf.int32) != _MINUS_0, tf.float32)
+    return tf.cast(are_there(first), tf.float32)
+
+
+def are_there(weights: tf.Tensor) -> tf.Tensor:
+    """Which rows of a batch don't only fill it up, bool `[batch]`, by their weights, float32."""
+    return tf.bitcast(weights, tf.int32) != _MINUS_0
+
+
+@contextlib.contextmanager
+def by_rows(mean: keras.metrics.Metric, real: tf.Tensor) -> Iterator[None]:
+    """While it is open, a mean of losses of batches counts the rows that are there, and no others.
+
+    Args:
+        mean: What Keras tells the loss of a batch, with its number of rows.
+        real: What `counted` gave.
+    """
+    usual, rows = mean.update_state, tf.reduce_sum(real)
+    # On the instance, which Keras calls; the class is shared with other models.
+    vars(mean)["update_state"] = lambda loss, sample_weight=None: usual(loss, sample_weight=rows)
+    try:
+        yield
+    finally:
+        del vars(mean)["update_state"]
 
 
 @contextlib.contextmanager
@@ -210,7 +265,7 @@ def left_out(
     Args:
         metrics: Keras' metrics of a model.
         real: What `counted` gave.
-        known: Whether there may be such rows, as `is_filled` tells; of batches that came through a
+        known: Whether there may be such rows, as `filled` tells; of batches that came through a
             file, an iterator or `train_on_batch` nothing does but their weights. Those that
             have none are counted as without this.
     """
@@ -279,7 +334,8 @@ def errors_alone() -> Iterator[None]:
 def _not_by_row(name: str, received: str) -> InputError:
     return InputError(
         f"metric {name!r} has no number for each row, so it can't leave out those that only fill up"
-        " batches: compile without it, or use `preprocess` without static_batches=True. "
+        " batches, as XLA needs them: compile without it, or without XLA and with batches of "
+        "`preprocess` without static_batches=True. "
         f"Received: {received}"
     )
 
@@ -291,9 +347,9 @@ def require_none(given: object = None, *_: object, **named: object) -> None:
         given: What `keras.Model.predict` was given for `x`.
         **named: What it was given by name.
     """
-    if is_filled(named.get("x", given)):
+    if filled(named.get("x", given)):
         raise InputError(
             "answers would hold some to rows that only fill up batches: use "
             "`model.predict_scores(examples)`, or `model.preprocess(examples, shuffle=False)`. "
-            "Received: batches of `preprocess` with static_batches=True"
+            "Received: batches of `preprocess` with static_batches=True, or for XLA"
         )

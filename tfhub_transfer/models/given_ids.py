@@ -1,11 +1,11 @@
 """Keras' `fit`, `evaluate` and `predict` of models that read ids, at one precision each time."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tfhub_transfer import runtime
 from tfhub_transfer.data import streamed
@@ -23,10 +23,6 @@ class GivenIds(one_file.InOneFile):
     unread_groups: tuple[str, ...]
     # What was traced keeps the precision that it was traced with.
     _traced_at: str | None = None
-    # Whether batches have rows that only fill them up: those of now, and those of what was traced.
-    _filled = False
-    _fit_filled: bool | None = None
-    _evaluate_filled: bool | None = None
 
     def fit(self, x: object = None, *args: object, **kwargs: object) -> keras.callbacks.History:
         """As `keras.Model.fit`; first sizes a warm-up schedule of the optimizer to this run.
@@ -34,21 +30,15 @@ class GivenIds(one_file.InOneFile):
         With `initial_epoch` the run is that which began so many epochs ago.
         """
         self.encoder.mark_unread(*self.unread_groups)
-        given = fitting.arguments(self, super().fit, x, *args, **kwargs)
-        with self._at_precision(), self._leaving_out(filling.is_filled(given.get("x"))):
-            if self._fit_filled not in (None, self._filled):
-                self.train_function = None
-            self._fit_filled = self._filled
+        usual = functools.partial(keras.Model.fit, self)
+        given = fitting.arguments(self, usual, x, *args, **kwargs)
+        with self._at_precision():
             return super().fit(**given)
 
     def evaluate(self, *args: object, **kwargs: object) -> Any:
         """As `keras.Model.evaluate`, at the precision of `runtime.precision`."""
         fitting.require_ids("evaluate", *args[:1], kwargs.get("x"))
-        x = args[0] if args else kwargs.get("x")
-        with self._at_precision(), self._leaving_out(filling.is_filled(x)):
-            if self._evaluate_filled not in (None, self._filled):
-                self.test_function = None
-            self._evaluate_filled = self._filled
+        with self._at_precision():
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: object, **kwargs: object) -> Any:
@@ -68,34 +58,6 @@ class GivenIds(one_file.InOneFile):
         """As `keras.Model.test_on_batch`; metrics leave out rows that only fill up the batch."""
         with filling.errors_alone():
             return super().test_on_batch(*args, **kwargs)
-
-    def compute_metrics(
-        self, x: object, y: object, y_pred: object, sample_weight: object = None
-    ) -> dict[str, object]:
-        """As `keras.Model.compute_metrics`, but rows that only fill up batches don't count."""
-        # Whether some fill up is known of some batches; of all others their weights tell.
-        real = filling.counted(sample_weight)
-        # In the scope of a strategy Keras builds metrics on numbers that a branch can't keep.
-        if real is None or (not self._filled and tf.distribute.has_strategy()):
-            return super().compute_metrics(x, y, y_pred, sample_weight)
-        for metric in self.metrics:
-            # Keras makes what `compile` was given in the midst of the first step: one too late.
-            if not getattr(metric, "built", True):
-                metric.build(y, y_pred)
-        with filling.left_out(self.metrics, real, known=self._filled):
-            return super().compute_metrics(x, y, y_pred, sample_weight)
-
-    @contextlib.contextmanager
-    def _leaving_out(self, filled: bool) -> Iterator[None]:
-        """While it is open, metrics leave out rows that fill up, if there may be some.
-
-        `fit` calls `evaluate`, whose batches may be others.
-        """
-        before, self._filled = self._filled, filled
-        try:
-            yield
-        finally:
-            self._filled = before
 
     @contextlib.contextmanager
     def _at_precision(self) -> Iterator[None]:

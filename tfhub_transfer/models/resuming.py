@@ -2,7 +2,7 @@
 
 import keras
 
-from tfhub_transfer import runtime
+from tfhub_transfer.models import counting
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.private import keras_saving
 from tfhub_transfer.runtime.replicas import Step
@@ -10,7 +10,7 @@ from tfhub_transfer.runtime.replicas import Step
 _KNOWN = "optimizer_knows"
 
 
-class Resumable(runtime.Replicated):
+class Resumable(counting.CountsRows):
     """A model that is saved with all that its optimizer knows, and gets all of it back.
 
     Keras builds the optimizer of a loaded model on the weights that train now. One that has seen

@@ -100,7 +100,7 @@ class TransferModel(wiring.InParts):
         batch_size: int = usual.BATCH_SIZE,
         shuffle: bool = True,
         seed: int = 0,
-        static_batches: bool = False,
+        static_batches: bool | str = "auto",
         shard: tuple[int, int] | None = None,
     ) -> tf.data.Dataset:
         """Turns examples into batches for `fit` and `evaluate`.
@@ -113,10 +113,13 @@ class TransferModel(wiring.InParts):
                 long ones in smaller.
             shuffle: Whether to shuffle; if not, batches keep the order of the examples.
             seed: Seed of the shuffling.
-            static_batches: Whether each batch has exactly `batch_size` rows, for TPUs, XLA and
-                workers in step. Rows of weight 0 fill up the last; losses and metrics of an epoch
+            static_batches: Whether each batch has exactly `batch_size` rows, for workers in step.
+                Rows of weight 0 fill up the last; losses and metrics of an epoch
                 of `fit` or `evaluate` are those of the rows alone, and so are metrics of one batch
-                (`train_on_batch`), whose loss is weighed for the epoch.
+                (`train_on_batch`), whose loss is weighed for the epoch. `"auto"` fills up batches
+                where the model is compiled by XLA, which compiles each shape anew: they have at
+                most 4 lengths, each with a number of rows of its own, and a batch's loss is
+                the mean over its rows. `False` leaves all as they are without XLA.
             shard: `(index, count)`: every `count`-th example from `index` on, for one of several
                 workers; weights stay relative to all rows. With `static_batches` all of them have
                 as many batches, and a row weighs alike in the mean of their gradients: the mean of
@@ -131,7 +134,8 @@ class TransferModel(wiring.InParts):
                 none.
         """
         shuffle = choices.flag("shuffle", shuffle)
-        order = batches.Order.of(batch_size, seed if shuffle else None, shard, static_batches)
+        how = seed if shuffle else None, shard, static_batches, self.replicas_of_shapes
+        order = batches.Order.of(batch_size, *how)
         if isinstance(examples, Stream):
             return batches.of_stream(examples, self.layout, order)
         taught = weighing.taught(examples) if shuffle else examples

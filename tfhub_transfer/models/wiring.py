@@ -6,7 +6,7 @@ import keras
 
 from tfhub_transfer import runtime
 from tfhub_transfer.heads import layers
-from tfhub_transfer.models import compiling, given_ids
+from tfhub_transfer.models import compiling, counting, given_ids
 from tfhub_transfer.models.boundary import Boundary, tensors
 
 
@@ -35,7 +35,7 @@ class InParts(given_ids.GivenIds):
 
     def head_model(self) -> keras.Model:
         """The head as a model of its own, `[n, features]` to answers, sharing its weights."""
-        return runtime.Replicated(self.features, self.outputs, name="head")
+        return counting.CountsRows(self.features, self.outputs, name="head")
 
     def above_encoder(self, name: str) -> keras.Model:
         """The head as a model that starts from all that the encoder gives, sharing its weights.

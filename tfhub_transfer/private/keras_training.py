@@ -70,14 +70,6 @@ def _divided(value: tf.Tensor) -> tf.Tensor:
     return value if getattr(_thread, "undivided", False) else _dividing(value)
 
 
-def count_loss(model: keras.Model, value: tf.Tensor, rows: tf.Tensor) -> None:
-    """Adds the loss of a batch to what Keras reports as that of the epoch.
-
-    `Model._loss_tracker`, with Keras 3.15.1.
-    """
-    model._loss_tracker.update_state(value, sample_weight=rows)
-
-
 def as_loss(
     function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], reduction: str | None
 ) -> keras.Loss:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.private import (
+    keras_losses,
     keras_optimizers,
     keras_training,
     tensorflow_gradients,
@@ -94,7 +95,8 @@ class Replicated(keras_training.WholeBatches):
         """What is reported; Keras adds up over replicas what each has counted."""
 
         def counted() -> None:
-            keras_training.count_loss(self, whole, gathering.count(x))
+            rows = gathering.count(x)
+            keras_losses.mean_of_batches(self).update_state(whole, sample_weight=rows)
             self.compute_metrics(x, y, scores, weights)
 
         gathering.by_first(counted)

@@ -238,9 +238,14 @@ class Layout:
         """Ids of some rows to one batch (see `TextPreprocessor`)."""
         return self.preprocessor.pad(encoded, lengths)
 
-    def batch(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Texts of rows, one string tensor `[rows]` a column, to one batch, as graph code."""
-        return self.preprocessor(*texts)
+    def batch(self, *texts: tf.Tensor, lengths: np.ndarray | None = None) -> dict[str, tf.Tensor]:
+        """Texts of rows, one string tensor `[rows]` a column, to one batch, as graph code.
+
+        Args:
+            *texts: The columns.
+            lengths: What to pad to, as for `pad`.
+        """
+        return self.preprocessor(*texts, lengths=lengths)
 
     def batch_of_single(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Single texts `[n]` to a batch for the model's own inputs, of which `encode` is made."""

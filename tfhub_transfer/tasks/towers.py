@@ -82,9 +82,9 @@ class Towers(Layout):
         texts = tf.cast(first.row_lengths()[0], tf.int32)
         return _apart(self.preprocessor.pad(flat, lengths), texts)
 
-    def batch(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
+    def batch(self, *texts: tf.Tensor, lengths: np.ndarray | None = None) -> dict[str, tf.Tensor]:
         flat = tf.reshape(tf.stack(texts, axis=1), [-1])
-        return _apart(self.preprocessor(flat), len(texts))
+        return _apart(self.preprocessor(flat, lengths=lengths), len(texts))
 
     def batch_of_single(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         # An exported graph may read pairs only: two texts make one, and an empty one fills up.

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import progress, runtime
+from tfhub_transfer import progress
 from tfhub_transfer.data import Stream
 from tfhub_transfer.data.batching import ready
 from tfhub_transfer.data.passes import Epochs, Seeds, permutation
+from tfhub_transfer.models import counting
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.tasks.layouts import Rows
@@ -88,7 +89,7 @@ def above_boundary(training: Training, rows: Rows | Stream, batch_size: int) -> 
             if stored is None:
                 stage.final = False
                 return None
-            made, padding = stored.batches(size, plan.seed)
+            made, padding = stored.batches(size, plan.seed, model.replicas_of_shapes)
             batches.append(made)
             paddings.append(padding)
     with model.distribute_strategy.scope():
@@ -141,4 +142,4 @@ def compiled(
 
 def again(model: TransferModel) -> keras.Model:
     """The same layers as another model, which may have another optimizer."""
-    return runtime.Replicated(model.inputs, model.outputs)
+    return counting.CountsRows(model.inputs, model.outputs)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfhub_transfer.callbacks.best_weights import KeepBest
 from tfhub_transfer.data.passes import Epochs
+from tfhub_transfer.models import counting
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.shapes import Json, Logs
@@ -68,7 +69,8 @@ class Run:
         """
         turn = _Turn(self.batches, self.validation)
         try:
-            return self._curves(checkpoint, [turn, *self.callbacks])
+            with counting.judged_without_xla(self.model):
+                return self._curves(checkpoint, [turn, *self.callbacks])
         finally:
             turn.end(self.epochs)
 

@@ -20,6 +20,7 @@ from tfhub_transfer.data import Stream
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices, ranges, values
+from tfhub_transfer.models import counting
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
@@ -82,7 +83,8 @@ class Plan:
         head_epochs: Most epochs of the head on frozen features, which stop early; if not given as
             many as the rows need (see `docs/training.md`).
         unfreezing_epochs: Epochs over which the groups thaw, one after the other; all at once
-            where that would leave a group fewer than 8 steps.
+            where that would leave a group fewer than 8 steps, and under XLA, which would compile
+            all shapes anew for each.
         layer_decay: Factor on the learning rate for each group further down.
         patience: Epochs without improvement before a stage ends; if not given half of its epochs,
             3 at least, and of a head on stored vectors as many as make 60 steps.
@@ -261,9 +263,12 @@ class Training:
     def judge(self) -> float:
         """Measures what the model is worth on validation, by what it is judged by."""
         batches = self.model.preprocess(self.validation, FROZEN_BATCH, shuffle=False)
-        with progress.stage(
-            "Measuring on validation", int(batches.cardinality()), final=False
-        ) as each:
+        with (
+            progress.stage(
+                "Measuring on validation", int(batches.cardinality()), final=False
+            ) as each,
+            counting.judged_without_xla(self.model),
+        ):
             values = self.model.evaluate(
                 batches, verbose=0, return_dict=True, callbacks=[Counted(each)]
             )

@@ -109,7 +109,8 @@ class Thawing(Stage):
             num_groups=self.groups,
             layer_decay=training.plan.layer_decay,
         )
-        if pace * steps < STAGE_STEPS:
+        # XLA would compile every shape anew for each.
+        if pace * steps < STAGE_STEPS or training.model.replicas_of_shapes:
             # Not a little more than 0: the first step would be one, traced for itself.
             made.epochs_per_group = 0.0
         return made

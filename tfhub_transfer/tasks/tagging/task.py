@@ -272,7 +272,12 @@ class WordAccuracy(keras.metrics.Mean):
         )
         # Rows of other tasks, and those that fill up a batch, have no tag: no weight is needed.
         counted = keras.ops.not_equal(keras.ops.cast(y_true, "int32"), NO_TAG)
-        super().update_state(right, keras.ops.cast(counted, "float32"))
+        # Word by word: of `[batch, words]` Keras takes means, in which words of long batches weigh
+        # less, however long padding makes them.
+        flat = [
+            keras.ops.reshape(keras.ops.cast(each, "float32"), [-1]) for each in (right, counted)
+        ]
+        super().update_state(*flat)
 
 
 def _segmentation(given: Mapping[str, object]) -> joining.Segmentation:
