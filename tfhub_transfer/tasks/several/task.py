@@ -288,12 +288,10 @@ class JointLoss(runtime.Replicated):
 
     A task's loss is the mean over its own rows (over their words, where it judges words) times
     their share of the batch: whatever a task's rows are made of, each of them weighs as much.
-
-    Attributes:
-        share_there: Of the rows of the batch under way, the share that doesn't only fill it up.
     """
 
-    share_there: Any = 1.0
+    # Of the rows of the batch under way, the share that doesn't only fill it up.
+    _share_there: Any = 1.0
 
     @property
     def metrics(self) -> list[keras.Metric]:
@@ -344,7 +342,7 @@ class JointLoss(runtime.Replicated):
         rows = keras.ops.cast(keras.ops.shape(made)[0], own.dtype) * share
         # Keras divides losses by the replicas, whose sum trains; what is shown is the mean.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self._reported().report(name, own * replicas, rows * self.share_there)
+        self._reported().report(name, own * replicas, rows * self._share_there)
         return own * share
 
 
