@@ -15,16 +15,13 @@ from tfhub_transfer.shapes import Logs
 
 
 class CountsRows(runtime.Replicated):
-    """A model that Keras trains on batches as `preprocess` makes them, some rows of which fill up.
+    """A model that Keras trains on batches of `preprocess`, of which some rows only fill up."""
 
-    Attributes:
-        tests_without_xla: Whether what judges isn't compiled though what trains is.
-    """
-
-    tests_without_xla: bool = False
+    # Whether what judges isn't compiled though what trains is.
+    _tests_without_xla: bool = False
     jit_compile: bool  # a property of Keras'
     # Of the rows of the batch under way, the share of those that don't only fill it up.
-    share_there: Any = 1.0
+    _share_there: Any = 1.0
     # In what rows of the batches of now weigh alike, as `filling.filled` says, and of those for
     # which training and testing were traced; "" of none yet.
     _filled: str | None = None
@@ -57,7 +54,7 @@ class CountsRows(runtime.Replicated):
 
     def make_test_function(self, force: bool = False) -> Step | None:
         """As Keras does; without XLA if so asked."""
-        if not (self.jit_compile and self.tests_without_xla):
+        if not (self.jit_compile and self._tests_without_xla):
             return super().make_test_function(force)
         self.jit_compile = False
         try:
@@ -102,12 +99,12 @@ class CountsRows(runtime.Replicated):
         if real is None or self._filled not in (filling.BY_BATCH, filling.BY_UNIT):
             yield
             return
-        self.share_there = tf.reduce_mean(real)
+        self._share_there = tf.reduce_mean(real)
         try:
             with filling.by_rows(keras_losses.mean_of_batches(self), real):
                 yield
         finally:
-            self.share_there = 1.0
+            self._share_there = 1.0
 
     @contextlib.contextmanager
     def _leaving_out(self, filled: str | None) -> Iterator[None]:
@@ -132,11 +129,11 @@ def judged_without_xla(model: keras.Model) -> Iterator[None]:
     Args:
         model: A model that trains, if it is of ours and compiled.
     """
-    if not (isinstance(model, CountsRows) and model.jit_compile) or model.tests_without_xla:
+    if not (isinstance(model, CountsRows) and model.jit_compile) or model._tests_without_xla:
         yield
         return
-    model.tests_without_xla, model.test_function = True, None
+    model._tests_without_xla, model.test_function = True, None
     try:
         yield
     finally:
-        model.tests_without_xla, model.test_function = False, None
+        model._tests_without_xla, model.test_function = False, None

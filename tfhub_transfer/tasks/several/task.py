@@ -288,12 +288,10 @@ class JointLoss(runtime.Replicated):
 
     A task's loss is the mean over its own rows (over their words, where it judges words) times
     their share of the batch: whatever a task's rows are made of, each of them weighs as much.
-
-    Attributes:
-        share_there: Of the rows of the batch under way, the share that doesn't only fill it up.
     """
 
-    share_there: Any = 1.0
+    # Of the rows of the batch under way, the share that doesn't only fill it up.
+    _share_there: Any = 1.0
 
     @property
     def metrics(self) -> list[keras.Metric]:
@@ -341,7 +339,7 @@ class JointLoss(runtime.Replicated):
         own = loss(truth, made, weights)
         share = 1.0 if weights is None else keras.ops.mean(keras.ops.cast(weights, own.dtype))
         rows = keras.ops.cast(keras.ops.shape(made)[0], own.dtype) * share
-        self._reported().report(name, own, rows * self.share_there)
+        self._reported().report(name, own, rows * self._share_there)
         return own * share
 
 
