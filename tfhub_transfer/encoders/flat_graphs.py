@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfhub_transfer import runtime
 from tfhub_transfer.encoders import calls, loading
 from tfhub_transfer.graphs import surgery
-from tfhub_transfer.runtime import probes
+from tfhub_transfer.runtime import precision_choice, probes
 from tfhub_transfer.shapes import Features
 
 # How far a flat graph may be from the SavedModel, on a probe.
@@ -76,7 +76,8 @@ class FlatGraphs:
             if calls.boundary_input(layer) in inputs:
                 given[ref] = inputs[calls.boundary_input(layer)]
                 wanted = _whole(flat.outputs)
-        made = flat.replay(tf.nest.flatten(wanted), given, self.read)
+        bfloat16 = precision_choice.rounds_in_graph()
+        made = flat.replay(tf.nest.flatten(wanted), given, self.read, bfloat16)
         return tf.nest.pack_sequence_as(wanted, made)
 
     def boundary(self) -> int | None:
@@ -101,7 +102,8 @@ class FlatGraphs:
         """
         flat = self.get(False)
         assert flat is not None
-        [output] = flat.replay([_layers(flat)[layer]], _ids(flat, inputs), self.read)
+        bfloat16 = precision_choice.rounds_in_graph()
+        [output] = flat.replay([_layers(flat)[layer]], _ids(flat, inputs), self.read, bfloat16)
         # Half the disk; on three data sets accuracy was that of float32 within the range of seeds.
         return tf.cast(output, tf.bfloat16)
 

@@ -57,7 +57,7 @@ def find(flat: FlatGraph) -> dict[str, Rewrite]:
         added = _with_bias(flat, name, dense, readers)
         if added:
             dense[name] = added
-    found = {name: Rewrite(*_dense_emitter(d, None)) for name, d in dense.items()}
+    found = {name: _dense_rewrite(d, None) for name, d in dense.items()}
     for name in flat.nodes:
         for rule in (_gelu, _root, _layer_norm, _transpose):
             rewrite = rule(flat, name, dense)
@@ -102,9 +102,9 @@ def _with_bias(
     return made._replace(bias=bias)
 
 
-def _dense_emitter(
+def _dense_rewrite(
     dense: _Dense, activation: Callable[[tf.Tensor], tf.Tensor] | None
-) -> tuple[tuple[Ref, ...], Callable[..., tf.Tensor]]:
+) -> Rewrite:
     """Two-dimensional inside, because only such a product fuses with what follows it."""
 
     def emit(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
@@ -119,7 +119,7 @@ def _dense_emitter(
         return tf.ensure_shape(tf.reshape(y, shape), x.shape[:kept].concatenate(units))
 
     inputs = (dense.x, dense.kernel, dense.bias)
-    return tuple(ref for ref in inputs if ref is not None), emit
+    return Rewrite(tuple(ref for ref in inputs if ref is not None), emit, "MatMul")
 
 
 # Activations ----------------------------------------------------------------------------------
@@ -143,8 +143,8 @@ def _gelu(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | Non
         if bound is not None:
             x = bound["x"]
             if x.node in dense:
-                return Rewrite(*_dense_emitter(dense[x.node], emit))
-            return Rewrite((x,), emit)
+                return _dense_rewrite(dense[x.node], emit)
+            return Rewrite((x,), emit, "Erf")
     return None
 
 
@@ -192,7 +192,7 @@ def _layer_norm(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite
         spread = tf.reduce_mean(tf.math.squared_difference(x, centre), axis, keepdims=True)
         return (x - centre) * _reciprocal_root(spread + value) * gamma + beta
 
-    return Rewrite((bound["x"], bound["gamma"], bound["beta"]), emit)
+    return Rewrite((bound["x"], bound["gamma"], bound["beta"]), emit, "Mean")
 
 
 def _root(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | None:

@@ -60,11 +60,13 @@ Read: TypeAlias = Callable[[tf.Variable, tf.Tensor | None], tf.Tensor]
 class Rewrite(NamedTuple):
     """A cheaper way to compute a node's output: from `inputs`, by `emit(*tensors)`.
 
-    Nodes that nothing else needs are then never made.
+    Nodes that nothing else needs are then never made. `acts_as` is the operation that decides in
+    which precision it computes, where that isn't the node's own.
     """
 
     inputs: tuple[Ref, ...]
     emit: Callable[..., tf.Tensor]
+    acts_as: str = ""
 
 
 class FlatGraph:
@@ -91,6 +93,8 @@ class FlatGraph:
         self.nodes, self.inputs, self.outputs = nodes, inputs, outputs
         self.variables = variables
         self.rewrites: dict[str, Rewrite] = {}
+        # The nodes that compute in bfloat16, where products are rounded.
+        self.rounded: frozenset[str] = frozenset()
 
     @property
     def is_random(self) -> bool:
@@ -120,7 +124,7 @@ class FlatGraph:
     def reads(self, wanted: Iterable[Ref]) -> list[tf.Variable]:
         """The variables that `wanted` depends on."""
         order = self.order([self.resolve(r) for r in wanted], set())
-        needed = {self.resolve(ref).node for name in order for ref in self._needed(name)}
+        needed = {ref.node for name in order for ref in self.needed(name)}
         # Sorted, for a set of names has another order in each process.
         return [self.variables[name] for name in sorted(needed) if name in self.variables]
 
@@ -139,6 +143,7 @@ class FlatGraph:
         wanted: Sequence[Ref],
         given: Mapping[Ref, tf.Tensor],
         read: Read,
+        bfloat16: bool = False,
     ) -> list[tf.Tensor]:
         """Makes the operations that `wanted` depends on, in the graph that is being traced.
 
@@ -146,35 +151,47 @@ class FlatGraph:
             wanted: What to compute.
             given: Tensors that are at hand; nothing below them is made.
             read: Gives a variable's value, or its rows if row numbers are given.
+            bfloat16: Whether the nodes `rounded` compute in bfloat16, of float32 cast to it. What
+                is wanted is float32 as ever.
 
         Returns:
             The tensors wanted, in their order.
         """
         done = {self.resolve(ref): tensor for ref, tensor in given.items()}
         targets = [self.resolve(ref) for ref in wanted]
-        for name in self.order(targets, set(done)):
-            tensors = self._make(name, done, read)
-            done.update({Ref(name, i): t for i, t in enumerate(tensors)})
-        return [done[ref] for ref in targets]
+        rounded = self.rounded if bfloat16 else frozenset()
 
-    def _make(self, name: str, done: Mapping[Ref, tf.Tensor], read: Read) -> list[tf.Tensor]:
+        def value(ref: Ref, low: bool = False) -> tf.Tensor:
+            ref = self.resolve(ref)
+            if ref.node in self.variables:
+                made = read(self.variables[ref.node], None)
+            else:
+                made = done[ref]
+            # A cast for each who reads it: TensorFlow joins them, but not the sums of gradients,
+            # which so are of float32.
+            if low and made.dtype == tf.float32:
+                return tf.cast(made, tf.bfloat16)
+            if not low and ref.node in rounded and made.dtype == tf.bfloat16:
+                return tf.cast(made, tf.float32)
+            return made
+
+        for name in self.order(targets, set(done)):
+            value_here = functools.partial(value, low=name in rounded)
+            tensors = self._make(name, value_here, read)
+            done.update({Ref(name, i): t for i, t in enumerate(tensors)})
+        return [value(ref) for ref in targets]
+
+    def _make(self, name: str, value: Callable[[Ref], tf.Tensor], read: Read) -> list[tf.Tensor]:
         node = self.nodes[name]
         if name in self.rewrites:
             rewrite = self.rewrites[name]
-            return [rewrite.emit(*(self._value(ref, done, read) for ref in rewrite.inputs))]
+            return [rewrite.emit(*map(value, rewrite.inputs))]
         inputs = self.node_inputs(name)
         if node.op == "ResourceGather":
-            variable = self.variables[self.resolve(inputs[0]).node]
-            return [read(variable, self._value(inputs[1], done, read))]
+            return [read(self.variables[self.resolve(inputs[0]).node], value(inputs[1]))]
         if node.op in _PLACEHOLDERS:
             raise KeyError(f"no tensor was given for the input {name}")
-        return _emit(node, [self._value(ref, done, read) for ref in inputs])
-
-    def _value(self, ref: Ref, done: Mapping[Ref, tf.Tensor], read: Read) -> tf.Tensor:
-        ref = self.resolve(ref)
-        if ref.node in self.variables:
-            return read(self.variables[ref.node], None)
-        return done[ref]
+        return _emit(node, [value(ref) for ref in inputs])
 
     def order(self, wanted: Iterable[Ref], given: set[Ref]) -> list[str]:
         """Names of the nodes that `wanted` depends on, each after those that it needs.
@@ -194,11 +211,18 @@ class FlatGraph:
                 order[ref.node] = None
                 continue
             stack.append((ref, True))
-            stack += [(self.resolve(r), False) for r in self._needed(ref.node)]
+            stack += [(ref, False) for ref in self.needed(ref.node)]
         return list(order)
 
-    def _needed(self, name: str) -> Sequence[Ref]:
-        return self.rewrites[name].inputs if name in self.rewrites else self.node_inputs(name)
+    def needed(self, name: str) -> list[Ref]:
+        """The tensors, resolved, that a node is made of, rewritten or as it stands."""
+        inputs = self.rewrites[name].inputs if name in self.rewrites else self.node_inputs(name)
+        return [self.resolve(ref) for ref in inputs]
+
+    def acts_as(self, name: str) -> str:
+        """The operation that a node is, rewritten or as it stands."""
+        rewrite = self.rewrites.get(name)
+        return (rewrite.acts_as if rewrite else "") or self.nodes[name].op
 
 
 def flatten(

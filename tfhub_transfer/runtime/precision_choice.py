@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices
+from tfhub_transfer.private import tensorflow_graphs
 from tfhub_transfer.runtime import products
 from tfhub_transfer.storage import atomic, budget
 
@@ -84,8 +85,18 @@ def check_precision(name: str) -> None:
 
 def rounds_products() -> bool:
     """Whether products of what is traced here become bfloat16, unless they are kept from it."""
-    # The rewrite is of products on the CPU; where there is a GPU, they run on that.
-    return _surrounding.get() == "bfloat16" and not tf.config.list_physical_devices("GPU")
+    return _surrounding.get() == "bfloat16" and _is_rewritten_by_tensorflow()
+
+
+def rounds_in_graph() -> bool:
+    """Whether flat graphs that are replayed here are to round their products themselves."""
+    return _surrounding.get() == "bfloat16" and not _is_rewritten_by_tensorflow()
+
+
+def _is_rewritten_by_tensorflow() -> bool:
+    # Its rewrite is of products on the CPU; where there is an accelerator, they run on that.
+    elsewhere = any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU"))
+    return not elsewhere and not tensorflow_graphs.compiled()
 
 
 def has_bfloat16() -> bool:
