@@ -17,7 +17,7 @@ from tfhub_transfer.graphs.safety import SavedObject
 from tfhub_transfer.graphs.surgery import FlatGraph
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.private import keras_saving
-from tfhub_transfer.runtime import dropout
+from tfhub_transfer.runtime import dropout, precision_choice
 from tfhub_transfer.shapes import Array, Features
 
 CODE_POINTS = calls.CODE_POINTS
@@ -279,8 +279,9 @@ class Encoder(keras.layers.Layer):
         if self.dialect == "text":
             return self._functions(calls.as_strings(inputs), training)
         # Outside of a graph the SavedModel's own call is quicker than one operation after another;
-        # but its dropout is no function of what is saved.
-        own = tf.executing_eagerly() and set(inputs) <= set(loading.BERT_INPUTS) and not training
+        # but its dropout is no function of what is saved, and its products are float32.
+        plain = not training and not precision_choice.rounds_products()
+        own = plain and tf.executing_eagerly() and set(inputs) <= set(loading.BERT_INPUTS)
         flat = None if own else self.flat_graph(training)
         if flat is None:
             return self._functions(inputs, training)

@@ -18,7 +18,7 @@ import tensorflow_text  # noqa: F401  registers the ops that text SavedModels ar
 from tfhub_transfer.encoders import calls
 from tfhub_transfer.encoders.recorded import OutputShape
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.graphs import randomness, rewriting, rounding, safety, surgery
+from tfhub_transfer.graphs import randomness, rewriting, safety, surgery
 from tfhub_transfer.graphs.safety import SavedObject
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.private import tensorflow_graphs
@@ -96,7 +96,6 @@ class Functions:
         ids = {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
         flat = surgery.flatten(lambda inputs: self(inputs, training), ids, variables)
         flat.rewrites.update({**rewriting.find(flat), **randomness.find(flat)})
-        flat.rounded = rounding.find(flat)
         return flat
 
 

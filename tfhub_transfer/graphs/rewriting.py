@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.graphs.surgery import FlatGraph, Ref, Rewrite, constant
-from tfhub_transfer.runtime import products
+from tfhub_transfer.runtime import precision_choice
 
 _SQRT_HALF, _SQRT_TWO = math.sqrt(0.5), math.sqrt(2.0)
 # GELU by tanh, as Hendrycks and Gimpel 2016 have it.
@@ -112,7 +112,9 @@ def _dense_rewrite(
         kept = x.shape.rank - dense.contracted
         matrix = tf.reshape(kernel, [-1, units.num_elements()])
         y = tf.matmul(tf.reshape(x, [-1, matrix.shape[0]]), matrix)
-        y = tf.nn.bias_add(y, tf.reshape(bias[0], [-1])) if bias else y
+        for each in bias:
+            # A rounded product may have a bias that isn't.
+            y = tf.nn.bias_add(tf.cast(y, each.dtype), tf.reshape(each, [-1]))
         y = y if activation is None else activation(y)
         shape = tf.concat([tf.shape(x)[:kept], units], axis=0)
         # A reshape to a computed shape forgets the sizes that are known.
@@ -210,7 +212,7 @@ def _reciprocal_root(x: tf.Tensor) -> tf.Tensor:
     it rounds otherwise: a text's answer would depend on how many tokens there are beside it. Not
     in a wider type: where that ends, exports and models would round at different operations.
     """
-    return tf.math.reciprocal(tf.math.sqrt(x)) if products.is_rewritten() else tf.math.rsqrt(x)
+    return tf.math.reciprocal(tf.math.sqrt(x)) if precision_choice.rounds_products() else tf.math.rsqrt(x)
 
 
 # Transposition ---------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ _UNWANTED_PASSES = (
     "shape_optimization",
 )
 _PRODUCTS = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"})
+_FACTORS = 2
 _WRITERS = ("Assign", "ResourceScatter", "ResourceApply")
 
 
@@ -69,6 +70,35 @@ class Rewrite(NamedTuple):
     acts_as: str = ""
 
 
+class Rounded(NamedTuple):
+    """What of a flat graph computes in bfloat16; a cast stands where the type changes.
+
+    Attributes:
+        nodes: Nodes that compute so throughout.
+        products: Nodes of a product and a bias, of which the product does. They give float32.
+    """
+
+    nodes: frozenset[str] = frozenset()
+    products: frozenset[str] = frozenset()
+
+    def inputs(self, name: str, read: Iterable[tuple[Ref, tf.Tensor]]) -> list[tf.Tensor]:
+        """What a node is given of the tensors that it reads, each with the node that made it."""
+        made = []
+        for place, (ref, tensor) in enumerate(read):
+            low = name in self.nodes or (name in self.products and place < _FACTORS)
+            # A cast for each who reads it: TensorFlow joins them, but not the sums of gradients,
+            # which are of float32 so.
+            if low and tensor.dtype == tf.float32:
+                tensor = tf.cast(tensor, tf.bfloat16)
+            elif not low and ref.node in self.nodes and tensor.dtype == tf.bfloat16:
+                tensor = tf.cast(tensor, tf.float32)
+            made.append(tensor)
+        return made
+
+
+EXACT = Rounded()
+
+
 class FlatGraph:
     """One call of a SavedModel as a flat list of operations that can be replayed elsewhere.
 
@@ -93,8 +123,6 @@ class FlatGraph:
         self.nodes, self.inputs, self.outputs = nodes, inputs, outputs
         self.variables = variables
         self.rewrites: dict[str, Rewrite] = {}
-        # The nodes that compute in bfloat16, where products are rounded.
-        self.rounded: frozenset[str] = frozenset()
 
     @property
     def is_random(self) -> bool:
@@ -143,7 +171,7 @@ class FlatGraph:
         wanted: Sequence[Ref],
         given: Mapping[Ref, tf.Tensor],
         read: Read,
-        bfloat16: bool = False,
+        rounded: Rounded = EXACT,
     ) -> list[tf.Tensor]:
         """Makes the operations that `wanted` depends on, in the graph that is being traced.
 
@@ -151,47 +179,37 @@ class FlatGraph:
             wanted: What to compute.
             given: Tensors that are at hand; nothing below them is made.
             read: Gives a variable's value, or its rows if row numbers are given.
-            bfloat16: Whether the nodes `rounded` compute in bfloat16, of float32 cast to it. What
-                is wanted is float32 as ever.
+            rounded: What computes in bfloat16, of float32 cast to it. What is wanted is float32 as
+                ever.
 
         Returns:
             The tensors wanted, in their order.
         """
         done = {self.resolve(ref): tensor for ref, tensor in given.items()}
         targets = [self.resolve(ref) for ref in wanted]
-        rounded = self.rounded if bfloat16 else frozenset()
 
-        def value(ref: Ref, low: bool = False) -> tf.Tensor:
-            ref = self.resolve(ref)
+
+        def value(ref: Ref) -> tf.Tensor:
             if ref.node in self.variables:
-                made = read(self.variables[ref.node], None)
-            else:
-                made = done[ref]
-            # A cast for each who reads it: TensorFlow joins them, but not the sums of gradients,
-            # which so are of float32.
-            if low and made.dtype == tf.float32:
-                return tf.cast(made, tf.bfloat16)
-            if not low and ref.node in rounded and made.dtype == tf.bfloat16:
-                return tf.cast(made, tf.float32)
-            return made
+                return read(self.variables[ref.node], None)
+            return done[ref]
 
         for name in self.order(targets, set(done)):
-            value_here = functools.partial(value, low=name in rounded)
-            tensors = self._make(name, value_here, read)
+            if self.nodes[name].op == "ResourceGather" and name not in self.rewrites:
+                table, rows = self.needed(name)
+                tensors = [read(self.variables[table.node], value(rows))]
+            else:
+                inputs = [(ref, value(ref)) for ref in self.needed(name)]
+                tensors = self._make(name, rounded.inputs(name, inputs))
             done.update({Ref(name, i): t for i, t in enumerate(tensors)})
-        return [value(ref) for ref in targets]
+        return rounded.inputs("", [(ref, value(ref)) for ref in targets])
 
-    def _make(self, name: str, value: Callable[[Ref], tf.Tensor], read: Read) -> list[tf.Tensor]:
-        node = self.nodes[name]
+    def _make(self, name: str, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
         if name in self.rewrites:
-            rewrite = self.rewrites[name]
-            return [rewrite.emit(*map(value, rewrite.inputs))]
-        inputs = self.node_inputs(name)
-        if node.op == "ResourceGather":
-            return [read(self.variables[self.resolve(inputs[0]).node], value(inputs[1]))]
-        if node.op in _PLACEHOLDERS:
+            return [self.rewrites[name].emit(*inputs)]
+        if self.nodes[name].op in _PLACEHOLDERS:
             raise KeyError(f"no tensor was given for the input {name}")
-        return _emit(node, [value(ref) for ref in inputs])
+        return _emit(self.nodes[name], inputs)
 
     def order(self, wanted: Iterable[Ref], given: set[Ref]) -> list[str]:
         """Names of the nodes that `wanted` depends on, each after those that it needs.

@@ -1,4 +1,4 @@
-"""Precision: when products of matrices become bfloat16, and whether that pays here."""
+"""Precision: when products of matrices are in bfloat16, and whether that pays here."""
 
 import contextlib
 import contextvars
@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices
-from tfhub_transfer.private import tensorflow_graphs
 from tfhub_transfer.runtime import products
 from tfhub_transfer.storage import atomic, budget
 
@@ -31,9 +30,9 @@ _USUAL_WIDTH = 384
 def precision(name: str = "auto", width: int = _USUAL_WIDTH) -> Iterator[str]:
     """Runs what is traced inside at this precision; yields the one chosen, `float32` or `bfloat16`.
 
-    bfloat16 is reached by a rewrite of the graph, so it works inside an opaque SavedModel: the
-    encoder's matrix products run in bfloat16, while weights, and everything from the encoder's
-    vectors on, stay in float32. Where there is no block, `"auto"` is what this kind of CPU was
+    At bfloat16 the matrix products of the encoder's graph run so, on any device, with and without
+    XLA; weights, sums, norms, softmax, and everything from the encoder's vectors on are float32. So
+    is an encoder that has no `flat_graph`. Where there is no block, `"auto"` is what this kind of CPU was
     faster at when that was measured, once for encoders of about this width. A block holds for its
     own thread: one that is started inside opens its own.
 
@@ -52,7 +51,7 @@ def precision(name: str = "auto", width: int = _USUAL_WIDTH) -> Iterator[str]:
     """
     chosen = choose_precision(name, width)
     outside = _surrounding.get()
-    with products.rewritten(chosen == "bfloat16"):
+    with products.as_traced():
         _surrounding.set(chosen)
         try:
             yield chosen
@@ -84,26 +83,14 @@ def check_precision(name: str) -> None:
 
 
 def rounds_products() -> bool:
-    """Whether products of what is traced here become bfloat16, unless they are kept from it."""
-    return _surrounding.get() == "bfloat16" and _is_rewritten_by_tensorflow()
-
-
-def rounds_in_graph() -> bool:
-    """Whether flat graphs that are replayed here are to round their products themselves."""
-    return _surrounding.get() == "bfloat16" and not _is_rewritten_by_tensorflow()
-
-
-def _is_rewritten_by_tensorflow() -> bool:
-    # Its rewrite is of products on the CPU; where there is an accelerator, they run on that.
-    elsewhere = any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU"))
-    return not elsewhere and not tensorflow_graphs.compiled()
+    """Whether the products of encoders are in bfloat16 where they are traced here."""
+    return _surrounding.get() == "bfloat16"
 
 
 def has_bfloat16() -> bool:
-    """Whether this machine runs the rewritten graph on bfloat16 units (AVX-512 BF16 or AMX).
+    """Whether this machine's CPU has bfloat16 units (AVX-512 BF16 or AMX), and does the work.
 
-    On a GPU the answer is no: TensorFlow's rewrite there is to float16, which needs loss scaling,
-    and float32 products already run as TensorFloat-32.
+    On a GPU the answer is no: float32 products already run as TensorFloat-32 there.
     """
     return products.has_units() and not tf.config.list_physical_devices("GPU")
 
