@@ -75,7 +75,7 @@ INNER_FLOORS = {
     ],
     "graphs": [
         ["savers", "surgery", "wire"],
-        ["randomness", "rewriting", "safety"],
+        ["randomness", "rewriting", "rounding", "safety"],
         ["__init__"],
     ],
     "heads": [
@@ -136,9 +136,9 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "runtime": [
-        ["dropout", "machine", "masking", "products", "replicas", "tracing"],
+        ["dropout", "full_precision", "machine", "masking", "products", "tracing"],
         ["precision_choice"],
-        ["full_precision", "probes"],
+        ["probes", "replicas"],
         ["__init__"],
     ],
     "serving": [

@@ -102,9 +102,7 @@ def _with_bias(
     return made._replace(bias=bias)
 
 
-def _dense_rewrite(
-    dense: _Dense, activation: Callable[[tf.Tensor], tf.Tensor] | None
-) -> Rewrite:
+def _dense_rewrite(dense: _Dense, activation: Callable[[tf.Tensor], tf.Tensor] | None) -> Rewrite:
     """Two-dimensional inside, because only such a product fuses with what follows it."""
 
     def emit(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
@@ -212,7 +210,11 @@ def _reciprocal_root(x: tf.Tensor) -> tf.Tensor:
     it rounds otherwise: a text's answer would depend on how many tokens there are beside it. Not
     in a wider type: where that ends, exports and models would round at different operations.
     """
-    return tf.math.reciprocal(tf.math.sqrt(x)) if precision_choice.rounds_products() else tf.math.rsqrt(x)
+    return (
+        tf.math.reciprocal(tf.math.sqrt(x))
+        if precision_choice.rounds_products()
+        else tf.math.rsqrt(x)
+    )
 
 
 # Transposition ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which operations of a flat graph compute in bfloat16: matrix products, and what lies between them.
+"""Which operations of a flat graph compute in bfloat16: products, and what lies between them.
 
 By lists of operations as TensorFlow's own rewrite for CPUs has them
 (https://github.com/tensorflow/tensorflow, core/grappler/optimizers/auto_mixed_precision_lists.h),
@@ -59,7 +59,11 @@ def find(flat: FlatGraph, fused: bool) -> Rounded:
             (found if fused or len(inputs) == 2 else products).add(name)
         elif kind in CLEAR and not read:
             neutral.add(name)
-        elif read and read <= found and (kind in CLEAR or (fused and _follows(kind, name in between))):
+        elif (
+            read
+            and read <= found
+            and (kind in CLEAR or (fused and _follows(kind, name in between)))
+        ):
             found.add(name)
     return Rounded(frozenset(found), frozenset(products))
 

@@ -188,7 +188,6 @@ class FlatGraph:
         done = {self.resolve(ref): tensor for ref, tensor in given.items()}
         targets = [self.resolve(ref) for ref in wanted]
 
-
         def value(ref: Ref) -> tf.Tensor:
             if ref.node in self.variables:
                 return read(self.variables[ref.node], None)
@@ -290,15 +289,12 @@ def _products(flat: FlatGraph, names: Iterable[str]) -> set[str]:
 
 
 def fold(
-    function: tf.types.experimental.ConcreteFunction, bfloat16: bool
+    function: tf.types.experimental.ConcreteFunction,
 ) -> tf.types.experimental.ConcreteFunction:
     """A concrete function with its variables folded into constants.
 
     Args:
-        function: It takes and gives tensors.
-        bfloat16: Whether matrix products, and what lies between them, are to work in bfloat16, with
-            weights stored so. The casts are put in by TensorFlow's own rewrite, which knows what
-            must stay float32, and which does nothing where the machine lacks bfloat16 units.
+        function: It takes and gives tensors. Weights that it casts to bfloat16 are stored so.
 
     Returns:
         A concrete function from the flat inputs, in the order of `function.inputs`, to the list of
@@ -312,7 +308,7 @@ def fold(
     # TensorFlow's optimizer keeps what the collection of train operations names.
     fetched = meta.collection_def["train_op"].node_list.value
     fetched.extend(tensor.name for tensor in frozen.outputs)
-    folded = tensorflow_graphs.optimized(_folding_options(bfloat16), meta)
+    folded = tensorflow_graphs.optimized(_folding_options(), meta)
     wrapped = tf.compat.v1.wrap_function(
         lambda: tf.graph_util.import_graph_def(folded, name=""), []
     )
@@ -326,7 +322,7 @@ def _clear_collections(function: tf.types.experimental.ConcreteFunction) -> None
         function.graph.clear_collection(name)
 
 
-def _folding_options(bfloat16: bool) -> config_pb2.ConfigProto:
+def _folding_options() -> config_pb2.ConfigProto:
     """Nothing but folding: what is fused for this machine would not load on another."""
     config = config_pb2.ConfigProto()
     options = config.graph_options.rewrite_options
@@ -336,8 +332,6 @@ def _folding_options(bfloat16: bool) -> config_pb2.ConfigProto:
     options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
     options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.TWO
     options.min_graph_nodes = -1  # else the smallest graphs are left as they are
-    if bfloat16:
-        options.auto_mixed_precision_onednn_bfloat16 = rewriter_config_pb2.RewriterConfig.ON
     return config
 
 

@@ -32,9 +32,9 @@ def precision(name: str = "auto", width: int = _USUAL_WIDTH) -> Iterator[str]:
 
     At bfloat16 the matrix products of the encoder's graph run so, on any device, with and without
     XLA; weights, sums, norms, softmax, and everything from the encoder's vectors on are float32. So
-    is an encoder that has no `flat_graph`. Where there is no block, `"auto"` is what this kind of CPU was
-    faster at when that was measured, once for encoders of about this width. A block holds for its
-    own thread: one that is started inside opens its own.
+    is an encoder that has no `flat_graph`. Where there is no block, `"auto"` is what this kind of
+    CPU was faster at when that was measured, once for encoders of about this width. A block holds
+    for its own thread: one that is started inside opens its own.
 
     Args:
         name: `"float32"`, `"bfloat16"`, or `"auto"`: what a surrounding `precision` chose, or if
@@ -80,6 +80,11 @@ def choose_precision(name: str = "auto", width: int = _USUAL_WIDTH) -> str:
 def check_precision(name: str) -> None:
     """Raises `InputError` unless this is a name of a precision; measures nothing."""
     choices.one_of("precision", name, PRECISIONS)
+
+
+def surrounding() -> str | None:
+    """What the block around chose, `float32` or `bfloat16`; `None` where there is none."""
+    return _surrounding.get()
 
 
 def rounds_products() -> bool:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import tensorflow as tf
 
 from tfhub_transfer.private import keras_training, tensorflow_gradients, tensorflow_graphs
+from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.shapes import Logs
 
 # What Keras calls for each step; it gives the functions of training and testing their names only.
@@ -21,7 +22,28 @@ class Replicated(keras_training.BuiltOnOneShare):
 
     Its functions are its own also where TensorFlow counts how often one is traced. What TensorFlow
     notes of a step for good ends with its tracing.
+
+    All replicas compute at the precision of the thread that asks for a step: a block of `precision`
+    is of one thread, and each replica is traced by one of its own.
     """
+
+    _around: str | None = None
+
+    @property
+    def distribute_strategy(self) -> tf.distribute.Strategy:
+        """As Keras has it, whose steps ask for it before they run on replicas."""
+        if not _in_replica():
+            self._around = precision_choice.surrounding()
+        return super().distribute_strategy
+
+    def call(
+        self, inputs: object, training: bool | None = None, mask: object = None, **kwargs: object
+    ) -> object:
+        """As Keras does."""
+        if self._around is None or not _in_replica():
+            return super().call(inputs, training, mask, **kwargs)
+        with precision_choice.precision(self._around):
+            return super().call(inputs, training, mask, **kwargs)
 
     def train_step(self, data: object) -> Logs:
         """As Keras does."""
@@ -46,6 +68,10 @@ class Replicated(keras_training.BuiltOnOneShare):
         made = super().make_predict_function(force)
         counted_alone(self.predict_function)
         return made
+
+
+def _in_replica() -> bool:
+    return tf.distribute.has_strategy() and not tf.distribute.in_cross_replica_context()
 
 
 def counted_alone(function: Callable[..., object] | None) -> None:
