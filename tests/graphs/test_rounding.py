@@ -228,25 +228,20 @@ def test_xla_has_products_of_bfloat16(recorded: bool, bert_still: Path) -> None:
 
 
 @pytest.mark.slow
-def test_models_under_xla_train_and_answer_at_bfloat16(bert_still: Path, sentiment: Any) -> None:
+def test_models_learn_under_xla_at_bfloat16(bert_still: Path, sentiment: Any) -> None:
     texts, labels = sentiment
-    examples = tt.data.Examples.from_lists(texts, labels)
-    losses = {}
-    for jit in (False, True):
-        for precision in precision_choice.PRECISIONS[1:]:
-            keras.utils.set_random_seed(1)
-            task = tt.tasks.Classification(["negative", "positive"])
-            head = tt.tasks.Head(dropout=0.0)
-            model = tt.build_model(str(bert_still), task, head, sequence_length=12)
-            model.jit_compile = jit
-            model.encoder.freeze_to(0)
-            batches = model.preprocess(examples, 20, shuffle=False, static_batches=True)
-            with precision_choice.precision(precision):
-                before = model.evaluate(batches, verbose=0)[0]
-                trained = model.fit(batches, epochs=2, verbose=0).history["loss"]
-                losses[jit, precision] = np.array([before, *trained])
+    examples, losses = tt.data.Examples.from_lists(texts, labels), {}
+    for jit, precision in ((False, "float32"), (False, "bfloat16"), (True, "bfloat16")):
+        keras.utils.set_random_seed(1)
+        task, head = tt.tasks.Classification(["negative", "positive"]), tt.tasks.Head(dropout=0.0)
+        model = tt.build_model(str(bert_still), task, head, sequence_length=12)
+        model.jit_compile = jit
+        model.encoder.freeze_to(0)
+        batches = model.preprocess(examples, 20, shuffle=False, static_batches=True)
+        with precision_choice.precision(precision):
+            history = model.fit(batches, epochs=3, verbose=0).history
+        losses[jit, precision] = np.array(history["loss"])
     plain = losses.pop((False, "float32"))
-    np.testing.assert_allclose(losses.pop((True, "float32")), plain, rtol=1e-5)
-    for rounded_ones in losses.values():
-        np.testing.assert_allclose(rounded_ones, plain, rtol=0.02)
-        assert (np.abs(rounded_ones / plain - 1) > 1e-6).all()
+    for made in losses.values():
+        np.testing.assert_allclose(made, plain, rtol=0.02)
+        assert (np.abs(made / plain - 1) > 1e-6).all()

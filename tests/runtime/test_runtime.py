@@ -4,6 +4,7 @@ import json
 import random
 import threading
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,29 @@ def test_what_others_set_inside_stays() -> None:
         assert not precision_choice.rounds_products()
     finally:
         tf.config.optimizer.set_experimental_options({"layout_optimizer": True})
+
+
+def test_replicas_compute_at_the_precision_around_them(bert_still: Path) -> None:
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    found: list[Any] = []
+    with strategy.scope():
+        task = tt.tasks.Classification(["a", "b"])
+        model = tt.build_model(str(bert_still), task, tt.tasks.Head(dropout=0.0))
+    ids = dict.fromkeys([tensor.name for tensor in model.inputs], tf.ones([2, 4], tf.int32))
+
+    def step(inputs: Any) -> Any:
+        found.append(threading.current_thread())
+        return model(inputs)
+
+    # As Keras' steps have it: one function around that of each replica.
+    run = tf.function(lambda: model.distribute_strategy.run(step, (ids,)), autograph=False)
+    with precision_choice.precision("bfloat16"):
+        graph = run.get_concrete_function().graph
+    products = [op.outputs[0].dtype for op in graph.get_operations() if op.type == "MatMul"]
+    # The last one is that of the head.
+    assert products == [tf.bfloat16] * (len(products) - 1) + [tf.float32]
+    assert found[0] is not threading.current_thread()
+    assert not precision_choice.rounds_products() and len(products) > 4
 
 
 def test_precision_holds_for_its_own_thread_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,14 +219,15 @@ def test_a_layer_is_measured_at_both_precisions() -> None:
 @pytest.mark.skipif(
     not precision_choice.has_bfloat16(), reason="this machine has no bfloat16 units"
 )
-def test_what_tensorflow_rewrites_is_float32_inside_a_block() -> None:
+def test_what_tensorflow_rewrites_to_bfloat16_is_float32_inside_a_block() -> None:
     generator = np.random.default_rng(0)
     a, b = generator.normal(size=(2, 64, 64)).astype("float32")
     product = tf.function(lambda x, y: tf.matmul(x, y), autograph=False)
     option = "auto_mixed_precision_onednn_bfloat16"
     tf.config.optimizer.set_experimental_options({option: True})
     try:
-        assert np.abs(product(a, b) - a @ b).max() > 1e-2
+        with futures.ThreadPoolExecutor(1) as other:  # a thread of its own has no block around it
+            assert np.abs(other.submit(product, a, b).result() - a @ b).max() > 1e-2
         for name in ("float32", "bfloat16"):
             with precision_choice.precision(name):
                 np.testing.assert_allclose(product(a, b), a @ b, atol=1e-4)

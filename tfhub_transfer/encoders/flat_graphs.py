@@ -121,7 +121,7 @@ class FlatGraphs:
             return surgery.EXACT
         training = flat is self._made.get(True)
         # XLA makes one kernel of them whatever their types; under a tape gradients are wanted.
-        fused = not (training or tensorflow_graphs.compiled() or tensorflow_graphs.recorded())
+        fused = not (training or tensorflow_graphs.compiled() or tensorflow_graphs.under_tape())
         if (training, fused) not in self._roundings:
             self._roundings[training, fused] = rounding.find(flat, fused)
         return self._roundings[training, fused]

@@ -82,7 +82,7 @@ def compiled() -> bool:
     return bool(control_flow_util.GraphOrParentsInXlaContext(graph))
 
 
-def recorded() -> bool:
+def under_tape() -> bool:
     """Whether a `tf.GradientTape` may note what is computed here.
 
     `tensorflow.python.eager.record.could_possibly_record`, with TensorFlow 2.21.

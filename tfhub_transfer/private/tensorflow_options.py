@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.eager import context
 
 
@@ -31,15 +31,6 @@ def optimized(**choices: int) -> Iterator[None]:
         # Whoever has changed TensorFlow's options since then keeps what they chose.
         if eager.function_call_options is own:
             eager.function_call_options = before
-
-
-def chosen() -> rewriter_config_pb2.RewriterConfig:
-    """How graphs that this thread calls now are optimized.
-
-    As `optimized`; `tf.config.optimizer.get_experimental_options` knows the process only.
-    """
-    serialized = context.context().function_call_options.config_proto_serialized
-    return config_pb2.ConfigProto.FromString(serialized).graph_options.rewrite_options
 
 
 def global_seed() -> int | None:
