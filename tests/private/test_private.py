@@ -18,6 +18,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_text
 from keras.src.saving import saving_lib
+from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.framework import ops
 
 import tfhub_transfer
