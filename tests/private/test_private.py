@@ -492,6 +492,8 @@ def test_options_hold_inside_and_no_longer() -> None:
     before = chosen()
     with tensorflow_options.optimized(disable_meta_optimizer=not before):
         assert chosen() is not before
+        with tensorflow_options.optimized(min_graph_nodes=3):  # leaves the other as it is
+            assert chosen() is not before
     assert chosen() is before
 
 
