@@ -121,6 +121,14 @@ def test_sums_norms_and_softmax_stay_float32(recorded: bool, bert_still: Path) -
     assert types(plain, "MatMul") == {tf.float32}
 
 
+def test_outside_of_a_graph_it_is_as_inside(bert_still: Path) -> None:
+    encoder = tt.Encoder(str(bert_still))
+    plain, inside = encoder(INPUTS)["pooled_output"], traced(lambda: of_inference(encoder))()[-2]
+    with precision_choice.precision("bfloat16"):
+        outside = encoder(INPUTS)["pooled_output"]
+    assert distance(outside, inside) < 0.5 * distance(plain, inside)
+
+
 def test_one_product_is_that_of_rounded_factors() -> None:
     generator = np.random.default_rng(0)
     a, b = (generator.normal(size=(8, 8)).astype("float32") for _ in range(2))
