@@ -199,7 +199,7 @@ def old_objects_are_left_alone() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def graph_optimizer_for_bfloat16(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Without it matrix products stay in float32."""
+    """As users have it: what is fused to one kernel is rounded once."""
     asked = _runs_all(request.config) and "bfloat16" in request.node.name
     if asked:
         _optimize(True)

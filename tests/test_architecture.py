@@ -75,7 +75,7 @@ INNER_FLOORS = {
     ],
     "graphs": [
         ["savers", "surgery", "wire"],
-        ["randomness", "rewriting", "safety"],
+        ["randomness", "rewriting", "rounding", "safety"],
         ["__init__"],
     ],
     "heads": [
@@ -137,9 +137,9 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "runtime": [
-        ["dropout", "gathering", "machine", "masking", "products", "tracing"],
+        ["dropout", "full_precision", "gathering", "machine", "masking", "products", "tracing"],
         ["precision_choice", "replicas"],
-        ["full_precision", "probes", "running"],
+        ["probes", "running"],
         ["__init__"],
     ],
     "serving": [

@@ -129,6 +129,16 @@ def test_freeze_to_refuses_more_groups_than_there_are(bert_encoder: Path) -> Non
         tt.Encoder(str(bert_encoder)).freeze_to(-5)
 
 
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float16", "float64", "wide", 3])
+def test_a_dtype_that_would_be_ignored_is_refused(dtype: Any) -> None:
+    # Before anything is looked for.
+    with pytest.raises(tt.InputError, match="`dtype` must be 'float32'.*Received:") as caught:
+        tt.Encoder("/no/such/encoder", dtype=dtype)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(tt.InputError, match="/no/such/encoder"):
+        tt.Encoder("/no/such/encoder", dtype=keras.DTypePolicy("float32"))
+
+
 def test_training_reaches_the_graph_only_when_something_trains(bert_encoder: Path) -> None:
     encoder = tt.Encoder(str(bert_encoder), trainable=True)
     first, second = (vector(encoder, encoder(ids(), training=True)) for _ in range(2))

@@ -1,7 +1,6 @@
 """Whether this Keras and this TensorFlow have the private parts that `private/` uses."""
 
 import ast
-import contextvars
 import functools
 import importlib
 import inspect
@@ -21,6 +20,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_text
 from keras.src.saving import saving_lib
+from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.framework import ops
 
 import tfhub_transfer
@@ -63,7 +63,7 @@ def of_attention() -> keras.layers.MultiHeadAttention:
     return attention
 
 
-def of_call_options() -> object:
+def of_call_options() -> Any:
     from tensorflow.python.eager import context
 
     return context.context()
@@ -156,6 +156,13 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     (TENSORFLOW, "ops.gradient_registry", "tensorflow.python.framework.ops"),
     (TENSORFLOW, "Registry._registry", lambda: ops.gradient_registry),
     (TENSORFLOW, "Graph._py_funcs_used_in_graph", of_a_graph_with_python),
+    *(
+        (TENSORFLOW, f"{module}.{name}", f"tensorflow.python.{room}.{module}")
+        for room, module, name in (
+            ("eager", "record", "could_possibly_record"),
+            ("ops", "control_flow_util", "GraphOrParentsInXlaContext"),
+        )
+    ),
     (TENSORFLOW, "context.FunctionCallOptions", "tensorflow.python.eager.context"),
     (TENSORFLOW, "Context.function_call_options", of_call_options),
     (TENSORFLOW, "context.global_seed", "tensorflow.python.eager.context"),
@@ -496,27 +503,34 @@ def test_gradients_of_sums_over_replicas_are_forgotten() -> None:
 
 
 def test_options_hold_inside_and_no_longer() -> None:
-    before = tensorflow_options.chosen().disable_meta_optimizer
+    def chosen() -> bool:
+        serialized = of_call_options().function_call_options.config_proto_serialized
+        config = config_pb2.ConfigProto.FromString(serialized)
+        return config.graph_options.rewrite_options.disable_meta_optimizer
+
+    before = chosen()
     with tensorflow_options.optimized(disable_meta_optimizer=not before):
-        assert tensorflow_options.chosen().disable_meta_optimizer is not before
-    assert tensorflow_options.chosen().disable_meta_optimizer is before
+        assert chosen() is not before
+        with tensorflow_options.optimized(min_graph_nodes=3):  # leaves the other as it is
+            assert chosen() is not before
+    assert chosen() is before
 
 
-def test_another_thread_has_options_and_variables_handed_on() -> None:
-    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
+def test_what_is_for_xla_and_what_a_tape_sees() -> None:
+    seen: list[tuple[bool, bool]] = []
 
-    def seen(more: int) -> tuple[bool, int]:
-        return tensorflow_options.chosen().disable_meta_optimizer, variable.get() + more
+    def look(x: tf.Tensor) -> tf.Tensor:
+        seen.append((tensorflow_graphs.compiled(), tensorflow_graphs.under_tape()))
+        return x + 1.0
 
-    before = tensorflow_options.chosen().disable_meta_optimizer
-    with tensorflow_options.optimized(disable_meta_optimizer=not before):
-        variable.set(3)
-        handed = tensorflow_options.handed_on(seen)
-    variable.set(5)
-    with ThreadPoolExecutor(1) as thread:
-        assert thread.submit(handed, 1).result() == (not before, 4)
-        assert thread.submit(seen, 1).result() == (before, 1)
-    assert seen(0) == (before, 5)
+    one = tf.constant(1.0)
+    tf.function(look, autograph=False)(one)
+    inner = tf.function(look, autograph=False)
+    tf.function(lambda x: inner(x), jit_compile=True, autograph=False)(one)
+    with tf.GradientTape():
+        look(one)
+    look(one)
+    assert seen == [(False, False), (True, False), (False, True), (False, False)]
 
 
 def test_losses_are_whole_inside_and_in_this_thread_alone() -> None:

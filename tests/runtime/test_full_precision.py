@@ -12,9 +12,8 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.encoders import hub_format
-from tfhub_transfer.runtime import full_precision, precision_choice, products
+from tfhub_transfer.runtime import full_precision, precision_choice
 from tfhub_transfer.tasks import Classification, Head, MultiLabel, Regression
-from tfhub_transfer.tasks.similarity.losses import InBatchNegatives
 
 WORDS = ("good", "film", "bad", "movie", "the", "worst", "acting", "story")
 HEADS = {
@@ -250,28 +249,18 @@ def test_heads_keep_float32_under_a_policy_of_bfloat16(bert_still: Path) -> None
         np.testing.assert_allclose(answers[1], answers[0], atol=1e-6, err_msg=name)
 
 
-def test_layers_compute_in_float64_where_products_are_rounded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_layers_are_made_again_with_their_policy() -> None:
     layer = full_precision.Dense(3, "tanh")
     values = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
-    plain = layer(values)
-    monkeypatch.setattr(precision_choice, "rounds_products", lambda: True)
-    assert (layer.compute_dtype, layer.variable_dtype) == ("float64", "float32")
-    made = layer(values)
-    kernel, bias = (weight.numpy().astype("float64") for weight in layer.weights)
-    expected = np.tanh(values.astype("float64") @ kernel + bias).astype("float32")
-    np.testing.assert_array_equal(made, expected)
-    assert made.dtype == plain.dtype == "float32"
-    np.testing.assert_allclose(plain, expected, atol=1e-6)
-    again = full_precision.Dense.from_config(layer.get_config())
-    assert again.compute_dtype == "float64" and again.units == 3
-    # Of the losses one multiplies matrices.
-    vectors = np.random.default_rng(0).normal(size=(4, 2, 8)).astype("float32")
-    numbers = np.arange(8).reshape(4, 2)
-    exact = InBatchNegatives()(numbers, vectors)
-    monkeypatch.undo()
-    assert float(exact) == pytest.approx(float(InBatchNegatives()(numbers, vectors)), rel=1e-5)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        again = full_precision.Dense.from_config(layer.get_config())
+        made = again(values)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    kernel, bias = (weight.numpy().astype("float64") for weight in again.weights)
+    assert (again.compute_dtype, again.units, made.dtype) == ("float32", 3, "float32")
+    np.testing.assert_allclose(made, np.tanh(values @ kernel + bias), atol=1e-6)
 
 
 @pytest.mark.slow
@@ -302,4 +291,4 @@ def test_threads_beside_bfloat16_answer_in_float32(bert_still: Path) -> None:
     for thread in threads:
         thread.join()
     assert odd == []
-    assert not products.is_rewritten()
+    assert not precision_choice.rounds_products()

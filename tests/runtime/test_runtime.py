@@ -4,6 +4,7 @@ import json
 import random
 import threading
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -42,24 +43,24 @@ def test_a_model_that_is_first_asked_inside_leaves_the_precision_as_it_is(
 ) -> None:
     with precision_choice.precision("bfloat16"):
         encoder = tt.Encoder(str(bert_encoder))
-        assert products.is_rewritten()
+        assert precision_choice.rounds_products()
         encoder.flat_graph()
-        assert products.is_rewritten()
-    assert not products.is_rewritten()
+        assert precision_choice.rounds_products()
+    assert not precision_choice.rounds_products()
 
 
 def test_precision_is_set_inside_and_reset_after() -> None:
     before = tf.config.optimizer.get_experimental_options()
-    is_on = products.is_rewritten
+    is_on = precision_choice.rounds_products
     with precision_choice.precision("bfloat16") as chosen:
-        assert chosen == "bfloat16" and is_on() and precision_choice.rounds_products()
+        assert chosen == "bfloat16" and is_on()
         with precision_choice.precision("float32"), precision_choice.precision() as inner:
             assert inner == precision_choice.choose_precision() == "float32"
-            assert not is_on() and not precision_choice.rounds_products()
+            assert not is_on()
         assert is_on()
         # Nothing of it is TensorFlow's own, which all threads would share.
         assert tf.config.optimizer.get_experimental_options() == before
-    assert not is_on() and not precision_choice.rounds_products()
+    assert not is_on()
     with pytest.raises(RuntimeError), precision_choice.precision("bfloat16"):
         raise RuntimeError
     assert not is_on() and precision_choice.choose_precision() == "float32"
@@ -71,9 +72,39 @@ def test_what_others_set_inside_stays() -> None:
         with precision_choice.precision("bfloat16"):
             tf.config.optimizer.set_experimental_options(option)
         assert option.items() <= tf.config.optimizer.get_experimental_options().items()
-        assert not products.is_rewritten()
+        assert not precision_choice.rounds_products()
     finally:
         tf.config.optimizer.set_experimental_options({"layout_optimizer": True})
+
+
+class Looks(tt.runtime.Replicated):
+    """A model that notes in which threads it is called, and whether products are rounded there."""
+
+    def call(self, *given: Any, **named: Any) -> Any:
+        seen.append((threading.current_thread(), precision_choice.rounds_products()))
+        return super().call(*given, **named)
+
+
+seen: list[Any] = []
+
+
+def test_replicas_compute_at_the_precision_around_them() -> None:
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        inputs = keras.Input((2,))
+        model = Looks(inputs, keras.layers.Dense(1)(inputs))
+        model.compile("sgd", "mse", run_eagerly=False)
+    x = np.ones((4, 2), "float32")
+    for ask in (
+        lambda: model.fit(x, x[:, :1], verbose=0),
+        lambda: model.evaluate(x, x[:, :1], verbose=0),
+        lambda: model.predict(x, verbose=0),
+    ):
+        seen.clear()
+        with precision_choice.precision("bfloat16"):
+            ask()
+        others = [rounds for thread, rounds in seen if thread is not threading.current_thread()]
+        assert others and all(others)
+    assert not precision_choice.rounds_products()
 
 
 def test_precision_holds_for_its_own_thread_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,14 +112,14 @@ def test_precision_holds_for_its_own_thread_only(monkeypatch: pytest.MonkeyPatch
     seen: list[Any] = []
 
     def look() -> None:
-        seen.append((products.is_rewritten(), precision_choice.choose_precision()))
+        seen.append((precision_choice.rounds_products(), precision_choice.choose_precision()))
 
     with precision_choice.precision("bfloat16"):
         for _ in range(2):
             thread = threading.Thread(target=look)
             thread.start()
             thread.join()
-        assert products.is_rewritten()
+        assert precision_choice.rounds_products()
     assert seen == [(False, "float32")] * 2
 
 
@@ -188,25 +219,27 @@ def test_a_layer_is_measured_at_both_precisions() -> None:
     seconds = products.measure(128)
     assert set(seconds) == {"float32", "bfloat16"}
     assert all(0 < each < 60 for each in seconds.values())
-    assert not products.is_rewritten() and products.cpu_model()
+    assert not precision_choice.rounds_products() and products.cpu_model()
 
 
-@pytest.mark.slow  # with TensorFlow's graph optimizer, which puts the casts in
+@pytest.mark.slow  # with TensorFlow's graph optimizer, which puts its casts in
 @pytest.mark.skipif(
     not precision_choice.has_bfloat16(), reason="this machine has no bfloat16 units"
 )
-def test_bfloat16_rounds_products_and_nothing_else() -> None:
+def test_what_tensorflow_rewrites_to_bfloat16_is_float32_inside_a_block() -> None:
     generator = np.random.default_rng(0)
     a, b = generator.normal(size=(2, 64, 64)).astype("float32")
-
-    def product(precision: str) -> np.ndarray:
-        with precision_choice.precision(precision):
-            return tf.function(lambda x, y: tf.matmul(x, y))(a, b).numpy()
-
-    plain, rounded = product("float32"), product("bfloat16")
-    np.testing.assert_allclose(plain, a @ b, atol=1e-4)
-    far = np.abs(rounded - plain).max() / np.abs(plain).max()
-    assert 1e-4 < far < 2e-2 and rounded.dtype == np.float32
+    product = tf.function(lambda x, y: tf.matmul(x, y), autograph=False)
+    option = "auto_mixed_precision_onednn_bfloat16"
+    tf.config.optimizer.set_experimental_options({option: True})
+    try:
+        with futures.ThreadPoolExecutor(1) as other:  # a thread of its own has no block around it
+            assert np.abs(other.submit(product, a, b).result() - a @ b).max() > 1e-2
+        for name in ("float32", "bfloat16"):
+            with precision_choice.precision(name):
+                np.testing.assert_allclose(product(a, b), a @ b, atol=1e-4)
+    finally:
+        tf.config.optimizer.set_experimental_options({option: False})
 
 
 def test_one_device_needs_no_strategy() -> None:

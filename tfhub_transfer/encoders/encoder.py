@@ -17,7 +17,7 @@ from tfhub_transfer.graphs.safety import SavedObject
 from tfhub_transfer.graphs.surgery import FlatGraph
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.private import keras_saving
-from tfhub_transfer.runtime import dropout
+from tfhub_transfer.runtime import dropout, precision_choice
 from tfhub_transfer.shapes import Array, Features
 
 CODE_POINTS = calls.CODE_POINTS
@@ -47,14 +47,16 @@ class Encoder(keras.layers.Layer):
             `train` wrote, for the encoder as it was trained; or a `registry.EncoderSource`.
         trainable: Whether all groups start thawed. `freeze_to` sets them one by one.
         name: The layer's name; `encoder`, `encoder_1` and so on if not given.
-        dtype: The layer's dtype policy. The graph inside computes as it was saved; leave it.
+        dtype: The layer's dtype policy; float32 alone, since the graph inside computes as it was
+            saved. Its products are in bfloat16 inside of `runtime.precision("bfloat16")`.
         trust_code: Whether the SavedModel, and its preprocessor, may hold operations that do more
             than compute: files, the network, Python. Only for makers whom you trust; see
             `SECURITY.md`. It isn't saved: who loads a file has to say so, by Keras' `safe_mode`.
 
     Raises:
         InputError: If what `handle` names isn't a usable encoder, it holds such an operation
-            unallowed, or `trainable=True` and it holds no trainable variables.
+            unallowed, `trainable=True` and it holds no trainable variables, or `dtype` is another
+            than float32.
 
     Example:
 
@@ -73,6 +75,8 @@ class Encoder(keras.layers.Layer):
         trust_code: bool = False,
         _spec: recorded.Spec | None = None,
     ) -> None:
+        if _spec is None:
+            _require_float32(dtype)
         super().__init__(name=name, dtype=dtype)
         trainable = choices.flag("trainable", trainable)
         # Its folder isn't at hand until something was loaded from it.
@@ -279,8 +283,9 @@ class Encoder(keras.layers.Layer):
         if self.dialect == "text":
             return self._functions(calls.as_strings(inputs), training)
         # Outside of a graph the SavedModel's own call is quicker than one operation after another;
-        # but its dropout is no function of what is saved.
-        own = tf.executing_eagerly() and set(inputs) <= set(loading.BERT_INPUTS) and not training
+        # but its dropout is no function of what is saved, and its products are float32.
+        plain = not training and not precision_choice.rounds_products()
+        own = plain and tf.executing_eagerly() and set(inputs) <= set(loading.BERT_INPUTS)
         flat = None if own else self.flat_graph(training)
         if flat is None:
             return self._functions(inputs, training)
@@ -379,3 +384,16 @@ class Encoder(keras.layers.Layer):
         """Runs after the weights were loaded: binds the saved graph to the variables at hand."""
         assets, variables, spec = Path(dir_path), self._raw_variables, self._interface.spec
         self._bind(binding.of_assets(assets, self, variables, spec, self.handle, self.trust_code))
+
+
+def _require_float32(dtype: object) -> None:
+    try:
+        if keras.dtype_policies.get(dtype).compute_dtype == "float32":
+            return
+    except (TypeError, ValueError):
+        pass  # no policy at all
+    raise InputError(
+        "`dtype` must be 'float32', the graph inside computes as it was saved; for products in "
+        'bfloat16 train and answer inside of `tt.runtime.precision("bfloat16")`. '
+        f"Received: dtype={getattr(dtype, 'name', dtype)!r}"
+    )

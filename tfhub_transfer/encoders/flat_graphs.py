@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from tfhub_transfer import runtime
 from tfhub_transfer.encoders import calls, loading
-from tfhub_transfer.graphs import surgery
-from tfhub_transfer.runtime import probes
+from tfhub_transfer.graphs import rounding, surgery
+from tfhub_transfer.private import tensorflow_graphs
+from tfhub_transfer.runtime import precision_choice, probes
 from tfhub_transfer.shapes import Features
 
 # How far a flat graph may be from the SavedModel, on a probe.
@@ -38,6 +39,7 @@ class FlatGraphs:
         self._handle, self._functions, self._variables = handle, functions, variables
         self._weights = {id(v): w for v, w in zip(variables, weights)}
         self._made: dict[bool, surgery.FlatGraph | None] = {}
+        self._roundings: dict[tuple[bool, bool], surgery.Rounded] = {}
 
     def get(self, training: bool) -> surgery.FlatGraph | None:
         """The graph of a call in that mode; `None`, with a warning the first time, if none."""
@@ -79,7 +81,7 @@ class FlatGraphs:
             if calls.boundary_input(layer) in inputs:
                 given[ref] = inputs[calls.boundary_input(layer)]
                 wanted = _whole(flat.outputs)
-        made = flat.replay(tf.nest.flatten(wanted), given, self.read)
+        made = flat.replay(tf.nest.flatten(wanted), given, self.read, self._rounded(flat))
         return tf.nest.pack_sequence_as(wanted, made)
 
     def boundary(self) -> int | None:
@@ -104,7 +106,8 @@ class FlatGraphs:
         """
         flat = self.get(False)
         assert flat is not None
-        [output] = flat.replay([_layers(flat)[layer]], _ids(flat, inputs), self.read)
+        rounded = self._rounded(flat)
+        [output] = flat.replay([_layers(flat)[layer]], _ids(flat, inputs), self.read, rounded)
         # Half the disk; on three data sets accuracy was that of float32 within the range of seeds.
         return tf.cast(output, tf.bfloat16)
 
@@ -114,6 +117,17 @@ class FlatGraphs:
         value = weight.value if rows is None else tf.nn.embedding_lookup(weight.value, rows)
         value = tf.convert_to_tensor(value)
         return value if weight.trainable else tf.stop_gradient(value)
+
+    def _rounded(self, flat: surgery.FlatGraph) -> surgery.Rounded:
+        """What computes in bfloat16, as is chosen here."""
+        if not precision_choice.rounds_products():
+            return surgery.EXACT
+        training = flat is self._made.get(True)
+        # XLA makes one kernel of them whatever their types; under a tape gradients are wanted.
+        fused = not (training or tensorflow_graphs.compiled() or tensorflow_graphs.under_tape())
+        if (training, fused) not in self._roundings:
+            self._roundings[training, fused] = rounding.find(flat, fused)
+        return self._roundings[training, fused]
 
     def _check_equal(self, flat: surgery.FlatGraph) -> None:
         """Runs the graph and the SavedModel's own call on a few ids."""

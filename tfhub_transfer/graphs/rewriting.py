@@ -4,7 +4,7 @@ Dense layers by `Einsum` become `MatMul` + `BiasAdd`, and GELU by `Pow`, `Erfc` 
 the form of which oneDNN makes one kernel with the dense layer before it
 (https://github.com/tensorflow/tensorflow, core/grappler/optimizers/remapper.cc). Layer norm is
 spelt so that oneDNN's own rewrite doesn't match it: that one, in TensorFlow 2.21, drops the epsilon
-and computes with 0.001. Roots don't depend on how many others are taken beside them.
+and computes with 0.001.
 
 Every rule looks at operations and constants only, never at names.
 """
@@ -17,7 +17,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.graphs.surgery import FlatGraph, Ref, Rewrite, constant
-from tfhub_transfer.runtime import products
 
 _SQRT_HALF, _SQRT_TWO = math.sqrt(0.5), math.sqrt(2.0)
 # GELU by tanh, as Hendrycks and Gimpel 2016 have it.
@@ -57,9 +56,9 @@ def find(flat: FlatGraph) -> dict[str, Rewrite]:
         added = _with_bias(flat, name, dense, readers)
         if added:
             dense[name] = added
-    found = {name: Rewrite(*_dense_emitter(d, None)) for name, d in dense.items()}
+    found = {name: _dense_rewrite(d, None) for name, d in dense.items()}
     for name in flat.nodes:
-        for rule in (_gelu, _root, _layer_norm, _transpose):
+        for rule in (_gelu, _layer_norm, _transpose):
             rewrite = rule(flat, name, dense)
             if rewrite is not None:
                 found[name] = rewrite
@@ -102,9 +101,7 @@ def _with_bias(
     return made._replace(bias=bias)
 
 
-def _dense_emitter(
-    dense: _Dense, activation: Callable[[tf.Tensor], tf.Tensor] | None
-) -> tuple[tuple[Ref, ...], Callable[..., tf.Tensor]]:
+def _dense_rewrite(dense: _Dense, activation: Callable[[tf.Tensor], tf.Tensor] | None) -> Rewrite:
     """Two-dimensional inside, because only such a product fuses with what follows it."""
 
     def emit(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
@@ -112,14 +109,16 @@ def _dense_emitter(
         kept = x.shape.rank - dense.contracted
         matrix = tf.reshape(kernel, [-1, units.num_elements()])
         y = tf.matmul(tf.reshape(x, [-1, matrix.shape[0]]), matrix)
-        y = tf.nn.bias_add(y, tf.reshape(bias[0], [-1])) if bias else y
+        for each in bias:
+            # A rounded product may have a bias that isn't.
+            y = tf.nn.bias_add(tf.cast(y, each.dtype), tf.reshape(each, [-1]))
         y = y if activation is None else activation(y)
         shape = tf.concat([tf.shape(x)[:kept], units], axis=0)
         # A reshape to a computed shape forgets the sizes that are known.
         return tf.ensure_shape(tf.reshape(y, shape), x.shape[:kept].concatenate(units))
 
     inputs = (dense.x, dense.kernel, dense.bias)
-    return tuple(ref for ref in inputs if ref is not None), emit
+    return Rewrite(tuple(ref for ref in inputs if ref is not None), emit, "MatMul")
 
 
 # Activations ----------------------------------------------------------------------------------
@@ -143,8 +142,8 @@ def _gelu(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | Non
         if bound is not None:
             x = bound["x"]
             if x.node in dense:
-                return Rewrite(*_dense_emitter(dense[x.node], emit))
-            return Rewrite((x,), emit)
+                return _dense_rewrite(dense[x.node], emit)
+            return Rewrite((x,), emit, "Erf")
     return None
 
 
@@ -190,27 +189,9 @@ def _layer_norm(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite
     def emit(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
         centre = tf.reduce_mean(x, axis, keepdims=True)
         spread = tf.reduce_mean(tf.math.squared_difference(x, centre), axis, keepdims=True)
-        return (x - centre) * _reciprocal_root(spread + value) * gamma + beta
+        return (x - centre) * tf.math.rsqrt(spread + value) * gamma + beta
 
-    return Rewrite((bound["x"], bound["gamma"], bound["beta"]), emit)
-
-
-def _root(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | None:
-    del dense
-    if flat.nodes[name].op != "Rsqrt":
-        return None
-    (given,) = flat.node_inputs(name)
-    return Rewrite((given,), _reciprocal_root)
-
-
-def _reciprocal_root(x: tf.Tensor) -> tf.Tensor:
-    """`tf.math.rsqrt`, the same for a number wherever it stands.
-
-    TensorFlow's own takes most bfloat16 numbers by the vector and those left over one by one, which
-    it rounds otherwise: a text's answer would depend on how many tokens there are beside it. Not
-    in a wider type: where that ends, exports and models would round at different operations.
-    """
-    return tf.math.reciprocal(tf.math.sqrt(x)) if products.is_rewritten() else tf.math.rsqrt(x)
+    return Rewrite((bound["x"], bound["gamma"], bound["beta"]), emit, "Mean")
 
 
 # Transposition ---------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ _UNWANTED_PASSES = (
     "shape_optimization",
 )
 _PRODUCTS = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"})
+_FACTORS = 2
 _WRITERS = ("Assign", "ResourceScatter", "ResourceApply")
 
 
@@ -60,11 +61,42 @@ Read: TypeAlias = Callable[[tf.Variable, tf.Tensor | None], tf.Tensor]
 class Rewrite(NamedTuple):
     """A cheaper way to compute a node's output: from `inputs`, by `emit(*tensors)`.
 
-    Nodes that nothing else needs are then never made.
+    Nodes that nothing else needs are then never made. `acts_as` is the operation that decides in
+    which precision it computes, where that isn't the node's own.
     """
 
     inputs: tuple[Ref, ...]
     emit: Callable[..., tf.Tensor]
+    acts_as: str = ""
+
+
+class Rounded(NamedTuple):
+    """What of a flat graph computes in bfloat16; a cast stands where the type changes.
+
+    Attributes:
+        nodes: Nodes that compute so throughout.
+        products: Nodes of a product and a bias, of which the product does. They give float32.
+    """
+
+    nodes: frozenset[str] = frozenset()
+    products: frozenset[str] = frozenset()
+
+    def inputs(self, name: str, read: Iterable[tuple[Ref, tf.Tensor]]) -> list[tf.Tensor]:
+        """What a node is given of the tensors that it reads, each with the node that made it."""
+        made = []
+        for place, (ref, tensor) in enumerate(read):
+            low = name in self.nodes or (name in self.products and place < _FACTORS)
+            # A cast for each who reads it: TensorFlow joins them, but not the sums of gradients,
+            # which are of float32 so.
+            if low and tensor.dtype == tf.float32:
+                tensor = tf.cast(tensor, tf.bfloat16)
+            elif not low and ref.node in self.nodes and tensor.dtype == tf.bfloat16:
+                tensor = tf.cast(tensor, tf.float32)
+            made.append(tensor)
+        return made
+
+
+EXACT = Rounded()
 
 
 class FlatGraph:
@@ -120,7 +152,7 @@ class FlatGraph:
     def reads(self, wanted: Iterable[Ref]) -> list[tf.Variable]:
         """The variables that `wanted` depends on."""
         order = self.order([self.resolve(r) for r in wanted], set())
-        needed = {self.resolve(ref).node for name in order for ref in self._needed(name)}
+        needed = {ref.node for name in order for ref in self.needed(name)}
         # Sorted, for a set of names has another order in each process.
         return [self.variables[name] for name in sorted(needed) if name in self.variables]
 
@@ -139,6 +171,7 @@ class FlatGraph:
         wanted: Sequence[Ref],
         given: Mapping[Ref, tf.Tensor],
         read: Read,
+        rounded: Rounded = EXACT,
     ) -> list[tf.Tensor]:
         """Makes the operations that `wanted` depends on, in the graph that is being traced.
 
@@ -146,35 +179,36 @@ class FlatGraph:
             wanted: What to compute.
             given: Tensors that are at hand; nothing below them is made.
             read: Gives a variable's value, or its rows if row numbers are given.
+            rounded: What computes in bfloat16, of float32 cast to it. What is wanted is float32 as
+                ever.
 
         Returns:
             The tensors wanted, in their order.
         """
         done = {self.resolve(ref): tensor for ref, tensor in given.items()}
         targets = [self.resolve(ref) for ref in wanted]
+
+        def value(ref: Ref) -> tf.Tensor:
+            if ref.node in self.variables:
+                return read(self.variables[ref.node], None)
+            return done[ref]
+
         for name in self.order(targets, set(done)):
-            tensors = self._make(name, done, read)
+            if self.nodes[name].op == "ResourceGather" and name not in self.rewrites:
+                table, rows = self.needed(name)
+                tensors = [read(self.variables[table.node], value(rows))]
+            else:
+                inputs = [(ref, value(ref)) for ref in self.needed(name)]
+                tensors = self._make(name, rounded.inputs(name, inputs))
             done.update({Ref(name, i): t for i, t in enumerate(tensors)})
-        return [done[ref] for ref in targets]
+        return rounded.inputs("", [(ref, value(ref)) for ref in targets])
 
-    def _make(self, name: str, done: Mapping[Ref, tf.Tensor], read: Read) -> list[tf.Tensor]:
-        node = self.nodes[name]
+    def _make(self, name: str, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
         if name in self.rewrites:
-            rewrite = self.rewrites[name]
-            return [rewrite.emit(*(self._value(ref, done, read) for ref in rewrite.inputs))]
-        inputs = self.node_inputs(name)
-        if node.op == "ResourceGather":
-            variable = self.variables[self.resolve(inputs[0]).node]
-            return [read(variable, self._value(inputs[1], done, read))]
-        if node.op in _PLACEHOLDERS:
+            return [self.rewrites[name].emit(*inputs)]
+        if self.nodes[name].op in _PLACEHOLDERS:
             raise KeyError(f"no tensor was given for the input {name}")
-        return _emit(node, [self._value(ref, done, read) for ref in inputs])
-
-    def _value(self, ref: Ref, done: Mapping[Ref, tf.Tensor], read: Read) -> tf.Tensor:
-        ref = self.resolve(ref)
-        if ref.node in self.variables:
-            return read(self.variables[ref.node], None)
-        return done[ref]
+        return _emit(self.nodes[name], inputs)
 
     def order(self, wanted: Iterable[Ref], given: set[Ref]) -> list[str]:
         """Names of the nodes that `wanted` depends on, each after those that it needs.
@@ -194,11 +228,18 @@ class FlatGraph:
                 order[ref.node] = None
                 continue
             stack.append((ref, True))
-            stack += [(self.resolve(r), False) for r in self._needed(ref.node)]
+            stack += [(ref, False) for ref in self.needed(ref.node)]
         return list(order)
 
-    def _needed(self, name: str) -> Sequence[Ref]:
-        return self.rewrites[name].inputs if name in self.rewrites else self.node_inputs(name)
+    def needed(self, name: str) -> list[Ref]:
+        """The tensors, resolved, that a node is made of, rewritten or as it stands."""
+        inputs = self.rewrites[name].inputs if name in self.rewrites else self.node_inputs(name)
+        return [self.resolve(ref) for ref in inputs]
+
+    def acts_as(self, name: str) -> str:
+        """The operation that a node is, rewritten or as it stands."""
+        rewrite = self.rewrites.get(name)
+        return (rewrite.acts_as if rewrite else "") or self.nodes[name].op
 
 
 def flatten(
@@ -248,15 +289,12 @@ def _products(flat: FlatGraph, names: Iterable[str]) -> set[str]:
 
 
 def fold(
-    function: tf.types.experimental.ConcreteFunction, bfloat16: bool
+    function: tf.types.experimental.ConcreteFunction,
 ) -> tf.types.experimental.ConcreteFunction:
     """A concrete function with its variables folded into constants.
 
     Args:
-        function: It takes and gives tensors.
-        bfloat16: Whether matrix products, and what lies between them, are to work in bfloat16, with
-            weights stored so. The casts are put in by TensorFlow's own rewrite, which knows what
-            must stay float32, and which does nothing where the machine lacks bfloat16 units.
+        function: It takes and gives tensors. Weights that it casts to bfloat16 are stored so.
 
     Returns:
         A concrete function from the flat inputs, in the order of `function.inputs`, to the list of
@@ -270,7 +308,7 @@ def fold(
     # TensorFlow's optimizer keeps what the collection of train operations names.
     fetched = meta.collection_def["train_op"].node_list.value
     fetched.extend(tensor.name for tensor in frozen.outputs)
-    folded = tensorflow_graphs.optimized(_folding_options(bfloat16), meta)
+    folded = tensorflow_graphs.optimized(_folding_options(), meta)
     wrapped = tf.compat.v1.wrap_function(
         lambda: tf.graph_util.import_graph_def(folded, name=""), []
     )
@@ -284,7 +322,7 @@ def _clear_collections(function: tf.types.experimental.ConcreteFunction) -> None
         function.graph.clear_collection(name)
 
 
-def _folding_options(bfloat16: bool) -> config_pb2.ConfigProto:
+def _folding_options() -> config_pb2.ConfigProto:
     """Nothing but folding: what is fused for this machine would not load on another."""
     config = config_pb2.ConfigProto()
     options = config.graph_options.rewrite_options
@@ -294,8 +332,6 @@ def _folding_options(bfloat16: bool) -> config_pb2.ConfigProto:
     options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
     options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.TWO
     options.min_graph_nodes = -1  # else the smallest graphs are left as they are
-    if bfloat16:
-        options.auto_mixed_precision_onednn_bfloat16 = rewriter_config_pb2.RewriterConfig.ON
     return config
 
 

@@ -191,7 +191,7 @@ class TransformerBlock(keras.layers.Layer):
         vectors = self.norms[0](vectors + self.dropout(attended, training=training))
         inner = self.outer(self.inner(vectors))
         added = vectors + self.dropout(inner, training=training)
-        return full_precision.single(self.norms[1](added))
+        return self.norms[1](added)
 
     def compute_output_shape(
         self, vectors_shape: Shape, present_shape: Shape | None = None
@@ -231,7 +231,7 @@ def features(
         encoder.mark_unread("pooler")
     if not isinstance(encoded, Mapping):
         vectors = (
-            full_precision.shield(o["default"], f"default_{x}") for o, x in zip(encoded, "ab")
+            full_precision.named(o["default"], f"default_{x}") for o, x in zip(encoded, "ab")
         )
         return compared(*vectors)
     if pair and head.block == "none" and not encoder.is_contextual:
@@ -331,7 +331,7 @@ def compared(u: keras.KerasTensor, v: keras.KerasTensor) -> keras.KerasTensor:
 def _named(encoded: Encoded, key: str) -> keras.KerasTensor:
     """One of the encoder's outputs, under its name in a summary."""
     assert isinstance(encoded, Mapping)  # pairs that are read one by one have names of their own
-    return full_precision.shield(encoded[key], key)
+    return full_precision.named(encoded[key], key)
 
 
 def hidden(vector: keras.KerasTensor, head: Head) -> keras.KerasTensor:

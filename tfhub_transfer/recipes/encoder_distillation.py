@@ -286,8 +286,8 @@ class _Student(keras.Model):
 
     def _similarity(self, y: Features, made: _Made) -> tf.Tensor:
         own, wanted = _unit(made["pooled_output"]), _unit(y["sentence"])
-        difference = full_precision.matmul(own, tf.transpose(own))
-        difference -= full_precision.matmul(wanted, tf.transpose(wanted))
+        difference = tf.matmul(own, tf.transpose(own))
+        difference -= tf.matmul(wanted, tf.transpose(wanted))
         rows = tf.cast(tf.shape(own)[0], tf.float32)
         # A text is always like itself, so the diagonal has nothing to say.
         return tf.reduce_sum(tf.square(difference)) / tf.maximum(rows * (rows - 1.0), 1.0)

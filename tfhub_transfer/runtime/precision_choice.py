@@ -1,4 +1,4 @@
-"""Precision: when products of matrices become bfloat16, and whether that pays here."""
+"""Precision: when products of matrices are in bfloat16, and whether that pays here."""
 
 import contextlib
 import contextvars
@@ -30,11 +30,11 @@ _USUAL_WIDTH = 384
 def precision(name: str = "auto", width: int = _USUAL_WIDTH) -> Iterator[str]:
     """Runs what is traced inside at this precision; yields the one chosen, `float32` or `bfloat16`.
 
-    bfloat16 is reached by a rewrite of the graph, so it works inside an opaque SavedModel: the
-    encoder's matrix products run in bfloat16, while weights, and everything from the encoder's
-    vectors on, stay in float32. Where there is no block, `"auto"` is what this kind of CPU was
-    faster at when that was measured, once for encoders of about this width. A block holds for its
-    own thread: one that is started inside opens its own.
+    At bfloat16 the matrix products of the encoder's graph run so, on any device, with and without
+    XLA; weights, sums, norms, softmax, and everything from the encoder's vectors on are float32. So
+    is an encoder that has no `flat_graph`. Where there is no block, `"auto"` is what this kind of
+    CPU was faster at when that was measured, once for encoders of about this width. A block holds
+    for its own thread: one that is started inside opens its own.
 
     Args:
         name: `"float32"`, `"bfloat16"`, or `"auto"`: what a surrounding `precision` chose, or if
@@ -51,7 +51,7 @@ def precision(name: str = "auto", width: int = _USUAL_WIDTH) -> Iterator[str]:
     """
     chosen = choose_precision(name, width)
     outside = _surrounding.get()
-    with products.rewritten(chosen == "bfloat16"):
+    with products.as_traced():
         _surrounding.set(chosen)
         try:
             yield chosen
@@ -82,17 +82,20 @@ def check_precision(name: str) -> None:
     choices.one_of("precision", name, PRECISIONS)
 
 
+def surrounding() -> str | None:
+    """What the block around chose, `float32` or `bfloat16`; `None` where there is none."""
+    return _surrounding.get()
+
+
 def rounds_products() -> bool:
-    """Whether products of what is traced here become bfloat16, unless they are kept from it."""
-    # The rewrite is of products on the CPU; where there is a GPU, they run on that.
-    return _surrounding.get() == "bfloat16" and not tf.config.list_physical_devices("GPU")
+    """Whether the products of encoders are in bfloat16 where they are traced here."""
+    return _surrounding.get() == "bfloat16"
 
 
 def has_bfloat16() -> bool:
-    """Whether this machine runs the rewritten graph on bfloat16 units (AVX-512 BF16 or AMX).
+    """Whether this machine's CPU has bfloat16 units (AVX-512 BF16 or AMX), and does the work.
 
-    On a GPU the answer is no: TensorFlow's rewrite there is to float16, which needs loss scaling,
-    and float32 products already run as TensorFloat-32.
+    On a GPU the answer is no: float32 products already run as TensorFloat-32 there.
     """
     return products.has_units() and not tf.config.list_physical_devices("GPU")
 

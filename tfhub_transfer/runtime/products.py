@@ -1,4 +1,4 @@
-"""Matrix products in bfloat16: TensorFlow's rewrite of graphs, and whether it pays on this machine.
+"""Matrix products in bfloat16: whether they pay on this machine; graphs that run as they stand.
 
 TensorFlow keeps what its optimizer does for the whole process, but the options that a call of a
 graph takes along for each thread. Only the latter are touched here, so no thread changes what
@@ -6,6 +6,7 @@ another one computes, and nothing stays on.
 """
 
 import contextlib
+import functools
 import math
 import pathlib
 import platform
@@ -25,15 +26,13 @@ _ROWS, _CALLS = 512, 6
 _CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 
-def rewritten(bfloat16: bool) -> contextlib.AbstractContextManager[None]:
-    """Graphs that this thread calls inside have their products in bfloat16, or surely not.
+def as_traced() -> contextlib.AbstractContextManager[None]:
+    """Graphs that this thread calls inside compute in the types that they were traced with.
 
-    Args:
-        bfloat16: Which of the two.
+    TensorFlow can rewrite all products of a process to bfloat16, if somebody wants that of it.
     """
-    toggle = rewriter_config_pb2.RewriterConfig
-    chosen = toggle.ON if bfloat16 else toggle.OFF
-    return tensorflow_options.optimized(auto_mixed_precision_onednn_bfloat16=chosen)
+    off = rewriter_config_pb2.RewriterConfig.OFF
+    return tensorflow_options.optimized(auto_mixed_precision_onednn_bfloat16=off)
 
 
 def unoptimized() -> contextlib.AbstractContextManager[None]:
@@ -42,12 +41,6 @@ def unoptimized() -> contextlib.AbstractContextManager[None]:
     Optimizing a graph takes longer than asking it once.
     """
     return tensorflow_options.optimized(disable_meta_optimizer=True)
-
-
-def is_rewritten() -> bool:
-    """Whether graphs that this thread calls now have their products in bfloat16."""
-    on = rewriter_config_pb2.RewriterConfig.ON
-    return bool(tensorflow_options.chosen().auto_mixed_precision_onednn_bfloat16 == on)
 
 
 def has_units() -> bool:
@@ -95,12 +88,15 @@ def _measure(width: int) -> dict[str, float]:
         tf.random.stateless_normal(shape, [0, 7], stddev=0.05)
         for shape in ([_ROWS, width], [width, 4 * width], [4 * width])
     ]
-    steps = {name: tf.function(_step, autograph=False) for name in PRECISIONS}
+    steps = {
+        name: tf.function(functools.partial(_step, tf.as_dtype(name)), autograph=False)
+        for name in PRECISIONS
+    }
     best = dict.fromkeys(PRECISIONS, math.inf)
     # In turns, and the best of each: other work beside only ever makes a call slower.
     for call in range(_CALLS + 1):  # the first one optimizes the graph and doesn't count
         for name, step in steps.items():
-            with rewritten(name == "bfloat16"):
+            with as_traced():
                 seconds = _seconds(step, given)
             best[name] = min(best[name], seconds if call else math.inf)
     return best
@@ -114,10 +110,12 @@ def _seconds(step: Callable[..., list[tf.Tensor]], given: list[tf.Tensor]) -> fl
     return time.perf_counter() - started
 
 
-def _step(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
+def _step(dtype: tf.DType, x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
     with tf.GradientTape() as tape:
         tape.watch([x, kernel, bias])
-        y = tf.nn.bias_add(tf.matmul(x, kernel), bias)
+        # As flat graphs have it in training: what is rounded is the product alone.
+        product = tf.matmul(tf.cast(x, dtype), tf.cast(kernel, dtype))
+        y = tf.nn.bias_add(tf.cast(product, tf.float32), bias)
         # GELU in the form that TensorFlow fuses with the product, as encoders' flat graphs have it.
         y = (0.5 * (1.0 + tf.math.erf(y * math.sqrt(0.5)))) * y
         loss = tf.reduce_sum(y * y)

@@ -1,9 +1,10 @@
 """Models that train on replicas."""
 
+import contextvars
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import keras
 import numpy as np
@@ -16,11 +17,11 @@ from tfhub_transfer.private import (
     keras_training,
     tensorflow_gradients,
     tensorflow_graphs,
-    tensorflow_options,
 )
 from tfhub_transfer.runtime import gathering
 from tfhub_transfer.shapes import Logs
 
+Made = TypeVar("Made")
 # What Keras calls for each step; it gives the functions of training and testing their names only.
 Step: TypeAlias = Callable[[Iterator[object]], object]
 
@@ -34,14 +35,22 @@ class Replicated(keras_training.WholeBatches):
 
     Its functions are its own also where TensorFlow counts how often one is traced. What TensorFlow
     notes of a step for good ends with its tracing.
+
+    All replicas compute at the precision of the thread that asks for a step: a block of `precision`
+    is of one thread, and each replica is traced by one of its own.
     """
 
     train_function: Step | None
     test_function: Step | None
     predict_function: Step | None
+    # The context variables of the thread that asked for steps last.
+    _asked: contextvars.Context
 
     def train_step(self, data: object) -> Logs:
         """As Keras does."""
+        return self._as_asked(self._train, data)
+
+    def _train(self, data: object) -> Logs:
         with tensorflow_gradients.forgotten():
             if gathering.how_many() == 1:
                 logs: Logs = super().train_step(data)
@@ -61,6 +70,9 @@ class Replicated(keras_training.WholeBatches):
 
     def test_step(self, data: object) -> Logs:
         """As Keras does."""
+        return self._as_asked(self._test, data)
+
+    def _test(self, data: object) -> Logs:
         if gathering.how_many() == 1:
             logs: Logs = super().test_step(data)
             return logs
@@ -133,6 +145,7 @@ class Replicated(keras_training.WholeBatches):
 
     def make_train_function(self, force: bool = False) -> Step | None:
         """As Keras does."""
+        self._asked = contextvars.copy_context()
         if self.distribute_strategy.num_replicas_in_sync == 1:
             super().make_train_function(force)
         elif self.train_function is None or force:
@@ -143,6 +156,7 @@ class Replicated(keras_training.WholeBatches):
 
     def make_test_function(self, force: bool = False) -> Step | None:
         """As Keras does."""
+        self._asked = contextvars.copy_context()
         if self.distribute_strategy.num_replicas_in_sync == 1:
             super().make_test_function(force)
         elif self.test_function is None or force:
@@ -152,9 +166,21 @@ class Replicated(keras_training.WholeBatches):
 
     def make_predict_function(self, force: bool = False) -> Step | None:
         """As Keras does."""
-        made = super().make_predict_function(force)
+        self._asked = contextvars.copy_context()
+        super().make_predict_function(force)
         counted_alone(self.predict_function)
-        return made
+        return self.predict_function
+
+    def predict_step(self, data: object) -> object:
+        """As Keras does."""
+        return self._as_asked(super().predict_step, data)
+
+    def _as_asked(self, step: Callable[[object], Made], data: object) -> Made:
+        """A step in the thread of a replica, which itself doesn't know of a precision."""
+        if not tf.distribute.has_strategy():
+            return step(data)
+        # A copy, since a context can be entered by one thread only.
+        return self._asked.copy().run(step, data)
 
 
 def _require_sum(metric: keras.Metric) -> None:
@@ -191,9 +217,8 @@ def _stepping(model: keras.Model, step: Callable[[object], object]) -> Step:
 
     @tf.autograph.experimental.do_not_convert
     def one(batch: object) -> object:
-        # Each replica has a thread of its own, which doesn't know of the precision.
         with keras_optimizers.given_sums(model.optimizer):
-            made = strategy.run(tensorflow_options.handed_on(step), args=(batch,))
+            made = strategy.run(step, args=(batch,))
         # The first has counted for all.
         return tf.nest.map_structure(
             lambda each: strategy.experimental_local_results(each)[0], made

@@ -126,7 +126,7 @@ def _fold(model: TransferModel) -> Folded:
     def both(inputs: dict[str, tf.Tensor]) -> list[tf.Tensor]:
         return [model.answer(inputs), model.vector(inputs)]
 
-    return surgery.fold(tf.function(both, autograph=False).get_concrete_function(spec), True)
+    return surgery.fold(tf.function(both, autograph=False).get_concrete_function(spec))
 
 
 def export_saved_model(model: TransferModel, folder: str | Path, precision: str = "auto") -> Path:
@@ -157,7 +157,7 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
         precision: Of the exported model's matrix products. `"bfloat16"` also folds the weights into
             the graph, which is fastest on a machine with bfloat16 units and slow on one without;
             `"float32"` runs well anywhere; `"auto"` as in `runtime.precision`, so for machines like
-            this one. A machine without such units, and weights beyond 500 MB, export float32.
+            this one. Weights beyond 500 MB are exported as float32.
 
     Returns:
         The folder of the version, which appears whole or not at all.

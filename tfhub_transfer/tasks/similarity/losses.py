@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 
-from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.runtime.masking import NEVER
 
 # How far apart texts are put that don't belong together: of distances, and of squared distances.
@@ -146,7 +145,7 @@ def candidates(
     # Keras hands labels over as float32, in which whole numbers are exact up to 2**24.
     numbers = keras.ops.cast(numbers, "int32")
     first, rest = numbers[:, :1], _by_column(numbers[:, 1:])[None]
-    logits = scale * full_precision.matmul(
+    logits = scale * keras.ops.matmul(
         vectors[:, 0], keras.ops.transpose(_by_column(vectors[:, 1:]))
     )
     own = keras.ops.one_hot(
