@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.incoming import choices, ranges
+from tfhub_transfer.runtime import cluster
 
-STRATEGIES = ("auto", "none", "mirrored")
+STRATEGIES = ("auto", "none", "mirrored", "multiworker")
 JIT = ("auto", "on", "off")
 
 
@@ -34,10 +35,12 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
 
     Args:
         name: `"none"` for one device, `"mirrored"` for a copy on each local GPU (or on each
-            logical CPU, if there are several), `"auto"` for mirrored where there are several GPUs.
+            logical CPU, if there are several), `"multiworker"` for the processes that `TF_CONFIG`
+            names, which has to be asked for before anything else of TensorFlow, `"auto"` for
+            these where there are several, and for mirrored where there are several GPUs.
 
     Raises:
-        InputError: If `name` isn't one of these.
+        InputError: If `name` isn't one of these, or processes can't meet.
 
     Example:
 
@@ -45,6 +48,8 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
     ...     model = build_model("auto", task)
     """
     choices.one_of("strategy", name, STRATEGIES)
+    if name == "multiworker" or (name == "auto" and cluster.configured().count > 1):
+        return cluster.strategy()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "none" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
@@ -70,8 +75,16 @@ def use_jit(name: str = "auto") -> bool:
     return name == "on"
 
 
-def start() -> None:
-    """Makes TensorFlow look at its devices now, so that what it prints then comes at one time."""
+def start(name: str = "none") -> None:
+    """Makes TensorFlow look at its devices now, so that what it prints then comes at one time.
+
+    Args:
+        name: The strategy that is to be used; several processes have to meet before.
+
+    Raises:
+        InputError: As `strategy`.
+    """
+    strategy(name)
     tf.config.list_logical_devices()
 
 
