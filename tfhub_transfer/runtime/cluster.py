@@ -183,6 +183,17 @@ def told(of: tf.distribute.Strategy, say: Callable[[], bytes]) -> bytes:
     return b"".join(parts)[:size]
 
 
+def everywhere(of: tf.distribute.Strategy, done: bool) -> bool:
+    """Whether all processes have done something.
+
+    Args:
+        of: The strategy, whose processes all ask.
+        done: Whether this one has.
+    """
+    count = place(of).count
+    return done if count == 1 else int(added(of, np.array([done], "float32"))[0]) == count
+
+
 def together(of: tf.distribute.Strategy) -> None:
     """Returns once all processes have come here."""
     if place(of).count > 1:
@@ -201,9 +212,7 @@ def added(of: tf.distribute.Strategy, values: np.ndarray) -> np.ndarray:
         of: The strategy, whose processes all bring some.
         values: What this one brings.
     """
-    with of.scope():
-        found = _add(of)(tf.constant(values, tf.float32))
-    return np.asarray(found)
+    return np.asarray(_add(of)(tf.constant(values, tf.float32)))
 
 
 @functools.cache

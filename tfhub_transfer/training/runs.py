@@ -1,6 +1,7 @@
 """One `fit` of a stage: told which epoch it is, noted as it goes, taken up where it was killed."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from tfhub_transfer.callbacks.best_weights import KeepBest
 from tfhub_transfer.data.passes import Epochs
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
+from tfhub_transfer.runtime import counts
 from tfhub_transfer.shapes import Json, Logs
 from tfhub_transfer.storage import signals
 from tfhub_transfer.training.checkpoints import Checkpoint
@@ -187,7 +189,7 @@ class _Notes(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self._saved is not None and self.step:
             for place, variable in enumerate(self.model.metrics_variables):
-                variable.assign(self._saved.arrays[f"{_METRIC}{place}"])
+                counts.give(self.model.distribute_strategy, variable, self._saved.arrays[f"{_METRIC}{place}"])
         self._saved, self.step, self.epoch = None, 0, epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
@@ -228,7 +230,8 @@ class _Notes(keras.callbacks.Callback):
             arrays = snapshots.take(model)
             arrays |= snapshots.kept(model, run.keep.best_weights)
             if step:
-                found = map(keras.ops.convert_to_numpy, model.metrics_variables)
+                first = functools.partial(counts.of_first, model.distribute_strategy)
+                found = map(first, model.metrics_variables)
                 arrays |= {f"{_METRIC}{place}": value for place, value in enumerate(found)}
             return arrays
 
