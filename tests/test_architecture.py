@@ -89,9 +89,13 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "jobs": [
-        ["asking", "folders", "options", "run_records", "saying", "three_splits"],
+        [
+            *("asking", "folders", "launching", "options", "run_records", "saying"),
+            "three_splits",
+        ],
         ["asking_options", "encoder_options", "sharing", "training_options"],
         ["continuing", "converting", "distilling_options", "inputs", "listing"],
+        ["workers"],
         ["commands", "measuring", "predicting", "training", "vectors"],
         ["demonstration", "distilling"],
         ["__init__"],

@@ -20,7 +20,10 @@ def server() -> subprocess.Popen[str]:
     """A process that has imported TensorFlow, and forks one for each case."""
     job = Path(__file__).with_name("replicas_job.py")
     # The replicas are of the CPU, and the package is this one.
-    given = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": f"{job.parents[2]}{os.pathsep}{job.parents[1]}"}
+    given = {
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "PYTHONPATH": f"{job.parents[2]}{os.pathsep}{job.parents[1]}",
+    }
     pipe = subprocess.PIPE
     return subprocess.Popen(
         [sys.executable, str(job)],

@@ -8,13 +8,14 @@ the last bit; the others learn of it here.
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.private import tensorflow_cluster
 
 VARIABLE = "TF_CONFIG"
 _CHIEF, _WORKER = "chief", "worker"
@@ -194,10 +195,29 @@ def everywhere(of: tf.distribute.Strategy, done: bool) -> bool:
     return done if count == 1 else int(added(of, np.array([done], "float32"))[0]) == count
 
 
-def together(of: tf.distribute.Strategy) -> None:
-    """Returns once all processes have come here."""
+def together(of: tf.distribute.Strategy | None = None) -> None:
+    """Returns once all processes have come here.
+
+    Args:
+        of: Their strategy; that of `strategy()` if none is given.
+    """
     if place(of).count > 1:
-        added(of, np.ones(1, "float32"))
+        added(of or _made[0], np.ones(1, "float32"))
+
+
+def answers(seconds: float) -> Iterator[bool]:
+    """Whether each of the other processes answers.
+
+    Args:
+        seconds: How long it has.
+    """
+    resolver = _made[0].cluster_resolver if _made else None
+    if resolver is not None:
+        own = resolver.task_type, resolver.task_id
+        for job, tasks in resolver.cluster_spec().as_dict().items():
+            for index in range(len(tasks)):
+                if (job, index) != own:
+                    yield tensorflow_cluster.answers(job, index, seconds)
 
 
 def _of_chief(of: tf.distribute.Strategy, halves: np.ndarray) -> np.ndarray:

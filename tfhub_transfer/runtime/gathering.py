@@ -42,7 +42,9 @@ def own(given: Given, rows: "int | tf.Tensor") -> Given:
     """
     each = _each(rows)
     at = tf.minimum(_replica() * each + tf.range(each), rows - 1)
-    return tf.nest.map_structure(lambda value: value if value is None else tf.gather(value, at), given)
+    return tf.nest.map_structure(
+        lambda value: value if value is None else tf.gather(value, at), given
+    )
 
 
 def whole(made: Given, rows: "int | tf.Tensor") -> Given:

@@ -125,6 +125,8 @@ class Replicated(keras_training.WholeBatches):
         made = super().make_predict_function(force)
         counted_alone(self.predict_function)
         return made
+
+
 def _stepping(model: keras.Model, step: Callable[[object], object]) -> Step:
     """What takes batches from an iterator, each of which all replicas are given."""
     strategy = model.distribute_strategy
@@ -134,7 +136,9 @@ def _stepping(model: keras.Model, step: Callable[[object], object]) -> Step:
         with keras_optimizers.given_sums(model.optimizer):
             made = strategy.run(step, args=(batch,))
         # The first has counted for all.
-        return tf.nest.map_structure(lambda each: strategy.experimental_local_results(each)[0], made)
+        return tf.nest.map_structure(
+            lambda each: strategy.experimental_local_results(each)[0], made
+        )
 
     graph = one if model.run_eagerly else tf.function(one, reduce_retracing=True)
 

@@ -189,7 +189,11 @@ class _Notes(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self._saved is not None and self.step:
             for place, variable in enumerate(self.model.metrics_variables):
-                counts.give(self.model.distribute_strategy, variable, self._saved.arrays[f"{_METRIC}{place}"])
+                counts.give(
+                    self.model.distribute_strategy,
+                    variable,
+                    self._saved.arrays[f"{_METRIC}{place}"],
+                )
         self._saved, self.step, self.epoch = None, 0, epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
