@@ -141,7 +141,7 @@ INNER_FLOORS = {
     ],
     "runtime": [
         ["cluster", "dropout", "gathering", "masking", "products", "tracing"],
-        ["counts", "machine", "precision_choice", "replicas"],
+        ["counting", "machine", "precision_choice", "replicas"],
         ["full_precision", "probes"],
         ["__init__"],
     ],

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tfhub_transfer.errors import InputError, visible
 
@@ -36,7 +36,7 @@ def asked(job: object) -> bool:
     return getattr(job, "workers", 1) > 1
 
 
-def launch(job: object, words: Sequence[str]) -> int:
+def launch(job: Any, words: Sequence[str]) -> int:
     """Starts the processes, passes on what the first says, and ends all of them.
 
     Args:
@@ -49,7 +49,7 @@ def launch(job: object, words: Sequence[str]) -> int:
     Raises:
         InputError: If it is told of other processes too.
     """
-    count, strategy = getattr(job, "workers"), getattr(job, "strategy")
+    count, strategy = job.workers, job.strategy
     if strategy not in ("auto", "multiworker"):
         raise InputError(
             "`--workers` makes processes that train as one, by the strategy multiworker; leave "
@@ -90,7 +90,7 @@ def _start(
     """A process of them; the first speaks for all."""
     threads = str(max(1, len(os.sched_getaffinity(0)) // count))
     given = {VARIABLE: config, "PYTHONPATH": _with_package(), "PYTHONSAFEPATH": "1"}
-    shared = {name: threads for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")}
+    shared = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), threads)
     return subprocess.Popen(
         [sys.executable, "-m", "tfhub_transfer", *words, "--workers", "1"],
         env={**shared, **os.environ, **given},

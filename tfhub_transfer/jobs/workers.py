@@ -85,7 +85,7 @@ def _watch(over: threading.Event) -> None:
 
 
 def _all_answer() -> bool:
-    return all(cluster.answers(_PATIENCE))
+    return all(cluster.others_answer(_PATIENCE))
 
 
 def _leave(place: cluster.Place) -> None:

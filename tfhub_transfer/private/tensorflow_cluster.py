@@ -4,7 +4,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 
-def answers(job: str, index: int, seconds: float) -> bool:
+def does_answer(job: str, index: int, seconds: float) -> bool:
     """Whether a task of the cluster answers in time.
 
     `tensorflow.python.eager.context.Context.check_collective_ops_peer_health`, with TensorFlow

@@ -5,11 +5,12 @@ and which of them is its own. The chief alone writes, and decides where computer
 the last bit; the others learn of it here.
 """
 
+import dataclasses
 import functools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -26,7 +27,8 @@ _EXAMPLE = (
 _AT_ONCE = 8_000_000
 
 
-class Place(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Place:
     """Which of several processes this is.
 
     Attributes:
@@ -63,12 +65,13 @@ def _jobs(cluster: Mapping[str, object], text: str) -> dict[str, list[str]]:
     others = sorted(set(cluster) - {_CHIEF, _WORKER})
     if others:
         raise _unusable(f"only chief and worker take part in training, not {others[0]}", text)
-    found = {job: cluster[job] for job in (_CHIEF, _WORKER) if job in cluster}
-    addresses: list[str] = []
-    for job, listed in found.items():
+    found: dict[str, list[str]] = {}
+    for job in filter(cluster.__contains__, (_CHIEF, _WORKER)):
+        listed = cluster[job]
         if not isinstance(listed, list) or not listed:
             raise _unusable(f"`{job}` must be a list of addresses", text)
-        addresses += listed
+        found[job] = listed
+    addresses = [each for listed in found.values() for each in listed]
     for each in addresses:
         host, _, port = each.rpartition(":") if isinstance(each, str) else ("", "", "")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -80,9 +83,9 @@ def _jobs(cluster: Mapping[str, object], text: str) -> dict[str, list[str]]:
     return found
 
 
-def _place(task: object, jobs: Mapping[str, list[str]], text: str) -> Place:
+def _place(task: Any, jobs: Mapping[str, list[str]], text: str) -> Place:
     """Which of the tasks this one is."""
-    kind = task.get("type") if isinstance(task, dict) else None
+    kind = str(task.get("type")) if isinstance(task, dict) else ""
     index = task.get("index") if isinstance(task, dict) else None
     if kind not in jobs:
         raise _unusable(f"`task` must have a `type`, one of {', '.join(jobs)}", text)
@@ -108,7 +111,7 @@ def strategy() -> tf.distribute.Strategy:
     """
     if configured().count == 1:
         raise InputError(
-            f"the strategy multiworker is for several processes, and {VARIABLE} names no other: set "
+            f"the strategy multiworker is for several processes, and {VARIABLE} names none: set "
             f"it in each, as {_EXAMPLE}, or give `--workers N` to try it on this machine. "
             f"Received: {os.environ.get(VARIABLE, 'no ' + VARIABLE)}"
         )
@@ -205,7 +208,7 @@ def together(of: tf.distribute.Strategy | None = None) -> None:
         added(of or _made[0], np.ones(1, "float32"))
 
 
-def answers(seconds: float) -> Iterator[bool]:
+def others_answer(seconds: float) -> Iterator[bool]:
     """Whether each of the other processes answers.
 
     Args:
@@ -217,7 +220,7 @@ def answers(seconds: float) -> Iterator[bool]:
         for job, tasks in resolver.cluster_spec().as_dict().items():
             for index in range(len(tasks)):
                 if (job, index) != own:
-                    yield tensorflow_cluster.answers(job, index, seconds)
+                    yield tensorflow_cluster.does_answer(job, index, seconds)
 
 
 def _of_chief(of: tf.distribute.Strategy, halves: np.ndarray) -> np.ndarray:

@@ -22,9 +22,9 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers
+from tfhub_transfer.runtime import cluster
 from tfhub_transfer.storage import opening
 from tfhub_transfer.storage.notes import Damaged, Lasting, Saved
-from tfhub_transfer.runtime import cluster
 from tfhub_transfer.training import following, identity
 from tfhub_transfer.training.history import State
 from tfhub_transfer.training.snapshots import Arrays, Snapshots

@@ -6,9 +6,11 @@ chief decides.
 """
 
 import contextlib
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +27,8 @@ from tfhub_transfer.training import identity
 
 # Of vectors between processes, in numbers: 64 MB.
 _AT_ONCE = 16_000_000
+# Where notes go, in whatever form.
+Given = TypeVar("Given")
 _PRECISIONS = ("float32", "bfloat16")
 
 
@@ -87,7 +91,8 @@ def take_over(of: tf.distribute.Strategy, notes: Lasting, files: Sequence[str], 
         return goes
     taken = False
     for name in files:
-        data = cluster.told(of, lambda name=name: notes.packed(name) if goes else b"")
+        pack = functools.partial(notes.packed, name) if goes else bytes
+        data = cluster.told(of, pack)
         taken = taken or bool(data)
         if data and place.index:
             notes.unpack(name, data)
@@ -95,7 +100,7 @@ def take_over(of: tf.distribute.Strategy, notes: Lasting, files: Sequence[str], 
 
 
 @contextlib.contextmanager
-def own_folder(of: tf.distribute.Strategy, given: object) -> Iterator[object]:
+def own_folder(of: tf.distribute.Strategy, given: Given) -> Iterator[Given | Path]:
     """Where a process keeps notes: the chief where it is told to, others where nobody looks."""
     if not isinstance(given, (str, Path)) or cluster.place(of).index == 0:
         yield given

@@ -12,7 +12,7 @@ from tfhub_transfer.callbacks.best_weights import KeepBest
 from tfhub_transfer.data.passes import Epochs
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
-from tfhub_transfer.runtime import counts
+from tfhub_transfer.runtime import counting
 from tfhub_transfer.shapes import Json, Logs
 from tfhub_transfer.storage import signals
 from tfhub_transfer.training.checkpoints import Checkpoint
@@ -189,7 +189,7 @@ class _Notes(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self._saved is not None and self.step:
             for place, variable in enumerate(self.model.metrics_variables):
-                counts.give(
+                counting.give(
                     self.model.distribute_strategy,
                     variable,
                     self._saved.arrays[f"{_METRIC}{place}"],
@@ -234,7 +234,7 @@ class _Notes(keras.callbacks.Callback):
             arrays = snapshots.take(model)
             arrays |= snapshots.kept(model, run.keep.best_weights)
             if step:
-                first = functools.partial(counts.of_first, model.distribute_strategy)
+                first = functools.partial(counting.of_first, model.distribute_strategy)
                 found = map(first, model.metrics_variables)
                 arrays |= {f"{_METRIC}{place}": value for place, value in enumerate(found)}
             return arrays
