@@ -102,7 +102,8 @@ def command(output: str, *words: str) -> int:
     with open(Path(output) / f"{cluster.configured().index}.txt", "a", 1) as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
-        status = cli.main(words)
+        # Files of which each process has its own.
+        status = cli.main([w.replace("INDEX", str(cluster.configured().index)) for w in words])
         sys.stdout.flush()
     return status
 

@@ -1,15 +1,18 @@
 """What the machine is asked: seeds, distribution strategy, XLA, versions."""
 
+import functools
+import os
 import platform
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.runtime import cluster
 
-STRATEGIES = ("auto", "none", "mirrored", "multiworker")
+STRATEGIES = ("auto", "none", "mirrored", "multiworker", "tpu")
 JIT = ("auto", "on", "off")
 
 
@@ -36,11 +39,13 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
     Args:
         name: `"none"` for one device, `"mirrored"` for a copy on each local GPU (or on each
             logical CPU, if there are several), `"multiworker"` for the processes that `TF_CONFIG`
-            names, which has to be asked for before anything else of TensorFlow, `"auto"` for
-            these where there are several, and for mirrored where there are several GPUs.
+            names, which has to be asked for before anything else of TensorFlow, `"tpu"` for the
+            cores of a TPU, `"auto"` for processes where there are several, and for mirrored where
+            there are several GPUs.
 
     Raises:
-        InputError: If `name` isn't one of these, or processes can't meet.
+        InputError: If `name` isn't one of these, or processes can't meet, or no TPU
+            answers.
 
     Example:
 
@@ -50,11 +55,30 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
     choices.one_of("strategy", name, STRATEGIES)
     if name == "multiworker" or (name == "auto" and cluster.configured().count > 1):
         return cluster.strategy()
+    if name == "tpu":
+        return _tpu()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "none" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
     devices = gpus or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+@functools.cache  # a TPU that is made ready again forgets what it holds
+def _tpu() -> tf.distribute.Strategy:
+    """That of the TPU of this machine, or the one that `TPU_NAME` names."""
+    name = os.environ.get("TPU_NAME", "local")
+    try:
+        found = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        tf.config.experimental_connect_to_cluster(found)
+        tf.tpu.experimental.initialize_tpu_system(found)
+        return tf.distribute.TPUStrategy(found)
+    except (tf.errors.OpError, ValueError, RuntimeError, OSError) as error:
+        raise InputError(
+            "the strategy tpu is for a Cloud TPU VM, with TensorFlow 2.20, the last one with TPUs: "
+            'there, `pip install "tfhub-transfer[tpu]"`; elsewhere leave the strategy out. '
+            f"Received: TensorFlow {tf.__version__}, and no TPU that answers ({one_line(str(error), 120)})"
+        ) from error
 
 
 def use_jit(name: str = "auto") -> bool:
