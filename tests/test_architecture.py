@@ -140,9 +140,9 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "runtime": [
-        ["cluster", "dropout", "gathering", "masking", "products", "tracing"],
-        ["counting", "machine", "precision_choice", "replicas"],
-        ["full_precision", "probes"],
+        ["cluster", "dropout", "gathering", "masking", "products", "tpus", "tracing"],
+        ["counting", "machine", "precision_choice"],
+        ["full_precision", "probes", "replicas", "running"],
         ["__init__"],
     ],
     "serving": [

@@ -1,6 +1,7 @@
 """Whether this Keras and this TensorFlow have the private parts that `private/` uses."""
 
 import ast
+import contextvars
 import functools
 import importlib
 import inspect
@@ -9,8 +10,10 @@ import re
 import sys
 import types
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -70,6 +73,12 @@ def of_a_strategy(dataset: tf.data.Dataset) -> Any:
     return tf.distribute.MirroredStrategy(["cpu:0"]).experimental_distribute_dataset(dataset)
 
 
+def of_an_iterator() -> object:
+    from keras.src.backend.tensorflow.trainer import TFEpochIterator
+
+    return TFEpochIterator(tf.distribute.get_strategy(), np.zeros((2, 1)))
+
+
 def of_a_graph_with_python() -> tf.Graph:
     graph = tf.Graph()
     with graph.as_default():
@@ -85,7 +94,7 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
             *("_var_key", "_trainable_variables", "_get_variable_index", "_untrack_variable"),
             *("_variables", "_model_variables_moving_average", "_learning_rate", "_iterations"),
             *("_use_weight_decay", "_apply_weight_decay", "_clip_gradients"),
-            *("_momentums", "_velocities"),
+            *("_momentums", "_velocities", "_all_reduce_sum_gradients"),
         )
     ),
     (KERAS, "Layer._flatten_layers", lambda: keras.layers.Dense(1)),
@@ -95,9 +104,20 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     *(
         (KERAS, f"Model.{name}", looked_at)
         for name in (
-            *("_initial_epoch", "_compile_metrics", "_compile_loss", "_aggregate_additional_loss"),
+            *("_initial_epoch", "_compile_metrics", "_compile_loss", "_loss_tracker"),
             *("_maybe_symbolic_build", "_symbolic_build", "_distribute_strategy"),
         )
+    ),
+    *(
+        (KERAS, f"TFEpochIterator.{name}", of_an_iterator)
+        for name in ("data_adapter", "_distributed_dataset")
+    ),
+    (KERAS, "loss.scale_loss_for_distribution", "keras.src.losses.loss"),
+    (KERAS, "losses.loss", "keras.src.losses"),
+    (
+        KERAS,
+        "optimizer.filter_empty_gradients",
+        "keras.src.backend.tensorflow.optimizer",
     ),
     *(
         (KERAS, f"CompileMetrics.{name}", lambda: looked_at()._compile_metrics)
@@ -479,6 +499,59 @@ def test_options_hold_inside_and_no_longer() -> None:
     with tensorflow_options.optimized(disable_meta_optimizer=not before):
         assert tensorflow_options.chosen().disable_meta_optimizer is not before
     assert tensorflow_options.chosen().disable_meta_optimizer is before
+
+
+def test_another_thread_has_options_and_variables_handed_on() -> None:
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
+
+    def seen(more: int) -> tuple[bool, int]:
+        return tensorflow_options.chosen().disable_meta_optimizer, variable.get() + more
+
+    before = tensorflow_options.chosen().disable_meta_optimizer
+    with tensorflow_options.optimized(disable_meta_optimizer=not before):
+        variable.set(3)
+        handed = tensorflow_options.handed_on(seen)
+    variable.set(5)
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(handed, 1).result() == (not before, 4)
+        assert thread.submit(seen, 1).result() == (before, 1)
+    assert seen(0) == (before, 5)
+
+
+def test_losses_are_whole_inside_and_in_this_thread_alone() -> None:
+    loss = importlib.import_module("keras.src.losses.loss")
+    with keras_training.undivided(), keras_training.undivided():
+        pass  # puts what asks in place
+    asked = loss.scale_loss_for_distribution
+    with mock.patch.object(keras_training, "_dividing", lambda value: value / 2):
+        assert asked(6.0) == 3.0
+        with keras_training.undivided():
+            with ThreadPoolExecutor(1) as thread:
+                assert thread.submit(asked, 6.0).result() == 3.0
+            assert asked(6.0) == 6.0
+        assert asked(6.0) == 3.0
+
+
+def test_an_optimizer_takes_sums_as_they_are_inside() -> None:
+    model, replicas = trained("adam"), []
+
+    def summed(pairs: Any) -> Any:
+        replicas.append(1)
+        return list(pairs)
+
+    weights = model.trainable_weights
+    gradients = [tf.ones_like(weight.value) for weight in weights]
+    with mock.patch.object(model.optimizer, "_all_reduce_sum_gradients", summed):
+        model.optimizer.apply(gradients, weights)
+        assert replicas == [1]
+    with keras_optimizers.given_sums(model.optimizer):
+        found = model.optimizer._all_reduce_sum_gradients(zip(gradients, weights))
+        assert [each is given for (each, _), given in zip(found, gradients)] == [True] * len(
+            weights
+        )
+    assert "_all_reduce_sum_gradients" not in vars(model.optimizer)
+    with keras_optimizers.given_sums(None):
+        pass
 
 
 def test_texts_are_split_as_tensorflow_text_splits_them() -> None:

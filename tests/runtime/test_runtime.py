@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.runtime import machine, precision_choice, products
+from tfhub_transfer.runtime import machine, precision_choice, products, running
 
 
 def draws(seed: int | None) -> list[np.ndarray]:
@@ -214,6 +214,29 @@ def test_one_device_needs_no_strategy() -> None:
         assert machine.strategy(name).num_replicas_in_sync == 1
 
 
+def test_a_runtime_seeds_rounds_and_compiles_what_is_built_inside(
+    bert_encoder: Path, text_encoder: Path
+) -> None:
+    task = tt.tasks.Classification(["a", "b"])
+    kernels = []
+    for seed in (7, 7, 8):
+        made = tt.runtime.Runtime("none", "float32", jit_compile=seed == 8, seed=seed)
+        with made.scope() as strategy:
+            assert strategy.num_replicas_in_sync == 1
+            assert tt.runtime.choose_precision() == "float32"
+            model = tt.build_model(str(bert_encoder), task)
+        assert model.jit_compile is (seed == 8)
+        kernels.append(model.layers[-1].kernel.numpy())
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+    assert tt.build_model("auto", task).jit_compile is False
+    with (
+        tt.runtime.Runtime(jit_compile=True).scope(),
+        pytest.raises(InputError, match="XLA can't compile a text-embedding encoder"),
+    ):
+        tt.build_model(str(text_encoder), task)
+
+
 def test_xla_only_where_asked_for() -> None:
     assert [machine.use_jit(name) for name in machine.JIT] == [False, True, False]
 
@@ -224,6 +247,10 @@ def test_xla_only_where_asked_for() -> None:
         (lambda: machine.seed_everything(-1), "`seed` must be a whole number .*Received: -1"),
         (lambda: machine.strategy("many"), "`strategy` must be one of auto, none, mirrored"),
         (lambda: machine.use_jit("yes"), "`jit` must be one of auto, on, off"),
+        (lambda: running.Runtime("many"), "`strategy` must be one of auto, none, mirrored"),
+        (lambda: running.Runtime(precision="8"), "`precision` must be one of"),
+        (lambda: running.Runtime(jit_compile="on"), "`jit_compile` must be True, False or"),
+        (lambda: running.Runtime(seed=-1), "`seed` must be a whole number .*Received: -1"),
         (lambda: precision_choice.precision("fp8").__enter__(), "`precision` must be one of"),
     ],
 )

@@ -59,9 +59,9 @@ def by_hand(where: tf.distribute.Strategy, encoder: str, row: str) -> list[np.nd
     measured = model.evaluate(
         model.preprocess(examples, 7, shuffle=False), return_dict=True, verbose=0
     )
-    scores = model.predict_scores(examples)
+    scores = model.predict(model.preprocess(examples, 7, shuffle=False), verbose=0)
     curves = [np.array(values) for _, values in sorted(history.history.items())]
-    return [*floats(model), *curves, np.array(sorted(measured.values())), *map(np.asarray, scores)]
+    return [*floats(model), *curves, np.array(sorted(measured.values())), scores]
 
 
 def learn(output: str, encoder: str, *cases: str) -> None:

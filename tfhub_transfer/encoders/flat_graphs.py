@@ -43,13 +43,7 @@ class FlatGraphs:
         """The graph of a call in that mode; `None`, with a warning the first time, if none."""
         if training not in self._made:
             try:
-                flat = self._functions.flatten(training, self._variables)
-                # In training dropout differs from call to call, so nothing could be compared.
-                if not training:
-                    if flat.is_random:
-                        raise surgery.NotFlat("its answers are random")
-                    self._check_equal(flat)
-                self._made[training] = flat
+                self._made[training] = runtime.outside_of_replicas(lambda: self._flat(training))
             except surgery.NotFlat as reason:
                 self._made[training] = None
                 warnings.warn(
@@ -57,6 +51,15 @@ class FlatGraphs:
                     stacklevel=3,
                 )
         return self._made[training]
+
+    def _flat(self, training: bool) -> surgery.FlatGraph:
+        flat = self._functions.flatten(training, self._variables)
+        # In training dropout differs from call to call, so nothing could be compared.
+        if not training:
+            if flat.is_random:
+                raise surgery.NotFlat("its answers are random")
+            self._check_equal(flat)
+        return flat
 
     def run(
         self, flat: surgery.FlatGraph, inputs: Features, draw: Callable[[], tf.Tensor]

@@ -33,7 +33,7 @@ from tfhub_transfer.jobs.inputs import (
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
 from tfhub_transfer.jobs.training_options import TrainJob
-from tfhub_transfer.models.building import build_model, default_optimizer
+from tfhub_transfer.models.building import build_model, compiles, default_optimizer
 from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, Record
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.joint_reports import JointReport
@@ -174,13 +174,7 @@ def _build(job: TrainJob, task: Task, source: registry.EncoderSource) -> Transfe
         preprocessor=job.preprocessor,
         sequence_length=job.sequence_length,
     )
-    if runtime.use_jit(job.jit):
-        if layer.dialect == "text":
-            raise InputError(
-                "XLA can't compile a text-embedding encoder, which works on strings; give `--jit "
-                f"off`, or use a BERT-like encoder. Received: {job.encoder}"
-            )
-        model.jit_compile = True
+    model.jit_compile = compiles(layer, job.jit)
     return model
 
 

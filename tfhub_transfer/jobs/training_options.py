@@ -126,7 +126,7 @@ class TrainJob(Form, Training):
     )
     workers: int = option(
         1,
-        "processes on this machine that train as one, to try it; see docs/scaling.md",
+        "on this machine, training as one, to try it: see docs/scaling.md; default %(default)s",
         metavar="N",
         within=ranges.WORKERS,
     )

@@ -7,6 +7,7 @@ from typing import cast
 
 import keras
 
+from tfhub_transfer import runtime
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.binding import graphs_from_file
 from tfhub_transfer.encoders.encoder import Encoder
@@ -96,9 +97,29 @@ def build_model(
         loss=task.loss() if loss is None else loss,
         **task.measures(),
         # XLA over a SavedModel recompiles at every step; it is on only where asked for.
-        jit_compile=False,
+        jit_compile=compiles(encoder, "auto"),
     )
     return model
+
+
+def compiles(encoder: Encoder, jit: str) -> bool:
+    """Whether steps of a model are compiled with XLA; see `runtime.use_jit`.
+
+    Args:
+        encoder: The encoder of the model.
+        jit: `"auto"`, `"on"` or `"off"`.
+
+    Raises:
+        InputError: If the encoder can't be compiled.
+    """
+    asked = runtime.use_jit(jit)
+    if asked and encoder.dialect == "text":
+        raise InputError(
+            "XLA can't compile a text-embedding encoder, which works on strings; leave it off "
+            "(`--jit off`), or use a BERT-like encoder. "
+            f"Received: {encoder.handle}"
+        )
+    return asked
 
 
 def _heads(task: Task, head: Head | Mapping[str, Head] | None) -> dict[str, Head]:

@@ -101,14 +101,7 @@ class GivenIds(one_file.InOneFile):
     def _at_precision(self) -> Iterator[None]:
         of_width = runtime.precision("auto", self.encoder.dimension)
         with of_width as precision, streamed.errors_alone(), filling.errors_alone():
-            self.trace_for_replicas()
             if self._traced_at not in (None, precision):
                 self.train_function = self.test_function = self.predict_function = None
             self._traced_at = precision
             yield
-
-    def trace_for_replicas(self) -> None:
-        """Traces the encoder's SavedModel, which can't be done inside of a replica."""
-        if self.distribute_strategy.num_replicas_in_sync > 1:
-            for training in (False, True):
-                self.encoder.flat_graph(training)

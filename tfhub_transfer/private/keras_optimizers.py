@@ -126,7 +126,9 @@ def given_sums(optimizer: keras.optimizers.Optimizer | None) -> Iterator[None]:
         del vars(inner)["_all_reduce_sum_gradients"]
 
 
-def _as_given(pairs: Iterable[tuple[Gradient | None, Weight]]) -> list[object]:
+def _as_given(
+    pairs: Iterable[tuple[Gradient | None, Weight]],
+) -> list[tuple[Gradient | None, Weight]]:
     given = list(pairs)
     filter_empty_gradients(given)  # which warns of weights without, and refuses none at all
     return given

@@ -7,6 +7,7 @@ the user's, and to make it asks the optimizer for numbers that aren't known whil
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -108,7 +109,7 @@ class WholeBatches(keras.Model):
     in size; and builds losses and metrics on the first batch of a pass, which nobody trains on.
     """
 
-    def _maybe_symbolic_build(self, iterator: object = None, data_batch: object = None) -> None:
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: object = None) -> None:
         if self._distribute_strategy is None or iterator is None:
             super()._maybe_symbolic_build(iterator, data_batch)
             return
@@ -120,6 +121,20 @@ class WholeBatches(keras.Model):
 
     def check_batches(self, batches: object) -> None:
         """Raises an error if these aren't whole."""
+
+
+@contextlib.contextmanager
+def alone(model: keras.Model) -> Iterator[None]:
+    """A model answers inside on one device, from the first copy of its weights.
+
+    `Model._distribute_strategy`, with Keras 3.15.1. By `predict_on_batch` Keras has every replica
+    answer the whole batch, and gives all of it.
+    """
+    before, model._distribute_strategy = model._distribute_strategy, None
+    try:
+        yield
+    finally:
+        model._distribute_strategy = before
 
 
 def _there(spec: object) -> object:

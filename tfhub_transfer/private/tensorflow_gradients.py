@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tensorflow.python.framework import ops
 
 # What adds up, or puts together, what replicas computed: TensorFlow's, and `runtime.gathering`.
-_OF_REPLICAS = ("ReplicaContextBase.all_reduce.", "ReplicaContextBase.all_gather.", "_whole.")
+_OF_REPLICAS = ("ReplicaContextBase.all_reduce.", "ReplicaContextBase.all_gather.", "_of_all.")
 
 
 @contextlib.contextmanager

@@ -1,10 +1,14 @@
 """What TensorFlow sets or tells nowhere else: options of one thread's calls of graphs, the seed."""
 
 import contextlib
-from collections.abc import Iterator
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 from tensorflow.python.eager import context
+
+Made = TypeVar("Made")
 
 
 @contextlib.contextmanager
@@ -31,6 +35,26 @@ def optimized(**choices: int) -> Iterator[None]:
         # Whoever has changed TensorFlow's options since then keeps what they chose.
         if eager.function_call_options is own:
             eager.function_call_options = before
+
+
+def handed_on(function: Callable[..., Made]) -> Callable[..., Made]:
+    """A function that other threads call as this one would: with its options and context variables.
+
+    As `optimized`; a thread of a replica has those of the process, and no context variables.
+    """
+    options = context.context().function_call_options
+    known = contextvars.copy_context()
+
+    def called(*given: object) -> Made:
+        eager = context.context()
+        own, eager.function_call_options = eager.function_call_options, options
+        try:
+            # A copy, since a context can be entered by one thread only.
+            return known.copy().run(function, *given)
+        finally:
+            eager.function_call_options = own
+
+    return called
 
 
 def chosen() -> rewriter_config_pb2.RewriterConfig:

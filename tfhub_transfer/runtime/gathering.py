@@ -14,7 +14,7 @@ import tensorflow as tf
 Given = TypeVar("Given")
 
 
-def replicas() -> int:
+def how_many() -> int:
     """How many replicas there are, of all processes together."""
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
@@ -30,7 +30,7 @@ def count(given: object) -> "int | tf.Tensor":
     return tf.shape(first)[0] if static is None else int(static)
 
 
-def own(given: Given, rows: "int | tf.Tensor") -> Given:
+def rows_of_replica(given: Given, rows: "int | tf.Tensor") -> Given:
     """This replica's rows of a batch. All have as many; the last row stands in for those missing.
 
     Args:
@@ -47,32 +47,34 @@ def own(given: Given, rows: "int | tf.Tensor") -> Given:
     )
 
 
-def whole(made: Given, rows: "int | tf.Tensor") -> Given:
+def of_all(made: Given, rows: "int | tf.Tensor") -> Given:
     """What all replicas computed of the rows of a batch, in the order of the batch.
 
     The gradient of what is the same on each replica, divided by their number, is right behind it.
 
     Args:
-        made: What this replica computed of `own`, in whatever structure.
+        made: What this replica computed of `rows_of_replica`, in whatever structure.
         rows: How many there are.
 
     Returns:
         `[rows, ...]`, the same on each replica.
     """
-    return tf.nest.map_structure(lambda value: _whole(value, rows), made)
+    return tf.nest.map_structure(lambda value: _of_all(value, rows), made)
 
 
-def _whole(made: tf.Tensor, rows: "int | tf.Tensor") -> tf.Tensor:
+def _of_all(made: tf.Tensor, rows: "int | tf.Tensor") -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     # Outside of what has a gradient: replicas wait for each other in threads without its tape.
     gathered = context.all_gather(tf.stop_gradient(made), axis=0)
-    first, each, times = _replica() * tf.shape(made)[0], tf.shape(made)[0], replicas()
+    each, times = count(made), how_many()
 
     @tf.custom_gradient
     def placed(made: tf.Tensor, gathered: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
-            # Each replica has the same from there, and would add its own.
-            return upstream[first : first + each] * tf.cast(times, upstream.dtype), None
+            # Each replica has the same from there, and would add its own. Of known size, for XLA.
+            begin = [_replica() * each, *[0] * (len(upstream.shape) - 1)]
+            mine = tf.slice(upstream, begin, tf.concat([[each], tf.shape(upstream)[1:]], 0))
+            return mine * tf.cast(times, upstream.dtype), None
 
         return tf.identity(gathered), gradient
 
@@ -95,7 +97,7 @@ def by_first(update: Callable[[], object]) -> None:
 
 
 def _each(rows: "int | tf.Tensor") -> "int | tf.Tensor":
-    return (rows + replicas() - 1) // replicas()
+    return (rows + how_many() - 1) // how_many()
 
 
 def _replica() -> "int | tf.Tensor":

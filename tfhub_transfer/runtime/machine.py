@@ -1,19 +1,23 @@
 """What the machine is asked: seeds, distribution strategy, XLA, versions."""
 
-import functools
-import os
+import contextlib
+import contextvars
 import platform
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.incoming import choices, ranges
-from tfhub_transfer.runtime import cluster
+from tfhub_transfer.runtime import cluster, tpus
 
 STRATEGIES = ("auto", "none", "mirrored", "multiworker", "tpu")
+Made = TypeVar("Made")
 JIT = ("auto", "on", "off")
+_compiling: contextvars.ContextVar[bool] = contextvars.ContextVar("compiling", default=False)
 
 
 def seed_everything(seed: int) -> None:
@@ -56,7 +60,7 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
     if name == "multiworker" or (name == "auto" and cluster.configured().count > 1):
         return cluster.strategy()
     if name == "tpu":
-        return _tpu()
+        return tpus.strategy()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "none" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
@@ -64,28 +68,23 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-@functools.cache  # a TPU that is made ready again forgets what it holds
-def _tpu() -> tf.distribute.Strategy:
-    """That of the TPU of this machine, or the one that `TPU_NAME` names."""
-    name = os.environ.get("TPU_NAME", "local")
-    try:
-        found = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
-        tf.config.experimental_connect_to_cluster(found)
-        tf.tpu.experimental.initialize_tpu_system(found)
-        return tf.distribute.TPUStrategy(found)
-    except (tf.errors.OpError, ValueError, RuntimeError, OSError) as error:
-        raise InputError(
-            "the strategy tpu is for a Cloud TPU VM, with TensorFlow 2.20, the last one with TPUs: "
-            'there, `pip install "tfhub-transfer[tpu]"`; elsewhere leave the strategy out. '
-            f"Received: TensorFlow {tf.__version__}, and no TPU that answers ({one_line(str(error), 120)})"
-        ) from error
+def outside_of_replicas(function: Callable[[], Made]) -> Made:
+    """What a function gives where there is no strategy around it, nor a replica's graph.
+
+    A SavedModel can be called neither in the scope of a strategy nor traced within a replica.
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return function()
+    # A thread of its own has none of these around it.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(function).result()
 
 
 def use_jit(name: str = "auto") -> bool:
-    """Whether to compile training steps with XLA. `"auto"` is off.
+    """Whether to compile training steps with XLA. `"auto"` is what a surrounding `Runtime` says.
 
-    XLA compiles a SavedModel as it comes anew for every shape of batch, which costs seconds a
-    step, so it is never chosen without being asked for.
+    Without one it is off: XLA compiles a SavedModel as it comes anew for every shape of batch,
+    which costs seconds a step, so it is never chosen without being asked for.
 
     Raises:
         InputError: If `name` isn't `"auto"`, `"on"` or `"off"`.
@@ -96,7 +95,17 @@ def use_jit(name: str = "auto") -> bool:
     False
     """
     choices.one_of("jit", name, JIT)
-    return name == "on"
+    return name == "on" or (name == "auto" and _compiling.get())
+
+
+@contextlib.contextmanager
+def compiled_if(chosen: bool) -> Iterator[None]:
+    """What `use_jit("auto")` says inside."""
+    token = _compiling.set(chosen)
+    try:
+        yield
+    finally:
+        _compiling.reset(token)
 
 
 def start(name: str = "none") -> None:

@@ -1,11 +1,15 @@
 """Models that train on replicas."""
 
+import contextlib
+import contextvars
+import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
@@ -14,8 +18,9 @@ from tfhub_transfer.private import (
     keras_training,
     tensorflow_gradients,
     tensorflow_graphs,
+    tensorflow_options,
 )
-from tfhub_transfer.runtime import gathering
+from tfhub_transfer.runtime import cluster, gathering, machine
 from tfhub_transfer.shapes import Logs
 
 # What Keras calls for each step; it gives the functions of training and testing their names only.
@@ -33,17 +38,21 @@ class Replicated(keras_training.WholeBatches):
     notes of a step for good ends with its tracing.
     """
 
+    train_function: Step | None
+    test_function: Step | None
+    predict_function: Step | None
+
     def train_step(self, data: object) -> Logs:
         """As Keras does."""
         with tensorflow_gradients.forgotten():
-            if gathering.replicas() == 1:
+            if gathering.how_many() == 1:
                 logs: Logs = super().train_step(data)
                 return logs
             x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
             with tf.GradientTape() as tape:
                 scores = self._of_all(x, training=True)
                 whole = self._loss(x, y, scores, weights, training=True)
-                share = whole / gathering.replicas()
+                share = whole / gathering.how_many()
                 if self.optimizer is not None:
                     share = self.optimizer.scale_loss(share)
             if self.trainable_weights:
@@ -54,7 +63,7 @@ class Replicated(keras_training.WholeBatches):
 
     def test_step(self, data: object) -> Logs:
         """As Keras does."""
-        if gathering.replicas() == 1:
+        if gathering.how_many() == 1:
             logs: Logs = super().test_step(data)
             return logs
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
@@ -64,7 +73,7 @@ class Replicated(keras_training.WholeBatches):
 
     def _of_all(self, x: object, training: bool) -> object:
         rows = gathering.count(x)
-        return gathering.whole(self(gathering.own(x, rows), training=training), rows)
+        return gathering.of_all(self(gathering.rows_of_replica(x, rows), training=training), rows)
 
     def _loss(
         self, x: object, y: object, scores: object, weights: object, training: bool
@@ -76,9 +85,10 @@ class Replicated(keras_training.WholeBatches):
         """Moves what is trained by the sums of what replicas have."""
         context, sums = tf.distribute.get_replica_context(), list(gradients)
         there = [place for place, each in enumerate(sums) if each is not None]
-        added = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums[place] for place in there])
-        for place, each in zip(there, added, strict=True):
-            sums[place] = each
+        if there:
+            added = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums[at] for at in there])
+            for place, each in zip(there, added, strict=True):
+                sums[place] = each
         self.optimizer.apply_gradients(zip(sums, self.trainable_weights, strict=True))
 
     def _measured(
@@ -102,11 +112,47 @@ class Replicated(keras_training.WholeBatches):
                 f"strategy made of it. Received: {type(batches).__name__}"
             )
 
+    def predict(self, *args: object, **kwargs: object) -> object:
+        """As Keras does; each of several processes by itself, which deals out no batches."""
+        if cluster.place(self.distribute_strategy).count == 1:
+            return super().predict(*args, **kwargs)
+        inside = contextvars.copy_context()
+        usual = functools.partial(super().predict, *args, **kwargs)
+        with self._alone():
+            return machine.outside_of_replicas(lambda: inside.run(usual))
+
+    def predict_on_batch(self, x: object) -> object:
+        """As Keras does; on one device."""
+        with self._alone():
+            return super().predict_on_batch(x)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Lets it answer on one device."""
+        before, self.predict_function = self.predict_function, None
+        try:
+            with keras_training.alone(self):
+                yield
+        finally:
+            self.predict_function = before
+
+    def reset_metrics(self) -> None:
+        """As Keras does.
+
+        Raises:
+            InputError: If a metric can't be counted by replicas.
+        """
+        super().reset_metrics()
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            for metric in self.metrics:
+                _require_sum(metric)
+
     def make_train_function(self, force: bool = False) -> Step | None:
         """As Keras does."""
         if self.distribute_strategy.num_replicas_in_sync == 1:
             super().make_train_function(force)
         elif self.train_function is None or force:
+            _require_steps(self.optimizer)
             self.train_function = _stepping(self, self.train_step)
         counted_alone(self.train_function)
         return self.train_function
@@ -127,14 +173,43 @@ class Replicated(keras_training.WholeBatches):
         return made
 
 
+def _require_sum(metric: keras.Metric) -> None:
+    """Raises `InputError` if what it holds isn't the sum over replicas, of which one counts."""
+    for variable in metric.variables:
+        if np.any(keras.ops.convert_to_numpy(variable) != 0):
+            raise InputError(
+                "over replicas Keras adds up what metrics hold, so each begins at 0: compile "
+                "without it, and measure it by `evaluate` on one device. "
+                f"Received: {variable.path} of the metric {metric.name!r}"
+            )
+
+
+def _require_steps(optimizer: object) -> None:
+    """Raises `InputError` if an optimizer moves weights in some steps alone, in a branch."""
+    steps = getattr(optimizer, "gradient_accumulation_steps", None)
+    if steps:
+        raise InputError(
+            "over replicas Keras can't gather gradients of several steps: leave "
+            "`gradient_accumulation_steps` out, and give larger batches. "
+            f"Received: gradient_accumulation_steps={steps}"
+        )
+
+
 def _stepping(model: keras.Model, step: Callable[[object], object]) -> Step:
     """What takes batches from an iterator, each of which all replicas are given."""
     strategy = model.distribute_strategy
+    if model.jit_compile and not isinstance(strategy, tf.distribute.TPUStrategy):
+        raise InputError(
+            "XLA compiles the steps of one device, or of TPUs: compile with `jit_compile=False`, "
+            "or train on one device. "
+            f"Received: jit_compile=True, {strategy.num_replicas_in_sync} replicas"
+        )
 
     @tf.autograph.experimental.do_not_convert
     def one(batch: object) -> object:
+        # Each replica has a thread of its own, which doesn't know of the precision.
         with keras_optimizers.given_sums(model.optimizer):
-            made = strategy.run(step, args=(batch,))
+            made = strategy.run(tensorflow_options.handed_on(step), args=(batch,))
         # The first has counted for all.
         return tf.nest.map_structure(
             lambda each: strategy.experimental_local_results(each)[0], made

@@ -173,7 +173,6 @@ def _on_tokens(training: Training, keep: KeepBest) -> Curves:
     size = FROZEN_BATCH if isinstance(rows, Stream) else _batch_size(len(rows))
     stored = feeding.above_boundary(training, rows, size)
     if stored is None:
-        model.trace_for_replicas()
         feed = feeding.through_encoder(training, rows, size)
         history.truncation = feed.truncation
     else:
