@@ -111,7 +111,19 @@ def test_a_signal_reaches_the_first(as_processes: Any, tmp_path: Path) -> None:
     assert (tmp_path / "heard").exists()
 
 
+def test_one_that_waits_for_nobody_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the second look in a row at which another one doesn't answer."""
+    over, ended = threading.Event(), []
+    looks = iter([[True, True], [True, False], [True, True], [False], [False]])
+    monkeypatch.setattr(workers.cluster, "others_answer", lambda seconds: next(looks))
+    monkeypatch.setattr(workers, "_EVERY", 0.001)
+    monkeypatch.setattr(workers.scratch, "discard_all", lambda: None)
+    monkeypatch.setattr(workers.os, "_exit", lambda status: (ended.append(status), over.set()))
+    workers._watch(over)
+    assert ended == [75] and not [*looks]
+
+
 def test_one_alone_is_in_step_with_itself() -> None:
     job = TrainJob("classification", "rows.csv", Path("out"))
-    with workers.in_step(job) as own:
-        assert own is job
+    with workers.in_step(job) as (own, first):
+        assert own is job and first(len) is len

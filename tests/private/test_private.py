@@ -157,6 +157,7 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     (TENSORFLOW, "Graph._py_funcs_used_in_graph", of_a_graph_with_python),
     (TENSORFLOW, "context.FunctionCallOptions", "tensorflow.python.eager.context"),
     (TENSORFLOW, "Context.function_call_options", of_call_options),
+    (TENSORFLOW, "Context.check_collective_ops_peer_health", of_call_options),
     (TENSORFLOW, "context.global_seed", "tensorflow.python.eager.context"),
     (
         "tensorflow-text",

@@ -47,7 +47,8 @@ def tuned(where: tf.distribute.Strategy, encoder: str, row: str) -> list[np.ndar
     """What a head and then a thawed group learn."""
     model, examples = built(where, encoder, row)
     tt.fine_tune(model, examples, examples, 1, unfreeze=1, batch_size=7, plan=PLAN)
-    return floats(model)
+    answers = model.predict(model.preprocess(examples, 7, shuffle=False), verbose=0)
+    return [*floats(model), *map(np.asarray, tf.nest.flatten(answers))]
 
 
 def by_hand(where: tf.distribute.Strategy, encoder: str, row: str) -> list[np.ndarray]:
@@ -59,9 +60,9 @@ def by_hand(where: tf.distribute.Strategy, encoder: str, row: str) -> list[np.nd
     measured = model.evaluate(
         model.preprocess(examples, 7, shuffle=False), return_dict=True, verbose=0
     )
-    scores = model.predict(model.preprocess(examples, 7, shuffle=False), verbose=0)
+    scores = model.predict_scores(examples)
     curves = [np.array(values) for _, values in sorted(history.history.items())]
-    return [*floats(model), *curves, np.array(sorted(measured.values())), scores]
+    return [*floats(model), *curves, np.array(sorted(measured.values())), *map(np.asarray, scores)]
 
 
 def learn(output: str, encoder: str, *cases: str) -> None:
@@ -74,6 +75,10 @@ def learn(output: str, encoder: str, *cases: str) -> None:
     """
     strategy = tt.runtime.strategy("multiworker")
     place = cluster.place()
+    cluster._AT_ONCE = 300  # what they tell each other comes in several pieces
+    # Each sees its own number, and all hear of the chief's.
+    assert cluster.decided(strategy, lambda: place.index + 0.5) == 0.5
+    assert not cluster.everywhere(strategy, place.index == 0) and all(cluster.others_answer(60.0))
     # As in the other tests where it isn't looked at: half a second for each graph.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     # Whichever weights are best on validation, the last are those to look at.

@@ -42,7 +42,7 @@ from tfhub_transfer.serving.exporting import export_saved_model, require_exporta
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
-from tfhub_transfer.training import following, watching
+from tfhub_transfer.training import watching
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_to_thaw
 
@@ -63,8 +63,8 @@ def train(job: TrainJob, fit: Fit | None = None) -> Report | JointReport | None:
         InputError: If a file, an option or the output folder is unusable.
         Ended: If another process of the same training ended.
     """
-    with workers.in_step(job) as own:
-        return _whole(own, fit or fine_tune)
+    with workers.in_step(job) as (own, first):
+        return _whole(own, first(fit or fine_tune))
 
 
 def _whole(job: TrainJob, fit: Fit) -> Report | JointReport | None:
@@ -95,7 +95,7 @@ def _train(
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
     model = _build_within(job, task, registry.source_of(job.encoder))
-    notes.spare = _check_room(job, model)
+    notes.spare = _check_room(job, model) if cluster.is_chief() else 0
     # Before hours of training, not after them.
     if not job.quick:
         require_exportable(model)
@@ -104,7 +104,7 @@ def _train(
         for warning in cautions.before_training(model.parts[name], own):
             say(wording.wrapped(f"WARNING: {warning}"))
     with (
-        following.precision(model, job.precision),
+        runtime.precision_of_all(model.distribute_strategy, job.precision, model.encoder.dimension),
         atomic.folder(job.output, job.overwrite or replaced) as scratch,
     ):
         learned = _fit(job, model, splits, scratch, notes, fit)

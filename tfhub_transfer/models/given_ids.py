@@ -35,7 +35,8 @@ class GivenIds(one_file.InOneFile):
         """
         self.encoder.mark_unread(*self.unread_groups)
         given = fitting.arguments(self, super().fit, x, *args, **kwargs)
-        with self._at_precision(), self._leaving_out(filling.is_filled(given.get("x"))):
+        filled = filling.is_filled(given.get("x"))
+        with self._one_precision(), self._at_precision(), self._leaving_out(filled):
             if self._fit_filled not in (None, self._filled):
                 self.train_function = None
             self._fit_filled = self._filled
@@ -45,7 +46,7 @@ class GivenIds(one_file.InOneFile):
         """As `keras.Model.evaluate`, at the precision of `runtime.precision`."""
         fitting.require_ids("evaluate", *args[:1], kwargs.get("x"))
         x = args[0] if args else kwargs.get("x")
-        with self._at_precision(), self._leaving_out(filling.is_filled(x)):
+        with self._one_precision(), self._at_precision(), self._leaving_out(filling.is_filled(x)):
             if self._evaluate_filled not in (None, self._filled):
                 self.test_function = None
             self._evaluate_filled = self._filled
@@ -96,6 +97,11 @@ class GivenIds(one_file.InOneFile):
             yield
         finally:
             self._filled = before
+
+    def _one_precision(self) -> contextlib.AbstractContextManager[str]:
+        """One precision of all processes that train or measure together."""
+        width = self.encoder.dimension
+        return runtime.precision_of_all(self.distribute_strategy, "auto", width)
 
     @contextlib.contextmanager
     def _at_precision(self) -> Iterator[None]:

@@ -93,7 +93,7 @@ def fine_tune(
         own_callbacks.check_going_on(callbacks)
     checkpoints.check_apart(checkpoint, plan.log_dir)
     with (
-        following.precision(model),
+        runtime.precision_of_all(of, "auto", model.encoder.dimension),
         following.own_folder(of, checkpoint) as folder,
         checkpoints.open_for(folder) as notes,
     ):

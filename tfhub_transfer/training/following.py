@@ -15,7 +15,6 @@ from typing import TypeVar
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import cluster
@@ -29,25 +28,6 @@ from tfhub_transfer.training import identity
 _AT_ONCE = 16_000_000
 # Where notes go, in whatever form.
 Given = TypeVar("Given")
-_PRECISIONS = ("float32", "bfloat16")
-
-
-def precision(model: TransferModel, wanted: str = "auto") -> contextlib.AbstractContextManager[str]:
-    """Runs the body at a precision; at which one `auto` is, the chief decides.
-
-    Args:
-        model: What trains.
-        wanted: As for `runtime.precision`.
-    """
-    width = model.encoder.dimension
-    if cluster.place(model.distribute_strategy).count == 1:
-        return runtime.precision(wanted, width)
-
-    def chosen() -> float:
-        return _PRECISIONS.index(runtime.choose_precision(wanted, width))
-
-    number = int(cluster.decided(model.distribute_strategy, chosen))
-    return runtime.precision(_PRECISIONS[number], width)
 
 
 def require_alike(of: tf.distribute.Strategy, facts: identity.Facts) -> None:
