@@ -90,7 +90,9 @@ def learn(output: str, encoder: str, *cases: str) -> None:
         learned: dict[str, np.ndarray] = {}
         for case in cases:
             function, _, row = case.partition(" ")
-            with tt.runtime.precision("float32"):
+            # What is done by hand stands in the scope of the strategy, as users may have it.
+            scope = where.scope() if function == "by_hand" else contextlib.nullcontext()
+            with tt.runtime.precision("float32"), scope:
                 made = {"tuned": tuned, "by_hand": by_hand}[function](where, encoder, row)
             learned |= {f"{case} {place}": each for place, each in enumerate(made)}
         np.savez(Path(output) / f"{name}.npz", **learned)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.private import tensorflow_cluster
 
 VARIABLE = "TF_CONFIG"
@@ -23,6 +23,7 @@ _CHIEF, _WORKER = "chief", "worker"
 _EXAMPLE = (
     '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 )
+_MOST_REASON = 200
 # Of a message between processes, in floats: 32 MB.
 _AT_ONCE = 8_000_000
 
@@ -118,6 +119,12 @@ def strategy() -> tf.distribute.Strategy:
     if not _made:
         try:
             _made.append(tf.distribute.MultiWorkerMirroredStrategy())
+        except tf.errors.OpError as error:
+            raise InputError(
+                f"the processes that {VARIABLE} names didn't meet; start all of them at about the "
+                "same time, each with an address that the others reach and a port that is free. "
+                f"Received: {os.environ[VARIABLE]}, and {one_line(str(error), _MOST_REASON)}"
+            ) from error
         except RuntimeError as error:
             if "program startup" not in str(error):
                 raise
