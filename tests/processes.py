@@ -1,4 +1,4 @@
-"""Starts processes that train as one (see `runtime/workers_job.py`), for tests."""
+"""Starts processes that train as one (see `jobs/workers_job.py`), for tests."""
 
 import functools
 import json
@@ -12,7 +12,7 @@ from typing import Any
 @functools.cache
 def server() -> subprocess.Popen[str]:
     """A process that has imported TensorFlow, and forks the others."""
-    job = Path(__file__).with_name("runtime") / "workers_job.py"
+    job = Path(__file__).with_name("jobs") / "workers_job.py"
     # The replicas are of the CPU, and the package is this one.
     given = {
         "CUDA_VISIBLE_DEVICES": "-1",
