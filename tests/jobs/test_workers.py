@@ -112,6 +112,7 @@ def test_the_others_end_with_one_and_go_on(words: list[object], tmp_path: Path) 
 def test_they_go_on_to_the_same_weights(words: list[object], tmp_path: Path) -> None:
     """With the chief killed, and the other, while groups thaw."""
     words = [*words, "--unfreeze", 2, "--epochs", 30, "--batch-size", 8]
+    words += ["--checkpoint-minutes", 0.0001]  # at every step
     assert killed_in_between(0, tmp_path, words) == [-signal.SIGKILL, TRY_AGAIN]
     assert killed_in_between(1, tmp_path, words) == [TRY_AGAIN, -signal.SIGKILL]
     processes.run("command", 2, tmp_path, *words)
