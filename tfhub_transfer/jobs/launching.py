@@ -88,7 +88,8 @@ def _start(
     words: Sequence[str], config: str, count: int, errors: IO[bytes] | None
 ) -> subprocess.Popen[bytes]:
     """A process of them; the first speaks for all."""
-    threads = str(max(1, len(os.sched_getaffinity(0)) // count))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = str(max(1, (cores or 1) // count))
     given = {VARIABLE: config, "PYTHONPATH": _with_package(), "PYTHONSAFEPATH": "1"}
     shared = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), threads)
     return subprocess.Popen(
