@@ -62,7 +62,12 @@ def by_hand(where: tf.distribute.Strategy, encoder: str, row: str) -> list[np.nd
     )
     scores = model.predict_scores(examples)
     curves = [np.array(values) for _, values in sorted(history.history.items())]
-    return [*floats(model), *curves, np.array(sorted(measured.values())), *map(np.asarray, scores)]
+    return [
+        *floats(model),
+        *curves,
+        np.array(sorted(measured.values())),
+        *map(np.asarray, tf.nest.flatten(scores)),
+    ]
 
 
 def learn(output: str, encoder: str, *cases: str) -> None:
