@@ -33,7 +33,8 @@ def _weights_folder() -> Path | None:
 _BY_ROW = ("test_doors.py", "test_notebooks.py", "test_readme.py")
 # The files that take longest: they start first, so that all processes end at about the same time.
 _LONGEST = [
-    *("test_notebooks.py", "test_replicas.py", "test_distillation.py", "test_similarity.py"),
+    *("test_notebooks.py", "test_replicas.py", "test_workers.py", "test_distillation.py"),
+    "test_similarity.py",
     *("test_multitask.py", "test_filling.py", "test_stages.py", "test_checkpoints.py"),
     *("test_advice.py", "test_serving.py", "test_doors.py", "test_readme.py", "test_regression.py"),
     *("test_finetuning.py", "test_judging.py", "test_resuming.py", "test_asking.py"),

@@ -132,6 +132,7 @@ FOREIGN = {
     *("labels.argmax(axis=1)", "git lfs pull", "iconv -t UTF-8", "ulimit -f"),
     *("pip install 'tfhub-transfer[kaggle]'", "pip install 'tfhub-transfer[completion]'"),
     "python -m pip install pyarrow",
+    *("cluster", "type", "index", 'pip install "tfhub-transfer[tpu]"'),
     *("zip -0 -r ../model.keras .", "{name: task}", "encode", "pooled_output", "train"),
     *(":]*: (?=", "{} --help"),  # of patterns, and of any command
     *(".csv", ".json", ".jsonl", ".conll", ".keras", ".npy", ".tsv", ".name"),

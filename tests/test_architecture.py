@@ -89,9 +89,13 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "jobs": [
-        ["asking", "folders", "options", "run_records", "saying", "three_splits"],
+        [
+            *("asking", "folders", "launching", "options", "run_records", "saying"),
+            "three_splits",
+        ],
         ["asking_options", "encoder_options", "sharing", "training_options"],
         ["continuing", "converting", "distilling_options", "inputs", "listing"],
+        ["workers"],
         ["commands", "measuring", "predicting", "training", "vectors"],
         ["demonstration", "distilling"],
         ["__init__"],
@@ -137,9 +141,9 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "runtime": [
-        ["dropout", "full_precision", "gathering", "machine", "masking", "products", "tracing"],
-        ["precision_choice", "replicas"],
-        ["probes", "running"],
+        ["cluster", "dropout", "full_precision", "gathering", "masking", "products", "tpus"],
+        ["machine", "metric_states", "precision_choice", "tracing"],
+        ["probes", "replicas", "running"],
         ["__init__"],
     ],
     "serving": [
@@ -213,7 +217,7 @@ INNER_FLOORS = {
             "snapshots",
         ],
         ["history_table", "identity", "judging", "watching"],
-        ["history"],
+        ["following", "history"],
         ["restoring"],
         ["checkpoints"],
         ["runs"],

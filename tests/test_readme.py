@@ -226,6 +226,7 @@ FILES: dict[str, Callable[[], None]] = {
     "A share of the rows, batches of one size": reviews,
     "XLA": reviews,
     "Fast, and what that costs": saved,
+    "By hand, with TF_CONFIG": lambda: None,
     "Your own encoder": lambda: None,
     "Smaller models and encoders: distillation": trained,
 }

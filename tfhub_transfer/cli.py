@@ -13,7 +13,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from tfhub_transfer import __version__, backend, progress, streams, usage
-from tfhub_transfer.errors import InputError, one_line
+from tfhub_transfer.errors import Ended, InputError, one_line
+from tfhub_transfer.jobs import launching
 from tfhub_transfer.jobs.commands import Command
 from tfhub_transfer.storage import signals
 
@@ -26,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 done, 2 the user's mistake, 128 + its number after a signal, also the
-        one that others get whose answers go into a closed pipe (141, as in `predict | head`), 1
+        one that others get whose answers go into a closed pipe (141, as in `predict | head`), 75
+        where another process of the same training ended, so that all may be started again, 1
         anything else. What writes files does so to the end, whether or not what it says is read.
     """
     with streams.regardless("stderr"), progress.shown(True):
@@ -38,7 +40,10 @@ def _status(arguments: Sequence[str] | None) -> int:
         with signals.handled(), _plain_warnings():
             lost = _standard_streams()
             words = sys.argv[1:] if arguments is None else arguments
-            command, job = usage.read(_parser(), [_expanded(word) for word in words])
+            words = [_expanded(word) for word in words]
+            command, job = usage.read(_parser(), words)
+            if launching.asked(job):
+                return launching.launch(job, words)
             if not command.answers_on_stdout(job):
                 with streams.regardless("stdout"), signals.told_apart():
                     _run(command, job)
@@ -54,6 +59,10 @@ def _status(arguments: Sequence[str] | None) -> int:
             return signals.exit_status(signal.SIGPIPE)
         print(f"tfhub-transfer: error: {one_line(str(error))}", file=sys.stderr)
         return 2
+    except Ended as error:
+        if error.message:
+            print(f"tfhub-transfer: error: {error}", file=sys.stderr)
+        return error.status
     except KeyboardInterrupt as error:
         print("tfhub-transfer: interrupted", file=sys.stderr)
         return signals.exit_status(getattr(error, "number", signal.SIGINT))
@@ -134,19 +143,19 @@ def _parser() -> usage.Parser:
 def _run(command: Command, job: object) -> None:
     """Imports what runs a command, and calls it."""
     module, _, name = command.run.partition(".")
-    with _tensorflow() if command.tensorflow else contextlib.nullcontext():
+    with _tensorflow(job) if command.tensorflow else contextlib.nullcontext():
         room = importlib.import_module(f"tfhub_transfer.jobs.{module}")
     getattr(room, name)(job)
 
 
 @contextlib.contextmanager
-def _tensorflow() -> Iterator[None]:
-    """Around the import of what needs it."""
+def _tensorflow(job: object) -> Iterator[None]:
+    """Around the import of what needs it; several processes meet before it does anything."""
     with progress.stage("Starting TensorFlow", final=False), _quiet():
         yield
         from tfhub_transfer import runtime
 
-        runtime.start()
+        runtime.start(getattr(job, "strategy", "none"))
 
 
 @contextlib.contextmanager

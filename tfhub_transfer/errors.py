@@ -37,6 +37,22 @@ class InputError(ValueError):
         return one_line(super().__str__())
 
 
+class Ended(Exception):
+    """The end of a command whose exit status says something: that it may be tried again, say.
+
+    Args:
+        status: The exit status.
+        message: What to say; nothing, where it was said already.
+    """
+
+    def __init__(self, status: int, message: str = "") -> None:
+        super().__init__(status, message)
+        self.status, self.message = status, message
+
+    def __str__(self) -> str:
+        return one_line(self.message)
+
+
 class RowError(InputError):
     """A mistake in one of many rows, of which only who read them knows where they stand in a file.
 

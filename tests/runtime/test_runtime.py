@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+from tensorflow.python.eager import context
 
 import tfhub_transfer as tt
 from tfhub_transfer.errors import InputError
@@ -64,6 +66,18 @@ def test_precision_is_set_inside_and_reset_after() -> None:
     with pytest.raises(RuntimeError), precision_choice.precision("bfloat16"):
         raise RuntimeError
     assert not is_on() and precision_choice.choose_precision() == "float32"
+
+
+def test_tensorflow_rewrites_nothing_of_what_was_traced() -> None:
+    def chosen() -> int:
+        serialized = context.context().function_call_options.config_proto_serialized
+        options = config_pb2.ConfigProto.FromString(serialized).graph_options.rewrite_options
+        return int(options.auto_mixed_precision_onednn_bfloat16)
+
+    before = chosen()
+    with precision_choice.precision("float32"):
+        assert chosen() == rewriter_config_pb2.RewriterConfig.OFF
+    assert chosen() == before
 
 
 def test_what_others_set_inside_stays() -> None:

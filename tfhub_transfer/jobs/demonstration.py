@@ -40,6 +40,7 @@ def demonstrate(job: DemoJob) -> Report | JointReport:
         overwrite=ours,
     )
     report = train(training)
+    assert report is not None  # this process is alone
     served = load_saved_model(output / "serving")
     say("\nThe exported model, loaded back and asked with plain strings:")
     texts = [

@@ -19,6 +19,7 @@ from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.recipes.distillation import Imitation
 from tfhub_transfer.recipes.encoder_distillation import Schedule
+from tfhub_transfer.runtime import cluster
 from tfhub_transfer.storage import atomic
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.training.finetuning import History
@@ -40,6 +41,11 @@ def distill(job: DistillJob) -> None:
     Raises:
         InputError: If a file, an option or the output folder is unusable.
     """
+    if cluster.place().count > 1:
+        raise InputError(
+            "`distill` works in one process; give `--strategy none` or mirrored. "
+            f"Received: {cluster.VARIABLE} of {cluster.place().count} processes"
+        )
     of_models = any(map(folders.is_model, job.teachers))
     _refuse_others(job, "encoders" if of_models else "models")
     if of_models:

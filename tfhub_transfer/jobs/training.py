@@ -20,7 +20,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import cautions
 from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.jobs import continuing, options, run_records, sharing
+from tfhub_transfer.jobs import continuing, options, run_records, sharing, workers
 from tfhub_transfer.jobs.folders import kept
 from tfhub_transfer.jobs.inputs import (
     Joint,
@@ -37,7 +37,7 @@ from tfhub_transfer.models.building import build_model, compiles, default_optimi
 from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, Record
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.joint_reports import JointReport
-from tfhub_transfer.runtime import products
+from tfhub_transfer.runtime import cluster, products
 from tfhub_transfer.serving.exporting import export_saved_model, require_exportable
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
@@ -49,7 +49,7 @@ from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_
 Fit: TypeAlias = Callable[..., History]
 
 
-def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | JointReport:
+def train(job: TrainJob, fit: Fit | None = None) -> Report | JointReport | None:
     """Trains, evaluates and exports a model into `job.output`, which appears whole or not at all.
 
     Args:
@@ -57,11 +57,17 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
         fit: What trains, called as `fine_tune`, which does if not given.
 
     Returns:
-        The report on the test split.
+        The report on the test split; `None` in a process that only trains in step with others.
 
     Raises:
         InputError: If a file, an option or the output folder is unusable.
+        Ended: If another process of the same training ended.
     """
+    with workers.in_step(job) as (own, first):
+        return _whole(own, first(fit or fine_tune))
+
+
+def _whole(job: TrainJob, fit: Fit) -> Report | JointReport | None:
     joint = joint_of(job)
     continuing.forget_finished(job.output)
     replaced = continuing.is_replaced(job.output)
@@ -71,41 +77,45 @@ def train(job: TrainJob, fit: Callable[..., History] | None = None) -> Report | 
         if replaced:  # what lies there is of another training, where it begins anew
             notes.before_anew = functools.partial(check_output, job, joint)
         notes.check()
-        model, splits, report, record = _train(job, joint, notes, fit or fine_tune, replaced)
+        model, splits, done = _train(job, joint, notes, fit, replaced)
+    if done is None:
+        return None
+    report, record = done
     exported = [] if job.quick else ["serving/1"]
     written = [MODEL_FILE, *exported, "report", watching.FILE, RECORD_FILE]
     say(f"{report}\n\nWritten to {job.output}: {', '.join(written)}")
     if job.alone and isinstance(report, JointReport):
-        _train_alone(job, model, splits.by_task(), (report, record), fit or fine_tune)
+        _train_alone(job, model, splits.by_task(), (report, record), fit)
     return report
 
 
 def _train(
     job: TrainJob, joint: Joint | None, notes: Checkpoint, fit: Fit, replaced: bool
-) -> tuple[TransferModel, Splits | JointSplits, Report | JointReport, Record]:
+) -> tuple[TransferModel, Splits | JointSplits, tuple[Report | JointReport, Record] | None]:
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
     model = _build_within(job, task, registry.source_of(job.encoder))
-    notes.spare = _check_room(job, model)
+    notes.spare = _check_room(job, model) if cluster.is_chief() else 0
     # Before hours of training, not after them.
     if not job.quick:
         require_exportable(model)
-    for name, own in splits.by_task().items():
+    for name, own in splits.by_task().items() if cluster.is_chief() else ():
         say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
         for warning in cautions.before_training(model.parts[name], own):
             say(wording.wrapped(f"WARNING: {warning}"))
-    width = model.encoder.dimension
     with (
-        runtime.precision(job.precision, width),
+        runtime.precision_of_all(model.distribute_strategy, job.precision, model.encoder.dimension),
         atomic.folder(job.output, job.overwrite or replaced) as scratch,
     ):
         learned = _fit(job, model, splits, scratch, notes, fit)
+        if learned is None:
+            return model, splits, None
         learned["seconds"]["training"] += notes.seconds
         record: Record = {**_asked(job, joint), **learned}
         # The model is whole: if its report or export fails, it is moved out of what is thrown away.
         with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(job, model, splits, record, scratch)
-    return model, splits, report, record
+    return model, splits, (report, record)
 
 
 def _train_alone(
@@ -184,8 +194,8 @@ def _fit(
     splits: Splits | JointSplits,
     scratch: Path,
     notes: Checkpoint,
-    fit: Callable[..., History],
-) -> Record:
+    fit: Fit,
+) -> Record | None:
     weights = None
     if job.class_weights:  # of what teaches; several tasks have none
         [own] = splits.by_task().values()
@@ -195,6 +205,8 @@ def _fit(
     with kept(model.save, job.output, functools.partial(_left_nothing, notes)):
         how = {**_fine_tuning(job, weights), "checkpoint": notes}
         history = fit(model, splits.train, splits.validation, **how)
+    if not cluster.is_chief():
+        return None
     with kept(model.save, job.output):
         model.save(scratch / MODEL_FILE)
         (scratch / watching.FILE).write_text(watching.as_text(history.rows), "utf-8")
@@ -219,7 +231,9 @@ def _fit(
 
 
 def _left_nothing(notes: Checkpoint, error: BaseException) -> bool:
-    """Whether it ended before anything was learned, or what was learned fell apart."""
+    """Whether nothing is to be kept: nothing was learned, it fell apart, or the chief has it."""
+    if not cluster.is_chief():
+        return True
     return isinstance(error, FellApart) or (isinstance(error, InputError) and not notes.has_begun)
 
 

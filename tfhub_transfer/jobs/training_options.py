@@ -64,7 +64,7 @@ class Training(Trust):
     class_weights: bool = option(False, "weigh rare classes more")
     precision: str = option("auto", choices=("auto", "float32", "bfloat16"))
     jit: str = option("auto", "XLA", choices=("auto", "on", "off"))
-    strategy: str = option("auto", choices=("auto", "none", "mirrored"))
+    strategy: str = option("auto", choices=("auto", "none", "mirrored", "multiworker", "tpu"))
     seed: int = option(0, "default %(default)s", metavar="N", within=ranges.SEED)
     overwrite: bool = option(False, FOLDER)
 
@@ -123,6 +123,12 @@ class TrainJob(Form, Training):
     )
     checkpoint_minutes: float = option(
         10.0, "within an epoch; default %(default)s", metavar="X", within=ranges.MINUTES
+    )
+    workers: int = option(
+        1,
+        "on this machine, training as one, to try it: see docs/scaling.md; default %(default)s",
+        metavar="N",
+        within=ranges.WORKERS,
     )
     log_dir: Path | None = option(
         None, "curves for TensorBoard, and history.csv, while it trains", metavar="DIR"

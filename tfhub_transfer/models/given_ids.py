@@ -32,13 +32,13 @@ class GivenIds(one_file.InOneFile):
         self.encoder.mark_unread(*self.unread_groups)
         usual = functools.partial(keras.Model.fit, self)
         given = fitting.arguments(self, usual, x, *args, **kwargs)
-        with self._at_precision():
+        with self._one_precision(), self._at_precision():
             return super().fit(**given)
 
     def evaluate(self, *args: object, **kwargs: object) -> Any:
         """As `keras.Model.evaluate`, at the precision of `runtime.precision`."""
         fitting.require_ids("evaluate", *args[:1], kwargs.get("x"))
-        with self._at_precision():
+        with self._one_precision(), self._at_precision():
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: object, **kwargs: object) -> Any:
@@ -58,6 +58,11 @@ class GivenIds(one_file.InOneFile):
         """As `keras.Model.test_on_batch`; metrics leave out rows that only fill up the batch."""
         with filling.errors_alone():
             return super().test_on_batch(*args, **kwargs)
+
+    def _one_precision(self) -> contextlib.AbstractContextManager[str]:
+        """One precision of all processes that train or measure together."""
+        width = self.encoder.dimension
+        return runtime.precision_of_all(self.distribute_strategy, "auto", width)
 
     @contextlib.contextmanager
     def _at_precision(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from tfhub_transfer.runtime.precision_choice import (
     has_bfloat16,
     measured_products,
     precision,
+    precision_of_all,
     rounds_products,
     was_measured,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "measured_products",
     "outside_of_replicas",
     "precision",
+    "precision_of_all",
     "rounds_products",
     "seed_everything",
     "start",

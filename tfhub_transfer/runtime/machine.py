@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.incoming import choices, ranges
+from tfhub_transfer.runtime import cluster, tpus
 
-STRATEGIES = ("auto", "none", "mirrored")
+STRATEGIES = ("auto", "none", "mirrored", "multiworker", "tpu")
 Made = TypeVar("Made")
 JIT = ("auto", "on", "off")
 _compiling: contextvars.ContextVar[bool] = contextvars.ContextVar("compiling", default=False)
@@ -41,10 +42,14 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
 
     Args:
         name: `"none"` for one device, `"mirrored"` for a copy on each local GPU (or on each
-            logical CPU, if there are several), `"auto"` for mirrored where there are several GPUs.
+            logical CPU, if there are several), `"multiworker"` for the processes that `TF_CONFIG`
+            names, which has to be asked for before anything else of TensorFlow, `"tpu"` for the
+            cores of a TPU, `"auto"` for processes where there are several, and for mirrored where
+            there are several GPUs.
 
     Raises:
-        InputError: If `name` isn't one of these.
+        InputError: If `name` isn't one of these, or processes can't meet, or no TPU
+            answers.
 
     Example:
 
@@ -52,6 +57,10 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
     ...     model = build_model("auto", task)
     """
     choices.one_of("strategy", name, STRATEGIES)
+    if name == "multiworker" or (name == "auto" and cluster.configured().count > 1):
+        return cluster.strategy()
+    if name == "tpu":
+        return tpus.strategy()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "none" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
@@ -99,8 +108,16 @@ def compiled_if(chosen: bool) -> Iterator[None]:
         _compiling.reset(token)
 
 
-def start() -> None:
-    """Makes TensorFlow look at its devices now, so that what it prints then comes at one time."""
+def start(name: str = "none") -> None:
+    """Makes TensorFlow look at its devices now, so that what it prints then comes at one time.
+
+    Args:
+        name: The strategy that is to be used; several processes have to meet before.
+
+    Raises:
+        InputError: As `strategy`.
+    """
+    strategy(name)
     tf.config.list_logical_devices()
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices
-from tfhub_transfer.runtime import products
+from tfhub_transfer.runtime import cluster, products
 from tfhub_transfer.storage import atomic, budget
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -75,6 +75,27 @@ def choose_precision(name: str = "auto", width: int = _USUAL_WIDTH) -> str:
         return "float32"
     seconds = measured_products(products.measured_width(width))
     return "bfloat16" if seconds["float32"] > _LEAST_GAIN * seconds["bfloat16"] else "float32"
+
+
+def precision_of_all(
+    of: tf.distribute.Strategy, name: str = "auto", width: int = _USUAL_WIDTH
+) -> contextlib.AbstractContextManager[str]:
+    """Runs the body at a precision; which one `"auto"` is, the chief of several processes decides.
+
+    Args:
+        of: The strategy, whose processes all call this.
+        name: As for `precision`.
+        width: As for `precision`.
+
+    Raises:
+        InputError: If `name` is none.
+    """
+    check_precision(name)
+
+    def chosen() -> float:
+        return PRECISIONS.index(choose_precision(name, width))
+
+    return precision(PRECISIONS[int(cluster.decided(of, chosen))], width)
 
 
 def check_precision(name: str) -> None:

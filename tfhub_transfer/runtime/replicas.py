@@ -1,6 +1,8 @@
 """Models that train on replicas."""
 
+import contextlib
 import contextvars
+import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +20,7 @@ from tfhub_transfer.private import (
     tensorflow_gradients,
     tensorflow_graphs,
 )
-from tfhub_transfer.runtime import gathering
+from tfhub_transfer.runtime import cluster, gathering, machine
 from tfhub_transfer.shapes import Logs
 
 Made = TypeVar("Made")
@@ -123,12 +125,27 @@ class Replicated(keras_training.WholeBatches):
                 f"strategy made of it. Received: {type(batches).__name__}"
             )
 
+    def predict(self, *args: object, **kwargs: object) -> object:
+        """As Keras does; each of several processes by itself, which deals out no batches."""
+        if cluster.place(self.distribute_strategy).count == 1:
+            return super().predict(*args, **kwargs)
+        inside = contextvars.copy_context()
+        usual = functools.partial(super().predict, *args, **kwargs)
+        with self._alone():
+            return machine.outside_of_replicas(lambda: inside.run(usual))
+
     def predict_on_batch(self, x: object) -> object:
         """As Keras does; on one device."""
+        with self._alone():
+            return super().predict_on_batch(x)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Lets it answer on one device."""
         before, self.predict_function = self.predict_function, None
         try:
             with keras_training.alone(self):
-                return super().predict_on_batch(x)
+                yield
         finally:
             self.predict_function = before
 

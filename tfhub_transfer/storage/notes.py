@@ -128,6 +128,28 @@ class Lasting:
             # Not compressed, which would take longer than the epoch; of each part a checksum.
             np.savez(file, allow_pickle=False, **parts)
 
+    def packed(self, name: str) -> bytes:
+        """A file as it lies there, for the folder of another process; nothing, if there is none.
+
+        Args:
+            name: Its name, without ending.
+        """
+        path = self._path(name)
+        return opening.read_bytes(path) if path.exists() else b""
+
+    def unpack(self, name: str, data: bytes) -> None:
+        """Puts a file there as it lay in another folder.
+
+        Args:
+            name: Its name, without ending.
+            data: What `packed` gave.
+
+        Raises:
+            OSError: If it can't be written.
+        """
+        with atomic.file(self._path(name)) as scratch:
+            scratch.write_bytes(data)
+
     def read(self, name: str) -> Saved | None:
         """What a file holds; `None` if there is none.
 

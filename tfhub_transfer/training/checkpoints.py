@@ -22,9 +22,10 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers
+from tfhub_transfer.runtime import cluster
 from tfhub_transfer.storage import opening
 from tfhub_transfer.storage.notes import Damaged, Lasting, Saved
-from tfhub_transfer.training import identity
+from tfhub_transfer.training import following, identity
 from tfhub_transfer.training.history import State
 from tfhub_transfer.training.snapshots import Arrays, Snapshots
 
@@ -124,11 +125,13 @@ class Checkpoint:
         self._snapshots = Snapshots(training.model)
         self._opened = self._began = time.perf_counter()
         self.goes_on = False
-        found = self._found(self._known)
+        found = self._of_chief(training.model)
         if found is None:
             self.settle(training)
         else:
             self._take_up(training, found)
+        if not self._works:  # what the chief told it
+            self._forget()
         self.goes_on = self.has_begun = True
         if found is None:
             return None
@@ -211,6 +214,16 @@ class Checkpoint:
             self._anew(reason)
             return None
         return found
+
+    def _of_chief(self, model: TransferModel) -> Saved | None:
+        """What is found by the chief of several processes, which all go on from."""
+        of = model.distribute_strategy
+        following.require_alike(of, self._known)
+        self._works = cluster.place(of).index == 0
+        found = self._found(self._known) if self._works else None
+        if not following.take_over(of, self.folder, (_STAGE, _EPOCH), found is not None):
+            return None
+        return found or self.folder.read(_STAGE)
 
     def _anew(self, reason: str) -> None:
         if self._mode == "only":

@@ -13,6 +13,7 @@ from tfhub_transfer.data.passes import Epochs, Seeds, permutation
 from tfhub_transfer.models import counting
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import planning
+from tfhub_transfer.runtime import cluster
 from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.tasks.objective import Targets
 from tfhub_transfer.training import headlines
@@ -86,9 +87,11 @@ def above_boundary(training: Training, rows: Rows | Stream, batch_size: int) -> 
         for each, size in zip(ids, (batch_size, FROZEN_BATCH)):
             with progress.part(worth=len(each.lost)):
                 stored = boundary.store(each)
-            if stored is None:
+            # All processes train alike, also where the disk of one lacks room.
+            if not cluster.everywhere(model.distribute_strategy, stored is not None):
                 stage.final = False
                 return None
+            assert stored is not None
             made, padding = stored.batches(size, plan.seed, model.replicas_of_shapes)
             batches.append(made)
             paddings.append(padding)

@@ -1,5 +1,6 @@
 """Head first on frozen features, then the encoder's groups from the top."""
 
+import dataclasses
 import functools
 import os
 from pathlib import Path
@@ -11,7 +12,15 @@ from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual, wording
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.training import checkpoints, headlines, identity, judging, watching
+from tfhub_transfer.runtime import cluster
+from tfhub_transfer.training import (
+    checkpoints,
+    following,
+    headlines,
+    identity,
+    judging,
+    watching,
+)
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.heads import Head, Standing
@@ -71,7 +80,10 @@ def fine_tune(
 
     >>> history = fine_tune(model, train, validation, epochs=4)
     """
+    of = model.distribute_strategy
     plan = plan or Plan()
+    if cluster.place(of).index:
+        plan = dataclasses.replace(plan, verbose=0, log_dir=None)  # the chief's are those of all
     model.encoder.mark_unread(*model.unread_groups)
     groups = groups_to_thaw(model.encoder, unfreeze)
     epochs = ranges.given(ranges.whole_number, "epochs", epochs, *ranges.EPOCHS)
@@ -80,9 +92,13 @@ def fine_tune(
     if checkpoint is not None:
         own_callbacks.check_going_on(callbacks)
     checkpoints.check_apart(checkpoint, plan.log_dir)
-    with checkpoints.open_for(checkpoint) as notes:
+    with (
+        runtime.precision_of_all(of, "auto", model.encoder.dimension),
+        following.own_folder(of, checkpoint) as folder,
+        checkpoints.open_for(folder) as notes,
+    ):
         training = prepare(model, train, validation, plan, stages, callbacks)
-        if notes is not None:
+        if notes is not None or cluster.place(of).count > 1:
             _take_up(training, notes, train, validation)
         _watch(training, notes)
         with checkpoints.gone_with(notes, FellApart):
@@ -92,13 +108,19 @@ def fine_tune(
 
 
 def _take_up(
-    training: Training, notes: Checkpoint, train: Examples | Stream, validation: Examples
+    training: Training,
+    notes: Checkpoint | None,
+    train: Examples | Stream,
+    validation: Examples,
 ) -> None:
     """Goes on where the notes of the same training say that it was interrupted, if they do."""
     facts = identity.of_model(training.model)
     facts |= identity.of_plan(training.plan, training.stages)
     facts |= identity.of_examples("the examples to train on", train)
     facts |= identity.of_examples("the examples to judge by", validation)
+    if notes is None:
+        following.require_alike(training.model.distribute_strategy, facts)
+        return
     said = notes.begin(training, facts)
     training.checkpoint = notes
     if said and show(training.plan.verbose):

@@ -4,6 +4,7 @@ Of tags it is the F1 of entities, of answers to questions that of words, of summ
 of whole answers, as users get them, which no mean over the rows of a batch is.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -13,6 +14,7 @@ import numpy as np
 from tfhub_transfer.data import Examples
 from tfhub_transfer.models import forward
 from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.runtime import cluster
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.tasks.layouts import Rows
 
@@ -123,9 +125,14 @@ class Judge(keras.callbacks.Callback):
             if name in self._found:
                 headline = self._found[name]
                 named = headline.name.replace("val_", f"val_{name}_", 1) if name else headline.name
-                found[named] = headline.value(self._scores(name, headline.places + first))
+                ask = functools.partial(self._value, name, first)
+                found[named] = cluster.decided(headline.model.distribute_strategy, ask)
             first += size
         return found
+
+    def _value(self, name: str, first: int) -> float:
+        headline = self._found[name]
+        return headline.value(self._scores(name, headline.places + first))
 
     def _scores(self, name: str, rows: np.ndarray) -> list[np.ndarray] | None:
         if self._ask is None:

@@ -11,7 +11,7 @@ from tfhub_transfer.callbacks.best_weights import KeepBest
 from tfhub_transfer.data import Stream
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.tasks.layouts import Rows
-from tfhub_transfer.training import feeding, judging
+from tfhub_transfer.training import feeding, following, judging
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.history import State
 from tfhub_transfer.training.outcome import Outcome
@@ -148,7 +148,7 @@ def _on_vectors(training: Training, train: Rows, keep: KeepBest) -> Curves:
     with progress.stage("Features", sum(map(len, splits)), "examples"):
         for rows in splits:
             with progress.part(worth=len(rows)):
-                features.append(model.compute_features(rows))
+                features.append(following.features(model, rows))
             # The first is that of the texts to train on.
             history.truncation = history.truncation or model.truncation
     history.seconds["features"] = time.perf_counter() - started

@@ -1,6 +1,8 @@
 """One `fit` of a stage: told which epoch it is, noted as it goes, taken up where it was killed."""
 
 import dataclasses
+import functools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,6 +14,7 @@ from tfhub_transfer.data.passes import Epochs
 from tfhub_transfer.models import counting
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
+from tfhub_transfer.runtime import cluster, metric_states
 from tfhub_transfer.shapes import Json, Logs
 from tfhub_transfer.storage import signals
 from tfhub_transfer.training.checkpoints import Checkpoint
@@ -20,6 +23,8 @@ from tfhub_transfer.training.snapshots import Arrays
 Curves = dict[str, list[float]]
 # What metrics hold in the midst of an epoch, among the arrays of a checkpoint.
 _METRIC = "metric "
+# Seconds that a process stays in step with the chief when it is told to end.
+_MERCY = 10.0
 
 
 class GoesOn(Protocol):
@@ -166,6 +171,7 @@ class _Notes(keras.callbacks.Callback):
             self.epoch = run.epochs
         order = run.batches.epochs
         self.steps = run.passes * order.batches
+        self._asked: float | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         if self._saved is None:
@@ -189,13 +195,17 @@ class _Notes(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self._saved is not None and self.step:
             for place, variable in enumerate(self.model.metrics_variables):
-                variable.assign(self._saved.arrays[f"{_METRIC}{place}"])
+                metric_states.give(
+                    self.model.distribute_strategy,
+                    variable,
+                    self._saved.arrays[f"{_METRIC}{place}"],
+                )
         self._saved, self.step, self.epoch = None, 0, epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if batch + 1 >= self.steps or self.model.stop_training:
             return  # the epoch's end is near
-        signal = signals.pending()
+        signal = self._signal()
         if signal or self._checkpoint.is_due(within_epoch=True):
             self._note(self.epoch, batch + 1)
         if signal:
@@ -204,11 +214,23 @@ class _Notes(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         for name, value in (logs or {}).items():
             self.curves.setdefault(name, []).append(float(value))
-        signal, last = signals.pending(), epoch + 1 == self._run.epochs
+        signal, last = self._signal(), epoch + 1 == self._run.epochs
         if signal or (self._checkpoint.is_due() and not last):
             self._note(epoch + 1, 0)
         if signal:
             raise signals.Interrupted(signal)
+
+    def _signal(self) -> int | None:
+        """The number of a signal that ends the training here.
+
+        The chief of several processes may have got it too, and needs the others to get to the end
+        of its step, where it notes how far it is.
+        """
+        signal, now = signals.pending(), time.monotonic()
+        if signal is None or cluster.place(self.model.distribute_strategy).index == 0:
+            return signal
+        self._asked = self._asked or now
+        return signal if now - self._asked > _MERCY else None
 
     def _note(self, epoch: int, step: int) -> None:
         model, run, snapshots = self.model, self._run, self._checkpoint.snapshots
@@ -230,7 +252,8 @@ class _Notes(keras.callbacks.Callback):
             arrays = snapshots.take(model)
             arrays |= snapshots.kept(model, run.keep.best_weights)
             if step:
-                found = map(keras.ops.convert_to_numpy, model.metrics_variables)
+                first = functools.partial(metric_states.of_first, model.distribute_strategy)
+                found = map(first, model.metrics_variables)
                 arrays |= {f"{_METRIC}{place}": value for place, value in enumerate(found)}
             return arrays
 

@@ -1,0 +1,129 @@
+"""`--workers N`: what it refuses, and how the processes end, which aren't ours here."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfhub_transfer import cli
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.jobs import launching, training, workers
+from tfhub_transfer.jobs.training_options import TrainJob
+
+JOB = TrainJob("classification", "rows.csv", Path("out"), workers=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "message"),
+    [
+        (["--strategy", "mirrored"], "", "leave `--strategy` out. Received: --workers 2"),
+        (["--strategy", "none"], "", "leave `--strategy` out. Received: --workers 2"),
+        ([], "{}", "TF_CONFIG names the processes of a training already"),
+        (["--workers", "0"], "", "`--workers` must be a whole number from 1 to 64"),
+    ],
+)
+def test_what_it_refuses(
+    words: list[str],
+    config: str,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", config)
+    train = ["train", "--task", "classification", "--data", "rows.csv", "--output", "out"]
+    assert cli.main([*train, "--workers", "2", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_python_starts_none() -> None:
+    with pytest.raises(InputError, match="started by the command .* Received: workers=2"):
+        training.train(JOB)
+
+
+@pytest.fixture
+def as_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Runs lines of Python in the place of the command, each in its process."""
+    usual = subprocess.Popen
+
+    def run(*lines: str) -> int:
+        def start(command: list[str], env: dict[str, str], **more: Any) -> Any:
+            task = json.loads(env["TF_CONFIG"])["task"]["index"]
+            assert command[-2:] == ["--workers", "1"] and command[3:-2] == ["train"]
+            known = (
+                f"import os, sys, time, signal, pathlib; place = pathlib.Path({str(tmp_path)!r})\n"
+            )
+            return usual([sys.executable, "-c", known + lines[task]], env=env, **more)
+
+        monkeypatch.setattr(launching.subprocess, "Popen", start)
+        return launching.launch(JOB, ["train"])
+
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setattr(launching, "_PATIENCE", 0.5)
+    monkeypatch.setattr(launching, "_MERCY", 0.5)
+    return run
+
+
+def test_the_first_speaks_for_all(as_processes: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    said = "print('said', os.environ['TF_CONFIG'].count('127.0.0.1:')); sys.exit(%d)"
+    assert as_processes(said % 0, said % 0) == 0
+    assert capfd.readouterr().out == "said 2\n"
+    assert as_processes(said % 2, said % 2) == 2
+    assert as_processes("os.kill(os.getpid(), signal.SIGKILL)", said % 0) == 137
+
+
+def test_what_ended_another_is_told(as_processes: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    assert as_processes("time.sleep(0.3); sys.exit(75)", "sys.exit('it broke')") == 75
+    assert "it broke" in capfd.readouterr().err
+    assert as_processes("sys.exit(2)", "sys.exit('it broke')") == 2
+    assert "it broke" not in capfd.readouterr().err
+
+
+def test_none_outlives_the_others(as_processes: Any, tmp_path: Path) -> None:
+    stays = "(place / 'id').write_text(str(os.getpid())); time.sleep(600)"
+    gone = "while not (place / 'id').exists(): time.sleep(0.01)\n"
+    assert as_processes(f"{gone}sys.exit(3)", stays) == 3
+    assert not Path(f"/proc/{(tmp_path / 'id').read_text()}").exists()
+    (tmp_path / "id").unlink()
+    # One that fails takes the first with it, if that doesn't end by itself.
+    assert as_processes(stays, f"{gone}sys.exit(3)") == 128 + signal.SIGTERM
+
+
+def test_a_signal_reaches_the_first(as_processes: Any, tmp_path: Path) -> None:
+    heard = "(place / 'heard').write_text('it'); sys.exit(0)"
+    first = f"signal.signal(signal.SIGINT, lambda *_: exec({heard!r}))\n"
+    ready = "(place / 'ready').write_text('it')\ntime.sleep(600)"
+
+    def interrupt() -> None:
+        while not (tmp_path / "ready").exists():
+            pass
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        as_processes(first + ready, "time.sleep(600)")
+    thread.join()
+    assert (tmp_path / "heard").exists()
+
+
+def test_one_that_waits_for_nobody_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the second look in a row at which another one doesn't answer."""
+    over, ended = threading.Event(), []
+    looks = iter([[True, True], [True, False], [True, True], [False], [False]])
+    monkeypatch.setattr(workers.cluster, "others_answer", lambda seconds: next(looks))
+    monkeypatch.setattr(workers, "_EVERY", 0.001)
+    monkeypatch.setattr(workers.scratch, "discard_all", lambda: None)
+    monkeypatch.setattr(workers.os, "_exit", lambda status: (ended.append(status), over.set()))
+    workers._watch(over)
+    assert ended == [75] and not [*looks]
+
+
+def test_one_alone_is_in_step_with_itself() -> None:
+    job = TrainJob("classification", "rows.csv", Path("out"))
+    with workers.in_step(job) as (own, first):
+        assert own is job and first(len) is len
