@@ -7,6 +7,7 @@ from rows that a user weighs with 0, which Keras' metrics count unless they are 
 """
 
 import contextlib
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
@@ -247,13 +248,15 @@ def by_rows(mean: keras.metrics.Metric, real: tf.Tensor) -> Iterator[None]:
         mean: What Keras tells the loss of a batch, with its number of rows.
         real: What `counted` gave.
     """
-    usual, rows = mean.update_state, tf.reduce_sum(real)
+    # Not the instance's: replicas, each in a thread of its own, are in here at one time.
+    usual = functools.partial(type(mean).update_state, mean)
+    rows = tf.reduce_sum(real)
     # On the instance, which Keras calls; the class is shared with other models.
     vars(mean)["update_state"] = lambda loss, sample_weight=None: usual(loss, sample_weight=rows)
     try:
         yield
     finally:
-        del vars(mean)["update_state"]
+        vars(mean).pop("update_state", None)
 
 
 @contextlib.contextmanager
