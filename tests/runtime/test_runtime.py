@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.runtime import machine, precision_choice, products
+from tfhub_transfer.runtime import machine, precision_choice, products, replicas
 
 
 def draws(seed: int | None) -> list[np.ndarray]:
@@ -77,28 +77,26 @@ def test_what_others_set_inside_stays() -> None:
         tf.config.optimizer.set_experimental_options({"layout_optimizer": True})
 
 
-def test_replicas_compute_at_the_precision_around_them(bert_still: Path) -> None:
-    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    found: list[Any] = []
-    with strategy.scope():
-        task = tt.tasks.Classification(["a", "b"])
-        model = tt.build_model(str(bert_still), task, tt.tasks.Head(dropout=0.0))
-    model.encoder.flat_graph()  # a SavedModel can't be traced inside of a replica
+def test_replicas_compute_at_the_precision_around_them(
+    bert_still: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = tt.tasks.Classification(["a", "b"])
+    model = tt.build_model(str(bert_still), task, tt.tasks.Head(dropout=0.0))
     ids = dict.fromkeys([tensor.name for tensor in model.inputs], tf.ones([2, 4], tf.int32))
 
-    def step(inputs: Any) -> Any:
-        found.append(threading.current_thread())
-        return model(inputs)
+    def products() -> list[Any]:
+        """The types of products in a trace of a thread of its own, as those of replicas are."""
+        run = tf.function(lambda: model(ids), autograph=False)
+        with futures.ThreadPoolExecutor(1) as thread:
+            graph = thread.submit(run.get_concrete_function).result().graph
+        return [op.outputs[0].dtype for op in graph.get_operations() if op.type == "MatMul"]
 
-    # As Keras' steps have it: one function around that of each replica.
-    run = tf.function(lambda: model.distribute_strategy.run(step, (ids,)), autograph=False)
     with precision_choice.precision("bfloat16"):
-        graph = run.get_concrete_function().graph
-    products = [op.outputs[0].dtype for op in graph.get_operations() if op.type == "MatMul"]
-    # The last one is that of the head.
-    assert products == [tf.bfloat16] * (len(products) - 1) + [tf.float32]
-    assert found[0] is not threading.current_thread()
-    assert not precision_choice.rounds_products() and len(products) > 4
+        assert model.distribute_strategy.num_replicas_in_sync == 1  # so Keras' steps begin
+        assert set(products()) == {tf.float32}
+        monkeypatch.setattr(replicas, "_in_replica", lambda: True)
+        *below, head = products()
+    assert set(below) == {tf.bfloat16} and head == tf.float32 and len(below) > 4
 
 
 def test_precision_holds_for_its_own_thread_only(monkeypatch: pytest.MonkeyPatch) -> None:
