@@ -1090,6 +1090,11 @@ def _model(loss: Any = None, **settings: Any) -> Callable[[Kit], Any]:
     return train
 
 
+def _compiled(kit: Any, kind: str, jit: bool) -> Any:
+    with tt.runtime.Runtime(jit_compile=jit).scope():
+        return kit.build(Classification(["a", "b"]), kind=kind)
+
+
 CROSSENTROPY = "sparse_categorical_crossentropy"
 OF_MODELS = [
     mistake(
@@ -1097,6 +1102,12 @@ OF_MODELS = [
         lambda k: tt.build_model("auto", Classification),
         lambda k: k.build(tt.tasks.Classification(class_names=["a", "b"])),
         lambda k: k.build({"name": Regression(0.0, 1.0)}),
+    ),
+    mistake(
+        "give `--jit off`, or use a BERT-like encoder",
+        lambda k: _compiled(k, "text_encoder", True),
+        lambda k: _compiled(k, "text_encoder", False),
+        lambda k: _compiled(k, "bert_encoder", True),
     ),
     mistake(
         "expected a head, such as `Head(pooling='mean')`",

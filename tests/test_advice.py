@@ -126,7 +126,12 @@ FOREIGN = {
     *("tags", "text_a", "text_b", "text_c", "question", "context", "serving_default", "_words"),
     *("is_impossible", "dialect", "__call__", "tokenize", "get_special_tokens_dict", "name"),
     *("repeat", "from_generator", "output_signature", "tf.ensure_shape", "tf.data.Dataset"),
-    *("tf.saved_model.save", "keras.saving.load_model", "steps_per_execution=1", "to_feather"),
+    *(
+        "tf.saved_model.save",
+        "keras.saving.load_model",
+        "gradient_accumulation_steps",
+        "to_feather",
+    ),
     *("safe_mode=False", 'to_json(orient="records", lines=True)', "to_parquet", "write.csv"),
     *("Doc.to_json()", "unicodedata.normalize", "str(label)", "list(zip(first, second))"),
     *("labels.argmax(axis=1)", "git lfs pull", "iconv -t UTF-8", "ulimit -f"),

@@ -103,11 +103,16 @@ def test_a_signal_reaches_the_first(as_processes: Any, tmp_path: Path) -> None:
             pass
         signal.raise_signal(signal.SIGINT)
 
+    # Shells start what runs behind them without.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        as_processes(first + ready, "time.sleep(600)")
-    thread.join()
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            as_processes(first + ready, "time.sleep(600)")
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
     assert (tmp_path / "heard").exists()
 
 

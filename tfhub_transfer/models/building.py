@@ -115,9 +115,8 @@ def compiles(encoder: Encoder, jit: str) -> bool:
     asked = runtime.use_jit(jit)
     if asked and encoder.dialect == "text":
         raise InputError(
-            "XLA can't compile a text-embedding encoder, which works on strings; leave it off "
-            "(`--jit off`), or use a BERT-like encoder. "
-            f"Received: {encoder.handle}"
+            "XLA can't compile a text-embedding encoder, which works on strings; give `--jit "
+            f"off`, or use a BERT-like encoder. Received: {encoder.handle}"
         )
     return asked
 

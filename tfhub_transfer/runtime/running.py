@@ -29,7 +29,6 @@ class Runtime:
 
     >>> with Runtime(strategy="none", precision="float32", seed=7).scope():
     ...     model = build_model("auto", task)
-    ...     history = fine_tune(model, train, validation)
     """
 
     strategy: str = "auto"
