@@ -1277,7 +1277,6 @@ ELSEWHERE = (
     "; the model is in {}: give that",
     "a column's name is expected",
     "the optimizer's learning rate follows a schedule of its own",
-    "batches that are dealt out to replicas go one by one",
     "expected at least one text",
     "the file can't be written",
     "an encoder is made without asking of what is safe alone",
