@@ -1,12 +1,13 @@
 """Training that is killed at random moments, and ends with the weights of one that isn't.
 
-    python benchmarks/kills.py [--kills N] [--devices N ...] [--epochs N]
+    python benchmarks/kills.py [--kills N] [--devices N ...] [--workers N] [--epochs N]
 
 Trains the packaged sample by command, kills it (`kill -9`) at a random moment from the start of the
 process on, lets the same command go on, kills that, and so on; what came to its end is compared,
 and another training begins, until there were so many kills. All weights and the optimizer's state
-must be those, to the bit, of a run that nobody killed. So on one device, and mirrored over two
-logical CPUs. Writes `benchmarks/kills.json`.
+must be those, to the bit, of a run that nobody killed. So on one device, mirrored over two logical
+CPUs, and in two processes that train together, of which one is killed. Writes
+`benchmarks/kills.json`.
 """
 
 import argparse
@@ -47,11 +48,11 @@ run()
 
 
 class Place:
-    """A folder with a cache and temporary folders of its own, so many devices and epochs."""
+    """A folder with a cache and temporary folders of its own, so many devices or processes."""
 
-    def __init__(self, devices: int, epochs: int) -> None:
+    def __init__(self, devices: int, workers: int, epochs: int) -> None:
         self.root, self.devices = Path(tempfile.mkdtemp(prefix="kills-")), devices
-        self.epochs = epochs
+        self.workers, self.epochs = workers, epochs
         for name in ("cache", "tmp"):
             (self.root / name).mkdir()
         self.environment = {
@@ -66,6 +67,8 @@ class Place:
         words = ["train", "--task", "classification", "--data", SAMPLE, "--label", "topic"]
         words += ["--encoder", "auto", "--epochs", self.epochs, "--batch-size", 8, "--seed", 3]
         words += ["--strategy", "mirrored" if self.devices > 1 else "none"]
+        if self.workers > 1:
+            words[-1:] = ["auto", "--workers", self.workers]
         words += ["--checkpoint-minutes", 0.02, "--output", self.root / output]
         return subprocess.Popen(
             [sys.executable, "-c", RUN, str(self.devices), *map(str, words)],
@@ -90,10 +93,22 @@ class Place:
         try:
             said, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            self._kill(process.pid)
             said, _ = process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL), said
+        # Of several processes the first tells what became of it: killed, or another one was.
+        assert process.returncode in (0, -signal.SIGKILL, 128 + signal.SIGKILL, 75), said
         return process.returncode != 0, said
+
+    def _kill(self, pid: int) -> None:
+        """Kills a command; of several processes one, whichever."""
+        if self.workers == 1:
+            os.killpg(pid, signal.SIGKILL)
+            return
+        children = subprocess.run(
+            ["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False
+        ).stdout.split()
+        for each in random.sample(children, min(1, len(children))):
+            os.kill(int(each), signal.SIGKILL)
 
     def compare(self, *outputs: str) -> tuple[int, int]:
         """How many arrays are equal to the bit, of how many."""
@@ -108,9 +123,9 @@ class Place:
         return same, of
 
 
-def measure(devices: int, kills: int, epochs: int) -> dict[str, Any]:
+def measure(devices: int, workers: int, kills: int, epochs: int) -> dict[str, Any]:
     """So many kills on so many devices, and what the trainings that went on came to."""
-    place, moments = Place(devices, epochs), random.Random(devices)
+    place, moments = Place(devices, workers, epochs), random.Random(devices)
     alone, _ = place.whole("reference")
     seconds: list[float] = []
     went_on, compared = 0, list[tuple[int, int]]()
@@ -129,6 +144,7 @@ def measure(devices: int, kills: int, epochs: int) -> dict[str, Any]:
     shutil.rmtree(place.root)
     return {
         "devices": devices,
+        "processes": workers,
         "kills": len(seconds),
         "after seconds": [round(each, 1) for each in seconds],
         "runs that went on": went_on,
@@ -140,18 +156,29 @@ def measure(devices: int, kills: int, epochs: int) -> dict[str, Any]:
     }
 
 
+def _about(row: dict[str, Any]) -> tuple[int, int]:
+    """What a row is about."""
+    return row["devices"], row["processes"]
+
+
 def main() -> None:
     """Prints a line for each number of devices, and writes it among the others."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--devices", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
-    for devices in options.devices:
-        row = measure(devices, options.kills, options.epochs)
+    forms = [(devices, 1) for devices in options.devices]
+    forms += [(1, options.workers)] if options.workers > 1 else []
+    for devices, workers in forms:
+        row = measure(devices, workers, options.kills, options.epochs)
         print(row, flush=True)
         before = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.exists() else []
-        rows = [*(each for each in before if each["devices"] != devices), row]
+        others = [
+            each for each in before if (each["devices"], each.get("processes", 1)) != _about(row)
+        ]
+        rows = [*others, row]
         found = {"machine": harness.machine(), "rows": rows}
         RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
