@@ -228,7 +228,7 @@ def test_clone_and_export(tmp_path: Path, bert_encoder: Path) -> None:
     np.testing.assert_array_equal(clone(ids()).numpy(), model(ids()).numpy())
     model.export(str(tmp_path / "exported"), verbose=False)
     served = tf.saved_model.load(str(tmp_path / "exported"))
-    np.testing.assert_allclose(served.serve(ids()).numpy(), model(ids()).numpy(), atol=1e-6)
+    np.testing.assert_allclose(served.serve(ids()).numpy(), model(ids()).numpy(), atol=5e-6)
 
 
 def test_assets_are_refused_when_the_graph_is_gone(bert_encoder: Path) -> None:

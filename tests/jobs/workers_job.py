@@ -56,7 +56,11 @@ def by_hand(where: tf.distribute.Strategy, encoder: str, row: str) -> list[np.nd
     model, examples = built(where, encoder, row)
     thawing = tt.ProgressiveUnfreezing(start_epoch=0, epochs_per_group=1, num_groups=2)
     batches = model.preprocess(examples, 7)
-    history = model.fit(batches, epochs=2, callbacks=[thawing], verbose=0)
+    losses: list[float] = []
+    told = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda at, logs: losses.append(logs["loss"])
+    )
+    history = model.fit(batches, epochs=2, callbacks=[thawing, told], verbose=0)
     measured = model.evaluate(
         model.preprocess(examples, 7, shuffle=False), return_dict=True, verbose=0
     )
@@ -65,6 +69,7 @@ def by_hand(where: tf.distribute.Strategy, encoder: str, row: str) -> list[np.nd
     return [
         *floats(model),
         *curves,
+        np.array(losses),
         np.array(sorted(measured.values())),
         *map(np.asarray, tf.nest.flatten(scores)),
     ]
@@ -102,6 +107,18 @@ def learn(output: str, encoder: str, *cases: str) -> None:
             learned |= {f"{case} {place}": each for place, each in enumerate(made)}
         np.savez(Path(output) / f"{name}.npz", **learned)
     cluster.together()
+    if any(case.startswith("by_hand") for case in cases):
+        refused(strategy, encoder, place)
+
+
+def refused(strategy: tf.distribute.Strategy, encoder: str, place: cluster.Place) -> None:
+    """That batches which differ are, in all processes; after it they can't go on together."""
+    with strategy.scope():
+        model, examples = built(strategy, encoder, "classification")
+    shard = (place.index, place.count)
+    with contextlib.suppress(tt.InputError):
+        model.fit(model.preprocess(examples, 7, shard=shard), verbose=0)
+        raise AssertionError("processes train on batches that differ")
 
 
 def command(output: str, *words: str) -> int:

@@ -114,6 +114,7 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
         for name in ("data_adapter", "_distributed_dataset")
     ),
     (KERAS, "loss.scale_loss_for_distribution", "keras.src.losses.loss"),
+    (KERAS, "loss.unscale_loss_for_distribution", "keras.src.losses.loss"),
     (KERAS, "losses.loss", "keras.src.losses"),
     (
         KERAS,
@@ -538,14 +539,17 @@ def test_losses_are_whole_inside_and_in_this_thread_alone() -> None:
     loss = importlib.import_module("keras.src.losses.loss")
     with keras_training.undivided(), keras_training.undivided():
         pass  # puts what asks in place
-    asked = loss.scale_loss_for_distribution
-    with mock.patch.object(keras_training, "_dividing", lambda value: value / 2):
-        assert asked(6.0) == 3.0
-        with keras_training.undivided():
-            with ThreadPoolExecutor(1) as thread:
-                assert thread.submit(asked, 6.0).result() == 3.0
-            assert asked(6.0) == 6.0
-        assert asked(6.0) == 3.0
+    replicas = mock.Mock(num_replicas_in_sync=2)
+    for name, usual in (("scale", 3.0), ("unscale", 12.0)):
+        asked = getattr(loss, f"{name}_loss_for_distribution")
+        value = tf.constant(6.0)
+        with mock.patch.object(tf.distribute, "get_strategy", lambda: replicas):
+            assert float(asked(value)) == usual
+            with keras_training.undivided():
+                with ThreadPoolExecutor(1) as thread:
+                    assert float(thread.submit(asked, value).result()) == usual
+                assert float(asked(value)) == 6.0
+            assert float(asked(value)) == usual
 
 
 def test_an_optimizer_takes_sums_as_they_are_inside() -> None:

@@ -121,6 +121,16 @@ def test_replicas_compute_at_the_precision_around_them() -> None:
     assert not precision_choice.rounds_products()
 
 
+def test_answers_to_batches_are_traced_once() -> None:
+    inputs = keras.Input((2,))
+    model = Looks(inputs, keras.layers.Dense(1)(inputs))
+    for _ in range(2):
+        seen.clear()
+        for _ in range(3):
+            model.predict_on_batch(np.ones((4, 2), "float32"))
+    assert not seen
+
+
 def test_precision_holds_for_its_own_thread_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision_choice, "has_bfloat16", lambda: False)
     seen: list[Any] = []

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import keras
+import tensorflow as tf
 
 from tfhub_transfer import runtime
 from tfhub_transfer.encoders import registry
@@ -19,6 +20,7 @@ from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
+from tfhub_transfer.runtime import replicas
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import MultiTask, Task
 
@@ -113,6 +115,7 @@ def compiles(encoder: Encoder, jit: str) -> bool:
         InputError: If the encoder can't be compiled.
     """
     asked = runtime.use_jit(jit)
+    replicas.require_one_device(asked, tf.distribute.get_strategy())
     if asked and encoder.dialect == "text":
         raise InputError(
             "XLA can't compile a text-embedding encoder, which works on strings; give `--jit "

@@ -241,16 +241,12 @@ def are_there(weights: tf.Tensor) -> tf.Tensor:
 
 
 def share_there(real: tf.Tensor) -> tf.Tensor:
-    """Of a batch's rows the share that doesn't only fill it up; of all replicas' parts of it.
+    """Of a batch's rows the share that doesn't only fill it up.
 
     Args:
-        real: What `counted` gave of this replica's part.
+        real: What `counted` gave.
     """
-    counts = tf.reduce_sum(real), tf.cast(tf.size(real), tf.float32)
-    here = tf.distribute.get_replica_context()
-    if here is not None and here.num_replicas_in_sync > 1:
-        counts = here.all_reduce(tf.distribute.ReduceOp.SUM, counts)
-    return counts[0] / counts[1]
+    return tf.reduce_mean(real)
 
 
 @contextlib.contextmanager
@@ -260,8 +256,7 @@ def by_rows(mean: keras.metrics.Metric, real: tf.Tensor, share: tf.Tensor) -> It
     Args:
         mean: What Keras tells the loss of a batch, with its number of rows.
         real: What `counted` gave.
-        share: What `share_there` gave. A replica's loss is a sum over its rows in the measure of
-            the whole batch, so its rows count alike whichever of them are there.
+        share: What `share_there` gave.
     """
     # Not the instance's: replicas, each in a thread of its own, are in here at one time.
     usual = functools.partial(type(mean).update_state, mean)

@@ -121,9 +121,10 @@ class TransferModel(wiring.InParts):
                 most 4 lengths, each with a number of rows of its own, and a batch's loss is
                 the mean over its rows. `False` leaves all as they are without XLA.
             shard: `(index, count)`: every `count`-th example from `index` on, for one of several
-                workers; weights stay relative to all rows. With `static_batches` all of them have
-                as many batches, and a row weighs alike in the mean of their gradients: the mean of
-                their losses is that of all rows.
+                workers with a loop of their own (the strategy `"multiworker"` wants all rows in
+                each process); weights stay relative to all rows. With `static_batches` all of
+                them have as many batches, and a row weighs alike in the mean of their gradients:
+                the mean of their losses is that of all rows.
 
         Returns:
             A dataset of `(inputs, labels)`, with weights behind if rows have some, as static ones

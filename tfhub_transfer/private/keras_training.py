@@ -5,6 +5,7 @@ the user's, and to make it asks the optimizer for numbers that aren't known whil
 """
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -51,10 +52,12 @@ def undivided() -> Iterator[None]:
     """Losses that this thread computes inside are whole, as on one device.
 
     `keras.src.losses.loss.scale_loss_for_distribution`, with Keras 3.15.1, by which Keras divides
-    what is a mean, and no other loss, by the number of replicas.
+    what is a mean, and no other loss, by the number of replicas, and
+    `unscale_loss_for_distribution`, by which it reports that of each output.
     """
-    if loss.scale_loss_for_distribution is not _divided:
-        loss.scale_loss_for_distribution = _divided  # for good: other threads may be inside of it
+    for name, own in _USUAL.items():
+        if getattr(loss, name) is own:  # replaced for good: other threads may be inside of it
+            setattr(loss, name, functools.partial(_scaled, own))
     before, _thread.undivided = getattr(_thread, "undivided", False), True
     try:
         yield
@@ -63,11 +66,14 @@ def undivided() -> Iterator[None]:
 
 
 _thread = threading.local()
-_dividing = loss.scale_loss_for_distribution
+_USUAL = {
+    name: getattr(loss, name)
+    for name in ("scale_loss_for_distribution", "unscale_loss_for_distribution")
+}
 
 
-def _divided(value: tf.Tensor) -> tf.Tensor:
-    return value if getattr(_thread, "undivided", False) else _dividing(value)
+def _scaled(usual: Callable[[tf.Tensor], tf.Tensor], value: tf.Tensor) -> tf.Tensor:
+    return value if getattr(_thread, "undivided", False) else usual(value)
 
 
 def as_loss(

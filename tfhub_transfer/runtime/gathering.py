@@ -84,6 +84,9 @@ def _of_all(made: tf.Tensor, rows: "int | tf.Tensor") -> tf.Tensor:
 
 def by_first(update: Callable[[], object]) -> None:
     """Calls what changes variables that are summed over replicas on the first of them alone."""
+    if tf.distribute.get_replica_context() is None:  # while Keras builds a model
+        update()
+        return
     number = tf.get_static_value(_replica())
     if number is None:  # on TPUs one program is that of all replicas
 
@@ -94,6 +97,44 @@ def by_first(update: Callable[[], object]) -> None:
         tf.cond(tf.equal(_replica(), 0), updated, lambda: tf.constant(0))
     elif number == 0:
         update()
+
+
+def of_first(values: Given) -> Given:
+    """What the first replica has, on each of them.
+
+    Args:
+        values: Numbers, in whatever structure.
+    """
+    context, is_first = tf.distribute.get_replica_context(), tf.equal(_replica(), 0)
+    return tf.nest.map_structure(
+        lambda each: context.all_reduce(
+            tf.distribute.ReduceOp.SUM, tf.where(is_first, each, tf.zeros_like(each))
+        ),
+        values,
+    )
+
+
+def alike(given: object) -> tf.Tensor:
+    """Whether all replicas have been given the same, bool.
+
+    Args:
+        given: Numbers, in whatever structure.
+    """
+    context = tf.distribute.get_replica_context()
+    every = context.all_gather(tf.reshape(_digest(given), [1]), axis=0)
+    return tf.reduce_all(tf.equal(every, every[0]))
+
+
+def _digest(given: object) -> tf.Tensor:
+    """A number of what is given, in its order, int64; whole, so that all machines make the same."""
+    found = tf.constant(0, tf.int64)
+    for each in tf.nest.flatten(given):
+        if each is not None:
+            value = tf.reshape(each, [-1])
+            bits = tf.bitcast(tf.cast(value, tf.float32), tf.int32)
+            places = tf.range(1, tf.size(bits, tf.int64) + 1, dtype=tf.int64)
+            found = 31 * found + tf.reduce_sum(tf.cast(bits, tf.int64) * places)
+    return found
 
 
 def _each(rows: "int | tf.Tensor") -> "int | tf.Tensor":

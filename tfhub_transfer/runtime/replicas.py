@@ -6,7 +6,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import keras
 import numpy as np
@@ -20,10 +20,12 @@ from tfhub_transfer.private import (
     tensorflow_gradients,
     tensorflow_graphs,
 )
-from tfhub_transfer.runtime import cluster, gathering, machine
+from tfhub_transfer.runtime import cluster, gathering, machine, precision_choice
 from tfhub_transfer.shapes import Logs
 
 Made = TypeVar("Made")
+# What a graph says of batches that differ.
+_UNLIKE = "processes were given different batches"
 # What Keras calls for each step; it gives the functions of training and testing their names only.
 Step: TypeAlias = Callable[[Iterator[object]], object]
 
@@ -57,7 +59,7 @@ class Replicated(keras_training.WholeBatches):
             if gathering.how_many() == 1:
                 logs: Logs = super().train_step(data)
                 return logs
-            x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+            x, y, weights = self._given(data)
             with tf.GradientTape() as tape:
                 scores = self._of_all(x, training=True)
                 whole = self._loss(x, y, scores, weights, training=True)
@@ -78,10 +80,26 @@ class Replicated(keras_training.WholeBatches):
         if gathering.how_many() == 1:
             logs: Logs = super().test_step(data)
             return logs
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, weights = self._given(data)
         scores = self._of_all(x, training=False)
         whole = self._loss(x, y, scores, weights, training=False)
         return self._measured(whole, x, y, scores, weights)
+
+    def _given(self, data: object) -> tuple[Any, Any, Any]:
+        """Inputs, labels and weights of a batch, the same in all processes."""
+        if not self._is_of_several():
+            return keras.utils.unpack_x_y_sample_weight(data)
+        with tensorflow_gradients.forgotten():
+            check = tf.debugging.Assert(gathering.alike(data), [_UNLIKE])
+        with tf.control_dependencies([check]):
+            data = tf.nest.map_structure(
+                lambda each: each if each is None else tf.identity(each), data
+            )
+        return keras.utils.unpack_x_y_sample_weight(data)
+
+    def _is_of_several(self) -> bool:
+        """Whether several processes train it together."""
+        return cluster.place(tf.distribute.get_strategy()).count > 1
 
     def _of_all(self, x: object, training: bool) -> object:
         rows = gathering.count(x)
@@ -115,6 +133,9 @@ class Replicated(keras_training.WholeBatches):
 
         gathering.by_first(counted)
         logs: Logs = self.get_metrics_result()
+        if self._is_of_several():  # or callbacks would see other numbers in each
+            with tensorflow_gradients.forgotten():
+                logs = gathering.of_first(logs)
         return logs
 
     def check_batches(self, batches: object) -> None:
@@ -141,13 +162,18 @@ class Replicated(keras_training.WholeBatches):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Lets it answer on one device."""
-        before, self.predict_function = self.predict_function, None
+        """Lets it answer on one device, by a function of its own for each precision."""
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            yield
+            return
+        precision, before = precision_choice.surrounding(), self.predict_function
+        known = self.__dict__.setdefault("_answering_alone", _Functions())
+        self.predict_function = known.made.get(precision)
         try:
             with keras_training.alone(self):
                 yield
         finally:
-            self.predict_function = before
+            known.made[precision], self.predict_function = self.predict_function, before
 
     def reset_metrics(self) -> None:
         """As Keras does.
@@ -200,13 +226,20 @@ class Replicated(keras_training.WholeBatches):
         return self._asked.copy().run(step, data)
 
 
+class _Functions:
+    """Functions by precision; no dictionary, which Keras would save."""
+
+    def __init__(self) -> None:
+        self.made: dict[str | None, Step | None] = {}
+
+
 def _require_sum(metric: keras.Metric) -> None:
     """Raises `InputError` if what it holds isn't the sum over replicas, of which one counts."""
     for variable in metric.variables:
-        if np.any(keras.ops.convert_to_numpy(variable) != 0):
+        if variable.aggregation != "sum" or np.any(keras.ops.convert_to_numpy(variable) != 0):
             raise InputError(
-                "over replicas Keras adds up what metrics hold, so each begins at 0: compile "
-                "without it, and measure it by `evaluate` on one device. "
+                "over replicas Keras adds up what metrics hold, so each begins at 0, and is to be "
+                "added up: compile without it, and measure it by `evaluate` on one device. "
                 f"Received: {variable.path} of the metric {metric.name!r}"
             )
 
@@ -222,15 +255,25 @@ def _require_steps(optimizer: object) -> None:
         )
 
 
+def require_one_device(jit: bool, strategy: tf.distribute.Strategy) -> None:
+    """Raises `InputError` if XLA is to compile steps that run on several devices, but for TPUs.
+
+    Args:
+        jit: Whether it is to.
+        strategy: Where they run.
+    """
+    count = strategy.num_replicas_in_sync
+    if jit and count > 1 and not isinstance(strategy, tf.distribute.TPUStrategy):
+        raise InputError(
+            "XLA compiles the steps of one device, or of TPUs: compile with `jit_compile=False` "
+            f"(`--jit off`), or train on one device. Received: jit_compile=True, {count} replicas"
+        )
+
+
 def _stepping(model: keras.Model, step: Callable[[object], object]) -> Step:
     """What takes batches from an iterator, each of which all replicas are given."""
     strategy = model.distribute_strategy
-    if model.jit_compile and not isinstance(strategy, tf.distribute.TPUStrategy):
-        raise InputError(
-            "XLA compiles the steps of one device, or of TPUs: compile with `jit_compile=False`, "
-            "or train on one device. "
-            f"Received: jit_compile=True, {strategy.num_replicas_in_sync} replicas"
-        )
+    require_one_device(model.jit_compile, strategy)
 
     @tf.autograph.experimental.do_not_convert
     def one(batch: object) -> object:
@@ -246,12 +289,27 @@ def _stepping(model: keras.Model, step: Callable[[object], object]) -> Step:
     def several(iterator: Iterator[object]) -> object:
         logs = None
         for _, batch in zip(range(model.steps_per_execution), iterator, strict=False):
-            logs = graph(tf.nest.map_structure(_or_none, batch))
+            with _one_line():
+                logs = graph(tf.nest.map_structure(_or_none, batch))
         if logs is None:
             raise StopIteration
         return logs
 
     return several
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Raises `InputError` where a graph says that processes were given different batches."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        if _UNLIKE not in str(error.message):
+            raise
+        raise InputError(
+            "all processes of a training are given the same batches, of all rows: leave `shard` "
+            "out, and give what shuffles a seed. Received: batches that differ"
+        ) from None
 
 
 def _or_none(value: object) -> object:

@@ -14,6 +14,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.private import keras_layers, keras_training
+from tfhub_transfer.runtime import gathering
 from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.objective import Labels
 from tfhub_transfer.tasks.reportable import KerasOwn, reduced
@@ -339,7 +340,8 @@ class JointLoss(runtime.Replicated):
         own = loss(truth, made, weights)
         share = 1.0 if weights is None else keras.ops.mean(keras.ops.cast(weights, own.dtype))
         rows = keras.ops.cast(keras.ops.shape(made)[0], own.dtype) * share
-        self._reported().report(name, own, rows * self._share_there)
+        # Replicas know the loss of all; of several tasks Keras doesn't ask the first alone.
+        gathering.by_first(lambda: self._reported().report(name, own, rows * self._share_there))
         return own * share
 
 
