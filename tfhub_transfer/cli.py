@@ -47,6 +47,7 @@ def _status(arguments: Sequence[str] | None) -> int:
             command, job = usage.read(_parser(), words)
             if launching.asked(job):
                 return launching.launch(job, words)
+            launching.heed()
             if not command.answers_on_stdout(job):
                 with streams.regardless("stdout"), signals.told_apart():
                     _run(command, job)
@@ -163,7 +164,7 @@ def _tensorflow(job: object) -> Iterator[None]:
             count = f"{len(others)} other process{'es' if len(others) > 1 else ''}"
             where = one_line(", ".join(others), _MOST_ADDRESSES)
             print(f"tfhub-transfer: waiting for {count} at {where}", file=sys.stderr, flush=True)
-        with _quiet():
+        with _quiet(), launching.bound():
             machine.start(strategy)
 
 

@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -13,7 +11,7 @@ import tensorflow as tf
 
 from tfhub_transfer import progress
 from tfhub_transfer.errors import Ended, InputError
-from tfhub_transfer.jobs.launching import TRY_AGAIN
+from tfhub_transfer.jobs import launching
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.storage import scratch
@@ -76,6 +74,7 @@ def _then(fit: Fit, alone: Callable[[], None]) -> Fit:
     def done(*given: object, **named: object) -> History:
         found = fit(*given, **named)
         alone()
+        launching.say_alone()
         return found
 
     return done
@@ -92,7 +91,7 @@ def _noticing() -> Iterator[Callable[[], None]]:
     except tf.errors.OpError as error:
         if _all_answer():
             raise
-        raise Ended(TRY_AGAIN, GONE) from error
+        raise Ended(launching.TRY_AGAIN, GONE) from error
     finally:
         over.set()
 
@@ -103,9 +102,7 @@ def _watch(over: threading.Event) -> None:
         misses = 0 if _all_answer() else misses + 1
         if misses == _MISSES and not over.is_set():
             # The main thread may wait for the others, where no signal reaches it.
-            scratch.discard_all()
-            print(f"tfhub-transfer: error: {GONE}", file=sys.stderr, flush=True)
-            os._exit(TRY_AGAIN)
+            launching.end(GONE)
 
 
 def _all_answer() -> bool:
