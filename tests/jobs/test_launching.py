@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 from tfhub_transfer import cli
 from tfhub_transfer.errors import InputError
@@ -200,10 +201,29 @@ def test_one_that_waits_for_nobody_ends_too(monkeypatch: pytest.MonkeyPatch) -> 
     looks = iter([[True, True], [True, False], [True, True], [False], [False]])
     monkeypatch.setattr(workers.cluster, "others_answer", lambda seconds: next(looks))
     monkeypatch.setattr(workers, "_EVERY", 0.001)
-    monkeypatch.setattr(launching.scratch, "discard_all", lambda: None)
-    monkeypatch.setattr(launching.os, "_exit", lambda status: (ended.append(status), over.set()))
-    workers._watch(over)
-    assert ended == [75] and not [*looks]
+    workers._watch(over, lambda: ended.append("it"))
+    assert ended == ["it"] and not [*looks]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_chief_waits_in_the_end_for_who_is_there(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, looks = threading.Event(), list[float]()
+
+    def together() -> None:
+        if there:
+            while len(looks) < 5:
+                pass
+        elif gone.wait(60):
+            raise tf.errors.UnavailableError(None, None, "another process has ended")
+
+    monkeypatch.setattr(workers.cluster, "others_answer", lambda s: [looks.append(s) or there])
+    monkeypatch.setattr(workers.cluster, "together", together)
+    monkeypatch.setattr(workers.cluster, "give_up", gone.set)
+    monkeypatch.setattr(workers, "_EVERY", 0.001)
+    workers._part()
+    assert gone.is_set() is not there
 
 
 def test_one_alone_is_in_step_with_itself() -> None:

@@ -270,6 +270,11 @@ def others_answer(seconds: float) -> Iterator[bool]:
                     yield tensorflow_cluster.does_answer(job, index, seconds)
 
 
+def give_up() -> None:
+    """Ends what waits for other processes, and all that is done together from now on."""
+    tensorflow_cluster.give_up("another process has ended")
+
+
 def _of_chief(of: tf.distribute.Strategy, halves: np.ndarray) -> np.ndarray:
     """What the chief has of numbers of 16 bits, which float32 holds exactly; others bring zeros."""
     return added(of, halves.astype("float32")).astype("<u2")
