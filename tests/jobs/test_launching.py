@@ -94,17 +94,19 @@ def test_the_first_speaks_for_all(as_processes: Any, capfd: pytest.CaptureFixtur
     assert as_processes("os.kill(os.getpid(), signal.SIGKILL)", said % 0) == 137
 
 
-def test_what_ended_another_is_told(as_processes: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    assert as_processes("time.sleep(0.3); sys.exit(75)", "sys.exit('it broke')") == 75
+def test_what_ended_another_is_told(
+    as_processes: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks = "(place / 'broke').touch(); sys.exit('it broke')"
+    # Where it is told to end, as it waits for the other.
+    assert as_processes("time.sleep(600)", breaks) == 128 + signal.SIGTERM
     assert "it broke" in capfd.readouterr().err
-    # Also where it is told to end, as it waits for the other.
-    assert as_processes("time.sleep(600)", "sys.exit('it broke')") == 128 + signal.SIGTERM
-    assert "it broke" in capfd.readouterr().err
+    monkeypatch.setattr(launching, "_PATIENCE", 60.0)
     # Not where it knows itself, or needs none.
-    for status in (0, 2):
-        first = f"time.sleep(0.3); sys.exit({status})"
-        assert as_processes(first, "sys.exit('it broke')") == status
-        assert "it broke" not in capfd.readouterr().err
+    for status, told in ((75, True), (1, True), (2, False), (0, False)):
+        after = "while not (place / 'broke').exists(): time.sleep(0.01)\ntime.sleep(0.5)\n"
+        assert as_processes(f"{after}sys.exit({status})", breaks) == status
+        assert ("it broke" in capfd.readouterr().err) == told
 
 
 def test_one_that_hears_nothing_is_killed(as_processes: Any) -> None:
