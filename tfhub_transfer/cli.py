@@ -18,6 +18,9 @@ from tfhub_transfer.jobs import launching
 from tfhub_transfer.jobs.commands import Command
 from tfhub_transfer.storage import signals
 
+# Of other processes, in characters.
+_MOST_ADDRESSES = 200
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -44,6 +47,7 @@ def _status(arguments: Sequence[str] | None) -> int:
             command, job = usage.read(_parser(), words)
             if launching.asked(job):
                 return launching.launch(job, words)
+            launching.heed()
             if not command.answers_on_stdout(job):
                 with streams.regardless("stdout"), signals.told_apart():
                     _run(command, job)
@@ -151,11 +155,17 @@ def _run(command: Command, job: object) -> None:
 @contextlib.contextmanager
 def _tensorflow(job: object) -> Iterator[None]:
     """Around the import of what needs it; several processes meet before it does anything."""
-    with progress.stage("Starting TensorFlow", final=False), _quiet():
-        yield
-        from tfhub_transfer import runtime
-
-        runtime.start(getattr(job, "strategy", "none"))
+    strategy = getattr(job, "strategy", "none")
+    with progress.stage("Starting TensorFlow", final=False):
+        with _quiet():
+            yield
+            from tfhub_transfer.runtime import machine
+        if others := machine.to_meet(strategy):
+            count = f"{len(others)} other process{'es' if len(others) > 1 else ''}"
+            where = one_line(", ".join(others), _MOST_ADDRESSES)
+            print(f"tfhub-transfer: waiting for {count} at {where}", file=sys.stderr, flush=True)
+        with _quiet(), launching.bound():
+            machine.start(strategy)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,10 @@
 """`--workers N`: what it refuses, and how the processes end, which aren't ours here."""
 
+import dataclasses
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -9,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 from tfhub_transfer import cli
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs import launching, training, workers
 from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.runtime import machine
 
 JOB = TrainJob("classification", "rows.csv", Path("out"), workers=2)
 
@@ -38,6 +43,19 @@ def test_what_it_refuses(
     train = ["train", "--task", "classification", "--data", "rows.csv", "--output", "out"]
     assert cli.main([*train, "--workers", "2", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_it_says_for_whom_it_waits(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "to_meet", {"auto": ["a:1", "b:2"], "none": []}.get)
+    monkeypatch.setattr(machine, "start", lambda name: os.write(2, b"noise"))
+    with cli._tensorflow(JOB):
+        pass
+    assert capfd.readouterr().err == "tfhub-transfer: waiting for 2 other processes at a:1, b:2\n"
+    with cli._tensorflow(dataclasses.replace(JOB, strategy="none")):
+        pass
+    assert capfd.readouterr().err == ""
 
 
 def test_python_starts_none() -> None:
@@ -76,11 +94,74 @@ def test_the_first_speaks_for_all(as_processes: Any, capfd: pytest.CaptureFixtur
     assert as_processes("os.kill(os.getpid(), signal.SIGKILL)", said % 0) == 137
 
 
-def test_what_ended_another_is_told(as_processes: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    assert as_processes("time.sleep(0.3); sys.exit(75)", "sys.exit('it broke')") == 75
+def test_what_ended_another_is_told(
+    as_processes: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks = "(place / 'broke').touch(); sys.exit('it broke')"
+    # Where it is told to end, as it waits for the other.
+    assert as_processes("time.sleep(600)", breaks) == 128 + signal.SIGTERM
     assert "it broke" in capfd.readouterr().err
-    assert as_processes("sys.exit(2)", "sys.exit('it broke')") == 2
-    assert "it broke" not in capfd.readouterr().err
+    monkeypatch.setattr(launching, "_PATIENCE", 60.0)
+    # Not where it knows itself, or needs none.
+    for status, told in ((75, True), (1, True), (2, False), (0, False)):
+        after = "while not (place / 'broke').exists(): time.sleep(0.01)\ntime.sleep(0.5)\n"
+        assert as_processes(f"{after}sys.exit({status})", breaks) == status
+        assert ("it broke" in capfd.readouterr().err) == told
+
+
+def test_one_that_hears_nothing_is_killed(as_processes: Any) -> None:
+    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); (place / 'deaf').touch(); "
+    fails = "while not (place / 'deaf').exists(): time.sleep(0.01)\nsys.exit(1)"
+    assert as_processes(f"{deaf}time.sleep(600)", fails) == 128 + signal.SIGKILL
+
+
+# Of a process that is told by its launcher, and tells it.
+OWN = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+    "from tfhub_transfer.jobs import launching\n"
+)
+
+
+def test_the_first_ends_its_work_where_it_needs_none(as_processes: Any) -> None:
+    """With more time for it than it has otherwise."""
+    alone = f"{OWN}launching.heed(); launching.say_alone(); (place / 'alone').touch()\n"
+    fails = "while not (place / 'alone').exists(): time.sleep(0.01)\nsys.exit(1)"
+    assert as_processes(f"{alone}time.sleep(3); sys.exit(0)", fails) == 0
+
+
+@pytest.mark.parametrize(
+    ("waits", "status"),
+    [
+        ("print('ready', flush=True); time.sleep(600)", 75),
+        # A step that lets no other thread run, as that in which they meet.
+        ("with launching.bound(): print('ready', flush=True); C.sleep(600)", -signal.SIGIO),
+    ],
+)
+def test_none_outlives_what_started_it(waits: str, status: int) -> None:
+    own, its = socket.socketpair()
+    lines = f"{OWN}import ctypes, time; C = ctypes.PyDLL(None); launching.heed()\n{waits}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", lines],
+        env={**os.environ, launching.LINK: str(its.fileno())},
+        pass_fds=[its.fileno()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    its.close()
+    with process, own:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        own.close()
+        assert process.wait(60) == status
+        assert process.stderr is not None
+        assert (launching.LEFT in process.stderr.read()) == (status == 75)
+
+
+def test_the_end_waits_for_no_reader() -> None:
+    """Of what it says last, in a pipe that is full and that nobody reads."""
+    lines = f"{OWN}launching._SAYING = 0.1; launching.end('it' * 100_000)"
+    with subprocess.Popen([sys.executable, "-c", lines], stderr=subprocess.PIPE) as process:
+        assert process.wait(60) == 75
 
 
 def test_none_outlives_the_others(as_processes: Any, tmp_path: Path) -> None:
@@ -122,10 +203,29 @@ def test_one_that_waits_for_nobody_ends_too(monkeypatch: pytest.MonkeyPatch) -> 
     looks = iter([[True, True], [True, False], [True, True], [False], [False]])
     monkeypatch.setattr(workers.cluster, "others_answer", lambda seconds: next(looks))
     monkeypatch.setattr(workers, "_EVERY", 0.001)
-    monkeypatch.setattr(workers.scratch, "discard_all", lambda: None)
-    monkeypatch.setattr(workers.os, "_exit", lambda status: (ended.append(status), over.set()))
-    workers._watch(over)
-    assert ended == [75] and not [*looks]
+    workers._watch(over, lambda: ended.append("it"))
+    assert ended == ["it"] and not [*looks]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_chief_waits_in_the_end_for_who_is_there(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, looks = threading.Event(), list[float]()
+
+    def together() -> None:
+        if there:
+            while len(looks) < 5:
+                pass
+        elif gone.wait(60):
+            raise tf.errors.UnavailableError(None, None, "another process has ended")
+
+    monkeypatch.setattr(workers.cluster, "others_answer", lambda s: [looks.append(s) or there])
+    monkeypatch.setattr(workers.cluster, "together", together)
+    monkeypatch.setattr(workers.cluster, "give_up", gone.set)
+    monkeypatch.setattr(workers, "_EVERY", 0.001)
+    workers._part()
+    assert gone.is_set() is not there
 
 
 def test_one_alone_is_in_step_with_itself() -> None:

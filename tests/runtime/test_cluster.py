@@ -1,6 +1,7 @@
 """What `TF_CONFIG` says of processes; what they do together is in `test_workers`."""
 
 import json
+import signal
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,32 @@ def test_processes_meet_first_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", config())
     with pytest.raises(InputError, match="make the strategy first of all. Received: multiworker"):
         tt.runtime.strategy("multiworker")
+
+
+def test_a_signal_ends_what_waits_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system does it; and afterwards again as before."""
+    monkeypatch.setenv("TF_CONFIG", config())
+    monkeypatch.setattr(cluster, "_made", [])
+    met, numbers = [], (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def meet() -> str:
+        met.extend(map(signal.getsignal, numbers))
+        return "all"
+
+    def heard(*_: object) -> None: ...
+
+    monkeypatch.setattr(cluster.tf.distribute, "MultiWorkerMirroredStrategy", meet)
+    by = heard, heard, signal.SIG_IGN
+    usual = [signal.signal(*pair) for pair in zip(numbers, by, strict=True)]
+    try:
+        assert cluster.to_meet() == HOSTS[1:]
+        assert cluster.strategy() == "all"
+        assert met == [signal.SIG_DFL, signal.SIG_DFL, signal.SIG_IGN]
+        assert tuple(map(signal.getsignal, numbers)) == by
+        assert cluster.to_meet() == []
+    finally:
+        for pair in zip(numbers, usual, strict=True):
+            signal.signal(*pair)
 
 
 def test_one_alone_decides_for_itself() -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import tensorflow as tf
 import tfhub_transfer as tt
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.recipes import distillation
-from tfhub_transfer.storage import signals
+from tfhub_transfer.storage import scratch, signals
 from tfhub_transfer.storage.notes import Lasting
 from tfhub_transfer.training import checkpoints, describing, finetuning, identity, unfreezing
 from tfhub_transfer.training.checkpoints import Checkpoint
@@ -802,6 +803,26 @@ def test_a_folder_that_goes_costs_the_notes_alone(
         )
     assert len(history.history["loss"]) == 4 and there[:3] == [False, True, False]
     assert [path.name for path in tmp_path.rglob("*")] == ["other"]
+
+
+def test_a_sudden_end_leaves_the_notes(
+    text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another thread removed, on the way to it, is no full disk."""
+    notes, usual = Checkpoint(Lasting(tmp_path / "notes")), Lasting.write
+
+    def write(folder: Any, name: str, *given: Any) -> None:
+        if name == "epoch":
+            monkeypatch.setattr(scratch, "_sudden", threading.Event())
+            monkeypatch.setattr(scratch, "_live", set())
+            scratch.discard_all()
+            raise FileNotFoundError
+        usual(folder, name, *given)
+
+    monkeypatch.setattr(Lasting, "write", write)
+    killed(build(text_encoder), splits, Kill(1, 1), checkpoint=notes, unfreeze="none")
+    assert not notes.folder.is_empty
+    notes.folder.release()
 
 
 def test_what_others_do_to_the_folder_is_no_failure(

@@ -4,27 +4,37 @@ Only the standard library is imported: the processes import TensorFlow, this one
 """
 
 import contextlib
+import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from tfhub_transfer.errors import InputError, visible
+from tfhub_transfer.storage import scratch
 
 VARIABLE = "TF_CONFIG"
+# In a process that this one started: the number of its end of a pair of sockets. It sees there that
+# the other end has gone, and says there that it needs no other process any more.
+LINK = "TFHUB_TRANSFER_LAUNCHER"
 # Seconds that the others have to end after the first one did; by themselves, then when told to.
 _PATIENCE, _MERCY = 30.0, 5.0
 _LINES = 5
+# That a last line has to be written, which nobody may read.
+_SAYING = 2.0
 # Of a process that ended because another one did: as `sysexits.h` calls it, a failure that the same
 # command may not meet again.
 TRY_AGAIN = 75
+LEFT = "the command that started this process has ended; start it again, as before, to go on"
 
 
 def asked(job: object) -> bool:
@@ -60,13 +70,20 @@ def launch(job: Any, words: Sequence[str]) -> int:
             f"{VARIABLE} names the processes of a training already; leave `--workers` out, or "
             f"unset it. Received: --workers {count} and {VARIABLE}={os.environ[VARIABLE]}"
         )
-    with tempfile.TemporaryFile() as errors, _ended() as started:
+    with tempfile.TemporaryFile() as errors, contextlib.ExitStack() as held, _ended() as started:
+        links = []
         for index, config in enumerate(_configs(count)):
-            started.append(_start(words, config, count, errors if index else None))
-        status = _followed(started)
+            own, its = map(held.enter_context, socket.socketpair())
+            started.append(_start(words, config, count, errors if index else None, its))
+            its.close()
+            links.append(own)
+        status, failed = _followed(started, links[0])
         others = [each.poll() for each in started[1:]]
-        if status == TRY_AGAIN and any(other not in (0, None, TRY_AGAIN) for other in others):
-            _tell(errors)
+        if any(other not in (0, None, TRY_AGAIN) for other in others):
+            # What the first found wrong itself, the others said too.
+            failed = failed and status not in (0, 2)
+            if failed or status == TRY_AGAIN:
+                _tell(errors)
     return status
 
 
@@ -85,12 +102,13 @@ def _configs(count: int) -> list[str]:
 
 
 def _start(
-    words: Sequence[str], config: str, count: int, errors: IO[bytes] | None
+    words: Sequence[str], config: str, count: int, errors: IO[bytes] | None, link: socket.socket
 ) -> subprocess.Popen[bytes]:
     """A process of them; the first speaks for all."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = str(max(1, (cores or 1) // count))
     given = {VARIABLE: config, "PYTHONPATH": _with_package(), "PYTHONSAFEPATH": "1"}
+    given[LINK] = str(link.fileno())
     shared = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), threads)
     return subprocess.Popen(
         [sys.executable, "-m", "tfhub_transfer", *words, "--workers", "1"],
@@ -98,6 +116,7 @@ def _start(
         stdin=subprocess.DEVNULL,
         stdout=None if errors is None else subprocess.DEVNULL,
         stderr=errors,
+        pass_fds=[link.fileno()],
         # Ctrl-C reaches this process alone, which passes it on.
         start_new_session=True,
     )
@@ -109,20 +128,33 @@ def _with_package() -> str:
     return os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def _followed(started: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Waits for the end of the first, which comes soon after that of another; its exit status."""
+def _followed(started: Sequence[subprocess.Popen[bytes]], link: socket.socket) -> tuple[int, bool]:
+    """Waits for the end of the first, which comes soon after that of another that it needs.
+
+    Returns:
+        Its exit status, and whether another one failed before.
+    """
     first, *others = started
+    ways = iter([first.terminate, first.kill])
     end = None
     while first.poll() is None:
         if end is None and any(other.poll() for other in others):
             end = time.monotonic() + _PATIENCE
-        if end is not None and time.monotonic() > end:
-            first.terminate()
+        if end is not None and time.monotonic() > end and not _is_alone(link):
+            next(ways, first.kill)()
             end = time.monotonic() + _PATIENCE
         time.sleep(0.1)
     status = first.returncode
     _wait(others, _PATIENCE if status == 0 else 2 * _MERCY)
-    return 128 - status if status < 0 else status
+    return 128 - status if status < 0 else status, end is not None
+
+
+def _is_alone(link: socket.socket) -> bool:
+    """Whether the process at the other end has said that it needs no others."""
+    try:
+        return bool(link.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK))
+    except OSError:  # nothing said, or gone
+        return False
 
 
 @contextlib.contextmanager
@@ -161,3 +193,78 @@ def _tell(errors: IO[bytes]) -> None:
     lines = errors.read().decode("utf-8", "replace").splitlines()
     for line in lines[-_LINES:]:
         print(visible(line), file=sys.stderr)
+
+
+# In a process that was started so -----------------------------------------------------------------
+
+# Its end of the pair.
+_held: list[socket.socket] = []
+
+
+def heed() -> None:
+    """Lets this process end with the one that started it so, if one did, however that ended."""
+    given = os.environ.pop(LINK, "")
+    if not given or _held:
+        return
+    try:
+        link = socket.socket(fileno=int(given))
+    except (ValueError, OSError):  # the variable is somebody else's
+        return
+    # It isn't for processes that this one starts, which would hold it open.
+    link.set_inheritable(False)
+    _held.append(link)
+    threading.Thread(target=_heed, args=(link,), name="launcher", daemon=True).start()
+
+
+def _heed(link: socket.socket) -> None:
+    # Nothing is ever sent this way: there is something to read at the end. While a thread waits in
+    # `recv`, Linux sends no SIGIO (see `bound`).
+    select.select([link], [], [])
+    end(LEFT)
+
+
+@contextlib.contextmanager
+def bound() -> Iterator[None]:
+    """As `heed`, while the body does a single step, in which no other thread of Python's runs.
+
+    The system itself sends SIGIO then, which ends the process.
+    """
+    if not _held:
+        yield
+        return
+    link, usual = _held[0], fcntl.fcntl(_held[0], fcntl.F_GETFL)
+    fcntl.fcntl(link, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(link, fcntl.F_SETFL, usual | os.O_ASYNC)
+    try:
+        if select.select([link], [], [], 0)[0]:  # it came before
+            end(LEFT)
+        yield
+    finally:
+        fcntl.fcntl(link, fcntl.F_SETFL, usual)
+
+
+def say_alone() -> None:
+    """Tells the process that started this one that it needs the others no more."""
+    for link in _held:
+        with contextlib.suppress(OSError):
+            link.send(b".")
+
+
+def end(message: str) -> None:
+    """Ends this process at once, with `TRY_AGAIN`, from any thread and whatever the others do.
+
+    Args:
+        message: What to say before, if that can be said.
+    """
+    try:
+        # The main thread may hold the stream, and wait for who reads it.
+        last = threading.Thread(target=_say, args=(message,), daemon=True)
+        last.start()
+        last.join(_SAYING)
+        scratch.discard_all()
+    finally:
+        os._exit(TRY_AGAIN)
+
+
+def _say(message: str) -> None:
+    print(f"tfhub-transfer: error: {message}", file=sys.stderr, flush=True)

@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -13,7 +11,7 @@ import tensorflow as tf
 
 from tfhub_transfer import progress
 from tfhub_transfer.errors import Ended, InputError
-from tfhub_transfer.jobs.launching import TRY_AGAIN
+from tfhub_transfer.jobs import launching
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.storage import scratch
@@ -67,8 +65,7 @@ def in_step(job: TrainJob) -> Iterator[tuple[TrainJob, Wrap]]:
         if place.index:
             cluster.together()
     if not place.index:
-        with contextlib.suppress(tf.errors.OpError):  # all is written
-            cluster.together()
+        _part()
 
 
 def _then(fit: Fit, alone: Callable[[], None]) -> Fit:
@@ -76,6 +73,7 @@ def _then(fit: Fit, alone: Callable[[], None]) -> Fit:
     def done(*given: object, **named: object) -> History:
         found = fit(*given, **named)
         alone()
+        launching.say_alone()
         return found
 
     return done
@@ -85,27 +83,39 @@ def _then(fit: Fit, alone: Callable[[], None]) -> Fit:
 def _noticing() -> Iterator[Callable[[], None]]:
     """The end of another process ends this one, whatever it does, until it needs none of them."""
     over = threading.Event()
-    watch = threading.Thread(target=_watch, args=(over,), name="watch", daemon=True)
-    watch.start()
+    # The main thread may wait for the others, where no signal reaches it.
+    _start(over, functools.partial(launching.end, GONE))
     try:
         yield over.set
     except tf.errors.OpError as error:
         if _all_answer():
             raise
-        raise Ended(TRY_AGAIN, GONE) from error
+        raise Ended(launching.TRY_AGAIN, GONE) from error
     finally:
         over.set()
 
 
-def _watch(over: threading.Event) -> None:
+def _part() -> None:
+    """Waits until the others are done too, if they are still there: all is written."""
+    over = threading.Event()
+    _start(over, cluster.give_up)
+    with contextlib.suppress(tf.errors.OpError):
+        cluster.together()
+    over.set()
+
+
+def _start(over: threading.Event, gone: Callable[[], None]) -> None:
+    threading.Thread(target=_watch, args=(over, gone), name="watch", daemon=True).start()
+
+
+def _watch(over: threading.Event, gone: Callable[[], None]) -> None:
+    """Looks after the others until it is over, or one of them has gone."""
     misses = 0
     while not over.wait(_EVERY):
         misses = 0 if _all_answer() else misses + 1
         if misses == _MISSES and not over.is_set():
-            # The main thread may wait for the others, where no signal reaches it.
-            scratch.discard_all()
-            print(f"tfhub-transfer: error: {GONE}", file=sys.stderr, flush=True)
-            os._exit(TRY_AGAIN)
+            gone()
+            return
 
 
 def _all_answer() -> bool:

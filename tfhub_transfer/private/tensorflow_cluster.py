@@ -1,4 +1,4 @@
-"""Whether another process of a cluster is there, which no public name of TensorFlow tells."""
+"""Other processes of a cluster, which may have gone; no public name of TensorFlow asks for them."""
 
 import tensorflow as tf
 from tensorflow.python.eager import context
@@ -22,3 +22,15 @@ def does_answer(job: str, index: int, seconds: float) -> bool:
     except tf.errors.OpError:
         return False
     return True
+
+
+def give_up(reason: str) -> None:
+    """What processes do together fails from now on, with `tf.errors.OpError`, also what waits.
+
+    `tensorflow.python.eager.context.Context.abort_collective_ops`, with TensorFlow 2.21, which does
+    so by itself some minutes after a process has gone.
+
+    Args:
+        reason: What the error says.
+    """
+    context.context().abort_collective_ops(tf.errors.UNAVAILABLE, reason)

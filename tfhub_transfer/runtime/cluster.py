@@ -5,10 +5,13 @@ and which of them is its own. The chief alone writes, and decides where computer
 the last bit; the others learn of it here.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -24,6 +27,7 @@ _EXAMPLE = (
     '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 )
 _MOST_REASON = 200
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Of a message between processes, in floats: 32 MB.
 _AT_ONCE = 8_000_000
 
@@ -47,9 +51,24 @@ def configured() -> Place:
     Raises:
         InputError: If it isn't what TensorFlow wants, or has tasks that take no part in training.
     """
+    return _told()[0]
+
+
+def to_meet() -> list[str]:
+    """The addresses of the other processes, for which `strategy()` waits; none once they have met.
+
+    Raises:
+        InputError: As `configured`.
+    """
+    here, addresses = _told()
+    return [] if _made else [each for at, each in enumerate(addresses) if at != here.index]
+
+
+def _told() -> tuple[Place, list[str]]:
+    """Which process this is, and the addresses of all."""
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
-        return Place()
+        return Place(), []
     try:
         given = json.loads(text)
     except ValueError as error:
@@ -58,7 +77,7 @@ def configured() -> Place:
     if not isinstance(cluster, dict) or not cluster:
         raise _unusable("it has no `cluster` of lists of addresses", text)
     jobs = _jobs(cluster, text)
-    return _place(given.get("task"), jobs, text)
+    return _place(given.get("task"), jobs, text), [each for some in jobs.values() for each in some]
 
 
 def _jobs(cluster: Mapping[str, object], text: str) -> dict[str, list[str]]:
@@ -118,7 +137,8 @@ def strategy() -> tf.distribute.Strategy:
         )
     if not _made:
         try:
-            _made.append(tf.distribute.MultiWorkerMirroredStrategy())
+            with _mortal():
+                _made.append(tf.distribute.MultiWorkerMirroredStrategy())
         except tf.errors.OpError as error:
             raise InputError(
                 f"the processes that {VARIABLE} names didn't meet; start all of them at about the "
@@ -133,6 +153,26 @@ def strategy() -> tf.distribute.Strategy:
                 "first of all. Received: multiworker, after TensorFlow had begun"
             ) from error
     return _made[0]
+
+
+@contextlib.contextmanager
+def _mortal() -> Iterator[None]:
+    """Signals end the process at once, which has nothing to clean up yet.
+
+    Python's own handlers run between its steps, and waiting for the others is a single one.
+    """
+    usual = {}
+    if threading.current_thread() is threading.main_thread():
+        usual = {number: signal.getsignal(number) for number in _SIGNALS}
+    # What is ignored stays so; what wasn't installed from Python couldn't be put back.
+    usual = {number: by for number, by in usual.items() if by not in (None, signal.SIG_IGN)}
+    for number in usual:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, by in usual.items():
+            signal.signal(number, by)
 
 
 # Processes meet once: TensorFlow can't leave one cluster for another.
@@ -228,6 +268,11 @@ def others_answer(seconds: float) -> Iterator[bool]:
             for index in range(len(tasks)):
                 if (job, index) != own:
                     yield tensorflow_cluster.does_answer(job, index, seconds)
+
+
+def give_up() -> None:
+    """Ends what waits for other processes, and all that is done together from now on."""
+    tensorflow_cluster.give_up("another process has ended")
 
 
 def _of_chief(of: tf.distribute.Strategy, halves: np.ndarray) -> np.ndarray:

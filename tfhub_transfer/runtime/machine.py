@@ -68,6 +68,18 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
+def to_meet(name: str) -> list[str]:
+    """The addresses of the processes that have to be there before a strategy can be.
+
+    Args:
+        name: The strategy's.
+
+    Raises:
+        InputError: If what names the processes is unusable.
+    """
+    return cluster.to_meet() if name in ("auto", "multiworker") else []
+
+
 def outside_of_replicas(function: Callable[[], Made]) -> Made:
     """What a function gives where there is no strategy around it, nor a replica's graph.
 

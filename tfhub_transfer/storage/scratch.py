@@ -14,6 +14,7 @@ import re
 import shutil
 import stat
 import tempfile
+import threading
 import time
 import warnings
 import weakref
@@ -32,6 +33,7 @@ _RANDOM = random.SystemRandom()
 _FINISHED = ".finished"
 _live: "set[Scratch]" = set()
 _swept: set[Path] = set()
+_sudden = threading.Event()
 
 
 class Scratch:
@@ -88,8 +90,14 @@ def _unused(parent: Path, prefix: str) -> Path:
 
 def discard_all() -> None:
     """Removes every unfinished folder of this process, for its sudden end."""
+    _sudden.set()
     for each in list(_live):
         shutil.rmtree(each.folder, ignore_errors=True)
+
+
+def ends() -> bool:
+    """Whether this process is at its sudden end: what it writes may be gone under its hands."""
+    return _sudden.is_set()
 
 
 def sweep(parent: Path, pattern: str) -> None:

@@ -23,7 +23,7 @@ from tfhub_transfer.incoming import choices
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.runtime import cluster
-from tfhub_transfer.storage import opening
+from tfhub_transfer.storage import opening, scratch
 from tfhub_transfer.storage.notes import Damaged, Lasting, Saved
 from tfhub_transfer.training import following, identity
 from tfhub_transfer.training.history import State
@@ -297,6 +297,8 @@ class Checkpoint:
             self.folder.write(name, {**record, "facts": self._known}, arrays)
         # `TypeError`: what a stage of one's own says may be nothing that JSON knows.
         except (OSError, TypeError, ValueError) as error:
+            if scratch.ends():  # another thread ends this process; what was noted before stays
+                return
             # What was learned so far needs the room more than what might be lost.
             self._works = False
             self._forget()
