@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer.graphs import rounding, surgery
+from tfhub_transfer.graphs import rewriting, rounding, surgery
 from tfhub_transfer.graphs.surgery import FlatGraph
 from tfhub_transfer.runtime import precision_choice
 
@@ -50,8 +50,8 @@ def types(graph: tf.Graph, operation: str) -> set[tf.DType]:
     return {t.dtype for op in found for t in (*op.inputs, *op.outputs) if t.dtype.is_floating}
 
 
-def traced(call: Callable[[], Any], precision: str = "bfloat16") -> Any:
-    with precision_choice.precision(precision):
+def traced(call: Callable[[], Any], precision: str = "bfloat16", answering: bool = False) -> Any:
+    with precision_choice.precision(precision), precision_choice.without_gradients(answering):
         return tf.function(call, autograph=False).get_concrete_function()
 
 
@@ -111,7 +111,8 @@ def test_answers_are_as_far_as_rounded_factors_make_them(
 def test_sums_norms_and_softmax_stay_float32(recorded: bool, bert_still: Path) -> None:
     encoder = tt.Encoder(str(bert_still), trainable=True)
     plain = traced(lambda: gradients(encoder) if recorded else encoder(INPUTS), "float32").graph
-    graph = traced(lambda: gradients(encoder) if recorded else encoder(INPUTS)).graph
+    call = lambda: gradients(encoder) if recorded else encoder(INPUTS)  # noqa: E731
+    graph = traced(call, answering=not recorded).graph
     single = {name: types(graph, name) for name in FULL}
     assert set().union(*single.values()) == {tf.float32}
     assert all(types(graph, name) <= {tf.bfloat16} for name in PRODUCTS - {"Einsum"})
@@ -119,6 +120,26 @@ def test_sums_norms_and_softmax_stay_float32(recorded: bool, bert_still: Path) -
     biases = types(graph, "BiasAdd") | types(graph, "BiasAddGrad")
     assert biases == {tf.float32 if recorded else tf.bfloat16}
     assert types(plain, "MatMul") == {tf.float32}
+
+
+def test_gradients_of_what_was_traced_before_are_those_of_what_is_traced_for_them(
+    bert_still: Path,
+) -> None:
+    encoder = tt.Encoder(str(bert_still), trainable=True)
+    encoder.freeze_to(-2)
+    weights = [w.value for _, group in encoder.layer_groups[-2:] for w in group]
+    found = []
+    for before in (False, True):
+        function = tf.function(lambda: encoder(INPUTS, training=False), autograph=False)
+        with precision_choice.precision("bfloat16"):
+            if before:
+                function()
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.sin(3.0 * function()["sequence_output"]) ** 2)
+        made = tape.gradient(loss, weights, unconnected_gradients="zero")
+        assert types(function.get_concrete_function().graph, "BiasAdd") == {tf.float32}
+        found.append([tf.convert_to_tensor(each) for each in made])
+    assert distance(*found) < 1e-6 < np.linalg.norm(np.concatenate([np.ravel(f) for f in found[0]]))
 
 
 def test_outside_of_a_graph_it_is_as_inside(bert_still: Path) -> None:
@@ -205,6 +226,14 @@ def test_which_operations_are_rounded() -> None:
     found = kinds_of(dense)
     assert (found["BiasAdd"], found["AddV2"]) == ("y", "n")
     assert kinds_of(dense, fused=False)["BiasAdd"] == "n"
+    # Nor a sum of two products, unless a third one reads it.
+    both = lambda x, k, b, o: tf.matmul(x, k) + tf.matmul(x, o)  # noqa: E731
+    for end in (tf.identity, tf.nn.softmax):
+        assert kinds_of(lambda *given, end=end: end(both(*given)))["AddV2"] == "n"
+    assert kinds_of(lambda x, k, b, o: tf.matmul(both(x, k, b, o), o))["AddV2"] == "y"
+    # The gradient of what spreads numbers is a sum.
+    spread = lambda x, k, b, o: tf.matmul(tf.tile(tf.matmul(x, k), [3, 1]), o)  # noqa: E731
+    assert [kinds_of(spread, fused)["Tile"] for fused in (True, False)] == ["y", "n"]
     # On no list, or on that of sums.
     found = kinds_of(lambda x, k, b, o: tf.matmul(tf.nn.softmax(tf.cumsum(tf.matmul(x, k))), o))
     assert (found["Softmax"], found["Cumsum"]) == ("n", "n")
@@ -213,6 +242,30 @@ def test_which_operations_are_rounded() -> None:
         lambda x, k, b, o: x + tf.cast(tf.matmul(tf.cast(x, tf.int32), [[1]] * 4), "float32")
     )
     assert set(found.values()) == {"n"}
+
+
+def test_gelu_behind_a_product_without_a_bias_is_float32_where_gradients_are_wanted() -> None:
+    kernel = tf.Variable(tf.random.stateless_normal([4, 8], [0, 1]))
+    flat = surgery.flatten(
+        lambda inputs: {"y": tf.nn.gelu(tf.einsum("abc,cd->abd", inputs["x"], kernel))},
+        {"x": tf.TensorSpec([None, None, 4], tf.float32)},
+        [kernel],
+    )
+    flat.rewrites = rewriting.find(flat)
+    x = tf.random.stateless_normal([2, 3, 4], [0, 2])
+
+    @tf.function(autograph=False)
+    def run() -> Any:
+        read = lambda variable, rows: tf.convert_to_tensor(variable)  # noqa: E731
+        rule = rounding.find(flat, False)
+        return flat.replay([flat.outputs["y"]], {flat.inputs["x"]: x}, read, rule)[0]
+
+    graph = run.get_concrete_function().graph
+    assert types(graph, "MatMul") == {tf.bfloat16}
+    assert types(graph, "Erf") | types(graph, "Erfc") | types(graph, "Mul") == {tf.float32}
+    product = rounded(rounded(x) @ rounded(kernel.numpy()))
+    wanted = tf.nn.gelu(tf.constant(product, tf.float32))
+    assert distance(run(), wanted) < 2**-8
 
 
 def products_of_xla(call: Callable[[], Any], precision: str) -> collections.Counter:

@@ -100,6 +100,21 @@ def test_static_batches_are_of_few_lengths_too(classifier: Any) -> None:
         assert {rows for rows, _ in found} == {2} and len(set(found)) == 4
 
 
+@pytest.mark.parametrize("name", ["fit", "evaluate"])
+def test_steps_made_for_one_batch_are_not_those_of_an_epoch(name: str, classifier: Any) -> None:
+    """Losses of an epoch are those of its rows, whatever was traced first."""
+    model, examples = classifier
+    batches = few(model, examples)
+    single, found = ("train_on_batch", "test_on_batch")[name == "evaluate"], []
+    for before in (False, True):
+        model.compile(keras.optimizers.SGD(0.0), model.loss, jit_compile=False)
+        for batch in list(batches) if before else ():
+            getattr(model, single)(*batch)
+        made = getattr(model, name)(batches, verbose=0)
+        found.append(made.history["loss"][0] if name == "fit" else made)
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
 def test_a_share_has_its_rows(classifier: Any) -> None:
     for shuffle in (True, False):
         rows = 0.0

@@ -245,6 +245,28 @@ def test_batches_one_by_one_count_as_their_weights_say(
     model.run_eagerly = False
 
 
+@pytest.mark.parametrize("name", ["fit", "evaluate"])
+def test_steps_made_for_one_batch_are_of_their_precision(
+    name: str, make_encoder: Callable[[str], Path]
+) -> None:
+    keras.utils.set_random_seed(3)
+    task, still = tt.tasks.Classification([*"abc"]), str(make_encoder("bert_still"))
+    built = tt.build_model(still, task, tt.Head(dropout=0.0), sequence_length=12)
+    batches = built.preprocess(EXAMPLES, 13, shuffle=False)
+    losses = {}
+    for before, after in (("", "float32"), ("", "bfloat16"), ("float32", "bfloat16")):
+        built.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+        built.jit_compile = False
+        if before:
+            single = built.train_on_batch if name == "fit" else built.test_on_batch
+            with tt.runtime.precision(before):
+                single(*next(iter(batches)))
+        with tt.runtime.precision(after):
+            made = getattr(built, name)(batches, verbose=0)
+        losses[before, after] = made.history["loss"][0] if name == "fit" else made
+    assert losses["float32", "bfloat16"] == losses["", "bfloat16"] != losses["", "float32"]
+
+
 class TakesNone(keras.metrics.Metric):
     """Counts rows, and has no idea of weights."""
 

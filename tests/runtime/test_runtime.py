@@ -18,6 +18,7 @@ from tensorflow.python.eager import context
 import tfhub_transfer as tt
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.runtime import machine, precision_choice, products, running
+from tfhub_transfer.storage import names as storage_names
 
 
 def draws(seed: int | None) -> list[np.ndarray]:
@@ -193,7 +194,8 @@ def test_auto_is_what_was_measured_once_for_each_kind_of_cpu_and_width(
         384,
     ]
     kept = json.loads((tmp_path / "precision.json").read_text("utf-8"))
-    ends = (f"TensorFlow {tf.__version__}, width {width}" for width in (384, 128, 384))
+    way = f"TensorFlow {tf.__version__}, computation {storage_names.COMPUTATION}"
+    ends = (f"{way}, width {width}" for width in (384, 128, 384))
     names = [f"{cpu}, {end}" for cpu, end in zip(("one", "one", "another"), ends)]
     fast, slow = {"float32": 0.3, "bfloat16": 0.1}, measured["seconds"]
     assert kept == dict(zip(names, (fast, slow, slow)))

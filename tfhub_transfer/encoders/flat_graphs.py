@@ -39,7 +39,6 @@ class FlatGraphs:
         self._handle, self._functions, self._variables = handle, functions, variables
         self._weights = {id(v): w for v, w in zip(variables, weights)}
         self._made: dict[bool, surgery.FlatGraph | None] = {}
-        self._roundings: dict[tuple[bool, bool], surgery.Rounded] = {}
 
     def get(self, training: bool) -> surgery.FlatGraph | None:
         """The graph of a call in that mode; `None`, with a warning the first time, if none."""
@@ -106,7 +105,8 @@ class FlatGraphs:
         """
         flat = self.get(False)
         assert flat is not None
-        rounded = self._rounded(flat)
+        with precision_choice.without_gradients():
+            rounded = self._rounded(flat)
         [output] = flat.replay([_layers(flat)[layer]], _ids(flat, inputs), self.read, rounded)
         # Half the disk; on three data sets accuracy was that of float32 within the range of seeds.
         return tf.cast(output, tf.bfloat16)
@@ -122,12 +122,9 @@ class FlatGraphs:
         """What computes in bfloat16, as is chosen here."""
         if not precision_choice.rounds_products():
             return surgery.EXACT
-        training = flat is self._made.get(True)
-        # XLA makes one kernel of them whatever their types; under a tape gradients are wanted.
-        fused = not (training or tensorflow_graphs.compiled() or tensorflow_graphs.under_tape())
-        if (training, fused) not in self._roundings:
-            self._roundings[training, fused] = rounding.find(flat, fused)
-        return self._roundings[training, fused]
+        # XLA makes one kernel of them whatever their types.
+        fused = precision_choice.is_without_gradients() and not tensorflow_graphs.compiled()
+        return rounding.of(flat, fused)
 
     def _check_equal(self, flat: surgery.FlatGraph) -> None:
         """Runs the graph and the SavedModel's own call on a few ids."""

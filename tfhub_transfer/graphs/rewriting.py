@@ -141,7 +141,8 @@ def _gelu(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | Non
         bound = match(flat, Ref(name), pattern)
         if bound is not None:
             x = bound["x"]
-            if x.node in dense:
+            # Without a bias nothing is fused, and a rounded product would round what follows.
+            if x.node in dense and dense[x.node].bias:
                 return _dense_rewrite(dense[x.node], emit)
             return Rewrite((x,), emit, "Erf")
     return None

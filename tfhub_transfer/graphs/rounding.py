@@ -32,6 +32,15 @@ CLEAR = frozenset(
         *("SplitV", "Squeeze", "StopGradient", "StridedSlice", "Tile", "Transpose", "Unpack"),
     }
 )
+# Of these, though, the gradient may be a sum.
+_SPREADING = frozenset({"BroadcastTo", "GatherNd", "Select", "SelectV2", "Tile"})
+
+
+def of(flat: FlatGraph, fused: bool) -> Rounded:
+    """As `find`, looked for once and kept with the graph, whose names it holds."""
+    if fused not in flat.roundings:
+        flat.roundings[fused] = find(flat, fused)
+    return flat.roundings[fused]
 
 
 def find(flat: FlatGraph, fused: bool) -> Rounded:
@@ -47,30 +56,36 @@ def find(flat: FlatGraph, fused: bool) -> Rounded:
     between = _before_products(flat, order) if fused else set()
     found: set[str] = set()
     products: set[str] = set()
+    clear = CLEAR if fused else CLEAR - _SPREADING
     # What is as exact in either: it waits for whoever reads it.
     neutral = {name for name in order if flat.nodes[name].op == "Const"}
     for name in order:
         inputs = [ref for ref in flat.needed(name) if _is_float(flat, ref)]
         if not inputs or not _is_float(flat, Ref(name)):
             continue
-        read = {ref.node for ref in inputs if ref.node not in flat.variables} - neutral
+        read = [ref.node for ref in inputs if ref.node not in {*flat.variables, *neutral}]
         kind = flat.acts_as(name)
         if kind in ALLOWED:
             (found if fused or len(inputs) == 2 else products).add(name)
         elif kind in CLEAR and not read:
             neutral.add(name)
-        elif (
-            read
-            and read <= found
-            and (kind in CLEAR or (fused and _follows(kind, name in between)))
-        ):
-            found.add(name)
+        elif read and found.issuperset(read):
+            alone = len(read) == 1
+            if kind in clear or (fused and _follows(kind, alone, name in between)):
+                found.add(name)
     return Rounded(frozenset(found), frozenset(products))
 
 
-def _follows(kind: str, between: bool) -> bool:
-    """Whether an operation that computes of rounded numbers alone is rounded."""
-    return kind in _BIASES or (kind in INFERRED and between)
+def _follows(kind: str, alone: bool, between: bool) -> bool:
+    """Whether an operation that computes of rounded numbers is rounded.
+
+    Args:
+        kind: The operation.
+        alone: Whether one of its inputs is rounded and all others are weights: a sum of two
+            products has no bias.
+        between: Whether a product reads it.
+    """
+    return (kind in _BIASES and alone) or (kind in INFERRED and between)
 
 
 def _before_products(flat: FlatGraph, order: list[str]) -> set[str]:

@@ -123,6 +123,8 @@ class FlatGraph:
         self.nodes, self.inputs, self.outputs = nodes, inputs, outputs
         self.variables = variables
         self.rewrites: dict[str, Rewrite] = {}
+        # What was found to compute in bfloat16, by whether biases do too.
+        self.roundings: dict[bool, Rounded] = {}
 
     @property
     def is_random(self) -> bool:

@@ -22,6 +22,7 @@ from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.heads import layers
 from tfhub_transfer.models import batches, counting, filling
+from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import TokenStore
 from tfhub_transfer.tasks import JointLoss
@@ -204,7 +205,8 @@ class StoredTokens:
                 rows = wanted[places]
                 vectors = self._vectors(rows, by_length.padded_length(places))
                 given = self._inputs(tf.constant(rows), tf.constant(vectors), by_length.buckets)
-                scores = run({name: given[name] for name in spec})
+                with precision_choice.without_gradients():  # it is traced when first called
+                    scores = run({name: given[name] for name in spec})
                 scores = tf.nest.map_structure(lambda each: each.numpy(), scores)
                 for at, (place, row) in enumerate(zip(places, rows)):
                     found[place] = _of_row(scores, at, None if units is None else units[row])

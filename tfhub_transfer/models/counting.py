@@ -23,10 +23,10 @@ class CountsRows(runtime.Replicated):
     # Of the rows of the batch under way, the share of those that don't only fill it up.
     _share_there: Any = 1.0
     # In what rows of the batches of now weigh alike, as `filling.filled` says, and of those for
-    # which training and testing were traced; "" of none yet.
+    # which training and testing were traced.
     _filled: str | None = None
-    _fit_filled: str | None = ""
-    _evaluate_filled: str | None = ""
+    _fit_filled: str | None = None
+    _evaluate_filled: str | None = None
 
     @property
     def replicas_of_shapes(self) -> int | None:
@@ -39,18 +39,24 @@ class CountsRows(runtime.Replicated):
     def fit(self, x: object = None, *args: object, **kwargs: object) -> keras.callbacks.History:
         """As `keras.Model.fit`."""
         with self._leaving_out(filling.filled(x)):
-            if self._fit_filled not in ("", self._filled):
-                self.train_function = None
-            self._fit_filled = self._filled
+            self._train_as_filled()
             return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x: object = None, *args: object, **kwargs: object) -> Any:
         """As `keras.Model.evaluate`."""
         with self._leaving_out(filling.filled(x)):
-            if self._evaluate_filled not in ("", self._filled):
-                self.test_function = None
-            self._evaluate_filled = self._filled
+            self._test_as_filled()
             return super().evaluate(x, *args, **kwargs)
+
+    def train_on_batch(self, *args: object, **kwargs: object) -> Any:
+        """As `keras.Model.train_on_batch`."""
+        self._train_as_filled()
+        return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args: object, **kwargs: object) -> Any:
+        """As `keras.Model.test_on_batch`."""
+        self._test_as_filled()
+        return super().test_on_batch(*args, **kwargs)
 
     def make_test_function(self, force: bool = False) -> Step | None:
         """As Keras does; without XLA if so asked."""
@@ -92,6 +98,18 @@ class CountsRows(runtime.Replicated):
             sample_weight = tf.nest.map_structure(lambda each: each * share, sample_weight)
         with filling.left_out(self.metrics, real, known=bool(self._filled)):
             return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def _train_as_filled(self) -> None:
+        """Has training traced anew if what was traced is of batches filled otherwise."""
+        if self._fit_filled != self._filled:
+            self.train_function = None
+        self._fit_filled = self._filled
+
+    def _test_as_filled(self) -> None:
+        """The same of testing."""
+        if self._evaluate_filled != self._filled:
+            self.test_function = None
+        self._evaluate_filled = self._filled
 
     @contextlib.contextmanager
     def _losses_by_row(self, data: object) -> Iterator[None]:

@@ -347,8 +347,8 @@ def errors_alone() -> Iterator[None]:
 def _not_by_row(name: str, received: str) -> InputError:
     return InputError(
         f"metric {name!r} has no number for each row, so it can't leave out those that only fill up"
-        " batches, as XLA needs them: compile without it, or without XLA and with batches of "
-        "`preprocess` without static_batches=True. "
+        " batches, as XLA needs them: compile without it, or give batches of "
+        "`preprocess(examples, static_batches=False)`. "
         f"Received: {received}"
     )
 
@@ -363,6 +363,7 @@ def require_none(given: object = None, *_: object, **named: object) -> None:
     if filled(named.get("x", given)):
         raise InputError(
             "answers would hold some to rows that only fill up batches: use "
-            "`model.predict_scores(examples)`, or `model.preprocess(examples, shuffle=False)`. "
+            "`model.predict_scores(examples)`, or "
+            "`model.preprocess(examples, shuffle=False, static_batches=False)`. "
             "Received: batches of `preprocess` with static_batches=True, or for XLA"
         )

@@ -13,6 +13,7 @@ from tfhub_transfer.data.batching import INFERENCE_BUCKETS, STREAMS, LengthBatch
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor, Truncation
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.tasks import layouts
 from tfhub_transfer.tasks.layouts import Layout
 from tfhub_transfer.texts.joining import WORD_STARTS
@@ -106,7 +107,8 @@ class Forward:
             }
             made = tf.function(self._functions[name], input_signature=[spec], autograph=False)
             # TensorFlow warns of retracing when one line of code is traced for several models.
-            self._graphs[key] = made.get_concrete_function()
+            with precision_choice.without_gradients():
+                self._graphs[key] = made.get_concrete_function()
         return self._graphs[key]
 
 

@@ -11,6 +11,7 @@ from tfhub_transfer import runtime
 from tfhub_transfer.data import streamed
 from tfhub_transfer.data.batching import require_order
 from tfhub_transfer.models import filling, fitting, one_file
+from tfhub_transfer.runtime import precision_choice
 
 
 class GivenIds(one_file.InOneFile):
@@ -38,7 +39,7 @@ class GivenIds(one_file.InOneFile):
     def evaluate(self, *args: object, **kwargs: object) -> Any:
         """As `keras.Model.evaluate`, at the precision of `runtime.precision`."""
         fitting.require_ids("evaluate", *args[:1], kwargs.get("x"))
-        with self._one_precision(), self._at_precision():
+        with self._one_precision(), self._at_precision(answering=True):
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: object, **kwargs: object) -> Any:
@@ -46,18 +47,25 @@ class GivenIds(one_file.InOneFile):
         fitting.require_ids("predict", *args[:1], kwargs.get("x"))
         require_order(*args, **kwargs)
         filling.require_none(*args, **kwargs)
-        with self._at_precision():
+        with self._at_precision(answering=True):
             return super().predict(*args, **kwargs)
+
+    # A batch at a time uses the graphs of `fit`, `evaluate` and `predict`, and makes them.
 
     def train_on_batch(self, *args: object, **kwargs: object) -> Any:
         """As `keras.Model.train_on_batch`; metrics leave out rows that only fill up the batch."""
-        with filling.errors_alone():
+        with self._one_precision(), self._at_precision():
             return super().train_on_batch(*args, **kwargs)
 
     def test_on_batch(self, *args: object, **kwargs: object) -> Any:
         """As `keras.Model.test_on_batch`; metrics leave out rows that only fill up the batch."""
-        with filling.errors_alone():
+        with self._one_precision(), self._at_precision(answering=True):
             return super().test_on_batch(*args, **kwargs)
+
+    def predict_on_batch(self, *args: object, **kwargs: object) -> Any:
+        """As `keras.Model.predict_on_batch`, at the precision of `runtime.precision`."""
+        with self._at_precision(answering=True):
+            return super().predict_on_batch(*args, **kwargs)
 
     def _one_precision(self) -> contextlib.AbstractContextManager[str]:
         """One precision of all processes that train or measure together."""
@@ -65,9 +73,10 @@ class GivenIds(one_file.InOneFile):
         return runtime.precision_of_all(self.distribute_strategy, "auto", width)
 
     @contextlib.contextmanager
-    def _at_precision(self) -> Iterator[None]:
+    def _at_precision(self, answering: bool = False) -> Iterator[None]:
         of_width = runtime.precision("auto", self.encoder.dimension)
-        with of_width as precision, streamed.errors_alone(), filling.errors_alone():
+        gradients = precision_choice.without_gradients(answering)
+        with of_width as precision, gradients, streamed.errors_alone(), filling.errors_alone():
             if self._traced_at not in (None, precision):
                 self.train_function = self.test_function = self.predict_function = None
             self._traced_at = precision

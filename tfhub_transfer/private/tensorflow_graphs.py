@@ -3,7 +3,6 @@
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2, op_def_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
-from tensorflow.python.eager import record
 from tensorflow.python.framework import convert_to_constants, op_def_registry
 from tensorflow.python.grappler import tf_optimizer
 from tensorflow.python.ops import control_flow_util
@@ -80,14 +79,6 @@ def compiled() -> bool:
     """
     graph = tf.compat.v1.get_default_graph()
     return bool(control_flow_util.GraphOrParentsInXlaContext(graph))
-
-
-def under_tape() -> bool:
-    """Whether a `tf.GradientTape` may note what is computed here.
-
-    `tensorflow.python.eager.record.could_possibly_record`, with TensorFlow 2.21.
-    """
-    return bool(record.could_possibly_record())
 
 
 def count_alone(function: tf.types.experimental.PolymorphicFunction) -> None:

@@ -14,6 +14,7 @@ from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.private import tensorflow_data
 from tfhub_transfer.recipes.students import Anatomy
+from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.shapes import Features
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import TokenStore, VectorStore
@@ -172,8 +173,9 @@ class Lesson:
             return tf.cast(tf.concat(layers, axis=-1), tf.bfloat16)
 
         spec = {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
-        traced = tf.function(answer, autograph=False).get_concrete_function(spec)
         chosen = runtime.choose_precision("auto", self._large.dimension)
+        with runtime.precision(chosen), precision_choice.without_gradients():
+            traced = tf.function(answer, autograph=False).get_concrete_function(spec)
 
         def ask(inputs: Features) -> tf.Tensor:
             with runtime.precision(chosen):  # of whichever thread asks

@@ -12,13 +12,15 @@ import tensorflow as tf
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices
 from tfhub_transfer.runtime import cluster, products
-from tfhub_transfer.storage import atomic, budget
+from tfhub_transfer.storage import atomic, budget, names
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 # What the `precision` block around us chose, if there is one.
 _surrounding: contextvars.ContextVar[str | None] = contextvars.ContextVar("precision", default=None)
+# Whether nobody wants gradients of what is traced here.
+_answering: contextvars.ContextVar[bool] = contextvars.ContextVar("answering", default=False)
 # How many times as fast bfloat16 must be for its 8 bits to be worth it.
 _LEAST_GAIN = 1.1
 _MEASURED_FILE = "precision.json"
@@ -113,6 +115,29 @@ def rounds_products() -> bool:
     return _surrounding.get() == "bfloat16"
 
 
+@contextlib.contextmanager
+def without_gradients(answering: bool = True) -> Iterator[None]:
+    """Says of what is traced inside that nobody ever wants its gradients.
+
+    Only there biases are rounded with their products, which is faster, and whose gradients would be
+    sums of bfloat16. A tape needn't be open yet where a function is traced, so who answers says so.
+
+    Args:
+        answering: `False` takes it back inside of such a block.
+    """
+    outside = _answering.get()
+    _answering.set(answering)
+    try:
+        yield
+    finally:
+        _answering.set(outside)
+
+
+def is_without_gradients() -> bool:
+    """Whether a `without_gradients` is around this."""
+    return _answering.get()
+
+
 def has_bfloat16() -> bool:
     """Whether this machine's CPU has bfloat16 units (AVX-512 BF16 or AMX), and does the work.
 
@@ -126,13 +151,16 @@ def measured_products(width: int) -> dict[str, float]:
     """Seconds of a layer's product on this kind of CPU at `float32` and `bfloat16`.
 
     Measured when first asked for and kept beside the stores (see `storage.budget`), by the CPU's
-    model, TensorFlow's version and the width; where nothing can be kept, measured in each process.
+    model, TensorFlow's version, what is computed and the width; where nothing can be kept, measured
+    in each process.
 
     Args:
         width: One of `products.WIDTHS`.
     """
     stores = budget.folder()
-    name = f"{products.cpu_model()}, TensorFlow {tf.__version__}, width {width}"
+    # What was measured of another way to compute decides nothing of this one.
+    way = f"TensorFlow {tf.__version__}, computation {names.COMPUTATION}"
+    name = f"{products.cpu_model()}, {way}, width {width}"
     known = {} if stores is None else _read_measured(stores.parent / _MEASURED_FILE)
     if name not in known:
         known[name] = products.measure(width)

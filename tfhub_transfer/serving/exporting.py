@@ -15,6 +15,7 @@ from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import surgery
 from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.serving.served import SIGNATURE, words_signature
 from tfhub_transfer.shapes import Features
 from tfhub_transfer.storage import atomic, opening
@@ -177,7 +178,7 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     try:
         # A watcher takes numbered folders only, so the half-written version has another name.
         parent = opening.path_of(folder)
-        with runtime.precision(chosen):
+        with runtime.precision(chosen), precision_choice.without_gradients():
             return atomic.numbered(parent, lambda scratch: _write(model, scratch, chosen))
     except (OSError, tf.errors.OpError) as error:  # TensorFlow has its own word for a full disk
         reason = " ".join(str(error).split())[:200]

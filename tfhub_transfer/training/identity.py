@@ -10,6 +10,7 @@ from tfhub_transfer.models import compiling
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.private import keras_training
 from tfhub_transfer.shapes import Json
+from tfhub_transfer.storage.names import COMPUTATION
 from tfhub_transfer.training import describing
 
 # Facts by what they are called; those too long to tell are digests, which begin so.
@@ -41,6 +42,8 @@ def of_model(model: TransferModel) -> Facts:
         "loss": _digest(loss),
         "metrics": _digest([[*compiling.metric_names(metrics)], metrics]),
         "steps at once": model.steps_per_execution,
+        # What is computed alike in name may be other numbers in another version.
+        "computation": COMPUTATION,
         "precision": runtime.choose_precision("auto", model.encoder.dimension),
         "XLA": bool(model.jit_compile),
         "replicas": model.distribute_strategy.num_replicas_in_sync,
