@@ -112,7 +112,7 @@ def test_what_ended_another_is_told(
 def test_one_that_hears_nothing_is_killed(as_processes: Any) -> None:
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); (place / 'deaf').touch(); "
     fails = "while not (place / 'deaf').exists(): time.sleep(0.01)\nsys.exit(1)"
-    assert as_processes(f"{deaf}time.sleep(600)", fails) == 128 + signal.SIGKILL
+    assert as_processes(f"{deaf}time.sleep(30)", fails) == 128 + signal.SIGKILL
 
 
 # Of a process that is told by its launcher, and tells it.
@@ -152,7 +152,10 @@ def test_none_outlives_what_started_it(waits: str, status: int) -> None:
     with process, own:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         own.close()
-        assert process.wait(60) == status
+        try:
+            assert process.wait(30) == status
+        finally:
+            process.kill()
         assert process.stderr is not None
         assert (launching.LEFT in process.stderr.read()) == (status == 75)
 
@@ -161,7 +164,10 @@ def test_the_end_waits_for_no_reader() -> None:
     """Of what it says last, in a pipe that is full and that nobody reads."""
     lines = f"{OWN}launching._SAYING = 0.1; launching.end('it' * 100_000)"
     with subprocess.Popen([sys.executable, "-c", lines], stderr=subprocess.PIPE) as process:
-        assert process.wait(60) == 75
+        try:
+            assert process.wait(30) == 75
+        finally:
+            process.kill()
 
 
 def test_none_outlives_the_others(as_processes: Any, tmp_path: Path) -> None:
