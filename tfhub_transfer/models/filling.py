@@ -353,7 +353,7 @@ def _not_by_row(name: str, received: str) -> InputError:
     return InputError(
         f"metric {name!r} has no number for each row, so it can't leave out those that only fill up"
         " batches, as XLA needs them: compile without it, or give batches of "
-        "`preprocess(examples, static_batches=False)`. "
+        "`model.preprocess(examples, static_batches=False)`. "
         f"Received: {received}"
     )
 
