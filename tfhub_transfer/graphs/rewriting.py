@@ -4,7 +4,7 @@ Dense layers by `Einsum` become `MatMul` + `BiasAdd`, and GELU by `Pow`, `Erfc` 
 the form of which oneDNN makes one kernel with the dense layer before it
 (https://github.com/tensorflow/tensorflow, core/grappler/optimizers/remapper.cc). Layer norm is
 spelt so that oneDNN's own rewrite doesn't match it: that one, in TensorFlow 2.21, drops the epsilon
-and computes with 0.001.
+and computes with 0.001. Roots don't depend on how many others are taken beside them.
 
 Every rule looks at operations and constants only, never at names.
 """
@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.graphs.surgery import FlatGraph, Ref, Rewrite, constant
+from tfhub_transfer.runtime import precision_choice
 
 _SQRT_HALF, _SQRT_TWO = math.sqrt(0.5), math.sqrt(2.0)
 # GELU by tanh, as Hendrycks and Gimpel 2016 have it.
@@ -58,7 +59,7 @@ def find(flat: FlatGraph) -> dict[str, Rewrite]:
             dense[name] = added
     found = {name: _dense_rewrite(d, None) for name, d in dense.items()}
     for name in flat.nodes:
-        for rule in (_gelu, _layer_norm, _transpose):
+        for rule in (_gelu, _root, _layer_norm, _transpose):
             rewrite = rule(flat, name, dense)
             if rewrite is not None:
                 found[name] = rewrite
@@ -190,9 +191,27 @@ def _layer_norm(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite
     def emit(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
         centre = tf.reduce_mean(x, axis, keepdims=True)
         spread = tf.reduce_mean(tf.math.squared_difference(x, centre), axis, keepdims=True)
-        return (x - centre) * tf.math.rsqrt(spread + value) * gamma + beta
+        return (x - centre) * _reciprocal_root(spread + value) * gamma + beta
 
     return Rewrite((bound["x"], bound["gamma"], bound["beta"]), emit, "Mean")
+
+
+def _root(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | None:
+    del dense
+    if flat.nodes[name].op != "Rsqrt":
+        return None
+    (given,) = flat.node_inputs(name)
+    return Rewrite((given,), _reciprocal_root)
+
+
+def _reciprocal_root(x: tf.Tensor) -> tf.Tensor:
+    """`tf.math.rsqrt`, the same for a number wherever it stands, where products are rounded.
+
+    TensorFlow's own takes most numbers by the vector and those left over one by one, which differ
+    in the last bit. Rounded to bfloat16 that is one of eight: a text's answer would depend on how
+    many tokens there are beside it. Roots and quotients are exact either way.
+    """
+    return 1.0 / tf.math.sqrt(x) if precision_choice.rounds_products() else tf.math.rsqrt(x)
 
 
 # Transposition ---------------------------------------------------------------------------------
