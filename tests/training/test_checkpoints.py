@@ -820,7 +820,7 @@ def test_a_sudden_end_leaves_the_notes(
         usual(folder, name, *given)
 
     monkeypatch.setattr(Lasting, "write", write)
-    killed(build(text_encoder), splits, Kill(1, 1), checkpoint=notes, unfreeze="none")
+    killed(build(text_encoder), splits, Kill(1), checkpoint=notes, unfreeze="none")
     assert not notes.folder.is_empty
     notes.folder.release()
 
