@@ -11,6 +11,7 @@ import tensorflow as tf
 import tfhub_transfer as tt
 from tfhub_transfer.graphs import rewriting, surgery
 from tfhub_transfer.graphs.surgery import FlatGraph, NotFlat, Ref
+from tfhub_transfer.runtime import precision_choice
 
 IDS = np.array([[2, 5, 6, 7, 3, 0], [2, 9, 8, 3, 0, 0]], "int32")
 INPUTS = {
@@ -189,6 +190,16 @@ def test_layer_norm_keeps_its_epsilon() -> None:
     flat.rewrites.update(found)
     np.testing.assert_allclose(replay(flat, x=x), before, atol=1e-3)
     assert abs(before[0, 0]) > 0.5
+
+
+def test_roots_are_the_same_wherever_they_stand() -> None:
+    numbers = np.random.default_rng(0).uniform(0.01, 3.0, 400).astype("float32")
+    with precision_choice.precision("bfloat16"):
+        ask = tf.function(rewriting._reciprocal_root, autograph=False, reduce_retracing=True)
+        together = ask(tf.constant(numbers)).numpy()
+        alone = [ask(tf.constant(numbers[at : at + 1])).numpy()[0] for at in range(0, 400, 10)]
+    np.testing.assert_array_equal(alone, together[::10])
+    np.testing.assert_allclose(together, numbers**-0.5, rtol=1e-6)
 
 
 def test_folded_functions_answer_alike(bert_encoder: Path) -> None:

@@ -292,3 +292,16 @@ def test_threads_beside_bfloat16_answer_in_float32(bert_still: Path) -> None:
         thread.join()
     assert odd == []
     assert not precision_choice.rounds_products()
+
+
+@pytest.mark.slow
+def test_vectors_at_bfloat16_are_the_same_alone() -> None:
+    """Of an encoder of real size, whose last bits would show; lengths differ, so all is padded."""
+    texts = tt.data.read(str(tt.registry.samples_path()), text="text", label="topic").texts[0][:24]
+    model = tt.build_model("auto", tt.tasks.Classification(["a", "b"]))
+    with precision_choice.precision("bfloat16"):
+        together, alone = (model.encode_text(texts, size) for size in (24, 1))
+    with precision_choice.precision("float32"):
+        plain = model.encode_text(texts)
+    assert np.abs(together - plain).max() > 1e-4  # something was rounded
+    np.testing.assert_allclose(alone, together, atol=1e-5)

@@ -4,7 +4,7 @@ Dense layers by `Einsum` become `MatMul` + `BiasAdd`, and GELU by `Pow`, `Erfc` 
 the form of which oneDNN makes one kernel with the dense layer before it
 (https://github.com/tensorflow/tensorflow, core/grappler/optimizers/remapper.cc). Layer norm is
 spelt so that oneDNN's own rewrite doesn't match it: that one, in TensorFlow 2.21, drops the epsilon
-and computes with 0.001. Roots don't depend on how many others are taken beside them.
+and computes with 0.001. Roots and shares don't depend on what stands beside them.
 
 Every rule looks at operations and constants only, never at names.
 """
@@ -59,7 +59,7 @@ def find(flat: FlatGraph) -> dict[str, Rewrite]:
             dense[name] = added
     found = {name: _dense_rewrite(d, None) for name, d in dense.items()}
     for name in flat.nodes:
-        for rule in (_gelu, _root, _layer_norm, _transpose):
+        for rule in (_gelu, _root, _softmax, _layer_norm, _transpose):
             rewrite = rule(flat, name, dense)
             if rewrite is not None:
                 found[name] = rewrite
@@ -204,14 +204,37 @@ def _root(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | Non
     return Rewrite((given,), _reciprocal_root)
 
 
+def _softmax(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | None:
+    del dense
+    if flat.nodes[name].op != "Softmax":
+        return None
+    (given,) = flat.node_inputs(name)
+    return Rewrite((given,), _shares, "Softmax")
+
+
+def _shares(x: tf.Tensor) -> tf.Tensor:
+    """`tf.nn.softmax`; of answers whose products are rounded, the same whatever is masked beside.
+
+    The order in which float32 numbers are added up depends on how many there are, and with it the
+    last bit of all shares. Powers of 8 bits add up exactly, but for what is smaller than 2**-16 of
+    the largest.
+    """
+    if not (precision_choice.rounds_products() and precision_choice.is_without_gradients()):
+        return tf.nn.softmax(x)
+    powers = tf.exp(x - tf.reduce_max(x, -1, keepdims=True))
+    powers = tf.cast(tf.cast(powers, tf.bfloat16), tf.float32)
+    return powers / tf.reduce_sum(powers, -1, keepdims=True)
+
+
 def _reciprocal_root(x: tf.Tensor) -> tf.Tensor:
     """`tf.math.rsqrt`, the same for a number wherever it stands, where products are rounded.
 
     TensorFlow's own takes most numbers by the vector and those left over one by one, which differ
     in the last bit. Rounded to bfloat16 that is one of eight: a text's answer would depend on how
-    many tokens there are beside it. Roots and quotients are exact either way.
+    many tokens there are beside it. Roots and quotients are exact either way, but of 1: TensorFlow
+    makes a reciprocal of that, which is another vector's.
     """
-    return 1.0 / tf.math.sqrt(x) if precision_choice.rounds_products() else tf.math.rsqrt(x)
+    return tf.math.sqrt(x) / x if precision_choice.rounds_products() else tf.math.rsqrt(x)
 
 
 # Transposition ---------------------------------------------------------------------------------
