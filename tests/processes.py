@@ -10,31 +10,40 @@ from typing import Any
 
 
 @functools.cache
-def server() -> subprocess.Popen[str]:
-    """A process that has imported TensorFlow, and forks the others."""
-    job = Path(__file__).with_name("jobs") / "workers_job.py"
+def server(job: str = "jobs/workers_job.py") -> subprocess.Popen[str]:
+    """A process that has imported TensorFlow, and forks the others.
+
+    Args:
+        job: Its script, in the folder of the tests.
+    """
+    tests = Path(__file__).parent
     # The replicas are of the CPU, and the package is this one.
     given = {
         "CUDA_VISIBLE_DEVICES": "-1",
-        "PYTHONPATH": f"{job.parents[2]}{os.pathsep}{job.parents[1]}",
+        "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}",
     }
     pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [sys.executable, str(job)],
+    started = subprocess.Popen(
+        [sys.executable, str(tests / job)],
         env={**os.environ, **given, "TF_CPP_MIN_LOG_LEVEL": "3"},
         stdin=pipe,
         stdout=pipe,
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    _started.append(started)
+    return started
+
+
+_started: list[subprocess.Popen[str]] = []
 
 
 def end() -> None:
-    """Ends it, if it was started."""
-    if server.cache_info().currsize:
-        with server():
-            server().stdin.close()
-        server.cache_clear()
+    """Ends those that were started."""
+    while _started:
+        with _started.pop() as each:
+            each.stdin.close()
+    server.cache_clear()
 
 
 def start(case: str, count: int, output: Path, *given: object) -> list[int]:

@@ -10,7 +10,6 @@ only imported it, which takes longer than most cases.
 import contextlib
 import json
 import os
-import socket
 import sys
 import traceback
 from pathlib import Path
@@ -22,6 +21,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.callbacks.best_weights import KeepBest
+from tfhub_transfer.jobs import launching
 from tfhub_transfer.runtime import cluster
 
 PLAN = tt.Plan(learning_rate=1e-2, head_epochs=1, verbose=0)
@@ -152,22 +152,11 @@ def forked(case: str, output: str, *given: str) -> int:
         os._exit(status)
 
 
-def configs(count: int) -> list[str]:
-    """`TF_CONFIG` of so many processes."""
-    with contextlib.ExitStack() as held:
-        taken = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in taken:
-            each.bind(("127.0.0.1", 0))
-        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in taken]
-    tasks = [{"type": "worker", "index": index} for index in range(count)]
-    return [json.dumps({"cluster": {"worker": addresses}, "task": task}) for task in tasks]
-
-
 if __name__ == "__main__":
     for line in sys.stdin:
         case, count, *given = json.loads(line)
         children = []
-        for os.environ["TF_CONFIG"] in configs(count):
+        for os.environ["TF_CONFIG"] in launching._configs(count):
             children.append(forked(case, *given))
         print(json.dumps(children), flush=True)
         statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]

@@ -1,52 +1,27 @@
 """Replicas on logical CPUs, in processes of their own (see `replicas_job`)."""
 
-import functools
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 import samples
 
 pytestmark = pytest.mark.slow
 
 
-@functools.cache
-def server() -> subprocess.Popen[str]:
-    """A process that has imported TensorFlow, and forks one for each case."""
-    job = Path(__file__).with_name("replicas_job.py")
-    # The replicas are of the CPU, and the package is this one.
-    given = {
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "PYTHONPATH": f"{job.parents[2]}{os.pathsep}{job.parents[1]}",
-    }
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [sys.executable, str(job)],
-        env={**os.environ, **given},
-        stdin=pipe,
-        stdout=pipe,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _end() -> Iterator[None]:
     yield
-    if server.cache_info().currsize:
-        with server():
-            server().stdin.close()
-        server.cache_clear()
+    processes.end()
 
 
 def run(case: str, encoder: Path, output: Path, devices: int = 2) -> dict[str, Any]:
-    print(json.dumps([case, devices, str(encoder), str(output)]), file=server().stdin, flush=True)
-    status = server().stdout.readline().strip()
+    server = processes.server("runtime/replicas_job.py")
+    print(json.dumps([case, devices, str(encoder), str(output)]), file=server.stdin, flush=True)
+    status = server.stdout.readline().strip()
     error = output / "error.txt"
     assert status == "0", error.read_text("utf-8") if error.exists() else status
     return json.loads((output / "seen.json").read_text(encoding="utf-8"))
