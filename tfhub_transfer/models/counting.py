@@ -94,7 +94,7 @@ class CountsRows(runtime.Replicated):
                 metric.build(y, y_pred)
         if self._filled == filling.BY_BATCH:
             # Not what they weigh in the mean over their batch, or those of full ones weighed less.
-            share = filling.share_there(real)
+            share = tf.reduce_mean(real)
             sample_weight = tf.nest.map_structure(lambda each: each * share, sample_weight)
         with filling.left_out(self.metrics, real, known=bool(self._filled)):
             return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -117,9 +117,9 @@ class CountsRows(runtime.Replicated):
         if real is None or self._filled not in (filling.BY_BATCH, filling.BY_UNIT):
             yield
             return
-        self._share_there = share = filling.share_there(real)
+        self._share_there = tf.reduce_mean(real)
         try:
-            with filling.by_rows(keras_losses.mean_of_batches(self), real, share):
+            with filling.by_rows(keras_losses.mean_of_batches(self), real):
                 yield
         finally:
             self._share_there = 1.0

@@ -240,27 +240,17 @@ def are_there(weights: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(weights, tf.int32) != _MINUS_0
 
 
-def share_there(real: tf.Tensor) -> tf.Tensor:
-    """Of a batch's rows the share that doesn't only fill it up.
-
-    Args:
-        real: What `counted` gave.
-    """
-    return tf.reduce_mean(real)
-
-
 @contextlib.contextmanager
-def by_rows(mean: keras.metrics.Metric, real: tf.Tensor, share: tf.Tensor) -> Iterator[None]:
+def by_rows(mean: keras.metrics.Metric, real: tf.Tensor) -> Iterator[None]:
     """While it is open, a mean of losses of batches counts the rows that are there, and no others.
 
     Args:
         mean: What Keras tells the loss of a batch, with its number of rows.
         real: What `counted` gave.
-        share: What `share_there` gave.
     """
     # Not the instance's: replicas, each in a thread of its own, are in here at one time.
     usual = functools.partial(type(mean).update_state, mean)
-    rows = tf.cast(tf.size(real), tf.float32) * share
+    rows = tf.reduce_sum(real)
     # On the instance, which Keras calls; the class is shared with other models.
     vars(mean)["update_state"] = lambda loss, sample_weight=None: usual(loss, sample_weight=rows)
     try:
