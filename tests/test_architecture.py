@@ -141,7 +141,10 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "runtime": [
-        ["cluster", "dropout", "full_precision", "gathering", "masking", "products", "tpus"],
+        [
+            *("allocation", "cluster", "dropout", "full_precision", "gathering", "masking"),
+            *("products", "tpus"),
+        ],
         ["machine", "metric_states", "precision_choice", "tracing"],
         ["probes", "replicas", "running"],
         ["__init__"],

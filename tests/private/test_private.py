@@ -367,6 +367,27 @@ def test_fit_begins_where_it_is_told(tmp_path: Path) -> None:
     assert model.fit(X, Y, epochs=3, verbose=0).epoch == [0, 1, 2]
 
 
+def test_what_a_step_needs_is_made_before_it_is_traced() -> None:
+    model = trained("adam", metrics=["mae"])
+    model.compile("adam", "mse", metrics=["mae"])
+    model.make_train_function()
+    step, made, told = model.train_function, list[tuple[bool, int]](), list[str]()
+
+    def spied(iterator: Any) -> object:
+        made.append((model.optimizer.built, len(model.metrics[1].variables)))
+        return step(iterator)
+
+    model.train_function = spied
+    keras_training.build_first(model, "train_function", lambda: told.append("also"))
+    batches = tf.data.Dataset.from_tensor_slices((X, Y)).batch(2)
+    model.train_function(iter(batches))
+    assert model.train_function is spied, "the next call finds it as it was"
+    assert made == [(True, 2)], f"{KERAS}: Model._compile_metrics"
+    assert told == ["also"]
+    keras_training.build_first(model, "train_function", lambda: None)
+    model.train_function(iter([(X, Y)]))  # no dataset, which would say of what
+
+
 def test_losses_and_names_are_as_compile_makes_them() -> None:
     mean = keras_training.as_loss(keras.losses.mean_absolute_error, "sum")
     assert float(mean(Y, Y + 2.0)) == 8.0

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
 import pytest
 import samples
 import tensorflow as tf
@@ -36,6 +38,38 @@ def test_answers_stay_the_same_to_the_bit(
     assert [model.predict_text(texts) for texts in asked] == expected
     assert len(traced) == 2
     assert heard == []
+
+
+# Keras alone makes optimizer and metrics while it traces, and what makes variables is traced twice.
+@pytest.mark.parametrize("row", ["classification", "token-classification", "multi-task"])
+def test_a_step_is_traced_once(row: str, bert_encoder: Path) -> None:
+    sample, traced = samples.ROWS[row], list[str]()
+
+    class Heard(tt.TransferModel):
+        """Tells of what is traced."""
+
+        def train_step(self, data: Any) -> Any:
+            traced.append("train")
+            return super().train_step(data)
+
+        def test_step(self, data: Any) -> Any:
+            traced.append("test")
+            return super().test_step(data)
+
+    model = tt.build_model(str(bert_encoder), sample.task(), sample.head, sequence_length=24)
+    model.__class__ = type("Heard", (Heard, type(model)), {})
+    model.encoder.freeze_to(-1)
+    batches = model.preprocess(sample.examples, 16)
+    first = model.evaluate(batches, verbose=0)
+    assert len(np.ravel(first)) > 1
+    history = model.fit(batches, epochs=2, validation_data=batches, verbose=0).history
+    assert traced == ["test", "train"]
+    assert np.isfinite([each[-1] for each in history.values()]).all()
+    names = [each.path for each in model.optimizer.variables]
+    usual = keras.optimizers.deserialize(keras.optimizers.serialize(model.optimizer))
+    with keras.name_scope(usual.name):
+        usual.build(model.trainable_variables)
+    assert names == [each.path for each in usual.variables]
 
 
 def test_what_is_set_later_is_heeded() -> None:

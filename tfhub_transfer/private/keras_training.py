@@ -121,6 +121,47 @@ class WholeBatches(keras.Model):
         """Raises an error if these aren't whole."""
 
 
+def build_first(model: keras.Model, name: str, also: Callable[[], None]) -> None:
+    """Has the first call of a model's step make all variables that it needs, before it is traced.
+
+    `Model._compile_metrics`, with Keras 3.15.1. Keras makes optimizer and metrics in the midst of
+    the first step, and TensorFlow traces a step that makes variables twice.
+
+    Args:
+        model: The model.
+        name: `"train_function"` or `"test_function"`, which was made just now.
+        also: Makes what else the step needs.
+    """
+    step = getattr(model, name)
+
+    def first(iterator: Any) -> object:
+        setattr(model, name, step)
+        if name == "train_function":
+            _build_optimizer(model)
+        _build_measures(model, getattr(iterator, "element_spec", None))
+        also()
+        return step(iterator)
+
+    setattr(model, name, first)
+
+
+def _build_optimizer(model: keras.Model) -> None:
+    if model.optimizer is not None and not model.optimizer.built and model.trainable_variables:
+        with keras.name_scope(model.optimizer.name):  # as Keras calls its variables
+            model.optimizer.build(model.trainable_variables)
+
+
+def _build_measures(model: keras.Model, batch: object) -> None:
+    """Makes metrics, where it is known of what."""
+    labels = None if batch is None else keras.utils.unpack_x_y_sample_weight(batch)[1]
+    if labels is None:
+        return
+    given = tf.nest.map_structure(lambda each: keras.KerasTensor(each.shape, each.dtype), labels)
+    metrics = model._compile_metrics
+    if metrics is not None and not metrics.built:
+        metrics.build(given, model.output)
+
+
 @contextlib.contextmanager
 def alone(model: keras.Model) -> Iterator[None]:
     """A model answers inside on one device, from the first copy of its weights.

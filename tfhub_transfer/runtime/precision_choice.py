@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices
-from tfhub_transfer.runtime import cluster, products
+from tfhub_transfer.runtime import allocation, cluster, products
 from tfhub_transfer.storage import atomic, budget, names
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -52,6 +52,7 @@ def precision(name: str = "auto", width: int = _USUAL_WIDTH) -> Iterator[str]:
     ...     history = model.fit(model.preprocess(train), epochs=3, verbose=0)
     """
     chosen = choose_precision(name, width)
+    allocation.keep_freed()  # whatever computes comes this way
     outside = _surrounding.get()
     with products.as_traced():
         _surrounding.set(chosen)

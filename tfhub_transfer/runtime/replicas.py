@@ -190,7 +190,10 @@ class Replicated(keras_training.WholeBatches):
         """As Keras does."""
         self._asked = contextvars.copy_context()
         if self.distribute_strategy.num_replicas_in_sync == 1:
+            known = None if force else self.train_function
             super().make_train_function(force)
+            if self.train_function is not known:
+                keras_training.build_first(self, "train_function", self.make_means)
         elif self.train_function is None or force:
             _require_steps(self.optimizer)
             self.train_function = _stepping(self, self.train_step)
@@ -201,11 +204,17 @@ class Replicated(keras_training.WholeBatches):
         """As Keras does."""
         self._asked = contextvars.copy_context()
         if self.distribute_strategy.num_replicas_in_sync == 1:
+            known = None if force else self.test_function
             super().make_test_function(force)
+            if self.test_function is not known:
+                keras_training.build_first(self, "test_function", self.make_means)
         elif self.test_function is None or force:
             self.test_function = _stepping(self, self.test_step)
         counted_alone(self.test_function)
         return self.test_function
+
+    def make_means(self) -> None:
+        """Makes what a model reports beside what it was compiled with, before a step is traced."""
 
     def make_predict_function(self, force: bool = False) -> Step | None:
         """As Keras does."""

@@ -277,11 +277,11 @@ class _Losses:
     def __init__(self) -> None:
         self.means: dict[str, keras.metrics.Mean] = {}
 
-    def report(self, name: str, loss: tf.Tensor, weight: tf.Tensor) -> None:
-        """Adds the loss of some rows to the epoch's."""
+    def mean(self, name: str) -> keras.metrics.Mean:
+        """That of a task."""
         if name not in self.means:
             self.means[name] = keras.metrics.Mean(name=f"{name}_loss")
-        self.means[name].update_state(loss, weight)
+        return self.means[name]
 
 
 class JointLoss(runtime.Replicated):
@@ -303,6 +303,11 @@ class JointLoss(runtime.Replicated):
         if "_losses_of_tasks" not in self.__dict__:
             self._losses_of_tasks = _Losses()
         return self._losses_of_tasks
+
+    def make_means(self) -> None:
+        """Makes the mean of each task's loss."""
+        for name in self.output if isinstance(self.output, Mapping) else ():
+            self._reported().mean(name)
 
     def compute_loss(
         self,
@@ -341,7 +346,9 @@ class JointLoss(runtime.Replicated):
         share = 1.0 if weights is None else keras.ops.mean(keras.ops.cast(weights, own.dtype))
         rows = keras.ops.cast(keras.ops.shape(made)[0], own.dtype) * share
         # Replicas know the loss of all; of several tasks Keras doesn't ask the first alone.
-        gathering.by_first(lambda: self._reported().report(name, own, rows * self._share_there))
+        gathering.by_first(
+            lambda: self._reported().mean(name).update_state(own, rows * self._share_there)
+        )
         return own * share
 
 
