@@ -39,7 +39,7 @@ format:
 
 # Needs BENCH_DATA, BENCH_ENCODER, BENCH_WEIGHTS, BENCH_PEER_PYTHON: see benchmarks/README.md.
 bench:
-	@for name in frozen fine_tuning token_tasks prediction boundary scaling equality \
+	@for name in frozen fine_tuning token_tasks prediction first_step boundary scaling equality \
 		profile_step safety; do \
 		echo "== $$name"; $(PYTHON) benchmarks/$$name.py || exit 1; done
 

@@ -18,6 +18,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 RUNS = HERE / "runs"
+# A peer is run at both, and its better one counts.
+PRECISIONS = ("bfloat16", "float32")
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
@@ -77,6 +79,15 @@ def in_turn(
 def median(done: Sequence[Mapping[str, Any]], key: str) -> float:
     """The median of one value over runs."""
     return float(statistics.median(run[key] for run in done))
+
+
+def best(
+    runs: Mapping[str, Sequence[Mapping[str, Any]]], prefix: str, key: str
+) -> tuple[str, float]:
+    """The fastest of the runs whose names begin so, and its median."""
+    found = {name: median(done, key) for name, done in runs.items() if name.startswith(prefix)}
+    fastest = min(found, key=lambda name: found[name])
+    return fastest, found[fastest]
 
 
 def report(name: str, header: Sequence[str], rows: Sequence[Sequence[Any]], raw: Any) -> None:

@@ -72,7 +72,13 @@ def main() -> None:
 
 
 def _job_options(options: Any) -> Any:
-    for name, value in {"dataset": "sst2", "every": 1, "rows": 0, "seed": 0}.items():
+    for name, value in {
+        "dataset": "sst2",
+        "every": 1,
+        "rows": 0,
+        "seed": 0,
+        "task": "classification",
+    }.items():
         setattr(options, name, value)
     options.sequence_length = None
     return options
