@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ import harness
 
 RESULTS = Path(__file__).with_suffix(".json")
 SAMPLE = Path(__file__).parents[1] / "saved_models" / "samples" / "support_messages.csv"
+GOES_ON = re.compile("Going on after ([^,\n]*(?:, step [^,\n]*)?)")
 COMPARE = """
 import sys
 import keras, numpy as np, tfhub_transfer as tt
@@ -128,16 +130,16 @@ def measure(devices: int, workers: int, kills: int, epochs: int) -> dict[str, An
     place, moments = Place(devices, workers, epochs), random.Random(devices)
     alone, _ = place.whole("reference")
     seconds: list[float] = []
-    went_on, compared = 0, list[tuple[int, int]]()
+    went_on, compared = list[str](), list[tuple[int, int]]()
     while len(seconds) < kills:
         output, is_killed = f"out{len(compared)}", True
         while is_killed and len(seconds) < kills:
             moment = moments.uniform(0.0, alone)
             is_killed, said = place.killed(output, moment)
-            went_on += "Going on after" in said
+            went_on += GOES_ON.findall(said)
             seconds += [moment] if is_killed else []
         if is_killed:
-            went_on += "Going on after" in place.whole(output)[1]
+            went_on += GOES_ON.findall(place.whole(output)[1])
         compared.append(place.compare("reference", output))
     outputs = {"reference", *(f"out{number}" for number in range(len(compared)))}
     left = {path.name for path in place.root.iterdir()} - outputs - {"cache", "tmp"}
@@ -147,12 +149,14 @@ def measure(devices: int, workers: int, kills: int, epochs: int) -> dict[str, An
         "processes": workers,
         "kills": len(seconds),
         "after seconds": [round(each, 1) for each in seconds],
-        "runs that went on": went_on,
+        "runs that went on": len(went_on),
+        "after": went_on,
         "trainings": len(compared),
         "arrays equal to the bit": [same for same, _ in compared],
         "of": compared[0][1],
         "seconds alone": round(alone, 1),
         "left behind": sorted(left),
+        "machine": harness.machine(),
     }
 
 
@@ -179,8 +183,7 @@ def main() -> None:
             each for each in before if (each["devices"], each.get("processes", 1)) != _about(row)
         ]
         rows = [*others, row]
-        found = {"machine": harness.machine(), "rows": rows}
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        RESULTS.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -312,6 +312,29 @@ def _two_outputs(where: tf.distribute.Strategy) -> list[Any]:
     return [*model.fit(x, y, batch_size=5, verbose=0).history.values()]
 
 
+def first(encoder: str, output: Path, strategy: tf.distribute.Strategy) -> dict[str, Any]:
+    """What the same batches teach two models, of which one has seen another batch before."""
+    # Which changes how numbers are rounded where it knows the shape of a batch.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    learned = [_learned_after(rows, strategy) for rows in (7, 5)]
+    return {"equal": [*map(np.array_equal, *learned)], "losses": len(learned[0][0])}
+
+
+def _learned_after(rows: int, where: tf.distribute.Strategy) -> list[Any]:
+    """Losses and weights by batches of 7 rows, after one of so many that taught nothing."""
+    keras.utils.set_random_seed(3)
+    with where.scope():
+        inputs = keras.Input((3,))
+        model = tt.runtime.Replicated(inputs, keras.layers.Dense(1)(inputs))
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+    begun, x = model.get_weights(), np.random.default_rng(0).normal(size=(56, 3))
+    given = tf.data.Dataset.from_tensor_slices((x.astype("float32"), x[:, :1]))
+    model.fit(given.batch(rows).take(1), verbose=0)
+    model.set_weights(begun)
+    history = model.fit(given.batch(7), epochs=9, verbose=0)
+    return [history.history["loss"], *model.get_weights()]
+
+
 class _BeginsAtOne(keras.metrics.SparseCategoricalAccuracy):
     def __init__(self) -> None:
         super().__init__(name="right")
@@ -343,6 +366,7 @@ def furthest(one: list[np.ndarray], two: list[np.ndarray]) -> float:
 
 
 CASES = {"whole": whole, "many": many, "weights": weights, "compiled": compiled, "hand": by_hand}
+CASES["first"] = first
 
 
 def main(case: str, devices: int, encoder: str, output: str) -> None:

@@ -77,6 +77,12 @@ def test_other_methods_give_what_one_device_gives(bert_encoder: Path, tmp_path: 
     assert "leave `gradient_accumulation_steps` out" in refused["gathers"]
 
 
+def test_a_batch_teaches_the_same_whichever_came_first(tmp_path: Path) -> None:
+    """To the bit: a training that goes on begins with another batch."""
+    seen = run("first", tmp_path, tmp_path)
+    assert seen["equal"] == [True] * 3 and seen["losses"] == 9
+
+
 _IN_CI = ("token-classification", 3)
 
 

@@ -294,9 +294,12 @@ def _stepping(model: keras.Model, step: Callable[[object], object]) -> Step:
         )
 
     graph = one if model.run_eagerly else tf.function(one, reduce_retracing=True)
+    expect = None if model.run_eagerly else _expecting(graph)
 
     def several(iterator: Iterator[object]) -> object:
         logs = None
+        if expect is not None:
+            expect(getattr(iterator, "element_spec", None))
         for _, batch in zip(range(model.steps_per_execution), iterator, strict=False):
             with _one_line():
                 logs = graph(tf.nest.map_structure(_or_none, batch))
@@ -305,6 +308,32 @@ def _stepping(model: keras.Model, step: Callable[[object], object]) -> Step:
         return logs
 
     return several
+
+
+def _expecting(graph: tf.types.experimental.PolymorphicFunction) -> Callable[[object], None]:
+    """What traces a step for all batches of a kind, so that it is the same whichever came first.
+
+    By itself TensorFlow traces it for the very shape of the first batch, and only then for others.
+    The two round otherwise: by a known number of rows it divides as by a product. A training that
+    goes on in the midst of an epoch has another first batch than one that was never interrupted,
+    and would end with other weights.
+
+    Args:
+        graph: The step, of a batch.
+
+    Returns:
+        It takes what is known of each batch to come; `None` if that is nothing, as of arrays that
+        are given by hand.
+    """
+    expected: object = None
+
+    def expect(spec: object) -> None:
+        nonlocal expected
+        if spec is not None and spec != expected:
+            graph.get_concrete_function(tf.nest.map_structure(_or_none, spec))
+            expected = spec
+
+    return expect
 
 
 @contextlib.contextmanager
@@ -322,8 +351,9 @@ def _one_line() -> Iterator[None]:
 
 
 def _or_none(value: object) -> object:
-    """What a batch may lack, and Keras' generators say so."""
-    return None if isinstance(value, tf.experimental.Optional) else value
+    """What a batch may lack, and Keras' generators say so, or what is known of such."""
+    lacking = tf.experimental.Optional, tf.OptionalSpec
+    return None if isinstance(value, lacking) else value
 
 
 def counted_alone(function: Callable[..., object] | None) -> None:
