@@ -23,6 +23,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("mutants.toml")
 # A mutant may loop for ever.
 MOST_SECONDS = 600
+# What is tried first, and what only if nothing failed so far.
+_IN_TURN = ("not slow", "slow and not exhaustive", "slow and exhaustive")
 _A_TEST_FAILED, _NO_TEST_RAN, _NO_END = 1, 5, 124
 
 
@@ -48,7 +50,8 @@ def mutated(source: str, mutant: dict[str, Any]) -> str:
 def attempt(mutant: dict[str, Any], tests: Path) -> dict[str, Any]:
     """Tries one mutant in a copy of its own; says which test noticed.
 
-    First the tests that always run; the slow ones only if none of those fails.
+    First the tests that always run; the slow ones only if none of those fails, and the exhaustive
+    ones, of which some take minutes, only if none of these.
 
     Args:
         mutant: What to break.
@@ -62,9 +65,10 @@ def attempt(mutant: dict[str, Any], tests: Path) -> dict[str, Any]:
         names = [f"test_{name}.py" for name in mutant["tests"]]
         files = [path for name in names for path in (root / "tests").rglob(name)]
         assert files, f"no test file of {names}"
-        status, by = _run(root, files, [])
-        if status == 0:
-            status, by = _run(root, files, ["-m", "slow"])
+        for marked in _IN_TURN:
+            status, by = _run(root, files, ["-m", marked])
+            if status:
+                break
     return {
         "file": mutant["file"],
         "breaks": mutant["breaks"],

@@ -26,6 +26,8 @@ INPUTS = {
 }
 KINDS = ("bert_still", "albert_encoder", "list_style_encoder", "bert_prefixed_encoder")
 SLOW = pytest.mark.slow
+# Gives all of a variable, for graphs made by hand.
+READ = lambda variable, rows: tf.convert_to_tensor(variable)  # noqa: E731
 # What must never see bfloat16: norms, sums, softmax.
 FULL = {"Mean", "Sum", "Rsqrt", "Reciprocal", "Sqrt", "SquaredDifference", "Softmax", "AddN"}
 PRODUCTS = {"MatMul", "BatchMatMulV2", "Einsum"}
@@ -159,12 +161,11 @@ def test_one_product_is_that_of_rounded_factors() -> None:
         {"x": tf.TensorSpec([None, 8], tf.float32)},
         [kernel],
     )
-    read = lambda variable, rows: tf.convert_to_tensor(variable)  # noqa: E731
     given = {flat.inputs["x"]: tf.constant(a)}
-    [made] = flat.replay([flat.outputs["y"]], given, read, rounding.find(flat, True))
+    [made] = flat.replay([flat.outputs["y"]], given, READ, rounding.find(flat, True))
     np.testing.assert_allclose(made, rounded(rounded(a) @ rounded(b)), rtol=2**-7)
     assert distance(made, rounded(rounded(a) @ rounded(b))) < 2**-10 and made.dtype == tf.float32
-    [exact] = flat.replay([flat.outputs["y"]], given, read)
+    [exact] = flat.replay([flat.outputs["y"]], given, READ)
     np.testing.assert_allclose(exact, a @ b, rtol=1e-5)
 
 
@@ -183,12 +184,11 @@ def test_gradients_of_biases_are_sums_of_float32() -> None:
         [kernel, bias],
     )
     rule = rounding.find(flat, False)
-    read = lambda variable, rows: tf.convert_to_tensor(variable)  # noqa: E731
 
     @tf.function(autograph=False)
     def gradient() -> Any:
         with tf.GradientTape() as tape:
-            [made] = flat.replay([flat.outputs["y"]], {flat.inputs["x"]: x}, read, rule)
+            [made] = flat.replay([flat.outputs["y"]], {flat.inputs["x"]: x}, READ, rule)
             loss = tf.reduce_sum(made * above)
         return tape.gradient(loss, [kernel, bias])
 
@@ -196,6 +196,67 @@ def test_gradients_of_biases_are_sums_of_float32() -> None:
     np.testing.assert_allclose(of_bias, above.astype("float64").sum(0), rtol=1e-5)
     expected = rounded(x).T @ rounded(above)
     assert 1e-5 < distance(of_kernel, expected) < 2**-8
+
+
+# Products of [512, 3, 8] by one matrix, by how it is spelt: the second shape, and whether dense
+# layers are known by it.
+SPREAD: dict[str, tuple[Callable[..., tf.Tensor], tuple[int, ...], bool]] = {
+    "rank": (tf.matmul, (8, 4), True),
+    "one": (tf.matmul, (1, 8, 4), False),
+    "transposed": (lambda x, y: tf.matmul(x, y, transpose_b=True), (8, 8), False),
+    "dots": (lambda x, y: tf.einsum("...ab,...bc->...ac", x, y), (1, 8, 4), False),
+}
+
+
+@pytest.mark.parametrize("rewritten", [False, True])
+@pytest.mark.parametrize("spelt", SPREAD)
+def test_gradients_of_what_multiplies_a_batch_are_sums_of_float32(
+    spelt: str, rewritten: bool
+) -> None:
+    product, shape, dense = SPREAD[spelt]
+    generator = np.random.default_rng(0)
+    factor = tf.Variable(generator.normal(size=shape).astype("float32"))
+    flat = surgery.flatten(
+        lambda inputs: {"y": product(inputs["x"], factor)},
+        {"x": tf.TensorSpec([None, 3, 8], tf.float32)},
+        [factor],
+    )
+    flat.rewrites = rewriting.find(flat) if rewritten else {}
+    x = tf.constant(generator.normal(size=(512, 3, 8)), tf.float32)
+
+    def found(rule: surgery.Rounded) -> tuple[tf.Graph, tf.Tensor]:
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, 3, 8])])
+        def gradient(x: tf.Tensor) -> Any:
+            with tf.GradientTape() as tape:
+                [made] = flat.replay([flat.outputs["y"]], {flat.inputs["x"]: x}, READ, rule)
+                loss = tf.reduce_sum(tf.sin(made) + made)
+            return tape.gradient(loss, factor)
+
+        return gradient.get_concrete_function().graph, gradient(x)
+
+    graph, made = found(rounding.find(flat, False))
+    _, plain = found(surgery.EXACT)
+    assert types(graph, "Sum") <= {tf.float32}
+    if rewritten and dense:
+        assert types(graph, "MatMul") == {tf.bfloat16} and 1e-5 < distance(made, plain) < 2**-6
+    else:
+        assert types(graph, "MatMul") <= {tf.float32} and distance(made, plain) < 1e-5
+
+
+def test_a_product_of_batches_is_rounded() -> None:
+    factor = tf.Variable(tf.ones([8]))
+    flat = surgery.flatten(
+        lambda inputs: {"y": tf.matmul(inputs["x"] * factor, inputs["x"], transpose_b=True)},
+        {"x": tf.TensorSpec([None, None, 8], tf.float32)},
+        [factor],
+    )
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, 8])])
+    def product(x: tf.Tensor) -> Any:
+        rule = rounding.find(flat, False)
+        return flat.replay([flat.outputs["y"]], {flat.inputs["x"]: x}, READ, rule)
+
+    assert types(product.get_concrete_function().graph, "BatchMatMulV2") == {tf.bfloat16}
 
 
 def kinds_of(function: Callable[..., tf.Tensor], fused: bool = True) -> dict[str, str]:
@@ -237,6 +298,14 @@ def test_which_operations_are_rounded() -> None:
     # On no list, or on that of sums.
     found = kinds_of(lambda x, k, b, o: tf.matmul(tf.nn.softmax(tf.cumsum(tf.matmul(x, k))), o))
     assert (found["Softmax"], found["Cumsum"]) == ("n", "n")
+    # What has no two factors, or adds up one of them alone, is no product.
+    for call in (
+        lambda x, k, b, o: tf.einsum("ab->ba", x),
+        lambda x, k, b, o: tf.einsum("ab,bc->c", x, k),
+    ):
+        assert [kinds_of(call, fused)["Einsum"] for fused in (True, False)] == ["n", "n"]
+    dots = lambda x, k, b, o: tf.einsum("...b,bc->...c", x, k)  # noqa: E731
+    assert [kinds_of(dots, fused)["Einsum"] for fused in (True, False)] == ["y", "n"]
     # Whole numbers are left alone.
     found = kinds_of(
         lambda x, k, b, o: x + tf.cast(tf.matmul(tf.cast(x, tf.int32), [[1]] * 4), "float32")
@@ -256,9 +325,8 @@ def test_gelu_behind_a_product_without_a_bias_is_float32_where_gradients_are_wan
 
     @tf.function(autograph=False)
     def run() -> Any:
-        read = lambda variable, rows: tf.convert_to_tensor(variable)  # noqa: E731
         rule = rounding.find(flat, False)
-        return flat.replay([flat.outputs["y"]], {flat.inputs["x"]: x}, read, rule)[0]
+        return flat.replay([flat.outputs["y"]], {flat.inputs["x"]: x}, READ, rule)[0]
 
     graph = run.get_concrete_function().graph
     assert types(graph, "MatMul") == {tf.bfloat16}

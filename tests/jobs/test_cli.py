@@ -74,12 +74,15 @@ def test_a_quick_look_leaves_the_encoder_and_exports_nothing(
     status, _, error = run(*words, "--output", tmp_path / "out", "--quick", "--epochs", "2")
     assert status == 2 and error.count("\n") == 1 and "leave them out" in error
     assert not (tmp_path / "out").exists()
+    words += ["--precision", "bfloat16"]
     status, out, _ = run(*words, "--output", tmp_path / "out", "--quick")
     assert status == 0 and "serving" not in out
+    assert "computes in float32: it has no products" in " ".join(out.split())
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"model.keras", "report", "history.csv", "training.json", ".tfhub-transfer"}
     record = json.loads((tmp_path / "out" / "training.json").read_text(encoding="utf-8"))
     assert [outcome["stage"] for outcome in record["outcomes"]] == ["head"]
+    assert record["precision"] == "float32"  # as it computed, whatever was asked for
     model = tt.load_model(tmp_path / "out" / "model.keras")
     assert model.encoder.fingerprint() == record["encoder"]["fingerprint"]  # as it was
     status, out, _ = run("evaluate", tmp_path / "out", "--data", good, "--output", tmp_path / "r")

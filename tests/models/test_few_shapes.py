@@ -94,6 +94,14 @@ def test_without_xla_nothing_fills_up(shuffle: bool, classifier: Any) -> None:
             tf.nest.map_structure(np.testing.assert_array_equal, first, other)
 
 
+def test_rows_without_labels_are_each_answered(classifier: Any) -> None:
+    model, examples = classifier
+    asked = tt.data.Examples.from_lists(examples.texts[0])
+    batches = few(model, asked, size=4, shuffle=False)
+    scores = model.predict(batches, verbose=0)
+    np.testing.assert_allclose(scores, model.predict_scores(asked), atol=1e-6)
+
+
 def test_static_batches_are_of_few_lengths_too(classifier: Any) -> None:
     for shuffle in (True, False):
         found = shapes(few(*classifier, size=2, shuffle=shuffle, static_batches=True))

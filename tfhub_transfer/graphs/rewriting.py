@@ -1,7 +1,7 @@
 """Slow patterns of TF Hub's graphs in forms that TensorFlow's back ends fuse.
 
-Dense layers by `Einsum` become `MatMul` + `BiasAdd`, and GELU by `Pow`, `Erfc` or division becomes
-the form of which oneDNN makes one kernel with the dense layer before it
+Dense layers by `Einsum`, or as products of batches, become `MatMul` + `BiasAdd`, and GELU by `Pow`,
+`Erfc` or division becomes the form of which oneDNN makes one kernel with the dense layer before it
 (https://github.com/tensorflow/tensorflow, core/grappler/optimizers/remapper.cc). Layer norm is
 spelt so that oneDNN's own rewrite doesn't match it: that one, in TensorFlow 2.21, drops the epsilon
 and computes with 0.001. Roots and shares don't depend on what stands beside them.
@@ -52,7 +52,8 @@ def find(flat: FlatGraph) -> dict[str, Rewrite]:
     """
     readers = flat.consumers()
     # Products first: a bias is known by the product that it is added to.
-    dense = {name: d for name in flat.nodes if (d := _einsum_dense(flat, name))}
+    products = {name: _einsum_dense(flat, name) or _matmul_dense(flat, name) for name in flat.nodes}
+    dense = {name: d for name, d in products.items() if d}
     for name in list(flat.nodes):
         added = _with_bias(flat, name, dense, readers)
         if added:
@@ -86,6 +87,17 @@ def _einsum_dense(flat: FlatGraph, name: str) -> _Dense | None:
     return _Dense(given, weights, count)
 
 
+def _matmul_dense(flat: FlatGraph, name: str) -> _Dense | None:
+    """`tf.matmul` of `[batch, length, inputs]` by a variable, whose gradient would add up rows."""
+    node = flat.nodes[name]
+    if node.op != "BatchMatMulV2" or node.attr["adj_x"].b or node.attr["adj_y"].b:
+        return None
+    given, weights = (flat.resolve(ref) for ref in flat.node_inputs(name))
+    if weights.node not in flat.variables or flat.variables[weights.node].shape.rank != 2:
+        return None
+    return _Dense(given, weights, 1)
+
+
 def _with_bias(
     flat: FlatGraph, name: str, dense: dict[str, _Dense], readers: dict[str, list[str]]
 ) -> _Dense | None:
@@ -107,16 +119,16 @@ def _dense_rewrite(dense: _Dense, activation: Callable[[tf.Tensor], tf.Tensor] |
 
     def emit(x: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
         units = kernel.shape[dense.contracted :]
-        kept = x.shape.rank - dense.contracted
         matrix = tf.reshape(kernel, [-1, units.num_elements()])
         y = tf.matmul(tf.reshape(x, [-1, matrix.shape[0]]), matrix)
         for each in bias:
             # A rounded product may have a bias that isn't.
             y = tf.nn.bias_add(tf.cast(y, each.dtype), tf.reshape(each, [-1]))
         y = y if activation is None else activation(y)
-        shape = tf.concat([tf.shape(x)[:kept], units], axis=0)
+        shape = tf.concat([tf.shape(x)[: -dense.contracted], units], axis=0)
         # A reshape to a computed shape forgets the sizes that are known.
-        return tf.ensure_shape(tf.reshape(y, shape), x.shape[:kept].concatenate(units))
+        known = x.shape[: -dense.contracted].concatenate(units)
+        return tf.ensure_shape(tf.reshape(y, shape), known)
 
     inputs = (dense.x, dense.kernel, dense.bias)
     return Rewrite(tuple(ref for ref in inputs if ref is not None), emit, "MatMul")

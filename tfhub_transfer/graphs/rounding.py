@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfhub_transfer.graphs.surgery import FlatGraph, Ref, Rounded
 from tfhub_transfer.private import tensorflow_graphs
 
-# Always, since this is what bfloat16 is for.
+# Always, since this is what bfloat16 is for; but see `_is_product`.
 ALLOWED = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "Einsum"})
 # Between two products; a bias also behind one, with which it becomes one kernel.
 INFERRED = frozenset(
@@ -34,6 +34,8 @@ CLEAR = frozenset(
 )
 # Of these, though, the gradient may be a sum.
 _SPREADING = frozenset({"BroadcastTo", "GatherNd", "Select", "SelectV2", "Tile"})
+# And of this one, where one factor has less of a batch than the other.
+_SPREADING_PRODUCT = "BatchMatMulV2"
 
 
 def of(flat: FlatGraph, fused: bool) -> Rounded:
@@ -56,6 +58,7 @@ def find(flat: FlatGraph, fused: bool) -> Rounded:
     between = _before_products(flat, order) if fused else set()
     found: set[str] = set()
     products: set[str] = set()
+    by_batch: set[str] = set()
     clear = CLEAR if fused else CLEAR - _SPREADING
     # What is as exact in either: it waits for whoever reads it.
     neutral = {name for name in order if flat.nodes[name].op == "Const"}
@@ -65,15 +68,31 @@ def find(flat: FlatGraph, fused: bool) -> Rounded:
             continue
         read = [ref.node for ref in inputs if ref.node not in {*flat.variables, *neutral}]
         kind = flat.acts_as(name)
-        if kind in ALLOWED:
+        if _is_product(flat, name, fused):
             (found if fused or len(inputs) == 2 else products).add(name)
+            if kind == _SPREADING_PRODUCT and not fused:
+                by_batch.add(name)
         elif kind in CLEAR and not read:
             neutral.add(name)
         elif read and found.issuperset(read):
             alone = len(read) == 1
             if kind in clear or (fused and _follows(kind, alone, name in between)):
                 found.add(name)
-    return Rounded(frozenset(found), frozenset(products))
+    return Rounded(frozenset(found), frozenset(products), frozenset(by_batch))
+
+
+def _is_product(flat: FlatGraph, name: str, fused: bool) -> bool:
+    """Whether an operation is a product, and neither it nor a wanted gradient adds up more."""
+    kind = flat.acts_as(name)
+    if kind != "Einsum":
+        return kind in ALLOWED
+    equation = flat.nodes[name].attr["equation"].s.decode()
+    given, _, result = equation.partition("->")
+    terms = [*given.split(","), result]
+    labels = set("".join(terms)) - set(". ")
+    # A label of one term alone is summed over, or copied; `...` may be copied for one of the two.
+    alone = any(sum(label in term for term in terms) == 1 for label in labels)
+    return len(terms) > 2 and not alone and (fused or "..." not in equation)
 
 
 def _follows(kind: str, alone: bool, between: bool) -> bool:
@@ -93,7 +112,8 @@ def _before_products(flat: FlatGraph, order: list[str]) -> set[str]:
     found: set[str] = set()
     for name in reversed(order):
         kind = flat.acts_as(name)
-        if kind in ALLOWED or (name in found and (kind in CLEAR or kind in INFERRED)):
+        passes = name in found and (kind in CLEAR or kind in INFERRED)
+        if passes or _is_product(flat, name, fused=True):
             found |= {ref.node for ref in flat.needed(name)}
     return found
 

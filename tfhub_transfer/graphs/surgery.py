@@ -76,16 +76,20 @@ class Rounded(NamedTuple):
     Attributes:
         nodes: Nodes that compute so throughout.
         products: Nodes of a product and a bias, of which the product does. They give float32.
+        by_batch: Those of `nodes` that do only if both factors have as many matrices: of one that
+            is spread over those of the other the gradient is a sum.
     """
 
     nodes: frozenset[str] = frozenset()
     products: frozenset[str] = frozenset()
+    by_batch: frozenset[str] = frozenset()
 
-    def inputs(self, name: str, read: Iterable[tuple[Ref, tf.Tensor]]) -> list[tf.Tensor]:
+    def inputs(self, name: str, read: Sequence[tuple[Ref, tf.Tensor]]) -> list[tf.Tensor]:
         """What a node is given of the tensors that it reads, each with the node that made it."""
         made = []
+        throughout = name in self.nodes and not (name in self.by_batch and _is_spread(read))
         for place, (ref, tensor) in enumerate(read):
-            low = name in self.nodes or (name in self.products and place < _FACTORS)
+            low = throughout or (name in self.products and place < _FACTORS)
             # A cast for each who reads it: TensorFlow joins them, but not the sums of gradients,
             # which are of float32 so.
             if low and tensor.dtype == tf.float32:
@@ -97,6 +101,15 @@ class Rounded(NamedTuple):
 
 
 EXACT = Rounded()
+
+
+def _is_spread(read: Sequence[tuple[Ref, tf.Tensor]]) -> bool:
+    """Whether a factor may have fewer matrices than the other, as far as is known while tracing.
+
+    Sizes of which nothing is known count as equal: they are those of the batch.
+    """
+    one, other = (tensor.shape[:-2] for _, tensor in read)
+    return one.rank is None or other.rank is None or one.as_list() != other.as_list()
 
 
 class FlatGraph:

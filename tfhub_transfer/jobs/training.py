@@ -103,8 +103,12 @@ def _train(
         say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
         for warning in cautions.before_training(model.parts[name], own):
             say(wording.wrapped(f"WARNING: {warning}"))
+    precision = _precision(job, model)
+    if cluster.is_chief() and job.precision not in ("auto", precision):
+        said = f"the encoder {model.encoder.handle} computes in {precision}: it has no products"
+        say(wording.wrapped(f"WARNING: {said} that can be rounded to {job.precision}"))
     with (
-        runtime.precision_of_all(model.distribute_strategy, job.precision, model.encoder.dimension),
+        runtime.precision_of_all(model.distribute_strategy, precision, model.encoder.dimension),
         atomic.folder(job.output, job.overwrite or replaced) as scratch,
     ):
         learned = _fit(job, model, splits, scratch, notes, fit)
@@ -132,7 +136,7 @@ def _train_alone(
     build = functools.partial(_build_within, job, source=model.encoder.source)
     how = functools.partial(fit, **_fine_tuning(job))
     trainer = sharing.Trainer(model.task, build, how, job.seed)
-    with runtime.precision(job.precision, model.encoder.dimension):
+    with runtime.precision(_precision(job, model), model.encoder.dimension):
         sharing.compare(report, record, parts, trainer, job.output / RECORD_FILE)
     say(f"Added to {job.output}: report, {RECORD_FILE}")
 
@@ -214,7 +218,7 @@ def _fit(
     return {
         "seed": job.seed,
         "precision": runtime.choose_precision(),
-        "measured": _measured(job, model.encoder.dimension),
+        "measured": _measured(job, model),
         "versions": runtime.versions(),
         "encoder": {
             "handle": model.encoder.handle,
@@ -252,11 +256,16 @@ def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict
     }
 
 
-def _measured(job: TrainJob, width: int) -> Mapping[str, object] | None:
+def _precision(job: TrainJob, model: TransferModel) -> str:
+    """What is asked for, where the encoder has a graph that can compute in either precision."""
+    return "float32" if model.encoder.flat_graph() is None else job.precision
+
+
+def _measured(job: TrainJob, model: TransferModel) -> Mapping[str, object] | None:
     """What `--precision auto` was decided by; `None` where there was nothing to decide."""
-    if job.precision != "auto" or not runtime.was_measured():
+    if _precision(job, model) != "auto" or not runtime.was_measured():
         return None
-    width = products.measured_width(width)
+    width = products.measured_width(model.encoder.dimension)
     seconds = runtime.measured_products(width)
     return {"cpu": products.cpu_model(), "width": width, "seconds": seconds}
 

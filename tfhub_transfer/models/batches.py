@@ -85,6 +85,13 @@ class Order:
             return cls(size, seed, share)
         return cls(size, seed, share, few=True, multiple=replicas)
 
+    def unlabelled(self) -> "Order":
+        """The same for rows without labels, which can only be answered: each, and nothing else.
+
+        Whatever is compiled for their shapes, then. What was asked to be static stays so.
+        """
+        return self if self.static else dataclasses.replace(self, few=False, multiple=1)
+
     def filled(self, task: Task) -> str | None:
         """In what rows weigh alike, if some fill batches up.
 
@@ -168,6 +175,7 @@ def of_ids(
         A dataset of `(inputs, labels)`, with weights behind if there are some, or of `inputs`.
     """
     step = step or Step(len(ids.lost), len(ids.lost))
+    order = order if ids.labels is not None else order.unlabelled()
     rows, by_length, lengths = _ordered(ids, order, step)
     by = order.filled(layout.task)
     padded = order.batches(step.most) * order.size

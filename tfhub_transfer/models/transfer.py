@@ -119,7 +119,8 @@ class TransferModel(wiring.InParts):
                 (`train_on_batch`), whose loss is weighed for the epoch. `"auto"` fills up batches
                 where the model is compiled by XLA, which compiles each shape anew: they have at
                 most 4 lengths, each with a number of rows of its own, and a batch's loss is
-                the mean over its rows. `False` leaves all as they are without XLA.
+                the mean over its rows. Rows without labels, which `predict` answers one by one,
+                fill up nothing. `False` leaves all as they are without XLA.
             shard: `(index, count)`: every `count`-th example from `index` on, for one of several
                 workers with a loop of their own (the strategy `"multiworker"` wants all rows in
                 each process); weights stay relative to all rows. With `static_batches` all of
