@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "memory.json"
 FITS = 30
 KINDS = {
     "fits": ("bert none", "bert all", "auto none", "auto all"),
@@ -70,7 +71,7 @@ def _of_stream(kind: str, options: argparse.Namespace) -> None:
         more = run["mb"] - runs[options.rows[0]]["mb"]
         said = f"{run['mb']:.0f} MB ({more:+.0f}), {run['seconds']:.0f} s, {run['cpu']:.0f} s CPU"
         print(f"{name}, {rows:,} rows: {said}", flush=True)
-        _note(name, {str(rows): run for rows, run in runs.items()})
+        _note(name, {**_known().get(name, {}), str(rows): run})
     for clock in ("seconds", "cpu"):
         # What a row costs between two numbers of rows: building and tracing is in both.
         known = sorted(runs)
@@ -82,9 +83,11 @@ def _of_stream(kind: str, options: argparse.Namespace) -> None:
 
 def _note(name: str, found: dict) -> None:
     """Into the file as it is now: a run of another kind may have ended meanwhile."""
-    path = HERE / "memory.json"
-    known = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    path.write_text(json.dumps({**known, name: found}, indent=1) + "\n", "utf-8")
+    RESULTS.write_text(json.dumps({**_known(), name: found}, indent=1) + "\n", "utf-8")
+
+
+def _known() -> dict:
+    return json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
 
 
 def _run(what: str, kind: str, *more: str) -> dict:
