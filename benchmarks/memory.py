@@ -65,9 +65,7 @@ def _of_stream(kind: str, options: argparse.Namespace) -> None:
     name = f"stream, {options.encoder}, {kind}"
     runs: dict[int, dict] = {}
     for rows in options.rows:
-        runs[rows] = run = _run(
-            "stream", kind, "--rows", str(rows), "--encoder", options.encoder
-        )
+        runs[rows] = run = _run("stream", kind, "--rows", str(rows), "--encoder", options.encoder)
         more = run["mb"] - runs[options.rows[0]]["mb"]
         said = f"{run['mb']:.0f} MB ({more:+.0f}), {run['seconds']:.0f} s, {run['cpu']:.0f} s CPU"
         print(f"{name}, {rows:,} rows: {said}", flush=True)
@@ -75,9 +73,7 @@ def _of_stream(kind: str, options: argparse.Namespace) -> None:
     for clock in ("seconds", "cpu"):
         # What a row costs between two numbers of rows: building and tracing is in both.
         known = sorted(runs)
-        each = [
-            (runs[b][clock] - runs[a][clock]) / (b - a) * 1e6 for a, b in zip(known, known[1:])
-        ]
+        each = [(runs[b][clock] - runs[a][clock]) / (b - a) * 1e6 for a, b in zip(known, known[1:])]
         print(f"{name}, {clock} a million rows more: " + ", ".join(f"{v:.0f}" for v in each))
 
 
