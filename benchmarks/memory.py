@@ -9,6 +9,7 @@ seconds of each, and those of the processor, which other work beside disturbs le
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import random
@@ -73,7 +74,9 @@ def _of_stream(kind: str, options: argparse.Namespace) -> None:
     for clock in ("seconds", "cpu"):
         # What a row costs between two numbers of rows: building and tracing is in both.
         known = sorted(runs)
-        each = [(runs[b][clock] - runs[a][clock]) / (b - a) * 1e6 for a, b in zip(known, known[1:])]
+        each = [
+            (runs[b][clock] - runs[a][clock]) / (b - a) * 1e6 for a, b in itertools.pairwise(known)
+        ]
         print(f"{name}, {clock} a million rows more: " + ", ".join(f"{v:.0f}" for v in each))
 
 
