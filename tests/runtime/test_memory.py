@@ -91,12 +91,14 @@ def test_a_training_leaves_nothing_behind(
 def test_a_training_needs_no_operation_that_none_before_needed(
     bert_still: Path, sentiment: Any
 ) -> None:
+    """But those of variables that Keras' own layers of dropout count."""
     examples = tt.data.Examples.from_lists(*sentiment)
     with kernels() as first:
         tune(str(bert_still), examples, 1)
     with kernels() as second:
         tune(str(bert_still), examples, 1)
-    assert len(first) > 50 and not second - first
+    more = {name for operation, name in second - first if "seed_generator" not in name}
+    assert len(first) > 50 and not more
 
 
 class Turned(keras.layers.Layer):

@@ -22,15 +22,11 @@ def parents(dataset: tf.data.Dataset) -> list[Any]:
 
 
 def with_its_functions(make: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
-    """A dataset together with which the functions end that it calls, Python's and TensorFlow's.
+    """A dataset together with which the functions of Python end that it calls.
 
     `_py_funcs_used_in_graph` of the outermost graph, with TensorFlow 2.21: there `from_generator`
     and `tf.numpy_function` keep them, and all that they hold, as long as the thread lives. What is
     made from a dataset holds it, and so does an iterator of any of these.
-
-    It is made inside of a graph: made eagerly, TensorFlow keeps for each `map` and its like, for
-    good, an operation that holds the whole graph of its function (tensorflow/tensorflow#42337,
-    3 MB a training of two layers of 16).
 
     Args:
         make: Makes the dataset.
@@ -41,15 +37,8 @@ def with_its_functions(make: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
     while getattr(graph, "outer_graph", None) is not None:
         graph = graph.outer_graph
     before = {id(each) for each in getattr(graph, "_py_funcs_used_in_graph", ())}
-    inside: list[tf.data.Dataset] = []
-
-    def traced() -> tf.Tensor:
-        inside.append(make())
-        return tf.data.experimental.to_variant(inside[0])
-
-    function = tf.function(traced, autograph=False).get_concrete_function()
-    made = tf.data.experimental.from_variant(function(), inside[0].element_spec)
+    made = make()
     kept: list[Callable[..., object]] = getattr(graph, "_py_funcs_used_in_graph", [])
-    made.calls = [function, *inside, *(each for each in kept if id(each) not in before)]
+    made.calls = [each for each in kept if id(each) not in before]
     kept[:] = [each for each in kept if id(each) in before]
     return made

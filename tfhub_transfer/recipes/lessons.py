@@ -98,13 +98,11 @@ class Lesson:
             tf.TensorSpec([None, None, self._width], tf.bfloat16),
             tf.TensorSpec([None], tf.float32),
         )
-
-        def batches() -> tf.data.Dataset:
-            given = tf.data.Dataset.from_generator(read, output_signature=spec)
-            given = given.apply(tf.data.experimental.assert_cardinality(len(rows)))
-            return batching.ready(given.map(join, batching.MAP_THREADS))
-
-        return tensorflow_data.with_its_functions(batches)
+        dataset = tensorflow_data.with_its_functions(
+            lambda: tf.data.Dataset.from_generator(read, output_signature=spec)
+        )
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
+        return batching.ready(dataset.map(join, batching.MAP_THREADS))
 
     def _sentences(self, texts: list[str], encoded: _Rows) -> np.ndarray:
         """The teacher's vector of each text `[n, dimension]`, from disk where it is known."""
