@@ -1,14 +1,15 @@
 """Memory of one process: builds and trainings one after the other, and rows that are streamed.
 
-python benchmarks/memory.py [fits|stream] [--rows 10000 1000000]
+python benchmarks/memory.py [fits|stream] [--only KIND] [--rows 10000 100000 1000000]
 
 Each measurement is a process of its own. `fits`: the resident memory after each of 30 builds and
-trainings. `stream`: the peak of training, evaluation and answers on a file of so many rows, and the
-seconds of each.
+trainings. `stream`: the peak of training, evaluation and answers on a file of so many rows, the
+seconds of each, and those of the processor, which other work beside disturbs less.
 """
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import random
@@ -16,11 +17,19 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "memory.json"
 FITS = 30
+KINDS = {
+    "fits": ("bert none", "bert all", "auto none", "auto all"),
+    "stream": ("frozen", "thawed", "predict", "evaluate"),
+}
 WORDS = (
     "a the film plot cast sound was is good bad dull bright long short and but very never".split()
 )
@@ -31,35 +40,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", choices=("fits", "stream"))
-    parser.add_argument("--rows", type=int, nargs=2, default=(10_000, 1_000_000))
+    parser.add_argument("what", nargs="?", choices=tuple(KINDS))
+    parser.add_argument("--rows", type=int, nargs="+", default=(10_000, 100_000, 1_000_000))
     parser.add_argument("--fits", type=int, default=FITS)
+    parser.add_argument("--encoder", choices=("bert", "auto"), default="bert")
+    parser.add_argument("--only", help="one kind, such as frozen or 'bert all'")
     parser.add_argument("--kind", help="of one measurement, in a process of its own")
     options = parser.parse_args()
     if options.kind:
         print(json.dumps(_measure(options)), flush=True)
         return
-    found = json.loads(_results().read_text("utf-8")) if _results().exists() else {}
-    if options.what in (None, "fits"):
-        for encoder in ("bert", "auto"):
-            for unfreeze in ("none", "all"):
-                run = _run("fits", f"{encoder} {unfreeze}", "--fits", str(options.fits))
-                found[f"fits, {encoder}, {unfreeze}"] = run
-                third, last = run["mb"][2], run["mb"][-1]
-                print(f"{encoder}, {unfreeze}: {third:.0f} MB, {last - third:+.0f} MB", flush=True)
-    if options.what in (None, "stream"):
-        for kind in ("frozen", "thawed", "predict", "evaluate"):
-            runs = [_run("stream", kind, "--rows", str(n), str(n)) for n in options.rows]
-            found[f"stream, {kind}"] = dict(zip(map(str, options.rows), runs))
-            few, many = runs
-            slope = many["seconds"] / few["seconds"] / (options.rows[1] / options.rows[0])
-            more = many["mb"] - few["mb"]
-            print(f"{kind}: {few['mb']:.0f} MB, {more:+.0f} MB, {slope:.2f} x the time a row")
-    _results().write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    for what in [options.what] if options.what else KINDS:
+        for kind in [options.only] if options.only else KINDS[what]:
+            (_of_fits if what == "fits" else _of_stream)(kind, options)
 
 
-def _results() -> Path:
-    return HERE / "memory.json"
+def _of_fits(kind: str, options: argparse.Namespace) -> None:
+    run = _run("fits", kind, "--fits", str(options.fits))
+    third, last = run["mb"][2], run["mb"][-1]
+    print(f"{kind}: {third:.0f} MB, {last - third:+.0f} MB", flush=True)
+    _note(f"fits, {kind}", run)
+
+
+def _of_stream(kind: str, options: argparse.Namespace) -> None:
+    name = f"stream, {options.encoder}, {kind}"
+    runs: dict[int, dict] = {}
+    for rows in options.rows:
+        runs[rows] = run = _run("stream", kind, "--rows", str(rows), "--encoder", options.encoder)
+        more = run["mb"] - runs[options.rows[0]]["mb"]
+        said = f"{run['mb']:.0f} MB ({more:+.0f}), {run['seconds']:.0f} s, {run['cpu']:.0f} s CPU"
+        print(f"{name}, {rows:,} rows: {said}", flush=True)
+        _note(name, {**_known().get(name, {}), str(rows): run})
+    for clock in ("seconds", "cpu"):
+        # What a row costs between two numbers of rows: building and tracing is in both.
+        known = sorted(runs)
+        each = [
+            (runs[b][clock] - runs[a][clock]) / (b - a) * 1e6 for a, b in itertools.pairwise(known)
+        ]
+        print(f"{name}, {clock} a million rows more: " + ", ".join(f"{v:.0f}" for v in each))
+
+
+def _note(name: str, found: dict) -> None:
+    """Into the file as it is now: a run of another kind may have ended meanwhile."""
+    RESULTS.write_text(json.dumps({**_known(), name: found}, indent=1) + "\n", "utf-8")
+
+
+def _known() -> dict:
+    return json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
 
 
 def _run(what: str, kind: str, *more: str) -> dict:
@@ -74,7 +101,7 @@ def _measure(options: argparse.Namespace) -> dict:
         os.environ["TFHUB_TRANSFER_CACHE_DIR"] = str(Path(work) / "cache")
         if options.what == "fits":
             return {"mb": _fits(*options.kind.split(), options.fits, Path(work))}
-        return _stream(options.kind, options.rows[0], Path(work))
+        return _stream(options.kind, options.encoder, options.rows[0], Path(work))
 
 
 def _text(chance: random.Random) -> tuple[str, str]:
@@ -85,7 +112,7 @@ def _text(chance: random.Random) -> tuple[str, str]:
 def _fits(name: str, unfreeze: str, count: int, work: Path) -> list[float]:
     import tfhub_transfer as tt
 
-    encoder = name if name == "auto" else _tiny_bert(work)
+    encoder = _encoder(name, work)
     chance = random.Random(0)
     examples = tt.data.Examples.from_lists(*map(list, zip(*[_text(chance) for _ in range(64)])))
     found = []
@@ -95,20 +122,22 @@ def _fits(name: str, unfreeze: str, count: int, work: Path) -> list[float]:
         tt.fine_tune(model, examples[:48], examples[48:], 1, unfreeze, plan=plan)
         del model
         gc.collect()
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-        found.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+        found.append(_resident())
         print(f"  {name} {unfreeze} {found[-1]:.0f}", file=sys.stderr, flush=True)
     return found
 
 
-def _tiny_bert(work: Path) -> str:
+def _encoder(name: str, work: Path) -> str:
+    """The packaged one, or the tests' BERT of 2 layers of 16, whose steps take no time."""
+    if name == "auto":
+        return name
     sys.path.insert(0, str(HERE.parent / "tests"))
     import saved_model_factory
 
     return str(saved_model_factory.write_bert_encoder(work / "bert"))
 
 
-def _stream(kind: str, rows: int, work: Path) -> dict:
+def _stream(kind: str, encoder: str, rows: int, work: Path) -> dict:
     import tfhub_transfer as tt
 
     chance = random.Random(0)
@@ -118,20 +147,48 @@ def _stream(kind: str, rows: int, work: Path) -> dict:
             file.write(",".join(_text(chance)) + "\n")
     judged = tt.data.Examples.from_lists(*map(list, zip(*[_text(chance) for _ in range(200)])))
     stream = tt.data.stream(work / "rows.csv", text="text", label="label")
-    model = tt.build_model("auto", tt.tasks.Classification(["negative", "positive"]))
-    started = time.perf_counter()
-    if kind in ("frozen", "thawed"):
-        plan = tt.Plan(verbose=0, head_epochs=1)
-        unfreeze = "none" if kind == "frozen" else "all"
-        tt.fine_tune(model, stream, judged, 1, unfreeze, 64, plan=plan)
-    elif kind == "evaluate":
-        model.evaluate(model.preprocess(stream, 64, shuffle=False), verbose=0)
-    else:
-        for chunk in stream:
-            model.predict_text(list(chunk.texts[0]))
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return {"mb": peak, "seconds": seconds}
+    model = tt.build_model(
+        _encoder(encoder, work), tt.tasks.Classification(["negative", "positive"])
+    )
+    model.predict_text(list(judged.texts[0]))  # traced, as what trains is in any case
+    before, spent = time.perf_counter(), time.process_time()
+    with _sampled() as samples:
+        if kind in ("frozen", "thawed"):
+            plan = tt.Plan(verbose=0, head_epochs=1)
+            unfreeze = "none" if kind == "frozen" else "all"
+            tt.fine_tune(model, stream, judged, 1, unfreeze, 64, plan=plan)
+        elif kind == "evaluate":
+            model.evaluate(model.preprocess(stream, 64, shuffle=False), verbose=0)
+        else:
+            for chunk in stream:
+                model.predict_text(list(chunk.texts[0]))
+    seconds, cpu = time.perf_counter() - before, time.process_time() - spent
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 * 1.024
+    tenths = [max(samples[n * len(samples) // 10 :][: -(-len(samples) // 10)]) for n in range(10)]
+    return {"mb": peak, "seconds": seconds, "cpu": cpu, "mb_by_tenths": tenths}
+
+
+@contextmanager
+def _sampled() -> Iterator[list[float]]:
+    """The resident memory while the body runs, twice a second."""
+    found, over = [_resident()], threading.Event()
+
+    def sample() -> None:
+        while not over.wait(0.5):
+            found.append(_resident())
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join()
+
+
+def _resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 if __name__ == "__main__":

@@ -188,6 +188,19 @@ def test_of_very_many_texts_a_sample_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     assert known.count([half])["train"] == pytest.approx(8000, rel=0.15)
 
 
+def test_each_text_is_sorted_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many chunks a stream has; with those of an earlier training, and the same at last."""
+    monkeypatch.setattr(seen, "_WAITING", 100)
+    usual, counts = seen._least, list[int]()
+    counted = lambda *parts: counts.append(sum(map(len, parts))) or usual(*parts)  # noqa: E731
+    monkeypatch.setattr(seen, "_least", counted)
+    texts = [f"text {i % 1800}" for i in range(2000)]
+    known = Seen().with_texts("train", ([texts[i : i + 5]] for i in range(0, 2000, 5)))
+    assert sum(counts) < 8 * len(texts) and len(counts) > 5
+    every = np.unique(seen.digests([[*texts, "one more"]]))
+    np.testing.assert_array_equal(known.with_texts("train", [[["one more"]]]).train, every)
+
+
 def test_they_travel_with_the_model(text_encoder: Path, tmp_path: Path) -> None:
     """Also through a file, and more training adds to them."""
     texts, labels = [*samples.TEXTS[:3], "d", "e", "f"], ["a", "b"] * 3

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -338,6 +339,24 @@ def test_vectors_replace_no_file_of_another_kind_and_none_unasked(tmp_path: Path
     output.unlink()
     with special("pipe", output), pytest.raises(tt.InputError, match="which is a pipe"):
         write(overwrite=True)
+
+
+def test_vectors_are_written_as_they_come(tmp_path: Path) -> None:
+    """What NumPy writes, to the byte; a chunk that is written is held by nobody."""
+    rows, output = np.random.default_rng(0).random((7, 5), "float32"), tmp_path / "vectors.npy"
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def chunks() -> Iterator[tuple[list[str], np.ndarray]]:
+        for at in range(0, 7, 2):
+            part = rows[at : at + 2].copy()
+            held.append(weakref.ref(part))
+            yield ["a"] * len(part), part
+            del part
+            assert not any(each() is not None for each in held[:-1])
+
+    assert encoding.write_vectors(chunks(), output) == 7
+    np.save(tmp_path / "whole.npy", rows)
+    assert output.read_bytes() == (tmp_path / "whole.npy").read_bytes()
 
 
 def test_a_report_replaces_reports_and_nothing_else(tmp_path: Path) -> None:

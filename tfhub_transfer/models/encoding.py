@@ -1,9 +1,10 @@
 """Texts to vectors, by whatever has an encoder in it."""
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias, TypedDict, cast
+from typing import IO, TypeAlias, TypedDict, cast
 
 import numpy as np
 
@@ -262,17 +263,37 @@ def write_vectors(
     atomic.check_file(output, _NPY, overwrite, inputs)
     try:
         with atomic.file(output) as scratch:
-            found = []
-            with progress.stage("Encoding", unit="texts", final=False) as stage:
-                for _, vectors in chunks:
-                    found.append(vectors)
-                    stage.add(len(vectors))
-            if not found:
+            count = _write_rows(chunks, scratch)
+            if not count:
                 raise InputError("expected at least one text. Received: none")
-            np.save(scratch, np.concatenate(found))
     except OSError as error:
         raise InputError(f"the file can't be written. Received: {output} ({error})") from error
-    return sum(map(len, found))
+    return count
+
+
+def _write_rows(chunks: Iterable[tuple[list[str], np.ndarray]], path: Path) -> int:
+    """Writes vectors as they come, so that no more than a chunk of them is in memory."""
+    count = width = 0
+    with (
+        open(path, "wb") as file,
+        progress.stage("Encoding", unit="texts", final=False) as stage,
+    ):
+        _write_shape(file, count, width)
+        for _, vectors in chunks:
+            file.write(np.ascontiguousarray(vectors, "<f4").data)
+            count, width = count + len(vectors), vectors.shape[1]
+            stage.add(len(vectors))
+        file.seek(0)
+        _write_shape(file, count, width)
+    return count
+
+
+def _write_shape(file: IO[bytes], count: int, width: int) -> None:
+    """How a `.npy` file begins; as long whatever the shape, as NumPy leaves room for large ones."""
+    header = io.BytesIO()
+    told = {"descr": "<f4", "fortran_order": False, "shape": (count, width)}
+    np.lib.format.write_array_header_1_0(header, told)
+    file.write(header.getvalue())
 
 
 def read_record(folder: Path) -> Record:

@@ -10,6 +10,9 @@ import numpy as np
 SPLITS = ("train", "validation")
 # Digests that are kept of a split, 16 MB: of more, the least ones, which are a fair sample.
 MOST = 2_000_000
+# So many rows wait at least to be sorted among those that are known, or a quarter of these: sorted
+# chunk by chunk, rows would take time by their square.
+_WAITING = 50_000
 _NOTHING = np.zeros(0, np.uint64)
 
 
@@ -38,10 +41,15 @@ class Seen:
             split: `"train"` or `"validation"`.
             columns: Columns of texts, chunk by chunk.
         """
-        known = getattr(self, split)
+        known: np.ndarray = getattr(self, split)
+        waiting: list[np.ndarray] = []
+        count = 0
         for chunk in columns:
-            known = np.union1d(known, digests(chunk))[:MOST]
-        return dataclasses.replace(self, **{split: known})
+            waiting.append(digests(chunk))
+            count += len(waiting[-1])
+            if count >= max(_WAITING, len(known) // 4):
+                known, waiting, count = _least(known, *waiting), [], 0
+        return dataclasses.replace(self, **{split: _least(known, *waiting)})
 
     def count(self, columns: Sequence[Sequence[str]]) -> dict[str, int]:
         """How many rows of texts each split held; estimated where only a sample is known.
@@ -83,6 +91,11 @@ class Seen:
             # Anew, as a file may come from elsewhere and `count` relies on order and number.
             read[split] = np.unique(whole.astype(np.uint64))[:MOST]
         return cls(**read)
+
+
+def _least(*parts: np.ndarray) -> np.ndarray:
+    """The least digests of several arrays, sorted, each once; all, if they aren't too many."""
+    return np.unique(np.concatenate(parts))[:MOST]
 
 
 def digests(columns: Sequence[Sequence[str]]) -> np.ndarray:

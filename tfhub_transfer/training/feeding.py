@@ -12,7 +12,7 @@ from tfhub_transfer.data.batching import ready
 from tfhub_transfer.data.passes import Epochs, Seeds, permutation
 from tfhub_transfer.models import counting
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.optimization import planning
+from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.tasks.objective import Targets
@@ -139,7 +139,8 @@ def compiled(
     with model.distribute_strategy.scope():
         made = make()
         rate = training.plan.head_learning_rate or planning.HEAD_RATE
-        model.compile_alike(made, keras.optimizers.Adam(rate), steps_at_once)
+        optimizer = keras.optimizers.Adam(rate, name=optimizers.named(keras.optimizers.Adam))
+        model.compile_alike(made, optimizer, steps_at_once)
     return made
 
 
