@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from tfhub_transfer import cli
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.jobs import launching, training, workers
-from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.jobs import demonstration, launching, training, workers
+from tfhub_transfer.jobs.training_options import DemoJob, TrainJob
 from tfhub_transfer.runtime import machine
 
 JOB = TrainJob("classification", "rows.csv", Path("out"), workers=2)
@@ -238,3 +238,44 @@ def test_one_alone_is_in_step_with_itself() -> None:
     job = TrainJob("classification", "rows.csv", Path("out"))
     with workers.in_step(job) as (own, first):
         assert own is job and first(len) is len
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["distill", "teacher"], "`distill` works in one process; unset TF_CONFIG"),
+        (["train", "--task", "multi-task", "--alone"], "`--alone` trains one task after the other"),
+    ],
+)
+def test_what_one_process_does_waits_for_no_others(
+    words: list[str],
+    message: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = {"worker": ["a:1", "b:2"]}
+    config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
+    monkeypatch.setattr(machine, "start", lambda name: pytest.fail("it waits"))
+    monkeypatch.setenv("TF_CONFIG", config)
+    words = [*words, "--data", "rows.json", "--output", "out"]
+    assert cli.main(words) == 2
+    said = capfd.readouterr().err
+    assert message in said and "2 processes" in said and "waiting" not in said
+
+
+def test_none_is_started_for_what_one_process_does(capsys: pytest.CaptureFixture[str]) -> None:
+    train = ["train", "--task", "multi-task", "--data", "tasks.json", "--output", "out"]
+    assert cli.main([*train, "--alone", "--workers", "2"]) == 2
+    assert "leave it out, or train without others" in capsys.readouterr().err
+    distill = ["distill", "teacher", "--data", "texts.txt", "--output", "out"]
+    assert cli.main([*distill, "--strategy", "multiworker"]) == 2
+    assert "leave `--strategy multiworker` out" in capsys.readouterr().err
+
+
+def test_the_demo_asks_for_no_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever processes the environment names: TensorFlow has begun when it trains."""
+    jobs: list[TrainJob] = []
+    monkeypatch.setattr(demonstration, "train", jobs.append)
+    with pytest.raises(AssertionError):  # nothing was trained
+        demonstration.demonstrate(DemoJob(tmp_path / "demo"))
+    assert [job.strategy for job in jobs] == ["none"]

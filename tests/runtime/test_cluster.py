@@ -78,12 +78,16 @@ def test_what_tells_nothing_of_them_is_refused(
         assert reason in str(caught.value) and "Received: " in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [None, config(worker=["one:1"])])
-def test_one_alone_has_no_others_to_meet(monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
+@pytest.mark.parametrize(
+    ("text", "named"), [(None, "none"), (config(worker=["one:1"]), "one alone")]
+)
+def test_one_alone_has_no_others_to_meet(
+    monkeypatch: pytest.MonkeyPatch, text: str | None, named: str
+) -> None:
     monkeypatch.delenv("TF_CONFIG", raising=False)
     if text is not None:
         monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(InputError, match="for several processes, and TF_CONFIG names none"):
+    with pytest.raises(InputError, match=f"for several processes, and TF_CONFIG names {named}:"):
         tt.runtime.strategy("multiworker")
     assert tt.runtime.strategy("auto").num_replicas_in_sync == 1
 

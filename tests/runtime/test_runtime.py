@@ -17,6 +17,7 @@ from tensorflow.python.eager import context
 
 import tfhub_transfer as tt
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.models import building
 from tfhub_transfer.runtime import machine, precision_choice, products, running
 from tfhub_transfer.storage import names as storage_names
 
@@ -294,6 +295,30 @@ def test_a_runtime_seeds_rounds_and_compiles_what_is_built_inside(
         pytest.raises(InputError, match="XLA can't compile a text-embedding encoder"),
     ):
         tt.build_model(str(text_encoder), task)
+
+
+def test_a_runtime_leaves_precision_to_the_width_of_encoders(
+    measured: dict[str, Any], tmp_path: Path
+) -> None:
+    with tt.runtime.Runtime("none").scope():
+        assert precision_choice.surrounding() is None
+        with precision_choice.precision("bfloat16"), tt.runtime.Runtime("none").scope():
+            assert tt.runtime.choose_precision() == "bfloat16"
+
+
+def test_a_tpu_takes_no_strings(
+    text_encoder: Path, bert_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tpu(tf.distribute.TPUStrategy):
+        num_replicas_in_sync = 8
+
+        def __init__(self) -> None: ...
+
+    text, ids = tt.Encoder(str(text_encoder)), tt.Encoder(str(bert_encoder))
+    monkeypatch.setattr(building.tf.distribute, "get_strategy", Tpu)
+    with pytest.raises(InputError, match="works on strings; train without a TPU"):
+        building.compiles(text, "auto")
+    assert building.compiles(ids, "on") and not building.compiles(ids, "auto")
 
 
 def test_xla_only_where_asked_for() -> None:

@@ -46,6 +46,28 @@ def asked(job: object) -> bool:
     return getattr(job, "workers", 1) > 1
 
 
+def require_shareable(job: object, count: int) -> None:
+    """Refuses, before any of them waits for another, what several processes can't do as one.
+
+    Args:
+        job: The options of a command.
+        count: How many processes there are to be.
+
+    Raises:
+        InputError: If it is a job for one of them.
+    """
+    if not hasattr(job, "workers"):
+        raise InputError(
+            f"`distill` works in one process; unset {VARIABLE}, and leave `--strategy multiworker` "
+            f"out. Received: {count} process{'es' if count > 1 else ''} that {VARIABLE} names"
+        )
+    if getattr(job, "alone", False):
+        raise InputError(
+            "`--alone` trains one task after the other, in one process; leave it out, or train "
+            f"without others. Received: --alone and {count} processes"
+        )
+
+
 def launch(job: Any, words: Sequence[str]) -> int:
     """Starts the processes, passes on what the first says, and ends all of them.
 
@@ -57,7 +79,7 @@ def launch(job: Any, words: Sequence[str]) -> int:
         The exit status of the first process.
 
     Raises:
-        InputError: If it is told of other processes too.
+        InputError: If it is told of other processes too, or is for one alone.
     """
     count, strategy = job.workers, job.strategy
     if strategy not in ("auto", "multiworker"):
@@ -70,6 +92,7 @@ def launch(job: Any, words: Sequence[str]) -> int:
             f"{VARIABLE} names the processes of a training already; leave `--workers` out, or "
             f"unset it. Received: --workers {count} and {VARIABLE}={os.environ[VARIABLE]}"
         )
+    require_shareable(job, count)
     with tempfile.TemporaryFile() as errors, contextlib.ExitStack() as held, _ended() as started:
         links = []
         for index, config in enumerate(_configs(count)):

@@ -130,10 +130,11 @@ def strategy() -> tf.distribute.Strategy:
         InputError: If there aren't several, or TensorFlow has begun already.
     """
     if configured().count == 1:
+        given = os.environ.get(VARIABLE, "").strip()
         raise InputError(
-            f"the strategy multiworker is for several processes, and {VARIABLE} names none: set "
-            f"it in each, as {_EXAMPLE}, or give `--workers N` to try it on this machine. "
-            f"Received: {os.environ.get(VARIABLE, 'no ' + VARIABLE)}"
+            f"the strategy multiworker is for several processes, and {VARIABLE} names "
+            f"{'one alone' if given else 'none'}: set it in each, as {_EXAMPLE}, or give "
+            f"`--workers N` to try it on this machine. Received: {given or 'no ' + VARIABLE}"
         )
     if not _made:
         try:
