@@ -223,9 +223,7 @@ def _signatures(
     return found, lengths
 
 
-def _traceable(
-    function: Callable[..., object], inputs: Sequence[tf.TensorSpec]
-) -> Traceable:
+def _traceable(function: Callable[..., object], inputs: Sequence[tf.TensorSpec]) -> Traceable:
     """A `tf.function` without AutoGraph, which takes seconds to find nothing to rewrite here."""
     return tf.function(function, input_signature=inputs, autograph=False)
 

@@ -157,7 +157,7 @@ class _Counted(io.FileIO):
         super().__init__(handle, "rb")
         self._steps = steps
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+    def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
         size = super().readinto(buffer)
         self._steps.add(size or 0)
         return size
