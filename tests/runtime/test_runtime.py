@@ -1,5 +1,6 @@
 """Strategies, precision, seeds."""
 
+import contextlib
 import json
 import random
 import threading
@@ -270,8 +271,23 @@ def test_what_tensorflow_rewrites_to_bfloat16_is_float32_inside_a_block() -> Non
 
 
 def test_one_device_needs_no_strategy() -> None:
-    for name in ("auto", "none"):
-        assert machine.strategy(name).num_replicas_in_sync == 1
+    for name in ("auto", "none", "mirrored"):
+        assert machine.strategy(name) is tf.distribute.get_strategy()
+
+
+def test_a_strategy_of_one_device_is_as_good_as_none(
+    text_encoder: Path, bert_encoder: Path
+) -> None:
+    """As users make it who may have one GPU or several."""
+    task = tt.tasks.Classification(["a", "b"])
+    for encoder in map(str, (text_encoder, bert_encoder)):
+        answers = []
+        for scope in (contextlib.nullcontext(), tf.distribute.MirroredStrategy(["CPU:0"]).scope()):
+            machine.seed_everything(3)
+            with scope:
+                model = tt.build_model(encoder, task)
+            answers.append(model.predict_scores(["a good film", "bad"]))
+        np.testing.assert_array_equal(*answers)
 
 
 def test_a_runtime_seeds_rounds_and_compiles_what_is_built_inside(
