@@ -141,7 +141,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "runtime": [
-        ["cluster", "dropout", "full_precision", "gathering", "masking", "products", "tpus"],
+        ["dropout", "full_precision", "gathering", "masking", "meeting", "products", "tpus"],
+        ["cluster"],
         ["machine", "metric_states", "precision_choice", "tracing"],
         ["probes", "replicas", "running"],
         ["__init__"],

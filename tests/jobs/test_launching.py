@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tfhub_transfer import cli
-from tfhub_transfer.errors import InputError
+from tfhub_transfer.errors import Ended, InputError
 from tfhub_transfer.jobs import demonstration, launching, training, workers
 from tfhub_transfer.jobs.training_options import DemoJob, TrainJob
 from tfhub_transfer.runtime import machine
@@ -109,6 +109,13 @@ def test_what_ended_another_is_told(
         assert ("it broke" in capfd.readouterr().err) == told
 
 
+def test_a_mistake_waits_for_nobody(as_processes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(launching, "_wait", lambda some, seconds: waited.append(seconds))
+    assert as_processes("sys.exit(2)", "time.sleep(600)") == 2
+    assert waited[0] == 0.0
+
+
 def test_one_that_hears_nothing_is_killed(as_processes: Any) -> None:
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); (place / 'deaf').touch(); "
     fails = "while not (place / 'deaf').exists(): time.sleep(0.01)\nsys.exit(1)"
@@ -180,8 +187,12 @@ def test_none_outlives_the_others(as_processes: Any, tmp_path: Path) -> None:
     assert as_processes(stays, f"{gone}sys.exit(3)") == 128 + signal.SIGTERM
 
 
-def test_a_signal_reaches_the_first(as_processes: Any, tmp_path: Path) -> None:
-    heard = "(place / 'heard').write_text('it'); sys.exit(0)"
+@pytest.mark.parametrize(("status", "raised"), [(0, KeyboardInterrupt), (130, Ended)])
+def test_a_signal_reaches_the_first(
+    status: int, raised: type[BaseException], as_processes: Any, tmp_path: Path
+) -> None:
+    """And is told of once, by one of the two."""
+    heard = f"(place / 'heard').write_text('it'); sys.exit({status})"
     first = f"signal.signal(signal.SIGINT, lambda *_: exec({heard!r}))\n"
     ready = "(place / 'ready').write_text('it')\ntime.sleep(600)"
 
@@ -195,7 +206,7 @@ def test_a_signal_reaches_the_first(as_processes: Any, tmp_path: Path) -> None:
     thread = threading.Thread(target=interrupt)
     try:
         thread.start()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(raised):
             as_processes(first + ready, "time.sleep(600)")
     finally:
         thread.join()

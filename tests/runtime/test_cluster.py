@@ -103,6 +103,9 @@ def test_a_signal_ends_what_waits_for_the_others(monkeypatch: pytest.MonkeyPatch
     """As the system does it; and afterwards again as before."""
     monkeypatch.setenv("TF_CONFIG", config())
     monkeypatch.setattr(cluster, "_made", [])
+    monkeypatch.setattr(cluster.tensorflow_cluster, "has_begun", lambda: False)
+    waited = []
+    monkeypatch.setattr(cluster.meeting, "wait", lambda *given: waited.append(given))
     met, numbers = [], (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def meet() -> str:
@@ -117,6 +120,7 @@ def test_a_signal_ends_what_waits_for_the_others(monkeypatch: pytest.MonkeyPatch
     try:
         assert cluster.to_meet() == HOSTS[1:]
         assert cluster.strategy() == "all"
+        assert waited == [("one:2222", HOSTS[1:])]
         assert met == [signal.SIG_DFL, signal.SIG_DFL, signal.SIG_IGN]
         assert tuple(map(signal.getsignal, numbers)) == by
         assert cluster.to_meet() == []

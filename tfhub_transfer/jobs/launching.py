@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tfhub_transfer.errors import InputError, visible
+from tfhub_transfer.errors import Ended, InputError, visible
 from tfhub_transfer.storage import scratch
 
 VARIABLE = "TF_CONFIG"
@@ -80,6 +80,7 @@ def launch(job: Any, words: Sequence[str]) -> int:
 
     Raises:
         InputError: If it is told of other processes too, or is for one alone.
+        Ended: If a signal ended the first, which said so.
     """
     count, strategy = job.workers, job.strategy
     if strategy not in ("auto", "multiworker"):
@@ -168,7 +169,8 @@ def _followed(started: Sequence[subprocess.Popen[bytes]], link: socket.socket) -
             end = time.monotonic() + _PATIENCE
         time.sleep(0.1)
     status = first.returncode
-    _wait(others, _PATIENCE if status == 0 else 2 * _MERCY)
+    # With a mistake of the user there is nothing that they could add.
+    _wait(others, {0: _PATIENCE, 2: 0.0}.get(status, 2 * _MERCY))
     return 128 - status if status < 0 else status, end is not None
 
 
@@ -191,6 +193,8 @@ def _ended() -> Iterator[list[subprocess.Popen[bytes]]]:
         for each in started[:1]:  # which notes how far it is while the others are there
             each.send_signal(number)
             _wait([each], _PATIENCE)
+            if each.poll() == 128 + number:  # it has said so
+                raise Ended(128 + number, "") from error
         raise
     finally:
         for each in started:

@@ -42,10 +42,10 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
 
     Args:
         name: `"none"` for one device, `"mirrored"` for a copy on each local GPU (or on each
-            logical CPU; one device alone trains as by `"none"`), `"multiworker"` for the processes that `TF_CONFIG`
-            names, which has to be asked for before anything else of TensorFlow, `"tpu"` for the
-            cores of a TPU, `"auto"` for processes where there are several, and for mirrored where
-            there are several GPUs.
+            logical CPU; one device alone trains as by `"none"`), `"multiworker"` for the processes
+            that `TF_CONFIG` names, which has to be asked for before anything else of TensorFlow,
+            `"tpu"` for the cores of a TPU, `"auto"` for processes where there are several, and for
+            mirrored where there are several GPUs.
 
     Raises:
         InputError: If `name` isn't one of these, or processes can't meet, or no TPU
