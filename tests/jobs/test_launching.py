@@ -288,5 +288,5 @@ def test_the_demo_asks_for_no_others(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     jobs: list[TrainJob] = []
     monkeypatch.setattr(demonstration, "train", jobs.append)
     with pytest.raises(AssertionError):  # nothing was trained
-        demonstration.demonstrate(DemoJob(tmp_path / "demo"))
+        demonstration.demonstrate(DemoJob(output=tmp_path / "demo"))
     assert [job.strategy for job in jobs] == ["none"]

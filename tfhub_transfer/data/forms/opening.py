@@ -11,15 +11,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, Any, TypeAlias
 
 from tfhub_transfer import progress
 from tfhub_transfer.data.forms.base import File, is_utf8
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening as plain_files
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 # What is read like a file that holds bytes.
 _Bytes: TypeAlias = IO[bytes] | gzip.GzipFile
@@ -157,7 +154,7 @@ class _Counted(io.FileIO):
         super().__init__(handle, "rb")
         self._steps = steps
 
-    def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
+    def readinto(self, buffer: Any, /) -> int | None:
         size = super().readinto(buffer)
         self._steps.add(size or 0)
         return size
