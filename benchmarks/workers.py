@@ -1,4 +1,4 @@
-"""Steps of one, two and three processes that train together, and what more of them would cost.
+"""Steps of processes that train together, of one batch and of a growing one; what more would cost.
 
 python benchmarks/workers.py
 
@@ -6,6 +6,7 @@ Each process has one core; three share two. The network here is the machine's ow
 would take is computed: `2 (n - 1) / n` times the gradients, as all-reduce in a ring sends them.
 """
 
+import functools
 import json
 import os
 import socket
@@ -18,43 +19,60 @@ import harness
 STAGES = ("frozen", "boundary", "thawed")
 NETWORKS = (10, 100)  # Gbit/s
 MILLION = 1_000_000
+BATCH = 32
+# How many processes, and rows of the batch of all of them.
+TOGETHER = ((1, BATCH), (2, BATCH), (3, BATCH), (2, 2 * BATCH))
 
 
 def main() -> None:
     """Measures, computes and prints."""
     options = harness.parse(harness.arguments(__doc__), ("data_folder", "encoder"))
     turn = {
-        f"{stage}, {count}": lambda stage=stage, count=count: together(options, stage, count)
+        f"{stage}, {count} x {batch // count}": functools.partial(
+            together, options, stage, count, batch
+        )
         for stage in STAGES
-        for count in (1, 2, 3)
+        for count, batch in TOGETHER
     }
     runs = harness.in_turn(turn, options.repeat)
     rows: list[list[Any]] = []
     for stage in STAGES:
-        one, two, three = (harness.median(runs[f"{stage}, {n}"], "seconds") for n in (1, 2, 3))
-        size, batch = (runs[f"{stage}, 1"][0][key] for key in ("gradient_mb", "batch"))
+        made = [runs[f"{stage}, {count} x {batch // count}"] for count, batch in TOGETHER]
+        times = [harness.median(each, "seconds") for each in made]
+        one, size = times[0], made[0][0]["gradient_mb"]
         rows.append(
             [
                 stage,
                 size,
-                *(1000 * each for each in (one, two, three)),
-                one / two,
-                MILLION / batch * one / 3600,
-                *(overtakes(size, one, gigabits) for gigabits in NETWORKS),
+                *(1000 * each for each in times),
+                one / times[1],
+                *(
+                    min(count, os.cpu_count() or 1) * core_hours(batch, seconds)
+                    for (count, batch), seconds in zip(TOGETHER, times, strict=True)
+                ),
+                *(core_hours(BATCH, one + sent(size, gigabits)) for gigabits in NETWORKS),
+                *(1000 * sent(size, gigabits) for gigabits in NETWORKS),
             ]
         )
-    header = ["32 rows a step", "gradients MB", "1 process ms", "2 ms", "3 ms", "speed-up of 2"]
-    header += ["hours a million rows, 1 core"]
+    names = ["1 process", "2", "3", "2 of 32 rows each"]
+    header = ["32 rows a step", "gradients MB", *(f"{name}, ms" for name in names)]
+    header += ["speed-up of 2", *(f"{name}, core hours a million rows" for name in names)]
+    header += [f"many of 32 rows each, at {each} Gbit/s: the same" for each in NETWORKS]
     header += [f"ms a step, sent at {each} Gbit/s" for each in NETWORKS]
     harness.report("workers", header, rows, runs)
 
 
-def overtakes(megabytes: float, seconds: float, gigabits: int) -> float:
-    """Milliseconds of a step that sending takes, among many."""
-    return 2 * megabytes * 8e-3 / gigabits * 1000
+def core_hours(batch: int, seconds: float) -> float:
+    """What a million rows take one core, at so many seconds a step."""
+    return MILLION / batch * seconds / 3600
 
 
-def together(options: Any, stage: str, count: int) -> dict[str, Any]:
+def sent(megabytes: float, gigabits: int) -> float:
+    """Seconds of a step that sending gradients takes, among many."""
+    return 2 * megabytes * 8e-3 / gigabits
+
+
+def together(options: Any, stage: str, count: int, batch: int) -> dict[str, Any]:
     """What the first of so many processes printed."""
     script = str(harness.RUNS / "worker.py")
     given = ["--data-folder", options.data_folder, "--encoder", options.encoder]
@@ -66,6 +84,7 @@ def together(options: Any, stage: str, count: int) -> dict[str, Any]:
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
             environment["TF_CONFIG"] = json.dumps(task)
         command = [sys.executable, script, stage, *given, "--core", str(index)]
+        command += ["--batch", str(batch)]
         started.append(
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         )

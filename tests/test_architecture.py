@@ -142,9 +142,10 @@ INNER_FLOORS = {
     ],
     "runtime": [
         [
-            *("allocation", "cluster", "dropout", "full_precision", "gathering", "masking"),
+            *("allocation", "dropout", "full_precision", "gathering", "masking", "meeting"),
             *("products", "tpus"),
         ],
+        ["cluster"],
         ["machine", "metric_states", "precision_choice", "tracing"],
         ["probes", "replicas", "running"],
         ["__init__"],

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tfhub_transfer import progress
-from tfhub_transfer.progress import fitted, lasting, part, shown, stage, width_of
+from tfhub_transfer.progress import beside, fitted, lasting, part, shown, stage, width_of
 
 
 class Clock:
@@ -370,3 +370,21 @@ def test_memory_is_what_the_system_says() -> None:
     assert 0.95 * held <= progress.peak_memory() < 100 * held
     assert progress.pace(0.0, 5, "texts").startswith(" (peak memory ")
     assert progress.pace(0.5, 5, "texts").startswith(" (10 texts/s, peak memory ")
+
+
+def test_what_is_beside_tells_where_nothing_else_does(clock: Clock, terminal: Screen) -> None:
+    with stage("Reading") as reading:
+        with beside(200) as first, beside(10) as second:
+            second.add(5)  # of two at a time the first
+            first.add(50)
+            assert reading.fraction() == 0.25
+        assert reading.fraction() is None
+        with part("rows", 10) as rows, beside(4) as third:
+            third.add(3)
+            rows.add(1)
+            assert reading.fraction() == 0.1
+    with stage("Answering", 10) as answering, beside(4) as file:
+        file.add(4)
+        assert answering.fraction() == 0.0
+    with beside(3) as alone:  # of no stage
+        alone.add(3)

@@ -160,7 +160,10 @@ def _tensorflow(job: object) -> Iterator[None]:
         with _quiet():
             yield
             from tfhub_transfer.runtime import machine
-        if others := machine.to_meet(strategy):
+        others = machine.to_meet(strategy)
+        if others or strategy == "multiworker":
+            launching.require_shareable(job, len(others) + 1)
+        if others:
             count = f"{len(others)} other process{'es' if len(others) > 1 else ''}"
             where = one_line(", ".join(others), _MOST_ADDRESSES)
             print(f"tfhub-transfer: waiting for {count} at {where}", file=sys.stderr, flush=True)

@@ -353,6 +353,32 @@ def part(name: str = "", total: float | None = None, worth: float = 0) -> Iterat
             around.add(worth)
 
 
+@contextlib.contextmanager
+def beside(total: float) -> Iterator[Counter]:
+    """Steps of the stage around them while nothing else tells how far it is.
+
+    For what begins and ends at any time, as a file that is read while others are open.
+
+    Args:
+        total: How many steps there are.
+
+    Example:
+
+    >>> with stage("Reading") as reading, beside(200) as bytes_read:
+    ...     bytes_read.add(50)
+    ...     reading.fraction()
+    0.25
+    """
+    around, counter = _current.get(), Counter("", total)
+    if around is not None and around.inner is None and around.total is None:
+        around.inner, counter.stage = counter, around.stage
+    try:
+        yield counter
+    finally:
+        if around is not None and around.inner is counter:
+            around.inner = None
+
+
 def step(
     name: str, total: float | None = None, worth: float = 0, always: bool = False
 ) -> contextlib.AbstractContextManager[Counter]:

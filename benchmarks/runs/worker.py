@@ -12,7 +12,7 @@ import keras
 
 import tfhub_transfer as tt
 
-ROWS, BATCH, LENGTH = 640, 32, 64
+ROWS, LENGTH = 640, 64
 
 
 def main() -> None:
@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--data-folder", required=True)
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--core", type=int, required=True, help="the only one that is used")
+    parser.add_argument("--batch", type=int, default=32, help="rows of all processes together")
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.core % (os.cpu_count() or 1)})
     strategy = tt.runtime.strategy("auto")
@@ -39,7 +40,7 @@ def measured(options: argparse.Namespace, strategy: Any) -> dict[str, Any]:
     with strategy.scope():
         task = tt.tasks.Classification().adapt(examples.labels)
         model = tt.build_model(options.encoder, task, sequence_length=LENGTH)
-    trained, batches = _stage(options.stage, model, examples, strategy)
+    trained, batches = _stage(options.stage, model, examples, options.batch)
     clock = Clock()
     trained.fit(batches, epochs=3, verbose=0, callbacks=[clock])
     sizes = [int(weight.shape.num_elements()) for weight in trained.trainable_weights]
@@ -47,11 +48,11 @@ def measured(options: argparse.Namespace, strategy: Any) -> dict[str, Any]:
         # The first pass traces.
         "seconds": statistics.median(clock.steps[len(clock.steps) // 3 :]),
         "gradient_mb": 4e-6 * sum(sizes),
-        "batch": BATCH,
+        "batch": options.batch,
     }
 
 
-def _stage(stage: str, model: Any, examples: Any, strategy: Any) -> tuple[Any, Any]:
+def _stage(stage: str, model: Any, examples: Any, batch: int) -> tuple[Any, Any]:
     if stage == "frozen":
         model.encoder.trainable = False
     else:  # never the embeddings
@@ -59,10 +60,10 @@ def _stage(stage: str, model: Any, examples: Any, strategy: Any) -> tuple[Any, A
     if stage == "boundary":
         boundary = model.boundary()
         stored = boundary.store(model.to_ids(examples))
-        with strategy.scope():
+        with model.distribute_strategy.scope():
             above = model.model_above(boundary)
-        return above, stored.batches(BATCH, 7)[0]
-    return model, model.preprocess(examples, BATCH, seed=7)
+        return above, stored.batches(batch, 7)[0]
+    return model, model.preprocess(examples, batch, seed=7)
 
 
 class Clock(keras.callbacks.Callback):  # type: ignore[misc]

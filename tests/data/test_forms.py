@@ -2,6 +2,7 @@
 
 import bz2
 import csv
+import gzip
 import json
 import lzma
 import random
@@ -18,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer import cli, data
+from tfhub_transfer import cli, data, progress
 from tfhub_transfer.data import reading
 from tfhub_transfer.data.forms import objects, spans, words
 from tfhub_transfer.errors import InputError
@@ -776,3 +777,20 @@ def test_jobs_read_with_their_options(tmp_path: Path) -> None:
     parts, task = inputs.read_splits(job)
     assert len(parts.train["a"]) + len(parts.validation["a"]) + len(parts.test["a"]) == 41
     assert len(inputs.read_labelled(str(several), task, {})["a"]) == 41
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".jsonl", ".json"])
+def test_who_reads_knows_how_far_it_is(ending: str, tmp_path: Path) -> None:
+    """By the bytes of the file, of which as many are read at once as pieces hold."""
+    path = tmp_path / f"rows{ending}"
+    texts = random.Random(3).choices(["a good film", "a bad one", "neither"], k=40_000)
+    rows = [{"text": f"{text} {row}"} for row, text in enumerate(texts)]
+    lines = [json.dumps(row) for row in rows]
+    if ".csv" in ending:
+        lines = ["text", *(row["text"] for row in rows)]
+    with gzip.open(path, "wt") if path.suffix == ".gz" else open(path, "w") as file:
+        file.write(f"[{','.join(lines)}]" if ending == ".json" else "\n".join(lines))
+    with progress.stage("Reading") as stage:
+        found = [stage.fraction() for _ in data.stream(path, require_label=False)]
+        assert found == sorted(found) and 0 < found[0] < found[-2] <= found[-1] == 1.0
+        assert stage.fraction() is None

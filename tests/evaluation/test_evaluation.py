@@ -12,6 +12,7 @@ import pytest
 import scipy.stats
 import sklearn.metrics as sk
 
+from tfhub_transfer import progress
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError
@@ -475,3 +476,27 @@ def test_matplotlib_of_the_user_is_left_alone(classified: Any, tmp_path: Path) -
     before = dict(matplotlib.rcParams), matplotlib.get_backend()
     classified[0].save(tmp_path)
     assert (dict(matplotlib.rcParams), matplotlib.get_backend()) == before
+
+
+def test_who_measures_knows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, float | None]] = []
+    monkeypatch.setattr(metrics, "_CELLS_AT_ONCE", 40 * 250)  # four parts
+
+    class Linear:
+        def fit(self, *given: object) -> None:
+            told.append((stage.line(80), stage.fraction()))
+
+        def predict(self, features: Any) -> np.ndarray:
+            return np.zeros(features.shape[0])
+
+    def mean(weights: np.ndarray) -> dict[str, np.ndarray]:
+        told.append((stage.line(80).partition("  ")[0], stage.fraction()))
+        return {"mean": weights.mean(axis=1) + weights[:, 0]}
+
+    with progress.stage("Measuring") as stage:
+        metrics.baseline_scores((Linear(), Linear()), (["a", "b"], ["c"]), np.zeros(2), 0)
+        metrics.intervals(mean, 40)
+    begun, *parts = told[2:]
+    assert told[:2] == [("Measuring: a baseline", None)] * 2
+    assert begun == ("Measuring", None)  # of all rows, before any is drawn
+    assert parts == [("Measuring: intervals", share) for share in (0.0, 0.25, 0.5, 0.75)]

@@ -15,9 +15,9 @@ import pytest
 import tensorflow as tf
 
 from tfhub_transfer import cli
-from tfhub_transfer.errors import InputError
-from tfhub_transfer.jobs import launching, training, workers
-from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.errors import Ended, InputError
+from tfhub_transfer.jobs import demonstration, launching, training, workers
+from tfhub_transfer.jobs.training_options import DemoJob, TrainJob
 from tfhub_transfer.runtime import machine
 
 JOB = TrainJob("classification", "rows.csv", Path("out"), workers=2)
@@ -109,6 +109,13 @@ def test_what_ended_another_is_told(
         assert ("it broke" in capfd.readouterr().err) == told
 
 
+def test_a_mistake_waits_for_nobody(as_processes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(launching, "_wait", lambda some, seconds: waited.append(seconds))
+    assert as_processes("sys.exit(2)", "time.sleep(600)") == 2
+    assert waited[0] == 0.0
+
+
 def test_one_that_hears_nothing_is_killed(as_processes: Any) -> None:
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); (place / 'deaf').touch(); "
     fails = "while not (place / 'deaf').exists(): time.sleep(0.01)\nsys.exit(1)"
@@ -180,8 +187,12 @@ def test_none_outlives_the_others(as_processes: Any, tmp_path: Path) -> None:
     assert as_processes(stays, f"{gone}sys.exit(3)") == 128 + signal.SIGTERM
 
 
-def test_a_signal_reaches_the_first(as_processes: Any, tmp_path: Path) -> None:
-    heard = "(place / 'heard').write_text('it'); sys.exit(0)"
+@pytest.mark.parametrize(("status", "raised"), [(0, KeyboardInterrupt), (130, Ended)])
+def test_a_signal_reaches_the_first(
+    status: int, raised: type[BaseException], as_processes: Any, tmp_path: Path
+) -> None:
+    """And is told of once, by one of the two."""
+    heard = f"(place / 'heard').write_text('it'); sys.exit({status})"
     first = f"signal.signal(signal.SIGINT, lambda *_: exec({heard!r}))\n"
     ready = "(place / 'ready').write_text('it')\ntime.sleep(600)"
 
@@ -195,7 +206,7 @@ def test_a_signal_reaches_the_first(as_processes: Any, tmp_path: Path) -> None:
     thread = threading.Thread(target=interrupt)
     try:
         thread.start()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(raised):
             as_processes(first + ready, "time.sleep(600)")
     finally:
         thread.join()
@@ -238,3 +249,44 @@ def test_one_alone_is_in_step_with_itself() -> None:
     job = TrainJob("classification", "rows.csv", Path("out"))
     with workers.in_step(job) as (own, first):
         assert own is job and first(len) is len
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["distill", "teacher"], "`distill` works in one process; unset TF_CONFIG"),
+        (["train", "--task", "multi-task", "--alone"], "`--alone` trains one task after the other"),
+    ],
+)
+def test_what_one_process_does_waits_for_no_others(
+    words: list[str],
+    message: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = {"worker": ["a:1", "b:2"]}
+    config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
+    monkeypatch.setattr(machine, "start", lambda name: pytest.fail("it waits"))
+    monkeypatch.setenv("TF_CONFIG", config)
+    words = [*words, "--data", "rows.json", "--output", "out"]
+    assert cli.main(words) == 2
+    said = capfd.readouterr().err
+    assert message in said and "2 processes" in said and "waiting" not in said
+
+
+def test_none_is_started_for_what_one_process_does(capsys: pytest.CaptureFixture[str]) -> None:
+    train = ["train", "--task", "multi-task", "--data", "tasks.json", "--output", "out"]
+    assert cli.main([*train, "--alone", "--workers", "2"]) == 2
+    assert "leave it out, or train without others" in capsys.readouterr().err
+    distill = ["distill", "teacher", "--data", "texts.txt", "--output", "out"]
+    assert cli.main([*distill, "--strategy", "multiworker"]) == 2
+    assert "leave `--strategy multiworker` out" in capsys.readouterr().err
+
+
+def test_the_demo_asks_for_no_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever processes the environment names: TensorFlow has begun when it trains."""
+    jobs: list[TrainJob] = []
+    monkeypatch.setattr(demonstration, "train", jobs.append)
+    with pytest.raises(AssertionError):  # nothing was trained
+        demonstration.demonstrate(DemoJob(output=tmp_path / "demo"))
+    assert [job.strategy for job in jobs] == ["none"]

@@ -165,6 +165,7 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     (TENSORFLOW, "context.FunctionCallOptions", "tensorflow.python.eager.context"),
     (TENSORFLOW, "Context.function_call_options", of_call_options),
     (TENSORFLOW, "Context.check_collective_ops_peer_health", of_call_options),
+    (TENSORFLOW, "Context._context_handle", of_call_options),
     (TENSORFLOW, "Context.abort_collective_ops", of_call_options),
     (TENSORFLOW, "context.global_seed", "tensorflow.python.eager.context"),
     (

@@ -78,12 +78,16 @@ def test_what_tells_nothing_of_them_is_refused(
         assert reason in str(caught.value) and "Received: " in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [None, config(worker=["one:1"])])
-def test_one_alone_has_no_others_to_meet(monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
+@pytest.mark.parametrize(
+    ("text", "named"), [(None, "none"), (config(worker=["one:1"]), "one alone")]
+)
+def test_one_alone_has_no_others_to_meet(
+    monkeypatch: pytest.MonkeyPatch, text: str | None, named: str
+) -> None:
     monkeypatch.delenv("TF_CONFIG", raising=False)
     if text is not None:
         monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(InputError, match="for several processes, and TF_CONFIG names none"):
+    with pytest.raises(InputError, match=f"for several processes, and TF_CONFIG names {named}:"):
         tt.runtime.strategy("multiworker")
     assert tt.runtime.strategy("auto").num_replicas_in_sync == 1
 
@@ -99,6 +103,9 @@ def test_a_signal_ends_what_waits_for_the_others(monkeypatch: pytest.MonkeyPatch
     """As the system does it; and afterwards again as before."""
     monkeypatch.setenv("TF_CONFIG", config())
     monkeypatch.setattr(cluster, "_made", [])
+    monkeypatch.setattr(cluster.tensorflow_cluster, "has_begun", lambda: False)
+    waited = []
+    monkeypatch.setattr(cluster.meeting, "wait", lambda *given: waited.append(given))
     met, numbers = [], (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def meet() -> str:
@@ -113,6 +120,7 @@ def test_a_signal_ends_what_waits_for_the_others(monkeypatch: pytest.MonkeyPatch
     try:
         assert cluster.to_meet() == HOSTS[1:]
         assert cluster.strategy() == "all"
+        assert waited == [("one:2222", HOSTS[1:])]
         assert met == [signal.SIG_DFL, signal.SIG_DFL, signal.SIG_IGN]
         assert tuple(map(signal.getsignal, numbers)) == by
         assert cluster.to_meet() == []

@@ -1,5 +1,6 @@
 """Strategies, precision, seeds."""
 
+import contextlib
 import json
 import random
 import threading
@@ -17,6 +18,7 @@ from tensorflow.python.eager import context
 
 import tfhub_transfer as tt
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.models import building
 from tfhub_transfer.runtime import machine, precision_choice, products, running
 from tfhub_transfer.storage import names as storage_names
 
@@ -269,8 +271,23 @@ def test_what_tensorflow_rewrites_to_bfloat16_is_float32_inside_a_block() -> Non
 
 
 def test_one_device_needs_no_strategy() -> None:
-    for name in ("auto", "none"):
-        assert machine.strategy(name).num_replicas_in_sync == 1
+    for name in ("auto", "none", "mirrored"):
+        assert machine.strategy(name) is tf.distribute.get_strategy()
+
+
+def test_a_strategy_of_one_device_is_as_good_as_none(
+    text_encoder: Path, bert_encoder: Path
+) -> None:
+    """As users make it who may have one GPU or several."""
+    task = tt.tasks.Classification(["a", "b"])
+    for encoder in map(str, (text_encoder, bert_encoder)):
+        answers = []
+        for scope in (contextlib.nullcontext(), tf.distribute.MirroredStrategy(["CPU:0"]).scope()):
+            machine.seed_everything(3)
+            with scope:
+                model = tt.build_model(encoder, task)
+            answers.append(model.predict_scores(["a good film", "bad"]))
+        np.testing.assert_array_equal(*answers)
 
 
 def test_a_runtime_seeds_rounds_and_compiles_what_is_built_inside(
@@ -294,6 +311,30 @@ def test_a_runtime_seeds_rounds_and_compiles_what_is_built_inside(
         pytest.raises(InputError, match="XLA can't compile a text-embedding encoder"),
     ):
         tt.build_model(str(text_encoder), task)
+
+
+def test_a_runtime_leaves_precision_to_the_width_of_encoders(
+    measured: dict[str, Any], tmp_path: Path
+) -> None:
+    with tt.runtime.Runtime("none").scope():
+        assert precision_choice.surrounding() is None
+        with precision_choice.precision("bfloat16"), tt.runtime.Runtime("none").scope():
+            assert tt.runtime.choose_precision() == "bfloat16"
+
+
+def test_a_tpu_takes_no_strings(
+    text_encoder: Path, bert_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tpu(tf.distribute.TPUStrategy):
+        num_replicas_in_sync = 8
+
+        def __init__(self) -> None: ...
+
+    text, ids = tt.Encoder(str(text_encoder)), tt.Encoder(str(bert_encoder))
+    monkeypatch.setattr(building.tf.distribute, "get_strategy", Tpu)
+    with pytest.raises(InputError, match="works on strings; train without a TPU"):
+        building.compiles(text, "auto")
+    assert building.compiles(ids, "on") and not building.compiles(ids, "auto")
 
 
 def test_xla_only_where_asked_for() -> None:

@@ -37,6 +37,7 @@ def demonstrate(job: DemoJob) -> Report | JointReport:
         label="topic",
         epochs=15,
         batch_size=16,
+        strategy="none",  # whatever processes the environment names: it shows all by itself
         overwrite=ours,
     )
     report = train(training)

@@ -9,7 +9,7 @@ from typing import Any, cast
 from tfhub_transfer import data
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.jobs import continuing, folders, options
+from tfhub_transfer.jobs import continuing, folders, launching, options
 from tfhub_transfer.jobs.distilling_options import DistillJob, Teaching
 from tfhub_transfer.jobs.inputs import read_texts
 from tfhub_transfer.jobs.saying import say
@@ -42,10 +42,7 @@ def distill(job: DistillJob) -> None:
         InputError: If a file, an option or the output folder is unusable.
     """
     if cluster.place().count > 1:
-        raise InputError(
-            "`distill` works in one process; give `--strategy none` or mirrored. "
-            f"Received: {cluster.VARIABLE} of {cluster.place().count} processes"
-        )
+        launching.require_shareable(job, cluster.place().count)
     of_models = any(map(folders.is_model, job.teachers))
     _refuse_others(job, "encoders" if of_models else "models")
     if of_models:

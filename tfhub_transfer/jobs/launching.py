@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tfhub_transfer.errors import InputError, visible
+from tfhub_transfer.errors import Ended, InputError, visible
 from tfhub_transfer.storage import scratch
 
 VARIABLE = "TF_CONFIG"
@@ -46,6 +46,28 @@ def asked(job: object) -> bool:
     return getattr(job, "workers", 1) > 1
 
 
+def require_shareable(job: object, count: int) -> None:
+    """Refuses, before any of them waits for another, what several processes can't do as one.
+
+    Args:
+        job: The options of a command.
+        count: How many processes there are to be.
+
+    Raises:
+        InputError: If it is a job for one of them.
+    """
+    if not hasattr(job, "workers"):
+        raise InputError(
+            f"`distill` works in one process; unset {VARIABLE}, and leave `--strategy multiworker` "
+            f"out. Received: {count} process{'es' if count > 1 else ''} that {VARIABLE} names"
+        )
+    if getattr(job, "alone", False):
+        raise InputError(
+            "`--alone` trains one task after the other, in one process; leave it out, or train "
+            f"without others. Received: --alone and {count} processes"
+        )
+
+
 def launch(job: Any, words: Sequence[str]) -> int:
     """Starts the processes, passes on what the first says, and ends all of them.
 
@@ -57,7 +79,8 @@ def launch(job: Any, words: Sequence[str]) -> int:
         The exit status of the first process.
 
     Raises:
-        InputError: If it is told of other processes too.
+        InputError: If it is told of other processes too, or is for one alone.
+        Ended: If a signal ended the first, which said so.
     """
     count, strategy = job.workers, job.strategy
     if strategy not in ("auto", "multiworker"):
@@ -70,6 +93,7 @@ def launch(job: Any, words: Sequence[str]) -> int:
             f"{VARIABLE} names the processes of a training already; leave `--workers` out, or "
             f"unset it. Received: --workers {count} and {VARIABLE}={os.environ[VARIABLE]}"
         )
+    require_shareable(job, count)
     with tempfile.TemporaryFile() as errors, contextlib.ExitStack() as held, _ended() as started:
         links = []
         for index, config in enumerate(_configs(count)):
@@ -145,7 +169,8 @@ def _followed(started: Sequence[subprocess.Popen[bytes]], link: socket.socket) -
             end = time.monotonic() + _PATIENCE
         time.sleep(0.1)
     status = first.returncode
-    _wait(others, _PATIENCE if status == 0 else 2 * _MERCY)
+    # With a mistake of the user there is nothing that they could add.
+    _wait(others, {0: _PATIENCE, 2: 0.0}.get(status, 2 * _MERCY))
     return 128 - status if status < 0 else status, end is not None
 
 
@@ -168,6 +193,8 @@ def _ended() -> Iterator[list[subprocess.Popen[bytes]]]:
         for each in started[:1]:  # which notes how far it is while the others are there
             each.send_signal(number)
             _wait([each], _PATIENCE)
+            if each.poll() == 128 + number:  # it has said so
+                raise Ended(128 + number, "") from error
         raise
     finally:
         for each in started:

@@ -298,7 +298,8 @@ def _finish(
             export_saved_model(model, scratch / "serving")
         record["seconds"]["export"] = time.perf_counter() - started
     report.seconds.update(record["seconds"])
-    report.save(scratch / "report")
+    with progress.stage("Writing the report", final=False):
+        report.save(scratch / "report")
     (scratch / RECORD_FILE).write_text(run_records.as_text(record), "utf-8")
     return report
 

@@ -64,7 +64,11 @@ class Training(Trust):
     class_weights: bool = option(False, "weigh rare classes more")
     precision: str = option("auto", choices=("auto", "float32", "bfloat16"))
     jit: str = option("auto", "XLA", choices=("auto", "on", "off"))
-    strategy: str = option("auto", choices=("auto", "none", "mirrored", "multiworker", "tpu"))
+    strategy: str = option(
+        "auto",
+        "devices and processes that train: see docs/scaling.md",
+        choices=("auto", "none", "mirrored", "multiworker", "tpu"),
+    )
     seed: int = option(0, "default %(default)s", metavar="N", within=ranges.SEED)
     overwrite: bool = option(False, FOLDER)
 

@@ -49,11 +49,7 @@ def in_step(job: TrainJob) -> Iterator[tuple[TrainJob, Wrap]]:
     if place.count == 1:
         yield job, lambda fit: fit
         return
-    if job.alone:
-        raise InputError(
-            "`--alone` trains one task after the other, in one process; leave it out, or train "
-            f"without others. Received: --alone and {place.count} processes"
-        )
+    launching.require_shareable(job, place.count)
     with _noticing() as alone, contextlib.ExitStack() as own:
         if place.index:
             own.enter_context(progress.shown(False))

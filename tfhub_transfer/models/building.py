@@ -114,12 +114,15 @@ def compiles(encoder: Encoder, jit: str) -> bool:
     Raises:
         InputError: If the encoder can't be compiled.
     """
-    asked = runtime.use_jit(jit)
-    replicas.require_one_device(asked, tf.distribute.get_strategy())
-    if asked and encoder.dialect == "text":
+    asked, strategy = runtime.use_jit(jit), tf.distribute.get_strategy()
+    replicas.require_one_device(asked, strategy)
+    # A TPU runs what XLA has compiled, whether anybody asked for that or not.
+    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    if (asked or on_tpu) and encoder.dialect == "text":
+        other = "train without a TPU" if on_tpu else "give `--jit off`"
         raise InputError(
-            "XLA can't compile a text-embedding encoder, which works on strings; give `--jit "
-            f"off`, or use a BERT-like encoder. Received: {encoder.handle}"
+            "XLA can't compile a text-embedding encoder, which works on strings; "
+            f"{other}, or use a BERT-like encoder. Received: {encoder.handle}"
         )
     return asked
 

@@ -24,6 +24,15 @@ def does_answer(job: str, index: int, seconds: float) -> bool:
     return True
 
 
+def has_begun() -> bool:
+    """Whether TensorFlow has done anything yet, after which no cluster can be joined.
+
+    `tensorflow.python.eager.context.Context._context_handle`, with TensorFlow 2.21: what it makes
+    with its first operation, or look at its devices.
+    """
+    return context.context()._context_handle is not None
+
+
 def give_up(reason: str) -> None:
     """What processes do together fails from now on, with `tf.errors.OpError`, also what waits.
 

@@ -19,6 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
+from tfhub_transfer import progress
 from tfhub_transfer.reporting import contents
 from tfhub_transfer.reporting.contents import ClassScores, Curve, Reliability
 
@@ -274,7 +275,11 @@ def intervals(
     }
     if rows < LEAST_ROWS:
         return found
-    parts = [measure(weights) for weights in _resamples(rows, seed)]
+    parts = []
+    with progress.part("intervals", RESAMPLES) as steps:
+        for weights in _resamples(rows, seed):
+            parts.append(measure(weights))
+            steps.add(len(weights))
     for name in (name for name in whole if name not in found):
         values = np.concatenate([part[name] for part in parts])
         values = values[np.isfinite(values)]
@@ -520,7 +525,15 @@ def _tf_idf(train: list[str], test: list[str]) -> tuple[csr_matrix, csr_matrix] 
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[^\w\s]"
     )
-    return vectorizer.fit_transform(train), vectorizer.transform(test)
+    with progress.part("words for a baseline", len(train) + len(test)) as steps:
+        own, other = (_counted(texts, steps) for texts in (train, test))
+        return vectorizer.fit_transform(own), vectorizer.transform(other)
+
+
+def _counted(texts: list[str], steps: progress.Counter) -> Iterator[str]:
+    for text in texts:
+        yield text
+        steps.add()
 
 
 def of_classes() -> Estimators:
@@ -549,7 +562,8 @@ def _answer(
         mean, spread = labels.mean(), labels.std() or 1.0
         made = _answer(estimator, features, ((labels - mean) / spread).astype("float32"), classes)
         return made._replace(scores=mean + spread * np.asarray(made.scores))
-    with warnings.catch_warnings(record=True) as caught:
+    # How far it is, scikit-learn doesn't say.
+    with progress.part("a baseline"), warnings.catch_warnings(record=True) as caught:
         # scikit-learn also warns of classes that no training text has, which is no news here.
         warnings.simplefilter("always")
         estimator.fit(features[0], labels)

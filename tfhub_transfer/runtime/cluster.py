@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.private import tensorflow_cluster
+from tfhub_transfer.runtime import meeting
 
 VARIABLE = "TF_CONFIG"
 _CHIEF, _WORKER = "chief", "worker"
@@ -130,12 +131,20 @@ def strategy() -> tf.distribute.Strategy:
         InputError: If there aren't several, or TensorFlow has begun already.
     """
     if configured().count == 1:
+        given = os.environ.get(VARIABLE, "").strip()
         raise InputError(
-            f"the strategy multiworker is for several processes, and {VARIABLE} names none: set "
-            f"it in each, as {_EXAMPLE}, or give `--workers N` to try it on this machine. "
-            f"Received: {os.environ.get(VARIABLE, 'no ' + VARIABLE)}"
+            f"the strategy multiworker is for several processes, and {VARIABLE} names "
+            f"{'one alone' if given else 'none'}: set it in each, as {_EXAMPLE}, or give "
+            f"`--workers N` to try it on this machine. Received: {given or 'no ' + VARIABLE}"
         )
     if not _made:
+        if tensorflow_cluster.has_begun():
+            raise InputError(
+                "processes have to meet before TensorFlow does anything else: make the strategy "
+                "first of all. Received: multiworker, after TensorFlow had begun"
+            )
+        here, addresses = _told()
+        meeting.wait(addresses[here.index], to_meet())
         try:
             with _mortal():
                 _made.append(tf.distribute.MultiWorkerMirroredStrategy())
@@ -145,13 +154,6 @@ def strategy() -> tf.distribute.Strategy:
                 "same time, each with an address that the others reach and a port that is free. "
                 f"Received: {os.environ[VARIABLE]}, and {one_line(str(error), _MOST_REASON)}"
             ) from error
-        except RuntimeError as error:
-            if "program startup" not in str(error):
-                raise
-            raise InputError(
-                "processes have to meet before TensorFlow does anything else: make the strategy "
-                "first of all. Received: multiworker, after TensorFlow had begun"
-            ) from error
     return _made[0]
 
 
@@ -159,7 +161,8 @@ def strategy() -> tf.distribute.Strategy:
 def _mortal() -> Iterator[None]:
     """Signals end the process at once, which has nothing to clean up yet.
 
-    Python's own handlers run between its steps, and waiting for the others is a single one.
+    Python's own handlers run between its steps, and what is left of waiting for the others, once
+    all are there, is a single one.
     """
     usual = {}
     if threading.current_thread() is threading.main_thread():

@@ -42,10 +42,10 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
 
     Args:
         name: `"none"` for one device, `"mirrored"` for a copy on each local GPU (or on each
-            logical CPU, if there are several), `"multiworker"` for the processes that `TF_CONFIG`
-            names, which has to be asked for before anything else of TensorFlow, `"tpu"` for the
-            cores of a TPU, `"auto"` for processes where there are several, and for mirrored where
-            there are several GPUs.
+            logical CPU; one device alone trains as by `"none"`), `"multiworker"` for the processes
+            that `TF_CONFIG` names, which has to be asked for before anything else of TensorFlow,
+            `"tpu"` for the cores of a TPU, `"auto"` for processes where there are several, and for
+            mirrored where there are several GPUs.
 
     Raises:
         InputError: If `name` isn't one of these, or processes can't meet, or no TPU
@@ -65,6 +65,8 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
     if name == "none" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
     devices = gpus or tf.config.list_logical_devices("CPU")
+    if len(devices) == 1:  # there is nothing to mirror
+        return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
@@ -85,7 +87,7 @@ def outside_of_replicas(function: Callable[[], Made]) -> Made:
 
     A SavedModel can be called neither in the scope of a strategy nor traced within a replica.
     """
-    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+    if not tf.distribute.has_strategy():
         return function()
     # A thread of its own has none of these around it.
     with ThreadPoolExecutor(1) as thread:

@@ -50,8 +50,8 @@ def first_answers(
         InputError: If the call fails.
     """
     # Under a strategy that has copies of variables only the outer function knows which to read.
-    several = tf.distribute.get_strategy().num_replicas_in_sync > 1
-    call = functools.partial(functions, training=False) if several else functions.answer
+    copied = tf.distribute.has_strategy()
+    call = functools.partial(functions, training=False) if copied else functions.answer
     failure: Exception = ValueError("it was asked nothing")
     for ids, segments in _KNOWN:
         with tf.init_scope(), precision_choice.precision("float32"), products.unoptimized():
@@ -79,7 +79,7 @@ def _given(functions: Call, names: tuple[str, ...], ids: int, segments: int) -> 
 
 
 def ask(functions: Call, names: tuple[str, ...], handle: str, allow_nan: bool = False) -> None:
-    """Calls an encoder once, outside of any graph; not under a strategy of several replicas.
+    """Calls an encoder once, outside of any graph; not under a strategy.
 
     There a SavedModel can be called within a replica only; a loss that isn't finite tells too.
 
@@ -94,7 +94,7 @@ def ask(functions: Call, names: tuple[str, ...], handle: str, allow_nan: bool = 
             or, to ids that differ, the same for each. (Texts may differ in words that it doesn't
             know.)
     """
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+    if tf.distribute.has_strategy():
         return
     by_ids = functions.dialect == "bert"
     arrays = [output.numpy() for output in first_answers(functions, names, handle)[1]]

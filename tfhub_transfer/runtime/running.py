@@ -48,13 +48,13 @@ class Runtime:
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[tf.distribute.Strategy]:
-        """Runs its body so; yields the strategy. It seeds Python, NumPy and TensorFlow first."""
+        """Runs its body so; yields the strategy. Python, NumPy and TensorFlow are seeded."""
+        strategy = machine.strategy(self.strategy)  # before TensorFlow does anything else
         if self.seed is not None:
             machine.seed_everything(self.seed)
-        strategy = machine.strategy(self.strategy)
-        with (
-            machine.compiled_if(self.jit_compile is True),
-            precision_choice.precision(self.precision),
-            strategy.scope(),
-        ):
+        with contextlib.ExitStack() as held:
+            held.enter_context(machine.compiled_if(self.jit_compile is True))
+            if self.precision != "auto":  # which depends on the width of each encoder
+                held.enter_context(precision_choice.precision(self.precision))
+            held.enter_context(strategy.scope())
             yield strategy

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
-from tfhub_transfer import runtime
+from tfhub_transfer import progress, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import surgery
 from tfhub_transfer.models.transfer import TransferModel
@@ -24,6 +24,7 @@ from tfhub_transfer.texts import splitting
 
 # Ids in the order of their names to scores, and vectors behind them.
 Folded: TypeAlias = Callable[..., Sequence[tf.Tensor]]
+Traceable: TypeAlias = tf.types.experimental.PolymorphicFunction
 _LABELS = "labels.txt"
 # Folding was seen to take 25 times the weights' memory; and no graph can be written beyond 2 GB.
 _MOST_FOLDED_BYTES = 500_000_000
@@ -42,7 +43,8 @@ class _Served(tf.Module):
         self._folded: Folded | None = None
         # What is exported are the attributes: not the Keras model, which holds an optimizer too.
         if precision == "bfloat16":
-            self._folded = _fold(model)
+            with progress.part("weights"):
+                self._folded = _fold(model)
         else:
             self._weights = [w.value for w in model.weights]
             self._graph = model.encoder.saved_model
@@ -189,31 +191,39 @@ def _write(model: TransferModel, folder: Path, precision: str) -> None:
     models = models_of(model)
     with temporary() as assets:
         served = _Served(model, _write_labels(models, assets), precision)
-        text = tf.TensorSpec([None], tf.string, name="text")
-        encode = _traceable(served.encode, [text])
-        signatures = {"encode": encode.get_concrete_function()}
-        lengths = {}
-        for name, each in models.items():
-            names = each.layout.signature
-            specs = [tf.TensorSpec([None], tf.string, name=n) for n in names]
-            own = functools.partial(served.answer, name)
-            answer = _traceable(_with_arguments(own, names), specs)
-            signatures[name] = answer.get_concrete_function()
-            if each.layout.takes_words:
-                words = tf.TensorSpec([None, None], tf.string, name="tokens")
-                of_words = functools.partial(served.answer_words, name)
-                listed = _traceable(_with_arguments(of_words, ["tokens"]), [words])
-                signatures[words_signature(name)] = listed.get_concrete_function()
-            counted = _with_arguments(served.lengths, names)
-            lengths[name] = _traceable(counted, specs)
+        traceable, lengths = _signatures(served, models)
+        signatures = {}
+        with progress.part("signatures", len(traceable)) as steps:
+            for name, each in traceable.items():
+                signatures[name] = each.get_concrete_function()
+                steps.add()
         # Not for TF Serving: `ServedModel` sorts by it.
         served.lengths_of = lengths
-        tf.saved_model.save(served, str(folder), signatures=signatures)
+        with progress.part("files"):
+            tf.saved_model.save(served, str(folder), signatures=signatures)
 
 
-def _traceable(
-    function: Callable[..., object], inputs: Sequence[tf.TensorSpec]
-) -> tf.types.experimental.PolymorphicFunction:
+def _signatures(
+    served: _Served, models: dict[str, TransferModel]
+) -> tuple[dict[str, Traceable], dict[str, Traceable]]:
+    """What answers, by the name of its signature; and what counts tokens, by that of its task."""
+    text = tf.TensorSpec([None], tf.string, name="text")
+    found, lengths = {"encode": _traceable(served.encode, [text])}, {}
+    for name, each in models.items():
+        names = each.layout.signature
+        specs = [tf.TensorSpec([None], tf.string, name=n) for n in names]
+        own = functools.partial(served.answer, name)
+        found[name] = _traceable(_with_arguments(own, names), specs)
+        if each.layout.takes_words:
+            words = tf.TensorSpec([None, None], tf.string, name="tokens")
+            of_words = functools.partial(served.answer_words, name)
+            listed = _with_arguments(of_words, ["tokens"])
+            found[words_signature(name)] = _traceable(listed, [words])
+        lengths[name] = _traceable(_with_arguments(served.lengths, names), specs)
+    return found, lengths
+
+
+def _traceable(function: Callable[..., object], inputs: Sequence[tf.TensorSpec]) -> Traceable:
     """A `tf.function` without AutoGraph, which takes seconds to find nothing to rewrite here."""
     return tf.function(function, input_signature=inputs, autograph=False)
 

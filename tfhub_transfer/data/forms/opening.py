@@ -5,13 +5,15 @@ import contextlib
 import gzip
 import io
 import lzma
+import os
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
+from tfhub_transfer import progress
 from tfhub_transfer.data.forms.base import File, is_utf8
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening as plain_files
@@ -133,7 +135,9 @@ def _opened(path: Path, stack: contextlib.ExitStack) -> _Bytes:
 
         source = stack.enter_context(pyarrow.OSFile(str(path)))
         return io.BufferedReader(pyarrow.CompressedInputStream(source, "zstd"))
-    file = stack.enter_context(plain_files.open_file(path))
+    handle = plain_files.descriptor(path)
+    steps = stack.enter_context(progress.beside(os.fstat(handle).st_size))
+    file = stack.enter_context(io.BufferedReader(_Counted(handle, steps), PIECE))
     if kind == ".gz":
         return stack.enter_context(gzip.open(file, "rb"))
     if kind == ".bz2":
@@ -141,6 +145,24 @@ def _opened(path: Path, stack: contextlib.ExitStack) -> _Bytes:
     if kind in (".xz", ".lzma"):
         return stack.enter_context(lzma.open(file, "rb"))
     return file
+
+
+class _Counted(io.FileIO):
+    """A file that counts the bytes that were read; of one that is compressed, those on the disk."""
+
+    def __init__(self, handle: int, steps: progress.Counter) -> None:
+        super().__init__(handle, "rb")
+        self._steps = steps
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        size = super().readinto(buffer)
+        self._steps.add(size or 0)
+        return size
+
+    def readall(self) -> bytes:
+        data = super().readall()
+        self._steps.add(len(data))
+        return data
 
 
 def _member(archive: Path, name: str | None) -> str:
