@@ -193,7 +193,7 @@ class Replicated(keras_training.WholeBatches):
             known = None if force else self.train_function
             super().make_train_function(force)
             if self.train_function is not known:
-                keras_training.build_first(self, "train_function", self.make_means)
+                keras_training.build_first(self, "train_function", self._make_means)
         elif self.train_function is None or force:
             _require_steps(self.optimizer)
             self.train_function = _stepping(self, self.train_step)
@@ -207,13 +207,13 @@ class Replicated(keras_training.WholeBatches):
             known = None if force else self.test_function
             super().make_test_function(force)
             if self.test_function is not known:
-                keras_training.build_first(self, "test_function", self.make_means)
+                keras_training.build_first(self, "test_function", self._make_means)
         elif self.test_function is None or force:
             self.test_function = _stepping(self, self.test_step)
         counted_alone(self.test_function)
         return self.test_function
 
-    def make_means(self) -> None:
+    def _make_means(self) -> None:
         """Makes what a model reports beside what it was compiled with, before a step is traced."""
 
     def make_predict_function(self, force: bool = False) -> Step | None:

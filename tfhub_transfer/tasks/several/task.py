@@ -304,7 +304,7 @@ class JointLoss(runtime.Replicated):
             self._losses_of_tasks = _Losses()
         return self._losses_of_tasks
 
-    def make_means(self) -> None:
+    def _make_means(self) -> None:
         """Makes the mean of each task's loss."""
         for name in self.output if isinstance(self.output, Mapping) else ():
             self._reported().mean(name)
