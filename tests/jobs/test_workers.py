@@ -1,5 +1,6 @@
 """Processes that train as one: what they learn, who writes, how they end, and go on again."""
 
+import json
 import os
 import shutil
 import signal
@@ -78,13 +79,19 @@ def wait_for(happened: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def killed_in_between(place: int, output: Path, words: list[object]) -> list[int]:
-    """Kills one of two in the midst of a stage, some epochs after it was begun or taken up."""
+def killed_in_between(place: int, output: Path, words: list[object], stage: int = 0) -> list[int]:
+    """Kills one of two in the midst of a stage, some steps after it was begun or taken up."""
     children = processes.start("command", 2, output, *words)
 
     def noted() -> int | None:
-        found = [*output.glob(".out.partial-training/epoch.npz")]
-        return found[0].stat().st_mtime_ns if found else None
+        found = output / ".out.partial-training" / "epoch.npz"
+        try:
+            written = found.stat().st_mtime_ns
+            with np.load(found) as held:
+                record = json.loads(held["record"].tobytes())["record"]
+        except OSError:  # there is none yet, or no longer
+            return None
+        return written if record["done"] == stage else None
 
     began = noted()
     wait_for(lambda: noted() not in (None, began))
@@ -110,13 +117,14 @@ def test_the_others_end_with_one_and_go_on(words: list[object], tmp_path: Path) 
 
 @pytest.mark.exhaustive
 def test_they_go_on_to_the_same_weights(words: list[object], tmp_path: Path) -> None:
-    """With the chief killed, and the other, while groups thaw."""
+    """With the chief killed, and the other, while the head trains and while groups thaw."""
     words = [*words, "--unfreeze", 2, "--epochs", 30, "--batch-size", 8]
     words += ["--checkpoint-minutes", 0.0001]  # at every step
     assert killed_in_between(0, tmp_path, words) == [-signal.SIGKILL, TRY_AGAIN]
-    assert killed_in_between(1, tmp_path, words) == [TRY_AGAIN, -signal.SIGKILL]
+    assert killed_in_between(1, tmp_path, words, 1) == [TRY_AGAIN, -signal.SIGKILL]
+    assert killed_in_between(0, tmp_path, words, 1) == [-signal.SIGKILL, TRY_AGAIN]
     processes.run("command", 2, tmp_path, *words)
-    assert said(tmp_path, 0).count("Going on after epoch") == 2
+    assert said(tmp_path, 0).count("Going on after epoch") == 3
     learned = tt.load_model(tmp_path / "out" / "model.keras").get_weights()
     shutil.rmtree(tmp_path / "out")
     processes.run("command", 2, tmp_path, *words)
