@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError, one_line
-from tfhub_transfer.private import tensorflow_cluster
+from tfhub_transfer.private import tensorflow_cluster, tensorflow_graphs
 from tfhub_transfer.runtime import meeting
 
 VARIABLE = "TF_CONFIG"
@@ -290,11 +290,12 @@ def added(of: tf.distribute.Strategy, values: np.ndarray) -> np.ndarray:
         of: The strategy, whose processes all bring some.
         values: What this one brings.
     """
-    return np.asarray(_add(of)(tf.constant(values, tf.float32)))
+    return np.asarray(_add(of, values.shape)(tf.constant(values, tf.float32)))
 
 
 @functools.cache
-def _add(of: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+def _add(of: tf.distribute.Strategy, shape: tuple[int, ...]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What adds up arrays of a shape: of one function for all TensorFlow warns as of a mistake."""
     each = of.num_replicas_in_sync // place(of).count
 
     def own(values: tf.Tensor) -> tf.Tensor:
@@ -308,4 +309,5 @@ def _add(of: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
     def add(values: tf.Tensor) -> tf.Tensor:
         return of.experimental_local_results(of.run(own, (values,)))[0]
 
+    tensorflow_graphs.count_alone(add)
     return add
