@@ -95,8 +95,8 @@ def learn(output: str, encoder: str, *cases: str) -> None:
     assert not cluster.everywhere(strategy, place.index == 0) and all(cluster.others_answer(60.0))
     # As in the other tests where it isn't looked at: half a second for each graph.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    # Which makes nothing out of gradients that are 0 but for their last bit, as those of a bias that
-    # all candidates of a softmax share.
+    # Which makes nothing out of gradients that are 0 but for their last bit, as those of a bias
+    # that all candidates of a softmax share.
     keras.optimizers.Adam = keras.optimizers.SGD
     # Whichever weights are best on validation, the last are those to look at.
     KeepBest.restore = lambda self: None
