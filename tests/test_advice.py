@@ -138,6 +138,7 @@ FOREIGN = {
     *("pip install 'tfhub-transfer[kaggle]'", "pip install 'tfhub-transfer[completion]'"),
     "python -m pip install pyarrow",
     *("cluster", "type", "index", 'pip install "tfhub-transfer[tpu]"'),
+    'pip install --force-reinstall --no-deps "tensorflow-tpu==2.20.*"',
     *("zip -0 -r ../model.keras .", "{name: task}", "encode", "pooled_output", "train"),
     *(":]*: (?=", "{} --help"),  # of patterns, and of any command
     *(".csv", ".json", ".jsonl", ".conll", ".keras", ".npy", ".tsv", ".name"),

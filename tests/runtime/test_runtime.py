@@ -332,7 +332,7 @@ def test_a_tpu_takes_no_strings(
 
     text, ids = tt.Encoder(str(text_encoder)), tt.Encoder(str(bert_encoder))
     monkeypatch.setattr(building.tf.distribute, "get_strategy", Tpu)
-    with pytest.raises(InputError, match="works on strings; train without a TPU"):
+    with pytest.raises(InputError, match="works on strings; without a TPU"):
         building.compiles(text, "auto")
     assert building.compiles(ids, "on") and not building.compiles(ids, "auto")
 

@@ -21,6 +21,6 @@ def test_it_is_told_what_to_install_and_where(
     with pytest.raises(InputError) as caught:
         tt.runtime.strategy("tpu")
     said = str(caught.value)
-    assert "Cloud TPU VM" in said and 'pip install ".[tpu]"' in said
+    assert "Cloud TPU VM" in said and 'pip install "tfhub-transfer[tpu]"' in said
     assert 'pip install --force-reinstall --no-deps "tensorflow-tpu==2.20.*"' in said
     assert f"Received: TensorFlow {tf.__version__}" in said and "(no TPU)" in said

@@ -119,10 +119,9 @@ def compiles(encoder: Encoder, jit: str) -> bool:
     # A TPU runs what XLA has compiled, whether anybody asked for that or not.
     on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
     if (asked or on_tpu) and encoder.dialect == "text":
-        other = "train without a TPU" if on_tpu else "give `--jit off`"
         raise InputError(
-            "XLA can't compile a text-embedding encoder, which works on strings; "
-            f"{other}, or use a BERT-like encoder. Received: {encoder.handle}"
+            "XLA can't compile a text-embedding encoder, which works on strings; without a TPU "
+            f"give `--jit off`, or use a BERT-like encoder. Received: {encoder.handle}"
         )
     return asked
 

@@ -27,7 +27,7 @@ def strategy() -> tf.distribute.Strategy:
         reason = one_line(str(error), _MOST_REASON)
         raise InputError(
             "the strategy tpu is for a Cloud TPU VM, with TensorFlow 2.20, the last one with TPUs: "
-            'there, in the checkout, `pip install ".[tpu]"`, and behind it `pip install '
+            'there, `pip install "tfhub-transfer[tpu]"`, and behind it `pip install '
             '--force-reinstall --no-deps "tensorflow-tpu==2.20.*"`; elsewhere leave the strategy '
             f"out. Received: TensorFlow {tf.__version__}, and no TPU that answers ({reason})"
         ) from error
