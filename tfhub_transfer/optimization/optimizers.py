@@ -200,7 +200,7 @@ def named(optimizer: type[keras.optimizers.Optimizer]) -> str:
 
     It counts the others, and their variables go by such names. TensorFlow keeps an operation for
     each name of a variable that was made eagerly, 36 kB, for good (tensorflow/tensorflow#42337):
-    14 MB for a training of all layers of BERT.
+    by that 14 MB for each training of all layers of BERT.
 
     Args:
         optimizer: The kind.
