@@ -3,8 +3,8 @@
 glibc learns which sizes a program frees and takes again, up to 32 MB, and keeps these. TensorFlow
 ends that for the whole process: at the first Python generator that it reads it has all given back
 that lies free behind the last 128 KB ("Memory patch applied", `generator_dataset_op.cc`), and from
-then on the kernel maps, clears and takes back every tensor of every step, page by page. That costs
-a quarter of the time of a batch that is answered (`benchmarks/README.md`).
+then on the kernel maps, clears and takes back every tensor of every step, page by page. After a
+training that costs a seventh more time for features (`benchmarks/README.md`).
 """
 
 import ctypes
