@@ -372,21 +372,37 @@ def test_what_a_step_needs_is_made_before_it_is_traced() -> None:
     model = trained("adam", metrics=["mae"])
     model.compile("adam", "mse", metrics=["mae"])
     model.make_train_function()
-    step, made, told = model.train_function, list[tuple[bool, int]](), list[str]()
+    step, made, told = model.train_function, list[tuple[bool, int]](), list[object]()
 
     def spied(iterator: Any) -> object:
         made.append((model.optimizer.built, len(model.metrics[1].variables)))
         return step(iterator)
 
     model.train_function = spied
-    keras_training.build_first(model, "train_function", lambda: told.append("also"))
+    keras_training.build_first(model, "train_function", told.append)
     batches = tf.data.Dataset.from_tensor_slices((X, Y)).batch(2)
     model.train_function(iter(batches))
-    assert model.train_function is spied, "the next call finds it as it was"
-    assert made == [(True, 2)], f"{KERAS}: Model._compile_metrics"
-    assert told == ["also"]
-    keras_training.build_first(model, "train_function", lambda: None)
-    model.train_function(iter([(X, Y)]))  # no dataset, which would say of what
+    model.train_function(iter(batches))
+    assert made == [(True, 2)] * 2, f"{KERAS}: Model._compile_metrics"
+    assert [each.shape.rank for each in told] == [2]
+
+
+@pytest.mark.parametrize("unknown", ["no dataset", "four parts", "no labels", "any rank"])
+def test_of_what_else_a_step_is_given_nothing_is_known(unknown: str) -> None:
+    model, told = trained("adam", metrics=["mae"]), list[object]()
+    model.train_function = lambda iterator: None
+    keras_training.build_first(model, "train_function", told.append)
+    rows: Any = tf.data.Dataset.from_tensor_slices((X, Y))
+    given = {
+        "no dataset": lambda: [(X, Y)],
+        "four parts": lambda: rows.map(lambda x, y: (x, y, y, y)),
+        "no labels": lambda: rows.map(lambda x, y: (x, tf.experimental.Optional.empty(y))),
+        "any rank": lambda: tf.data.Dataset.from_generator(
+            lambda: iter([(X, Y)]), output_types=(tf.float32, tf.float32)
+        ),
+    }[unknown]()
+    model.train_function(iter(given))
+    assert told == []
 
 
 def test_losses_and_names_are_as_compile_makes_them() -> None:

@@ -2,6 +2,8 @@
 
 import ctypes
 import resource
+import subprocess
+import sys
 
 import pytest
 import tensorflow as tf
@@ -32,6 +34,7 @@ def pages_taken() -> int:
 
 
 def test_what_is_freed_is_taken_again() -> None:
+    tf.constant(0)  # before TensorFlow has begun nothing is done
     with runtime.precision("float32"):
         pass
     if not allocation.keep_freed():
@@ -42,9 +45,42 @@ def test_what_is_freed_is_taken_again() -> None:
 
 def test_what_the_environment_says_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    assert not allocation.keep_freed.__wrapped__()
+    assert not allocation._keep.__wrapped__()
 
 
 def test_other_systems_allocate_as_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    assert not allocation.keep_freed.__wrapped__()
+    assert not allocation._keep.__wrapped__()
+
+
+def test_earlier_versions_take_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_to: dict[int, int] = {}
+
+    class Earlier:
+        gnu_get_libc_version = None
+
+        def mallopt(self, what: int, value: int) -> int:
+            if what == allocation._MMAP_THRESHOLD and value > 32 << 20:
+                return 0
+            set_to[what] = value
+            return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Earlier())
+    assert allocation._keep.__wrapped__()
+    assert set_to == {-3: 32 << 20, -1: 128 << 20}
+
+
+def test_a_block_of_precision_starts_nothing() -> None:
+    script = """
+import tensorflow as tf
+from tfhub_transfer import runtime
+with runtime.precision("float32"):
+    pass
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+print(len(tf.config.list_logical_devices("CPU")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["2"], done.stderr

@@ -50,6 +50,7 @@ def test_each_process_knows_its_place(
         (config(worker=[]), "`worker` must be a list of addresses"),
         (config(worker="one:1"), "`worker` must be a list of addresses"),
         (config(worker=["one"]), "an address is host:port, which 'one' isn't"),
+        (config(worker=["one..two:1"]), "'one..two' is no name of a machine"),
         (config(worker=["one:x"]), "an address is host:port, which 'one:x' isn't"),
         (config(worker=["one:70000"]), "an address is host:port, which 'one:70000' isn't"),
         (config(worker=[":1"]), "an address is host:port, which ':1' isn't"),

@@ -10,6 +10,7 @@ import samples
 import tensorflow as tf
 
 import tfhub_transfer as tt
+from tfhub_transfer import runtime
 from tfhub_transfer.runtime import tracing
 
 ROWS = ("token-classification", "question-answering", "extractive-summarization")
@@ -42,34 +43,63 @@ def test_answers_stay_the_same_to_the_bit(
 
 # Keras alone makes optimizer and metrics while it traces, and what makes variables is traced twice.
 @pytest.mark.parametrize("row", ["classification", "token-classification", "multi-task"])
-def test_a_step_is_traced_once(row: str, bert_encoder: Path) -> None:
+def test_a_step_is_traced_once(
+    row: str, bert_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sample, traced = samples.ROWS[row], list[str]()
-
-    class Heard(tt.TransferModel):
-        """Tells of what is traced."""
-
-        def train_step(self, data: Any) -> Any:
-            traced.append("train")
-            return super().train_step(data)
-
-        def test_step(self, data: Any) -> Any:
-            traced.append("test")
-            return super().test_step(data)
-
+    for name in ("train_step", "test_step"):
+        monkeypatch.setattr(runtime.Replicated, name, heard(name, traced))
     model = tt.build_model(str(bert_encoder), sample.task(), sample.head, sequence_length=24)
-    model.__class__ = type("Heard", (Heard, type(model)), {})
     model.encoder.freeze_to(-1)
     batches = model.preprocess(sample.examples, 16)
     first = model.evaluate(batches, verbose=0)
     assert len(np.ravel(first)) > 1
     history = model.fit(batches, epochs=2, validation_data=batches, verbose=0).history
-    assert traced == ["test", "train"]
+    assert traced == ["test_step", "train_step"]
     assert np.isfinite([each[-1] for each in history.values()]).all()
     names = [each.path for each in model.optimizer.variables]
     usual = keras.optimizers.deserialize(keras.optimizers.serialize(model.optimizer))
     with keras.name_scope(usual.name):
         usual.build(model.trainable_variables)
     assert names == [each.path for each in usual.variables]
+
+
+def heard(name: str, traced: list[str]) -> Any:
+    """A step that tells that it is traced."""
+    usual = getattr(runtime.Replicated, name)
+
+    def step(self: Any, data: Any) -> Any:
+        traced.append(name)
+        return usual(self, data)
+
+    return step
+
+
+class OwnStep(runtime.Replicated):
+    """Two kinds of labels, and a number that is trained and of which Keras knows nothing."""
+
+    def train_step(self, data: Any) -> Any:
+        x, (_, hard) = data
+        with tf.GradientTape() as tape:
+            scores = self(x, training=True) * self.warmth
+            loss = self.compute_loss(x, hard, scores)
+        trained = [self.trainable_variables[0], self.warmth]
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, trained), trained))
+        return self.compute_metrics(x, hard, scores)
+
+
+def test_what_a_step_of_ones_own_needs_is_made_by_it() -> None:
+    x = np.linspace(-1, 1, 32, dtype="float32").reshape(16, 2)
+    hard = np.arange(16) % 2
+    given = keras.Input((2,))
+    model = OwnStep(given, keras.layers.Dense(2, activation="softmax")(given))
+    model.warmth = keras.Variable(1.0)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    rows = tf.data.Dataset.from_tensor_slices((x, (np.eye(2, dtype="float32")[hard], hard)))
+    found = model.fit(rows.batch(8), shuffle=False, verbose=0)
+    assert "accuracy" in found.history
+    assert type(model.metrics[1].metrics[0]).__name__ == "SparseCategoricalAccuracy"
+    assert len(model.optimizer.variables) == 2 + 2 * 2  # of what it moves alone
 
 
 def test_what_is_set_later_is_heeded() -> None:

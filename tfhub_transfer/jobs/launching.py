@@ -56,15 +56,16 @@ def require_shareable(job: object, count: int) -> None:
     Raises:
         InputError: If it is a job for one of them.
     """
+    received = f"{count} processes" if count > 1 else "--strategy multiworker"
     if not hasattr(job, "workers"):
         raise InputError(
             f"`distill` works in one process; unset {VARIABLE}, and leave `--strategy multiworker` "
-            f"out. Received: {count} process{'es' if count > 1 else ''} that {VARIABLE} names"
+            f"out. Received: {received}"
         )
     if getattr(job, "alone", False):
         raise InputError(
             "`--alone` trains one task after the other, in one process; leave it out, or train "
-            f"without others. Received: --alone and {count} processes"
+            f"without others. Received: --alone and {received}"
         )
 
 

@@ -121,25 +121,28 @@ class WholeBatches(keras.Model):
         """Raises an error if these aren't whole."""
 
 
-def build_first(model: keras.Model, name: str, also: Callable[[], None]) -> None:
+def build_first(model: keras.Model, name: str, also: Callable[[object], None]) -> None:
     """Has the first call of a model's step make all variables that it needs, before it is traced.
 
     `Model._compile_metrics`, with Keras 3.15.1. Keras makes optimizer and metrics in the midst of
     the first step, and TensorFlow traces a step that makes variables twice.
 
     Args:
-        model: The model.
+        model: The model, of which nobody knows better what its steps need.
         name: `"train_function"` or `"test_function"`, which was made just now.
-        also: Makes what else the step needs.
+        also: Makes what else the step needs, by what it is given as labels.
     """
-    step = getattr(model, name)
+    step, is_built = getattr(model, name), list[bool]()
 
     def first(iterator: Any) -> object:
-        setattr(model, name, step)
-        if name == "train_function":
-            _build_optimizer(model)
-        _build_measures(model, getattr(iterator, "element_spec", None))
-        also()
+        if not is_built:
+            is_built.append(True)
+            if name == "train_function":
+                _build_optimizer(model)
+            labels = _labels(getattr(iterator, "element_spec", None))
+            if labels is not None:
+                _build_metrics(model, labels)
+                also(labels)
         return step(iterator)
 
     setattr(model, name, first)
@@ -151,15 +154,19 @@ def _build_optimizer(model: keras.Model) -> None:
             model.optimizer.build(model.trainable_variables)
 
 
-def _build_measures(model: keras.Model, batch: object) -> None:
-    """Makes metrics, where it is known of what."""
-    labels = None if batch is None else keras.utils.unpack_x_y_sample_weight(batch)[1]
-    if labels is None:
-        return
-    given = tf.nest.map_structure(lambda each: keras.KerasTensor(each.shape, each.dtype), labels)
+def _labels(batch: object) -> Any:
+    """What is known of the labels of batches; nothing, if a step may find something else there."""
+    if not isinstance(batch, tuple) or len(batch) not in (2, 3):
+        return None
+    known = [getattr(each, "shape", tf.TensorShape(None)) for each in tf.nest.flatten(batch[1])]
+    return batch[1] if known and all(shape.rank is not None for shape in known) else None
+
+
+def _build_metrics(model: keras.Model, labels: Any) -> None:
     metrics = model._compile_metrics
     if metrics is not None and not metrics.built:
-        metrics.build(given, model.output)
+        specs = tf.nest.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), labels)
+        metrics.build(specs, model.output)
 
 
 @contextlib.contextmanager

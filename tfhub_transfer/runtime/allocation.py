@@ -14,28 +14,36 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from tfhub_transfer.private import tensorflow_cluster
+
 # Of `mallopt`, https://man7.org/linux/man-pages/man3/mallopt.3.html.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-# Tensors of a batch of 32 x 128 tokens of BERT base have 50 MB.
-LARGEST = 64 << 20
-# As many times as much, as glibc does by itself.
-_FREE = 2 * LARGEST
+# Tensors of a batch of 32 x 128 tokens of BERT base have 50 MB; glibc up to 2.34 takes 32 at most.
+_LARGEST = (64 << 20, 32 << 20)
+# Twice as much, as glibc does by itself.
+_FREE = 128 << 20
 # What whoever runs the process has decided stands.
 _OWN = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 
-@functools.cache
 def keep_freed() -> bool:
-    """Has this process keep what it frees; once, where glibc allocates.
+    """Has this process keep what it frees, from when TensorFlow has begun; where glibc allocates.
 
     Returns:
         Whether it does. Not on other systems, nor where the environment says how to allocate.
     """
+    # What it hasn't begun yet may still be told of devices, threads and other processes.
+    return tensorflow_cluster.has_begun() and _keep()
+
+
+@functools.cache
+def _keep() -> bool:
     libc = _glibc()
     if libc is None or any(name in os.environ for name in _OWN):
         return False
     _let_tensorflow_choose()
-    return bool(libc.mallopt(_MMAP_THRESHOLD, LARGEST) and libc.mallopt(_TRIM_THRESHOLD, _FREE))
+    large = any(libc.mallopt(_MMAP_THRESHOLD, size) for size in _LARGEST)
+    return bool(libc.mallopt(_TRIM_THRESHOLD, _FREE)) and large
 
 
 def _glibc() -> ctypes.CDLL | None:

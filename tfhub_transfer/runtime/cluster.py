@@ -97,6 +97,10 @@ def _jobs(cluster: Mapping[str, object], text: str) -> dict[str, list[str]]:
         host, _, port = each.rpartition(":") if isinstance(each, str) else ("", "", "")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise _unusable(f"an address is host:port, which {each!r} isn't", text)
+        try:
+            host.encode("idna")
+        except UnicodeError:  # which would be told of when it is looked for
+            raise _unusable(f"{host!r} is no name of a machine", text) from None
         if addresses.count(each) > 1:
             raise _unusable(f"each task has an address of its own, and {each} is there twice", text)
     if len(found.get(_CHIEF, [])) > 1:

@@ -26,6 +26,8 @@ from tfhub_transfer.shapes import Logs
 Made = TypeVar("Made")
 # What a graph says of batches that differ.
 _UNLIKE = "processes were given different batches"
+# Whose steps are known.
+_OURS = ("keras", "tfhub_transfer")
 # What Keras calls for each step; it gives the functions of training and testing their names only.
 Step: TypeAlias = Callable[[Iterator[object]], object]
 
@@ -192,7 +194,7 @@ class Replicated(keras_training.WholeBatches):
         if self.distribute_strategy.num_replicas_in_sync == 1:
             known = None if force else self.train_function
             super().make_train_function(force)
-            if self.train_function is not known:
+            if self.train_function is not known and self._steps_as_here():
                 keras_training.build_first(self, "train_function", self._make_means)
         elif self.train_function is None or force:
             _require_steps(self.optimizer)
@@ -206,15 +208,23 @@ class Replicated(keras_training.WholeBatches):
         if self.distribute_strategy.num_replicas_in_sync == 1:
             known = None if force else self.test_function
             super().make_test_function(force)
-            if self.test_function is not known:
+            if self.test_function is not known and self._steps_as_here():
                 keras_training.build_first(self, "test_function", self._make_means)
         elif self.test_function is None or force:
             self.test_function = _stepping(self, self.test_step)
         counted_alone(self.test_function)
         return self.test_function
 
-    def _make_means(self) -> None:
+    def _make_means(self, labels: object) -> None:
         """Makes what a model reports beside what it was compiled with, before a step is traced."""
+
+    def _steps_as_here(self) -> bool:
+        """Whether no class of a user's does something of its own in a step."""
+        for name in ("train_step", "test_step", "compute_loss", "compute_metrics"):
+            kind = next(kind for kind in type(self).__mro__ if name in vars(kind))
+            if kind.__module__.partition(".")[0] not in _OURS:
+                return False
+        return True
 
     def make_predict_function(self, force: bool = False) -> Step | None:
         """As Keras does."""

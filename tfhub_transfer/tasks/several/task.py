@@ -304,10 +304,11 @@ class JointLoss(runtime.Replicated):
             self._losses_of_tasks = _Losses()
         return self._losses_of_tasks
 
-    def _make_means(self) -> None:
-        """Makes the mean of each task's loss."""
-        for name in self.output if isinstance(self.output, Mapping) else ():
-            self._reported().mean(name)
+    def _make_means(self, labels: object) -> None:
+        """Makes the mean of each task's loss, of those that have labels."""
+        if isinstance(labels, Mapping) and isinstance(self.output, Mapping):
+            for name in self.output:
+                self._reported().mean(name)
 
     def compute_loss(
         self,
