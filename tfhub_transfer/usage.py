@@ -151,6 +151,8 @@ def _settings(field: dataclasses.Field[object], said: Option) -> tuple[list[str]
         "type": _reader(name, kind, said),
     }
     must = field.default is dataclasses.MISSING
+    if kind is tuple and not said.position:
+        return [name], {**settings, "nargs": "+", "action": "extend", "default": field.default}
     if said.position:
         several = "+" if kind is tuple else None
         return [field.name], {**settings, "nargs": several if must else "?"}

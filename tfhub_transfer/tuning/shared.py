@@ -1,0 +1,73 @@
+"""One encoder for all trials: as it was at first when each begins, and of one model at a time."""
+
+import gc
+import weakref
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfhub_transfer.encoders import registry
+from tfhub_transfer.encoders.encoder import Encoder
+
+# Where a layer's file has the seed and step of its dropout.
+_RANDOM = "random_state"
+
+
+class SharedEncoder:
+    """Lends an encoder, as it was at first, to one model after the other.
+
+    A model that somebody still holds when the next one asks keeps its encoder, whose weights are
+    that model's; the next one gets another, loaded anew.
+
+    Args:
+        encoder: A handle, or an `Encoder`, which stays as it is: a copy of it is lent.
+    """
+
+    def __init__(self, encoder: registry.Named | Encoder) -> None:
+        given = encoder if isinstance(encoder, Encoder) else None
+        self._source = registry.source_of(encoder) if given is None else given.source
+        self._trust_code = given is not None and given.trust_code
+        self._left_out = [] if given is None else _taken_out(given)
+        self._start: dict[str, Any] = {}
+        self._held: weakref.ref[keras.Model] | None = None
+        self.encoder = self._load()
+        (given or self.encoder).save_own_variables(self._start)
+
+    def lend(self, seed: int) -> Encoder:
+        """The encoder as it was at first, frozen; its dropout as if it were loaded anew.
+
+        Args:
+            seed: Of its dropout.
+        """
+        if self._held is not None and self._held() is not None:
+            gc.collect()  # a model goes in circles
+        if self._held is not None and self._held() is not None:
+            self.encoder, self._held = self._load(), None
+        encoder = self.encoder
+        encoder.trainable = False
+        state = np.array([seed, 0], self._start[_RANDOM].dtype)
+        encoder.load_own_variables({**self._start, _RANDOM: state})
+        return encoder
+
+    def lent(self, model: keras.Model) -> None:
+        """Notes whose it is now.
+
+        Args:
+            model: The model.
+        """
+        self._held = weakref.ref(model)
+
+    def take_back(self) -> None:
+        """Lends the encoder on though a model has it, which nobody will ask any more."""
+        self._held = None
+
+    def _load(self) -> Encoder:
+        made = Encoder(self._source, trust_code=self._trust_code)
+        made.leave_out(*self._left_out)
+        return made
+
+
+def _taken_out(encoder: Encoder) -> list[str]:
+    """The groups that `leave_out` took out, rather than a head that doesn't read them."""
+    return [name for name in encoder.left_out if name not in encoder.unread]
