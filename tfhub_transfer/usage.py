@@ -47,7 +47,9 @@ class Parser(argparse.ArgumentParser):
         message = re.sub(r"^argument [^`:]*: (?=`)", "", message)
         message = _CHOICE.sub(_of_choices, message)
         message = re.sub(
-            r"^argument ([^:]*): expected one argument", r"`\1` needs a value", message
+            r"^argument ([^:]*): expected (?:at least )?one argument",
+            r"`\1` needs a value",
+            message,
         )
         raise InputError(f"{message}; `{self.prog} --help` lists what there is")
 

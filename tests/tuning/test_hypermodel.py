@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 
 import tfhub_transfer as tt
+from tfhub_transfer.callbacks.best_weights import FellApart
+from tfhub_transfer.encoders import preprocessing
+from tfhub_transfer.models import forward
 from tfhub_transfer.models.building import default_optimizer
+from tfhub_transfer.training import finetuning
 from tfhub_transfer.tuning import TransferHyperModel, trials
 
 # KerasTuner's weights alone come back, to a fresh optimizer.
 pytestmark = pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
 # One draw of a thawed trial, none of whose values is the default.
 THAWED = {
-    **{"unfreeze": 2, "learning_rate": 2e-3, "layer_decay": 0.7, "batch_size": 16},
+    **{"unfreeze": 3, "learning_rate": 2e-3, "layer_decay": 0.7, "batch_size": 16},
     **{"pooling": "mean", "hidden_units": 64, "dropout": 0.2, "head_learning_rate": 2e-3},
 }
 SMALL = {"unfreeze": ["none", 1], "learning_rate": [1e-4, 1e-3], "dropout": [0.1, 0.5]}
@@ -71,10 +75,11 @@ def by_hand(folder: Path, splits: Any, values: dict[str, Any]) -> tuple[Any, Any
 def test_a_trial_is_what_it_would_be_alone_to_the_bit(bert_encoder: Path, splits: Any) -> None:
     """Behind another one, which thawed more and left the encoder and its dropout changed."""
     made = hypermodel(bert_encoder, splits)
-    other, _ = trained(made, {**THAWED, "unfreeze": 3, "pooling": "first"})
+    other, _ = trained(made, {**THAWED, "unfreeze": 4, "pooling": "first"})
     del other
     model, found = trained(made, THAWED)
-    alone, history = by_hand(bert_encoder, splits, THAWED)
+    # Pooler and two layers are 3 groups; a mean doesn't read the pooler.
+    alone, history = by_hand(bert_encoder, splits, {**THAWED, "unfreeze": 2})
     assert len(model.weights) == len(alone.weights) > 30
     for mine, its in zip(model.get_weights(), alone.get_weights()):
         np.testing.assert_array_equal(mine, its)
@@ -100,6 +105,40 @@ def test_all_trials_have_one_encoder_unless_somebody_keeps_a_model(
     assert np.abs(other.predict_scores(splits[1]) - before).max() > 0.01
     del kept, other
     gc.collect()
+
+
+def test_trials_share_what_was_computed(
+    bert_encoder: Path, splits: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Ids of texts, vectors of a frozen encoder, and what frozen layers give."""
+    monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", str(tmp_path))
+    passed: list[str] = []
+
+    def counted(kind: Any, name: str, what: str) -> None:
+        plain = getattr(kind, name)
+
+        def counting(*given: Any, **more: Any) -> Any:
+            passed.append(what)
+            return plain(*given, **more)
+
+        monkeypatch.setattr(kind, name, counting)
+
+    counted(preprocessing.BertPreprocessor, "_encode_and_count", "ids")
+    counted(forward.Forward, "run", "vectors")
+    counted(tt.Encoder, "below", "lower layers")
+    made = hypermodel(bert_encoder, splits)
+    frozen = {name: THAWED[name] for name in ("pooling", "hidden_units", "dropout")}
+    frozen |= {"unfreeze": 0, "head_learning_rate": 1e-3}
+    trained(made, frozen)
+    assert {*passed} == {"ids", "vectors"}
+    passed.clear()
+    _, found = trained(made, {**frozen, "hidden_units": 0, "dropout": 0.4})
+    assert not passed and found
+    trained(made, {**THAWED, "pooling": "auto"})
+    assert "lower layers" in passed
+    passed.clear()
+    trained(made, {**THAWED, "pooling": "auto", "learning_rate": 1e-4, "hidden_units": 0})
+    assert not passed
 
 
 def test_an_encoder_that_is_given_stays_as_it_is(bert_encoder: Path, splits: Any) -> None:
@@ -141,9 +180,6 @@ def test_any_tuner_begins_with_the_librarys_own_defaults(
     own = {k: v for k, v in first.hyperparameters.values.items() if not k.startswith("tuner/")}
     assert own == {"unfreeze": 1, "learning_rate": 1e-4, "dropout": 0.1}
     assert {trial.status for trial in oracle.trials.values()} == {"COMPLETED"}
-    assert len({str(trial.hyperparameters.values) for trial in oracle.trials.values()}) == len(
-        oracle.trials
-    )
     values = {**THAWED, **own, "batch_size": 32, "layer_decay": 0.9, "head_learning_rate": 5e-3}
     values |= {"pooling": "auto", "hidden_units": 0}
     _, history = by_hand(bert_encoder, splits, values)
@@ -173,18 +209,27 @@ def test_executions_of_one_trial_differ_by_their_seed(bert_encoder: Path, splits
 
 
 def test_what_falls_apart_is_a_failed_trial_with_its_reason(
-    bert_encoder: Path, splits: Any, tmp_path: Path, capsys: Any
+    bert_encoder: Path,
+    splits: Any,
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    space = {**SMALL, "unfreeze": 1, "dropout": 0.1, "learning_rate": [1e-4, 900.0]}
-    space["optimizer"] = "sgd"
-    made = hypermodel(bert_encoder, splits, space)
+    made = hypermodel(bert_encoder, splits, {**SMALL, "unfreeze": 1, "dropout": 0.1})
+    fine_tune = finetuning.fine_tune
+
+    def fails_at_high_rates(*given: Any, **more: Any) -> Any:
+        if given[6].learning_rate > 5e-4:
+            raise FellApart("the loss is no finite number")
+        return fine_tune(*given, **more)
+
+    monkeypatch.setattr(finetuning, "fine_tune", fails_at_high_rates)
     tuner = keras_tuner.GridSearch(made, made.objective, directory=tmp_path, project_name="s")
     tuner.search(verbose=0)
-    statuses = [trial.status for trial in tuner.oracle.trials.values()]
     capsys.readouterr()  # KerasTuner prints where it came from
-    assert statuses == ["COMPLETED", "FAILED"]
-    failed = [t for t in tuner.oracle.trials.values() if t.status == "FAILED"]
-    assert "training fell apart: the loss is no finite number" in failed[0].message
+    found = [(trial.status, trial.message) for trial in tuner.oracle.trials.values()]
+    assert [status for status, _ in found] == ["COMPLETED", "FAILED"]
+    assert "the loss is no finite number" in found[1][1]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
 from tfhub_transfer.models.encoding import Record
 from tfhub_transfer.tuning import TransferHyperModel
 
-_KINDS = {
+KINDS = {
     "bayesian": keras_tuner.BayesianOptimization,
     "random": keras_tuner.RandomSearch,
     "hyperband": keras_tuner.Hyperband,
@@ -104,7 +104,7 @@ def _tuner(
     limits: Limits,
 ) -> Any:
     """The tuner, going on where its files are."""
-    kind: Any = type("Noted", (_Noted, _KINDS[job.tuner]), {})
+    kind: Any = type("Noted", (_Noted, KINDS[job.tuner]), {})
     most = {"max_epochs": _HYPERBAND_EPOCHS, "hyperband_iterations": None}
     most = most if job.tuner == "hyperband" else {"max_trials": limits.trials}
     with contextlib.redirect_stdout(io.StringIO()):  # it says that it reloads
@@ -139,7 +139,8 @@ class _Noted:
         except keras_tuner.errors.FailedTrialError as error:
             # Raised further, KerasTuner would print a traceback.
             self._reason = str(error)
-            return {self.oracle.objective.name: math.nan}  # type: ignore[attr-defined]
+            objective = self.oracle.objective  # type: ignore[attr-defined]
+            return {objective.name: math.inf if objective.direction == "min" else -math.inf}
 
     def on_trial_end(self, trial: Any) -> None:
         if self._reason is not None:

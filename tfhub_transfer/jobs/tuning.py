@@ -175,7 +175,7 @@ def _search(
     with runtime.precision(job.precision, encoder.dimension):
         tuner = searching.search(job, hypermodel, _objective(job, hypermodel), notes)
     [best] = tuner.oracle.get_best_trials(1)
-    drawn = hypermodel.space.draw(best.hyperparameters)
+    drawn = hypermodel.chosen(best.hyperparameters)
     first = next((each["score"] for each in notes.trials), None)
     epochs = best.hyperparameters.values.get("tuner/epochs")
     if epochs and best.trial_id.strip("0"):

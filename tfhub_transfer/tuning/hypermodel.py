@@ -23,7 +23,7 @@ from tfhub_transfer.tasks import MultiTask, Task
 from tfhub_transfer.training import finetuning
 from tfhub_transfer.training.stages import Plan
 from tfhub_transfer.tuning import trials
-from tfhub_transfer.tuning.shared import SharedEncoder
+from tfhub_transfer.tuning.shared import SharedEncoder, SharedIds
 from tfhub_transfer.tuning.space import AS_NEEDED, Space, Value, settings
 
 # What of `build_model` a search may be told beside what it chooses.
@@ -89,12 +89,13 @@ class TransferHyperModel(keras_tuner.HyperModel):
         self._task = task if isinstance(task, Task) else MultiTask(task)
         self._train, self._validation = train, validation
         self._plan, self._build_with = plan or Plan(), build
-        self._shared = SharedEncoder(encoder)
+        self._shared, self._ids = SharedEncoder(encoder), SharedIds()
         self._last: Any = None
         self._execution = 0
         made = self._make({})  # which refuses what can't be built
         known = settings(made.encoder, self._task, build.get("head"), self._plan)
         self.space = Space(known, space)
+        self._depths = trials.Depths(made.encoder)
         self.objective = keras_tuner.Objective(*trials.objective(made))
         self.reported = trials.reported(made) | {self.objective.name}
 
@@ -149,14 +150,27 @@ class TransferHyperModel(keras_tuner.HyperModel):
         if trials.is_first(own):
             model = self._with_defaults(hp, model)
             epochs = None if trials.of_hyperband(hp) else epochs
-        drawn = self.space.draw(hp)
-        with trials.told(own, model) as tell:
+        drawn = self._chosen(self.space.draw(hp), model)
+        with trials.told(own, model) as tell, self._ids.used_by(model):
             history = self._trained(model, drawn, epochs, initial_epoch, others, verbose)
-            found = trials.worth(model, history, self._validation, self.objective.name)
+            found = trials.worth(model, history, self._validation, self.objective.name, self._seed)
             tell(found)
         return found
 
     # How a trial is made and trained -----------------------------------------------------------
+
+    def chosen(self, hp: Any) -> dict[str, Value]:
+        """All that a trial's model and training are made of, by the names in `SETTINGS`.
+
+        Args:
+            hp: KerasTuner's `HyperParameters`, such as `tuner.get_best_hyperparameters()[0]`.
+        """
+        drawn = self.space.draw(hp)
+        return self._chosen(drawn, self._make(drawn))
+
+    def _chosen(self, drawn: Mapping[str, Value], model: TransferModel) -> dict[str, Value]:
+        """What was drawn, with the groups that thaw as the head of this model counts them."""
+        return {**drawn, "unfreeze": self._depths.of(model.encoder, int(drawn["unfreeze"]))}
 
     @property
     def encoder(self) -> Encoder:

@@ -1,7 +1,10 @@
-"""One encoder for all trials: as it was at first when each begins, and of one model at a time."""
+"""What trials share: an encoder, as it was at first when each begins; texts as ids, made once."""
 
+import contextlib
+import functools
 import gc
 import weakref
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -9,7 +12,11 @@ import numpy as np
 
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.storage import names
 
+# Columns of texts whose ids are kept: those to learn from and to judge by, of some tasks.
+_MOST_COLUMNS = 16
 # Where a layer's file has the seed and step of its dropout.
 _RANDOM = "random_state"
 
@@ -66,6 +73,40 @@ class SharedEncoder:
         made = Encoder(self._source, trust_code=self._trust_code)
         made.leave_out(*self._left_out)
         return made
+
+
+class SharedIds:
+    """Texts as ids, kept from one model to the next."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+
+    @contextlib.contextmanager
+    def used_by(self, model: TransferModel) -> Iterator[None]:
+        """While the body runs, the model's texts become ids once for all models that come here.
+
+        Args:
+            model: The model; all have the same preprocessor.
+        """
+        layouts = [each.layout for each in model.parts.values()]
+        for layout in layouts:
+            make = functools.partial(self._ids, type(layout).__name__, layout.encode_and_count)
+            vars(layout)["encode_and_count"] = make
+        try:
+            yield
+        finally:
+            for layout in layouts:
+                del vars(layout)["encode_and_count"]
+
+    def _ids(
+        self, layout: str, make: Callable[..., Any], texts: Sequence[Sequence[str]]
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        key = names.key(layout, names.digests(texts).tobytes())
+        found = self._known.get(key) or make(texts)
+        if len(self._known) < _MOST_COLUMNS:
+            self._known[key] = found
+        columns, lost = found
+        return dict(columns), lost  # a layout may add some of its own
 
 
 def _taken_out(encoder: Encoder) -> list[str]:

@@ -10,6 +10,7 @@ import keras
 from tfhub_transfer.callbacks import own as own_callbacks
 from tfhub_transfer.callbacks.best_weights import direction
 from tfhub_transfer.data import Examples
+from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.training import headlines, judging
 from tfhub_transfer.training.heads import Standing
@@ -22,6 +23,32 @@ Callbacks = Sequence[keras.callbacks.Callback]
 _MEAN = "val_mean"
 # What `Hyperband` writes among the values of a trial.
 _OF_TUNER = "tuner/"
+
+
+class Depths:
+    """How many groups thaw for a head that reads others than the default one.
+
+    A depth is counted as that one counts; of others as many thaw as lie as far up, one at least.
+
+    Args:
+        encoder: As the head of the last model on it reads it, the default one.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._names = [name for name, _ in encoder.layer_groups]
+
+    def of(self, encoder: Encoder, depth: int) -> int:
+        """How many groups thaw.
+
+        Args:
+            encoder: As another head reads it.
+            depth: How many would, for the default head.
+        """
+        if not depth:
+            return 0
+        names, wanted = [name for name, _ in encoder.layer_groups], self._names[-depth:]
+        lowest = next((at for at, name in enumerate(names) if name in wanted), len(names) - 1)
+        return len(names) - lowest
 
 
 def objective(model: TransferModel) -> tuple[str, str]:
@@ -108,7 +135,7 @@ def told(own: Callbacks, model: TransferModel) -> Iterator[Callable[[Mapping[str
 
 
 def worth(
-    model: TransferModel, history: History, validation: Examples, judge: str
+    model: TransferModel, history: History, validation: Examples, judge: str, seed: int
 ) -> dict[str, float]:
     """What a model is worth on validation, by the names of Keras' reports.
 
@@ -117,10 +144,11 @@ def worth(
         history: What trained it.
         validation: What it was judged by.
         judge: The name of what it is judged by.
+        seed: Of the draw of examples, if there are too many to judge by all answers.
     """
     place, curves = history.best_epoch, history.history
     if place is None or not history.outcomes:
-        return measured(model, validation, judge)
+        return measured(model, validation, judge, seed)
     found = {
         name: each[place]
         for name, each in curves.items()
@@ -129,19 +157,20 @@ def worth(
     return {**found, judge: float(history.outcomes[-1].value)}
 
 
-def measured(model: TransferModel, validation: Examples, judge: str) -> dict[str, float]:
+def measured(model: TransferModel, validation: Examples, judge: str, seed: int) -> dict[str, float]:
     """As `worth`, of a model as it is, which no epoch of a training left.
 
     Args:
         model: The model.
         validation: What it is judged by.
         judge: The name of that.
+        seed: As of `worth`.
     """
     rows = model.cut(validation)
     batches = model.preprocess(rows, FROZEN_BATCH, shuffle=False)
     logs = model.evaluate(batches, verbose=0, return_dict=True)
     found = {f"val_{name}": float(value) for name, value in logs.items()}
-    heads = headlines.find(model, validation, rows, 0)
+    heads = headlines.find(model, validation, rows, seed)
     found |= headlines.Judge(heads, sizes=dict.fromkeys(heads, 0)).values()
     name, _ = judging.monitor(model)
     return found if isinstance(name, str) else {**found, judge: float(name(found))}
