@@ -9,13 +9,15 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs import trial_notes, tuning
-from tfhub_transfer.jobs.searching import Limits
+from tfhub_transfer.jobs.searching import Limits, longest
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
+from tfhub_transfer.optimization import planning
 from tfhub_transfer.tuning import SEARCHED, Range
 from tfhub_transfer.tuning.space import SEARCH
 
@@ -205,6 +207,12 @@ def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPat
     assert limits.leaves_time(trials)
     now[0] = 14.1
     assert not limits.leaves_time(trials)
+
+
+def test_the_longest_trials_of_hyperband_are_as_long_as_a_training() -> None:
+    with mock.patch.object(planning, "THAWED_STEPS", 300):
+        # 10,000 rows are 313 steps, four epochs; 960 are 30, of which 300 steps are ten.
+        assert [longest(rows) for rows in (10_000, 960, 10)] == [4, 10, 40]
 
 
 def test_a_command_says_what_differs_from_the_defaults() -> None:

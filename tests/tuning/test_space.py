@@ -25,7 +25,7 @@ def space(encoder: Any, given: Any = None, task: Any = TASK, **plan: Any) -> Spa
 
 def test_every_setting_is_known_and_the_defaults_are_the_librarys(encoder: tt.Encoder) -> None:
     made = space(encoder)
-    assert tuple(made.known) != SETTINGS and {*made.known} == {*SETTINGS}
+    assert {*made.known} == {*SETTINGS}
     assert {*made.searched} == {*SEARCHED}
     # As `fine_tune`, `Plan`, `Head` and `default_optimizer` have them, written down anew.
     assert made.defaults() == {
@@ -50,6 +50,16 @@ def test_what_an_encoder_or_a_task_has_no_use_for_is_no_setting(
     alike = {*space(encoder, task=tt.tasks.Similarity()).known}
     assert {*SETTINGS} - alike == {
         *("block", "hidden_units", "dropout", "l2", "head_learning_rate", "label_smoothing")
+    }
+
+
+def test_what_is_left_to_the_library_needs_no_use(text_encoder: Path) -> None:
+    given = dict.fromkeys(SETTINGS) | {"dropout": "search", "unfreeze": "none"}
+    made = space(tt.Encoder(str(text_encoder)), given)
+    assert {*made.searched} == {"dropout"}
+    assert made.defaults() == {
+        **{"unfreeze": 0, "hidden_units": 0, "dropout": 0.1, "l2": 0.0},
+        **{"head_learning_rate": 5e-3, "label_smoothing": 0.0},
     }
 
 

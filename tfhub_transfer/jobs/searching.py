@@ -12,10 +12,12 @@ import keras_tuner
 
 from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import usual
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.trial_notes import TrialNotes
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
 from tfhub_transfer.models.encoding import Record
+from tfhub_transfer.optimization import planning
 from tfhub_transfer.tuning import TransferHyperModel
 
 KINDS = {
@@ -24,8 +26,8 @@ KINDS = {
     "hyperband": keras_tuner.Hyperband,
     "grid": keras_tuner.GridSearch,
 }
-# Epochs of `Hyperband`'s longest trials; the shortest have one.
-_HYPERBAND_EPOCHS = 9
+# Epochs of `Hyperband`'s longest trials, at least: of fewer there is nothing to choose between.
+_FEWEST_EPOCHS = 3
 
 
 class Limits:
@@ -96,6 +98,16 @@ def search(
     return made
 
 
+def longest(rows: int) -> int:
+    """Epochs of `Hyperband`'s longest trials: as many as a training has where nobody says.
+
+    Args:
+        rows: What is trained on.
+    """
+    planned = planning.thawed(-(-rows // usual.BATCH_SIZE), None, None)
+    return max(_FEWEST_EPOCHS, planned.epochs * planned.passes)
+
+
 def _tuner(
     job: TuneJob,
     hypermodel: TransferHyperModel,
@@ -105,8 +117,9 @@ def _tuner(
 ) -> Any:
     """The tuner, going on where its files are."""
     kind: Any = type("Noted", (_Noted, KINDS[job.tuner]), {})
-    most = {"max_epochs": _HYPERBAND_EPOCHS, "hyperband_iterations": None}
-    most = most if job.tuner == "hyperband" else {"max_trials": limits.trials}
+    most: dict[str, Any] = {"max_trials": limits.trials}
+    if job.tuner == "hyperband":  # which goes round and round, until it is stopped
+        most = {"max_epochs": longest(hypermodel.rows), "hyperband_iterations": None}
     with contextlib.redirect_stdout(io.StringIO()):  # it says that it reloads
         made = kind(
             hypermodel,

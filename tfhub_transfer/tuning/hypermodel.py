@@ -159,6 +159,12 @@ class TransferHyperModel(keras_tuner.HyperModel):
 
     # How a trial is made and trained -----------------------------------------------------------
 
+    @property
+    def rows(self) -> int:
+        """How many examples are trained on; of several tasks those of the largest."""
+        given = self._task.apart(self._train)
+        return max(len(given[name]) for name in self._task.parts)
+
     def chosen(self, hp: Any) -> dict[str, Value]:
         """All that a trial's model and training are made of, by the names in `SETTINGS`.
 

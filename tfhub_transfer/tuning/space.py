@@ -248,10 +248,12 @@ class Space:
     """
 
     def __init__(self, known: Mapping[str, Setting], given: Mapping[str, object] | None) -> None:
-        given = dict(given or {})
+        asked = dict(given or {})
+        # What is to be as the library has it needn't be a setting here.
+        said = [n for n, value in asked.items() if value is not None or n not in SETTINGS]
         self.known = known
-        _require_known(known, given)
-        wanted = {name: SEARCH for name in SEARCHED if name in known} | given
+        _require_known(known, said)
+        wanted = {name: SEARCH for name in SEARCHED if name in known} | asked
         self.fixed: dict[str, Value] = {}
         self.searched: dict[str, Values] = {}
         for name, setting in known.items():
@@ -261,7 +263,7 @@ class Space:
             else:
                 self.fixed[name] = found
         if self.fixed.get("unfreeze") == 0:
-            self._require_thawing(given)
+            self._require_thawing(said)
         self._require_tokens_left()
 
     def defaults(self) -> dict[str, Value]:
@@ -333,7 +335,7 @@ class Space:
         return self.fixed.get(name) == value
 
 
-def _require_known(known: Mapping[str, Setting], given: Mapping[str, object]) -> None:
+def _require_known(known: Mapping[str, Setting], given: Iterable[str]) -> None:
     for name in given:
         if name not in known:
             what = "this encoder and task have no" if name in SETTINGS else "there is no"
