@@ -8,7 +8,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer.tuning import SEARCHED, SETTINGS, Range
-from tfhub_transfer.tuning.space import Space, settings
+from tfhub_transfer.tuning.space import Space, known_settings
 
 TASK = tt.tasks.Classification(["a", "b"])
 
@@ -20,7 +20,7 @@ def encoder(bert_encoder: Path) -> tt.Encoder:
 
 
 def space(encoder: Any, given: Any = None, task: Any = TASK, **plan: Any) -> Space:
-    return Space(settings(encoder, task, None, tt.Plan(**plan)), given)
+    return Space(known_settings(encoder, task, None, tt.Plan(**plan)), given)
 
 
 def test_every_setting_is_known_and_the_defaults_are_the_librarys(encoder: tt.Encoder) -> None:
@@ -99,7 +99,7 @@ def test_a_setting_is_fixed_narrowed_and_widened(encoder: tt.Encoder) -> None:
 
 
 def test_usual_values_hold_a_default_of_ones_own(encoder: tt.Encoder) -> None:
-    known = settings(encoder, TASK, tt.Head(dropout=0.15, pooling="attention"), tt.Plan())
+    known = known_settings(encoder, TASK, tt.Head(dropout=0.15, pooling="attention"), tt.Plan())
     made = Space(known, None)
     assert made.searched["dropout"] == [0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5]
     assert made.defaults()["dropout"] == 0.15 and made.defaults()["pooling"] == "attention"

@@ -24,7 +24,7 @@ from tfhub_transfer.training import finetuning
 from tfhub_transfer.training.stages import Plan
 from tfhub_transfer.tuning import trials
 from tfhub_transfer.tuning.shared import SharedEncoder, SharedIds
-from tfhub_transfer.tuning.space import AS_NEEDED, Space, Value, settings
+from tfhub_transfer.tuning.space import AS_NEEDED, Space, Value, known_settings
 
 # What of `build_model` a search may be told beside what it chooses.
 _BUILD = ("head", "loss", "preprocessor", "sequence_length")
@@ -93,10 +93,10 @@ class TransferHyperModel(keras_tuner.HyperModel):
         self._last: Any = None
         self._execution = 0
         made = self._make({})  # which refuses what can't be built
-        known = settings(made.encoder, self._task, build.get("head"), self._plan)
+        known = known_settings(made.encoder, self._task, build.get("head"), self._plan)
         self.space = Space(known, space)
         self._depths = trials.Depths(made.encoder)
-        self.objective = keras_tuner.Objective(*trials.objective(made))
+        self.objective = keras_tuner.Objective(*trials.judge_of(made))
         self.reported = trials.reported(made) | {self.objective.name}
 
     # What KerasTuner calls ---------------------------------------------------------------------

@@ -119,7 +119,7 @@ class Setting:
     thawed: bool = True
 
 
-def settings(
+def known_settings(
     encoder: Encoder, task: Task, head: Head | Mapping[str, Head] | None, plan: Plan
 ) -> dict[str, Setting]:
     """The settings that an encoder and a task have, by name.

@@ -51,7 +51,7 @@ class Depths:
         return len(names) - lowest
 
 
-def objective(model: TransferModel) -> tuple[str, str]:
+def judge_of(model: TransferModel) -> tuple[str, str]:
     """The value that a model is judged by, and which way it improves.
 
     Args:
