@@ -86,7 +86,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
     ) -> None:
         super().__init__()
         _check(build, plan)
-        self._task = task if isinstance(task, Task) else MultiTask(task)
+        self._task: Any = MultiTask(task) if isinstance(task, Mapping) else task
         self._train, self._validation = train, validation
         self._plan, self._build_with = plan or Plan(), build
         self._shared, self._ids = SharedEncoder(encoder), SharedIds()
@@ -200,7 +200,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
         model = build_model(
             encoder,
             task,
-            _heads(self._build_with.get("head"), drawn),
+            _heads(self._build_with.get("head"), task, drawn),
             default_optimizer(encoder, **given),
             **{name: v for name, v in self._build_with.items() if name != "head"},
         )
@@ -266,12 +266,13 @@ def _check(build: Mapping[str, object], plan: Plan | None) -> None:
 
 
 def _heads(
-    given: Head | Mapping[str, Head] | None, drawn: Mapping[str, Any]
+    given: Head | Mapping[str, Head] | None, task: Task, drawn: Mapping[str, Any]
 ) -> Head | dict[str, Head]:
     """The head, or that of each task, with what was drawn."""
     own = {name: drawn[name] for name in _OF_HEADS if name in drawn}
     if isinstance(given, Mapping):
-        return {name: dataclasses.replace(head, **own) for name, head in given.items()}
+        heads = {**dict.fromkeys(task.parts, Head()), **given}
+        return {name: dataclasses.replace(head, **own) for name, head in heads.items()}
     return dataclasses.replace(given or Head(), **own)
 
 
