@@ -16,7 +16,7 @@ from tfhub_transfer.tasks import Task
 from tfhub_transfer.training.stages import Plan
 from tfhub_transfer.training.unfreezing import groups_to_thaw
 
-Value: TypeAlias = "int | float | str"
+Value: TypeAlias = int | float | str
 
 # Epochs of a thawed encoder by which "as many as the rows need" goes, which no number is.
 AS_NEEDED = 0
@@ -95,7 +95,7 @@ class Range:
         return [round(self.low + at * self.step, _DIGITS) for at in range(count)]
 
 
-Values: TypeAlias = "Sequence[Value] | Range"
+Values: TypeAlias = Sequence[Value] | Range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -345,7 +345,7 @@ def _require_known(known: Mapping[str, Setting], given: Iterable[str]) -> None:
             )
 
 
-def _read(setting: Setting, given: object) -> "Value | list[Value] | Range":
+def _read(setting: Setting, given: object) -> Value | list[Value] | Range:
     """A value that is fixed, or what is searched."""
     if given is None:
         return setting.default
@@ -373,7 +373,7 @@ def _with_default(setting: Setting) -> list[Value]:
     )
 
 
-def _read_range(setting: Setting, given: Range) -> "list[Value] | Range":
+def _read_range(setting: Setting, given: Range) -> list[Value] | Range:
     if isinstance(setting.default, str):
         raise InputError(
             f"`{setting.name}` is no number; give a list of its values, such as "
