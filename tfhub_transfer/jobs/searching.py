@@ -14,9 +14,8 @@ from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import usual
 from tfhub_transfer.jobs.saying import say
-from tfhub_transfer.jobs.trial_notes import TrialNotes
+from tfhub_transfer.jobs.trial_notes import Trial, TrialNotes
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
-from tfhub_transfer.models.encoding import Record
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.tuning import TransferHyperModel
 
@@ -44,7 +43,7 @@ class Limits:
         self._seconds = math.inf if minutes is None else 60.0 * minutes
         self._started = time.monotonic() - spent
 
-    def leaves_time(self, trials: list[Record]) -> bool:
+    def leaves_time(self, trials: list[Trial]) -> bool:
         """Whether there is time for another trial, and for the last training.
 
         Args:
@@ -81,8 +80,9 @@ def search(
     if not limits.leaves_time(notes.trials):
         made.stop()
     with warnings.catch_warnings(), progress.stage("Trials", limits.trials, final=False) as stage:
-        # Weights alone come back, to go on with.
-        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        # Weights alone come back, to go on with; and of few trials little can be told.
+        for said in ("Skipping variable loading for optimizer", "The optimal value found for"):
+            warnings.filterwarnings("ignore", said)
         made.stage = stage
         stage.done = len(notes.trials)
         try:
@@ -176,14 +176,14 @@ class _Noted:
         oracle.max_trials = max(1, len(oracle.trials))
 
 
-def _record(trial: Any, seconds: float) -> Record:
+def _record(trial: Any, seconds: float) -> Trial:
     """What is known of a trial that is over."""
     metrics = {
         name: trial.metrics.get_best_value(name)
         for name in trial.metrics.metrics
         if trial.status == "COMPLETED"
     }
-    found: Record = {
+    found: Trial = {
         "trial": trial.trial_id,
         "status": trial.status,
         "score": trial.score,

@@ -11,14 +11,16 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.models.encoding import Record
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.storage.notes import of_output
 from tfhub_transfer.storage.scratch import take
 
 PROJECT = "search"
+# What is known of a trial that is over, as JSON can say it.
+Trial: TypeAlias = dict[str, Any]
 _STATE = "state.json"
 
 
@@ -38,7 +40,7 @@ class TrialNotes:
 
     def __init__(self, output: Path) -> None:
         self.place = of_output(output.with_name(f"{output.name}.tune"))
-        self.trials: list[Record] = []
+        self.trials: list[Trial] = []
         self._facts: Mapping[str, object] = {}
         try:
             self._lock = take(self.place)
@@ -75,7 +77,7 @@ class TrialNotes:
             (self.project / name).write_text(text, encoding="utf-8")
         return f"goes on behind {len(self.trials)} trials in {self.place}"
 
-    def note(self, trial: Record) -> None:
+    def note(self, trial: Trial) -> None:
         """Notes a trial that is over, and how KerasTuner stands now.
 
         Args:
@@ -97,7 +99,7 @@ class TrialNotes:
             self.discard()
         os.close(self._lock)
 
-    def _read(self) -> Record | None:
+    def _read(self) -> dict[str, Any] | None:
         try:
             found = json.loads(opening.read_text(self.place / _STATE))
         except (OSError, ValueError):

@@ -24,7 +24,6 @@ from tfhub_transfer.jobs.training import check_output, train
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.jobs.trial_notes import TrialNotes, noted
 from tfhub_transfer.jobs.tuning_options import TuneJob
-from tfhub_transfer.models.encoding import Record
 from tfhub_transfer.storage import atomic
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training import identity
@@ -255,7 +254,7 @@ def command_of(job: TrainJob) -> str:
     return shlex.join(words)
 
 
-def _conclusion(best: Record, job: TuneJob) -> str:
+def _conclusion(best: Mapping[str, Any], job: TuneJob) -> str:
     judge, score, default = best["objective"], best["score"], best["default"]
     told = f"Best of {best['trials']} trials: {judge} {score:.4f}"
     told += f", the defaults {default:.4f}" if default is not None else ""

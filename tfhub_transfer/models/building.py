@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import keras
 import tensorflow as tf
@@ -175,7 +175,7 @@ def default_optimizer(
     usual = learning_rate is None
     rate = planning.usual_rate(encoder)[0] if learning_rate is None else learning_rate
     schedule = WarmUpLinearDecay(rate, warmup, usual=usual)
-    kind = type(optimizers.get(name))
+    kind: Any = type(optimizers.get(name))
     # Decay and clipping are those that BERT was trained with.
     return kind(schedule, weight_decay=0.01, global_clipnorm=1.0)
 

@@ -77,8 +77,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
         self,
         encoder: registry.Named | Encoder,
         task: Task | Mapping[str, Task],
-        train: Examples | Stream,
-        validation: Examples,
+        train: Examples | Stream | Mapping[str, Examples],
+        validation: Examples | Mapping[str, Examples],
         *,
         space: Mapping[str, object] | None = None,
         plan: Plan | None = None,
@@ -87,7 +87,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
         super().__init__()
         _check(build, plan)
         self._task: Any = MultiTask(task) if isinstance(task, Mapping) else task
-        self._train, self._validation = train, validation
+        self._train: Any = train
+        self._validation: Any = validation
         self._plan, self._build_with = plan or Plan(), build
         self._shared, self._ids = SharedEncoder(encoder), SharedIds()
         self._last: Any = None

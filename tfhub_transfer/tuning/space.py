@@ -229,7 +229,7 @@ def _named(
     name: str, default: str, usual_ones: Values, known: Sequence[str], thawed: bool = True
 ) -> Setting:
     def read(value: object) -> str:
-        choices.one_of(name, value, known)
+        choices.one_of(name, str(value), tuple(known))
         return str(value)
 
     return Setting(name, default, usual_ones, read, thawed=thawed)
@@ -297,7 +297,7 @@ class Space:
     def _ask(self, hp: Any, name: str, values: Values) -> Value | None:
         default = _nearest(self.known[name], values)
         if not isinstance(values, Range):
-            return hp.Choice(name, list(values), default=default)
+            return hp.Choice(name, _listed(values), default=default)
         ask = hp.Int if self.known[name].whole else hp.Float
         sampling = "log" if values.log else "linear"
         low, high = values.low, values.high
@@ -377,7 +377,7 @@ def _read_range(setting: Setting, given: Range) -> list[Value] | Range:
     if isinstance(setting.default, str):
         raise InputError(
             f"`{setting.name}` is no number; give a list of its values, such as "
-            f"{list(setting.usual)!r:.80}. Received: {given}"
+            f"{_listed(setting.usual)!r:.80}. Received: {given}"
         )
     low, high = setting.read(_as_given(setting, given.low)), given.high
     setting.read(_as_given(setting, high))
