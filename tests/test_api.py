@@ -13,7 +13,7 @@ from typing import Any
 GOLDEN = Path(__file__).with_name("public_api.txt")
 _FROM_BELOW = ("File", "profile")  # what a room offers that stands on a lower floor
 _MODELS = "tfhub_transfer.models."  # of which one alone is for users
-_ROOMS = ("data", "registry", "runtime", "tasks")
+_ROOMS = ("data", "registry", "runtime", "tasks", "tuning")
 
 
 def describe() -> str:

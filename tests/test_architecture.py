@@ -26,7 +26,7 @@ FLOORS = [
     ["tasks"],
     ["models"],
     ["training"],
-    ["evaluation", "serving", "recipes"],
+    ["evaluation", "serving", "recipes", "tuning"],
     ["jobs"],
     ["__init__", "usage"],
     ["cli"],
@@ -94,10 +94,13 @@ INNER_FLOORS = {
             "three_splits",
         ],
         ["asking_options", "encoder_options", "sharing", "training_options"],
-        ["continuing", "converting", "distilling_options", "inputs", "listing"],
-        ["workers"],
+        [
+            *("continuing", "converting", "distilling_options", "inputs", "listing"),
+            *("trial_notes", "tuning_options"),
+        ],
+        ["searching", "workers"],
         ["commands", "measuring", "predicting", "training", "vectors"],
-        ["demonstration", "distilling"],
+        ["demonstration", "distilling", "tuning"],
         ["__init__"],
     ],
     "models": [
@@ -213,6 +216,11 @@ INNER_FLOORS = {
     "texts": [
         ["joining", "sentences", "signs"],
         ["splitting"],
+        ["__init__"],
+    ],
+    "tuning": [
+        ["shared", "space", "trials"],
+        ["hypermodel"],
         ["__init__"],
     ],
     "training": [

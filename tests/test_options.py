@@ -18,7 +18,7 @@ import pytest
 from tfhub_transfer import cli, usage
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.incoming import usual as usual_numbers
-from tfhub_transfer.jobs import options, saying, training_options
+from tfhub_transfer.jobs import options, saying, training_options, tuning_options
 from tfhub_transfer.jobs.asking_options import PredictJob
 from tfhub_transfer.jobs.commands import COMMANDS, Command
 from tfhub_transfer.jobs.distilling_options import DistillJob, Teaching
@@ -105,7 +105,7 @@ def given(field: Any, said: options.Option) -> tuple[list[str], Any]:
     """Words that give an option a value, and the value."""
     words, value = OTHER.get(options.kind(field), ([], None))
     if said.choices:
-        value = said.choices[-1]
+        value = next(each for each in reversed(said.choices) if each != field.default)
         words = [value]
     elif said.within is not None:
         value = options.kind(field)(said.within[1])
@@ -227,9 +227,11 @@ def test_what_runs_a_command_is_there(command: Command) -> None:
 
 def test_what_may_be_chosen_is_what_there_is() -> None:
     """And numbers that help names are those of the code that takes them."""
-    from tfhub_transfer import tasks
+    from tfhub_transfer import tasks, tuning
     from tfhub_transfer.encoders import conversion
     from tfhub_transfer.heads import settings
+    from tfhub_transfer.jobs import searching
+    from tfhub_transfer.models import building
     from tfhub_transfer.optimization import planning
     from tfhub_transfer.recipes.distillation import Imitation
     from tfhub_transfer.runtime.machine import STRATEGIES
@@ -246,6 +248,12 @@ def test_what_may_be_chosen_is_what_there_is() -> None:
     assert told(TrainJob, "strategy").choices == STRATEGIES
     assert told(TrainJob, "resume").choices == checkpoints.MODES
     assert TrainJob.checkpoint_minutes == checkpoints.MINUTES
+    assert training_options.OPTIMIZERS == building.OPTIMIZERS
+    assert told(TrainJob, "optimizer").choices == building.OPTIMIZERS
+    assert {*searching.KINDS} == {*tuning_options.TUNERS}
+    assert {*tuning.SETTINGS} <= {*options.names_of(TrainJob)}
+    searched = told(tuning_options.TuneJob, "search").help
+    assert all(name in searched for name in tuning.SEARCHED)
     assert told(ConvertJob, "method").choices == conversion.METHODS
     for name, words in (("pooling", settings.POOLINGS), ("block", settings.BLOCKS)):
         listed = told(TrainJob, name).help.rpartition(": ")[2].replace(" or ", ", ")

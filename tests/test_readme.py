@@ -48,6 +48,7 @@ WITH_PYTHON = [t for t, blocks in SECTIONS.items() if any(kind == "python" for k
 _LONG = (
     *"Ordered Tags Questions Summaries Similarity Several Going Unfreezing Fast Smaller".split(),
     *("A Keras model", "Models of", "Numbers", "Classes of", "From ", "A stage", "A share", "XLA"),
+    "Searching",
 )
 PYTHON = [
     pytest.param(title, marks=pytest.mark.slow) if title.startswith(_LONG) else title
@@ -227,6 +228,8 @@ FILES: dict[str, Callable[[], None]] = {
     "XLA": reviews,
     "Fast, and what that costs": saved,
     "By hand, with TF_CONFIG": lambda: None,
+    "Searching by one command": reviews,
+    "Searching from Python": reviews,
     "Your own encoder": lambda: None,
     "Smaller models and encoders: distillation": trained,
 }
@@ -235,7 +238,9 @@ FILES: dict[str, Callable[[], None]] = {
 def taken_for_granted(title: str) -> dict[str, Any]:
     """Names that a section uses and an earlier one made."""
     names: dict[str, Any] = {"tt": tt, "np": np}
-    if title.startswith(("Unfreezing by hand", "A stage", "A share", "XLA", "Smaller models")):
+    if title.startswith(
+        ("Unfreezing by hand", "A stage", "A share", "XLA", "Smaller models", "Searching")
+    ):
         examples = tt.data.read("reviews.csv", text="review", label="sentiment")
         names["train"], names["validation"] = examples[:60], examples[60:]
         names["task"] = tt.tasks.Classification().adapt(examples.labels)

@@ -38,6 +38,7 @@ _ROOMS = {
     "registry": "encoders.registry",
     "runtime": "runtime",
     "tasks": "tasks",
+    "tuning": "tuning",
 }
 # Modules that are named like rooms, too: `tt.schedules.WarmUpLinearDecay`.
 _INSIDE = {"optimizers": "optimization.optimizers", "schedules": "optimization.schedules"}
@@ -60,7 +61,7 @@ _WITH_HANDLES = (
 __all__ = ["__version__", *_HOMES, *_ROOMS]
 
 if TYPE_CHECKING:
-    from tfhub_transfer import data, runtime, tasks
+    from tfhub_transfer import data, runtime, tasks, tuning
     from tfhub_transfer.callbacks.best_weights import FiniteLoss
     from tfhub_transfer.callbacks.thawing import ProgressiveUnfreezing
     from tfhub_transfer.encoders import registry

@@ -47,7 +47,9 @@ class Parser(argparse.ArgumentParser):
         message = re.sub(r"^argument [^`:]*: (?=`)", "", message)
         message = _CHOICE.sub(_of_choices, message)
         message = re.sub(
-            r"^argument ([^:]*): expected one argument", r"`\1` needs a value", message
+            r"^argument ([^:]*): expected (?:at least )?one argument",
+            r"`\1` needs a value",
+            message,
         )
         raise InputError(f"{message}; `{self.prog} --help` lists what there is")
 
@@ -151,6 +153,8 @@ def _settings(field: dataclasses.Field[object], said: Option) -> tuple[list[str]
         "type": _reader(name, kind, said),
     }
     must = field.default is dataclasses.MISSING
+    if kind is tuple and not said.position:
+        return [name], {**settings, "nargs": "+", "action": "extend", "default": field.default}
     if said.position:
         several = "+" if kind is tuple else None
         return [field.name], {**settings, "nargs": several if must else "?"}

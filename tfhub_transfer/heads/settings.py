@@ -3,7 +3,7 @@
 import dataclasses
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.incoming.choices import flag, one_of
 
 POOLINGS = ("auto", "pooled_output", "mean", "first", "attention")
@@ -42,7 +42,7 @@ class Head:
     block_units: int = 64
     hidden_units: int = 0
     activation: str = "relu"
-    dropout: float = 0.1
+    dropout: float = usual.DROPOUT
     l2: float = 0.0
     towers: bool = False
 

@@ -13,8 +13,9 @@ Number = TypeVar("Number", int, float)
 # What is beyond these is a slip of the finger, or would run until the end of days.
 EPOCHS = (1, 100_000)
 BATCH_SIZE = (1, 65_536)
-# What NumPy's `seed` takes, which `keras.utils.set_random_seed` calls.
 WORKERS = (1, 64)
+TRIALS = (1, 100_000)
+# What NumPy's `seed` takes, which `keras.utils.set_random_seed` calls.
 SEED = (0, 2**32 - 1)
 SIZE = (1, 10_000_000)
 MINUTES = (0.0, 100_000.0)

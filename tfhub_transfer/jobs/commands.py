@@ -6,6 +6,7 @@ from tfhub_transfer.jobs.asking_options import EncodeJob, EvaluateJob, PredictJo
 from tfhub_transfer.jobs.distilling_options import DistillJob
 from tfhub_transfer.jobs.encoder_options import ConvertJob, EncodersJob
 from tfhub_transfer.jobs.training_options import DemoJob, TrainJob
+from tfhub_transfer.jobs.tuning_options import TuneJob
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +66,12 @@ COMMANDS = (
         "train, evaluate and export a model",
         TrainJob,
         "training.train",
+    ),
+    Command(
+        "tune",
+        "search for what trains best, and train, evaluate and export that",
+        TuneJob,
+        "tuning.tune",
     ),
     Command(
         "distill",

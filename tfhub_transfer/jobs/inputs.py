@@ -35,13 +35,13 @@ _SAID = ("loss", "label_separator", "class_names", "weight")
 _OF_TASK = {"task", *_FILES, *_SAID, *_COLUMNS, *_FORM}
 _OF_ALL = {"tasks", "weights", "alpha"}
 # What is an argument of some tasks, by the same name; and other options that only some have.
-_ARGUMENTS = ("label_separator", "loss")
+_ARGUMENTS = ("label_separator", "loss", "label_smoothing")
 _OF_SOME = ("negative", "class_weights", *_ARGUMENTS)
 # As a record has them.
 Columns: TypeAlias = ColumnNames | Mapping[str, ColumnNames]
 # What the command line can't say for several tasks at once.
 _ALONE = (
-    *("validation", "test", *_SAID, "class_weights", "towers"),
+    *("validation", "test", *_SAID, "class_weights", "towers", "label_smoothing"),
     *_COLUMNS,
 )
 
@@ -431,7 +431,8 @@ def _need(task: Task) -> bool | str:
 
 def head_of(job: TrainJob) -> Head:
     """The head that a job asks for."""
-    return Head(pooling=job.pooling, block=job.block, towers=job.towers)
+    names = ("pooling", "block", "towers", "hidden_units", "dropout", "l2")
+    return Head(**{name: getattr(job, name) for name in names})
 
 
 def _columns(job: TrainJob) -> ColumnNames:

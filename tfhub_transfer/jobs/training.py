@@ -46,6 +46,9 @@ from tfhub_transfer.training import watching
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_to_thaw
 
+# Options that nothing but a thawed encoder has a use for, beside how far it thaws.
+_OF_THAWED = ("epochs", "learning_rate", "optimizer", "warmup", "layer_decay")
+
 Fit: TypeAlias = Callable[..., History]
 
 
@@ -150,10 +153,13 @@ def _quickened(job: TrainJob) -> TrainJob:
             "`--quick` trains the head alone; leave one of `--quick` and `--unfreeze` out. "
             f"Received: --unfreeze {job.unfreeze}"
         )
-    if job.epochs is not None or job.learning_rate is not None:
+    usual = {field.name: field.default for field in dataclasses.fields(job)}
+    odd = [name for name in _OF_THAWED if getattr(job, name) != usual[name]]
+    if odd:
         raise InputError(
-            "`--quick` trains the head alone, as long as it needs; `--epochs` and "
-            "`--learning-rate` are of a thawed encoder: leave them out. Received: --quick and one"
+            "`--quick` trains the head alone, as long as it needs; "
+            f"`--{odd[0].replace('_', '-')}` is of a thawed encoder: leave it out. "
+            "Received: --quick and that"
         )
     return dataclasses.replace(job, unfreeze="none")
 
@@ -174,7 +180,7 @@ def _build(job: TrainJob, task: Task, source: registry.EncoderSource) -> Transfe
         layer,
         task,
         head,
-        optimizer=default_optimizer(layer, job.learning_rate),
+        optimizer=default_optimizer(layer, job.learning_rate, job.optimizer, job.warmup),
         preprocessor=job.preprocessor,
         sequence_length=job.sequence_length,
     )
@@ -252,7 +258,14 @@ def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict
         "epochs": job.epochs,
         "unfreeze": job.unfreeze,
         "batch_size": job.batch_size,
-        "plan": Plan(class_weight=weights, seed=job.seed, verbose=1, log_dir=job.log_dir),
+        "plan": Plan(
+            head_learning_rate=job.head_learning_rate,
+            layer_decay=job.layer_decay,
+            class_weight=weights,
+            seed=job.seed,
+            verbose=1,
+            log_dir=job.log_dir,
+        ),
     }
 
 

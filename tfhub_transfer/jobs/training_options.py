@@ -21,6 +21,7 @@ TASKS = (
     "multi-task",
 )
 LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
+OPTIMIZERS = ("adamw", "lamb", "lars", "lion", "adafactor", "nadam", "rmsprop", "sgd")
 RESUME = ("auto", "only", "never")
 # Times that an encoder that is taught sees each text.
 ENCODER_EPOCHS = 4
@@ -28,8 +29,8 @@ TENTH = "default: a tenth of the data"
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
-class Training(Trust):
-    """What every training of a model has."""
+class Start:
+    """What a model begins with."""
 
     encoder: str = option(
         "auto",
@@ -38,6 +39,12 @@ class Training(Trust):
         metavar="NAME|HANDLE|DIR",
     )
     preprocessor: str | None = option(None, "default: the encoder's own", metavar="HANDLE|DIR")
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Thawed:
+    """How long and how fast an encoder trains that thaws, and how its vectors become one."""
+
     epochs: int | None = option(
         None,
         "with a thawed encoder, after the head's own; default: as many as the rows need, from 4; "
@@ -52,30 +59,47 @@ class Training(Trust):
         None, "default: by task and encoder", metavar="X", within=ranges.LEARNING_RATE
     )
     unfreeze: str = option("auto", "groups of layers from the top", metavar="none|N|all|auto")
+    pooling: str = option("auto", "auto, pooled_output, mean, first or attention")
+    block: str = option("none", "over token vectors: none, cnn, bilstm or transformer")
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Settled:
+    """What is no matter of degree, and where it is written."""
+
     sequence_length: int | None = option(
         None,
         f"most tokens of a text; default {usual.SEQUENCE_LENGTH} or {usual.QUESTION_LENGTH}",
         metavar="N",
         within=ranges.SEQUENCE_LENGTH,
     )
-    pooling: str = option("auto", "auto, pooled_output, mean, first or attention")
-    block: str = option("none", "over token vectors: none, cnn, bilstm or transformer")
     towers: bool = option(False, "each text of a pair passes the encoder on its own")
     class_weights: bool = option(False, "weigh rare classes more")
     precision: str = option("auto", choices=("auto", "float32", "bfloat16"))
+    seed: int = option(0, "default %(default)s", metavar="N", within=ranges.SEED)
+    overwrite: bool = option(False, FOLDER)
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Devices:
+    """On what a training runs."""
+
     jit: str = option("auto", "XLA", choices=("auto", "on", "off"))
     strategy: str = option(
         "auto",
         "devices and processes that train: see docs/scaling.md",
         choices=("auto", "none", "mirrored", "multiworker", "tpu"),
     )
-    seed: int = option(0, "default %(default)s", metavar="N", within=ranges.SEED)
-    overwrite: bool = option(False, FOLDER)
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainJob(Form, Training):
-    """The options of `train`; see `tfhub-transfer train --help`."""
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Training(Start, Thawed, Settled, Devices, Trust):
+    """What every training of a model has."""
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Labelled:
+    """Labelled data, and what is made of them."""
 
     task: str = option(choices=TASKS)
     data: str = option(
@@ -117,6 +141,67 @@ class TrainJob(Form, Training):
         "texts that belong together, without labels",
         choices=LOSSES,
     )
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Finer:
+    """The finer settings, as `tune` finds them."""
+
+    optimizer: str = option(
+        OPTIMIZERS[0], "of a thawed encoder; default %(default)s", choices=OPTIMIZERS
+    )
+    warmup: float = option(
+        usual.WARMUP,
+        "share of the steps in which the rate rises; default %(default)g",
+        metavar="X",
+        within=(0.0, ranges.BELOW_ONE),
+        closed=True,
+    )
+    layer_decay: float = option(
+        usual.LAYER_DECAY,
+        "times the rate, for each group further down; default %(default)g",
+        metavar="X",
+        within=ranges.SHARE,
+    )
+    head_learning_rate: float | None = option(
+        None,
+        "of the head on a frozen encoder; default: the usual",
+        metavar="X",
+        within=ranges.LEARNING_RATE,
+    )
+    hidden_units: int = option(
+        0,
+        "of a hidden layer in the head; default %(default)s, none",
+        metavar="N",
+        within=(0, ranges.SIZE[1]),
+    )
+    dropout: float = option(
+        usual.DROPOUT,
+        "in the head; default %(default)g",
+        metavar="X",
+        within=(0.0, ranges.BELOW_ONE),
+        closed=True,
+    )
+    l2: float = option(
+        0.0,
+        "penalty on the head's weights; default %(default)g",
+        metavar="X",
+        within=ranges.WEIGHT,
+        closed=True,
+    )
+    label_smoothing: float | None = option(
+        None,
+        "share of a label that goes to all classes; default 0",
+        metavar="X",
+        within=(0.0, ranges.BELOW_ONE),
+        closed=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Running:
+    """How a training goes on, and what it leaves beside the model."""
+
     alone: bool = option(False, "of several tasks train each alone too, to compare")
     quick: bool = option(False, "the head alone, a report, no export: a first look")
     resume: str = option(
@@ -137,6 +222,11 @@ class TrainJob(Form, Training):
     log_dir: Path | None = option(
         None, "curves for TensorBoard, and history.csv, while it trains", metavar="DIR"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainJob(Labelled, Finer, Running, Form, Training):
+    """The options of `train`; see `tfhub-transfer train --help`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import keras
 import tensorflow as tf
@@ -15,6 +15,8 @@ from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
+from tfhub_transfer.incoming import choices
+from tfhub_transfer.incoming import usual as usual_numbers
 from tfhub_transfer.models import archives
 from tfhub_transfer.models.multitask import MultiTaskModel
 from tfhub_transfer.models.transfer import TransferModel
@@ -24,6 +26,8 @@ from tfhub_transfer.runtime import replicas
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import MultiTask, Task
 
+# Those that train with warm-up, decay and clipping as the usual one, which comes first.
+OPTIMIZERS = ("adamw", "lamb", "lars", "lion", "adafactor", "nadam", "rmsprop", "sgd")
 # Characters of what Keras says went wrong, which may quote a whole configuration.
 _MOST_REASON = 600
 
@@ -152,7 +156,10 @@ def _heads(task: Task, head: Head | Mapping[str, Head] | None) -> dict[str, Head
 
 
 def default_optimizer(
-    encoder: Encoder, learning_rate: float | None = None
+    encoder: Encoder,
+    learning_rate: float | None = None,
+    name: str = OPTIMIZERS[0],
+    warmup: float = usual_numbers.WARMUP,
 ) -> keras.optimizers.Optimizer:
     """AdamW with warm-up and linear decay (Devlin et al. 2019), at the rate that suits an encoder.
 
@@ -160,12 +167,19 @@ def default_optimizer(
         encoder: The encoder that is to thaw.
         learning_rate: The highest rate, if not the usual: 1e-4 for a BERT up to 512 wide, 5e-5 for
             a wider one, 6e-3 for embeddings alone; `fine_tune` knows better ones for some tasks.
+        name: Another of `OPTIMIZERS`, with the same schedule, decay and clipping.
+        warmup: Share of the steps that the warm-up takes.
+
+    Raises:
+        InputError: If a number is out of range, or it is another optimizer.
     """
+    choices.one_of("optimizer", name, OPTIMIZERS)
     usual = learning_rate is None
     rate = planning.usual_rate(encoder)[0] if learning_rate is None else learning_rate
-    schedule = WarmUpLinearDecay(rate, usual=usual)
+    schedule = WarmUpLinearDecay(rate, warmup, usual=usual)
+    kind: Any = type(optimizers.get(name))
     # Decay and clipping are those that BERT was trained with.
-    return optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0)
+    return kind(schedule, weight_decay=0.01, global_clipnorm=1.0)
 
 
 def load_model(path: str | Path, trust_code: bool = False) -> TransferModel:

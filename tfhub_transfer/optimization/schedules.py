@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import ranges, usual
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -34,7 +34,7 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(
         self,
         peak: float,
-        warmup: float = 0.1,
+        warmup: float = usual.WARMUP,
         total_steps: int | None = None,
         start: int = 0,
         usual: bool = False,

@@ -72,7 +72,7 @@ class Classification(Task):
 
     name = "classification"
     monitor = ("val_accuracy", "max")
-    options = ("class_names", "class_weights")
+    options = ("class_names", "class_weights", "label_smoothing")
     standing = Standing("accuracy", badness="confidence", picked=True)
 
     def __init__(

@@ -1,0 +1,225 @@
+"""`tune`: searches by the validation split, then trains, measures and exports the best."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.jobs import trial_notes, tuning
+from tfhub_transfer.jobs.searching import Limits, longest
+from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
+from tfhub_transfer.optimization import planning
+from tfhub_transfer.tuning import SEARCHED, Range
+from tfhub_transfer.tuning.space import SEARCH
+
+ROWS = "text,label\n" + "".join(
+    f"a good film {i},positive\nthe worst movie {i},negative\n" for i in range(30)
+)
+# What keeps trials of a text encoder short.
+FIXED = ("--fix", "unfreeze=none")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.csv"
+    path.write_text(ROWS, encoding="utf-8")
+    return path
+
+
+def words_of(data: Path, encoder: Path, output: Path, *more: Any) -> list[str]:
+    words = ["tune", "--task", "classification", "--data", data, "--encoder", encoder]
+    return [str(word) for word in [*words, "--output", output, *FIXED, *more]]
+
+
+def trials_of(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "trials.jsonl").read_text("utf-8").splitlines()]
+
+
+def weights(output: Path) -> list[Any]:
+    import tfhub_transfer as tt
+
+    return tt.load_model(output / "model.keras").get_weights()
+
+
+def test_what_is_found_is_what_the_train_command_gives(
+    text_encoder: Path, data: Path, tmp_path: Path, run: Any
+) -> None:
+    output = tmp_path / "out"
+    more = ("--tuner", "random", "--trials", "3", "--search", "dropout,hidden-units")
+    status, out, error = run(*words_of(data, text_encoder, output, *more))
+    assert status == 0, error
+    names = {path.name for path in output.iterdir()}
+    train = {"model.keras", "serving", "report", "history.csv", "training.json"}
+    assert names == train | {"trials.jsonl", "best.json", ".tfhub-transfer"}
+    trials = trials_of(output)
+    assert len(trials) == 3 and "Trial 0: val_accuracy" in out
+    # Nothing but what was asked for is searched, and the library's own values come first.
+    assert trials[0]["values"] == {"hidden_units": 0, "dropout": 0.1}
+    assert all({*trial["values"]} == {"dropout", "hidden_units"} for trial in trials)
+    best = json.loads((output / "best.json").read_text("utf-8"))
+    assert best["score"] == max(trial["score"] for trial in trials)
+    assert best["default"] == trials[0]["score"] and best["trials"] == 3
+    assert best["values"]["unfreeze"] == 0
+    # Nothing is left beside it.
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+    # The command that is told trains the same model, to the bit.
+    command = shlex.split(best["command"])
+    place = command.index("--output") + 1
+    command[place] = str(tmp_path / "again")
+    assert command[:2] == ["tfhub-transfer", "train"]
+    status, _, error = run(*command[1:])
+    assert status == 0, error
+    for mine, its in zip(weights(output), weights(tmp_path / "again")):
+        assert (mine == its).all()
+    report, again = (
+        json.loads((folder / "report" / "report.json").read_text("utf-8"))
+        for folder in (output, tmp_path / "again")
+    )
+    assert report["metrics"] == again["metrics"]
+    record = json.loads((output / "training.json").read_text("utf-8"))
+    place = record["history"]["best_epoch"][0]
+    assert record["history"]["val_accuracy"][place] == best["score"]
+
+
+@pytest.mark.slow
+def test_a_search_that_was_killed_goes_on_behind_the_trials_that_there_are(
+    text_encoder: Path, data: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    more = ("--tuner", "random", "--trials", "5", "--search", "dropout,hidden_units")
+    words = [sys.executable, "-m", "tfhub_transfer", *words_of(data, text_encoder, output, *more)]
+    whole = tmp_path / "whole"
+    undisturbed = [str(whole) if word == str(output) else word for word in words]
+    subprocess.run(undisturbed, check=True, capture_output=True)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Trial 1:"):
+                time.sleep(0.3)  # in the middle of the next one
+                process.send_signal(signal.SIGKILL)
+                break
+    assert not output.exists()
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert "goes on behind 2 trials" in done.stdout and "Trial 1:" not in done.stdout
+    found, wanted = trials_of(output), trials_of(whole)
+    for name in ("trial", "values", "score", "status"):
+        assert [trial[name] for trial in found] == [trial[name] for trial in wanted]
+    for mine, its in zip(weights(output), weights(whole)):
+        assert (mine == its).all()
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_trials_of_another_search_are_not_taken_for_these(tmp_path: Path) -> None:
+    facts = {"seed": 1, "names": ("a", "b")}
+    with pytest.raises(KeyboardInterrupt), trial_notes.noted(tmp_path / "out") as notes:
+        assert notes.begin(facts) is None
+        (notes.project / "trial_0").mkdir(parents=True)
+        (notes.project / "trial_0" / "trial.json").write_text("{}", "utf-8")
+        notes.note({"trial": "0", "seconds": 1.0})
+        with pytest.raises(InputError, match="another process searches there at this moment"):
+            trial_notes.TrialNotes(tmp_path / "out")
+        # Half of what a kill leaves.
+        (notes.project / "trial_0" / "trial.json").write_text("{", "utf-8")
+        (notes.project / "trial_1").mkdir()
+        (notes.project / "trial_1" / "trial.json").write_text("", "utf-8")
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), trial_notes.noted(tmp_path / "out") as notes:
+        said = notes.begin(facts)
+        assert said is not None and said.startswith("goes on behind 1 trials")
+        assert notes.trials == [{"trial": "0", "seconds": 1.0}]
+        assert [p.read_text("utf-8") for p in notes.project.rglob("*.json")] == ["{}"]
+        raise KeyboardInterrupt
+    with trial_notes.noted(tmp_path / "out") as notes:
+        assert "begins anew" in str(notes.begin({**facts, "seed": 2}))
+        assert not notes.trials and not notes.project.exists()
+    assert not [*tmp_path.iterdir()]
+
+
+def job(**more: Any) -> TuneJob:
+    return TuneJob("classification", "rows.csv", Path("out"), **more)
+
+
+def test_what_is_searched_is_read_off_the_options() -> None:
+    assert tuning.asked(job()) == {}
+    found = tuning.asked(
+        job(
+            search="dropout, learning-rate",
+            range=("learning_rate=1e-5:1e-3:log", "layer-decay=0.5:1:0.25"),
+            choice=("pooling=mean, first",),
+            fix=("batch_size=16",),
+        )
+    )
+    left = dict.fromkeys(set(SEARCHED) - {"dropout", "learning_rate"})
+    assert found == left | {
+        "dropout": SEARCH,
+        "learning_rate": Range(1e-5, 1e-3, log=True),
+        "layer_decay": Range(0.5, 1.0, step=0.25),
+        **{"pooling": ["mean", "first"], "batch_size": "16"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"fix": ("droput=1",)}, "`--fix` takes the name of a setting .*Received: 'droput=1'"),
+        ({"choice": ("pooling",)}, "`--choice` takes the name .*pooling=mean,first.*'pooling'"),
+        ({"range": ("dropout=0-1",)}, "`--range` takes a name and two numbers, .*'dropout=0-1'"),
+        ({"range": ("dropout=1:0",)}, "a range goes from a number to a larger one"),
+        ({"fix": ("l2=0", "l2=1")}, "a setting is said once.*Received: l2 twice"),
+        ({"search": "dropout,odd"}, "`--search` takes names with commas.*'odd'"),
+        ({"search": "dropout", "fix": ("dropout=0",)}, "what has one value isn't searched"),
+    ],
+)
+def test_options_that_say_nothing_searchable_are_one_line(more: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        tuning.asked(job(**more))
+    assert "\n" not in str(error.value)
+
+
+def test_an_objective_that_nobody_reports_is_refused_before_any_trial(
+    text_encoder: Path, data: Path, tmp_path: Path, run: Any
+) -> None:
+    words = words_of(data, text_encoder, tmp_path / "out", "--objective", "val_acuracy")
+    status, out, error = run(*words)
+    assert status == 2 and error.count("\n") == 1 and "Trial" not in out
+    assert "expected one of val_accuracy, val_loss" in error and "'val_acuracy'" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    limits = Limits(None, 1.0, 20.0)
+    assert limits.trials is None and Limits(None, None, 0.0).trials == TRIALS
+    assert limits.leaves_time([])  # one trial at least
+    trials = [{"seconds": 10.0}, {"seconds": 14.0}]
+    # 20 s before, then 12 of a trial and 14 of the last training: at 14 s these are full.
+    now[0] = 13.9
+    assert limits.leaves_time(trials)
+    now[0] = 14.1
+    assert not limits.leaves_time(trials)
+
+
+def test_the_longest_trials_of_hyperband_are_as_long_as_a_training() -> None:
+    with mock.patch.object(planning, "THAWED_STEPS", 300):
+        # 10,000 rows are 313 steps, four epochs; 960 are 30, of which 300 steps are ten.
+        assert [longest(rows) for rows in (10_000, 960, 10)] == [4, 10, 40]
+
+
+def test_a_command_says_what_differs_from_the_defaults() -> None:
+    plain = tuning._plain(job(text="a b", class_names=("x", "y"), towers=True))
+    found = tuning.command_of(plain)
+    assert found == (
+        "tfhub-transfer train --task classification --data rows.csv --output out --text 'a b' "
+        "--class-names x,y --towers --strategy none"
+    )
+    assert os.linesep not in found

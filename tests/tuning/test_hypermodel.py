@@ -1,0 +1,298 @@
+"""Trials on one shared encoder: each as if it were alone, with any of KerasTuner's tuners."""
+
+import gc
+import types
+import weakref
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import numpy as np
+import pytest
+
+import tfhub_transfer as tt
+from tfhub_transfer.callbacks.best_weights import FellApart
+from tfhub_transfer.encoders import preprocessing
+from tfhub_transfer.models import forward
+from tfhub_transfer.models.building import default_optimizer
+from tfhub_transfer.training import finetuning
+from tfhub_transfer.tuning import TransferHyperModel, trials
+
+pytestmark = [
+    # KerasTuner's weights alone come back, to a fresh optimizer.
+    pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer"),
+    # Of so few points nothing more can be told.
+    pytest.mark.filterwarnings("ignore:The optimal value found for"),
+]
+# One draw of a thawed trial, none of whose values is the default.
+THAWED = {
+    **{"unfreeze": 3, "learning_rate": 2e-3, "layer_decay": 0.7, "batch_size": 16},
+    **{"pooling": "mean", "hidden_units": 64, "dropout": 0.2, "head_learning_rate": 2e-3},
+}
+SMALL = {"unfreeze": ["none", 1], "learning_rate": [1e-4, 1e-3], "dropout": [0.1, 0.5]}
+SMALL |= dict.fromkeys(("layer_decay", "batch_size", "pooling", "hidden_units"))
+SMALL["head_learning_rate"] = None
+
+
+@pytest.fixture(scope="module")
+def splits(sentiment: Any) -> tuple[Any, Any]:
+    examples = tt.data.Examples.from_lists(*sentiment)
+    return examples[:28], examples[28:]
+
+
+def task() -> Any:
+    return tt.tasks.Classification(["negative", "positive"])
+
+
+def hypermodel(folder: Path, splits: Any, space: Any = None, **more: Any) -> TransferHyperModel:
+    return TransferHyperModel(
+        str(folder), task(), *splits, space=space, **{"sequence_length": 24, **more}
+    )
+
+
+def drawn(values: dict[str, Any]) -> keras_tuner.HyperParameters:
+    hp = keras_tuner.HyperParameters()
+    hp.values = dict(values)
+    return hp
+
+
+def trained(made: TransferHyperModel, values: dict[str, Any]) -> tuple[Any, dict[str, float]]:
+    hp = drawn(values)
+    model = made.build(hp)
+    return model, made.fit(hp, model)
+
+
+def by_hand(folder: Path, splits: Any, values: dict[str, Any]) -> tuple[Any, Any]:
+    """The same without any of this: an encoder of its own, `build_model` and `fine_tune`."""
+    tt.runtime.seed_everything(0)
+    encoder = tt.Encoder(str(folder))
+    head = {name: values[name] for name in ("pooling", "hidden_units", "dropout")}
+    optimizer = default_optimizer(encoder, values.get("learning_rate"))
+    model = tt.build_model(encoder, task(), tt.Head(**head), optimizer, sequence_length=24)
+    rates = {n: values[n] for n in ("head_learning_rate", "layer_decay") if n in values}
+    batch = values.get("batch_size", 32)
+    history = tt.fine_tune(
+        model, *splits, None, values["unfreeze"], batch, tt.Plan(**rates, verbose=0)
+    )
+    return model, history
+
+
+def test_a_trial_is_what_it_would_be_alone_to_the_bit(bert_encoder: Path, splits: Any) -> None:
+    """Behind another one, which thawed more and left the encoder and its dropout changed."""
+    made = hypermodel(bert_encoder, splits)
+    other, _ = trained(made, {**THAWED, "unfreeze": 4, "pooling": "first"})
+    del other
+    model, found = trained(made, THAWED)
+    # Pooler and two layers are 3 groups; a mean doesn't read the pooler.
+    alone, history = by_hand(bert_encoder, splits, {**THAWED, "unfreeze": 2})
+    assert len(model.weights) == len(alone.weights) > 30
+    for mine, its in zip(model.get_weights(), alone.get_weights()):
+        np.testing.assert_array_equal(mine, its)
+    assert found["val_accuracy"] == history.outcomes[-1].value
+    place = history.best_epoch
+    assert found["val_loss"] == history.history["val_loss"][place]
+
+
+def test_all_trials_have_one_encoder_unless_somebody_keeps_a_model(
+    bert_encoder: Path, splits: Any
+) -> None:
+    made = hypermodel(bert_encoder, splits)
+    frozen = {**THAWED, "unfreeze": 0}
+    first = weakref.ref(made.build(drawn(frozen)))
+    encoder = made.encoder
+    kept = made.build(drawn(THAWED))
+    assert first() is None and kept.encoder is encoder
+    before = kept.predict_scores(splits[1])
+    other, _ = trained(made, THAWED)
+    # What somebody has is not changed under their hands.
+    assert other.encoder is not encoder and made.encoder is other.encoder
+    np.testing.assert_array_equal(kept.predict_scores(splits[1]), before)
+    assert np.abs(other.predict_scores(splits[1]) - before).max() > 0.01
+    del kept, other
+    gc.collect()
+
+
+def test_trials_share_what_was_computed(
+    bert_encoder: Path, splits: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Ids of texts, vectors of a frozen encoder, and what frozen layers give."""
+    monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", str(tmp_path))
+    passed: list[str] = []
+
+    def counted(kind: Any, name: str, what: str) -> None:
+        plain = getattr(kind, name)
+
+        def counting(*given: Any, **more: Any) -> Any:
+            passed.append(what)
+            return plain(*given, **more)
+
+        monkeypatch.setattr(kind, name, counting)
+
+    counted(preprocessing.BertPreprocessor, "_encode_and_count", "ids")
+    counted(forward.Forward, "run", "vectors")
+    counted(tt.Encoder, "below", "lower layers")
+    made = hypermodel(bert_encoder, splits)
+    frozen = {name: THAWED[name] for name in ("pooling", "hidden_units", "dropout")}
+    frozen |= {"unfreeze": 0, "head_learning_rate": 1e-3}
+    trained(made, frozen)
+    assert {*passed} == {"ids", "vectors"}
+    passed.clear()
+    _, found = trained(made, {**frozen, "hidden_units": 0, "dropout": 0.4})
+    assert not passed and found
+    thawed = {**THAWED, "unfreeze": 2, "pooling": "auto"}  # with the lower layer frozen
+    trained(made, thawed)
+    assert "lower layers" in passed
+    passed.clear()
+    trained(made, {**thawed, "learning_rate": 1e-4, "hidden_units": 0})
+    assert not passed
+
+
+def test_an_encoder_that_is_given_stays_as_it_is(bert_encoder: Path, splits: Any) -> None:
+    encoder = tt.Encoder(str(bert_encoder))
+    # Its weights, not those of its file.
+    for weight in encoder.weights[:3]:
+        weight.assign(weight.value * 1.5)
+    encoder.leave_out("pooler")
+    before = [np.array(weight) for weight in encoder.weights]
+    made = TransferHyperModel(encoder, task(), *splits, sequence_length=24)
+    model, _ = trained(made, {**THAWED, "unfreeze": 2})
+    assert model.encoder is not encoder and model.encoder.left_out == ("pooler",)
+    assert [name for name, _ in model.encoder.layer_groups] == ["embeddings", "layer_0", "layer_1"]
+    for now, old in zip(encoder.weights, before):
+        np.testing.assert_array_equal(now, old)
+    again = made.build(drawn({**THAWED, "unfreeze": 0}))
+    for now, old in zip(again.encoder.weights, before):
+        np.testing.assert_array_equal(now, old)
+
+
+TUNERS = {
+    "random": (keras_tuner.RandomSearch, {"max_trials": 3}),
+    "bayesian": (keras_tuner.BayesianOptimization, {"max_trials": 4, "num_initial_points": 2}),
+    "grid": (keras_tuner.GridSearch, {"max_trials": 3}),
+    "hyperband": (keras_tuner.Hyperband, {"max_epochs": 3}),
+}
+
+
+@pytest.mark.parametrize("name", TUNERS)
+def test_any_tuner_begins_with_the_librarys_own_defaults(
+    bert_encoder: Path, splits: Any, tmp_path: Path, name: str
+) -> None:
+    made = hypermodel(bert_encoder, splits, SMALL)
+    kind, more = TUNERS[name]
+    tuner = kind(made, made.objective, seed=3, directory=tmp_path, project_name="s", **more)
+    tuner.search(verbose=0)
+    oracle = tuner.oracle
+    first = oracle.trials[oracle.start_order[0]]
+    own = {k: v for k, v in first.hyperparameters.values.items() if not k.startswith("tuner/")}
+    assert own == {"unfreeze": 1, "learning_rate": 1e-4, "dropout": 0.1}
+    assert {trial.status for trial in oracle.trials.values()} == {"COMPLETED"}
+    values = {**THAWED, **own, "batch_size": 32, "layer_decay": 0.9, "head_learning_rate": 5e-3}
+    values |= {"pooling": "auto", "hidden_units": 0}
+    _, history = by_hand(bert_encoder, splits, values)
+    assert first.score == history.outcomes[-1].value  # with Hyperband as well: trained whole
+    # Models come back with the weights of their trial, each on an encoder of its own.
+    best = oracle.get_best_trials(2)
+    for trial, model in zip(best, tuner.get_best_models(2)):
+        batches = model.preprocess(splits[1], shuffle=False)
+        found = model.evaluate(batches, verbose=0, return_dict=True)
+        assert found["accuracy"] == pytest.approx(trial.score, abs=1e-6)
+    if name == "hyperband":
+        later = [t for t in oracle.trials.values() if "tuner/trial_id" in t.hyperparameters.values]
+        for trial in later:  # goes on where the earlier one was, and keeps what was better
+            earlier = oracle.trials[trial.hyperparameters.values["tuner/trial_id"]]
+            assert trial.score >= earlier.score
+        assert later
+
+
+def test_executions_of_one_trial_differ_by_their_seed(bert_encoder: Path, splits: Any) -> None:
+    made = hypermodel(bert_encoder, splits, SMALL)
+    hp = drawn({"unfreeze": 0, "dropout": 0.1})
+    first = made.build(hp).get_weights()
+    second = made.build(hp).get_weights()
+    again = made.build(drawn({"unfreeze": 0, "dropout": 0.1})).get_weights()
+    assert all(map(np.array_equal, first, again))
+    assert not all(map(np.array_equal, first, second))
+
+
+def test_what_falls_apart_is_a_failed_trial_with_its_reason(
+    bert_encoder: Path,
+    splits: Any,
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = hypermodel(bert_encoder, splits, {**SMALL, "unfreeze": 1, "dropout": 0.1})
+    fine_tune = finetuning.fine_tune
+
+    def fails_at_high_rates(*given: Any, **more: Any) -> Any:
+        if given[6].learning_rate > 5e-4:
+            raise FellApart("the loss is no finite number")
+        return fine_tune(*given, **more)
+
+    monkeypatch.setattr(finetuning, "fine_tune", fails_at_high_rates)
+    tuner = keras_tuner.GridSearch(made, made.objective, directory=tmp_path, project_name="s")
+    tuner.search(verbose=0)
+    capsys.readouterr()  # KerasTuner prints where it came from
+    found = [(trial.status, trial.message) for trial in tuner.oracle.trials.values()]
+    assert [status for status, _ in found] == ["COMPLETED", "FAILED"]
+    assert "the loss is no finite number" in found[1][1]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"optimizer": "adam"}, "a search may be told head, loss, .*Received: optimizer"),
+        ({"plan": tt.Plan(log_dir="logs")}, "all trials would write into one `log_dir`"),
+        ({"space": {"odd": 1}}, "there is no such setting to search"),
+    ],
+)
+def test_what_cant_be_searched_is_refused(
+    bert_encoder: Path, splits: Any, more: Any, message: str
+) -> None:
+    with pytest.raises(tt.InputError, match=message):
+        hypermodel(bert_encoder, splits, **more)
+
+
+def test_a_mistake_ends_the_search(bert_encoder: Path, splits: Any, tmp_path: Path) -> None:
+    """KerasTuner would count any other error as a failed trial, and go on."""
+    made = hypermodel(bert_encoder, splits, {**SMALL, "unfreeze": 1, "epochs": [1, 2]})
+    tuner = keras_tuner.RandomSearch(made, made.objective, directory=tmp_path, project_name="s")
+    with pytest.raises(ValueError, match="call `search` without any. Received: 2"):
+        tuner.search(*splits, verbose=0)
+    with pytest.raises(ValueError, match="take them out of the space. Received: epochs=2"):
+        tuner.search(epochs=2, verbose=0)
+
+
+def test_epochs_may_be_said_for_all_trials(bert_encoder: Path, splits: Any) -> None:
+    made = hypermodel(bert_encoder, splits, SMALL)
+    heard: list[int] = []
+
+    class Hears(tt.FiniteLoss):
+        def on_train_begin(self, logs: Any = None) -> None:
+            super().on_train_begin(logs)
+            heard.append(self.params["epochs"])
+
+    hp = drawn({"unfreeze": 1, "learning_rate": 1e-3, "dropout": 0.1})
+    found = made.fit(hp, made.build(hp), epochs=2, callbacks=[Hears()])
+    assert heard[-1] == 2 and 0 <= found[made.objective.name] <= 1
+
+
+def test_several_tasks_are_judged_by_their_mean(bert_encoder: Path, splits: Any) -> None:
+    tasks = {"a": task(), "b": task()}
+    both = [dict.fromkeys(tasks, each) for each in splits]
+    made = TransferHyperModel(
+        str(bert_encoder), tasks, *both, space={"unfreeze": 0}, sequence_length=24
+    )
+    assert (made.objective.name, made.objective.direction) == ("val_mean", "max")
+    _, found = trained(made, {"dropout": 0.1})
+    assert found["val_mean"] == pytest.approx(
+        (found["val_a_accuracy"] + found["val_b_accuracy"]) / 2
+    )
+
+
+def test_the_first_trial_is_told_by_its_number() -> None:
+    def told(trial_id: str) -> Any:
+        return [types.SimpleNamespace(trial=types.SimpleNamespace(trial_id=trial_id))]
+
+    assert trials.is_first(told("000")) and not trials.is_first(told("010"))
+    assert not trials.is_first([])

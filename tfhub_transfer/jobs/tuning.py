@@ -1,0 +1,261 @@
+"""The best of many trainings, trained, measured and exported into a folder, as `tune` does."""
+
+import dataclasses
+import gc
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import keras_tuner
+
+from tfhub_transfer import runtime
+from tfhub_transfer.callbacks.best_weights import direction
+from tfhub_transfer.data import weighing
+from tfhub_transfer.encoders import registry
+from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.heads.settings import Head
+from tfhub_transfer.jobs import continuing, options, searching
+from tfhub_transfer.jobs.inputs import joint_of, read_splits
+from tfhub_transfer.jobs.saying import say
+from tfhub_transfer.jobs.three_splits import JointSplits, Splits
+from tfhub_transfer.jobs.training import check_output, train
+from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.jobs.trial_notes import TrialNotes, noted
+from tfhub_transfer.jobs.tuning_options import TuneJob
+from tfhub_transfer.storage import atomic
+from tfhub_transfer.tasks import Task
+from tfhub_transfer.training import identity
+from tfhub_transfer.training.stages import Plan
+from tfhub_transfer.tuning import SEARCHED, SETTINGS, Range, TransferHyperModel
+from tfhub_transfer.tuning.space import AS_NEEDED, SEARCH
+
+TRIALS_FILE, BEST_FILE = "trials.jsonl", "best.json"
+# What changes no trial.
+_BESIDE = ("output", "overwrite", "trials", "minutes", "trust_code", "data", "validation", "test")
+
+
+def tune(job: TuneJob) -> None:
+    """Searches for what trains best by the validation split, and trains, measures and exports that.
+
+    The test split is measured once, at the end.
+
+    Args:
+        job: What to do.
+
+    Raises:
+        InputError: If a file, an option or the output folder is unusable, or no trial came to an
+            end.
+    """
+    space = asked(job)
+    plain = _plain(job)
+    joint = joint_of(plain)
+    check_output(plain, joint, continuing.is_replaced(job.output))
+    with noted(job.output) as notes:
+        try:
+            runtime.seed_everything(job.seed)
+            splits, task = read_splits(plain, joint)
+            best = _search(job, space, splits, task, notes)
+        except KeyboardInterrupt:
+            if notes.trials:
+                say(f"the same command goes on behind {len(notes.trials)} trials")
+            raise
+        found = dataclasses.replace(plain, **best.pop("arguments"))
+        del splits, task
+        gc.collect()  # what trials held goes in circles
+        train(found)
+        best["command"] = command_of(found)
+        lines = "".join(f"{json.dumps(each)}\n" for each in notes.trials)
+        files = {TRIALS_FILE: lines, BEST_FILE: f"{json.dumps(best, indent=1)}\n"}
+        atomic.files(job.output, {name: text.encode("utf-8") for name, text in files.items()})
+    say(_conclusion(best, job))
+
+
+def asked(job: TuneJob) -> dict[str, object]:
+    """What a search is to look through, as `TransferHyperModel` takes it.
+
+    Args:
+        job: What to do.
+
+    Raises:
+        InputError: If an option has another form, or names a setting twice.
+    """
+    said: dict[str, object] = {}
+    for option, parse in (("range", _range), ("choice", _choice), ("fix", _value)):
+        for each in getattr(job, option) or ():
+            name, equals, text = each.partition("=")
+            name = name.replace("-", "_")
+            if not (equals and text) or name not in SETTINGS:
+                raise InputError(
+                    f"`--{option}` takes the name of a setting and what it may be, such as "
+                    f"{_EXAMPLES[option]}; there are {', '.join(SETTINGS)}. Received: {each!r}"
+                )
+            if name in said:
+                raise InputError(
+                    f"a setting is said once; leave one of both out. Received: {name} twice"
+                )
+            said[name] = parse(option, each, text)
+    if job.search is None:
+        return said
+    names = [name.strip().replace("-", "_") for name in job.search.split(",")]
+    odd = [name for name in names if name not in SETTINGS]
+    if odd:
+        raise InputError(
+            f"`--search` takes names with commas, of {', '.join(SETTINGS)}. Received: {odd[0]!r}"
+        )
+    fixed = [name for name in names if name in said and not isinstance(said[name], (list, Range))]
+    if fixed:
+        raise InputError(
+            "what has one value isn't searched; leave it out of `--search` or of `--fix`. "
+            f"Received: {fixed[0]}"
+        )
+    usual = dict.fromkeys(names, SEARCH) | {name: None for name in SEARCHED if name not in names}
+    return {**usual, **said}
+
+
+_EXAMPLES = {
+    "range": "learning_rate=1e-5:1e-3:log",
+    "choice": "pooling=mean,first",
+    "fix": "dropout=0.1",
+}
+
+
+def _range(option: str, given: str, text: str) -> Range:
+    low, _, rest = text.partition(":")
+    high, _, more = rest.partition(":")
+    try:
+        step = float(more) if more and more != "log" else None
+        return Range(float(low), float(high), more == "log", step)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(
+            f"`--{option}` takes a name and two numbers, and `log` or a step, such as "
+            f"{_EXAMPLES[option]}. Received: {given!r}"
+        ) from error
+
+
+def _choice(option: str, given: str, text: str) -> list[str]:
+    return [each.strip() for each in text.split(",")]
+
+
+def _value(option: str, given: str, text: str) -> str:
+    return text.strip()
+
+
+def _plain(job: TuneJob) -> TrainJob:
+    """The training that there would be without a search."""
+    shared = {*options.names_of(TuneJob)} & {*options.names_of(TrainJob)}
+    return TrainJob(**{name: getattr(job, name) for name in shared}, strategy="none")
+
+
+def _search(
+    job: TuneJob,
+    space: Mapping[str, object],
+    splits: Splits | JointSplits,
+    task: Task,
+    notes: TrialNotes,
+) -> dict[str, Any]:
+    """Searches; what is told of the best trial, with the options of its training."""
+    hypermodel = _hypermodel(job, space, splits, task)
+    encoder = hypermodel.encoder
+    facts = {
+        **{name: v for name, v in _told(job).items() if name not in _BESIDE},
+        "space": repr(hypermodel.space),
+        "fingerprint": encoder.fingerprint(),
+        **runtime.versions(),
+        **identity.of_examples("train", splits.train),
+        **identity.of_examples("validation", splits.validation),
+    }
+    said = notes.begin(facts)
+    if said:
+        say(said)
+    with runtime.precision(job.precision, encoder.dimension):
+        tuner = searching.search(job, hypermodel, _objective(job, hypermodel), notes)
+    [best] = tuner.oracle.get_best_trials(1)
+    drawn = hypermodel.chosen(best.hyperparameters)
+    first = next((each["score"] for each in notes.trials), None)
+    epochs = best.hyperparameters.values.get("tuner/epochs")
+    if epochs and best.trial_id.strip("0"):
+        drawn["epochs"] = epochs
+    return {
+        "objective": tuner.oracle.objective.name,
+        "direction": tuner.oracle.objective.direction,
+        "score": best.score,
+        "default": first,
+        "trial": best.trial_id,
+        "trials": len(notes.trials),
+        "values": dict(drawn),
+        "arguments": _as_options(drawn),
+    }
+
+
+def _hypermodel(
+    job: TuneJob, space: Mapping[str, object], splits: Splits | JointSplits, task: Task
+) -> TransferHyperModel:
+    source = registry.source_of(job.encoder)
+    weights = None
+    if job.class_weights:  # of what teaches; several tasks have none
+        [own] = splits.by_task().values()
+        weights = task.class_weights(weighing.taught(own.train).labels)
+    given: Any = Encoder(source, trust_code=True) if job.trust_code else source
+    head = Head(towers=job.towers)
+    return TransferHyperModel(
+        *(given, task, splits.train, splits.validation),
+        space=space,
+        plan=Plan(class_weight=weights, seed=job.seed, verbose=0),
+        head=head,
+        preprocessor=job.preprocessor,
+        sequence_length=job.sequence_length,
+    )
+
+
+def _objective(job: TuneJob, hypermodel: TransferHyperModel) -> keras_tuner.Objective:
+    if job.objective is None:
+        return hypermodel.objective
+    if job.objective not in hypermodel.reported:
+        raise InputError(
+            "`--objective` is a value that Keras reports of the validation split: expected one of "
+            f"{', '.join(sorted(hypermodel.reported))}. Received: {job.objective!r}"
+        )
+    return keras_tuner.Objective(job.objective, direction("auto", job.objective))
+
+
+def _told(job: TuneJob) -> dict[str, object]:
+    return json.loads(json.dumps(dataclasses.asdict(job), default=str))
+
+
+def _as_options(drawn: Mapping[str, Any]) -> dict[str, object]:
+    """The options of `train` that say the values of a trial."""
+    found = dict(drawn)
+    found["unfreeze"] = str(drawn["unfreeze"]) if drawn["unfreeze"] else "none"
+    if found.get("epochs") == AS_NEEDED:
+        del found["epochs"]
+    return found
+
+
+def command_of(job: TrainJob) -> str:
+    """The command that does what a job says, for a shell.
+
+    Args:
+        job: The job.
+    """
+    words = ["tfhub-transfer", "train"]
+    for field, _ in options.of(TrainJob).items():
+        value = getattr(job, field.name)
+        if value == field.default or value is None:
+            continue
+        if options.kind(field) is bool:
+            words.append(options.spelled(field))
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            words += [options.spelled(field), text]
+    return shlex.join(words)
+
+
+def _conclusion(best: Mapping[str, Any], job: TuneJob) -> str:
+    judge, score, default = best["objective"], best["score"], best["default"]
+    told = f"Best of {best['trials']} trials: {judge} {score:.4f}"
+    told += f", the defaults {default:.4f}" if default is not None else ""
+    return f"{told}\n{best['command']}\nAdded to {job.output}: {TRIALS_FILE}, {BEST_FILE}"

@@ -1,0 +1,55 @@
+"""The options of `tune`: how to search, beside those of the data."""
+
+import dataclasses
+
+from tfhub_transfer.incoming import ranges
+from tfhub_transfer.jobs.options import Form, Trust, option
+from tfhub_transfer.jobs.training_options import Labelled, Settled, Start
+
+TUNERS = ("bayesian", "random", "hyperband", "grid")
+TRIALS = 20
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Searching:
+    """What is searched, how, and how long."""
+
+    tuner: str = option(TUNERS[0], "default %(default)s", choices=TUNERS)
+    trials: int | None = option(
+        None,
+        f"default {TRIALS}, or as many as `--minutes` leaves time for",
+        metavar="N",
+        within=ranges.TRIALS,
+    )
+    minutes: float | None = option(
+        None, "for all of it, the last training too", metavar="X", within=ranges.MINUTES
+    )
+    search: str | None = option(
+        None,
+        "what to search, by the names of options of `train`, with commas; default: unfreeze, "
+        "learning_rate, layer_decay, batch_size, pooling, hidden_units, dropout and "
+        "head_learning_rate, as far as encoder and task have them",
+        metavar="NAME,NAME",
+    )
+    range: tuple[str, ...] | None = option(
+        None,
+        "search numbers in a range, such as learning_rate=1e-5:1e-3:log, or with a step "
+        "dropout=0:0.4:0.2",
+        metavar="NAME=LOW:HIGH",
+    )
+    choice: tuple[str, ...] | None = option(
+        None, "search these values, such as pooling=mean,first", metavar="NAME=VALUE,VALUE"
+    )
+    fix: tuple[str, ...] | None = option(
+        None, "leave at this value, such as dropout=0.1", metavar="NAME=VALUE"
+    )
+    objective: str | None = option(
+        None,
+        "what trials are judged by, as Keras calls it, such as val_loss; default: by task",
+        metavar="METRIC",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TuneJob(Searching, Labelled, Form, Start, Settled, Trust):
+    """The options of `tune`; see `tfhub-transfer tune --help`."""

@@ -1,0 +1,282 @@
+"""The hypermodel: trials of KerasTuner that are trained as `fine_tune` trains."""
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import keras_tuner
+import tensorflow as tf
+
+from tfhub_transfer import runtime
+from tfhub_transfer.callbacks.best_weights import FellApart
+from tfhub_transfer.data import Examples, Stream
+from tfhub_transfer.encoders import registry
+from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.errors import InputError, one_line
+from tfhub_transfer.heads.settings import Head
+from tfhub_transfer.incoming import usual
+from tfhub_transfer.models.building import build_model, default_optimizer
+from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.tasks import MultiTask, Task
+from tfhub_transfer.training import finetuning
+from tfhub_transfer.training.stages import Plan
+from tfhub_transfer.tuning import trials
+from tfhub_transfer.tuning.shared import SharedEncoder, SharedIds
+from tfhub_transfer.tuning.space import AS_NEEDED, Space, Value, known_settings
+
+# What of `build_model` a search may be told beside what it chooses.
+_BUILD = ("head", "loss", "preprocessor", "sequence_length")
+_OF_HEADS = ("pooling", "block", "hidden_units", "dropout", "l2")
+
+
+class TransferHyperModel(keras_tuner.HyperModel):
+    """Models of one encoder and one task, for any of KerasTuner's tuners.
+
+    Each trial is trained as `fine_tune` trains, so that a frozen encoder runs once for each text in
+    the whole search, and layers that stay frozen once for each depth. All trials share one encoder,
+    which begins each of them as it was at first. The first trial is the library's own defaults,
+    whatever the tuner drew, and with `Hyperband` trained whole: so a search ends with nothing
+    worse than no search, as validation has it. What diverges, or needs more memory than there
+    is, is a failed trial with its reason.
+
+    Call `tuner.search()` without examples, which are here; it takes `epochs`, `callbacks` and
+    `verbose` as `fine_tune` and `Plan` do. To choose more, derive a class and override `build` or
+    `fit`, which get KerasTuner's `hp` as ever.
+
+    Args:
+        encoder: As for `build_model`; an `Encoder` that is given stays as it is.
+        task: Likewise. Each trial has a copy of it.
+        train: Examples to learn from; as for `fine_tune`.
+        validation: Examples that trials are judged by. Keep those to test with out of a search.
+        space: What to search, by the names in `SETTINGS`: a value, which is fixed, a list of
+            values, a `Range`, or `"search"` for the usual values. What isn't named is searched if
+            it is in `SEARCHED`; the rest is as the library has it.
+        plan: Finer settings of each trial; its `seed` is that of all trials, and of the n-th of
+            several executions of one trial n more.
+        **build: `head`, `loss`, `preprocessor` and `sequence_length`, as for `build_model`. What
+            isn't searched is as `head` and `plan` have it.
+
+    Attributes:
+        objective: What trials are judged by, for a tuner.
+        reported: The names of all values that a trial reports, each of which may be an objective.
+        space: What is searched, and what is fixed.
+
+    Raises:
+        InputError: If an argument is out of range, or one doesn't suit another.
+
+    Example:
+
+    >>> hypermodel = TransferHyperModel("auto", task, train, validation)
+    >>> tuner = keras_tuner.RandomSearch(hypermodel, hypermodel.objective, max_trials=20)
+    >>> tuner.search()
+    """
+
+    def __init__(
+        self,
+        encoder: registry.Named | Encoder,
+        task: Task | Mapping[str, Task],
+        train: Examples | Stream | Mapping[str, Examples],
+        validation: Examples | Mapping[str, Examples],
+        *,
+        space: Mapping[str, object] | None = None,
+        plan: Plan | None = None,
+        **build: Any,
+    ) -> None:
+        super().__init__()
+        _check(build, plan)
+        self._task: Any = MultiTask(task) if isinstance(task, Mapping) else task
+        self._train: Any = train
+        self._validation: Any = validation
+        self._plan, self._build_with = plan or Plan(), build
+        self._shared, self._ids = SharedEncoder(encoder), SharedIds()
+        self._last: Any = None
+        self._execution = 0
+        made = self._make({})  # which refuses what can't be built
+        known = known_settings(made.encoder, self._task, build.get("head"), self._plan)
+        self.space = Space(known, space)
+        self._depths = trials.Depths(made.encoder)
+        self.objective = keras_tuner.Objective(*trials.judge_of(made))
+        self.reported = trials.reported(made) | {self.objective.name}
+
+    # What KerasTuner calls ---------------------------------------------------------------------
+
+    def build(self, hp: Any) -> TransferModel:
+        """A model of a trial's values, untrained.
+
+        Args:
+            hp: KerasTuner's `HyperParameters`.
+        """
+        # The same trial once more is another execution of it, which luck is to tell apart.
+        self._execution = self._execution + 1 if hp is self._last else 0
+        self._last = hp
+        return self._make(self.space.draw(hp))
+
+    def fit(
+        self,
+        hp: Any,
+        model: TransferModel,
+        *examples: object,
+        epochs: int | None = None,
+        initial_epoch: int = 0,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        verbose: int | str = 0,
+    ) -> dict[str, float]:
+        """Trains a model of a trial, and says what it is worth on validation.
+
+        Args:
+            hp: KerasTuner's `HyperParameters`.
+            model: What `build` gave.
+            *examples: None, for they are here already.
+            epochs: Of the thawed encoder, as `Hyperband` chooses them.
+            initial_epoch: How many of these an earlier trial has had, whose weights these are.
+            callbacks: The user's own, and KerasTuner's.
+            verbose: As in `Plan`.
+
+        Returns:
+            All values of the validation split by the names that Keras has for them.
+        """
+        if examples:
+            raise _fatal(
+                "the examples are those that `TransferHyperModel` was given; call `search` without "
+                f"any. Received: {len(examples)}"
+            )
+        own, others = trials.apart(callbacks)
+        if epochs is not None and "epochs" in self.space.searched:
+            raise _fatal(
+                "epochs are chosen by the tuner here, or by `search(epochs=...)`: take them out of "
+                f"the space. Received: epochs={epochs}, and a space of epochs"
+            )
+        if trials.is_first(own):
+            model = self._with_defaults(hp, model)
+            epochs = None if trials.of_hyperband(hp) else epochs
+        drawn = self._chosen(self.space.draw(hp), model)
+        with trials.told(own, model) as tell, self._ids.used_by(model):
+            history = self._trained(model, drawn, epochs, initial_epoch, others, verbose)
+            found = trials.worth(model, history, self._validation, self.objective.name, self._seed)
+            tell(found)
+        return found
+
+    # How a trial is made and trained -----------------------------------------------------------
+
+    @property
+    def rows(self) -> int:
+        """How many examples are trained on; of several tasks those of the largest."""
+        given = self._task.apart(self._train)
+        return max(len(given[name]) for name in self._task.parts)
+
+    def chosen(self, hp: Any) -> dict[str, Value]:
+        """All that a trial's model and training are made of, by the names in `SETTINGS`.
+
+        Args:
+            hp: KerasTuner's `HyperParameters`, such as `tuner.get_best_hyperparameters()[0]`.
+        """
+        drawn = self.space.draw(hp)
+        return self._chosen(drawn, self._make(drawn))
+
+    def _chosen(self, drawn: Mapping[str, Value], model: TransferModel) -> dict[str, Value]:
+        """What was drawn, with the groups that thaw as the head of this model counts them."""
+        return {**drawn, "unfreeze": self._depths.of(model.encoder, int(drawn["unfreeze"]))}
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that all trials share."""
+        return self._shared.encoder
+
+    @property
+    def _seed(self) -> int:
+        return self._plan.seed + self._execution
+
+    def _make(self, drawn: Mapping[str, Value]) -> TransferModel:
+        encoder = self._shared.lend(self._seed)
+        runtime.seed_everything(self._seed)
+        task = copy.deepcopy(self._task)  # which a training settles thresholds of
+        for each in task.parts.values() if "label_smoothing" in drawn else ():
+            if hasattr(each, "label_smoothing"):
+                each.label_smoothing = drawn["label_smoothing"]
+        given: dict[str, Any] = {k: v for k, v in drawn.items() if k in ("learning_rate", "warmup")}
+        if "optimizer" in drawn:
+            given["name"] = drawn["optimizer"]
+        model = build_model(
+            encoder,
+            task,
+            _heads(self._build_with.get("head"), task, drawn),
+            default_optimizer(encoder, **given),
+            **{name: v for name, v in self._build_with.items() if name != "head"},
+        )
+        self._shared.lent(model)
+        return model
+
+    def _with_defaults(self, hp: Any, model: TransferModel) -> TransferModel:
+        """The model of the library's own values, which come in the place of those drawn."""
+        found = trials.defaults(hp)
+        if found == hp.values:
+            return model
+        hp.values, self._last = found, None
+        self._shared.take_back()
+        return self.build(hp)
+
+    def _trained(
+        self,
+        model: TransferModel,
+        drawn: Mapping[str, Any],
+        epochs: int | None,
+        initial_epoch: int,
+        callbacks: Sequence[keras.callbacks.Callback],
+        verbose: int | str,
+    ) -> finetuning.History:
+        unfreeze = drawn["unfreeze"]
+        epochs = epochs or drawn.get("epochs", AS_NEEDED) or None
+        plan = dataclasses.replace(
+            self._plan,
+            learning_rate=drawn.get("learning_rate"),
+            layer_decay=drawn.get("layer_decay", self._plan.layer_decay),
+            head_learning_rate=drawn.get("head_learning_rate", self._plan.head_learning_rate),
+            seed=self._seed,
+            verbose=verbose,
+        )
+        if initial_epoch:
+            assert epochs is not None
+            plan = trials.continued(plan)
+            epochs -= initial_epoch
+        batch_size = drawn.get("batch_size", usual.BATCH_SIZE)
+        try:
+            return finetuning.fine_tune(
+                *(model, self._train, self._validation, epochs, unfreeze, batch_size, plan),
+                callbacks=list(callbacks),
+            )
+        except (FellApart, tf.errors.ResourceExhaustedError) as error:
+            raise keras_tuner.errors.FailedTrialError(one_line(str(error))) from error
+        except InputError as error:
+            raise _fatal(str(error)) from error
+
+
+def _check(build: Mapping[str, object], plan: Plan | None) -> None:
+    odd = [name for name in build if name not in _BUILD]
+    if odd:
+        raise InputError(
+            f"a search may be told {', '.join(_BUILD)} beside what it chooses; what it chooses is "
+            f"in `space`. Received: {odd[0]}"
+        )
+    if plan is not None and plan.log_dir is not None:
+        raise InputError(
+            "all trials would write into one `log_dir`; leave it out of the plan, or give "
+            f"`search` a callback of TensorBoard's. Received: log_dir={str(plan.log_dir)!r}"
+        )
+
+
+def _heads(
+    given: Head | Mapping[str, Head] | None, task: Task, drawn: Mapping[str, Any]
+) -> Head | dict[str, Head]:
+    """The head, or that of each task, with what was drawn."""
+    own = {name: drawn[name] for name in _OF_HEADS if name in drawn}
+    if isinstance(given, Mapping):
+        heads = {**dict.fromkeys(task.parts, Head()), **given}
+        return {name: dataclasses.replace(head, **own) for name, head in heads.items()}
+    return dataclasses.replace(given or Head(), **own)
+
+
+def _fatal(message: str) -> keras_tuner.errors.FatalValueError:
+    """A mistake, which ends the search: KerasTuner goes on after any other error."""
+    return keras_tuner.errors.FatalValueError(message)
