@@ -131,6 +131,8 @@ FOREIGN = {
         "keras.saving.load_model",
         "gradient_accumulation_steps",
         "to_feather",
+        "search",  # of KerasTuner's tuners
+        "search(epochs=...)",
     ),
     *("safe_mode=False", 'to_json(orient="records", lines=True)', "to_parquet", "write.csv"),
     *("Doc.to_json()", "unicodedata.normalize", "str(label)", "list(zip(first, second))"),
