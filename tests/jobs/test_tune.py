@@ -50,6 +50,7 @@ def weights(output: Path) -> list[Any]:
     return tt.load_model(output / "model.keras").get_weights()
 
 
+@pytest.mark.slow
 def test_what_is_found_is_what_the_train_command_gives(
     text_encoder: Path, data: Path, tmp_path: Path, run: Any
 ) -> None:
@@ -90,6 +91,7 @@ def test_what_is_found_is_what_the_train_command_gives(
     assert record["history"]["val_accuracy"][place] == best["score"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_behind_the_trials_that_there_are(
     text_encoder: Path, data: Path, tmp_path: Path

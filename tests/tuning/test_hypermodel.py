@@ -24,14 +24,14 @@ pytestmark = [
     # Of so few points nothing more can be told.
     pytest.mark.filterwarnings("ignore:The optimal value found for"),
 ]
-# One draw of a thawed trial, none of whose values is the default.
-THAWED = {
-    **{"unfreeze": 3, "learning_rate": 2e-3, "layer_decay": 0.7, "batch_size": 16},
-    **{"pooling": "mean", "hidden_units": 64, "dropout": 0.2, "head_learning_rate": 2e-3},
+# One draw of a thawed trial for each encoder, none of whose values is the default.
+_RATES = {"learning_rate": 2e-3, "layer_decay": 0.7, "batch_size": 16, "head_learning_rate": 2e-3}
+TEXT = {"unfreeze": 1, "hidden_units": 8, "dropout": 0.2, **_RATES}
+BERT = {"unfreeze": 3, "hidden_units": 64, "dropout": 0.2, "pooling": "mean", **_RATES}
+SMALL = {
+    **{"unfreeze": ["none", 1], "learning_rate": [1e-4, 1e-3], "dropout": [0.1, 0.5]},
+    **dict.fromkeys(("layer_decay", "batch_size", "hidden_units", "head_learning_rate")),
 }
-SMALL = {"unfreeze": ["none", 1], "learning_rate": [1e-4, 1e-3], "dropout": [0.1, 0.5]}
-SMALL |= dict.fromkeys(("layer_decay", "batch_size", "pooling", "hidden_units"))
-SMALL["head_learning_rate"] = None
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,10 @@ def by_hand(folder: Path, splits: Any, values: dict[str, Any]) -> tuple[Any, Any
     """The same without any of this: an encoder of its own, `build_model` and `fine_tune`."""
     tt.runtime.seed_everything(0)
     encoder = tt.Encoder(str(folder))
-    head = {name: values[name] for name in ("pooling", "hidden_units", "dropout")}
+    names = ("pooling", "hidden_units", "dropout")
+    head = tt.Head(**{name: values[name] for name in names if name in values})
     optimizer = default_optimizer(encoder, values.get("learning_rate"))
-    model = tt.build_model(encoder, task(), tt.Head(**head), optimizer, sequence_length=24)
+    model = tt.build_model(encoder, task(), head, optimizer, sequence_length=24)
     rates = {n: values[n] for n in ("head_learning_rate", "layer_decay") if n in values}
     batch = values.get("batch_size", 32)
     history = tt.fine_tune(
@@ -77,41 +78,53 @@ def by_hand(folder: Path, splits: Any, values: dict[str, Any]) -> tuple[Any, Any
     return model, history
 
 
-def test_a_trial_is_what_it_would_be_alone_to_the_bit(bert_encoder: Path, splits: Any) -> None:
-    """Behind another one, which thawed more and left the encoder and its dropout changed."""
-    made = hypermodel(bert_encoder, splits)
-    other, _ = trained(made, {**THAWED, "unfreeze": 4, "pooling": "first"})
+@pytest.mark.parametrize(
+    ("name", "before", "values", "unfreeze"),
+    [
+        ("text_encoder", {**TEXT, "learning_rate": 0.1}, TEXT, 1),
+        # Pooler and two layers are 3 groups; a mean doesn't read the pooler.
+        pytest.param(
+            *("bert_encoder", {**BERT, "unfreeze": 4, "pooling": "first"}, BERT, 2),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_trial_is_what_it_would_be_alone_to_the_bit(
+    splits: Any, request: Any, name: str, before: Any, values: Any, unfreeze: int
+) -> None:
+    """Behind another one, which left the encoder, and its dropout, changed."""
+    folder = request.getfixturevalue(name)
+    made = hypermodel(folder, splits)
+    other, _ = trained(made, before)
     del other
-    model, found = trained(made, THAWED)
-    # Pooler and two layers are 3 groups; a mean doesn't read the pooler.
-    alone, history = by_hand(bert_encoder, splits, {**THAWED, "unfreeze": 2})
-    assert len(model.weights) == len(alone.weights) > 30
+    model, found = trained(made, values)
+    alone, history = by_hand(folder, splits, {**values, "unfreeze": unfreeze})
+    assert len(model.weights) == len(alone.weights) >= 5
     for mine, its in zip(model.get_weights(), alone.get_weights()):
         np.testing.assert_array_equal(mine, its)
     assert found["val_accuracy"] == history.outcomes[-1].value
-    place = history.best_epoch
-    assert found["val_loss"] == history.history["val_loss"][place]
+    if history.best_epoch is not None:
+        assert found["val_loss"] == history.history["val_loss"][history.best_epoch]
 
 
 def test_all_trials_have_one_encoder_unless_somebody_keeps_a_model(
-    bert_encoder: Path, splits: Any
+    text_encoder: Path, splits: Any
 ) -> None:
-    made = hypermodel(bert_encoder, splits)
-    frozen = {**THAWED, "unfreeze": 0}
-    first = weakref.ref(made.build(drawn(frozen)))
+    made = hypermodel(text_encoder, splits)
+    first = weakref.ref(made.build(drawn({**TEXT, "unfreeze": 0})))
     encoder = made.encoder
-    kept = made.build(drawn(THAWED))
+    kept = made.build(drawn(TEXT))
     assert first() is None and kept.encoder is encoder
     before = kept.predict_scores(splits[1])
-    other, _ = trained(made, THAWED)
+    other, _ = trained(made, TEXT)
     # What somebody has is not changed under their hands.
     assert other.encoder is not encoder and made.encoder is other.encoder
     np.testing.assert_array_equal(kept.predict_scores(splits[1]), before)
     assert np.abs(other.predict_scores(splits[1]) - before).max() > 0.01
-    del kept, other
-    gc.collect()
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_trials_share_what_was_computed(
     bert_encoder: Path, splits: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -132,14 +145,14 @@ def test_trials_share_what_was_computed(
     counted(forward.Forward, "run", "vectors")
     counted(tt.Encoder, "below", "lower layers")
     made = hypermodel(bert_encoder, splits)
-    frozen = {name: THAWED[name] for name in ("pooling", "hidden_units", "dropout")}
+    frozen = {name: BERT[name] for name in ("pooling", "hidden_units", "dropout")}
     frozen |= {"unfreeze": 0, "head_learning_rate": 1e-3}
     trained(made, frozen)
     assert {*passed} == {"ids", "vectors"}
     passed.clear()
     _, found = trained(made, {**frozen, "hidden_units": 0, "dropout": 0.4})
     assert not passed and found
-    thawed = {**THAWED, "unfreeze": 2, "pooling": "auto"}  # with the lower layer frozen
+    thawed = {**BERT, "unfreeze": 2, "pooling": "auto"}  # with the lower layer frozen
     trained(made, thawed)
     assert "lower layers" in passed
     passed.clear()
@@ -155,40 +168,45 @@ def test_an_encoder_that_is_given_stays_as_it_is(bert_encoder: Path, splits: Any
     encoder.leave_out("pooler")
     before = [np.array(weight) for weight in encoder.weights]
     made = TransferHyperModel(encoder, task(), *splits, sequence_length=24)
-    model, _ = trained(made, {**THAWED, "unfreeze": 2})
+    model = made.build(drawn(BERT))
     assert model.encoder is not encoder and model.encoder.left_out == ("pooler",)
     assert [name for name, _ in model.encoder.layer_groups] == ["embeddings", "layer_0", "layer_1"]
+    for weight in model.encoder.weights:  # as a training would
+        weight.assign(weight.value + 1.0)
     for now, old in zip(encoder.weights, before):
         np.testing.assert_array_equal(now, old)
-    again = made.build(drawn({**THAWED, "unfreeze": 0}))
-    for now, old in zip(again.encoder.weights, before):
+    del model
+    for now, old in zip(made.build(drawn(BERT)).encoder.weights, before):
         np.testing.assert_array_equal(now, old)
 
 
 TUNERS = {
     "random": (keras_tuner.RandomSearch, {"max_trials": 3}),
-    "bayesian": (keras_tuner.BayesianOptimization, {"max_trials": 4, "num_initial_points": 2}),
+    "bayesian": (keras_tuner.BayesianOptimization, {"max_trials": 3, "num_initial_points": 2}),
     "grid": (keras_tuner.GridSearch, {"max_trials": 3}),
     "hyperband": (keras_tuner.Hyperband, {"max_epochs": 3}),
 }
 
 
-@pytest.mark.parametrize("name", TUNERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "hyperband" else n for n in TUNERS]
+)
 def test_any_tuner_begins_with_the_librarys_own_defaults(
-    bert_encoder: Path, splits: Any, tmp_path: Path, name: str
+    text_encoder: Path, splits: Any, tmp_path: Path, name: str
 ) -> None:
-    made = hypermodel(bert_encoder, splits, SMALL)
+    made = hypermodel(text_encoder, splits, SMALL)
     kind, more = TUNERS[name]
     tuner = kind(made, made.objective, seed=3, directory=tmp_path, project_name="s", **more)
     tuner.search(verbose=0)
     oracle = tuner.oracle
     first = oracle.trials[oracle.start_order[0]]
     own = {k: v for k, v in first.hyperparameters.values.items() if not k.startswith("tuner/")}
-    assert own == {"unfreeze": 1, "learning_rate": 1e-4, "dropout": 0.1}
+    assert own == {"unfreeze": 1, "learning_rate": 1e-3, "dropout": 0.1}
     assert {trial.status for trial in oracle.trials.values()} == {"COMPLETED"}
-    values = {**THAWED, **own, "batch_size": 32, "layer_decay": 0.9, "head_learning_rate": 5e-3}
-    values |= {"pooling": "auto", "hidden_units": 0}
-    _, history = by_hand(bert_encoder, splits, values)
+    if name != "bayesian":  # which may ask for the same again
+        drawings = {str(trial.hyperparameters.values) for trial in oracle.trials.values()}
+        assert len(drawings) == len(oracle.trials)
+    _, history = by_hand(text_encoder, splits, own)
     assert first.score == history.outcomes[-1].value  # with Hyperband as well: trained whole
     # Models come back with the weights of their trial, each on an encoder of its own.
     best = oracle.get_best_trials(2)
@@ -204,8 +222,8 @@ def test_any_tuner_begins_with_the_librarys_own_defaults(
         assert later
 
 
-def test_executions_of_one_trial_differ_by_their_seed(bert_encoder: Path, splits: Any) -> None:
-    made = hypermodel(bert_encoder, splits, SMALL)
+def test_executions_of_one_trial_differ_by_their_seed(text_encoder: Path, splits: Any) -> None:
+    made = hypermodel(text_encoder, splits, SMALL)
     hp = drawn({"unfreeze": 0, "dropout": 0.1})
     first = made.build(hp).get_weights()
     second = made.build(hp).get_weights()
@@ -215,21 +233,21 @@ def test_executions_of_one_trial_differ_by_their_seed(bert_encoder: Path, splits
 
 
 def test_what_falls_apart_is_a_failed_trial_with_its_reason(
-    bert_encoder: Path,
+    text_encoder: Path,
     splits: Any,
     tmp_path: Path,
     capsys: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = hypermodel(bert_encoder, splits, {**SMALL, "unfreeze": 1, "dropout": 0.1})
+    made = hypermodel(text_encoder, splits, {**SMALL, "unfreeze": 1, "dropout": 0.1})
     fine_tune = finetuning.fine_tune
 
-    def fails_at_high_rates(*given: Any, **more: Any) -> Any:
-        if given[6].learning_rate > 5e-4:
+    def fails_at_low_rates(*given: Any, **more: Any) -> Any:
+        if given[6].learning_rate < 5e-4:
             raise FellApart("the loss is no finite number")
         return fine_tune(*given, **more)
 
-    monkeypatch.setattr(finetuning, "fine_tune", fails_at_high_rates)
+    monkeypatch.setattr(finetuning, "fine_tune", fails_at_low_rates)
     tuner = keras_tuner.GridSearch(made, made.objective, directory=tmp_path, project_name="s")
     tuner.search(verbose=0)
     capsys.readouterr()  # KerasTuner prints where it came from
@@ -247,15 +265,15 @@ def test_what_falls_apart_is_a_failed_trial_with_its_reason(
     ],
 )
 def test_what_cant_be_searched_is_refused(
-    bert_encoder: Path, splits: Any, more: Any, message: str
+    text_encoder: Path, splits: Any, more: Any, message: str
 ) -> None:
     with pytest.raises(tt.InputError, match=message):
-        hypermodel(bert_encoder, splits, **more)
+        hypermodel(text_encoder, splits, **more)
 
 
-def test_a_mistake_ends_the_search(bert_encoder: Path, splits: Any, tmp_path: Path) -> None:
+def test_a_mistake_ends_the_search(text_encoder: Path, splits: Any, tmp_path: Path) -> None:
     """KerasTuner would count any other error as a failed trial, and go on."""
-    made = hypermodel(bert_encoder, splits, {**SMALL, "unfreeze": 1, "epochs": [1, 2]})
+    made = hypermodel(text_encoder, splits, {**SMALL, "unfreeze": 1, "epochs": [1, 2]})
     tuner = keras_tuner.RandomSearch(made, made.objective, directory=tmp_path, project_name="s")
     with pytest.raises(ValueError, match="call `search` without any. Received: 2"):
         tuner.search(*splits, verbose=0)
@@ -263,8 +281,8 @@ def test_a_mistake_ends_the_search(bert_encoder: Path, splits: Any, tmp_path: Pa
         tuner.search(epochs=2, verbose=0)
 
 
-def test_epochs_may_be_said_for_all_trials(bert_encoder: Path, splits: Any) -> None:
-    made = hypermodel(bert_encoder, splits, SMALL)
+def test_epochs_may_be_said_for_all_trials(text_encoder: Path, splits: Any) -> None:
+    made = hypermodel(text_encoder, splits, SMALL)
     heard: list[int] = []
 
     class Hears(tt.FiniteLoss):
@@ -277,11 +295,11 @@ def test_epochs_may_be_said_for_all_trials(bert_encoder: Path, splits: Any) -> N
     assert heard[-1] == 2 and 0 <= found[made.objective.name] <= 1
 
 
-def test_several_tasks_are_judged_by_their_mean(bert_encoder: Path, splits: Any) -> None:
+def test_several_tasks_are_judged_by_their_mean(text_encoder: Path, splits: Any) -> None:
     tasks = {"a": task(), "b": task()}
     both = [dict.fromkeys(tasks, each) for each in splits]
     made = TransferHyperModel(
-        str(bert_encoder), tasks, *both, space={"unfreeze": 0}, sequence_length=24
+        str(text_encoder), tasks, *both, space={"unfreeze": 0}, sequence_length=24
     )
     assert (made.objective.name, made.objective.direction) == ("val_mean", "max")
     _, found = trained(made, {"dropout": 0.1})

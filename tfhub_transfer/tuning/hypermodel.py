@@ -69,8 +69,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
     Example:
 
     >>> hypermodel = TransferHyperModel("auto", task, train, validation)
-    >>> tuner = keras_tuner.RandomSearch(hypermodel, hypermodel.objective, max_trials=20)
-    >>> tuner.search()
+    >>> hypermodel.objective.name  # `RandomSearch(hypermodel, hypermodel.objective).search()`
+    'val_accuracy'
     """
 
     def __init__(
