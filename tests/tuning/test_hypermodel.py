@@ -1,6 +1,5 @@
 """Trials on one shared encoder: each as if it were alone, with any of KerasTuner's tuners."""
 
-import gc
 import types
 import weakref
 from pathlib import Path
@@ -171,8 +170,9 @@ def test_an_encoder_that_is_given_stays_as_it_is(bert_encoder: Path, splits: Any
     model = made.build(drawn(BERT))
     assert model.encoder is not encoder and model.encoder.left_out == ("pooler",)
     assert [name for name, _ in model.encoder.layer_groups] == ["embeddings", "layer_0", "layer_1"]
-    for weight in model.encoder.weights:  # as a training would
-        weight.assign(weight.value + 1.0)
+    for _, group in model.encoder.layer_groups:  # as a training would
+        for weight in group:
+            weight.assign(weight.value + 1.0)
     for now, old in zip(encoder.weights, before):
         np.testing.assert_array_equal(now, old)
     del model
@@ -189,7 +189,7 @@ TUNERS = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "hyperband" else n for n in TUNERS]
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n != "random" else n for n in TUNERS]
 )
 def test_any_tuner_begins_with_the_librarys_own_defaults(
     text_encoder: Path, splits: Any, tmp_path: Path, name: str
