@@ -57,5 +57,6 @@ def test_a_stage_compiles_at_most_four_times(
     plan = tt.Plan(boundary=boundary, head_epochs=2, unfreezing_epochs=2.0, verbose=0)
     given = split(rows, 0, 32), split(rows, 32, 40)
     tt.fine_tune(model, *given, epochs=2, unfreeze=2, batch_size=2, plan=plan)
-    assert found.pop("", 0) == 0
+    # Nor does what only judges: what a model is worth where no head alone says so.
+    assert found.pop("", 0) == found.pop("standing", 0) == 0
     assert all(1 <= count <= 4 for count in found.values()), found
