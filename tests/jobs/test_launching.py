@@ -99,8 +99,12 @@ def test_what_ended_another_is_told(
 ) -> None:
     breaks = "(place / 'broke').touch(); sys.exit('it broke')"
     # Where it is told to end, as it waits for the other.
-    assert as_processes("time.sleep(600)", breaks) == 128 + signal.SIGTERM
+    assert as_processes("time.sleep(600)", breaks) == 1
+    own = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); time.sleep(600)"
+    assert as_processes(own, "time.sleep(0.5); sys.exit(3)") == 75
     assert "it broke" in capfd.readouterr().err
+    assert as_processes("time.sleep(600)", "os.kill(os.getpid(), signal.SIGKILL)") == 75
+    assert "another process was ended by signal 9; start the command" in capfd.readouterr().err
     monkeypatch.setattr(launching, "_PATIENCE", 60.0)
     # Not where it knows itself, or needs none.
     for status, told in ((75, True), (1, True), (2, False), (0, False)):
@@ -118,8 +122,8 @@ def test_a_mistake_waits_for_nobody(as_processes: Any, monkeypatch: pytest.Monke
 
 def test_one_that_hears_nothing_is_killed(as_processes: Any) -> None:
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); (place / 'deaf').touch(); "
-    fails = "while not (place / 'deaf').exists(): time.sleep(0.01)\nsys.exit(1)"
-    assert as_processes(f"{deaf}time.sleep(30)", fails) == 128 + signal.SIGKILL
+    fails = "while not (place / 'deaf').exists(): time.sleep(0.01)\nsys.exit(3)"
+    assert as_processes(f"{deaf}time.sleep(30)", fails) == 3
 
 
 # Of a process that is told by its launcher, and tells it.
@@ -184,7 +188,7 @@ def test_none_outlives_the_others(as_processes: Any, tmp_path: Path) -> None:
     assert not Path(f"/proc/{(tmp_path / 'id').read_text()}").exists()
     (tmp_path / "id").unlink()
     # One that fails takes the first with it, if that doesn't end by itself.
-    assert as_processes(stays, f"{gone}sys.exit(3)") == 128 + signal.SIGTERM
+    assert as_processes(stays, f"{gone}sys.exit(3)") == 3
 
 
 @pytest.mark.parametrize(("status", "raised"), [(0, KeyboardInterrupt), (130, Ended)])

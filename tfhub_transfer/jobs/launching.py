@@ -26,14 +26,16 @@ VARIABLE = "TF_CONFIG"
 # In a process that this one started: the number of its end of a pair of sockets. It sees there that
 # the other end has gone, and says there that it needs no other process any more.
 LINK = "TFHUB_TRANSFER_LAUNCHER"
-# Seconds that the others have to end after the first one did; by themselves, then when told to.
-_PATIENCE, _MERCY = 30.0, 5.0
+# Seconds that the others have to end after the first one did; by themselves, then when told to. So
+# has the first one, after which another ended.
+_PATIENCE, _MERCY = 25.0, 5.0
 _LINES = 5
 # That a last line has to be written, which nobody may read.
 _SAYING = 2.0
 # Of a process that ended because another one did: as `sysexits.h` calls it, a failure that the same
 # command may not meet again.
 TRY_AGAIN = 75
+_KILLED = "another process was ended by signal {}; start the command again, as before, to go on"
 LEFT = "the command that started this process has ended; start it again, as before, to go on"
 
 
@@ -77,7 +79,8 @@ def launch(job: Any, words: Sequence[str]) -> int:
         words: The command line that they are from.
 
     Returns:
-        The exit status of the first process.
+        The exit status of the first process; of another one that failed, if the first had to be
+        ended after it.
 
     Raises:
         InputError: If it is told of other processes too, or is for one alone.
@@ -157,22 +160,32 @@ def _followed(started: Sequence[subprocess.Popen[bytes]], link: socket.socket) -
     """Waits for the end of the first, which comes soon after that of another that it needs.
 
     Returns:
-        Its exit status, and whether another one failed before.
+        The exit status, and whether another one failed before.
     """
     first, *others = started
     ways = iter([first.terminate, first.kill])
-    end = None
+    end, ended = None, False
     while first.poll() is None:
         if end is None and any(other.poll() for other in others):
             end = time.monotonic() + _PATIENCE
         if end is not None and time.monotonic() > end and not _is_alone(link):
             next(ways, first.kill)()
-            end = time.monotonic() + _PATIENCE
+            end, ended = time.monotonic() + _PATIENCE, True
         time.sleep(0.1)
-    status = first.returncode
+    by_signal = first.returncode < 0 or first.returncode == 128 + signal.SIGTERM
+    status = _status_of(others) if ended and by_signal else first.returncode
     # With a mistake of the user there is nothing that they could add.
     _wait(others, {0: _PATIENCE, 2: 0.0}.get(status, 2 * _MERCY))
     return 128 - status if status < 0 else status, end is not None
+
+
+def _status_of(others: Sequence[subprocess.Popen[bytes]]) -> int:
+    """That of the first one that failed; killed, that the same command may be tried again."""
+    status = next(each.returncode for each in others if each.poll())
+    if status > 0:
+        return int(status)
+    print(f"tfhub-transfer: {_KILLED.format(-status)}", file=sys.stderr)
+    return TRY_AGAIN
 
 
 def _is_alone(link: socket.socket) -> bool:
