@@ -75,7 +75,7 @@ INNER_FLOORS = {
     ],
     "graphs": [
         ["savers", "surgery", "wire"],
-        ["randomness", "rewriting", "rounding", "safety"],
+        ["folding", "randomness", "rewriting", "rounding", "safety"],
         ["__init__"],
     ],
     "heads": [
