@@ -12,6 +12,8 @@ from tfhub_transfer.private import tensorflow_graphs
 from tfhub_transfer.shapes import Features
 
 Kept: TypeAlias = tf.Variable | np.ndarray
+# Those of an encoder of 12 layers of 768 are 170 MB; no graph can be written beyond 2 GB.
+MOST_CONSTANT_BYTES = 250_000_000
 
 
 class Folded(NamedTuple):
@@ -33,9 +35,11 @@ def fold(
 ) -> Folded:
     """Computes what weights alone decide: of those that are cast to bfloat16, the casts.
 
-    Matrices stay variables, and never enter a graph: as constants each is copied a dozen times
-    where a graph is optimized, written and loaded, and no graph can be beyond 2 GB. Vectors and
-    numbers become constants, for TensorFlow's optimizer looks at those while it fuses operations.
+    Matrices of bfloat16 become constants up to `MOST_CONSTANT_BYTES`: of a constant TensorFlow's
+    kernel sorts the numbers as it multiplies them once, of a variable in each request, which was
+    half the time of a short text. Others stay variables and never enter the graph, for a constant
+    is copied again and again where a graph is written and loaded. Vectors and numbers are
+    constants, which TensorFlow's optimizer looks at while it fuses operations.
 
     Args:
         call: Takes a dictionary of tensors and gives one of tensors or lists of tensors.
@@ -89,16 +93,22 @@ def _settled(flat: FlatGraph, wanted: Sequence[Ref]) -> dict[Ref, Ref]:
 def _kept(flat: FlatGraph, refs: Sequence[Ref]) -> dict[Ref, Kept]:
     """What a graph reads for each of these tensors, which is computed here."""
     with tf.init_scope():
-        made = flat.replay(refs, {}, _read)
-        return {ref: _keep(flat.variables.get(ref.node), each) for ref, each in zip(refs, made)}
+        made = dict(zip(refs, flat.replay(refs, {}, _read)))
+        rounded = [each for each in made.values() if each.dtype == tf.bfloat16]
+        size = sum(int(tf.size(each)) * tf.bfloat16.size for each in rounded)
+        variable = (tf.float32,) if size <= MOST_CONSTANT_BYTES else (tf.float32, tf.bfloat16)
+        return {
+            ref: _variable(flat, ref, value)
+            if _is_matrix(value) and value.dtype in variable
+            else value.numpy()  # a tensor would become an input of the graph
+            for ref, value in made.items()
+        }
 
 
-def _keep(variable: tf.Variable | None, value: tf.Tensor) -> Kept:
-    """A variable of a matrix: the one that it was read from, if nothing was computed of it."""
-    if not _is_matrix(value):
-        # Of NumPy, for tensors would become inputs of the graph.
-        return value.numpy()
-    return tf.Variable(value, trainable=False) if variable is None else variable
+def _variable(flat: FlatGraph, ref: Ref, value: tf.Tensor) -> tf.Variable:
+    """One of a value: that which it was read from, if nothing was computed of it."""
+    found = flat.variables.get(ref.node)
+    return tf.Variable(value) if found is None else found
 
 
 def _kind(flat: FlatGraph, name: str) -> Hashable:
@@ -122,7 +132,7 @@ def _computes(flat: FlatGraph, name: str) -> bool:
 
 def _is_matrix(tensor: tf.Tensor) -> bool:
     """Whether it is long in more than one way."""
-    return bool(tensor.dtype.is_floating and tf.size(tensor) > max([1, *tensor.shape]))
+    return bool(tf.size(tensor) > max([1, *tensor.shape]))
 
 
 def _read(kept: Kept, rows: tf.Tensor | None = None) -> tf.Tensor:
