@@ -146,7 +146,7 @@ INNER_FLOORS = {
     "runtime": [
         [
             *("allocation", "dropout", "full_precision", "gathering", "masking", "meeting"),
-            *("products", "tpus"),
+            *("products", "threads", "tpus"),
         ],
         ["cluster"],
         ["machine", "metric_states", "precision_choice", "tracing"],
