@@ -1,13 +1,16 @@
 """Memory of one process: builds and trainings one after the other, and rows that are streamed.
 
-python benchmarks/memory.py [fits|stream] [--only KIND] [--rows 10000 100000 1000000]
+python benchmarks/memory.py [fits|stream|export] [--only KIND] [--rows 10000 100000 1000000]
 
 Each measurement is a process of its own. `fits`: the resident memory after each of 30 builds and
 trainings. `stream`: the peak of training, evaluation and answers on a file of so many rows, the
-seconds of each, and those of the processor, which other work beside disturbs less.
+seconds of each, and those of the processor, which other work beside disturbs less. `export`, only
+where it is asked for, since it takes an `--encoder` of some size: the memory before an export, its
+peak, and what is left of it.
 """
 
 import argparse
+import ctypes
 import gc
 import itertools
 import json
@@ -29,6 +32,7 @@ FITS = 30
 KINDS = {
     "fits": ("bert none", "bert all", "auto none", "auto all"),
     "stream": ("frozen", "thawed", "predict", "evaluate"),
+    "export": ("float32", "bfloat16"),
 }
 WORDS = (
     "a the film plot cast sound was is good bad dull bright long short and but very never".split()
@@ -43,16 +47,17 @@ def main() -> None:
     parser.add_argument("what", nargs="?", choices=tuple(KINDS))
     parser.add_argument("--rows", type=int, nargs="+", default=(10_000, 100_000, 1_000_000))
     parser.add_argument("--fits", type=int, default=FITS)
-    parser.add_argument("--encoder", choices=("bert", "auto"), default="bert")
+    parser.add_argument("--encoder", default="bert", help="bert, auto or, to export, a folder")
     parser.add_argument("--only", help="one kind, such as frozen or 'bert all'")
     parser.add_argument("--kind", help="of one measurement, in a process of its own")
     options = parser.parse_args()
     if options.kind:
         print(json.dumps(_measure(options)), flush=True)
         return
-    for what in [options.what] if options.what else KINDS:
+    measures = {"fits": _of_fits, "stream": _of_stream, "export": _of_export}
+    for what in [options.what] if options.what else ("fits", "stream"):
         for kind in [options.only] if options.only else KINDS[what]:
-            (_of_fits if what == "fits" else _of_stream)(kind, options)
+            measures[what](kind, options)
 
 
 def _of_fits(kind: str, options: argparse.Namespace) -> None:
@@ -80,6 +85,12 @@ def _of_stream(kind: str, options: argparse.Namespace) -> None:
         print(f"{name}, {clock} a million rows more: " + ", ".join(f"{v:.0f}" for v in each))
 
 
+def _of_export(kind: str, options: argparse.Namespace) -> None:
+    run = _run("export", kind, "--encoder", options.encoder)
+    print(f"export, {kind}: " + ", ".join(f"{k} {v:.1f}" for k, v in run.items()), flush=True)
+    _note(f"export, {kind}", run)
+
+
 def _note(name: str, found: dict) -> None:
     """Into the file as it is now: a run of another kind may have ended meanwhile."""
     RESULTS.write_text(json.dumps({**_known(), name: found}, indent=1) + "\n", "utf-8")
@@ -101,6 +112,8 @@ def _measure(options: argparse.Namespace) -> dict:
         os.environ["TFHUB_TRANSFER_CACHE_DIR"] = str(Path(work) / "cache")
         if options.what == "fits":
             return {"mb": _fits(*options.kind.split(), options.fits, Path(work))}
+        if options.what == "export":
+            return _export(options.kind, options.encoder, Path(work))
         return _stream(options.kind, options.encoder, options.rows[0], Path(work))
 
 
@@ -166,6 +179,36 @@ def _stream(kind: str, encoder: str, rows: int, work: Path) -> dict:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 * 1.024
     tenths = [max(samples[n * len(samples) // 10 :][: -(-len(samples) // 10)]) for n in range(10)]
     return {"mb": peak, "seconds": seconds, "cpu": cpu, "mb_by_tenths": tenths}
+
+
+def _export(precision: str, encoder: str, work: Path) -> dict[str, float]:
+    """Megabytes and seconds; before and after, the pages that were freed are given back."""
+    import tfhub_transfer as tt
+
+    model = tt.build_model(
+        _encoder(encoder, work), tt.tasks.Classification(["negative", "positive"])
+    )
+    before = _given_back()
+    Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak is what is held now
+    started = time.perf_counter()
+    folder = tt.export_saved_model(model, work / "serving", precision)
+    seconds = time.perf_counter() - started
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    [peak] = [int(line.split()[1]) / 1e3 * 1.024 for line in lines if line.startswith("VmHWM")]
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return {
+        "before": before,
+        "peak": peak,
+        "left": _given_back() - before,
+        "files": sum(sizes) / 1e6,
+        "seconds": seconds,
+    }
+
+
+def _given_back() -> float:
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return _resident()
 
 
 @contextmanager

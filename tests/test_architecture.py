@@ -75,7 +75,7 @@ INNER_FLOORS = {
     ],
     "graphs": [
         ["savers", "surgery", "wire"],
-        ["randomness", "rewriting", "rounding", "safety"],
+        ["folding", "randomness", "rewriting", "rounding", "safety"],
         ["__init__"],
     ],
     "heads": [
@@ -146,7 +146,7 @@ INNER_FLOORS = {
     "runtime": [
         [
             *("allocation", "dropout", "full_precision", "gathering", "masking", "meeting"),
-            *("products", "tpus"),
+            *("products", "threads", "tpus"),
         ],
         ["cluster"],
         ["machine", "metric_states", "precision_choice", "tracing"],

@@ -202,16 +202,6 @@ def test_roots_are_the_same_wherever_they_stand() -> None:
     np.testing.assert_allclose(together, numbers**-0.5, rtol=1e-6)
 
 
-def test_folded_functions_answer_alike(bert_encoder: Path) -> None:
-    encoder = tt.Encoder(str(bert_encoder))
-    spec = {k: tf.TensorSpec([None, None], tf.int32) for k in INPUTS}
-    function = tf.function(lambda x: [encoder(x)["pooled_output"]], autograph=False)
-    folded = surgery.fold(function.get_concrete_function(spec))
-    [pooled] = folded(*(INPUTS[k] for k in sorted(INPUTS)))
-    np.testing.assert_allclose(pooled, encoder(INPUTS)["pooled_output"], atol=1e-5)
-    assert not [op for op in folded.graph.get_operations() if op.type == "ReadVariableOp"]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "pair"),

@@ -132,12 +132,11 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     (KERAS, "losses.LossFunctionWrapper", "keras.src.losses.losses"),
     (KERAS, "naming.to_snake_case", "keras.src.utils.naming"),
     (TENSORFLOW, "op_def_registry.get", "tensorflow.python.framework.op_def_registry"),
-    *(
-        (TENSORFLOW, f"convert_to_constants.{name}", f"{base}.framework.convert_to_constants")
-        for base in ["tensorflow.python"]
-        for name in ("_run_inline_graph_optimization", "convert_variables_to_constants_v2")
+    (
+        TENSORFLOW,
+        "convert_to_constants._run_inline_graph_optimization",
+        "tensorflow.python.framework.convert_to_constants",
     ),
-    (TENSORFLOW, "tf_optimizer.OptimizeGraph", "tensorflow.python.grappler.tf_optimizer"),
     (TENSORFLOW, "tracking.AutoTrackable", lambda: tf.__internal__.tracking),
     (TENSORFLOW, "Function._key_for_call_stats", lambda: tf.function(lambda: 1)),
     *(
@@ -460,7 +459,7 @@ def test_what_goes_on_while_a_file_is_saved_and_loaded(
 # Graphs ----------------------------------------------------------------------------------------
 
 
-def test_graphs_are_written_out_frozen_and_folded() -> None:
+def test_graphs_are_written_out() -> None:
     variable = tf.Variable([2.0, 3.0])
     inner = tf.function(lambda x: x * variable)
     function = tf.function(lambda x: inner(x) + 1.0).get_concrete_function(tf.TensorSpec([2]))
@@ -468,18 +467,6 @@ def test_graphs_are_written_out_frozen_and_folded() -> None:
     assert any("PartitionedCall" in each for each in calls)
     inlined = {node.op for node in tensorflow_graphs.inlined(function).node}
     assert not any("PartitionedCall" in each for each in inlined) and "Mul" in inlined
-    frozen = tensorflow_graphs.frozen(function)
-    assert not frozen.variables and not frozen.graph.variables
-    np.testing.assert_array_equal(frozen(tf.constant([1.0, 1.0]))[0], [3.0, 4.0])
-    graph = tf.Graph()
-    with graph.as_default():
-        folded = tf.add(tf.constant(1.0), tf.constant(2.0), name="sum")
-        meta = tf.compat.v1.train.export_meta_graph(graph_def=graph.as_graph_def(), graph=graph)
-    meta.collection_def["train_op"].node_list.value.append(folded.name)
-    config = tf.compat.v1.ConfigProto()
-    config.graph_options.rewrite_options.min_graph_nodes = -1
-    nodes = {node.name: node.op for node in tensorflow_graphs.optimized(config, meta).node}
-    assert nodes["sum"] == "Const"
 
 
 def test_operations_are_known_by_name() -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2, node_def_pb2
-from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_model_pb2
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tfhub_transfer.private import tensorflow_graphs
 from tfhub_transfer.shapes import Features
@@ -22,16 +22,6 @@ _RANDOM_OPS = frozenset(
 )
 _PASSING = frozenset({"Identity", "ReadVariableOp", "Snapshot"})
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderWithDefault", "_Arg"})
-_UNWANTED_PASSES = (
-    "arithmetic_optimization",
-    "debug_stripper",
-    "dependency_optimization",
-    "layout_optimizer",
-    "loop_optimization",
-    "remapping",
-    "scoped_allocator_optimization",
-    "shape_optimization",
-)
 _PRODUCTS = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"})
 _FACTORS = 2
 _WRITERS = ("Assign", "ResourceScatter", "ResourceApply")
@@ -303,51 +293,10 @@ def _products(flat: FlatGraph, names: Iterable[str]) -> set[str]:
     return {name for name in names if flat.nodes[name].op in _PRODUCTS}
 
 
-def fold(
-    function: tf.types.experimental.ConcreteFunction,
-) -> tf.types.experimental.ConcreteFunction:
-    """A concrete function with its variables folded into constants.
-
-    Args:
-        function: It takes and gives tensors. Weights that it casts to bfloat16 are stored so.
-
-    Returns:
-        A concrete function from the flat inputs, in the order of `function.inputs`, to the list of
-        flat outputs.
-    """
-    _clear_collections(function)
-    frozen = tensorflow_graphs.frozen(function)
-    meta = tf.compat.v1.train.export_meta_graph(
-        graph_def=frozen.graph.as_graph_def(), graph=frozen.graph, clear_devices=True
-    )
-    # TensorFlow's optimizer keeps what the collection of train operations names.
-    fetched = meta.collection_def["train_op"].node_list.value
-    fetched.extend(tensor.name for tensor in frozen.outputs)
-    folded = tensorflow_graphs.optimized(_folding_options(), meta)
-    wrapped = tf.compat.v1.wrap_function(
-        lambda: tf.graph_util.import_graph_def(folded, name=""), []
-    )
-    names = [[tensor.name for tensor in tensors] for tensors in (frozen.inputs, frozen.outputs)]
-    return wrapped.prune(*names)
-
-
 def _clear_collections(function: tf.types.experimental.ConcreteFunction) -> None:
     """They are of no use to a concrete function, and TensorFlow warns of what it can't write."""
     for name in function.graph.get_all_collection_keys():
         function.graph.clear_collection(name)
-
-
-def _folding_options() -> config_pb2.ConfigProto:
-    """Nothing but folding: what is fused for this machine would not load on another."""
-    config = config_pb2.ConfigProto()
-    options = config.graph_options.rewrite_options
-    off = rewriter_config_pb2.RewriterConfig.OFF
-    for name in _UNWANTED_PASSES:
-        setattr(options, name, off)
-    options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
-    options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.TWO
-    options.min_graph_nodes = -1  # else the smallest graphs are left as they are
-    return config
 
 
 def constant(flat: FlatGraph, ref: Ref) -> np.ndarray | None:

@@ -1,7 +1,6 @@
 """Rows through the graphs of a model, sorted by length; answers in the rows' own order."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -13,7 +12,7 @@ from tfhub_transfer.data.batching import INFERENCE_BUCKETS, STREAMS, LengthBatch
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor, Truncation
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.runtime import precision_choice
+from tfhub_transfer.runtime import precision_choice, threads
 from tfhub_transfer.tasks import layouts
 from tfhub_transfer.tasks.layouts import Layout
 from tfhub_transfer.texts.joining import WORD_STARTS
@@ -71,7 +70,6 @@ class Forward:
         with (
             progress.part(f"{name.removesuffix('s')}s", len(batches)) as steps,
             runtime.precision("auto", self._encoder.dimension) as precision,
-            ThreadPoolExecutor(STREAMS) as streams,
         ):
             graph = self.graph(name, precision)
 
@@ -83,7 +81,7 @@ class Forward:
 
             order, wanted = list(batches), graph.structured_input_signature[0][0]
             parts = []
-            for part in streams.map(run, order):
+            for part in threads.side_by_side(run, order, STREAMS):
                 parts.append(part)
                 steps.add()
         if name == ANSWER and self._layout.by_unit:

@@ -2,9 +2,7 @@
 
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2, op_def_pb2
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.framework import convert_to_constants, op_def_registry
-from tensorflow.python.grappler import tf_optimizer
 from tensorflow.python.ops import control_flow_util
 
 
@@ -29,37 +27,11 @@ def inlined(function: tf.types.experimental.ConcreteFunction) -> graph_pb2.Graph
     """A graph in which every function that it calls is written out.
 
     `tensorflow.python.framework.convert_to_constants._run_inline_graph_optimization`, with
-    TensorFlow 2.21, which inlines all calls for freezing only.
+    TensorFlow 2.21, which inlines all calls only where it makes constants of variables.
     """
     # `lower_control_flow=False`: a loop stays one operation, by which a flat graph is refused.
     # `aggressive_inlining=True`: also calls with effects, which `surgery` refuses then.
     return convert_to_constants._run_inline_graph_optimization(function, False, True)
-
-
-def frozen(
-    function: tf.types.experimental.ConcreteFunction,
-) -> tf.types.experimental.ConcreteFunction:
-    """A function with its variables as constants.
-
-    `tensorflow.python.framework.convert_to_constants.convert_variables_to_constants_v2`, with
-    TensorFlow 2.21. `tf.compat.v1.graph_util` has one for sessions only.
-    """
-    return convert_to_constants.convert_variables_to_constants_v2(function)
-
-
-def optimized(
-    config: config_pb2.ConfigProto, graph: meta_graph_pb2.MetaGraphDef
-) -> graph_pb2.GraphDef:
-    """A graph after passes of TensorFlow's graph optimizer.
-
-    `tensorflow.python.grappler.tf_optimizer.OptimizeGraph`, with TensorFlow 2.21: publicly it runs
-    only where a graph does, and nobody sees what it makes.
-
-    Args:
-        config: Which passes.
-        graph: The graph, with what is fetched of it in its collection `train_op`.
-    """
-    return tf_optimizer.OptimizeGraph(config, graph)
 
 
 def node() -> tf.Module:

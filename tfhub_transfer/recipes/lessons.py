@@ -1,7 +1,6 @@
 """What a large encoder gives for a corpus, for a small one to learn: computed once, and kept."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +13,7 @@ from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.private import tensorflow_data
 from tfhub_transfer.recipes.students import Anatomy
-from tfhub_transfer.runtime import precision_choice
+from tfhub_transfer.runtime import precision_choice, threads
 from tfhub_transfer.shapes import Features
 from tfhub_transfer.storage import budget, names
 from tfhub_transfer.storage.stores import TokenStore, VectorStore
@@ -156,11 +155,11 @@ class Lesson:
             some = {key: tf.gather(value, batch) for key, value in picked.items()}
             return rows[batch], answer(self._of_large.pad(some, batches.buckets)).numpy()
 
-        with ThreadPoolExecutor(batching.STREAMS) as streams:
-            order = list(batches)
-            # So many at a time, because `map` would run far ahead of what is read.
-            for start in range(0, len(order), _AHEAD):
-                yield from streams.map(run, order[start : start + _AHEAD])
+        order = list(batches)
+        # So many at a time, because all at once would run far ahead of what is read.
+        for start in range(0, len(order), _AHEAD):
+            some = order[start : start + _AHEAD]
+            yield from threads.side_by_side(run, some, batching.STREAMS)
 
     def _answers(self, what: str) -> Callable[[Features], tf.Tensor]:
         """The teacher's text vectors, or its wanted layers' token vectors side by side."""

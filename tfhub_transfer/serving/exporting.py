@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.graphs import surgery
+from tfhub_transfer.graphs import folding, surgery
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.serving.served import SIGNATURE, words_signature
@@ -26,8 +25,6 @@ from tfhub_transfer.texts import splitting
 Folded: TypeAlias = Callable[..., Sequence[tf.Tensor]]
 Traceable: TypeAlias = tf.types.experimental.PolymorphicFunction
 _LABELS = "labels.txt"
-# Folding was seen to take 25 times the weights' memory; and no graph can be written beyond 2 GB.
-_MOST_FOLDED_BYTES = 500_000_000
 
 
 class _Served(tf.Module):
@@ -40,11 +37,11 @@ class _Served(tf.Module):
         self._of = weakref.ref(model)
         # A folded graph takes them flat, as TensorFlow flattens dictionaries: by sorted keys.
         self._input_names = sorted(tensor.name for tensor in model.inputs)
-        self._folded: Folded | None = None
+        folded = _fold(model) if precision == "bfloat16" else None
+        self._folded: Folded | None = folded.function if folded else None
         # What is exported are the attributes: not the Keras model, which holds an optimizer too.
-        if precision == "bfloat16":
-            with progress.part("weights"):
-                self._folded = _fold(model)
+        if folded:
+            self._weights = folded.variables
         else:
             self._weights = [w.value for w in model.weights]
             self._graph = model.encoder.saved_model
@@ -116,20 +113,22 @@ def require_exportable(model: TransferModel) -> None:
         part.layout.require_servable()
 
 
-def _can_fold(model: TransferModel) -> bool:
-    """Whether there are matrix products to gain by, and the weights fit into one graph file."""
-    size = sum(int(np.prod(w.shape)) * w.value.dtype.size for w in model.weights)
-    return model.encoder.is_contextual and size <= _MOST_FOLDED_BYTES
+def _fold(model: TransferModel) -> folding.Folded | None:
+    """Ids, in the order of their names, to scores and vectors, with weights as products want them.
 
-
-def _fold(model: TransferModel) -> Folded:
-    """Ids, in the order of their names, to scores and vectors: constants and bfloat16 products."""
+    `None` if the model does more than compute: then each request casts its weights anew.
+    """
     spec = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
 
-    def both(inputs: dict[str, tf.Tensor]) -> list[tf.Tensor]:
-        return [model.answer(inputs), model.vector(inputs)]
+    def both(inputs: Features) -> dict[str, list[tf.Tensor]]:
+        ids = dict(inputs)
+        return {"made": tf.nest.flatten([model.answer(ids), model.vector(ids)])}
 
-    return surgery.fold(tf.function(both, autograph=False).get_concrete_function(spec))
+    try:
+        with progress.part("weights"):
+            return folding.fold(both, spec, [w.value for w in model.weights])
+    except surgery.NotFlat:
+        return None
 
 
 def export_saved_model(model: TransferModel, folder: str | Path, precision: str = "auto") -> Path:
@@ -157,10 +156,10 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     Args:
         model: A trained model.
         folder: The model's folder; versions are numbered folders in it, `1` first.
-        precision: Of the exported model's matrix products. `"bfloat16"` also folds the weights into
-            the graph, which is fastest on a machine with bfloat16 units and slow on one without;
+        precision: Of the exported model's matrix products. `"bfloat16"` also stores their weights
+            so, which is fastest on a machine with bfloat16 units and slow on one without;
             `"float32"` runs well anywhere; `"auto"` as in `runtime.precision`, so for machines like
-            this one. Weights beyond 500 MB are exported as float32.
+            this one.
 
     Returns:
         The folder of the version, which appears whole or not at all.
@@ -176,7 +175,8 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     """
     require_exportable(model)
     chosen = runtime.choose_precision(precision, model.encoder.dimension)
-    chosen = chosen if _can_fold(model) else "float32"
+    # Without matrix products there is nothing to gain.
+    chosen = chosen if model.encoder.is_contextual else "float32"
     try:
         # A watcher takes numbered folders only, so the half-written version has another name.
         parent = opening.path_of(folder)

@@ -1,7 +1,6 @@
 """Exported models loaded back."""
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,7 +14,7 @@ from tfhub_transfer.data.batching import INFERENCE_BUCKETS, STREAMS, LengthBatch
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.runtime import probes
+from tfhub_transfer.runtime import probes, threads
 from tfhub_transfer.storage import opening
 from tfhub_transfer.texts.joining import is_listed, plain, split_words
 
@@ -101,8 +100,7 @@ class ServedModel:
         batches = list(LengthBatches(lengths, batch_size, False, at_most=INFERENCE_BUCKETS))
         # Asked even of no texts, the signature says the shapes of its answers.
         batches = batches or [np.arange(0)]
-        with ThreadPoolExecutor(STREAMS) as streams:
-            parts = list(streams.map(run, batches))
+        parts = list(threads.side_by_side(run, batches, STREAMS))
         place = np.argsort(np.concatenate(batches))
         answers = {key: _joined([part[key] for part in parts])[place] for key in parts[0]}
         for values in answers.values():

@@ -1,0 +1,139 @@
+"""A call of which all that depends on weights alone is computed once, before anybody asks."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer.graphs import surgery
+from tfhub_transfer.graphs.surgery import FlatGraph, Ref
+from tfhub_transfer.private import tensorflow_graphs
+from tfhub_transfer.shapes import Features
+
+Kept: TypeAlias = tf.Variable | np.ndarray
+# Those of an encoder of 12 layers of 768 are 170 MB; no graph can be written beyond 2 GB.
+MOST_CONSTANT_BYTES = 250_000_000
+
+
+class Folded(NamedTuple):
+    """A call without anything that could have been computed before it.
+
+    Attributes:
+        function: From the flat inputs, in the order of their names, to the list of flat outputs.
+        variables: Those that it reads, each once; whoever saves the function saves them beside it.
+    """
+
+    function: tf.types.experimental.ConcreteFunction
+    variables: list[tf.Variable]
+
+
+def fold(
+    call: Callable[[Features], Mapping[str, tf.Tensor]],
+    inputs: Mapping[str, tf.TensorSpec],
+    variables: Sequence[tf.Variable],
+) -> Folded:
+    """Computes what weights alone decide: of those that are cast to bfloat16, the casts.
+
+    Matrices of bfloat16 become constants up to `MOST_CONSTANT_BYTES`: of a constant TensorFlow's
+    kernel sorts the numbers as it multiplies them once, of a variable in each request, which was
+    half the time of a short text. Others stay variables and never enter the graph, for a constant
+    is copied again and again where a graph is written and loaded. Vectors and numbers are
+    constants, which TensorFlow's optimizer looks at while it fuses operations.
+
+    Args:
+        call: Takes a dictionary of tensors and gives one of tensors or lists of tensors.
+        inputs: Shape and type of each input.
+        variables: Those that the call may read.
+
+    Raises:
+        NotFlat: If the call does more than compute.
+    """
+    flat = surgery.flatten(call, inputs, variables)
+    wanted = tf.nest.flatten(flat.outputs)
+    settled = _settled(flat, wanted)
+    kept = _kept(flat, list(dict.fromkeys(settled.values())))
+    found = {
+        id(variable): kept.get(Ref(name), variable) for name, variable in flat.variables.items()
+    }
+
+    def run(*given: tf.Tensor) -> list[tf.Tensor]:
+        values = {ref: _read(each) for ref, each in kept.items()}
+        known = {ref: values[first] for ref, first in settled.items()}
+        # TensorFlow flattens a dictionary by its sorted keys, and so does `flatten`.
+        known.update(zip(flat.inputs.values(), given))
+        return flat.replay(wanted, known, lambda variable, rows: _read(found[id(variable)], rows))
+
+    specs = [inputs[name] for name in sorted(inputs)]
+    function = tf.function(run, input_signature=specs, autograph=False).get_concrete_function()
+    return Folded(function, [*function.variables])
+
+
+def _settled(flat: FlatGraph, wanted: Sequence[Ref]) -> dict[Ref, Ref]:
+    """What depends on weights alone and is read by what doesn't, each with the first that is alike.
+
+    A weight is cast anew for each who reads it, and in each call of the encoder.
+    """
+    targets = [flat.resolve(ref) for ref in wanted]
+    read = dict.fromkeys(targets)
+    alike = {name: name for name in flat.variables}
+    firsts: dict[Hashable, str] = {}
+    for name in flat.order(targets, set()):
+        needed = flat.needed(name)
+        if _computes(flat, name) and all(ref.node in alike for ref in needed):
+            inputs = tuple(Ref(alike[ref.node], ref.index) for ref in needed)
+            alike[name] = firsts.setdefault((_kind(flat, name), inputs), name)
+        else:
+            # Of a table only rows are read.
+            rows_only = flat.nodes[name].op == "ResourceGather"
+            read.update(dict.fromkeys(needed[1:] if rows_only else needed))
+    return {ref: Ref(alike[ref.node], ref.index) for ref in read if ref.node in alike}
+
+
+def _kept(flat: FlatGraph, refs: Sequence[Ref]) -> dict[Ref, Kept]:
+    """What a graph reads for each of these tensors, which is computed here."""
+    with tf.init_scope():
+        made = dict(zip(refs, flat.replay(refs, {}, _read)))
+        rounded = [each for each in made.values() if each.dtype == tf.bfloat16]
+        size = sum(int(tf.size(each)) * tf.bfloat16.size for each in rounded)
+        variable = (tf.float32,) if size <= MOST_CONSTANT_BYTES else (tf.float32, tf.bfloat16)
+        return {
+            ref: _variable(flat, ref, value)
+            if _is_matrix(value) and value.dtype in variable
+            else value.numpy()  # a tensor would become an input of the graph
+            for ref, value in made.items()
+        }
+
+
+def _variable(flat: FlatGraph, ref: Ref, value: tf.Tensor) -> tf.Variable:
+    """One of a value: that which it was read from, if nothing was computed of it."""
+    found = flat.variables.get(ref.node)
+    return tf.Variable(value) if found is None else found
+
+
+def _kind(flat: FlatGraph, name: str) -> Hashable:
+    """What an operation computes, whatever it is called and reads."""
+    node = flat.nodes[name]
+    return node.op, *(
+        (key, node.attr[key].SerializeToString(deterministic=True)) for key in sorted(node.attr)
+    )
+
+
+def _computes(flat: FlatGraph, name: str) -> bool:
+    """Whether an operation gives the same for the same, whenever it is asked."""
+    operation = flat.nodes[name].op
+    # Rows of a variable: `replay` reads them as it reads any value.
+    if operation == "ResourceGather":
+        return True
+    definition = tensorflow_graphs.definition(operation)
+    opaque = any(each.type == tf.variant.as_datatype_enum for each in definition.output_arg)
+    return "Placeholder" not in operation and not definition.is_stateful and not opaque
+
+
+def _is_matrix(tensor: tf.Tensor) -> bool:
+    """Whether it is long in more than one way."""
+    return bool(tf.size(tensor) > max([1, *tensor.shape]))
+
+
+def _read(kept: Kept, rows: tf.Tensor | None = None) -> tf.Tensor:
+    return tf.convert_to_tensor(kept if rows is None else tf.nn.embedding_lookup(kept, rows))
