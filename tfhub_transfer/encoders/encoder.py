@@ -1,7 +1,8 @@
 """A TF Hub text SavedModel as a trainable Keras 3 layer with layer groups that freeze and thaw."""
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,16 @@ class Encoder(keras.layers.Layer):
         """
         # Not by the setter, which sets all groups alike.
         self._trainable = self._groups.freeze_to(n)
+
+    @contextlib.contextmanager
+    def frozen_as_it_was(self) -> Iterator[None]:
+        """Lets the body freeze and thaw; in the end all is as it was, also after an error."""
+        trainable = self._trainable
+        with self._groups.kept():
+            try:
+                yield
+            finally:
+                self._trainable = trainable
 
     @property
     def trainable(self) -> bool:

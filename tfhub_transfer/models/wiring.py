@@ -71,6 +71,7 @@ class InParts(given_ids.GivenIds):
         other: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         steps_at_once: int | None = None,
+        measured: bool = True,
     ) -> None:
         """Compiles another model over the same layers with the loss and metrics of this one.
 
@@ -78,5 +79,6 @@ class InParts(given_ids.GivenIds):
             other: The model.
             optimizer: Its optimizer.
             steps_at_once: Keras' `steps_per_execution`; as this model's own if not given.
+            measured: Whether it has this one's metrics too.
         """
-        compiling.alike(self, other, optimizer, steps_at_once)
+        compiling.alike(self, other, optimizer, steps_at_once, measured)

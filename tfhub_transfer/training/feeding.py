@@ -101,7 +101,7 @@ def above_boundary(training: Training, rows: Rows | Stream, batch_size: int) -> 
     sizes = {name: len(judged[name]) for name in model.parts}  # in the order of the rows
     assert stored is not None  # the last one is that of the rows to judge by
     judge = headlines.Judge(training.found, stored.answering(above), sizes)
-    known = None, paddings[0], _count(rows)
+    known = None, paddings[0], count(rows)
     return Feed(above, batches[0], batches[1], [judge], *known)
 
 
@@ -118,10 +118,11 @@ def through_encoder(training: Training, rows: Rows | Stream, batch_size: int) ->
     # A stream is read while it trains, so nothing of it is counted yet.
     counted = (None, None) if isinstance(rows, Stream) else (model.truncation, model.padding)
     validation = model.preprocess(training.validation, FROZEN_BATCH)
-    return Feed(model, batches, validation, training.judges(), *counted, _count(rows))
+    return Feed(model, batches, validation, training.judges(), *counted, count(rows))
 
 
-def _count(rows: Rows | Stream | Mapping[str, Rows]) -> int:
+def count(rows: Rows | Stream | Mapping[str, Rows]) -> int:
+    """How many rows there are, of several tasks in all."""
     return sum(map(len, rows.values())) if isinstance(rows, Mapping) else len(rows)
 
 
