@@ -115,7 +115,7 @@ class LayerGroups:
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """In the end all is frozen, thawed, left out and unread as it was, whatever the body did."""
+        """In the end all is frozen, thawed, left out and unread as it was before."""
         flags, unread, taken_out = self._flags(), self.unread, self.taken_out
         with self.trainers.kept():
             try:

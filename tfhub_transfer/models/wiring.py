@@ -7,7 +7,7 @@ import keras
 from tfhub_transfer import runtime
 from tfhub_transfer.heads import layers
 from tfhub_transfer.models import compiling, counting, given_ids
-from tfhub_transfer.models.boundary import Boundary, tensors
+from tfhub_transfer.models.boundary import Above, Boundary, tensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +48,10 @@ class InParts(given_ids.GivenIds):
         """
         given = [*tensors(self._wiring.encoded), *self.inputs]
         return runtime.Replicated(given, self._wiring.outputs, name=name)
+
+    def once_more(self) -> keras.Model:
+        """The same layers as another model, which may have another optimizer."""
+        return Above(self.inputs, self._wiring.outputs)
 
     def boundary(self) -> Boundary | None:
         """Where the thawed part of the encoder begins, if the graph can be cut there."""

@@ -10,7 +10,6 @@ from tfhub_transfer import progress
 from tfhub_transfer.data import Stream
 from tfhub_transfer.data.batching import ready
 from tfhub_transfer.data.passes import Epochs, Seeds, permutation
-from tfhub_transfer.models import counting
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.runtime import cluster
@@ -143,8 +142,3 @@ def compiled(
         optimizer = keras.optimizers.Adam(rate, name=optimizers.named(keras.optimizers.Adam))
         model.compile_alike(made, optimizer, steps_at_once)
     return made
-
-
-def again(model: TransferModel) -> keras.Model:
-    """The same layers as another model, which may have another optimizer."""
-    return counting.CountsRows(model.inputs, model.outputs)

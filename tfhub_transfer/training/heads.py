@@ -181,7 +181,7 @@ def _on_tokens(training: Training, keep: KeepBest) -> Curves:
     steps, given = int(feed.batches.cardinality()), (plan.head_epochs, plan.patience)
     planned = planning.head_on_tokens(model.task, steps, stored is not None, *given)
     planned = training.begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep)
-    made = feeding.compiled(training, lambda: stored.model if stored else feeding.again(model))
+    made = feeding.compiled(training, lambda: stored.model if stored else model.once_more())
     return training.run_epochs(dataclasses.replace(feed, model=made), planned, keep, "Head")
 
 

@@ -18,8 +18,10 @@ MEMORY = 0.9
 _APART = 3.0
 # Of the steps: while the first ones are all that is known, nothing has diverged.
 _FIRST = 0.1
-# The slope is that over half a decade, a quarter to each side: of two steps it would be luck.
-_QUARTER = 0.25
+# Before so many steps the average is one of a few batches, and falls or rises with their luck.
+_SETTLED = round(1.0 / (1.0 - MEMORY))
+# The slope is that over a decade, half of one to each side: of two steps it would be luck.
+_HALF = 0.5
 # What has fallen less than so many times the noise of the smoothed loss hasn't fallen.
 _NOISES = 5.0
 
@@ -126,18 +128,23 @@ def steepest(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray) -> flo
     Returns:
         `None` if it falls nowhere by more than its noise.
     """
+    first = min(_SETTLED, len(rates) // 4)
     if len(rates) < 3:
         return None
-    low = int(np.argmin(smoothed))
-    top = int(np.argmax(smoothed[: low + 1]))
-    # Of an average of losses that are alike but for noise, the standard deviation.
-    noise = float(np.std(losses[: low + 1] - smoothed[: low + 1]))
-    noise *= math.sqrt((1.0 - MEMORY) / (1.0 + MEMORY))
-    if not smoothed[top] - smoothed[low] > _NOISES * noise:
+    low = first + int(np.argmin(smoothed[first:]))
+    top = first + int(np.argmax(smoothed[first : low + 1]))
+    if not smoothed[top] - smoothed[low] > _NOISES * _noise(losses[: low + 1]):
         return None
     x = np.log10(rates)
-    width = max(1, round(_QUARTER / (x[1] - x[0])))
+    width = max(1, round(_HALF / (x[1] - x[0])))
     places = np.arange(top, low + 1)
     before, behind = np.maximum(places - width, top), np.minimum(places + width, low)
     slopes = (smoothed[behind] - smoothed[before]) / (x[behind] - x[before])
     return float(rates[places[np.argmin(slopes)]])
+
+
+def _noise(losses: np.ndarray) -> float:
+    """The standard deviation of the moving average of losses that differ by their batches alone."""
+    # Of the differences of neighbours, so that a fall is no noise.
+    of_one = float(np.std(np.diff(losses))) / math.sqrt(2.0) if len(losses) > 2 else 0.0
+    return of_one * math.sqrt((1.0 - MEMORY) / (1.0 + MEMORY))

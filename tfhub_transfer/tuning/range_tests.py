@@ -17,7 +17,7 @@ from tfhub_transfer.data.passes import Epochs
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.optimization import optimizers, planning
+from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.shapes import Logs
 from tfhub_transfer.tasks.layouts import Rows, balance
@@ -97,11 +97,20 @@ def find_learning_rate(
     ):
         model.encoder.mark_unread(*model.unread_groups)
         groups = groups_to_thaw(model.encoder, unfreeze)
+        _require_trained(model, groups)
         tried = _rates(rates, _THAWED if groups else _HEAD, steps)
         with _left_as_it_was(model, groups):
             model.encoder.freeze_to(-groups if groups else len(model.encoder.layer_groups))
             watched = _trained(model, train, groups, tried, batch_size, plan)
     return _found(watched, tried, groups)
+
+
+def _require_trained(model: TransferModel, groups: int) -> None:
+    if not groups and not model.task.has_head:
+        raise InputError(
+            f"the {model.task.name} task has no head, so that nothing trains while the encoder is "
+            f"frozen; say how many groups thaw, such as `unfreeze='auto'`. Received: {groups} groups"
+        )
 
 
 def _rates(given: Sequence[float] | None, usual_ones: tuple[float, float], steps: int) -> Any:
@@ -136,7 +145,7 @@ def _found(watched: Watched, tried: np.ndarray, groups: int) -> LearningRates:
     return LearningRates(rates, losses, smoothed, found, watched.diverged, trained)
 
 
-# What trains ---------------------------------------------------------------------------------------
+# What trains -------------------------------------------------------------------------------------
 
 
 def _trained(
@@ -150,8 +159,7 @@ def _trained(
     train = weighing.taught(train)
     rows = train if isinstance(train, Stream) else model.cut(train)
     if not isinstance(rows, Stream):
-        some = rows if isinstance(rows, Rows) else cast(Rows, {n: r for n, r in rows.items()})
-        judging.require_trainable(model, some)
+        judging.require_trainable(model, rows)
     if model.task.several:
         rows = cast(Rows, balance(by_task(rows), model.task.alpha, plan.seed))
     size = batch_size or _batch_size(rows, groups)
@@ -209,7 +217,7 @@ def _above(model: TransferModel, rows: Rows | Stream, size: int, plan: Plan) -> 
             batches, _ = stored.batches(size, plan.seed, model.replicas_of_shapes)
             return lambda: model.model_above(boundary), batches
     batches = model.preprocess(rows, size, seed=plan.seed)
-    return lambda: feeding.again(model), batches
+    return model.once_more, batches
 
 
 def _run(
@@ -252,7 +260,7 @@ class _Ramp(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-# What stays as it was ------------------------------------------------------------------------------
+# What stays as it was ----------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
