@@ -110,7 +110,8 @@ class ShownBatch:
     sequence_length: int | None
 
     def __repr__(self) -> str:
-        return "\n\n".join([self._head(), *map(_text_of, self.rows), *self._left()])
+        head = textwrap.fill(self._head(), _COLUMNS)
+        return "\n\n".join([head, *map(_text_of, self.rows), *self._left()])
 
     def _repr_html_(self) -> str:
         head = f"<p>{escaped(self._head())}</p>"

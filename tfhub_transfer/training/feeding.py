@@ -10,7 +10,6 @@ from tfhub_transfer import progress
 from tfhub_transfer.data import Stream
 from tfhub_transfer.data.batching import ready
 from tfhub_transfer.data.passes import Epochs, Seeds, permutation
-from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.tasks.layouts import Rows

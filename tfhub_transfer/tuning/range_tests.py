@@ -109,7 +109,7 @@ def _require_trained(model: TransferModel, groups: int) -> None:
     if not groups and not model.task.has_head:
         raise InputError(
             f"the {model.task.name} task has no head, so that nothing trains while the encoder is "
-            f"frozen; say how many groups thaw, such as `unfreeze='auto'`. Received: {groups} groups"
+            "frozen; say what thaws, such as `unfreeze='auto'`. Received: none of the groups"
         )
 
 
