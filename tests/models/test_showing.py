@@ -165,7 +165,7 @@ def test_odd_texts_labels_and_weights(bert_encoder: Path, tmp_path: Path) -> Non
 
 
 def test_html_runs_nothing_of_the_texts(bert_encoder: Path, text_encoder: Path) -> None:
-    texts = hostile.texts(60) + ["<script>alert(1)</script>", "</td></table><img onerror=y>"]
+    texts = [*hostile.texts(60), "<script>alert(1)</script>", "</td></table><img onerror=y>"]
     words = [[text or "-"] for text in texts]
     task = tt.tasks.TokenClassification(["O", "B-<i>"])
     for batch in (

@@ -245,16 +245,6 @@ class Encoder(keras.layers.Layer):
         # Not by the setter, which sets all groups alike.
         self._trainable = self._groups.freeze_to(n)
 
-    @contextlib.contextmanager
-    def frozen_as_it_was(self) -> Iterator[None]:
-        """Lets the body freeze and thaw; in the end all is as it was, also after an error."""
-        trainable = self._trainable
-        with self._groups.kept():
-            try:
-                yield
-            finally:
-                self._trainable = trainable
-
     @property
     def trainable(self) -> bool:
         """Whether any group is thawed. Setting it thaws or freezes all groups."""
@@ -395,6 +385,21 @@ class Encoder(keras.layers.Layer):
         """Runs after the weights were loaded: binds the saved graph to the variables at hand."""
         assets, variables, spec = Path(dir_path), self._raw_variables, self._interface.spec
         self._bind(binding.of_assets(assets, self, variables, spec, self.handle, self.trust_code))
+
+
+@contextlib.contextmanager
+def frozen_as_it_was(encoder: Encoder) -> Iterator[None]:
+    """Lets the body freeze and thaw an encoder; in the end all is as it was, also after an error.
+
+    Args:
+        encoder: The encoder.
+    """
+    trainable = encoder._trainable
+    with encoder._groups.kept():
+        try:
+            yield
+        finally:
+            encoder._trainable = trainable
 
 
 def _require_float32(dtype: object) -> None:

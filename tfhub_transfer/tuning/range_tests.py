@@ -14,6 +14,7 @@ from tfhub_transfer import progress, runtime
 from tfhub_transfer.callbacks.thawing import ProgressiveUnfreezing
 from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.data.passes import Epochs
+from tfhub_transfer.encoders.encoder import frozen_as_it_was
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.models.transfer import TransferModel
@@ -92,7 +93,7 @@ def find_learning_rate(
     width = model.encoder.dimension
     with (
         runtime.precision_of_all(model.distribute_strategy, "auto", width),
-        model.encoder.frozen_as_it_was(),
+        frozen_as_it_was(model.encoder),
         progress.shown(show(plan.verbose) > 0),
     ):
         model.encoder.mark_unread(*model.unread_groups)
