@@ -49,7 +49,7 @@ INNER_FLOORS = {
         ["forms", "profiling"],
         ["named_cells", "reading", "usual_columns"],
         ["examples"],
-        ["shown", "splitting", "streamed"],
+        ["looking", "splitting", "streamed"],
         ["__init__"],
     ],
     "data/forms": [
@@ -220,7 +220,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tuning": [
-        ["curves", "shared", "space", "trials"],
+        ["found_rates", "shared", "space", "trials"],
         ["hypermodel", "range_tests"],
         ["__init__"],
     ],

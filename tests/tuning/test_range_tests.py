@@ -12,8 +12,8 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.training import feeding
-from tfhub_transfer.tuning import LearningRates, curves, find_learning_rate, range_tests
-from tfhub_transfer.tuning.curves import Watched, steepest
+from tfhub_transfer.tuning import LearningRates, find_learning_rate, found_rates, range_tests
+from tfhub_transfer.tuning.found_rates import Watched, steepest
 
 STEPS = 14
 SILENT = tt.Plan(verbose=0)
@@ -304,4 +304,4 @@ def test_a_picture_and_a_line(tmp_path: Path) -> None:
 
 
 def test_numbers_that_the_guide_names() -> None:
-    assert (range_tests.STEPS, curves.MEMORY) == (100, 0.9)
+    assert (range_tests.STEPS, found_rates.MEMORY) == (100, 0.9)

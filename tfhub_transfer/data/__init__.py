@@ -9,9 +9,9 @@ from tfhub_transfer.data.examples import (
     require_examples,
     stream,
 )
+from tfhub_transfer.data.looking import show_batch
 from tfhub_transfer.data.profiling import profile
 from tfhub_transfer.data.reading import File
-from tfhub_transfer.data.shown import show_batch
 from tfhub_transfer.data.splitting import split
 
 __all__ = [

@@ -217,7 +217,8 @@ def first_of(ids: Ids, layout: Layout, order: Order) -> tuple[np.ndarray, dict[s
     Returns:
         The numbers of rows, without any that only fill the batch up; and those rows, padded.
     """
-    order = order if ids.labels is not None else order.unlabelled()
+    if ids.labels is None:
+        order = order.unlabelled()
     rows, _, lengths = _ordered(ids, order, Step(len(ids.lost), len(ids.lost)))
     found = next(rows.of_pass(0))
     found = found[found >= 0]

@@ -27,7 +27,7 @@ from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.heads import batch_size_for
 from tfhub_transfer.training.stages import FROZEN_BATCH, Plan, by_task
 from tfhub_transfer.training.unfreezing import groups_to_thaw
-from tfhub_transfer.tuning.curves import LearningRates, Watched, steepest
+from tfhub_transfer.tuning.found_rates import LearningRates, Watched, steepest
 
 # Of a head the usual rate is 5e-3, of encoders 5e-5 to 6e-3.
 _HEAD, _THAWED = (1e-5, 10.0), (1e-7, 1.0)
