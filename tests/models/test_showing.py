@@ -73,7 +73,13 @@ def test_pieces_are_those_of_the_text_and_cuts_what_is_missing(bert_encoder: Pat
     assert [row.place for row in batch.rows[:2]] == ["lists, row 1", "lists, row 2"]
 
 
-@pytest.mark.parametrize("row", [*samples.ROWS])
+ALL = [pytest.mark.slow, pytest.mark.exhaustive]
+QUICK = ("classification", "question-answering", "multi-task")
+
+
+@pytest.mark.parametrize(
+    "row", [name if name in QUICK else pytest.param(name, marks=ALL) for name in samples.ROWS]
+)
 def test_it_is_the_first_batch_of_every_task(row: str, bert_encoder: Path) -> None:
     sample = samples.ROWS[row]
     model = build(bert_encoder, sample.task(), sample.head)

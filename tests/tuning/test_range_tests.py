@@ -70,6 +70,7 @@ def test_losses_of_a_head_are_those_of_a_loop_by_hand(text_encoder: Path, train:
     np.testing.assert_allclose(found.losses, losses, rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_losses_of_thawed_layers_are_those_of_a_loop_by_hand(bert_still: Path, train: Any) -> None:
     """By the model's own kind of optimizer, with a rate for each layer, and weights of rows."""
     model = build(bert_still, keras.optimizers.SGD(0.5), dropout=0.0)
@@ -89,6 +90,7 @@ def test_losses_of_thawed_layers_are_those_of_a_loop_by_hand(bert_still: Path, t
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_frozen_layers_gave_is_as_good_as_texts(bert_still: Path, train: Any) -> None:
     model = build(bert_still, keras.optimizers.SGD(0.5), dropout=0.0)
     plans = [tt.Plan(verbose=0, boundary=each) for each in (True, False)]
@@ -157,6 +159,7 @@ def state(model: Any) -> list[Any]:
     return [[v.numpy().tolist() for v in variables], flags, told, drawn]
 
 
+@pytest.mark.slow
 def test_all_is_left_as_it_was(
     bert_encoder: Path, train: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +189,7 @@ def test_all_is_left_as_it_was(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_training_goes_on_as_if_nothing_had_been(text_encoder: Path, train: Any) -> None:
     trained = []
     for tests in (False, True):
@@ -240,6 +244,10 @@ def test_few_rows_come_again_and_streams_are_read(
     model = build(text_encoder, dropout=0.0)
     one = find_learning_rate(model, train[:1], steps=12, plan=SILENT)
     assert len(one.losses) == 12 and one.losses[-1] < one.losses[0]
+    twice = tt.Plan(verbose=0, class_weight={0: 2.0, 1: 2.0})
+    doubled = find_learning_rate(model, train[:1], steps=12, plan=twice)
+    # By Adam, to which the scale of a loss is all one.
+    np.testing.assert_allclose(doubled.losses, 2 * one.losses, rtol=1e-2)
     lines = [f'"{t}",{y}' for t, y in zip(train.texts[0], train.labels)]
     (tmp_path / "rows.csv").write_text("\n".join(["text,label", *lines]), "utf-8")
     streamed = find_learning_rate(

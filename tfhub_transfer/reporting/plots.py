@@ -343,10 +343,7 @@ def write(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def learning_rates_figure(
-    rates: Sequence[float],
-    losses: Sequence[float],
-    smoothed: Sequence[float],
-    suggestion: float | None,
+    rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggestion: float | None
 ) -> Figure:
     """Loss against learning rate, with the rate that is suggested.
 
