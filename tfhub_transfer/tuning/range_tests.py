@@ -88,7 +88,6 @@ def find_learning_rate(
     plan = plan or Plan()
     steps = ranges.whole_number("steps", steps, _LEAST_STEPS, _MOST_STEPS)
     batch_size = ranges.given(ranges.whole_number, "batch_size", batch_size, *ranges.BATCH_SIZE)
-    optimizers.require(model.optimizer)
     finetuning.require_usable(model, plan, cast(Examples, train))
     width = model.encoder.dimension
     with (
@@ -107,7 +106,9 @@ def find_learning_rate(
 
 
 def _require_trained(model: TransferModel, groups: int) -> None:
-    if not groups and not model.task.has_head:
+    if groups:
+        optimizers.require(model.optimizer)
+    elif not model.task.has_head:
         raise InputError(
             f"the {model.task.name} task has no head, so that nothing trains while the encoder is "
             "frozen; say what thaws, such as `unfreeze='auto'`. Received: none of the groups"
