@@ -49,7 +49,7 @@ INNER_FLOORS = {
         ["forms", "profiling"],
         ["named_cells", "reading", "usual_columns"],
         ["examples"],
-        ["splitting", "streamed"],
+        ["looking", "splitting", "streamed"],
         ["__init__"],
     ],
     "data/forms": [
@@ -62,7 +62,7 @@ INNER_FLOORS = {
     "encoders": [
         ["calls", "catalogue", "fetching", "hub_format", "recorded", "token_counts"],
         ["given_texts", "huggingface", "loading", "registry", "variable_groups"],
-        ["binding", "conversion", "flat_graphs", "interface", "layer_groups"],
+        ["binding", "conversion", "flat_graphs", "interface", "layer_groups", "spelling"],
         ["encoder"],
         ["preprocessing"],
         ["hub_preprocessors", "preprocessor_layer", "vocabulary_fit"],
@@ -106,9 +106,10 @@ INNER_FLOORS = {
     "models": [
         [
             *("archives", "compiling", "filling", "fitting", "forward", "seen", "shares"),
+            "shown_batches",
         ],
         ["answers", "batches", "counting", "stored_features"],
-        ["boundary", "resuming"],
+        ["boundary", "resuming", "showing"],
         ["one_file"],
         ["given_ids"],
         ["wiring"],
@@ -219,8 +220,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tuning": [
-        ["shared", "space", "trials"],
-        ["hypermodel"],
+        ["found_rates", "shared", "space", "trials"],
+        ["hypermodel", "range_tests"],
         ["__init__"],
     ],
     "training": [

@@ -48,7 +48,7 @@ WITH_PYTHON = [t for t, blocks in SECTIONS.items() if any(kind == "python" for k
 _LONG = (
     *"Ordered Tags Questions Summaries Similarity Several Going Unfreezing Fast Smaller".split(),
     *("A Keras model", "Models of", "Numbers", "Classes of", "From ", "A stage", "A share", "XLA"),
-    "Searching",
+    *("Searching", "Before a search"),
 )
 PYTHON = [
     pytest.param(title, marks=pytest.mark.slow) if title.startswith(_LONG) else title
@@ -230,6 +230,7 @@ FILES: dict[str, Callable[[], None]] = {
     "By hand, with TF_CONFIG": lambda: None,
     "Searching by one command": reviews,
     "Searching from Python": reviews,
+    "Before a search": reviews,
     "Your own encoder": lambda: None,
     "Smaller models and encoders: distillation": trained,
 }
@@ -239,7 +240,10 @@ def taken_for_granted(title: str) -> dict[str, Any]:
     """Names that a section uses and an earlier one made."""
     names: dict[str, Any] = {"tt": tt, "np": np}
     if title.startswith(
-        ("Unfreezing by hand", "A stage", "A share", "XLA", "Smaller models", "Searching")
+        (
+            *("Unfreezing by hand", "A stage", "A share", "XLA", "Smaller models", "Searching"),
+            "Before a search",
+        )
     ):
         examples = tt.data.read("reviews.csv", text="review", label="sentiment")
         names["train"], names["validation"] = examples[:60], examples[60:]

@@ -9,6 +9,7 @@ from tfhub_transfer.data.examples import (
     require_examples,
     stream,
 )
+from tfhub_transfer.data.looking import show_batch
 from tfhub_transfer.data.profiling import profile
 from tfhub_transfer.data.reading import File
 from tfhub_transfer.data.splitting import split
@@ -22,6 +23,7 @@ __all__ = [
     "read",
     "read_splits",
     "require_examples",
+    "show_batch",
     "split",
     "stream",
 ]

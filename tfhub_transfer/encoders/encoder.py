@@ -1,7 +1,8 @@
 """A TF Hub text SavedModel as a trainable Keras 3 layer with layer groups that freeze and thaw."""
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -384,6 +385,21 @@ class Encoder(keras.layers.Layer):
         """Runs after the weights were loaded: binds the saved graph to the variables at hand."""
         assets, variables, spec = Path(dir_path), self._raw_variables, self._interface.spec
         self._bind(binding.of_assets(assets, self, variables, spec, self.handle, self.trust_code))
+
+
+@contextlib.contextmanager
+def frozen_as_it_was(encoder: Encoder) -> Iterator[None]:
+    """Lets the body freeze and thaw an encoder; in the end all is as it was, also after an error.
+
+    Args:
+        encoder: The encoder.
+    """
+    trainable = encoder._trainable
+    with encoder._groups.kept():
+        try:
+            yield
+        finally:
+            encoder._trainable = trainable
 
 
 def _require_float32(dtype: object) -> None:

@@ -113,6 +113,20 @@ class LayerGroups:
             for _, variables in self.listed:
                 _set_flags(variables, thawed)
 
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """In the end all is frozen, thawed, left out and unread as it was before."""
+        flags, unread, taken_out = self._flags(), self.unread, self.taken_out
+        with self.trainers.kept():
+            try:
+                yield
+            finally:
+                self._unread.change(unread, self.all)
+                self.taken_out = taken_out
+                variables = (variable for _, group in self.all for variable in group)
+                for variable, flag in zip(variables, flags):
+                    variable.trainable = flag
+
     def record(self) -> dict[str, list[str]]:
         """What a file says of them, for `restore`."""
         return {

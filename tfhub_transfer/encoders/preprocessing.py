@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer.encoders import calls, hub_format, registry
+from tfhub_transfer.encoders import calls, hub_format, registry, spelling
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.token_counts import Truncation, padded_length, to_dense
 from tfhub_transfer.errors import InputError
@@ -232,8 +232,7 @@ class BertPreprocessor(TextPreprocessor):
     def require_fit(self, encoder: Encoder) -> None:
         super().require_fit(encoder)
         tables = [w for n, w in encoder.named_weights().items() if _WORDS.search(n)]
-        files = sorted((self.source / "assets").glob("*vocab*.txt"))
-        for file in [self.source] if self.source.is_file() else files:
+        for file in spelling.vocabularies(self.source):
             if not tables:
                 return  # of an encoder with other names nothing is known
             pieces, rows = len(hub_format.read_vocabulary(file)), int(tables[0].shape[0])
@@ -246,6 +245,14 @@ class BertPreprocessor(TextPreprocessor):
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Strings `[batch]` to word-piece ids `[batch, (length)]`, no special tokens added."""
         return tf.cast(self.in_words(texts).merge_dims(1, -1), tf.int32)
+
+    def spelled(self, ids: Sequence[int]) -> list[str]:
+        """Ids as the word pieces that they stand for; as `#17` if no vocabulary is known."""
+        return spelling.pieces(self.source, ids)
+
+    def is_special(self, piece_id: int) -> bool:
+        """Whether an id is one that packing adds."""
+        return piece_id in self._special.values()
 
     def in_words(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """As `tokenize`, by word `[batch, (words), (pieces)]` if the tokenizer knows words."""

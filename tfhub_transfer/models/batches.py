@@ -206,6 +206,26 @@ def of_ids(
     return dataset, by_length.padding_filled if order.few else by_length.padding
 
 
+def first_of(ids: Ids, layout: Layout, order: Order) -> tuple[np.ndarray, dict[str, tf.Tensor]]:
+    """The rows of the first batch that `of_ids` makes, by their numbers, and its inputs.
+
+    Args:
+        ids: The rows.
+        layout: What pads them.
+        order: Which rows come in which batches.
+
+    Returns:
+        The numbers of rows, without any that only fill the batch up; and those rows, padded.
+    """
+    if ids.labels is None:
+        order = order.unlabelled()
+    rows, _, lengths = _ordered(ids, order, Step(len(ids.lost), len(ids.lost)))
+    found = next(rows.of_pass(0))
+    found = found[found >= 0]
+    picked = {key: tf.gather(value, found) for key, value in ids.columns.items()}
+    return found, layout.pad(picked, lengths)
+
+
 def _ordered(
     ids: Ids, order: Order, step: Step
 ) -> tuple[filling.Batches, LengthBatches | None, np.ndarray | None]:

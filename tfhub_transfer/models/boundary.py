@@ -35,7 +35,7 @@ Scores: TypeAlias = "np.ndarray | dict[str, np.ndarray]"
 
 
 class Above(counting.CountsRows, JointLoss):
-    """The layers above a boundary as a model that trains."""
+    """Layers of a model, those above a boundary or all, as another model that trains."""
 
 
 class Boundary:

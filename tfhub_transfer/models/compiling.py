@@ -92,6 +92,7 @@ def alike(
     other: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     steps_at_once: int | None,
+    measured: bool = True,
 ) -> None:
     """Compiles another model over the same layers with the loss and metrics of a `TransferModel`.
 
@@ -100,8 +101,10 @@ def alike(
         other: The other model.
         optimizer: Its optimizer.
         steps_at_once: Keras' `steps_per_execution`; as the model's own if not given.
+        measured: Whether it has metrics beside the loss, of which some may be objects of a user's.
     """
     usual = model.layout.objective.measures()
+    metrics = {**_metrics_alone(usual), **metrics_of_ones_own(model, usual)} if measured else {}
     other.compile(
         optimizer,
         model.loss,
@@ -109,7 +112,7 @@ def alike(
         run_eagerly=model.run_eagerly,
         steps_per_execution=steps_at_once or model.steps_per_execution,
         loss_weights=keras_training.loss_weights_given(model),
-        **{**_metrics_alone(usual), **metrics_of_ones_own(model, usual)},
+        **metrics,
     )
 
 

@@ -14,10 +14,11 @@ from tfhub_transfer.encoders.preprocessing import TextPreprocessor, Truncation
 from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import choices, usual
-from tfhub_transfer.models import answers, batches, stored_features, wiring
+from tfhub_transfer.models import answers, batches, showing, stored_features, wiring
 from tfhub_transfer.models.forward import ANSWER, EVALUATION_BATCH, FEATURES, VECTOR, Forward
 from tfhub_transfer.models.one_file import Config
 from tfhub_transfer.models.seen import Seen
+from tfhub_transfer.models.shown_batches import ShownBatch
 from tfhub_transfer.tasks import Task, layouts
 from tfhub_transfer.tasks.layouts import Ids, Layout, Rows
 
@@ -171,6 +172,28 @@ class TransferModel(wiring.InParts):
         rows = self.cut(examples)
         lost = self.layout.encode_and_count(rows.examples.texts)[1]
         return Truncation.count(self.layout.lost(rows, lost))
+
+    def show_batch(
+        self,
+        examples: Examples | Stream,
+        rows: int = 8,
+        batch_size: int = usual.BATCH_SIZE,
+        shuffle: bool = True,
+        seed: int = 0,
+    ) -> ShownBatch:
+        """As `tt.data.show_batch`: the first batch of `preprocess`, to be looked at.
+
+        Args:
+            examples: As for `preprocess`.
+            rows: How many rows of it are shown.
+            batch_size: As for `preprocess`.
+            shuffle: Likewise.
+            seed: Likewise.
+
+        Raises:
+            InputError: As `preprocess`, or if a number is out of range.
+        """
+        return showing.first_batch(self, examples, rows, batch_size, shuffle, seed)
 
     # Answers ---------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import keras
 from tfhub_transfer import runtime
 from tfhub_transfer.heads import layers
 from tfhub_transfer.models import compiling, counting, given_ids
-from tfhub_transfer.models.boundary import Boundary, tensors
+from tfhub_transfer.models.boundary import Above, Boundary, tensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,10 @@ class InParts(given_ids.GivenIds):
         given = [*tensors(self._wiring.encoded), *self.inputs]
         return runtime.Replicated(given, self._wiring.outputs, name=name)
 
+    def once_more(self) -> keras.Model:
+        """The same layers as another model, which may have another optimizer."""
+        return Above(self.inputs, self._wiring.outputs)
+
     def boundary(self) -> Boundary | None:
         """Where the thawed part of the encoder begins, if the graph can be cut there."""
         if self.encoder.dialect != "bert":
@@ -71,6 +75,7 @@ class InParts(given_ids.GivenIds):
         other: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         steps_at_once: int | None = None,
+        measured: bool = True,
     ) -> None:
         """Compiles another model over the same layers with the loss and metrics of this one.
 
@@ -78,5 +83,6 @@ class InParts(given_ids.GivenIds):
             other: The model.
             optimizer: Its optimizer.
             steps_at_once: Keras' `steps_per_execution`; as this model's own if not given.
+            measured: Whether it has this one's metrics too.
         """
-        compiling.alike(self, other, optimizer, steps_at_once)
+        compiling.alike(self, other, optimizer, steps_at_once, measured)

@@ -213,6 +213,22 @@ def rate(optimizer: keras.optimizers.Optimizer) -> Rate | None:
     return keras_optimizers.rate(getattr(optimizer, "inner_optimizer", optimizer))
 
 
+def alike(
+    optimizer: keras.optimizers.Optimizer, learning_rate: float
+) -> keras.optimizers.Optimizer:
+    """Another optimizer of the same kind and settings, which has taken no step yet.
+
+    Args:
+        optimizer: The one.
+        learning_rate: The rate of the other, a number that can be set anew.
+    """
+    inner, config = getattr(optimizer, "inner_optimizer", None), optimizer.get_config()
+    if inner is not None:
+        del config["inner_optimizer"]
+        return type(optimizer)(alike(inner, learning_rate), **config)
+    return type(optimizer).from_config({**config, "learning_rate": learning_rate})
+
+
 def require(optimizer: object) -> None:
     """Refuses what can't train groups that thaw one after the other.
 

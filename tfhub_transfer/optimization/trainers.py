@@ -1,5 +1,6 @@
 """The models that train a layer, which must know when parts of it freeze or thaw."""
 
+import contextlib
 import functools
 import weakref
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,21 @@ class Trainers:
             model = each()
             if model is not None and model.train_function is not None:
                 model.train_function = _Anew(model)
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """In the end the models are those of before, with the train steps that they had.
+
+        Only where by then what is frozen is what was frozen before.
+        """
+        before = [(each, getattr(each(), "train_function", None)) for each in self._models]
+        try:
+            yield
+        finally:
+            self._models = [each for each, _ in before]
+            for each, step in before:
+                if (model := each()) is not None:
+                    model.train_function = step
 
     def know(self, variables: Iterable[keras.Variable]) -> bool:
         """Whether the optimizer of the last model knows these variables."""

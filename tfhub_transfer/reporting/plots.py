@@ -2,6 +2,7 @@
 
 import functools
 import io
+import os
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -15,7 +16,9 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
+from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.reporting.contents import Bins, Calibration, Curve, History, Thresholds
+from tfhub_transfer.storage import atomic, opening
 
 BLUE, ORANGE, GREY, INK = "#2563a8", "#d9772b", "#8a8f98", "#22272e"
 # Told apart also by the colour-blind (Okabe and Ito 2008), yellow left out.
@@ -317,6 +320,53 @@ class Shown(Figure):
 
     def _repr_png_(self) -> bytes:
         return _png(self)
+
+
+def write(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Writes a figure as a file, whole or not at all.
+
+    Args:
+        figure: The figure.
+        path: A file whose name ends in what matplotlib knows, such as `.png`.
+
+    Raises:
+        InputError: If it can't be written.
+    """
+    try:
+        with atomic.file(opening.path_of(path)) as scratch:
+            figure.savefig(scratch, dpi=130)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "the picture can't be written; expected a name that ends in .png, .svg or .pdf. "
+            f"Received: {os.fspath(path)} ({one_line(str(error), 200)})"
+        ) from error
+
+
+def learning_rates_figure(
+    rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggestion: float | None
+) -> Figure:
+    """Loss against learning rate, with the rate that is suggested.
+
+    Args:
+        rates: The rate of each step, ascending.
+        losses: The loss of each.
+        smoothed: The same smoothed.
+        suggestion: The rate to mark, if there is one.
+    """
+    figure, [axes] = _figure(6.4, 4.2)
+    axes.plot(rates, losses, color=ORANGE, linewidth=0.8, alpha=0.6, label="of a batch")
+    axes.plot(rates, smoothed, color=BLUE, linewidth=1.8, label="smoothed")
+    axes.set_xscale("log")
+    # A single batch that goes through the roof would flatten all that there is to see.
+    low, high = float(np.min(losses)), float(np.max(smoothed))
+    margin = 0.05 * (high - low) or 0.05
+    axes.set_ylim(low - margin, high + margin)
+    if suggestion is not None:
+        label = f"suggestion {suggestion:.1e}"
+        axes.axvline(suggestion, color=GREY, linestyle=_DASHES, linewidth=1.1, label=label)
+    _label(axes, "Learning rate", "learning rate", "loss")
+    axes.legend(frameon=False, fontsize=9)
+    return figure
 
 
 def curves_figure(history: History) -> Figure | None:

@@ -213,6 +213,10 @@ class Layout:
         """How many tokens each example lost `[n]`, of how many each row did `[rows]`."""
         return np.bincount(rows.owners, lost, rows.count)
 
+    def unit_labels(self, label: Any) -> list[str]:
+        """The label of a row as one text for each of its units, empty where there is nothing."""
+        return [str(each) for each in label]
+
     def encode_and_count(
         self, texts: Sequence[Sequence[str]]
     ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:

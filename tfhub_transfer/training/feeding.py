@@ -10,8 +10,6 @@ from tfhub_transfer import progress
 from tfhub_transfer.data import Stream
 from tfhub_transfer.data.batching import ready
 from tfhub_transfer.data.passes import Epochs, Seeds, permutation
-from tfhub_transfer.models import counting
-from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.tasks.layouts import Rows
@@ -101,7 +99,7 @@ def above_boundary(training: Training, rows: Rows | Stream, batch_size: int) -> 
     sizes = {name: len(judged[name]) for name in model.parts}  # in the order of the rows
     assert stored is not None  # the last one is that of the rows to judge by
     judge = headlines.Judge(training.found, stored.answering(above), sizes)
-    known = None, paddings[0], _count(rows)
+    known = None, paddings[0], count(rows)
     return Feed(above, batches[0], batches[1], [judge], *known)
 
 
@@ -118,10 +116,11 @@ def through_encoder(training: Training, rows: Rows | Stream, batch_size: int) ->
     # A stream is read while it trains, so nothing of it is counted yet.
     counted = (None, None) if isinstance(rows, Stream) else (model.truncation, model.padding)
     validation = model.preprocess(training.validation, FROZEN_BATCH)
-    return Feed(model, batches, validation, training.judges(), *counted, _count(rows))
+    return Feed(model, batches, validation, training.judges(), *counted, count(rows))
 
 
-def _count(rows: Rows | Stream | Mapping[str, Rows]) -> int:
+def count(rows: Rows | Stream | Mapping[str, Rows]) -> int:
+    """How many rows there are, of several tasks in all."""
     return sum(map(len, rows.values())) if isinstance(rows, Mapping) else len(rows)
 
 
@@ -142,8 +141,3 @@ def compiled(
         optimizer = keras.optimizers.Adam(rate, name=optimizers.named(keras.optimizers.Adam))
         model.compile_alike(made, optimizer, steps_at_once)
     return made
-
-
-def again(model: TransferModel) -> keras.Model:
-    """The same layers as another model, which may have another optimizer."""
-    return counting.CountsRows(model.inputs, model.outputs)

@@ -182,7 +182,7 @@ def prepare(
     stages = plan.arranged(usual)
     if plan.log_dir is not None:
         watching.check(Path(plan.log_dir))
-    _require_usable(model, train, validation, plan)
+    require_usable(model, plan, train, validation)
     thaws = any(not isinstance(stage, Head | Standing) for stage in stages)
     own_callbacks.check_stages(callbacks, model.optimizer, thaws, len(model.parts))
     throughout = [own_callbacks.Throughout(callbacks, model)] if callbacks else []
@@ -204,10 +204,20 @@ def prepare(
     return Training(model, rows, judged, found, plan, throughout, history, stages)
 
 
-def _require_usable(
-    model: TransferModel, train: Examples | Stream, validation: Examples, plan: Plan
+def require_usable(
+    model: TransferModel, plan: Plan, train: Examples | Stream, *judged: Examples
 ) -> None:
-    """Refuses before any work what would fail in the middle of it."""
+    """Refuses before any work what would fail in the middle of it.
+
+    Args:
+        model: The model.
+        plan: The finer settings.
+        train: Training examples.
+        *judged: Examples to judge by.
+
+    Raises:
+        InputError: If it can't train on them.
+    """
     if isinstance(train, Stream) and not model.task.one_row:
         raise InputError(
             f"the {model.task.name} task is trained from memory: read the file with `data.read`. "
@@ -215,7 +225,7 @@ def _require_usable(
         )
     if plan.class_weight:
         model.task.check_class_weights(plan.class_weight)
-    for examples in (train, validation):
+    for examples in (train, *judged):
         if isinstance(examples, Stream):
             _require_rows(len(examples))
         else:

@@ -153,7 +153,7 @@ def _on_vectors(training: Training, train: Rows, keep: KeepBest) -> Curves:
             history.truncation = history.truncation or model.truncation
     history.seconds["features"] = time.perf_counter() - started
     targets = [model.layout.objective.targets(rows.examples) for rows in splits]
-    batch_size = _batch_size(len(train))
+    batch_size = batch_size_for(len(train))
     steps = -(-len(train) // batch_size)
     # As many steps at once as make an epoch: each costs less than what Python does between two.
     head = feeding.compiled(training, model.head_model, min(steps, planning.HEAD_STEPS))
@@ -170,7 +170,7 @@ def _on_vectors(training: Training, train: Rows, keep: KeepBest) -> Curves:
 def _on_tokens(training: Training, keep: KeepBest) -> Curves:
     """A head that reads token vectors: on stored ones, or through the encoder for fewer epochs."""
     model, plan, history, rows = training.model, training.plan, training.history, training.train
-    size = FROZEN_BATCH if isinstance(rows, Stream) else _batch_size(len(rows))
+    size = FROZEN_BATCH if isinstance(rows, Stream) else batch_size_for(len(rows))
     stored = feeding.above_boundary(training, rows, size)
     if stored is None:
         feed = feeding.through_encoder(training, rows, size)
@@ -181,9 +181,10 @@ def _on_tokens(training: Training, keep: KeepBest) -> Curves:
     steps, given = int(feed.batches.cardinality()), (plan.head_epochs, plan.patience)
     planned = planning.head_on_tokens(model.task, steps, stored is not None, *given)
     planned = training.begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep)
-    made = feeding.compiled(training, lambda: stored.model if stored else feeding.again(model))
+    made = feeding.compiled(training, lambda: stored.model if stored else model.once_more())
     return training.run_epochs(dataclasses.replace(feed, model=made), planned, keep, "Head")
 
 
-def _batch_size(rows: int) -> int:
+def batch_size_for(rows: int) -> int:
+    """Rows in a batch of a head on a frozen encoder, of so many in all."""
     return HEAD_BATCH if rows > _MANY else HEAD_BATCH // 2

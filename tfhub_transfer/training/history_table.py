@@ -6,9 +6,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tfhub_transfer.errors import InputError, one_line
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.reporting import plots
-from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.training import histories
 from tfhub_transfer.training.outcome import Outcome, task_of
 
@@ -76,14 +75,7 @@ def draw(curves: histories.Curves, path: str | os.PathLike[str] | None = None) -
     if figure is None:
         raise InputError("there are no curves to draw: no epoch was trained. Received: none")
     if path is not None:
-        try:
-            with atomic.file(opening.path_of(path)) as scratch:
-                figure.savefig(scratch, dpi=130)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                "the picture can't be written; expected a name that ends in .png, .svg or .pdf. "
-                f"Received: {os.fspath(path)} ({one_line(str(error), 200)})"
-            ) from error
+        plots.write(figure, path)
     return figure
 
 

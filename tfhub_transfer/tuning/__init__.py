@@ -1,6 +1,15 @@
-"""Searches with KerasTuner that share what the trials of one encoder have in common."""
+"""Before a search, a range of learning rates; searches with KerasTuner that share what they can."""
 
+from tfhub_transfer.tuning.found_rates import LearningRates
 from tfhub_transfer.tuning.hypermodel import TransferHyperModel
+from tfhub_transfer.tuning.range_tests import find_learning_rate
 from tfhub_transfer.tuning.space import SEARCHED, SETTINGS, Range
 
-__all__ = ["SEARCHED", "SETTINGS", "Range", "TransferHyperModel"]
+__all__ = [
+    "SEARCHED",
+    "SETTINGS",
+    "LearningRates",
+    "Range",
+    "TransferHyperModel",
+    "find_learning_rate",
+]

@@ -98,6 +98,11 @@ class Windows(Layout):
             found[owner].append(window)
         return found
 
+    def unit_labels(self, label: np.ndarray) -> list[str]:
+        """Of no answer, and of each word, whether the answer starts or ends there."""
+        names = {START: "start", END: "end", START + END: "start and end"}
+        return [names.get(int(code), "") for code in label]
+
     def lost(self, rows: Rows, lost: np.ndarray) -> np.ndarray:
         """As much as a window did: each of them holds the same question, and may the same words."""
         most = np.zeros(rows.count)
