@@ -131,15 +131,15 @@ INNER_FLOORS = {
     ],
     "reporting": [
         ["contents"],
-        ["metrics", "operating_points", "plots", "predictions", "standings"],
-        ["confidence_bins", "groups", "pages", "paired"],
-        ["reports"],
+        ["metrics", "operating_points", "plots", "predictions", "searches", "standings"],
+        ["confidence_bins", "groups", "pages", "paired", "search_plots"],
+        ["reports", "search_reports"],
         ["joint_reports"],
         ["__init__"],
     ],
     "reporting/pages": [
         ["markup", "subjects"],
-        ["joint", "passages"],
+        ["joint", "passages", "search"],
         ["report"],
         ["__init__"],
     ],
@@ -221,6 +221,7 @@ INNER_FLOORS = {
     "tuning": [
         ["shared", "space", "trials"],
         ["hypermodel"],
+        ["reports"],
         ["__init__"],
     ],
     "training": [

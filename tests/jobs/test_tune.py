@@ -60,7 +60,7 @@ def test_what_is_found_is_what_the_train_command_gives(
     assert status == 0, error
     names = {path.name for path in output.iterdir()}
     train = {"model.keras", "serving", "report", "history.csv", "training.json"}
-    assert names == train | {"trials.jsonl", "best.json", ".tfhub-transfer"}
+    assert names == train | {"trials.jsonl", "best.json", "tuning.html", ".tfhub-transfer"}
     trials = trials_of(output)
     assert len(trials) == 3 and "Trial 0: val_accuracy" in out
     # Nothing but what was asked for is searched, and the library's own values come first.
