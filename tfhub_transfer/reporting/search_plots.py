@@ -91,7 +91,12 @@ def parallel(search: Search, settings: Sequence[Setting]) -> bytes | None:
     """
     if not settings or not search.completed:
         return None
-    width = float(np.clip(1.25 * (len(settings) + 1) + 1.5, 6.5, 17.0))
+    return plots.png(parallel_figure(search, settings))
+
+
+def parallel_figure(search: Search, settings: Sequence[Setting]) -> Figure:
+    """What `parallel` draws, as a figure."""
+    width = float(np.clip(1.25 * (len(settings) + 1) + 1.5, 6.5, 14.0))
     figure, (axes,) = _figure(width, 5.0)
     heights = np.stack([_height(each) for each in settings], axis=1)
     low, high = _window(search)
@@ -119,7 +124,7 @@ def parallel(search: Search, settings: Sequence[Setting]) -> bytes | None:
     )
     bar.outline.set_visible(False)
     plots.as_written([bar.ax.set_ylabel(printable(search.objective, 0), color=INK)])
-    return plots.png(figure)
+    return figure
 
 
 def effects(search: Search, settings: Sequence[Setting], found: Effects) -> bytes | None:
