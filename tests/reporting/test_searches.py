@@ -119,7 +119,7 @@ def test_spread_and_error_are_those_of_the_trainings() -> None:
     assert found.gain() == pytest.approx(gain)
     assert error == pytest.approx(math.hypot(scipy.stats.sem(scores), scipy.stats.sem(default)))
     said = " ".join(searches.luck(found))
-    assert "27% is noise" in said and ("no clear difference" in said) == (gain < 2 * error)
+    assert "27 % of the" in said and ("no clear difference" in said) == (gain < 2 * error)
     # What was noted of them is believed.
     noted = record(1, other, scores=scores, spread=0.2, standard_error=0.1)
     kept = searches.read([noted], TOLD).trials[0]
@@ -239,6 +239,7 @@ def test_any_records_make_a_page(name: str, tmp_path: Path) -> None:
     for tag, attributes in parsed.attributes:
         assert not str(attributes.get("src", "data:image/png;base64,")).startswith("http")
         assert tag != "img" or attributes["alt"]
+        assert "<wbr>" not in str(attributes.get("data-head"))
     assert "alert(1)</script>" not in page and "<b>'" not in page and "<i>" not in page
     cells = [cell for row in parsed.rows for cell in row]
     for trial in report.search.completed:
@@ -255,8 +256,8 @@ def test_the_page_says_what_there_is_to_know() -> None:
     report = search_reports.of_records(records, told)
     parsed = Parsed(page := report.html())
     shares = {row[0]: row[1] for row in parsed.rows if row[0] in report.effects.shares}
-    assert shares == {name: f"{share:.0%}" for name, share in report.effects.shares.items()}
-    assert "3% is noise" in page and "tfhub-transfer train --task x" in page
+    assert shares == {name: f"{100 * share:.0f} %" for name, share in report.effects.shares.items()}
+    assert "3 % of the differences" in page and "tfhub-transfer train --task x" in page
     best, default = report.best, report.default
     assert best is not None and default is not None
     [row] = [row for row in parsed.rows if row[0] == "strong"]

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tfhub_transfer.reporting import plots
 from tfhub_transfer.reporting.plots import BLUE, DASHES, GREY, INK, ORANGE, printable
-from tfhub_transfer.reporting.searches import Effects, Search, Setting, Trial
+from tfhub_transfer.reporting.searches import Effects, Search, Setting, Trial, percent
 
 Style: TypeAlias = dict[str, Any]
 
@@ -159,7 +159,7 @@ def effects_figure(search: Search, settings: Sequence[Setting], found: Effects) 
         plots.clean(axes)
         _panel(axes, search, settings[place])
         share = found.shares.get(settings[place].name)
-        beside = "" if share is None else f"   {share:.0%}"
+        beside = "" if share is None else f"   {percent(share)}"
         title = f"{printable(settings[place].name, place + 1)}{beside}"
         style: Style = {"loc": "left", "fontsize": 10, "fontweight": "bold", "color": INK}
         plots.as_written([axes.set_title(title, **style)])

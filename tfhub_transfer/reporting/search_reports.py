@@ -87,7 +87,7 @@ class SearchReport:
         lines = [searches.verdict(self.search), *searches.luck(self.search), self.effects.said]
         shares = sorted(self.effects.shares.items(), key=lambda each: -each[1])
         if shares:
-            lines.append(", ".join(f"{name} {share:.0%}" for name, share in shares))
+            lines.append(", ".join(f"{name} {searches.percent(share)}" for name, share in shares))
         return visible("\n".join(map(wording.wrapped, lines)))
 
 

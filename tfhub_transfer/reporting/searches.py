@@ -338,15 +338,15 @@ def effects(search: Search) -> Effects:
     explained = 1.0 - own / variance
     if explained < _LEAST_EXPLAINED:
         said = (
-            "What a setting does can't be told from these trials: of those that it hasn't seen, a "
-            "forest of trees tells no better from their settings which are good."
+            "What a setting does can't be told from these trials: a forest of trees that learns "
+            "most of them can't foretell from their settings which of the others are good."
         )
         return Effects({}, max(explained, 0.0), said)
     grown = np.clip((swapped - own) / (2.0 * variance), 0.0, 1.0)
     shares = {each.name: float(share) for each, share in zip(varied, grown)}
     said = (
-        f"From their settings a forest of trees explains {explained:.0%} of the order of trials "
-        "that it hasn't seen; the shares say how much of all goes with a setting, alone or with "
+        f"From their settings a forest of trees foretells {percent(explained)} of the order of "
+        "trials that it hasn't seen; a share says how much goes with a setting, alone or with "
         "others."
     )
     return Effects(shares, explained, said)
@@ -414,8 +414,8 @@ def luck(search: Search) -> list[str]:
     said = []
     if search.noise is not None:
         said.append(
-            f"Of the differences between trials {search.noise:.0%} is noise: trained once more "
-            "they would differ so without another setting."
+            f"{percent(search.noise)} of the differences between trials is noise: training the "
+            "same settings once more changes scores by as much."
         )
     elif not any(len(trial.scores) > 1 for trial in search.trials):
         said.append(
@@ -430,10 +430,21 @@ def luck(search: Search) -> list[str]:
         )
     if len(search.completed) > 1:
         said.append(
-            "The best of many trials is there by some luck too, by the more the more there are: "
-            "what is left of the gain only examples tell that no trial was judged by."
+            "The best of many trials owes a part of its score to luck, the more trials the more: "
+            "what is left of the gain, only examples tell that no trial was judged by."
         )
     return said
+
+
+def percent(share: float) -> str:
+    """A share as it is shown.
+
+    Example:
+
+    >>> percent(0.274)
+    '27 %'
+    """
+    return f"{100 * share:.0f} %"
 
 
 def _score(value: float | None) -> str:

@@ -6,12 +6,13 @@ from tfhub_transfer.incoming.wording import shown
 from tfhub_transfer.reporting import searches
 from tfhub_transfer.reporting.pages import markup
 from tfhub_transfer.reporting.pages.markup import breakable, cell, escaped
-from tfhub_transfer.reporting.searches import Effects, Search, Setting, Trial
+from tfhub_transfer.reporting.searches import Effects, Search, Setting, Trial, percent
 
 _MANY_TRIALS = 30
 _BEST_SHOWN = 10
 _CHOICES_SHOWN = 8
 _LONGEST_REASON = 400
+_LONGEST_HEAD = 40
 
 
 def page(search: Search, effects: Effects, pictures: dict[str, bytes]) -> str:
@@ -84,7 +85,7 @@ def _tiles(search: Search) -> str:
         if value is not None
     ]
     if search.noise is not None:
-        told = f"{search.noise:.0%}"
+        told = percent(search.noise)
         tiles.append(
             f'<div class="card"><span>noise</span><b>{told}</b>'
             "<span>of the differences between trials</span></div>"
@@ -120,7 +121,7 @@ def _settings(search: Search, effects: Effects) -> str:
         share = effects.shares.get(each.name)
         row = [breakable(each.name)]
         if effects.shares:
-            row.append("-" if share is None else f"{share:.0%}")
+            row.append("-" if share is None else percent(share))
             row.append("" if share is None else f'<meter max="1" value="{share:.3f}"></meter>')
         row += [_value(trial, each.name) for trial in (search.best, search.default) if trial]
         rows.append([*row, _tried(each)])
@@ -187,8 +188,9 @@ def _table(search: Search, trials: list[Trial]) -> str:
     names = [each.name for each in search.settings]
     spread = any(len(trial.scores) > 1 for trial in search.trials)
     timed = any(trial.seconds is not None for trial in search.trials)
-    heads = ["trial", breakable(search.objective), *(["spread", "trainings"] if spread else [])]
-    heads += [*(["seconds"] if timed else []), *map(breakable, names)]
+    # Plain, for they stand in attributes too.
+    heads = ["trial", _plain(search.objective), *(["spread", "trainings"] if spread else [])]
+    heads += [*(["seconds"] if timed else []), *map(_plain, names)]
     rows = []
     for trial in trials:
         row = [_named(search, trial), _score(search, trial)]
@@ -199,6 +201,10 @@ def _table(search: Search, trials: list[Trial]) -> str:
             row += ["-" if trial.seconds is None else f"{trial.seconds:,.1f}"]
         rows.append([*row, *(_value(trial, name) for name in names)])
     return markup.table(heads, rows, text=(0,))
+
+
+def _plain(name: str) -> str:
+    return escaped(markup.short(name, _LONGEST_HEAD))
 
 
 def _named(search: Search, trial: Trial) -> str:
