@@ -139,7 +139,7 @@ INNER_FLOORS = {
     ],
     "reporting/pages": [
         ["markup", "subjects"],
-        ["joint", "passages", "search"],
+        ["joint", "passages", "searched"],
         ["report"],
         ["__init__"],
     ],

@@ -119,7 +119,7 @@ def test_spread_and_error_are_those_of_the_trainings() -> None:
     assert found.gain() == pytest.approx(gain)
     assert error == pytest.approx(math.hypot(scipy.stats.sem(scores), scipy.stats.sem(default)))
     said = " ".join(searches.luck(found))
-    assert "27 % of the" in said and ("no clear difference" in said) == (gain < 2 * error)
+    assert "27 % of the variance" in said and ("no clear difference" in said) == (gain < 2 * error)
     # What was noted of them is believed.
     noted = record(1, other, scores=scores, spread=0.2, standard_error=0.1)
     kept = searches.read([noted], TOLD).trials[0]
@@ -257,7 +257,7 @@ def test_the_page_says_what_there_is_to_know() -> None:
     parsed = Parsed(page := report.html())
     shares = {row[0]: row[1] for row in parsed.rows if row[0] in report.effects.shares}
     assert shares == {name: f"{100 * share:.0f} %" for name, share in report.effects.shares.items()}
-    assert "3 % of the differences" in page and "tfhub-transfer train --task x" in page
+    assert "3 % of the variance" in page and "tfhub-transfer train --task x" in page
     best, default = report.best, report.default
     assert best is not None and default is not None
     [row] = [row for row in parsed.rows if row[0] == "strong"]

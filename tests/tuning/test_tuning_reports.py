@@ -29,9 +29,9 @@ def test_any_tuner_has_a_report(tmp_path: Path) -> None:
         _space, keras_tuner.Objective("value", "min"), 5, seed=1, directory=tmp_path / "search"
     )
     with pytest.raises(tt.InputError, match="no trial of this search is over; call"):
-        tt.tuning.report(tuner)
+        tt.tuning.report_of(tuner)
     tuner.search(verbose=0)
-    report = tt.tuning.report(tuner)
+    report = tt.tuning.report_of(tuner)
     search = report.search
     assert search.low and search.log == {"rate"} and report.default is None
     assert [trial.name for trial in search.trials] == ["0", "1", "2", "3", "4"]
@@ -41,5 +41,5 @@ def test_any_tuner_has_a_report(tmp_path: Path) -> None:
     assert report.best.values == best.hyperparameters.values
     page = report.save(tmp_path / "page" / "tuning.html")
     assert "it fell apart" in page.read_text("utf-8")
-    with pytest.raises(tt.InputError, match="a report is of a tuner of KerasTuner's"):
-        tt.tuning.report(json)  # type: ignore[arg-type]
+    with pytest.raises(tt.InputError, match="expected a tuner of KerasTuner's"):
+        tt.tuning.report_of(json)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.reporting import search_plots, searches
-from tfhub_transfer.reporting.pages import search as search_page
+from tfhub_transfer.reporting.pages import searched
 from tfhub_transfer.reporting.searches import Effects, Record, Search, Trial
 from tfhub_transfer.storage import atomic, opening
 
@@ -42,7 +42,7 @@ class SearchReport:
 
     def html(self) -> str:
         """The page, with everything in it."""
-        settings = search_page.ordered(self.search.varied, self.effects)
+        settings = searched.ordered(self.search.varied, self.effects)
         pictures = {
             "time": search_plots.over_time(self.search),
             "effects": search_plots.effects(self.search, settings, self.effects),
@@ -50,7 +50,7 @@ class SearchReport:
             "spreads": search_plots.spreads(self.search),
         }
         known = {name: content for name, content in pictures.items() if content is not None}
-        return search_page.page(self.search, self.effects, known)
+        return searched.page(self.search, self.effects, known)
 
     def save(self, path: str | Path) -> Path:
         """Writes the page as one file that needs no other, such as `tuning.html`.
@@ -80,7 +80,7 @@ class SearchReport:
 
     def plot_effects(self) -> Figure:
         """Scores against each setting, as a figure; of a search that varies none it has nothing."""
-        settings = search_page.ordered(self.search.varied, self.effects)
+        settings = searched.ordered(self.search.varied, self.effects)
         return search_plots.effects_figure(self.search, settings, self.effects)
 
     def __str__(self) -> str:

@@ -99,7 +99,7 @@ class Search:
         low: Whether less of it is better.
         trials: In the order of their ends.
         default: The trial of what would be without a search, if there is one.
-        noise: Which share of the differences between trials is noise, if that is known.
+        noise: Which share of the variance of trials' scores is noise, if that is known.
         chosen_by: How the best was chosen, in a sentence; empty where it just has the best score.
         command: What trains the best once more; empty if nobody knows.
         log: The settings of which each power of ten was as likely.
@@ -414,8 +414,8 @@ def luck(search: Search) -> list[str]:
     said = []
     if search.noise is not None:
         said.append(
-            f"{percent(search.noise)} of the differences between trials is noise: training the "
-            "same settings once more changes scores by as much."
+            f"{percent(search.noise)} of the variance of the trials' scores is noise: training the "
+            "same settings once more changes them by as much."
         )
     elif not any(len(trial.scores) > 1 for trial in search.trials):
         said.append(

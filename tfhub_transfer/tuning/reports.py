@@ -10,7 +10,7 @@ from tfhub_transfer.reporting.search_reports import SearchReport
 from tfhub_transfer.tuning.hypermodel import TransferHyperModel
 
 
-def report(tuner: keras_tuner.Tuner) -> SearchReport:
+def report_of(tuner: keras_tuner.Tuner) -> SearchReport:
     """What a search found: scores, what each setting does, what the default got, why trials failed.
 
     Any tuner has such a report, also of another hypermodel; the default is known of
@@ -28,19 +28,19 @@ def report(tuner: keras_tuner.Tuner) -> SearchReport:
 
     Example:
 
-    >>> report(tuner).save("tuning.html")
+    >>> report_of(tuner).save("tuning.html")
     PosixPath('tuning.html')
     """
     oracle = getattr(tuner, "oracle", None)
     if oracle is None:
         raise InputError(
-            "a report is of a tuner of KerasTuner's, such as `RandomSearch`. Received: "
+            "expected a tuner of KerasTuner's, which has searched. Received: "
             f"{type(tuner).__name__}"
         )
     over = [oracle.trials[name] for name in oracle.end_order if name in oracle.trials]
     if not over:
         raise InputError(
-            "no trial of this search is over; call `tuner.search()` first. Received: "
+            "no trial of this search is over; call `search` first. Received: "
             f"{len(oracle.trials)} trials"
         )
     told = {
@@ -64,12 +64,17 @@ def logarithmic(tuner: Any) -> list[str]:
 
 
 def _record(trial: Any) -> dict[str, object]:
-    # The message of a trial that failed ends with what the error was.
-    reason = (trial.message or "").strip().splitlines()[-1:]
     return {
         "trial": trial.trial_id,
         "status": trial.status,
         "score": trial.score,
         "values": dict(trial.hyperparameters.values),
-        "reason": reason[0] if reason else "",
+        "reason": _reason(trial.message or ""),
     }
+
+
+def _reason(message: str) -> str:
+    """Why a trial failed, out of the traceback that KerasTuner keeps."""
+    lines = message.strip().splitlines()
+    last = lines[-1] if lines else ""
+    return last.partition("FailedTrialError: ")[2] or last

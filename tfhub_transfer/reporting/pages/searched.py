@@ -88,7 +88,7 @@ def _tiles(search: Search) -> str:
         told = percent(search.noise)
         tiles.append(
             f'<div class="card"><span>noise</span><b>{told}</b>'
-            "<span>of the differences between trials</span></div>"
+            "<span>of the scores' variance</span></div>"
         )
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
 
