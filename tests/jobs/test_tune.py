@@ -1,5 +1,6 @@
 """`tune`: searches by the validation split, then trains, measures and exports the best."""
 
+import html
 import json
 import os
 import shlex
@@ -70,6 +71,8 @@ def test_what_is_found_is_what_the_train_command_gives(
     assert best["score"] == max(trial["score"] for trial in trials)
     assert best["default"] == trials[0]["score"] and best["trials"] == 3
     assert best["values"]["unfreeze"] == 0
+    page = (output / "tuning.html").read_text("utf-8")
+    assert f"<b>{best['score']:.4f}</b>" in page and html.escape(best["command"]) in page
     # Nothing is left beside it.
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
     # The command that is told trains the same model, to the bit.
