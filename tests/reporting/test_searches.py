@@ -203,6 +203,7 @@ def test_one_that_went_astray_hides_nothing() -> None:
 
 ODD: list[Any] = [[1, "a"], None, True, False, math.inf, "<script>alert(1)</script>", "", {"a": 1}]
 MANY = {f"setting_{place}": 0.1 * place for place in range(15)}
+HOSTILE = [text[:200] for text in hostile_texts(20)]
 PAGES = {
     "one": [record(0, 0.5, values={"dropout": 0.1})],
     "all_but_one_failed": [(record(n, None) | FAILED) if n else record(n, 0.4) for n in range(3)],
@@ -215,8 +216,9 @@ PAGES = {
     "no_times": [{"trial": str(n), "status": "COMPLETED", "score": 0.1 * n} for n in range(3)],
     "no_numbers": [record(0, 0.5), record(1, math.inf), record(2, math.nan)],
     "hostile": [
-        record(n, 0.1 * n, values={text[:60]: text}, reason=text) | (FAILED if n % 5 == 1 else {})
-        for n, text in enumerate(hostile_texts(20))
+        record(n, 0.1 * n, values=dict.fromkeys(HOSTILE[:6], text), reason=text)
+        | ({"status": "FAILED"} if n % 5 == 1 else {})
+        for n, text in enumerate(HOSTILE)
     ],
     "hyperband": [
         record(n, 0.1 * n, values={"x": n, "tuner/epochs": n + 1, "tuner/bracket": 0})
