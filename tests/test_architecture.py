@@ -132,15 +132,15 @@ INNER_FLOORS = {
     ],
     "reporting": [
         ["contents"],
-        ["metrics", "operating_points", "plots", "predictions", "standings"],
-        ["confidence_bins", "groups", "pages", "paired"],
-        ["reports"],
+        ["metrics", "operating_points", "plots", "predictions", "searches", "standings"],
+        ["confidence_bins", "groups", "pages", "paired", "search_plots"],
+        ["reports", "search_reports"],
         ["joint_reports"],
         ["__init__"],
     ],
     "reporting/pages": [
         ["markup", "subjects"],
-        ["joint", "passages"],
+        ["joint", "passages", "searched"],
         ["report"],
         ["__init__"],
     ],
@@ -222,6 +222,7 @@ INNER_FLOORS = {
     "tuning": [
         ["found_rates", "shared", "space", "trials"],
         ["hypermodel", "range_tests"],
+        ["reports"],
         ["__init__"],
     ],
     "training": [

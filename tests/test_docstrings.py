@@ -6,6 +6,7 @@ import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -37,6 +38,20 @@ NAMES = [
 ]
 
 
+class _Quick(keras_tuner.RandomSearch):
+    """A tuner whose trials train nothing."""
+
+    def run_trial(self, trial: Any, *given: Any, **more: Any) -> float:
+        return float(trial.hyperparameters.values["dropout"])
+
+
+def _searched() -> keras_tuner.Tuner:
+    objective = keras_tuner.Objective("val_accuracy", "max")
+    tuner = _Quick(lambda hp: hp.Float("dropout", 0.0, 0.5), objective, 2, directory="search")
+    tuner.search(verbose=0)
+    return tuner
+
+
 @pytest.fixture(scope="module")
 def names(sentiment: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What examples take for granted: a model, splits, files in the current folder."""
@@ -63,6 +78,7 @@ def names(sentiment: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             **{"examples": examples, "train": train, "validation": validation, "test": test},
             **{"task": task, "model": model, "encoder": model.encoder},
             **{"large": model, "small": tt.build_model("auto", task), "more_texts": texts[:4]},
+            "tuner": _searched(),
             "texts": [f"{text} {number}" for text in texts for number in range(3)],
         }
 

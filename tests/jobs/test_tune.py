@@ -1,5 +1,6 @@
 """`tune`: searches by the validation split, then trains, measures and exports the best."""
 
+import html
 import json
 import os
 import shlex
@@ -60,7 +61,7 @@ def test_what_is_found_is_what_the_train_command_gives(
     assert status == 0, error
     names = {path.name for path in output.iterdir()}
     train = {"model.keras", "serving", "report", "history.csv", "training.json"}
-    assert names == train | {"trials.jsonl", "best.json", ".tfhub-transfer"}
+    assert names == train | {"trials.jsonl", "best.json", "tuning.html", ".tfhub-transfer"}
     trials = trials_of(output)
     assert len(trials) == 3 and "Trial 0: val_accuracy" in out
     # Nothing but what was asked for is searched, and the library's own values come first.
@@ -70,6 +71,8 @@ def test_what_is_found_is_what_the_train_command_gives(
     assert best["score"] == max(trial["score"] for trial in trials)
     assert best["default"] == trials[0]["score"] and best["trials"] == 3
     assert best["values"]["unfreeze"] == 0
+    page = (output / "tuning.html").read_text("utf-8")
+    assert f"<b>{best['score']:.4f}</b>" in page and html.escape(best["command"]) in page
     # Nothing is left beside it.
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
     # The command that is told trains the same model, to the bit.

@@ -197,7 +197,7 @@ def test_a_picture_of_other_bins_than_the_error_says_so(
     confidence = np.repeat(np.array([0.55, 0.85, 0.95]), [rows // 2, rows // 4, rows // 2])
     right = np.arange(len(confidence)) % 5 > 0
     titles: list[str] = []
-    monkeypatch.setattr(plots, "_label", lambda axes, title, *rest: titles.append(title))
+    monkeypatch.setattr(plots, "caption", lambda axes, title, *rest: titles.append(title))
     pooled = confidence_bins.pooled(right, confidence)
     found = metrics.calibration(right, confidence)
     plots.reliability({**found, "pooled": pooled})

@@ -24,14 +24,15 @@ from tfhub_transfer.jobs.training import check_output, train
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.jobs.trial_notes import TrialNotes, noted
 from tfhub_transfer.jobs.tuning_options import TuneJob
+from tfhub_transfer.reporting import search_reports
 from tfhub_transfer.storage import atomic
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training import identity
 from tfhub_transfer.training.stages import Plan
-from tfhub_transfer.tuning import SEARCHED, SETTINGS, Range, TransferHyperModel
+from tfhub_transfer.tuning import SEARCHED, SETTINGS, Range, TransferHyperModel, reports
 from tfhub_transfer.tuning.space import AS_NEEDED, SEARCH
 
-TRIALS_FILE, BEST_FILE = "trials.jsonl", "best.json"
+TRIALS_FILE, BEST_FILE, TUNING_FILE = "trials.jsonl", "best.json", "tuning.html"
 # What changes no trial.
 _BESIDE = ("output", "overwrite", "trials", "minutes", "trust_code", "data", "validation", "test")
 
@@ -67,7 +68,9 @@ def tune(job: TuneJob) -> None:
         train(found)
         best["command"] = command_of(found)
         lines = "".join(f"{json.dumps(each)}\n" for each in notes.trials)
+        page = search_reports.of_records(notes.trials, best).html()
         files = {TRIALS_FILE: lines, BEST_FILE: f"{json.dumps(best, indent=1)}\n"}
+        files[TUNING_FILE] = page
         atomic.files(job.output, {name: text.encode("utf-8") for name, text in files.items()})
     say(_conclusion(best, job))
 
@@ -187,6 +190,7 @@ def _search(
         "trial": best.trial_id,
         "trials": len(notes.trials),
         "values": dict(drawn),
+        "log": reports.logarithmic(tuner),
         "arguments": _as_options(drawn),
     }
 
@@ -258,4 +262,5 @@ def _conclusion(best: Mapping[str, Any], job: TuneJob) -> str:
     judge, score, default = best["objective"], best["score"], best["default"]
     told = f"Best of {best['trials']} trials: {judge} {score:.4f}"
     told += f", the defaults {default:.4f}" if default is not None else ""
-    return f"{told}\n{best['command']}\nAdded to {job.output}: {TRIALS_FILE}, {BEST_FILE}"
+    added = ", ".join((TRIALS_FILE, BEST_FILE, TUNING_FILE))
+    return f"{told}\n{best['command']}\nAdded to {job.output}: {added}"

@@ -29,7 +29,7 @@ _MOST_NAMES = 80
 _PAIRS_SHOWN = 15
 _LONGEST_NAME = 26
 _BLUES = LinearSegmentedColormap.from_list("tfhub_transfer", ["#ffffff", "#9cc3e6", "#123f73"])
-_DASHES = (0, (2, 2))
+DASHES = (0, (2, 2))
 _NAMES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 # The one family that always comes with matplotlib, so that it is known which signs it has.
 _FAMILY = "DejaVu Sans"
@@ -42,11 +42,12 @@ def _figure(
     FigureCanvasAgg(figure)
     grid = figure.subplots(1, columns, squeeze=False, width_ratios=width_ratios)[0]
     for axes in grid:
-        _clean(axes)
+        clean(axes)
     return figure, grid
 
 
-def _clean(axes: Axes) -> None:
+def clean(axes: Axes) -> None:
+    """Axes with few lines, all of them grey."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(color=GREY, labelsize=9)
@@ -54,13 +55,15 @@ def _clean(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _label(axes: Axes, title: str, across: str, up: str) -> None:
+def caption(axes: Axes, title: str, across: str, up: str) -> None:
+    """What axes show, and by what, across and up."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
     axes.set_xlabel(across, color=INK)
     axes.set_ylabel(up, color=INK)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """A figure as a picture."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     return buffer.getvalue()
@@ -89,8 +92,8 @@ def printable(name: str, number: int, most: int = _LONGEST_NAME) -> str:
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
-def _as_written(texts: Iterable[Text]) -> None:
-    """Dollar signs in names of classes are no formulas."""
+def as_written(texts: Iterable[Text]) -> None:
+    """Shows texts as they are: dollar signs in names of classes are no formulas."""
     for text in texts:
         text.set_parse_math(False)
         text.set_fontfamily(_FAMILY)
@@ -113,11 +116,11 @@ def confusion(matrix: np.ndarray, names: list[str], pairs: list[tuple[int, int, 
         figure, grid = _figure(side + 0.9, side)
         _heat(grid[0], matrix, names, 9)
         _counts(grid[0], matrix)
-        return _png(figure)
+        return png(figure)
     figure, grid = _figure(17.0, 11.0, 2, width_ratios=[2.6, 1])
     _heat(grid[0], matrix, names, max(5.0, min(9.0, 560 / count)))
     _pairs(grid[1], pairs[:_PAIRS_SHOWN], names)
-    return _png(figure)
+    return png(figure)
 
 
 def _heat(axes: Axes, matrix: np.ndarray, names: list[str], size: float) -> None:
@@ -139,8 +142,8 @@ def _heat(axes: Axes, matrix: np.ndarray, names: list[str], size: float) -> None
             text.set(rotation=90 if upright else 40, ha="right", rotation_mode="anchor")
             text.set_verticalalignment("center" if upright else "top")
     axes.tick_params(length=0)
-    _as_written([*axes.get_xticklabels(), *axes.get_yticklabels()])
-    _label(axes, "Confusion matrix", "predicted", "true")
+    as_written([*axes.get_xticklabels(), *axes.get_yticklabels()])
+    caption(axes, "Confusion matrix", "predicted", "true")
 
 
 def _shares(matrix: np.ndarray) -> np.ndarray:
@@ -158,7 +161,7 @@ def _counts(axes: Axes, matrix: np.ndarray) -> None:
 
 
 def _pairs(axes: Axes, pairs: list[tuple[int, int, int]], names: list[str]) -> None:
-    _label(axes, "Confused most: true → predicted", "texts", "")
+    caption(axes, "Confused most: true → predicted", "texts", "")
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.set_yticks([])
@@ -171,7 +174,7 @@ def _pairs(axes: Axes, pairs: list[tuple[int, int, int]], names: list[str]) -> N
     axes.bar_label(bars, padding=4, fontsize=9, color=INK)
     for row, (true, guess, _) in enumerate(pairs):
         line = f"{printable(names[true], true, 34)} → {printable(names[guess], guess, 34)}"
-        _as_written([axes.text(0, row - 0.22, line, fontsize=8.5, color=INK, va="bottom")])
+        as_written([axes.text(0, row - 0.22, line, fontsize=8.5, color=INK, va="bottom")])
     axes.set(ylim=(_PAIRS_SHOWN - 0.4, -0.75), xlim=(0, max(counts) * 1.12))
 
 
@@ -188,12 +191,12 @@ def roc_and_pr(curves: Sequence[Curve]) -> bytes | None:
         precision.step(curve["recall"], curve["precision"], where="post", **line)
         name = printable(curve["class"], curve["number"])
         texts.append(f"{name}  {curve['roc_auc']:.3f} / {curve['pr_auc']:.3f}")
-    roc.plot([0, 1], [0, 1], color=GREY, linestyle=_DASHES, linewidth=1)
+    roc.plot([0, 1], [0, 1], color=GREY, linestyle=DASHES, linewidth=1)
     for axes in (roc, precision):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
         axes.set_box_aspect(1)
-    _label(roc, "ROC", "false positive rate", "true positive rate")
-    _label(precision, "Precision and recall", "recall", "precision")
+    caption(roc, "ROC", "false positive rate", "true positive rate")
+    caption(precision, "Precision and recall", "recall", "precision")
     # Handles and texts apart: a legend leaves out labels of lines that begin with `_`.
     legend = figure.legend(
         handles,
@@ -204,8 +207,8 @@ def roc_and_pr(curves: Sequence[Curve]) -> bytes | None:
         title_fontsize=9,
         frameon=False,
     )
-    _as_written(legend.get_texts())
-    return _png(figure)
+    as_written(legend.get_texts())
+    return png(figure)
 
 
 def reliability(bins: Calibration) -> bytes:
@@ -220,23 +223,23 @@ def reliability(bins: Calibration) -> bytes:
     figure = Figure(figsize=(5.4, 5.8), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3.6, 1])
-    _clean(axes)
-    _clean(counts)
+    clean(axes)
+    clean(counts)
     pooled: Bins = bins["pooled"]
     confidence, accuracy = np.array(pooled["confidence"]), np.array(pooled["accuracy"])
     wide = np.maximum([accuracy - pooled["low"], pooled["high"] - accuracy], 0.0)
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=_DASHES, linewidth=1, label="calibrated")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=DASHES, linewidth=1, label="calibrated")
     line = {"color": BLUE, "linewidth": 1.4, "marker": "o", "capsize": 3, "ecolor": ORANGE}
     axes.errorbar(confidence, accuracy, wide, label="this model, 95 % interval", **line)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
     axes.legend(frameon=False, loc="upper left", fontsize=9)
-    _label(axes, _reliability_title(bins), "", "accuracy")
+    caption(axes, _reliability_title(bins), "", "accuracy")
     bars = counts.bar(confidence, pooled["count"], width=0.03, color=BLUE, alpha=0.75)
     counts.bar_label(bars, fontsize=7, color=INK)
     counts.margins(y=0.3)
     counts.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
-    _label(counts, "", "confidence", "answers")
-    return _png(figure)
+    caption(counts, "", "confidence", "answers")
+    return png(figure)
 
 
 def _reliability_title(bins: Calibration) -> str:
@@ -263,14 +266,14 @@ def thresholds(found: Thresholds) -> bytes:
         values = [np.nan if value is None else value for value in known]
         axes.plot(places, values, color=colour, marker="o", markersize=3, label=_NAMES[name])
     if found["own"] is not None:
-        axes.axvline(found["own"], color=INK, linestyle=_DASHES, linewidth=1.1, label="now")
+        axes.axvline(found["own"], color=INK, linestyle=DASHES, linewidth=1.1, label="now")
     axes.set(ylim=(-0.02, 1.04))
     axes.legend(frameon=False, fontsize=9)
-    _label(axes, "", "answered from this score on", "")
+    caption(axes, "", "answered from this score on", "")
     title = printable(found["of"], 1, 60)
     style = {"loc": "left", "fontsize": 11, "fontweight": "bold", "color": INK}
-    _as_written([axes.set_title(title, **style)])
-    return _png(figure)
+    as_written([axes.set_title(title, **style)])
+    return png(figure)
 
 
 def scatter(labels: np.ndarray, scores: np.ndarray) -> bytes:
@@ -279,25 +282,25 @@ def scatter(labels: np.ndarray, scores: np.ndarray) -> bytes:
     low, high = min(labels.min(), scores.min()), max(labels.max(), scores.max())
     margin = 0.04 * (high - low) or 0.5
     ends = [low - margin, high + margin]
-    axes.plot(ends, ends, color=GREY, linestyle=_DASHES, linewidth=1, label="exact")
+    axes.plot(ends, ends, color=GREY, linestyle=DASHES, linewidth=1, label="exact")
     fade = float(np.clip(15 / np.sqrt(len(labels)), 0.15, 0.7))
     axes.scatter(labels, scores, s=16, color=BLUE, alpha=fade, linewidths=0)
     axes.set(xlim=ends, ylim=ends)
     axes.set_box_aspect(1)
     axes.legend(frameon=False, loc="upper left", fontsize=9)
-    _label(axes, "Predicted against true", "true", "predicted")
+    caption(axes, "Predicted against true", "true", "predicted")
     error = scores - labels
     reach = float(np.abs(error).max()) or 0.5
     # An odd number, so that one bar stands around 0.
     bins = int(np.clip(np.sqrt(len(error)), 7, 41)) // 2 * 2 + 1
     residuals.hist(error, bins=np.linspace(-reach, reach, bins + 1), color=BLUE, alpha=0.75)
-    residuals.axvline(0, color=GREY, linestyle=_DASHES, linewidth=1)
+    residuals.axvline(0, color=GREY, linestyle=DASHES, linewidth=1)
     mean = float(error.mean())
     residuals.axvline(mean, color=ORANGE, linewidth=1.6, label=f"mean {mean:+.3g}")
     residuals.yaxis.set_major_locator(MaxNLocator(integer=True))
     residuals.legend(frameon=False, fontsize=9)
-    _label(residuals, "Residuals", "predicted minus true", "texts")
-    return _png(figure)
+    caption(residuals, "Residuals", "predicted minus true", "texts")
+    return png(figure)
 
 
 def curves(history: History) -> bytes | None:
@@ -312,14 +315,14 @@ def curves(history: History) -> bytes | None:
         The picture, or `None` if there is nothing to draw.
     """
     figure = curves_figure(history)
-    return None if figure is None else _png(figure)
+    return None if figure is None else png(figure)
 
 
 class Shown(Figure):
     """A figure that notebooks show, also where no other part of matplotlib was imported."""
 
     def _repr_png_(self) -> bytes:
-        return _png(self)
+        return png(self)
 
 
 def write(figure: Figure, path: str | os.PathLike[str]) -> None:
@@ -395,7 +398,7 @@ def curves_figure(history: History) -> Figure | None:
             if place < len(line):
                 axes.plot(place + 1, line[place], **_KEPT)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
-        _label(axes, key.replace("_", " "), "epoch", "")
+        caption(axes, key.replace("_", " "), "epoch", "")
         axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -417,7 +420,7 @@ def _thaws(axes: Axes, thawed: Sequence[object]) -> None:
     for number, (epoch, count) in enumerate(sorted(groups.items())):
         label = None if number else "groups thawed from the top"
         # Groups thaw between two epochs.
-        axes.axvline(epoch + 0.5, color=GREY, linestyle=_DASHES, linewidth=1.1, label=label)
+        axes.axvline(epoch + 0.5, color=GREY, linestyle=DASHES, linewidth=1.1, label=label)
         axes.annotate(
             str(count),
             (epoch + 0.5, 1),

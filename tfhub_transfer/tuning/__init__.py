@@ -3,6 +3,7 @@
 from tfhub_transfer.tuning.found_rates import LearningRates
 from tfhub_transfer.tuning.hypermodel import TransferHyperModel
 from tfhub_transfer.tuning.range_tests import find_learning_rate
+from tfhub_transfer.tuning.reports import report_of
 from tfhub_transfer.tuning.space import SEARCHED, SETTINGS, Range
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "Range",
     "TransferHyperModel",
     "find_learning_rate",
+    "report_of",
 ]

@@ -108,20 +108,22 @@ def noted(notes: Sequence[str]) -> str:
     return f'<ul class="soft">{items}</ul>' if notes else ""
 
 
-def figure(title: str, content: bytes) -> str:
+def figure(title: str, content: bytes, says: str | None = None) -> str:
     """A picture that is part of the page.
 
     Args:
         title: What it shows.
         content: A PNG.
+        says: What it says, for those who don't see it; the title, if not given.
     """
-    data, title = base64.b64encode(content).decode("ascii"), escaped(title)
+    data, says = base64.b64encode(content).decode("ascii"), escaped(title if says is None else says)
+    title = escaped(title)
     # A PNG begins with its width and height; one of two panels can't be read at a phone's width.
     width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
     wide = ' class="wide"' if width > _WIDE * height else ""
     return (
         f"<figure{wide}><figcaption>{title}</figcaption>"
-        f'<img alt="{title}" src="data:image/png;base64,{data}"></figure>'
+        f'<img alt="{says}" src="data:image/png;base64,{data}"></figure>'
     )
 
 
