@@ -219,7 +219,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tuning": [
-        ["shared", "space", "trials"],
+        ["luck", "repeats", "shared", "space"],
+        ["trials"],
         ["hypermodel"],
         ["__init__"],
     ],

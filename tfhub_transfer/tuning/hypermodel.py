@@ -16,13 +16,13 @@ from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.incoming import usual
+from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.models.building import build_model, default_optimizer
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.tasks import MultiTask, Task
 from tfhub_transfer.training import finetuning
 from tfhub_transfer.training.stages import Plan
-from tfhub_transfer.tuning import trials
+from tfhub_transfer.tuning import luck, repeats, trials
 from tfhub_transfer.tuning.shared import SharedEncoder, SharedIds
 from tfhub_transfer.tuning.space import AS_NEEDED, Space, Value, known_settings
 
@@ -45,6 +45,10 @@ class TransferHyperModel(keras_tuner.HyperModel):
     `verbose` as `fine_tune` and `Plan` do. To choose more, derive a class and override `build` or
     `fit`, which get KerasTuner's `hp` as ever.
 
+    With folds or seeds a trial is several trainings: it is worth their mean, and `best` tells which
+    trial to take and how much of what they differ by is luck. Hyperband, whose later rounds go on
+    with the weights of one training, takes neither.
+
     Args:
         encoder: As for `build_model`; an `Encoder` that is given stays as it is.
         task: Likewise. Each trial has a copy of it.
@@ -54,11 +58,16 @@ class TransferHyperModel(keras_tuner.HyperModel):
             values, a `Range`, or `"search"` for the usual values. What isn't named is searched if
             it is in `SEARCHED`; the rest is as the library has it.
         plan: Finer settings of each trial; its `seed` is that of all trials, and of the n-th of
-            several executions of one trial n more.
+            several trainings of one trial on the same examples n more.
+        folds: In how many parts both splits together are judged, each after training on the others;
+            1 to train on `train` and judge by `validation`. Texts that are the same stay together,
+            and classes keep their shares, as `data.folds` has it.
+        seeds: How many times each of these trainings is done, each with another seed.
         **build: `head`, `loss`, `preprocessor` and `sequence_length`, as for `build_model`. What
             isn't searched is as `head` and `plan` have it.
 
     Attributes:
+        folds: `(train, validation)` of each fold.
         objective: What trials are judged by, for a tuner.
         reported: The names of all values that a trial reports, each of which may be an objective.
         space: What is searched, and what is fixed.
@@ -82,17 +91,20 @@ class TransferHyperModel(keras_tuner.HyperModel):
         *,
         space: Mapping[str, object] | None = None,
         plan: Plan | None = None,
+        folds: int = 1,
+        seeds: int = 1,
         **build: Any,
     ) -> None:
         super().__init__()
         _check(build, plan)
         self._task: Any = MultiTask(task) if isinstance(task, Mapping) else task
-        self._train: Any = train
-        self._validation: Any = validation
         self._plan, self._build_with = plan or Plan(), build
+        self._seeds = ranges.whole_number("seeds", seeds, *ranges.SEEDS)
+        self.folds = repeats.folded(self._task, train, validation, folds, self._plan.seed)
         self._shared, self._ids = SharedEncoder(encoder), SharedIds()
         self._last: Any = None
-        self._execution = 0
+        # Which execution of a trial it is, as the tuner asks for them, and which of its trainings.
+        self._execution = self._training = 0
         made = self._make({})  # which refuses what can't be built
         known = known_settings(made.encoder, self._task, build.get("head"), self._plan)
         self.space = Space(known, space)
@@ -109,7 +121,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
             hp: KerasTuner's `HyperParameters`.
         """
         # The same trial once more is another execution of it, which luck is to tell apart.
-        self._execution = self._execution + 1 if hp is self._last else 0
+        if not self._training:
+            self._execution = self._execution + 1 if hp is self._last else 0
         self._last = hp
         return self._make(self.space.draw(hp))
 
@@ -148,23 +161,65 @@ class TransferHyperModel(keras_tuner.HyperModel):
                 "epochs are chosen by the tuner here, or by `search(epochs=...)`: take them out of "
                 f"the space. Received: epochs={epochs}, and a space of epochs"
             )
+        if self.trainings > 1 and trials.of_hyperband(hp):
+            raise _fatal(
+                "later rounds of Hyperband go on with the weights of one training: with folds or "
+                "seeds search by RandomSearch, BayesianOptimization or GridSearch. "
+                f"Received: {self.trainings} trainings a trial"
+            )
         if trials.is_first(own):
             model = self._with_defaults(hp, model)
             epochs = None if trials.of_hyperband(hp) else epochs
-        drawn = self._chosen(self.space.draw(hp), model)
-        with trials.told(own, model) as tell, self._ids.used_by(model):
-            history = self._trained(model, drawn, epochs, initial_epoch, others, verbose)
-            found = trials.worth(model, history, self._validation, self.objective.name, self._seed)
+        how = epochs, initial_epoch, verbose
+        again = [copy.deepcopy(others) for _ in range(1, self.trainings)]
+        with trials.told(own, model) as tell:
+            found = self._worth(hp, model, how, others)
             tell(found)
-        return found
+        if not again:
+            return found
+        with self._shared.lent_on(model):
+            more = [self._again(hp, at, how, each) for at, each in enumerate(again, 1)]
+        return repeats.together([found, *more], trials.objective(own) or self.objective)
 
     # How a trial is made and trained -----------------------------------------------------------
 
     @property
     def rows(self) -> int:
         """How many examples are trained on; of several tasks those of the largest."""
-        given = self._task.apart(self._train)
+        given = self._task.apart(self.folds[0][0])
         return max(len(given[name]) for name in self._task.parts)
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings a trial is."""
+        return len(self.folds) * self._seeds
+
+    def best(self, tuner: Any) -> luck.Choice:
+        """The trial to take, and why: see `Choice`.
+
+        Args:
+            tuner: KerasTuner's, once its search is over.
+
+        Raises:
+            InputError: If no trial came to its end.
+        """
+        return luck.choose(self.scored(tuner), tuner.oracle.objective.direction)
+
+    def scored(self, tuner: Any) -> list[luck.Scored]:
+        """What each trial of a search that came to its end was judged by, in their order.
+
+        Args:
+            tuner: KerasTuner's.
+        """
+        oracle = tuner.oracle
+        return [
+            luck.Scored(each.trial_id, trials.scores_of(each), int(self._depth(each)))
+            for each in (oracle.trials[n] for n in oracle.start_order)
+            if each.status == "COMPLETED"
+        ]
+
+    def _depth(self, trial: Any) -> Value:
+        return self.space.draw(trial.hyperparameters)["unfreeze"]
 
     def chosen(self, hp: Any) -> dict[str, Value]:
         """All that a trial's model and training are made of, by the names in `SETTINGS`.
@@ -186,7 +241,33 @@ class TransferHyperModel(keras_tuner.HyperModel):
 
     @property
     def _seed(self) -> int:
-        return self._plan.seed + self._execution
+        own = self._training // len(self.folds)
+        return self._plan.seed + self._execution * self._seeds + own
+
+    def _worth(
+        self,
+        hp: Any,
+        model: TransferModel,
+        how: tuple[int | None, int, int | str],
+        callbacks: Sequence[keras.callbacks.Callback],
+    ) -> dict[str, float]:
+        """What a model is worth that is trained on the fold whose turn it is."""
+        train, validation = self.folds[self._training % len(self.folds)]
+        drawn = self._chosen(self.space.draw(hp), model)
+        with self._ids.used_by(model):
+            history = self._trained(model, train, validation, drawn, how, callbacks)
+            return trials.worth(model, history, validation, self.objective.name, self._seed)
+
+    def _again(self, hp: Any, training: int, *how: Any) -> dict[str, float]:
+        """What another model of a trial is worth: of another fold, or with another seed."""
+        self._training = training
+        try:
+            return self._worth(hp, self.build(hp), *how)
+        except keras_tuner.errors.FailedTrialError as error:
+            which = f"training {training + 1} of {self.trainings}"
+            raise keras_tuner.errors.FailedTrialError(f"{which}: {error}") from error
+        finally:
+            self._training = 0
 
     def _make(self, drawn: Mapping[str, Value]) -> TransferModel:
         encoder = self._shared.lend(self._seed)
@@ -220,12 +301,13 @@ class TransferHyperModel(keras_tuner.HyperModel):
     def _trained(
         self,
         model: TransferModel,
+        train: Any,
+        validation: Any,
         drawn: Mapping[str, Any],
-        epochs: int | None,
-        initial_epoch: int,
+        how: tuple[int | None, int, int | str],
         callbacks: Sequence[keras.callbacks.Callback],
-        verbose: int | str,
     ) -> finetuning.History:
+        epochs, initial_epoch, verbose = how
         unfreeze = drawn["unfreeze"]
         epochs = epochs or drawn.get("epochs", AS_NEEDED) or None
         plan = dataclasses.replace(
@@ -243,7 +325,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
         batch_size = drawn.get("batch_size", usual.BATCH_SIZE)
         try:
             return finetuning.fine_tune(
-                *(model, self._train, self._validation, epochs, unfreeze, batch_size, plan),
+                *(model, train, validation, epochs, unfreeze, batch_size, plan),
                 callbacks=list(callbacks),
             )
         except (FellApart, tf.errors.ResourceExhaustedError) as error:

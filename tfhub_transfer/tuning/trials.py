@@ -16,6 +16,7 @@ from tfhub_transfer.training import headlines, judging
 from tfhub_transfer.training.heads import Standing
 from tfhub_transfer.training.history import History
 from tfhub_transfer.training.stages import FROZEN_BATCH, Plan, Stage
+from tfhub_transfer.tuning import repeats
 
 Callbacks = Sequence[keras.callbacks.Callback]
 
@@ -88,6 +89,34 @@ def is_first(own: Callbacks) -> bool:
     """
     found = [each.trial for each in own if hasattr(each, "trial")]
     return bool(found) and not found[0].trial_id.strip("0")
+
+
+def objective(own: Callbacks) -> Any:
+    """KerasTuner's objective of a search, as one of its callbacks knows it; `None` if none does.
+
+    Args:
+        own: KerasTuner's own callbacks.
+    """
+    return next((each.objective for each in own if hasattr(each, "objective")), None)
+
+
+def metrics_of(trial: Any) -> dict[str, float]:
+    """All values that a trial of KerasTuner's was told, by name.
+
+    Args:
+        trial: The trial.
+    """
+    told = trial.metrics
+    return {name: float(told.get_best_value(name)) for name in told.metrics}
+
+
+def scores_of(trial: Any) -> tuple[float, ...]:
+    """What each training of a trial of KerasTuner's was judged by.
+
+    Args:
+        trial: The trial, which came to its end.
+    """
+    return repeats.scores_of(metrics_of(trial)) or (float(trial.score),)
 
 
 def of_hyperband(hp: Any) -> bool:
