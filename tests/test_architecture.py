@@ -96,7 +96,7 @@ INNER_FLOORS = {
         ["asking_options", "encoder_options", "sharing", "training_options"],
         [
             *("continuing", "converting", "distilling_options", "inputs", "listing"),
-            *("trial_notes", "tuning_options"),
+            *("refitting", "trial_notes", "tuning_options"),
         ],
         ["searching", "workers"],
         ["commands", "measuring", "predicting", "training", "vectors"],
