@@ -1,4 +1,4 @@
-"""`--refit`: once more on training and validation split, for as long as validation held for best."""
+"""`--refit`: once more on training and validation split, as long as was best for validation."""
 
 import json
 from pathlib import Path

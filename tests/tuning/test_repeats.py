@@ -38,7 +38,7 @@ def hypermodel(folder: Path, splits: Any, **more: Any) -> TransferHyperModel:
     return TransferHyperModel(str(folder), task(), *splits, **{**given, **more})
 
 
-def by_hand(folder: Path, fold: Any, seed: int) -> tuple[Any, dict[str, float]]:
+def by_hand(folder: Path, fold: Any, seed: int, depth: int) -> tuple[Any, dict[str, float]]:
     """One training without any of this, and what `val_accuracy` and `val_loss` were."""
     tt.runtime.seed_everything(seed)
     encoder = tt.Encoder(str(folder))
@@ -46,33 +46,36 @@ def by_hand(folder: Path, fold: Any, seed: int) -> tuple[Any, dict[str, float]]:
     head = tt.Head(dropout=VALUES["dropout"])
     model = tt.build_model(encoder, task(), head, optimizer, sequence_length=24)
     plan = tt.Plan(head_epochs=4, seed=seed, verbose=0)
-    history = tt.fine_tune(model, *fold, 2, 1, plan=plan)
+    history = tt.fine_tune(model, *fold, 2, depth, plan=plan)
     place = history.best_epoch
     return model, {name: history.history[name][place] for name in ("val_accuracy", "val_loss")}
 
 
+@pytest.mark.parametrize(
+    ("depth", "seeds"), [(0, (5,)), pytest.param(1, (5, 6), marks=pytest.mark.slow)]
+)
 def test_a_trial_is_worth_the_mean_of_its_trainings_to_the_digit(
-    text_encoder: Path, splits: Any
+    text_encoder: Path, splits: Any, depth: int, seeds: tuple[int, ...]
 ) -> None:
-    made = hypermodel(text_encoder, splits, folds=2, seeds=2)
+    made = hypermodel(text_encoder, splits, folds=2, seeds=len(seeds))
     pooled = tt.data.pool(*splits)
     first, second = tt.data.folds(pooled, 2, seed=5)
-    assert made.folds == ((second, first), (first, second)) and made.trainings == 4
+    assert made.folds == ((second, first), (first, second)) and made.trainings == 2 * len(seeds)
     hp = keras_tuner.HyperParameters()
-    hp.values = dict(VALUES)
+    hp.values = {**VALUES, "unfreeze": depth}
     model = made.build(hp)
     found = made.fit(hp, model)
     folds = [(second, first), (first, second)]
-    alone = [by_hand(text_encoder, fold, seed) for seed in (5, 6) for fold in folds]
+    alone = [by_hand(text_encoder, fold, seed, depth) for seed in seeds for fold in folds]
     for name in ("val_accuracy", "val_loss"):
         assert found[name] == np.mean([each[name] for _, each in alone])
     assert repeats.scores_of(found) == tuple(each["val_accuracy"] for _, each in alone)
-    assert len({each["val_loss"] for _, each in alone}) == 4
+    assert len({each["val_loss"] for _, each in alone}) == len(alone)
     # The model that the tuner has is still that of the first training.
     for mine, its in zip(model.get_weights(), alone[0][0].get_weights()):
         np.testing.assert_array_equal(mine, its)
     thawed = [name for name, group in model.encoder.layer_groups if group[0].trainable]
-    assert thawed == [model.encoder.layer_groups[-1][0]]
+    assert thawed == [name for name, _ in model.encoder.layer_groups][-1:][:depth]
 
 
 def test_what_is_kept_of_a_search_says_which_trial_to_take(
@@ -127,6 +130,19 @@ def test_one_training_that_falls_apart_is_a_failed_trial(
     with pytest.raises(keras_tuner.errors.FailedTrialError, match="training 2 of 2: the loss is"):
         made.fit(hp, made.build(hp))
     assert made.build(hp) is not None and made._training == 0
+
+
+def test_what_a_trial_was_is_told_without_another_model(
+    bert_encoder: Path, splits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = hypermodel(bert_encoder, splits, space={"pooling": ["auto", "mean"]})
+    hp = keras_tuner.HyperParameters()
+    hp.values = {"unfreeze": 3, "pooling": "mean"}
+    assert made.chosen(hp)["unfreeze"] == 2  # built once, as nobody knows it
+    monkeypatch.setattr(made, "_make", None)
+    assert made.chosen(hp)["unfreeze"] == 2
+    hp.values = {"unfreeze": 2, "pooling": "mean"}
+    assert made.chosen(hp)["unfreeze"] == 1
 
 
 def test_hyperband_is_refused(text_encoder: Path, splits: Any, tmp_path: Path) -> None:

@@ -82,8 +82,9 @@ def again(
     with progress.stage(
         f"Training and validation together: {count} examples ({told} of the epochs)"
     ):
-        plan = dataclasses.replace(plan, ends=ends, verbose=0)
-        found = fine_tune(model, splits.train, splits.validation, **{**how, "plan": plan})
+        given: tuple[Any, Any] = splits.train, splits.validation
+        own = dataclasses.replace(plan, ends=ends, verbose=0)
+        found = fine_tune(model, *given, **{**how, "plan": own})
     _forget(found, model, judged)
     found.outcomes = history.outcomes  # which say what was judged
     return model, found

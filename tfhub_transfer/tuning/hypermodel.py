@@ -28,6 +28,8 @@ from tfhub_transfer.tuning.space import AS_NEEDED, Space, Value, known_settings
 
 # What of `build_model` a search may be told beside what it chooses.
 _BUILD = ("head", "loss", "preprocessor", "sequence_length")
+# What of them tells which groups of the encoder a head reads.
+_OF_READING = ("pooling", "block")
 _OF_HEADS = ("pooling", "block", "hidden_units", "dropout", "l2")
 
 
@@ -227,12 +229,16 @@ class TransferHyperModel(keras_tuner.HyperModel):
         Args:
             hp: KerasTuner's `HyperParameters`, such as `tuner.get_best_hyperparameters()[0]`.
         """
-        drawn = self.space.draw(hp)
-        return self._chosen(drawn, self._make(drawn))
+        return self._chosen(self.space.draw(hp))
 
-    def _chosen(self, drawn: Mapping[str, Value], model: TransferModel) -> dict[str, Value]:
-        """What was drawn, with the groups that thaw as the head of this model counts them."""
-        return {**drawn, "unfreeze": self._depths.of(model.encoder, int(drawn["unfreeze"]))}
+    def _chosen(
+        self, drawn: Mapping[str, Value], model: TransferModel | None = None
+    ) -> dict[str, Value]:
+        """What was drawn, with the groups that thaw as the head of its model counts them."""
+        form = tuple(drawn.get(name) for name in _OF_READING)
+        if model is not None or not self._depths.knows(form):
+            self._depths.note(form, (model or self._make(drawn)).encoder)
+        return {**drawn, "unfreeze": self._depths.of(form, int(drawn["unfreeze"]))}
 
     @property
     def encoder(self) -> Encoder:

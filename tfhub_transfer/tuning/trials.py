@@ -37,17 +37,35 @@ class Depths:
 
     def __init__(self, encoder: Encoder) -> None:
         self._names = [name for name, _ in encoder.layer_groups]
+        self._read: dict[object, list[str]] = {}
 
-    def of(self, encoder: Encoder, depth: int) -> int:
+    def knows(self, form: object) -> bool:
+        """Whether a model with such a head was seen.
+
+        Args:
+            form: What of a head tells which groups it reads.
+        """
+        return form in self._read
+
+    def note(self, form: object, encoder: Encoder) -> None:
+        """Notes which groups a head reads.
+
+        Args:
+            form: As of `knows`.
+            encoder: As the head reads it, whose model was built last.
+        """
+        self._read[form] = [name for name, _ in encoder.layer_groups]
+
+    def of(self, form: object, depth: int) -> int:
         """How many groups thaw.
 
         Args:
-            encoder: As another head reads it.
+            form: As of `knows`, of a head that was noted.
             depth: How many would, for the default head.
         """
         if not depth:
             return 0
-        names, wanted = [name for name, _ in encoder.layer_groups], self._names[-depth:]
+        names, wanted = self._read[form], self._names[-depth:]
         lowest = next((at for at, name in enumerate(names) if name in wanted), len(names) - 1)
         return len(names) - lowest
 
