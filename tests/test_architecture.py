@@ -259,6 +259,8 @@ MORE_ARGUMENTS = {
     # Keras has `callbacks` in `fit`, and a backup among them.
     "training/finetuning fine_tune": ("callbacks", "checkpoint"),
     "data/examples stream": ("as `read`",),
+    # How often a trial is trained, which its examples alone don't say.
+    "tuning/hypermodel __init__": ("folds", "seeds"),
 }
 
 # Methods of Keras' and TensorFlow's own interfaces: what they are for is documented there.

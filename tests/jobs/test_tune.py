@@ -248,6 +248,10 @@ def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPat
     assert limits.leaves_time(trials)
     now[0] = 14.1
     assert not limits.leaves_time(trials)
+    # Where a trial is four trainings the last one is a quarter of it: 3.5 s.
+    assert Limits(None, 1.0, 0.0, 20.0, 0.25).leaves_time(trials)
+    now[0] = 24.6
+    assert not Limits(None, 1.0, 0.0, 20.0, 0.25).leaves_time(trials)
 
 
 def test_the_longest_trials_of_hyperband_are_as_long_as_a_training() -> None:

@@ -61,6 +61,17 @@ def test_what_was_in_vain_is_left_out(text_encoder: Path) -> None:
     assert not model.encoder.trainable
 
 
+def test_what_the_task_settled_while_validation_was_unseen_stays(
+    text_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled: list[Any] = []
+    monkeypatch.setattr(tt.tasks.Classification, "tune", lambda self, *given: settled.append(given))
+    trained(text_encoder, 0, ends={"head": 0.2})
+    assert not settled
+    trained(text_encoder, 0, head_epochs=1)
+    assert settled
+
+
 def test_a_history_says_where_its_stages_were_best() -> None:
     plan = {"judged_by": {}, "head": {"epochs": 8}, "fine_tuning": {"epochs": 5}}
     kept = [

@@ -181,7 +181,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
             return found
         with self._shared.lent_on(model):
             more = [self._again(hp, at, how, each) for at, each in enumerate(again, 1)]
-        return repeats.together([found, *more], trials.objective(own) or self.objective)
+        return repeats.together([found, *more], trials.judged_by(own) or self.objective)
 
     # How a trial is made and trained -----------------------------------------------------------
 

@@ -109,7 +109,7 @@ def is_first(own: Callbacks) -> bool:
     return bool(found) and not found[0].trial_id.strip("0")
 
 
-def objective(own: Callbacks) -> Any:
+def judged_by(own: Callbacks) -> Any:
     """KerasTuner's objective of a search, as one of its callbacks knows it; `None` if none does.
 
     Args:
