@@ -242,15 +242,23 @@ def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPat
     limits = Limits(None, 1.0, 0.0, 20.0)
     assert limits.trials is None and Limits(None, None, 0.0).trials == TRIALS
     assert limits.leaves_time([])  # one trial at least
-    trials = [{"seconds": 10.0}, {"seconds": 14.0}]
-    # 20 s before, then 12 of a trial and 14 of the last training: at 14 s these are full.
-    now[0] = 13.9
-    assert limits.leaves_time(trials)
-    now[0] = 14.1
-    assert not limits.leaves_time(trials)
+    trials = [
+        {"seconds": 14.0, "values": {"unfreeze": 1}},
+        {"seconds": 6.0, "values": {"unfreeze": 0}},
+        {"seconds": 5.0, "values": {"unfreeze": 0}},
+    ]
+    # 20 s before, 14 of the last training, and the next trial: 5 as the shortest, 6 or 14 as known.
+    for values, most in ((None, 21.0), ({"unfreeze": 0}, 20.0), ({"unfreeze": 1}, 12.0)):
+        now[0] = most - 0.1
+        assert limits.leaves_time(trials, values)
+        now[0] = most + 0.1
+        assert not limits.leaves_time(trials, values)
+    now[0] = 11.9
+    assert limits.leaves_time(trials, {"unfreeze": 2})  # as long as the longest
     # Where a trial is four trainings the last one is a quarter of it: 3.5 s.
+    now[0] = 31.4
     assert Limits(None, 1.0, 0.0, 20.0, 0.25).leaves_time(trials)
-    now[0] = 24.6
+    now[0] = 31.6
     assert not Limits(None, 1.0, 0.0, 20.0, 0.25).leaves_time(trials)
 
 

@@ -181,6 +181,24 @@ def test_repeats_that_cant_be_are_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_a_loss_is_tried_where_the_labels_suit_it(text_encoder: Path, splits: Any) -> None:
+    texts = splits[0].texts[0]
+
+    def pairs(labels: list[float]) -> Any:
+        return tt.data.Examples.from_lists(texts[:8], labels * 4, text_pair=texts[8:16])
+
+    def built(*labels: float) -> TransferHyperModel:
+        task, rows = tt.tasks.Similarity(low=0, high=1), pairs([*labels])
+        space = {"loss": ["cosine", "contrastive"], "unfreeze": 0}
+        return TransferHyperModel(str(text_encoder), task, rows, rows, space=space)
+
+    hp = keras_tuner.HyperParameters()
+    hp.values = {"loss": "contrastive"}
+    assert built(0, 1).build(hp).task.objective == "contrastive"
+    with pytest.raises(tt.InputError, match="0.5"):
+        built(0, 0.5)
+
+
 def test_a_stream_is_not_folded(splits: Any) -> None:
     stream = tt.data.stream({"text": ["a", "b"], "label": [0, 1]})
     with pytest.raises(tt.InputError, match="folds are drawn from examples in memory"):

@@ -57,18 +57,24 @@ class Limits:
         """Seconds that the search has taken so far, over all its runs."""
         return time.monotonic() - self._started
 
-    def leaves_time(self, over: list[Trial]) -> bool:
+    def leaves_time(self, over: list[Trial], values: Mapping[str, Any] | None = None) -> bool:
         """Whether there is time for another trial, and for the last training.
 
         Args:
             over: What is known of the trials that are over.
+            values: Those of the trial, if they are known: how far the encoder thaws says most of
+                how long one takes. Else it may be as short as the shortest so far.
         """
         if not over:
             return True
         seconds = [float(each["seconds"]) for each in over]
+        following = min(seconds)
+        if values is not None:
+            depth = values.get("unfreeze")
+            alike = [each for each in over if each["values"].get("unfreeze") == depth]
+            following = max([float(each["seconds"]) for each in alike] or seconds)
         # The last training is one of them again, perhaps of the longest.
-        ahead = sum(seconds) / len(seconds) + max(seconds) * self._last
-        return self.elapsed + ahead < self._seconds
+        return self.elapsed + following + max(seconds) * self._last < self._seconds
 
 
 def search(
@@ -164,19 +170,29 @@ class _Noted:
 
     def run_trial(self, trial: Any, *given: Any, **more: Any) -> Any:
         self._started, self._reason = time.monotonic(), None
+        self._begun = self.limits.leaves_time(self.notes.trials, trial.hyperparameters.values)
+        if not self._begun:
+            self._reason = "no time was left"
+            return self._worst()
         run: Any = super().run_trial  # type: ignore[misc]
         try:
             return run(trial, *given, **more)
         except keras_tuner.errors.FailedTrialError as error:
             # Raised further, KerasTuner would print a traceback.
             self._reason = str(error)
-            objective = self.oracle.objective  # type: ignore[attr-defined]
-            return {objective.name: math.inf if objective.direction == "min" else -math.inf}
+            return self._worst()
+
+    def _worst(self) -> dict[str, float]:
+        objective = self.oracle.objective  # type: ignore[attr-defined]
+        return {objective.name: math.inf if objective.direction == "min" else -math.inf}
 
     def on_trial_end(self, trial: Any) -> None:
         if self._reason is not None:
             trial.status, trial.message = "FAILED", self._reason
         super().on_trial_end(trial)  # type: ignore[misc]
+        if not self._begun:  # which isn't noted: with more time the same command begins it
+            self.stop()
+            return
         if not self.keeps_weights:
             for path in self.notes.project.glob(f"trial_{trial.trial_id}/*.h5"):
                 path.unlink()

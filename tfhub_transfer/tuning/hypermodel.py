@@ -110,9 +110,19 @@ class TransferHyperModel(keras_tuner.HyperModel):
         made = self._make({})  # which refuses what can't be built
         known = known_settings(made.encoder, self._task, build.get("head"), self._plan)
         self.space = Space(known, space)
+        self._require_losses()
         self._depths = trials.Depths(made.encoder)
         self.objective = keras_tuner.Objective(*trials.judge_of(made))
         self.reported = trials.reported(made) | {self.objective.name}
+
+    def _require_losses(self) -> None:
+        """Refuses losses that the labels don't suit, before a trial finds out."""
+        given = self.space.searched.get("loss") or [self.space.fixed.get("loss")]
+        for loss in given if isinstance(given, Sequence) and "loss" in self.space.known else ():
+            own = self._task.with_loss(loss)
+            for train, validation in self.folds:
+                own.check_training(train)
+                own.check(validation)
 
     # What KerasTuner calls ---------------------------------------------------------------------
 
@@ -279,6 +289,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
         encoder = self._shared.lend(self._seed)
         runtime.seed_everything(self._seed)
         task = copy.deepcopy(self._task)  # which a training settles thresholds of
+        if "loss" in drawn and drawn["loss"] != task.losses[0]:
+            task = task.with_loss(drawn["loss"])
         for each in task.parts.values() if "label_smoothing" in drawn else ():
             if hasattr(each, "label_smoothing"):
                 each.label_smoothing = drawn["label_smoothing"]

@@ -25,7 +25,7 @@ SEARCH = "search"
 SETTINGS = (
     *("unfreeze", "optimizer", "learning_rate", "warmup", "layer_decay", "epochs", "batch_size"),
     *("pooling", "block", "hidden_units", "dropout", "l2", "head_learning_rate"),
-    "label_smoothing",
+    *("label_smoothing", "loss"),
 )
 # What is searched unless something else is said: what moves most, for few trials are all there are.
 SEARCHED = (
@@ -144,6 +144,8 @@ def known_settings(
         read = functools.partial(_share, "label_smoothing")
         default = float(smoothed[0].label_smoothing)
         found.append(Setting("label_smoothing", default, (0.0, 0.05, 0.1, 0.2), read, thawed=False))
+    if len(task.losses) > 1:
+        found.append(_named("loss", task.losses[0], task.losses, task.losses, thawed=False))
     return {each.name: each for each in found}
 
 
