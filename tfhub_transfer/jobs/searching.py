@@ -18,6 +18,7 @@ from tfhub_transfer.jobs.trial_notes import Trial, TrialNotes
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.tuning import TransferHyperModel, luck, repeats, trials
+from tfhub_transfer.tuning.space import ENCODER
 
 KINDS = {
     "bayesian": keras_tuner.BayesianOptimization,
@@ -70,11 +71,15 @@ class Limits:
         seconds = [float(each["seconds"]) for each in over]
         following = min(seconds)
         if values is not None:
-            depth = values.get("unfreeze")
-            alike = [each for each in over if each["values"].get("unfreeze") == depth]
+            alike = [each for each in over if _depth(each["values"]) == _depth(values)]
             following = max([float(each["seconds"]) for each in alike] or seconds)
         # The last training is one of them again, perhaps of the longest.
         return self.elapsed + following + max(seconds) * self._last < self._seconds
+
+
+def _depth(values: Mapping[str, Any]) -> dict[str, Any]:
+    """How far the encoder thaws in a trial, and which, if there are several."""
+    return {n: v for n, v in values.items() if n.startswith((ENCODER, "unfreeze"))}
 
 
 def search(

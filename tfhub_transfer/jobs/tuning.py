@@ -6,6 +6,7 @@ import json
 import shlex
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import keras_tuner
@@ -174,11 +175,10 @@ def _search(
     started: float,
 ) -> dict[str, Any]:
     """Searches; what is told of the best trial, with the options of its training."""
-    encoder = hypermodel.encoder
     facts = {
         **{name: v for name, v in _told(job).items() if name not in _BESIDE},
         "space": repr(hypermodel.space),
-        "fingerprint": encoder.fingerprint(),
+        "fingerprint": [each.fingerprint() for each in hypermodel.encoders],
         **runtime.versions(),
         **identity.of_examples("train", splits.train),
         **identity.of_examples("validation", splits.validation),
@@ -187,7 +187,8 @@ def _search(
     if said:
         say(said)
     objective = _objective(job, hypermodel)
-    with runtime.precision(job.precision, encoder.dimension):
+    asked = runtime.precision(job.precision) if job.precision != "auto" else nullcontext()
+    with asked:
         tuner = searching.search(job, hypermodel, objective, notes, started)
     return _best(hypermodel, tuner, notes)
 

@@ -22,9 +22,16 @@ from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.tasks import MultiTask, Task
 from tfhub_transfer.training import finetuning
 from tfhub_transfer.training.stages import Plan
-from tfhub_transfer.tuning import luck, repeats, trials
-from tfhub_transfer.tuning.shared import SharedEncoder, SharedIds
-from tfhub_transfer.tuning.space import AS_NEEDED, Space, Value, known_settings
+from tfhub_transfer.tuning import luck, repeats, shared, trials
+from tfhub_transfer.tuning.space import (
+    AS_NEEDED,
+    ENCODER,
+    SETTINGS,
+    Space,
+    Spaces,
+    Value,
+    known_settings,
+)
 
 # What of `build_model` a search may be told beside what it chooses.
 _BUILD = ("head", "loss", "preprocessor", "sequence_length")
@@ -103,17 +110,31 @@ class TransferHyperModel(keras_tuner.HyperModel):
         self._plan, self._build_with = plan or Plan(), build
         self._seeds = ranges.whole_number("seeds", seeds, *ranges.SEEDS)
         self.folds = repeats.folded(self._task, train, validation, folds, self._plan.seed)
-        self._shared, self._ids = SharedEncoder(encoder), SharedIds()
+        asked = dict(space or {})
+        names = asked.pop(ENCODER, None)
+        self._grounds = shared.grounds(encoder, names, build.get("preprocessor"))
         self._last: Any = None
         # Which execution of a trial it is, as the tuner asks for them, and which of its trainings.
         self._execution = self._training = 0
-        made = self._make({})  # which refuses what can't be built
-        known = known_settings(made.encoder, self._task, build.get("head"), self._plan)
-        self.space = Space(known, space)
+        self._depths: dict[str, trials.Depths] = {}
+        spaces = {name: self._space_on(name, asked) for name in self._grounds}
+        self.space = Spaces(spaces) if names is not None else spaces[""]
         self._require_losses()
-        self._depths = trials.Depths(made.encoder)
+        made = self._make({ENCODER: next(iter(self._grounds))})
         self.objective = keras_tuner.Objective(*trials.judge_of(made))
         self.reported = trials.reported(made) | {self.objective.name}
+
+    def _space_on(self, name: str, given: Mapping[str, object]) -> Space:
+        """What is searched on an encoder."""
+        encoder = self._make({ENCODER: name}).encoder  # which refuses what can't be built
+        self._depths[name] = trials.Depths(encoder)
+        head, at = self._build_with.get("head"), len(self._depths)
+        known = known_settings(encoder, self._task, head, self._plan)
+        mine = {n: v for n, v in given.items() if n in known or n not in SETTINGS or at == 1}
+        return Space(known, mine, f" ({at})" if at > 1 else "")
+
+    def _ground(self, drawn: Mapping[str, Any]) -> shared.Ground:
+        return self._grounds[drawn.get(ENCODER, "")]
 
     def _require_losses(self) -> None:
         """Refuses losses that the labels don't suit, before a trial finds out."""
@@ -189,7 +210,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
             tell(found)
         if not again:
             return found
-        with self._shared.lent_on(model):
+        with self._ground(self.space.draw(hp)).encoder.lent_on(model):
             more = [self._again(hp, at, how, each) for at, each in enumerate(again, 1)]
         return repeats.together([found, *more], trials.judged_by(own) or self.objective)
 
@@ -246,14 +267,20 @@ class TransferHyperModel(keras_tuner.HyperModel):
     ) -> dict[str, Value]:
         """What was drawn, with the groups that thaw as the head of its model counts them."""
         form = tuple(drawn.get(name) for name in _OF_READING)
-        if model is not None or not self._depths.knows(form):
-            self._depths.note(form, (model or self._make(drawn)).encoder)
-        return {**drawn, "unfreeze": self._depths.of(form, int(drawn["unfreeze"]))}
+        depths = self._depths[str(drawn.get(ENCODER, ""))]
+        if model is not None or not depths.knows(form):
+            depths.note(form, (model or self._make(drawn)).encoder)
+        return {**drawn, "unfreeze": depths.of(form, int(drawn["unfreeze"]))}
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder that all trials share."""
-        return self._shared.encoder
+        """The encoder that all trials share; of several that of the library's own values."""
+        return self.encoders[0]
+
+    @property
+    def encoders(self) -> list[Encoder]:
+        """All encoders that trials are on."""
+        return [each.encoder.encoder for each in self._grounds.values()]
 
     @property
     def _seed(self) -> int:
@@ -270,7 +297,9 @@ class TransferHyperModel(keras_tuner.HyperModel):
         """What a model is worth that is trained on the fold whose turn it is."""
         train, validation = self.folds[self._training % len(self.folds)]
         drawn = self._chosen(self.space.draw(hp), model)
-        with self._ids.used_by(model):
+        # Where nobody chose a precision it is as the encoder's width has it.
+        precision = runtime.precision("auto", model.encoder.dimension)
+        with precision, self._ground(drawn).ids.used_by(model):
             history = self._trained(model, train, validation, drawn, how, callbacks)
             return trials.worth(model, history, validation, self.objective.name, self._seed)
 
@@ -286,7 +315,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
             self._training = 0
 
     def _make(self, drawn: Mapping[str, Value]) -> TransferModel:
-        encoder = self._shared.lend(self._seed)
+        ground = self._ground(drawn).encoder
+        encoder = ground.lend(self._seed)
         runtime.seed_everything(self._seed)
         task = copy.deepcopy(self._task)  # which a training settles thresholds of
         if "loss" in drawn and drawn["loss"] != task.losses[0]:
@@ -304,7 +334,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
             default_optimizer(encoder, **given),
             **{name: v for name, v in self._build_with.items() if name != "head"},
         )
-        self._shared.lent(model)
+        ground.lent(model)
         return model
 
     def _with_defaults(self, hp: Any, model: TransferModel) -> TransferModel:
@@ -313,7 +343,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
         if found == hp.values:
             return model
         hp.values, self._last = found, None
-        self._shared.take_back()
+        for each in self._grounds.values():
+            each.encoder.take_back()
         return self.build(hp)
 
     def _trained(

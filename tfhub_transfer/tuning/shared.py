@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.storage import names
 
@@ -163,6 +164,57 @@ class _Known:
         self._columns = {
             name: tf.concat([old[name], each], axis=0) for name, each in columns.items()
         }
+
+
+class Ground:
+    """What trials on one encoder share.
+
+    Args:
+        encoder: As for `SharedEncoder`.
+
+    Attributes:
+        encoder: What lends it.
+        ids: Texts as ids, by its preprocessor.
+    """
+
+    def __init__(self, encoder: registry.Named | Encoder) -> None:
+        self.encoder, self.ids = SharedEncoder(encoder), SharedIds()
+
+
+def grounds(
+    encoder: registry.Named | Encoder, names: object, preprocessor: object
+) -> dict[str, Ground]:
+    """What trials on each of several encoders share, by the names that a user has for them.
+
+    Args:
+        encoder: That of the library's own values.
+        names: Names of several, that one among them; `None` if there are no others.
+        preprocessor: What a user gives as such, if anything.
+
+    Raises:
+        InputError: If there are no such names.
+    """
+    if names is None:
+        return {"": Ground(encoder)}
+    listed = list(names) if isinstance(names, Sequence) and not isinstance(names, str) else []
+    handle = encoder.handle if isinstance(encoder, Encoder) else registry.source_of(encoder).handle
+    of = {str(name): registry.source_of(str(name)).handle for name in listed}
+    if handle not in of.values() or len({*of.values()}) < max(2, len(listed)):
+        raise InputError(
+            "`encoder` is searched among at least two names or folders, that of the encoder that "
+            f"is given among them, as defaults come first: {handle}. Received: {names!r:.80}"
+        )
+    if preprocessor is not None:
+        raise InputError(
+            "of several encoders each has a preprocessor of its own; leave `preprocessor` out, or "
+            f"search on one. Received: {preprocessor!r:.80}"
+        )
+    trusted = isinstance(encoder, Encoder) and encoder.trust_code
+    found = {}
+    for name in sorted(of, key=lambda each: of[each] != handle):  # its own comes first
+        other = Encoder(name, trust_code=True) if trusted else name
+        found[name] = Ground(encoder if of[name] == handle else other)
+    return found
 
 
 def _taken_out(encoder: Encoder) -> list[str]:
