@@ -136,13 +136,15 @@ def test_what_a_trial_was_is_told_without_another_model(
     bert_encoder: Path, splits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = hypermodel(bert_encoder, splits, space={"pooling": ["auto", "mean"]})
-    hp = keras_tuner.HyperParameters()
-    hp.values = {"unfreeze": 3, "pooling": "mean"}
-    assert made.chosen(hp)["unfreeze"] == 2  # built once, as nobody knows it
+
+    def told(depth: int) -> object:
+        hp = keras_tuner.HyperParameters()
+        hp.values = {"unfreeze": depth, "pooling": "mean"}
+        return made.chosen(hp)["unfreeze"]
+
+    assert told(3) == 2  # built once, as nobody knows it
     monkeypatch.setattr(made, "_make", None)
-    assert made.chosen(hp)["unfreeze"] == 2
-    hp.values = {"unfreeze": 2, "pooling": "mean"}
-    assert made.chosen(hp)["unfreeze"] == 1
+    assert told(3) == 2 and told(2) == 1 and told(0) == 0
 
 
 def test_hyperband_is_refused(text_encoder: Path, splits: Any, tmp_path: Path) -> None:
