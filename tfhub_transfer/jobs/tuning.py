@@ -18,7 +18,7 @@ from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.jobs import continuing, options, searching
+from tfhub_transfer.jobs import continuing, options, refitting, searching
 from tfhub_transfer.jobs.inputs import joint_of, read_splits
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
@@ -63,6 +63,8 @@ def tune(job: TuneJob) -> None:
         try:
             runtime.seed_everything(job.seed)
             splits, task = read_splits(plain, joint)
+            if job.refit:
+                refitting.pooled(splits)  # which refuses now what it would after hours
             best = _search(job, _hypermodel(job, space, splits, task), splits, notes, started)
         except KeyboardInterrupt:
             if notes.trials:

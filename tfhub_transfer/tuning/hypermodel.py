@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -138,8 +139,9 @@ class TransferHyperModel(keras_tuner.HyperModel):
 
     def _require_losses(self) -> None:
         """Refuses losses that the labels don't suit, before a trial finds out."""
-        given = self.space.searched.get("loss") or [self.space.fixed.get("loss")]
-        for loss in given if isinstance(given, Sequence) and "loss" in self.space.known else ():
+        searched: Any = self.space.searched.get("loss", ())
+        fixed = [self.space.fixed["loss"]] if "loss" in self.space.fixed else []
+        for loss in (*searched, *fixed):
             own = self._task.with_loss(loss)
             for train, validation in self.folds:
                 own.check_training(train)
@@ -236,7 +238,13 @@ class TransferHyperModel(keras_tuner.HyperModel):
         Raises:
             InputError: If no trial came to its end.
         """
-        return luck.choose(self.scored(tuner), tuner.oracle.objective.direction)
+        found = self.scored(tuner)
+        if not found:
+            raise InputError(
+                "none of the trials came to its end, so there is none to take; search lower rates, "
+                f"or longer. Received: {len(tuner.oracle.trials)} trials"
+            )
+        return luck.choose(found, tuner.oracle.objective.direction)
 
     def scored(self, tuner: Any) -> list[luck.Scored]:
         """What each trial of a search that came to its end was judged by, in their order.
@@ -245,11 +253,13 @@ class TransferHyperModel(keras_tuner.HyperModel):
             tuner: KerasTuner's.
         """
         oracle = tuner.oracle
-        return [
+        over = [oracle.trials[name] for name in oracle.start_order]
+        found = [
             luck.Scored(each.trial_id, trials.scores_of(each), int(self._depth(each)))
-            for each in (oracle.trials[n] for n in oracle.start_order)
+            for each in over
             if each.status == "COMPLETED"
         ]
+        return [each for each in found if math.isfinite(each.score)]
 
     def _depth(self, trial: Any) -> Value:
         return self.space.draw(trial.hyperparameters)["unfreeze"]

@@ -115,8 +115,8 @@ class Similarity(Task):
         Args:
             loss: Its name.
         """
-        scale = (0.0, 1.0) if loss == "cosine" else (None, None)
-        return type(self)(loss, *scale, scale=self.scale, threshold=self.threshold)
+        made = type(self)(loss, scale=self.scale, threshold=self.threshold)
+        return made.adapt([0.0, 1.0])
 
     @property
     def is_adapted(self) -> bool:
