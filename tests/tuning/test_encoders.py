@@ -56,6 +56,7 @@ def test_each_encoder_has_values_of_its_own(
     assert found[0] == (str(text_encoder), "text", 1, 1e-2)
 
 
+@pytest.mark.slow
 def test_a_trial_is_trained_on_the_encoder_that_was_drawn(
     text_encoder: Path, bert_encoder: Path, splits: Any
 ) -> None:
