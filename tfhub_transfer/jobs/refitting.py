@@ -83,7 +83,8 @@ def again(
         f"Training and validation together: {count} examples ({told} of the epochs)"
     ):
         given: tuple[Any, Any] = splits.train, splits.validation
-        own = dataclasses.replace(plan, ends=ends, verbose=0)
+        # Curves for TensorBoard are those of the training that was judged.
+        own = dataclasses.replace(plan, ends=ends, verbose=0, log_dir=None)
         found = fine_tune(model, *given, **{**how, "plan": own})
     _forget(found, model, judged)
     found.outcomes = history.outcomes  # which say what was judged
