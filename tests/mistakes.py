@@ -991,10 +991,12 @@ ASKED = [
     for i in range(20)
 ]
 ONE = {"task": "classification", "data": "data-classification.jsonl"}
+SCORE = {"task": "regression", "data": "data-regression.jsonl", "label": "score"}
 
 
 def _several(kit: Kit, settings: Any, **more: Any) -> Any:
     kit.file("data-classification.jsonl", NAMED)
+    kit.file("data-regression.jsonl", SCORED)
     return kit.job("multi-task", settings, **more)
 
 
@@ -1013,6 +1015,12 @@ OF_JOBS = [
         "each task has `task` and `data`, and may have",
         lambda k: _several(k, {"tasks": {"one": {"data": ONE["data"]}}}),
         lambda k: _several(k, {"tasks": {"one": ONE}}),
+    ),
+    mistake(
+        "`--label-smoothing` is for tasks of classes, of which there is none here",
+        lambda k: _several(k, {"tasks": {"one": SCORE}}, label_smoothing=0.1),
+        lambda k: _several(k, {"tasks": {"one": SCORE}}),
+        lambda k: _several(k, {"tasks": {"one": ONE, "two": SCORE}}, label_smoothing=0.1),
     ),
     mistake(
         "it is for multi-task, and at least two of them; leave it out",
@@ -1194,6 +1202,16 @@ OF_MODELS = [
         "each stage needs a `name` of its own",
         lambda k: tt.Plan(stages=lambda usual: [*usual, *usual]).arranged([Odd()]),
         lambda k: tt.Plan(stages=lambda usual: [*usual, Odd("more")]).arranged([Odd()]),
+    ),
+    mistake(
+        "`ends` are shares by names of stages",
+        lambda k: tt.Plan(ends=0.5),
+        lambda k: tt.Plan(ends={"head": 0.5}),
+    ),
+    mistake(
+        "`ends` are those of a training of the same stages",
+        lambda k: tt.Plan(ends={"haed": 0.5}).arranged([Odd("head")]),
+        lambda k: tt.Plan(ends={"head": 0.5}).arranged([Odd("head")]),
     ),
     mistake(
         "`verbose` must be 0, 1, 2 or 'auto'",

@@ -96,7 +96,7 @@ INNER_FLOORS = {
         ["asking_options", "encoder_options", "sharing", "training_options"],
         [
             *("continuing", "converting", "distilling_options", "inputs", "listing"),
-            *("trial_notes", "tuning_options"),
+            *("refitting", "trial_notes", "tuning_options"),
         ],
         ["searching", "workers"],
         ["commands", "measuring", "predicting", "training", "vectors"],
@@ -220,7 +220,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tuning": [
-        ["found_rates", "shared", "space", "trials"],
+        ["found_rates", "luck", "repeats", "shared", "space"],
+        ["trials"],
         ["hypermodel", "range_tests"],
         ["reports"],
         ["__init__"],
@@ -260,6 +261,8 @@ MORE_ARGUMENTS = {
     # Keras has `callbacks` in `fit`, and a backup among them.
     "training/finetuning fine_tune": ("callbacks", "checkpoint"),
     "data/examples stream": ("as `read`",),
+    # How often a trial is trained, which its examples alone don't say.
+    "tuning/hypermodel __init__": ("folds", "seeds"),
 }
 
 # Methods of Keras' and TensorFlow's own interfaces: what they are for is documented there.

@@ -347,6 +347,17 @@ def _job(folder: Path, **settings: Any) -> Any:
     )
 
 
+def test_labels_are_smoothed_of_those_tasks_that_have_classes(tmp_path: Path) -> None:
+    rows = "".join(f"text {at},{at % 2}\n" for at in range(30))
+    (tmp_path / "rows.csv").write_text(f"text,label\n{rows}", "utf-8")
+    named = {"a": "classification", "b": "regression"}
+    tasks = {name: {"task": task, "data": "rows.csv"} for name, task in named.items()}
+    (tmp_path / "tasks.json").write_text(json.dumps({"tasks": tasks}), "utf-8")
+    _, task = inputs.read_splits(_job(tmp_path, label_smoothing=0.2))
+    assert task.parts["a"].label_smoothing == 0.2
+    assert not hasattr(task.parts["b"], "label_smoothing")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

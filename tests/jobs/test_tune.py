@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from tfhub_transfer.jobs import trial_notes, tuning
 from tfhub_transfer.jobs.searching import Limits, longest
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
 from tfhub_transfer.optimization import planning
-from tfhub_transfer.tuning import SEARCHED, Range
+from tfhub_transfer.tuning import SEARCHED, Range, luck
 from tfhub_transfer.tuning.space import SEARCH
 
 ROWS = "text,label\n" + "".join(
@@ -92,6 +93,44 @@ def test_what_is_found_is_what_the_train_command_gives(
     record = json.loads((output / "training.json").read_text("utf-8"))
     place = record["history"]["best_epoch"][0]
     assert record["history"]["val_accuracy"][place] == best["score"]
+
+
+@pytest.mark.slow
+def test_folds_are_kept_of_each_trial_and_say_which_is_taken(
+    text_encoder: Path, data: Path, tmp_path: Path, run: Any
+) -> None:
+    output = tmp_path / "out"
+    more = ("--trials", "2", "--tuner", "random", "--search", "dropout", "--folds", "2")
+    status, out, error = run(*words_of(data, text_encoder, output, *more))
+    assert status == 0, error
+    trials, best = trials_of(output), json.loads((output / "best.json").read_text("utf-8"))
+    for trial in trials:
+        scores = trial["scores"]
+        assert len(scores) == 2 and trial["score"] == pytest.approx(statistics.fmean(scores))
+        assert trial["spread"] == pytest.approx(statistics.stdev(scores))
+        assert trial["standard_error"] == pytest.approx(statistics.stdev(scores) / 2**0.5)
+        assert {*trial["metrics"]} == {"val_accuracy", "val_loss"}
+    ended = [trial["ended"] for trial in trials]
+    assert ended == sorted(ended) and ended[0] > trials[0]["seconds"]
+    bounds = {t["trial"]: t["score"] - t["standard_error"] for t in trials}
+    assert best["trial"] == max(bounds, key=lambda name: bounds[name])
+    assert best["default"] == trials[0]["score"]
+    assert best["default_spread"] == trials[0]["spread"]
+    assert best["noise"] == luck.noise([trial["scores"] for trial in trials])
+    assert best["chosen_by"] in out
+    command = shlex.split(best["command"])
+    assert "--folds" not in command
+
+
+@pytest.mark.parametrize("more", [("--folds", "3"), ("--seeds", "2")])
+def test_hyperband_has_no_repeats(
+    text_encoder: Path, data: Path, tmp_path: Path, run: Any, more: Any
+) -> None:
+    words = words_of(data, text_encoder, tmp_path / "out", "--tuner", "hyperband", *more)
+    status, out, error = run(*words)
+    assert status == 2 and error.count("\n") == 1 and "Trial" not in out
+    received = f"Received: --tuner hyperband and {more[0]}\n"
+    assert error.endswith(f"take bayesian, random or grid, or leave both out. {received}")
 
 
 @pytest.mark.exhaustive
@@ -203,15 +242,27 @@ def test_an_objective_that_nobody_reports_is_refused_before_any_trial(
 def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    limits = Limits(None, 1.0, 20.0)
+    limits = Limits(None, 1.0, 0.0, 20.0)
     assert limits.trials is None and Limits(None, None, 0.0).trials == TRIALS
     assert limits.leaves_time([])  # one trial at least
-    trials = [{"seconds": 10.0}, {"seconds": 14.0}]
-    # 20 s before, then 12 of a trial and 14 of the last training: at 14 s these are full.
-    now[0] = 13.9
-    assert limits.leaves_time(trials)
-    now[0] = 14.1
-    assert not limits.leaves_time(trials)
+    trials = [
+        {"seconds": 14.0, "values": {"unfreeze": 1}},
+        {"seconds": 6.0, "values": {"unfreeze": 0}},
+        {"seconds": 5.0, "values": {"unfreeze": 0}},
+    ]
+    # 20 s before, 14 of the last training, and the next trial: 5 as the shortest, 6 or 14 as known.
+    for values, most in ((None, 21.0), ({"unfreeze": 0}, 20.0), ({"unfreeze": 1}, 12.0)):
+        now[0] = most - 0.1
+        assert limits.leaves_time(trials, values)
+        now[0] = most + 0.1
+        assert not limits.leaves_time(trials, values)
+    now[0] = 11.9
+    assert limits.leaves_time(trials, {"unfreeze": 2})  # as long as the longest
+    # Where a trial is four trainings the last one is a quarter of it: 3.5 s.
+    now[0] = 31.4
+    assert Limits(None, 1.0, 0.0, 20.0, 0.25).leaves_time(trials)
+    now[0] = 31.6
+    assert not Limits(None, 1.0, 0.0, 20.0, 0.25).leaves_time(trials)
 
 
 def test_the_longest_trials_of_hyperband_are_as_long_as_a_training() -> None:

@@ -25,7 +25,7 @@ def space(encoder: Any, given: Any = None, task: Any = TASK, **plan: Any) -> Spa
 
 def test_every_setting_is_known_and_the_defaults_are_the_librarys(encoder: tt.Encoder) -> None:
     made = space(encoder)
-    assert {*made.known} == {*SETTINGS}
+    assert {*made.known} == {*SETTINGS} - {"loss", "encoder"}  # of which there is one
     assert {*made.searched} == {*SEARCHED}
     # As `fine_tune`, `Plan`, `Head` and `default_optimizer` have them, written down anew.
     assert made.defaults() == {
@@ -44,13 +44,29 @@ def test_what_an_encoder_or_a_task_has_no_use_for_is_no_setting(
     encoder: tt.Encoder, text_encoder: Path
 ) -> None:
     plain = {*space(tt.Encoder(str(text_encoder))).known}
-    assert {*SETTINGS} - plain == {"pooling", "block"}
+    assert {*SETTINGS} - plain == {"pooling", "block", "loss", "encoder"}
     tags = tt.tasks.TokenClassification(["O", "B-a"])
-    assert {*SETTINGS} - {*space(encoder, task=tags).known} == {"pooling", "label_smoothing"}
+    known = {*space(encoder, task=tags).known}
+    assert {*SETTINGS} - known == {"pooling", "label_smoothing", "loss", "encoder"}
     alike = {*space(encoder, task=tt.tasks.Similarity()).known}
     assert {*SETTINGS} - alike == {
-        *("block", "hidden_units", "dropout", "l2", "head_learning_rate", "label_smoothing")
+        *("block", "hidden_units", "dropout", "l2", "head_learning_rate", "label_smoothing"),
+        "encoder",
     }
+
+
+def test_losses_are_those_that_learn_from_the_same_labels(encoder: tt.Encoder) -> None:
+    alike = tt.tasks.Similarity("contrastive")
+    made = space(encoder, {"loss": "search"}, alike)
+    assert made.searched["loss"] == ["contrastive", "cosine"]
+    assert made.defaults()["loss"] == "contrastive"
+    graded, paired = tt.tasks.Similarity(low=0, high=5), tt.tasks.Similarity("in_batch_negatives")
+    for task in (graded, paired):
+        with pytest.raises(tt.InputError, match="this encoder and task have no such setting"):
+            space(encoder, {"loss": "search"}, task)
+    cosine = alike.with_loss("cosine")
+    assert cosine.get_config() == tt.tasks.Similarity().adapt([0, 1]).get_config()
+    assert cosine.with_loss("contrastive").get_config() == alike.get_config()
 
 
 def test_what_is_left_to_the_library_needs_no_use(text_encoder: Path) -> None:

@@ -105,6 +105,29 @@ class KeepBest(keras.callbacks.Callback):
             self.model.set_weights(self._weights)
 
 
+class KeepLast(KeepBest):
+    """Ends training after a share of its epochs, with the weights that there are then.
+
+    For where nothing is left to judge by. It tells what `KeepBest` does of the last epoch.
+
+    Args:
+        share: Of the epochs, above 0 to 1.
+        *judge: What `KeepBest` takes.
+    """
+
+    def __init__(self, share: float, *judge: Any) -> None:
+        super().__init__(*judge)
+        self._share = share
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.best, self.patience = None, None
+        super().on_epoch_end(epoch, logs)
+        # Also where the value is no number, which `KeepBest` passes over.
+        self.best_epoch, self._weights = epoch, self.model.get_weights()
+        if epoch + 1 >= max(1, round(self._share * self.params["epochs"])):
+            self.model.stop_training = True
+
+
 class FiniteLoss(keras.callbacks.Callback):
     """Stops training whose loss is no longer a finite number, by an `InputError`.
 

@@ -12,13 +12,15 @@ from tfhub_transfer.data.examples import (
 from tfhub_transfer.data.looking import show_batch
 from tfhub_transfer.data.profiling import profile
 from tfhub_transfer.data.reading import File
-from tfhub_transfer.data.splitting import split
+from tfhub_transfer.data.splitting import folds, pool, split
 
 __all__ = [
     "Examples",
     "File",
     "Stream",
     "class_weights",
+    "folds",
+    "pool",
     "profile",
     "read",
     "read_splits",

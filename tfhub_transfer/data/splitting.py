@@ -1,6 +1,9 @@
-"""Examples in parts, drawn at random, so that no part holds what another has seen."""
+"""Examples in parts, drawn at random, so that no part holds what another has seen; and together."""
 
+import array
 import collections
+import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -46,12 +49,6 @@ def split(
     # Sums of tenths may miss 1 in their last digit.
     if not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
         raise InputError(f"fractions must be above 0 and add up to 1. Received: {tuple(fractions)}")
-    require_examples(examples)
-    if together is not None and together not in examples.columns:
-        raise InputError(
-            f"`together` must be one of the columns {', '.join(map(repr, examples.columns))}. "
-            f"Received: {together!r}"
-        )
     groups = _groups(examples, stratify, together)
     generator = np.random.default_rng(seed)
     parts: list[list[int]] = [[] for _ in fractions]
@@ -68,8 +65,99 @@ def split(
     return tuple(examples[sorted(part)] for part in parts)
 
 
+def folds(
+    examples: Examples, count: int, seed: int = 0, together: str | None = None
+) -> tuple[Examples, ...]:
+    """Splits examples into parts of about one size, each of which is judged by the others' model.
+
+    What `split` keeps together stays together here, and classes keep their shares likewise.
+
+    Args:
+        examples: What to split.
+        count: How many parts.
+        seed: Seed of the draw.
+        together: As for `split`.
+
+    Raises:
+        InputError: If a part would be empty.
+
+    Example:
+
+    >>> [len(part) for part in folds(examples, 3)]
+    [14, 13, 13]
+    """
+    count = ranges.whole_number("count", count, *ranges.FOLDS)
+    seed = ranges.whole_number("seed", seed, *ranges.SEED)
+    groups = _groups(examples, True, together)
+    generator = np.random.default_rng(seed)
+    parts: list[list[int]] = [[] for _ in range(count)]
+    for key in sorted(groups):
+        texts = groups[key]
+        drawn = [texts[i] for i in generator.permutation(len(texts))]
+        of_class = [0] * count
+        # The largest first, each to the part that has least: few of the class, then few of all.
+        for same in sorted(drawn, key=len, reverse=True):
+            least = min(range(count), key=lambda at: (of_class[at], len(parts[at])))
+            parts[least] += same
+            of_class[least] += len(same)
+    if not all(parts):
+        what = "texts that differ" if together is None else f"values of {together!r} that differ"
+        raise InputError(
+            f"too few {what} for {count} folds; ask for fewer, or give more rows. "
+            f"Received: {sum(map(len, groups.values()))} in {examples.source}"
+        )
+    return tuple(examples[sorted(part)] for part in parts)
+
+
+def pool(*parts: Examples) -> Examples:
+    """Examples of several sources as one, with the columns that all of them have.
+
+    Args:
+        *parts: The examples.
+
+    Raises:
+        InputError: If they differ in their texts' columns, or in whether they have labels or
+            weights.
+
+    Example:
+
+    >>> len(pool(examples[:10], examples[20:]))
+    30
+    """
+    for each in parts:
+        require_examples(each)
+    forms = {(len(each.texts), each.is_pair, each.target, each.weight) for each in parts}
+    if len(forms) != 1:
+        raise InputError(
+            "only examples of one form can be put together: as many texts a row, labels in all or "
+            "in none, weights in all or in none. "
+            f"Received: {'; '.join(map(repr, parts)) or 'none'}"
+        )
+    first = parts[0]
+    shared = [name for name in first.columns if all(name in each.columns for each in parts)]
+    columns = {
+        name: [*itertools.chain.from_iterable(each.columns[name] for each in parts)]
+        for name in shared
+    }
+    sources = dict.fromkeys(each.source for each in parts)
+    told = [each.numbers for each in parts]
+    # Numbers of rows say where one stands in a file as long as that is one.
+    numbers = None
+    if len(sources) == 1 and len({each.unit for each in parts}) == 1 and None not in told:
+        numbers = array.array("q", itertools.chain.from_iterable(each or () for each in told))
+    notes = dict.fromkeys(itertools.chain.from_iterable(each.notes for each in parts))
+    made = Examples(columns, " and ".join(sources), first.target, tuple(notes), first.weight)
+    return dataclasses.replace(made, numbers=numbers, unit=first.unit if numbers else "row")
+
+
 def _groups(examples: Examples, stratify: bool, together: str | None) -> dict[str, list[list[int]]]:
     """Rows of identical texts, or of one value of a column, together, by class."""
+    require_examples(examples)
+    if together is not None and together not in examples.columns:
+        raise InputError(
+            f"`together` must be one of the columns {', '.join(map(repr, examples.columns))}. "
+            f"Received: {together!r}"
+        )
     columns = examples.texts if together is None else (examples.columns[together],)
     rows: dict[tuple[object, ...], list[int]] = collections.defaultdict(list)
     for index, texts in enumerate(zip(*columns)):

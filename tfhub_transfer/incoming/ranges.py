@@ -15,6 +15,7 @@ EPOCHS = (1, 100_000)
 BATCH_SIZE = (1, 65_536)
 WORKERS = (1, 64)
 TRIALS = (1, 100_000)
+FOLDS, SEEDS = (2, 1_000), (1, 1_000)
 # What NumPy's `seed` takes, which `keras.utils.set_random_seed` calls.
 SEED = (0, 2**32 - 1)
 SIZE = (1, 10_000_000)

@@ -41,7 +41,7 @@ _OF_SOME = ("negative", "class_weights", *_ARGUMENTS)
 Columns: TypeAlias = ColumnNames | Mapping[str, ColumnNames]
 # What the command line can't say for several tasks at once.
 _ALONE = (
-    *("validation", "test", *_SAID, "class_weights", "towers", "label_smoothing"),
+    *("validation", "test", *_SAID, "class_weights", "towers"),
     *_COLUMNS,
 )
 
@@ -287,8 +287,19 @@ def _jobs_of_tasks(job: TrainJob, tasks: dict[str, dict[str, str]]) -> dict[str,
         files = {k: _beside(job.data, own[k]) for k in _FILES if k in own}
         # Of the command's own only the form of files goes for all of them.
         said: dict[str, Any] = {**dict.fromkeys(_OF_TASK - {"data", *_FORM}), **own, **files}
+        if not _smooths(own["task"]):
+            said["label_smoothing"] = None
         made[name] = dataclasses.replace(job, **said)
+    if job.label_smoothing is not None and not any(_smooths(own["task"]) for own in tasks.values()):
+        raise InputError(
+            "`--label-smoothing` is for tasks of classes, of which there is none here; leave it "
+            f"out. Received: {', '.join(own['task'] for own in tasks.values())}"
+        )
     return made
+
+
+def _smooths(task: str) -> bool:
+    return task in TASKS and "label_smoothing" in TASKS[task].options
 
 
 def _beside(source: str, name: str) -> str:

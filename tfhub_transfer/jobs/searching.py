@@ -17,7 +17,8 @@ from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.trial_notes import Trial, TrialNotes
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
 from tfhub_transfer.optimization import planning
-from tfhub_transfer.tuning import TransferHyperModel
+from tfhub_transfer.tuning import TransferHyperModel, luck, repeats, trials
+from tfhub_transfer.tuning.space import ENCODER
 
 KINDS = {
     "bayesian": keras_tuner.BayesianOptimization,
@@ -35,26 +36,50 @@ class Limits:
     Args:
         trials: The most trials, if there is such a number.
         minutes: For all of it, the last training too.
+        started: When this run began, by `time.monotonic`.
         spent: Seconds that earlier runs of the same search took.
+        last: How many times as long as a trial the last training is.
     """
 
-    def __init__(self, trials: int | None, minutes: float | None, spent: float) -> None:
+    def __init__(
+        self,
+        trials: int | None,
+        minutes: float | None,
+        started: float,
+        spent: float = 0.0,
+        last: float = 1.0,
+    ) -> None:
         self.trials = trials if trials or minutes else TRIALS
         self._seconds = math.inf if minutes is None else 60.0 * minutes
-        self._started = time.monotonic() - spent
+        self._started, self._last = started - spent, last
 
-    def leaves_time(self, trials: list[Trial]) -> bool:
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the search has taken so far, over all its runs."""
+        return time.monotonic() - self._started
+
+    def leaves_time(self, over: list[Trial], values: Mapping[str, Any] | None = None) -> bool:
         """Whether there is time for another trial, and for the last training.
 
         Args:
-            trials: What is known of those that are over.
+            over: What is known of the trials that are over.
+            values: Those of the trial, if they are known: how far the encoder thaws says most of
+                how long one takes. Else it may be as short as the shortest so far.
         """
-        if not trials:
+        if not over:
             return True
-        seconds = [float(each["seconds"]) for each in trials]
-        # The last training is one of them again, perhaps the longest.
-        ahead = sum(seconds) / len(seconds) + max(seconds)
-        return time.monotonic() - self._started + ahead < self._seconds
+        seconds = [float(each["seconds"]) for each in over]
+        following = min(seconds)
+        if values is not None:
+            alike = [each for each in over if _depth(each["values"]) == _depth(values)]
+            following = max([float(each["seconds"]) for each in alike] or seconds)
+        # The last training is one of them again, perhaps of the longest.
+        return self.elapsed + following + max(seconds) * self._last < self._seconds
+
+
+def _depth(values: Mapping[str, Any]) -> dict[str, Any]:
+    """How far the encoder thaws in a trial, and which, if there are several."""
+    return {n: v for n, v in values.items() if n.startswith((ENCODER, "unfreeze"))}
 
 
 def search(
@@ -62,6 +87,7 @@ def search(
     hypermodel: TransferHyperModel,
     objective: keras_tuner.Objective,
     notes: TrialNotes,
+    started: float,
 ) -> keras_tuner.Tuner:
     """Goes through the trials that there is time for.
 
@@ -70,12 +96,15 @@ def search(
         hypermodel: What makes and trains each trial.
         objective: What they are judged by.
         notes: Where each is noted; those that are there aren't trained again.
+        started: When the command began, by `time.monotonic`.
 
     Raises:
         InputError: If none came to an end.
     """
-    spent = sum(float(each["seconds"]) for each in notes.trials)
-    limits = Limits(job.trials, job.minutes, spent)
+    spent = max((float(each["ended"]) for each in notes.trials), default=0.0)
+    limits = Limits(
+        job.trials, job.minutes, started, spent, (2 if job.refit else 1) / hypermodel.trainings
+    )
     made = _tuner(job, hypermodel, objective, notes, limits)
     if not limits.leaves_time(notes.trials):
         made.stop()
@@ -146,24 +175,34 @@ class _Noted:
 
     def run_trial(self, trial: Any, *given: Any, **more: Any) -> Any:
         self._started, self._reason = time.monotonic(), None
+        self._begun = self.limits.leaves_time(self.notes.trials, trial.hyperparameters.values)
+        if not self._begun:
+            self._reason = "no time was left"
+            return self._worst()
         run: Any = super().run_trial  # type: ignore[misc]
         try:
             return run(trial, *given, **more)
         except keras_tuner.errors.FailedTrialError as error:
             # Raised further, KerasTuner would print a traceback.
             self._reason = str(error)
-            objective = self.oracle.objective  # type: ignore[attr-defined]
-            return {objective.name: math.inf if objective.direction == "min" else -math.inf}
+            return self._worst()
+
+    def _worst(self) -> dict[str, float]:
+        objective = self.oracle.objective  # type: ignore[attr-defined]
+        return {objective.name: math.inf if objective.direction == "min" else -math.inf}
 
     def on_trial_end(self, trial: Any) -> None:
         if self._reason is not None:
             trial.status, trial.message = "FAILED", self._reason
         super().on_trial_end(trial)  # type: ignore[misc]
+        if not self._begun:  # which isn't noted: with more time the same command begins it
+            self.stop()
+            return
         if not self.keeps_weights:
             for path in self.notes.project.glob(f"trial_{trial.trial_id}/*.h5"):
                 path.unlink()
         found = self.oracle.get_trial(trial.trial_id)  # type: ignore[attr-defined]
-        record = _record(found, time.monotonic() - self._started)
+        record = _record(found, time.monotonic() - self._started, self.limits.elapsed)
         self.notes.note(record)
         self.stage.add()
         say(_line(record, self.oracle.objective.name))  # type: ignore[attr-defined]
@@ -176,20 +215,21 @@ class _Noted:
         oracle.max_trials = max(1, len(oracle.trials))
 
 
-def _record(trial: Any, seconds: float) -> Trial:
+def _record(trial: Any, seconds: float, ended: float) -> Trial:
     """What is known of a trial that is over."""
-    metrics = {
-        name: trial.metrics.get_best_value(name)
-        for name in trial.metrics.metrics
-        if trial.status == "COMPLETED"
-    }
+    done = trial.status == "COMPLETED"
+    scores = trials.scores_of(trial) if done else ()
     found: Trial = {
         "trial": trial.trial_id,
         "status": trial.status,
         "score": trial.score,
+        "scores": [*scores],
+        "spread": luck.spread(scores),
+        "standard_error": luck.standard_error(scores),
         "values": dict(trial.hyperparameters.values),
-        "metrics": metrics,
+        "metrics": repeats.without_scores(trials.metrics_of(trial)) if done else {},
         "seconds": seconds,
+        "ended": ended,
     }
     # The message of one that failed by another error ends with what that was.
     reason = (trial.message or "").strip().splitlines()[-1:]
@@ -198,9 +238,19 @@ def _record(trial: Any, seconds: float) -> Trial:
 
 def _line(record: Mapping[str, Any], judge: str) -> str:
     told = ", ".join(f"{name} {_short(v)}" for name, v in record["values"].items())
-    result = f"{judge} {record['score']:.4f}" if record["status"] == "COMPLETED" else "failed"
+    result = f"{judge} {scored(record)}" if record["status"] == "COMPLETED" else "failed"
     reason = f": {record['reason']}" if record.get("reason") else ""
     return f"Trial {record['trial']}: {result}, {record['seconds']:.1f} s ({told}){reason}"
+
+
+def scored(record: Mapping[str, Any]) -> str:
+    """The score of a trial as it is said, with its spread if it has one.
+
+    Args:
+        record: What is known of the trial.
+    """
+    spread = record["spread"]
+    return f"{record['score']:.4f}" + ("" if spread is None else f" (spread {spread:.4f})")
 
 
 def _short(value: object) -> str:

@@ -20,7 +20,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import cautions
 from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.jobs import continuing, options, run_records, sharing, workers
+from tfhub_transfer.jobs import continuing, options, refitting, run_records, sharing, workers
 from tfhub_transfer.jobs.folders import kept
 from tfhub_transfer.jobs.inputs import (
     Joint,
@@ -75,6 +75,8 @@ def _whole(job: TrainJob, fit: Fit) -> Report | JointReport | None:
     continuing.forget_finished(job.output)
     replaced = continuing.is_replaced(job.output)
     check_output(job, joint, replaced)
+    if _refits(job):
+        refitting.require_possible(job)
     job = _quickened(job)
     with continuing.noted(job, _plain(job)) as notes:
         if replaced:  # what lies there is of another training, where it begins anew
@@ -97,6 +99,7 @@ def _train(
 ) -> tuple[TransferModel, Splits | JointSplits, tuple[Report | JointReport, Record] | None]:
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
+    whole = refitting.pooled(splits) if _refits(job) else splits
     model = _build_within(job, task, registry.source_of(job.encoder))
     notes.spare = _check_room(job, model) if cluster.is_chief() else 0
     # Before hours of training, not after them.
@@ -114,14 +117,15 @@ def _train(
         runtime.precision_of_all(model.distribute_strategy, precision, model.encoder.dimension),
         atomic.folder(job.output, job.overwrite or replaced) as scratch,
     ):
-        learned = _fit(job, model, splits, scratch, notes, fit)
-        if learned is None:
+        done = _fit(job, model, (splits, whole), scratch, notes, fit)
+        if done is None:
             return model, splits, None
+        model, learned = done
         learned["seconds"]["training"] += notes.seconds
         record: Record = {**_asked(job, joint), **learned}
         # The model is whole: if its report or export fails, it is moved out of what is thrown away.
         with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
-            report = _finish(job, model, splits, record, scratch)
+            report = _finish(job, model, (splits, whole), record, scratch)
     return model, splits, (report, record)
 
 
@@ -201,11 +205,22 @@ def _check_room(job: TrainJob, model: TransferModel) -> int:
 def _fit(
     job: TrainJob,
     model: TransferModel,
-    splits: Splits | JointSplits,
+    read: tuple[Splits | JointSplits, Splits | JointSplits],
     scratch: Path,
     notes: Checkpoint,
     fit: Fit,
-) -> Record | None:
+) -> tuple[TransferModel, Record] | None:
+    """Trains; the model to keep, and what is known of it. `None` of another process than the chief.
+
+    Args:
+        job: What to do.
+        model: The model.
+        read: The splits, and those that a refitted model learns from.
+        scratch: Where to write it.
+        notes: What notes how far it is.
+        fit: What trains.
+    """
+    splits, whole = read
     weights = None
     if job.class_weights:  # of what teaches; several tasks have none
         [own] = splits.by_task().values()
@@ -213,15 +228,19 @@ def _fit(
     fingerprint = model.encoder.fingerprint()  # of what it starts from, so before `fit`
     started = time.perf_counter()
     with kept(model.save, job.output, functools.partial(_left_nothing, notes)):
-        how = {**_fine_tuning(job, weights), "checkpoint": notes}
-        history = fit(model, splits.train, splits.validation, **how)
+        how = _fine_tuning(job, weights)
+        history = fit(model, splits.train, splits.validation, **how, checkpoint=notes)
     if not cluster.is_chief():
         return None
+    if _refits(job):
+        build = functools.partial(_build_within, job)
+        with kept(model.save, job.output):
+            model, history = refitting.again(model, history, build, whole, how)
     with kept(model.save, job.output):
         model.save(scratch / MODEL_FILE)
         (scratch / watching.FILE).write_text(watching.as_text(history.rows), "utf-8")
     truncation = history.truncation
-    return {
+    return model, {
         "seed": job.seed,
         "precision": runtime.choose_precision(),
         "measured": _measured(job, model),
@@ -238,6 +257,11 @@ def _fit(
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
         **run_records.curves(model),
     }
+
+
+def _refits(job: TrainJob) -> bool:
+    """Whether a model is to be trained once more; students of `distill` are not."""
+    return getattr(job, "refit", False)
 
 
 def _left_nothing(notes: Checkpoint, error: BaseException) -> bool:
@@ -286,14 +310,14 @@ def _measured(job: TrainJob, model: TransferModel) -> Mapping[str, object] | Non
 def _finish(
     job: TrainJob,
     model: TransferModel,
-    splits: Splits | JointSplits,
+    read: tuple[Splits | JointSplits, Splits | JointSplits],
     record: Record,
     scratch: Path,
 ) -> Report | JointReport:
-    started = time.perf_counter()
+    started, (splits, whole) = time.perf_counter(), read
     tested = sum(len(own.test) for own in splits.by_task().values())
     with progress.stage("Measuring, beside baselines", unit="test examples") as stage:
-        report = evaluate(model, splits.test, train=splits.train)
+        report = evaluate(model, splits.test, train=whole.train)
         stage.count = tested
     for name, own in splits.by_task().items():
         of_task = report.reports[name] if isinstance(report, JointReport) else report

@@ -224,8 +224,19 @@ class Running:
     )
 
 
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Refitted:
+    """Whether what judged teaches too, in the end."""
+
+    refit: bool = option(
+        False,
+        "train once more in the end, on training and validation split together, for as long as "
+        "the validation split held for best",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
-class TrainJob(Labelled, Finer, Running, Form, Training):
+class TrainJob(Labelled, Finer, Refitted, Running, Form, Training):
     """The options of `train`; see `tfhub-transfer train --help`."""
 
 

@@ -4,7 +4,9 @@ import dataclasses
 import gc
 import json
 import shlex
+import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import keras_tuner
@@ -16,7 +18,7 @@ from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.jobs import continuing, options, searching
+from tfhub_transfer.jobs import continuing, options, refitting, searching
 from tfhub_transfer.jobs.inputs import joint_of, read_splits
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
@@ -29,12 +31,15 @@ from tfhub_transfer.storage import atomic
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training import identity
 from tfhub_transfer.training.stages import Plan
-from tfhub_transfer.tuning import SEARCHED, SETTINGS, Range, TransferHyperModel, reports
+from tfhub_transfer.tuning import SEARCHED, SETTINGS, Range, TransferHyperModel, luck, reports
 from tfhub_transfer.tuning.space import AS_NEEDED, SEARCH
 
 TRIALS_FILE, BEST_FILE, TUNING_FILE = "trials.jsonl", "best.json", "tuning.html"
 # What changes no trial.
-_BESIDE = ("output", "overwrite", "trials", "minutes", "trust_code", "data", "validation", "test")
+_BESIDE = (
+    *("output", "overwrite", "trials", "minutes", "trust_code", "data", "validation", "test"),
+    "refit",
+)
 
 
 def tune(job: TuneJob) -> None:
@@ -49,7 +54,9 @@ def tune(job: TuneJob) -> None:
         InputError: If a file, an option or the output folder is unusable, or no trial came to an
             end.
     """
+    started = time.monotonic()
     space = asked(job)
+    _require_repeatable(job)
     plain = _plain(job)
     joint = joint_of(plain)
     check_output(plain, joint, continuing.is_replaced(job.output))
@@ -57,7 +64,9 @@ def tune(job: TuneJob) -> None:
         try:
             runtime.seed_everything(job.seed)
             splits, task = read_splits(plain, joint)
-            best = _search(job, space, splits, task, notes)
+            if job.refit:
+                refitting.pooled(splits)  # which refuses now what it would after hours
+            best = _search(job, _hypermodel(job, space, splits, task), splits, notes, started)
         except KeyboardInterrupt:
             if notes.trials:
                 say(f"the same command goes on behind {len(notes.trials)} trials")
@@ -153,20 +162,28 @@ def _plain(job: TuneJob) -> TrainJob:
     return TrainJob(**{name: getattr(job, name) for name in shared}, strategy="none")
 
 
+def _require_repeatable(job: TuneJob) -> None:
+    if job.tuner == "hyperband" and (job.folds or job.seeds > 1):
+        said = "--folds" if job.folds else "--seeds"
+        raise InputError(
+            "later rounds of `--tuner hyperband` go on with the weights of one training; with "
+            "folds or seeds take bayesian, random or grid, or leave both out. "
+            f"Received: --tuner hyperband and {said}"
+        )
+
+
 def _search(
     job: TuneJob,
-    space: Mapping[str, object],
+    hypermodel: TransferHyperModel,
     splits: Splits | JointSplits,
-    task: Task,
     notes: TrialNotes,
+    started: float,
 ) -> dict[str, Any]:
     """Searches; what is told of the best trial, with the options of its training."""
-    hypermodel = _hypermodel(job, space, splits, task)
-    encoder = hypermodel.encoder
     facts = {
         **{name: v for name, v in _told(job).items() if name not in _BESIDE},
         "space": repr(hypermodel.space),
-        "fingerprint": encoder.fingerprint(),
+        "fingerprint": [each.fingerprint() for each in hypermodel.encoders],
         **runtime.versions(),
         **identity.of_examples("train", splits.train),
         **identity.of_examples("validation", splits.validation),
@@ -174,20 +191,33 @@ def _search(
     said = notes.begin(facts)
     if said:
         say(said)
-    with runtime.precision(job.precision, encoder.dimension):
-        tuner = searching.search(job, hypermodel, _objective(job, hypermodel), notes)
-    [best] = tuner.oracle.get_best_trials(1)
-    drawn = hypermodel.chosen(best.hyperparameters)
-    first = next((each["score"] for each in notes.trials), None)
-    epochs = best.hyperparameters.values.get("tuner/epochs")
-    if epochs and best.trial_id.strip("0"):
+    objective = _objective(job, hypermodel)
+    asked = runtime.precision(job.precision) if job.precision != "auto" else nullcontext()
+    with asked:
+        tuner = searching.search(job, hypermodel, objective, notes, started)
+    return _best(hypermodel, tuner, notes)
+
+
+def _best(hypermodel: TransferHyperModel, tuner: Any, notes: TrialNotes) -> dict[str, Any]:
+    """What is told of the trial that is taken, with the options of its training."""
+    choice = hypermodel.best(tuner)
+    taken = tuner.oracle.get_trial(choice.trial)
+    drawn = hypermodel.chosen(taken.hyperparameters)
+    epochs = taken.hyperparameters.values.get("tuner/epochs")
+    if epochs and choice.trial.strip("0"):
         drawn["epochs"] = epochs
+    known = {each["trial"]: each for each in notes.trials if each["status"] == "COMPLETED"}
+    own = known[choice.trial]
+    default = next((each for name, each in known.items() if not name.strip("0")), {})
     return {
         "objective": tuner.oracle.objective.name,
         "direction": tuner.oracle.objective.direction,
-        "score": best.score,
-        "default": first,
-        "trial": best.trial_id,
+        **{name: own[name] for name in ("score", "spread", "standard_error")},
+        "default": default.get("score"),
+        "default_spread": default.get("spread"),
+        "noise": luck.noise([each["scores"] for each in known.values()]),
+        "chosen_by": choice.reason,
+        "trial": choice.trial,
         "trials": len(notes.trials),
         "values": dict(drawn),
         "log": reports.logarithmic(tuner),
@@ -209,6 +239,8 @@ def _hypermodel(
         *(given, task, splits.train, splits.validation),
         space=space,
         plan=Plan(class_weight=weights, seed=job.seed, verbose=0),
+        folds=job.folds or 1,
+        seeds=job.seeds,
         head=head,
         preprocessor=job.preprocessor,
         sequence_length=job.sequence_length,
@@ -259,8 +291,13 @@ def command_of(job: TrainJob) -> str:
 
 
 def _conclusion(best: Mapping[str, Any], job: TuneJob) -> str:
-    judge, score, default = best["objective"], best["score"], best["default"]
-    told = f"Best of {best['trials']} trials: {judge} {score:.4f}"
-    told += f", the defaults {default:.4f}" if default is not None else ""
+    judge, default = best["objective"], best["default"]
+    told = f"Best of {best['trials']} trials: {judge} {searching.scored(best)}"
+    if default is not None:
+        its = {"score": default, "spread": best["default_spread"]}
+        told += f", the defaults {searching.scored(its)}"
+    told += f"\nTrial {best['trial']} was taken: {best['chosen_by']}"
+    if best["noise"] is not None:
+        told += f"\nOf what the trials' means differ by, {best['noise']:.0%} is luck (variance)"
     added = ", ".join((TRIALS_FILE, BEST_FILE, TUNING_FILE))
     return f"{told}\n{best['command']}\nAdded to {job.output}: {added}"

@@ -4,7 +4,7 @@ import dataclasses
 
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.jobs.options import Form, Trust, option
-from tfhub_transfer.jobs.training_options import Labelled, Settled, Start
+from tfhub_transfer.jobs.training_options import Labelled, Refitted, Settled, Start
 
 TUNERS = ("bayesian", "random", "hyperband", "grid")
 TRIALS = 20
@@ -23,6 +23,19 @@ class Searching:
     )
     minutes: float | None = option(
         None, "for all of it, the last training too", metavar="X", within=ranges.MINUTES
+    )
+    folds: int | None = option(
+        None,
+        "parts of training and validation split together, each of which judges once; default: the "
+        "validation split judges",
+        metavar="K",
+        within=ranges.FOLDS,
+    )
+    seeds: int = option(
+        1,
+        "trainings of each trial, or of each of its folds; default %(default)s",
+        metavar="N",
+        within=ranges.SEEDS,
     )
     search: str | None = option(
         None,
@@ -51,5 +64,5 @@ class Searching:
 
 
 @dataclasses.dataclass(frozen=True)
-class TuneJob(Searching, Labelled, Form, Start, Settled, Trust):
+class TuneJob(Searching, Labelled, Refitted, Form, Start, Settled, Trust):
     """The options of `tune`; see `tfhub-transfer tune --help`."""

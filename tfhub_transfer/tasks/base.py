@@ -79,6 +79,19 @@ class Task(Reported, abc.ABC):
         """The tasks that it consists of, by name: itself, without a name, unless it is several."""
         return {"": self}
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Losses that learn from data of one form and are judged alike, its own the first."""
+        return ()
+
+    def with_loss(self, loss: str) -> "Task":
+        """Such a task as this that learns by another of its `losses`.
+
+        Args:
+            loss: Its name.
+        """
+        raise NotImplementedError
+
     def apart(self, given: object) -> Mapping[str, object]:
         """What is given for the task, by the names of its `parts`.
 

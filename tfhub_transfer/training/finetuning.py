@@ -261,8 +261,9 @@ def _finish(training: Training, validation: Examples) -> History:
     model, history, verbose = training.model, training.history, training.plan.verbose
     if all(isinstance(stage, Standing) for stage in training.stages) and show(verbose):
         progress.say(wording.wrapped(f"WARNING: {NOTHING}"))
-    with progress.shown(show(verbose) > 0), runtime.precision("auto", model.encoder.dimension):
-        _tune(model, validation)
+    if training.plan.ends is None:
+        with progress.shown(show(verbose) > 0), runtime.precision("auto", model.encoder.dimension):
+            _tune(model, validation)
     history.add_joint()
     model.history_ = history.to_dict()
     for name, own in history.tasks.items():

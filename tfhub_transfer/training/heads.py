@@ -42,13 +42,13 @@ class Head(Stage):
     def run(self, training: Training) -> float | None:
         """As `Stage.run`; of one task among several nobody knows what that makes of them all."""
         if not self.task:
-            self.value = _train(training, "")
+            self.value = _train(training, self.name, "")
             return self.value
         part = training.part(self.task)
         # Each task's model was compiled without XLA; users ask for it on the whole one.
         part.model.jit_compile = training.model.jit_compile
         with progress.titled(self.task):
-            self.value = _train(part, f"{self.task}: ")
+            self.value = _train(part, self.name, f"{self.task}: ")
         _take_up(training, self.task, part)
         return None
 
@@ -97,11 +97,11 @@ class Standing(Stage):
         return value
 
 
-def _train(training: Training, before: str) -> float:
+def _train(training: Training, name: str, before: str) -> float:
     started = training.started()
     model, history = training.model, training.history
     model.encoder.trainable = False
-    keep = KeepBest(*judging.head_monitor(model))
+    keep = training.keep(name, *judging.head_monitor(model))
     if model.has_fixed_features and isinstance(training.train, Rows):
         curves = _on_vectors(training, training.train, keep)
     else:

@@ -62,6 +62,18 @@ class History:
         """How many epochs there are in the curves."""
         return len(self.history.get("loss", ()))
 
+    @property
+    def ends(self) -> dict[str, float]:
+        """The share of its epochs after which each stage had the weights that it kept, by its name.
+
+        0 where it kept those that it began with. `Plan(ends=...)` takes them, to train once more on
+        train and validation together.
+        """
+        planned = {name: each for name, each in self.plan.items() if isinstance(each, dict)}
+        return {
+            each.stage: (each.epoch or 0) / planned[each.stage]["epochs"] for each in self.outcomes
+        }
+
     def __str__(self) -> str:
         """The curves as a table of one screen, with what was kept and the seconds."""
         marks = self.thawed_groups, self.best_epoch

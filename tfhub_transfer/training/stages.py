@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.callbacks.averaged_weights import Averaged
-from tfhub_transfer.callbacks.best_weights import FiniteLoss, KeepBest
+from tfhub_transfer.callbacks.best_weights import FiniteLoss, KeepBest, KeepLast
 from tfhub_transfer.callbacks.own import Throughout
 from tfhub_transfer.data import Stream
 from tfhub_transfer.encoders.preprocessing import Truncation
@@ -100,6 +100,10 @@ class Plan:
         log_dir: A folder for TensorBoard: curves over the epochs of all stages, of training and of
             validation, and over steps; and `history.csv`, a line an epoch. They grow while it
             trains, and stay.
+        ends: For where validation has taught, too, and nothing is left to judge by: the share of
+            its epochs after which each stage ends, with the weights that it has then, as
+            `History.ends` of a training has it that was judged. What the task settles on
+            validation stays as it is.
 
     Raises:
         InputError: If a number is none, or out of range, or `log_dir` is no name of a folder.
@@ -117,6 +121,7 @@ class Plan:
     verbose: int | str = "auto"
     stages: Callable[[list[Stage]], Iterable[Stage]] | None = None
     log_dir: str | Path | None = None
+    ends: Mapping[str, float] | None = None
 
     _NUMBERS: ClassVar[dict[str, tuple[Callable[..., object], tuple[float, float]]]] = {
         "learning_rate": (ranges.real_number, ranges.LEARNING_RATE),
@@ -136,6 +141,8 @@ class Plan:
         object.__setattr__(self, "boundary", choices.flag("boundary", self.boundary))
         if self.log_dir is not None:
             object.__setattr__(self, "log_dir", opening.path_of(self.log_dir))
+        if self.ends is not None:
+            object.__setattr__(self, "ends", _shares(self.ends))
         if self.verbose not in (0, 1, 2, "auto"):
             raise InputError(f"`verbose` must be 0, 1, 2 or 'auto'. Received: {self.verbose!r}")
 
@@ -149,7 +156,7 @@ class Plan:
             InputError: If what `stages` gives is something else, or two go by one name.
         """
         if self.stages is None:
-            return usual
+            return self._that_run(usual)
         found: object = self.stages(list(usual)) if callable(self.stages) else self.stages
         given = list(found) if callable(self.stages) and isinstance(found, Iterable) else []
         odd = [each for each in given if not isinstance(each, Stage)]
@@ -167,7 +174,31 @@ class Plan:
                     "each stage needs a `name` of its own, of letters, digits and _. "
                     f"Received: {', '.join(map(repr, names))}"
                 )
-        return given
+        return self._that_run(given)
+
+    def _that_run(self, stages: list[Stage]) -> list[Stage]:
+        """Without those that were in vain."""
+        ends, names = self.ends, [stage.name for stage in stages]
+        if ends is None:
+            return stages
+        if not {*ends} <= {*names}:
+            raise InputError(
+                "`ends` are those of a training of the same stages, as its `History.ends` has "
+                f"them: expected some of {', '.join(names)}. Received: {', '.join(ends)}"
+            )
+        return [stage for stage in stages if ends.get(stage.name, 1)]
+
+
+def _shares(given: object) -> dict[str, float]:
+    if not isinstance(given, Mapping):
+        raise InputError(
+            "`ends` are shares by names of stages, as `History.ends` has them. "
+            f"Received: {given!r:.80}"
+        )
+    return {
+        str(name): ranges.real_number(f"ends of {name}", share, *ranges.SHARE, closed=True)
+        for name, share in given.items()
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,7 +335,7 @@ class Training:
         _require_batches(batches)
         # Not what is known: the stage may have changed the weights since.
         started, before = self.started(), self.judge()
-        keep = KeepBest(*judging.monitor(self.model), initial=before)
+        keep = self.keep(stage.name, *judging.monitor(self.model), before)
         # Below 0 where tf.data doesn't know how many there are.
         steps = epochs * max(0, int(batches.cardinality()))
         patience = self.plan.patience or epochs
@@ -327,6 +358,16 @@ class Training:
     def judges(self) -> list[headlines.Judge]:
         """What asks the whole model for whole answers after each epoch."""
         return [headlines.Judge(self.found, sizes=dict.fromkeys(self.found, 0))]
+
+    def keep(self, name: str, *judge: Any) -> KeepBest:
+        """What keeps the weights of a stage: those of its best epoch, or those that it ends with.
+
+        Args:
+            name: Of the stage.
+            *judge: What `KeepBest` takes.
+        """
+        share = (self.plan.ends or {}).get(name)
+        return KeepBest(*judge) if share is None else KeepLast(share, *judge)
 
     def begin(
         self, planned: planning.Stage, name: str, rate: tuple[float | None, str], keep: KeepBest

@@ -3,7 +3,6 @@
 from typing import cast
 
 from tfhub_transfer import progress
-from tfhub_transfer.callbacks.best_weights import KeepBest
 from tfhub_transfer.callbacks.thawing import ProgressiveUnfreezing
 from tfhub_transfer.data import Stream
 from tfhub_transfer.encoders.encoder import Encoder
@@ -78,7 +77,7 @@ class Thawing(Stage):
         feed = feeding.above_boundary(training, rows, self.batch_size)
         feed = feed or feeding.through_encoder(training, rows, self.batch_size)
         history.padding = feed.padding
-        keep = KeepBest(*judging.monitor(model), initial=before)
+        keep = training.keep(self.name, *judging.monitor(model), before)
         steps = int(feed.batches.cardinality())
         planned = planning.thawed(steps, self.epochs, plan.patience)
         planned = training.begin(planned, self.name, rate, keep)

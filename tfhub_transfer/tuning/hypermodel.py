@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,18 +17,27 @@ from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.incoming import usual
+from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.models.building import build_model, default_optimizer
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.tasks import MultiTask, Task
 from tfhub_transfer.training import finetuning
 from tfhub_transfer.training.stages import Plan
-from tfhub_transfer.tuning import trials
-from tfhub_transfer.tuning.shared import SharedEncoder, SharedIds
-from tfhub_transfer.tuning.space import AS_NEEDED, Space, Value, known_settings
+from tfhub_transfer.tuning import luck, repeats, shared, trials
+from tfhub_transfer.tuning.space import (
+    AS_NEEDED,
+    ENCODER,
+    SETTINGS,
+    Space,
+    Spaces,
+    Value,
+    known_settings,
+)
 
 # What of `build_model` a search may be told beside what it chooses.
 _BUILD = ("head", "loss", "preprocessor", "sequence_length")
+# What of them tells which groups of the encoder a head reads.
+_OF_READING = ("pooling", "block")
 _OF_HEADS = ("pooling", "block", "hidden_units", "dropout", "l2")
 
 
@@ -45,6 +55,10 @@ class TransferHyperModel(keras_tuner.HyperModel):
     `verbose` as `fine_tune` and `Plan` do. To choose more, derive a class and override `build` or
     `fit`, which get KerasTuner's `hp` as ever.
 
+    With folds or seeds a trial is several trainings: it is worth their mean, and `best` tells which
+    trial to take and how much of what they differ by is luck. Hyperband, whose later rounds go on
+    with the weights of one training, takes neither.
+
     Args:
         encoder: As for `build_model`; an `Encoder` that is given stays as it is.
         task: Likewise. Each trial has a copy of it.
@@ -54,11 +68,16 @@ class TransferHyperModel(keras_tuner.HyperModel):
             values, a `Range`, or `"search"` for the usual values. What isn't named is searched if
             it is in `SEARCHED`; the rest is as the library has it.
         plan: Finer settings of each trial; its `seed` is that of all trials, and of the n-th of
-            several executions of one trial n more.
+            several trainings of one trial on the same examples n more.
+        folds: In how many parts both splits together are judged, each after training on the others;
+            1 to train on `train` and judge by `validation`. Texts that are the same stay together,
+            and classes keep their shares, as `data.folds` has it.
+        seeds: How many times each of these trainings is done, each with another seed.
         **build: `head`, `loss`, `preprocessor` and `sequence_length`, as for `build_model`. What
             isn't searched is as `head` and `plan` have it.
 
     Attributes:
+        folds: `(train, validation)` of each fold.
         objective: What trials are judged by, for a tuner.
         reported: The names of all values that a trial reports, each of which may be an objective.
         space: What is searched, and what is fixed.
@@ -82,23 +101,51 @@ class TransferHyperModel(keras_tuner.HyperModel):
         *,
         space: Mapping[str, object] | None = None,
         plan: Plan | None = None,
+        folds: int = 1,
+        seeds: int = 1,
         **build: Any,
     ) -> None:
         super().__init__()
         _check(build, plan)
         self._task: Any = MultiTask(task) if isinstance(task, Mapping) else task
-        self._train: Any = train
-        self._validation: Any = validation
         self._plan, self._build_with = plan or Plan(), build
-        self._shared, self._ids = SharedEncoder(encoder), SharedIds()
+        self._seeds = ranges.whole_number("seeds", seeds, *ranges.SEEDS)
+        self.folds = repeats.folded(self._task, train, validation, folds, self._plan.seed)
+        asked = dict(space or {})
+        names = asked.pop(ENCODER, None)
+        self._grounds = shared.grounds(encoder, names, build.get("preprocessor"))
         self._last: Any = None
-        self._execution = 0
-        made = self._make({})  # which refuses what can't be built
-        known = known_settings(made.encoder, self._task, build.get("head"), self._plan)
-        self.space = Space(known, space)
-        self._depths = trials.Depths(made.encoder)
+        # Which execution of a trial it is, as the tuner asks for them, and which of its trainings.
+        self._execution = self._training = 0
+        self._depths: dict[str, trials.Depths] = {}
+        spaces = {name: self._space_on(name, asked) for name in self._grounds}
+        self.space = Spaces(spaces) if names is not None else spaces[""]
+        self._require_losses()
+        made = self._make({ENCODER: next(iter(self._grounds))})
         self.objective = keras_tuner.Objective(*trials.judge_of(made))
         self.reported = trials.reported(made) | {self.objective.name}
+
+    def _space_on(self, name: str, given: Mapping[str, object]) -> Space:
+        """What is searched on an encoder."""
+        encoder = self._make({ENCODER: name}).encoder  # which refuses what can't be built
+        self._depths[name] = trials.Depths(encoder)
+        head, at = self._build_with.get("head"), len(self._depths)
+        known = known_settings(encoder, self._task, head, self._plan)
+        mine = {n: v for n, v in given.items() if n in known or n not in SETTINGS or at == 1}
+        return Space(known, mine, f" ({at})" if at > 1 else "")
+
+    def _ground(self, drawn: Mapping[str, Any]) -> shared.Ground:
+        return self._grounds[drawn.get(ENCODER, "")]
+
+    def _require_losses(self) -> None:
+        """Refuses losses that the labels don't suit, before a trial finds out."""
+        searched: Any = self.space.searched.get("loss", ())
+        fixed = [self.space.fixed["loss"]] if "loss" in self.space.fixed else []
+        for loss in (*searched, *fixed):
+            own = self._task.with_loss(loss)
+            for train, validation in self.folds:
+                own.check_training(train)
+                own.check(validation)
 
     # What KerasTuner calls ---------------------------------------------------------------------
 
@@ -109,7 +156,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
             hp: KerasTuner's `HyperParameters`.
         """
         # The same trial once more is another execution of it, which luck is to tell apart.
-        self._execution = self._execution + 1 if hp is self._last else 0
+        if not self._training:
+            self._execution = self._execution + 1 if hp is self._last else 0
         self._last = hp
         return self._make(self.space.draw(hp))
 
@@ -148,23 +196,73 @@ class TransferHyperModel(keras_tuner.HyperModel):
                 "epochs are chosen by the tuner here, or by `search(epochs=...)`: take them out of "
                 f"the space. Received: epochs={epochs}, and a space of epochs"
             )
+        if self.trainings > 1 and trials.of_hyperband(hp):
+            raise _fatal(
+                "later rounds of Hyperband go on with the weights of one training: with folds or "
+                "seeds search by RandomSearch, BayesianOptimization or GridSearch. "
+                f"Received: {self.trainings} trainings a trial"
+            )
         if trials.is_first(own):
             model = self._with_defaults(hp, model)
             epochs = None if trials.of_hyperband(hp) else epochs
-        drawn = self._chosen(self.space.draw(hp), model)
-        with trials.told(own, model) as tell, self._ids.used_by(model):
-            history = self._trained(model, drawn, epochs, initial_epoch, others, verbose)
-            found = trials.worth(model, history, self._validation, self.objective.name, self._seed)
+        how = epochs, initial_epoch, verbose
+        again = [copy.deepcopy(others) for _ in range(1, self.trainings)]
+        with trials.told(own, model) as tell:
+            found = self._worth(hp, model, how, others)
             tell(found)
-        return found
+        if not again:
+            return found
+        with self._ground(self.space.draw(hp)).encoder.lent_on(model):
+            more = [self._again(hp, at, how, each) for at, each in enumerate(again, 1)]
+        return repeats.together([found, *more], trials.judged_by(own) or self.objective)
 
     # How a trial is made and trained -----------------------------------------------------------
 
     @property
     def rows(self) -> int:
         """How many examples are trained on; of several tasks those of the largest."""
-        given = self._task.apart(self._train)
+        given = self._task.apart(self.folds[0][0])
         return max(len(given[name]) for name in self._task.parts)
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings a trial is."""
+        return len(self.folds) * self._seeds
+
+    def best(self, tuner: Any) -> luck.Choice:
+        """The trial to take, and why: see `Choice`.
+
+        Args:
+            tuner: KerasTuner's, once its search is over.
+
+        Raises:
+            InputError: If no trial came to its end.
+        """
+        found = self.scored(tuner)
+        if not found:
+            raise InputError(
+                "none of the trials came to its end, so there is none to take; search lower rates, "
+                f"or longer. Received: {len(tuner.oracle.trials)} trials"
+            )
+        return luck.choose(found, tuner.oracle.objective.direction)
+
+    def scored(self, tuner: Any) -> list[luck.Scored]:
+        """What each trial of a search that came to its end was judged by, in their order.
+
+        Args:
+            tuner: KerasTuner's.
+        """
+        oracle = tuner.oracle
+        over = [oracle.trials[name] for name in oracle.start_order]
+        found = [
+            luck.Scored(each.trial_id, trials.scores_of(each), int(self._depth(each)))
+            for each in over
+            if each.status == "COMPLETED"
+        ]
+        return [each for each in found if math.isfinite(each.score)]
+
+    def _depth(self, trial: Any) -> Value:
+        return self.space.draw(trial.hyperparameters)["unfreeze"]
 
     def chosen(self, hp: Any) -> dict[str, Value]:
         """All that a trial's model and training are made of, by the names in `SETTINGS`.
@@ -172,26 +270,67 @@ class TransferHyperModel(keras_tuner.HyperModel):
         Args:
             hp: KerasTuner's `HyperParameters`, such as `tuner.get_best_hyperparameters()[0]`.
         """
-        drawn = self.space.draw(hp)
-        return self._chosen(drawn, self._make(drawn))
+        return self._chosen(self.space.draw(hp))
 
-    def _chosen(self, drawn: Mapping[str, Value], model: TransferModel) -> dict[str, Value]:
-        """What was drawn, with the groups that thaw as the head of this model counts them."""
-        return {**drawn, "unfreeze": self._depths.of(model.encoder, int(drawn["unfreeze"]))}
+    def _chosen(
+        self, drawn: Mapping[str, Value], model: TransferModel | None = None
+    ) -> dict[str, Value]:
+        """What was drawn, with the groups that thaw as the head of its model counts them."""
+        form = tuple(drawn.get(name) for name in _OF_READING)
+        depths = self._depths[str(drawn.get(ENCODER, ""))]
+        if model is not None or not depths.knows(form):
+            depths.note(form, (model or self._make(drawn)).encoder)
+        return {**drawn, "unfreeze": depths.of(form, int(drawn["unfreeze"]))}
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder that all trials share."""
-        return self._shared.encoder
+        """The encoder that all trials share; of several that of the library's own values."""
+        return self.encoders[0]
+
+    @property
+    def encoders(self) -> list[Encoder]:
+        """All encoders that trials are on."""
+        return [each.encoder.encoder for each in self._grounds.values()]
 
     @property
     def _seed(self) -> int:
-        return self._plan.seed + self._execution
+        own = self._training // len(self.folds)
+        return self._plan.seed + self._execution * self._seeds + own
+
+    def _worth(
+        self,
+        hp: Any,
+        model: TransferModel,
+        how: tuple[int | None, int, int | str],
+        callbacks: Sequence[keras.callbacks.Callback],
+    ) -> dict[str, float]:
+        """What a model is worth that is trained on the fold whose turn it is."""
+        train, validation = self.folds[self._training % len(self.folds)]
+        drawn = self._chosen(self.space.draw(hp), model)
+        # Where nobody chose a precision it is as the encoder's width has it.
+        precision = runtime.precision("auto", model.encoder.dimension)
+        with precision, self._ground(drawn).ids.used_by(model):
+            history = self._trained(model, train, validation, drawn, how, callbacks)
+            return trials.worth(model, history, validation, self.objective.name, self._seed)
+
+    def _again(self, hp: Any, training: int, *how: Any) -> dict[str, float]:
+        """What another model of a trial is worth: of another fold, or with another seed."""
+        self._training = training
+        try:
+            return self._worth(hp, self.build(hp), *how)
+        except keras_tuner.errors.FailedTrialError as error:
+            which = f"training {training + 1} of {self.trainings}"
+            raise keras_tuner.errors.FailedTrialError(f"{which}: {error}") from error
+        finally:
+            self._training = 0
 
     def _make(self, drawn: Mapping[str, Value]) -> TransferModel:
-        encoder = self._shared.lend(self._seed)
+        ground = self._ground(drawn).encoder
+        encoder = ground.lend(self._seed)
         runtime.seed_everything(self._seed)
         task = copy.deepcopy(self._task)  # which a training settles thresholds of
+        if "loss" in drawn and drawn["loss"] != task.losses[0]:
+            task = task.with_loss(drawn["loss"])
         for each in task.parts.values() if "label_smoothing" in drawn else ():
             if hasattr(each, "label_smoothing"):
                 each.label_smoothing = drawn["label_smoothing"]
@@ -205,7 +344,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
             default_optimizer(encoder, **given),
             **{name: v for name, v in self._build_with.items() if name != "head"},
         )
-        self._shared.lent(model)
+        ground.lent(model)
         return model
 
     def _with_defaults(self, hp: Any, model: TransferModel) -> TransferModel:
@@ -214,18 +353,20 @@ class TransferHyperModel(keras_tuner.HyperModel):
         if found == hp.values:
             return model
         hp.values, self._last = found, None
-        self._shared.take_back()
+        for each in self._grounds.values():
+            each.encoder.take_back()
         return self.build(hp)
 
     def _trained(
         self,
         model: TransferModel,
+        train: Any,
+        validation: Any,
         drawn: Mapping[str, Any],
-        epochs: int | None,
-        initial_epoch: int,
+        how: tuple[int | None, int, int | str],
         callbacks: Sequence[keras.callbacks.Callback],
-        verbose: int | str,
     ) -> finetuning.History:
+        epochs, initial_epoch, verbose = how
         unfreeze = drawn["unfreeze"]
         epochs = epochs or drawn.get("epochs", AS_NEEDED) or None
         plan = dataclasses.replace(
@@ -243,7 +384,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
         batch_size = drawn.get("batch_size", usual.BATCH_SIZE)
         try:
             return finetuning.fine_tune(
-                *(model, self._train, self._validation, epochs, unfreeze, batch_size, plan),
+                *(model, train, validation, epochs, unfreeze, batch_size, plan),
                 callbacks=list(callbacks),
             )
         except (FellApart, tf.errors.ResourceExhaustedError) as error:

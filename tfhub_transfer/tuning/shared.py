@@ -5,18 +5,22 @@ import functools
 import gc
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.storage import names
 
-# Columns of texts whose ids are kept: those to learn from and to judge by, of some tasks.
-_MOST_COLUMNS = 16
+# Rows whose ids are kept; a stream may have any number of them.
+_MOST_ROWS = 2_000_000
+# The ids of rows by name, and how many tokens each lost.
+Ids: TypeAlias = "tuple[dict[str, tf.RaggedTensor], np.ndarray]"
 # Where a layer's file has the seed and step of its dropout.
 _RANDOM = "random_state"
 
@@ -69,6 +73,28 @@ class SharedEncoder:
         """Lends the encoder on though a model has it, which nobody will ask any more."""
         self._held = None
 
+    @contextlib.contextmanager
+    def lent_on(self, model: keras.Model) -> Iterator[None]:
+        """Lends a model's encoder on while the body runs; it comes back as the model left it.
+
+        Args:
+            model: The model that has it.
+        """
+        encoder, left = model.encoder, dict[str, Any]()
+        thawed = sum(any(v.trainable for v in group) for _, group in encoder.layer_groups)
+        encoder.save_own_variables(left)
+        # What it learned, and no more: an encoder is large.
+        learned = {n: v for n, v in left.items() if not np.array_equal(v, self._start[n])}
+        del left
+        self.take_back()
+        try:
+            yield
+        finally:
+            encoder.load_own_variables({**self._start, **learned})
+            encoder.mark_unread(*model.unread_groups)
+            encoder.freeze_to(-thawed or len(encoder.layer_groups))
+            self.lent(model)
+
     def _load(self) -> Encoder:
         made = Encoder(self._source, trust_code=self._trust_code)
         made.leave_out(*self._left_out)
@@ -76,10 +102,10 @@ class SharedEncoder:
 
 
 class SharedIds:
-    """Texts as ids, kept from one model to the next."""
+    """Texts as ids, row by row, kept from one model to the next."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Any] = {}
+        self._known: dict[str, _Known] = {}
 
     @contextlib.contextmanager
     def used_by(self, model: TransferModel) -> Iterator[None]:
@@ -98,15 +124,97 @@ class SharedIds:
             for layout in layouts:
                 del vars(layout)["encode_and_count"]
 
-    def _ids(
-        self, layout: str, make: Callable[..., Any], texts: Sequence[Sequence[str]]
-    ) -> tuple[dict[str, Any], np.ndarray]:
-        key = names.key(layout, names.digests(texts).tobytes())
-        found = self._known.get(key) or make(texts)
-        if len(self._known) < _MOST_COLUMNS:
-            self._known[key] = found
-        columns, lost = found
-        return dict(columns), lost  # a layout may add some of its own
+    def _ids(self, layout: str, make: Callable[..., Ids], texts: Sequence[Sequence[str]]) -> Ids:
+        # Texts of one column may be other ids than the same ones of two.
+        known = self._known.setdefault(f"{layout} {len(texts)}", _Known())
+        return known.ids(make, texts)
+
+
+class _Known:
+    """The ids of rows that there were, which folds ask for in other orders."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, int] = {}
+        self._columns: dict[str, tf.RaggedTensor] = {}
+        self._lost = np.empty(0, "int32")
+
+    def ids(self, make: Callable[..., Ids], texts: Sequence[Sequence[str]]) -> Ids:
+        """The ids of rows, and what each lost.
+
+        Args:
+            make: Makes those of rows that there weren't.
+            texts: The columns.
+        """
+        digests = names.digests(texts)
+        new = [at for at, name in enumerate(digests) if name not in self._places]
+        if len(new) + len(self._places) > _MOST_ROWS:
+            return make(texts)
+        if new:
+            self._add(digests[new], *make([[column[at] for at in new] for column in texts]))
+        rows = np.array([self._places[name] for name in digests])
+        columns = {name: tf.gather(each, rows) for name, each in self._columns.items()}
+        return columns, self._lost[rows]
+
+    def _add(self, digests: np.ndarray, columns: dict[str, Any], lost: np.ndarray) -> None:
+        # The same row twice has two places, of which either will do.
+        for at, name in enumerate(digests, len(self._lost)):
+            self._places[name] = at
+        self._lost = np.concatenate([self._lost, lost])
+        old = self._columns or {name: each[:0] for name, each in columns.items()}
+        self._columns = {
+            name: tf.concat([old[name], each], axis=0) for name, each in columns.items()
+        }
+
+
+class Ground:
+    """What trials on one encoder share.
+
+    Args:
+        encoder: As for `SharedEncoder`.
+
+    Attributes:
+        encoder: What lends it.
+        ids: Texts as ids, by its preprocessor.
+    """
+
+    def __init__(self, encoder: registry.Named | Encoder) -> None:
+        self.encoder, self.ids = SharedEncoder(encoder), SharedIds()
+
+
+def grounds(
+    encoder: registry.Named | Encoder, names: object, preprocessor: object
+) -> dict[str, Ground]:
+    """What trials on each of several encoders share, by the names that a user has for them.
+
+    Args:
+        encoder: That of the library's own values.
+        names: Names of several, that one among them; `None` if there are no others.
+        preprocessor: What a user gives as such, if anything.
+
+    Raises:
+        InputError: If there are no such names.
+    """
+    if names is None:
+        return {"": Ground(encoder)}
+    listed = list(names) if isinstance(names, Sequence) and not isinstance(names, str) else []
+    handle = encoder.handle if isinstance(encoder, Encoder) else registry.source_of(encoder).handle
+    of = {str(name): registry.source_of(str(name)).handle for name in listed}
+    if handle not in of.values() or len({*of.values()}) < max(2, len(listed)):
+        raise InputError(
+            "`encoder` is searched among at least two names or folders, that of the encoder that "
+            f"is given among them, as defaults come first: {handle}. Received: {names!r:.80}"
+        )
+    if preprocessor is not None:
+        raise InputError(
+            "of several encoders each has a preprocessor of its own; leave `preprocessor` out, or "
+            f"search on one. Received: {preprocessor!r:.80}"
+        )
+    trusted = isinstance(encoder, Encoder) and encoder.trust_code
+    found = {}
+    for name in sorted(of, key=lambda each: of[each] != handle):  # its own comes first
+        other = Encoder(name, trust_code=True) if trusted else name
+        found[name] = Ground(encoder if of[name] == handle else other)
+    return found
 
 
 def _taken_out(encoder: Encoder) -> list[str]:

@@ -18,6 +18,8 @@ from tfhub_transfer.training.unfreezing import groups_to_thaw
 
 Value: TypeAlias = int | float | str
 
+# What the encoder is called among the settings.
+ENCODER = "encoder"
 # Epochs of a thawed encoder by which "as many as the rows need" goes, which no number is.
 AS_NEEDED = 0
 # What a setting is given as to search it where its usual values are.
@@ -25,7 +27,7 @@ SEARCH = "search"
 SETTINGS = (
     *("unfreeze", "optimizer", "learning_rate", "warmup", "layer_decay", "epochs", "batch_size"),
     *("pooling", "block", "hidden_units", "dropout", "l2", "head_learning_rate"),
-    "label_smoothing",
+    *("label_smoothing", "loss", "encoder"),
 )
 # What is searched unless something else is said: what moves most, for few trials are all there are.
 SEARCHED = (
@@ -144,6 +146,8 @@ def known_settings(
         read = functools.partial(_share, "label_smoothing")
         default = float(smoothed[0].label_smoothing)
         found.append(Setting("label_smoothing", default, (0.0, 0.05, 0.1, 0.2), read, thawed=False))
+    if len(task.losses) > 1:
+        found.append(_named("loss", task.losses[0], task.losses, task.losses, thawed=False))
     return {each.name: each for each in found}
 
 
@@ -243,11 +247,16 @@ class Space:
         given: What a user says of some: a value, a list of values, a `Range`, or `"search"`. The
             others of `SEARCHED` are searched, the rest is as the library has it.
 
+        suffix: Of the names that KerasTuner knows the settings by, which are all different.
+
     Raises:
         InputError: If a name is unknown, or a value out of range.
     """
 
-    def __init__(self, known: Mapping[str, Setting], given: Mapping[str, object] | None) -> None:
+    def __init__(
+        self, known: Mapping[str, Setting], given: Mapping[str, object] | None, suffix: str = ""
+    ) -> None:
+        self._suffix = suffix
         asked = dict(given or {})
         # What is to be as the library has it needn't be a setting here.
         said = [n for n, value in asked.items() if value is not None or n not in SETTINGS]
@@ -283,7 +292,7 @@ class Space:
         for name, values in self.searched.items():
             if self.known[name].thawed and "unfreeze" in self.searched:
                 depths = [n for n in _listed(self.searched["unfreeze"]) if n]
-                with hp.conditional_scope("unfreeze", depths):
+                with hp.conditional_scope(f"unfreeze{self._suffix}", depths):
                     drawn = self._ask(hp, name, values)
             else:
                 drawn = self._ask(hp, name, values)
@@ -295,18 +304,18 @@ class Space:
         return f"Space(searched={self.searched!r}, fixed={self.fixed!r})"
 
     def _ask(self, hp: Any, name: str, values: Values) -> Value | None:
-        default = _nearest(self.known[name], values)
+        default, told = _nearest(self.known[name], values), name + self._suffix
         if not isinstance(values, Range):
-            return hp.Choice(name, _listed(values), default=default)
+            return hp.Choice(told, _listed(values), default=default)
         ask = hp.Int if self.known[name].whole else hp.Float
         sampling = "log" if values.log else "linear"
         low, high = values.low, values.high
         if self.known[name].whole:
             low, high = int(low), int(high)
-        return ask(name, low, high, sampling=sampling, default=default)
+        return ask(told, low, high, sampling=sampling, default=default)
 
     def _that_matter(self, found: dict[str, Value]) -> dict[str, Value]:
-        thawed = bool(found["unfreeze"])
+        thawed = bool(found.get("unfreeze"))  # of an encoder whose turn it isn't, unknown
         return {name: v for name, v in found.items() if thawed or not self.known[name].thawed}
 
     def _require_thawing(self, given: Iterable[str]) -> None:
@@ -333,6 +342,36 @@ class Space:
         if name in self.searched:
             return value in _listed(self.searched[name])
         return self.fixed.get(name) == value
+
+
+class Spaces:
+    """What is searched on each of several encoders, of which a trial has one.
+
+    Args:
+        of: What is searched on each, by its name; the first is that of the library's own values.
+    """
+
+    def __init__(self, of: Mapping[str, Space]) -> None:
+        self.of = dict(of)
+        self.known = {name: each for own in of.values() for name, each in own.known.items()}
+        self.fixed = {name: each for own in of.values() for name, each in own.fixed.items()}
+        found = {name: each for own in of.values() for name, each in own.searched.items()}
+        self.searched: dict[str, Values] = {ENCODER: [*of], **found}
+
+    def draw(self, hp: Any) -> dict[str, Value]:
+        """As `Space.draw`, with the encoder's name.
+
+        Args:
+            hp: KerasTuner's `HyperParameters`.
+        """
+        drawn, found = hp.Choice(ENCODER, [*self.of], default=next(iter(self.of))), {}
+        for name, own in self.of.items():
+            with hp.conditional_scope(ENCODER, [name]):
+                found[name] = own.draw(hp)
+        return {ENCODER: drawn, **found[drawn]}
+
+    def __repr__(self) -> str:
+        return f"Spaces({self.of!r})"
 
 
 def _require_known(known: Mapping[str, Setting], given: Iterable[str]) -> None:

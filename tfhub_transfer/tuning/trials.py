@@ -16,6 +16,7 @@ from tfhub_transfer.training import headlines, judging
 from tfhub_transfer.training.heads import Standing
 from tfhub_transfer.training.history import History
 from tfhub_transfer.training.stages import FROZEN_BATCH, Plan, Stage
+from tfhub_transfer.tuning import repeats
 
 Callbacks = Sequence[keras.callbacks.Callback]
 
@@ -36,17 +37,35 @@ class Depths:
 
     def __init__(self, encoder: Encoder) -> None:
         self._names = [name for name, _ in encoder.layer_groups]
+        self._read: dict[object, list[str]] = {}
 
-    def of(self, encoder: Encoder, depth: int) -> int:
+    def knows(self, form: object) -> bool:
+        """Whether a model with such a head was seen.
+
+        Args:
+            form: What of a head tells which groups it reads.
+        """
+        return form in self._read
+
+    def note(self, form: object, encoder: Encoder) -> None:
+        """Notes which groups a head reads.
+
+        Args:
+            form: As of `knows`.
+            encoder: As the head reads it, whose model was built last.
+        """
+        self._read[form] = [name for name, _ in encoder.layer_groups]
+
+    def of(self, form: object, depth: int) -> int:
         """How many groups thaw.
 
         Args:
-            encoder: As another head reads it.
+            form: As of `knows`, of a head that was noted.
             depth: How many would, for the default head.
         """
         if not depth:
             return 0
-        names, wanted = [name for name, _ in encoder.layer_groups], self._names[-depth:]
+        names, wanted = self._read[form], self._names[-depth:]
         lowest = next((at for at, name in enumerate(names) if name in wanted), len(names) - 1)
         return len(names) - lowest
 
@@ -88,6 +107,34 @@ def is_first(own: Callbacks) -> bool:
     """
     found = [each.trial for each in own if hasattr(each, "trial")]
     return bool(found) and not found[0].trial_id.strip("0")
+
+
+def judged_by(own: Callbacks) -> Any:
+    """KerasTuner's objective of a search, as one of its callbacks knows it; `None` if none does.
+
+    Args:
+        own: KerasTuner's own callbacks.
+    """
+    return next((each.objective for each in own if hasattr(each, "objective")), None)
+
+
+def metrics_of(trial: Any) -> dict[str, float]:
+    """All values that a trial of KerasTuner's was told, by name.
+
+    Args:
+        trial: The trial.
+    """
+    told = trial.metrics
+    return {name: float(told.get_best_value(name)) for name in told.metrics}
+
+
+def scores_of(trial: Any) -> tuple[float, ...]:
+    """What each training of a trial of KerasTuner's was judged by.
+
+    Args:
+        trial: The trial, which came to its end.
+    """
+    return repeats.scores_of(metrics_of(trial)) or (float(trial.score),)
 
 
 def of_hyperband(hp: Any) -> bool:

@@ -20,6 +20,8 @@ from tfhub_transfer.tasks.similarity.measures import best_threshold
 from tfhub_transfer.tasks.trial import Trial
 
 LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
+# Those that learn from labels of 0 and 1.
+_OF_FLAGS = ("cosine", "contrastive")
 _MARGINS = {
     "contrastive": vector_losses.CONTRASTIVE_MARGIN,
     "triplet": vector_losses.TRIPLET_MARGIN,
@@ -99,6 +101,22 @@ class Similarity(Task):
     def is_graded(self) -> bool:
         """Whether labels are degrees on a scale."""
         return self.objective == "cosine"
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Of labels of 0 and 1 there are two; what has no labels is judged by loss."""
+        if not self.needs_labels or self.is_wide:
+            return (self.objective,)
+        return tuple(sorted(_OF_FLAGS, key=lambda each: each != self.objective))
+
+    def with_loss(self, loss: str) -> "Similarity":
+        """Such a task with the usual margin, for labels of 0 and 1.
+
+        Args:
+            loss: Its name.
+        """
+        made = type(self)(loss, scale=self.scale, threshold=self.threshold)
+        return made.adapt([0.0, 1.0])
 
     @property
     def is_adapted(self) -> bool:
