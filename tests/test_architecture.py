@@ -90,13 +90,16 @@ INNER_FLOORS = {
     ],
     "jobs": [
         [
-            *("asking", "folders", "launching", "options", "run_records", "saying"),
+            *("asking", "folders", "options", "run_records", "saying", "search_places"),
             "three_splits",
         ],
-        ["asking_options", "encoder_options", "sharing", "training_options"],
+        [
+            *("asking_options", "encoder_options", "launching", "search_chief", "sharing"),
+            "training_options",
+        ],
         [
             *("continuing", "converting", "distilling_options", "inputs", "listing"),
-            *("trial_notes", "tuning_options"),
+            *("search_worker", "trial_notes", "tuning_options"),
         ],
         ["searching", "workers"],
         ["commands", "measuring", "predicting", "training", "vectors"],

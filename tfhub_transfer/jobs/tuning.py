@@ -1,6 +1,7 @@
 """The best of many trainings, trained, measured and exported into a folder, as `tune` does."""
 
 import dataclasses
+import functools
 import gc
 import json
 import shlex
@@ -9,22 +10,30 @@ from typing import Any
 
 import keras_tuner
 
-from tfhub_transfer import runtime
+from tfhub_transfer import progress, runtime
 from tfhub_transfer.callbacks.best_weights import direction
 from tfhub_transfer.data import weighing
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.jobs import continuing, options, searching
+from tfhub_transfer.jobs import (
+    continuing,
+    launching,
+    options,
+    search_chief,
+    search_places,
+    searching,
+)
 from tfhub_transfer.jobs.inputs import joint_of, read_splits
 from tfhub_transfer.jobs.saying import say
+from tfhub_transfer.jobs.search_worker import Remote, joined
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
 from tfhub_transfer.jobs.training import check_output, train
 from tfhub_transfer.jobs.training_options import TrainJob
-from tfhub_transfer.jobs.trial_notes import TrialNotes, noted
+from tfhub_transfer.jobs.trial_notes import TrialNotes, noted, seen
 from tfhub_transfer.jobs.tuning_options import TuneJob
-from tfhub_transfer.storage import atomic
+from tfhub_transfer.storage import atomic, scratch
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training import identity
 from tfhub_transfer.training.stages import Plan
@@ -33,22 +42,44 @@ from tfhub_transfer.tuning.space import AS_NEEDED, SEARCH
 
 TRIALS_FILE, BEST_FILE = "trials.jsonl", "best.json"
 # What changes no trial.
-_BESIDE = ("output", "overwrite", "trials", "minutes", "trust_code", "data", "validation", "test")
+_BESIDE = (
+    *("output", "overwrite", "trials", "minutes", "trust_code", "data", "validation", "test"),
+    "workers",
+)
+# What two machines may call differently; its weights themselves are compared.
+_BY_MACHINE = ("encoder",)
 
 
 def tune(job: TuneJob) -> None:
     """Searches for what trains best by the validation split, and trains, measures and exports that.
 
-    The test split is measured once, at the end.
+    The test split is measured once, at the end. Where KerasTuner's variables make this process one
+    of several, the chief does all this, but for the trials, which the workers train.
 
     Args:
         job: What to do.
 
     Raises:
-        InputError: If a file, an option or the output folder is unusable, or no trial came to an
-            end.
+        InputError: If a file, an option, a variable or the output folder is unusable, or no trial
+            came to an end.
+        Ended: If this is a worker, whose chief has ended.
     """
     space = asked(job)
+    if job.workers > 1:
+        raise InputError(
+            "processes are started by the command `tfhub-transfer tune --workers N`, not from "
+            f"Python; see docs/tuning.md. Received: workers={job.workers}"
+        )
+    place = search_places.own()
+    with search_places.unseen():
+        if place is None or place.is_chief:
+            with search_chief.opened(place) as chief:
+                _tune(job, space, chief)
+        else:
+            _work(job, space, place)
+
+
+def _tune(job: TuneJob, space: Mapping[str, object], chief: search_chief.Chief | None) -> None:
     plain = _plain(job)
     joint = joint_of(plain)
     check_output(plain, joint, continuing.is_replaced(job.output))
@@ -56,11 +87,12 @@ def tune(job: TuneJob) -> None:
         try:
             runtime.seed_everything(job.seed)
             splits, task = read_splits(plain, joint)
-            best = _search(job, space, splits, task, notes)
+            best = _search(job, space, splits, task, notes, chief)
         except KeyboardInterrupt:
             if notes.trials:
                 say(f"the same command goes on behind {len(notes.trials)} trials")
             raise
+        launching.say_alone()
         found = dataclasses.replace(plain, **best.pop("arguments"))
         del splits, task
         gc.collect()  # what trials held goes in circles
@@ -70,6 +102,34 @@ def tune(job: TuneJob) -> None:
         files = {TRIALS_FILE: lines, BEST_FILE: f"{json.dumps(best, indent=1)}\n"}
         atomic.files(job.output, {name: text.encode("utf-8") for name, text in files.items()})
     say(_conclusion(best, job))
+
+
+def _work(job: TuneJob, space: Mapping[str, object], place: search_places.Place) -> None:
+    """Trains what the chief deals out; writes nothing that stays."""
+    plain = _plain(job)
+    runtime.seed_everything(job.seed)
+    splits, task = read_splits(plain, joint_of(plain))
+    hypermodel = _hypermodel(job, space, splits, task)
+    objective = _objective(job, hypermodel)
+    found = joined(place, _alike(_facts(job, hypermodel, splits)))
+    if found is None:
+        return
+    lines, welcome = found
+    remote = Remote(lines, objective)
+    with (
+        remote.alive(),
+        progress.shown(False),
+        scratch.temporary() as folder,
+        runtime.precision(str(welcome["precision"])),
+    ):
+        shared = seen(job.output, str(welcome["token"]))
+        if shared is None and job.tuner == "hyperband":
+            raise InputError(
+                "trials of `hyperband` go on with each other's weights, so all processes must see "
+                "the folder of `--output`; put it where they do, or take another `--tuner`. "
+                f"Received: {job.output}"
+            )
+        searching.work(job, hypermodel, remote, folder, shared)
 
 
 def asked(job: TuneJob) -> dict[str, object]:
@@ -156,26 +216,25 @@ def _search(
     splits: Splits | JointSplits,
     task: Task,
     notes: TrialNotes,
+    chief: search_chief.Chief | None,
 ) -> dict[str, Any]:
     """Searches; what is told of the best trial, with the options of its training."""
     hypermodel = _hypermodel(job, space, splits, task)
-    encoder = hypermodel.encoder
-    facts = {
-        **{name: v for name, v in _told(job).items() if name not in _BESIDE},
-        "space": repr(hypermodel.space),
-        "fingerprint": encoder.fingerprint(),
-        **runtime.versions(),
-        **identity.of_examples("train", splits.train),
-        **identity.of_examples("validation", splits.validation),
-    }
+    objective = _objective(job, hypermodel)
+    facts = _facts(job, hypermodel, splits)
     said = notes.begin(facts)
     if said:
         say(said)
-    with runtime.precision(job.precision, encoder.dimension):
-        tuner = searching.search(job, hypermodel, _objective(job, hypermodel), notes)
+    with runtime.precision(job.precision, hypermodel.encoder.dimension) as precision:
+        serve = None
+        if chief is not None:
+            welcome = {"precision": precision, "token": notes.token()}
+            serve = functools.partial(chief.serve, welcome, _alike(facts))
+        tuner = searching.search(job, hypermodel, objective, notes, serve)
     [best] = tuner.oracle.get_best_trials(1)
     drawn = hypermodel.chosen(best.hyperparameters)
-    first = next((each["score"] for each in notes.trials), None)
+    # Of several processes another trial may end before the first.
+    first = next((t["score"] for t in notes.trials if not t["trial"].strip("0")), None)
     epochs = best.hyperparameters.values.get("tuner/epochs")
     if epochs and best.trial_id.strip("0"):
         drawn["epochs"] = epochs
@@ -220,6 +279,27 @@ def _objective(job: TuneJob, hypermodel: TransferHyperModel) -> keras_tuner.Obje
             f"{', '.join(sorted(hypermodel.reported))}. Received: {job.objective!r}"
         )
     return keras_tuner.Objective(job.objective, direction("auto", job.objective))
+
+
+def _facts(
+    job: TuneJob, hypermodel: TransferHyperModel, splits: Splits | JointSplits
+) -> dict[str, object]:
+    """What trials depend on, as JSON can say it."""
+    found = {
+        **{name: v for name, v in _told(job).items() if name not in _BESIDE},
+        "space": repr(hypermodel.space),
+        "fingerprint": hypermodel.encoder.fingerprint(),
+        **runtime.versions(),
+        **identity.of_examples("train", splits.train),
+        **identity.of_examples("validation", splits.validation),
+    }
+    as_json: dict[str, object] = json.loads(json.dumps(found))
+    return as_json
+
+
+def _alike(facts: Mapping[str, object]) -> dict[str, object]:
+    """What is the same in all processes of a search."""
+    return {name: value for name, value in facts.items() if name not in _BY_MACHINE}
 
 
 def _told(job: TuneJob) -> dict[str, object]:
