@@ -591,7 +591,7 @@ OF_PYTHON = frozenset(
     | {"_exit"}  # of `os`: without what is done at exit
     | {"_actions", "_option_string_actions", "_SubParsersAction"}  # of `argparse`, for completion
 )
-PRIVATE_MODULES = re.compile(r"(keras\.src|tensorflow(_text)?\.python)\b|__internal__")
+PRIVATE_MODULES = re.compile(r"(keras(_tuner)?\.src|tensorflow(_text)?\.python)\b|__internal__")
 
 
 def _private(name: str) -> bool:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -120,13 +122,100 @@ def test_a_search_that_was_killed_goes_on_behind_the_trials_that_there_are(
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+GRID = ("--tuner", "grid", "--search", "dropout,hidden_units", "--seed", "3")
+CHOICES = ("--choice", "dropout=0.1,0.0,0.3,0.5", "hidden_units=0,8,16")
+
+
+@pytest.mark.slow
+def test_a_chief_and_workers_find_what_one_process_finds(
+    text_encoder: Path, data: Path, tmp_path: Path
+) -> None:
+    """To the digit; and what is trained in the end, to the bit."""
+    searched = []
+    for name, more in (("alone", ()), ("several", ("--workers", "2"))):
+        words = words_of(data, text_encoder, tmp_path / name, *GRID, *CHOICES, *more)
+        command = [sys.executable, "-m", "tfhub_transfer", *words]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        searched.append(sorted(trials_of(tmp_path / name), key=lambda trial: trial["trial"]))
+    assert len(searched[0]) == 12
+    for name in ("trial", "status", "values", "score", "metrics"):
+        assert [t[name] for t in searched[0]] == [t[name] for t in searched[1]]
+    assert "worker worker1 is there" in done.stderr and "worker worker2 is there" in done.stderr
+    assert all(0 < trial["seconds"] <= trial["ended"] for trial in searched[1])
+    for mine, its in zip(weights(tmp_path / "alone"), weights(tmp_path / "several")):
+        assert (mine == its).all()
+    best, same = (
+        json.loads((tmp_path / n / "best.json").read_text("utf-8")) for n in ("alone", "several")
+    )
+    assert {**same, "command": best["command"]} == best
+    assert {p.name for p in tmp_path.iterdir()} == {"rows.csv", "alone", "several"}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.slow
+def test_the_search_outlives_its_workers_and_goes_on_without_its_chief(
+    text_encoder: Path, data: Path, tmp_path: Path
+) -> None:
+    """Each started by hand, as on machines of their own, with the folder of the output seen."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+    output = tmp_path / "out"
+    random = ("--tuner", "random", "--trials", "8", "--search", "dropout,hidden_units")
+    words = [sys.executable, "-m", "tfhub_transfer", *words_of(data, text_encoder, output, *random)]
+    place = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+    running = list[subprocess.Popen[str]]()
+
+    def start(name: str) -> subprocess.Popen[str]:
+        pipe, env = subprocess.PIPE, {**os.environ, **place, "KERASTUNER_TUNER_ID": name}
+        running.append(subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=env))
+        return running[-1]
+
+    def until(process: subprocess.Popen[str], begins: str) -> None:
+        assert process.stdout is not None
+        assert any(line.startswith(begins) for line in process.stdout), process.stderr.read()
+
+    try:
+        chief, first, second = map(start, ("chief", "one", "two"))
+        until(chief, "Trial ")
+        first.send_signal(signal.SIGKILL)
+        until(chief, "Trial ")
+        chief.send_signal(signal.SIGKILL)
+        ended = time.monotonic()
+        _, said = second.communicate(timeout=60)
+        assert second.returncode == 75 and "the chief of this search has ended" in said
+        assert time.monotonic() - ended < 30
+        assert not output.exists()
+        chief, second = map(start, ("chief", "two"))
+        out, said = chief.communicate(timeout=200)
+        assert chief.returncode == 0, said
+        assert re.search(r"goes on behind \d trials", out)
+        out, said = second.communicate(timeout=30)
+        assert second.returncode == 0 and out == ""
+    finally:
+        for each in running:
+            each.kill()
+            each.communicate()
+    whole = tmp_path / "whole"
+    alone = [str(whole) if word == str(output) else word for word in words]
+    subprocess.run(alone, check=True, capture_output=True)
+    found, wanted = (
+        sorted(
+            (trial["trial"], trial["status"], *map(str, trial["values"].items()), trial["score"])
+            for trial in trials_of(folder)
+        )
+        for folder in (output, whole)
+    )
+    assert found == wanted and len(found) == 8
+
+
 def test_trials_of_another_search_are_not_taken_for_these(tmp_path: Path) -> None:
     facts = {"seed": 1, "names": ("a", "b")}
     with pytest.raises(KeyboardInterrupt), trial_notes.noted(tmp_path / "out") as notes:
         assert notes.begin(facts) is None
         (notes.project / "trial_0").mkdir(parents=True)
         (notes.project / "trial_0" / "trial.json").write_text("{}", "utf-8")
-        notes.note({"trial": "0", "seconds": 1.0})
+        notes.note({"trial": "0", "ended": 1.0})
         with pytest.raises(InputError, match="another process searches there at this moment"):
             trial_notes.TrialNotes(tmp_path / "out")
         # Half of what a kill leaves.
@@ -137,7 +226,7 @@ def test_trials_of_another_search_are_not_taken_for_these(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt), trial_notes.noted(tmp_path / "out") as notes:
         said = notes.begin(facts)
         assert said is not None and said.startswith("goes on behind 1 trials")
-        assert notes.trials == [{"trial": "0", "seconds": 1.0}]
+        assert notes.trials == [{"trial": "0", "ended": 1.0}]
         assert [p.read_text("utf-8") for p in notes.project.rglob("*.json")] == ["{}"]
         raise KeyboardInterrupt
     with trial_notes.noted(tmp_path / "out") as notes:
