@@ -124,29 +124,91 @@ def test_a_search_that_was_killed_goes_on_behind_the_trials_that_there_are(
 
 GRID = ("--tuner", "grid", "--search", "dropout,hidden_units", "--seed", "3")
 CHOICES = ("--choice", "dropout=0.1,0.0,0.3,0.5", "hidden_units=0,8,16")
+# The command in another process, as tests have it in this one: see `conftest.py`.
+AS_HERE = """
+import sys
+import tensorflow as tf
+from tfhub_transfer import cli, runtime
+from tfhub_transfer.optimization import planning
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+planning.HEAD_STEPS = 40
+with runtime.precision("float32"):
+    sys.exit(cli.main())
+"""
+
+
+class Party:
+    """Processes of one search, each started by hand."""
+
+    def __init__(self, words: list[str]) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = str(taken.getsockname()[1])
+        self.words = [sys.executable, "-c", AS_HERE, *words]
+        self.place = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+        self.running = list[subprocess.Popen[str]]()
+
+    def start(self, name: str) -> subprocess.Popen[str]:
+        pipe, env = subprocess.PIPE, {**os.environ, **self.place, "KERASTUNER_TUNER_ID": name}
+        made = subprocess.Popen(self.words, stdout=pipe, stderr=pipe, text=True, env=env)
+        self.running.append(made)
+        return made
+
+    def end(self) -> None:
+        for each in self.running:
+            each.kill()
+            each.communicate()
+
+
+@pytest.fixture
+def parties() -> Any:
+    made: list[Party] = []
+
+    def make(words: list[str]) -> Party:
+        made.append(Party(words))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.end()
+
+
+def told(output: Path) -> list[Any]:
+    """What doesn't depend on the time that a search took."""
+    names = ("trial", "status", "values", "score", "metrics")
+    found = sorted(trials_of(output), key=lambda trial: str(trial["trial"]))
+    return [{name: trial[name] for name in names} for trial in found]
 
 
 @pytest.mark.slow
 def test_a_chief_and_workers_find_what_one_process_finds(
-    text_encoder: Path, data: Path, tmp_path: Path
+    text_encoder: Path,
+    data: Path,
+    tmp_path: Path,
+    run: Any,
+    parties: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """To the digit; and what is trained in the end, to the bit."""
-    searched = []
-    for name, more in (("alone", ()), ("several", ("--workers", "2"))):
-        words = words_of(data, text_encoder, tmp_path / name, *GRID, *CHOICES, *more)
-        command = [sys.executable, "-m", "tfhub_transfer", *words]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        searched.append(sorted(trials_of(tmp_path / name), key=lambda trial: trial["trial"]))
-    assert len(searched[0]) == 12
-    for name in ("trial", "status", "values", "score", "metrics"):
-        assert [t[name] for t in searched[0]] == [t[name] for t in searched[1]]
-    assert "worker worker1 is there" in done.stderr and "worker worker2 is there" in done.stderr
-    assert all(0 < trial["seconds"] <= trial["ended"] for trial in searched[1])
-    for mine, its in zip(weights(tmp_path / "alone"), weights(tmp_path / "several")):
+    alone, several = tmp_path / "alone", tmp_path / "several"
+    status, _, error = run(*words_of(data, text_encoder, alone, *GRID, *CHOICES))
+    assert status == 0, error
+    words = words_of(data, text_encoder, several, *GRID, *CHOICES)
+    party = parties(words)
+    workers = [party.start(name) for name in ("one", "two")]
+    for name, value in {**party.place, "KERASTUNER_TUNER_ID": "chief"}.items():
+        monkeypatch.setenv(name, value)
+    status, out, error = run(*words)
+    assert status == 0, error
+    for each in workers:
+        said = each.communicate(timeout=60)
+        assert each.returncode == 0 and said[0] == "", said
+    assert "worker one is there" in error and "worker two is there" in error
+    assert len(told(alone)) == 12 and told(several) == told(alone)
+    assert all(0 < trial["seconds"] <= trial["ended"] for trial in trials_of(several))
+    for mine, its in zip(weights(alone), weights(several)):
         assert (mine == its).all()
-    best, same = (
-        json.loads((tmp_path / n / "best.json").read_text("utf-8")) for n in ("alone", "several")
-    )
+    best, same = (json.loads((each / "best.json").read_text("utf-8")) for each in (alone, several))
     assert {**same, "command": best["command"]} == best
     assert {p.name for p in tmp_path.iterdir()} == {"rows.csv", "alone", "several"}
 
@@ -154,59 +216,37 @@ def test_a_chief_and_workers_find_what_one_process_finds(
 @pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_search_outlives_its_workers_and_goes_on_without_its_chief(
-    text_encoder: Path, data: Path, tmp_path: Path
+    text_encoder: Path, data: Path, tmp_path: Path, run: Any, parties: Any
 ) -> None:
-    """Each started by hand, as on machines of their own, with the folder of the output seen."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = str(taken.getsockname()[1])
+    """Random draws, whose values are those of one process in the end."""
     output = tmp_path / "out"
     random = ("--tuner", "random", "--trials", "8", "--search", "dropout,hidden_units")
-    words = [sys.executable, "-m", "tfhub_transfer", *words_of(data, text_encoder, output, *random)]
-    place = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
-    running = list[subprocess.Popen[str]]()
-
-    def start(name: str) -> subprocess.Popen[str]:
-        pipe, env = subprocess.PIPE, {**os.environ, **place, "KERASTUNER_TUNER_ID": name}
-        running.append(subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=env))
-        return running[-1]
+    party = parties(words_of(data, text_encoder, output, *random))
 
     def until(process: subprocess.Popen[str], begins: str) -> None:
         assert process.stdout is not None
-        assert any(line.startswith(begins) for line in process.stdout), process.stderr.read()
+        assert any(line.startswith(begins) for line in process.stdout)
 
-    try:
-        chief, first, second = map(start, ("chief", "one", "two"))
-        until(chief, "Trial ")
-        first.send_signal(signal.SIGKILL)
-        until(chief, "Trial ")
-        chief.send_signal(signal.SIGKILL)
-        ended = time.monotonic()
-        _, said = second.communicate(timeout=60)
-        assert second.returncode == 75 and "the chief of this search has ended" in said
-        assert time.monotonic() - ended < 30
-        assert not output.exists()
-        chief, second = map(start, ("chief", "two"))
-        out, said = chief.communicate(timeout=200)
-        assert chief.returncode == 0, said
-        assert re.search(r"goes on behind \d trials", out)
-        out, said = second.communicate(timeout=30)
-        assert second.returncode == 0 and out == ""
-    finally:
-        for each in running:
-            each.kill()
-            each.communicate()
+    chief, first, second = map(party.start, ("chief", "one", "two"))
+    until(chief, "Trial ")
+    first.send_signal(signal.SIGKILL)
+    until(chief, "Trial ")
+    chief.send_signal(signal.SIGKILL)
+    ended = time.monotonic()
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 75 and "the chief of this search has ended" in said
+    assert time.monotonic() - ended < 30
+    assert not output.exists()
+    chief, second = map(party.start, ("chief", "two"))
+    out, said = chief.communicate(timeout=200)
+    assert chief.returncode == 0, said
+    assert re.search(r"goes on behind \d trials", out)
+    out, said = second.communicate(timeout=30)
+    assert second.returncode == 0 and out == "", said
     whole = tmp_path / "whole"
-    alone = [str(whole) if word == str(output) else word for word in words]
-    subprocess.run(alone, check=True, capture_output=True)
-    found, wanted = (
-        sorted(
-            (trial["trial"], trial["status"], *map(str, trial["values"].items()), trial["score"])
-            for trial in trials_of(folder)
-        )
-        for folder in (output, whole)
-    )
-    assert found == wanted and len(found) == 8
+    status, _, error = run(*words_of(data, text_encoder, whole, *random))
+    assert status == 0, error
+    assert len(told(whole)) == 8 and told(output) == told(whole)
 
 
 def test_trials_of_another_search_are_not_taken_for_these(tmp_path: Path) -> None:

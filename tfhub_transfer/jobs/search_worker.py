@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from keras_tuner.engine import hyperparameters as tuner_values
+import keras_tuner
 from keras_tuner.engine import trial as tuner_trials
 
 from tfhub_transfer.errors import Ended, InputError, visible
@@ -47,7 +47,7 @@ class Remote:
             time.sleep(_WAIT)
         if "trial" not in found:
             status = tuner_trials.TrialStatus.STOPPED
-            return tuner_trials.Trial(tuner_values.HyperParameters(), status=status)
+            return tuner_trials.Trial(keras_tuner.HyperParameters(), status=status)
         self._trial = tuner_trials.Trial.from_state(found["trial"])
         self._began = time.monotonic()
         return self._trial
