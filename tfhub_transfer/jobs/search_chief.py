@@ -31,6 +31,10 @@ _SHOWN = 60
 Told = dict[str, Any]
 
 
+class _Odd(Exception):
+    """No worker says that."""
+
+
 class Peer:
     """A worker at the other end of a connection.
 
@@ -87,6 +91,8 @@ class Chief:
             for key, _ in self._selector.select(_LOOK):
                 self._hear(key.data)
             self._forget_the_silent()
+            for name in () if self._leaves_time() else self._left_behind():
+                self._fail(name, "its worker ended, and no time was left to begin it again")
         self._part()
 
     def _done(self) -> bool:
@@ -115,11 +121,8 @@ class Chief:
         try:
             for message in peer.lines.arrived():
                 peer.heard = time.monotonic()
-                peer.lines.send(self._answer(peer, message))
-        except InputError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            # It has gone; or what speaks there is none of ours.
+                peer.lines.send(self._answer(peer, _understood(message)))
+        except (OSError, _Odd):  # it has gone; or what speaks there is none of ours
             self._forget(peer)
 
     def _accept(self) -> None:
@@ -131,11 +134,11 @@ class Chief:
 
     def _answer(self, peer: Peer, message: Told) -> Told:
         if "hello" in message:
-            return self._greet(peer, str(message["hello"]), message["facts"])
+            return self._greet(peer, message["hello"], message["facts"])
         if not peer.name:
-            raise ValueError("who doesn't say who it is isn't answered")
+            raise _Odd("who doesn't say who it is isn't answered")
         if "mistake" in message:
-            raise InputError(str(message["mistake"]))
+            raise InputError(message["mistake"])
         if "trial" in message:
             self._end(peer, message)
         return self._trial(peer) if "ask" in message else {}
@@ -165,8 +168,6 @@ class Chief:
         oracle, left = self._oracle, self._left_behind()
         if peer.name not in oracle.ongoing_trials:
             if not self._leaves_time():
-                for name in left:
-                    self._fail(name, "its worker ended, and no time was left to begin it again")
                 return {"wait": True}
             if left:
                 oracle.ongoing_trials[peer.name] = oracle.ongoing_trials.pop(left[0])
@@ -185,14 +186,16 @@ class Chief:
         return [name for name in self._oracle.ongoing_trials if name not in there]
 
     def _end(self, peer: Peer, message: Told) -> None:
-        trial = tuner_trials.Trial.from_state(message["trial"])
-        own = self._oracle.ongoing_trials[peer.name]
-        if own.trial_id != trial.trial_id:
-            raise ValueError("a trial of another one")
+        trial, oracle = message["trial"], self._oracle
+        own = oracle.ongoing_trials.get(peer.name)
+        if own is None or own.trial_id != trial.trial_id:
+            raise _Odd("a trial of another one")
         if trial.status == tuner_trials.TrialStatus.COMPLETED:
-            self._oracle.update_trial(trial.trial_id, message["metrics"], step=message["step"])
-        self._oracle.end_trial(trial)
-        self._ended(trial.trial_id, float(message["seconds"]))
+            if oracle.objective.name not in message["metrics"]:
+                raise _Odd("a trial without what it is judged by")
+            oracle.update_trial(trial.trial_id, message["metrics"], step=message["step"])
+        oracle.end_trial(trial)
+        self._ended(trial.trial_id, message["seconds"])
 
     def _fail(self, name: str, reason: str) -> None:
         """Counts the trial that somebody left behind as failed."""
@@ -227,13 +230,32 @@ class Chief:
             _say(f"waiting for workers at {self._place.address}")
 
 
+def _understood(message: Told) -> Told:
+    """What a worker says, of the types that it has."""
+    try:
+        if "hello" in message:
+            return {"hello": str(message["hello"]), "facts": dict(message["facts"])}
+        if "mistake" in message:
+            return {"mistake": str(message["mistake"])}
+        if "trial" not in message:
+            return {name: True for name in ("ask", "alive") if name in message}
+        metrics = {str(name): float(v) for name, v in message.get("metrics", {}).items()}
+        return {
+            "trial": tuner_trials.Trial.from_state(message["trial"]),
+            **{"metrics": metrics, "step": int(message.get("step", 0))},
+            "seconds": float(message["seconds"]),
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _Odd(str(error)) from error
+
+
 def _turn_away(own: socket.socket) -> None:
     """Tells who comes when the search is over, for as long as this process lives."""
     own.setblocking(True)
     with contextlib.suppress(OSError):
         while True:
             link, _ = own.accept()
-            with contextlib.suppress(OSError, ValueError), contextlib.closing(Lines(link)) as lines:
+            with contextlib.suppress(OSError), contextlib.closing(Lines(link)) as lines:
                 lines.answer()
                 lines.send({"over": True})
 

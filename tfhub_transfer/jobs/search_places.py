@@ -169,18 +169,20 @@ class Lines:
         """The messages that are whole, once something has come; waits for it.
 
         Raises:
-            OSError: If nothing comes in time, or the other side has gone.
-            ValueError: If it is no message.
+            OSError: If nothing comes in time, the other side has gone, or it is no message.
         """
         found = self.link.recv(2**16)
         if not found:
             raise ConnectionResetError("the other side has gone")
         *whole, self._held = (self._held + found).split(b"\n")
         if len(self._held) > MOST_BYTES:
-            raise ValueError("no message is so long")
-        messages = [json.loads(each) for each in whole]
+            raise ConnectionAbortedError("no message is so long")
+        try:
+            messages = [json.loads(each) for each in whole]
+        except (ValueError, RecursionError) as error:
+            raise ConnectionAbortedError("no message") from error
         if not all(isinstance(each, dict) for each in messages):
-            raise ValueError("no message")
+            raise ConnectionAbortedError("no message")
         return messages
 
     def answer(self) -> dict[str, Any]:
@@ -188,7 +190,6 @@ class Lines:
 
         Raises:
             OSError: As `arrived`.
-            ValueError: As `arrived`.
         """
         while not (found := self.arrived()):
             pass

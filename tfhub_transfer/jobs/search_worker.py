@@ -117,7 +117,7 @@ class Remote:
             with self._lock:
                 self._lines.send(message)
                 return self._lines.answer()
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise Ended(launching.TRY_AGAIN, GONE) from error
 
 
@@ -146,7 +146,7 @@ def joined(place: Place, facts: Mapping[str, object]) -> tuple[Lines, dict[str, 
     try:
         lines.send({"hello": place.name, "facts": dict(facts)})
         found = lines.answer()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise Ended(launching.TRY_AGAIN, GONE) from error
     if "refused" in found:
         raise InputError(str(found["refused"]))
