@@ -203,6 +203,7 @@ def test_a_chief_and_workers_find_what_one_process_finds(
     for each in workers:
         said = each.communicate(timeout=60)
         assert each.returncode == 0 and said[0] == "", said
+    assert "waiting for workers at 127.0.0.1:" in error
     assert "worker one is there" in error and "worker two is there" in error
     assert len(told(alone)) == 12 and told(several) == told(alone)
     assert all(0 < trial["seconds"] <= trial["ended"] for trial in trials_of(several))

@@ -5,6 +5,7 @@ trials, is asked one question at a time.
 """
 
 import contextlib
+import select
 import selectors
 import socket
 import sys
@@ -62,6 +63,8 @@ class Chief:
         self._peers: list[Peer] = []
         self._ends: Counter[str] = Counter()
         self._is_over, self._waits = False, False
+        self._closed = threading.Event()
+        self._late = threading.Thread(target=self._turn_away, daemon=True)
 
     def serve(
         self,
@@ -109,8 +112,30 @@ class Chief:
         while self._peers and time.monotonic() < end:
             for key, _ in self._selector.select(_LOOK):
                 self._hear(key.data)
-        self._selector.unregister(self._own)
-        threading.Thread(target=_turn_away, args=(self._own,), daemon=True).start()
+        self._end_all()
+        self._late.start()
+
+    def _end_all(self) -> None:
+        while self._peers:
+            self._peers.pop().lines.close()
+        self._selector.close()
+
+    def _turn_away(self) -> None:
+        """Tells who comes when the search is over."""
+        with contextlib.suppress(OSError, ValueError):  # at the very end the socket is closed
+            while not self._closed.is_set():
+                if select.select([self._own], [], [], _LOOK)[0]:
+                    link, _ = self._own.accept()
+                    with contextlib.suppress(OSError), contextlib.closing(Lines(link)) as lines:
+                        lines.answer()
+                        lines.send({"over": True})
+
+    def close(self) -> None:
+        """Ends all connections."""
+        self._closed.set()
+        if self._late.is_alive():
+            self._late.join(2 * _LOOK)
+        self._end_all()
 
     # What comes ---------------------------------------------------------------------------------
 
@@ -249,17 +274,6 @@ def _understood(message: Told) -> Told:
         raise _Odd(str(error)) from error
 
 
-def _turn_away(own: socket.socket) -> None:
-    """Tells who comes when the search is over, for as long as this process lives."""
-    own.setblocking(True)
-    with contextlib.suppress(OSError):
-        while True:
-            link, _ = own.accept()
-            with contextlib.suppress(OSError), contextlib.closing(Lines(link)) as lines:
-                lines.answer()
-                lines.send({"over": True})
-
-
 def _say(text: str) -> None:
     print(visible(f"tfhub-transfer: {text}"), file=sys.stderr, flush=True)
 
@@ -277,5 +291,5 @@ def opened(place: Place | None) -> Iterator[Chief | None]:
     if place is None:
         yield None
         return
-    with listening(place) as own:
-        yield Chief(place, own)
+    with listening(place) as own, contextlib.closing(Chief(place, own)) as chief:
+        yield chief

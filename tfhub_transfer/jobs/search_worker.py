@@ -12,7 +12,7 @@ from keras_tuner.engine import trial as tuner_trials
 
 from tfhub_transfer.errors import Ended, InputError, visible
 from tfhub_transfer.jobs import launching
-from tfhub_transfer.jobs.search_places import Lines, Place, connected
+from tfhub_transfer.jobs.search_places import PATIENCE, Lines, Place, connected
 
 GONE = "the chief of this search has ended; start it again, and this worker, to go on"
 # Seconds between two signs of life, two looks for the chief, and two questions for a trial.
@@ -142,15 +142,24 @@ def joined(place: Place, facts: Mapping[str, object]) -> tuple[Lines, dict[str, 
             print(visible(said), file=sys.stderr, flush=True)
         time.sleep(_EVERY)
     lines = Lines(link)
-    lines.link.settimeout(None)  # the chief may still read its data
+    with contextlib.ExitStack() as open_till_then:
+        open_till_then.callback(lines.close)
+        found = _greeted(lines, place, facts)
+        if "refused" in found:
+            raise InputError(str(found["refused"]))
+        if "welcome" not in found:
+            return None
+        open_till_then.pop_all()
+    return lines, dict(found["welcome"])
+
+
+def _greeted(lines: Lines, place: Place, facts: Mapping[str, object]) -> dict[str, Any]:
+    """What the chief answers, which may still be reading its data."""
+    lines.link.settimeout(None)
     try:
         lines.send({"hello": place.name, "facts": dict(facts)})
         found = lines.answer()
+        lines.link.settimeout(PATIENCE)
     except OSError as error:
         raise Ended(launching.TRY_AGAIN, GONE) from error
-    if "refused" in found:
-        raise InputError(str(found["refused"]))
-    if "over" in found:
-        return None
-    lines = Lines(link)
-    return lines, dict(found["welcome"])
+    return found
