@@ -125,8 +125,8 @@ def _work(job: TuneJob, space: Mapping[str, object], place: search_places.Place)
         shared = seen(job.output, str(welcome["token"]))
         if shared is None and job.tuner == "hyperband":
             raise InputError(
-                "trials of `--tuner hyperband` go on with each other's weights, so all processes must see "
-                "the folder of `--output`; put it where they do, or take another tuner. "
+                "trials of `--tuner hyperband` go on with each other's weights, so all processes "
+                "must see the folder of `--output`; put it where they do, or take another tuner. "
                 f"Received: {job.output}"
             )
         searching.work(job, hypermodel, remote, folder, shared)
