@@ -28,17 +28,17 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_three_variables_are_a_place(told: Any) -> None:
     told()
-    assert search_places.own() is None
+    assert search_places.place_here() is None
     told(**dict.fromkeys(ALL, " "))
-    assert search_places.own() is None
+    assert search_places.place_here() is None
     told(**ALL)
-    place = search_places.own()
+    place = search_places.place_here()
     assert place == Place("chief", "127.0.0.1", 8000) and place.is_chief
     with search_places.unseen():
-        assert not {*ALL} & {*os.environ} and search_places.own() is None
-    assert search_places.own() == place
+        assert not {*ALL} & {*os.environ} and search_places.place_here() is None
+    assert search_places.place_here() == place
     told(**ALL | {ID: "worker0"})
-    worker = search_places.own()
+    worker = search_places.place_here()
     assert worker is not None and not worker.is_chief and worker.address == "127.0.0.1:8000"
 
 

@@ -52,7 +52,7 @@ class Place:
         return f"{self.host}:{self.port}"
 
 
-def own() -> Place | None:
+def place_here() -> Place | None:
     """The place that the environment gives this process; none, where it searches alone.
 
     Raises:

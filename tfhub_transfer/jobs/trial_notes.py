@@ -91,7 +91,7 @@ class TrialNotes:
         atomic.write_text(self.place / _STATE, json.dumps(state))
 
     def token(self) -> str:
-        """What tells who reads it there that this is the folder: see `seen`."""
+        """What tells who reads it there that this is the folder: see `shared_place`."""
         made = secrets.token_hex(16)
         (self.place / _TOKEN).write_text(made, "utf-8")
         return made
@@ -122,7 +122,7 @@ def _place(output: Path) -> Path:
     return of_output(output.with_name(f"{output.name}.tune"))
 
 
-def seen(output: Path, token: str) -> Path | None:
+def shared_place(output: Path, token: str) -> Path | None:
     """The folder of the search that another process holds, if this one sees it, too.
 
     Args:

@@ -31,7 +31,7 @@ from tfhub_transfer.jobs.search_worker import Remote, joined
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
 from tfhub_transfer.jobs.training import check_output, train
 from tfhub_transfer.jobs.training_options import TrainJob
-from tfhub_transfer.jobs.trial_notes import TrialNotes, noted, seen
+from tfhub_transfer.jobs.trial_notes import TrialNotes, noted, shared_place
 from tfhub_transfer.jobs.tuning_options import TuneJob
 from tfhub_transfer.storage import atomic, scratch
 from tfhub_transfer.tasks import Task
@@ -70,7 +70,7 @@ def tune(job: TuneJob) -> None:
             "processes are started by the command `tfhub-transfer tune --workers N`, not from "
             f"Python; see docs/tuning.md. Received: workers={job.workers}"
         )
-    place = search_places.own()
+    place = search_places.place_here()
     with search_places.unseen():
         if place is None or place.is_chief:
             with search_chief.opened(place) as chief:
@@ -122,7 +122,7 @@ def _work(job: TuneJob, space: Mapping[str, object], place: search_places.Place)
         scratch.temporary() as folder,
         runtime.precision(str(welcome["precision"])),
     ):
-        shared = seen(job.output, str(welcome["token"]))
+        shared = shared_place(job.output, str(welcome["token"]))
         if shared is None and job.tuner == "hyperband":
             raise InputError(
                 "trials of `--tuner hyperband` go on with each other's weights, so all processes "
