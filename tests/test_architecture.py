@@ -90,13 +90,16 @@ INNER_FLOORS = {
     ],
     "jobs": [
         [
-            *("asking", "folders", "launching", "options", "run_records", "saying"),
+            *("asking", "folders", "options", "run_records", "saying", "search_places"),
             "three_splits",
         ],
-        ["asking_options", "encoder_options", "sharing", "training_options"],
+        [
+            *("asking_options", "encoder_options", "launching", "search_chief", "sharing"),
+            "training_options",
+        ],
         [
             *("continuing", "converting", "distilling_options", "inputs", "listing"),
-            *("refitting", "trial_notes", "tuning_options"),
+            *("refitting", "search_worker", "trial_notes", "tuning_options"),
         ],
         ["searching", "workers"],
         ["commands", "measuring", "predicting", "training", "vectors"],
@@ -593,7 +596,7 @@ OF_PYTHON = frozenset(
     | {"_exit"}  # of `os`: without what is done at exit
     | {"_actions", "_option_string_actions", "_SubParsersAction"}  # of `argparse`, for completion
 )
-PRIVATE_MODULES = re.compile(r"(keras\.src|tensorflow(_text)?\.python)\b|__internal__")
+PRIVATE_MODULES = re.compile(r"(keras(_tuner)?\.src|tensorflow(_text)?\.python)\b|__internal__")
 
 
 def _private(name: str) -> bool:

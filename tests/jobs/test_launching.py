@@ -18,9 +18,11 @@ from tfhub_transfer import cli
 from tfhub_transfer.errors import Ended, InputError
 from tfhub_transfer.jobs import demonstration, launching, training, workers
 from tfhub_transfer.jobs.training_options import DemoJob, TrainJob
+from tfhub_transfer.jobs.tuning_options import TuneJob
 from tfhub_transfer.runtime import machine
 
 JOB = TrainJob("classification", "rows.csv", Path("out"), workers=2)
+SEARCH = TuneJob("classification", "rows.csv", Path("out"), workers=2)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,54 @@ def test_what_ended_another_is_told(
         after = "while not (place / 'broke').exists(): time.sleep(0.01)\ntime.sleep(0.5)\n"
         assert as_processes(f"{after}sys.exit({status})", breaks) == status
         assert ("it broke" in capfd.readouterr().err) == told
+
+
+@pytest.fixture
+def as_search(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Runs lines of Python in the place of a chief and its two workers."""
+    usual = subprocess.Popen
+
+    def run(*lines: str) -> int:
+        def start(command: list[str], env: dict[str, str], **more: Any) -> Any:
+            names = ("chief", "worker1", "worker2")
+            number = names.index(env["KERASTUNER_TUNER_ID"])
+            threads = max(1, len(os.sched_getaffinity(0)) // 2)
+            assert env.get("OMP_NUM_THREADS") == (str(threads) if number else None)
+            assert command[-2:] == ["--workers", "1"] and command[3:-2] == ["tune"]
+            known = f"import os, sys, time, pathlib; place = pathlib.Path({str(tmp_path)!r})\n"
+            return usual([sys.executable, "-c", known + lines[number]], env=env, **more)
+
+        monkeypatch.setattr(launching.subprocess, "Popen", start)
+        return launching.launch(SEARCH, ["tune"])
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(launching, "_PATIENCE", 0.5)
+    monkeypatch.setattr(launching, "_MERCY", 0.5)
+    return run
+
+
+def test_a_search_goes_on_with_any_worker(
+    as_search: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    breaks = "sys.exit('it broke')"
+    asks = "print(os.environ['KERASTUNER_ORACLE_IP']); time.sleep(2); (place / 'done').touch()"
+    waits = "while not (place / 'done').exists(): time.sleep(0.01)\n"
+    assert as_search(asks, breaks, waits) == 0
+    assert capfd.readouterr().out == "127.0.0.1\n"
+    # Without any it is told to end.
+    assert as_search("time.sleep(600)", breaks, "sys.exit(0)") == 128 + signal.SIGTERM
+    assert "it broke" in capfd.readouterr().err
+
+
+def test_a_search_that_is_told_of_its_processes_starts_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "8000")
+    words = ["tune", "--task", "classification", "--data", "rows.csv", "--output", "out"]
+    assert cli.main([*words, "--workers", "2"]) == 2
+    said = capsys.readouterr().err
+    assert "names the processes of a search already; leave `--workers` out" in said
+    assert "Received: --workers 2 and KERASTUNER_ORACLE_PORT=8000" in said
 
 
 def test_a_mistake_waits_for_nobody(as_processes: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 import html
 import json
 import os
+import re
 import shlex
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -162,13 +164,139 @@ def test_a_search_that_was_killed_goes_on_behind_the_trials_that_there_are(
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+GRID = ("--tuner", "grid", "--search", "dropout,hidden_units", "--seed", "3")
+CHOICES = ("--choice", "dropout=0.1,0.0,0.3,0.5", "hidden_units=0,8,16")
+# The command in another process, as tests have it in this one: see `conftest.py`.
+AS_HERE = """
+import sys
+import tensorflow as tf
+from tfhub_transfer import cli, runtime
+from tfhub_transfer.optimization import planning
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+planning.HEAD_STEPS = 40
+with runtime.precision("float32"):
+    sys.exit(cli.main())
+"""
+
+
+class Party:
+    """Processes of one search, each started by hand."""
+
+    def __init__(self, words: list[str]) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = str(taken.getsockname()[1])
+        self.words = [sys.executable, "-c", AS_HERE, *words]
+        self.place = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+        self.running = list[subprocess.Popen[str]]()
+
+    def start(self, name: str) -> subprocess.Popen[str]:
+        pipe, env = subprocess.PIPE, {**os.environ, **self.place, "KERASTUNER_TUNER_ID": name}
+        made = subprocess.Popen(self.words, stdout=pipe, stderr=pipe, text=True, env=env)
+        self.running.append(made)
+        return made
+
+    def end(self) -> None:
+        for each in self.running:
+            each.kill()
+            each.communicate()
+
+
+@pytest.fixture
+def parties() -> Any:
+    made: list[Party] = []
+
+    def make(words: list[str]) -> Party:
+        made.append(Party(words))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.end()
+
+
+def told(output: Path) -> list[Any]:
+    """What doesn't depend on the time that a search took."""
+    names = ("trial", "status", "values", "score", "metrics")
+    found = sorted(trials_of(output), key=lambda trial: str(trial["trial"]))
+    return [{name: trial[name] for name in names} for trial in found]
+
+
+@pytest.mark.slow
+def test_a_chief_and_workers_find_what_one_process_finds(
+    text_encoder: Path,
+    data: Path,
+    tmp_path: Path,
+    run: Any,
+    parties: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To the digit; and what is trained in the end, to the bit."""
+    alone, several = tmp_path / "alone", tmp_path / "several"
+    status, _, error = run(*words_of(data, text_encoder, alone, *GRID, *CHOICES))
+    assert status == 0, error
+    words = words_of(data, text_encoder, several, *GRID, *CHOICES)
+    party = parties(words)
+    workers = [party.start(name) for name in ("one", "two")]
+    for name, value in {**party.place, "KERASTUNER_TUNER_ID": "chief"}.items():
+        monkeypatch.setenv(name, value)
+    status, _, error = run(*words)
+    assert status == 0, error
+    for each in workers:
+        said = each.communicate(timeout=60)
+        assert each.returncode == 0 and said[0] == "", said
+    assert "waiting for workers at 127.0.0.1:" in error
+    assert "worker one is there" in error and "worker two is there" in error
+    assert len(told(alone)) == 12 and told(several) == told(alone)
+    assert all(0 < trial["seconds"] <= trial["ended"] for trial in trials_of(several))
+    for mine, its in zip(weights(alone), weights(several)):
+        assert (mine == its).all()
+    best, same = (json.loads((each / "best.json").read_text("utf-8")) for each in (alone, several))
+    assert {**same, "command": best["command"]} == best
+    assert {p.name for p in tmp_path.iterdir()} == {"rows.csv", "alone", "several"}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.slow
+def test_the_search_outlives_its_workers_and_goes_on_without_its_chief(
+    text_encoder: Path, data: Path, tmp_path: Path, run: Any, parties: Any
+) -> None:
+    """Random draws, whose values are those of one process in the end."""
+    output = tmp_path / "out"
+    random = ("--tuner", "random", "--trials", "8", "--search", "dropout,hidden_units")
+    party = parties(words_of(data, text_encoder, output, *random))
+
+    def until(process: subprocess.Popen[str], begins: str) -> None:
+        assert process.stdout is not None
+        assert any(line.startswith(begins) for line in process.stdout)
+
+    chief, first, second = map(party.start, ("chief", "one", "two"))
+    until(chief, "Trial ")
+    first.send_signal(signal.SIGKILL)
+    until(chief, "Trial ")
+    chief.send_signal(signal.SIGKILL)
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 75 and "the chief of this search has ended" in said
+    assert not output.exists()
+    chief, second = map(party.start, ("chief", "two"))
+    out, said = chief.communicate(timeout=200)
+    assert chief.returncode == 0, said
+    assert re.search(r"goes on behind \d trials", out)
+    out, said = second.communicate(timeout=30)
+    assert second.returncode == 0 and out == "", said
+    whole = tmp_path / "whole"
+    status, _, error = run(*words_of(data, text_encoder, whole, *random))
+    assert status == 0, error
+    assert len(told(whole)) == 8 and told(output) == told(whole)
+
+
 def test_trials_of_another_search_are_not_taken_for_these(tmp_path: Path) -> None:
     facts = {"seed": 1, "names": ("a", "b")}
     with pytest.raises(KeyboardInterrupt), trial_notes.noted(tmp_path / "out") as notes:
         assert notes.begin(facts) is None
         (notes.project / "trial_0").mkdir(parents=True)
         (notes.project / "trial_0" / "trial.json").write_text("{}", "utf-8")
-        notes.note({"trial": "0", "seconds": 1.0})
+        notes.note({"trial": "0", "ended": 1.0})
         with pytest.raises(InputError, match="another process searches there at this moment"):
             trial_notes.TrialNotes(tmp_path / "out")
         # Half of what a kill leaves.
@@ -179,7 +307,7 @@ def test_trials_of_another_search_are_not_taken_for_these(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt), trial_notes.noted(tmp_path / "out") as notes:
         said = notes.begin(facts)
         assert said is not None and said.startswith("goes on behind 1 trials")
-        assert notes.trials == [{"trial": "0", "seconds": 1.0}]
+        assert notes.trials == [{"trial": "0", "ended": 1.0}]
         assert [p.read_text("utf-8") for p in notes.project.rglob("*.json")] == ["{}"]
         raise KeyboardInterrupt
     with trial_notes.noted(tmp_path / "out") as notes:

@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -29,6 +30,7 @@ from tfhub_transfer.private import (
     keras_optimizers,
     keras_saving,
     keras_training,
+    keras_tuner_grid,
     tensorflow_data,
     tensorflow_gradients,
     tensorflow_graphs,
@@ -37,6 +39,7 @@ from tfhub_transfer.private import (
 )
 
 KERAS, TENSORFLOW = f"Keras {keras.__version__}", f"TensorFlow {tf.__version__}"
+KERAS_TUNER = f"KerasTuner {keras_tuner.__version__}"
 ROOM = Path(keras_layers.__file__).parent
 X, Y = np.ones((4, 3), "float32"), np.zeros((4, 1), "float32")
 
@@ -167,6 +170,7 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
     (TENSORFLOW, "Context._context_handle", of_call_options),
     (TENSORFLOW, "Context.abort_collective_ops", of_call_options),
     (TENSORFLOW, "context.global_seed", "tensorflow.python.eager.context"),
+    (KERAS_TUNER, "GridSearchOracle._get_next_combination", keras_tuner.oracles.GridSearchOracle),
     (
         "tensorflow-text",
         "regex_split_ops.gen_regex_split_ops",
@@ -192,7 +196,7 @@ def _used() -> Iterator[str]:
             elif isinstance(node, ast.Constant) and re.fullmatch(r"_[a-z_]+", str(node.value)):
                 yield node.value
             elif isinstance(node, ast.ImportFrom) and re.match(
-                r"keras\.src|tensorflow(_text)?\.python", node.module or ""
+                r"keras(_tuner)?\.src|tensorflow(_text)?\.python", node.module or ""
             ):
                 yield from (each.name for each in node.names)
 
@@ -219,9 +223,12 @@ def test_nothing_of_ours_replaces_a_private_method_of_theirs_unawares() -> None:
         for name, value in vars(each).items()
         if re.match(r"_[a-z]", name) and inspect.isfunction(value)
         for base in each.__mro__
-        if base.__module__.split(".")[0] in ("keras", "tensorflow") and name in vars(base)
+        if base.__module__.split(".")[0] in ("keras", "keras_tuner", "tensorflow")
+        and name in vars(base)
     ]
-    assert not replaced, f"{KERAS} or {TENSORFLOW} has methods of these names: {replaced}"
+    assert not replaced, (
+        f"{KERAS}, {TENSORFLOW} or {KERAS_TUNER} has methods of these names: {replaced}"
+    )
 
 
 # Optimizers ------------------------------------------------------------------------------------
@@ -603,3 +610,19 @@ def test_texts_are_split_as_tensorflow_text_splits_them() -> None:
     for mine, theirs in zip(found, public, strict=True):
         np.testing.assert_array_equal(mine, theirs.flat_values)
         np.testing.assert_array_equal(splits, theirs.row_splits)
+
+
+# Searches --------------------------------------------------------------------------------------
+
+
+def test_a_grid_knows_what_comes_behind_a_combination() -> None:
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("units", [0, 8], default=8)
+    with hp.conditional_scope("units", [0]):
+        hp.Choice("rate", [0.1, 0.2])
+    oracle = keras_tuner.oracles.GridSearchOracle(hyperparameters=hp)
+    found, values = [], {"units": 8}
+    while values is not None:
+        found.append(values)
+        values = keras_tuner_grid.next_combination(oracle, values)
+    assert found == [{"units": 8}, {"units": 0, "rate": 0.1}, {"units": 0, "rate": 0.2}]

@@ -1,5 +1,10 @@
 """Trials on one shared encoder: each as if it were alone, with any of KerasTuner's tuners."""
 
+import json
+import os
+import socket
+import subprocess
+import sys
 import types
 import weakref
 from pathlib import Path
@@ -314,3 +319,71 @@ def test_the_first_trial_is_told_by_its_number() -> None:
 
     assert trials.is_first(told("000")) and not trials.is_first(told("010"))
     assert not trials.is_first([])
+
+
+def test_defaults_are_the_same_however_a_space_arrives() -> None:
+    """KerasTuner sends it by kinds of values: what depends on a choice stands before it then."""
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("unfreeze", [0, 1, 2], default=1)
+    with hp.conditional_scope("unfreeze", [1, 2]):
+        hp.Float("learning_rate", 1e-5, 1e-3, default=3e-5)
+        hp.Choice("pooling", ["mean", "first"])
+        with hp.conditional_scope("pooling", ["mean"]):
+            hp.Int("warmup", 0, 4, default=2)
+    hp.values = {"unfreeze": 0, "tuner/epochs": 2}
+    arrived = keras_tuner.HyperParameters.from_proto(hp.to_proto())
+    assert [each.name for each in arrived.space] != [each.name for each in hp.space]
+    own = {"unfreeze": 1, "learning_rate": 3e-5, "pooling": "mean", "warmup": 2}
+    for each in (hp, arrived):
+        assert trials.defaults(each) == {"tuner/epochs": 2, **own}
+
+
+OWN_SCRIPT = """
+import json, sys
+import keras_tuner
+import tfhub_transfer as tt
+from tfhub_transfer.optimization import planning
+planning.HEAD_STEPS, planning.THAWED_STEPS = 40, 8
+encoder, folder = sys.argv[1:]
+texts = [f"{what} film {n}" for n in range(12) for what in ("good", "bad")]
+rows = tt.data.Examples.from_lists(texts, ["negative", "positive"] * 12)
+made = tt.tuning.TransferHyperModel(
+    encoder, tt.tasks.Classification(["negative", "positive"]), rows[:16], rows[16:],
+    space={"unfreeze": ["none", 1]}, sequence_length=24)
+tuner = keras_tuner.RandomSearch(
+    made, made.objective, max_trials=4, seed=1, directory=folder, project_name="own")
+tuner.search(verbose=0)
+found = sorted(tuner.oracle.trials.items()) if hasattr(tuner.oracle, "trials") else []
+print(json.dumps([[t.status, t.score, t.hyperparameters.values] for _, t in found]))
+"""
+
+
+@pytest.mark.exhaustive
+@pytest.mark.slow
+def test_a_tuner_of_ones_own_has_kerastuners_chief_and_workers(
+    text_encoder: Path, tmp_path: Path
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+    place = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+    found = []
+    for names, folder in ((["chief", "one", "two"], "several"), ([None], "alone")):
+        words = [sys.executable, "-c", OWN_SCRIPT, str(text_encoder), str(tmp_path / folder)]
+        started = [
+            subprocess.Popen(
+                words,
+                env={**os.environ, **({**place, "KERASTUNER_TUNER_ID": name} if name else {})},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for name in names
+        ]
+        said = [each.communicate(timeout=200)[0] for each in started]
+        assert [each.returncode for each in started] == [0] * len(names)
+        found.append(json.loads(said[0].splitlines()[-1]))
+    several, alone = found
+    assert [status for status, _, _ in several] == ["COMPLETED"] * 4
+    # What KerasTuner sends of a score is a float32.
+    assert [score for _, score, _ in several] == pytest.approx([s for _, s, _ in alone], rel=1e-6)
+    assert [values for _, _, values in several] == [values for _, _, values in alone]

@@ -1,4 +1,4 @@
-"""Several processes on this machine that do one training, as several machines would.
+"""Several processes on this machine that do one training, or one search, as machines would.
 
 Only the standard library is imported: the processes import TensorFlow, this one needs none of it.
 """
@@ -15,11 +15,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 from tfhub_transfer.errors import Ended, InputError, visible
+from tfhub_transfer.jobs import search_places
 from tfhub_transfer.storage import scratch
 
 VARIABLE = "TF_CONFIG"
@@ -86,26 +87,63 @@ def launch(job: Any, words: Sequence[str]) -> int:
         InputError: If it is told of other processes too, or is for one alone.
         Ended: If a signal ended the first, which said so.
     """
+    if hasattr(job, "tuner"):
+        return _launched(words, _of_search(job.workers), needs_all=False)
     count, strategy = job.workers, job.strategy
     if strategy not in ("auto", "multiworker"):
         raise InputError(
             "`--workers` makes processes that train as one, by the strategy multiworker; leave "
             f"`--strategy` out. Received: --workers {count} --strategy {strategy}"
         )
-    if os.environ.get(VARIABLE, "").strip():
-        raise InputError(
-            f"{VARIABLE} names the processes of a training already; leave `--workers` out, or "
-            f"unset it. Received: --workers {count} and {VARIABLE}={os.environ[VARIABLE]}"
-        )
+    _require_unset(VARIABLE, "a training", count)
     require_shareable(job, count)
+    threads = _threads(count)
+    given = [{VARIABLE: config} for config in _configs(count)]
+    return _launched(words, [(each, threads) for each in given], needs_all=True)
+
+
+def _require_unset(variable: str, what: str, count: int) -> None:
+    if os.environ.get(variable, "").strip():
+        raise InputError(
+            f"{variable} names the processes of {what} already; leave `--workers` out, or "
+            f"unset it. Received: --workers {count} and {variable}={os.environ[variable]}"
+        )
+
+
+# What a process is told beside what this one was, and of threads if it needn't say that itself.
+_Given: TypeAlias = tuple[Mapping[str, str], Mapping[str, str]]
+
+
+def _of_search(count: int) -> list[_Given]:
+    """A chief, who has all threads in the end and none meanwhile, and its workers."""
+    for name in (search_places.ID, search_places.HOST, search_places.PORT):
+        _require_unset(name, "a search", count)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        host, port = taken.getsockname()
+    names = [search_places.CHIEF, *(f"worker{n}" for n in range(1, count + 1))]
+    place = {search_places.HOST: host, search_places.PORT: str(port)}
+    given = [{**place, search_places.ID: name} for name in names]
+    return [(each, _threads(count) if number else {}) for number, each in enumerate(given)]
+
+
+def _threads(count: int) -> dict[str, str]:
+    """The variables that share out this machine's cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = str(max(1, (cores or 1) // count))
+    return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), threads)
+
+
+def _launched(words: Sequence[str], given: Sequence[_Given], needs_all: bool) -> int:
+    """Starts a process for each of these, and waits for the end of the first."""
     with tempfile.TemporaryFile() as errors, contextlib.ExitStack() as held, _ended() as started:
         links = []
-        for index, config in enumerate(_configs(count)):
+        for index, each in enumerate(given):
             own, its = map(held.enter_context, socket.socketpair())
-            started.append(_start(words, config, count, errors if index else None, its))
+            started.append(_start(words, each, errors if index else None, its))
             its.close()
             links.append(own)
-        status, failed = _followed(started, links[0])
+        status, failed = _followed(started, links[0], needs_all)
         others = [each.poll() for each in started[1:]]
         if any(other not in (0, None, TRY_AGAIN) for other in others):
             # What the first found wrong itself, the others said too.
@@ -130,14 +168,12 @@ def _configs(count: int) -> list[str]:
 
 
 def _start(
-    words: Sequence[str], config: str, count: int, errors: IO[bytes] | None, link: socket.socket
+    words: Sequence[str], told: _Given, errors: IO[bytes] | None, link: socket.socket
 ) -> subprocess.Popen[bytes]:
     """A process of them; the first speaks for all."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = str(max(1, (cores or 1) // count))
-    given = {VARIABLE: config, "PYTHONPATH": _with_package(), "PYTHONSAFEPATH": "1"}
+    own, shared = told
+    given = {**own, "PYTHONPATH": _with_package(), "PYTHONSAFEPATH": "1"}
     given[LINK] = str(link.fileno())
-    shared = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), threads)
     return subprocess.Popen(
         [sys.executable, "-m", "tfhub_transfer", *words, "--workers", "1"],
         env={**shared, **os.environ, **given},
@@ -156,8 +192,10 @@ def _with_package() -> str:
     return os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def _followed(started: Sequence[subprocess.Popen[bytes]], link: socket.socket) -> tuple[int, bool]:
-    """Waits for the end of the first, which comes soon after that of another that it needs.
+def _followed(
+    started: Sequence[subprocess.Popen[bytes]], link: socket.socket, needs_all: bool
+) -> tuple[int, bool]:
+    """Waits for the end of the first, which comes soon after that of others that it needs.
 
     Returns:
         The exit status, and whether another one failed before.
@@ -166,7 +204,9 @@ def _followed(started: Sequence[subprocess.Popen[bytes]], link: socket.socket) -
     ways = iter([first.terminate, first.kill])
     end, ended = None, False
     while first.poll() is None:
-        if end is None and any(other.poll() for other in others):
+        # A search goes on with any worker that is left.
+        gone = [each for each in others if (each.poll() if needs_all else each.poll() is not None)]
+        if end is None and (gone if needs_all else len(gone) == len(others)):
             end = time.monotonic() + _PATIENCE
         if end is not None and time.monotonic() > end and not _is_alone(link):
             next(ways, first.kill)()

@@ -5,7 +5,8 @@ import io
 import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras_tuner
@@ -14,9 +15,11 @@ from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import usual
 from tfhub_transfer.jobs.saying import say
-from tfhub_transfer.jobs.trial_notes import Trial, TrialNotes
+from tfhub_transfer.jobs.search_worker import Remote
+from tfhub_transfer.jobs.trial_notes import PROJECT, Trial, TrialNotes
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
 from tfhub_transfer.optimization import planning
+from tfhub_transfer.private import keras_tuner_grid
 from tfhub_transfer.tuning import TransferHyperModel, luck, repeats, trials
 from tfhub_transfer.tuning.space import ENCODER
 
@@ -88,6 +91,7 @@ def search(
     objective: keras_tuner.Objective,
     notes: TrialNotes,
     started: float,
+    serve: Callable[..., None] | None = None,
 ) -> keras_tuner.Tuner:
     """Goes through the trials that there is time for.
 
@@ -97,27 +101,29 @@ def search(
         objective: What they are judged by.
         notes: Where each is noted; those that are there aren't trained again.
         started: When the command began, by `time.monotonic`.
+        serve: What deals them out to other processes, instead of training them here; called with
+            the oracle, what tells whether there is time, and what is to be called behind each.
 
     Raises:
         InputError: If none came to an end.
     """
     spent = max((float(each["ended"]) for each in notes.trials), default=0.0)
-    limits = Limits(
-        job.trials, job.minutes, started, spent, (2 if job.refit else 1) / hypermodel.trainings
-    )
-    made = _tuner(job, hypermodel, objective, notes, limits)
+    last = (2 if job.refit else 1) / hypermodel.trainings
+    limits = Limits(job.trials, job.minutes, started, spent, last)
+    made = _tuner(_Noted, job, hypermodel, objective, notes.place, limits.trials)
+    made.notes, made.limits, made.keeps_weights = notes, limits, job.tuner == "hyperband"
     if not limits.leaves_time(notes.trials):
         made.stop()
-    with warnings.catch_warnings(), progress.stage("Trials", limits.trials, final=False) as stage:
-        # Weights alone come back, to go on with; and of few trials little can be told.
-        for said in ("Skipping variable loading for optimizer", "The optimal value found for"):
-            warnings.filterwarnings("ignore", said)
+    with progress.stage("Trials", limits.trials, final=False) as stage:
         made.stage = stage
         stage.done = len(notes.trials)
-        try:
-            made.search(verbose=0)
-        except keras_tuner.errors.FatalError as error:
-            raise InputError(str(error)) from error
+        with _told_of_mistakes():
+            if serve is None:
+                made.search(verbose=0)
+            else:
+                made.oracle.verbose = 0
+                made.save()
+                serve(made.oracle, lambda: limits.leaves_time(notes.trials), made.over)
     if not any(each["status"] == "COMPLETED" for each in notes.trials):
         reason = next((each["reason"] for each in notes.trials if each.get("reason")), "no trial")
         raise InputError(
@@ -125,6 +131,49 @@ def search(
             f"Received: {reason}"
         )
     return made
+
+
+def work(
+    job: TuneJob,
+    hypermodel: TransferHyperModel,
+    remote: Remote,
+    scratch: Path,
+    shared: Path | None,
+) -> None:
+    """Trains the trials that a chief deals out.
+
+    Args:
+        job: What to do, as the chief was told it.
+        hypermodel: As the chief has it.
+        remote: What asks the chief.
+        scratch: A folder of one's own.
+        shared: The chief's, if it is seen from here, for weights that later trials go on with.
+
+    Raises:
+        InputError: If there is a mistake in what it was told.
+    """
+    made = _tuner(_Apart, job, hypermodel, remote.objective, scratch, None)
+    made.oracle, made.keeps_weights = remote, shared is not None and job.tuner == "hyperband"
+    made.directory = str(shared or scratch)
+    try:
+        with _told_of_mistakes():
+            made.search(verbose=0)
+    except InputError as error:
+        remote.say_mistake(str(error))
+        raise
+
+
+@contextlib.contextmanager
+def _told_of_mistakes() -> Iterator[None]:
+    """Around a search: mistakes are ours to tell, and some warnings of KerasTuner's nobody's."""
+    with warnings.catch_warnings():
+        # Weights alone come back, to go on with; and of few trials little can be told.
+        for said in ("Skipping variable loading for optimizer", "The optimal value found for"):
+            warnings.filterwarnings("ignore", said)
+        try:
+            yield
+        except keras_tuner.errors.FatalError as error:
+            raise InputError(str(error)) from error
 
 
 def longest(rows: int) -> int:
@@ -138,15 +187,16 @@ def longest(rows: int) -> int:
 
 
 def _tuner(
+    own: type,
     job: TuneJob,
     hypermodel: TransferHyperModel,
     objective: keras_tuner.Objective,
-    notes: TrialNotes,
-    limits: Limits,
+    place: Path,
+    most_trials: int | None,
 ) -> Any:
     """The tuner, going on where its files are."""
-    kind: Any = type("Noted", (_Noted, KINDS[job.tuner]), {})
-    most: dict[str, Any] = {"max_trials": limits.trials}
+    kind: Any = type("Own", (own, KINDS[job.tuner]), {})
+    most: dict[str, Any] = {"max_trials": most_trials}
     if job.tuner == "hyperband":  # which goes round and round, until it is stopped
         most = {"max_epochs": longest(hypermodel.rows), "hyperband_iterations": None}
     with contextlib.redirect_stdout(io.StringIO()):  # it says that it reloads
@@ -154,31 +204,60 @@ def _tuner(
             hypermodel,
             objective=objective,
             seed=job.seed + 1,  # KerasTuner takes 0 for none
-            directory=str(notes.place),
-            project_name=notes.project.name,
+            directory=str(place),
+            project_name=PROJECT,
             # A trial that falls apart says nothing of the next one.
             max_consecutive_failed_trials=10**9,
             **most,
         )
-    made.oracle.max_trials = limits.trials
-    made.notes, made.limits, made.keeps_weights = notes, limits, job.tuner == "hyperband"
+    made.oracle.max_trials = most_trials
+    if job.tuner == "grid":
+        made.oracle.populate_space = _Grid(made.oracle)
+    made.oracle.populate_space = _DefaultsFirst(made.oracle)
     return made
 
 
-class _Noted:
-    """What is added to a tuner of KerasTuner's."""
+class _Grid:
+    """All combinations in their order, whoever trains them, and wherever a search goes on."""
 
-    notes: TrialNotes
-    limits: Limits
-    stage: progress.Stage
+    def __init__(self, oracle: Any) -> None:
+        self._oracle, self._first = oracle, oracle.populate_space
+
+    def __call__(self, trial_id: str) -> dict[str, Any]:
+        oracle = self._oracle
+        if not oracle.start_order:
+            found: dict[str, Any] = self._first(trial_id)
+            return found
+        last = oracle.trials[oracle.start_order[-1]].hyperparameters.values
+        values = keras_tuner_grid.next_combination(oracle, last)
+        if values is None:
+            return {"status": "IDLE" if oracle.ongoing_trials else "STOPPED", "values": None}
+        return {"status": "RUNNING", "values": values}
+
+
+class _DefaultsFirst:
+    """The first trial is the defaults from its beginning: what is drawn beside it knows them."""
+
+    def __init__(self, oracle: Any) -> None:
+        self._oracle, self._draw = oracle, oracle.populate_space
+
+    def __call__(self, trial_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._draw(trial_id)
+        if found["status"] == "RUNNING" and not self._oracle.start_order:
+            hp = self._oracle.get_space()
+            hp.values = found["values"]
+            found["values"] = trials.defaults(hp)
+        return found
+
+
+class _Reasoned:
+    """What is added to a tuner of KerasTuner's: a trial that fails says why in a line."""
+
     keeps_weights: bool
+    _reason: str | None
 
     def run_trial(self, trial: Any, *given: Any, **more: Any) -> Any:
-        self._started, self._reason = time.monotonic(), None
-        self._begun = self.limits.leaves_time(self.notes.trials, trial.hyperparameters.values)
-        if not self._begun:
-            self._reason = "no time was left"
-            return self._worst()
+        self._reason = None
         run: Any = super().run_trial  # type: ignore[misc]
         try:
             return run(trial, *given, **more)
@@ -194,15 +273,56 @@ class _Noted:
     def on_trial_end(self, trial: Any) -> None:
         if self._reason is not None:
             trial.status, trial.message = "FAILED", self._reason
-        super().on_trial_end(trial)  # type: ignore[misc]
+        if not self.keeps_weights:
+            folder = Path(self.get_trial_dir(trial.trial_id))  # type: ignore[attr-defined]
+            for path in folder.glob("*.h5"):
+                path.unlink()
+
+
+class _Apart(_Reasoned):
+    """A tuner whose trials another process notes."""
+
+    def on_trial_end(self, trial: Any) -> None:
+        super().on_trial_end(trial)
+        self.oracle.end_trial(trial)  # type: ignore[attr-defined]
+
+
+class _Noted(_Reasoned):
+    """A tuner whose trials are noted here, whoever trains them."""
+
+    notes: TrialNotes
+    limits: Limits
+    stage: progress.Stage
+    _begun: bool
+
+    def on_trial_begin(self, trial: Any) -> None:
+        self._started = time.monotonic()
+
+    def run_trial(self, trial: Any, *given: Any, **more: Any) -> Any:
+        self._begun = self.limits.leaves_time(self.notes.trials, trial.hyperparameters.values)
+        if self._begun:
+            return super().run_trial(trial, *given, **more)
+        self._reason = "no time was left"
+        return self._worst()
+
+    def on_trial_end(self, trial: Any) -> None:
+        super().on_trial_end(trial)
+        self.oracle.end_trial(trial)  # type: ignore[attr-defined]
         if not self._begun:  # which isn't noted: with more time the same command begins it
             self.stop()
             return
-        if not self.keeps_weights:
-            for path in self.notes.project.glob(f"trial_{trial.trial_id}/*.h5"):
-                path.unlink()
-        found = self.oracle.get_trial(trial.trial_id)  # type: ignore[attr-defined]
-        record = _record(found, time.monotonic() - self._started, self.limits.elapsed)
+        self.over(trial.trial_id, time.monotonic() - self._started)
+
+    def over(self, trial_id: str, seconds: float) -> None:
+        """Notes a trial that is over.
+
+        Args:
+            trial_id: Its number.
+            seconds: How long it took.
+        """
+        self.save()  # type: ignore[attr-defined]
+        found = self.oracle.get_trial(trial_id)  # type: ignore[attr-defined]
+        record = _record(found, seconds, self.limits.elapsed)
         self.notes.note(record)
         self.stage.add()
         say(_line(record, self.oracle.objective.name))  # type: ignore[attr-defined]

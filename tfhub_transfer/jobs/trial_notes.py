@@ -8,6 +8,7 @@ goes on begins with these.
 import contextlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from tfhub_transfer.storage.scratch import take
 PROJECT = "search"
 # What is known of a trial that is over, as JSON can say it.
 Trial: TypeAlias = dict[str, Any]
-_STATE = "state.json"
+_STATE, _TOKEN = "state.json", "token"
 
 
 class TrialNotes:
@@ -39,7 +40,7 @@ class TrialNotes:
     """
 
     def __init__(self, output: Path) -> None:
-        self.place = of_output(output.with_name(f"{output.name}.tune"))
+        self.place = _place(output)
         self.trials: list[Trial] = []
         self._facts: Mapping[str, object] = {}
         try:
@@ -89,6 +90,12 @@ class TrialNotes:
         state = {"facts": self._facts, "trials": self.trials, "files": files}
         atomic.write_text(self.place / _STATE, json.dumps(state))
 
+    def token(self) -> str:
+        """What tells who reads it there that this is the folder: see `shared_place`."""
+        made = secrets.token_hex(16)
+        (self.place / _TOKEN).write_text(made, "utf-8")
+        return made
+
     def discard(self) -> None:
         """Removes the folder: the output is there."""
         shutil.rmtree(self.place, ignore_errors=True)
@@ -109,6 +116,24 @@ class TrialNotes:
 
 
 _CHANGED = "data, encoder or options differ, so this one begins anew"
+
+
+def _place(output: Path) -> Path:
+    return of_output(output.with_name(f"{output.name}.tune"))
+
+
+def shared_place(output: Path, token: str) -> Path | None:
+    """The folder of the search that another process holds, if this one sees it, too.
+
+    Args:
+        output: The folder that the search will write, as this process calls it.
+        token: What the other one has written there.
+    """
+    place = _place(output)
+    try:
+        return place if opening.read_text(place / _TOKEN) == token else None
+    except OSError:
+        return None
 
 
 @contextlib.contextmanager

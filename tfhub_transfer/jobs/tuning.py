@@ -1,33 +1,43 @@
 """The best of many trainings, trained, measured and exported into a folder, as `tune` does."""
 
 import dataclasses
+import functools
 import gc
 import json
 import shlex
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras_tuner
 
-from tfhub_transfer import runtime
+from tfhub_transfer import progress, runtime
 from tfhub_transfer.callbacks.best_weights import direction
 from tfhub_transfer.data import weighing
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.jobs import continuing, options, refitting, searching
+from tfhub_transfer.jobs import (
+    continuing,
+    launching,
+    options,
+    refitting,
+    search_chief,
+    search_places,
+    searching,
+)
 from tfhub_transfer.jobs.inputs import joint_of, read_splits
 from tfhub_transfer.jobs.saying import say
+from tfhub_transfer.jobs.search_worker import Remote, joined
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
 from tfhub_transfer.jobs.training import check_output, train
 from tfhub_transfer.jobs.training_options import TrainJob
-from tfhub_transfer.jobs.trial_notes import TrialNotes, noted
+from tfhub_transfer.jobs.trial_notes import TrialNotes, noted, shared_place
 from tfhub_transfer.jobs.tuning_options import TuneJob
 from tfhub_transfer.reporting import search_reports
-from tfhub_transfer.storage import atomic
+from tfhub_transfer.storage import atomic, scratch
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training import identity
 from tfhub_transfer.training.stages import Plan
@@ -39,24 +49,49 @@ TRIALS_FILE, BEST_FILE, TUNING_FILE = "trials.jsonl", "best.json", "tuning.html"
 _BESIDE = (
     *("output", "overwrite", "trials", "minutes", "trust_code", "data", "validation", "test"),
     "refit",
+    "workers",
 )
+# What two machines may call differently; its weights themselves are compared.
+_BY_MACHINE = ("encoder",)
 
 
 def tune(job: TuneJob) -> None:
     """Searches for what trains best by the validation split, and trains, measures and exports that.
 
-    The test split is measured once, at the end.
+    The test split is measured once, at the end. Where KerasTuner's variables make this process one
+    of several, the chief does all this, but for the trials, which the workers train.
 
     Args:
         job: What to do.
 
     Raises:
-        InputError: If a file, an option or the output folder is unusable, or no trial came to an
-            end.
+        InputError: If a file, an option, a variable or the output folder is unusable, or no trial
+            came to an end.
+        Ended: If this is a worker, whose chief has ended.
     """
     started = time.monotonic()
     space = asked(job)
     _require_repeatable(job)
+    if job.workers > 1:
+        raise InputError(
+            "processes are started by the command `tfhub-transfer tune --workers N`, not from "
+            f"Python; see docs/tuning.md. Received: workers={job.workers}"
+        )
+    place = search_places.place_here()
+    with search_places.unseen():
+        if place is None or place.is_chief:
+            with search_chief.opened(place) as chief:
+                _tune(job, space, chief, started)
+        else:
+            _work(job, space, place)
+
+
+def _tune(
+    job: TuneJob,
+    space: Mapping[str, object],
+    chief: search_chief.Chief | None,
+    started: float,
+) -> None:
     plain = _plain(job)
     joint = joint_of(plain)
     check_output(plain, joint, continuing.is_replaced(job.output))
@@ -66,11 +101,13 @@ def tune(job: TuneJob) -> None:
             splits, task = read_splits(plain, joint)
             if job.refit:
                 refitting.pooled(splits)  # which refuses now what it would after hours
-            best = _search(job, _hypermodel(job, space, splits, task), splits, notes, started)
+            hypermodel = _hypermodel(job, space, splits, task)
+            best = _search(job, hypermodel, splits, notes, started, chief)
         except KeyboardInterrupt:
             if notes.trials:
                 say(f"the same command goes on behind {len(notes.trials)} trials")
             raise
+        launching.say_alone()
         found = dataclasses.replace(plain, **best.pop("arguments"))
         del splits, task
         gc.collect()  # what trials held goes in circles
@@ -82,6 +119,34 @@ def tune(job: TuneJob) -> None:
         files[TUNING_FILE] = page
         atomic.files(job.output, {name: text.encode("utf-8") for name, text in files.items()})
     say(_conclusion(best, job))
+
+
+def _work(job: TuneJob, space: Mapping[str, object], place: search_places.Place) -> None:
+    """Trains what the chief deals out; writes nothing that stays."""
+    plain = _plain(job)
+    runtime.seed_everything(job.seed)
+    splits, task = read_splits(plain, joint_of(plain))
+    hypermodel = _hypermodel(job, space, splits, task)
+    objective = _objective(job, hypermodel)
+    found = joined(place, _alike(_facts(job, hypermodel, splits)))
+    if found is None:
+        return
+    lines, welcome = found
+    remote = Remote(lines, objective)
+    with (
+        remote.alive(),
+        progress.shown(False),
+        scratch.temporary() as folder,
+        _precision(str(welcome["precision"]), hypermodel.encoders),
+    ):
+        shared = shared_place(job.output, str(welcome["token"]))
+        if shared is None and job.tuner == "hyperband":
+            raise InputError(
+                "trials of `--tuner hyperband` go on with each other's weights, so all processes "
+                "must see the folder of `--output`; put it where they do, or take another tuner. "
+                f"Received: {job.output}"
+            )
+        searching.work(job, hypermodel, remote, folder, shared)
 
 
 def asked(job: TuneJob) -> dict[str, object]:
@@ -178,24 +243,28 @@ def _search(
     splits: Splits | JointSplits,
     notes: TrialNotes,
     started: float,
+    chief: search_chief.Chief | None,
 ) -> dict[str, Any]:
     """Searches; what is told of the best trial, with the options of its training."""
-    facts = {
-        **{name: v for name, v in _told(job).items() if name not in _BESIDE},
-        "space": repr(hypermodel.space),
-        "fingerprint": [each.fingerprint() for each in hypermodel.encoders],
-        **runtime.versions(),
-        **identity.of_examples("train", splits.train),
-        **identity.of_examples("validation", splits.validation),
-    }
+    objective = _objective(job, hypermodel)
+    facts = _facts(job, hypermodel, splits)
     said = notes.begin(facts)
     if said:
         say(said)
-    objective = _objective(job, hypermodel)
-    asked = runtime.precision(job.precision) if job.precision != "auto" else nullcontext()
-    with asked:
-        tuner = searching.search(job, hypermodel, objective, notes, started)
+    with _precision(job.precision, hypermodel.encoders) as precision:
+        serve = None
+        if chief is not None:
+            welcome = {"precision": precision, "token": notes.token()}
+            serve = functools.partial(chief.serve, welcome, _alike(facts))
+        tuner = searching.search(job, hypermodel, objective, notes, started, serve)
     return _best(hypermodel, tuner, notes)
+
+
+def _precision(name: str, encoders: Sequence[Encoder]) -> AbstractContextManager[str]:
+    """The precision of all trials; of several encoders each may have its own."""
+    if name == "auto" and len(encoders) > 1:
+        return nullcontext(name)
+    return runtime.precision(name, encoders[0].dimension)
 
 
 def _best(hypermodel: TransferHyperModel, tuner: Any, notes: TrialNotes) -> dict[str, Any]:
@@ -256,6 +325,27 @@ def _objective(job: TuneJob, hypermodel: TransferHyperModel) -> keras_tuner.Obje
             f"{', '.join(sorted(hypermodel.reported))}. Received: {job.objective!r}"
         )
     return keras_tuner.Objective(job.objective, direction("auto", job.objective))
+
+
+def _facts(
+    job: TuneJob, hypermodel: TransferHyperModel, splits: Splits | JointSplits
+) -> dict[str, object]:
+    """What trials depend on, as JSON can say it."""
+    found = {
+        **{name: v for name, v in _told(job).items() if name not in _BESIDE},
+        "space": repr(hypermodel.space),
+        "fingerprint": [each.fingerprint() for each in hypermodel.encoders],
+        **runtime.versions(),
+        **identity.of_examples("train", splits.train),
+        **identity.of_examples("validation", splits.validation),
+    }
+    as_json: dict[str, object] = json.loads(json.dumps(found))
+    return as_json
+
+
+def _alike(facts: Mapping[str, object]) -> dict[str, object]:
+    """What is the same in all processes of a search."""
+    return {name: value for name, value in facts.items() if name not in _BY_MACHINE}
 
 
 def _told(job: TuneJob) -> dict[str, object]:

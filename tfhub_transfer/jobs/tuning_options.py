@@ -61,6 +61,13 @@ class Searching:
         "what trials are judged by, as Keras calls it, such as val_loss; default: by task",
         metavar="METRIC",
     )
+    workers: int = option(
+        1,
+        "on this machine, each with trials of its own, beside a chief: see docs/tuning.md; default "
+        "%(default)s, without a chief",
+        metavar="N",
+        within=ranges.WORKERS,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

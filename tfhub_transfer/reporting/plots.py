@@ -366,8 +366,8 @@ def learning_rates_figure(
     axes.set_ylim(low - margin, high + margin)
     if suggestion is not None:
         label = f"suggestion {suggestion:.1e}"
-        axes.axvline(suggestion, color=GREY, linestyle=_DASHES, linewidth=1.1, label=label)
-    _label(axes, "Learning rate", "learning rate", "loss")
+        axes.axvline(suggestion, color=GREY, linestyle=DASHES, linewidth=1.1, label=label)
+    caption(axes, "Learning rate", "learning rate", "loss")
     axes.legend(frameon=False, fontsize=9)
     return figure
 

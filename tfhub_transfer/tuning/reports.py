@@ -7,6 +7,7 @@ import keras_tuner
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.reporting import search_reports
 from tfhub_transfer.reporting.search_reports import SearchReport
+from tfhub_transfer.tuning import luck
 from tfhub_transfer.tuning.hypermodel import TransferHyperModel
 
 
@@ -48,9 +49,15 @@ def report_of(tuner: keras_tuner.Tuner) -> SearchReport:
         "direction": oracle.objective.direction,
         "log": logarithmic(tuner),
     }
-    if isinstance(getattr(tuner, "hypermodel", None), TransferHyperModel):
+    scores: dict[str, tuple[float, ...]] = {}
+    hypermodel = getattr(tuner, "hypermodel", None)
+    if isinstance(hypermodel, TransferHyperModel):
         told["default"] = None  # the first one is it
-    return search_reports.of_records([_record(trial) for trial in over], told)
+        scores = {each.trial: each.scores for each in hypermodel.scored(tuner)}
+        told["noise"] = luck.noise([*scores.values()])
+    return search_reports.of_records(
+        [_record(trial, scores.get(trial.trial_id, ())) for trial in over], told
+    )
 
 
 def logarithmic(tuner: Any) -> list[str]:
@@ -63,11 +70,14 @@ def logarithmic(tuner: Any) -> list[str]:
     return sorted({each.name for each in space if getattr(each, "sampling", None) == "log"})
 
 
-def _record(trial: Any) -> dict[str, object]:
+def _record(trial: Any, scores: tuple[float, ...]) -> dict[str, object]:
     return {
         "trial": trial.trial_id,
         "status": trial.status,
         "score": trial.score,
+        "scores": [*scores],
+        "spread": luck.spread(scores),
+        "standard_error": luck.standard_error(scores),
         "values": dict(trial.hyperparameters.values),
         "reason": _reason(trial.message or ""),
     }

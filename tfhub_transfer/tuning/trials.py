@@ -150,9 +150,13 @@ def defaults(hp: Any) -> dict[str, Any]:
     """
     found = hp.copy()
     found.values = {k: v for k, v in hp.values.items() if k.startswith(_OF_TUNER)}
-    for each in found.space:  # parents stand before what depends on them
-        if found.is_active(each):
-            found.values[each.name] = each.default
+    known = -1
+    # As KerasTuner sends a space, what depends on others may stand before them.
+    while known < len(found.values):
+        known = len(found.values)
+        for each in found.space:
+            if found.is_active(each):
+                found.values[each.name] = each.default
     return dict(found.values)
 
 
