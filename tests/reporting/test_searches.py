@@ -118,7 +118,7 @@ def test_spread_and_error_are_those_of_the_trainings() -> None:
     gain, error = other - statistics.fmean(default), found.gain_error()
     assert found.gain() == pytest.approx(gain)
     assert error == pytest.approx(math.hypot(scipy.stats.sem(scores), scipy.stats.sem(default)))
-    said = " ".join(searches.luck(found))
+    said = " ".join(searches.on_luck(found))
     assert "27 % of the variance" in said and ("no clear difference" in said) == (gain < 2 * error)
     # What was noted of them is believed.
     noted = record(1, other, scores=scores, spread=0.2, standard_error=0.1)

@@ -104,6 +104,9 @@ def test_what_is_kept_of_a_search_says_which_trial_to_take(
     choice = made.best(tuner)
     assert tuner.oracle.trials[choice.trial].hyperparameters.values["dropout"] == 0.1
     assert "thaws 0 groups, not 1" in choice.reason
+    search = tt.tuning.report_of(tuner).search
+    assert search.noise == luck.noise([each.scores for each in made.scored(tuner)])
+    assert search.default is not None and search.default.scores == given[0.1, 1]
     with pytest.raises(tt.InputError, match="so there is none to take.*Received: 0 trials"):
         made.best(keras_tuner.GridSearch(made, made.objective, directory=tmp_path / "other"))
     again = keras_tuner.GridSearch(

@@ -84,7 +84,7 @@ class SearchReport:
         return search_plots.effects_figure(self.search, settings, self.effects)
 
     def __str__(self) -> str:
-        lines = [searches.verdict(self.search), *searches.luck(self.search), self.effects.said]
+        lines = [searches.verdict(self.search), *searches.on_luck(self.search), self.effects.said]
         shares = sorted(self.effects.shares.items(), key=lambda each: -each[1])
         if shares:
             lines.append(", ".join(f"{name} {searches.percent(share)}" for name, share in shares))

@@ -409,7 +409,7 @@ def verdict(search: Search) -> str:
     return f"Trial {best.name} is {of}: {reached}, the default {_score(default.score)} ({how})."
 
 
-def luck(search: Search) -> list[str]:
+def on_luck(search: Search) -> list[str]:
     """What there is to say of how much of it is luck, a sentence each."""
     said = []
     if search.noise is not None:

@@ -254,15 +254,12 @@ class TransferHyperModel(keras_tuner.HyperModel):
         """
         oracle = tuner.oracle
         over = [oracle.trials[name] for name in oracle.start_order]
-        found = [
-            luck.Scored(each.trial_id, trials.scores_of(each), int(self._depth(each)))
-            for each in over
-            if each.status == "COMPLETED"
+        done = [each for each in over if each.status == "COMPLETED" and math.isfinite(each.score)]
+        depths = [int(self.space.draw(each.hyperparameters)["unfreeze"]) for each in done]
+        return [
+            luck.Scored(each.trial_id, trials.scores_of(each), depth)
+            for each, depth in zip(done, depths, strict=True)
         ]
-        return [each for each in found if math.isfinite(each.score)]
-
-    def _depth(self, trial: Any) -> Value:
-        return self.space.draw(trial.hyperparameters)["unfreeze"]
 
     def chosen(self, hp: Any) -> dict[str, Value]:
         """All that a trial's model and training are made of, by the names in `SETTINGS`.

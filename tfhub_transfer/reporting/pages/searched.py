@@ -34,7 +34,7 @@ def page(search: Search, effects: Effects, pictures: dict[str, bytes]) -> str:
         "<h2>Score against time</h2>",
         _figure("The score of each trial, and the best so far", "time", pictures, _time(search)),
         "<h2>How much is luck</h2>",
-        markup.noted(searches.luck(search)),
+        markup.noted(searches.on_luck(search)),
         _figure(
             "The trainings of each trial, and the standard error of their mean",
             *("spreads", pictures),
