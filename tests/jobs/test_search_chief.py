@@ -49,6 +49,7 @@ class Search:
             )
         except InputError as error:
             self.error.append(error)
+            self.chief.close()  # as behind `opened`
 
     def join(self, name: str, facts: Any = None) -> Remote:
         found = joined(Place(name, self.place.host, self.place.port), facts or FACTS)
