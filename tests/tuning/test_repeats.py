@@ -12,7 +12,7 @@ import tfhub_transfer as tt
 from tfhub_transfer.callbacks.best_weights import FellApart
 from tfhub_transfer.models.building import default_optimizer
 from tfhub_transfer.training import finetuning
-from tfhub_transfer.tuning import TransferHyperModel, repeats, trials
+from tfhub_transfer.tuning import TransferHyperModel, luck, repeats, trials
 
 # One training is some epochs of a head, and two of a thawed encoder.
 VALUES = {"unfreeze": 1, "learning_rate": 2e-3, "dropout": 0.2}

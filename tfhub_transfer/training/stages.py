@@ -192,8 +192,7 @@ class Plan:
 def _shares(given: object) -> dict[str, float]:
     if not isinstance(given, Mapping):
         raise InputError(
-            "`ends` are shares by names of stages, as a history has them. "
-            f"Received: {given!r:.80}"
+            f"`ends` are shares by names of stages, as a history has them. Received: {given!r:.80}"
         )
     return {
         str(name): ranges.real_number(f"ends of {name}", share, *ranges.SHARE, closed=True)
