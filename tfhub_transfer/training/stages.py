@@ -183,8 +183,8 @@ class Plan:
             return stages
         if not {*ends} <= {*names}:
             raise InputError(
-                "`ends` are those of a training of the same stages, as the `ends` of its "
-                f"history has them: expected some of {', '.join(names)}. Received: {', '.join(ends)}"
+                "`ends` are those of a training of the same stages, as the `ends` of its history "
+                f"has them: expected some of {', '.join(names)}. Received: {', '.join(ends)}"
             )
         return [stage for stage in stages if ends.get(stage.name, 1)]
 

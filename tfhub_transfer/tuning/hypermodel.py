@@ -252,8 +252,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
         Args:
             tuner: KerasTuner's.
         """
-        oracle = tuner.oracle
-        over = [oracle.trials[name] for name in oracle.start_order]
+        over = [tuner.oracle.trials[name] for name in tuner.oracle.start_order]
         done = [each for each in over if each.status == "COMPLETED" and math.isfinite(each.score)]
         depths = [int(self.space.draw(each.hyperparameters)["unfreeze"]) for each in done]
         return [
