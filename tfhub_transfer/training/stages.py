@@ -183,8 +183,8 @@ class Plan:
             return stages
         if not {*ends} <= {*names}:
             raise InputError(
-                "`ends` are those of a training of the same stages, as its `History.ends` has "
-                f"them: expected some of {', '.join(names)}. Received: {', '.join(ends)}"
+                "`ends` are those of a training of the same stages, as its history has them: "
+                f"expected some of {', '.join(names)}. Received: {', '.join(ends)}"
             )
         return [stage for stage in stages if ends.get(stage.name, 1)]
 
@@ -192,7 +192,7 @@ class Plan:
 def _shares(given: object) -> dict[str, float]:
     if not isinstance(given, Mapping):
         raise InputError(
-            "`ends` are shares by names of stages, as `History.ends` has them. "
+            "`ends` are shares by names of stages, as the history of a training has them. "
             f"Received: {given!r:.80}"
         )
     return {
