@@ -27,7 +27,7 @@ KINDS = {
     "grid": keras_tuner.GridSearch,
 }
 # What follows the search beside a training, times what goes before it: files are read and the model
-# is built once more, measured and exported. Of 1,000 rows of SST-2 and the packaged encoder it was 8.
+# is built once more, measured and exported. It was 8 for 1,000 rows of SST-2, packaged encoder.
 _AFTER = 8.0
 # Epochs of `Hyperband`'s longest trials, at least: of fewer there is nothing to choose between.
 _FEWEST_EPOCHS = 3
