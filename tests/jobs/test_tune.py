@@ -386,6 +386,8 @@ def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPat
         assert not limits.leaves_time(trials, values)
     now[0] = 11.9
     assert limits.leaves_time(trials, {"unfreeze": 2})  # as long as the longest
+    now[0] = 11.9
+    assert not Limits(None, 1.0, 0.0, 20.0, 1.0, 0.2).leaves_time(trials, {"unfreeze": 1})
     # Where a trial is four trainings the last one is a quarter of it: 3.5 s.
     now[0] = 31.4
     assert Limits(None, 1.0, 0.0, 20.0, 0.25).leaves_time(trials)

@@ -183,8 +183,8 @@ class Plan:
             return stages
         if not {*ends} <= {*names}:
             raise InputError(
-                "`ends` are those of a training of the same stages, as the `ends` of its history "
-                f"has them: expected some of {', '.join(names)}. Received: {', '.join(ends)}"
+                "`ends` are those of a training of the same stages, as its history has them: "
+                f"expected some of {', '.join(names)}. Received: {', '.join(ends)}"
             )
         return [stage for stage in stages if ends.get(stage.name, 1)]
 
@@ -192,7 +192,8 @@ class Plan:
 def _shares(given: object) -> dict[str, float]:
     if not isinstance(given, Mapping):
         raise InputError(
-            f"`ends` are shares by names of stages, as a history has them. Received: {given!r:.80}"
+            "`ends` are shares by names of stages, as the history of a training has them. "
+            f"Received: {given!r:.80}"
         )
     return {
         str(name): ranges.real_number(f"ends of {name}", share, *ranges.SHARE, closed=True)

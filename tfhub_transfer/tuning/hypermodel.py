@@ -120,7 +120,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
         self._depths: dict[str, trials.Depths] = {}
         spaces = {name: self._space_on(name, asked) for name in self._grounds}
         self.space = Spaces(spaces) if names is not None else spaces[""]
-        self._require_losses()
+        repeats.require_losses(self._task, _losses(self.space), self.folds)
         made = self._make({ENCODER: next(iter(self._grounds))})
         self.objective = keras_tuner.Objective(*trials.judge_of(made))
         self.reported = trials.reported(made) | {self.objective.name}
@@ -136,16 +136,6 @@ class TransferHyperModel(keras_tuner.HyperModel):
 
     def _ground(self, drawn: Mapping[str, Any]) -> shared.Ground:
         return self._grounds[drawn.get(ENCODER, "")]
-
-    def _require_losses(self) -> None:
-        """Refuses losses that the labels don't suit, before a trial finds out."""
-        searched: Any = self.space.searched.get("loss", ())
-        fixed = [self.space.fixed["loss"]] if "loss" in self.space.fixed else []
-        for loss in (*searched, *fixed):
-            own = self._task.with_loss(loss)
-            for train, validation in self.folds:
-                own.check_training(train)
-                own.check(validation)
 
     # What KerasTuner calls ---------------------------------------------------------------------
 
@@ -252,8 +242,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
         Args:
             tuner: KerasTuner's.
         """
-        over = [tuner.oracle.trials[name] for name in tuner.oracle.start_order]
-        done = [each for each in over if each.status == "COMPLETED" and math.isfinite(each.score)]
+        done = trials.completed(tuner)
         depths = [int(self.space.draw(each.hyperparameters)["unfreeze"]) for each in done]
         return [
             luck.Scored(each.trial_id, trials.scores_of(each), depth)
@@ -378,15 +367,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
             plan = trials.continued(plan)
             epochs -= initial_epoch
         batch_size = drawn.get("batch_size", usual.BATCH_SIZE)
-        try:
-            return finetuning.fine_tune(
-                *(model, train, validation, epochs, unfreeze, batch_size, plan),
-                callbacks=list(callbacks),
-            )
-        except (FellApart, tf.errors.ResourceExhaustedError) as error:
-            raise keras_tuner.errors.FailedTrialError(one_line(str(error))) from error
-        except InputError as error:
-            raise _fatal(str(error)) from error
+        return _fits(model, (train, validation, epochs, unfreeze, batch_size, plan), callbacks)
 
 
 def _check(build: Mapping[str, object], plan: Plan | None) -> None:
@@ -401,6 +382,26 @@ def _check(build: Mapping[str, object], plan: Plan | None) -> None:
             "all trials would write into one `log_dir`; leave it out of the plan, or give "
             f"`search` a callback of TensorBoard's. Received: log_dir={str(plan.log_dir)!r}"
         )
+
+
+def _losses(space: Space | Spaces) -> list[Value]:
+    """All losses that trials may learn by, where there are several."""
+    searched: Any = space.searched.get("loss", ())
+    return [*searched, *(space.fixed[name] for name in ("loss",) if name in space.fixed)]
+
+
+def _fits(
+    model: TransferModel,
+    given: tuple[Any, Any, int | None, int, int, Plan],
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> finetuning.History:
+    """Trains as `fine_tune` does; what falls apart is a failed trial, a mistake ends the search."""
+    try:
+        return finetuning.fine_tune(model, *given, callbacks=list(callbacks))
+    except (FellApart, tf.errors.ResourceExhaustedError) as error:
+        raise keras_tuner.errors.FailedTrialError(one_line(str(error))) from error
+    except InputError as error:
+        raise _fatal(str(error)) from error
 
 
 def _heads(

@@ -59,6 +59,23 @@ def _parts(task: Task, splits: Sequence[Any], count: int, seed: int) -> tuple[An
     return data.folds(pooled, count, seed, kept if kept in pooled.columns else None)
 
 
+def require_losses(task: Task, losses: Sequence[Any], folds: Sequence[Fold]) -> None:
+    """Refuses losses that the labels don't suit, before a trial finds out.
+
+    Args:
+        task: The task.
+        losses: Some of its own.
+        folds: What is learned from and judged by.
+
+    Raises:
+        InputError: If one doesn't suit.
+    """
+    for own in map(task.with_loss, losses):
+        for train, validation in folds:
+            own.check_training(train)
+            own.check(validation)
+
+
 def together(worth: Sequence[Mapping[str, float]], objective: Any) -> dict[str, float]:
     """The means of what each training of a trial is worth, and what each was judged by.
 

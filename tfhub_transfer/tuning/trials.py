@@ -128,6 +128,17 @@ def metrics_of(trial: Any) -> dict[str, float]:
     return {name: float(told.get_best_value(name)) for name in told.metrics}
 
 
+def completed(tuner: Any) -> list[Any]:
+    """The trials of a search that came to their end, in their order.
+
+    Args:
+        tuner: KerasTuner's.
+    """
+    known = tuner.oracle.trials
+    found = [known[name] for name in tuner.oracle.start_order]
+    return [each for each in found if each.status == "COMPLETED"]
+
+
 def scores_of(trial: Any) -> tuple[float, ...]:
     """What each training of a trial of KerasTuner's was judged by.
 
