@@ -113,12 +113,10 @@ def test_the_suggestion_on_a_quadratic_is_in_its_decade(curvature: float) -> Non
     count = len(watched.losses)
     losses, smoothed = np.array(watched.losses), np.array(watched.smoothed)
     found = steepest(rates[:count], losses, smoothed)
-    # With rates that grow by q a step, w falls by `exp(-c rate / ln q)`: steepest at `ln q / 2c`,
-    # and the average is ten steps late.
-    growth = np.log(rates[1] / rates[0])
-    expected = growth / (2 * curvature) * np.exp(growth * 5)
-    assert found is not None and 0.4 < found / expected < 2.5
-    assert 0.03 / curvature < found < 1.0 / curvature
+    # With rates that grow by q a step the loss is `exp(-2 c rate / ln q)`: steepest at `ln q / 2c`.
+    expected = np.log(rates[1] / rates[0]) / (2 * curvature)
+    assert found is not None and 0.5 < found / expected < 2.0
+    assert 0.03 / curvature < found < 0.3 / curvature
 
 
 def test_smoothing_is_the_mean_of_losses_weighed_by_age() -> None:
@@ -135,12 +133,14 @@ def test_smoothing_is_the_mean_of_losses_weighed_by_age() -> None:
 
 def test_noise_suggests_nothing_and_no_number_is_the_end() -> None:
     rates = np.geomspace(1e-5, 10, 100)
-    for seed in range(20):
+    told = []
+    for seed in range(200):
         watched = Watched(100)
         for loss in np.random.default_rng(seed).normal(0.7, 0.1, 100):
             watched.add(loss)
-        assert steepest(rates, np.array(watched.losses), np.array(watched.smoothed)) is None
+        told.append(steepest(rates, np.array(watched.losses), np.array(watched.smoothed)))
         assert not watched.diverged
+    assert sum(each is not None for each in told) <= 10  # 2.5 % of 1,000 others
     watched.add(float("nan"))
     assert watched.diverged and len(watched.losses) == 100
 
@@ -313,3 +313,4 @@ def test_a_picture_and_a_line(tmp_path: Path) -> None:
 
 def test_numbers_that_the_guide_names() -> None:
     assert (range_tests.STEPS, found_rates.MEMORY) == (100, 0.9)
+    assert round(np.log(0.5) / np.log(0.9)) == 7

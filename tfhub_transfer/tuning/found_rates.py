@@ -20,10 +20,12 @@ _APART = 3.0
 _FIRST = 0.1
 # Before so many steps the average is one of a few batches, and falls or rises with their luck.
 _SETTLED = round(1.0 / (1.0 - MEMORY))
+# So many steps the average is late: half of its weight is on older losses.
+_LATE = round(math.log(0.5) / math.log(MEMORY))
 # The slope is that over a decade, half of one to each side: of two steps it would be luck.
 _HALF = 0.5
 # What has fallen less than so many times the noise of the smoothed loss hasn't fallen.
-_NOISES = 5.0
+_NOISES = 6.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ class LearningRates:
         losses: The loss of each step's batch before that step, float64 `[steps]`; a last one that
             is no finite number is left out.
         smoothed: An exponential moving average of these, corrected for its start, `[steps]`.
-        suggestion: The rate at which the smoothed loss falls steepest; `None` if it falls nowhere
+        suggestion: The rate at which the loss falls steepest; `None` if it falls nowhere
             by more than its noise.
         diverged: Whether the test ended early, because the loss grew beyond all bounds.
         trained: What trained, in words.
@@ -118,7 +120,8 @@ def steepest(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray) -> flo
     """The rate at which the smoothed loss falls steepest, against the logarithm of the rate.
 
     On the way from its highest point before the lowest to the lowest: what rises and falls before
-    and behind is noise, or divergence.
+    and behind is noise, or divergence. The rate is that of so many steps earlier as the average is
+    late.
 
     Args:
         rates: Ascending, each the same factor above the one before `[steps]`.
@@ -140,7 +143,7 @@ def steepest(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray) -> flo
     places = np.arange(top, low + 1)
     before, behind = np.maximum(places - width, top), np.minimum(places + width, low)
     slopes = (smoothed[behind] - smoothed[before]) / (x[behind] - x[before])
-    return float(rates[places[np.argmin(slopes)]])
+    return float(rates[max(0, places[np.argmin(slopes)] - _LATE)])
 
 
 def _noise(losses: np.ndarray) -> float:

@@ -54,10 +54,10 @@ def find_learning_rate(
     thawed groups together by the model's own optimizer, made anew, with `layer_decay`. It ends
     early where the loss diverges.
 
-    The suggestion is the rate at which the smoothed loss falls steepest. Smith reads the ends of
-    the range by eye, others take a tenth of the rate of the lowest loss, or a point of the longest
-    fall: the steepest point needs no such factor, and doesn't move with where the loss ends or how
-    far the range reaches. It is a good peak for a schedule with warm-up, as the model's own is.
+    The suggestion is the rate at which the smoothed loss falls steepest, less the steps that an
+    average is late. Smith reads the ends of the range by eye, others take a tenth of the rate of
+    the lowest loss, or a point of the longest fall: the steepest point needs no such factor, and
+    doesn't move with where the loss ends or how far the range reaches. It tells the decade.
 
     Args:
         model: From `build_model`. For thawed groups one whose head is trained, by `fine_tune` with
