@@ -148,8 +148,10 @@ def test_a_search_goes_on_with_any_worker(
     assert as_search(asks, breaks, waits) == 0
     assert capfd.readouterr().out == "127.0.0.1\n"
     # Without any it is told to end.
-    assert as_search("time.sleep(600)", breaks, "sys.exit(0)") == 128 + signal.SIGTERM
+    assert as_search("time.sleep(600)", breaks, "sys.exit(0)") == 1
     assert "it broke" in capfd.readouterr().err
+    # Also where none of them failed, so that there is nothing else to say.
+    assert as_search("time.sleep(600)", "sys.exit(0)", "sys.exit(0)") == 128 + signal.SIGTERM
 
 
 def test_a_search_that_is_told_of_its_processes_starts_none(

@@ -193,11 +193,15 @@ def test_what_isnt_a_worker_is_sent_away(search: Search) -> None:
                 assert link.recv(100) == b""
     one = search.join("one")
     trial = one.create_trial("one")
-    # Nor is one who tells of a trial that isn't its own.
-    with pytest.raises(Ended):
-        other = search.join("two")
-        other.create_trial("two")
-        other._ask({"trial": {**trial.get_state(), "status": "FAILED"}, "seconds": 1.0})
+    # Nor is one who tells of a trial that isn't its own, or of numbers that aren't any.
+    odd: tuple[dict[str, Any], ...] = (
+        {"trial": {**trial.get_state(), "status": "FAILED"}, "seconds": 1.0},
+        {"trial": trial.get_state(), "step": float("inf"), "seconds": 1.0},
+        {"trial": trial.get_state(), "metrics": {"val_accuracy": 10**400}, "seconds": 1.0},
+    )
+    for at, message in enumerate(odd):
+        with pytest.raises(Ended):
+            search.join(f"other{at}")._ask(message)
     done(one, trial, 0.5)
     assert search.oracle.trials[trial.trial_id].score == 0.5
     one._lines.close()

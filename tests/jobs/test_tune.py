@@ -316,6 +316,33 @@ def test_trials_of_another_search_are_not_taken_for_these(tmp_path: Path) -> Non
     assert not [*tmp_path.iterdir()]
 
 
+def test_a_search_that_another_replaced_for_no_trial_has_its_weights(tmp_path: Path) -> None:
+    """Which later rounds of Hyperband go on with."""
+
+    def search(seed: int, *trials: str) -> list[str]:
+        """The weights that a search finds that is interrupted behind these trials."""
+        with pytest.raises(KeyboardInterrupt), trial_notes.noted(tmp_path / "out") as notes:
+            notes.begin({"seed": seed})
+            found = sorted(p.read_text("utf-8") for p in notes.project.rglob("*.h5"))
+            for name in [*trials, "last"]:
+                folder = notes.project / f"trial_{name}"
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "own.weights.h5").write_text(f"{name} of {seed}", "utf-8")
+                if name != "last":
+                    notes.note({"trial": name})
+            raise KeyboardInterrupt
+        return found
+
+    assert search(1, "0") == []
+    # Twice, and each leaves the weights of a trial that isn't over.
+    assert search(2) == search(3) == []
+    assert search(1) == ["0 of 1", "last of 1"]
+    # Once a trial of another one is over, it is that which is noted.
+    assert search(2, "0") == []
+    assert search(1) == []
+    assert search(2) == ["0 of 2", "last of 2"]
+
+
 def job(**more: Any) -> TuneJob:
     return TuneJob("classification", "rows.csv", Path("out"), **more)
 

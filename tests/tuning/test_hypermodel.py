@@ -321,6 +321,24 @@ def test_the_first_trial_is_told_by_its_number() -> None:
     assert not trials.is_first([])
 
 
+def test_what_goes_on_with_the_first_trial_of_hyperband_was_trained_as_long_as_it_needs() -> None:
+    """The first is the defaults, trained whole; what it is numbered as says less."""
+    given = {
+        "0000": {"tuner/epochs": 2},
+        "0001": {"tuner/epochs": 2},
+        "0002": {"tuner/epochs": 4, "tuner/trial_id": "0000"},
+        "0003": {"tuner/epochs": 4, "tuner/trial_id": "0001"},
+        "0010": {"tuner/epochs": 8, "tuner/trial_id": "0002"},
+        "0011": {"dropout": 0.1},
+    }
+    oracle = types.SimpleNamespace()
+    known = {n: keras_tuner.engine.trial.Trial(drawn(values), n) for n, values in given.items()}
+    oracle.get_trial = known.__getitem__
+    found = {name: trials.epochs_of(oracle, trial) for name, trial in known.items()}
+    own = {"0001": 2, "0003": 4}
+    assert found == {**dict.fromkeys(given), **own}
+
+
 def test_defaults_are_the_same_however_a_space_arrives() -> None:
     """KerasTuner sends it by kinds of values: what depends on a choice stands before it then."""
     hp = keras_tuner.HyperParameters()

@@ -12,7 +12,7 @@ import tfhub_transfer as tt
 from tfhub_transfer.callbacks.best_weights import FellApart
 from tfhub_transfer.models.building import default_optimizer
 from tfhub_transfer.training import finetuning
-from tfhub_transfer.tuning import TransferHyperModel, luck, repeats, trials
+from tfhub_transfer.tuning import TransferHyperModel, luck, repeats, shared, trials
 
 # One training is some epochs of a head, and two of a thawed encoder.
 VALUES = {"unfreeze": 1, "learning_rate": 2e-3, "dropout": 0.2}
@@ -210,3 +210,22 @@ def test_a_stream_is_not_folded(splits: Any) -> None:
     stream = tt.data.stream({"text": ["a", "b"], "label": [0, 1]})
     with pytest.raises(tt.InputError, match="folds are drawn from examples in memory"):
         repeats.folded(task(), stream, splits[1], 2, 0)
+
+
+def test_what_is_lent_on_belongs_to_no_model_that_waits(text_encoder: Path) -> None:
+    """Two models that were built before either was trained."""
+    lends = shared.SharedEncoder(str(text_encoder))
+    models: list[Any] = []
+    for _ in range(2):
+        model = type("Model", (), {"encoder": lends.lend(0), "unread_groups": ()})()
+        lends.lent(model)
+        models.append(model)
+    first, second = (model.encoder for model in models)
+    assert first is not second
+    with lends.lent_on(models[0]):
+        assert all(lends.lend(0) is not own for own in (first, second))
+    # That which was lent last is lent on as ever.
+    third = type("Model", (), {"encoder": lends.lend(0), "unread_groups": ()})()
+    lends.lent(third)
+    with lends.lent_on(third):
+        assert lends.lend(0) is third.encoder

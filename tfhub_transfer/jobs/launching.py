@@ -213,17 +213,22 @@ def _followed(
             end, ended = time.monotonic() + _PATIENCE, True
         time.sleep(0.1)
     by_signal = first.returncode < 0 or first.returncode == 128 + signal.SIGTERM
-    status = _status_of(others) if ended and by_signal else first.returncode
+    status = _status_of(others, first.returncode) if ended and by_signal else first.returncode
     # With a mistake of the user there is nothing that they could add.
     _wait(others, {0: _PATIENCE, 2: 0.0}.get(status, 2 * _MERCY))
     return 128 - status if status < 0 else status, end is not None
 
 
-def _status_of(others: Sequence[subprocess.Popen[bytes]]) -> int:
-    """That of the first one that failed; killed, that the same command may be tried again."""
-    status = next(each.returncode for each in others if each.poll())
-    if status > 0:
-        return int(status)
+def _status_of(others: Sequence[subprocess.Popen[bytes]], own: int) -> int:
+    """That of the first one that failed; killed, that the same command may be tried again.
+
+    Args:
+        others: Those that ended before.
+        own: The status where none of them failed: workers may have done all that there was to do.
+    """
+    status = next((each.returncode for each in others if each.poll()), None)
+    if status is None or status > 0:
+        return int(own if status is None else status)
     print(f"tfhub-transfer: {_KILLED.format(-status)}", file=sys.stderr)
     return TRY_AGAIN
 

@@ -146,6 +146,9 @@ class Chief:
         try:
             for message in peer.lines.arrived():
                 peer.heard = time.monotonic()
+                # Nothing is read of what somebody sends who hasn't said who it is.
+                if not peer.name and "hello" not in message:
+                    raise _Odd("who doesn't say who it is isn't answered")
                 peer.lines.send(self._answer(peer, _understood(message)))
         except (OSError, _Odd):  # it has gone; or what speaks there is none of ours
             self._forget(peer)
@@ -160,8 +163,6 @@ class Chief:
     def _answer(self, peer: Peer, message: Told) -> Told:
         if "hello" in message:
             return self._greet(peer, message["hello"], message["facts"])
-        if not peer.name:
-            raise _Odd("who doesn't say who it is isn't answered")
         if "mistake" in message:
             raise InputError(message["mistake"])
         if "trial" in message:
@@ -270,7 +271,7 @@ def _understood(message: Told) -> Told:
             **{"metrics": metrics, "step": int(message.get("step", 0))},
             "seconds": float(message["seconds"]),
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # of any kind: KerasTuner makes objects of what somebody sent
         raise _Odd(str(error)) from error
 
 

@@ -6,6 +6,7 @@ goes on begins with these.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -43,6 +44,7 @@ class TrialNotes:
         self.place = _place(output)
         self.trials: list[Trial] = []
         self._facts: Mapping[str, object] = {}
+        self._other: Path | None = None
         try:
             self._lock = take(self.place)
         except BlockingIOError as error:
@@ -68,8 +70,11 @@ class TrialNotes:
         self._facts = json.loads(json.dumps(facts))
         known = self._read()
         if known is None or known["facts"] != self._facts:
+            if known is not None:
+                self._set_aside(known["facts"])
             shutil.rmtree(self.project, ignore_errors=True)
             return None if known is None else f"another search was interrupted there: {_CHANGED}"
+        self._take_back()
         self.trials = known["trials"]
         for path in self.project.rglob("*.json"):
             path.unlink()
@@ -89,6 +94,9 @@ class TrialNotes:
         files = {p.relative_to(self.project).as_posix(): p.read_text("utf-8") for p in found}
         state = {"facts": self._facts, "trials": self.trials, "files": files}
         atomic.write_text(self.place / _STATE, json.dumps(state))
+        if self._other is not None:  # whose trials are no longer noted
+            shutil.rmtree(self._other, ignore_errors=True)
+            self._other = None
 
     def token(self) -> str:
         """What tells who reads it there that this is the folder: see `shared_place`."""
@@ -105,6 +113,26 @@ class TrialNotes:
         if self.place.is_dir() and not (self.place / _STATE).exists():
             self.discard()
         os.close(self._lock)
+
+    def _set_aside(self, facts: Mapping[str, object]) -> None:
+        """Keeps the weights of another search until a trial of this one is over.
+
+        Till then that search is the one that is noted, and its command goes on with it.
+        """
+        self._other = self._aside(facts)
+        if self.project.is_dir() and not self._other.exists():
+            self.project.rename(self._other)
+
+    def _take_back(self) -> None:
+        """Takes the weights back that another search, which is forgotten, set aside."""
+        aside = self._aside(self._facts)
+        if aside.is_dir():
+            shutil.rmtree(self.project, ignore_errors=True)
+            aside.rename(self.project)
+
+    def _aside(self, facts: Mapping[str, object]) -> Path:
+        told = json.dumps(facts, sort_keys=True).encode("utf-8")
+        return self.place / f"{PROJECT}-{hashlib.sha256(told).hexdigest()[:16]}"
 
     def _read(self) -> dict[str, Any] | None:
         try:

@@ -41,7 +41,15 @@ from tfhub_transfer.storage import atomic, scratch
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training import identity
 from tfhub_transfer.training.stages import Plan
-from tfhub_transfer.tuning import SEARCHED, SETTINGS, Range, TransferHyperModel, luck, reports
+from tfhub_transfer.tuning import (
+    SEARCHED,
+    SETTINGS,
+    Range,
+    TransferHyperModel,
+    luck,
+    reports,
+    trials,
+)
 from tfhub_transfer.tuning.space import AS_NEEDED, SEARCH
 
 TRIALS_FILE, BEST_FILE, TUNING_FILE = "trials.jsonl", "best.json", "tuning.html"
@@ -272,8 +280,7 @@ def _best(hypermodel: TransferHyperModel, tuner: Any, notes: TrialNotes) -> dict
     choice = hypermodel.best(tuner)
     taken = tuner.oracle.get_trial(choice.trial)
     drawn = hypermodel.chosen(taken.hyperparameters)
-    epochs = taken.hyperparameters.values.get("tuner/epochs")
-    if epochs and choice.trial.strip("0"):
+    if epochs := trials.epochs_of(tuner.oracle, taken):
         drawn["epochs"] = epochs
     known = {each["trial"]: each for each in notes.trials if each["status"] == "COMPLETED"}
     own = known[choice.trial]

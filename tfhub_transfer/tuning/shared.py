@@ -80,6 +80,10 @@ class SharedEncoder:
         Args:
             model: The model that has it.
         """
+        if model.encoder is not self.encoder:
+            # It is the model's alone; what is lent on is another one, whose model may be waiting.
+            yield
+            return
         encoder, left = model.encoder, dict[str, Any]()
         thawed = sum(any(v.trainable for v in group) for _, group in encoder.layer_groups)
         encoder.save_own_variables(left)

@@ -106,7 +106,11 @@ def is_first(own: Callbacks) -> bool:
         own: KerasTuner's own callbacks, one of which knows the trial.
     """
     found = [each.trial for each in own if hasattr(each, "trial")]
-    return bool(found) and not found[0].trial_id.strip("0")
+    return bool(found) and _is_first(found[0])
+
+
+def _is_first(trial: Any) -> bool:
+    return not trial.trial_id.strip("0")
 
 
 def judged_by(own: Callbacks) -> Any:
@@ -151,6 +155,23 @@ def scores_of(trial: Any) -> tuple[float, ...]:
 def of_hyperband(hp: Any) -> bool:
     """Whether the tuner chooses epochs by itself."""
     return f"{_OF_TUNER}epochs" in hp.values
+
+
+def epochs_of(oracle: Any, trial: Any) -> int | None:
+    """How many epochs `Hyperband` had a trial trained for, with those that it goes on behind.
+
+    Args:
+        oracle: That of the tuner.
+        trial: One of its trials.
+
+    Returns:
+        `None` where it was as many as the rows need: with other tuners, and of the first trial and
+        what goes on with its weights.
+    """
+    epochs = trial.hyperparameters.values.get(f"{_OF_TUNER}epochs")
+    while (before := trial.hyperparameters.values.get(f"{_OF_TUNER}trial_id")) is not None:
+        trial = oracle.get_trial(before)
+    return int(epochs) if epochs and not _is_first(trial) else None
 
 
 def defaults(hp: Any) -> dict[str, Any]:
