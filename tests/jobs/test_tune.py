@@ -11,12 +11,15 @@ import statistics
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import keras_tuner
 import pytest
 
+from tfhub_transfer import usage
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs import trial_notes, tuning
 from tfhub_transfer.jobs.searching import Limits, longest
@@ -349,6 +352,7 @@ def test_what_is_searched_is_read_off_the_options() -> None:
         ({"fix": ("l2=0", "l2=1")}, "a setting is said once.*Received: l2 twice"),
         ({"search": "dropout,odd"}, "`--search` takes names with commas.*'odd'"),
         ({"search": "dropout", "fix": ("dropout=0",)}, "what has one value isn't searched"),
+        ({"fix": ("dropout=search",)}, "`--fix` takes one value, .*Received: 'dropout=search'"),
     ],
 )
 def test_options_that_say_nothing_searchable_are_one_line(more: Any, message: str) -> None:
@@ -365,6 +369,20 @@ def test_an_objective_that_nobody_reports_is_refused_before_any_trial(
     assert status == 2 and error.count("\n") == 1 and "Trial" not in out
     assert "expected one of val_accuracy, val_loss" in error and "'val_acuracy'" in error
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [("val_mean", "max"), ("val_loss", "min"), ("val_top_target", "max"), (None, "max")],
+)
+def test_an_objective_by_its_name_has_the_direction_of_what_it_is(
+    name: str | None, direction: str
+) -> None:
+    own = keras_tuner.Objective("val_mean", "max")
+    reported = {"val_mean", "val_loss", "val_top_target"}
+    hypermodel: Any = types.SimpleNamespace(objective=own, reported=reported)
+    found = tuning._objective(job(objective=name), hypermodel)
+    assert (found.name, found.direction) == (name or "val_mean", direction)
 
 
 def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,3 +425,7 @@ def test_a_command_says_what_differs_from_the_defaults() -> None:
         "--class-names x,y --towers --strategy none"
     )
     assert os.linesep not in found
+    # A column that is called like an option comes back as a column.
+    words = shlex.split(tuning.command_of(tuning._plain(job(text="-text"))))[1:]
+    _, read = usage.read(usage.parser("0"), words)
+    assert getattr(read, "text") == "-text"

@@ -218,7 +218,13 @@ def _choice(option: str, given: str, text: str) -> list[str]:
 
 
 def _value(option: str, given: str, text: str) -> str:
-    return text.strip()
+    found = text.strip()
+    if found == SEARCH:
+        raise InputError(
+            f"`--{option}` takes one value, such as {_EXAMPLES[option]}; what is to be searched is "
+            f"named by `--search`. Received: {given!r}"
+        )
+    return found
 
 
 def _plain(job: TuneJob) -> TrainJob:
@@ -317,7 +323,8 @@ def _hypermodel(
 
 
 def _objective(job: TuneJob, hypermodel: TransferHyperModel) -> keras_tuner.Objective:
-    if job.objective is None:
+    # Its direction is the task's own: of several tasks' mean the name tells none.
+    if job.objective in (None, hypermodel.objective.name):
         return hypermodel.objective
     if job.objective not in hypermodel.reported:
         raise InputError(
@@ -376,7 +383,9 @@ def command_of(job: TrainJob) -> str:
             words.append(options.spelled(field))
         else:
             text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-            words += [options.spelled(field), text]
+            name = options.spelled(field)
+            # Apart, what begins with a dash would be read as another option.
+            words += [f"{name}={text}"] if text.startswith("-") else [name, text]
     return shlex.join(words)
 
 
