@@ -427,5 +427,5 @@ def test_a_command_says_what_differs_from_the_defaults() -> None:
     assert os.linesep not in found
     # A column that is called like an option comes back as a column.
     words = shlex.split(tuning.command_of(tuning._plain(job(text="-text"))))[1:]
-    _, read = usage.read(usage.parser("0"), words)
-    assert getattr(read, "text") == "-text"
+    read: Any = usage.read(usage.parser("0"), words)[1]
+    assert read.text == "-text"
