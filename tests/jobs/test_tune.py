@@ -381,7 +381,7 @@ def test_an_objective_by_its_name_has_the_direction_of_what_it_is(
     own = keras_tuner.Objective("val_mean", "max")
     reported = {"val_mean", "val_loss", "val_top_target"}
     hypermodel: Any = types.SimpleNamespace(objective=own, reported=reported)
-    found = tuning._objective(job(objective=name), hypermodel)
+    found = tuning._named_objective(name, hypermodel)
     assert (found.name, found.direction) == (name or "val_mean", direction)
 
 

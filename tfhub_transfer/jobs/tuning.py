@@ -41,7 +41,15 @@ from tfhub_transfer.storage import atomic, scratch
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training import identity
 from tfhub_transfer.training.stages import Plan
-from tfhub_transfer.tuning import SEARCHED, SETTINGS, Range, TransferHyperModel, luck, reports
+from tfhub_transfer.tuning import (
+    SEARCHED,
+    SETTINGS,
+    Range,
+    TransferHyperModel,
+    luck,
+    reports,
+    trials,
+)
 from tfhub_transfer.tuning.space import AS_NEEDED, SEARCH
 
 TRIALS_FILE, BEST_FILE, TUNING_FILE = "trials.jsonl", "best.json", "tuning.html"
@@ -323,15 +331,21 @@ def _hypermodel(
 
 
 def _objective(job: TuneJob, hypermodel: TransferHyperModel) -> keras_tuner.Objective:
+    found = _named_objective(job.objective, hypermodel)
+    trials.require_comparable(hypermodel.space.searched, found, hypermodel.reported)
+    return found
+
+
+def _named_objective(name: str | None, hypermodel: TransferHyperModel) -> keras_tuner.Objective:
     # Its direction is the task's own: of several tasks' mean the name tells none.
-    if job.objective in (None, hypermodel.objective.name):
+    if name in (None, hypermodel.objective.name):
         return hypermodel.objective
-    if job.objective not in hypermodel.reported:
+    if name not in hypermodel.reported:
         raise InputError(
             "`--objective` is a value that Keras reports of the validation split: expected one of "
-            f"{', '.join(sorted(hypermodel.reported))}. Received: {job.objective!r}"
+            f"{', '.join(sorted(hypermodel.reported))}. Received: {name!r}"
         )
-    return keras_tuner.Objective(job.objective, direction("auto", job.objective))
+    return keras_tuner.Objective(name, direction("auto", name))
 
 
 def _facts(

@@ -1,9 +1,10 @@
 """The hypermodel: trials of KerasTuner that are trained as `fine_tune` trains."""
 
+import contextlib
 import copy
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -39,6 +40,14 @@ _BUILD = ("head", "loss", "preprocessor", "sequence_length")
 # What of them tells which groups of the encoder a head reads.
 _OF_READING = ("pooling", "block")
 _OF_HEADS = ("pooling", "block", "hidden_units", "dropout", "l2")
+
+
+@contextlib.contextmanager
+def _fatal_mistakes() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise _fatal(str(error)) from error
 
 
 class TransferHyperModel(keras_tuner.HyperModel):
@@ -202,6 +211,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
                 "seeds search by RandomSearch, BayesianOptimization or GridSearch. "
                 f"Received: {self.trainings} trainings a trial"
             )
+        judge = _judge(self, trials.judged_by(own))
         if trials.is_first(own):
             model = self._with_defaults(hp, model)
             epochs = None if trials.of_hyperband(hp) else epochs
@@ -214,7 +224,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
             return found
         with self._ground(self.space.draw(hp)).encoder.lent_on(model):
             more = [self._again(hp, at, how, each) for at, each in enumerate(again, 1)]
-        return repeats.together([found, *more], trials.judged_by(own) or self.objective)
+        return repeats.together([found, *more], judge)
 
     # How a trial is made and trained -----------------------------------------------------------
 
@@ -353,6 +363,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
             each.encoder.take_back()
         return self.build(hp)
 
+    @_fatal_mistakes()
     def _trained(
         self,
         model: TransferModel,
@@ -385,8 +396,6 @@ class TransferHyperModel(keras_tuner.HyperModel):
             )
         except (FellApart, tf.errors.ResourceExhaustedError) as error:
             raise keras_tuner.errors.FailedTrialError(one_line(str(error))) from error
-        except InputError as error:
-            raise _fatal(str(error)) from error
 
 
 def _check(build: Mapping[str, object], plan: Plan | None) -> None:
@@ -412,6 +421,14 @@ def _heads(
         heads = {**dict.fromkeys(task.parts, Head()), **given}
         return {name: dataclasses.replace(head, **own) for name, head in heads.items()}
     return dataclasses.replace(given or Head(), **own)
+
+
+@_fatal_mistakes()
+def _judge(made: TransferHyperModel, objective: Any) -> Any:
+    """What judges the trials of a tuner: its own objective, if it is known."""
+    found = objective or made.objective
+    trials.require_comparable(made.space.searched, found, made.reported)
+    return found
 
 
 def _fatal(message: str) -> keras_tuner.errors.FatalValueError:
