@@ -221,7 +221,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
             found = self._worth(hp, model, how, others)
             tell(found)
         if not again:
-            return found
+            return repeats.told(found, judge)
         with self._ground(self.space.draw(hp)).encoder.lent_on(model):
             more = [self._again(hp, at, how, each) for at, each in enumerate(again, 1)]
         return repeats.together([found, *more], judge)
