@@ -109,6 +109,8 @@ def _tune(
             splits, task = read_splits(plain, joint)
             if job.refit:
                 refitting.pooled(splits)  # which refuses now what it would after hours
+            if job.folds:
+                refitting.require_weights_in_both(splits)
             hypermodel = _hypermodel(job, space, splits, task)
             best = _search(job, hypermodel, splits, notes, started, chief)
         except KeyboardInterrupt:
