@@ -64,7 +64,7 @@ def test_weights_of_one_file_alone_are_refused_with_what_mends_it(tmp_path: Path
     path.write_text(f"text,label,w\n{rows}", "utf-8")
     other.write_text("text,label,w\na good play,positive,1\nthe worst play,negative,1\n", "utf-8")
     given: Any = {"task": "classification", "output": tmp_path / "out", "weight": "w"}
-    message = r"with `--refit` or `--folds`.*leave `--validation` out.*weights 'w', and .*judge.csv"
+    message = r"with `--refit` or `--folds`.*leave `--validation` out.*weights in .*rows.csv, and .*judge.csv"
     for job in (
         TrainJob(data=str(path), validation=str(other), refit=True, **given),
         TuneJob(data=str(path), validation=str(other), folds=2, **given),
@@ -72,8 +72,9 @@ def test_weights_of_one_file_alone_are_refused_with_what_mends_it(tmp_path: Path
         with pytest.raises(InputError, match=message):
             (train if isinstance(job, TrainJob) else tune)(job)
     splits, _ = read_splits(TrainJob(data=str(path), **given))
+    assert isinstance(splits, Splits)
     pooled = refitting.pooled(splits).train
-    assert isinstance(pooled, tt.data.Examples) and pooled.weight == "w"
+    assert isinstance(pooled, tt.data.Examples) and pooled.weight == splits.train.weight is not None
 
 
 def test_all_but_the_test_split_teaches() -> None:

@@ -68,9 +68,9 @@ def require_weights_in_both(splits: Splits | JointSplits) -> None:
         if own.train.weight is not None and own.validation.weight is None:
             raise InputError(
                 "a file to judge by is read without weights, so that with `--refit` or `--folds`, "
-                "where its rows teach, too, they have none: leave `--validation` out, which takes a "
-                "tenth of the data, or `--weight`. "
-                f"Received: weights {own.train.weight!r}, and {own.validation.source}"
+                "where its rows teach, too, they have none: leave `--validation` out, for which a "
+                "tenth of the data is taken then, or `--weight`. "
+                f"Received: weights in {own.train.source}, and {own.validation.source}"
             )
 
 
