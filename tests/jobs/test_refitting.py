@@ -64,7 +64,7 @@ def test_weights_of_one_file_alone_are_refused_with_what_mends_it(tmp_path: Path
     path.write_text(f"text,label,w\n{rows}", "utf-8")
     other.write_text("text,label,w\na good play,positive,1\nthe worst play,negative,1\n", "utf-8")
     given: Any = {"task": "classification", "output": tmp_path / "out", "weight": "w"}
-    message = r"with `--refit` or `--folds`.*leave `--validation` out.*weights in .*rows.csv, and .*judge.csv"
+    message = "leave `--validation` out, .*weights in .*rows.csv, and .*judge.csv"
     for job in (
         TrainJob(data=str(path), validation=str(other), refit=True, **given),
         TuneJob(data=str(path), validation=str(other), folds=2, **given),
