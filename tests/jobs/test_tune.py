@@ -17,11 +17,12 @@ from typing import Any
 from unittest import mock
 
 import keras_tuner
+import numpy as np
 import pytest
 
 from tfhub_transfer import usage
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.jobs import trial_notes, tuning
+from tfhub_transfer.jobs import searching, trial_notes, tuning
 from tfhub_transfer.jobs.searching import Limits, longest
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
 from tfhub_transfer.optimization import planning
@@ -409,6 +410,22 @@ def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPat
     assert Limits(None, 1.0, 0.0, 20.0, 0.25).leaves_time(trials)
     now[0] = 31.6
     assert not Limits(None, 1.0, 0.0, 20.0, 0.25).leaves_time(trials)
+
+
+@pytest.mark.parametrize(("seed", "taken"), [(0, 1), (2**32 - 2, 2**32 - 1), (2**32 - 1, 1)])
+def test_any_seed_is_one_for_the_tuner(tmp_path: Path, seed: int, taken: int) -> None:
+    class Kind:
+        def __init__(self, *given: Any, **more: Any) -> None:
+            self.seed, self.oracle = more["seed"], types.SimpleNamespace(populate_space=None)
+
+    objective = keras_tuner.Objective("val_loss", "min")
+    hypermodel: Any = None
+    with mock.patch.dict(searching.KINDS, bayesian=Kind):
+        made = searching._tuner(
+            type("Own", (), {}), job(seed=seed), hypermodel, objective, tmp_path, 3
+        )
+    assert made.seed == taken
+    np.random.RandomState(made.seed)  # as KerasTuner draws
 
 
 def test_the_longest_trials_of_hyperband_are_as_long_as_a_training() -> None:

@@ -78,6 +78,12 @@ def test_a_trial_is_worth_the_mean_of_its_trainings_to_the_digit(
     assert thawed == [name for name, _ in model.encoder.layer_groups][-1:][:depth]
 
 
+def test_behind_the_last_seed_comes_the_first(text_encoder: Path, splits: Any) -> None:
+    made = hypermodel(text_encoder, splits, plan=tt.Plan(seed=2**32 - 1), seeds=2)
+    made._training = 1
+    assert made._seed == 0
+
+
 @pytest.mark.parametrize("folds", [1, 2])
 def test_several_values_may_judge_together(
     text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: int

@@ -301,7 +301,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
     @property
     def _seed(self) -> int:
         own = self._training // len(self.folds)
-        return self._plan.seed + self._execution * self._seeds + own
+        return (self._plan.seed + self._execution * self._seeds + own) % (ranges.SEED[1] + 1)
 
     def _worth(
         self,
