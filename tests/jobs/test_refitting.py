@@ -10,8 +10,12 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs import refitting
+from tfhub_transfer.jobs.inputs import read_splits
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
+from tfhub_transfer.jobs.training import train
 from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.jobs.tuning import tune
+from tfhub_transfer.jobs.tuning_options import TuneJob
 from tfhub_transfer.models.building import default_optimizer
 
 lists = tt.data.Examples.from_lists
@@ -52,6 +56,25 @@ def test_the_model_is_what_the_python_gives(text_encoder: Path, tmp_path: Path, 
     assert record["arguments"]["refit"] is True
     report = json.loads((output / "report" / "report.json").read_text("utf-8"))
     assert report["metrics"]["accuracy"] == tt.evaluate(model, splits[2]).metrics["accuracy"]
+
+
+def test_weights_of_one_file_alone_are_refused_with_what_mends_it(tmp_path: Path) -> None:
+    path, other = tmp_path / "rows.csv", tmp_path / "judge.csv"
+    rows = "".join(f"{t},{label},2\n" for t, label in zip(TEXTS, LABELS))
+    path.write_text(f"text,label,w\n{rows}", "utf-8")
+    other.write_text("text,label,w\na good play,positive,1\nthe worst play,negative,1\n", "utf-8")
+    given: Any = {"task": "classification", "output": tmp_path / "out", "weight": "w"}
+    message = "leave `--validation` out, .*weights in .*rows.csv, and .*judge.csv"
+    for job in (
+        TrainJob(data=str(path), validation=str(other), refit=True, **given),
+        TuneJob(data=str(path), validation=str(other), folds=2, **given),
+    ):
+        with pytest.raises(InputError, match=message):
+            (train if isinstance(job, TrainJob) else tune)(job)
+    splits, _ = read_splits(TrainJob(data=str(path), **given))
+    assert isinstance(splits, Splits)
+    pooled = refitting.pooled(splits).train
+    assert isinstance(pooled, tt.data.Examples) and pooled.weight == splits.train.weight is not None
 
 
 def test_all_but_the_test_split_teaches() -> None:

@@ -11,14 +11,18 @@ import statistics
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import keras_tuner
+import numpy as np
 import pytest
 
+from tfhub_transfer import usage
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.jobs import trial_notes, tuning
+from tfhub_transfer.jobs import searching, trial_notes, tuning
 from tfhub_transfer.jobs.searching import Limits, longest
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
 from tfhub_transfer.optimization import planning
@@ -376,6 +380,7 @@ def test_what_is_searched_is_read_off_the_options() -> None:
         ({"fix": ("l2=0", "l2=1")}, "a setting is said once.*Received: l2 twice"),
         ({"search": "dropout,odd"}, "`--search` takes names with commas.*'odd'"),
         ({"search": "dropout", "fix": ("dropout=0",)}, "what has one value isn't searched"),
+        ({"fix": ("dropout=search",)}, "`--fix` takes one value, .*Received: 'dropout=search'"),
     ],
 )
 def test_options_that_say_nothing_searchable_are_one_line(more: Any, message: str) -> None:
@@ -392,6 +397,20 @@ def test_an_objective_that_nobody_reports_is_refused_before_any_trial(
     assert status == 2 and error.count("\n") == 1 and "Trial" not in out
     assert "expected one of val_accuracy, val_loss" in error and "'val_acuracy'" in error
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [("val_mean", "max"), ("val_loss", "min"), ("val_top_target", "max"), (None, "max")],
+)
+def test_an_objective_by_its_name_has_the_direction_of_what_it_is(
+    name: str | None, direction: str
+) -> None:
+    own = keras_tuner.Objective("val_mean", "max")
+    reported = {"val_mean", "val_loss", "val_top_target"}
+    hypermodel: Any = types.SimpleNamespace(objective=own, reported=reported)
+    found = tuning._named_objective(name, hypermodel)
+    assert (found.name, found.direction) == (name or "val_mean", direction)
 
 
 def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,6 +441,22 @@ def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPat
     assert not Limits(None, 1.0, 0.0, 20.0, 0.25).leaves_time(trials)
 
 
+@pytest.mark.parametrize(("seed", "taken"), [(0, 1), (2**32 - 2, 2**32 - 1), (2**32 - 1, 1)])
+def test_any_seed_is_one_for_the_tuner(tmp_path: Path, seed: int, taken: int) -> None:
+    class Kind:
+        def __init__(self, *given: Any, **more: Any) -> None:
+            self.seed, self.oracle = more["seed"], types.SimpleNamespace(populate_space=None)
+
+    objective = keras_tuner.Objective("val_loss", "min")
+    hypermodel: Any = None
+    with mock.patch.dict(searching.KINDS, bayesian=Kind):
+        made = searching._tuner(
+            type("Own", (), {}), job(seed=seed), hypermodel, objective, tmp_path, 3
+        )
+    assert made.seed == taken
+    np.random.RandomState(made.seed)  # as KerasTuner draws
+
+
 def test_the_longest_trials_of_hyperband_are_as_long_as_a_training() -> None:
     with mock.patch.object(planning, "THAWED_STEPS", 300):
         # 10,000 rows are 313 steps, four epochs; 960 are 30, of which 300 steps are ten.
@@ -436,3 +471,7 @@ def test_a_command_says_what_differs_from_the_defaults() -> None:
         "--class-names x,y --towers --strategy none"
     )
     assert os.linesep not in found
+    # A column that is called like an option comes back as a column.
+    words = shlex.split(tuning.command_of(tuning._plain(job(text="-text"))))[1:]
+    read: Any = usage.read(usage.parser("0"), words)[1]
+    assert read.text == "-text"

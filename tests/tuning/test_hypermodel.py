@@ -286,6 +286,25 @@ def test_a_mistake_ends_the_search(text_encoder: Path, splits: Any, tmp_path: Pa
         tuner.search(epochs=2, verbose=0)
 
 
+@pytest.mark.parametrize("name", ["label_smoothing", "l2"])
+def test_trials_of_different_losses_are_not_compared_by_them(
+    text_encoder: Path, splits: Any, tmp_path: Path, name: str
+) -> None:
+    """A penalty, and smoothed labels, are in the loss: the least would be that of none."""
+    made = hypermodel(text_encoder, splits, {"unfreeze": 0, name: "search"})
+    trials.require_comparable(made.space.searched, made.objective, made.reported)
+    low, high = keras_tuner.Objective("val_loss", "min"), made.objective
+    message = f"another `objective` .*, of val_accuracy.* Received: val_loss, and a space of {name}"
+    for objective in (low, [low, high]):
+        tuner = keras_tuner.RandomSearch(
+            made, objective, max_trials=1, directory=str(tmp_path / name), overwrite=True
+        )
+        with pytest.raises(keras_tuner.errors.FatalValueError, match=message):
+            tuner.search(verbose=0)
+    fixed = hypermodel(text_encoder, splits, {"unfreeze": 0, name: 0.1})
+    trials.require_comparable(fixed.space.searched, low, fixed.reported)
+
+
 def test_epochs_may_be_said_for_all_trials(text_encoder: Path, splits: Any) -> None:
     made = hypermodel(text_encoder, splits, SMALL)
     heard: list[int] = []

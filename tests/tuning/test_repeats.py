@@ -78,6 +78,30 @@ def test_a_trial_is_worth_the_mean_of_its_trainings_to_the_digit(
     assert thawed == [name for name, _ in model.encoder.layer_groups][-1:][:depth]
 
 
+def test_behind_the_last_seed_comes_the_first(text_encoder: Path, splits: Any) -> None:
+    made = hypermodel(text_encoder, splits, plan=tt.Plan(seed=2**32 - 1), seeds=2)
+    made._training = 1
+    assert made._seed == 0
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_several_values_may_judge_together(
+    text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: int
+) -> None:
+    """KerasTuner counts what is to be high as negative, and adds."""
+    made = hypermodel(text_encoder, splits, folds=folds)
+    worth = {"val_accuracy": 0.75, "val_loss": 0.5}
+    monkeypatch.setattr(made, "_worth", lambda *given: dict(worth))
+    both = [made.objective, keras_tuner.Objective("val_loss", "min")]
+    tuner = keras_tuner.RandomSearch(made, both, max_trials=1, directory=tmp_path)
+    tuner.search(verbose=0)
+    [trial] = tuner.oracle.trials.values()
+    assert trial.score == -0.25 and trials.scores_of(trial) == (-0.25,) * folds
+    # One that nobody reports is KerasTuner's to refuse.
+    odd = keras_tuner.oracles.RandomSearch([*both, keras_tuner.Objective("odd", "min")]).objective
+    assert repeats.told(worth, odd) == worth
+
+
 def test_what_is_kept_of_a_search_says_which_trial_to_take(
     text_encoder: Path, splits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

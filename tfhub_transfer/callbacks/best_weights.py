@@ -203,5 +203,5 @@ def direction(mode: str, monitor: str | None) -> str:
     if mode != "auto":
         return mode
     shares = ("acc", "f1", "auc", "precision", "recall", "mrr", "match")
-    rising = (*shares, "spearman", "pearson", "r2", "rouge", "kappa")
+    rising = (*shares, "spearman", "pearson", "r2", "rouge", "kappa", "top_target", "top_k")
     return "max" if any(word in (monitor or "") for word in rising) else "min"

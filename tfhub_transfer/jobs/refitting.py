@@ -47,11 +47,31 @@ def pooled(splits: Splits | JointSplits) -> Splits | JointSplits:
     Raises:
         InputError: If training and validation split can't be put together.
     """
+    require_weights_in_both(splits)
     together = {
         name: data.pool(own.train, own.validation) for name, own in splits.by_task().items()
     }
     train: Any = together if isinstance(splits, JointSplits) else together[""]
     return dataclasses.replace(splits, train=train)
+
+
+def require_weights_in_both(splits: Splits | JointSplits) -> None:
+    """Refuses to put what teaches by weights together with a file of which all rows count alike.
+
+    Args:
+        splits: As they were read.
+
+    Raises:
+        InputError: If the training split alone has weights.
+    """
+    for own in splits.by_task().values():
+        if own.train.weight is not None and own.validation.weight is None:
+            raise InputError(
+                "a file to judge by is read without weights, so that with `--refit` or `--folds`, "
+                "where its rows teach, too, they have none: leave `--validation` out, for which a "
+                "tenth of the data is taken then, or `--weight`. "
+                f"Received: weights in {own.train.source}, and {own.validation.source}"
+            )
 
 
 def again(

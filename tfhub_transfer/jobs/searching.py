@@ -13,7 +13,7 @@ import keras_tuner
 
 from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import usual
+from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.search_worker import Remote
 from tfhub_transfer.jobs.trial_notes import PROJECT, Trial, TrialNotes
@@ -209,7 +209,8 @@ def _tuner(
         made = kind(
             hypermodel,
             objective=objective,
-            seed=job.seed + 1,  # KerasTuner takes 0 for none
+            # KerasTuner takes 0 for none; above the last one NumPy knows none.
+            seed=job.seed % ranges.SEED[1] + 1,
             directory=str(place),
             project_name=PROJECT,
             # A trial that falls apart says nothing of the next one.

@@ -109,6 +109,8 @@ def _tune(
             splits, task = read_splits(plain, joint)
             if job.refit:
                 refitting.pooled(splits)  # which refuses now what it would after hours
+            if job.folds:
+                refitting.require_weights_in_both(splits)
             hypermodel = _hypermodel(job, space, splits, task)
             best = _search(job, hypermodel, splits, notes, started, chief)
         except KeyboardInterrupt:
@@ -226,7 +228,13 @@ def _choice(option: str, given: str, text: str) -> list[str]:
 
 
 def _value(option: str, given: str, text: str) -> str:
-    return text.strip()
+    found = text.strip()
+    if found == SEARCH:
+        raise InputError(
+            f"`--{option}` takes one value, such as {_EXAMPLES[option]}; what is to be searched is "
+            f"named by `--search`. Received: {given!r}"
+        )
+    return found
 
 
 def _plain(job: TuneJob) -> TrainJob:
@@ -324,14 +332,21 @@ def _hypermodel(
 
 
 def _objective(job: TuneJob, hypermodel: TransferHyperModel) -> keras_tuner.Objective:
-    if job.objective is None:
+    found = _named_objective(job.objective, hypermodel)
+    trials.require_comparable(hypermodel.space.searched, found, hypermodel.reported)
+    return found
+
+
+def _named_objective(name: str | None, hypermodel: TransferHyperModel) -> keras_tuner.Objective:
+    # Its direction is the task's own: of several tasks' mean the name tells none.
+    if name in (None, hypermodel.objective.name):
         return hypermodel.objective
-    if job.objective not in hypermodel.reported:
+    if name not in hypermodel.reported:
         raise InputError(
             "`--objective` is a value that Keras reports of the validation split: expected one of "
-            f"{', '.join(sorted(hypermodel.reported))}. Received: {job.objective!r}"
+            f"{', '.join(sorted(hypermodel.reported))}. Received: {name!r}"
         )
-    return keras_tuner.Objective(job.objective, direction("auto", job.objective))
+    return keras_tuner.Objective(name, direction("auto", name))
 
 
 def _facts(
@@ -383,7 +398,9 @@ def command_of(job: TrainJob) -> str:
             words.append(options.spelled(field))
         else:
             text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-            words += [options.spelled(field), text]
+            name = options.spelled(field)
+            # Apart, what begins with a dash would be read as another option.
+            words += [f"{name}={text}"] if text.startswith("-") else [name, text]
     return shlex.join(words)
 
 

@@ -1,8 +1,9 @@
 """The hypermodel: trials of KerasTuner that are trained as `fine_tune` trains."""
 
+import contextlib
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -38,6 +39,14 @@ _BUILD = ("head", "loss", "preprocessor", "sequence_length")
 # What of them tells which groups of the encoder a head reads.
 _OF_READING = ("pooling", "block")
 _OF_HEADS = ("pooling", "block", "hidden_units", "dropout", "l2")
+
+
+@contextlib.contextmanager
+def _fatal_mistakes() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise _fatal(str(error)) from error
 
 
 class TransferHyperModel(keras_tuner.HyperModel):
@@ -191,6 +200,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
                 "seeds search by RandomSearch, BayesianOptimization or GridSearch. "
                 f"Received: {self.trainings} trainings a trial"
             )
+        judge = _judge(self, trials.judged_by(own))
         if trials.is_first(own):
             model = self._with_defaults(hp, model)
             epochs = None if trials.of_hyperband(hp) else epochs
@@ -200,10 +210,10 @@ class TransferHyperModel(keras_tuner.HyperModel):
             found = self._worth(hp, model, how, others)
             tell(found)
         if not again:
-            return found
+            return repeats.told(found, judge)
         with self._ground(self.space.draw(hp)).encoder.lent_on(model):
             more = [self._again(hp, at, how, each) for at, each in enumerate(again, 1)]
-        return repeats.together([found, *more], trials.judged_by(own) or self.objective)
+        return repeats.together([found, *more], judge)
 
     # How a trial is made and trained -----------------------------------------------------------
 
@@ -279,7 +289,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
     @property
     def _seed(self) -> int:
         own = self._training // len(self.folds)
-        return self._plan.seed + self._execution * self._seeds + own
+        return (self._plan.seed + self._execution * self._seeds + own) % (ranges.SEED[1] + 1)
 
     def _worth(
         self,
@@ -389,6 +399,7 @@ def _losses(space: Space | Spaces) -> list[Value]:
     return [*searched, *(space.fixed[name] for name in ("loss",) if name in space.fixed)]
 
 
+@_fatal_mistakes()
 def _fits(
     model: TransferModel,
     given: tuple[Any, Any, int | None, int, int, Plan],
@@ -399,8 +410,6 @@ def _fits(
         return finetuning.fine_tune(model, *given, callbacks=list(callbacks))
     except (FellApart, tf.errors.ResourceExhaustedError) as error:
         raise keras_tuner.errors.FailedTrialError(one_line(str(error))) from error
-    except InputError as error:
-        raise _fatal(str(error)) from error
 
 
 def _heads(
@@ -412,6 +421,14 @@ def _heads(
         heads = {**dict.fromkeys(task.parts, Head()), **given}
         return {name: dataclasses.replace(head, **own) for name, head in heads.items()}
     return dataclasses.replace(given or Head(), **own)
+
+
+@_fatal_mistakes()
+def _judge(made: TransferHyperModel, objective: Any) -> Any:
+    """What judges the trials of a tuner: its own objective, if it is known."""
+    found = objective or made.objective
+    trials.require_comparable(made.space.searched, found, made.reported)
+    return found
 
 
 def _fatal(message: str) -> keras_tuner.errors.FatalValueError:

@@ -86,7 +86,22 @@ def together(worth: Sequence[Mapping[str, float]], objective: Any) -> dict[str, 
     names = [name for name in worth[0] if all(name in each for each in worth)]
     found = {name: float(np.mean([each[name] for each in worth])) for name in names}
     scores = [float(objective.get_value(each)) for each in worth]
-    return {**found, **{f"{_SCORE}{at}": score for at, score in enumerate(scores)}}
+    return {**told(found, objective), **{f"{_SCORE}{at}": s for at, s in enumerate(scores)}}
+
+
+def told(worth: Mapping[str, float], objective: Any) -> dict[str, float]:
+    """What a trial is worth, with an objective of several values by the name that it has.
+
+    KerasTuner makes one itself of Keras' curves only, and refuses other values without it.
+
+    Args:
+        worth: By the names of Keras' reports.
+        objective: KerasTuner's.
+    """
+    several = {each.name for each in getattr(objective, "objectives", ())}
+    if not several or not several <= worth.keys():
+        return dict(worth)
+    return {**worth, objective.name: float(objective.get_value(worth))}
 
 
 def scores_of(metrics: Mapping[str, float]) -> tuple[float, ...]:

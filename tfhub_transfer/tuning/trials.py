@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ from tfhub_transfer.callbacks import own as own_callbacks
 from tfhub_transfer.callbacks.best_weights import direction
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.encoder import Encoder
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.training import headlines, judging
 from tfhub_transfer.training.heads import Standing
@@ -24,6 +25,8 @@ Callbacks = Sequence[keras.callbacks.Callback]
 _MEAN = "val_mean"
 # What `Hyperband` writes among the values of a trial.
 _OF_TUNER = "tuner/"
+# What makes a loss another number, in which a penalty is, too.
+_LOSS, _OF_LOSS = "val_loss", ("loss", "label_smoothing", "l2")
 
 
 class Depths:
@@ -120,6 +123,30 @@ def judged_by(own: Callbacks) -> Any:
         own: KerasTuner's own callbacks.
     """
     return next((each.objective for each in own if hasattr(each, "objective")), None)
+
+
+def require_comparable(
+    searched: Collection[str], objective: Any, reported: Collection[str]
+) -> None:
+    """Refuses to judge by a loss trials of which each has another.
+
+    Args:
+        searched: The names of the settings that are searched.
+        objective: KerasTuner's, which may be of several values.
+        reported: The names of all values that a trial reports.
+
+    Raises:
+        InputError: If what is searched makes the loss another number.
+    """
+    moved = [name for name in _OF_LOSS if name in searched]
+    named = [each.name for each in getattr(objective, "objectives", [objective])]
+    if moved and _LOSS in named:
+        others = ", ".join(sorted({*reported} - {_LOSS})) or "none"
+        raise InputError(
+            "each value of these makes the loss another number, by which trials can't be compared: "
+            "leave them out of the search, or name another `objective` (`--objective`), of "
+            f"{others}. Received: {_LOSS}, and a space of {', '.join(moved)}"
+        )
 
 
 def metrics_of(trial: Any) -> dict[str, float]:
