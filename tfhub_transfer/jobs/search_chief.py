@@ -26,6 +26,11 @@ from tfhub_transfer.jobs.search_places import Lines, Place, listening
 _LOOK, _SILENCE, _FAREWELL = 0.5, 60.0, 10.0
 # Of a trial that each of its workers ended in.
 _MOST_ENDS = 2
+_ENDS = (
+    tuner_trials.TrialStatus.COMPLETED,
+    tuner_trials.TrialStatus.FAILED,
+    tuner_trials.TrialStatus.INVALID,
+)
 # Characters of a fact that differs.
 _SHOWN = 60
 
@@ -125,10 +130,14 @@ class Chief:
         with contextlib.suppress(OSError, ValueError):  # at the very end the socket is closed
             while not self._closed.is_set():
                 if select.select([self._own], [], [], _LOOK)[0]:
-                    link, _ = self._own.accept()
-                    with contextlib.suppress(OSError), contextlib.closing(Lines(link)) as lines:
-                        lines.answer()
-                        lines.send({"over": True})
+                    with contextlib.suppress(OSError):  # who came may have gone
+                        self._turn_one_away()
+
+    def _turn_one_away(self) -> None:
+        link, _ = self._own.accept()
+        with contextlib.closing(Lines(link)) as lines:
+            lines.answer()
+            lines.send({"over": True})
 
     def close(self) -> None:
         """Ends all connections."""
@@ -213,8 +222,8 @@ class Chief:
     def _end(self, peer: Peer, message: Told) -> None:
         trial, oracle = message["trial"], self._oracle
         own = oracle.ongoing_trials.get(peer.name)
-        if own is None or own.trial_id != trial.trial_id:
-            raise _Odd("a trial of another one")
+        if own is None or own.trial_id != trial.trial_id or trial.status not in _ENDS:
+            raise _Odd("a trial of another one, or one that isn't over")
         if trial.status == tuner_trials.TrialStatus.COMPLETED:
             if oracle.objective.name not in message["metrics"]:
                 raise _Odd("a trial without what it is judged by")
@@ -259,7 +268,8 @@ def _understood(message: Told) -> Told:
     """What a worker says, of the types that it has."""
     try:
         if "hello" in message:
-            return {"hello": str(message["hello"]), "facts": dict(message["facts"])}
+            facts: Told = message["facts"]
+            return {"hello": str(message["hello"]), "facts": {**facts}}
         if "mistake" in message:
             return {"mistake": str(message["mistake"])}
         if "trial" not in message:
@@ -270,7 +280,7 @@ def _understood(message: Told) -> Told:
             **{"metrics": metrics, "step": int(message.get("step", 0))},
             "seconds": float(message["seconds"]),
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # of what strangers may send nothing may end the search
         raise _Odd(str(error)) from error
 
 
