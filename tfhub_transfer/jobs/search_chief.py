@@ -31,6 +31,8 @@ _ENDS = (
     tuner_trials.TrialStatus.FAILED,
     tuner_trials.TrialStatus.INVALID,
 )
+# Whose trial it is that nobody has begun: no worker's name.
+_LATER = ""
 # Characters of a fact that differs.
 _SHOWN = 60
 
@@ -67,7 +69,7 @@ class Chief:
         self._selector = selectors.DefaultSelector()
         self._peers: list[Peer] = []
         self._ends: Counter[str] = Counter()
-        self._is_over, self._waits = False, False
+        self._is_over, self._waits, self._is_late = False, False, False
         self._closed = threading.Event()
         self._late = threading.Thread(target=self._turn_away, daemon=True)
 
@@ -76,7 +78,7 @@ class Chief:
         welcome: Mapping[str, object],
         facts: Mapping[str, object],
         oracle: Any,
-        leaves_time: Callable[[], bool],
+        leaves_time: Callable[..., bool],
         ended: Callable[[str, float], None],
     ) -> None:
         """Deals out trials until there are no more.
@@ -85,7 +87,8 @@ class Chief:
             welcome: What each worker is told first.
             facts: What trials depend on, which workers must have been told alike.
             oracle: That of the tuner, which draws them.
-            leaves_time: Whether there is time for another trial.
+            leaves_time: Whether there is time for another trial; of given values, if it is asked
+                with them.
             ended: Called with a trial's number and its seconds once it is over.
 
         Raises:
@@ -99,16 +102,17 @@ class Chief:
             for key, _ in self._selector.select(_LOOK):
                 self._hear(key.data)
             self._forget_the_silent()
-            for name in () if self._leaves_time() else self._left_behind():
+            ends = self._is_late or not self._leaves_time()
+            for name in self._left_behind() if ends else ():
                 self._fail(name, "its worker ended, and no time was left to begin it again")
         self._part()
 
     def _done(self) -> bool:
         """Whether no trial is left, and none is being trained."""
         oracle = self._oracle
-        if not oracle.ongoing_trials and not self._is_over:
+        if not self._is_over and not self._being_trained():
             full = oracle.max_trials and len(oracle.end_order) >= oracle.max_trials
-            self._is_over = bool(full) or not self._leaves_time()
+            self._is_over = bool(full) or self._is_late or not self._leaves_time()
         return self._is_over
 
     def _part(self) -> None:
@@ -201,13 +205,18 @@ class Chief:
             return {"over": True}
         oracle, left = self._oracle, self._left_behind()
         if peer.name not in oracle.ongoing_trials:
-            if not self._leaves_time():
+            if self._is_late or not self._leaves_time():
                 return {"wait": True}
             if left:
                 oracle.ongoing_trials[peer.name] = oracle.ongoing_trials.pop(left[0])
         found = oracle.create_trial(peer.name)
         if found.status == tuner_trials.TrialStatus.RUNNING:
-            return {"trial": found.get_state()}
+            if self._leaves_time(found.hyperparameters.values):
+                return {"trial": found.get_state()}
+            # To KerasTuner it stays one that is trained: with more time the same command begins it.
+            self._is_late = True
+            oracle.ongoing_trials[_LATER] = oracle.ongoing_trials.pop(peer.name)
+            return {"wait": True}
         # Others may still leave theirs behind.
         if found.status == tuner_trials.TrialStatus.STOPPED and not oracle.ongoing_trials:
             self._is_over = True
@@ -217,7 +226,12 @@ class Chief:
     def _left_behind(self) -> list[str]:
         """Who has gone in the middle of a trial."""
         there = {each.name for each in self._peers}
-        return [name for name in self._oracle.ongoing_trials if name not in there]
+        return [name for name in self._being_trained() if name not in there]
+
+    def _being_trained(self) -> list[str]:
+        """Whose trials aren't over, without the one for which no time was left."""
+        ongoing = self._oracle.ongoing_trials
+        return [name for name in ongoing if not (self._is_late and name == _LATER)]
 
     def _end(self, peer: Peer, message: Told) -> None:
         trial, oracle = message["trial"], self._oracle
