@@ -37,6 +37,7 @@ class Search:
         self.own, self.chief = own, Chief(self.place, own)
         self.links: list[Lines] = []
         self.time, self.ended, self.error = True, list[tuple[str, float]](), list[Exception]()
+        self.too_long: Any = None
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -44,12 +45,15 @@ class Search:
         welcome = {"precision": "float32"}
         try:
             self.chief.serve(
-                *(welcome, FACTS, self.oracle, lambda: self.time),
+                *(welcome, FACTS, self.oracle, self._leaves_time),
                 lambda *given: self.ended.append(given),
             )
         except InputError as error:
             self.error.append(error)
             self.chief.close()  # as behind `opened`
+
+    def _leaves_time(self, values: Any = None) -> bool:
+        return self.time and (values is None or values != self.too_long)
 
     def join(self, name: str, facts: Any = None) -> Remote:
         found = joined(Place(name, self.place.host, self.place.port), facts or FACTS)
@@ -157,6 +161,41 @@ def test_without_time_nothing_begins_again(search: Search) -> None:
     assert failed.status == "FAILED" and "no time was left" in failed.message
     one._lines.close()
     search.end()
+
+
+def test_a_trial_that_would_end_too_late_is_not_dealt_out(search: Search) -> None:
+    one, two, three = map(search.join, ("one", "two", "three"))
+    first, second = one.create_trial("one"), two.create_trial("two")
+    search.too_long = {}
+    drawn = search.oracle.populate_space
+
+    def late(trial_id: str) -> Any:
+        found = drawn(trial_id)
+        search.too_long = found["values"]
+        return found
+
+    search.oracle.populate_space = late
+    ends = [
+        threading.Timer(0.2, lambda: done(one, first, 0.5)),
+        threading.Timer(0.3, two._lines.close),
+    ]
+    for each in ends:
+        each.start()
+    assert three.create_trial("three").status == "STOPPED"
+    for each in ends:
+        each.join()
+    # One that is trained is waited for; of the others none begins any more.
+    assert one.create_trial("one").status == "STOPPED"
+    one._lines.close(), three._lines.close()
+    search.end()
+    trials = search.oracle.trials
+    assert [trials[name].status for name in "012"] == ["COMPLETED", "FAILED", "RUNNING"]
+    assert [name for name, _ in search.ended] == ["0", second.trial_id]
+    # With more time the same command begins it: KerasTuner trains again what wasn't over.
+    search.oracle.save()
+    search.oracle.reload()
+    assert search.oracle.create_trial("four").trial_id == "2"
+    search.oracle.ongoing_trials.clear()
 
 
 def test_a_mistake_ends_the_search(search: Search) -> None:

@@ -26,6 +26,13 @@ from tfhub_transfer.jobs.search_places import Lines, Place, listening
 _LOOK, _SILENCE, _FAREWELL = 0.5, 60.0, 10.0
 # Of a trial that each of its workers ended in.
 _MOST_ENDS = 2
+_ENDS = (
+    tuner_trials.TrialStatus.COMPLETED,
+    tuner_trials.TrialStatus.FAILED,
+    tuner_trials.TrialStatus.INVALID,
+)
+# Whose trial it is that nobody has begun: no worker's name.
+_LATER = ""
 # Characters of a fact that differs.
 _SHOWN = 60
 
@@ -62,7 +69,7 @@ class Chief:
         self._selector = selectors.DefaultSelector()
         self._peers: list[Peer] = []
         self._ends: Counter[str] = Counter()
-        self._is_over, self._waits = False, False
+        self._is_over, self._waits, self._is_late = False, False, False
         self._closed = threading.Event()
         self._late = threading.Thread(target=self._turn_away, daemon=True)
 
@@ -71,7 +78,7 @@ class Chief:
         welcome: Mapping[str, object],
         facts: Mapping[str, object],
         oracle: Any,
-        leaves_time: Callable[[], bool],
+        leaves_time: Callable[..., bool],
         ended: Callable[[str, float], None],
     ) -> None:
         """Deals out trials until there are no more.
@@ -80,7 +87,8 @@ class Chief:
             welcome: What each worker is told first.
             facts: What trials depend on, which workers must have been told alike.
             oracle: That of the tuner, which draws them.
-            leaves_time: Whether there is time for another trial.
+            leaves_time: Whether there is time for another trial; of given values, if it is asked
+                with them.
             ended: Called with a trial's number and its seconds once it is over.
 
         Raises:
@@ -94,16 +102,17 @@ class Chief:
             for key, _ in self._selector.select(_LOOK):
                 self._hear(key.data)
             self._forget_the_silent()
-            for name in () if self._leaves_time() else self._left_behind():
+            ends = self._is_late or not self._leaves_time()
+            for name in self._left_behind() if ends else ():
                 self._fail(name, "its worker ended, and no time was left to begin it again")
         self._part()
 
     def _done(self) -> bool:
         """Whether no trial is left, and none is being trained."""
         oracle = self._oracle
-        if not oracle.ongoing_trials and not self._is_over:
+        if not self._is_over and not self._being_trained():
             full = oracle.max_trials and len(oracle.end_order) >= oracle.max_trials
-            self._is_over = bool(full) or not self._leaves_time()
+            self._is_over = bool(full) or self._is_late or not self._leaves_time()
         return self._is_over
 
     def _part(self) -> None:
@@ -125,10 +134,14 @@ class Chief:
         with contextlib.suppress(OSError, ValueError):  # at the very end the socket is closed
             while not self._closed.is_set():
                 if select.select([self._own], [], [], _LOOK)[0]:
-                    link, _ = self._own.accept()
-                    with contextlib.suppress(OSError), contextlib.closing(Lines(link)) as lines:
-                        lines.answer()
-                        lines.send({"over": True})
+                    with contextlib.suppress(OSError):  # who came may have gone
+                        self._turn_one_away()
+
+    def _turn_one_away(self) -> None:
+        link, _ = self._own.accept()
+        with contextlib.closing(Lines(link)) as lines:
+            lines.answer()
+            lines.send({"over": True})
 
     def close(self) -> None:
         """Ends all connections."""
@@ -193,13 +206,18 @@ class Chief:
             return {"over": True}
         oracle, left = self._oracle, self._left_behind()
         if peer.name not in oracle.ongoing_trials:
-            if not self._leaves_time():
+            if self._is_late or not self._leaves_time():
                 return {"wait": True}
             if left:
                 oracle.ongoing_trials[peer.name] = oracle.ongoing_trials.pop(left[0])
         found = oracle.create_trial(peer.name)
         if found.status == tuner_trials.TrialStatus.RUNNING:
-            return {"trial": found.get_state()}
+            if self._leaves_time(found.hyperparameters.values):
+                return {"trial": found.get_state()}
+            # To KerasTuner it stays one that is trained: with more time the same command begins it.
+            self._is_late = True
+            oracle.ongoing_trials[_LATER] = oracle.ongoing_trials.pop(peer.name)
+            return {"wait": True}
         # Others may still leave theirs behind.
         if found.status == tuner_trials.TrialStatus.STOPPED and not oracle.ongoing_trials:
             self._is_over = True
@@ -209,13 +227,18 @@ class Chief:
     def _left_behind(self) -> list[str]:
         """Who has gone in the middle of a trial."""
         there = {each.name for each in self._peers}
-        return [name for name in self._oracle.ongoing_trials if name not in there]
+        return [name for name in self._being_trained() if name not in there]
+
+    def _being_trained(self) -> list[str]:
+        """Whose trials aren't over, without the one for which no time was left."""
+        ongoing = self._oracle.ongoing_trials
+        return [name for name in ongoing if not (self._is_late and name == _LATER)]
 
     def _end(self, peer: Peer, message: Told) -> None:
         trial, oracle = message["trial"], self._oracle
         own = oracle.ongoing_trials.get(peer.name)
-        if own is None or own.trial_id != trial.trial_id:
-            raise _Odd("a trial of another one")
+        if own is None or own.trial_id != trial.trial_id or trial.status not in _ENDS:
+            raise _Odd("a trial of another one, or one that isn't over")
         if trial.status == tuner_trials.TrialStatus.COMPLETED:
             if oracle.objective.name not in message["metrics"]:
                 raise _Odd("a trial without what it is judged by")
@@ -260,7 +283,8 @@ def _understood(message: Told) -> Told:
     """What a worker says, of the types that it has."""
     try:
         if "hello" in message:
-            return {"hello": str(message["hello"]), "facts": dict(message["facts"])}
+            facts: Told = message["facts"]
+            return {"hello": str(message["hello"]), "facts": {**facts}}
         if "mistake" in message:
             return {"mistake": str(message["mistake"])}
         if "trial" not in message:
@@ -271,7 +295,7 @@ def _understood(message: Told) -> Told:
             **{"metrics": metrics, "step": int(message.get("step", 0))},
             "seconds": float(message["seconds"]),
         }
-    except Exception as error:  # of any kind: KerasTuner makes objects of what somebody sent
+    except Exception as error:  # of what strangers may send nothing may end the search
         raise _Odd(str(error)) from error
 
 

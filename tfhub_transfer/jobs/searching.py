@@ -1,6 +1,7 @@
 """KerasTuner's tuners as `tune` runs them: each trial noted, time kept, reasons in a line."""
 
 import contextlib
+import functools
 import io
 import math
 import time
@@ -129,7 +130,8 @@ def search(
             else:
                 made.oracle.verbose = 0
                 made.save()
-                serve(made.oracle, lambda: limits.leaves_time(notes.trials), made.over)
+                leaves_time = functools.partial(limits.leaves_time, notes.trials)
+                serve(made.oracle, leaves_time, made.over)
     if not any(each["status"] == "COMPLETED" for each in notes.trials):
         reason = next((each["reason"] for each in notes.trials if each.get("reason")), "no trial")
         raise InputError(
