@@ -98,7 +98,9 @@ def test_several_values_may_judge_together(
     [trial] = tuner.oracle.trials.values()
     assert trial.score == -0.25 and trials.scores_of(trial) == (-0.25,) * folds
     # One that nobody reports is KerasTuner's to refuse.
-    odd = keras_tuner.oracles.RandomSearch([*both, keras_tuner.Objective("odd", "min")]).objective
+    odd = keras_tuner.oracles.RandomSearchOracle(
+        [*both, keras_tuner.Objective("odd", "min")]
+    ).objective
     assert repeats.told(worth, odd) == worth
 
 
