@@ -413,6 +413,17 @@ def test_an_objective_by_its_name_has_the_direction_of_what_it_is(
     assert (found.name, found.direction) == (name or "val_mean", direction)
 
 
+def test_what_is_wrong_with_texts_is_said_before_any_trial(
+    text_encoder: Path, data: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = mock.Mock(side_effect=InputError("here trials would begin"))
+    monkeypatch.setattr(tuning.searching, "search", stopped)
+    words = words_of(data, text_encoder, tmp_path / "out", "--test", data)
+    status, out, error = run(*words)
+    assert status == 2 and "here trials would begin" in error
+    assert re.search(r"^train +54 ", out, re.M) and "WARNING: of 60 test texts 54 also occur in train" in out
+
+
 def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])

@@ -141,6 +141,11 @@ def test_a_gain_is_one_whichever_way_is_better() -> None:
     [
         ([record(0, 0.5)], TOLD, "The default is the only trial: val_accuracy 0.5000."),
         ([record(0, 0.5), record(1, 0.4)], TOLD, "The default is the best of 2 trials"),
+        (
+            [record(0, 0.5), record(1, 0.51)],
+            {**TOLD, "trial": "0"},
+            "The default is taken of 2 trials: val_accuracy 0.5000.",
+        ),
         ([record(0, None) | FAILED], TOLD, "None of 1 trials came to an end."),
         (
             [record(0, None) | FAILED, record(1, 0.5)],
@@ -197,6 +202,20 @@ def test_one_that_went_astray_hides_nothing() -> None:
     )
     [axes] = search_plots.over_time_figure(search).axes
     assert axes.get_ylim()[1] < 1 and "far worse" in axes.get_legend_handles_labels()[1]
+
+
+def test_bars_of_standard_errors_are_whole() -> None:
+    scores = [[0.70, 0.80, 0.90], [0.69, 0.81, 0.88], [0.71, 0.78, 0.87]]
+    search = searches.read(
+        [record(n, statistics.fmean(each), scores=each) for n, each in enumerate(scores)], TOLD
+    )
+    [axes] = search_plots.over_time_figure(search).axes
+    errors = [statistics.stdev(each) / math.sqrt(3) for each in scores]
+    ends = [
+        statistics.fmean(each) + sign * e for each, e in zip(scores, errors) for sign in (-1, 1)
+    ]
+    low, high = axes.get_ylim()
+    assert low < min(ends) and max(ends) < high
 
 
 # The page ---------------------------------------------------------------------------------------

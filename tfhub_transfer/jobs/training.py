@@ -105,10 +105,8 @@ def _train(
     # Before hours of training, not after them.
     if not job.quick:
         require_exportable(model)
-    for name, own in splits.by_task().items() if cluster.is_chief() else ():
-        say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
-        for warning in cautions.before_training(model.parts[name], own):
-            say(wording.wrapped(f"WARNING: {warning}"))
+    if cluster.is_chief():
+        say_of_texts(model, splits)
     precision = _precision(job, model)
     if cluster.is_chief() and job.precision not in ("auto", precision):
         said = f"the encoder {model.encoder.handle} computes in {precision}: it has no products"
@@ -127,6 +125,19 @@ def _train(
         with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(job, model, (splits, whole), record, scratch)
     return model, splits, (report, record)
+
+
+def say_of_texts(model: TransferModel, splits: Splits | JointSplits) -> None:
+    """Says what splits hold, and what is wrong with their texts, before hours are spent on them.
+
+    Args:
+        model: What is to be trained.
+        splits: What was read.
+    """
+    for name, own in splits.by_task().items():
+        say((f"{name}:\n" if name else "") + data.profile(own.train, own.validation, own.test))
+        for warning in cautions.before_training(model.parts[name], own):
+            say(wording.wrapped(f"WARNING: {warning}"))
 
 
 def _train_alone(

@@ -32,7 +32,7 @@ from tfhub_transfer.jobs.inputs import joint_of, read_splits
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.search_worker import Remote, joined
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
-from tfhub_transfer.jobs.training import check_output, train
+from tfhub_transfer.jobs.training import check_output, say_of_texts, train
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.jobs.trial_notes import TrialNotes, noted, shared_place
 from tfhub_transfer.jobs.tuning_options import TuneJob
@@ -267,6 +267,8 @@ def _search(
     said = notes.begin(facts)
     if said:
         say(said)
+    # Before the trials, not after them; the last training says it once more.
+    say_of_texts(hypermodel.build(keras_tuner.HyperParameters()), splits)
     with _precision(job.precision, hypermodel.encoders) as precision:
         serve = None
         if chief is not None:

@@ -62,6 +62,8 @@ def over_time_figure(search: Search) -> Figure:
     if bars.any():
         style: Style = {"fmt": "none", "ecolor": BLUE, "elinewidth": 1.0, "alpha": 0.5}
         axes.errorbar(places, scores, bars, label="standard error", **style)
+        ends = np.concatenate([(scores - bars)[inside], (scores + bars)[inside]])
+        low, high = min(low, float(ends.min())), max(high, float(ends.max()))
     axes.plot(places[inside], scores[inside], "o", color=BLUE, markersize=5, alpha=0.75)
     best = np.array([np.nan if b is None else b for b in search.best_so_far()])
     axes.step(places, best, where="post", color=INK, linewidth=1.5, label="best so far")

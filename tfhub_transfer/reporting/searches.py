@@ -395,7 +395,10 @@ def verdict(search: Search) -> str:
     best, default, count = search.best, search.default, len(search.trials)
     if best is None:
         return f"None of {count} trials came to an end."
-    of = "the only trial" if count == 1 else f"the best of {count} trials"
+    if best.score != search.ranked[0].score:  # the best but for luck thaws more
+        of = f"taken of {count} trials"
+    else:
+        of = "the only trial" if count == 1 else f"the best of {count} trials"
     reached = f"{search.objective} {_score(best.score)}"
     if default is None:
         return f"Trial {best.name} is {of}: {reached}."
