@@ -336,23 +336,27 @@ class _Noted(_Reasoned):
 
 
 def _record(trial: Any, seconds: float, ended: float) -> Trial:
-    """What is known of a trial that is over."""
-    done = trial.status == "COMPLETED"
+    """What is known of a trial that is over, without numbers that JSON can't say."""
+    score = trial.score
+    done = trial.status == "COMPLETED" and math.isfinite(score)
     scores = trials.scores_of(trial) if done else ()
+    told = repeats.without_scores(trials.metrics_of(trial)) if done else {}
     found: Trial = {
         "trial": trial.trial_id,
-        "status": trial.status,
-        "score": trial.score,
+        "status": "COMPLETED" if done else "FAILED",
+        "score": score if done else None,
         "scores": [*scores],
         "spread": luck.spread(scores),
         "standard_error": luck.standard_error(scores),
         "values": dict(trial.hyperparameters.values),
-        "metrics": repeats.without_scores(trials.metrics_of(trial)) if done else {},
+        "metrics": {name: v if math.isfinite(v) else None for name, v in told.items()},
         "seconds": seconds,
         "ended": ended,
     }
     # The message of one that failed by another error ends with what that was.
     reason = (trial.message or "").strip().splitlines()[-1:]
+    if not (done or reason or score is None):
+        reason = [f"its score is no number: {score}"]
     return {**found, "reason": reason[0]} if reason else found
 
 
