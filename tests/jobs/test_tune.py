@@ -345,6 +345,7 @@ def test_a_search_that_another_replaced_for_no_trial_has_its_weights(tmp_path: P
     assert search(2) == ["0 of 2", "last of 2"]
 
 
+@pytest.mark.filterwarnings("ignore:All-NaN axis encountered")
 @pytest.mark.parametrize(
     ("status", "score"), [("FAILED", math.nan), ("COMPLETED", math.inf), ("COMPLETED", 0.5)]
 )
