@@ -168,8 +168,8 @@ def _told_of_mistakes() -> Iterator[None]:
     """Around a search: mistakes are ours to tell, and some warnings of KerasTuner's nobody's."""
     with warnings.catch_warnings():
         # Weights alone come back, to go on with; and of few trials little can be told.
-        usual = ("Skipping variable loading for optimizer", "The optimal value found for")
-        for said in (*usual, "All-NaN axis encountered"):  # which is told as a failed trial
+        known = ("Skipping variable loading for optimizer", "The optimal value found for")
+        for said in (*known, "All-NaN axis encountered"):  # which is told as a failed trial
             warnings.filterwarnings("ignore", said)
         try:
             yield
