@@ -256,6 +256,30 @@ def test_silence_is_an_end_too(search: Search, monkeypatch: pytest.MonkeyPatch) 
         assert one.create_trial("one").trial_id == left.trial_id
 
 
+def test_a_chief_that_draws_for_long_loses_nobody(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `bayesian` behind a hundred trials."""
+    monkeypatch.setattr(search_chief, "_SILENCE", 0.5)
+    monkeypatch.setattr(search_places, "PATIENCE", 0.1)
+    one, two = search.join("one"), search.join("two")
+    draw = search.oracle.populate_space
+
+    def slowly(trial_id: str) -> Any:
+        time.sleep(1.0)
+        return draw(trial_id)
+
+    search.oracle.populate_space = slowly
+    first = one.create_trial("one")
+    second = two.create_trial("two")
+    assert [first.trial_id, second.trial_id] == ["0", "1"]
+    for each in (one, two):  # that a machine is gone is seen all the same
+        assert each._lines.link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
+            assert each._lines.link.getsockopt(*option) == 20_000
+
+
 def test_a_worker_ends_with_the_chief(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
     monkeypatch.setattr(search_worker, "_BEAT", 0.02)

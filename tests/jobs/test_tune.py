@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 import os
 import re
 import shlex
@@ -345,6 +346,27 @@ def test_a_search_that_another_replaced_for_no_trial_has_its_weights(tmp_path: P
     assert search(2, "0") == []
     assert search(1) == []
     assert search(2) == ["0 of 2", "last of 2"]
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN axis encountered")
+@pytest.mark.parametrize(
+    ("status", "score"), [("FAILED", math.nan), ("COMPLETED", math.inf), ("COMPLETED", 0.5)]
+)
+def test_a_line_of_a_trial_is_json_whatever_it_is_worth(status: str, score: float) -> None:
+    """As Pearson's correlation is none, where all answers are the same."""
+    hp = keras_tuner.HyperParameters()
+    trial = keras_tuner.engine.trial.Trial(hp, "0", status)
+    for name, value in (("val_pearson", score), ("val_loss", math.nan)):
+        trial.metrics.register(name, "max")
+        trial.metrics.update(name, value, step=0)
+    trial.score = score
+    found = json.loads(json.dumps(searching._record(trial, 1.0, 2.0), allow_nan=False))
+    if score == 0.5:
+        assert (found["status"], found["score"], found["scores"]) == ("COMPLETED", 0.5, [0.5])
+        assert found["metrics"] == {"val_pearson": 0.5, "val_loss": None} and "reason" not in found
+    else:
+        assert (found["status"], found["score"], found["metrics"]) == ("FAILED", None, {})
+        assert found["reason"] == f"its score is no number: {score}"
 
 
 def job(**more: Any) -> TuneJob:

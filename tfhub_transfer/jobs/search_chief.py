@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from keras_tuner.engine import trial as tuner_trials
@@ -99,8 +99,7 @@ class Chief:
         self._selector.register(self._own, selectors.EVENT_READ, None)
         while not self._done():
             self._say_for_whom_it_waits()
-            for key, _ in self._selector.select(_LOOK):
-                self._hear(key.data)
+            self._hear_all(self._selector.select(_LOOK))
             self._forget_the_silent()
             ends = self._is_late or not self._leaves_time()
             for name in self._left_behind() if ends else ():
@@ -119,8 +118,7 @@ class Chief:
         """Lets all hear that it is over, also those that come late."""
         end = time.monotonic() + _FAREWELL
         while self._peers and time.monotonic() < end:
-            for key, _ in self._selector.select(_LOOK):
-                self._hear(key.data)
+            self._hear_all(self._selector.select(_LOOK))
         self._end_all()
         self._late.start()
 
@@ -151,6 +149,14 @@ class Chief:
         self._end_all()
 
     # What comes ---------------------------------------------------------------------------------
+
+    def _hear_all(self, ready: Iterable[tuple[selectors.SelectorKey, int]]) -> None:
+        began = time.monotonic()
+        for key, _ in ready:
+            self._hear(key.data)
+        # While a trial is drawn, nobody is heard: that is no silence of theirs.
+        for peer in self._peers:
+            peer.heard += time.monotonic() - began
 
     def _hear(self, peer: Peer | None) -> None:
         if peer is None:

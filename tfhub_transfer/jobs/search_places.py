@@ -21,8 +21,10 @@ ID, HOST, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORAC
 CHIEF = "chief"
 # Bytes of a message: of a trial with its values there are some thousand.
 MOST_BYTES = 16 * 2**20
-# Seconds that an answer may take: what the other side does meanwhile is short.
+# Seconds that a message may take; and that a machine may be gone before the system here ends the
+# connection, by asking that of the other side, which answers also where a process there is busy.
 PATIENCE = 20.0
+_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 20_000}
 _LAST_PORT = 65_535
 _SHOWN = 100
 
@@ -151,8 +153,10 @@ class Lines:
         self.link = link
         self._held = b""
         link.settimeout(PATIENCE)
-        # Where a machine falls silent, the system itself asks.
         link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _ALIVE.items():
+            if hasattr(socket, name):  # as Linux has them
+                link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def send(self, message: dict[str, Any]) -> None:
         """Sends a message.

@@ -176,7 +176,8 @@ def _told_of_mistakes() -> Iterator[None]:
     """Around a search: mistakes are ours to tell, and some warnings of KerasTuner's nobody's."""
     with warnings.catch_warnings():
         # Weights alone come back, to go on with; and of few trials little can be told.
-        for said in ("Skipping variable loading for optimizer", "The optimal value found for"):
+        known = ("Skipping variable loading for optimizer", "The optimal value found for")
+        for said in (*known, "All-NaN axis encountered"):  # which is told as a failed trial
             warnings.filterwarnings("ignore", said)
         try:
             yield
@@ -345,23 +346,27 @@ class _Noted(_Reasoned):
 
 
 def _record(trial: Any, seconds: float, ended: float) -> Trial:
-    """What is known of a trial that is over."""
-    done = trial.status == "COMPLETED"
+    """What is known of a trial that is over, without numbers that JSON can't say."""
+    score = trial.score
+    done = trial.status == "COMPLETED" and math.isfinite(score)
     scores = trials.scores_of(trial) if done else ()
+    told = repeats.without_scores(trials.metrics_of(trial)) if done else {}
     found: Trial = {
         "trial": trial.trial_id,
-        "status": trial.status,
-        "score": trial.score,
+        "status": "COMPLETED" if done else "FAILED",
+        "score": score if done else None,
         "scores": [*scores],
         "spread": luck.spread(scores),
         "standard_error": luck.standard_error(scores),
         "values": dict(trial.hyperparameters.values),
-        "metrics": repeats.without_scores(trials.metrics_of(trial)) if done else {},
+        "metrics": {name: v if math.isfinite(v) else None for name, v in told.items()},
         "seconds": seconds,
         "ended": ended,
     }
     # The message of one that failed by another error ends with what that was.
     reason = (trial.message or "").strip().splitlines()[-1:]
+    if not (done or reason or score is None):
+        reason = [f"its score is no number: {score}"]
     return {**found, "reason": reason[0]} if reason else found
 
 
