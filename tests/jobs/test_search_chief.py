@@ -122,7 +122,8 @@ def test_trials_are_dealt_out_once_and_kept_to_the_digit(
     assert trials["1"].metrics.get_best_value("val_loss") == 1 / 3
     assert (trials["0"].status, trials["0"].message) == ("FAILED", "it fell apart")
     assert search.ended[2][1] >= 0.2
-    # Who comes late hears that it is over.
+    # Who comes late hears that it is over, also behind one that went away.
+    socket.create_connection((search.place.host, search.place.port), 10).close()
     assert joined(Place("late", search.place.host, search.place.port), FACTS) is None
     assert "worker one is there" in capfd.readouterr().err
 
@@ -224,19 +225,29 @@ def test_who_does_something_else_is_refused(
     one._lines.close()
 
 
+STRANGE = (
+    *(b"GET / HTTP/1.1\r\n\r\n", b'{"ask": true}', b'{"hello": 1}', b"\x00" * 9, b"[" * 99_999),
+    b'{"hello": "x", "facts": [[1, 2]]}',
+    # More than a float holds, of a trial.
+    b'{"trial": 1, "metrics": {"a": 1' + b"0" * 400 + b'}, "seconds": 1}',
+)
+
+
 def test_what_isnt_a_worker_is_sent_away(search: Search) -> None:
-    for said in (b"GET / HTTP/1.1\r\n\r\n", b'{"ask": true}\n', b'{"hello": 1}\n', b"\x00" * 9):
+    for said in STRANGE:
         with socket.create_connection((search.place.host, search.place.port), 10) as link:
             link.sendall(said + b"\n")
             with contextlib.suppress(ConnectionResetError):
                 assert link.recv(100) == b""
     one = search.join("one")
     trial = one.create_trial("one")
-    # Nor is one who tells of a trial that isn't its own.
-    with pytest.raises(Ended):
-        other = search.join("two")
-        other.create_trial("two")
-        other._ask({"trial": {**trial.get_state(), "status": "FAILED"}, "seconds": 1.0})
+    # Nor is one who tells of a trial that isn't its own, or isn't over.
+    for name, changed in (("two", {"status": "FAILED"}), ("three", {"trial_id": "1"})):
+        with pytest.raises(Ended):
+            other = search.join(name)
+            own = other.create_trial(name)
+            assert own.trial_id == "1"
+            other._ask({"trial": {**trial.get_state(), **changed}, "seconds": 1.0})
     done(one, trial, 0.5)
     assert search.oracle.trials[trial.trial_id].score == 0.5
     one._lines.close()
