@@ -263,6 +263,28 @@ def test_silence_is_an_end_too(search: Search, monkeypatch: pytest.MonkeyPatch) 
         assert one.create_trial("one").trial_id == left.trial_id
 
 
+def test_a_chief_may_draw_for_long(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than others are patient: of `bayesian` a trial is drawn in seconds, or minutes."""
+    monkeypatch.setattr(search_places, "PATIENCE", 0.2)
+    monkeypatch.setattr(search_chief, "_SILENCE", 0.4)
+    monkeypatch.setattr(search_worker, "_BEAT", 0.05)
+    monkeypatch.setattr(launching, "end", lambda message: None)
+    drawn = search.oracle.populate_space
+
+    def slowly(trial_id: str) -> Any:
+        time.sleep(1.0)
+        return drawn(trial_id)
+
+    two, one = search.join("two"), search.join("one")
+    with one.alive(), two.alive():
+        second = two.create_trial("two")
+        search.oracle.populate_space = slowly
+        first = one.create_trial("one")
+        done(two, second, 0.5)
+        done(one, first, 0.5)
+    assert [name for name, _ in search.ended] == ["0", "1"]
+
+
 def test_a_worker_ends_with_the_chief(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
     monkeypatch.setattr(search_worker, "_BEAT", 0.02)
