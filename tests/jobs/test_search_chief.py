@@ -266,17 +266,17 @@ def test_silence_is_an_end_too(search: Search, monkeypatch: pytest.MonkeyPatch) 
 def test_a_chief_may_draw_for_long(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer than others are patient: of `bayesian` a trial is drawn in seconds, or minutes."""
     monkeypatch.setattr(search_places, "PATIENCE", 0.2)
-    monkeypatch.setattr(search_chief, "_SILENCE", 0.4)
+    monkeypatch.setattr(search_chief, "_SILENCE", 0.8)
     monkeypatch.setattr(search_worker, "_BEAT", 0.05)
     monkeypatch.setattr(launching, "end", lambda message: None)
     drawn = search.oracle.populate_space
 
     def slowly(trial_id: str) -> Any:
-        time.sleep(1.0)
+        time.sleep(1.2)
         return drawn(trial_id)
 
     two, one = search.join("two"), search.join("one")
-    with one.alive(), two.alive():
+    with two.alive():
         second = two.create_trial("two")
         search.oracle.populate_space = slowly
         first = one.create_trial("one")
