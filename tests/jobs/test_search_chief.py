@@ -122,7 +122,8 @@ def test_trials_are_dealt_out_once_and_kept_to_the_digit(
     assert trials["1"].metrics.get_best_value("val_loss") == 1 / 3
     assert (trials["0"].status, trials["0"].message) == ("FAILED", "it fell apart")
     assert search.ended[2][1] >= 0.2
-    # Who comes late hears that it is over.
+    # Who comes late hears that it is over, also behind one that went away.
+    socket.create_connection((search.place.host, search.place.port), 10).close()
     assert joined(Place("late", search.place.host, search.place.port), FACTS) is None
     assert "worker one is there" in capfd.readouterr().err
 
@@ -224,8 +225,16 @@ def test_who_does_something_else_is_refused(
     one._lines.close()
 
 
+STRANGE = (
+    *(b"GET / HTTP/1.1\r\n\r\n", b'{"ask": true}', b'{"hello": 1}', b"\x00" * 9, b"[" * 99_999),
+    b'{"hello": "x", "facts": [[1, 2]]}',
+    # More than a float holds, of a trial.
+    b'{"trial": 1, "metrics": {"a": 1' + b"0" * 400 + b'}, "seconds": 1}',
+)
+
+
 def test_what_isnt_a_worker_is_sent_away(search: Search) -> None:
-    for said in (b"GET / HTTP/1.1\r\n\r\n", b'{"ask": true}\n', b'{"hello": 1}\n', b"\x00" * 9):
+    for said in STRANGE:
         with socket.create_connection((search.place.host, search.place.port), 10) as link:
             link.sendall(said + b"\n")
             with contextlib.suppress(ConnectionResetError):
@@ -241,6 +250,13 @@ def test_what_isnt_a_worker_is_sent_away(search: Search) -> None:
     for at, message in enumerate(odd):
         with pytest.raises(Ended):
             search.join(f"other{at}")._ask(message)
+    # Nor is one who tells of a trial that isn't its own, or isn't over.
+    for name, changed in (("two", {"status": "FAILED"}), ("three", {"trial_id": "1"})):
+        with pytest.raises(Ended):
+            other = search.join(name)
+            own = other.create_trial(name)
+            assert own.trial_id == "1"
+            other._ask({"trial": {**trial.get_state(), **changed}, "seconds": 1.0})
     done(one, trial, 0.5)
     assert search.oracle.trials[trial.trial_id].score == 0.5
     one._lines.close()
@@ -277,7 +293,29 @@ def test_a_chief_that_draws_for_long_loses_nobody(
         assert each._lines.link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
-            assert each._lines.link.getsockopt(*option) == 20_000
+            assert each._lines.link.getsockopt(*option) == 25_000
+
+
+def test_a_chief_may_draw_for_long(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than others are patient: of `bayesian` a trial is drawn in seconds, or minutes."""
+    monkeypatch.setattr(search_places, "PATIENCE", 0.2)
+    monkeypatch.setattr(search_chief, "_SILENCE", 0.8)
+    monkeypatch.setattr(search_worker, "_BEAT", 0.05)
+    monkeypatch.setattr(launching, "end", lambda message: None)
+    drawn = search.oracle.populate_space
+
+    def slowly(trial_id: str) -> Any:
+        time.sleep(1.2)
+        return drawn(trial_id)
+
+    two, one = search.join("two"), search.join("one")
+    with two.alive():
+        second = two.create_trial("two")
+        search.oracle.populate_space = slowly
+        first = one.create_trial("one")
+        done(two, second, 0.5)
+        done(one, first, 0.5)
+    assert [name for name, _ in search.ended] == ["0", "1"]
 
 
 def test_a_worker_ends_with_the_chief(monkeypatch: pytest.MonkeyPatch) -> None:

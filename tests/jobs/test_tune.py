@@ -443,7 +443,10 @@ def test_what_is_wrong_with_texts_is_said_before_any_trial(
     words = words_of(data, text_encoder, tmp_path / "out", "--test", data)
     status, out, error = run(*words)
     assert status == 2 and "here trials would begin" in error
-    assert re.search(r"^train +54 ", out, re.M) and "WARNING: of 60 test texts 54 also occur in train" in out
+    assert (
+        re.search(r"^train +54 ", out, re.M)
+        and "WARNING: of 60 test texts 54 also occur in train" in out
+    )
 
 
 def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,11 +164,12 @@ class Chief:
             return
         try:
             for message in peer.lines.arrived():
-                peer.heard = time.monotonic()
                 # Nothing is read of what somebody sends who hasn't said who it is.
                 if not peer.name and "hello" not in message:
                     raise _Odd("who doesn't say who it is isn't answered")
                 peer.lines.send(self._answer(peer, _understood(message)))
+                # Not before: who waits for an answer says nothing.
+                peer.heard = time.monotonic()
         except (OSError, _Odd):  # it has gone; or what speaks there is none of ours
             self._forget(peer)
 
@@ -275,8 +276,10 @@ class Chief:
             self._fail(peer.name, f"{_MOST_ENDS} workers ended in it")
 
     def _forget_the_silent(self) -> None:
+        # What came while trials were drawn for others is to be heard yet.
+        unheard = [key.data for key, _ in self._selector.select(0)]
         for peer in list(self._peers):
-            if time.monotonic() - peer.heard > _SILENCE:
+            if peer not in unheard and time.monotonic() - peer.heard > _SILENCE:
                 self._forget(peer)
 
     def _say_for_whom_it_waits(self) -> None:

@@ -21,10 +21,13 @@ ID, HOST, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORAC
 CHIEF = "chief"
 # Bytes of a message: of a trial with its values there are some thousand.
 MOST_BYTES = 16 * 2**20
-# Seconds that a message may take; and that a machine may be gone before the system here ends the
-# connection, by asking that of the other side, which answers also where a process there is busy.
-PATIENCE = 20.0
-_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 20_000}
+# Seconds that the other side may take to read or to send what it has, and a chief to answer: for
+# each who asks it may draw a trial first, of which KerasTuner's `bayesian` takes many seconds once
+# there are some dozens.
+PATIENCE, ANSWER = 20.0, 600.0
+# Until the system gives up a machine that has fallen silent: asked when nothing came for so many
+# seconds, every so many, so often; and with something on the way, in milliseconds.
+_SILENT = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
 _LAST_PORT = 65_535
 _SHOWN = 100
 
@@ -154,8 +157,8 @@ class Lines:
         self._held = b""
         link.settimeout(PATIENCE)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _ALIVE.items():
-            if hasattr(socket, name):  # as Linux has them
+        for name, value in _SILENT.items():
+            if hasattr(socket, name) and link.family != socket.AF_UNIX:  # not every system has all
                 link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def send(self, message: dict[str, Any]) -> None:

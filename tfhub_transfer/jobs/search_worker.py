@@ -12,14 +12,14 @@ from keras_tuner.engine import trial as tuner_trials
 
 from tfhub_transfer.errors import Ended, InputError, visible
 from tfhub_transfer.jobs import launching
-from tfhub_transfer.jobs.search_places import Lines, Place, connected
+from tfhub_transfer.jobs.search_places import ANSWER, Lines, Place, connected
 
-GONE = "the chief of this search has ended; start it again, and this worker, to go on"
+GONE = (
+    "the chief of this search has ended, or took this worker for dead; start what has ended again, "
+    "as before, to go on"
+)
 # Seconds between two signs of life, two looks for the chief, and two questions for a trial.
 _BEAT, _EVERY, _WAIT = 2.0, 0.5, 0.2
-# Seconds that an answer may take: behind a hundred trials `bayesian` drew for half a minute, in
-# which the chief hears nobody. That it has gone the connection tells.
-_ANSWER = 3600.0
 
 
 class Remote:
@@ -162,7 +162,7 @@ def _greeted(lines: Lines, place: Place, facts: Mapping[str, object]) -> dict[st
     try:
         lines.send({"hello": place.name, "facts": dict(facts)})
         found = lines.answer()
-        lines.link.settimeout(_ANSWER)
+        lines.link.settimeout(ANSWER)
     except OSError as error:
         raise Ended(launching.TRY_AGAIN, GONE) from error
     return found
