@@ -71,7 +71,7 @@ def test_what_is_found_is_what_the_train_command_gives(
     train = {"model.keras", "serving", "report", "history.csv", "training.json"}
     assert names == train | {"trials.jsonl", "best.json", "tuning.html", ".tfhub-transfer"}
     trials = trials_of(output)
-    assert len(trials) == 3 and "Trial 0: val_accuracy" in out
+    assert len(trials) == 3 and "Trial 0, the defaults: val_accuracy" in out
     # Nothing but what was asked for is searched, and the library's own values come first.
     assert trials[0]["values"] == {"hidden_units": 0, "dropout": 0.1}
     assert all({*trial["values"]} == {"dropout", "hidden_units"} for trial in trials)

@@ -374,7 +374,10 @@ def _line(record: Mapping[str, Any], judge: str) -> str:
     told = ", ".join(f"{name} {_short(v)}" for name, v in record["values"].items())
     result = f"{judge} {scored(record)}" if record["status"] == "COMPLETED" else "failed"
     reason = f": {record['reason']}" if record.get("reason") else ""
-    return f"Trial {record['trial']}: {result}, {record['seconds']:.1f} s ({told}){reason}"
+    name = (
+        f"{record['trial']}" if record["trial"].strip("0") else f"{record['trial']}, the defaults"
+    )
+    return f"Trial {name}: {result}, {record['seconds']:.1f} s ({told}){reason}"
 
 
 def scored(record: Mapping[str, Any]) -> str:

@@ -52,12 +52,15 @@ _OF_THAWED = ("epochs", "learning_rate", "optimizer", "warmup", "layer_decay")
 Fit: TypeAlias = Callable[..., History]
 
 
-def train(job: TrainJob, fit: Fit | None = None) -> Report | JointReport | None:
+def train(
+    job: TrainJob, fit: Fit | None = None, beside: Mapping[str, str] | None = None
+) -> Report | JointReport | None:
     """Trains, evaluates and exports a model into `job.output`, which appears whole or not at all.
 
     Args:
         job: What to do.
         fit: What trains, called as `fine_tune`, which does if not given.
+        beside: Texts of files that are to appear with the rest, by name.
 
     Returns:
         The report on the test split; `None` in a process that only trains in step with others.
@@ -67,10 +70,10 @@ def train(job: TrainJob, fit: Fit | None = None) -> Report | JointReport | None:
         Ended: If another process of the same training ended.
     """
     with workers.in_step(job) as (own, first):
-        return _whole(own, first(fit or fine_tune))
+        return _whole(own, first(fit or fine_tune), beside or {})
 
 
-def _whole(job: TrainJob, fit: Fit) -> Report | JointReport | None:
+def _whole(job: TrainJob, fit: Fit, beside: Mapping[str, str]) -> Report | JointReport | None:
     joint = joint_of(job)
     continuing.forget_finished(job.output)
     replaced = continuing.is_replaced(job.output)
@@ -82,7 +85,7 @@ def _whole(job: TrainJob, fit: Fit) -> Report | JointReport | None:
         if replaced:  # what lies there is of another training, where it begins anew
             notes.before_anew = functools.partial(check_output, job, joint)
         notes.check()
-        model, splits, done = _train(job, joint, notes, fit, replaced)
+        model, splits, done = _train(job, joint, notes, fit, replaced, beside)
     if done is None:
         return None
     report, record = done
@@ -95,7 +98,12 @@ def _whole(job: TrainJob, fit: Fit) -> Report | JointReport | None:
 
 
 def _train(
-    job: TrainJob, joint: Joint | None, notes: Checkpoint, fit: Fit, replaced: bool
+    job: TrainJob,
+    joint: Joint | None,
+    notes: Checkpoint,
+    fit: Fit,
+    replaced: bool,
+    beside: Mapping[str, str],
 ) -> tuple[TransferModel, Splits | JointSplits, tuple[Report | JointReport, Record] | None]:
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
@@ -124,6 +132,8 @@ def _train(
         # The model is whole: if its report or export fails, it is moved out of what is thrown away.
         with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(job, model, (splits, whole), record, scratch)
+            for name, text in beside.items():
+                (scratch / name).write_text(text, "utf-8")
     return model, splits, (report, record)
 
 

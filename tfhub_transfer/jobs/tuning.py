@@ -37,7 +37,7 @@ from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.jobs.trial_notes import TrialNotes, noted, shared_place
 from tfhub_transfer.jobs.tuning_options import TuneJob
 from tfhub_transfer.reporting import search_reports
-from tfhub_transfer.storage import atomic, scratch
+from tfhub_transfer.storage import scratch
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training import identity
 from tfhub_transfer.training.stages import Plan
@@ -121,14 +121,19 @@ def _tune(
         found = dataclasses.replace(plain, **best.pop("arguments"))
         del splits, task
         gc.collect()  # what trials held goes in circles
-        train(found)
         best["command"] = command_of(found)
-        lines = "".join(f"{json.dumps(each)}\n" for each in notes.trials)
-        page = search_reports.of_records(notes.trials, best).html()
-        files = {TRIALS_FILE: lines, BEST_FILE: f"{json.dumps(best, indent=1)}\n"}
-        files[TUNING_FILE] = page
-        atomic.files(job.output, {name: text.encode("utf-8") for name, text in files.items()})
+        # With the rest, whole or not at all: an output without them would say nothing of a search.
+        train(found, beside=_files(notes, best))
     say(_conclusion(best, job))
+
+
+def _files(notes: TrialNotes, best: Mapping[str, Any]) -> dict[str, str]:
+    """What a search writes beside a training, by name."""
+    return {
+        TRIALS_FILE: "".join(f"{json.dumps(each)}\n" for each in notes.trials),
+        BEST_FILE: f"{json.dumps(best, indent=1)}\n",
+        TUNING_FILE: search_reports.of_records(notes.trials, best).html(),
+    }
 
 
 def _work(job: TuneJob, space: Mapping[str, object], place: search_places.Place) -> None:
@@ -408,11 +413,11 @@ def command_of(job: TrainJob) -> str:
 
 def _conclusion(best: Mapping[str, Any], job: TuneJob) -> str:
     judge, default = best["objective"], best["default"]
-    told = f"Best of {best['trials']} trials: {judge} {searching.scored(best)}"
+    told = f"Trial {best['trial']} of {best['trials']} was taken: {judge} {searching.scored(best)}"
     if default is not None:
         its = {"score": default, "spread": best["default_spread"]}
         told += f", the defaults {searching.scored(its)}"
-    told += f"\nTrial {best['trial']} was taken: {best['chosen_by']}"
+    told += f"\nWhy: {best['chosen_by']}"
     if best["noise"] is not None:
         told += f"\nOf what the trials' means differ by, {best['noise']:.0%} is luck (variance)"
     added = ", ".join((TRIALS_FILE, BEST_FILE, TUNING_FILE))

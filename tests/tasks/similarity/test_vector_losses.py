@@ -85,6 +85,14 @@ def test_the_correlation_of_labels_far_from_zero() -> None:
     assert (again.low, again.high) == (labels.min(), labels.max())
 
 
+@pytest.mark.parametrize("label", [0.8, 0.1, 1.0])
+def test_nothing_goes_with_labels_that_are_all_alike(label: float) -> None:
+    metric = losses.CosineCorrelation()
+    for _ in range(25):
+        metric.update_state(np.full(16, label, "float32"), unit((16, 2, 4)).astype("float32"))
+    assert float(metric.result()) == 0.0
+
+
 def test_metrics() -> None:
     vectors, labels = unit((9, 2, 3)), np.random.default_rng(1).normal(size=9) * 3 + 2
     correlation = losses.CosineCorrelation()

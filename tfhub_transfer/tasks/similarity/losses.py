@@ -16,6 +16,8 @@ CONTRASTIVE_MARGIN, TRIPLET_MARGIN = 0.5, 0.2
 # Cosines go from -1 to 1, of which a softmax can't tell anything by itself.
 # As in sentence-transformers' `MultipleNegativesRankingLoss`.
 SCALE = 20.0
+# A variance that is less of the mean square is what float32 sums leave of none.
+_ALIKE = 1e-6
 
 
 def cosine(vectors: keras.KerasTensor, first: int = 0, second: int = 1) -> keras.KerasTensor:
@@ -216,10 +218,10 @@ class CosineCorrelation(keras.metrics.Metric):
     def result(self) -> keras.KerasTensor:
         n, x, y, xx, yy, xy = (self.sums[i] for i in range(6))
         both, alone, other = n * xy - x * y, n * xx - x * x, n * yy - y * y
-        # Rounding can leave a variance a little below 0.
-        scale = keras.ops.sqrt(keras.ops.maximum(alone, 0.0) * keras.ops.maximum(other, 0.0))
-        # Of answers that are all alike 0, as nothing goes with them.
-        return both / keras.ops.maximum(scale, 1e-12)
+        # Of answers, or labels, that are all alike but for rounding 0, as nothing goes with them.
+        differ = keras.ops.logical_and(alone > _ALIKE * n * xx, other > _ALIKE * n * yy)
+        scale = keras.ops.sqrt(keras.ops.where(differ, alone * other, 1.0))
+        return keras.ops.where(differ, keras.ops.clip(both / scale, -1.0, 1.0), 0.0)
 
     def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "low": self.low, "high": self.high}
