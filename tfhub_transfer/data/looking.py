@@ -5,6 +5,7 @@ from typing import Protocol
 
 from tfhub_transfer.data.examples import Examples, Stream
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import usual
 
 
 class Shown(Protocol):
@@ -29,8 +30,8 @@ class _Model(Protocol):
 def show_batch(
     model: _Model,
     examples: Examples | Stream | Mapping[str, Examples],
-    rows: int = 8,
-    batch_size: int = 32,
+    rows: int = usual.SHOWN_ROWS,
+    batch_size: int = usual.BATCH_SIZE,
     shuffle: bool = True,
     seed: int = 0,
 ) -> Shown:

@@ -5,6 +5,8 @@ How long and how fast training goes depends on what is trained: `optimization.pl
 
 # Rows of a step of training, of average length.
 BATCH_SIZE = 32
+# Rows of a batch that is looked at.
+SHOWN_ROWS = 8
 # The most tokens of a text.
 SEQUENCE_LENGTH = 256
 # Of a question with a window of its context, as Devlin et al. 2019 have it; on SQuAD 8 % fewer

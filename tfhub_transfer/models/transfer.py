@@ -176,7 +176,7 @@ class TransferModel(wiring.InParts):
     def show_batch(
         self,
         examples: Examples | Stream,
-        rows: int = 8,
+        rows: int = usual.SHOWN_ROWS,
         batch_size: int = usual.BATCH_SIZE,
         shuffle: bool = True,
         seed: int = 0,
