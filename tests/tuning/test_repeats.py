@@ -149,6 +149,32 @@ def test_what_a_trial_was_is_told_without_another_model(
     assert told(3) == 2 and told(2) == 1 and told(0) == 0
 
 
+def test_ids_are_made_once_for_each_text_and_found_in_any_order(
+    bert_encoder: Path, splits: Any
+) -> None:
+    made = hypermodel(bert_encoder, splits, space={"unfreeze": 0})
+    model = made.build(keras_tuner.HyperParameters())
+    first, second = ([splits[0].texts[0][at] for at in row] for row in ((0, 1, 2), (3, 2, 0, 3)))
+    plain, lost = model.layout.encode_and_count([second])
+    made_of: list[str] = []
+    encode = model.layout.encode_and_count
+
+    def counted(texts: Any) -> Any:
+        made_of.extend(texts[0])
+        return encode(texts)
+
+    model.layout.encode_and_count = counted  # type: ignore[method-assign]
+    with made._grounds[""].ids.used_by(model):
+        model.layout.encode_and_count([first])
+        found, its = model.layout.encode_and_count([second])
+        model.layout.encode_and_count([first + second])
+    assert {*made_of[:3]} == {*first} and {*made_of[3:]} == {second[0]}
+    assert {n: each.to_list() for n, each in found.items()} == {
+        n: each.to_list() for n, each in plain.items()
+    }
+    np.testing.assert_array_equal(its, lost)
+
+
 def test_hyperband_is_refused(text_encoder: Path, splits: Any, tmp_path: Path) -> None:
     made = hypermodel(text_encoder, splits, seeds=2, space={**SPACE, "epochs": None})
     tuner = keras_tuner.Hyperband(
