@@ -2,9 +2,11 @@
 
 import gc
 import threading
+from concurrent import futures
 
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from tfhub_transfer.runtime import precision_choice, threads
 
@@ -43,6 +45,24 @@ def test_a_call_leaves_no_object_behind() -> None:
         call()
     # Twice as many as calls, were threads made anew; now and then one isn't idle yet.
     assert left() - before < 10
+
+
+def test_threads_that_stay_hear_what_is_chosen_meanwhile() -> None:
+    """As new ones would, of TensorFlow's options, which a thread keeps from its first call on."""
+
+    def chosen(_: object) -> str:
+        options = context.context().function_call_options
+        return str(options.config_proto_serialized)
+
+    before = tf.config.optimizer.get_experimental_options()
+    try:
+        for wanted in (True, False):
+            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": wanted})
+            with futures.ThreadPoolExecutor() as anew:
+                fresh = anew.submit(chosen, None).result()
+            assert {*threads.side_by_side(chosen, range(8), 2)} == {fresh}
+    finally:
+        tf.config.optimizer.set_experimental_options(before)
 
 
 def test_who_leaves_by_an_exception_leaves_none_at_work() -> None:

@@ -33,6 +33,15 @@ def optimized(**choices: int) -> Iterator[None]:
             eager.function_call_options = before
 
 
+def as_in_a_new_thread() -> None:
+    """Lets this thread call graphs as TensorFlow's options are now, not as they were once.
+
+    `tensorflow.python.eager.context`: `function_call_options`, with TensorFlow 2.21. A thread keeps
+    those of its first call, and hears of no others that another thread has chosen since.
+    """
+    context.context().function_call_options = None
+
+
 def global_seed() -> int | None:
     """What `tf.random.set_seed` was given last, if anything.
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from typing import TypeVar
 
+from tfhub_transfer.private import tensorflow_options
+
 Asked = TypeVar("Asked")
 Made = TypeVar("Made")
 # Of all calls that are under way: as many threads as were ever needed at once, at most these.
@@ -30,6 +32,7 @@ def side_by_side(
     made = [future for _, future in waiting]
 
     def work() -> None:
+        tensorflow_options.as_in_a_new_thread()
         while waiting:
             try:
                 item, future = waiting.popleft()
