@@ -14,12 +14,6 @@ from tfhub_transfer.tuning.space import SEARCHED
 OTHERS = dict.fromkeys((*SEARCHED, "epochs"))
 
 
-@pytest.fixture(scope="module")
-def splits(sentiment: Any) -> tuple[Any, Any]:
-    examples = tt.data.Examples.from_lists(*sentiment)
-    return examples[:28], examples[28:]
-
-
 def task() -> Any:
     return tt.tasks.Classification(["negative", "positive"])
 

@@ -38,12 +38,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module")
-def splits(sentiment: Any) -> tuple[Any, Any]:
-    examples = tt.data.Examples.from_lists(*sentiment)
-    return examples[:28], examples[28:]
-
-
 def task() -> Any:
     return tt.tasks.Classification(["negative", "positive"])
 

@@ -23,12 +23,6 @@ FIXED = {
 SPACE = {**FIXED, "unfreeze": [0, 1], "learning_rate": [1e-3, 2e-3], "dropout": [0.1, 0.2]}
 
 
-@pytest.fixture(scope="module")
-def splits(sentiment: Any) -> tuple[Any, Any]:
-    examples = tt.data.Examples.from_lists(*sentiment)
-    return examples[:28], examples[28:]
-
-
 def task() -> Any:
     return tt.tasks.Classification(["negative", "positive"])
 
