@@ -76,8 +76,6 @@ def _record(trial: Any, scores: tuple[float, ...]) -> dict[str, object]:
         "status": trial.status,
         "score": trial.score,
         "scores": [*scores],
-        "spread": luck.spread(scores),
-        "standard_error": luck.standard_error(scores),
         "values": dict(trial.hyperparameters.values),
         "reason": _reason(trial.message or ""),
     }
