@@ -94,11 +94,11 @@ INNER_FLOORS = {
             "three_splits",
         ],
         [
-            *("asking_options", "encoder_options", "launching", "search_chief", "sharing"),
-            "training_options",
+            *("asking_options", "encoder_options", "exporting_options", "launching"),
+            *("search_chief", "sharing", "training_options"),
         ],
         [
-            *("continuing", "converting", "distilling_options", "inputs", "listing"),
+            *("continuing", "converting", "distilling_options", "exporting", "inputs", "listing"),
             *("refitting", "search_worker", "trial_notes", "tuning_options"),
         ],
         ["searching", "workers"],

@@ -5,6 +5,7 @@ import dataclasses
 from tfhub_transfer.jobs.asking_options import EncodeJob, EvaluateJob, PredictJob
 from tfhub_transfer.jobs.distilling_options import DistillJob
 from tfhub_transfer.jobs.encoder_options import ConvertJob, EncodersJob
+from tfhub_transfer.jobs.exporting_options import ExportJob
 from tfhub_transfer.jobs.training_options import DemoJob, TrainJob
 from tfhub_transfer.jobs.tuning_options import TuneJob
 
@@ -98,5 +99,11 @@ COMMANDS = (
         EncodeJob,
         "vectors.encode",
         answers=True,
+    ),
+    Command(
+        "export",
+        "write a trained model as the next version of what a server loads",
+        ExportJob,
+        "exporting.export",
     ),
 )
