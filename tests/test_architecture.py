@@ -158,8 +158,9 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "serving": [
-        ["served"],
-        ["exporting"],
+        ["operations", "replay", "served", "warm_up"],
+        ["exporting", "latencies"],
+        ["checking", "kit"],
         ["__init__"],
     ],
     "storage": [

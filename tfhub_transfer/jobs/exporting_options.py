@@ -15,3 +15,6 @@ class ExportJob(Trust):
         help="a folder of versions, which gets the next one: 1, 2, ...", metavar="SERVING"
     )
     precision: str = option("auto", choices=("auto", "float32", "bfloat16"))
+    name: str | None = option(
+        None, "what a server calls the model; default: as before, or the folder's", metavar="NAME"
+    )

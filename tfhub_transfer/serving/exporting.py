@@ -15,6 +15,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import folding, surgery
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import precision_choice
+from tfhub_transfer.serving import warm_up
 from tfhub_transfer.serving.served import SIGNATURE, words_signature
 from tfhub_transfer.shapes import Features
 from tfhub_transfer.storage import atomic, opening
@@ -201,6 +202,7 @@ def _write(model: TransferModel, folder: Path, precision: str) -> None:
         served.lengths_of = lengths
         with progress.part("files"):
             tf.saved_model.save(served, str(folder), signatures=signatures)
+            _write_warm_up(signatures, model.sequence_length, folder)
 
 
 def _signatures(
@@ -221,6 +223,17 @@ def _signatures(
             found[words_signature(name)] = _traceable(listed, [words])
         lengths[name] = _traceable(_with_arguments(served.lengths, names), specs)
     return found, lengths
+
+
+def _write_warm_up(
+    signatures: dict[str, tf.types.experimental.ConcreteFunction], most: int, folder: Path
+) -> None:
+    """What TF Serving asks a version itself, before anybody else does."""
+    ranks = {
+        name: {s.name: s.shape.rank for s in tf.nest.flatten(each.structured_input_signature)}
+        for name, each in signatures.items()
+    }
+    warm_up.write(folder / warm_up.FILE, warm_up.requests(ranks, most))
 
 
 def _traceable(function: Callable[..., object], inputs: Sequence[tf.TensorSpec]) -> Traceable:
