@@ -56,7 +56,7 @@ class Server(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.asked.append((number, name))
         return self.versions[number].predict(name, inputs)
 
-    def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802  the service's name
+    def Predict(self, request: Any, context: Any) -> Any:
         spec = request.model_spec
         try:
             found = self.predict(
@@ -109,7 +109,7 @@ def served(
     server = Server(model, versions, labels)
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802  the method's name
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             try:
                 status, made = 200, server.rest(self.path, body)

@@ -98,7 +98,8 @@ INNER_FLOORS = {
             *("search_chief", "sharing", "training_options"),
         ],
         [
-            *("continuing", "converting", "distilling_options", "exporting", "inputs", "listing"),
+            *("checking", "continuing", "converting", "distilling_options", "exporting"),
+            *("inputs", "listing"),
             *("refitting", "search_worker", "trial_notes", "tuning_options"),
         ],
         ["searching", "workers"],

@@ -18,3 +18,13 @@ class ExportJob(Trust):
     name: str | None = option(
         None, "what a server calls the model; default: as before, or the folder's", metavar="NAME"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckExportJob(Trust):
+    """The options of `check-export`."""
+
+    folder: Path = argument(help="what `train` wrote, or an export of --model", metavar="DIR")
+    model: Path | None = option(
+        None, "the model that was exported: what `train` wrote, or a .keras file", metavar="DIR"
+    )

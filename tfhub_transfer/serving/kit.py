@@ -1,4 +1,4 @@
-"""What stands beside versions for who runs TF Serving: configuration, a client, a smoke test, notes.
+"""What stands beside versions for who runs TF Serving: configuration, a client, notes.
 
 The texts lie in `kit_texts/`. TF Serving takes subfolders for versions if their names are numbers,
 and passes over everything else (sources/storage_path/file_system_storage_path_source.cc).
@@ -139,7 +139,7 @@ def _advice(path: Path, labels: Labels) -> str:
     return f"{path} was changed since it was written, and stays as it is{more}"
 
 
-# What was written before ---------------------------------------------------------------------------
+# What was written before --------------------------------------------------------------------------
 
 
 def _state(serving: Path) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _labels(serving: Path, version: int, name: object) -> tuple[Labels, bool]:
     return Labels(called, stable, version, loaded), before is not None
 
 
-# What is asked, and what is said of it -------------------------------------------------------------
+# What is asked, and what is said of it ------------------------------------------------------------
 
 
 def _asked(session: Session, signature: str, ranks: Mapping[str, int]) -> dict[str, object]:

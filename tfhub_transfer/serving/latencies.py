@@ -1,4 +1,4 @@
-"""How long an export takes to load and to answer, as TF Serving's session asks it, on this machine."""
+"""How long an export takes to load and to answer on this machine, asked as TF Serving does."""
 
 import dataclasses
 import os
