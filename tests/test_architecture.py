@@ -159,6 +159,7 @@ INNER_FLOORS = {
     ],
     "serving": [
         ["served"],
+        ["signatures"],
         ["exporting"],
         ["__init__"],
     ],
@@ -166,7 +167,7 @@ INNER_FLOORS = {
         ["aliases", "budget", "names", "opening", "scratch"],
         ["downloads", "marks", "records", "segments", "signals"],
         ["atomic", "stores"],
-        ["keeping", "notes", "saving"],
+        ["keeping", "notes", "saving", "versions"],
         ["__init__"],
     ],
     "tasks": [
