@@ -159,8 +159,9 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "serving": [
-        ["operations", "replay", "served", "warm_up"],
-        ["exporting", "latencies"],
+        ["replay", "served", "warm_up"],
+        ["latencies", "operations", "signatures"],
+        ["exporting"],
         ["checking", "kit"],
         ["__init__"],
     ],
@@ -168,7 +169,7 @@ INNER_FLOORS = {
         ["aliases", "budget", "names", "opening", "scratch"],
         ["downloads", "marks", "records", "segments", "signals"],
         ["atomic", "stores"],
-        ["keeping", "notes", "saving"],
+        ["keeping", "notes", "saving", "versions"],
         ["__init__"],
     ],
     "tasks": [

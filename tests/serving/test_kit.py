@@ -78,25 +78,38 @@ def records(version: Path) -> list[bytes]:
 def test_warm_up_holds_a_request_of_each_size_and_length(once: Path) -> None:
     log = stubs("apis.prediction_log_pb2").PredictionLog
     found = [log.FromString(each) for each in records(once / "1")]
-    # Two lengths (16, and 24 that the model reads), three sizes, two signatures.
-    assert len(found) == 12
     assert [each.SerializeToString(deterministic=True) for each in found] == records(once / "1")
+    # Two lengths (16, and 24 that the model reads), three sizes, two signatures; one of examples.
+    assert [each.WhichOneof("log_type") for each in found] == [
+        *["predict_log"] * 13,
+        "classify_log",
+    ]
     seen = set()
-    for each in found:
+    for each in found[:12]:
         request = each.predict_log.request
-        assert each.WhichOneof("log_type") == "predict_log"
         (text,) = (tf.make_ndarray(request.inputs[name]) for name in request.inputs)
         seen.add((request.model_spec.signature_name, len(text), len(text[0].split())))
     sizes = [(size, length) for size in (1, 8, 32) for length in (16, 24)]
     assert seen == {(name, *each) for name in ("encode", "serving_default") for each in sizes}
+    given = found[12].predict_log.request
+    (example,) = tf.make_ndarray(given.inputs["examples"])
+    classify = found[13].classify_log.request
+    assert given.model_spec.signature_name == "serialized"
+    assert classify.model_spec.signature_name == "classify"
+    assert classify.input.example_list.examples[0].SerializeToString() == example
+    assert tf.train.Example.FromString(example).features.feature["text"].bytes_list.value == [
+        warm_up.WORD.encode()
+    ]
 
 
 def test_a_warm_up_takes_seconds_not_minutes() -> None:
     asked = list(warm_up.requests({"a": {"text": 1}, "w": {"tokens": 2}}, 512))
-    sizes = {(len(v), len(v[0].split())) for n, i in asked for v in i.values() if n == "a"}
+    texts = [each.inputs["text"] for each in asked if each.signature == "a"]
     # 32 texts of 512 tokens would take as long as all others.
-    assert sizes == {(n, t) for n in (1, 8, 32) for t in (16, 64, 256, 512)} - {(32, 512)}
-    assert all(len(row) == len(i["tokens"][0]) for n, i in asked if n == "w" for row in i["tokens"])
+    sizes = {(n, t) for n in (1, 8, 32) for t in (16, 64, 256, 512)} - {(32, 512)}
+    assert {(len(text), len(text[0].split())) for text in texts} == sizes
+    words = [each.inputs["tokens"] for each in asked if each.signature == "w"]
+    assert {(len(rows), *{len(row) for row in rows}) for rows in words} == sizes
 
 
 # Configuration ------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def export(job: ExportJob) -> None:
     """
     kit.check(opening.path_of(job.output), job.name)
     model, _ = folders.load(job.folder, job.trust_code)
-    version = export_saved_model(model, job.output, job.precision)
+    version = export_saved_model(model, job.output, job.precision, job.top_k, job.keep)
     print(visible(f"Written to {version}"))
     try:
         with progress.stage("Writing what a server needs", final=False):

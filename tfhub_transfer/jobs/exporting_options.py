@@ -18,6 +18,14 @@ class ExportJob(Trust):
     name: str | None = option(
         None, "what a server calls the model; default: as before, or the folder's", metavar="NAME"
     )
+    top_k: int | None = option(
+        None, help="give the K likeliest classes too, not only all", metavar="K"
+    )
+    keep: int | None = option(
+        None,
+        help="remove older versions that this package wrote, but for the N newest",
+        metavar="N",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,8 @@ from tfhub_transfer.graphs import safety
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.serving import operations, replay, warm_up
 from tfhub_transfer.serving.exporting import models_of
-from tfhub_transfer.serving.served import ENCODE, newest, words_signature
+from tfhub_transfer.serving.served import ENCODE, WORDS, newest, signature_of
+from tfhub_transfer.serving.signatures import CLASSIFY, REGRESS, SERIALIZED, TOP_K
 from tfhub_transfer.storage import scratch
 from tfhub_transfer.texts import splitting
 
@@ -92,14 +93,14 @@ def prepare(
     }
     told = {"signatures": names, "most": _MOST_REDUCED if graph.reduced else _MOST}
     (place / "signatures.json").write_text(json.dumps(told), encoding="utf-8")
-    odd = list(_odd(graph.ranks))
-    warm_up.write(place / f"{ODD}.records", iter(odd))
-    _expect(place / ODD, model, odd)
+    odd = list(_odd(graph.of_strings))
+    warm_up.write(place / f"{ODD}.records", odd)
+    _expect(place / ODD, model, graph, odd)
     found = [Check(place, True, f"operations: {_listed(graph)}")]
     if not (version / warm_up.FILE).exists():  # TF Serving does without
         return [*found, Check(place, True, f"{WARM_UP}: none, as of older exports")]
     shutil.copyfile(version / warm_up.FILE, place / f"{WARM_UP}.records")
-    _expect(place / WARM_UP, model, list(_asked(version / warm_up.FILE)))
+    _expect(place / WARM_UP, model, graph, list(_asked(version / warm_up.FILE)))
     return found
 
 
@@ -138,58 +139,105 @@ def _tensors(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, str]:
     return {name: info.name for name, info in infos.items()}
 
 
-def _odd(signatures: Mapping[str, warm_up.Ranks]) -> Iterator[tuple[str, warm_up.Inputs]]:
+def _odd(signatures: Mapping[str, warm_up.Ranks]) -> Iterator[warm_up.Request]:
     """Odd texts for each signature; several inputs of a row get others."""
     words = [text.split()[:40] for text in ODD_TEXTS]
     most = max(map(len, words))
     padded = [[*row, *[""] * (most - len(row))] for row in words]
     for name, ranks in sorted(signatures.items()):
         texts = [(*ODD_TEXTS[place:], *ODD_TEXTS[:place]) for place in range(len(ranks))]
-        yield name, {n: padded if r == 2 else t for (n, r), t in zip(ranks.items(), texts)}
+        given = {n: padded if r == 2 else t for (n, r), t in zip(ranks.items(), texts)}
+        yield warm_up.Request(name, given)
 
 
-def _asked(path: Path) -> Iterator[tuple[str, warm_up.Inputs]]:
-    """The requests of a file."""
+def _asked(path: Path) -> Iterator[warm_up.Request]:
+    """The requests of a file, with bytes for strings."""
     for record in replay.records(path):
         signature, inputs = replay.request(record)
-        yield signature, {n: np.char.decode(a.astype(bytes)).tolist() for n, a in inputs.items()}
+        yield warm_up.Request(signature, {name: a.tolist() for name, a in inputs.items()})
 
 
-def _expect(path: Path, model: TransferModel, asked: Sequence[tuple[str, warm_up.Inputs]]) -> None:
+def _expect(
+    path: Path, model: TransferModel, graph: operations.Graph, asked: Sequence[warm_up.Request]
+) -> None:
     """Writes what the model answers to requests."""
     expected = {
         f"{number}/{name}": value
-        for number, (signature, inputs) in enumerate(asked, start=1)
-        for name, value in answers(model, signature, inputs).items()
+        for number, each in enumerate(asked, start=1)
+        for name, value in answers(model, each, graph).items()
     }
     np.savez(path.with_suffix(".npz"), **expected)  # type: ignore[arg-type]
 
 
-def answers(model: TransferModel, signature: str, inputs: warm_up.Inputs) -> dict[str, np.ndarray]:
-    """What the model gives where the export is asked by a signature: nothing of it is exported.
+def answers(
+    model: TransferModel, asked: warm_up.Request, graph: operations.Graph
+) -> dict[str, np.ndarray]:
+    """What the model gives where the export is asked: nothing of that is exported.
 
     Args:
         model: The trained model.
-        signature: One of its export's.
-        inputs: Strings, by the names of the signature's inputs.
+        asked: The request.
+        graph: What is known of the export.
 
     Raises:
         InputError: If its export would have no such signature.
     """
-    given = {name: tf.constant(list(values), tf.string) for name, values in inputs.items()}
+    given = {n: tf.constant(list(values), tf.string) for n, values in asked.inputs.items()}
     with runtime.precision("float32"):
-        if signature == ENCODE:
-            return {"embedding": model.encode_text([str(text) for text in inputs["text"]])}
+        if asked.signature == ENCODE:
+            texts = [text.decode() for text in given["text"].numpy()]
+            return {"embedding": model.encode_text(texts)}
         for name, each in models_of(model).items():
-            layout = each.layout
-            if signature == name:
-                return _arrays(each, layout.plain(*(given[n] for n in layout.signature)))
-            if layout.takes_words and signature == words_signature(name):
-                return _arrays(each, [splitting.joined(given["tokens"])])
+            most = graph.width(signature_of(name, TOP_K), "labels")
+            found = _of_task(name, each, asked.signature, given, most)
+            if found is not None:
+                return found
     raise InputError(
         f"the export isn't of this model, whose exports answer {', '.join(models_of(model))}; name "
-        f"its own with `--model`. Received: a signature {signature!r}"
+        f"its own with `--model`. Received: a signature {asked.signature!r}"
     )
+
+
+def _of_task(
+    name: str, model: TransferModel, signature: str, given: dict[str, tf.Tensor], most: int | None
+) -> dict[str, np.ndarray] | None:
+    """Answers of one task, its `most` likeliest; nothing, if the signature is none of its own."""
+    layout = model.layout
+    if layout.takes_words and signature == signature_of(name, WORDS):
+        return _arrays(model, [splitting.joined(given["tokens"])])
+    kinds = (SERIALIZED, TOP_K, CLASSIFY, REGRESS)
+    (kind,) = [k for k in kinds if signature == signature_of(name, k)] or [""]
+    if not kind and signature != name:
+        return None
+    if kind and kind != TOP_K:
+        (examples,) = given.values()
+        parsed = [tf.train.Example.FromString(each) for each in examples.numpy()]
+        given = {n: [_feature(each, n) for each in parsed] for n in layout.signature}
+    found = _arrays(model, layout.plain(*(given[each] for each in layout.signature)))
+    return _as(kind, found, np.array([n.encode() for n in model.task.class_names or ()]), most)
+
+
+def _feature(example: tf.train.Example, name: str) -> bytes:
+    (value,) = example.features.feature[name].bytes_list.value
+    return bytes(value)
+
+
+def _as(
+    kind: str, found: dict[str, np.ndarray], names: np.ndarray, most: int | None
+) -> dict[str, np.ndarray]:
+    """Answers as a signature of some kind has them."""
+    if kind == REGRESS:
+        return {"outputs": found["score"]}
+    if kind not in (CLASSIFY, TOP_K):
+        return found
+    scores = found["scores"]
+    if most is None:
+        return {"classes": np.tile(names, (len(scores), 1)), "scores": scores}
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :most]
+    picked = np.take_along_axis(scores, best, 1)
+    if kind == CLASSIFY:
+        return {"classes": names[best], "scores": picked}
+    return {"labels": names[best], "label_ids": best, "scores": picked}
 
 
 def _arrays(model: TransferModel, texts: Sequence[tf.Tensor]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import os
 import platform
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +103,11 @@ def write(version: Path, name: str | None = None) -> list[str]:
     before = _state(serving)
     graph = operations.read(version)
     labels, ours = _labels(serving, int(version.name), name or before.get("model"))
-    signature = SIGNATURE if SIGNATURE in graph.ranks else _first(graph)
-    measured, session = latencies.measure(version, signature, graph.ranks[signature])
+    signatures = graph.of_strings
+    signature = SIGNATURE if SIGNATURE in signatures else _first(signatures)
+    measured, session = latencies.measure(version, signature, signatures[signature])
     try:
-        asked = [_asked(session, each, ranks) for each, ranks in graph.ranks.items()]
+        asked = [_asked(session, each, ranks) for each, ranks in signatures.items()]
     finally:
         session.close()
     values = _values(version, labels, graph, measured, signature)
@@ -118,7 +119,7 @@ def write(version: Path, name: str | None = None) -> list[str]:
         "model": labels.name,
         "version": labels.canary,
         "signature": signature,
-        "inputs": graph.ranks,
+        "inputs": signatures,
         "tolerance": _REDUCED_TOLERANCE if graph.reduced else _TOLERANCE,
         "asked": asked,
         "files": digests,
@@ -129,9 +130,9 @@ def write(version: Path, name: str | None = None) -> list[str]:
     return [_advice(serving / each, labels) for each in sorted(kept)]
 
 
-def _first(graph: operations.Graph) -> str:
+def _first(signatures: Iterable[str]) -> str:
     """Of several tasks the first, rather than vectors."""
-    return min(graph.ranks, key=lambda name: (name == ENCODE, name))
+    return min(signatures, key=lambda name: (name == ENCODE, name))
 
 
 def _advice(path: Path, labels: Labels) -> str:

@@ -10,9 +10,9 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.serving.operations import SERVE
 from tfhub_transfer.serving.warm_up import BATCH_SIZES, Inputs, Ranks, batch
 
+_SERVE = "serve"
 # Tokens of a text that is measured with: a review of two sentences.
 TOKENS = 32
 # So long may measuring take, and so often is a batch asked at most; the last percent of fewer
@@ -69,7 +69,7 @@ class Session:
         self._session = tf.compat.v1.Session(graph=tf.Graph())
         loader = tf.compat.v1.saved_model.loader
         with self._session.graph.as_default():
-            self._signatures = loader.load(self._session, [SERVE], str(version)).signature_def
+            self._signatures = loader.load(self._session, [_SERVE], str(version)).signature_def
 
     def ask(self, signature: str, inputs: Inputs) -> Answers:
         """What a signature gives.

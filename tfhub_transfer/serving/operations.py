@@ -10,11 +10,12 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from tfhub_transfer.graphs import wire
 from tfhub_transfer.private import tensorflow_texts
+from tfhub_transfer.serving.served import EXAMPLES, INPUTS
 
 GRAPH_FILE = "saved_model.pb"
 # Types that hold fewer digits than the model was trained in.
 _REDUCED = frozenset({types_pb2.DT_BFLOAT16, types_pb2.DT_HALF, types_pb2.DT_INT8})
-SERVE = "serve"
+_SERVE = "serve"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,22 @@ class Graph:
         }
 
     @property
+    def of_strings(self) -> dict[str, dict[str, int]]:
+        """The same, without those that read serialized examples."""
+        only = ({EXAMPLES}, {INPUTS})
+        return {name: ranks for name, ranks in self.ranks.items() if set(ranks) not in only}
+
+    def width(self, signature: str, output: str) -> int | None:
+        """The last dimension of an output; nothing, where there is no such output.
+
+        Args:
+            signature: The name of its signature.
+            output: Its name.
+        """
+        tensor = self.outputs.get(signature, {}).get(output)
+        return tensor.tensor_shape.dim[-1].size if tensor is not None else None
+
+    @property
     def has_words(self) -> bool:
         """Whether some signature takes lists of words, which only merge if they are as long."""
         return any(_open(each) for inputs in self.inputs.values() for each in inputs.values())
@@ -67,7 +84,7 @@ def read(version: Path) -> Graph:
         ValueError: If it is damaged, or has no graph for servers.
     """
     model = wire.read_saved_model(version / GRAPH_FILE)
-    (graph,) = (g for g in model.meta_graphs if SERVE in g.meta_info_def.tags)
+    (graph,) = (g for g in model.meta_graphs if _SERVE in g.meta_info_def.tags)
     own = {function.signature.name for function in graph.graph_def.library.function}
     nodes = list(_nodes(graph))
     counts = collections.Counter(node.op for node in nodes if node.op not in own)

@@ -70,9 +70,14 @@ def request(record: bytes) -> tuple[str, dict[str, np.ndarray]]:
     """The signature of a `PredictionLog`, and strings by the names of inputs.
 
     Args:
-        record: A `predict_log`.
+        record: A `predict_log`, `classify_log` or `regress_log`.
     """
     asked = _one(_one(record, 6), 1)
+    if not asked:
+        asked = _one(_one(record, 2) or _one(record, 3), 1)
+        listed = _one(_one(asked, 2), 1)
+        examples = [value for field, value in _fields(listed) if field == 1]
+        return _one(_one(asked, 1), 3).decode(), {"inputs": np.array(examples, object)}
     inputs = {}
     for entry in (value for field, value in _fields(asked) if field == 2):
         tensor = _one(entry, 2)
