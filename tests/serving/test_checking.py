@@ -50,7 +50,7 @@ def test_requests_are_read_as_they_were_written(tmp_path: Path) -> None:
         warm_up.of_examples("c", warm_up.CLASSIFY, "inputs", ["text_a", "text_b"]),
     ]
     warm_up.write(tmp_path / "r", asked)
-    for record, each in zip(replay.records(tmp_path / "r"), asked, strict=True):
+    for record, each in zip(replay.records_of(tmp_path / "r"), asked, strict=True):
         signature, found = replay.request(record)
         assert signature == each.signature and set(found) == set(each.inputs)
         for name, values in each.inputs.items():
@@ -131,6 +131,7 @@ def test_every_task_passes_in_fresh_processes(bert_encoder: Path, tmp_path: Path
 def test_by_command(
     model: tt.TransferModel,
     exported: Path,
+    bert_encoder: Path,
     tmp_path: Path,
     run: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -142,9 +143,14 @@ def test_by_command(
 
     monkeypatch.setattr(checking, "run", here)
     model.save(tmp_path / "model.keras")
+    other_weights = tmp_path / "other.keras"
+    tt.build_model(str(bert_encoder), model.task, sequence_length=24).save(other_weights)
     status, out, err = run("check-export", exported, "--model", tmp_path / "model.keras")
     assert status == 0 and not err
     assert [line[:7] for line in out.splitlines()] == ["ok     "] * 4
+    status, out, err = run("check-export", exported, "--model", other_weights)
+    assert status == 1 and "FAILED session loader: odd texts: request" in out
+    assert err == "tfhub-transfer: error: 2 of 4 checks failed\n"
     status, _, err = run("check-export", exported)
     assert status == 2 and "name that with `--model`" in err
     status, _, err = run("check-export", tmp_path, "--model", tmp_path / "model.keras")

@@ -16,6 +16,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 import tfhub_transfer as tt
+from tfhub_transfer.jobs import exporting
 from tfhub_transfer.serving import kit, latencies, operations, warm_up
 
 KIT = {
@@ -146,6 +147,22 @@ def test_stable_stays_and_canary_moves(serving: Path) -> None:
     assert kit.labels_of(serving) == kit.Labels("films", 4, 4, 2)
     assert again(serving) == []
     assert kit.labels_of(serving) == kit.Labels("films", 4, 5, 3)
+
+
+def test_the_stable_version_is_never_removed(
+    serving: Path, trained: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again(serving)
+    given: list[Any] = []
+    monkeypatch.setattr(
+        exporting, "export_saved_model", lambda *a: given.append(a[-1]) or serving / "2"
+    )
+    # `stable` is 1, 2 and the next one are newer.
+    for asked, kept in ((2, 3), (5, 5), (None, None)):
+        more = [] if asked is None else ["--keep", asked]
+        assert run("export", trained, "--output", serving, *more)[0] == 0
+        assert given[-1] == kept
+    assert kit.kept(serving / "nowhere", 2) == 2
 
 
 def test_what_was_changed_stays(serving: Path) -> None:

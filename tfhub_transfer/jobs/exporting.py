@@ -23,7 +23,8 @@ def export(job: ExportJob) -> None:
     """
     kit.check(opening.path_of(job.output), job.name)
     model, _ = folders.load(job.folder, job.trust_code)
-    version = export_saved_model(model, job.output, job.precision, job.top_k, job.keep)
+    keep = kit.kept(opening.path_of(job.output), job.keep)
+    version = export_saved_model(model, job.output, job.precision, job.top_k, keep)
     print(visible(f"Written to {version}"))
     try:
         with progress.stage("Writing what a server needs", final=False):

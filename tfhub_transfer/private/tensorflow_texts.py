@@ -34,7 +34,7 @@ def split(
 
 
 @functools.cache
-def operations() -> frozenset[str]:
+def names_of_operations() -> frozenset[str]:
     """The names of all operations that tensorflow-text adds to TensorFlow.
 
     `tensorflow_text/python/ops/_*.so`, with tensorflow-text 2.21, each loaded already. A process

@@ -152,7 +152,7 @@ def _odd(signatures: Mapping[str, warm_up.Ranks]) -> Iterator[warm_up.Request]:
 
 def _asked(path: Path) -> Iterator[warm_up.Request]:
     """The requests of a file, with bytes for strings."""
-    for record in replay.records(path):
+    for record in replay.records_of(path):
         signature, inputs = replay.request(record)
         yield warm_up.Request(signature, {name: a.tolist() for name, a in inputs.items()})
 
@@ -164,12 +164,12 @@ def _expect(
     expected = {
         f"{number}/{name}": value
         for number, each in enumerate(asked, start=1)
-        for name, value in answers(model, each, graph).items()
+        for name, value in answered(model, each, graph).items()
     }
     np.savez(path.with_suffix(".npz"), **expected)  # type: ignore[arg-type]
 
 
-def answers(
+def answered(
     model: TransferModel, asked: warm_up.Request, graph: operations.Graph
 ) -> dict[str, np.ndarray]:
     """What the model gives where the export is asked: nothing of that is exported.

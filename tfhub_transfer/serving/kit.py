@@ -184,10 +184,29 @@ def labels_of(serving: Path) -> Labels | None:
     return Labels(found["name"], *numbers)
 
 
+def kept(serving: Path, keep: int | None) -> int | None:
+    """How many versions the next export is to keep, so that the one labelled `stable` stays.
+
+    Args:
+        serving: The folder of versions; there may be none.
+        keep: How many were asked for; all, if nobody said.
+    """
+    before = labels_of(serving)
+    if keep is None or before is None:
+        return keep
+    numbers = _numbers(serving)
+    newer = [number for number in numbers if number >= before.stable]
+    return max(keep, len(newer) + 1) if before.stable in numbers else keep
+
+
+def _numbers(serving: Path) -> list[int]:
+    return [int(p.name) for p in serving.iterdir() if re.fullmatch("[0-9]+", p.name)]
+
+
 def _labels(serving: Path, version: int, name: object) -> tuple[Labels, bool]:
     """What `models.config` is to say, and whether what it says now is only that."""
     before = labels_of(serving)
-    numbers = sorted(int(p.name) for p in serving.iterdir() if re.fullmatch("[0-9]+", p.name))
+    numbers = _numbers(serving)
     # A model whose first version this is has no other; nor has one whose stable one was removed.
     stable = before.stable if before and before.stable in numbers else version
     loaded = len([number for number in numbers if number >= stable]) + 1

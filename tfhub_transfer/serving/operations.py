@@ -88,7 +88,7 @@ def read(version: Path) -> Graph:
     own = {function.signature.name for function in graph.graph_def.library.function}
     nodes = list(_nodes(graph))
     counts = collections.Counter(node.op for node in nodes if node.op not in own)
-    texts = tensorflow_texts.operations()
+    texts = tensorflow_texts.names_of_operations()
     signatures = {n: s for n, s in graph.signature_def.items() if s.inputs}
     return Graph(
         {name: counts[name] for name in sorted(set(counts) - texts)},

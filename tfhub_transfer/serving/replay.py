@@ -89,7 +89,7 @@ def request(record: bytes) -> tuple[str, dict[str, np.ndarray]]:
     return _one(_one(asked, 1), 3).decode(), inputs
 
 
-def records(path: Path) -> Iterator[bytes]:
+def records_of(path: Path) -> Iterator[bytes]:
     """The records of a TFRecord file, without a look at its checksums.
 
     Args:
@@ -344,7 +344,7 @@ def _replay(path: Path, session: ByLoader | ByC, most: float) -> tuple[bool, str
     expected = np.load(path.with_suffix(".npz"))
     what, largest, slowest, number = f"{session.name}: {path.stem}", 0.0, 0.0, 0
     try:
-        for number, record in enumerate(records(path), start=1):
+        for number, record in enumerate(records_of(path), start=1):
             signature, inputs = request(record)
             start = time.perf_counter()
             found = session.ask(signature, inputs)
