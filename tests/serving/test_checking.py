@@ -72,7 +72,10 @@ def test_another_models_answers_are_noticed(
     assert [passed for passed, _ in found] == [True, False, False]
     assert "request 2, serving_default: scores differs by" in found[1][1]
     with pytest.raises(tt.InputError, match="isn't of this model.*'serving_default'"):
-        parts = {"a": tt.tasks.Classification(["x", "y"]), "b": tt.tasks.Regression()}
+        parts = {
+            "a": tt.tasks.Classification(["x", "y"]),
+            "b": tt.tasks.Regression(mean=0.0, deviation=1.0),
+        }
         several = tt.build_model(str(bert_encoder), parts)
         checking.prepare(exported, several, tmp_path / "v")
 
@@ -107,25 +110,36 @@ def test_with_few_digits_few_labels_may_differ() -> None:
             replay.difference({"l": found}, {"l": labels}, most)
 
 
+# One of each kind of layout, and several tasks; each signature takes a second to optimize.
+QUICK = ("classification", "token-classification", "question-answering", "multi-task")
+REST = [name for name in samples.ROWS if name not in QUICK]
+
+
 @pytest.mark.slow
-def test_every_task_passes_in_fresh_processes(bert_encoder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [QUICK, pytest.param(REST, marks=pytest.mark.exhaustive)])
+def test_tasks_pass_in_fresh_processes(rows: list[str], bert_encoder: Path, tmp_path: Path) -> None:
+    """By the C interface; by the session loader one, as `test_doors.py` has all of them."""
     places = []
-    for number, (name, sample) in enumerate(samples.ROWS.items()):
+    for name in rows:
         keras.utils.set_random_seed(3)
+        sample = samples.ROWS[name]
         model = tt.build_model(str(bert_encoder), sample.task(), sample.head)
-        version = tt.export_saved_model(model, tmp_path / f"serving{number}", "float32")
-        places.append(tmp_path / f"{number} {name}")
+        version = tt.export_saved_model(model, tmp_path / f"{name} serving", "float32")
+        places.append(tmp_path / name)
         assert all(c.passed for c in checking.prepare(version, model, places[-1])), name
+        # What is asked is a copy elsewhere.
         shutil.rmtree(version.parent)
-    found = list(checking.run(places))
-    failed = [f"{each.folder.name}: {each.text}" for each in found if not each.passed]
-    assert not failed, "\n".join(failed)
-    for place in places:
-        said = [each.text for each in found if each.folder == place]
-        for how in ("session loader", "C interface"):
-            mine = [text.removeprefix(f"{how}: ") for text in said if text.startswith(how)]
-            starts = ("loads in", "odd texts: ", "warm-up: ", "without this package")
-            assert len(mine) == 4 and all(map(str.startswith, mine, starts)), (place, mine)
+    ways = {"C interface": (checking.NATIVE, places)}
+    ways |= {"session loader": (checking.SESSION, places[1:2])}
+    for called, (how, asked) in ways.items():
+        found = list(checking.run(asked, [how]))
+        failed = [f"{each.folder.name}: {each.text}" for each in found if not each.passed]
+        assert not failed, "\n".join(failed)
+        starts = ("loads in", "odd texts: ", "warm-up: ", "without this package")
+        for place in asked:
+            said = [each.text for each in found if each.folder == place]
+            assert [text.partition(": ")[0] for text in said] == [called] * 4
+            assert all(f": {start}" in text for text, start in zip(said, starts, strict=True))
 
 
 def test_by_command(
@@ -138,7 +152,7 @@ def test_by_command(
 ) -> None:
     """In this process; `test_every_task_passes_in_fresh_processes` has others."""
 
-    def here(places: list[Path]) -> Any:
+    def here(places: list[Path], *_: Any) -> Any:
         return (checking.Check(p, *each) for p in places for each in session_checks(p))
 
     monkeypatch.setattr(checking, "run", here)

@@ -32,7 +32,8 @@ ODD_TEXTS = (
     *("", " ", "a", "Good film, bad movie!", "naïve Café 🙂 中文", "a\tb\nc\x1fd", "?!,.;"),
     "one two three four five " * 200,
 )
-_HOW = ("session", "native")
+# How a fresh process loads an export (`replay`).
+SESSION, NATIVE = "session", "native"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,13 +105,14 @@ def prepare(
     return found
 
 
-def run(places: Sequence[Path]) -> Iterator[Check]:
-    """Runs the checks of what was prepared, in two fresh processes for all.
+def run(places: Sequence[Path], ways: Sequence[str] = (SESSION, NATIVE)) -> Iterator[Check]:
+    """Runs the checks of what was prepared, in one fresh process for each way to load it.
 
     Args:
         places: Folders that `prepare` filled.
+        ways: How they are loaded.
     """
-    for how in _HOW:
+    for how in ways:
         command = [sys.executable, "-I", replay.__file__, how, *map(str, places)]
         # Neither an environment nor a folder that could lend it anything.
         kept = {n: v for n, v in os.environ.items() if not n.startswith("PYTHON")}
