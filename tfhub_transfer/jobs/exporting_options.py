@@ -14,7 +14,7 @@ class ExportJob(Trust):
     output: Path = option(
         help="a folder of versions, which gets the next one: 1, 2, ...", metavar="SERVING"
     )
-    precision: str = option("auto", choices=("auto", "float32", "bfloat16"))
+    precision: str = option("auto", choices=("auto", "float32", "bfloat16", "int8"))
     name: str | None = option(
         None, "what a server calls the model; default: as before, or the folder's", metavar="NAME"
     )
