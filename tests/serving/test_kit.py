@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import samples
 import tensorflow as tf
 from google.protobuf import text_format
 
@@ -247,6 +248,34 @@ def test_notes_list_operations_of_the_graph(once: Path) -> None:
     assert "$" not in text
     sizes = [line.split("|")[1].strip() for line in text.splitlines() if " times | " in line]
     assert sizes[0] == "1" and sizes == [*("1", "8", "32")][: len(sizes)]
+
+
+@pytest.mark.slow
+def test_lists_of_words_are_served_without_batches(bert_encoder: Path, tmp_path: Path) -> None:
+    sample = samples.ROWS["token-classification"]
+    model = tt.build_model(str(bert_encoder), sample.task(), sample.head)
+    kit.write(tt.export_saved_model(model, tmp_path / "tags", "float32"))
+    assert "--enable_batching=true" not in (tmp_path / "tags" / "docker-compose.yml").read_text()
+    # Parts of different widths can't be put together again.
+    assert "enable_large_batch_splitting" not in settings(tmp_path / "tags" / "batching.txt")
+    notes = (tmp_path / "tags" / "OPS.md").read_text("utf-8")
+    assert "Batching is off" in notes and "as wide as the widest" in notes
+    stubs("apis.prediction_service_pb2_grpc")
+    import mini_server
+
+    versions = {1: tmp_path / "tags" / "1"}
+    with mini_server.served("tags", versions, {"stable": 1}) as (_, rpc, rest):
+        for where in (["--grpc", "--port", rpc], ["--port", rest]):
+            assert ask(tmp_path / "tags", *where, "--smoke")[0] == 0
+            texts = ["good film", "a bad , bad film"]
+            status, out, _ = ask(tmp_path / "tags", *where, "--signature", "words", *texts)
+            answers = json.loads(out)
+            assert status == 0 and answers["word_count"] == [2, 5]
+            assert answers["word"][0] == ["good", "film", "", "", ""]
+            expected = model.predict_text([text.split() for text in texts])
+            for row, answer in enumerate(expected):
+                found = answers["tag"][row][: answers["word_count"][row]]
+                assert found == [word["tag"] for word in answer["words"]]
 
 
 # Other people's files -----------------------------------------------------------------------------
