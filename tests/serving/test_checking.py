@@ -80,6 +80,21 @@ def test_another_models_answers_are_noticed(
         checking.prepare(exported, several, tmp_path / "v")
 
 
+def test_what_does_not_load_or_answer_is_said(
+    model: tt.TransferModel, exported: Path, tmp_path: Path
+) -> None:
+    checking.prepare(exported, model, tmp_path / "w")
+    (tmp_path / "w" / "warm-up.records").write_bytes(b"")
+    asked = [warm_up.Request("encode", {"other": ["x"]})]
+    warm_up.write(tmp_path / "w" / "odd texts.records", asked)
+    (_, (odd, why), empty) = session_checks(tmp_path / "w")
+    assert not odd and "odd texts: request 1 isn't answered (" in why
+    assert empty == (False, "session loader: warm-up: there are none")
+    shutil.rmtree(tmp_path / "w" / "version" / "variables")
+    ((loaded, why),) = session_checks(tmp_path / "w")
+    assert not loaded and why.startswith("session loader: doesn't load (")
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [

@@ -28,9 +28,19 @@ KIT = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _short() -> Iterator[None]:
-    """Each size of batch is measured a few times."""
+    """Each size of batch is measured a few times, and copies of a version once."""
+    measure, known = latencies.measure, {}
+
+    def once_each(version: Path, *arguments: Any) -> Any:
+        graph = (version / "fingerprint.pb").read_bytes()
+        if graph not in known:
+            known[graph] = measure(version, *arguments)
+        return known[graph]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(latencies, "SECONDS", 0.03)
+        patch.setattr(latencies, "measure", once_each)
+        patch.setattr(latencies.Session, "close", lambda session: None)
         yield
 
 
@@ -294,15 +304,16 @@ def test_nobody_elses_file_is_replaced(
 
 
 def test_a_kit_that_cannot_be_written_leaves_the_version(
-    trained: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+    trained: Path, serving: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(exporting, "export_saved_model", lambda *_: serving / "1")
     monkeypatch.setattr(kit.atomic, "files", full)
-    status, out, err = run("export", trained, "--output", tmp_path / "r")
+    status, out, err = run("export", trained, "--output", serving)
     assert status == 2 and "the version is whole" in err and "No space left" in err
-    assert out == f"Written to {tmp_path / 'r' / '1'}\n"
+    assert out == f"Written to {serving / '1'}\n"
 
 
 # Clients ------------------------------------------------------------------------------------------
