@@ -75,7 +75,8 @@ INNER_FLOORS = {
     ],
     "graphs": [
         ["savers", "surgery", "wire"],
-        ["folding", "randomness", "rewriting", "rounding", "safety"],
+        ["quantizing", "randomness", "rewriting", "rounding", "safety"],
+        ["folding"],
         ["__init__"],
     ],
     "heads": [
@@ -98,7 +99,8 @@ INNER_FLOORS = {
             *("search_chief", "sharing", "training_options"),
         ],
         [
-            *("continuing", "converting", "distilling_options", "exporting", "inputs", "listing"),
+            *("checking", "continuing", "converting", "distilling_options", "exporting"),
+            *("inputs", "listing"),
             *("refitting", "search_worker", "trial_notes", "tuning_options"),
         ],
         ["searching", "workers"],
@@ -158,15 +160,17 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "serving": [
-        ["served"],
+        ["replay", "served", "warm_up"],
+        ["latencies", "operations", "signatures"],
         ["exporting"],
+        ["checking", "kit"],
         ["__init__"],
     ],
     "storage": [
         ["aliases", "budget", "names", "opening", "scratch"],
         ["downloads", "marks", "records", "segments", "signals"],
         ["atomic", "stores"],
-        ["keeping", "notes", "saving"],
+        ["keeping", "notes", "saving", "versions"],
         ["__init__"],
     ],
     "tasks": [

@@ -1,6 +1,6 @@
 """Exported models loaded back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,11 +24,21 @@ Text: TypeAlias = str | bytes
 SIGNATURE = "serving_default"
 # The one that gives vectors.
 ENCODE = "encode"
+# One that reads words.
+WORDS = "words"
+# The only input of those that read serialized `tf.Example`: in requests of any kind, and in those
+# that TF Serving classifies or regresses.
+EXAMPLES, INPUTS = "examples", "inputs"
+
+
+def signature_of(name: str, kind: str) -> str:
+    """What a signature of some kind is called, beside the one that reads texts."""
+    return kind if name == SIGNATURE else f"{name}_{kind}"
 
 
 def words_signature(name: str) -> str:
     """The signature that reads words, of the one that reads texts."""
-    return "words" if name == SIGNATURE else f"{name}_words"
+    return signature_of(name, WORDS)
 
 
 class ServedModel:
@@ -43,7 +53,7 @@ class ServedModel:
     """
 
     def __init__(self, folder: str | Path, trust_code: bool = False) -> None:
-        self.folder = _newest(opening.path_of(folder))
+        self.folder = newest(opening.path_of(folder))
         try:
             self._loaded = safety.load_checked(self.folder, trust_code)
         except InputError:
@@ -64,7 +74,7 @@ class ServedModel:
                 words they may all be lists of words.
             batch_size: Texts in a batch.
             signature: The name of the task, for a model of several; or `encode`, or `words` (of
-                several tasks `NAME_words`), which reads lists of words only.
+                several tasks `NAME_words`), which reads lists of words only, or `top_k`.
 
         Returns:
             Each of the signature's answers `[n, ...]`, in the order of the texts.
@@ -125,10 +135,17 @@ class ServedModel:
         known = self._loaded.lengths_of
         if signature not in known:
             raise InputError(
-                f"the exported model answers {', '.join(sorted(self._loaded.signatures))}; name "
+                f"the exported model answers {', '.join(sorted(self._readable()))}; name "
                 f"one of them as `signature`. Received: {signature!r}"
             )
         return known[signature]
+
+    def _readable(self) -> Iterator[str]:
+        """The signatures that read texts or words, and no serialized examples."""
+        for name, function in self._loaded.signatures.items():
+            _, inputs = function.structured_input_signature
+            if not {EXAMPLES, INPUTS} & inputs.keys():
+                yield name
 
     def encode(self, texts: Iterable[object]) -> np.ndarray:
         """The encoder's vector of each text, float32 `[n, dimension]`."""
@@ -207,7 +224,15 @@ def load_saved_model(folder: str | Path, trust_code: bool = False) -> ServedMode
     return ServedModel(folder, trust_code)
 
 
-def _newest(folder: Path) -> Path:
+def newest(folder: Path) -> Path:
+    """The folder of an exported version.
+
+    Args:
+        folder: It, or the folder of versions, of which the newest is taken.
+
+    Raises:
+        InputError: If there is none.
+    """
     if (folder / "saved_model.pb").exists():
         return folder
     versions = [p for p in folder.glob("*") if p.name.isdigit() and (p / "saved_model.pb").exists()]
