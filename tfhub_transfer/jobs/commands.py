@@ -6,6 +6,7 @@ from tfhub_transfer.jobs.asking_options import EncodeJob, EvaluateJob, PredictJo
 from tfhub_transfer.jobs.distilling_options import DistillJob
 from tfhub_transfer.jobs.encoder_options import ConvertJob, EncodersJob
 from tfhub_transfer.jobs.exporting_options import ExportJob
+from tfhub_transfer.jobs.serving_options import ServeJob
 from tfhub_transfer.jobs.training_options import DemoJob, TrainJob
 from tfhub_transfer.jobs.tuning_options import TuneJob
 
@@ -105,5 +106,11 @@ COMMANDS = (
         "write a trained model as the next version of what a server loads",
         ExportJob,
         "exporting.export",
+    ),
+    Command(
+        "serve",
+        "answer TF Serving's REST, and show a page to try the model",
+        ServeJob,
+        "serving.serve",
     ),
 )
