@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs import folders
 from tfhub_transfer.jobs.saying import say
@@ -43,15 +44,24 @@ def serve(job: ServeJob) -> None:
             f"Received: {job.name!r}"
         )
     folder = opening.path_of(job.folder)
-    with contextlib.closing(running.listen(job.host, job.port)) as listening:
-        with _exported(folder, job.trust_code) as export:
-            servable = Servable(ServedModel(export, job.trust_code), job.name)
-            about = _about(folder, servable, hosts_of(job.host))
-            limits = Limits(seconds=job.timeout)
-            app = application(servable, about, limits, Bounds(batch=job.batch_size))
-            where = running.address_of(listening)
-            said = f"Serving {folder}: {where} in a browser, {where}/v1/models/{job.name}:predict"
-            running.serve(app, listening, job.timeout, lambda: say(said))
+    with (
+        contextlib.closing(running.listen(job.host, job.port)) as listening,
+        _exported(folder, job.trust_code) as export,
+    ):
+        servable = Servable(_loaded(export, job.trust_code), job.name)
+        about = _about(folder, servable, hosts_of(job.host))
+        limits = Limits(seconds=job.timeout)
+        app = application(servable, about, limits, Bounds(batch=job.batch_size))
+        where = running.address_of(listening)
+        said = f"Serving {folder}: {where} in a browser, {where}/v1/models/{job.name}:predict"
+        with running.answering(app, listening, job.timeout) as until_its_end:
+            say(said)
+            until_its_end()
+
+
+@progress.stage("Loading the export", final=False)
+def _loaded(export: Path, trust_code: bool) -> ServedModel:
+    return ServedModel(export, trust_code)
 
 
 @contextlib.contextmanager
@@ -84,12 +94,12 @@ def _about(folder: Path, servable: Servable, hosts: frozenset[str]) -> About:
 def _examples(path: Path, texts: int) -> list[list[str]]:
     """The first short texts of a report; none where there is no such report."""
     found: list[list[str]] = []
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, InputError):
-        with opening.open_file(path) as lines:
-            for line in lines:
-                given = json.loads(line)["texts"]
-                if len(given) == texts and sum(map(len, given)) <= _MOST_CHARACTERS:
-                    found.append([str(text) for text in given])
-                if len(found) == _MOST_EXAMPLES:
-                    break
+    unread = contextlib.suppress(OSError, ValueError, KeyError, TypeError, InputError)
+    with unread, opening.open_file(path) as lines:
+        for line in lines:
+            given = json.loads(line)["texts"]
+            if len(given) == texts and sum(map(len, given)) <= _MOST_CHARACTERS:
+                found.append([str(text) for text in given])
+            if len(found) == _MOST_EXAMPLES:
+                break
     return found

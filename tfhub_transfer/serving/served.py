@@ -84,7 +84,7 @@ class ServedModel:
         given = {name: tf.constant(value, tf.string) for name, value in inputs.items()}
         with runtime.precision("float32"):  # what is in bfloat16 was exported so
             found = self._loaded.signatures[signature](**given)
-        return {name: value.numpy() for name, value in found.items()}
+        return {name: value.numpy() for name, value in sorted(found.items())}
 
     def predict(
         self, texts: Iterable[object], batch_size: int = 64, signature: str = SIGNATURE

@@ -187,7 +187,8 @@ class _Doors:
         if asked.rows > self._limits.rows:
             raise Refusal(
                 413,
-                f"A request may hold {self._limits.rows} rows; send several. Received: {asked.rows}",
+                f"A request may hold {self._limits.rows} rows; send several. Received: "
+                f"{asked.rows}",
             )
         outputs = await self._answers(request, asked, deadline)
         write = {

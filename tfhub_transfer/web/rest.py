@@ -6,7 +6,6 @@ Nothing here knows a model: signatures say what their inputs are called.
 """
 
 import base64
-import binascii
 import dataclasses
 import json
 import re
@@ -255,7 +254,7 @@ def _string(value: object, place: str) -> bytes:
     except UnicodeEncodeError as error:
         message = f"{place}JSON Parse error: The surrogate pair in string is invalid"
         raise Refusal(400, message) from error
-    except binascii.Error as error:
+    except ValueError as error:
         raise Refusal(400, f"{place}Unable to base64 decode") from error
     if isinstance(value, list):
         raise Refusal(400, f"{place}Encountered list at unexpected level: {_shown(value)}")
@@ -364,11 +363,10 @@ def _feature(name: str, content: object) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=held))
     if kinds == {"float"}:
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-    return (
-        tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-        if kinds
-        else tf.train.Feature()
-    )
+    if kinds == {"int64"}:
+        numbers = [int(value) for value in values]  # True is 1
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=numbers))
+    return tf.train.Feature()
 
 
 def _family(name: str, value: object) -> str:

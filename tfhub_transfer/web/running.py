@@ -5,7 +5,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tfhub_transfer.errors import InputError
 
@@ -68,19 +68,19 @@ def address_of(listening: socket.socket) -> str:
     return f"http://{name}:{port}"
 
 
-def serve(
-    app: ASGIApp, listening: socket.socket, seconds: float, started: Callable[[], None]
-) -> None:
-    """Answers until a signal comes; then no new requests, and those under way to their end.
+@contextlib.contextmanager
+def answering(
+    app: ASGIApp, listening: socket.socket, seconds: float
+) -> Iterator[Callable[[], None]]:
+    """Answers while the body runs; then no new requests, and those under way to their end.
 
     Args:
         app: What answers.
-        listening: A bound socket.
+        listening: A bound socket, which is closed at the end.
         seconds: How long requests under way may take to end.
-        started: Is called once requests are answered.
 
-    Raises:
-        KeyboardInterrupt: Of the signal, once all is answered.
+    Yields:
+        What waits until the server ends by itself, which it does only by a fault.
     """
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
@@ -98,14 +98,17 @@ def serve(
     server = uvicorn.Server(config)
     # Beside the main thread, which signals reach: there they mean what they mean to any command.
     thread = threading.Thread(target=server.run, args=([listening],), name="server")
+
+    def wait() -> None:
+        # In pieces: a signal is heard between them.
+        while thread.is_alive():
+            thread.join(1.0)
+
     thread.start()
     try:
         while thread.is_alive() and not server.started:
             time.sleep(0.01)
-        if server.started:
-            started()
-        while thread.is_alive():
-            thread.join(1.0)
+        yield wait
     finally:
         server.should_exit = True
         thread.join()

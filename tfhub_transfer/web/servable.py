@@ -16,6 +16,8 @@ from tfhub_transfer.web.refusing import Refusal
 from tfhub_transfer.web.rest import PREDICT, Rows, Signature, Target
 
 _LABELS = "labels.txt"
+# How lines of TensorFlow's messages begin that say where in a graph something is.
+_WHERE = ("Graph execution error", "Detected at node", "<stack traces", "File ", "[[")
 # What TensorFlow raises for inputs that a graph can't take; anything else is a fault of ours.
 _UNUSABLE = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError)
 
@@ -39,7 +41,7 @@ class Servable:
     def _signature(self, name: str) -> Signature:
         given = self._served.signatures[name].structured_input_signature[1]
         inputs = {each: given[each].shape.rank - 1 for each in self._served.inputs_of(name)}
-        outputs = self._served.signatures[name].structured_outputs
+        outputs = dict(sorted(self._served.signatures[name].structured_outputs.items()))
         counts = layouts.counts(outputs)
         wide = {each for each, spec in outputs.items() if None in spec.shape[1:]}
         return Signature(
@@ -126,8 +128,7 @@ class Servable:
         try:
             return self._served.answer(signature.name, given)
         except _UNUSABLE as error:
-            message = error.message.partition("\n")[0]
-            raise Refusal(400, one_line(message, 500)) from error
+            raise Refusal(400, one_line(_reason(error.message), 500)) from error
 
     def tasks(self) -> Iterator[dict[str, Any]]:
         """What a page is to know of the signatures that people ask: all but other ways to them."""
@@ -145,6 +146,13 @@ class Servable:
         file = _LABELS if name == SIGNATURE else f"{name}_{_LABELS}"
         path = self._served.folder / "assets" / file
         return opening.read_text(path).splitlines() if path.is_file() else []
+
+
+def _reason(message: str) -> str:
+    """What is wrong, of a message that says first where in the graph."""
+    lines = [line.strip() for line in message.splitlines()]
+    told = [line for line in lines if line and not line.startswith(_WHERE)]
+    return told[0] if told else message
 
 
 def _even(rows: Rows) -> np.ndarray:

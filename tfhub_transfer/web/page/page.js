@@ -98,8 +98,8 @@
     const one = made("table");
     if (words) one.append(made("caption", words));
     const head = one.createTHead().insertRow();
-    heads.forEach((name) => {
-      const cell = made("th", name);
+    heads.forEach((name, column) => {
+      const cell = made("th", name, rows.some((cells) => typeof cells[column] === "number") ? "number" : "");
       cell.scope = "col";
       head.append(cell);
     });
@@ -109,6 +109,12 @@
       cells.forEach((value) => row.append(made("td", typeof value === "number" ? number(value) : String(value ?? ""), typeof value === "number" ? "number" : "")));
     });
     return one;
+  };
+
+  const folded = (one) => {
+    const details = made("details");
+    details.append(made("summary", "As a table"), one);
+    return details;
   };
 
   const several = (answer, keys, count) =>
@@ -128,7 +134,7 @@
         const spans = found.map(([, kind, , start, end]) => ({ start, end, word: kind, kind: kinds.indexOf(kind) }));
         const parts = [marked(row[0], spans)];
         if (!found.length) parts.push(made("p", "Nothing found.", "soft"));
-        else parts.push(table([byWord ? "word" : "entity", byWord ? "tag" : "type", "score"], found.map((each) => each.slice(0, 3))));
+        else parts.push(folded(table([byWord ? "word" : "entity", byWord ? "tag" : "type", "score"], found.map((each) => each.slice(0, 3)))));
         return parts;
       },
       line: (answer) => "entity" in answer
@@ -149,7 +155,7 @@
       show: (answer, row) => {
         const found = several(answer, ["sentence", "score", "start", "end"], "sentence_count");
         const spans = found.map(([, , start, end]) => ({ start, end, word: "", kind: 1 }));
-        return [marked(row[0], spans), table(["sentence", "score"], found.map((each) => each.slice(0, 2)))];
+        return [marked(row[0], spans), folded(table(["sentence", "score"], found.map((each) => each.slice(0, 2))))];
       },
       line: (answer) => several(answer, ["sentence"], "sentence_count").join(" "),
     },
