@@ -6,13 +6,13 @@ import importlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import types
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,6 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs import serving
-from tfhub_transfer.jobs.serving_options import ServeJob
 from tfhub_transfer.serving.served import ServedModel
 from tfhub_transfer.web import running
 from tfhub_transfer.web.app import About
@@ -74,14 +73,17 @@ def test_a_trained_folder_is_exported_and_its_report_gives_examples(
     assert found["label"][0].decode() == answers[0]["label"]
 
 
-def test_the_newest_export_of_a_folder_is_served(
-    tmp_path: Path, asked: dict[str, Any], run: Any
+def test_exports_are_served_as_they_are(
+    tmp_path: Path, asked: dict[str, Any], run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = kept.unpack("multi-label", tmp_path / "x").folder
-    shutil.copytree(folder / "serving" / "1", folder / "serving" / "12")
-    for given in (folder, folder / "serving", folder / "serving" / "12"):
+    (tmp_path / "serving" / "1").mkdir(parents=True)
+    loaded: list[Path] = []
+    servable = types.SimpleNamespace(signatures={})
+    monkeypatch.setattr(serving, "_loaded", lambda export, trust: loaded.append(export))
+    monkeypatch.setattr(serving, "Servable", lambda *given: servable)
+    for given in (tmp_path, tmp_path / "serving", tmp_path / "serving" / "1"):
         assert run("serve", given, "--port", "0")[0] == 0
-        assert asked["servable"].version == 12
+    assert loaded == [tmp_path / "serving", tmp_path / "serving", tmp_path / "serving" / "1"]
 
 
 def test_mistakes_are_said_before_any_work(

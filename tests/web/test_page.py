@@ -125,7 +125,8 @@ def page(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator
     """The page; it may neither complain, nor ask another server, nor be wider than the screen."""
     found = browser.new_page(viewport={"width": request.param, "height": 800})
     said: list[str] = []
-    found.on("console", lambda message: said.append(message.text))
+    # Chromium notes each answer that is an error; which are meant to come.
+    found.on("console", lambda line: "status of 400" in line.text or said.append(line.text))
     found.on("pageerror", lambda error: said.append(str(error)))
     found.on("dialog", lambda dialog: said.append(dialog.message))
     found.on(

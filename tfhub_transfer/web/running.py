@@ -4,7 +4,6 @@ import contextlib
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 from tfhub_transfer.errors import InputError
@@ -96,21 +95,28 @@ def answering(
         timeout_graceful_shutdown=max(1, round(seconds)),
     )
     server = uvicorn.Server(config)
-    # Beside the main thread, which signals reach: there they mean what they mean to any command.
-    thread = threading.Thread(target=server.run, args=([listening],), name="server")
+    # Not `Thread.join`: of a thread whose join a signal has cut short Python 3.11 says that it ended.
+    ended = threading.Event()
+
+    def run() -> None:
+        try:
+            server.run([listening])
+        finally:
+            ended.set()
 
     def wait() -> None:
         # In pieces: a signal is heard between them.
-        while thread.is_alive():
-            thread.join(1.0)
+        while not ended.wait(1.0):
+            pass
 
-    thread.start()
+    # Beside the main thread, which signals reach: there they mean what they mean to any command.
+    threading.Thread(target=run, name="server").start()
     try:
-        while thread.is_alive() and not server.started:
-            time.sleep(0.01)
+        while not (server.started or ended.wait(0.01)):
+            pass
         yield wait
     finally:
         server.should_exit = True
-        thread.join()
+        ended.wait()
         with contextlib.suppress(OSError):
             listening.close()
