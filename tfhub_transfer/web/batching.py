@@ -11,14 +11,18 @@ from typing import TypeAlias
 
 import numpy as np
 
+from tfhub_transfer.data.batching import STREAMS
 from tfhub_transfer.private import tensorflow_options
+from tfhub_transfer.runtime import threads
 from tfhub_transfer.web.refusing import Refusal
 from tfhub_transfer.web.rest import Outputs, Rows, Signature
 
 # Answers inputs of one signature.
 Run: TypeAlias = Callable[[Signature, Mapping[str, Rows]], dict[str, np.ndarray]]
-# Two, as in `data.batching.STREAMS`: while answers of one are written, the other computes.
+# While answers of one batch are written, the other computes.
 _WORKERS = 2
+# Rows that are computed at once: fewer are little work for a processor, more hold more padding.
+_PART = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +106,8 @@ class Batcher:
     async def working(self) -> AsyncIterator[None]:
         """While the body runs, requests are answered."""
         start = tensorflow_options.as_in_a_new_thread
-        with futures.ThreadPoolExecutor(_WORKERS, "answers", start) as threads:
-            workers = [asyncio.create_task(self._work(threads)) for _ in range(_WORKERS)]
+        with futures.ThreadPoolExecutor(_WORKERS, "answers", start) as executor:
+            workers = [asyncio.create_task(self._work(executor)) for _ in range(_WORKERS)]
             try:
                 yield
             finally:
@@ -147,7 +151,7 @@ class Batcher:
             reached = self._rows >= least or (least == 1 and self._waiting)
             event.set() if reached else event.clear()
 
-    async def _work(self, threads: futures.Executor) -> None:
+    async def _work(self, executor: futures.Executor) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._some.wait()
@@ -156,7 +160,7 @@ class Batcher:
             if not (pieces := self._take()):
                 continue
             began = time.perf_counter()
-            found = await loop.run_in_executor(threads, self._answers, pieces)
+            found = await loop.run_in_executor(executor, self._answers, pieces)
             self._watch(sum(piece.rows for piece in pieces), time.perf_counter() - began)
             for piece, answer in zip(pieces, found):
                 _deliver(piece, answer)
@@ -187,7 +191,7 @@ class Batcher:
             for name in signature.inputs
         }
         try:
-            outputs = self._run(signature, columns)
+            outputs = self._computed(signature, columns)
         except Exception as error:
             if len(pieces) == 1:
                 return [error]
@@ -196,6 +200,26 @@ class Batcher:
         ends = np.cumsum([piece.rows for piece in pieces])
         spans = zip(ends - [piece.rows for piece in pieces], ends)
         return [_cut(outputs, signature.counts, slice(*span)) for span in spans]
+
+    def _computed(self, signature: Signature, columns: Mapping[str, Rows]) -> Outputs:
+        """Answers of a batch; a large one in parts of like length, so that little is padding."""
+        sizes = [sum(map(_size, row)) for row in zip(*columns.values())]
+        if len(sizes) <= _PART or not signature.together:
+            return self._run(signature, columns)
+        order = np.argsort(sizes, kind="stable")
+        parts = np.array_split(order, -(-len(order) // _PART))
+
+        def run(part: np.ndarray) -> Outputs:
+            return self._run(signature, {n: [c[row] for row in part] for n, c in columns.items()})
+
+        found = _joined(list(threads.side_by_side(run, parts, STREAMS)))
+        place = np.argsort(order)
+        return {name: values[place] for name, values in found.items()}
+
+
+def _size(text: bytes | Sequence[bytes]) -> int:
+    """Of a text or of a list of words, in bytes: as many tokens, nearly enough for an order."""
+    return len(text) if isinstance(text, bytes) else sum(len(word) + 1 for word in text)
 
 
 def _fits(request: _Request, pieces: Sequence[_Piece], room: int) -> bool:

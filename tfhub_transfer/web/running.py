@@ -95,7 +95,7 @@ def answering(
         timeout_graceful_shutdown=max(1, round(seconds)),
     )
     server = uvicorn.Server(config)
-    # Not `Thread.join`: of a thread whose join a signal has cut short Python 3.11 says that it ended.
+    # Not `Thread.join`: when a signal cuts it short, Python 3.11 takes the thread for ended.
     ended = threading.Event()
 
     def run() -> None:
