@@ -102,6 +102,18 @@ def test_answers_are_as_wide_as_alone() -> None:
     run(case)
 
 
+def test_large_batches_are_computed_in_parts_of_like_length() -> None:
+    async def case(batcher: Batcher, model: Model) -> None:
+        texts = [f"{'x' * (row * 7 % 13)}{row}" for row in range(40)]
+        found = await ask(batcher, *texts, by=WIDE)
+        alone = Model()(WIDE, {"text": [text.encode() for text in texts]})
+        for name, values in alone.items():
+            assert found[name].tolist() == values.tolist()
+        assert sorted(model.batches) == [("wide", 13), ("wide", 13), ("wide", 14)]
+
+    run(case, batch=64)
+
+
 def test_one_that_cant_be_answered_hurts_nobody_else() -> None:
     async def case(batcher: Batcher, model: Model) -> None:
         found = await asyncio.gather(
