@@ -160,6 +160,7 @@ INNER_FLOORS = {
     ],
     "serving": [
         ["served"],
+        ["signatures"],
         ["exporting"],
         ["__init__"],
     ],
@@ -167,7 +168,7 @@ INNER_FLOORS = {
         ["aliases", "budget", "names", "opening", "scratch"],
         ["downloads", "marks", "records", "segments", "signals"],
         ["atomic", "stores"],
-        ["keeping", "notes", "saving"],
+        ["keeping", "notes", "saving", "versions"],
         ["__init__"],
     ],
     "tasks": [

@@ -39,4 +39,7 @@ def test_the_precision_is_the_one_asked_for(
     made = tmp_path / "served" / "1"
     monkeypatch.setattr(exporting, "export_saved_model", lambda *a: given.append(a[1:]) or made)
     assert run("export", trained, "--output", made.parent, "--precision", precision)[0] == 0
-    assert given == [(made.parent, precision)]
+    assert given == [(made.parent, precision, None, None)]
+    given.clear()
+    assert run("export", trained, "--output", made.parent, "--top-k", 2, "--keep", "3")[0] == 0
+    assert given == [(made.parent, "auto", 2, 3)]

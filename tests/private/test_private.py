@@ -140,6 +140,11 @@ PARTS: list[tuple[str, str, Callable[[], Any] | str]] = [
         "convert_to_constants._run_inline_graph_optimization",
         "tensorflow.python.framework.convert_to_constants",
     ),
+    (
+        TENSORFLOW,
+        "fingerprinting_utils.write_fingerprint",
+        "tensorflow.python.saved_model.fingerprinting_utils",
+    ),
     (TENSORFLOW, "tracking.AutoTrackable", lambda: tf.__internal__.tracking),
     (TENSORFLOW, "Function._key_for_call_stats", lambda: tf.function(lambda: 1)),
     *(

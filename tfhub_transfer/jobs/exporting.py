@@ -16,5 +16,5 @@ def export(job: ExportJob) -> None:
         InputError: As `export_saved_model`; if there is no model, or it may not be loaded.
     """
     model, _ = folders.load(job.folder, job.trust_code)
-    version = export_saved_model(model, job.output, job.precision)
+    version = export_saved_model(model, job.output, job.precision, job.top_k, job.keep)
     print(visible(f"Written to {version}"))

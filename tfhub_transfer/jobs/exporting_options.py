@@ -15,3 +15,11 @@ class ExportJob(Trust):
         help="a folder of versions, which gets the next one: 1, 2, ...", metavar="SERVING"
     )
     precision: str = option("auto", choices=("auto", "float32", "bfloat16"))
+    top_k: int | None = option(
+        None, help="give the K likeliest classes too, not only all", metavar="K"
+    )
+    keep: int | None = option(
+        None,
+        help="remove older versions that this package wrote, but for the N newest",
+        metavar="N",
+    )

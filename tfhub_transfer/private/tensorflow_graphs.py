@@ -1,9 +1,12 @@
 """What TensorFlow does with graphs, and has no public name for."""
 
+from pathlib import Path
+
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2, op_def_pb2
 from tensorflow.python.framework import convert_to_constants, op_def_registry
 from tensorflow.python.ops import control_flow_util
+from tensorflow.python.saved_model import fingerprinting_utils
 
 
 def knows(operation: str) -> bool:
@@ -32,6 +35,15 @@ def inlined(function: tf.types.experimental.ConcreteFunction) -> graph_pb2.Graph
     # `lower_control_flow=False`: a loop stays one operation, by which a flat graph is refused.
     # `aggressive_inlining=True`: also calls with effects, which `surgery` refuses then.
     return convert_to_constants._run_inline_graph_optimization(function, False, True)
+
+
+def write_fingerprint(folder: Path) -> None:
+    """Writes `fingerprint.pb` of a SavedModel anew, after its `saved_model.pb` was changed.
+
+    `tensorflow.python.saved_model.fingerprinting_utils.write_fingerprint`, with TensorFlow 2.21,
+    which else only `tf.saved_model.save` calls.
+    """
+    fingerprinting_utils.write_fingerprint(str(folder))
 
 
 def node() -> tf.Module:

@@ -1,7 +1,6 @@
 """Models out as SavedModels for TF Serving, strings in and answers out."""
 
 import functools
-import inspect
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,31 +12,40 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import folding, surgery
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import precision_choice
-from tfhub_transfer.serving.served import SIGNATURE, words_signature
+from tfhub_transfer.serving import signatures
+from tfhub_transfer.serving.served import ENCODE, SIGNATURE, WORDS, signature_of
+from tfhub_transfer.serving.signatures import (
+    TOP_K,
+    Traceable,
+    taking,
+    traceable,
+    with_arguments,
+)
 from tfhub_transfer.shapes import Features
-from tfhub_transfer.storage import atomic, opening
+from tfhub_transfer.storage import atomic, opening, versions
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.texts import splitting
 
 # Ids in the order of their names to scores, and vectors behind them.
 Folded: TypeAlias = Callable[..., Sequence[tf.Tensor]]
-Traceable: TypeAlias = tf.types.experimental.PolymorphicFunction
 _LABELS = "labels.txt"
+_MOST_VERSIONS = 10_000
 
 
 class _Served(tf.Module):
     """What is exported: models' own calls and preprocessor behind signatures with strings."""
 
-    def __init__(self, model: TransferModel, labels: dict[str, str], precision: str) -> None:
+    def __init__(self, model: TransferModel, labels: dict[str, str]) -> None:
         super().__init__()
         self._preprocessor = model.preprocessor
         self.labels = {name: tf.saved_model.Asset(path) for name, path in labels.items()}
         self._of = weakref.ref(model)
         # A folded graph takes them flat, as TensorFlow flattens dictionaries: by sorted keys.
         self._input_names = sorted(tensor.name for tensor in model.inputs)
-        folded = _fold(model) if precision == "bfloat16" else None
+        folded = _fold(model) if model.encoder.is_contextual else None
         self._folded: Folded | None = folded.function if folded else None
         # What is exported are the attributes: not the Keras model, which holds an optimizer too.
         if folded:
@@ -111,6 +119,7 @@ def require_exportable(model: TransferModel) -> None:
     """
     for part in model.parts.values():
         part.layout.require_servable()
+    signatures.check_names({name: part.task for name, part in models_of(model).items()})
 
 
 def _fold(model: TransferModel) -> folding.Folded | None:
@@ -131,7 +140,13 @@ def _fold(model: TransferModel) -> folding.Folded | None:
         return None
 
 
-def export_saved_model(model: TransferModel, folder: str | Path, precision: str = "auto") -> Path:
+def export_saved_model(
+    model: TransferModel,
+    folder: str | Path,
+    precision: str = "auto",
+    top_k: int | None = None,
+    keep: int | None = None,
+) -> Path:
     """Writes the next version of a served model into a folder, for TF Serving.
 
     The signature `serving_default` takes `text` (or `text_a` and `text_b`), strings `[batch]`. It
@@ -149,9 +164,16 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     takes `question` and `context` and gives, each `[batch]`, `answer` (empty for none), `score`,
     `start` and `end` (Unicode code points, -1 for none) and `margin`. For summaries it takes
     `document` and gives, each `[batch, most chosen]` and padded, `sentence`, `score`, `start`,
-    `end`, with `sentence_count`. Class names and vocabulary lie in `assets`. A model of several
-    tasks has, instead of `serving_default`, a signature by the name of each task, and for tags of
-    words `NAME_words`.
+    `end`, with `sentence_count`. Class names and vocabulary lie in `assets`.
+
+    The signature `serialized` takes `examples`, serialized `tf.Example` strings `[batch]` with a
+    string feature by the name of each of these inputs, and gives the same; one without is refused.
+    For TF Serving's APIs of these names there are `classify`, where classes have scores (`inputs`,
+    such examples, to `classes` strings and `scores` float32, both `[batch, classes]`), and
+    `regress`, where the answer is a number (`inputs` to `outputs` float32 `[batch]`).
+
+    A model of several tasks has, instead of `serving_default`, a signature by the name of each
+    task, and with it `NAME_words`, `NAME_serialized` and so on.
 
     Args:
         model: A trained model.
@@ -160,13 +182,20 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
             so, which is fastest on a machine with bfloat16 units and slow on one without;
             `"float32"` runs well anywhere; `"auto"` as in `runtime.precision`, so for machines like
             this one.
+        top_k: Where classes have scores, how many of the likeliest to give, the likeliest first:
+            `classify` gives these alone, and `top_k` takes what `serving_default` takes and gives
+            `labels` strings, `label_ids` int64 and `scores` float32, all `[batch, top_k]`. Of
+            several tasks one with fewer classes gives all.
+        keep: How many versions to keep, the newest: older ones that this package wrote are removed
+            once the new one is there. All, if not given.
 
     Returns:
         The folder of the version, which appears whole or not at all.
 
     Raises:
-        InputError: If `folder` can't be written, or the task asks the model more than once and
-            doesn't say how a graph does.
+        InputError: If `folder` can't be written, the task asks the model more than once and
+            doesn't say how a graph does, no task has `top_k` classes, or two signatures would have
+            one name.
 
     Example:
 
@@ -174,6 +203,8 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
     PosixPath('out/serving/1')
     """
     require_exportable(model)
+    top_k = signatures.check_top_k([part.task for part in model.parts.values()], top_k)
+    keep = None if keep is None else ranges.whole_number("keep", keep, 1, _MOST_VERSIONS)
     chosen = runtime.choose_precision(precision, model.encoder.dimension)
     # Without matrix products there is nothing to gain.
     chosen = chosen if model.encoder.is_contextual else "float32"
@@ -181,51 +212,50 @@ def export_saved_model(model: TransferModel, folder: str | Path, precision: str 
         # A watcher takes numbered folders only, so the half-written version has another name.
         parent = opening.path_of(folder)
         with runtime.precision(chosen), precision_choice.without_gradients():
-            return atomic.numbered(parent, lambda scratch: _write(model, scratch, chosen))
+            made = atomic.numbered(parent, lambda scratch: _write(model, scratch, top_k))
+        if keep is not None:
+            versions.keep_newest(parent, keep)
+        return made
     except (OSError, tf.errors.OpError) as error:  # TensorFlow has its own word for a full disk
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the export failed. Received: {folder} ({reason})") from error
 
 
-def _write(model: TransferModel, folder: Path, precision: str) -> None:
+def _write(model: TransferModel, folder: Path, top_k: int | None) -> None:
     models = models_of(model)
     with temporary() as assets:
-        served = _Served(model, _write_labels(models, assets), precision)
-        traceable, lengths = _signatures(served, models)
-        signatures = {}
-        with progress.part("signatures", len(traceable)) as steps:
-            for name, each in traceable.items():
-                signatures[name] = each.get_concrete_function()
+        served = _Served(model, _write_labels(models, assets))
+        traced, lengths = _signatures(served, models, top_k)
+        functions = {}
+        with progress.part("signatures", len(traced)) as steps:
+            for name, each in traced.items():
+                functions[name] = each.get_concrete_function()
                 steps.add()
         # Not for TF Serving: `ServedModel` sorts by it.
         served.lengths_of = lengths
         with progress.part("files"):
-            tf.saved_model.save(served, str(folder), signatures=signatures)
+            tf.saved_model.save(served, str(folder), signatures=functions)
+            signatures.name_methods(folder, functions, models)
 
 
 def _signatures(
-    served: _Served, models: dict[str, TransferModel]
+    served: _Served, models: dict[str, TransferModel], top_k: int | None
 ) -> tuple[dict[str, Traceable], dict[str, Traceable]]:
     """What answers, by the name of its signature; and what counts tokens, by that of its task."""
-    text = tf.TensorSpec([None], tf.string, name="text")
-    found, lengths = {"encode": _traceable(served.encode, [text])}, {}
+    found, lengths = {ENCODE: taking(["text"], served.encode)}, {}
     for name, each in models.items():
         names = each.layout.signature
-        specs = [tf.TensorSpec([None], tf.string, name=n) for n in names]
-        own = functools.partial(served.answer, name)
-        found[name] = _traceable(_with_arguments(own, names), specs)
+        plain = taking(names, functools.partial(served.answer, name))
+        others = signatures.beside(name, each.task, plain, top_k)
+        found |= {name: plain, **others}
         if each.layout.takes_words:
             words = tf.TensorSpec([None, None], tf.string, name="tokens")
-            of_words = functools.partial(served.answer_words, name)
-            listed = _with_arguments(of_words, ["tokens"])
-            found[words_signature(name)] = _traceable(listed, [words])
-        lengths[name] = _traceable(_with_arguments(served.lengths, names), specs)
+            listed = with_arguments(functools.partial(served.answer_words, name), ["tokens"])
+            found[signature_of(name, WORDS)] = traceable(listed, [words])
+        lengths[name] = taking(names, served.lengths)
+        if signature_of(name, TOP_K) in others:
+            lengths[signature_of(name, TOP_K)] = lengths[name]
     return found, lengths
-
-
-def _traceable(function: Callable[..., object], inputs: Sequence[tf.TensorSpec]) -> Traceable:
-    """A `tf.function` without AutoGraph, which takes seconds to find nothing to rewrite here."""
-    return tf.function(function, input_signature=inputs, autograph=False)
 
 
 def _write_labels(models: dict[str, TransferModel], folder: Path) -> dict[str, str]:
@@ -237,14 +267,3 @@ def _write_labels(models: dict[str, TransferModel], folder: Path) -> dict[str, s
             path.write_text("\n".join(model.task.class_names) + "\n", encoding="utf-8")
             written[name] = str(path)
     return written
-
-
-def _with_arguments(function: Callable[..., object], names: Sequence[str]) -> Callable[..., object]:
-    """The function with arguments of these names: TF Serving names inputs by them."""
-    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
-
-    def named(*texts: tf.Tensor) -> object:
-        return function(*texts)
-
-    named.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return named

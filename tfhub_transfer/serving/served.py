@@ -1,6 +1,6 @@
 """Exported models loaded back."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,11 +24,21 @@ Text: TypeAlias = str | bytes
 SIGNATURE = "serving_default"
 # The one that gives vectors.
 ENCODE = "encode"
+# One that reads words.
+WORDS = "words"
+# The only input of those that read serialized `tf.Example`: in requests of any kind, and in those
+# that TF Serving classifies or regresses.
+EXAMPLES, INPUTS = "examples", "inputs"
+
+
+def signature_of(name: str, kind: str) -> str:
+    """What a signature of some kind is called, beside the one that reads texts."""
+    return kind if name == SIGNATURE else f"{name}_{kind}"
 
 
 def words_signature(name: str) -> str:
     """The signature that reads words, of the one that reads texts."""
-    return "words" if name == SIGNATURE else f"{name}_words"
+    return signature_of(name, WORDS)
 
 
 class ServedModel:
@@ -96,7 +106,7 @@ class ServedModel:
                 words they may all be lists of words.
             batch_size: Texts in a batch.
             signature: The name of the task, for a model of several; or `encode`, or `words` (of
-                several tasks `NAME_words`), which reads lists of words only.
+                several tasks `NAME_words`), which reads lists of words only, or `top_k`.
 
         Returns:
             Each of the signature's answers `[n, ...]`, in the order of the texts.
@@ -157,10 +167,17 @@ class ServedModel:
         known = self._loaded.lengths_of
         if signature not in known:
             raise InputError(
-                f"the exported model answers {', '.join(sorted(self._loaded.signatures))}; name "
+                f"the exported model answers {', '.join(sorted(self._readable()))}; name "
                 f"one of them as `signature`. Received: {signature!r}"
             )
         return known[signature]
+
+    def _readable(self) -> Iterator[str]:
+        """The signatures that read texts or words, and no serialized examples."""
+        for name, function in self._loaded.signatures.items():
+            _, inputs = function.structured_input_signature
+            if not {EXAMPLES, INPUTS} & inputs.keys():
+                yield name
 
     def encode(self, texts: Iterable[object]) -> np.ndarray:
         """The encoder's vector of each text, float32 `[n, dimension]`."""

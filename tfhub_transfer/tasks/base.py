@@ -62,6 +62,9 @@ class Task(Reported, abc.ABC):
     kept_together: ClassVar[str | None] = None
     # Whether a blank label says something, as that a text has none of several classes.
     takes_blank: ClassVar[bool] = False
+    # The API of TF Serving that an export's answers suit beside `predict`: "classify", where
+    # `scores` are of `class_names`, "regress", where `score` is a number; neither, if "".
+    api: ClassVar[str] = ""
 
     pair: bool = False  # also of one that calls no other constructor
 

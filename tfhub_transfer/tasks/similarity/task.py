@@ -60,6 +60,7 @@ class Similarity(Task):
     """
 
     name = "similarity"
+    api = "regress"
     layout = "towers"
     learns = ("low", "high")
     has_head = False

@@ -71,6 +71,7 @@ class Classification(Task):
     """
 
     name = "classification"
+    api = "classify"
     monitor = ("val_accuracy", "max")
     options = ("class_names", "class_weights", "label_smoothing")
     standing = Standing("accuracy", badness="confidence", picked=True)
@@ -217,6 +218,7 @@ class MultiLabel(Task):
     """
 
     name = "multi-label"
+    api = "classify"
     # The best of the grid of `benchmarks/defaults.py`, as for tags.
     narrow_rate = 3e-4
     monitor = ("val_micro_f1", "max")
@@ -374,6 +376,7 @@ class Regression(Task):
     """
 
     name = "regression"
+    api = "regress"
     # The grid of `benchmarks/defaults.py` chose 6e-3 for embeddings, but not for this task.
     embedding_rate = 2e-3
     learns = ("mean", "deviation")

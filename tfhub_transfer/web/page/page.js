@@ -179,6 +179,12 @@
       line: (answer) => answer.label,
     },
     {
+      fits: (keys) => keys.has("labels") && keys.has("scores"),
+      show: (answer) => [verdict(answer.labels[0], share(answer.scores[0])),
+        bars(ranked(answer.labels, answer.scores), (_, place) => place === 0)],
+      line: (answer) => answer.labels[0],
+    },
+    {
       fits: (keys) => keys.has("score"),
       show: (answer) => [verdict(number(answer.score))],
       line: (answer) => answer.score,

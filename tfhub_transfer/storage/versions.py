@@ -1,0 +1,61 @@
+"""Numbered folders, of which the newest count: the older ones removed, each at once."""
+
+import os
+import re
+import warnings
+from pathlib import Path
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.storage import marks
+from tfhub_transfer.storage.scratch import Scratch
+
+# As of those that come: what a dead process left is swept by the next one (`atomic.numbered`).
+_LEAVING = ".version.partial-"
+
+
+def keep_newest(parent: Path, keep: int) -> list[Path]:
+    """Removes the oldest of the numbered folders that this package wrote.
+
+    Each is renamed before it is removed, so that whoever looks sees all of it or nothing. Folders
+    of others don't count, and stay. One of ours in which something of others lies stays too, with a
+    warning.
+
+    Args:
+        parent: The folder of numbered folders.
+        keep: How many of ours stay, the newest; at least 1.
+
+    Returns:
+        Those that were removed, the oldest first.
+    """
+    ours = [path for path in parent.iterdir() if _is_ours(path)]
+    oldest = sorted(ours, key=lambda path: int(path.name))[:-keep]
+    return [path for path in oldest if _is_removed(path)]
+
+
+def _is_ours(path: Path) -> bool:
+    marked = not path.is_symlink() and (path / marks.MARK).is_file()
+    return marked and re.fullmatch(r"[0-9]+", path.name) is not None
+
+
+def _is_removed(path: Path) -> bool:
+    """Whether it is gone now by our hand, which it isn't if it may not be."""
+    try:
+        found = marks.foreign(path)
+        if found is None:
+            _remove(path)
+            return True
+        why = f"{found.relative_to(path)} in it was written by somebody else"
+    except FileNotFoundError:  # another process has removed it
+        return False
+    except (OSError, InputError) as error:
+        why = str(error)
+    warnings.warn(f"the older version {path} stays: {why}", stacklevel=4)
+    return False
+
+
+def _remove(path: Path) -> None:
+    scratch = Scratch(path.parent, _LEAVING)
+    try:
+        os.rename(path, scratch.old)
+    finally:
+        scratch.discard()
