@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from web_client import Client, client
 
 import tfhub_transfer as tt
@@ -115,12 +114,34 @@ def test_rest_answers_as_the_export(
 
 def test_what_trained_models_say_is_what_rest_says(text_encoder: Path, tmp_path: Path) -> None:
     model = tt.build_model(str(text_encoder), tt.tasks.Classification(["bad", "good"]))
-    served = ServedModel(tt.export_saved_model(model, tmp_path))
+    served = ServedModel(tt.export_saved_model(model, tmp_path / "3"))
+    expected = model.predict_text(TEXTS)
+    examples = [{"text": text} for text in TEXTS]
     with client(served) as web:
         found = web.post(PREDICT, {"instances": TEXTS}).json()["predictions"]
-    for mine, answer in zip(found, model.predict_text(TEXTS)):
+        asked = {"signature_name": "classify", "examples": examples}
+        classes = web.post(f"{MODEL}/versions/1:classify", asked).json()["results"]
+        # A text of a context stands for those that are missing.
+        asked = {**asked, "context": {"text": TEXTS[0]}, "examples": [{}]}
+        (of_context,) = web.post(f"{MODEL}:classify", asked).json()["results"]
+        missing = web.post(f"{MODEL}:classify", {**asked, "context": {}})
+        default = web.post(f"{MODEL}:classify", {"examples": examples})
+    for mine, pairs, answer in zip(found, classes, expected):
         assert mine["label"] == answer["label"]
         np.testing.assert_allclose(mine["scores"], list(answer["scores"].values()), atol=1e-6)
+        assert dict(map(tuple, pairs)) == pytest.approx(answer["scores"], abs=1e-6)
+    assert of_context == classes[0]
+    assert missing.status == 400 and "text" in missing.error and "\n" not in missing.error
+    assert default.status == 400 and "Was: tensorflow/serving/predict" in default.error
+
+
+def test_numbers_are_regressed(text_encoder: Path, tmp_path: Path) -> None:
+    model = tt.build_model(str(text_encoder), tt.tasks.Regression(2.0, 3.0))
+    with client(ServedModel(tt.export_saved_model(model, tmp_path))) as web:
+        asked = {"signature_name": "regress", "examples": [{"text": [text]} for text in TEXTS]}
+        found = web.post(f"{MODEL}:regress", asked).json()["results"]
+    expected = [answer["score"] for answer in model.predict_text(TEXTS)]
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_words_of_several_clients_are_padded_apart(several: Client) -> None:
@@ -182,49 +203,6 @@ def test_errors_are_json_with_tf_servings_codes(
     found = several.ask(method, path, json.dumps(body).encode())
     assert found.status == status
     assert message in found.error and found.headers["content-type"] == "application/json"
-
-
-def exported_by_hand(folder: Path) -> Path:
-    """An export whose signatures are for `:classify` and `:regress`, as TF Serving wants them."""
-    spec = {"text": tf.io.FixedLenFeature([], tf.string)}
-
-    class Both(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
-        def classify(self, inputs: Any) -> Any:
-            text = tf.io.parse_example(inputs, spec)["text"]
-            count = tf.size(text)
-            return {
-                "classes": tf.tile([["a", "b"]], [count, 1]),
-                "scores": tf.tile([[0.75, 0.25]], [count, 1]),
-            }
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
-        def regress(self, inputs: Any) -> Any:
-            text = tf.io.parse_example(inputs, spec)["text"]
-            return {"outputs": tf.cast(tf.strings.length(text), tf.float32)}
-
-    module = Both()
-    module.lengths_of = {}
-    module.labels = {}
-    own = {"serving_default": module.classify, "regress": module.regress}
-    tf.saved_model.save(module, str(folder), signatures=own)
-    update = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(folder))
-    update.replace_method_name("serving_default", "tensorflow/serving/classify")
-    update.replace_method_name("regress", "tensorflow/serving/regress")
-    update.save()
-    return folder
-
-
-def test_classify_and_regress_take_examples(tmp_path: Path) -> None:
-    with client(ServedModel(exported_by_hand(tmp_path / "3"), trust_code=True)) as web:
-        examples = [{"text": "good"}, {"text": {"b64": "YQ=="}}]
-        found = web.post(f"{MODEL}/versions/3:classify", {"examples": examples})
-        assert found.json() == {"results": [[["a", 0.75], ["b", 0.25]]] * 2}
-        asked = {"signature_name": "regress", "examples": examples}
-        assert web.post(f"{MODEL}:regress", asked).json() == {"results": [4.0, 1.0]}
-        asked["examples"] = [{"other": "x"}]
-        found = web.post(f"{MODEL}:regress", asked)
-        assert found.status == 400 and "text" in found.error
 
 
 class Slow(Servable):
