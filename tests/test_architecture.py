@@ -27,6 +27,7 @@ FLOORS = [
     ["models"],
     ["training"],
     ["evaluation", "serving", "recipes", "tuning"],
+    ["web"],
     ["jobs"],
     ["__init__", "usage"],
     ["cli"],
@@ -96,12 +97,12 @@ INNER_FLOORS = {
         ],
         [
             *("asking_options", "encoder_options", "exporting_options", "launching"),
-            *("search_chief", "sharing", "training_options"),
+            *("search_chief", "serving_options", "sharing", "training_options"),
         ],
         [
             *("checking", "continuing", "converting", "distilling_options", "exporting"),
             *("inputs", "listing"),
-            *("refitting", "search_worker", "trial_notes", "tuning_options"),
+            *("refitting", "search_worker", "serving", "trial_notes", "tuning_options"),
         ],
         ["searching", "workers"],
         ["commands", "measuring", "predicting", "training", "vectors"],
@@ -231,6 +232,13 @@ INNER_FLOORS = {
         ["trials"],
         ["hypermodel", "range_tests"],
         ["reports"],
+        ["__init__"],
+    ],
+    "web": [
+        ["metrics", "refusing", "running", "tables"],
+        ["rest"],
+        ["batching", "servable"],
+        ["app"],
         ["__init__"],
     ],
     "training": [
