@@ -30,6 +30,8 @@ from tfhub_transfer.data.forms.base import (
     File,
     Form,
     Numbered,
+    Tolerant,
+    Unread,
 )
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening as plain_files
@@ -47,6 +49,8 @@ __all__ = [
     "File",
     "Form",
     "Numbered",
+    "Tolerant",
+    "Unread",
     "find",
     "is_lines",
     "splits",

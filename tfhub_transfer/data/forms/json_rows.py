@@ -1,13 +1,25 @@
 """JSON: a row a line, an array of rows, tables as pandas writes them, and files of tools."""
 
+import functools
 import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from tfhub_transfer.data.forms import annotations, opening, squad
-from tfhub_transfer.data.forms.base import TAGS, TOKENS, Asked, File, Form, Numbered, of_rows
+from tfhub_transfer.data.forms.base import (
+    TAGS,
+    TOKENS,
+    Asked,
+    File,
+    Form,
+    Numbered,
+    of_rows,
+    read_or_not,
+)
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import wording
 from tfhub_transfer.shapes import Row
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonlines", ".ldjson")
@@ -71,21 +83,28 @@ def _of_objects(
 
 def _objects(rows: annotations.Rows, file: File, unit: str) -> Iterator[Numbered]:
     for number, row in rows():
-        if not isinstance(row, dict):
-            raise InputError(
-                f"{file}, {unit} {number}: expected a JSON object, with the names of columns. "
-                f"Received: {str(row)[:60]}"
-            )
-        yield number, row
+        place = f"{file}, {unit} {number}"
+        yield number, read_or_not(functools.partial(_object, row, place), row, file)
+
+
+def _object(row: object, place: str) -> Row:
+    if not isinstance(row, dict):
+        raise InputError(
+            f"{place}: expected a JSON object, with the names of columns. Received: {str(row)[:60]}"
+        )
+    return row
 
 
 def _json_lines(file: File) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(opening.lines(file), start=1):
         if line.strip():
-            yield number, _parsed(line, f"{file}, line {number}")
+            read = functools.partial(_parsed, line, f"{file}, line {number}")
+            yield number, read_or_not(read, line.rstrip("\r\n"), file)
 
 
-def _parsed(text: str, place: str) -> object:
+def _parsed(text: str, place: str) -> Any:
+    # Of tolerant files such a half stands for a byte; JSON's own, `\ud83d`, is ASCII.
+    wording.require_whole(text, place)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
