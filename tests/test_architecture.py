@@ -91,15 +91,15 @@ INNER_FLOORS = {
     "jobs": [
         [
             *("asking", "folders", "options", "run_records", "saying", "search_places"),
-            "three_splits",
+            *("shards", "three_splits"),
         ],
         [
             *("asking_options", "encoder_options", "exporting_options", "launching"),
-            *("search_chief", "sharing", "training_options"),
+            *("beam_runner", "search_chief", "shard_records", "sharing", "training_options"),
         ],
         [
             *("continuing", "converting", "distilling_options", "exporting", "inputs", "listing"),
-            *("refitting", "search_worker", "trial_notes", "tuning_options"),
+            *("refitting", "search_worker", "sharded", "trial_notes", "tuning_options"),
         ],
         ["searching", "workers"],
         ["commands", "measuring", "predicting", "training", "vectors"],
