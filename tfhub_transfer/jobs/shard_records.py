@@ -91,7 +91,7 @@ class Output:
 
     def bad(self, shard: Shard) -> Path:
         """The file of a shard's rows without an answer."""
-        return self.place / BAD / f"{shard.name.rpartition('.')[0]}.jsonl"
+        return self.place / BAD / f"{shard.name}.jsonl"
 
     def record(self, shard: Shard) -> Path:
         """The file that says what became of a shard."""

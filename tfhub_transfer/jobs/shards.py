@@ -125,13 +125,20 @@ def _divided(path: Path) -> tuple[Path, tuple[str, ...]]:
 
 
 def _matched(path: Path, base: Path, hidden: bool) -> Iterator[Path]:
-    for match in sorted(map(Path, glob.glob(str(path), recursive=True))):
+    deep, seen = "**" in path.parts, set[str]()
+    found = map(Path, glob.glob(str(path), recursive=True))
+    for match in sorted(found, key=lambda match: (len(match.parts), match)):
         parts = match.relative_to(base).parts
+        # Links of folders may lead `**` round in a circle.
+        real = os.path.realpath(match)
+        if deep and real in seen:
+            continue
+        seen.add(real)
         if not hidden and any(part.startswith(_HIDDEN) for part in parts):
             continue
         if match.is_dir():
             # `**` matches the folders on the way too, whose files it also matches.
-            if "**" not in path.parts:
+            if not deep:
                 yield from _below(match)
         else:
             forms.require_no_versions(match.parent)

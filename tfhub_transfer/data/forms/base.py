@@ -188,8 +188,19 @@ class Asked:
 def of_rows(
     rows: Callable[[], Iterator[Numbered]], unit: str = "line", notes: list[str] | None = None
 ) -> Form:
-    """A form whose columns are those of its first row."""
-    first: Row = next((row for _, row in rows() if not isinstance(row, Unread)), {})
+    """A form whose columns are those of its first row that can be read.
+
+    Raises:
+        InputError: If there are rows, and none can be.
+    """
+    given = rows()
+    begun = next(given, None)
+    row: Row = begun[1] if begun else {}
+    first = row
+    while isinstance(first, Unread):
+        _, first = next(given, (0, {}))
+    if isinstance(row, Unread) and not first:
+        raise InputError(row.reason)
     return Form(list(first), rows, unit, [] if notes is None else notes, loose=True)
 
 
