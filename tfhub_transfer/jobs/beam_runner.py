@@ -69,7 +69,8 @@ def check(words: str | None) -> None:
 
 
 def _options(words: str | None) -> Any:
-    from apache_beam.options import pipeline_options  # heavy, and needed for this runner only
+    with _quiet():
+        from apache_beam.options import pipeline_options  # heavy, for this runner only
 
     try:
         given = shlex.split(words or "")
@@ -100,7 +101,7 @@ def _name(word: str) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences Beam's remarks on options, some of which are refused anyway."""
+    """Silences Beam's remarks, of which there are dozens, but for errors."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -124,18 +125,22 @@ def run(work: Work, left: Sequence[Shard], words: str | None) -> None:
     from apache_beam.ml.inference.base import RunInference
 
     made = _options(words)
-    handler = _handler(work, _threads(made.get_all_options()))
+    known = made.get_all_options()
+    # Other machines say by such lines where to look; here they are of Beam's own doings.
+    quiet = known["runner"] == _RUNNER
+    handler = _handler(work, _threads(known), quiet)
     pipeline = beam.Pipeline(options=made)
     (
         pipeline
-        | "shards" >> beam.Create(list(left))
+        | "shards" >> beam.Create([[shard] for shard in left])  # each a batch of its own
         # Else one process would be dealt all of them.
         | beam.Reshuffle()
         | "answer" >> RunInference(handler.with_no_batching())
     )
     try:
-        result = pipeline.run()
-        result.wait_until_finish()
+        with _quiet() if quiet else contextlib.nullcontext():
+            result = pipeline.run()
+            result.wait_until_finish()
     except Exception as error:
         # Of another process Beam gives the text only.
         if quoted := _QUOTED.search(str(error)):
@@ -161,16 +166,20 @@ def _in_turn(work: Work, ask: Any, shard: Shard) -> Outcome:
         return work.answer(ask, shard)
 
 
-def _handler(work: Work, threads: int) -> Any:
+def _handler(work: Work, threads: int, quiet: bool) -> Any:
     """What loads the model once in a process, and answers shards with it."""
     from apache_beam.metrics import Metrics
     from apache_beam.ml.inference.base import ModelHandler
+
+    main = os.getpid()
 
     # Here, as its base is there only once Beam is imported; it is sent by value.
     class Answering(ModelHandler):
         def load_model(self) -> Any:
             import tensorflow as tf
 
+            if quiet and os.getpid() != main:  # one of its own
+                logging.disable(logging.WARNING)
             if threads:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
                 tf.config.threading.set_inter_op_parallelism_threads(threads)
