@@ -18,7 +18,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer.data import writing
-from tfhub_transfer.jobs import asking, shard_records, sharded, shards
+from tfhub_transfer.jobs import asking, beam_runner, shard_records, sharded, shards
 
 TEXTS = [f"a film of {'good ' * (i % 4)}words, {i}" for i in range(12)]
 
@@ -210,21 +210,23 @@ def test_the_same_command_goes_on_with_what_is_missing(
     monkeypatch.setattr(sharded.Work, "answer", counted)
     status, said, err = run(*words)
     assert (status, asked) == (0, ["s-1.jsonl", "s-2.jsonl"]), err
-    assert "3 of 3 shards, 12 answers, 1 shards were done before" in said
+    assert "3 of 3 shards (1 done before), 12 answers" in said
     for i, path in enumerate(paths):
         assert [row["id"] for row in jsonl(out / path.name)] == list(range(4 * i, 4 * i + 4))
     asked.clear()
     assert run(*words)[0] == 0 and not asked
-    # A shard that was changed, one whose answers have gone, one that is new, one moved as it was.
+    # A shard that was changed, two whose answers have gone or are others, and one that is new.
     paths[0].write_text(lines_of(rows(range(7, 9))), encoding="utf-8")
     (out / "s-1.jsonl").unlink()
+    (out / "s-2.jsonl").write_text("half", encoding="utf-8")
     (tmp_path / "in" / "s-3.jsonl").write_text(lines_of(rows(range(1))), encoding="utf-8")
     status, said, err = run(*words)
-    assert (status, asked) == (0, ["s-0.jsonl", "s-1.jsonl", "s-3.jsonl"])
+    assert (status, asked) == (0, [f"s-{i}.jsonl" for i in range(4)]), err
     assert f"{paths[0]} was changed: answered anew" in err
     assert [row["id"] for row in jsonl(out / "s-0.jsonl")] == [7, 8]
     assert not list(out.rglob("*.partial-*")) and not (out / ".tfhub-transfer.lock").exists()
     asked.clear()
+    # What is moved as it was is done.
     (tmp_path / "in").rename(tmp_path / "moved")
     words[3] = tmp_path / "moved"
     assert run(*words)[0] == 0 and not asked
@@ -292,7 +294,7 @@ def test_a_shard_that_cannot_be_read_ends_no_other(
     (tmp_path / "in" / "s-4.csv").unlink()
     (tmp_path / "in" / "s-5.parquet").unlink()
     status, said, err = run(*words)
-    assert status == 0 and "3 of 3 shards, 12 answers, 2 shards were done before" in said, err
+    assert status == 0 and "3 of 3 shards (2 done before), 12 answers" in said, err
     assert [row["id"] for row in jsonl(tmp_path / "out" / "s-1.jsonl")] == [4, 5, 6, 7]
     assert not (tmp_path / "out" / "_bad" / "s-1.jsonl.jsonl").exists()
 
@@ -413,9 +415,9 @@ def test_two_at_once_and_a_full_disk(
 def test_beam_is_asked_for_by_name(
     classifier: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find_spec: Callable[..., Any] = sharded.beam_runner.importlib.util.find_spec
+    find_spec: Callable[..., Any] = beam_runner.importlib.util.find_spec
     monkeypatch.setattr(
-        sharded.beam_runner.importlib.util,
+        beam_runner.importlib.util,
         "find_spec",
         lambda name, *rest: None if name == "apache_beam" else find_spec(name, *rest),
     )
@@ -424,3 +426,51 @@ def test_beam_is_asked_for_by_name(
     status, _, err = run(*words, "--runner", "beam")
     assert status == 2 and "Apache Beam isn't installed: `python -m pip install" in err
     assert not (tmp_path / "out").exists()
+
+
+TWO = "--direct_running_mode multi_processing --direct_num_workers 2"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [(), pytest.param((f"--runner-options={TWO}",), marks=pytest.mark.exhaustive)]
+)
+def test_beam_writes_the_same_files(
+    words: tuple[str, ...], classifier: Path, tmp_path: Path, run: Any
+) -> None:
+    """To the byte, bad rows and records too; and goes on, as the other way does."""
+    pytest.importorskip("apache_beam", reason="the extra [beam] isn't installed")
+    three(tmp_path / "in")
+    with (tmp_path / "in" / "s-1.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"id": 3\n')
+    (tmp_path / "in" / "s-3.csv").write_text("id,words\n1,a\n", encoding="utf-8")
+    given = ["predict", classifier, "--data", tmp_path / "in", "--output"]
+    assert run(*given, tmp_path / "local")[0] == 2
+    beam = [*given, tmp_path / "beam", "--runner", "beam", *words]
+    status, out, err = run(*beam)
+    assert status == 2 and "3 of 4 shards, 12 answers, 1 bad rows" in out
+    assert "answers: 12\n" in err and "bad_rows: 1\n" in err and "failed_shards: 1\n" in err
+    names = [*files(tmp_path / "local"), "_bad/s-1.jsonl.jsonl", "_bad/s-3.csv.jsonl"]
+    assert files(tmp_path / "beam") == files(tmp_path / "local")
+    for name in names:
+        assert (tmp_path / "beam" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
+    (tmp_path / "in" / "s-3.csv").write_text("id,text\n1,a\n", encoding="utf-8")
+    before = (tmp_path / "beam" / "s-0.jsonl").stat().st_mtime_ns
+    status, out, err = run(*beam)
+    assert status == 0 and "4 of 4 shards (3 done before), 13 answers, 1 bad rows" in out, err
+    assert "answers: 1\n" in err
+    assert (tmp_path / "beam" / "s-0.jsonl").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--no_such_option 3", "Beam has no such option. Received: --no_such_option in"),
+        ("--direct_running_mode multi_threading", "threads would wait for one another"),
+        ('--project "x', "the runner's options can't be read: No closing quotation"),
+    ],
+)
+def test_options_of_beam_are_read_before_any_work(words: str, said: str) -> None:
+    pytest.importorskip("apache_beam", reason="the extra [beam] isn't installed")
+    with pytest.raises(tt.InputError, match=said):
+        beam_runner.check(words)

@@ -2,13 +2,24 @@
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
-from tfhub_transfer.jobs.options import FOLDER, Columns, Form, Sharded, Trust, argument, option
+from tfhub_transfer.jobs.options import (
+    FOLDER,
+    Columns,
+    Form,
+    Sharded,
+    Trust,
+    argument,
+    names_of,
+    option,
+)
 
 _MODEL = "what `train` wrote, or a .keras file"
 _SOURCE = "a table as for training, or texts line by line: a .txt file, or standard input (default)"
 _LINES = "default: JSON lines on stdout"
 STANDARD_INPUT = "-"
+_SHARDS = {"shards": names_of(Sharded)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +35,13 @@ class EvaluateJob(Columns, Form, Trust):
 
 @dataclasses.dataclass(frozen=True)
 class PredictJob(Columns, Form, Sharded, Trust):
-    """The options of `predict`."""
+    """The options of `predict`.
+
+    Attributes:
+        GROUPS: Those of shards.
+    """
+
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = _SHARDS
 
     folder: Path = argument(help=_MODEL, metavar="DIR")
     source: str = argument(STANDARD_INPUT, _SOURCE, metavar="FILE|-")
@@ -39,7 +56,13 @@ class PredictJob(Columns, Form, Sharded, Trust):
 
 @dataclasses.dataclass(frozen=True)
 class EncodeJob(Form, Sharded, Trust):
-    """The options of `encode`."""
+    """The options of `encode`.
+
+    Attributes:
+        GROUPS: Those of shards.
+    """
+
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = _SHARDS
 
     model: str = argument(help="what `train` wrote, or an encoder", metavar="DIR|ENCODER")
     source: str = argument(STANDARD_INPUT, _SOURCE, metavar="FILE|-")

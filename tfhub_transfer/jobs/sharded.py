@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import itertools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -135,7 +136,7 @@ class Work:
         return found
 
     def _answered(self, ask: Ask, shard: Shard, bad: "_Bad") -> Outcome:
-        begun = Outcome("", 0, 0)
+        begun = Outcome(os.path.realpath(shard.source), 0, 0)
         try:
             begun = Outcome.begun(shard.source)
             form = {name: getattr(self.job, name) for name in _FORM}
@@ -245,8 +246,11 @@ def _left(output: Output, found: Sequence[Shard]) -> list[Shard]:
     left = []
     for shard in found:
         outcome = output.outcome(shard)
+        if outcome is None or outcome.failed:
+            left.append(shard)
+            continue
         now = Outcome.begun(shard.source)
-        if outcome is not None and not outcome.is_of(now):
+        if not outcome.is_of(now):
             if outcome.source != now.source:
                 raise InputError(
                     f"{shard.name} in the output is of another shard, {outcome.source}; name "
@@ -254,8 +258,6 @@ def _left(output: Output, found: Sequence[Shard]) -> list[Shard]:
                     f"Received: {shard.source}"
                 )
             print(visible(f"{shard.source} was changed: answered anew"), file=sys.stderr)
-            outcome = None
-        if outcome is None or outcome.failed:
             left.append(shard)
     return left
 
@@ -302,7 +304,7 @@ def _tell(output: Output, outcomes: dict[str, Outcome | None], before: int) -> N
     failed = {name: each.failed for name, each in outcomes.items() if each and each.failed}
     done = len(outcomes) - len(failed)
     parts = [f"{done:,} of {len(outcomes):,} shards", f"{count:,} answers"]
-    parts += [f"{before:,} shards were done before"] if before else []
+    parts[0] += f" ({before:,} done before)" if before else ""
     parts += [f"{bad:,} bad rows in {output.place / BAD}"] if bad else []
     say(f"Written to {output.place}: {', '.join(parts)}; {cut}")
     for note in dict.fromkeys(note for each in known for note in each.notes):
