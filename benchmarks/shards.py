@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,10 @@ def inside(model: Path, folder: Path, work: Path, repeat: int) -> list[dict[str,
     from tfhub_transfer.jobs import asking, folders, predicting, shard_records, sharded, shards
     from tfhub_transfer.jobs.asking_options import PredictJob
 
-    job = PredictJob(model, data=(str(folder),), output=work / "inside")
+    job = PredictJob(model, data=str(folder), output=work / "inside")
     asked, record = folders.load(model, False)
     precision = predicting.precision_of(record)
-    found = shards.find([str(folder)], work / "inside")
+    found = shards.find(str(folder), work / "inside")
     texts = [
         text
         for shard in found
@@ -195,13 +195,11 @@ def _memory(options: argparse.Namespace, texts: list[str], work: Path) -> tuple[
     ], {str(rows): run for rows, run in runs.items()}
 
 
-def _parts(
-    options: argparse.Namespace,
-) -> Iterator[tuple[str, Callable[..., tuple[list[Any], Any]]]]:
-    yield "memory", _memory
-    yield "engine", _engine
-    if options.beam_python:
-        yield "beam", _beam
+PARTS: dict[str, Callable[..., tuple[list[Any], Any]]] = {
+    "memory": _memory,
+    "engine": _engine,
+    "beam": _beam,
+}
 
 
 def main() -> None:
@@ -213,14 +211,15 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=10_000)
     parser.add_argument("--many", type=int, default=1_000_000)
     parser.add_argument("--beam-python", help="a Python that has Apache Beam; none leaves it out")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     options = harness.parse(parser, ("data_folder",))
-    texts, rows, raw = texts_of(Path(options.data_folder)), [], {}
-    with tempfile.TemporaryDirectory() as work:
-        for name, part in _parts(options):
-            table, raw[name] = part(options, texts, Path(work))
-            rows += table
-    header = ["shards", "this", "beside", "ratio", "aim"]
-    harness.report("shards", header, rows, raw)
+    texts = texts_of(Path(options.data_folder))
+    for name in options.parts:
+        if name == "beam" and not options.beam_python:
+            continue
+        with tempfile.TemporaryDirectory() as work:
+            rows, raw = PARTS[name](options, texts, Path(work))
+        harness.report(f"shards_{name}", ["shards", "this", "beside", "ratio", "aim"], rows, raw)
 
 
 if __name__ == "__main__":

@@ -155,9 +155,9 @@ class Trust:
 class Sharded:
     """Many files in the place of one, each answered by itself."""
 
-    data: tuple[str, ...] | None = option(
+    data: str | None = option(
         None,
-        "shards in the place of a file: a pattern in quotes, folders, files; --output is a folder",
+        "shards in the place of a file: a pattern in quotes, or a folder; --output is a folder",
         metavar="SHARDS",
         file=True,
     )

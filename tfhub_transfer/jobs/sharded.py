@@ -36,7 +36,7 @@ class Job(Protocol):
     """The options that say what is gone through, where to, and how."""
 
     @property
-    def data(self) -> tuple[str, ...] | None: ...
+    def data(self) -> str | None: ...
     @property
     def output(self) -> Path | None: ...
     @property
@@ -73,12 +73,12 @@ def is_asked(job: Job, standard_input: str = "-") -> bool:
     if job.source != standard_input:
         raise InputError(
             "shards stand in the place of a file; leave one of the two out, and put patterns in "
-            f"quotes. Received: {job.source}, and --data {' '.join(job.data)}"
+            f"quotes. Received: {job.source}, and --data {job.data}"
         )
     if job.output is None:
         raise InputError(
             "answers to shards are files; name a folder for them with `--output`. "
-            f"Received: --data {' '.join(job.data)}"
+            f"Received: --data {job.data}"
         )
     if job.runner_options is not None and job.runner == "local":
         raise InputError(
@@ -226,7 +226,7 @@ def answer(work: Work, about: dict[str, object], inputs: Sequence[str | Path]) -
     job, output = work.job, work.output
     if job.runner == "beam":
         beam_runner.check(job.runner_options)
-    found = shards.find(job.data or (), output.place, job.form)
+    found = shards.find(job.data or "", output.place, job.form)
     output.check(about, found, job.overwrite, inputs)
     ask = work.load(job)
     with output.held(about, found, job.overwrite):

@@ -5,7 +5,7 @@ import fnmatch
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from tfhub_transfer.data import forms
@@ -36,14 +36,14 @@ class Shard:
     name: str
 
 
-def find(words: Sequence[str], output: Path, form: str | None = None) -> list[Shard]:
-    """The shards that are named, by their names; those of folders keep these folders' names.
+def find(word: str, output: Path, form: str | None = None) -> list[Shard]:
+    """The shards that a word stands for, by their names; folders keep theirs.
 
     What lies in a folder, or is matched by a pattern, is passed over if its name begins with `_` or
     a full stop, and so is all that lies in folders of such names.
 
     Args:
-        words: Patterns as `glob` has them, folders, or files.
+        word: A pattern as `glob` has them, a folder, or a file.
         output: The folder of the answers, which none of them may lie in.
         form: The ending of the answers' files; by that of each shard if not given.
 
@@ -52,28 +52,19 @@ def find(words: Sequence[str], output: Path, form: str | None = None) -> list[Sh
             same name, or answers would lie among what is read.
     """
     found: dict[str, Shard] = {}
-    names: dict[str, str] = {}
-    for word in words:
-        for path, name in _named(word, output):
-            shard = Shard(str(path), _answered(name, form))
-            real = os.path.realpath(path)
-            if Path(os.path.realpath(output)) in Path(real).parents:
-                raise InputError(
-                    "the output must lie apart from what is read; name another folder. "
-                    f"Received: {output}, in which {path} lies"
-                )
-            other = found.setdefault(real, shard)
-            if other.name != shard.name:
-                raise InputError(
-                    "a shard is named twice, in different places; name it once. "
-                    f"Received: {other.source} and {path}"
-                )
-            if names.setdefault(shard.name, real) != real:
-                raise InputError(
-                    f"the answers of two shards would both be {shard.name}; give a folder or a "
-                    "pattern that holds both, so that names of folders are kept, or rename one. "
-                    f"Received: {found[names[shard.name]].source} and {path}"
-                )
+    for path, below in _named(word, output):
+        if Path(os.path.realpath(output)) in Path(os.path.realpath(path)).parents:
+            raise InputError(
+                "the output must lie apart from what is read; name another folder. "
+                f"Received: {output}, in which {path} lies"
+            )
+        name = _answered(below, form)
+        other = found.setdefault(name, Shard(str(path), name))
+        if other.source != str(path):
+            raise InputError(
+                f"the answers of two shards would both be {name}; give a pattern that leaves out "
+                f"one, or rename it. Received: {other.source} and {path}"
+            )
     return sorted(found.values(), key=lambda shard: shard.name)
 
 
