@@ -2,11 +2,12 @@
 
 import bz2
 import csv
+import functools
 import gzip
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer.data import writing
-from tfhub_transfer.jobs import asking, beam_runner, shard_records, sharded, shards
+from tfhub_transfer.jobs import asking, beam_runner, folders, shard_records, sharded, shards
 
 TEXTS = [f"a film of {'good ' * (i % 4)}words, {i}" for i in range(12)]
 
@@ -30,6 +31,14 @@ def classifier(text_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("classifier") / "model.keras"
     tt.build_model(str(text_encoder), task).save(path)
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once() -> Iterator[None]:
+    """Loading takes longest of a command here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folders, "load", functools.cache(folders.load))
+        yield
 
 
 @pytest.fixture(scope="module")
