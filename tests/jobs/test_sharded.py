@@ -432,7 +432,9 @@ def test_beam_is_asked_for_by_name(
     three(tmp_path / "in")
     words = ["predict", classifier, "--data", tmp_path / "in", "--output", tmp_path / "out"]
     status, _, err = run(*words, "--runner", "beam")
-    assert status == 2 and "Apache Beam isn't installed: `python -m pip install" in err
+    assert (
+        status == 2 and "Apache Beam isn't installed: `pip install 'tfhub-transfer[beam]'`" in err
+    )
     assert not (tmp_path / "out").exists()
 
 

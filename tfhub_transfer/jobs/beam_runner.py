@@ -22,6 +22,7 @@ from tfhub_transfer.jobs.shards import Shard
 # Named, for what Beam takes by itself looks for another program, which it would download.
 _RUNNER = "FnApiRunner"
 _NAMESPACE = "tfhub_transfer"
+_SEVERAL = "--direct_running_mode multi_processing --direct_num_workers 2"
 # How it quotes what a process raised.
 _QUOTED = re.compile(rf"\b{InputError.__name__}: (.+)")
 # One shard at a time in a process: TensorFlow uses all of its cores for one.
@@ -62,7 +63,7 @@ def check(words: str | None) -> None:
     """
     if importlib.util.find_spec("apache_beam") is None:
         raise InputError(
-            "Apache Beam isn't installed: `python -m pip install 'tfhub-transfer[beam]'`, or leave "
+            "Apache Beam isn't installed: `pip install 'tfhub-transfer[beam]'`, or leave "
             "`--runner` out. Received: --runner beam"
         )
     _options(words)
@@ -88,7 +89,7 @@ def _options(words: str | None) -> Any:
     if known.get("direct_running_mode") == "multi_threading":
         raise InputError(
             "threads would wait for one another, as TensorFlow uses all cores for each; give "
-            f"`--direct_running_mode multi_processing`. Received: {words}"
+            f"`--runner-options '{_SEVERAL}'`. Received: {words}"
         )
     if not known.get("runner"):
         made.view_as(pipeline_options.StandardOptions).runner = _RUNNER

@@ -154,7 +154,7 @@ def _require_plain(folder: Path) -> None:
     forms.require_no_versions(folder)
     if forms.is_saved(folder):
         raise InputError(
-            "a folder that `save_to_disk` wrote holds other files, too; name its shards alone, as "
+            "a folder of Hugging Face's datasets holds other files, too; name its shards alone, as "
             f"in '{folder}/*.arrow'. Received: {folder}"
         )
 
