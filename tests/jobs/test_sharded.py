@@ -291,18 +291,22 @@ def test_a_shard_that_cannot_be_read_ends_no_other(
     broken.write_bytes(whole[:-12])
     (tmp_path / "in" / "s-4.csv").write_text("id,words\n1,a\n", encoding="utf-8")
     (tmp_path / "in" / "s-5.parquet").write_bytes(b"PAR1 and no more")
+    # Of arrays and of tables in one object nobody could tell the row.
+    (tmp_path / "in" / "s-6.json").write_bytes(b'[{"text": "a"}, {"text": "b", "c": "\xe9"}]')
+    (tmp_path / "in" / "s-7.json").write_bytes(b'{"data": [{"text": "b", "c": "\xe9"}, {}]}')
     words = ["predict", classifier, "--data", tmp_path / "in", "--output", tmp_path / "out"]
     status, said, err = run(*words)
-    assert status == 2 and "2 of 5 shards, 8 answers" in said
+    assert status == 2 and "2 of 7 shards, 8 answers" in said
     assert "s-4.csv has no column 'text'" in err and "not a Parquet file" in err
-    assert "error: 3 of 5 shards couldn't be read; mend them and give the same command" in err
+    assert "error: 5 of 7 shards couldn't be read; mend them and give the same command" in err
     assert files(tmp_path / "out") == ["s-0.jsonl", "s-2.jsonl"]
-    assert sorted(summary(tmp_path / "out")["failed"]) == ["s-1.jsonl", "s-4.csv", "s-5.parquet"]
+    broken_too = ["s-4.csv", "s-5.parquet", "s-6.jsonl", "s-7.jsonl"]
+    assert sorted(summary(tmp_path / "out")["failed"]) == ["s-1.jsonl", *broken_too]
     [line] = jsonl(tmp_path / "out" / "_bad" / "s-4.csv.jsonl")
     assert line["row"] is None and line["file"] == str(tmp_path / "in" / "s-4.csv")
     broken.write_bytes(whole)
-    (tmp_path / "in" / "s-4.csv").unlink()
-    (tmp_path / "in" / "s-5.parquet").unlink()
+    for path in (tmp_path / "in").glob("s-[4-7].*"):
+        path.unlink()
     status, said, err = run(*words)
     assert status == 0 and "3 of 3 shards (2 done before), 12 answers" in said, err
     assert [row["id"] for row in jsonl(tmp_path / "out" / "s-1.jsonl")] == [4, 5, 6, 7]

@@ -15,6 +15,7 @@ from tfhub_transfer.data.forms.base import (
     File,
     Form,
     Numbered,
+    Tolerant,
     of_rows,
     read_or_not,
 )
@@ -65,13 +66,21 @@ def form(file: File, asked: Asked) -> Form:
         return _of_objects(lambda: _json_lines(file), file, "line", [], asked)
     found = squad.articles(whole)
     if found is not None:
+        _require_whole(file)
         rows = lambda: squad.rows(found, file.path)  # noqa: E731
         return Form(list(squad.COLUMNS), rows, "question")
     table = _table(whole, file)
     if table is None and first.strip().endswith("}"):
         return _of_objects(lambda: _json_lines(file), file, "line", [], asked)
+    _require_whole(file)
     held, notes = table or ([whole], [])
     return _of_objects(lambda: enumerate(held, start=1), file, "row", notes, asked)
+
+
+def _require_whole(file: File) -> None:
+    """Refuses bytes that aren't UTF-8 where no line tells in which row they stand."""
+    for number, line in enumerate(opening.lines(file) if isinstance(file, Tolerant) else (), 1):
+        wording.require_whole(line, f"{file}, line {number}")
 
 
 def _of_objects(
@@ -115,7 +124,8 @@ def _parsed(text: str, place: str) -> Any:
 
 def _array(file: File) -> Iterator[tuple[int, object]]:
     """Elements of an array one after the other; what was read is forgotten."""
-    decoder, pieces, number = json.JSONDecoder(), opening.pieces(file), 0
+    pieces = (wording.require_whole(piece, str(file)) for piece in opening.pieces(file))
+    decoder, number = json.JSONDecoder(), 0
     buffer, place = next(pieces, ""), 0
     buffer = buffer.lstrip("\ufeff \t\r\n")[1:]
     while True:
