@@ -93,16 +93,17 @@ INNER_FLOORS = {
     "jobs": [
         [
             *("asking", "folders", "options", "run_records", "saying", "search_places"),
-            "three_splits",
+            *("shards", "three_splits"),
         ],
         [
             *("asking_options", "encoder_options", "exporting_options", "launching"),
-            *("search_chief", "serving_options", "sharing", "training_options"),
+            *("beam_runner", "search_chief", "serving_options", "shard_records", "sharing"),
+            "training_options",
         ],
         [
             *("checking", "continuing", "converting", "distilling_options", "exporting"),
-            *("inputs", "listing"),
-            *("refitting", "search_worker", "serving", "trial_notes", "tuning_options"),
+            *("inputs", "listing", "refitting", "search_worker", "serving", "sharded"),
+            *("trial_notes", "tuning_options"),
         ],
         ["searching", "workers"],
         ["commands", "measuring", "predicting", "training", "vectors"],
