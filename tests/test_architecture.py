@@ -225,7 +225,8 @@ INNER_FLOORS = {
     "tuning": [
         ["found_rates", "luck", "repeats", "shared", "space"],
         ["trials"],
-        ["hypermodel", "range_tests"],
+        ["making", "range_tests", "records"],
+        ["hypermodel"],
         ["reports"],
         ["__init__"],
     ],

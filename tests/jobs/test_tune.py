@@ -27,7 +27,7 @@ from tfhub_transfer.jobs import searching, trial_notes, tuning
 from tfhub_transfer.jobs.searching import Limits, longest
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
 from tfhub_transfer.optimization import planning
-from tfhub_transfer.tuning import SEARCHED, Range, luck
+from tfhub_transfer.tuning import SEARCHED, Range, luck, records
 from tfhub_transfer.tuning.space import SEARCH
 
 ROWS = "text,label\n" + "".join(
@@ -360,7 +360,7 @@ def test_a_line_of_a_trial_is_json_whatever_it_is_worth(status: str, score: floa
         trial.metrics.register(name, "max")
         trial.metrics.update(name, value, step=0)
     trial.score = score
-    found = json.loads(json.dumps(searching._record(trial, 1.0, 2.0), allow_nan=False))
+    found = json.loads(json.dumps(records.of_trial(trial), allow_nan=False))
     if score == 0.5:
         assert (found["status"], found["score"], found["scores"]) == ("COMPLETED", 0.5, [0.5])
         assert found["metrics"] == {"val_pearson": 0.5, "val_loss": None} and "reason" not in found

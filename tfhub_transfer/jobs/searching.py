@@ -21,7 +21,8 @@ from tfhub_transfer.jobs.trial_notes import PROJECT, Trial, TrialNotes
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.private import keras_tuner_grid
-from tfhub_transfer.tuning import TransferHyperModel, luck, repeats, trials
+from tfhub_transfer.reporting import searches
+from tfhub_transfer.tuning import TransferHyperModel, records, trials
 from tfhub_transfer.tuning.space import ENCODER
 
 KINDS = {
@@ -332,7 +333,7 @@ class _Noted(_Reasoned):
         """
         self.save()  # type: ignore[attr-defined]
         found = self.oracle.get_trial(trial_id)  # type: ignore[attr-defined]
-        record = _record(found, seconds, self.limits.elapsed)
+        record = {**records.of_trial(found), "seconds": seconds, "ended": self.limits.elapsed}
         self.notes.note(record)
         self.stage.add()
         say(_line(record, self.oracle.objective.name))  # type: ignore[attr-defined]
@@ -345,38 +346,11 @@ class _Noted(_Reasoned):
         oracle.max_trials = max(1, len(oracle.trials))
 
 
-def _record(trial: Any, seconds: float, ended: float) -> Trial:
-    """What is known of a trial that is over, without numbers that JSON can't say."""
-    score = trial.score
-    done = trial.status == "COMPLETED" and math.isfinite(score)
-    scores = trials.scores_of(trial) if done else ()
-    told = repeats.without_scores(trials.metrics_of(trial)) if done else {}
-    found: Trial = {
-        "trial": trial.trial_id,
-        "status": "COMPLETED" if done else "FAILED",
-        "score": score if done else None,
-        "scores": [*scores],
-        "spread": luck.spread(scores),
-        "standard_error": luck.standard_error(scores),
-        "values": dict(trial.hyperparameters.values),
-        "metrics": {name: v if math.isfinite(v) else None for name, v in told.items()},
-        "seconds": seconds,
-        "ended": ended,
-    }
-    # The message of one that failed by another error ends with what that was.
-    reason = (trial.message or "").strip().splitlines()[-1:]
-    if not (done or reason or score is None):
-        reason = [f"its score is no number: {score}"]
-    return {**found, "reason": reason[0]} if reason else found
-
-
 def _line(record: Mapping[str, Any], judge: str) -> str:
     told = ", ".join(f"{name} {_short(v)}" for name, v in record["values"].items())
     result = f"{judge} {scored(record)}" if record["status"] == "COMPLETED" else "failed"
     reason = f": {record['reason']}" if record.get("reason") else ""
-    name = (
-        f"{record['trial']}" if record["trial"].strip("0") else f"{record['trial']}, the defaults"
-    )
+    name = record["trial"] + (", the defaults" if searches.is_first(record["trial"]) else "")
     return f"Trial {name}: {result}, {record['seconds']:.1f} s ({told}){reason}"
 
 

@@ -36,7 +36,7 @@ from tfhub_transfer.jobs.training import check_output, say_of_texts, train
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.jobs.trial_notes import TrialNotes, noted, shared_place
 from tfhub_transfer.jobs.tuning_options import TuneJob
-from tfhub_transfer.reporting import search_reports
+from tfhub_transfer.reporting import search_reports, searches
 from tfhub_transfer.storage import scratch
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training import identity
@@ -299,7 +299,7 @@ def _best(hypermodel: TransferHyperModel, tuner: Any, notes: TrialNotes) -> dict
         drawn["epochs"] = epochs
     known = {each["trial"]: each for each in notes.trials if each["status"] == "COMPLETED"}
     own = known[choice.trial]
-    default = next((each for name, each in known.items() if not name.strip("0")), {})
+    default = next((each for name, each in known.items() if searches.is_first(name)), {})
     return {
         "objective": tuner.oracle.objective.name,
         "direction": tuner.oracle.objective.direction,
