@@ -90,8 +90,8 @@ INNER_FLOORS = {
     ],
     "jobs": [
         [
-            *("asking", "folders", "options", "run_records", "saying", "search_places"),
-            "three_splits",
+            *("asking", "folders", "options", "run_records", "saying", "search_limits"),
+            *("search_places", "three_splits"),
         ],
         [
             *("asking_options", "encoder_options", "exporting_options", "launching"),

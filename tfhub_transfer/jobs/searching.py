@@ -16,14 +16,14 @@ from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.jobs.saying import say
+from tfhub_transfer.jobs.search_limits import Cut, Limits
 from tfhub_transfer.jobs.search_worker import Remote
-from tfhub_transfer.jobs.trial_notes import PROJECT, Trial, TrialNotes
+from tfhub_transfer.jobs.trial_notes import PROJECT, TrialNotes
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.private import keras_tuner_grid
 from tfhub_transfer.reporting import searches
 from tfhub_transfer.tuning import TransferHyperModel, records, trials
-from tfhub_transfer.tuning.space import ENCODER
 
 KINDS = {
     "bayesian": keras_tuner.BayesianOptimization,
@@ -38,67 +38,12 @@ _AFTER = 8.0
 _FEWEST_EPOCHS = 3
 
 
-class Limits:
-    """When a search ends.
-
-    Args:
-        trials: The most trials, if there is such a number.
-        minutes: For all of it, the last training too.
-        started: When this run began, by `time.monotonic`.
-        spent: Seconds that earlier runs of the same search took.
-        last: How many times as long as a trial the last training is.
-        beside: Seconds for what else there is to do at the end.
-    """
-
-    def __init__(
-        self,
-        trials: int | None,
-        minutes: float | None,
-        started: float,
-        spent: float = 0.0,
-        last: float = 1.0,
-        beside: float = 0.0,
-    ) -> None:
-        self.trials = trials if trials or minutes else TRIALS
-        self._seconds = math.inf if minutes is None else 60.0 * minutes
-        self._started, self._last, self._beside = started - spent, last, beside
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds that the search has taken so far, over all its runs."""
-        return time.monotonic() - self._started
-
-    def leaves_time(self, over: list[Trial], values: Mapping[str, Any] | None = None) -> bool:
-        """Whether there is time for another trial, and for the last training.
-
-        Args:
-            over: What is known of the trials that are over.
-            values: Those of the trial, if they are known: how far the encoder thaws says most of
-                how long one takes. Else it may be as short as the shortest so far.
-        """
-        if not over:
-            return True
-        seconds = [float(each["seconds"]) for each in over]
-        following = min(seconds)
-        if values is not None:
-            alike = [each for each in over if _depth(each["values"]) == _depth(values)]
-            following = max([float(each["seconds"]) for each in alike] or seconds)
-        # The last training is one of them again, perhaps of the longest.
-        ahead = following + max(seconds) * self._last + self._beside
-        return self.elapsed + ahead < self._seconds
-
-
-def _depth(values: Mapping[str, Any]) -> dict[str, Any]:
-    """How far the encoder thaws in a trial, and which, if there are several."""
-    return {n: v for n, v in values.items() if n.startswith((ENCODER, "unfreeze"))}
-
-
 def search(
     job: TuneJob,
     hypermodel: TransferHyperModel,
     objective: keras_tuner.Objective,
     notes: TrialNotes,
-    started: float,
+    times: tuple[float, float],
     serve: Callable[..., None] | None = None,
 ) -> keras_tuner.Tuner:
     """Goes through the trials that there is time for.
@@ -108,7 +53,7 @@ def search(
         hypermodel: What makes and trains each trial.
         objective: What they are judged by.
         notes: Where each is noted; those that are there aren't trained again.
-        started: When the command began, by `time.monotonic`.
+        times: When the command began, and when it read its files, by `time.monotonic`.
         serve: What deals them out to other processes, instead of training them here; called with
             the oracle, what tells whether there is time, and what is to be called behind each.
 
@@ -116,10 +61,13 @@ def search(
         InputError: If none came to an end.
     """
     spent = max((float(each["ended"]) for each in notes.trials), default=0.0)
-    last, opening = (2 if job.refit else 1) / hypermodel.trainings, time.monotonic() - started
-    limits = Limits(job.trials, job.minutes, started, spent, last, _AFTER * opening)
+    last, opening = (2 if job.refit else 1) / hypermodel.trainings, time.monotonic() - times[1]
+    most = job.trials if job.trials or job.minutes else TRIALS
+    ends = (job.minutes, times[0], spent, last, _AFTER * opening)
+    limits = Limits(most, *ends, cuts=serve is None)
     made = _tuner(_Noted, job, hypermodel, objective, notes.place, limits.trials)
     made.notes, made.limits, made.keeps_weights = notes, limits, job.tuner == "hyperband"
+    made.limits.taken = made.taken()
     if not limits.leaves_time(notes.trials):
         made.stop()
     with progress.stage("Trials", limits.trials, final=False) as stage:
@@ -310,11 +258,17 @@ class _Noted(_Reasoned):
         self._started = time.monotonic()
 
     def run_trial(self, trial: Any, *given: Any, **more: Any) -> Any:
-        self._begun = self.limits.leaves_time(self.notes.trials, trial.hyperparameters.values)
-        if self._begun:
+        over = self.notes.trials
+        self._begun = self.limits.leaves_time(over, trial.hyperparameters.values)
+        if not self._begun:
+            self._reason = "no time was left"
+            return self._worst()
+        if not self.limits.cuts:
             return super().run_trial(trial, *given, **more)
-        self._reason = "no time was left"
-        return self._worst()
+        cut = Cut(self.limits, over)
+        found = super().run_trial(trial, *given, **{**more, "callbacks": [cut]})
+        self._begun = not cut.is_late
+        return found
 
     def on_trial_end(self, trial: Any) -> None:
         super().on_trial_end(trial)
@@ -335,10 +289,18 @@ class _Noted(_Reasoned):
         found = self.oracle.get_trial(trial_id)  # type: ignore[attr-defined]
         record = {**records.of_trial(found), "seconds": seconds, "ended": self.limits.elapsed}
         self.notes.note(record)
+        self.limits.taken = self.taken()
         self.stage.add()
         say(_line(record, self.oracle.objective.name))  # type: ignore[attr-defined]
         if not self.limits.leaves_time(self.notes.trials):
             self.stop()
+
+    def taken(self) -> str | None:
+        """The trial that would be taken now; `None`, where none has come to its end."""
+        if not trials.completed(self):
+            return None
+        name: str = self.hypermodel.best(self).trial  # type: ignore[attr-defined]
+        return name
 
     def stop(self) -> None:
         """Lets no other trial begin."""

@@ -77,7 +77,7 @@ def tune(job: TuneJob) -> None:
             came to an end.
         Ended: If this is a worker, whose chief has ended.
     """
-    started = time.monotonic()
+    times = job.asked_at, time.monotonic()
     space = asked(job)
     _require_repeatable(job)
     if job.workers > 1:
@@ -89,7 +89,7 @@ def tune(job: TuneJob) -> None:
     with search_places.unseen():
         if place is None or place.is_chief:
             with search_chief.opened(place) as chief:
-                _tune(job, space, chief, started)
+                _tune(job, space, chief, times)
         else:
             _work(job, space, place)
 
@@ -98,7 +98,7 @@ def _tune(
     job: TuneJob,
     space: Mapping[str, object],
     chief: search_chief.Chief | None,
-    started: float,
+    times: tuple[float, float],
 ) -> None:
     plain = _plain(job)
     joint = joint_of(plain)
@@ -112,7 +112,7 @@ def _tune(
             if job.folds:
                 refitting.require_weights_in_both(splits)
             hypermodel = _hypermodel(job, space, splits, task)
-            best = _search(job, hypermodel, splits, notes, started, chief)
+            best = _search(job, hypermodel, splits, notes, times, chief)
         except KeyboardInterrupt:
             if notes.trials:
                 say(f"the same command goes on behind {len(notes.trials)} trials")
@@ -263,7 +263,7 @@ def _search(
     hypermodel: TransferHyperModel,
     splits: Splits | JointSplits,
     notes: TrialNotes,
-    started: float,
+    times: tuple[float, float],
     chief: search_chief.Chief | None,
 ) -> dict[str, Any]:
     """Searches; what is told of the best trial, with the options of its training."""
@@ -279,7 +279,7 @@ def _search(
         if chief is not None:
             welcome = {"precision": precision, "token": notes.token()}
             serve = functools.partial(chief.serve, welcome, _alike(facts))
-        tuner = searching.search(job, hypermodel, objective, notes, started, serve)
+        tuner = searching.search(job, hypermodel, objective, notes, times, serve)
     return _best(hypermodel, tuner, notes)
 
 
