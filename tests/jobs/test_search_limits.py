@@ -87,6 +87,18 @@ def test_what_may_be_cut_off_begins_if_it_may_end_in_time(now: list[float]) -> N
     assert not Limits(3, None, 0.0, cuts=True).cuts  # nobody said how long
 
 
+def test_the_test_split_takes_as_long_as_what_the_first_trial_encoded(now: list[float]) -> None:
+    limits = Limits(None, 1.0, 0.0, measured=0.5)
+    limits.taken = "0"
+    # 30 s were 6 of itself and 24 for as many rows as two test splits; then a trial of 6, and 6.
+    assert ends(limits, now, TRIALS, FROZEN) == pytest.approx(60 - 6 - 6 - 12 - 0.1)
+    # What it was isn't known of one alone: of 10 s the last training takes what encoding didn't.
+    alone = over((10.0, 0))
+    assert ends(limits, now, alone) == pytest.approx(60 - 10 - 10 - 0.1)
+    twice = Limits(None, 1.0, 0.0, measured=2.0)
+    assert ends(twice, now, alone) == pytest.approx(60 - 10 - 20 - 0.1)
+
+
 def test_a_trial_ends_once_its_time_is_up(now: list[float]) -> None:
     limits = Limits(None, 1.0, 0.0, cuts=True)
     limits.taken, now[0] = "2", 40.0

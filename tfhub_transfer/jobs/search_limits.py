@@ -27,6 +27,8 @@ class Limits:
         spent: Seconds that earlier runs of the same search took.
         last: How many times as long as a trial the last training is.
         beside: Seconds for what else there is to do at the end.
+        measured: Rows that are measured at the end, for each one that the first trial was the first
+            to encode.
         cuts: Whether a trial is cut off when its time is up. Then one begins that may end in time;
             else one that will, as far as others alike tell.
 
@@ -45,12 +47,14 @@ class Limits:
         spent: float = 0.0,
         last: float = 1.0,
         beside: float = 0.0,
+        measured: float = 0.0,
         cuts: bool = False,
     ) -> None:
         self.trials, self.cuts = trials, cuts and minutes is not None
         self.taken: str | None = None
         self._seconds = math.inf if minutes is None else 60.0 * minutes
         self._started, self._last, self._beside = started - spent, last, beside
+        self._measured = measured
 
     @property
     def elapsed(self) -> float:
@@ -83,7 +87,21 @@ class Limits:
         """Seconds of the whole, if the last training began now."""
         known = _lengths(over)
         longest = known.get(self.taken or "", max(known.values()))
-        return self.elapsed + max(longest, following) * self._last + self._beside
+        training = max(longest, following) * self._last
+        return self.elapsed + training + self._measuring(over, known) + self._beside
+
+    def _measuring(self, over: Sequence[Known], known: Mapping[str, float]) -> float:
+        """Seconds that the test split takes, by what encoding took the first trial.
+
+        As long as none alike has followed, how much of its time that was isn't known: its training
+        and the measuring of the test split take as long as it at most, where they are as large.
+        """
+        first = over[0]
+        made = float(first["seconds"]) - known[first["trial"]]
+        alike = [each for each in over if _depth(each["values"]) == _depth(first["values"])]
+        if len(alike) > 1:
+            return max(0.0, made) * self._measured
+        return float(first["seconds"]) * max(0.0, self._measured - self._last)
 
     def _following(self, over: Sequence[Known], values: Known | None) -> float:
         """Seconds that the next trial takes, of which less is known the fewer there were."""

@@ -31,9 +31,10 @@ KINDS = {
     "hyperband": keras_tuner.Hyperband,
     "grid": keras_tuner.GridSearch,
 }
-# What follows the search beside a training, times what goes before it: files are read and the model
-# is built once more, measured and exported. It was 8 for 1,000 rows of SST-2, packaged encoder.
-_AFTER = 8.0
+# What follows the search beside training and measuring, times what goes before it: files are read
+# and the model is built once more, exported, its report drawn. It was 2.0 and 2.5 for 1,000 rows of
+# SST-2 on a busy machine, packaged encoder.
+_AFTER = 3.0
 # Epochs of `Hyperband`'s longest trials, at least: of fewer there is nothing to choose between.
 _FEWEST_EPOCHS = 3
 
@@ -44,6 +45,7 @@ def search(
     objective: keras_tuner.Objective,
     notes: TrialNotes,
     times: tuple[float, float],
+    measured: float,
     serve: Callable[..., None] | None = None,
 ) -> keras_tuner.Tuner:
     """Goes through the trials that there is time for.
@@ -54,6 +56,7 @@ def search(
         objective: What they are judged by.
         notes: Where each is noted; those that are there aren't trained again.
         times: When the command began, and when it read its files, by `time.monotonic`.
+        measured: Rows of the test split for each that trials learn from or are judged by.
         serve: What deals them out to other processes, instead of training them here; called with
             the oracle, what tells whether there is time, and what is to be called behind each.
 
@@ -63,7 +66,7 @@ def search(
     spent = max((float(each["ended"]) for each in notes.trials), default=0.0)
     last, opening = (2 if job.refit else 1) / hypermodel.trainings, time.monotonic() - times[1]
     most = job.trials if job.trials or job.minutes else TRIALS
-    ends = (job.minutes, times[0], spent, last, _AFTER * opening)
+    ends = (job.minutes, times[0], spent, last, _AFTER * opening, measured)
     limits = Limits(most, *ends, cuts=serve is None)
     made = _tuner(_Noted, job, hypermodel, objective, notes.place, limits.trials)
     made.notes, made.limits, made.keeps_weights = notes, limits, job.tuner == "hyperband"

@@ -279,8 +279,15 @@ def _search(
         if chief is not None:
             welcome = {"precision": precision, "token": notes.token()}
             serve = functools.partial(chief.serve, welcome, _alike(facts))
-        tuner = searching.search(job, hypermodel, objective, notes, times, serve)
+        tuner = searching.search(job, hypermodel, objective, notes, times, _measured(splits), serve)
     return _best(hypermodel, tuner, notes)
+
+
+def _measured(splits: Splits | JointSplits) -> float:
+    """Rows of the test split for each that trials learn from or are judged by."""
+    own = [*splits.by_task().values()]
+    seen = sum(len(each.train) + len(each.validation) for each in own)
+    return sum(len(each.test) for each in own) / seen
 
 
 def _precision(name: str, encoders: Sequence[Encoder]) -> AbstractContextManager[str]:
