@@ -92,8 +92,8 @@ INNER_FLOORS = {
     ],
     "jobs": [
         [
-            *("asking", "folders", "options", "run_records", "saying", "search_places"),
-            *("shards", "three_splits"),
+            *("asking", "folders", "options", "run_records", "saying", "search_limits"),
+            *("search_places", "shards", "three_splits"),
         ],
         [
             *("asking_options", "encoder_options", "exporting_options", "launching"),
@@ -231,7 +231,8 @@ INNER_FLOORS = {
     "tuning": [
         ["found_rates", "luck", "repeats", "shared", "space"],
         ["trials"],
-        ["hypermodel", "range_tests"],
+        ["making", "range_tests", "records"],
+        ["hypermodel"],
         ["reports"],
         ["__init__"],
     ],
