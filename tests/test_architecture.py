@@ -27,6 +27,7 @@ FLOORS = [
     ["models"],
     ["training"],
     ["evaluation", "serving", "recipes", "tuning"],
+    ["web"],
     ["jobs"],
     ["__init__", "usage"],
     ["cli"],
@@ -91,17 +92,18 @@ INNER_FLOORS = {
     ],
     "jobs": [
         [
-            *("asking", "folders", "options", "run_records", "saying", "search_places"),
-            "three_splits",
+            *("asking", "folders", "options", "run_records", "saying", "search_limits"),
+            *("search_places", "shards", "three_splits"),
         ],
         [
             *("asking_options", "encoder_options", "exporting_options", "launching"),
-            *("search_chief", "sharing", "training_options"),
+            *("beam_runner", "search_chief", "serving_options", "shard_records", "sharing"),
+            "training_options",
         ],
         [
             *("checking", "continuing", "converting", "distilling_options", "exporting"),
-            *("inputs", "listing"),
-            *("refitting", "search_worker", "trial_notes", "tuning_options"),
+            *("inputs", "listing", "refitting", "search_worker", "serving", "sharded"),
+            *("trial_notes", "tuning_options"),
         ],
         ["searching", "workers"],
         ["commands", "measuring", "predicting", "training", "vectors"],
@@ -229,8 +231,16 @@ INNER_FLOORS = {
     "tuning": [
         ["found_rates", "luck", "repeats", "shared", "space"],
         ["trials"],
-        ["hypermodel", "range_tests"],
+        ["making", "range_tests", "records"],
+        ["hypermodel"],
         ["reports"],
+        ["__init__"],
+    ],
+    "web": [
+        ["metrics", "refusing", "running", "tables"],
+        ["rest"],
+        ["batching", "servable"],
+        ["app"],
         ["__init__"],
     ],
     "training": [

@@ -6,6 +6,7 @@ from tfhub_transfer.jobs.asking_options import EncodeJob, EvaluateJob, PredictJo
 from tfhub_transfer.jobs.distilling_options import DistillJob
 from tfhub_transfer.jobs.encoder_options import ConvertJob, EncodersJob
 from tfhub_transfer.jobs.exporting_options import CheckExportJob, ExportJob
+from tfhub_transfer.jobs.serving_options import ServeJob
 from tfhub_transfer.jobs.training_options import DemoJob, TrainJob
 from tfhub_transfer.jobs.tuning_options import TuneJob
 
@@ -111,5 +112,11 @@ COMMANDS = (
         "ask an export beside its model, moved and without this package",
         CheckExportJob,
         "checking.check",
+    ),
+    Command(
+        "serve",
+        "answer TF Serving's REST, and show a page to try the model",
+        ServeJob,
+        "serving.serve",
     ),
 )

@@ -1,6 +1,6 @@
 """Exported models loaded back."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -63,6 +63,38 @@ class ServedModel:
             raise InputError(
                 f"the exported model is damaged; export it again. Received: {folder} ({reason})"
             ) from error
+
+    @property
+    def signatures(self) -> Mapping[str, Callable[..., dict[str, tf.Tensor]]]:
+        """What answers, by the name of its signature: concrete functions of TensorFlow."""
+        return self._loaded.signatures
+
+    @property
+    def tasks(self) -> list[str]:
+        """The names of the signatures that answer texts as a task does, in an order for people."""
+        return sorted(self._loaded.lengths_of)
+
+    def inputs_of(self, signature: str) -> list[str]:
+        """The names of a signature's inputs, in the order in which a row has them.
+
+        Args:
+            signature: Its name.
+        """
+        if signature in self._loaded.lengths_of:
+            return [spec.name for spec in self._loaded.lengths_of[signature].input_signature]
+        return sorted(self._loaded.signatures[signature].structured_input_signature[1])
+
+    def answer(self, signature: str, inputs: Mapping[str, object]) -> dict[str, np.ndarray]:
+        """What a server gives for one batch, as it is: neither sorted nor checked.
+
+        Args:
+            signature: The name of one of `signatures`.
+            inputs: Strings by the names of its inputs.
+        """
+        given = {name: tf.constant(value, tf.string) for name, value in inputs.items()}
+        with runtime.precision("float32"):  # what is in bfloat16 was exported so
+            found = self._loaded.signatures[signature](**given)
+        return {name: value.numpy() for name, value in sorted(found.items())}
 
     def predict(
         self, texts: Iterable[object], batch_size: int = 64, signature: str = SIGNATURE

@@ -91,6 +91,8 @@ class Layout:
     by_unit: ClassVar[bool] = False
     # Whether an export takes words too, in the place of plain texts.
     takes_words: ClassVar[bool] = False
+    # Answers that an export pads, by the one that says how many there are of each text.
+    counted: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     # Each layout asks what its own kind of task has.
     task: Any

@@ -1,5 +1,7 @@
 """How texts become rows that an encoder reads at once, and scores of rows become answers."""
 
+from collections.abc import Iterable
+
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.tasks.base import Task
@@ -53,6 +55,28 @@ def find(task: Task, head: Head | None = None) -> Layout:
     return Towers(task, head)
 
 
+def counts(answers: Iterable[str]) -> dict[str, str]:
+    """Answers of an export that are padded, each with the one that says how many are no padding.
+
+    Args:
+        answers: The names of all that one signature of it gives.
+
+    Example:
+
+    >>> counts(["sentence", "sentence_count"])
+    {'sentence': 'sentence_count'}
+    """
+    given = set(answers)
+    groups = [group for layout in LAYOUTS.values() for group in layout.counted.items()]
+    return {
+        name: count
+        for count, padded in groups
+        if count in given
+        for name in padded
+        if name in given
+    }
+
+
 __all__ = [
     "LAYOUTS",
     "Ids",
@@ -61,6 +85,7 @@ __all__ = [
     "Rows",
     "asked",
     "balance",
+    "counts",
     "documents",
     "encoder_inputs",
     "find",

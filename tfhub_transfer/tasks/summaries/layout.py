@@ -5,7 +5,7 @@ What leads from a plain document to its summary is TensorFlow, so that an export
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import keras
 import numpy as np
@@ -22,6 +22,9 @@ from tfhub_transfer.tasks.summaries import selection
 from tfhub_transfer.texts import sentences
 from tfhub_transfer.texts.joining import ALONE, WORD_END
 
+# What an answer says of each sentence of a summary.
+_CHOSEN = ("sentence", "score", "start", "end")
+
 
 class _State(NamedTuple):
     """What `answer` must know of the documents: sentences, their pieces, how many a row has."""
@@ -35,6 +38,7 @@ class Sentences(Layout):
     """A row is a document, or a part of one that is too long; its units are sentences."""
 
     by_unit = True
+    counted: ClassVar[Mapping[str, tuple[str, ...]]] = {"sentence_count": _CHOSEN}
 
     @property
     def signature(self) -> tuple[str, ...]:
@@ -87,13 +91,12 @@ class Sentences(Layout):
         logits = places[0].with_values(units.of_units(scores, lengths).flat_values[:, 0])
         chosen = logits.with_values(selection.choose(logits, pieces, self.task.sentences))
         columns = (places[0], self.task.shares(logits), *places[1:])
-        names = ("sentence", "score", "start", "end")
-        found = {n: tf.ragged.boolean_mask(c, chosen) for n, c in zip(names, columns)}
+        found = {n: tf.ragged.boolean_mask(c, chosen) for n, c in zip(_CHOSEN, columns)}
         return {**found, "sentence_count": found["sentence"].row_lengths()}
 
     def readable(self, found: Mapping[str, tf.RaggedTensor]) -> list[dict[str, object]]:
         """One dictionary a text: `summary`, and its `sentences`, each with its place."""
-        columns = (found[name].to_list() for name in ("sentence", "score", "start", "end"))
+        columns = (found[name].to_list() for name in _CHOSEN)
         answers: list[dict[str, object]] = []
         for texts, *numbers in zip(*columns):
             texts = [text.decode("utf-8", errors="replace") for text in texts]

@@ -26,6 +26,11 @@ from tfhub_transfer.texts.joining import split_words
 Found: TypeAlias = "tf.RaggedTensor | tf.Tensor"
 # What `answer` must know of texts: how they are spelled, their words' places, words of each row.
 Placed: TypeAlias = "tuple[tf.Tensor, Places, tf.Tensor]"
+# What an answer says of each word and of each entity, by how many there are.
+COUNTED = {
+    "word_count": ("word", "tag", "score", "start", "end"),
+    "entity_count": ("entity", "type", "entity_score", "entity_start", "entity_end"),
+}
 
 
 class Schemed(Protocol):
@@ -40,6 +45,7 @@ class Words(Layout):
 
     by_unit = True
     takes_words = True
+    counted = COUNTED
 
     def features(
         self, encoder: Encoder, encoded: layers.Encoded, inputs: Inputs
@@ -119,9 +125,9 @@ def readable(found: Mapping[str, Found]) -> list[Readable]:
     """What `answer` gave, one dictionary a text: `words`, and `entities` where there are any."""
     ragged = {k: v for k, v in found.items() if isinstance(v, tf.RaggedTensor)}
     columns = {key: value.to_list() for key, value in ragged.items()}
-    names = {"words": ("word", "tag", "score", "start", "end")}
+    names = {"words": COUNTED["word_count"]}
     if "entity" in found:
-        names["entities"] = ("entity", "type", "entity_score", "entity_start", "entity_end")
+        names["entities"] = COUNTED["entity_count"]
     keys = {"word": "text", "entity": "text"}
     return [
         {
