@@ -61,7 +61,7 @@ def test_a_trained_folder_is_exported_and_its_report_gives_examples(
     address = asked["address"]
     said = f"Serving {trained}: {address} in a browser, {address}/v1/models/reviews:predict\n"
     assert (status, out, asked["seconds"]) == (0, said, 5.0)
-    assert asked["servable"].name == "reviews"
+    assert asked["servable"].name == "reviews" and address.startswith("http://127.0.0.1:")
     rows = map(json.loads, (trained / "report" / "predictions.jsonl").read_text().splitlines())
     expected = [row["texts"] for row in rows][:6]
     assert asked["about"].examples["serving_default"] == expected

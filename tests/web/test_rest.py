@@ -168,19 +168,19 @@ def test_answers_come_by_row_or_by_column_and_one_output_alone_without_its_name(
     def read(body: bytes) -> Any:
         return json.loads(body, parse_constant=str)
 
-    assert read(rest.predictions(outputs, False)) == {"outputs": columns}
+    assert read(rest.predict_body(outputs, False)) == {"outputs": columns}
     rows = [{name: values[row] for name, values in columns.items()} for row in (0, 1)]
-    assert read(rest.predictions(outputs, True)) == {"predictions": rows}
+    assert read(rest.predict_body(outputs, True)) == {"predictions": rows}
     only = {"scores": outputs["scores"]}
-    assert read(rest.predictions(only, True)) == {"predictions": columns["scores"]}
-    assert read(rest.predictions(only, False)) == {"outputs": columns["scores"]}
+    assert read(rest.predict_body(only, True)) == {"predictions": columns["scores"]}
+    assert read(rest.predict_body(only, False)) == {"outputs": columns["scores"]}
     with pytest.raises(Refusal, match="'label' isn't UTF-8"):
-        rest.predictions({"label": np.array([b"\xff"], object)}, True)
+        rest.predict_body({"label": np.array([b"\xff"], object)}, True)
 
 
 def test_numbers_are_the_same_float_and_no_longer_than_it_is() -> None:
     values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
-    found = json.loads(rest.predictions({"x": values}, True))["predictions"]
+    found = json.loads(rest.predict_body({"x": values}, True))["predictions"]
     np.testing.assert_array_equal(np.array(found, np.float32), values)
     assert max(len(repr(each)) for each in found) <= 17
 
@@ -237,10 +237,10 @@ def test_classes_and_numbers() -> None:
         ({"classes": classes}, [[["a", 0.0], ["b", 0.0]]]),
         ({"scores": scores}, [[["", 0.75], ["", 0.25]]]),
     ):
-        assert json.loads(rest.classifications(outputs)) == {"results": expected}
+        assert json.loads(rest.classify_body(outputs)) == {"results": expected}
     for shape in ((2,), (2, 1)):
         outputs = {"outputs": np.reshape(np.float32([1.5, 2]), shape)}
-        assert json.loads(rest.regressions(outputs)) == {"results": [1.5, 2.0]}
-    for write in (rest.classifications, rest.regressions):
+        assert json.loads(rest.regress_body(outputs)) == {"results": [1.5, 2.0]}
+    for write in (rest.classify_body, rest.regress_body):
         with pytest.raises(Refusal, match="Expected .* signature outputs to contain"):
             write({"other": scores})

@@ -1,8 +1,8 @@
 """Exported models loaded back."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -65,7 +65,7 @@ class ServedModel:
             ) from error
 
     @property
-    def signatures(self) -> Mapping[str, Callable[..., dict[str, tf.Tensor]]]:
+    def signatures(self) -> Mapping[str, Any]:
         """What answers, by the name of its signature: concrete functions of TensorFlow."""
         return self._loaded.signatures
 

@@ -157,7 +157,7 @@ class _Doors:
                 traceback.print_exc(file=sys.stderr)
                 response = _refused(Refusal(500, one_line(f"{type(error).__name__}: {error}", 300)))
             spent = time.perf_counter() - began
-            counted = verb or getattr(request.state, "verb", "other")
+            counted = str(verb or getattr(request.state, "verb", "other"))
             self._metrics.answered(counted, response.status_code, spent)
             return response
 
@@ -192,9 +192,9 @@ class _Doors:
             )
         outputs = await self._answers(request, asked, deadline)
         write = {
-            "predict": lambda: rest.predictions(outputs, asked.by_row),
-            "classify": lambda: rest.classifications(outputs),
-            "regress": lambda: rest.regressions(outputs),
+            "predict": lambda: rest.predict_body(outputs, asked.by_row),
+            "classify": lambda: rest.classify_body(outputs),
+            "regress": lambda: rest.regress_body(outputs),
         }[target.verb]
         return _json(await _aside(write, asked.rows > _FEW_ROWS))
 

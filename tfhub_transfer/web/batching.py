@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tfhub_transfer.data.batching import STREAMS
+from tfhub_transfer.data.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
 from tfhub_transfer.private import tensorflow_options
 from tfhub_transfer.runtime import threads
 from tfhub_transfer.web.refusing import Refusal
@@ -206,14 +206,13 @@ class Batcher:
         sizes = [sum(map(_size, row)) for row in zip(*columns.values())]
         if len(sizes) <= _PART or not signature.together:
             return self._run(signature, columns)
-        order = np.argsort(sizes, kind="stable")
-        parts = np.array_split(order, -(-len(order) // _PART))
+        parts = list(LengthBatches(sizes, _PART, shuffle=False, at_most=INFERENCE_BUCKETS))
 
         def run(part: np.ndarray) -> Outputs:
             return self._run(signature, {n: [c[row] for row in part] for n, c in columns.items()})
 
         found = _joined(list(threads.side_by_side(run, parts, STREAMS)))
-        place = np.argsort(order)
+        place = np.argsort(np.concatenate(parts))
         return {name: values[place] for name, values in found.items()}
 
 

@@ -11,7 +11,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import tensorflow as tf
@@ -312,15 +312,14 @@ def examples_request(
         Refusal: If the signature isn't one for it, or an example isn't one.
     """
     signature = signature_of(signature_name(asked))
-    kind = {"classify": "classification", "regress": "regression"}[verb]
     if signature.method != _METHODS[verb]:
         raise Refusal(
             400,
-            f"Expected {kind} signature method_name to be {_METHODS[verb]}. Was: "
+            f"Expected {verb} signature method_name to be {_METHODS[verb]}. Was: "
             f"{signature.method}",
         )
     if [*signature.inputs] != [_EXAMPLES]:
-        raise Refusal(400, f"Expected {kind} signature input to be {_EXAMPLES} alone.")
+        raise Refusal(400, f"Expected {verb} signature input to be {_EXAMPLES} alone.")
     context = _features(asked["context"]) if "context" in asked else {}
     if "examples" not in asked:
         raise Refusal(
@@ -364,7 +363,7 @@ def _feature(name: str, content: object) -> tf.train.Feature:
     if kinds == {"float"}:
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
     if kinds == {"int64"}:
-        numbers = [int(value) for value in values]  # True is 1
+        numbers = [int(cast(int, value)) for value in values]  # True is 1
         return tf.train.Feature(int64_list=tf.train.Int64List(value=numbers))
     return tf.train.Feature()
 
@@ -394,7 +393,7 @@ def _serialized(features: Mapping[str, tf.train.Feature]) -> bytes:
 # Answers ------------------------------------------------------------------------------------------
 
 
-def predictions(outputs: Outputs, by_row: bool) -> bytes:
+def predict_body(outputs: Outputs, by_row: bool) -> bytes:
     """The body of an answer to `:predict`; of one output alone its values without its name.
 
     Args:
@@ -414,7 +413,7 @@ def predictions(outputs: Outputs, by_row: bool) -> bytes:
     return _written({"predictions": rows})
 
 
-def classifications(outputs: Outputs) -> bytes:
+def classify_body(outputs: Outputs) -> bytes:
     """The body of an answer to `:classify`: for each row pairs of class and score.
 
     Args:
@@ -427,8 +426,7 @@ def classifications(outputs: Outputs) -> bytes:
     if not found:
         raise Refusal(
             400,
-            "Expected classification signature outputs to contain at least one of classes and "
-            "scores",
+            "Expected classify signature outputs to contain at least one of classes and scores",
         )
     rows = len(next(iter(found.values())))
     results = []
@@ -440,7 +438,7 @@ def classifications(outputs: Outputs) -> bytes:
     return _written({"results": results})
 
 
-def regressions(outputs: Outputs) -> bytes:
+def regress_body(outputs: Outputs) -> bytes:
     """The body of an answer to `:regress`: a number for each row.
 
     Args:
@@ -450,7 +448,7 @@ def regressions(outputs: Outputs) -> bytes:
         Refusal: If there are no such.
     """
     if "outputs" not in outputs:
-        raise Refusal(400, "Expected regression signature outputs to contain outputs")
+        raise Refusal(400, "Expected regress signature outputs to contain outputs")
     return _written({"results": _plain("outputs", outputs["outputs"].reshape(-1))})
 
 

@@ -58,7 +58,7 @@ def _read(path: Path, inputs: Sequence[str], known: Mapping[str, str], most: int
     rows: list[dict[str, Any]] = []
     if reading.is_lines(str(path), reading.pair_columns(known.values()) if pair else ()):
         for chunk in reading.line_chunks(str(path), pair, columns=[*known.values(), *inputs]):
-            texts += [list(line) if pair else [line] for line in chunk]
+            texts += [[line] if isinstance(line, str) else list(line) for line in chunk]
             _require_few(texts, most)
         return {"texts": texts, "columns": list(inputs), "rows": texts}
     table = reading.Table(str(path), reading.Asked(labels=False))
