@@ -28,7 +28,10 @@ README = REPOSITORY / "README.md"
 DOCS = REPOSITORY / "docs"
 GUIDES = sorted([*DOCS.glob("*.md"), *DOCS.glob("tasks/*.md")])
 # What installs, what needs a server or weights that don't come with the package.
-_ELSEWHERE = ("pip install", "tensorflow_model_server", "curl", "path/to/", "glove")
+_ELSEWHERE = (
+    *("pip install", "tensorflow_model_server", "curl", "path/to/", "glove"),
+    *("serve out", "docker compose", "client.py", "check-export reviews"),
+)
 
 
 def sections() -> dict[str, list[tuple[str, str]]]:
@@ -213,6 +216,9 @@ FILES: dict[str, Callable[[], None]] = {
     "Numbers": priced,
     "From Python": of_reviews,
     "From a model to answers": answered,
+    "Serving": saved,
+    "The kit": saved,
+    "Does an export answer as its model?": answered,
     "Ordered classes: stars, grades, degrees": ordered,
     "A task of your own": counts,
     "Tags of words: entities, parts of speech": tagged,
