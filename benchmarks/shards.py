@@ -129,7 +129,7 @@ def ratio(runs: list[dict[str, float]], above: str, below: str) -> float:
 
 
 def _engine(options: argparse.Namespace, texts: list[str], work: Path) -> tuple[list[Any], Any]:
-    folder = write(texts, options.rows, 4, work / "engine")
+    folder = write(texts, options.rows, options.shards, work / "engine")
     runs = inside(options.model, folder, work, options.repeat)
     rows = runs[0]["rows"]
     table = [
@@ -207,6 +207,7 @@ def main() -> None:
     parser = harness.arguments(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="what `train` wrote")
     parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--shards", type=int, default=4, help="that hold `--rows`")
     parser.add_argument("--beam-rows", type=int, default=20_000)
     parser.add_argument("--few", type=int, default=10_000)
     parser.add_argument("--many", type=int, default=1_000_000)
