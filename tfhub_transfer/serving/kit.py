@@ -280,13 +280,13 @@ def _remarks(graph: operations.Graph) -> list[str]:
     found = []
     if graph.has_words:
         found.append(
-            "Batching is off in `docker-compose.yml`: lists of words differ in length, and the "
+            "Batching is off in docker-compose.yml: lists of words differ in length, and the "
             "server merges requests of one length only (to fill up it would repeat the first word)."
         )
     if graph.has_padded:
         found.append(
             "Answers are as wide as the widest of their batch, filled up with zeros and empty "
-            "texts, and a batching server refuses requests of more texts than `max_batch_size`."
+            "texts, and a batching server refuses requests of more texts than max_batch_size."
         )
     return found
 
