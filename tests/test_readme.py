@@ -27,8 +27,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
 DOCS = REPOSITORY / "docs"
 GUIDES = sorted([*DOCS.glob("*.md"), *DOCS.glob("tasks/*.md")])
-# What installs, what needs a server or weights that don't come with the package.
-_ELSEWHERE = ("pip install", "tensorflow_model_server", "curl", "path/to/", "glove")
+# What installs, what needs a server, is one, or needs weights that don't come with the package.
+_ELSEWHERE = (
+    *("pip install", "tensorflow_model_server", "tfhub-transfer serve", "curl", "path/to/"),
+    "glove",
+)
 
 
 def sections() -> dict[str, list[tuple[str, str]]]:
