@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.jobs.options import Trust, argument, option
 
 
@@ -19,12 +20,13 @@ class ExportJob(Trust):
         None, "what a server calls the model; default: as before, or the folder's", metavar="NAME"
     )
     top_k: int | None = option(
-        None, help="give the K likeliest classes too, not only all", metavar="K"
+        None, "give the K likeliest classes too, not only all", metavar="K", within=ranges.CLASSES
     )
     keep: int | None = option(
         None,
-        help="remove older versions that this package wrote, but for the N newest",
+        "remove older versions that this package wrote, but for the N newest",
         metavar="N",
+        within=ranges.VERSIONS,
     )
 
 

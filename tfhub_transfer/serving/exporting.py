@@ -33,7 +33,6 @@ from tfhub_transfer.texts import splitting
 Folded: TypeAlias = Callable[..., Sequence[tf.Tensor]]
 _LABELS = "labels.txt"
 _INT8 = "int8"
-_MOST_VERSIONS = 10_000
 
 
 class _Served(tf.Module):
@@ -222,7 +221,7 @@ def export_saved_model(
     """
     require_exportable(model)
     top_k = signatures.check_top_k([part.task for part in model.parts.values()], top_k)
-    keep = None if keep is None else ranges.whole_number("keep", keep, 1, _MOST_VERSIONS)
+    keep = None if keep is None else ranges.whole_number("keep", keep, *ranges.VERSIONS)
     choices.one_of("precision", precision, (*precision_choice.PRECISIONS, _INT8))
     if precision != _INT8:
         precision = runtime.choose_precision(precision, model.encoder.dimension)
