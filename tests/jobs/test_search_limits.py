@@ -11,7 +11,7 @@ import keras_tuner
 import pytest
 
 from tfhub_transfer.jobs import searching
-from tfhub_transfer.jobs.search_limits import Cut, Limits
+from tfhub_transfer.jobs.search_limits import Cut, Ending, Limits
 
 
 @pytest.fixture
@@ -51,9 +51,11 @@ def test_time_is_kept_with_the_last_training_in_it(now: list[float]) -> None:
     for values, most in ((None, 21.0), (FROZEN, 20.0), (THAWED, 12.0), ({"unfreeze": 2}, 12.0)):
         assert ends(limits, now, TRIALS, values) == pytest.approx(most - 0.1)
     # What is there to do beside it takes from that.
-    assert ends(Limits(None, 1.0, 0.0, 20.0, 1.0, 3.0), now, TRIALS) == pytest.approx(17.9)
+    assert ends(Limits(None, 1.0, 0.0, 20.0, Ending(beside=3.0)), now, TRIALS) == pytest.approx(
+        17.9
+    )
     # Where a trial is four trainings the last one is a quarter of it: 3.5 s.
-    assert ends(Limits(None, 1.0, 0.0, 20.0, 0.25), now, TRIALS) == pytest.approx(31.4)
+    assert ends(Limits(None, 1.0, 0.0, 20.0, Ending(0.25)), now, TRIALS) == pytest.approx(31.4)
     assert ends(Limits(7, None, 0.0), now, TRIALS) == 69.9
 
 
@@ -88,14 +90,14 @@ def test_what_may_be_cut_off_begins_if_it_may_end_in_time(now: list[float]) -> N
 
 
 def test_the_test_split_takes_as_long_as_what_the_first_trial_encoded(now: list[float]) -> None:
-    limits = Limits(None, 1.0, 0.0, measured=0.5)
+    limits = Limits(None, 1.0, 0.0, ending=Ending(measured=0.5))
     limits.taken = "0"
     # 30 s were 6 of itself and 24 for as many rows as two test splits; then a trial of 6, and 6.
     assert ends(limits, now, TRIALS, FROZEN) == pytest.approx(60 - 6 - 6 - 12 - 0.1)
     # What it was isn't known of one alone: of 10 s the last training takes what encoding didn't.
     alone = over((10.0, 0))
     assert ends(limits, now, alone) == pytest.approx(60 - 10 - 10 - 0.1)
-    twice = Limits(None, 1.0, 0.0, measured=2.0)
+    twice = Limits(None, 1.0, 0.0, ending=Ending(measured=2.0))
     assert ends(twice, now, alone) == pytest.approx(60 - 10 - 20 - 0.1)
 
 
@@ -135,7 +137,7 @@ class Trained:
 @pytest.mark.parametrize(("at", "ends_well"), [(4, True), (15, False)])
 def test_what_was_cut_off_is_no_trial(now: list[float], at: float, ends_well: bool) -> None:
     kind: Any = type("Own", (searching._Noted, Trained), {"clock": now, "keeps_weights": True})
-    limits = Limits(None, 1.0, 0.0, last=0.5, cuts=True)
+    limits = Limits(None, 1.0, 0.0, ending=Ending(0.5), cuts=True)
     own = kind(limits, over((30.0, 0)))
     trial, noted = mock.Mock(trial_id="1"), mock.Mock()
     trial.hyperparameters.values = FROZEN

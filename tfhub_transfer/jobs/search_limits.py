@@ -1,5 +1,6 @@
 """When a search ends: by the number of its trials, or by the clock, the last training included."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,21 @@ _BEFORE = "tuner/trial_id"
 Known = Mapping[str, Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """What follows the trials.
+
+    Attributes:
+        last: How many times as long as a trial the last training is.
+        beside: Seconds for what else there is to do, beside measuring.
+        measured: Rows that are measured, for each one that the first trial was the first to encode.
+    """
+
+    last: float = 1.0
+    beside: float = 0.0
+    measured: float = 0.0
+
+
 class Limits:
     """When a search ends.
 
@@ -25,10 +41,7 @@ class Limits:
         minutes: For all of it, the last training too.
         started: When this run began, by `time.monotonic`.
         spent: Seconds that earlier runs of the same search took.
-        last: How many times as long as a trial the last training is.
-        beside: Seconds for what else there is to do at the end.
-        measured: Rows that are measured at the end, for each one that the first trial was the first
-            to encode.
+        ending: What follows.
         cuts: Whether a trial is cut off when its time is up. Then one begins that may end in time;
             else one that will, as far as others alike tell.
 
@@ -45,16 +58,13 @@ class Limits:
         minutes: float | None,
         started: float,
         spent: float = 0.0,
-        last: float = 1.0,
-        beside: float = 0.0,
-        measured: float = 0.0,
+        ending: Ending | None = None,
         cuts: bool = False,
     ) -> None:
         self.trials, self.cuts = trials, cuts and minutes is not None
         self.taken: str | None = None
         self._seconds = math.inf if minutes is None else 60.0 * minutes
-        self._started, self._last, self._beside = started - spent, last, beside
-        self._measured = measured
+        self._started, self._ending = started - spent, ending or Ending()
 
     @property
     def elapsed(self) -> float:
@@ -87,8 +97,8 @@ class Limits:
         """Seconds of the whole, if the last training began now."""
         known = _lengths(over)
         longest = known.get(self.taken or "", max(known.values()))
-        training = max(longest, following) * self._last
-        return self.elapsed + training + self._measuring(over, known) + self._beside
+        training = max(longest, following) * self._ending.last
+        return self.elapsed + training + self._measuring(over, known) + self._ending.beside
 
     def _measuring(self, over: Sequence[Known], known: Mapping[str, float]) -> float:
         """Seconds that the test split takes, by what encoding took the first trial.
@@ -100,8 +110,8 @@ class Limits:
         made = float(first["seconds"]) - known[first["trial"]]
         alike = [each for each in over if _depth(each["values"]) == _depth(first["values"])]
         if len(alike) > 1:
-            return max(0.0, made) * self._measured
-        return float(first["seconds"]) * max(0.0, self._measured - self._last)
+            return max(0.0, made) * self._ending.measured
+        return float(first["seconds"]) * max(0.0, self._ending.measured - self._ending.last)
 
     def _following(self, over: Sequence[Known], values: Known | None) -> float:
         """Seconds that the next trial takes, of which less is known the fewer there were."""

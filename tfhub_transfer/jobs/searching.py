@@ -16,7 +16,7 @@ from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.jobs.saying import say
-from tfhub_transfer.jobs.search_limits import Cut, Limits
+from tfhub_transfer.jobs.search_limits import Cut, Ending, Limits
 from tfhub_transfer.jobs.search_worker import Remote
 from tfhub_transfer.jobs.trial_notes import PROJECT, TrialNotes
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
@@ -66,8 +66,8 @@ def search(
     spent = max((float(each["ended"]) for each in notes.trials), default=0.0)
     last, opening = (2 if job.refit else 1) / hypermodel.trainings, time.monotonic() - times[1]
     most = job.trials if job.trials or job.minutes else TRIALS
-    ends = (job.minutes, times[0], spent, last, _AFTER * opening, measured)
-    limits = Limits(most, *ends, cuts=serve is None)
+    ending = Ending(last, _AFTER * opening, measured)
+    limits = Limits(most, job.minutes, times[0], spent, ending, cuts=serve is None)
     made = _tuner(_Noted, job, hypermodel, objective, notes.place, limits.trials)
     made.notes, made.limits, made.keeps_weights = notes, limits, job.tuner == "hyperband"
     made.limits.taken = made.taken()
