@@ -70,3 +70,19 @@ def test_sorted_batches_begin_with_the_longest() -> None:
     order = np.concatenate(list(LengthBatches(lengths, 10, shuffle=False)))
     assert (np.diff(lengths[order]) <= 0).all()
     assert sorted(order) == list(range(1000))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 8, 30, 100, 400, 3000])
+def test_batches_for_answers_hold_every_row_once_and_little_padding(rows: int) -> None:
+    lengths = np.random.default_rng(rows).lognormal(4.0, 0.7, rows).astype(int).clip(3, 256)
+    batches = [*LengthBatches.in_order(lengths, 128)]
+    assert sorted(np.concatenate([np.arange(0), *batches])) == [*range(rows)]
+    longest = [lengths[batch].max() for batch in batches]
+    assert longest == sorted(longest, reverse=True)
+    # A batch of few rows costs more than their tokens.
+    assert (
+        all(len(batch) >= 8 for batch in batches[1:-1]) and max(map(len, batches), default=0) <= 256
+    )
+    padded = sum(len(batch) * most for batch, most in zip(batches, longest))
+    if rows >= 100:
+        assert padded < 1.2 * lengths.sum()

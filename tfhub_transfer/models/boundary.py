@@ -87,9 +87,7 @@ class Boundary:
         below = below.get_concrete_function(
             {key: tf.TensorSpec([None, None], tf.int32) for key in BERT_INPUTS}
         )
-        by_length = batching.LengthBatches(
-            lengths[wanted], _ROWS, shuffle=False, at_most=batching.INFERENCE_BUCKETS
-        )
+        by_length = batching.LengthBatches.in_order(lengths[wanted], _ROWS)
         steps.expect(len(by_length))
         for places in by_length:
             rows = wanted[places]
@@ -197,9 +195,7 @@ class StoredTokens:
         units = None if starts is None else starts.row_lengths().numpy()
 
         def ask(wanted: np.ndarray) -> list[Scores]:
-            by_length = batching.LengthBatches(
-                self._lengths()[wanted], _ROWS, shuffle=False, at_most=batching.INFERENCE_BUCKETS
-            )
+            by_length = batching.LengthBatches.in_order(self._lengths()[wanted], _ROWS)
             found: dict[int, Scores] = {}
             for places in by_length:
                 rows = wanted[places]

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.data import Examples
-from tfhub_transfer.data.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches, longest
+from tfhub_transfer.data.batching import STREAMS, LengthBatches, longest
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor, Truncation
 from tfhub_transfer.errors import InputError
@@ -64,9 +64,7 @@ class Forward:
         reader: Layout | TextPreprocessor
         reader = self._layout.preprocessor if name == VECTOR else self._layout
         encoded, lost = reader.encode_and_count(examples.texts)
-        batches = LengthBatches(
-            longest(encoded), batch_size, shuffle=False, at_most=INFERENCE_BUCKETS
-        )
+        batches = LengthBatches.in_order(longest(encoded), batch_size)
         with (
             progress.part(f"{name.removesuffix('s')}s", len(batches)) as steps,
             runtime.precision("auto", self._encoder.dimension) as precision,

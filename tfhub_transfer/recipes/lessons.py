@@ -147,9 +147,7 @@ class Lesson:
         answer = self._answers(what)
         picked = {key: tf.gather(value, rows) for key, value in encoded.items()}
         lengths = picked["input_word_ids"].row_lengths().numpy()
-        batches = batching.LengthBatches(
-            lengths, _ROWS, shuffle=False, at_most=batching.INFERENCE_BUCKETS
-        )
+        batches = batching.LengthBatches.in_order(lengths, _ROWS)
 
         def run(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             some = {key: tf.gather(value, batch) for key, value in picked.items()}

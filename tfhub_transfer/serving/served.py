@@ -10,7 +10,7 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
 from tfhub_transfer import runtime
 from tfhub_transfer.data import text_forms
-from tfhub_transfer.data.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
+from tfhub_transfer.data.batching import STREAMS, LengthBatches
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import wording
@@ -139,7 +139,7 @@ class ServedModel:
                 return {key: value.numpy() for key, value in function(**asked).items()}
 
         lengths = lengths_of(*columns).numpy()
-        batches = list(LengthBatches(lengths, batch_size, False, at_most=INFERENCE_BUCKETS))
+        batches = list(LengthBatches.in_order(lengths, batch_size))
         # Asked even of no texts, the signature says the shapes of its answers.
         batches = batches or [np.arange(0)]
         parts = list(threads.side_by_side(run, batches, STREAMS))

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tfhub_transfer.data.batching import INFERENCE_BUCKETS, STREAMS, LengthBatches
+from tfhub_transfer.data.batching import STREAMS, LengthBatches
 from tfhub_transfer.private import tensorflow_options
 from tfhub_transfer.runtime import threads
 from tfhub_transfer.web.refusing import Refusal
@@ -206,7 +206,7 @@ class Batcher:
         sizes = [sum(map(_size, row)) for row in zip(*columns.values())]
         if len(sizes) <= _PART or not signature.together:
             return self._run(signature, columns)
-        parts = list(LengthBatches(sizes, _PART, shuffle=False, at_most=INFERENCE_BUCKETS))
+        parts = list(LengthBatches.in_order(sizes, _PART))
 
         def run(part: np.ndarray) -> Outputs:
             return self._run(signature, {n: [c[row] for row in part] for n, c in columns.items()})
