@@ -139,6 +139,7 @@ FOREIGN = {
     *("labels.argmax(axis=1)", "git lfs pull", "iconv -t UTF-8", "ulimit -f"),
     *("pip install 'tfhub-transfer[kaggle]'", "pip install 'tfhub-transfer[completion]'"),
     "python -m pip install pyarrow",
+    "pip install 'tfhub-transfer[serve]'",
     *("cluster", "type", "index", 'pip install "tfhub-transfer[tpu]"'),
     'pip install --force-reinstall --no-deps "tensorflow-tpu==2.20.*"',
     *("zip -0 -r ../model.keras .", "{name: task}", "encode", "pooled_output", "train"),
