@@ -90,7 +90,7 @@ class Place:
         return time.perf_counter() - started, said
 
     def killed(self, output: str, seconds: float) -> tuple[bool, str]:
-        """Whether a run was killed before its end, after so many seconds, and what it said."""
+        """Whether a run was killed before all was written, after so many seconds; what it said."""
         process = self.train(output)
         try:
             said, _ = process.communicate(timeout=seconds)
@@ -99,7 +99,8 @@ class Place:
             said, _ = process.communicate()
         # Of several processes the first tells what became of it: killed, or another one was.
         assert process.returncode in (0, -signal.SIGKILL, 128 + signal.SIGKILL, 75), said
-        return process.returncode != 0, said
+        # What is written appears whole, and a process may still be there then.
+        return not (self.root / output).exists(), said
 
     def _kill(self, pid: int) -> None:
         """Kills a command; of several processes one, whichever."""

@@ -1204,6 +1204,11 @@ OF_MODELS = [
         lambda k: tt.Plan(stages=lambda usual: [*usual, Odd("more")]).arranged([Odd()]),
     ),
     mistake(
+        "`plan` must be the finer settings of a training",
+        lambda k: stages.planned(3),
+        lambda k: [stages.planned(each) for each in (None, tt.Plan())],
+    ),
+    mistake(
         "`ends` are shares by names of stages",
         lambda k: tt.Plan(ends=0.5),
         lambda k: tt.Plan(ends={"head": 0.5}),

@@ -76,7 +76,8 @@ INNER_FLOORS = {
     ],
     "graphs": [
         ["savers", "surgery", "wire"],
-        ["folding", "randomness", "rewriting", "rounding", "safety"],
+        ["quantizing", "randomness", "rewriting", "rounding", "safety"],
+        ["folding"],
         ["__init__"],
     ],
     "heads": [
@@ -91,16 +92,18 @@ INNER_FLOORS = {
     ],
     "jobs": [
         [
-            *("asking", "folders", "options", "run_records", "saying", "search_places"),
-            "three_splits",
+            *("asking", "folders", "options", "run_records", "saying", "search_limits"),
+            *("search_places", "shards", "three_splits"),
         ],
         [
             *("asking_options", "encoder_options", "exporting_options", "launching"),
-            *("search_chief", "serving_options", "sharing", "training_options"),
+            *("beam_runner", "search_chief", "serving_options", "shard_records", "sharing"),
+            "training_options",
         ],
         [
-            *("continuing", "converting", "distilling_options", "exporting", "inputs", "listing"),
-            *("refitting", "search_worker", "serving", "trial_notes", "tuning_options"),
+            *("checking", "continuing", "converting", "distilling_options", "exporting"),
+            *("inputs", "listing", "refitting", "search_worker", "serving", "sharded"),
+            *("trial_notes", "tuning_options"),
         ],
         ["searching", "workers"],
         ["commands", "measuring", "predicting", "training", "vectors"],
@@ -159,16 +162,17 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "serving": [
-        ["served"],
-        ["signatures"],
+        ["replay", "served", "warm_up"],
+        ["latencies", "operations", "signatures"],
         ["exporting"],
+        ["checking", "kit"],
         ["__init__"],
     ],
     "storage": [
         ["aliases", "budget", "names", "opening", "scratch"],
         ["downloads", "marks", "records", "segments", "signals"],
         ["atomic", "stores"],
-        ["keeping", "notes", "saving", "versions"],
+        ["keeping", "notes", "retention", "saving"],
         ["__init__"],
     ],
     "tasks": [
@@ -227,7 +231,8 @@ INNER_FLOORS = {
     "tuning": [
         ["found_rates", "luck", "repeats", "shared", "space"],
         ["trials"],
-        ["hypermodel", "range_tests"],
+        ["making", "range_tests", "records"],
+        ["hypermodel"],
         ["reports"],
         ["__init__"],
     ],

@@ -147,7 +147,7 @@ def _shipped(tree: Path) -> set[str]:
     package = [
         p
         for p in (tree / "tfhub_transfer").rglob("*")
-        if p.suffix in (".py", ".txt", ".css", ".js")
+        if p.is_file() and p.suffix not in (".pyc", ".typed")
     ]
     modules = {path.relative_to(tree).as_posix() for path in package}
     encoders = [path for path in (tree / "saved_models").rglob("*") if path.is_file()]

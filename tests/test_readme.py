@@ -27,10 +27,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
 DOCS = REPOSITORY / "docs"
 GUIDES = sorted([*DOCS.glob("*.md"), *DOCS.glob("tasks/*.md")])
-# What installs, what needs a server, is one, or needs weights that don't come with the package.
+# What installs, what needs a server or weights that don't come with the package.
 _ELSEWHERE = (
-    *("pip install", "tensorflow_model_server", "tfhub-transfer serve", "curl", "path/to/"),
-    "glove",
+    *("pip install", "tensorflow_model_server", "curl", "path/to/", "glove"),
+    *("serve out", "docker compose", "client.py", "check-export reviews"),
 )
 
 
@@ -216,6 +216,9 @@ FILES: dict[str, Callable[[], None]] = {
     "Numbers": priced,
     "From Python": of_reviews,
     "From a model to answers": answered,
+    "Serving": saved,
+    "The kit": saved,
+    "Does an export answer as its model?": answered,
     "Ordered classes: stars, grades, degrees": ordered,
     "A task of your own": counts,
     "Tags of words: entities, parts of speech": tagged,

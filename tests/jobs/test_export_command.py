@@ -38,6 +38,7 @@ def test_the_precision_is_the_one_asked_for(
     given = []
     made = tmp_path / "served" / "1"
     monkeypatch.setattr(exporting, "export_saved_model", lambda *a: given.append(a[1:]) or made)
+    monkeypatch.setattr(exporting.kit, "write", lambda version, name: [])
     assert run("export", trained, "--output", made.parent, "--precision", precision)[0] == 0
     assert given == [(made.parent, precision, None, None)]
     given.clear()

@@ -24,10 +24,10 @@ import pytest
 from tfhub_transfer import usage
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs import searching, trial_notes, tuning
-from tfhub_transfer.jobs.searching import Limits, longest
-from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
+from tfhub_transfer.jobs.searching import longest
+from tfhub_transfer.jobs.tuning_options import TuneJob
 from tfhub_transfer.optimization import planning
-from tfhub_transfer.tuning import SEARCHED, Range, luck
+from tfhub_transfer.tuning import SEARCHED, Range, luck, records
 from tfhub_transfer.tuning.space import SEARCH
 
 ROWS = "text,label\n" + "".join(
@@ -360,7 +360,7 @@ def test_a_line_of_a_trial_is_json_whatever_it_is_worth(status: str, score: floa
         trial.metrics.register(name, "max")
         trial.metrics.update(name, value, step=0)
     trial.score = score
-    found = json.loads(json.dumps(searching._record(trial, 1.0, 2.0), allow_nan=False))
+    found = json.loads(json.dumps(records.of_trial(trial), allow_nan=False))
     if score == 0.5:
         assert (found["status"], found["score"], found["scores"]) == ("COMPLETED", 0.5, [0.5])
         assert found["metrics"] == {"val_pearson": 0.5, "val_loss": None} and "reason" not in found
@@ -447,34 +447,6 @@ def test_what_is_wrong_with_texts_is_said_before_any_trial(
         re.search(r"^train +54 ", out, re.M)
         and "WARNING: of 60 test texts 54 also occur in train" in out
     )
-
-
-def test_time_is_kept_with_the_last_training_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    limits = Limits(None, 1.0, 0.0, 20.0)
-    assert limits.trials is None and Limits(None, None, 0.0).trials == TRIALS
-    assert limits.leaves_time([])  # one trial at least
-    trials = [
-        {"seconds": 14.0, "values": {"unfreeze": 1}},
-        {"seconds": 6.0, "values": {"unfreeze": 0}},
-        {"seconds": 5.0, "values": {"unfreeze": 0}},
-    ]
-    # 20 s before, 14 of the last training, and the next trial: 5 as the shortest, 6 or 14 as known.
-    for values, most in ((None, 21.0), ({"unfreeze": 0}, 20.0), ({"unfreeze": 1}, 12.0)):
-        now[0] = most - 0.1
-        assert limits.leaves_time(trials, values)
-        now[0] = most + 0.1
-        assert not limits.leaves_time(trials, values)
-    now[0] = 11.9
-    assert limits.leaves_time(trials, {"unfreeze": 2})  # as long as the longest
-    now[0] = 11.9
-    assert not Limits(None, 1.0, 0.0, 20.0, 1.0, 0.2).leaves_time(trials, {"unfreeze": 1})
-    # Where a trial is four trainings the last one is a quarter of it: 3.5 s.
-    now[0] = 31.4
-    assert Limits(None, 1.0, 0.0, 20.0, 0.25).leaves_time(trials)
-    now[0] = 31.6
-    assert not Limits(None, 1.0, 0.0, 20.0, 0.25).leaves_time(trials)
 
 
 @pytest.mark.parametrize(("seed", "taken"), [(0, 1), (2**32 - 2, 2**32 - 1), (2**32 - 1, 1)])

@@ -259,6 +259,7 @@ def test_what_falls_apart_is_a_failed_trial_with_its_reason(
     ("more", "message"),
     [
         ({"optimizer": "adam"}, "a search may be told head, loss, .*Received: optimizer"),
+        ({"plan": 3}, "`plan` must be the finer settings .*Received: 3"),
         ({"plan": tt.Plan(log_dir="logs")}, "all trials would write into one `log_dir`"),
         ({"space": {"odd": 1}}, "there is no such setting to search"),
     ],

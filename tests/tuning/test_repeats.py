@@ -220,7 +220,8 @@ def test_several_tasks_are_folded_each_by_itself(splits: Any) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"folds": 0}, "`folds` must be a whole number from 2"),
+        ({"folds": 0}, "`folds` must be a whole number from 1"),
+        ({"folds": True}, "`folds` must be a whole number .*Received: True"),
         ({"folds": 2.5}, "`folds` must be a whole number"),
         ({"seeds": 0}, "`seeds` must be a whole number from 1"),
         ({"folds": 1000}, "too few texts that differ for 1000 folds"),

@@ -324,15 +324,25 @@ class Stream:
         """The names of the source's columns, also of those that not every row has."""
         return self._table.all_columns()
 
-    def with_rows(self) -> Iterator[tuple[Examples, list[Row]]]:
-        """Goes through it, each chunk with its rows as the source has them."""
+    def with_rows(self, bad: reading.Bad | None = None) -> Iterator[tuple[Examples, list[Row]]]:
+        """Goes through it, each chunk with its rows as the source has them.
+
+        Args:
+            bad: What takes a row that is unusable, with its number and a reason; it is left out
+                then, and there may be no row at all. If not given, it is refused.
+        """
         columns: dict[str, Column] = {}
         rows: list[Row] = []
         numbers = array.array("q")
         missing = _Missing()
         for number, row in itertools.islice(self._table, self._first, None, self._step):
-            place = f"{self.source}, {self._table.unit} {number}"
-            cells = named_cells.of_row(row, place, self._names, self._require_label)
+            try:
+                cells = self._cells(number, row)
+            except InputError as error:
+                if bad is None:
+                    raise
+                bad(number, row, str(error))
+                continue
             missing.count(cells, number)
             _append(columns, cells, len(rows))
             rows.append(row)
@@ -342,7 +352,7 @@ class Stream:
                 # New ones: the chunk that was handed out keeps the old.
                 columns, rows, numbers = {}, [], array.array("q")
         # A shard may have none, where there are fewer rows than shards.
-        if not missing.rows and next(iter(self._table), None) is None:
+        if bad is None and not missing.rows and next(iter(self._table), None) is None:
             raise InputError(f"the file has no rows below its header. Received: {self.source}")
         note = missing.note(self._table.unit)
         # Every pass through the rows comes by here; the note is said once.
@@ -350,6 +360,12 @@ class Stream:
             self._table.notes.append(note)
         if rows:
             yield self._chunk(columns, numbers), rows
+
+    def _cells(self, number: int, row: Row) -> Row:
+        if isinstance(row, reading.Unread):
+            raise InputError(row.reason)
+        place = f"{self.source}, {self._table.unit} {number}"
+        return named_cells.of_row(row, place, self._names, self._require_label)
 
     def _chunk(self, columns: dict[str, Column], numbers: Sequence[int]) -> Examples:
         for name in {TEXT, TEXT_A, TEXT_B} & {*self._names}:

@@ -7,12 +7,22 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias, overload
 
 from tfhub_transfer.data import forms
-from tfhub_transfer.data.forms import TAGS, TOKENS, Asked, File, Numbered, delimited, is_lines
+from tfhub_transfer.data.forms import (
+    TAGS,
+    TOKENS,
+    Asked,
+    File,
+    Numbered,
+    Tolerant,
+    Unread,
+    delimited,
+    is_lines,
+)
 from tfhub_transfer.data.forms.tfds import would_download
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import values, wording
@@ -26,6 +36,9 @@ __all__ = [
     "Asked",
     "File",
     "Table",
+    "Tolerant",
+    "Unread",
+    "is_blank",
     "is_lines",
     "line_chunks",
     "pair_columns",
@@ -33,6 +46,8 @@ __all__ = [
     "would_download",
 ]
 
+# Takes a row that is unusable, by its number, the row, and why it is.
+Bad: TypeAlias = Callable[[int, Row, str], object]
 # A text of a line, or a pair of texts.
 Line: TypeAlias = str | tuple[str, ...]
 
@@ -158,6 +173,20 @@ class Table:
         return True
 
 
+def is_blank(file: File) -> bool:
+    """Whether a file of text, packed or not, holds nothing at all, as parts of tables may.
+
+    Args:
+        file: The file. One of no bytes that should be packed, or hold columns, is damaged.
+    """
+    path = Path(file.path)
+    if delimited.suffix_of(path) in (".parquet", *forms.columnar.ARROW) or path.is_dir():
+        return False
+    if path.suffix.lower() in forms.opening.PACKED and not path.stat().st_size:
+        return False
+    return not any(piece.strip() for piece in forms.opening.pieces(file))
+
+
 def _how_to_name(wanted_for: str) -> str:
     """The argument, and the option of commands, that says which column holds something."""
     argument = next((_ARGUMENTS[end] for end in _ARGUMENTS if wanted_for.startswith(end)), "")
@@ -195,6 +224,7 @@ def line_chunks(
     pair: Literal[False] = False,
     size: int = 1000,
     columns: Iterable[str | None] = (),
+    bad: Bad | None = None,
 ) -> Iterator[list[str]]: ...
 @overload
 def line_chunks(
@@ -202,12 +232,14 @@ def line_chunks(
     pair: bool,
     size: int = 1000,
     columns: Iterable[str | None] = (),
+    bad: Bad | None = None,
 ) -> Iterator[list[Line]]: ...
 def line_chunks(
     source: str | Path | File,
     pair: bool = False,
     size: int = 1000,
     columns: Iterable[str | None] = (),
+    bad: Bad | None = None,
 ) -> Iterator[list[str]] | Iterator[list[Line]]:
     """Texts of lines in chunks, or pairs of texts with a tab between them as tuples.
 
@@ -216,6 +248,7 @@ def line_chunks(
         pair: Whether each line holds a pair.
         size: Lines in a chunk.
         columns: Names of columns, beside the usual ones, that the header of a table would have.
+        bad: What takes a line that is unusable, by its number, and why it is; it is left out then.
 
     Raises:
         InputError: If the file can't be read, a line isn't a pair, or the first one says that they
@@ -229,12 +262,18 @@ def line_chunks(
         if lines is None:
             raise InputError("there is nothing to read: standard input is closed. Received: none")
         rows: list[Line] = []
-        decoded = _decoded(lines, source)
+        # Of a tolerant file the halves of characters say it, line by line.
+        decoded = iter(lines) if isinstance(source, Tolerant) else _decoded(lines, source)
         begins = list(itertools.islice(decoded, 2))
         _require_no_table(begins, source, pair, [name for name in columns if name])
         for number, line in enumerate(itertools.chain(begins, decoded), start=1):
-            whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
-            rows.append(_line(joining.plain(whole), number, pair))
+            try:
+                whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
+                rows.append(_line(joining.plain(whole), number, pair))
+            except InputError as error:
+                if bad is None:
+                    raise
+                bad(number, {"text": line.rstrip("\r\n")}, str(error))
             if len(rows) == size:
                 yield rows
                 rows = []

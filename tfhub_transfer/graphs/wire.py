@@ -50,6 +50,18 @@ def read_saved_model(path: Path) -> saved_model_pb2.SavedModel:
         raise ValueError(f"{path.name} isn't a protocol buffer") from error
 
 
+def field(number: int, content: bytes) -> bytes:
+    """A field of a message that holds bytes, a string or another message, as it is written.
+
+    For messages of which TensorFlow has no class.
+
+    Args:
+        number: The field's, at most 536,870,911.
+        content: What it holds.
+    """
+    return _written(number << 3 | _LENGTH) + _written(len(content)) + content
+
+
 def _stripped(data: bytes, start: int, end: int, plan: _Plan) -> bytes:
     """A message without the long fields to which the plan leads.
 

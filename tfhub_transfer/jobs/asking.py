@@ -8,6 +8,7 @@ from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.data import label_columns, reading, writing
 from tfhub_transfer.data.usual_columns import TEXT
 from tfhub_transfer.encoders.preprocessing import Truncation
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.encoding import ColumnNames
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.shapes import Row
@@ -18,6 +19,8 @@ from tfhub_transfer.texts import joining
 CHUNK = 2000
 # The part of an answer that may become a column for each key.
 SCORES = "scores"
+# What a vector is called among columns.
+EMBEDDING = "embedding"
 # Stands before the name of an answer's part where the source has a column of that name.
 PREDICTED = "predicted_"
 
@@ -43,6 +46,8 @@ class Answers:
             kept like any other.
         precision: What the model computes in.
         exact: Whether values come as the source's types have them, rather than as JSON does.
+        bad: What takes a row that is unusable, with its number and a reason; it is left out then.
+            If not given, it is refused.
 
     Attributes:
         cut: How much of the texts was cut off so far.
@@ -54,6 +59,7 @@ class Answers:
     columns: ColumnNames
     precision: str = "auto"
     exact: bool = False
+    bad: reading.Bad | None = None
 
     def __post_init__(self) -> None:
         self.cut = Truncation(0, 0, 0)
@@ -61,10 +67,18 @@ class Answers:
         self._bytes: dict[str, None] = {}
         self._taken: set[str] | None = None
         self._table: data.Stream | None = None
-        if is_lines(self.model, self.source, self.columns):
+        if self._is_lines():
             return
         # Whatever labels it holds come back as they are.
         table = reading.Table(self.source, reading.Asked(labels=False))
+        columns = self._chosen(table)
+        self._table = data.stream(table, **columns, require_label=False, chunk_rows=CHUNK)
+
+    def _is_lines(self) -> bool:
+        return is_lines(self.model, self.source, self.columns)
+
+    def _chosen(self, table: reading.Table) -> ColumnNames:
+        """The columns of a table that are asked, as far as they are named or usual."""
         if label := self.columns.get("label"):
             label_columns.require(table, label)
         columns = self.columns.copy()
@@ -74,7 +88,7 @@ class Answers:
             # As in training with a label, which no other usual shape of data goes with.
             if self.model.layout.signature == (TEXT,) and TEXT in table.columns:
                 columns["text"] = None if self.model.layout.by_unit else TEXT
-        self._table = data.stream(table, **columns, require_label=False, chunk_rows=CHUNK)
+        return columns
 
     def _require_usual(self, table: reading.Table) -> None:
         """Names the columns that the model reads, if there are neither these nor usual ones."""
@@ -100,7 +114,7 @@ class Answers:
                 progress.step("Answering", worth=len(texts)),
                 runtime.precision(self.precision, self.model.encoder.dimension),
             ):
-                answers = self.model.predict_text(self._asked(texts))
+                answers = self._ask(texts)
                 self._count_cut(texts)
             names = {part: self.name(part) for part in answers[0]}
             self.renamed = {part: name for part, name in names.items() if part != name}
@@ -147,25 +161,61 @@ class Answers:
         return notes
 
     def _chunks(self) -> Iterator[_Chunk]:
-        pair = self.model.task.pair
+        pair = self._pair
         if self._table is None:
             named = [name for name in self.columns.values() if isinstance(name, str)]
-            named += self.model.layout.signature
-            for lines in reading.line_chunks(self.source, pair, CHUNK, named):
+            named += self._signature
+            for lines in reading.line_chunks(self.source, pair, CHUNK, named, self.bad):
                 yield lines, [{}] * len(lines)
             return
-        for examples, rows in self._table.with_rows():
-            self.model.layout.check(dataclasses.replace(examples, target=None))
-            yield list(zip(*examples.texts)) if pair else list(examples.texts[0]), rows
+        for examples, rows in self._table.with_rows(self.bad):
+            examples, rows = self._suitable(examples, rows)
+            if rows:
+                yield list(zip(*examples.texts)) if pair else list(examples.texts[0]), rows
 
-    def _asked(self, texts: Sequence[_Asked]) -> Sequence[object]:
-        """Lists of words or sentences out of a table as lists."""
-        listed = self.model.layout.by_unit and not self.model.task.pair
-        return list(map(_in_units, texts)) if listed else texts
+    def _suitable(
+        self, examples: data.Examples, rows: list[Row]
+    ) -> tuple[data.Examples, list[Row]]:
+        """The rows whose texts the model can read."""
+        examples = dataclasses.replace(examples, target=None)
+        try:
+            self._check(examples)
+        except InputError:
+            if self.bad is None:
+                raise
+        else:
+            return examples, rows
+        self._check(examples[:0])  # what is wrong with all of them is no row's fault
+        left = []
+        for place, row in enumerate(rows):
+            try:
+                self._check(examples[[place]])
+                left.append(place)
+            except InputError as error:
+                assert examples.numbers is not None
+                self.bad(examples.numbers[place], row, f"{examples.place(place)}: {error}")
+        return examples[left], [rows[place] for place in left]
+
+    @property
+    def _pair(self) -> bool:
+        return self.model.task.pair
+
+    @property
+    def _signature(self) -> tuple[str, ...]:
+        """What lines of texts are called."""
+        return self.model.layout.signature
+
+    def _check(self, examples: data.Examples) -> None:
+        self.model.layout.check(examples)
+
+    def _ask(self, texts: Sequence[_Asked]) -> Sequence[Mapping[str, object]]:
+        """An answer to each text; lists of words or sentences out of a table are lists."""
+        listed = self.model.layout.by_unit and not self._pair
+        return self.model.predict_text(list(map(_in_units, texts)) if listed else texts)
 
     def _texts(self, text: _Asked) -> dict[str, str]:
         shown = [text] if isinstance(text, str) else text
-        return dict(zip(self.model.layout.signature, map(joining.spaced, shown)))
+        return dict(zip(self._signature, map(joining.spaced, shown)))
 
     def _count_cut(self, texts: Sequence[_Asked]) -> None:
         cut = self.model.truncation
@@ -178,6 +228,58 @@ class Answers:
             cut = self.model.count_truncation(examples) if examples else None
         cut = cut or Truncation(0, 0, 0)
         self.cut += dataclasses.replace(cut, of=len(texts))
+
+
+@dataclasses.dataclass
+class Embedded(Answers):
+    """Texts of one column, each with its vector in the place of an answer.
+
+    Args:
+        normalize: As for `encode_text`.
+        usual: The column that is read where none is named, if there is one of that name.
+    """
+
+    normalize: bool = False
+    usual: str | None = None
+
+    def _is_lines(self) -> bool:
+        return reading.is_lines(self.source)
+
+    def _chosen(self, table: reading.Table) -> ColumnNames:
+        usual = next((name for name in (self.usual, TEXT) if name and table.holds(name)), None)
+        return {"text": self.columns.get("text") or usual}
+
+    @property
+    def _pair(self) -> bool:
+        return False
+
+    @property
+    def _signature(self) -> tuple[str, ...]:
+        return (TEXT,)
+
+    def _check(self, examples: data.Examples) -> None:
+        if examples.is_pair:
+            raise InputError(
+                "one column of texts is encoded: name it with `text` (`--text`). "
+                f"Received: {examples.source}, which has pairs"
+            )
+
+    def _ask(self, texts: Sequence[_Asked]) -> Sequence[Mapping[str, object]]:
+        vectors = self.model.encode_text(
+            [joining.spaced(str(text)) for text in texts], normalize=self.normalize
+        )
+        return [{EMBEDDING: vector} for vector in vectors]
+
+    def _count_cut(self, texts: Sequence[_Asked]) -> None:
+        self.cut += self.model.truncation or Truncation(0, len(texts), 0)
+
+    @property
+    def types(self) -> Mapping[str, object]:
+        """Types of Arrow, of the source's columns that have some, and of the vectors."""
+        import pyarrow  # heavy, and needed for vectors in a Parquet file only
+
+        width = self.model.encoder.dimension
+        return {**super().types, self.name(EMBEDDING): pyarrow.list_(pyarrow.float32(), width)}
 
 
 def _is_spread(part: str, column: str) -> bool:

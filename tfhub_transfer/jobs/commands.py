@@ -5,7 +5,7 @@ import dataclasses
 from tfhub_transfer.jobs.asking_options import EncodeJob, EvaluateJob, PredictJob
 from tfhub_transfer.jobs.distilling_options import DistillJob
 from tfhub_transfer.jobs.encoder_options import ConvertJob, EncodersJob
-from tfhub_transfer.jobs.exporting_options import ExportJob
+from tfhub_transfer.jobs.exporting_options import CheckExportJob, ExportJob
 from tfhub_transfer.jobs.serving_options import ServeJob
 from tfhub_transfer.jobs.training_options import DemoJob, TrainJob
 from tfhub_transfer.jobs.tuning_options import TuneJob
@@ -106,6 +106,12 @@ COMMANDS = (
         "write a trained model as the next version of what a server loads",
         ExportJob,
         "exporting.export",
+    ),
+    Command(
+        "check-export",
+        "ask an export beside its model, moved and without this package",
+        CheckExportJob,
+        "checking.check",
     ),
     Command(
         "serve",

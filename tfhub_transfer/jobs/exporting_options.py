@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.jobs.options import Trust, argument, option
 
 
@@ -14,12 +15,26 @@ class ExportJob(Trust):
     output: Path = option(
         help="a folder of versions, which gets the next one: 1, 2, ...", metavar="SERVING"
     )
-    precision: str = option("auto", choices=("auto", "float32", "bfloat16"))
+    precision: str = option("auto", choices=("auto", "float32", "bfloat16", "int8"))
+    name: str | None = option(
+        None, "what a server calls the model; default: as before, or the folder's", metavar="NAME"
+    )
     top_k: int | None = option(
-        None, help="give the K likeliest classes too, not only all", metavar="K"
+        None, "give the K likeliest classes too, not only all", metavar="K", within=ranges.CLASSES
     )
     keep: int | None = option(
         None,
-        help="remove older versions that this package wrote, but for the N newest",
+        "remove older versions that this package wrote, but for the N newest",
         metavar="N",
+        within=ranges.VERSIONS,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckExportJob(Trust):
+    """The options of `check-export`."""
+
+    folder: Path = argument(help="what `train` wrote, or an export of --model", metavar="DIR")
+    model: Path | None = option(
+        None, "the model that was exported: what `train` wrote, or a .keras file", metavar="DIR"
     )

@@ -151,6 +151,27 @@ class Trust:
     )
 
 
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Sharded:
+    """Many files in the place of one, each answered by itself."""
+
+    data: str | None = option(
+        None,
+        "shards in the place of a file: a pattern in quotes, or a folder; --output is a folder",
+        metavar="SHARDS",
+        file=True,
+    )
+    form: str | None = option(
+        None,
+        "of the shards written; default: as they were read, else jsonl",
+        choices=("jsonl", "csv", "tsv", "parquet"),
+    )
+    runner: str = option(
+        "local", "what goes through shards: this process, or Apache Beam", choices=("local", "beam")
+    )
+    runner_options: str | None = option(None, "of Beam, in quotes", metavar="OPTIONS")
+
+
 FOLDER = "replace the output folder"
 PAIR = "the second text of each pair"
 

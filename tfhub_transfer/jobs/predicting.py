@@ -5,16 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+from tfhub_transfer import data
 from tfhub_transfer.data import reading, writing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.jobs import asking, folders
+from tfhub_transfer.jobs import asking, folders, sharded
 from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.jobs.asking_options import PredictJob
 from tfhub_transfer.jobs.inputs import Columns, file_of
 from tfhub_transfer.jobs.saying import say, say_notes
-from tfhub_transfer.models.encoding import ColumnNames, precision_of
+from tfhub_transfer.jobs.shard_records import Output, digest
+from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, ColumnNames, precision_of
 from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.storage import opening
 
 
 def answer(job: PredictJob) -> None:
@@ -26,6 +29,9 @@ def answer(job: PredictJob) -> None:
     Raises:
         InputError: If one of them is unusable.
     """
+    if sharded.is_asked(job):
+        _answer_shards(job)
+        return
     if job.output is not None:
         _write(job, job.output)
         return
@@ -58,6 +64,37 @@ def predict(job: PredictJob) -> Answers:
     columns = job.columns({"text": known.get("text"), "text_pair": known.get("text_pair")})
     _require_table(job, named and asking.is_lines(model, source, columns))
     return Answers(model, source, columns, precision_of(record))
+
+
+def _answer_shards(job: PredictJob) -> None:
+    assert job.output is not None
+    work = sharded.Work(job, Output(job.output), load)
+    model = opening.path_of(job.folder)
+    files = [model] if model.is_file() else [model / MODEL_FILE, model / RECORD_FILE]
+    if not files[0].exists():
+        folders.load(job.folder, job.trust_code)  # which says what is there instead
+    told = {**job.columns({}), "task": job.task, **sharded.told(job)}
+    sharded.answer(work, {"command": "predict", "model": digest(files), **told}, [job.folder])
+
+
+def load(job: PredictJob) -> sharded.Ask:
+    """What asks the model of a job the texts of one file after the other.
+
+    Args:
+        job: What to do.
+
+    Raises:
+        InputError: If the model is unusable.
+    """
+    model, record = folders.load(job.folder, job.trust_code)
+    model, known = _of_task(model, record.get("columns", {}), job.task)
+    columns = job.columns({"text": known.get("text"), "text_pair": known.get("text_pair")})
+
+    def ask(file: data.File, bad: reading.Bad) -> Answers:
+        _require_table(job, job.columns({}) and asking.is_lines(model, file, columns))
+        return Answers(model, file, columns, precision_of(record), bad=bad)
+
+    return ask
 
 
 def _require_table(job: PredictJob, unless: object) -> None:

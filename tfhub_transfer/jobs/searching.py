@@ -16,13 +16,14 @@ from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.jobs.saying import say
+from tfhub_transfer.jobs.search_limits import Cut, Ending, Limits
 from tfhub_transfer.jobs.search_worker import Remote
-from tfhub_transfer.jobs.trial_notes import PROJECT, Trial, TrialNotes
+from tfhub_transfer.jobs.trial_notes import PROJECT, TrialNotes
 from tfhub_transfer.jobs.tuning_options import TRIALS, TuneJob
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.private import keras_tuner_grid
-from tfhub_transfer.tuning import TransferHyperModel, luck, repeats, trials
-from tfhub_transfer.tuning.space import ENCODER
+from tfhub_transfer.reporting import searches
+from tfhub_transfer.tuning import TransferHyperModel, records, trials
 
 KINDS = {
     "bayesian": keras_tuner.BayesianOptimization,
@@ -30,66 +31,12 @@ KINDS = {
     "hyperband": keras_tuner.Hyperband,
     "grid": keras_tuner.GridSearch,
 }
-# What follows the search beside a training, times what goes before it: files are read and the model
-# is built once more, measured and exported. It was 8 for 1,000 rows of SST-2, packaged encoder.
-_AFTER = 8.0
+# What follows the search beside training and measuring, times what goes before it: files are read
+# and the model is built once more, exported, its report drawn. It was 2.0 to 3.5 for 1,000 rows of
+# SST-2 on a machine whose load changed meanwhile, with both packaged encoders.
+_AFTER = 3.0
 # Epochs of `Hyperband`'s longest trials, at least: of fewer there is nothing to choose between.
 _FEWEST_EPOCHS = 3
-
-
-class Limits:
-    """When a search ends.
-
-    Args:
-        trials: The most trials, if there is such a number.
-        minutes: For all of it, the last training too.
-        started: When this run began, by `time.monotonic`.
-        spent: Seconds that earlier runs of the same search took.
-        last: How many times as long as a trial the last training is.
-        beside: Seconds for what else there is to do at the end.
-    """
-
-    def __init__(
-        self,
-        trials: int | None,
-        minutes: float | None,
-        started: float,
-        spent: float = 0.0,
-        last: float = 1.0,
-        beside: float = 0.0,
-    ) -> None:
-        self.trials = trials if trials or minutes else TRIALS
-        self._seconds = math.inf if minutes is None else 60.0 * minutes
-        self._started, self._last, self._beside = started - spent, last, beside
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds that the search has taken so far, over all its runs."""
-        return time.monotonic() - self._started
-
-    def leaves_time(self, over: list[Trial], values: Mapping[str, Any] | None = None) -> bool:
-        """Whether there is time for another trial, and for the last training.
-
-        Args:
-            over: What is known of the trials that are over.
-            values: Those of the trial, if they are known: how far the encoder thaws says most of
-                how long one takes. Else it may be as short as the shortest so far.
-        """
-        if not over:
-            return True
-        seconds = [float(each["seconds"]) for each in over]
-        following = min(seconds)
-        if values is not None:
-            alike = [each for each in over if _depth(each["values"]) == _depth(values)]
-            following = max([float(each["seconds"]) for each in alike] or seconds)
-        # The last training is one of them again, perhaps of the longest.
-        ahead = following + max(seconds) * self._last + self._beside
-        return self.elapsed + ahead < self._seconds
-
-
-def _depth(values: Mapping[str, Any]) -> dict[str, Any]:
-    """How far the encoder thaws in a trial, and which, if there are several."""
-    return {n: v for n, v in values.items() if n.startswith((ENCODER, "unfreeze"))}
 
 
 def search(
@@ -97,7 +44,8 @@ def search(
     hypermodel: TransferHyperModel,
     objective: keras_tuner.Objective,
     notes: TrialNotes,
-    started: float,
+    times: tuple[float, float],
+    measured: float,
     serve: Callable[..., None] | None = None,
 ) -> keras_tuner.Tuner:
     """Goes through the trials that there is time for.
@@ -107,7 +55,8 @@ def search(
         hypermodel: What makes and trains each trial.
         objective: What they are judged by.
         notes: Where each is noted; those that are there aren't trained again.
-        started: When the command began, by `time.monotonic`.
+        times: When the command began, and when it read its files, by `time.monotonic`.
+        measured: Rows of the test split for each that trials learn from or are judged by.
         serve: What deals them out to other processes, instead of training them here; called with
             the oracle, what tells whether there is time, and what is to be called behind each.
 
@@ -115,10 +64,13 @@ def search(
         InputError: If none came to an end.
     """
     spent = max((float(each["ended"]) for each in notes.trials), default=0.0)
-    last, opening = (2 if job.refit else 1) / hypermodel.trainings, time.monotonic() - started
-    limits = Limits(job.trials, job.minutes, started, spent, last, _AFTER * opening)
+    last, opening = (2 if job.refit else 1) / hypermodel.trainings, time.monotonic() - times[1]
+    most = job.trials if job.trials or job.minutes else TRIALS
+    ending = Ending(last, _AFTER * opening, measured)
+    limits = Limits(most, job.minutes, times[0], spent, ending, cuts=serve is None)
     made = _tuner(_Noted, job, hypermodel, objective, notes.place, limits.trials)
     made.notes, made.limits, made.keeps_weights = notes, limits, job.tuner == "hyperband"
+    made.limits.taken = made.taken()
     if not limits.leaves_time(notes.trials):
         made.stop()
     with progress.stage("Trials", limits.trials, final=False) as stage:
@@ -309,11 +261,17 @@ class _Noted(_Reasoned):
         self._started = time.monotonic()
 
     def run_trial(self, trial: Any, *given: Any, **more: Any) -> Any:
-        self._begun = self.limits.leaves_time(self.notes.trials, trial.hyperparameters.values)
-        if self._begun:
+        over = self.notes.trials
+        self._begun = self.limits.leaves_time(over, trial.hyperparameters.values)
+        if not self._begun:
+            self._reason = "no time was left"
+            return self._worst()
+        if not self.limits.cuts:
             return super().run_trial(trial, *given, **more)
-        self._reason = "no time was left"
-        return self._worst()
+        cut = Cut(self.limits, over)
+        found = super().run_trial(trial, *given, **{**more, "callbacks": [cut]})
+        self._begun = not cut.is_late
+        return found
 
     def on_trial_end(self, trial: Any) -> None:
         super().on_trial_end(trial)
@@ -332,12 +290,20 @@ class _Noted(_Reasoned):
         """
         self.save()  # type: ignore[attr-defined]
         found = self.oracle.get_trial(trial_id)  # type: ignore[attr-defined]
-        record = _record(found, seconds, self.limits.elapsed)
+        record = {**records.of_trial(found), "seconds": seconds, "ended": self.limits.elapsed}
         self.notes.note(record)
+        self.limits.taken = self.taken()
         self.stage.add()
         say(_line(record, self.oracle.objective.name))  # type: ignore[attr-defined]
         if not self.limits.leaves_time(self.notes.trials):
             self.stop()
+
+    def taken(self) -> str | None:
+        """The trial that would be taken now; `None`, where none has come to its end."""
+        if not trials.completed(self):
+            return None
+        name: str = self.hypermodel.best(self).trial  # type: ignore[attr-defined]
+        return name
 
     def stop(self) -> None:
         """Lets no other trial begin."""
@@ -345,38 +311,11 @@ class _Noted(_Reasoned):
         oracle.max_trials = max(1, len(oracle.trials))
 
 
-def _record(trial: Any, seconds: float, ended: float) -> Trial:
-    """What is known of a trial that is over, without numbers that JSON can't say."""
-    score = trial.score
-    done = trial.status == "COMPLETED" and math.isfinite(score)
-    scores = trials.scores_of(trial) if done else ()
-    told = repeats.without_scores(trials.metrics_of(trial)) if done else {}
-    found: Trial = {
-        "trial": trial.trial_id,
-        "status": "COMPLETED" if done else "FAILED",
-        "score": score if done else None,
-        "scores": [*scores],
-        "spread": luck.spread(scores),
-        "standard_error": luck.standard_error(scores),
-        "values": dict(trial.hyperparameters.values),
-        "metrics": {name: v if math.isfinite(v) else None for name, v in told.items()},
-        "seconds": seconds,
-        "ended": ended,
-    }
-    # The message of one that failed by another error ends with what that was.
-    reason = (trial.message or "").strip().splitlines()[-1:]
-    if not (done or reason or score is None):
-        reason = [f"its score is no number: {score}"]
-    return {**found, "reason": reason[0]} if reason else found
-
-
 def _line(record: Mapping[str, Any], judge: str) -> str:
     told = ", ".join(f"{name} {_short(v)}" for name, v in record["values"].items())
     result = f"{judge} {scored(record)}" if record["status"] == "COMPLETED" else "failed"
     reason = f": {record['reason']}" if record.get("reason") else ""
-    name = (
-        f"{record['trial']}" if record["trial"].strip("0") else f"{record['trial']}, the defaults"
-    )
+    name = record["trial"] + (", the defaults" if searches.is_first(record["trial"]) else "")
     return f"Trial {name}: {result}, {record['seconds']:.1f} s ({told}){reason}"
 
 

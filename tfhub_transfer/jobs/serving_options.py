@@ -12,11 +12,11 @@ class ServeJob(Trust):
 
     folder: Path = argument(help="what `train` or `export` wrote, or a .keras file", metavar="DIR")
     host: str = option("127.0.0.1", "0.0.0.0 for all that can reach it", metavar="ADDRESS")
-    port: int = option(8501, "0 for any that is free; default: %(default)s", within=(0, 65_535))
+    port: int = option(8501, "default %(default)s; 0: any that is free", within=(0, 65_535))
     name: str = option("model", "the model's, in paths")
     batch_size: int = option(
-        64, "most texts that are answered at once; default: %(default)s", within=(1, 4096)
+        64, "most texts that are answered at once; default %(default)s", within=(1, 4096)
     )
     timeout: float = option(
-        60.0, "seconds that an answer may take; default: %(default)s", within=(0.0, 3600.0)
+        60.0, "seconds that an answer may take; default %(default)s", within=(0.0, 3600.0)
     )

@@ -36,7 +36,7 @@ from tfhub_transfer.jobs.training import check_output, say_of_texts, train
 from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.jobs.trial_notes import TrialNotes, noted, shared_place
 from tfhub_transfer.jobs.tuning_options import TuneJob
-from tfhub_transfer.reporting import search_reports
+from tfhub_transfer.reporting import search_reports, searches
 from tfhub_transfer.storage import scratch
 from tfhub_transfer.tasks import Task
 from tfhub_transfer.training import identity
@@ -77,7 +77,7 @@ def tune(job: TuneJob) -> None:
             came to an end.
         Ended: If this is a worker, whose chief has ended.
     """
-    started = time.monotonic()
+    times = job.asked_at, time.monotonic()
     space = asked(job)
     _require_repeatable(job)
     if job.workers > 1:
@@ -89,7 +89,7 @@ def tune(job: TuneJob) -> None:
     with search_places.unseen():
         if place is None or place.is_chief:
             with search_chief.opened(place) as chief:
-                _tune(job, space, chief, started)
+                _tune(job, space, chief, times)
         else:
             _work(job, space, place)
 
@@ -98,7 +98,7 @@ def _tune(
     job: TuneJob,
     space: Mapping[str, object],
     chief: search_chief.Chief | None,
-    started: float,
+    times: tuple[float, float],
 ) -> None:
     plain = _plain(job)
     joint = joint_of(plain)
@@ -112,7 +112,7 @@ def _tune(
             if job.folds:
                 refitting.require_weights_in_both(splits)
             hypermodel = _hypermodel(job, space, splits, task)
-            best = _search(job, hypermodel, splits, notes, started, chief)
+            best = _search(job, hypermodel, splits, notes, times, chief)
         except KeyboardInterrupt:
             if notes.trials:
                 say(f"the same command goes on behind {len(notes.trials)} trials")
@@ -263,7 +263,7 @@ def _search(
     hypermodel: TransferHyperModel,
     splits: Splits | JointSplits,
     notes: TrialNotes,
-    started: float,
+    times: tuple[float, float],
     chief: search_chief.Chief | None,
 ) -> dict[str, Any]:
     """Searches; what is told of the best trial, with the options of its training."""
@@ -279,8 +279,15 @@ def _search(
         if chief is not None:
             welcome = {"precision": precision, "token": notes.token()}
             serve = functools.partial(chief.serve, welcome, _alike(facts))
-        tuner = searching.search(job, hypermodel, objective, notes, started, serve)
+        tuner = searching.search(job, hypermodel, objective, notes, times, _measured(splits), serve)
     return _best(hypermodel, tuner, notes)
+
+
+def _measured(splits: Splits | JointSplits) -> float:
+    """Rows of the test split for each that trials learn from or are judged by."""
+    own = [*splits.by_task().values()]
+    seen = sum(len(each.train) + len(each.validation) for each in own)
+    return sum(len(each.test) for each in own) / seen
 
 
 def _precision(name: str, encoders: Sequence[Encoder]) -> AbstractContextManager[str]:
@@ -299,7 +306,7 @@ def _best(hypermodel: TransferHyperModel, tuner: Any, notes: TrialNotes) -> dict
         drawn["epochs"] = epochs
     known = {each["trial"]: each for each in notes.trials if each["status"] == "COMPLETED"}
     own = known[choice.trial]
-    default = next((each for name, each in known.items() if not name.strip("0")), {})
+    default = next((each for name, each in known.items() if searches.is_first(name)), {})
     return {
         "objective": tuner.oracle.objective.name,
         "direction": tuner.oracle.objective.direction,

@@ -1,6 +1,8 @@
 """The options of `tune`: how to search, beside those of the data."""
 
 import dataclasses
+import time
+from typing import ClassVar
 
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.jobs.options import Form, Trust, option
@@ -72,4 +74,14 @@ class Searching:
 
 @dataclasses.dataclass(frozen=True)
 class TuneJob(Searching, Labelled, Refitted, Form, Start, Settled, Trust):
-    """The options of `tune`; see `tfhub-transfer tune --help`."""
+    """The options of `tune`; see `tfhub-transfer tune --help`.
+
+    Attributes:
+        asked_at: When it was made, by `time.monotonic`: by the command line before all that takes
+            long to import, which is part of `minutes`, too.
+    """
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "asked_at", time.monotonic())
+
+    asked_at: ClassVar[float]  # no option

@@ -223,7 +223,7 @@ def encode_file(
         InputError: If one of them is unusable.
     """
     record = read_record(opening.path_of(source))
-    trained = _text_column(record)
+    trained = text_column(record)
     if reading.is_lines(file):
         if text:
             reading.refuse_columns([text], file)
@@ -378,7 +378,11 @@ def _column(stream: data.Stream) -> Iterator[list[str]]:
     return (list(map(joining.spaced, chunk.texts[0])) for chunk in stream)
 
 
-def _text_column(record: Record) -> str | None:
-    """The column of texts that a model was trained on, if it has one."""
+def text_column(record: Record) -> str | None:
+    """The column of texts that a model was trained on, if it has one.
+
+    Args:
+        record: What its training recorded.
+    """
     column = record.get("columns", {}).get("text")
     return column if isinstance(column, str) else None

@@ -1,6 +1,12 @@
 """What tensorflow-text does with texts, without what it checks of its own answers."""
 
+import functools
+import re
+import typing
+from pathlib import Path
+
 import tensorflow as tf
+import tensorflow_text
 from tensorflow_text.python.ops import regex_split_ops
 
 
@@ -25,3 +31,17 @@ def split(
     operation = regex_split_ops.gen_regex_split_ops.regex_split_with_offsets
     pieces, starts, ends, splits = operation(texts, f"({delimiter})", f"({kept})")
     return pieces, starts, ends, splits
+
+
+@functools.cache
+def names_of_operations() -> frozenset[str]:
+    """The names of all operations that tensorflow-text adds to TensorFlow.
+
+    `tensorflow_text/python/ops/_*.so`, with tensorflow-text 2.21, each loaded already. A process
+    knows its operations, but not whose they are.
+    """
+    libraries = Path(tensorflow_text.__file__).parent.glob("python/ops/_*.so")
+    found = (name for path in libraries for name in dir(tf.load_op_library(str(path))))
+    # Names of their types, which the modules import or make, are none of operations.
+    ours = (n for n in found if re.match("(?!TV_)[A-Z]", n) and not hasattr(typing, n))
+    return frozenset(name.replace("TFText_", "TFText>") for name in ours)

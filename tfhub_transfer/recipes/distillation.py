@@ -22,7 +22,7 @@ from tfhub_transfer.tasks.objective import Objective
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.finetuning import fine_tune
 from tfhub_transfer.training.history import History
-from tfhub_transfer.training.stages import Plan
+from tfhub_transfer.training.stages import planned
 
 # Texts, or pairs of texts; of which kind the task says.
 Unlabelled: TypeAlias = Examples | Sequence[Any]
@@ -97,7 +97,7 @@ def distill(
     imitation = imitation or Imitation()
     masters = [teachers] if isinstance(teachers, TransferModel) else list(teachers)
     _check(masters, student, fine_tuning)
-    heard = show((fine_tuning.get("plan") or Plan()).verbose) > 0
+    heard = show(planned(fine_tuning.get("plan")).verbose) > 0
     answers = [
         _Answer(label, imitation.share, scores)
         for label, scores in zip(train.labels, _scores(masters, train, heard))

@@ -178,14 +178,14 @@ def read(records: Sequence[Record], told: Mapping[str, object]) -> Search:
 
     Args:
         records: A trial each, by the names in `trials.jsonl`. What isn't there isn't known:
-            without `ended` the trials ran one behind the other, without `scores` each is one
+            without `ended` the trials ran one behind the other, without `spread` each is one
             training. A score that is no number is that of a failed trial.
         told: What is known of them all, by the names in `best.json`; `log` has the settings of
             which each power of ten was as likely. Where `default` is, the first trial is that.
     """
     found = [_trial(record, "default" in told) for record in records]
     trials = sorted(_ended(found), key=lambda trial: trial.ended or 0.0)
-    firsts = [trial for trial in trials if _is_first(trial.name)]
+    firsts = [trial for trial in trials if is_first(trial.name)]
     return Search(
         objective=str(told["objective"]),
         low=told["direction"] == "min",
@@ -203,8 +203,17 @@ def _names(given: object) -> list[str]:
     return [str(name) for name in given] if isinstance(given, (list, tuple)) else []
 
 
-def _is_first(name: str) -> bool:
-    """Whether KerasTuner calls the first trial so: `0`, or `00` of a hundred."""
+def is_first(name: str) -> bool:
+    """Whether KerasTuner calls the first trial of a search so: `0`, or `00` of a hundred.
+
+    Args:
+        name: What a trial is called.
+
+    Example:
+
+    >>> [is_first(name) for name in ("0", "000", "10")]
+    [True, True, False]
+    """
     return not name.strip("0")
 
 
@@ -214,21 +223,17 @@ def _trial(record: Record, has_default: bool) -> Trial:
     given, values = record.get("scores"), record.get("values")
     scores = [_number(each) for each in given] if isinstance(given, (list, tuple)) else []
     known = tuple(each for each in scores if each is not None) if score is not None else ()
-    spread, error = _number(record.get("spread")), _number(record.get("standard_error"))
-    if len(known) > 1:
-        spread = float(np.std(known, ddof=1)) if spread is None else spread
-        error = spread / math.sqrt(len(known)) if error is None else error
     reason = str(record.get("reason") or "")
     if score is None and not reason:
         reason = f"its score is no number: {record.get('score')}"
     # The first trial is the default, and `Hyperband` trains it whole.
-    whole = has_default and _is_first(name)
+    whole = has_default and is_first(name)
     return Trial(
         name,
         score,
         known,
-        spread if len(known) > 1 else None,
-        error if len(known) > 1 else None,
+        _number(record.get("spread")),
+        _number(record.get("standard_error")),
         _values(values if isinstance(values, Mapping) else {}, whole),
         _number(record.get("seconds")),
         _number(record.get("ended")),

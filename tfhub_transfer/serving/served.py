@@ -53,7 +53,7 @@ class ServedModel:
     """
 
     def __init__(self, folder: str | Path, trust_code: bool = False) -> None:
-        self.folder = _newest(opening.path_of(folder))
+        self.folder = newest(opening.path_of(folder))
         try:
             self._loaded = safety.load_checked(self.folder, trust_code)
         except InputError:
@@ -256,7 +256,15 @@ def load_saved_model(folder: str | Path, trust_code: bool = False) -> ServedMode
     return ServedModel(folder, trust_code)
 
 
-def _newest(folder: Path) -> Path:
+def newest(folder: Path) -> Path:
+    """The folder of an exported version.
+
+    Args:
+        folder: It, or the folder of versions, of which the newest is taken.
+
+    Raises:
+        InputError: If there is none.
+    """
     if (folder / "saved_model.pb").exists():
         return folder
     versions = [p for p in folder.glob("*") if p.name.isdigit() and (p / "saved_model.pb").exists()]

@@ -10,17 +10,18 @@ import tensorflow as tf
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.private import tensorflow_graphs
+from tfhub_transfer.serving import warm_up
 from tfhub_transfer.serving.served import EXAMPLES, INPUTS, WORDS, signature_of
 from tfhub_transfer.tasks.base import Task
 
 Traceable: TypeAlias = tf.types.experimental.PolymorphicFunction
 Answers: TypeAlias = Mapping[str, tf.Tensor]
 TOP_K, SERIALIZED = "top_k", "serialized"
-_CLASSIFY, _REGRESS = "classify", "regress"
+CLASSIFY, REGRESS = "classify", "regress"
 # What TF Serving may look for in a signature that is asked by a request of either kind.
 _METHODS = {
-    _CLASSIFY: tf.compat.v1.saved_model.signature_constants.CLASSIFY_METHOD_NAME,
-    _REGRESS: tf.compat.v1.saved_model.signature_constants.REGRESS_METHOD_NAME,
+    CLASSIFY: tf.compat.v1.saved_model.signature_constants.CLASSIFY_METHOD_NAME,
+    REGRESS: tf.compat.v1.saved_model.signature_constants.REGRESS_METHOD_NAME,
 }
 
 
@@ -87,11 +88,11 @@ def beside(name: str, task: Task, plain: Traceable, top_k: int | None) -> dict[s
             scores = answers(examples)["scores"]
             return _classified(task, scores, None if top_k is None else most)
 
-        found[_CLASSIFY] = taking([INPUTS], classified)
+        found[CLASSIFY] = taking([INPUTS], classified)
         if top_k is not None:
             found[TOP_K] = taking([spec.name for spec in plain.input_signature], best)
     elif _gives_numbers(task, shapes):
-        found[_REGRESS] = taking([INPUTS], lambda given: {"outputs": answers(given)["score"]})
+        found[REGRESS] = taking([INPUTS], lambda given: {"outputs": answers(given)["score"]})
     return {signature_of(name, kind): function for kind, function in found.items()}
 
 
@@ -114,6 +115,21 @@ def name_methods(folder: Path, names: Iterable[str], tasks: Iterable[str]) -> No
             updater.replace_method_name(name, method)
         updater.save()
         tensorflow_graphs.write_fingerprint(folder)
+
+
+def of_examples(features: Mapping[str, Sequence[str]]) -> dict[str, warm_up.Request]:
+    """A request for each signature that reads examples, by its name; some there may not be.
+
+    Args:
+        features: What the signatures that read strings take, by their names.
+    """
+    kinds = {SERIALIZED: (warm_up.PREDICT, EXAMPLES)}
+    kinds |= {CLASSIFY: (warm_up.CLASSIFY, INPUTS), REGRESS: (warm_up.REGRESS, INPUTS)}
+    return {
+        (called := signature_of(name, kind)): warm_up.of_examples(called, api, given, names)
+        for name, names in features.items()
+        for kind, (api, given) in kinds.items()
+    }
 
 
 def traceable(function: Callable[..., object], inputs: Sequence[tf.TensorSpec]) -> Traceable:
@@ -166,7 +182,7 @@ def _classified(task: Task, scores: tf.Tensor, most: int | None) -> Answers:
 
 def _classes(task: Task) -> int:
     """How many classes a task gives scores of."""
-    return len(task.class_names or ()) if task.api == _CLASSIFY else 0
+    return len(task.class_names or ()) if task.api == CLASSIFY else 0
 
 
 def _names(task: Task) -> tf.Tensor:
@@ -184,4 +200,4 @@ def _gives_classes(task: Task, shapes: Mapping[str, tf.TensorShape]) -> bool:
 
 def _gives_numbers(task: Task, shapes: Mapping[str, tf.TensorShape]) -> bool:
     found = shapes.get("score")
-    return task.api == _REGRESS and found is not None and found.is_compatible_with([None])
+    return task.api == REGRESS and found is not None and found.is_compatible_with([None])

@@ -26,7 +26,7 @@ from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.heads import Head, Standing
 from tfhub_transfer.training.history import History
 from tfhub_transfer.training.outcome import NOTHING
-from tfhub_transfer.training.stages import Plan, Stage, Training
+from tfhub_transfer.training.stages import Plan, Stage, Training, planned
 from tfhub_transfer.training.unfreezing import Thawing, groups_to_thaw
 
 
@@ -81,7 +81,7 @@ def fine_tune(
     >>> history = fine_tune(model, train, validation, epochs=4)
     """
     of = model.distribute_strategy
-    plan = plan or Plan()
+    plan = planned(plan)
     if cluster.place(of).index:
         plan = dataclasses.replace(plan, verbose=0, log_dir=None)  # the chief's are those of all
     model.encoder.mark_unread(*model.unread_groups)

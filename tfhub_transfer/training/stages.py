@@ -189,6 +189,25 @@ class Plan:
         return [stage for stage in stages if ends.get(stage.name, 1)]
 
 
+def planned(given: object) -> Plan:
+    """The finer settings that somebody gives, or the usual ones.
+
+    Args:
+        given: A `Plan`, or `None`.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    if given is None:
+        return Plan()
+    if not isinstance(given, Plan):
+        raise InputError(
+            "`plan` must be the finer settings of a training, such as `tt.Plan(seed=1)`. "
+            f"Received: {given!r:.80}"
+        )
+    return given
+
+
 def _shares(given: object) -> dict[str, float]:
     if not isinstance(given, Mapping):
         raise InputError(

@@ -1,52 +1,27 @@
 """The hypermodel: trials of KerasTuner that are trained as `fine_tune` trains."""
 
-import contextlib
 import copy
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import keras_tuner
-import tensorflow as tf
 
 from tfhub_transfer import runtime
-from tfhub_transfer.callbacks.best_weights import FellApart
 from tfhub_transfer.data import Examples, Stream
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
-from tfhub_transfer.errors import InputError, one_line
-from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.incoming import ranges, usual
-from tfhub_transfer.models.building import build_model, default_optimizer
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.tasks import MultiTask, Task
-from tfhub_transfer.training import finetuning
+from tfhub_transfer.tasks import Task
 from tfhub_transfer.training.stages import Plan
 from tfhub_transfer.tuning import luck, repeats, shared, trials
-from tfhub_transfer.tuning.space import (
-    AS_NEEDED,
-    ENCODER,
-    SETTINGS,
-    Space,
-    Spaces,
-    Value,
-    known_settings,
-)
+from tfhub_transfer.tuning.making import How, Pattern
+from tfhub_transfer.tuning.space import ENCODER, SETTINGS, Space, Spaces, Value, known_settings
 
-# What of `build_model` a search may be told beside what it chooses.
-_BUILD = ("head", "loss", "preprocessor", "sequence_length")
-# What of them tells which groups of the encoder a head reads.
+# What of a trial's values tells which groups of the encoder a head reads.
 _OF_READING = ("pooling", "block")
-_OF_HEADS = ("pooling", "block", "hidden_units", "dropout", "l2")
-
-
-@contextlib.contextmanager
-def _fatal_mistakes() -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        raise _fatal(str(error)) from error
 
 
 class TransferHyperModel(keras_tuner.HyperModel):
@@ -114,11 +89,10 @@ class TransferHyperModel(keras_tuner.HyperModel):
         **build: Any,
     ) -> None:
         super().__init__()
-        _check(build, plan)
-        self._task: Any = MultiTask(task) if isinstance(task, Mapping) else task
-        self._plan, self._build_with = plan or Plan(), build
+        self._pattern = Pattern(task, plan, build)
+        self._task = self._pattern.task
         self._seeds = ranges.whole_number("seeds", seeds, *ranges.SEEDS)
-        self.folds = repeats.folded(self._task, train, validation, folds, self._plan.seed)
+        self.folds = repeats.folded(self._task, train, validation, folds, self._pattern.plan.seed)
         asked = dict(space or {})
         names = asked.pop(ENCODER, None)
         self._grounds = shared.grounds(encoder, names, build.get("preprocessor"))
@@ -137,8 +111,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
         """What is searched on an encoder."""
         encoder = self._make({ENCODER: name}).encoder  # which refuses what can't be built
         self._depths[name] = trials.Depths(encoder)
-        head, at = self._build_with.get("head"), len(self._depths)
-        known = known_settings(encoder, self._task, head, self._plan)
+        head, at = self._pattern.head, len(self._depths)
+        known = known_settings(encoder, self._task, head, self._pattern.plan)
         mine = {n: v for n, v in given.items() if n in known or n not in SETTINGS or at == 1}
         return Space(known, mine, f" ({at})" if at > 1 else "")
 
@@ -184,18 +158,18 @@ class TransferHyperModel(keras_tuner.HyperModel):
             All values of the validation split by the names that Keras has for them.
         """
         if examples:
-            raise _fatal(
+            raise trials.fatal(
                 "the examples are those that `TransferHyperModel` was given; call `search` without "
                 f"any. Received: {len(examples)}"
             )
         own, others = trials.apart(callbacks)
         if epochs is not None and "epochs" in self.space.searched:
-            raise _fatal(
+            raise trials.fatal(
                 "epochs are chosen by the tuner here, or by `search(epochs=...)`: take them out of "
                 f"the space. Received: epochs={epochs}, and a space of epochs"
             )
         if self.trainings > 1 and trials.of_hyperband(hp):
-            raise _fatal(
+            raise trials.fatal(
                 "later rounds of Hyperband go on with the weights of one training: with folds or "
                 "seeds search by RandomSearch, BayesianOptimization or GridSearch. "
                 f"Received: {self.trainings} trainings a trial"
@@ -289,23 +263,25 @@ class TransferHyperModel(keras_tuner.HyperModel):
     @property
     def _seed(self) -> int:
         own = self._training // len(self.folds)
-        return (self._plan.seed + self._execution * self._seeds + own) % (ranges.SEED[1] + 1)
+        return (self._pattern.plan.seed + self._execution * self._seeds + own) % (
+            ranges.SEED[1] + 1
+        )
 
     def _worth(
         self,
         hp: Any,
         model: TransferModel,
-        how: tuple[int | None, int, int | str],
+        how: How,
         callbacks: Sequence[keras.callbacks.Callback],
     ) -> dict[str, float]:
         """What a model is worth that is trained on the fold whose turn it is."""
-        train, validation = self.folds[self._training % len(self.folds)]
+        fold = self.folds[self._training % len(self.folds)]
         drawn = self._chosen(self.space.draw(hp), model)
         # Where nobody chose a precision it is as the encoder's width has it.
         precision = runtime.precision("auto", model.encoder.dimension)
         with precision, self._ground(drawn).ids.used_by(model):
-            history = self._trained(model, train, validation, drawn, how, callbacks)
-            return trials.worth(model, history, validation, self.objective.name, self._seed)
+            history = self._pattern.train(model, fold, drawn, how, self._seed, callbacks)
+            return trials.worth(model, history, fold[1], self.objective.name, self._seed)
 
     def _again(self, hp: Any, training: int, *how: Any) -> dict[str, float]:
         """What another model of a trial is worth: of another fold, or with another seed."""
@@ -320,24 +296,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
 
     def _make(self, drawn: Mapping[str, Value]) -> TransferModel:
         ground = self._ground(drawn).encoder
-        encoder = ground.lend(self._seed)
-        runtime.seed_everything(self._seed)
-        task = copy.deepcopy(self._task)  # which a training settles thresholds of
-        if "loss" in drawn and drawn["loss"] != task.losses[0]:
-            task = task.with_loss(drawn["loss"])
-        for each in task.parts.values() if "label_smoothing" in drawn else ():
-            if hasattr(each, "label_smoothing"):
-                each.label_smoothing = drawn["label_smoothing"]
-        given: dict[str, Any] = {k: v for k, v in drawn.items() if k in ("learning_rate", "warmup")}
-        if "optimizer" in drawn:
-            given["name"] = drawn["optimizer"]
-        model = build_model(
-            encoder,
-            task,
-            _heads(self._build_with.get("head"), task, drawn),
-            default_optimizer(encoder, **given),
-            **{name: v for name, v in self._build_with.items() if name != "head"},
-        )
+        model = self._pattern.model(ground.lend(self._seed), drawn, self._seed)
         ground.lent(model)
         return model
 
@@ -351,47 +310,6 @@ class TransferHyperModel(keras_tuner.HyperModel):
             each.encoder.take_back()
         return self.build(hp)
 
-    def _trained(
-        self,
-        model: TransferModel,
-        train: Any,
-        validation: Any,
-        drawn: Mapping[str, Any],
-        how: tuple[int | None, int, int | str],
-        callbacks: Sequence[keras.callbacks.Callback],
-    ) -> finetuning.History:
-        epochs, initial_epoch, verbose = how
-        unfreeze = drawn["unfreeze"]
-        epochs = epochs or drawn.get("epochs", AS_NEEDED) or None
-        plan = dataclasses.replace(
-            self._plan,
-            learning_rate=drawn.get("learning_rate"),
-            layer_decay=drawn.get("layer_decay", self._plan.layer_decay),
-            head_learning_rate=drawn.get("head_learning_rate", self._plan.head_learning_rate),
-            seed=self._seed,
-            verbose=verbose,
-        )
-        if initial_epoch:
-            assert epochs is not None
-            plan = trials.continued(plan)
-            epochs -= initial_epoch
-        batch_size = drawn.get("batch_size", usual.BATCH_SIZE)
-        return _fits(model, (train, validation, epochs, unfreeze, batch_size, plan), callbacks)
-
-
-def _check(build: Mapping[str, object], plan: Plan | None) -> None:
-    odd = [name for name in build if name not in _BUILD]
-    if odd:
-        raise InputError(
-            f"a search may be told {', '.join(_BUILD)} beside what it chooses; what it chooses is "
-            f"in `space`. Received: {odd[0]}"
-        )
-    if plan is not None and plan.log_dir is not None:
-        raise InputError(
-            "all trials would write into one `log_dir`; leave it out of the plan, or give "
-            f"`search` a callback of TensorBoard's. Received: log_dir={str(plan.log_dir)!r}"
-        )
-
 
 def _losses(space: Space | Spaces) -> list[Value]:
     """All losses that trials may learn by, where there are several."""
@@ -399,38 +317,9 @@ def _losses(space: Space | Spaces) -> list[Value]:
     return [*searched, *(space.fixed[name] for name in ("loss",) if name in space.fixed)]
 
 
-@_fatal_mistakes()
-def _fits(
-    model: TransferModel,
-    given: tuple[Any, Any, int | None, int, int, Plan],
-    callbacks: Sequence[keras.callbacks.Callback],
-) -> finetuning.History:
-    """Trains as `fine_tune` does; what falls apart is a failed trial, a mistake ends the search."""
-    try:
-        return finetuning.fine_tune(model, *given, callbacks=list(callbacks))
-    except (FellApart, tf.errors.ResourceExhaustedError) as error:
-        raise keras_tuner.errors.FailedTrialError(one_line(str(error))) from error
-
-
-def _heads(
-    given: Head | Mapping[str, Head] | None, task: Task, drawn: Mapping[str, Any]
-) -> Head | dict[str, Head]:
-    """The head, or that of each task, with what was drawn."""
-    own = {name: drawn[name] for name in _OF_HEADS if name in drawn}
-    if isinstance(given, Mapping):
-        heads = {**dict.fromkeys(task.parts, Head()), **given}
-        return {name: dataclasses.replace(head, **own) for name, head in heads.items()}
-    return dataclasses.replace(given or Head(), **own)
-
-
-@_fatal_mistakes()
+@trials.fatal_mistakes()
 def _judge(made: TransferHyperModel, objective: Any) -> Any:
     """What judges the trials of a tuner: its own objective, if it is known."""
     found = objective or made.objective
     trials.require_comparable(made.space.searched, found, made.reported)
     return found
-
-
-def _fatal(message: str) -> keras_tuner.errors.FatalValueError:
-    """A mistake, which ends the search: KerasTuner goes on after any other error."""
-    return keras_tuner.errors.FatalValueError(message)

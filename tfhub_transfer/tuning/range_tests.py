@@ -25,7 +25,7 @@ from tfhub_transfer.tasks.layouts import Rows, balance
 from tfhub_transfer.training import feeding, finetuning, following, judging
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.heads import batch_size_for
-from tfhub_transfer.training.stages import FROZEN_BATCH, Plan, by_task
+from tfhub_transfer.training.stages import FROZEN_BATCH, Plan, by_task, planned
 from tfhub_transfer.training.unfreezing import groups_to_thaw
 from tfhub_transfer.tuning.found_rates import LearningRates, Watched, steepest
 
@@ -85,7 +85,7 @@ def find_learning_rate(
     >>> len(found.rates) == len(found.losses) <= 40
     True
     """
-    plan = plan or Plan()
+    plan = planned(plan)
     steps = ranges.whole_number("steps", steps, _LEAST_STEPS, _MOST_STEPS)
     batch_size = ranges.given(ranges.whole_number, "batch_size", batch_size, *ranges.BATCH_SIZE)
     finetuning.require_usable(model, plan, cast(Examples, train))

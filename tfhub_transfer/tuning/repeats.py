@@ -32,9 +32,9 @@ def folded(task: Task, train: Any, validation: Any, count: object, seed: int) ->
     Raises:
         InputError: If the examples can't be folded so.
     """
+    count = ranges.whole_number("folds", count, 1, ranges.FOLDS[1])
     if count == 1:
         return ((train, validation),)
-    count = ranges.whole_number("folds", count, *ranges.FOLDS)
     taught, judged = task.apart(train), task.apart(validation)
     if any(isinstance(each, Stream) for each in taught.values()):
         raise InputError(

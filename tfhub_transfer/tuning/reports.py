@@ -7,7 +7,7 @@ import keras_tuner
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.reporting import search_reports
 from tfhub_transfer.reporting.search_reports import SearchReport
-from tfhub_transfer.tuning import luck
+from tfhub_transfer.tuning import luck, records
 from tfhub_transfer.tuning.hypermodel import TransferHyperModel
 
 
@@ -49,15 +49,11 @@ def report_of(tuner: keras_tuner.Tuner) -> SearchReport:
         "direction": oracle.objective.direction,
         "log": logarithmic(tuner),
     }
-    scores: dict[str, tuple[float, ...]] = {}
-    hypermodel = getattr(tuner, "hypermodel", None)
-    if isinstance(hypermodel, TransferHyperModel):
+    noted = [records.of_trial(trial) for trial in over]
+    if isinstance(getattr(tuner, "hypermodel", None), TransferHyperModel):
         told["default"] = None  # the first one is it
-        scores = {each.trial: each.scores for each in hypermodel.scored(tuner)}
-        told["noise"] = luck.noise([*scores.values()])
-    return search_reports.of_records(
-        [_record(trial, scores.get(trial.trial_id, ())) for trial in over], told
-    )
+        told["noise"] = luck.noise([each["scores"] for each in noted if each["scores"]])
+    return search_reports.of_records(noted, told)
 
 
 def logarithmic(tuner: Any) -> list[str]:
@@ -68,21 +64,3 @@ def logarithmic(tuner: Any) -> list[str]:
     """
     space = tuner.oracle.get_space().space
     return sorted({each.name for each in space if getattr(each, "sampling", None) == "log"})
-
-
-def _record(trial: Any, scores: tuple[float, ...]) -> dict[str, object]:
-    return {
-        "trial": trial.trial_id,
-        "status": trial.status,
-        "score": trial.score,
-        "scores": [*scores],
-        "values": dict(trial.hyperparameters.values),
-        "reason": _reason(trial.message or ""),
-    }
-
-
-def _reason(message: str) -> str:
-    """Why a trial failed, out of the traceback that KerasTuner keeps."""
-    lines = message.strip().splitlines()
-    last = lines[-1] if lines else ""
-    return last.partition("FailedTrialError: ")[2] or last

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import keras_tuner
 
 from tfhub_transfer.callbacks import own as own_callbacks
 from tfhub_transfer.callbacks.best_weights import direction
@@ -13,6 +14,7 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.reporting import searches
 from tfhub_transfer.training import headlines, judging
 from tfhub_transfer.training.heads import Standing
 from tfhub_transfer.training.history import History
@@ -109,11 +111,7 @@ def is_first(own: Callbacks) -> bool:
         own: KerasTuner's own callbacks, one of which knows the trial.
     """
     found = [each.trial for each in own if hasattr(each, "trial")]
-    return bool(found) and _is_first(found[0])
-
-
-def _is_first(trial: Any) -> bool:
-    return not trial.trial_id.strip("0")
+    return bool(found) and searches.is_first(found[0].trial_id)
 
 
 def judged_by(own: Callbacks) -> Any:
@@ -123,6 +121,24 @@ def judged_by(own: Callbacks) -> Any:
         own: KerasTuner's own callbacks.
     """
     return next((each.objective for each in own if hasattr(each, "objective")), None)
+
+
+def fatal(message: str) -> keras_tuner.errors.FatalValueError:
+    """A mistake, which ends the search: KerasTuner goes on after any other error.
+
+    Args:
+        message: The mistake.
+    """
+    return keras_tuner.errors.FatalValueError(message)
+
+
+@contextlib.contextmanager
+def fatal_mistakes() -> Iterator[None]:
+    """Around what a tuner calls: a mistake of the user's ends the search."""
+    try:
+        yield
+    except InputError as error:
+        raise fatal(str(error)) from error
 
 
 def require_comparable(
@@ -198,7 +214,7 @@ def epochs_of(oracle: Any, trial: Any) -> int | None:
     epochs = trial.hyperparameters.values.get(f"{_OF_TUNER}epochs")
     while (before := trial.hyperparameters.values.get(f"{_OF_TUNER}trial_id")) is not None:
         trial = oracle.get_trial(before)
-    return int(epochs) if epochs and not _is_first(trial) else None
+    return int(epochs) if epochs and not searches.is_first(trial.trial_id) else None
 
 
 def defaults(hp: Any) -> dict[str, Any]:

@@ -30,7 +30,10 @@ from tfhub_transfer.data.forms.base import (
     File,
     Form,
     Numbered,
+    Tolerant,
+    Unread,
 )
+from tfhub_transfer.data.forms.columnar import require_no_versions
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening as plain_files
 
@@ -47,8 +50,13 @@ __all__ = [
     "File",
     "Form",
     "Numbered",
+    "Tolerant",
+    "Unread",
     "find",
     "is_lines",
+    "is_named",
+    "is_saved",
+    "require_no_versions",
     "splits",
 ]
 
@@ -117,10 +125,11 @@ def find(source: object, asked: Asked | None = None) -> Form:
             f"file, which may be compressed ({KNOWN}). Received: {file}"
         )
     path = plain_files.path_of(file.path)
-    if _is_saved(path):
+    if is_saved(path):
         return cells.read(columnar.folder(path), str(path), asked)
     # Before `parts`: folders of Delta Lake and Hudi consist of Parquet files, too.
-    columnar.require_no_versions(path)
+    require_no_versions(path)
+    columnar.require_no_partitions(path)
     if columnar.parts(path):
         return cells.read(columnar.parquet(path), str(path), asked)
     suffix = _checked_suffix(path)
@@ -137,11 +146,29 @@ def find(source: object, asked: Asked | None = None) -> Form:
     return _by_content(file, suffix, asked)
 
 
-def _is_saved(path: Path) -> bool:
+def is_saved(path: Path) -> bool:
+    """Whether it is a folder that `save_to_disk` of Hugging Face's `datasets` wrote.
+
+    Args:
+        path: A folder, or a file.
+    """
     try:
         return path.is_dir() and columnar.is_folder(path)
     except OSError:
         return False
+
+
+def is_named(path: Path) -> bool:
+    """Whether a file's name alone says that it may be read; what it holds is another matter.
+
+    Args:
+        path: The file.
+    """
+    bare = path.with_suffix("") if path.suffix.lower() in opening.PACKED else path
+    # The one file in an archive has a name of its own.
+    known = (".parquet", _LINES, *columnar.ARROW, *delimited.SEPARATORS)
+    known += tuple(suffix for suffixes, _ in _FORMS for suffix in suffixes)
+    return path.suffix.lower() == ".zip" or bare.suffix.lower() in known
 
 
 def _checked_suffix(path: Path) -> str:
@@ -222,4 +249,4 @@ def splits(source: object) -> Mapping[str, object]:
     if not isinstance(source, (str, Path, File)):
         return objects.splits(source)
     path = Path(str(source))
-    return {name: path / name for name in columnar.splits(path)} if _is_saved(path) else {}
+    return {name: path / name for name in columnar.splits(path)} if is_saved(path) else {}

@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.shapes import Row
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # A row with its number in the source.
 Numbered: TypeAlias = tuple[int, Row]
+
+Made = TypeVar("Made")
 
 TOKENS, TAGS, LABEL = "tokens", "tags", "label"
 TEXT, TEXT_A, TEXT_B, TEXT_C = "text", "text_a", "text_b", "text_c"
@@ -75,6 +77,49 @@ class File:
 
     def __str__(self) -> str:
         return str(self.path)
+
+
+class Tolerant(File):
+    """A file whose lines that can't be read are `Unread` rows, and don't end the reading of others.
+
+    What stands for a byte that isn't UTF-8 is half a character, which no text may hold.
+    """
+
+
+class Unread(dict[str, Any]):
+    """A row that couldn't be read, so that it has no cells.
+
+    Args:
+        reason: Why; it says where, too.
+        given: What stands there.
+
+    Attributes:
+        reason: As given.
+        given: As given.
+    """
+
+    def __init__(self, reason: str, given: object) -> None:
+        super().__init__()
+        self.reason, self.given = reason, given
+
+
+def read_or_not(read: Callable[[], Made], given: object, file: File) -> Made | Unread:
+    """A row, or, of a tolerant file, an `Unread` one where it can't be read.
+
+    Args:
+        read: Makes it.
+        given: What it is made of.
+        file: Where it stands.
+
+    Raises:
+        InputError: If it can't be read, and the file isn't tolerant.
+    """
+    try:
+        return read()
+    except InputError as error:
+        if not isinstance(file, Tolerant):
+            raise
+        return Unread(str(error), given)
 
 
 def _is_mark(quoting: object, delimiter: str | None) -> bool:
@@ -143,8 +188,19 @@ class Asked:
 def of_rows(
     rows: Callable[[], Iterator[Numbered]], unit: str = "line", notes: list[str] | None = None
 ) -> Form:
-    """A form whose columns are those of its first row."""
-    first = next(rows(), (0, {}))[1]
+    """A form whose columns are those of its first row that can be read.
+
+    Raises:
+        InputError: If there are rows, and none can be.
+    """
+    given = rows()
+    begun = next(given, None)
+    row: Row = begun[1] if begun else {}
+    first = row
+    while isinstance(first, Unread):
+        _, first = next(given, (0, {}))
+    if isinstance(row, Unread) and not first:
+        raise InputError(row.reason)
     return Form(list(first), rows, unit, [] if notes is None else notes, loose=True)
 
 

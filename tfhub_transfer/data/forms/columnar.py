@@ -75,11 +75,8 @@ def require_no_versions(path: Path) -> None:
         path: A folder, or a file.
 
     Raises:
-        InputError: If it is one of Delta Lake or Hudi; or if its columns stand in names of
-            folders, as Hive and Spark have them.
+        InputError: If it is one of Delta Lake or Hudi.
     """
-    if not path.is_dir():
-        return
     for name, kind in _VERSIONS.items():
         if (path / name).is_dir():
             raise InputError(
@@ -87,6 +84,19 @@ def require_no_versions(path: Path) -> None:
                 "write its rows as one Parquet file, or give a `pyarrow.Table` of them. Received: "
                 f"{path}"
             )
+
+
+def require_no_partitions(path: Path) -> None:
+    """Refuses a folder of a table whose columns stand in names of folders.
+
+    Args:
+        path: A folder, or a file.
+
+    Raises:
+        InputError: If they do, as Hive and Spark have them.
+    """
+    if not path.is_dir():
+        return
     # Names that begin so are of files under way.
     seen = (each for each in path.iterdir() if not each.name.startswith(("_", ".")))
     named = [each for each in seen if "=" in each.name and each.is_dir()]

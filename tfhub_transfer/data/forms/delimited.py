@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tfhub_transfer.data.forms import marks, opening, quoting
-from tfhub_transfer.data.forms.base import TAGS, TOKENS, File, Form, Numbered
+from tfhub_transfer.data.forms.base import TAGS, TOKENS, File, Form, Numbered, Unread, read_or_not
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import wording
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 # What Markdown and databases draw below a header.
@@ -198,25 +199,31 @@ def _rows(layout: _Layout, columns: list[str]) -> Iterator[tuple[int, dict[str, 
     records = layout.records()
     header = next(records, (0, []))[1]
     numbered, count, kept = len(columns) > len(header), 0, _kept(columns)
-    for line, fields in records:
-        if not fields:
-            continue
+
+    def row() -> dict[str, str]:
+        place = f"{layout.file}, line {line}"
         # Of one column alone a text may say the same as its header.
         if fields == header and len(fields) > 1:
             raise InputError(
-                f"{layout.file}, line {line}: the header stands here again, as where files were put"
+                f"{place}: the header stands here again, as where files were put"
                 f" together; drop the line. Received: {', '.join(header)}"
             )
-        count += 1
         odd = numbered and len(fields) == len(columns) and fields[0] != str(count)
         if len(fields) != len(columns) or odd:
             raise InputError(
-                f"{layout.file}, line {line}: expected {len(header)} fields "
+                f"{place}: expected {len(header)} fields "
                 f"({', '.join(header)}); quote a text that holds {layout.delimiter!r}, or say with "
                 "`--quoting` what fields are quoted with, with `--delimiter` where they end. "
                 f"Received: {len(fields)} fields"
             )
-        yield line, {name: fields[place] for place, name in kept}
+        # Of tolerant files such a half stands for a byte.
+        wording.require_whole("".join(fields), place)
+        return {name: fields[number] for number, name in kept}
+
+    for line, fields in records:
+        if fields:
+            count += 1
+            yield line, read_or_not(row, fields, layout.file)
 
 
 def _kept(columns: list[str]) -> list[tuple[int, str]]:
@@ -235,7 +242,7 @@ def _by_word(columns: list[str], layout: _Layout) -> tuple[str, str, str] | None
     if number is None or word is None or tag is None:
         return None
     for count, (_, row) in enumerate(_rows(layout, columns)):
-        if len(row[word].split()) > 1:
+        if len(row.get(word, "").split()) > 1:
             return None
         if count >= _LOOK:
             break
@@ -251,6 +258,8 @@ def _sentences(
     first = 0
     current: str | None = None
     for line, row in rows:
+        if isinstance(row, Unread):  # of which sentence, nobody knows
+            raise InputError(row.reason)
         number = row[number_column].strip()
         if number and number != current:
             if sentence:

@@ -1,13 +1,26 @@
 """JSON: a row a line, an array of rows, tables as pandas writes them, and files of tools."""
 
+import functools
 import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from tfhub_transfer.data.forms import annotations, opening, squad
-from tfhub_transfer.data.forms.base import TAGS, TOKENS, Asked, File, Form, Numbered, of_rows
+from tfhub_transfer.data.forms.base import (
+    TAGS,
+    TOKENS,
+    Asked,
+    File,
+    Form,
+    Numbered,
+    Tolerant,
+    of_rows,
+    read_or_not,
+)
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import wording
 from tfhub_transfer.shapes import Row
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonlines", ".ldjson")
@@ -53,13 +66,21 @@ def form(file: File, asked: Asked) -> Form:
         return _of_objects(lambda: _json_lines(file), file, "line", [], asked)
     found = squad.articles(whole)
     if found is not None:
+        _require_whole(file)
         rows = lambda: squad.rows(found, file.path)  # noqa: E731
         return Form(list(squad.COLUMNS), rows, "question")
     table = _table(whole, file)
     if table is None and first.strip().endswith("}"):
         return _of_objects(lambda: _json_lines(file), file, "line", [], asked)
+    _require_whole(file)
     held, notes = table or ([whole], [])
     return _of_objects(lambda: enumerate(held, start=1), file, "row", notes, asked)
+
+
+def _require_whole(file: File) -> None:
+    """Refuses bytes that aren't UTF-8 where no line tells in which row they stand."""
+    for number, line in enumerate(opening.lines(file) if isinstance(file, Tolerant) else (), 1):
+        wording.require_whole(line, f"{file}, line {number}")
 
 
 def _of_objects(
@@ -71,21 +92,28 @@ def _of_objects(
 
 def _objects(rows: annotations.Rows, file: File, unit: str) -> Iterator[Numbered]:
     for number, row in rows():
-        if not isinstance(row, dict):
-            raise InputError(
-                f"{file}, {unit} {number}: expected a JSON object, with the names of columns. "
-                f"Received: {str(row)[:60]}"
-            )
-        yield number, row
+        place = f"{file}, {unit} {number}"
+        yield number, read_or_not(functools.partial(_object, row, place), row, file)
+
+
+def _object(row: object, place: str) -> Row:
+    if not isinstance(row, dict):
+        raise InputError(
+            f"{place}: expected a JSON object, with the names of columns. Received: {str(row)[:60]}"
+        )
+    return row
 
 
 def _json_lines(file: File) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(opening.lines(file), start=1):
         if line.strip():
-            yield number, _parsed(line, f"{file}, line {number}")
+            read = functools.partial(_parsed, line, f"{file}, line {number}")
+            yield number, read_or_not(read, line.rstrip("\r\n"), file)
 
 
-def _parsed(text: str, place: str) -> object:
+def _parsed(text: str, place: str) -> Any:
+    # Of tolerant files such a half stands for a byte; JSON's own, `\ud83d`, is ASCII.
+    wording.require_whole(text, place)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -96,7 +124,8 @@ def _parsed(text: str, place: str) -> object:
 
 def _array(file: File) -> Iterator[tuple[int, object]]:
     """Elements of an array one after the other; what was read is forgotten."""
-    decoder, pieces, number = json.JSONDecoder(), opening.pieces(file), 0
+    pieces = (wording.require_whole(piece, str(file)) for piece in opening.pieces(file))
+    decoder, number = json.JSONDecoder(), 0
     buffer, place = next(pieces, ""), 0
     buffer = buffer.lstrip("\ufeff \t\r\n")[1:]
     while True:

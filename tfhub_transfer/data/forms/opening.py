@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeAlias
 
 from tfhub_transfer import progress
-from tfhub_transfer.data.forms.base import File, is_utf8
+from tfhub_transfer.data.forms.base import File, Tolerant, is_utf8
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import opening as plain_files
 
@@ -45,6 +45,8 @@ _START = 64
 # `Path` has made one slash of two.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+]+:/", re.I)
 _BOM = b"\xef\xbb\xbf"
+# How Python lets bytes pass that it can't decode: as halves of characters.
+_HALVES = "surrogateescape"
 # Characters that are decoded at once, and bytes in which there must be the end of a line.
 PIECE = _PEEKED = 1 << 16
 # What reading a damaged file raises, of all ways to compress one.
@@ -258,7 +260,8 @@ def pieces(file: File) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         try:
             source = _opened(Path(file.path), stack)
-            text = io.TextIOWrapper(source, encoding="utf-8-sig" if is_utf8(name) else name)
+            halves = _HALVES if isinstance(file, Tolerant) and is_utf8(name) else None
+            text = io.TextIOWrapper(source, "utf-8-sig" if is_utf8(name) else name, halves)
             while piece := text.read(PIECE):
                 yield piece
         except UnicodeError as error:
@@ -276,6 +279,9 @@ def _utf8(source: _Bytes, file: File) -> Iterator[str]:
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
+            if isinstance(file, Tolerant):
+                yield raw.decode("utf-8", _HALVES)
+                continue
             raise InputError(
                 "the file isn't UTF-8; name its encoding, as with `--encoding cp1252` (in Python "
                 "`data.File(path, encoding=...)`), or convert it, as with `iconv -t UTF-8`. "
