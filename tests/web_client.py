@@ -54,7 +54,7 @@ class Client:
     ) -> Answer:
         """Sends a request as it is."""
         place = urllib.parse.urlsplit(self.address).netloc
-        with contextlib.closing(http.client.HTTPConnection(place, timeout=30)) as line:
+        with contextlib.closing(http.client.HTTPConnection(place, timeout=120)) as line:
             given = {} if headers is None else dict(headers)
             line.request(method, path, body, given)
             got = line.getresponse()
