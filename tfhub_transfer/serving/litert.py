@@ -29,7 +29,7 @@ PRECISIONS = (FLOAT32, FLOAT16, INT8, ALL)
 _SIGNATURE = "serving_default"
 # Rows from which the range of activations is taken; more of them hardly change it.
 _MOST_ROWS = 200
-_MOST_VERSIONS = 10_000
+MOST_VERSIONS = 10_000
 _FORMS: portable.Forms = {"EnsureShape": tf.identity, "Erf": portable.erf}
 
 
@@ -74,7 +74,7 @@ def export_litert(
     PosixPath('out/litert/1')
     """
     choices.one_of("precision", precision, PRECISIONS)
-    keep = None if keep is None else ranges.whole_number("keep", keep, 1, _MOST_VERSIONS)
+    keep = None if keep is None else ranges.whole_number("keep", keep, 1, MOST_VERSIONS)
     if calibration is not None and precision not in (INT8, ALL):
         raise InputError(
             "`calibration` (`--calibrate`) is for `precision` int8 or all; leave it out. "

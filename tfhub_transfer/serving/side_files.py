@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfhub_transfer.encoders import hub_format, spelling
@@ -58,9 +59,14 @@ def inputs(model: TransferModel, batch: int | None) -> dict[str, tf.TensorSpec]:
         batch: How many rows; any number if `None`.
     """
     return {
-        tensor.name: tf.TensorSpec([batch, *tensor.shape[1:]], tf.int32, name=tensor.name)
+        tensor.name: tf.TensorSpec(_shape(tensor, batch), tf.int32, name=tensor.name)
         for tensor in sorted(model.inputs, key=lambda tensor: tensor.name)
     }
+
+
+def _shape(tensor: keras.KerasTensor, batch: int | None) -> list[int | None]:
+    # In towers a row is two texts, of which runtimes want to know the number.
+    return [batch, None] if len(tensor.shape) == 2 else [batch, 2, None]
 
 
 def outputs(model: TransferModel) -> dict[str, str]:
