@@ -75,7 +75,8 @@ INNER_FLOORS = {
     ],
     "graphs": [
         ["savers", "surgery", "wire"],
-        ["folding", "randomness", "rewriting", "rounding", "safety"],
+        ["quantizing", "randomness", "rewriting", "rounding", "safety"],
+        ["folding"],
         ["__init__"],
     ],
     "heads": [

@@ -186,6 +186,34 @@ def test_bfloat16_exports_hold_each_weight_once_and_answer_alike(
     assert tf.bfloat16.as_datatype_enum in types
 
 
+@pytest.mark.slow
+def test_int8_exports_are_small_and_answer_alike(
+    model: tt.TransferModel, exported: Path, tmp_path: Path
+) -> None:
+    folder = tt.export_saved_model(model, tmp_path, precision="int8")
+    served, plain = tt.load_saved_model(folder), tt.load_saved_model(exported)
+    answers = served.predict(TEXTS)
+    np.testing.assert_allclose(answers["scores"], plain.predict(TEXTS)["scores"], atol=0.02)
+    np.testing.assert_allclose(served.encode(TEXTS), plain.encode(TEXTS), atol=0.1)
+    assert not np.array_equal(answers["scores"], plain.predict(TEXTS)["scores"])
+    for row, text in enumerate(TEXTS):
+        alone = served.predict([text])["scores"][0]
+        np.testing.assert_allclose(alone, answers["scores"][row], atol=1e-5)
+    nodes = _nodes((folder / "saved_model.pb").read_bytes())
+    stored = {v.dtype for n in nodes if n.op == "Const" for v in [n.attr["value"].tensor]}
+    assert tf.int8.as_datatype_enum in stored
+    kinds = dict(tf.train.list_variables(f"{folder}/variables/variables"))
+    # Words and positions as bytes, and the head.
+    assert len([shape for shape in kinds.values() if len(shape) > 1]) == 3
+
+
+def test_int8_without_products_is_refused(text_encoder: Path, tmp_path: Path) -> None:
+    model = tt.build_model(str(text_encoder), Classification(["negative", "positive"]))
+    with pytest.raises(tt.InputError, match="multiplies with weights.*Received: .*text_encoder"):
+        tt.export_saved_model(model, tmp_path, precision="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
 def _nodes(graph: bytes) -> list[Any]:
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -194,8 +222,8 @@ def _nodes(graph: bytes) -> list[Any]:
 
 
 def test_precision_of_an_export_is_checked(model: tt.TransferModel, tmp_path: Path) -> None:
-    with pytest.raises(tt.InputError, match="`precision` must be one of.*Received: 'int8'"):
-        tt.export_saved_model(model, tmp_path, precision="int8")
+    with pytest.raises(tt.InputError, match="`precision` must be one of.*Received: 'int4'"):
+        tt.export_saved_model(model, tmp_path, precision="int4")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,12 +6,20 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.graphs import surgery
+from tfhub_transfer.graphs import quantizing, surgery
 from tfhub_transfer.graphs.surgery import FlatGraph, Ref
 from tfhub_transfer.private import tensorflow_graphs
 from tfhub_transfer.shapes import Features
 
-Kept: TypeAlias = tf.Variable | np.ndarray
+
+class Table(NamedTuple):
+    """Rows of bytes, of which each has its own scale."""
+
+    rows: tf.Variable
+    scale: tf.Variable
+
+
+Kept: TypeAlias = tf.Variable | np.ndarray | Table
 # Those of an encoder of 12 layers of 768 are 170 MB; no graph can be written beyond 2 GB.
 MOST_CONSTANT_BYTES = 250_000_000
 
@@ -32,6 +40,7 @@ def fold(
     call: Callable[[Features], Mapping[str, tf.Tensor]],
     inputs: Mapping[str, tf.TensorSpec],
     variables: Sequence[tf.Variable],
+    in_bytes: Sequence[tf.Variable] = (),
 ) -> Folded:
     """Computes what weights alone decide: of those that are cast to bfloat16, the casts.
 
@@ -45,21 +54,25 @@ def fold(
         call: Takes a dictionary of tensors and gives one of tensors or lists of tensors.
         inputs: Shape and type of each input.
         variables: Those that the call may read.
+        in_bytes: Those of float32 of which products and rows are of 8 bits (see `quantizing`).
 
     Raises:
-        NotFlat: If the call does more than compute.
+        NotFlat: If the call does more than compute, or there is nothing to be of 8 bits.
     """
     flat = surgery.flatten(call, inputs, variables)
     wanted = tf.nest.flatten(flat.outputs)
+    matrices = _in_bytes(flat, wanted, in_bytes) if in_bytes else {}
     settled = _settled(flat, wanted)
-    kept = _kept(flat, list(dict.fromkeys(settled.values())))
+    kept = {**_kept(flat, list(dict.fromkeys(settled.values()))), **_sized(matrices)}
+    tables = _tables(flat, wanted, in_bytes)
     found = {
-        id(variable): kept.get(Ref(name), variable) for name, variable in flat.variables.items()
+        id(variable): tables.get(name) or kept.get(Ref(name), variable)
+        for name, variable in flat.variables.items()
     }
 
     def run(*given: tf.Tensor) -> list[tf.Tensor]:
         values = {ref: _read(each) for ref, each in kept.items()}
-        known = {ref: values[first] for ref, first in settled.items()}
+        known = {ref: values[settled.get(ref, ref)] for ref in (*settled, *matrices)}
         # TensorFlow flattens a dictionary by its sorted keys, and so does `flatten`.
         known.update(zip(flat.inputs.values(), given))
         return flat.replay(wanted, known, lambda variable, rows: _read(found[id(variable)], rows))
@@ -67,6 +80,53 @@ def fold(
     specs = [inputs[name] for name in sorted(inputs)]
     function = tf.function(run, input_signature=specs, autograph=False).get_concrete_function()
     return Folded(function, [*function.variables])
+
+
+def _in_bytes(
+    flat: FlatGraph, wanted: Sequence[Ref], variables: Sequence[tf.Variable]
+) -> dict[Ref, np.ndarray]:
+    """Rewrites products with what depends on these variables alone; their matrices of bytes."""
+    settled, found = _settled(flat, wanted), {}
+    known = {id(variable) for variable in variables}
+    for name in flat.order([flat.resolve(ref) for ref in wanted], set()):
+        if flat.nodes[name].op == "MatMul" and not flat.nodes[name].attr["transpose_a"].b:
+            factor, matrix = flat.needed(name)
+            own = flat.variables.get(matrix.node)
+            read = {id(each) for each in (flat.reads([matrix]) if own is None else [own])}
+            if matrix in settled and factor not in settled and read <= known:
+                found[name] = settled[matrix]
+    if not found:
+        raise surgery.NotFlat("it has no product with a weight")
+    with tf.init_scope():
+        refs = list(dict.fromkeys(found.values()))
+        values = {ref: each.numpy() for ref, each in zip(refs, flat.replay(refs, {}, _read))}
+    return quantizing.quantize(flat, found, values)
+
+
+def _sized(matrices: Mapping[Ref, np.ndarray]) -> dict[Ref, Kept]:
+    """Matrices of bytes as constants, or as variables where a graph would be too large."""
+    size = sum(matrix.nbytes for matrix in matrices.values())
+    with tf.init_scope():
+        return {
+            ref: matrix if size <= MOST_CONSTANT_BYTES else tf.Variable(matrix)
+            for ref, matrix in matrices.items()
+        }
+
+
+def _tables(
+    flat: FlatGraph, wanted: Sequence[Ref], variables: Sequence[tf.Variable]
+) -> dict[str, Table]:
+    """Those of these variables of which only rows are read, in bytes, by what reads them."""
+    known, found = {id(variable) for variable in variables}, {}
+    targets = [flat.resolve(ref) for ref in wanted]
+    for name in flat.order(targets, set()):
+        table = flat.needed(name)[0].node if flat.nodes[name].op == "ResourceGather" else ""
+        if id(flat.variables.get(table)) in known:
+            with tf.init_scope():
+                value = flat.variables[table].numpy()
+                rows, scale = quantizing.rounded(value, axis=1)
+                found[table] = Table(tf.Variable(rows), tf.Variable(scale))
+    return found
 
 
 def _settled(flat: FlatGraph, wanted: Sequence[Ref]) -> dict[Ref, Ref]:
@@ -136,4 +196,7 @@ def _is_matrix(tensor: tf.Tensor) -> bool:
 
 
 def _read(kept: Kept, rows: tf.Tensor | None = None) -> tf.Tensor:
+    if isinstance(kept, Table):
+        values, scale = (_read(each, rows) for each in kept)
+        return tf.cast(values, tf.float32) * scale[..., None]
     return tf.convert_to_tensor(kept if rows is None else tf.nn.embedding_lookup(kept, rows))

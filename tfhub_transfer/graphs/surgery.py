@@ -118,7 +118,7 @@ class FlatGraph:
 
     def __init__(
         self,
-        nodes: Mapping[str, node_def_pb2.NodeDef],
+        nodes: dict[str, node_def_pb2.NodeDef],
         inputs: Mapping[str, Ref],
         outputs: Refs,
         variables: Mapping[str, tf.Variable],

@@ -14,7 +14,7 @@ class ExportJob(Trust):
     output: Path = option(
         help="a folder of versions, which gets the next one: 1, 2, ...", metavar="SERVING"
     )
-    precision: str = option("auto", choices=("auto", "float32", "bfloat16"))
+    precision: str = option("auto", choices=("auto", "float32", "bfloat16", "int8"))
     top_k: int | None = option(
         None, help="give the K likeliest classes too, not only all", metavar="K"
     )

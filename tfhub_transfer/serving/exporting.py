@@ -12,7 +12,7 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import folding, surgery
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.serving import signatures
@@ -32,20 +32,22 @@ from tfhub_transfer.texts import splitting
 # Ids in the order of their names to scores, and vectors behind them.
 Folded: TypeAlias = Callable[..., Sequence[tf.Tensor]]
 _LABELS = "labels.txt"
+_INT8 = "int8"
 _MOST_VERSIONS = 10_000
 
 
 class _Served(tf.Module):
     """What is exported: models' own calls and preprocessor behind signatures with strings."""
 
-    def __init__(self, model: TransferModel, labels: dict[str, str]) -> None:
+    def __init__(
+        self, model: TransferModel, labels: dict[str, str], folded: folding.Folded | None
+    ) -> None:
         super().__init__()
         self._preprocessor = model.preprocessor
         self.labels = {name: tf.saved_model.Asset(path) for name, path in labels.items()}
         self._of = weakref.ref(model)
         # A folded graph takes them flat, as TensorFlow flattens dictionaries: by sorted keys.
         self._input_names = sorted(tensor.name for tensor in model.inputs)
-        folded = _fold(model) if model.encoder.is_contextual else None
         self._folded: Folded | None = folded.function if folded else None
         # What is exported are the attributes: not the Keras model, which holds an optimizer too.
         if folded:
@@ -122,22 +124,37 @@ def require_exportable(model: TransferModel) -> None:
     signatures.check_names({name: part.task for name, part in models_of(model).items()})
 
 
-def _fold(model: TransferModel) -> folding.Folded | None:
+def _folded(model: TransferModel, precision: str) -> folding.Folded | None:
     """Ids, in the order of their names, to scores and vectors, with weights as products want them.
 
-    `None` if the model does more than compute: then each request casts its weights anew.
+    `None` if the model does more than compute, or only looks vectors up: then requests run it as it
+    was loaded.
     """
+    if not model.encoder.is_contextual:
+        _refuse_bytes(model, precision)
+        return None
     spec = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
 
     def both(inputs: Features) -> dict[str, list[tf.Tensor]]:
         ids = dict(inputs)
         return {"made": tf.nest.flatten([model.answer(ids), model.vector(ids)])}
 
+    # As at bfloat16, what comes behind the encoder's vectors is exact.
+    low = [w.value for w in model.encoder.weights] if precision == _INT8 else []
     try:
         with progress.part("weights"):
-            return folding.fold(both, spec, [w.value for w in model.weights])
+            return folding.fold(both, spec, [w.value for w in model.weights], low)
     except surgery.NotFlat:
+        _refuse_bytes(model, precision)
         return None
+
+
+def _refuse_bytes(model: TransferModel, precision: str) -> None:
+    if precision == _INT8:
+        raise InputError(
+            f"`{_INT8}` is for encoders whose graph multiplies with weights; give another "
+            f"`precision`. Received: {model.encoder.handle}"
+        )
 
 
 def export_saved_model(
@@ -181,7 +198,8 @@ def export_saved_model(
         precision: Of the exported model's matrix products. `"bfloat16"` also stores their weights
             so, which is fastest on a machine with bfloat16 units and slow on one without;
             `"float32"` runs well anywhere; `"auto"` as in `runtime.precision`, so for machines like
-            this one.
+            this one. `"int8"` stores the encoder's matrices and words as bytes and multiplies
+            bytes: for servers on x86 with VNNI alone (see `docs/serving.md`).
         top_k: Where classes have scores, how many of the likeliest to give, the likeliest first:
             `classify` gives these alone, and `top_k` takes what `serving_default` takes and gives
             `labels` strings, `label_ids` int64 and `scores` float32, all `[batch, top_k]`. Of
@@ -194,8 +212,8 @@ def export_saved_model(
 
     Raises:
         InputError: If `folder` can't be written, the task asks the model more than once and
-            doesn't say how a graph does, no task has `top_k` classes, or two signatures would have
-            one name.
+            doesn't say how a graph does, the encoder has nothing to be `"int8"`, no task has
+            `top_k` classes, or two signatures would have one name.
 
     Example:
 
@@ -205,14 +223,19 @@ def export_saved_model(
     require_exportable(model)
     top_k = signatures.check_top_k([part.task for part in model.parts.values()], top_k)
     keep = None if keep is None else ranges.whole_number("keep", keep, 1, _MOST_VERSIONS)
-    chosen = runtime.choose_precision(precision, model.encoder.dimension)
+    choices.one_of("precision", precision, (*precision_choice.PRECISIONS, _INT8))
+    if precision != _INT8:
+        precision = runtime.choose_precision(precision, model.encoder.dimension)
     # Without matrix products there is nothing to gain.
-    chosen = chosen if model.encoder.is_contextual else "float32"
+    rounds = precision == "bfloat16" and model.encoder.is_contextual
     try:
         # A watcher takes numbered folders only, so the half-written version has another name.
         parent = opening.path_of(folder)
-        with runtime.precision(chosen), precision_choice.without_gradients():
-            made = atomic.numbered(parent, lambda scratch: _write(model, scratch, top_k))
+        with (
+            runtime.precision("bfloat16" if rounds else "float32"),
+            precision_choice.without_gradients(),
+        ):
+            made = atomic.numbered(parent, lambda scratch: _write(model, scratch, precision, top_k))
         if keep is not None:
             versions.keep_newest(parent, keep)
         return made
@@ -221,10 +244,10 @@ def export_saved_model(
         raise InputError(f"the export failed. Received: {folder} ({reason})") from error
 
 
-def _write(model: TransferModel, folder: Path, top_k: int | None) -> None:
+def _write(model: TransferModel, folder: Path, precision: str, top_k: int | None) -> None:
     models = models_of(model)
     with temporary() as assets:
-        served = _Served(model, _write_labels(models, assets))
+        served = _Served(model, _write_labels(models, assets), _folded(model, precision))
         traced, lengths = _signatures(served, models, top_k)
         functions = {}
         with progress.part("signatures", len(traced)) as steps:
