@@ -9,15 +9,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import hostile
 import keras
 import numpy as np
 import pytest
+import samples
 import tensorflow as tf
+from saved_model_factory import VOCABULARY
 
 import tfhub_transfer as tt
-import hostile
-import samples
-from saved_model_factory import VOCABULARY
 from tfhub_transfer.encoders import hub_format
 from tfhub_transfer.graphs import portable
 from tfhub_transfer.jobs import small_devices
@@ -28,7 +28,11 @@ from tfhub_transfer.texts.joining import join_words
 
 HOSTILE = [
     *("", " ", "the film wasn't good!", "good " * 60, "x" * 101, "х" * 120, "漢字とかな 한국어"),
-    *("ÀÉÎ ñandú İstanbul ΟΔΟΣ ΟΔΟΣ.", "🙂🙃 good\u200dfilm \ufe0f", "a\u00a0b\u3000c\u2028d\u0085e"),
+    *(
+        "ÀÉÎ ñandú İstanbul ΟΔΟΣ ΟΔΟΣ.",
+        "🙂🙃 good\u200dfilm \ufe0f",
+        "a\u00a0b\u3000c\u2028d\u0085e",
+    ),
     *("\x00\x0b\x1f\ufffdfilm\u00ad", "$5+5=`10`|~^<>", "[CLS] good [SEP]", "ﬁlm ß ǅ ẞ", "नमस्ते דּ"),
 ]
 
@@ -133,7 +137,12 @@ def test_smaller_weights_answer_nearly_as_the_model_does(
     texts = [text for text in HOSTILE if text.strip()]
     made = tt.export_litert(model, tmp_path, "all", calibration=texts)
     sizes = {}
-    for name, most in (("float32", 1e-5), ("float16", 1e-2), ("int8", 0.1), ("int8_calibrated", 0.2)):
+    for name, most in (
+        ("float32", 1e-5),
+        ("float16", 1e-2),
+        ("int8", 0.1),
+        ("int8_calibrated", 0.2),
+    ):
         file = made / f"{name}.tflite"
         sizes[name] = file.stat().st_size
         with tt.runtime.precision("float32"):

@@ -13,7 +13,8 @@ def export(job: ExportJob) -> None:
         job: What to do.
 
     Raises:
-        InputError: As `export_saved_model` and `export_small`; if there is no model, or it may not be loaded.
+        InputError: As `export_saved_model` and `export_small`; if there is no model, or it may not
+            be loaded.
     """
     if job.format != SAVED_MODEL:
         print(visible(f"Written to {small_devices.export_small(job)}"))

@@ -16,7 +16,9 @@ class ExportJob(Columns, Form, Trust):
     output: Path = option(
         help="a folder of versions, which gets the next one: 1, 2, ...", metavar="SERVING"
     )
-    precision: str = option("auto", choices=("auto", "float32", "float16", "bfloat16", "int8", "all"))
+    precision: str = option(
+        "auto", choices=("auto", "float32", "float16", "bfloat16", "int8", "all")
+    )
     format: str = option(
         SAVED_MODEL,
         "for TF Serving, with texts in; or ids in: LiteRT for phones, ONNX",

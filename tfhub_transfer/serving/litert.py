@@ -43,10 +43,10 @@ def export_litert(
     """Writes the next version of a model for LiteRT, with all that is needed to ask it.
 
     `float32.tflite`, or by another precision, has the signature `serving_default`: one row of ids
-    of any length, `input_word_ids`, `input_mask` and `input_type_ids` int32 `[1, length]`, for words
-    and sentences also `word_starts` int32 `[1, units]`, in towers `[1, texts, length]`; to `scores`
-    float32 `[1, ...]`, as the model's `predict_scores` has them, or for similarity vectors of
-    length 1 `[1, texts, dimension]`. A model of several tasks gives `NAME_scores` for each.
+    of any length, `input_word_ids`, `input_mask` and `input_type_ids` int32 `[1, length]`, for
+    words and sentences also `word_starts` int32 `[1, units]`, in towers `[1, 2, length]`; to
+    `scores` float32 `[1, ...]`, as the model itself gives them, for similarity vectors of length 1
+    `[1, 2, dimension]`. A model of several tasks gives `NAME_scores` for each.
     `model.json` says what it reads and gives, with the settings of the task; `wordpiece.py`, in
     plain Python, makes the ids with `vocab.txt`; `labels.txt` has the classes.
 
@@ -65,8 +65,8 @@ def export_litert(
         The folder of the version, which appears whole or not at all.
 
     Raises:
-        InputError: If the encoder reads texts, the model has an operation that LiteRT lacks, such as
-            the loop of an LSTM, `calibration` isn't for `"int8"`, or `folder` can't be written.
+        InputError: If the encoder reads texts, the model has an operation that LiteRT lacks, such
+            as the loop of an LSTM, `calibration` isn't for `"int8"`, or `folder` can't be written.
 
     Example:
 

@@ -68,9 +68,7 @@ def load(file: Path) -> Run:
     Returns:
         Takes ids `[rows, ...]` by name, and gives scores `[rows, ...]` by name.
     """
-    session = _module("onnxruntime").InferenceSession(
-        str(file), providers=["CPUExecutionProvider"]
-    )
+    session = _module("onnxruntime").InferenceSession(str(file), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
     def run(ids: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What lies beside a model that reads ids: vocabulary, tokenizer, names of classes, what it reads."""
+"""What lies beside a model that reads ids: vocabulary, tokenizer, names of classes."""
 
 import itertools
 import json
@@ -22,7 +22,13 @@ DESCRIPTION, _VOCABULARY, _LABELS = "model.json", "vocab.txt", "labels.txt"
 # Texts that tokenizers of different habits read differently; a few are longer than encoders take.
 _PROBES = (
     *("The films weren't bad!", "ÉCOLE naïve Ünder İstanbul ΣΊΣΥΦΟΣ", "日本語のテキスト 漢字"),
-    *("good 🙂🙂 film\u200d\u00ad", "a\tb\u00a0c\u3000d\x0be\u2028f", "", "$5+5=10 `x` ^~|", "х" * 120),
+    *(
+        "good 🙂🙂 film\u200d\u00ad",
+        "a\tb\u00a0c\u3000d\x0be\u2028f",
+        "",
+        "$5+5=10 `x` ^~|",
+        "х" * 120,
+    ),
     *("\ufffd\u0000zero", "Привет, мир", "नमस्ते दुनिया", "한국어 문장", "good bad " * 300),
 )
 
@@ -129,7 +135,9 @@ def tokenizer(preprocessor: TextPreprocessor, names: Mapping[str, Any]) -> Token
     for file in [] if source is None else spelling.vocabularies(source):
         pieces = hub_format.read_vocabulary(file)
         for case in itertools.product((True, False), repeat=2):
-            made = Tokenizer(pieces, preprocessor.sequence_length, *case, [*names], _is_apart(names))
+            made = Tokenizer(
+                pieces, preprocessor.sequence_length, *case, [*names], _is_apart(names)
+            )
             if _agrees(made, preprocessor):
                 return made
     return None
