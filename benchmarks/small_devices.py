@@ -4,8 +4,8 @@
 
 `DIR` is what `train` wrote, of SST-2; it is exported for LiteRT at each precision, calibrated by
 texts of the training split, for ONNX Runtime, and as a SavedModel of float32. All are asked text by
-text in turns, two threads each, so that other work on the machine falls on all alike; the SavedModel
-cuts its texts itself, the others are given ids. Writes `benchmarks/small_devices.json`.
+text in turns, two threads each, so that other work on the machine falls on all alike; time is from
+the text on, so cutting it into word pieces counts. Writes `benchmarks/small_devices.json`.
 """
 
 import argparse

@@ -104,8 +104,8 @@ def write(model: TransferModel, folder: Path, files: Mapping[str, Mapping[str, o
     """
     found = tokenizer(model.preprocessor, model.layout.inputs(model.encoder))
     if found is not None:
-        lines = [*found.known]
-        (folder / _VOCABULARY).write_bytes(("\n".join(lines) + "\n").encode("utf-8"))
+        text = "".join(f"{piece}\n" for piece in found.vocabulary)
+        (folder / _VOCABULARY).write_bytes(text.encode("utf-8"))
         shutil.copyfile(wordpiece.__file__, folder / "wordpiece.py")
     else:
         warnings.warn(

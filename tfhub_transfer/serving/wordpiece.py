@@ -43,6 +43,7 @@ class Tokenizer:
         names: Sequence[str] = _NAMES,
         apart: bool = False,
     ) -> None:
+        self.vocabulary = list(vocabulary)
         self.known = {piece: number for number, piece in enumerate(vocabulary)}
         self.length, self.lower_case, self.strip_accents = length, lower_case, strip_accents
         self.names, self.apart = names, apart
