@@ -171,7 +171,7 @@ INNER_FLOORS = {
         ["aliases", "budget", "names", "opening", "scratch"],
         ["downloads", "marks", "records", "segments", "signals"],
         ["atomic", "stores"],
-        ["keeping", "notes", "saving", "versions"],
+        ["keeping", "notes", "retention", "saving"],
         ["__init__"],
     ],
     "tasks": [

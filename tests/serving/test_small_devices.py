@@ -245,7 +245,9 @@ def test_a_loss_of_more_than_a_point_is_said_loudly(
 def test_converters_by_hand_take_the_model(model: tt.TransferModel, tmp_path: Path) -> None:
     ids = {name: np.asarray(value) for name, value in model.preprocessor(["a good film"]).items()}
     content = tf.lite.TFLiteConverter.from_keras_model(model).convert()
-    asked = tf.lite.Interpreter(model_content=content).get_signature_runner()
+    (tmp_path / "by_hand.tflite").write_bytes(content)
+    with pytest.warns(UserWarning, match="deprecated"):
+        asked = tf.lite.Interpreter(str(tmp_path / "by_hand.tflite")).get_signature_runner()
     names = [tensor.name for tensor in model.inputs]
     given = dict(zip(sorted(asked.get_input_details()), (ids[name] for name in names)))
     with tt.runtime.precision("float32"):

@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import node_def_pb2
 
 from tfhub_transfer.graphs import quantizing, surgery
 from tfhub_transfer.graphs.surgery import FlatGraph, Ref
@@ -22,6 +23,7 @@ class Table(NamedTuple):
 Kept: TypeAlias = tf.Variable | np.ndarray | Table
 # Those of an encoder of 12 layers of 768 are 170 MB; no graph can be written beyond 2 GB.
 MOST_CONSTANT_BYTES = 250_000_000
+_FLOATS = (tf.float32, tf.bfloat16)
 
 
 class Folded(NamedTuple):
@@ -47,8 +49,9 @@ def fold(
     Matrices of bfloat16 become constants up to `MOST_CONSTANT_BYTES`: of a constant TensorFlow's
     kernel sorts the numbers as it multiplies them once, of a variable in each request, which was
     half the time of a short text. Others stay variables and never enter the graph, for a constant
-    is copied again and again where a graph is written and loaded. Vectors and numbers are
-    constants, which TensorFlow's optimizer looks at while it fuses operations.
+    is copied again and again where a graph is written and loaded. So do vectors: TensorFlow's
+    optimizer moves constant ones about for seconds, where a server loads the graph. Numbers are
+    constants, at which it looks while it fuses operations. What is computed twice is once.
 
     Args:
         call: Takes a dictionary of tensors and gives one of tensors or lists of tensors.
@@ -61,6 +64,7 @@ def fold(
     """
     flat = surgery.flatten(call, inputs, variables)
     wanted = tf.nest.flatten(flat.outputs)
+    _merge(flat, wanted)
     matrices = _in_bytes(flat, wanted, in_bytes) if in_bytes else {}
     settled = _settled(flat, wanted)
     kept = {**_kept(flat, list(dict.fromkeys(settled.values()))), **_sized(matrices)}
@@ -80,6 +84,25 @@ def fold(
     specs = [inputs[name] for name in sorted(inputs)]
     function = tf.function(run, input_signature=specs, autograph=False).get_concrete_function()
     return Folded(function, [*function.variables])
+
+
+def _merge(flat: FlatGraph, wanted: Sequence[Ref]) -> None:
+    """Lets what computes the same be one operation, as where an encoder is called twice.
+
+    TensorFlow would find it too, whenever the graph is loaded.
+    """
+    firsts: dict[Hashable, str] = {}
+    for name in flat.order([flat.resolve(ref) for ref in wanted], set()):
+        if _computes(flat, name) and _gives_one(flat, name):
+            first = firsts.setdefault((_kind(flat, name), *flat.needed(name)), name)
+            if first != name:
+                flat.nodes[name] = node_def_pb2.NodeDef(name=name, op="Identity", input=[first])
+
+
+def _gives_one(flat: FlatGraph, name: str) -> bool:
+    """Whether an operation has one output."""
+    outputs = tensorflow_graphs.definition(flat.nodes[name].op).output_arg
+    return len(outputs) == 1 and not outputs[0].number_attr and not outputs[0].type_list_attr
 
 
 def _in_bytes(
@@ -159,7 +182,7 @@ def _kept(flat: FlatGraph, refs: Sequence[Ref]) -> dict[Ref, Kept]:
         variable = (tf.float32,) if size <= MOST_CONSTANT_BYTES else (tf.float32, tf.bfloat16)
         return {
             ref: _variable(flat, ref, value)
-            if _is_matrix(value) and value.dtype in variable
+            if value.dtype in (variable if _is_matrix(value) else _FLOATS) and tf.size(value) > 1
             else value.numpy()  # a tensor would become an input of the graph
             for ref, value in made.items()
         }

@@ -25,7 +25,7 @@ from tfhub_transfer.serving.signatures import (
     with_arguments,
 )
 from tfhub_transfer.shapes import Features
-from tfhub_transfer.storage import atomic, opening, versions
+from tfhub_transfer.storage import atomic, opening, retention
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.texts import splitting
 
@@ -237,7 +237,7 @@ def export_saved_model(
         ):
             made = atomic.numbered(parent, lambda scratch: _write(model, scratch, precision, top_k))
         if keep is not None:
-            versions.keep_newest(parent, keep)
+            retention.keep_newest(parent, keep)
         return made
     except (OSError, tf.errors.OpError) as error:  # TensorFlow has its own word for a full disk
         reason = " ".join(str(error).split())[:200]

@@ -22,10 +22,12 @@ from tfhub_transfer.serving.signatures import with_arguments
 from tfhub_transfer.shapes import Features
 from tfhub_transfer.storage import atomic, opening, versions
 from tfhub_transfer.storage.scratch import temporary
+from tfhub_transfer.texts.joining import WORD_STARTS
 
 FLOAT32, FLOAT16, INT8, ALL = "float32", "float16", "int8", "all"
 _CALIBRATED = "int8_calibrated"
 PRECISIONS = (FLOAT32, FLOAT16, INT8, ALL)
+MASK = "input_mask"
 _SIGNATURE = "serving_default"
 # Rows from which the range of activations is taken; more of them hardly change it.
 _MOST_ROWS = 200
@@ -58,7 +60,8 @@ def export_litert(
             `"all"` writes a file of each.
         calibration: Texts, as for `predict_text`, or `Examples`; by name for several tasks. With
             these `"int8"` computes in whole numbers throughout, as some accelerators want it, in
-            ranges that these texts show, which costs more accuracy.
+            ranges that these texts show, which costs more accuracy; it takes ids without padding
+            alone, whose mask it can't tell.
         keep: As of `export_saved_model`.
 
     Returns:
@@ -66,7 +69,8 @@ def export_litert(
 
     Raises:
         InputError: If the encoder reads texts, the model has an operation that LiteRT lacks, such
-            as the loop of an LSTM, `calibration` isn't for `"int8"`, or `folder` can't be written.
+            as the loop of an LSTM, `calibration` isn't for `"int8"`, it's given for towers, or
+            `folder` can't be written.
 
     Example:
 
@@ -81,6 +85,11 @@ def export_litert(
             f"Received: precision={precision!r}"
         )
     side_files.check(model, "LiteRT")
+    if calibration is not None and side_files.is_apart(model.layout.inputs(model.encoder)):
+        raise InputError(
+            "in towers the shorter text is padded, which whole numbers throughout can't hide; leave "
+            f"`calibration` (`--calibrate`) out. Received: the {model.task.name} task in towers"
+        )
     rows = [] if calibration is None else list(_rows(model, calibration))
     made = _converted(model, _wanted(precision, bool(rows)), rows)
 
@@ -131,12 +140,23 @@ def load(file: Path) -> Run:
         rows = len(next(iter(ids.values())))
         made = [
             # What it gives is its own memory, which the next row takes.
-            {k: v.copy() for k, v in asked(**{n: x[i : i + 1] for n, x in ids.items()}).items()}
-            for i in range(rows)
+            {k: v.copy() for k, v in asked(**_row(ids, row)).items()}
+            for row in range(rows)
         ]
         return {name: np.concatenate([each[name] for each in made]) for name in made[0]}
 
     return run
+
+
+def _row(ids: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
+    """One row without the padding behind it.
+
+    What whole numbers hold of scores in attention has no room for that which hides padding.
+    """
+    one = {name: value[row : row + 1] for name, value in ids.items()}
+    length = max(1, int(one[MASK].sum(axis=-1).max()))
+    # Units have a length of their own, and an answer each.
+    return {n: value if n == WORD_STARTS else value[..., :length] for n, value in one.items()}
 
 
 def _wanted(precision: str, calibrated: bool) -> list[str]:
@@ -154,7 +174,7 @@ def _rows(model: TransferModel, given: Any) -> Iterator[dict[str, np.ndarray]]:
         columns = part.cut(asked).examples.texts
         for row in _evenly(len(columns[0])):
             made = part.layout.batch(*(tf.constant([column[row]]) for column in columns))
-            yield elsewhere.filled(side_files.inputs(model, 1), made)
+            yield _row(elsewhere.filled(side_files.inputs(model, 1), made), 0)
 
 
 def _evenly(count: int) -> list[int]:

@@ -116,7 +116,7 @@ def write(model: TransferModel, folder: Path, files: Mapping[str, Mapping[str, o
     said = {
         "files": files,
         "inputs": list(inputs(model, None)),
-        "texts_apart": _is_apart(model.layout.inputs(model.encoder)),
+        "texts_apart": is_apart(model.layout.inputs(model.encoder)),
         "tokenizer": None if found is None else _settings(found),
         "tasks": {name: _task(model, name, folder) for name in model.parts},
     }
@@ -135,9 +135,7 @@ def tokenizer(preprocessor: TextPreprocessor, names: Mapping[str, Any]) -> Token
     for file in [] if source is None else spelling.vocabularies(source):
         pieces = hub_format.read_vocabulary(file)
         for case in itertools.product((True, False), repeat=2):
-            made = Tokenizer(
-                pieces, preprocessor.sequence_length, *case, [*names], _is_apart(names)
-            )
+            made = Tokenizer(pieces, preprocessor.sequence_length, *case, [*names], is_apart(names))
             if _agrees(made, preprocessor):
                 return made
     return None
@@ -162,7 +160,7 @@ def _settings(found: Tokenizer) -> dict[str, object]:
     }
 
 
-def _is_apart(names: Mapping[str, Any]) -> bool:
+def is_apart(names: Mapping[str, Any]) -> bool:
     """Whether each text has a row of its own, beside others of its example."""
     return any(len(tensor.shape) == 3 for tensor in names.values())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tfhub_transfer.storage import atomic, versions
+from tfhub_transfer.storage import atomic, retention
 
 
 def write(folder: Path) -> None:
@@ -31,15 +31,15 @@ def test_the_newest_of_ours_stay_and_all_of_others(tmp_path: Path) -> None:
     assert [path.name for path in made] == ["12", "13", "14", "15"]
     (tmp_path / "1").symlink_to(made[0], target_is_directory=True)
     (tmp_path / "x3").symlink_to(made[0])
-    assert versions.keep_newest(tmp_path, 2) == made[:2]
+    assert retention.keep_newest(tmp_path, 2) == made[:2]
     assert numbers(tmp_path) == ["1", "11", "14", "15", "2", "elsewhere", "x3"]
-    assert versions.keep_newest(tmp_path, 2) == versions.keep_newest(tmp_path, 9) == []
+    assert retention.keep_newest(tmp_path, 2) == retention.keep_newest(tmp_path, 9) == []
 
 
 def test_nines_are_older_than_tens(tmp_path: Path) -> None:
     (tmp_path / "8").mkdir()
     made = [atomic.numbered(tmp_path, write) for _ in range(3)]
-    assert versions.keep_newest(tmp_path, 1) == made[:2]
+    assert retention.keep_newest(tmp_path, 1) == made[:2]
     assert numbers(tmp_path) == ["11", "8"]
 
 
@@ -47,7 +47,7 @@ def test_what_somebody_put_into_a_version_is_kept_with_it(tmp_path: Path) -> Non
     made = [atomic.numbered(tmp_path, write) for _ in range(3)]
     (made[0] / "variables" / "notes.txt").touch()
     with pytest.warns(UserWarning, match=f"older version {made[0]} stays: variables/notes.txt in"):
-        assert versions.keep_newest(tmp_path, 1) == [made[1]]
+        assert retention.keep_newest(tmp_path, 1) == [made[1]]
     assert numbers(tmp_path) == ["1", "3"]
 
 
@@ -63,7 +63,7 @@ def test_a_version_leaves_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for _ in range(2):
         atomic.numbered(tmp_path, write)
     monkeypatch.setattr(shutil, "rmtree", look)
-    versions.keep_newest(tmp_path, 1)
+    retention.keep_newest(tmp_path, 1)
     assert seen == [["2"]]
 
 
@@ -77,7 +77,7 @@ def test_what_cannot_be_removed_stays_and_is_named(
         atomic.numbered(tmp_path, write)
     monkeypatch.setattr(os, "rename", refuse)
     with pytest.warns(UserWarning, match="older version .* stays: .*Permission denied"):
-        assert versions.keep_newest(tmp_path, 1) == []
+        assert retention.keep_newest(tmp_path, 1) == []
     assert numbers(tmp_path) == ["1", "2"]
 
 
@@ -95,5 +95,5 @@ def test_one_that_another_process_removes_is_no_concern(
     monkeypatch.setattr(os, "rename", late)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert versions.keep_newest(tmp_path, 1) == []
+        assert retention.keep_newest(tmp_path, 1) == []
     assert numbers(tmp_path) == ["2"]
