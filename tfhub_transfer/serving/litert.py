@@ -20,7 +20,7 @@ from tfhub_transfer.serving import elsewhere, side_files
 from tfhub_transfer.serving.elsewhere import Run
 from tfhub_transfer.serving.signatures import with_arguments
 from tfhub_transfer.shapes import Features
-from tfhub_transfer.storage import atomic, opening, versions
+from tfhub_transfer.storage import atomic, opening, retention
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.texts.joining import WORD_STARTS
 
@@ -87,8 +87,9 @@ def export_litert(
     side_files.check(model, "LiteRT")
     if calibration is not None and side_files.is_apart(model.layout.inputs(model.encoder)):
         raise InputError(
-            "in towers the shorter text is padded, which whole numbers throughout can't hide; leave "
-            f"`calibration` (`--calibrate`) out. Received: the {model.task.name} task in towers"
+            "in towers the shorter text is padded, which whole numbers throughout can't hide; "
+            "leave `calibration` (`--calibrate`) out. "
+            f"Received: the {model.task.name} task in towers"
         )
     rows = [] if calibration is None else list(_rows(model, calibration))
     made = _converted(model, _wanted(precision, bool(rows)), rows)
@@ -117,7 +118,7 @@ def versions_of(folder: str | Path, write: Callable[[Path], None], keep: int | N
         parent = opening.path_of(folder)
         made = atomic.numbered(parent, write)
         if keep is not None:
-            versions.keep_newest(parent, keep)
+            retention.keep_newest(parent, keep)
         return made
     except OSError as error:
         raise InputError(f"the export failed. Received: {folder} ({error})") from error
