@@ -27,6 +27,8 @@ _HOMES = {
     "convert": "encoders.conversion",
     "encode_text": "models.encoding",
     "evaluate": "evaluation.measuring",
+    "export_litert": "serving.litert",
+    "export_onnx": "serving.onnx_files",
     "export_saved_model": "serving.exporting",
     "fine_tune": "training.finetuning",
     "load_model": "models.building",
@@ -75,6 +77,8 @@ if TYPE_CHECKING:
     from tfhub_transfer.models.multitask import MultiTaskModel
     from tfhub_transfer.models.transfer import TransferModel
     from tfhub_transfer.serving.exporting import export_saved_model
+    from tfhub_transfer.serving.litert import export_litert
+    from tfhub_transfer.serving.onnx_files import export_onnx
     from tfhub_transfer.serving.served import load_saved_model
     from tfhub_transfer.tasks import Head
     from tfhub_transfer.training.finetuning import fine_tune

@@ -44,3 +44,42 @@ def test_the_precision_is_the_one_asked_for(
     given.clear()
     assert run("export", trained, "--output", made.parent, "--top-k", 2, "--keep", "3")[0] == 0
     assert given == [(made.parent, "auto", 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data", "test.csv"], "are for `--format litert` and `onnx`"),
+        (["--calibrate", "test.csv"], "are for `--format litert` and `onnx`"),
+        (["--format", "litert", "--top-k", "2"], "`--top-k` is for `--format saved_model`"),
+        (["--format", "onnx", "--precision", "int8"], "for ONNX is of float32"),
+        (["--format", "litert"], "reads ids, and this encoder texts"),
+        (["--precision", "float16"], "precision"),
+    ],
+)
+def test_options_of_another_format_are_refused(
+    options: list[str], message: str, trained: Path, tmp_path: Path, run: Any
+) -> None:
+    status, _, said = run("export", trained, "--output", tmp_path / "served", *options)
+    assert status != 0
+    assert message in " ".join(said.split())
+    assert not (tmp_path / "served").exists()
+
+
+@pytest.mark.slow
+def test_files_for_small_devices_are_measured_beside_the_model(
+    bert_encoder: Path, tmp_path: Path, run: Any
+) -> None:
+    task = tt.tasks.Classification(["bad", "good"])
+    tt.build_model(str(bert_encoder), task).save(tmp_path / "model.keras")
+    data = tmp_path / "test.csv"
+    data.write_text("text,label\n" + "a good film,good\nthe film was bad,bad\n" * 5)
+    made = tmp_path / "out"
+    given = ("export", tmp_path / "model.keras", "--output", made, "--format", "litert")
+    more = ("--precision", "all", "--data", data, "--calibrate", data)
+    status, out, err = run(*given, *more)
+    assert status == 0, err
+    for name in ("float32", "float16", "int8", "int8_calibrated"):
+        assert f"{name}.tflite: " in out + err
+    assert "accuracy" in out + err
+    assert f"Written to {made / '1'}" in out

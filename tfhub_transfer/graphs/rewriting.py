@@ -60,7 +60,7 @@ def find(flat: FlatGraph) -> dict[str, Rewrite]:
             dense[name] = added
     found = {name: _dense_rewrite(d, None) for name, d in dense.items()}
     for name in flat.nodes:
-        for rule in (_gelu, _root, _softmax, _layer_norm, _transpose):
+        for rule in (_gelu, _root, _softmax, _layer_norm, _transpose, _new_axes):
             rewrite = rule(flat, name, dense)
             if rewrite is not None:
                 found[name] = rewrite
@@ -128,7 +128,9 @@ def _dense_rewrite(dense: _Dense, activation: Callable[[tf.Tensor], tf.Tensor] |
         shape = tf.concat([tf.shape(x)[: -dense.contracted], units], axis=0)
         # A reshape to a computed shape forgets the sizes that are known.
         known = x.shape[: -dense.contracted].concatenate(units)
-        return tf.ensure_shape(tf.reshape(y, shape), known)
+        y = tf.reshape(y, shape)
+        y.set_shape(known)  # without an operation, which LiteRT wouldn't have
+        return y
 
     inputs = (dense.x, dense.kernel, dense.bias)
     return Rewrite(tuple(ref for ref in inputs if ref is not None), emit, "MatMul")
@@ -264,6 +266,33 @@ def _transpose(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite 
     letters = _AXES[: axes.size]
     equation = f"{letters}->{''.join(letters[axis] for axis in axes)}"
     return Rewrite((given,), lambda x: tf.einsum(equation, x))
+
+
+# New axes ---------------------------------------------------------------------------------------
+
+
+def _new_axes(flat: FlatGraph, name: str, dense: dict[str, _Dense]) -> Rewrite | None:
+    """`x[:, tf.newaxis, tf.newaxis, :]` as `ExpandDims`: LiteRT can't of tensors of any size."""
+    del dense
+    node = flat.nodes[name]
+    if node.op != "StridedSlice" or not node.attr["new_axis_mask"].i:
+        return None
+    given, *_, strides = flat.node_inputs(name)
+    steps = constant(flat, strides)
+    new, *whole = (node.attr[f"{each}_mask"].i for each in ("new_axis", "begin", "end"))
+    if steps is None or node.attr["shrink_axis_mask"].i or node.attr["ellipsis_mask"].i:
+        return None
+    axes = [axis for axis in range(steps.size) if new >> axis & 1]
+    kept = [axis for axis in range(steps.size) if axis not in axes]
+    if not all(steps[axis] == 1 and all(mask >> axis & 1 for mask in whole) for axis in kept):
+        return None
+
+    def emit(x: tf.Tensor) -> tf.Tensor:
+        for axis in axes:
+            x = tf.expand_dims(x, axis)
+        return x
+
+    return Rewrite((given,), emit, "ExpandDims")
 
 
 # Matching -------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ import sys
 
 from tfhub_transfer import progress
 from tfhub_transfer.errors import InputError, visible
-from tfhub_transfer.jobs import folders
-from tfhub_transfer.jobs.exporting_options import ExportJob
+from tfhub_transfer.jobs import folders, small_devices
+from tfhub_transfer.jobs.exporting_options import SAVED_MODEL, ExportJob
 from tfhub_transfer.serving import kit
 from tfhub_transfer.serving.exporting import export_saved_model
 from tfhub_transfer.storage import opening
@@ -18,9 +18,17 @@ def export(job: ExportJob) -> None:
         job: What to do.
 
     Raises:
-        InputError: As `export_saved_model`; if there is no model, or it may not be loaded; if
-            a file would be replaced that this package didn't write.
+        InputError: As `export_saved_model` and `export_small`; if there is no model, or it may not
+            be loaded; if a file would be replaced that this package didn't write.
     """
+    if job.format != SAVED_MODEL:
+        print(visible(f"Written to {small_devices.export_small(job)}"))
+        return
+    if job.data is not None or job.calibrate is not None:
+        raise InputError(
+            "`--data` and `--calibrate` are for `--format litert` and `onnx`; leave them out, or "
+            f"give one of these. Received: --format {job.format}"
+        )
     kit.check(opening.path_of(job.output), job.name)
     model, _ = folders.load(job.folder, job.trust_code)
     keep = kit.kept(opening.path_of(job.output), job.keep)

@@ -25,6 +25,17 @@ class GivenIds(one_file.InOneFile):
     # What was traced keeps the precision that it was traced with.
     _traced_at: str | None = None
 
+    def call(
+        self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any
+    ) -> Any:
+        """As of any functional model, also of a list in the order of `inputs`.
+
+        So TensorFlow Lite's converter (`from_keras_model`) asks every model of several inputs.
+        """
+        if isinstance(inputs, (list, tuple)) and len(inputs) == len(self.inputs):
+            inputs = {tensor.name: each for tensor, each in zip(self.inputs, inputs)}
+        return super().call(inputs, training=training, mask=mask, **kwargs)
+
     def fit(self, x: object = None, *args: object, **kwargs: object) -> keras.callbacks.History:
         """As `keras.Model.fit`; first sizes a warm-up schedule of the optimizer to this run.
 
