@@ -118,6 +118,7 @@ class LengthBatches:
     ) -> None:
         batch_size = ranges.whole_number("batch_size", batch_size, *ranges.BATCH_SIZE)
         self._lengths = np.asarray(lengths, np.int64)
+        self._rows: np.ndarray
         # Few rows in many buckets would come in batches that aren't full.
         self._part(min(at_most, max(1, len(self._lengths) // (2 * batch_size))), batch_size)
         if same_rows:
