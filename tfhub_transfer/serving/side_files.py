@@ -46,7 +46,7 @@ def check(model: TransferModel, runtime: str) -> None:
     if model.encoder.dialect == "text":
         raise InputError(
             f"{runtime} reads ids, and this encoder texts, which it cuts itself; export it with "
-            "`export_saved_model`, or train with an encoder of word pieces, such as `auto`. "
+            "`export_saved_model`, or train with an encoder of word pieces. "
             f"Received: {model.encoder.handle}"
         )
     again = [part.task.name for part in model.parts.values() if part.task.runs_again]
@@ -57,7 +57,7 @@ def check(model: TransferModel, runtime: str) -> None:
         )
 
 
-def inputs(model: TransferModel, batch: int | None) -> dict[str, tf.TensorSpec]:
+def input_specs(model: TransferModel, batch: int | None) -> dict[str, tf.TensorSpec]:
     """What the exported model reads, by name: ids of any length.
 
     Args:
@@ -80,7 +80,7 @@ def outputs(model: TransferModel) -> dict[str, str]:
     return {name: f"{name}_scores" if name else "scores" for name in model.parts}
 
 
-def answers(model: TransferModel, ids: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def named_scores(model: TransferModel, ids: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """What the model answers, by the names of `outputs`.
 
     Args:
@@ -115,7 +115,7 @@ def write(model: TransferModel, folder: Path, files: Mapping[str, Mapping[str, o
         )
     said = {
         "files": files,
-        "inputs": list(inputs(model, None)),
+        "inputs": list(input_specs(model, None)),
         "texts_apart": is_apart(model.layout.inputs(model.encoder)),
         "tokenizer": None if found is None else _settings(found),
         "tasks": {name: _task(model, name, folder) for name in model.parts},
