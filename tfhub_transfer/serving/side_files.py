@@ -134,8 +134,9 @@ def tokenizer(preprocessor: TextPreprocessor, names: Mapping[str, Any]) -> Token
     source = getattr(preprocessor, "source", None)
     for file in [] if source is None else spelling.vocabularies(source):
         pieces = hub_format.read_vocabulary(file)
-        for case in itertools.product((True, False), repeat=2):
-            made = Tokenizer(pieces, preprocessor.sequence_length, *case, [*names], is_apart(names))
+        for lower, strip in itertools.product((True, False), repeat=2):
+            length = preprocessor.sequence_length
+            made = Tokenizer(pieces, length, lower, strip, [*names], is_apart(names))
             if _agrees(made, preprocessor):
                 return made
     return None
@@ -147,7 +148,7 @@ def _agrees(made: Tokenizer, preprocessor: TextPreprocessor) -> bool:
         return False
     plain = [made.ids(text) for text in _PROBES]
     # A copy would tell words apart, if the model's does.
-    expected = preprocessor.tokenize(tf.constant(_PROBES)).to_list()  # type: ignore[attr-defined]
+    expected = preprocessor.tokenize(tf.constant(_PROBES)).to_list()
     return plain == expected
 
 
