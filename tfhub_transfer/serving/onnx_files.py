@@ -45,7 +45,7 @@ def export_onnx(model: TransferModel, folder: str | Path, keep: int | None = Non
 
     Example:
 
-    >>> export_onnx(model, "out/onnx")
+    >>> export_onnx(model, "out/onnx")  # doctest: +SKIP
     PosixPath('out/onnx/1')
     """
     keep = None if keep is None else ranges.whole_number("keep", keep, 1, litert.MOST_VERSIONS)
