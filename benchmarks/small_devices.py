@@ -33,7 +33,7 @@ def main() -> None:
     model = tt.load_model(Path(options.model) / "model.keras")
     files = f"{options.data_folder}/sst2"
     test = tt.data.read(f"{files}/test.jsonl")[: options.rows]
-    train = tt.data.read(f"{files}/train.jsonl")[:200]
+    train = tt.data.read(f"{files}/train.jsonl")[:400]
     with tempfile.TemporaryDirectory() as folder:
         asked = _exports(tt, model, train.texts[0], Path(folder))
         found = _ask(asked, list(test.texts[0]))

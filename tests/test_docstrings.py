@@ -31,7 +31,7 @@ def _found() -> dict[str, doctest.DocTest]:
 FOUND = _found()
 # They train or export.
 LONG = """fine_tune ProgressiveUnfreezing distill distill_encoder precision export_saved_model
-load_saved_model make_student""".split()
+export_litert load_saved_model make_student""".split()
 NAMES = [
     pytest.param(name, marks=pytest.mark.slow) if name.rpartition(".")[2] in LONG else name
     for name in FOUND

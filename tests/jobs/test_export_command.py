@@ -49,8 +49,8 @@ def test_the_precision_is_the_one_asked_for(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data", "test.csv"], "are for `--format litert` and `onnx`"),
-        (["--calibrate", "test.csv"], "are for `--format litert` and `onnx`"),
+        (["--data", "test.csv"], "are for `--format litert` and `--format onnx`"),
+        (["--calibrate", "test.csv"], "are for `--format litert` and `--format onnx`"),
         (["--format", "litert", "--top-k", "2"], "`--top-k` is for `--format saved_model`"),
         (["--format", "onnx", "--precision", "int8"], "for ONNX is of float32"),
         (["--format", "litert"], "reads ids, and this encoder texts"),

@@ -26,8 +26,8 @@ def export(job: ExportJob) -> None:
         return
     if job.data is not None or job.calibrate is not None:
         raise InputError(
-            "`--data` and `--calibrate` are for `--format litert` and `onnx`; leave them out, or "
-            f"give one of these. Received: --format {job.format}"
+            "`--data` and `--calibrate` are for `--format litert` and `--format onnx`; leave them "
+            f"out, or give one of these. Received: --format {job.format}"
         )
     kit.check(opening.path_of(job.output), job.name)
     model, _ = folders.load(job.folder, job.trust_code)

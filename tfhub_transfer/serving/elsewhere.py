@@ -38,7 +38,7 @@ def answering(model: TransferModel, run: Run) -> Iterator[TransferModel]:
         model: What was exported; it is itself again afterwards.
         run: Asks the export. It is asked by one thread at a time.
     """
-    names, given = side_files.inputs(model, 1), side_files.outputs(model)
+    names, given = side_files.input_specs(model, 1), side_files.outputs(model)
     own = {name: part.forward for name, part in model.parts.items()}
     lock = threading.Lock()
     try:

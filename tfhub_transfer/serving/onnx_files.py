@@ -45,7 +45,7 @@ def export_onnx(model: TransferModel, folder: str | Path, keep: int | None = Non
 
     Example:
 
-    >>> export_onnx(model, "out/onnx")
+    >>> export_onnx(model, "out/onnx")  # doctest: +SKIP
     PosixPath('out/onnx/1')
     """
     keep = None if keep is None else ranges.whole_number("keep", keep, 1, litert.MOST_VERSIONS)
@@ -79,10 +79,10 @@ def load(file: Path) -> Run:
 
 def _converted(model: TransferModel) -> bytes:
     tf2onnx = _module("tf2onnx")
-    specs = side_files.inputs(model, None)
+    specs = side_files.input_specs(model, None)
 
     def call(*ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        return side_files.answers(model, dict(zip(specs, ids)))
+        return side_files.named_scores(model, dict(zip(specs, ids)))
 
     with temporary(), runtime.precision("float32"), precision_choice.without_gradients():
         traced = tf.function(
@@ -109,6 +109,6 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise InputError(
-            "exports for ONNX need tf2onnx, onnx and onnxruntime; install `tfhub-transfer[onnx]`. "
-            f"Received: {error}"
+            "exports for ONNX need tf2onnx, onnx and onnxruntime: "
+            f"`pip install 'tfhub-transfer[onnx]'`. Received: {error}"
         ) from error

@@ -46,7 +46,7 @@ def check(model: TransferModel, runtime: str) -> None:
     if model.encoder.dialect == "text":
         raise InputError(
             f"{runtime} reads ids, and this encoder texts, which it cuts itself; export it with "
-            "`export_saved_model`, or train with an encoder of word pieces, such as `auto`. "
+            "`export_saved_model`, or train with an encoder of word pieces. "
             f"Received: {model.encoder.handle}"
         )
     again = [part.task.name for part in model.parts.values() if part.task.runs_again]
@@ -57,7 +57,7 @@ def check(model: TransferModel, runtime: str) -> None:
         )
 
 
-def inputs(model: TransferModel, batch: int | None) -> dict[str, tf.TensorSpec]:
+def input_specs(model: TransferModel, batch: int | None) -> dict[str, tf.TensorSpec]:
     """What the exported model reads, by name: ids of any length.
 
     Args:
@@ -80,7 +80,7 @@ def outputs(model: TransferModel) -> dict[str, str]:
     return {name: f"{name}_scores" if name else "scores" for name in model.parts}
 
 
-def answers(model: TransferModel, ids: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def named_scores(model: TransferModel, ids: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """What the model answers, by the names of `outputs`.
 
     Args:
@@ -115,7 +115,7 @@ def write(model: TransferModel, folder: Path, files: Mapping[str, Mapping[str, o
         )
     said = {
         "files": files,
-        "inputs": list(inputs(model, None)),
+        "inputs": list(input_specs(model, None)),
         "texts_apart": is_apart(model.layout.inputs(model.encoder)),
         "tokenizer": None if found is None else _settings(found),
         "tasks": {name: _task(model, name, folder) for name in model.parts},
@@ -134,8 +134,9 @@ def tokenizer(preprocessor: TextPreprocessor, names: Mapping[str, Any]) -> Token
     source = getattr(preprocessor, "source", None)
     for file in [] if source is None else spelling.vocabularies(source):
         pieces = hub_format.read_vocabulary(file)
-        for case in itertools.product((True, False), repeat=2):
-            made = Tokenizer(pieces, preprocessor.sequence_length, *case, [*names], is_apart(names))
+        for lower, strip in itertools.product((True, False), repeat=2):
+            length = preprocessor.sequence_length
+            made = Tokenizer(pieces, length, lower, strip, [*names], is_apart(names))
             if _agrees(made, preprocessor):
                 return made
     return None
@@ -147,7 +148,7 @@ def _agrees(made: Tokenizer, preprocessor: TextPreprocessor) -> bool:
         return False
     plain = [made.ids(text) for text in _PROBES]
     # A copy would tell words apart, if the model's does.
-    expected = preprocessor.tokenize(tf.constant(_PROBES)).to_list()  # type: ignore[attr-defined]
+    expected = preprocessor.tokenize(tf.constant(_PROBES)).to_list()
     return plain == expected
 
 

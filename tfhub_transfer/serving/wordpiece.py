@@ -11,6 +11,7 @@ import json
 import pathlib
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 _MOST_CHARACTERS, _LONGEST_WORD = 100_000, 100
 _SPACES = "\t\n\x0c\r "
@@ -59,7 +60,7 @@ class Tokenizer:
         case = own["lower_case"], own["strip_accents"]
         return cls(pieces, own["sequence_length"], *case, [*said["inputs"]], said["texts_apart"])
 
-    def inputs(self, *texts: str | Sequence[str]) -> dict[str, list]:
+    def inputs(self, *texts: str | Sequence[str]) -> dict[str, list[list[Any]]]:
         """Texts to a batch of one row.
 
         Args:
@@ -68,6 +69,7 @@ class Tokenizer:
         Raises:
             ValueError: If listed words don't fit: give fewer at a time.
         """
+        made: dict[str, Any]
         if self.apart:
             rows = [self._packed([self.ids(str(text))], []) for text in texts]
             most = max(len(row[_NAMES[0]]) for row in rows)
