@@ -140,6 +140,7 @@ FOREIGN = {
     *("pip install 'tfhub-transfer[kaggle]'", "pip install 'tfhub-transfer[completion]'"),
     *("python -m pip install pyarrow", "pip install 'tfhub-transfer[beam]'"),
     *("pip install 'tfhub-transfer[serve]'", "_{}"),
+    "pip install 'tfhub-transfer[onnx]'",
     *("cluster", "type", "index", 'pip install "tfhub-transfer[tpu]"'),
     'pip install --force-reinstall --no-deps "tensorflow-tpu==2.20.*"',
     *("zip -0 -r ../model.keras .", "{name: task}", "encode", "pooled_output", "train"),
