@@ -78,7 +78,7 @@ OF_WORDS = [
     (train("classes.csv", "--foo=3"), "no option `--foo`. Received: --foo=3; `tfhub-.* train --h"),
     (train("classes.csv", "more"), "nothing else to name here; leave it out. Received: more"),
     ("predict out a.csv b.csv", "leave it out. Received: b.csv; `tfhub-transfer predict --help`"),
-    ("predict out --data lines.txt", "there is no option `--data`. Received: --data lines.txt"),
+    ("predict out --input lines.txt", "there is no option `--input`. Received: --input lines.txt"),
     ("train --data", "`--data` needs a value"),
     ("train --task regression --output x", "required: --data"),
     ("", "required: COMMAND"),
