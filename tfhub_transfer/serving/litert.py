@@ -31,7 +31,6 @@ MASK = "input_mask"
 _SIGNATURE = "serving_default"
 # Rows of which half tell the range of activations; more of them hardly change it.
 _MOST_ROWS = 400
-MOST_VERSIONS = 10_000
 _FORMS: portable.Forms = {"EnsureShape": tf.identity, "Erf": portable.erf}
 
 
@@ -78,7 +77,7 @@ def export_litert(
     PosixPath('out/litert/1')
     """
     choices.one_of("precision", precision, PRECISIONS)
-    keep = None if keep is None else ranges.whole_number("keep", keep, 1, MOST_VERSIONS)
+    keep = None if keep is None else ranges.whole_number("keep", keep, *ranges.VERSIONS)
     if calibration is not None and precision not in (INT8, ALL):
         raise InputError(
             "`calibration` (`--calibrate`) is for `precision` int8 or all; leave it out. "

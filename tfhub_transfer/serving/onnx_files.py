@@ -45,10 +45,10 @@ def export_onnx(model: TransferModel, folder: str | Path, keep: int | None = Non
 
     Example:
 
-    >>> export_onnx(model, "out/onnx")  # doctest: +SKIP
+    >>> export_onnx(model, "out/onnx")
     PosixPath('out/onnx/1')
     """
-    keep = None if keep is None else ranges.whole_number("keep", keep, 1, litert.MOST_VERSIONS)
+    keep = None if keep is None else ranges.whole_number("keep", keep, *ranges.VERSIONS)
     side_files.check(model, "ONNX")
     content = _converted(model)
 
