@@ -9,8 +9,8 @@ from tfhub_transfer.graphs import surgery
 from tfhub_transfer.graphs.surgery import FlatGraph, Rewrite
 from tfhub_transfer.shapes import Features
 
-# What stands for an operation, by the operation's name: takes its first input.
-Forms: TypeAlias = Mapping[str, Callable[[tf.Tensor], tf.Tensor]]
+# What stands for an operation, by the operation's name: takes its inputs.
+Forms: TypeAlias = Mapping[str, Callable[..., tf.Tensor]]
 # Abramowitz and Stegun 1964, 7.1.26: 1.5e-7 from the true one, which float32 can hardly tell.
 _ERF_SCALE = 0.3275911
 _ERF = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
@@ -29,8 +29,31 @@ def erf(x: tf.Tensor) -> tf.Tensor:
     >>> abs(float(erf(tf.constant(0.5))) - 0.5204999) < 1e-6
     True
     """
+    return _erf(x, lambda y: 1.0 / y)
+
+
+def erf_without_division(x: tf.Tensor) -> tf.Tensor:
+    """As `erf`, of no quotient."""
+    return _erf(x, _reciprocal)
+
+
+def quotient_without_division(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """`x / y` of numbers `y` above zero, of no quotient; of others it is no number.
+
+    LiteRT's quotient of whole numbers refuses some that aren't zero
+    (tensorflow/lite/kernels/div.cc compares what stands for them).
+    """
+    return x * _reciprocal(y)
+
+
+def _reciprocal(y: tf.Tensor) -> tf.Tensor:
+    root = tf.math.rsqrt(y)
+    return root * root
+
+
+def _erf(x: tf.Tensor, reciprocal: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     size = tf.minimum(tf.abs(x), _ERF_END)
-    t = 1.0 / (1.0 + _ERF_SCALE * size)
+    t = reciprocal(1.0 + _ERF_SCALE * size)
     total = tf.zeros_like(t)
     for factor in _ERF:
         total = (total + factor) * t
@@ -61,7 +84,7 @@ def rewritten(
     flat = surgery.flatten(call, inputs, variables)
     for name, node in flat.nodes.items():
         if node.op in forms:
-            flat.rewrites[name] = Rewrite((flat.node_inputs(name)[0],), forms[node.op])
+            flat.rewrites[name] = Rewrite(tuple(flat.node_inputs(name)), forms[node.op])
     return _replayed(flat)
 
 

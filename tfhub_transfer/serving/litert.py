@@ -31,7 +31,14 @@ MASK = "input_mask"
 _SIGNATURE = "serving_default"
 # Rows of which half tell the range of activations; more of them hardly change it.
 _MOST_ROWS = 400
+# Of these so many are answered, to see that it can.
+_TRIED = 20
 _FORMS: portable.Forms = {"EnsureShape": tf.identity, "Erf": portable.erf}
+_WHOLE: portable.Forms = {
+    **_FORMS,
+    "Erf": portable.erf_without_division,
+    "RealDiv": portable.quotient_without_division,
+}
 
 
 def export_litert(
@@ -205,14 +212,36 @@ def _converted(
     """The files' contents by precision."""
     made = {}
     with temporary() as scratch, progress.part("LiteRT", len(wanted)) as steps:
-        _write_graph(model, scratch / "graph")
         for name in wanted:
-            made[name] = _convert(scratch / "graph", name, rows)
+            graph = scratch / ("whole" if name == _CALIBRATED else "plain")
+            if not graph.exists():
+                _write_graph(model, graph, _WHOLE if name == _CALIBRATED else _FORMS)
+            made[name] = _convert(graph, name, rows)
             steps.add()
+    if _CALIBRATED in made:
+        _require_numbers(made[_CALIBRATED], rows)
     return made
 
 
-def _write_graph(model: TransferModel, folder: Path) -> None:
+def _require_numbers(content: bytes, rows: list[dict[str, np.ndarray]]) -> None:
+    """Refuses what fails, or gives no numbers, of texts that it was calibrated with."""
+    with temporary() as scratch:
+        file = scratch / "whole.tflite"
+        file.write_bytes(content)
+        run = load(file)
+        try:
+            found = [run(row) for row in rows[:_TRIED]]
+            reason = "answers that are no numbers"
+        except (RuntimeError, ValueError) as error:
+            found, reason = [], " ".join(str(error).split())[:200]
+    if not found or not all(np.isfinite(x).all() for each in found for x in each.values()):
+        raise InputError(
+            "LiteRT can't compute this model in whole numbers throughout; leave `calibration` "
+            f"(`--calibrate`) out. Received: {reason}"
+        )
+
+
+def _write_graph(model: TransferModel, folder: Path, forms: portable.Forms) -> None:
     """A SavedModel of plain operations, in float32: what the converter reads."""
     specs = side_files.input_specs(model, 1)
 
@@ -221,7 +250,7 @@ def _write_graph(model: TransferModel, folder: Path) -> None:
 
     try:
         with runtime.precision(FLOAT32), precision_choice.without_gradients():
-            plain = portable.rewritten(call, specs, [w.value for w in model.weights], _FORMS)
+            plain = portable.rewritten(call, specs, [w.value for w in model.weights], forms)
     except surgery.NotFlat as error:
         raise InputError(
             "LiteRT takes models that only compute, without loops; train with another `block` "
