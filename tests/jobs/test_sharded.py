@@ -178,6 +178,20 @@ def test_bad_rows_lie_beside_with_their_place_and_reason(
     assert status == 2 and "no row could be answered" in err and "Received: 2 rows" in err
 
 
+def test_names_that_differ_between_shards_are_said_loudly(
+    classifier: Path, tmp_path: Path, run: Any
+) -> None:
+    """A `label` that is the answer here and the truth there is none, once both are one table."""
+    for name, label in (("a", {"label": "good"}), ("b", {})):
+        given = lines_of([{**row, **label} for row in rows(range(2))])
+        (tmp_path / f"{name}.jsonl").write_text(given, "utf-8")
+    for pattern, warned in (("*.jsonl", True), ("a.jsonl", False), ("b.jsonl", False)):
+        out = tmp_path / f"out{warned}{pattern[0].replace('*', 'x')}"
+        shown = ["--data", str(tmp_path / pattern), "--output", str(out)]
+        status, _, err = run("predict", str(classifier), *shown)
+        assert (status, "WARNING: only some shards have" in err) == (0, warned)
+
+
 def csv_text(number: int) -> bytes:
     return f'"{TEXTS[number]}"'.encode()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.storage import atomic, retention
 
 
@@ -34,6 +35,17 @@ def test_the_newest_of_ours_stay_and_all_of_others(tmp_path: Path) -> None:
     assert retention.keep_newest(tmp_path, 2) == made[:2]
     assert numbers(tmp_path) == ["1", "11", "14", "15", "2", "elsewhere", "x3"]
     assert retention.keep_newest(tmp_path, 2) == retention.keep_newest(tmp_path, 9) == []
+
+
+def test_a_folder_holds_versions_of_one_format(tmp_path: Path) -> None:
+    """Else a server would load the newest, which it can't, and `keep` remove what it serves."""
+    (tmp_path / "7").mkdir()  # somebody else's
+    retention.require_alike(tmp_path / "none", "*.tflite")
+    retention.require_alike(tmp_path, "*.tflite")
+    made = atomic.numbered(tmp_path, write)
+    retention.require_alike(tmp_path, "saved_model.pb")
+    with pytest.raises(InputError, match=rf"a folder of its own\. Received: {made}, without"):
+        retention.require_alike(tmp_path, "*.tflite")
 
 
 def test_nines_are_older_than_tens(tmp_path: Path) -> None:

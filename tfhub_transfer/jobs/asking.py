@@ -23,6 +23,8 @@ SCORES = "scores"
 EMBEDDING = "embedding"
 # Stands before the name of an answer's part where the source has a column of that name.
 PREDICTED = "predicted_"
+# How the note begins that names parts of answers whose names columns have.
+RENAMED = "columns are called as answers, so these are "
 
 # One text, or those of a pair.
 _Asked: TypeAlias = str | tuple[str, ...]
@@ -154,7 +156,7 @@ class Answers:
             notes.append(f"at {self.model.sequence_length} tokens {self.cut}")
         if self.renamed:
             both = ", ".join(f"{part}: {name}" for part, name in self.renamed.items())
-            notes.append(f"columns are called as answers, so these are {both}")
+            notes.append(f"{RENAMED}{both}")
         if self._bytes and not self.exact:
             names = ", ".join(self._bytes)
             notes.append(f"columns of bytes are Base64, but in a Parquet file: {names}")

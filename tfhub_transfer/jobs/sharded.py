@@ -16,7 +16,7 @@ from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError, one_line, visible
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import beam_runner, options, shards
-from tfhub_transfer.jobs.asking import SCORES, Answers
+from tfhub_transfer.jobs.asking import RENAMED, SCORES, Answers
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.shard_records import BAD, SUMMARY, Outcome, Output
 from tfhub_transfer.jobs.shards import Shard
@@ -296,6 +296,13 @@ def _summary(outcomes: dict[str, Outcome | None]) -> dict[str, object]:
     }
 
 
+def _named_apart(known: Sequence[Outcome]) -> bool:
+    """Whether a part of the answers has another name in one file of them than in another."""
+    written = [each.notes for each in known if each.written is not None]
+    named = {next((n for n in notes if n.startswith(RENAMED)), "") for notes in written}
+    return len(named) > 1
+
+
 def _tell(output: Output, outcomes: dict[str, Outcome | None], before: int) -> None:
     """Says what was done; raises of what couldn't be."""
     known = [outcome for outcome in outcomes.values() if outcome is not None]
@@ -309,6 +316,13 @@ def _tell(output: Output, outcomes: dict[str, Outcome | None], before: int) -> N
     say(f"Written to {output.place}: {', '.join(parts)}; {cut}")
     for note in dict.fromkeys(note for each in known for note in each.notes):
         print(visible(note), file=sys.stderr)
+    if _named_apart(known):
+        print(
+            "WARNING: only some shards have columns that are called as answers: a name such as "
+            "`label` is a column in their files and the answer in the others; `_records/` says "
+            "which, and answers that are read as one table need columns of one kind",
+            file=sys.stderr,
+        )
     for reason in list(failed.values())[:_SHOWN]:
         print(visible(reason), file=sys.stderr)
     if failed:

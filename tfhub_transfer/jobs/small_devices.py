@@ -15,6 +15,7 @@ from tfhub_transfer.models.encoding import ColumnNames, Record
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.standings import less_is_better
 from tfhub_transfer.serving import elsewhere, litert, onnx_files
+from tfhub_transfer.storage import opening, retention
 
 # Of a metric from 0 to 1: what more is lost of it is said loudly.
 MOST_LOST = 0.01
@@ -49,6 +50,8 @@ def _check(job: ExportJob) -> None:
                 f"`{option}` is for `--format saved_model`; leave it out. "
                 f"Received: --format {job.format}"
             )
+    kind = litert.FILES if job.format == LITERT else onnx_files.FILE
+    retention.require_alike(opening.path_of(job.output), kind)
     if job.format == LITERT:
         return
     if job.calibrate is not None or job.precision not in ("auto", "float32"):

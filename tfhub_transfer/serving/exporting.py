@@ -11,7 +11,7 @@ import tensorflow_text  # noqa: F401  registers the ops of the preprocessor
 
 from tfhub_transfer import progress, runtime
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.graphs import folding, surgery
+from tfhub_transfer.graphs import folding, safety, surgery
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import precision_choice
@@ -225,6 +225,7 @@ def export_saved_model(
     choices.one_of("precision", precision, (*precision_choice.PRECISIONS, _INT8))
     if precision != _INT8:
         precision = runtime.choose_precision(precision, model.encoder.dimension)
+    retention.require_alike(opening.path_of(folder), safety.GRAPH_FILE)
     # Without matrix products there is nothing to gain.
     rounds = precision == "bfloat16" and model.encoder.is_contextual
     try:

@@ -19,11 +19,12 @@ import numpy as np
 import tensorflow_text
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.graphs import safety
 from tfhub_transfer.serving import latencies, operations
 from tfhub_transfer.serving.latencies import Latency, Measured, Session
 from tfhub_transfer.serving.served import ENCODE, SIGNATURE
 from tfhub_transfer.serving.warm_up import Inputs
-from tfhub_transfer.storage import atomic, opening
+from tfhub_transfer.storage import atomic, opening, retention
 
 STATE = "kit.json"
 MODELS = "models.config"
@@ -72,13 +73,15 @@ def check(serving: Path, name: str | None) -> None:
         name: What the server is to call the model.
 
     Raises:
-        InputError: If a file is there that this package didn't write, or the name won't do.
+        InputError: If a file is there that this package didn't write, a version of another format,
+            or the name won't do.
     """
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         raise InputError(
             "`name` is part of the addresses at which a server answers; use letters, digits, `_`, "
             f"`.` and `-`. Received: name={name!r}"
         )
+    retention.require_alike(serving, safety.GRAPH_FILE)
     atomic.check_files(serving, [*_FILES, STATE])
 
 

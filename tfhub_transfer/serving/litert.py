@@ -26,6 +26,7 @@ from tfhub_transfer.texts.joining import WORD_STARTS
 
 FLOAT32, FLOAT16, INT8, ALL = "float32", "float16", "int8", "all"
 _CALIBRATED = "int8_calibrated"
+FILES = "*.tflite"
 PRECISIONS = (FLOAT32, FLOAT16, INT8, ALL)
 MASK = "input_mask"
 _SIGNATURE = "serving_default"
@@ -90,6 +91,7 @@ def export_litert(
             "`calibration` (`--calibrate`) is for `precision` int8 or all; leave it out. "
             f"Received: precision={precision!r}"
         )
+    retention.require_alike(opening.path_of(folder), FILES)
     side_files.check(model, "LiteRT")
     if calibration is not None and side_files.is_apart(model.layout.inputs(model.encoder)):
         raise InputError(

@@ -17,6 +17,7 @@ from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.serving import litert, side_files
 from tfhub_transfer.serving.elsewhere import Run
 from tfhub_transfer.serving.signatures import with_arguments
+from tfhub_transfer.storage import opening, retention
 from tfhub_transfer.storage.scratch import temporary
 
 FILE = "model.onnx"
@@ -49,6 +50,7 @@ def export_onnx(model: TransferModel, folder: str | Path, keep: int | None = Non
     PosixPath('out/onnx/1')
     """
     keep = None if keep is None else ranges.whole_number("keep", keep, *ranges.VERSIONS)
+    retention.require_alike(opening.path_of(folder), FILE)
     side_files.check(model, "ONNX")
     content = _converted(model)
 

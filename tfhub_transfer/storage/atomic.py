@@ -383,9 +383,12 @@ def _check_content(target: Path, shown: Path, overwrite: bool) -> None:
         )
     found = foreign(target)
     if found is not None:
+        what = "a file that this package didn't write"
+        if found.name == MARK and marked(found.parent):  # an export that was put there, say
+            what = "another output, which was written into it later"
         raise InputError(
-            "the output folder holds a file that this package didn't write, and `--overwrite` "
-            f"removes none of those; move it away, or name another folder. Received: {found}"
+            f"the output folder holds {what}, and `--overwrite` removes none of those; move it "
+            f"away, or name another folder. Received: {found}"
         )
 
 

@@ -13,6 +13,28 @@ from tfhub_transfer.storage.scratch import Scratch
 _LEAVING = ".version.partial-"
 
 
+def require_alike(parent: Path, file: str) -> None:
+    """Refuses, before any work, a folder in which versions of ours are of another format.
+
+    A server loads the newest of all numbers, whatever it is, and `keep_newest` would remove what it
+    answers with.
+
+    Args:
+        parent: The folder of numbered folders; there may be none.
+        file: What each version of the format holds, as a pattern.
+
+    Raises:
+        InputError: If one of ours holds no such file.
+    """
+    ours = sorted(path for path in parent.glob("*") if _is_ours(path))
+    other = next((path for path in ours if not any(path.glob(file))), None)
+    if other is not None:
+        raise InputError(
+            "versions of another format lie there, and a server would take the newest of all; give "
+            f"each format a folder of its own. Received: {other}, without {file}"
+        )
+
+
 def keep_newest(parent: Path, keep: int) -> list[Path]:
     """Removes the oldest of the numbered folders that this package wrote.
 
