@@ -27,6 +27,8 @@ from tfhub_transfer.jobs import serving
 from tfhub_transfer.serving.served import ServedModel
 from tfhub_transfer.web import running
 from tfhub_transfer.web.app import About
+from tfhub_transfer.web.refusing import Refusal
+from tfhub_transfer.web.rest import Target
 
 
 @pytest.fixture
@@ -158,3 +160,19 @@ def test_a_signal_lets_what_was_accepted_end(tmp_path: Path) -> None:
     assert [len(each) for each in found] == [8000, 8000]
     for each in found:
         assert each[-1]["scores"] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_a_kit_names_the_model_and_its_versions(
+    trained: Path, asked: dict[str, Any], run: Any, tmp_path: Path
+) -> None:
+    served = tmp_path / "reviews"
+    for _ in range(2):
+        assert run("export", trained, "--output", served, "--precision", "float32")[0] == 0
+    assert run("serve", served, "--port", "0")[0] == 0
+    servable = asked["servable"]
+    assert (servable.name, servable.version) == ("reviews", 2)
+    servable.require(Target("reviews", "predict", label="canary"))
+    with pytest.raises(Refusal, match=r"Specific\(reviews, 1\)"):
+        servable.require(Target("reviews", "predict", label="stable"))
+    with pytest.raises(Refusal, match="Unrecognized servable version label: newest"):
+        servable.require(Target("reviews", "predict", label="newest"))

@@ -13,6 +13,7 @@ from tfhub_transfer.jobs import folders
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.serving_options import ServeJob
 from tfhub_transfer.models.encoding import MODEL_FILE, read_record
+from tfhub_transfer.serving import kit
 from tfhub_transfer.serving.exporting import export_saved_model
 from tfhub_transfer.serving.served import SIGNATURE, ServedModel
 from tfhub_transfer.storage import opening
@@ -23,6 +24,7 @@ from tfhub_transfer.web.batching import Bounds
 from tfhub_transfer.web.servable import Servable
 
 _SERVING = "serving"
+_USUAL = "model"
 _PREDICTIONS = "predictions.jsonl"
 # Examples to try: enough to choose from, short enough to read.
 _MOST_EXAMPLES, _MOST_CHARACTERS = 6, 1500
@@ -38,7 +40,7 @@ def serve(job: ServeJob) -> None:
     Raises:
         InputError: If there is no model, it may not be loaded, or nothing can listen there.
     """
-    if not _NAME.fullmatch(job.name):
+    if job.name is not None and not _NAME.fullmatch(job.name):
         raise InputError(
             "`--name` stands in paths: it has neither slash, colon nor space. "
             f"Received: {job.name!r}"
@@ -48,12 +50,15 @@ def serve(job: ServeJob) -> None:
         contextlib.closing(running.listen(job.host, job.port)) as listening,
         _exported(folder, job.trust_code) as export,
     ):
-        servable = Servable(_loaded(export, job.trust_code), job.name)
+        served = _loaded(export, job.trust_code)
+        labels = kit.labels_of(export) or kit.labels_of(served.folder.parent)
+        numbers = {"stable": labels.stable, "canary": labels.canary} if labels else {}
+        servable = Servable(served, job.name or (labels.name if labels else _USUAL), numbers)
         about = _about(folder, servable, hosts_of(job.host))
         limits = Limits(seconds=job.timeout)
         app = application(servable, about, limits, Bounds(batch=job.batch_size))
         where = running.address_of(listening)
-        said = f"Serving {folder}: {where} in a browser, {where}/v1/models/{job.name}:predict"
+        said = f"Serving {folder}: {where} in a browser, {where}/v1/models/{servable.name}:predict"
         with running.answering(app, listening, job.timeout) as until_its_end:
             say(said)
             until_its_end()
@@ -61,7 +66,12 @@ def serve(job: ServeJob) -> None:
 
 @progress.stage("Loading the export", final=False)
 def _loaded(export: Path, trust_code: bool) -> ServedModel:
-    return ServedModel(export, trust_code)
+    """The export, asked once: whoever comes first would wait for what TensorFlow does only then."""
+    served = ServedModel(export, trust_code)
+    for name in served.tasks:
+        texts = ("a",) * len(served.inputs_of(name))
+        served.predict([texts if len(texts) > 1 else "a"], signature=name)
+    return served
 
 
 @contextlib.contextmanager

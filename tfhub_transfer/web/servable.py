@@ -28,10 +28,13 @@ class Servable:
     Args:
         served: The export.
         name: What the model is called in paths.
+        labels: Versions by the labels that paths may name them by.
     """
 
-    def __init__(self, served: ServedModel, name: str) -> None:
-        self._served, self.name = served, name
+    def __init__(
+        self, served: ServedModel, name: str, labels: Mapping[str, int] | None = None
+    ) -> None:
+        self._served, self.name, self._numbers = served, name, labels or {}
         folder = served.folder.name
         self.version = int(folder) if folder.isdecimal() else 1
         graph = wire.read_saved_model(served.folder / safety.GRAPH_FILE).meta_graphs[0]
@@ -80,18 +83,21 @@ class Servable:
         Raises:
             Refusal: If it is another.
         """
+        asked = target.version
         if target.label is not None:
-            label = one_line(target.label, 100)
-            raise Refusal(400, f"Unrecognized servable version label: {label}")
-        if target.model == self.name and target.version in (None, self.version):
+            if target.label not in self._numbers:
+                label = one_line(target.label, 100)
+                raise Refusal(400, f"Unrecognized servable version label: {label}")
+            asked = self._numbers[target.label]
+        if target.model == self.name and asked in (None, self.version):
             return
         name = one_line(target.model, 100)
         if target.verb == "status":
-            of = "" if target.version is None else f" with version {target.version}"
+            of = "" if asked is None else f" with version {asked}"
             raise Refusal(404, f"Could not find any versions of model {name}{of}")
         wanted = f"Latest({name})"
-        if target.version is not None:
-            wanted = f"Specific({name}, {target.version})"
+        if asked is not None:
+            wanted = f"Specific({name}, {asked})"
         raise Refusal(404, f"Servable not found for request: {wanted}; there is {self.name}")
 
     def status(self) -> dict[str, Any]:
