@@ -360,6 +360,8 @@ def test_vectors_stand_beside_the_columns_too(
         (["--data", "hidden"], "there is no shard"),
         (["--data", "in/readme.md"], "the name of a shard tells no form that is read"),
         (["--data", "in/a.csv*"], "answers of two shards would both be a.csv"),
+        (["--data", "spark"], "would be the file a.csv, in which others are to lie"),
+        (["--data", "long"], "has more than 231 bytes"),
         (["--data", "in/a.csv", "deep/a.csv"], "put patterns in quotes. Received: deep/a.csv"),
         (["--data", "."], "would lie among the shards that . stands for"),
         (["--data", "*"], "would lie among the shards"),
@@ -376,11 +378,15 @@ def test_what_is_refused_before_any_work(
     given: list[str], said: str, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("in", "deep", "hidden/_x", "delta/_delta_log", "saved"):
+    for name in ("in", "deep", "hidden/_x", "delta/_delta_log", "saved", "spark/a.csv", "long"):
         Path(name).mkdir(parents=True)
     for name in ("in/a.csv", "deep/a.csv", "delta/a.csv", "saved/data.csv", "in/readme.md"):
         Path(name).write_text("text\na\n", encoding="utf-8")
     Path("in/a.csv.gz").write_bytes(gzip.compress(b"text\na\n"))
+    # As Spark calls a folder, beside an older file that was packed.
+    Path("spark/a.csv/part-0.csv").write_text("text\na\n", encoding="utf-8")
+    Path("spark/a.csv.gz").write_bytes(gzip.compress(b"text\na\n"))
+    Path("long", f"{'é' * 114}.csv").write_text("text\na\n", encoding="utf-8")
     Path("saved/state.json").write_text("{}", encoding="utf-8")
     Path("hidden/_x/a.csv").write_text("text\na\n", encoding="utf-8")
     Path("model.keras").touch()

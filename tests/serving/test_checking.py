@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import samples
+import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer.serving import checking, replay, warm_up
@@ -60,6 +61,29 @@ def test_requests_are_read_as_they_were_written(tmp_path: Path) -> None:
                 if isinstance(values[0], (str, list))
                 else np.array(values),
             )
+
+
+@pytest.mark.parametrize(
+    "edit", [lambda b: b[:-7], lambda b: b[:60] + b"\xff" + b[61:], lambda b: b"\xff" * 50]
+)
+def test_damaged_requests_are_a_check_that_fails(
+    edit: Any, model: tt.TransferModel, exported: Path, tmp_path: Path
+) -> None:
+    """A server would not load the version."""
+    shutil.copytree(exported, tmp_path / "1")
+    file = tmp_path / "1" / warm_up.FILE
+    file.write_bytes(edit(file.read_bytes()))
+    _, found = checking.prepare(tmp_path / "1", model, tmp_path / "w")
+    assert not found.passed and found.text.startswith("warm-up: the requests are damaged")
+    assert not (tmp_path / "w" / "warm-up.records").exists()
+
+
+def test_an_export_without_the_models_signatures_is_refused(
+    model: tt.TransferModel, tmp_path: Path
+) -> None:
+    tf.saved_model.save(tf.Module(), str(tmp_path / "1"))
+    with pytest.raises(tt.InputError, match="isn't of this model.*no signature"):
+        checking.prepare(tmp_path / "1", model, tmp_path / "w")
 
 
 def test_another_models_answers_are_noticed(

@@ -12,6 +12,8 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
+from tfhub_transfer.serving import side_files
+from tfhub_transfer.serving.served import newest
 from tfhub_transfer.tasks import Classification, MultiLabel, Regression
 
 TEXTS = ["a good film", "", "the worst movie 🙂", "good " * 60]
@@ -89,6 +91,20 @@ def test_assets_hold_labels_and_vocabulary(exported: Path) -> None:
     assert {"labels.txt", "vocab.txt"} <= assets
     lines = (exported / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines()
     assert lines == ["negative", "positive"]
+
+
+def test_a_name_of_a_class_is_one_line(tmp_path: Path) -> None:
+    names = ["a\nb", "c\u2028d", "e\x85", "naïve 🙂", "\r"]
+    side_files.write_lines(tmp_path / "labels.txt", names)
+    lines = (tmp_path / "labels.txt").read_text(encoding="utf-8").splitlines()
+    assert lines == ["a\\nb", "c\\u2028d", "e\\x85", "naïve 🙂", "\\r"]
+
+
+def test_versions_are_what_servers_take_for_numbers(tmp_path: Path) -> None:
+    for name in ("9", "10", "²", "１１"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").touch()
+    assert newest(tmp_path).name == "10"
 
 
 SESSION = """

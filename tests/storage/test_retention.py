@@ -48,6 +48,15 @@ def test_a_folder_holds_versions_of_one_format(tmp_path: Path) -> None:
         retention.require_alike(tmp_path, "*.tflite")
 
 
+def test_a_version_holds_none_and_the_last_number_is_the_last(tmp_path: Path) -> None:
+    made = atomic.numbered(tmp_path, write)
+    with pytest.raises(InputError, match=rf"the folder around it\. Received: {made}, which"):
+        retention.require_alike(made, "saved_model.pb")
+    (tmp_path / str(2**63 - 1)).mkdir()
+    with pytest.raises(InputError, match="no server takes a version behind 9223372036854775807"):
+        retention.require_alike(tmp_path, "saved_model.pb")
+
+
 def test_nines_are_older_than_tens(tmp_path: Path) -> None:
     (tmp_path / "8").mkdir()
     made = [atomic.numbered(tmp_path, write) for _ in range(3)]

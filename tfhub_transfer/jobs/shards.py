@@ -5,8 +5,8 @@ import fnmatch
 import glob
 import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 
 from tfhub_transfer.data import forms
 from tfhub_transfer.errors import InputError
@@ -15,6 +15,8 @@ from tfhub_transfer.storage import opening
 # As Spark, Hive and Arrow have it: what begins so is no part of a table.
 _HIDDEN = ("_", ".")
 _MAGIC = re.compile(r"[*?\[]")
+# File systems take 255; half-written bad rows are called `.NAME.jsonl.partial-` and eight more.
+_MOST_BYTES = 255 - len("..jsonl.partial-") - 8
 # Forms of files that are written as they were read; all others become lines of JSON.
 _KEPT = {
     **{ending: ending for ending in (".csv", ".tsv", ".jsonl", ".parquet")},
@@ -48,8 +50,9 @@ def find(word: str, output: Path, form: str | None = None) -> list[Shard]:
         form: The ending of the answers' files; by that of each shard if not given.
 
     Raises:
-        InputError: If there is none, one has a name of no form that is read, two would have the
-            same name, or answers would lie among what is read.
+        InputError: If there is none, one has a name of no form that is read or too long a one, two
+            would have the same name, or one that of a folder of others, or answers would lie among
+            what is read.
     """
     found: dict[str, Shard] = {}
     for path, below in _named(word, output):
@@ -65,7 +68,28 @@ def find(word: str, output: Path, form: str | None = None) -> list[Shard]:
                 f"the answers of two shards would both be {name}; give a pattern that leaves out "
                 f"one, or rename it. Received: {other.source} and {path}"
             )
+    _require_places(found)
     return sorted(found.values(), key=lambda shard: shard.name)
+
+
+def _require_places(found: Mapping[str, Shard]) -> None:
+    """Refuses answers that would be a file where others need a folder, or whose names are too long.
+
+    A packed `a.csv.gz` beside a folder `a.csv`, as Spark calls its own, would be `a.csv` too.
+    """
+    for name, shard in found.items():
+        for around in PurePosixPath(name).parents:
+            if (other := found.get(str(around))) is not None:
+                raise InputError(
+                    f"the answers of a shard would be the file {around}, in which others are to "
+                    "lie; give a pattern that leaves out one, or rename it. "
+                    f"Received: {other.source} and {shard.source}"
+                )
+        if any(len(os.fsencode(part)) > _MOST_BYTES for part in PurePosixPath(name).parts):
+            raise InputError(
+                f"the name of a shard has more than {_MOST_BYTES} bytes, and files beside its "
+                f"answers have longer ones; rename it. Received: {shard.source}"
+            )
 
 
 def _answered(name: str, form: str | None) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,6 +89,7 @@ def prepare(
     safety.check_saved_model(version, trust_code)
     shutil.copytree(version, place / "version")
     graph = operations.read(version)
+    _require_of(model, graph)
     names = {
         name: {"inputs": _tensors(inputs), "outputs": _tensors(graph.outputs[name])}
         for name, inputs in graph.inputs.items()
@@ -100,9 +102,35 @@ def prepare(
     found = [Check(place, True, f"operations: {_listed(graph)}")]
     if not (version / warm_up.FILE).exists():  # TF Serving does without
         return [*found, Check(place, True, f"{WARM_UP}: none, as of older exports")]
-    shutil.copyfile(version / warm_up.FILE, place / f"{WARM_UP}.records")
-    _expect(place / WARM_UP, model, graph, list(_asked(version / warm_up.FILE)))
-    return found
+    return [*found, *_warm_up(version / warm_up.FILE, model, graph, place)]
+
+
+def _require_of(model: TransferModel, graph: operations.Graph) -> None:
+    """Refuses what lacks a signature that the model's exports have: nothing would be compared."""
+    for name, each in models_of(model).items():
+        found = graph.of_strings.get(name, {})
+        if sorted(found) != sorted(each.layout.signature) or {*found.values()} != {1}:
+            raise InputError(
+                f"the export isn't of this model, whose exports have a signature {name!r} of "
+                f"{', '.join(each.layout.signature)}; name its own with `--model`. "
+                f"Received: {one_line(', '.join(map(repr, graph.inputs)), 100) or 'no signature'}"
+            )
+
+
+def _warm_up(
+    file: Path, model: TransferModel, graph: operations.Graph, place: Path
+) -> Iterator[Check]:
+    """Writes what to ask of an export's own requests, unless they are damaged."""
+    try:
+        # A server refuses a version whose requests have another checksum; `replay` doesn't look.
+        for _ in tf.data.TFRecordDataset(str(file)):
+            pass
+        asked = list(_asked(file))
+    except (tf.errors.OpError, OSError, LookupError, ValueError, struct.error) as error:
+        yield Check(place, False, f"{WARM_UP}: the requests are damaged ({one_line(str(error))})")
+        return
+    _expect(place / WARM_UP, model, graph, asked)
+    shutil.copyfile(file, place / f"{WARM_UP}.records")
 
 
 def run(places: Sequence[Path], ways: Sequence[str] = (SESSION, NATIVE)) -> Iterator[Check]:

@@ -15,7 +15,7 @@ from tfhub_transfer.graphs import folding, safety, surgery
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import precision_choice
-from tfhub_transfer.serving import signatures, warm_up
+from tfhub_transfer.serving import side_files, signatures, warm_up
 from tfhub_transfer.serving.served import ENCODE, SIGNATURE, WORDS, signature_of
 from tfhub_transfer.serving.signatures import (
     TOP_K,
@@ -307,6 +307,6 @@ def _write_labels(models: dict[str, TransferModel], folder: Path) -> dict[str, s
     for name, model in models.items():
         if model.task.class_names:
             path = folder / (_LABELS if name == SIGNATURE else f"{name}_{_LABELS}")
-            path.write_text("\n".join(model.task.class_names) + "\n", encoding="utf-8")
+            side_files.write_lines(path, model.task.class_names)
             written[name] = str(path)
     return written

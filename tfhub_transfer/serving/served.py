@@ -1,5 +1,6 @@
 """Exported models loaded back."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -63,6 +64,11 @@ class ServedModel:
             raise InputError(
                 f"the exported model is damaged; export it again. Received: {folder} ({reason})"
             ) from error
+        if not hasattr(self._loaded, "lengths_of"):
+            raise InputError(
+                "the SavedModel isn't an export of a trained model; expected what `export` or "
+                f"`export_saved_model` wrote. Received: {folder}"
+            )
 
     @property
     def signatures(self) -> Mapping[str, Any]:
@@ -267,7 +273,9 @@ def newest(folder: Path) -> Path:
     """
     if (folder / "saved_model.pb").exists():
         return folder
-    versions = [p for p in folder.glob("*") if p.name.isdigit() and (p / "saved_model.pb").exists()]
+    # Not by `isdigit`, for which "²" is a number: what servers take for versions.
+    numbered = (p for p in folder.glob("*") if re.fullmatch("[0-9]+", p.name))
+    versions = [p for p in numbered if (p / "saved_model.pb").exists()]
     if not versions:
         within = f", such as {folder / 'serving'}" if (folder / "serving").is_dir() else ""
         raise InputError(

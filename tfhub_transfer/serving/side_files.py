@@ -2,9 +2,10 @@
 
 import itertools
 import json
+import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.serving import wordpiece
 from tfhub_transfer.serving.wordpiece import Tokenizer
 
+# What ends a line for one reader or another.
+_ENDS = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 DESCRIPTION, _VOCABULARY, _LABELS = "model.json", "vocab.txt", "labels.txt"
 # Texts that tokenizers of different habits read differently; a few are longer than encoders take.
 _PROBES = (
@@ -161,6 +164,19 @@ def _settings(found: Tokenizer) -> dict[str, object]:
     }
 
 
+def write_lines(path: Path, names: Iterable[str]) -> None:
+    """Writes names of classes, one a line; in the names line ends are spelled as Python does.
+
+    Whoever reads the file counts lines: one more would give each class behind it another's name.
+
+    Args:
+        path: The file.
+        names: The names, in the order of the scores.
+    """
+    lines = (_ENDS.sub(lambda end: repr(end.group())[1:-1], name) for name in names)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
 def is_apart(names: Mapping[str, Any]) -> bool:
     """Whether each text has a row of its own, beside others of its example."""
     return any(len(tensor.shape) == 3 for tensor in names.values())
@@ -177,7 +193,6 @@ def _task(model: TransferModel, name: str, folder: Path) -> dict[str, object]:
     }
     if task.class_names:
         file = f"{name}_{_LABELS}" if name else _LABELS
-        text = "\n".join(task.class_names) + "\n"
-        (folder / file).write_text(text, encoding="utf-8")
+        write_lines(folder / file, task.class_names)
         said["labels"] = file
     return said

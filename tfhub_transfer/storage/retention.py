@@ -11,6 +11,8 @@ from tfhub_transfer.storage.scratch import Scratch
 
 # As of those that come: what a dead process left is swept by the next one (`atomic.numbered`).
 _LEAVING = ".version.partial-"
+# Numbers of versions are int64 to TF Serving.
+_LAST = 2**63 - 1
 
 
 def require_alike(parent: Path, file: str) -> None:
@@ -24,8 +26,20 @@ def require_alike(parent: Path, file: str) -> None:
         file: What each version of the format holds, as a pattern.
 
     Raises:
-        InputError: If one of ours holds no such file.
+        InputError: If one of ours holds no such file, it is a version itself, or the next number
+            would be more than servers count to.
     """
+    if any(parent.glob(file)):
+        raise InputError(
+            "versions lie in numbered folders of a folder, and that is one of them; give the "
+            f"folder around it. Received: {parent}, which holds {file}"
+        )
+    numbers = [int(p.name) for p in parent.glob("*") if re.fullmatch(r"[0-9]+", p.name)]
+    if max(numbers, default=0) >= _LAST:
+        raise InputError(
+            f"no server takes a version behind {_LAST}; rename the folder of that number. "
+            f"Received: {parent / str(max(numbers))}"
+        )
     ours = sorted(path for path in parent.glob("*") if _is_ours(path))
     other = next((path for path in ours if not any(path.glob(file))), None)
     if other is not None:
