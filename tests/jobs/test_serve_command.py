@@ -80,7 +80,7 @@ def test_exports_are_served_as_they_are(
 ) -> None:
     (tmp_path / "serving" / "1").mkdir(parents=True)
     loaded: list[Path] = []
-    servable = types.SimpleNamespace(signatures={})
+    servable = types.SimpleNamespace(signatures={}, name="model")
     monkeypatch.setattr(serving, "_loaded", lambda export, trust: loaded.append(export))
     monkeypatch.setattr(serving, "Servable", lambda *given: servable)
     for given in (tmp_path, tmp_path / "serving", tmp_path / "serving" / "1"):

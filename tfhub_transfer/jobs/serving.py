@@ -51,7 +51,7 @@ def serve(job: ServeJob) -> None:
         _exported(folder, job.trust_code) as export,
     ):
         served = _loaded(export, job.trust_code)
-        labels = kit.labels_of(export) or kit.labels_of(served.folder.parent)
+        labels = kit.labels_of(export) or kit.labels_of(export.parent)
         numbers = {"stable": labels.stable, "canary": labels.canary} if labels else {}
         servable = Servable(served, job.name or (labels.name if labels else _USUAL), numbers)
         about = _about(folder, servable, hosts_of(job.host))

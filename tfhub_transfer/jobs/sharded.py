@@ -319,7 +319,7 @@ def _tell(output: Output, outcomes: dict[str, Outcome | None], before: int) -> N
     if _named_apart(known):
         print(
             "WARNING: only some shards have columns that are called as answers: a name such as "
-            "`label` is a column in their files and the answer in the others; `_records/` says "
+            "`label` is a column in their files and the answer in the others; the folder _records says "
             "which, and answers that are read as one table need columns of one kind",
             file=sys.stderr,
         )

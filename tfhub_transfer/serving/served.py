@@ -66,8 +66,8 @@ class ServedModel:
             ) from error
         if not hasattr(self._loaded, "lengths_of"):
             raise InputError(
-                "the SavedModel isn't an export of a trained model; expected what `export` or "
-                f"`export_saved_model` wrote. Received: {folder}"
+                "the SavedModel isn't an export of a trained model; expected what "
+                f"`tfhub-transfer export` or `export_saved_model` wrote. Received: {folder}"
             )
 
     @property

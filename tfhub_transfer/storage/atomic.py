@@ -381,11 +381,8 @@ def _check_content(target: Path, shown: Path, overwrite: bool) -> None:
             "the output folder exists and isn't empty; name another one, or give `--overwrite` "
             f"(`overwrite=True`). Received: {shown}"
         )
-    found = foreign(target)
-    if found is not None:
-        what = "a file that this package didn't write"
-        if found.name == MARK and marked(found.parent):  # an export that was put there, say
-            what = "another output, which was written into it later"
+    if (found := foreign(target)) is not None:
+        what = "another output" if found.name == MARK else "a file that this package didn't write"
         raise InputError(
             f"the output folder holds {what}, and `--overwrite` removes none of those; move it "
             f"away, or name another folder. Received: {found}"
