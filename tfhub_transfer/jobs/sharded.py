@@ -319,8 +319,8 @@ def _tell(output: Output, outcomes: dict[str, Outcome | None], before: int) -> N
     if _named_apart(known):
         print(
             "WARNING: only some shards have columns that are called as answers: a name such as "
-            "`label` is a column in their files and the answer in the others; the folder _records says "
-            "which, and answers that are read as one table need columns of one kind",
+            "`label` is a column in their files and the answer in the others; the folder _records "
+            "says which, and answers that are read as one table need columns of one kind",
             file=sys.stderr,
         )
     for reason in list(failed.values())[:_SHOWN]:

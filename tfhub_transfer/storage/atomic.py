@@ -381,11 +381,11 @@ def _check_content(target: Path, shown: Path, overwrite: bool) -> None:
             "the output folder exists and isn't empty; name another one, or give `--overwrite` "
             f"(`overwrite=True`). Received: {shown}"
         )
-    if (found := foreign(target)) is not None:
-        what = "another output" if found.name == MARK else "a file that this package didn't write"
+    found = foreign(target)
+    if found is not None:
         raise InputError(
-            f"the output folder holds {what}, and `--overwrite` removes none of those; move it "
-            f"away, or name another folder. Received: {found}"
+            "the output folder holds a file that this package didn't write, and `--overwrite` "
+            f"removes none of those; move it away, or name another folder. Received: {found}"
         )
 
 
