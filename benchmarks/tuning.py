@@ -50,8 +50,8 @@ PAIRS = ("--task", "regression", "--text", "text_a", "--text-pair", "text_b", "-
 JOBS = {
     "sst2": Job("sst2", TEXT, "accuracy", rows=1000),
     "banking77_8": Job("banking77", TEXT, "accuracy", per_class=8),
-    "wnut17": Job("wnut17", TAGS, "f1"),
-    "stsb": Job("stsb/en", PAIRS, "spearman"),
+    "wnut17": Job("wnut17", TAGS, "f1", rows=1000),
+    "stsb": Job("stsb/en", PAIRS, "spearman", rows=1000),
 }
 
 
