@@ -403,7 +403,7 @@ def test_its_five_lines_run_with_the_packaged_encoder(current_folder: Path) -> N
 
 def run(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One line of a shell: a command of ours, or an `echo` into one or into a file."""
-    words = shlex.split(line)
+    words = shlex.split(line, comments=True)
     given = ""
     if words[0] == "echo":
         given, sign, *words = words[1] + "\n", *words[2:]
