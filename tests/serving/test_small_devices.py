@@ -196,6 +196,31 @@ def test_every_task_answers_as_the_model_does(
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("block", ["cnn", "transformer", "bilstm"])
+@pytest.mark.parametrize("form", ["litert", "onnx"])
+def test_every_block_answers_as_the_model_does_or_is_refused(
+    block: str, form: str, bert_encoder: Path, tmp_path: Path
+) -> None:
+    head = Head(dropout=0.0, block=block)
+    model = tt.build_model(str(bert_encoder), Classification(["a", "b"]), head=head)
+    if form == "onnx":
+        pytest.importorskip("tf2onnx")
+        pytest.importorskip("onnxruntime")
+        run = onnx_files.load(tt.export_onnx(model, tmp_path) / onnx_files.FILE)
+    elif block == "bilstm":
+        with pytest.raises(tt.InputError, match="without loops"):
+            tt.export_litert(model, tmp_path)
+        return
+    else:
+        run = litert.load(tt.export_litert(model, tmp_path) / "float32.tflite")
+    with tt.runtime.precision("float32"):
+        expected = model.predict_scores(HOSTILE)
+        with elsewhere.answering(model, run):
+            np.testing.assert_allclose(model.predict_scores(HOSTILE), expected, atol=1e-5)
+
+
 def test_what_reads_texts_is_refused(text_encoder: Path, tmp_path: Path) -> None:
     model = tt.build_model(str(text_encoder), Classification(["a", "b"]))
     for export in (tt.export_litert, tt.export_onnx):

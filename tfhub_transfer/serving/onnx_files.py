@@ -2,7 +2,7 @@
 
 import importlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,21 @@ import tensorflow as tf
 
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.graphs import portable, surgery
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.serving import litert, side_files
 from tfhub_transfer.serving.elsewhere import Run
 from tfhub_transfer.serving.signatures import with_arguments
+from tfhub_transfer.shapes import Features
 from tfhub_transfer.storage import opening, retention
-from tfhub_transfer.storage.scratch import temporary
 
 FILE = "model.onnx"
 # The newest that tf2onnx 1.17 writes.
 _OPSET = 18
+# Keras' GELU has it, ONNX hasn't.
+_FORMS: portable.Forms = {"Erfc": lambda x: 1.0 - tf.math.erf(x)}
 
 
 def export_onnx(model: TransferModel, folder: str | Path, keep: int | None = None) -> Path:
@@ -80,22 +83,19 @@ def load(file: Path) -> Run:
 
 
 def _converted(model: TransferModel) -> bytes:
-    tf2onnx = _module("tf2onnx")
+    tf2onnx, onnx = _module("tf2onnx"), _module("onnx")
     specs = side_files.input_specs(model, None)
-
-    def call(*ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        return side_files.named_scores(model, dict(zip(specs, ids)))
-
-    with temporary(), runtime.precision("float32"), precision_choice.without_gradients():
-        traced = tf.function(
-            with_arguments(call, list(specs)), input_signature=[*specs.values()], autograph=False
-        )
+    with runtime.precision("float32"), precision_choice.without_gradients():
+        call = with_arguments(_call(model, specs), list(specs))
+        traced = tf.function(call, input_signature=[*specs.values()], autograph=False)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 made, _ = tf2onnx.convert.from_function(
                     traced, input_signature=[*specs.values()], opset=_OPSET
                 )
+            # What it doesn't know it writes as it stands.
+            onnx.checker.check_model(made)
         except Exception as error:  # of any class: it says so of all that it lacks
             reason = " ".join(str(error).split())[:200]
             raise InputError(
@@ -104,6 +104,20 @@ def _converted(model: TransferModel) -> bytes:
             ) from error
     content: bytes = made.SerializeToString()
     return content
+
+
+def _call(
+    model: TransferModel, specs: Mapping[str, tf.TensorSpec]
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """Ids, in the order of their names, to scores; as it stands where it has loops."""
+
+    def call(ids: Features) -> dict[str, tf.Tensor]:
+        return side_files.named_scores(model, ids)
+
+    try:
+        return portable.rewritten(call, specs, [w.value for w in model.weights], _FORMS)
+    except surgery.NotFlat:
+        return lambda *ids: call(dict(zip(specs, ids)))
 
 
 def _module(name: str) -> Any:
