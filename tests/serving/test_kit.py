@@ -18,7 +18,7 @@ from google.protobuf import text_format
 
 import tfhub_transfer as tt
 from tfhub_transfer.jobs import exporting
-from tfhub_transfer.serving import kit, latencies, operations, warm_up
+from tfhub_transfer.serving import kit, latencies, operations, replay, warm_up
 
 KIT = {
     *("models.config", "batching.txt", "monitoring.txt", "docker-compose.yml"),
@@ -40,7 +40,7 @@ def _short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(latencies, "SECONDS", 0.03)
         patch.setattr(latencies, "measure", once_each)
-        patch.setattr(latencies.Session, "close", lambda session: None)
+        patch.setattr(replay.ByLoader, "close", lambda session: None)
         yield
 
 

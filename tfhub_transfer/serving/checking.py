@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -122,11 +121,9 @@ def _warm_up(
 ) -> Iterator[Check]:
     """Writes what to ask of an export's own requests, unless they are damaged."""
     try:
-        # A server refuses a version whose requests have another checksum; `replay` doesn't look.
-        for _ in tf.data.TFRecordDataset(str(file)):
-            pass
-        asked = list(_asked(file))
-    except (tf.errors.OpError, OSError, LookupError, ValueError, struct.error) as error:
+        # A server refuses a version whose requests have another checksum, and so does this reader.
+        asked = [_asked(record.numpy()) for record in tf.data.TFRecordDataset(str(file))]
+    except (tf.errors.OpError, OSError, LookupError, ValueError) as error:
         yield Check(place, False, f"{WARM_UP}: the requests are damaged ({one_line(str(error))})")
         return
     _expect(place / WARM_UP, model, graph, asked)
@@ -171,20 +168,17 @@ def _tensors(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, str]:
 
 def _odd(signatures: Mapping[str, warm_up.Ranks]) -> Iterator[warm_up.Request]:
     """Odd texts for each signature; several inputs of a row get others."""
-    words = [text.split()[:40] for text in ODD_TEXTS]
-    most = max(map(len, words))
-    padded = [[*row, *[""] * (most - len(row))] for row in words]
+    padded = warm_up.padded([text.split()[:40] for text in ODD_TEXTS])
     for name, ranks in sorted(signatures.items()):
         texts = [(*ODD_TEXTS[place:], *ODD_TEXTS[:place]) for place in range(len(ranks))]
         given = {n: padded if r == 2 else t for (n, r), t in zip(ranks.items(), texts)}
         yield warm_up.Request(name, given)
 
 
-def _asked(path: Path) -> Iterator[warm_up.Request]:
-    """The requests of a file, with bytes for strings."""
-    for record in replay.records_of(path):
-        signature, inputs = replay.request(record)
-        yield warm_up.Request(signature, {name: a.tolist() for name, a in inputs.items()})
+def _asked(record: bytes) -> warm_up.Request:
+    """A request of a file, with bytes for strings."""
+    signature, inputs = replay.request(record)
+    return warm_up.Request(signature, {name: a.tolist() for name, a in inputs.items()})
 
 
 def _expect(

@@ -16,7 +16,7 @@ from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.serving import side_files, signatures, warm_up
-from tfhub_transfer.serving.served import ENCODE, SIGNATURE, WORDS, signature_of
+from tfhub_transfer.serving.served import ENCODE, SIGNATURE, WORDS, labels_file, signature_of
 from tfhub_transfer.serving.signatures import (
     TOP_K,
     Traceable,
@@ -25,13 +25,12 @@ from tfhub_transfer.serving.signatures import (
     with_arguments,
 )
 from tfhub_transfer.shapes import Features
-from tfhub_transfer.storage import atomic, opening, retention
+from tfhub_transfer.storage import opening, retention
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.texts import splitting
 
 # Ids in the order of their names to scores, and vectors behind them.
 Folded: TypeAlias = Callable[..., Sequence[tf.Tensor]]
-_LABELS = "labels.txt"
 _INT8 = "int8"
 
 
@@ -235,10 +234,9 @@ def export_saved_model(
             runtime.precision("bfloat16" if rounds else "float32"),
             precision_choice.without_gradients(),
         ):
-            made = atomic.numbered(parent, lambda scratch: _write(model, scratch, precision, top_k))
-        if keep is not None:
-            retention.keep_newest(parent, keep)
-        return made
+            return retention.next_version(
+                parent, lambda scratch: _write(model, scratch, precision, top_k), keep
+            )
     except (OSError, tf.errors.OpError) as error:  # TensorFlow has its own word for a full disk
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"the export failed. Received: {folder} ({reason})") from error
@@ -306,7 +304,7 @@ def _write_labels(models: dict[str, TransferModel], folder: Path) -> dict[str, s
     written = {}
     for name, model in models.items():
         if model.task.class_names:
-            path = folder / (_LABELS if name == SIGNATURE else f"{name}_{_LABELS}")
+            path = folder / labels_file(name)
             side_files.write_lines(path, model.task.class_names)
             written[name] = str(path)
     return written

@@ -20,8 +20,9 @@ import tensorflow_text
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
-from tfhub_transfer.serving import latencies, operations
-from tfhub_transfer.serving.latencies import Latency, Measured, Session
+from tfhub_transfer.serving import latencies, operations, warm_up
+from tfhub_transfer.serving.latencies import Latency, Measured
+from tfhub_transfer.serving.replay import ByLoader
 from tfhub_transfer.serving.served import ENCODE, SIGNATURE
 from tfhub_transfer.serving.warm_up import Inputs
 from tfhub_transfer.storage import atomic, opening, retention
@@ -220,11 +221,9 @@ def _labels(serving: Path, version: int, name: object) -> tuple[Labels, bool]:
 # What is asked, and what is said of it ------------------------------------------------------------
 
 
-def _asked(session: Session, signature: str, ranks: Mapping[str, int]) -> dict[str, object]:
+def _asked(session: ByLoader, signature: str, ranks: Mapping[str, int]) -> dict[str, object]:
     """A request for the smoke test, with the answers."""
-    words = [text.split() for text in _ASKED]
-    most = max(map(len, words))
-    padded = [[*row, *[""] * (most - len(row))] for row in words]
+    padded = warm_up.padded([text.split() for text in _ASKED])
     inputs: Inputs = {n: padded if rank == 2 else list(_ASKED) for n, rank in ranks.items()}
     found = session.ask(signature, inputs)
     outputs = {name: _plain(array) for name, array in sorted(found.items())}

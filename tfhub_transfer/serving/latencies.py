@@ -3,23 +3,19 @@
 import dataclasses
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import tensorflow as tf
 
+from tfhub_transfer.serving.replay import ByLoader
 from tfhub_transfer.serving.warm_up import BATCH_SIZES, Inputs, Ranks, batch
 
-_SERVE = "serve"
 # Tokens of a text that is measured with: a review of two sentences.
 TOKENS = 32
 # So long may measuring take, and so often is a batch asked at most; the last percent of fewer
 # would be the slowest of all.
 SECONDS, _TIMES = 1.5, 100
-
-Answers: TypeAlias = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,38 +54,7 @@ class Measured:
     tokens: int = TOKENS
 
 
-class Session:
-    """An export loaded as TF Serving does.
-
-    Args:
-        version: The folder of one version; it is trusted.
-    """
-
-    def __init__(self, version: Path) -> None:
-        self._session = tf.compat.v1.Session(graph=tf.Graph())
-        loader = tf.compat.v1.saved_model.loader
-        with self._session.graph.as_default():
-            self._signatures = loader.load(self._session, [_SERVE], str(version)).signature_def
-
-    def ask(self, signature: str, inputs: Inputs) -> Answers:
-        """What a signature gives.
-
-        Args:
-            signature: Its name.
-            inputs: Strings, by the names of its inputs.
-        """
-        asked = self._signatures[signature]
-        fetched = {name: tensor.name for name, tensor in asked.outputs.items()}
-        given = {asked.inputs[name].name: list(values) for name, values in inputs.items()}
-        answers: Answers = self._session.run(fetched, given)
-        return answers
-
-    def close(self) -> None:
-        """Gives its memory back."""
-        self._session.close()
-
-
-def measure(version: Path, signature: str, ranks: Ranks) -> tuple[Measured, Session]:
+def measure(version: Path, signature: str, ranks: Ranks) -> tuple[Measured, ByLoader]:
     """Loads an export and asks one of its signatures, in under two seconds beside loading.
 
     Sizes of batches for which there is no time are left out, so there may be one only.
@@ -103,7 +68,7 @@ def measure(version: Path, signature: str, ranks: Ranks) -> tuple[Measured, Sess
         What was measured, and the session, which is to be closed.
     """
     before, start = _memory(), time.perf_counter()
-    session = Session(version)
+    session = ByLoader(version)
     loaded = time.perf_counter()
     session.ask(signature, batch(ranks, 1, TOKENS))
     answered = time.perf_counter()
@@ -118,7 +83,7 @@ def measure(version: Path, signature: str, ranks: Ranks) -> tuple[Measured, Sess
     return Measured(loaded - start, answered - loaded, grown, tuple(found)), session
 
 
-def _latency(session: Session, signature: str, inputs: Inputs, size: int, share: float) -> Latency:
+def _latency(session: ByLoader, signature: str, inputs: Inputs, size: int, share: float) -> Latency:
     session.ask(signature, inputs)  # takes memory for this size
     seconds: list[float] = []
     while not seconds or (len(seconds) < _TIMES and sum(seconds) < share):

@@ -20,7 +20,7 @@ from tfhub_transfer.serving import elsewhere, side_files
 from tfhub_transfer.serving.elsewhere import Run
 from tfhub_transfer.serving.signatures import with_arguments
 from tfhub_transfer.shapes import Features
-from tfhub_transfer.storage import atomic, opening, retention
+from tfhub_transfer.storage import opening, retention
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.texts.joining import WORD_STARTS
 
@@ -123,11 +123,7 @@ def versions_of(folder: str | Path, write: Callable[[Path], None], keep: int | N
         InputError: If it can't be written.
     """
     try:
-        parent = opening.path_of(folder)
-        made = atomic.numbered(parent, write)
-        if keep is not None:
-            retention.keep_newest(parent, keep)
-        return made
+        return retention.next_version(opening.path_of(folder), write, keep)
     except OSError as error:
         raise InputError(f"the export failed. Received: {folder} ({error})") from error
 

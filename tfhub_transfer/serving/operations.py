@@ -8,11 +8,10 @@ from pathlib import Path
 from tensorflow.core.framework import node_def_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tfhub_transfer.graphs import wire
+from tfhub_transfer.graphs import safety, wire
 from tfhub_transfer.private import tensorflow_texts
 from tfhub_transfer.serving.served import EXAMPLES, INPUTS
 
-GRAPH_FILE = "saved_model.pb"
 # Types that hold fewer digits than the model was trained in.
 _REDUCED = frozenset({types_pb2.DT_BFLOAT16, types_pb2.DT_HALF, types_pb2.DT_INT8})
 _SERVE = "serve"
@@ -83,7 +82,7 @@ def read(version: Path) -> Graph:
         OSError: If it can't be read.
         ValueError: If it is damaged, or has no graph for servers.
     """
-    model = wire.read_saved_model(version / GRAPH_FILE)
+    model = wire.read_saved_model(version / safety.GRAPH_FILE)
     (graph,) = (g for g in model.meta_graphs if _SERVE in g.meta_info_def.tags)
     own = {function.signature.name for function in graph.graph_def.library.function}
     nodes = list(_nodes(graph))

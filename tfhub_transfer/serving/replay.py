@@ -20,7 +20,7 @@ import resource
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,8 @@ class ByLoader:
 
     name = "session loader"
 
-    def __init__(self, version: Path, signatures: dict[str, Any]) -> None:
+    def __init__(self, version: Path, signatures: dict[str, Any] | None = None) -> None:
+        del signatures  # they are read from the graph
         import tensorflow as tf
         import tensorflow_text  # noqa: F401  registers its operations
 
@@ -119,8 +120,8 @@ class ByLoader:
         with self._session.graph.as_default():
             self._signatures = loader.load(self._session, ["serve"], str(version)).signature_def
 
-    def ask(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What a signature gives."""
+    def ask(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """What a signature gives for strings `[n]`, or `[n, words]`, by the names of its inputs."""
         asked = self._signatures[signature]
         given = {asked.inputs[name].name: value for name, value in inputs.items()}
         fetched = {name: tensor.name for name, tensor in asked.outputs.items()}

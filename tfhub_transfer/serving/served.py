@@ -1,7 +1,7 @@
 """Exported models loaded back."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,6 +35,11 @@ EXAMPLES, INPUTS = "examples", "inputs"
 def signature_of(name: str, kind: str) -> str:
     """What a signature of some kind is called, beside the one that reads texts."""
     return kind if name == SIGNATURE else f"{name}_{kind}"
+
+
+def labels_file(name: str) -> str:
+    """The asset of an export that has the names of classes, of the signature that reads texts."""
+    return "labels.txt" if name == SIGNATURE else f"{name}_labels.txt"
 
 
 def words_signature(name: str) -> str:
@@ -150,7 +155,7 @@ class ServedModel:
         batches = batches or [np.arange(0)]
         parts = list(threads.side_by_side(run, batches, STREAMS))
         place = np.argsort(np.concatenate(batches))
-        answers = {key: _joined([part[key] for part in parts])[place] for key in parts[0]}
+        answers = {key: joined([part[key] for part in parts])[place] for key in parts[0]}
         for values in answers.values():
             if values.dtype.kind == "f":
                 probes.require_numbers(values, found[-1], np.arange(len(values)))
@@ -231,8 +236,12 @@ def _padded(rows: list[list[str]]) -> tf.Tensor:
     return tf.constant(filled, tf.string, shape=[len(rows), most])
 
 
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    """One array of parts, of which some may be wider than others, as words and entities are."""
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """One array of parts, of which some may be wider than others, as words and entities are.
+
+    Args:
+        parts: Rows `[n, ...]`; what is narrower is filled up as exports fill it up.
+    """
     widest = np.max([part.shape[1:] for part in parts], axis=0)
     wide = []
     for part in parts:

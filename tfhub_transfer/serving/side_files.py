@@ -17,11 +17,12 @@ from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.serving import wordpiece
+from tfhub_transfer.serving.served import SIGNATURE, labels_file
 from tfhub_transfer.serving.wordpiece import Tokenizer
 
 # What ends a line for one reader or another.
 _ENDS = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-DESCRIPTION, _VOCABULARY, _LABELS = "model.json", "vocab.txt", "labels.txt"
+DESCRIPTION, _VOCABULARY = "model.json", "vocab.txt"
 # Texts that tokenizers of different habits read differently; a few are longer than encoders take.
 _PROBES = (
     *("The films weren't bad!", "ÉCOLE naïve Ünder İstanbul ΣΊΣΥΦΟΣ", "日本語のテキスト 漢字"),
@@ -192,7 +193,7 @@ def _task(model: TransferModel, name: str, folder: Path) -> dict[str, object]:
         "settings": task.get_config(),
     }
     if task.class_names:
-        file = f"{name}_{_LABELS}" if name else _LABELS
+        file = labels_file(name or SIGNATURE)
         write_lines(folder / file, task.class_names)
         said["labels"] = file
     return said

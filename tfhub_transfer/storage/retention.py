@@ -3,10 +3,11 @@
 import os
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.storage import marks
+from tfhub_transfer.storage import atomic, marks
 from tfhub_transfer.storage.scratch import Scratch
 
 # As of those that come: what a dead process left is swept by the next one (`atomic.numbered`).
@@ -47,6 +48,26 @@ def require_alike(parent: Path, file: str) -> None:
             "versions of another format lie there, and a server would take the newest of all; give "
             f"each format a folder of its own. Received: {other}, without {file}"
         )
+
+
+def next_version(parent: Path, write: Callable[[Path], None], keep: int | None) -> Path:
+    """Writes the next numbered folder, whole or not at all, and removes what is older than wanted.
+
+    Args:
+        parent: The folder of numbered folders; made if need be.
+        write: Fills the empty folder that it is called with.
+        keep: As of `keep_newest`; all stay if `None`.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        OSError: If it can't be written.
+    """
+    made = atomic.numbered(parent, write)
+    if keep is not None:
+        keep_newest(parent, keep)
+    return made
 
 
 def keep_newest(parent: Path, keep: int) -> list[Path]:

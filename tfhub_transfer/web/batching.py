@@ -14,6 +14,7 @@ import numpy as np
 from tfhub_transfer.data.batching import STREAMS, LengthBatches
 from tfhub_transfer.private import tensorflow_options
 from tfhub_transfer.runtime import threads
+from tfhub_transfer.serving import served
 from tfhub_transfer.web.refusing import Refusal
 from tfhub_transfer.web.rest import Outputs, Rows, Signature
 
@@ -245,24 +246,10 @@ def _cut(outputs: Outputs, counts: Mapping[str, str], rows: slice) -> Outputs:
 
 
 def _joined(parts: Sequence[Outputs]) -> Outputs:
-    """Rows below each other; what is narrower is filled up as exports fill it up."""
+    """Rows below each other."""
     if len(parts) == 1:
         return parts[0]
-    return {name: _stacked([part[name] for part in parts]) for name in parts[0]}
-
-
-def _stacked(values: Sequence[np.ndarray]) -> np.ndarray:
-    if values[0].ndim < 2:
-        return np.concatenate(values)
-    most = max(each.shape[1] for each in values)
-    empty = b"" if values[0].dtype == object else values[0].dtype.type(0)
-    around = [(0, 0)] * (values[0].ndim - 2)
-    return np.concatenate(
-        [
-            np.pad(each, [(0, 0), (0, most - each.shape[1]), *around], constant_values=empty)
-            for each in values
-        ]
-    )
+    return {name: served.joined([part[name] for part in parts]) for name in parts[0]}
 
 
 def _length(outputs: Outputs) -> int:

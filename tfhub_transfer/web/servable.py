@@ -9,13 +9,12 @@ from google.protobuf import json_format
 
 from tfhub_transfer.errors import one_line
 from tfhub_transfer.graphs import safety, wire
-from tfhub_transfer.serving.served import ENCODE, SIGNATURE, ServedModel
+from tfhub_transfer.serving.served import ENCODE, ServedModel, labels_file
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import layouts
 from tfhub_transfer.web.refusing import Refusal
 from tfhub_transfer.web.rest import PREDICT, Rows, Signature, Target
 
-_LABELS = "labels.txt"
 # How lines of TensorFlow's messages begin that say where in a graph something is.
 _WHERE = ("Graph execution error", "Detected at node", "<stack traces", "File ", "[[")
 # What TensorFlow raises for inputs that a graph can't take; anything else is a fault of ours.
@@ -149,8 +148,7 @@ class Servable:
             }
 
     def _classes(self, name: str) -> list[str]:
-        file = _LABELS if name == SIGNATURE else f"{name}_{_LABELS}"
-        path = self._served.folder / "assets" / file
+        path = self._served.folder / "assets" / labels_file(name)
         # `splitlines` would end lines at more than an export does.
         names = opening.read_text(path).split("\n")[:-1] if path.is_file() else []
         scores = self._served.signatures[name].structured_outputs.get("scores")
