@@ -238,7 +238,7 @@ def _is_call(text: str) -> bool:
 
 
 def _exists(text: str, own: set[str]) -> bool:
-    if text in FOREIGN | own or not text.replace("{}", "").strip("-=.[]() "):
+    if text in FOREIGN | own | {*_commands()} or not text.replace("{}", "").strip("-=.[]() "):
         return True
     option, _, value = text.partition(" ")
     if text.startswith("--"):
