@@ -41,6 +41,44 @@ def test_json_lines_hold_everything(tmp_path: Path) -> None:
     assert read[4] == {"n": 0.5, "a": [0, 1], "none": {}}
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_numbers_that_json_lacks_are_kept_as_a_file_spells_them(
+    form: str, suffix: str, tmp_path: Path
+) -> None:
+    """Python writes and reads them; nothing became null, and no other NaN became one of them."""
+    rows = ['{"text": "a", "n": NaN, "m": [-Infinity, 1.5]}', '{"text": "b", "n": 2, "m": []}']
+    text = "\n".join(rows) if form == "lines" else f"[{','.join(rows)}]"
+    (tmp_path / "in.json").write_text(text, encoding="utf-8")
+    read = [row for _, row in reading.Table(str(tmp_path / "in.json"))]
+    path = tmp_path / f"out{suffix}"
+    writing.write(read, path)
+    if suffix == ".parquet":
+        found = pyarrow.parquet.read_table(path).to_pylist()
+        assert repr(found[0]) == "{'text': 'a', 'n': nan, 'm': [-inf, 1.5]}"
+    elif suffix == ".csv":
+        assert path.read_text("utf-8").splitlines()[1] == 'a,NaN,"[-Infinity, 1.5]"'
+    else:
+        assert path.read_text("utf-8").splitlines()[0] == rows[0]
+    assert writing.plain({"n": float("inf")}) == {"n": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"text": "a"}\n{"text": "b", "n": [1e400]}\n', "line 2"),
+        ('[{"text": "a"}, {"text": "b", "n": -1e400}]', "row 2"),
+        ('{\n"data": [{"text": "b", "n": 1e400}]}', "in.json"),
+    ],
+)
+def test_a_number_of_which_nothing_would_be_left_is_refused(
+    text: str, place: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=f"{place}: no float is so large.*Received: -?1e400"):
+        list(reading.Table(str(tmp_path / "in.json")))
+
+
 @pytest.mark.parametrize(("suffix", "separator"), [(".csv", ","), (".tsv", "\t"), (".CSV", ",")])
 def test_tables_of_text_have_a_column_for_each_class(
     suffix: str, separator: str, tmp_path: Path

@@ -104,6 +104,9 @@ def test_another_models_answers_are_noticed(
         checking.prepare(exported, several, tmp_path / "v")
 
 
+LABELS = np.array([b"x"])
+
+
 def test_what_does_not_load_or_answer_is_said(
     model: tt.TransferModel, exported: Path, tmp_path: Path
 ) -> None:
@@ -135,6 +138,20 @@ def test_what_differs_is_said(found: dict[str, Any], said: str) -> None:
     assert replay.difference(good, wanted, 1e-4) == pytest.approx(1e-5)
     with pytest.raises(ValueError, match=said):
         replay.difference(found, wanted, 1e-4)
+
+
+def test_rounding_is_measured_by_how_large_an_outputs_numbers_are() -> None:
+    """A small margin is the difference of large logits, as those of other texts show."""
+    expected = {"1/margin": np.array([0.2, -8]), "2/margin": np.array([0.1]), "2/label": LABELS}
+    of = replay.sizes(expected)
+    assert of == {"margin": 8}
+    wanted, found = {"margin": np.array([0.1])}, {"margin": np.array([0.5])}
+    assert replay.difference(found, wanted, 0.1, of) == pytest.approx(0.05)
+    with pytest.raises(ValueError, match="margin differs by 0.4"):
+        replay.difference(found, wanted, 0.1)
+    with pytest.raises(ValueError, match="margin differs by 0.11"):
+        replay.difference({"margin": np.array([1.0])}, wanted, 0.1, of)
+    assert replay.sizes({"1/score": np.array([0.2])}) == {"score": 1}
 
 
 def test_with_few_digits_few_labels_may_differ() -> None:

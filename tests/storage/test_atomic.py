@@ -105,6 +105,35 @@ def test_several_outputs_in_a_folder_are_no_output(tmp_path: Path) -> None:
         write(tmp_path / "out", "new", overwrite=True)
 
 
+def test_a_later_version_beside_one_of_an_output_is_part_of_it(tmp_path: Path) -> None:
+    """And what is written beside versions; elsewhere in the output nothing is."""
+    out = tmp_path / "out"
+
+    def version(folder: Path) -> None:
+        (folder / "graph").touch()
+
+    with atomic.folder(out) as folder:
+        (folder / "model").touch()
+        atomic.numbered(folder / "serving", version)
+    for number in ("2", "3"):
+        assert atomic.numbered(out / "serving", version) == out / "serving" / number
+        atomic.files(out / "serving", {"kit": b""})
+    atomic.check_output(out, overwrite=True)
+    # The versions alone are several outputs, and none.
+    with pytest.raises(InputError, match="removes none of those"):
+        atomic.check_output(out / "serving", overwrite=True)
+    atomic.numbered(out / "other", version)
+    with pytest.raises(InputError, match=r"Received: .*other"):
+        atomic.check_output(out, overwrite=True)
+    shutil.rmtree(out / "other")
+    (out / "serving" / "3" / "mine").touch()
+    with pytest.raises(InputError, match=r"Received: .*mine"):
+        atomic.check_output(out, overwrite=True)
+    (out / "serving" / "3" / "mine").unlink()
+    write(out, "new", overwrite=True)
+    assert names(tmp_path) == ["out/.tfhub-transfer", "out/new"]
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_came_during_the_work_is_not_replaced(overwrite: bool, tmp_path: Path) -> None:
     message = "holds a file that this package didn't write" if overwrite else "isn't empty"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import tarfile
 import threading
 import time
@@ -272,6 +273,9 @@ def test_other_sites_are_kept_out(export: Callable[[str], ServedModel]) -> None:
     with client(served, About(hosts=hosts_of("127.0.0.1"))) as web:
         for host in ("localhost:8501", "127.0.0.1", "[::1]:1"):
             assert web.get("/healthz", Host=host).status == 200
+        with socket.create_connection(web.address.removeprefix("http://").split(":")) as line:
+            line.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")  # which had no names yet
+            assert b" 200 " in line.recv(100)
         for host in ("evil.example", "evil.example:8501", "localhost.evil.example", "[", ""):
             assert web.get("/healthz", Host=host).status == 403
         asked = {"instances": ["x"]}
@@ -281,6 +285,9 @@ def test_other_sites_are_kept_out(export: Callable[[str], ServedModel]) -> None:
             ("null", 403),
         ):
             assert web.post(PREDICT, asked, Origin=origin).status == code
+        # Words of HTTP are the same in capitals.
+        for coding, code in (("Identity", 200), ("gzip", 415)):
+            assert web.post(PREDICT, asked, **{"Content-Encoding": coding}).status == code
     with client(served, About(hosts=hosts_of("0.0.0.0"))) as web:
         assert web.get("/healthz", Host="any.example").status == 200
 
@@ -363,7 +370,12 @@ def test_files_are_read_as_by_predict(
     ("name", "content", "message"),
     [
         ("a.csv", b"", "empty|no rows|nothing"),
-        ("a.csv", b"id,review\n1,x\n", "has no column 'text'"),
+        ("a.csv", b"id,review\n1,x\n", "expected a column 'text'. Received: id, review"),
+        ("a.csv", b"id,text\n1,x,y\n", "line 2: expected 2 fields .* predict.* Received: 3 fields"),
+        ("a.csv", b'id,text\n1,"x"y\n', "a quote isn't closed"),
+        ("a.csv", b"id,text\n1,caf\xe9\n", "isn't UTF-8; mend it.* 0xe9"),
+        ("a.txt", b"caf\xe9\n", "isn't UTF-8; mend it"),
+        ("a.csv", "text\nx\n".encode("utf-16-le"), "UTF-16 as it seems; mend it"),
         ("a.csv", b"text_a,text_b\nx,y\n", "expected a column 'text'. Received: text_a, text_b"),
         ("a.jsonl", b'{"text": "x"\n', "line 1"),
         ("a.jsonl", b'{"tokens": ["a", "b"]}\n', "not lists of words"),
@@ -377,7 +389,12 @@ def test_other_files_are_refused(name: str, content: bytes, message: str, severa
     found = several.post(f"/rows?{urlencode(given)}", content)
     error = found.error
     assert found.status == 400
-    assert re.search(message, error) and "/tmp" not in error
+    assert re.search(message, error) and "/tmp" not in error and "`--" not in error
+
+
+def test_a_browser_reads_numbers_that_json_lacks_by_name(several: Client) -> None:
+    found = several.post("/rows?name=a.jsonl&signature=token", b'{"text": "x", "n": [NaN]}\n')
+    assert found.json()["rows"] == [["x", ["NaN"]]]
 
 
 def test_columns_of_the_training_are_found(export: Callable[[str], ServedModel]) -> None:

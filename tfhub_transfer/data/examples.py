@@ -290,8 +290,7 @@ class Stream:
         if self._rows is None:
             rows, total = 0, 0.0
             for number, row in self._table:
-                place = f"{self.source}, {self._table.unit} {number}"
-                total += self._weight(row, place) if self.weight else 1.0
+                total += self._weight(row, self._place(number)) if self.weight else 1.0
                 rows += 1
             if rows and not total:
                 weighing.relative([0.0])  # which says so
@@ -329,7 +328,8 @@ class Stream:
 
         Args:
             bad: What takes a row that is unusable, with its number and a reason; it is left out
-                then, and there may be no row at all. If not given, it is refused.
+                then, and there may be no row at all. One whose text is null is unusable, too. If
+                not given, an unusable row is refused, and a null text is an empty one.
         """
         columns: dict[str, Column] = {}
         rows: list[Row] = []
@@ -338,6 +338,8 @@ class Stream:
         for number, row in itertools.islice(self._table, self._first, None, self._step):
             try:
                 cells = self._cells(number, row)
+                if bad is not None:
+                    named_cells.require_texts(row, self._place(number), self._names)
             except InputError as error:
                 if bad is None:
                     raise
@@ -364,8 +366,10 @@ class Stream:
     def _cells(self, number: int, row: Row) -> Row:
         if isinstance(row, reading.Unread):
             raise InputError(row.reason)
-        place = f"{self.source}, {self._table.unit} {number}"
-        return named_cells.of_row(row, place, self._names, self._require_label)
+        return named_cells.of_row(row, self._place(number), self._names, self._require_label)
+
+    def _place(self, number: int) -> str:
+        return f"{self.source}, {self._table.unit} {number}"
 
     def _chunk(self, columns: dict[str, Column], numbers: Sequence[int]) -> Examples:
         for name in {TEXT, TEXT_A, TEXT_B} & {*self._names}:

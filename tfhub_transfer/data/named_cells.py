@@ -70,6 +70,25 @@ def of_row(
     return cells
 
 
+def require_texts(row: Row, place: str, names: Mapping[str, str]) -> None:
+    """Refuses a row in which a text is null; `of_row` takes it for an empty one.
+
+    Args:
+        row: As the source has it, of which `of_row` had nothing to say.
+        place: As of `of_row`.
+        names: As of `of_row`.
+
+    Raises:
+        InputError: If one is.
+    """
+    for name, column in names.items():
+        if name in (TEXT, TEXT_A, TEXT_B, TEXT_C) and _is_null(_with_parts(row, names)[column]):
+            raise InputError(
+                f"{place}: column {column!r} has no text; fill it in, with an empty one if that "
+                "is meant. Received: null"
+            )
+
+
 def _with_parts(row: Row, names: Mapping[str, str]) -> Row:
     """A row that also has the parts of its columns that are named by paths."""
     found: dict[str, object] = {}
@@ -104,8 +123,7 @@ def _check_tags(words: Sequence[str], tags: object, place: str) -> None:
 
 
 def _text(value: object, place: str) -> str:
-    # pandas has NaN in blank cells, of texts too.
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if _is_null(value):
         return ""
     if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
         joining.require_last(value, place)
@@ -118,6 +136,11 @@ def _text(value: object, place: str) -> str:
             f"{place} must hold a text, or a list of words{name}. Received: {str(value)[:60]}"
         )
     return joining.plain(wording.require_whole(str(value), place))
+
+
+def _is_null(value: object) -> bool:
+    # pandas has NaN in blank cells, of texts too.
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _unpacked(value: _T, place: str) -> _T | str:

@@ -268,7 +268,7 @@ def line_chunks(
         _require_no_table(begins, source, pair, [name for name in columns if name])
         for number, line in enumerate(itertools.chain(begins, decoded), start=1):
             try:
-                whole = wording.require_whole(line.rstrip("\r\n"), f"line {number} of {source}")
+                whole = wording.require_decoded(line.rstrip("\r\n"), f"line {number} of {source}")
                 rows.append(_line(joining.plain(whole), number, pair))
             except InputError as error:
                 if bad is None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias, overload
 import numpy as np
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import wording
+from tfhub_transfer.incoming import values, wording
 from tfhub_transfer.shapes import Row
 from tfhub_transfer.storage import atomic
 from tfhub_transfer.storage.scratch import temporary
@@ -114,7 +114,9 @@ def plain(value: Mapping[str, object]) -> dict[str, object]: ...
 @overload
 def plain(value: object) -> object: ...
 def plain(value: object) -> object:
-    """A value as JSON can hold it: dates in ISO 8601, bytes in Base64, no NaN.
+    """A value as JSON can hold it: dates in ISO 8601, bytes in Base64, NaN and infinities as null.
+
+    Those that a file of JSON spells stay what they are: it was read as Python does, and so is this.
 
     Example:
 
@@ -128,7 +130,7 @@ def plain(value: object) -> object:
     if isinstance(value, list | tuple | set):
         return [plain(each) for each in value]
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return value if math.isfinite(value) or isinstance(value, values.NotFinite) else None
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, bytes):

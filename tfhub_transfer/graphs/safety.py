@@ -115,8 +115,8 @@ _allowed = functools.cache(allowed_operations)
 
 
 def _problems(folder: Path) -> Iterator[str]:
-    yield from _in_files(folder)
     try:
+        yield from _in_files(folder)
         model = wire.read_saved_model(folder / GRAPH_FILE)
         yield from _in_model(folder, model.meta_graphs)
     except _Unusable as error:
@@ -131,6 +131,8 @@ def _not_loadable(folder: Path, why: str, reason: str = "") -> InputError:
 
 
 def _in_model(folder: Path, graphs: Sequence[meta_graph_pb2.MetaGraphDef]) -> Iterator[str]:
+    if not graphs:  # nor has a file of no bytes
+        raise _Unusable(_DAMAGED)
     if len(graphs) != 1:
         yield f"it holds {len(graphs)} graphs, expected one"
         return
@@ -153,6 +155,8 @@ def _in_files(folder: Path) -> Iterator[str]:
     origin = (root / GRAPH_FILE).resolve().parent
     for path in _links(root):
         target, place = path.resolve(), path.relative_to(root)
+        if not target.exists():
+            raise _Unusable(f"{_DAMAGED} (a link that leads nowhere, {_shown(str(place))})")
         if not homes & {target, *target.parents} and target != origin / place:
             yield f"a link that leads out of its folder, {_shown(str(place))}"
     # TensorFlow might load that one, which nobody has looked at.
@@ -177,7 +181,10 @@ def _in_assets(folder: Path, meta: meta_graph_pb2.MetaGraphDef) -> Iterator[str]
         # A path of Windows knows both slashes, and drives.
         name = PureWindowsPath(asset.filename)
         inside = not name.anchor and ".." not in name.parts
-        if not inside or not (folder / "assets" / asset.filename).is_file():
+        path = folder / "assets" / asset.filename
+        if inside and not os.path.lexists(path):
+            raise _Unusable(f"{_DAMAGED} (the asset {_shown(asset.filename)} is missing)")
+        if not inside or not path.is_file():
             yield f"an asset that isn't a file in `assets`, {_shown(asset.filename)}"
 
 
@@ -219,7 +226,7 @@ def _operation(node: node_def_pb2.NodeDef, where: str | None) -> str:
     if not tensorflow_graphs.knows(node.op):
         raise _Unusable(
             f"it needs an op that this TensorFlow and tensorflow-text lack, {_shown(node.op)}; "
-            "install their package"
+            "install their package, or convert it again if its files may be damaged"
         )
     place = "the main graph" if where is None else f"the function {_shown(where)}"
     return f"the operation `{node.op}` in {place}"

@@ -3,6 +3,8 @@
 How long and how fast training goes depends on what is trained: `optimization.planning` has that.
 """
 
+import os
+
 # Rows of a step of training, of average length.
 BATCH_SIZE = 32
 # Rows of a batch that is looked at.
@@ -22,3 +24,8 @@ SPLIT = (0.8, 0.1, 0.1)
 TEMPERATURE, TEACHERS_SHARE = 2.0, 0.7
 # Of an encoder that is cut out of a larger one.
 STUDENT_LAYERS = 3
+
+
+def cores() -> int:
+    """Cores of this machine that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

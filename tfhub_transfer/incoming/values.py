@@ -53,6 +53,13 @@ _NOTHING = frozenset(
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "nan": None}
 
 
+class NotFinite(float):
+    """What a file of JSON has by the names `NaN`, `Infinity` and `-Infinity`, which Python writes.
+
+    JSON has no such numbers, and NaN is what other sources have for nothing: this was spelled.
+    """
+
+
 def plain(value: object) -> object:
     """A value as Python's own numbers, strings, lists and dictionaries.
 

@@ -19,6 +19,9 @@ _QUOTED = 60
 _COLUMNS = 120
 # A whole number as a table writes it whose column had gaps.
 _WHOLE = re.compile(r"-?\d+\.0+")
+# How Python spells bytes that it can't decode: each has this number more.
+_BYTES = 0xDC00
+_BYTE = re.compile("[\udc80-\udcff]")
 _UNSEEN_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -65,6 +68,27 @@ def require_whole(text: str, place: str) -> str:
                 "cut inside of an emoji, or badly decoded: mend or drop it. Received: "
                 f"{_quoted(text[max(0, error.start - 20) : error.start + 20])}"
             ) from error
+    return text
+
+
+def require_decoded(text: str, place: str) -> str:
+    """Returns a string in which no byte stands that isn't UTF-8, as `surrogateescape` reads it.
+
+    Only of what was just decoded: in JSON's own strings such a half may be that of an emoji.
+
+    Args:
+        text: The string.
+        place: How to name it in a message.
+
+    Raises:
+        InputError: If it has one.
+    """
+    if not text.isascii() and (odd := _BYTE.search(text)):
+        raise InputError(
+            f"{place}: a byte that isn't UTF-8, 0x{ord(odd[0]) - _BYTES:02x}; mend it, or name the "
+            "file's encoding, as with `--encoding cp1252`. Received: "
+            f"{_quoted(text[max(0, odd.start() - 20) : odd.start() + 20])}"
+        )
     return text
 
 
@@ -151,14 +175,15 @@ def json_line(value: object) -> str:
     r"""A value as JSON that a terminal may show: what would turn or hide text is spelled `\uXXXX`.
 
     Args:
-        value: What JSON can hold; no NaN.
+        value: What JSON can hold. Numbers that it lacks are written by the names that Python reads:
+            whoever has none of a file's own sees to it (`writing.plain`).
 
     Example:
 
     >>> print(json_line({"text": "naïve \x1b \u202e"}))
     {"text": "naïve \u001b \u202e"}
     """
-    return unseen_spelled(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    return unseen_spelled(json.dumps(value, ensure_ascii=False))
 
 
 def unseen_spelled(text: str) -> str:

@@ -22,7 +22,7 @@ from tfhub_transfer.serving.exporting import models_of
 from tfhub_transfer.serving.served import ENCODE, WORDS, newest, signature_of
 from tfhub_transfer.serving.signatures import CLASSIFY, REGRESS, SERIALIZED, TOP_K
 from tfhub_transfer.storage import scratch
-from tfhub_transfer.texts import splitting
+from tfhub_transfer.texts import joining, splitting
 
 # How far answers may be from the model's, in float32 and with fewer digits.
 _MOST, _MOST_REDUCED = 1e-4, 0.1
@@ -168,10 +168,10 @@ def _tensors(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, str]:
 
 def _odd(signatures: Mapping[str, warm_up.Ranks]) -> Iterator[warm_up.Request]:
     """Odd texts for each signature; several inputs of a row get others."""
-    padded = warm_up.padded([text.split()[:40] for text in ODD_TEXTS])
+    words = joining.padded([text.split()[:40] for text in ODD_TEXTS])
     for name, ranks in sorted(signatures.items()):
         texts = [(*ODD_TEXTS[place:], *ODD_TEXTS[:place]) for place in range(len(ranks))]
-        given = {n: padded if r == 2 else t for (n, r), t in zip(ranks.items(), texts)}
+        given = {n: words if r == 2 else t for (n, r), t in zip(ranks.items(), texts)}
         yield warm_up.Request(name, given)
 
 

@@ -7,7 +7,6 @@ and passes over everything else (sources/storage_path/file_system_storage_path_s
 import dataclasses
 import hashlib
 import json
-import os
 import platform
 import re
 import string
@@ -20,12 +19,14 @@ import tensorflow_text
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import safety
-from tfhub_transfer.serving import latencies, operations, warm_up
+from tfhub_transfer.incoming import usual
+from tfhub_transfer.serving import latencies, operations
 from tfhub_transfer.serving.latencies import Latency, Measured
 from tfhub_transfer.serving.replay import ByLoader
 from tfhub_transfer.serving.served import ENCODE, SIGNATURE
 from tfhub_transfer.serving.warm_up import Inputs
 from tfhub_transfer.storage import atomic, opening, retention
+from tfhub_transfer.texts import joining
 
 STATE = "kit.json"
 MODELS = "models.config"
@@ -223,8 +224,8 @@ def _labels(serving: Path, version: int, name: object) -> tuple[Labels, bool]:
 
 def _asked(session: ByLoader, signature: str, ranks: Mapping[str, int]) -> dict[str, object]:
     """A request for the smoke test, with the answers."""
-    padded = warm_up.padded([text.split() for text in _ASKED])
-    inputs: Inputs = {n: padded if rank == 2 else list(_ASKED) for n, rank in ranks.items()}
+    words = joining.padded([text.split() for text in _ASKED])
+    inputs: Inputs = {n: words if rank == 2 else list(_ASKED) for n, rank in ranks.items()}
     found = session.ask(signature, inputs)
     outputs = {name: _plain(array) for name, array in sorted(found.items())}
     return {"signature": signature, "inputs": inputs, "outputs": outputs}
@@ -247,7 +248,7 @@ def _values(
         **_batching(labels.name, graph, measured),
         "service": labels.name.replace(".", "-"),
         "version": labels.canary,
-        "machine": f"{platform.machine()}, {_cores()} CPU cores",
+        "machine": f"{platform.machine()}, {usual.cores()} CPU cores",
         "tensorflow": graph.version,
         "text": tensorflow_text.__version__,
         "minor": release,
@@ -299,7 +300,7 @@ def _batching(name: str, graph: operations.Graph, measured: Measured) -> dict[st
     for each in measured.latencies[1:]:
         if each.median / each.size < _WORTH * best.median / best.size:
             best = each
-    rows, threads = max(_LEAST_BATCH, best.size), _cores()
+    rows, threads = max(_LEAST_BATCH, best.size), usual.cores()
     sizes = [f"max_batch_size {{ value: {rows} }}"]
     if not graph.has_padded:  # parts of equal width can be put together again
         sizes = [
@@ -327,10 +328,6 @@ def _filled(name: str, values: Mapping[str, object]) -> str:
     """A text of the kit with what it leaves open."""
     text = (_TEXTS / _FILES[name]).read_text(encoding="utf-8")
     return string.Template(text).substitute(values)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _size(folder: Path) -> int:

@@ -292,8 +292,35 @@ class ByC:
 # Checks ------------------------------------------------------------------------------------------
 
 
-def difference(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray], most: float) -> float:
-    """The largest difference of numbers, in parts of what they are where that is over 1.
+def sizes(expected: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How large numbers of each output are, at least 1: rounding grows with what they are made of.
+
+    Of a margin, the difference of two logits, only those of other texts tell that.
+
+    Args:
+        expected: Arrays by `RECORD/OUTPUT`.
+    """
+    found: dict[str, float] = {}
+    for name, values in expected.items():
+        if values.dtype.kind == "f":
+            output = name.partition("/")[2]
+            found[output] = max(found.get(output, 1.0), float(np.abs(values).max(initial=0)))
+    return found
+
+
+def difference(
+    found: dict[str, np.ndarray],
+    wanted: dict[str, np.ndarray],
+    most: float,
+    of: Mapping[str, float] | None = None,
+) -> float:
+    """The largest difference of numbers, in parts of how large they are.
+
+    Args:
+        found: Arrays by the names of outputs.
+        wanted: What was expected.
+        most: What is rounding.
+        of: As of `sizes`; 1 if not given.
 
     Raises:
         ValueError: If it is more than `most`, or something else differs.
@@ -305,7 +332,7 @@ def difference(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray], most
         if found[name].shape != expected.shape:
             raise ValueError(f"{name} is {found[name].shape}, not {expected.shape}")
         if expected.dtype.kind == "f":
-            far = np.abs(found[name] - expected) / np.maximum(np.abs(expected), 1)
+            far = np.abs(found[name] - expected) / (of or {}).get(name, 1.0)
             here = float(far.max(initial=0))
             if not here <= most:  # NaN is none either
                 raise ValueError(f"{name} differs by {here:.2g}; at most {most:.2g} is rounding")
@@ -342,7 +369,8 @@ def check(folder: Path, kind: type[ByLoader] | type[ByC]) -> Iterator[tuple[bool
 
 def _replay(path: Path, session: ByLoader | ByC, most: float) -> tuple[bool, str]:
     """Asks the requests of a file."""
-    expected = np.load(path.with_suffix(".npz"))
+    expected = dict(np.load(path.with_suffix(".npz")))
+    of = sizes(expected)
     what, largest, slowest, number = f"{session.name}: {path.stem}", 0.0, 0.0, 0
     try:
         for number, record in enumerate(records_of(path), start=1):
@@ -353,7 +381,7 @@ def _replay(path: Path, session: ByLoader | ByC, most: float) -> tuple[bool, str
             names = (name.partition("/")[2] for name in expected if name.startswith(f"{number}/"))
             wanted = {name: expected[f"{number}/{name}"] for name in names}
             try:
-                largest = max(largest, difference(found, wanted, most))
+                largest = max(largest, difference(found, wanted, most, of))
             except ValueError as error:
                 return False, f"{what}: request {number}, {signature}: {error}"
     except Exception as error:  # as above

@@ -17,7 +17,7 @@ from tfhub_transfer.graphs import safety
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.runtime import probes, threads
 from tfhub_transfer.storage import opening
-from tfhub_transfer.texts.joining import is_listed, plain, split_words
+from tfhub_transfer.texts.joining import is_listed, padded, plain, split_words
 
 # A text, or one as UTF-8.
 Text: TypeAlias = str | bytes
@@ -138,7 +138,7 @@ class ServedModel:
         if has_words and any(map(_is_listed, found[0])):
             function = self._loaded.signatures[words]
             given, found = (
-                {"tokens": _padded(_in_words(found[0]))},
+                {"tokens": _tokens(_in_words(found[0]))},
                 [[plain(text) if isinstance(text, str) else "" for text in found[0]]],
             )
         columns = [tf.constant(column, tf.string) for column in found]
@@ -221,8 +221,8 @@ def _in_words(texts: list[Text]) -> list[list[str]]:
     return [split_words(text) if isinstance(text, str) and text else [] for text in texts]
 
 
-def _padded(rows: list[list[str]]) -> tf.Tensor:
-    """Words `[n, most]`, empty ones behind the last of each text."""
+def _tokens(rows: list[list[str]]) -> tf.Tensor:
+    """Words `[n, most]` as a signature takes them."""
     for number, row in enumerate(rows, start=1):
         if len(row) and row[-1] == "":
             raise InputError(
@@ -231,9 +231,7 @@ def _padded(rows: list[list[str]]) -> tf.Tensor:
             )
     for word in (word for row in rows for word in row):
         wording.require_text(word, "the words")
-    most = max(map(len, rows))
-    filled = [[*row, *[""] * (most - len(row))] for row in rows]
-    return tf.constant(filled, tf.string, shape=[len(rows), most])
+    return tf.constant(padded(rows), tf.string, shape=[len(rows), max(map(len, rows))])
 
 
 def joined(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -91,12 +91,6 @@ def batch(ranks: Ranks, size: int, length: int) -> Inputs:
     return {n: [words if rank == 2 else " ".join(words)] * size for n, rank in ranks.items()}
 
 
-def padded(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Lists of words as a signature takes them: with empty ones behind the last of each."""
-    most = max(map(len, rows))
-    return [[*row, *[""] * (most - len(row))] for row in rows]
-
-
 def record(asked: Request) -> bytes:
     """A request as the bytes of a `PredictionLog`.
 

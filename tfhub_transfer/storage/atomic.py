@@ -27,6 +27,7 @@ from tfhub_transfer.storage.marks import (
     is_passed,
     mark,
     marked,
+    tell_around,
     write_mark,
 )
 from tfhub_transfer.storage.scratch import (
@@ -118,6 +119,7 @@ def files(folder: Path, contents: Mapping[str, bytes]) -> None:
         # First, so that whatever happens none of them is taken for somebody else's.
         known = {p.relative_to(place).as_posix() for p in marked(place)}
         write_mark(place, sorted((known | set(contents)) - {MARK}))
+        tell_around(place)
     for name, content in contents.items():
         write_bytes(place / name, content)
 
@@ -202,7 +204,10 @@ def numbered(parent: Path, write: Callable[[Path], None]) -> Path:
             mark(scratch.new)
             _sync_all(scratch.new)
         with signals.held():
-            return _rename_to_next(scratch.new, parent)
+            made = _rename_to_next(scratch.new, parent)
+            with contextlib.suppress(OSError):  # the folder is whole, and there
+                tell_around(_real(made))
+        return made
     finally:
         scratch.discard()
 

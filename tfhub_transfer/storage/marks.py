@@ -69,6 +69,23 @@ def add_to_mark(target: Path, alone: bool = False) -> None:
         write_mark(target.parent, sorted(names - {MARK}))
 
 
+def tell_around(place: Path) -> None:
+    """A marked folder that came to be within an output is part of it, where a part was before.
+
+    As a later version of an export is, beside the one that training wrote. Elsewhere in an output
+    it is nobody's but who put it there.
+
+    Args:
+        place: The folder, which has a mark.
+    """
+    for around in place.parents:
+        known = marked(around)
+        parts = {parent for path in known for parent in path.parents} - {around}
+        if place / MARK not in known and {place, place.parent} & parts:
+            names = {path.relative_to(around).as_posix() for path in {*known, place / MARK}}
+            write_mark(around, sorted(names - {MARK}))
+
+
 def write_mark(place: Path, names: list[str]) -> None:
     """Writes the mark of a folder, whole or not at all, with these names of files."""
     text = json.dumps({"by": "tfhub-transfer", "wrote": names}, indent=1) + "\n"

@@ -57,6 +57,18 @@ def split_words(text: str) -> list[str]:
     return text.removesuffix(ALONE).split(WORD_END)
 
 
+def padded(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Lists of words as exports take them, `[n, most]`: with empty ones behind the last of each.
+
+    Example:
+
+    >>> padded([["a", "b"], ["c"], []])
+    [['a', 'b'], ['c', ''], ['', '']]
+    """
+    most = max(map(len, rows), default=0)
+    return [[*row, *[""] * (most - len(row))] for row in rows]
+
+
 def is_listed(text: str) -> bool:
     """Whether a text is words that `join_words` put together, and not a plain one."""
     return WORD_END in text or ALONE in text

@@ -202,7 +202,7 @@ class _Doors:
 
     async def _body(self, request: Request, deadline: float) -> bytes:
         """The whole body, if it is short enough and comes soon enough."""
-        if request.headers.get("content-encoding", "identity") != "identity":
+        if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise Refusal(415, "Expected a body as it is, without Content-Encoding")
         most = self._limits.body
         told = request.headers.get("content-length", "")
@@ -303,10 +303,11 @@ async def _aside(make: Callable[[], _Made], long: bool) -> _Made:
 def _require_home(request: Request, hosts: frozenset[str]) -> None:
     """Refuses what another site's page asks through the browser of somebody who has access."""
     host = request.headers.get("host", "")
-    if hosts and _named(host) not in hosts:
+    # HTTP/1.0 may do without a name; browsers never do.
+    if hosts and "host" in request.headers and _named(host) not in hosts:
         raise Refusal(403, f"This server isn't called {one_line(host, 100)!r}")
     origin = request.headers.get("origin")
-    if origin is not None and urllib.parse.urlsplit(origin).netloc != host:
+    if origin is not None and urllib.parse.urlsplit(origin).netloc.lower() != host.lower():
         raise Refusal(403, f"Pages of {one_line(origin, 100)!r} may not ask this server")
 
 

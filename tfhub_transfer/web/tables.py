@@ -1,5 +1,7 @@
 """Files that are dropped on the page, read as `predict` reads them."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +15,8 @@ from tfhub_transfer.texts import joining
 
 # Forms that a page can show; others may unpack to any size.
 SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl")
+
+_OPTION = re.compile(r"--[a-z]")
 
 
 def read(
@@ -46,10 +50,22 @@ def read(
         try:
             found = _read(path, inputs, known, most)
         except InputError as error:
-            raise InputError(str(error).replace(str(path), f"file{suffix}")) from error
+            told = str(error).replace(str(path), f"file{suffix}")
+            raise InputError(_without_options(told)) from error
     if not found["texts"]:
         raise InputError(f"the file has no rows. Received: {one_line(name, 100)}")
     return found
+
+
+def _without_options(message: str) -> str:
+    """A message without advice that names options: a page has none."""
+    told, mark, received = message.partition(" Received: ")
+    advice = told.removesuffix(".").split("; ")
+    kept = [each for each in advice if not _OPTION.search(each)]
+    if len(kept) < len(advice):
+        kept.append("mend it, or give it to `tfhub-transfer predict`, which has options for it")
+        told = f"{'; '.join(kept)}."
+    return f"{told}{mark}{received}"
 
 
 def _read(path: Path, inputs: Sequence[str], known: Mapping[str, str], most: int) -> dict[str, Any]:
@@ -65,11 +81,15 @@ def _read(path: Path, inputs: Sequence[str], known: Mapping[str, str], most: int
     named = known if known and all(map(table.holds, known.values())) else {}
     if not pair and not named and inputs[0] in table.columns:
         named = {"text": inputs[0]}
-    stream = data.stream(table, **cast(ColumnNames, named), require_label=False)
+    wanted = f"columns {' and '.join(inputs)}" if pair else f"a column {inputs[0]!r}"
+    other = InputError(f"{path}: expected {wanted}. Received: {', '.join(table.columns)}")
+    try:
+        stream = data.stream(table, **cast(ColumnNames, named), require_label=False)
+    except InputError as error:  # it would say how columns are named, which a page can't
+        raise other from error
     for examples, cells in stream.with_rows():
         if examples.is_pair != pair:
-            wanted = f"columns {' and '.join(inputs)}" if pair else f"a column {inputs[0]!r}"
-            raise InputError(f"{path}: expected {wanted}. Received: {', '.join(table.columns)}")
+            raise other
         texts += map(list, zip(*examples.texts))
         rows += map(writing.plain, cells)
         _require_few(texts, most)
@@ -79,7 +99,10 @@ def _read(path: Path, inputs: Sequence[str], known: Mapping[str, str], most: int
             "predict` answers these. Received: lists"
         )
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    return {"texts": texts, "columns": columns, "rows": [[r.get(c) for c in columns] for r in rows]}
+    cells = [[row.get(name) for name in columns] for row in rows]
+    # Browsers don't know what a file of Python's may spell: of NaN they see the name.
+    shown = json.loads(json.dumps(cells), parse_constant=str)
+    return {"texts": texts, "columns": columns, "rows": shown}
 
 
 def _require_few(texts: Sequence[object], most: int) -> None:

@@ -137,6 +137,8 @@ def test_bad_rows_lie_beside_with_their_place_and_reason(
         b'{"id": 9, "text": {"a": 1}}',
         b'{"id": 10}',
         rb'{"id": 11, "text": "half \ud83d"}',
+        b'{"id": 12, "text": null}',
+        b'{"id": 13, "text": "a", "n": 1e400}',
         b"",
         good[1].encode(),
     ]
@@ -150,7 +152,7 @@ def test_bad_rows_lie_beside_with_their_place_and_reason(
     status, out, err = run("predict", classifier, "--data", data, "--output", tmp_path / "out")
     assert status == 0, err
     bad = tmp_path / "out" / "_bad"
-    assert f"3 of 3 shards, 4 answers, 10 bad rows in {bad}" in out
+    assert f"3 of 3 shards, 4 answers, 12 bad rows in {bad}" in out
     for number, row in enumerate(jsonl(tmp_path / "out" / "a.jsonl")):
         same(row, number, expected)
     with (tmp_path / "out" / "b.csv").open(encoding="utf-8", newline="") as file:
@@ -158,9 +160,10 @@ def test_bad_rows_lie_beside_with_their_place_and_reason(
     assert files(tmp_path / "out") == ["a.jsonl", "b.csv"]
     found = jsonl(bad / "a.jsonl.jsonl")
     assert {row["file"] for row in found} == {str(data / "a.jsonl")}
-    assert [row["row"] for row in found] == [2, 3, 4, 5, 6, 7]
-    reasons = ["expected one JSON", "half a character", "a JSON object", "must hold a text"]
-    reasons += ["lacks 'text'", "half a character"]
+    assert [row["row"] for row in found] == [2, 3, 4, 5, 6, 7, 8, 9]
+    byte = "a byte that isn't UTF-8, 0xe9; mend it, or name the file's encoding"
+    reasons = ["expected one JSON", byte, "a JSON object", "must hold a text"]
+    reasons += ["lacks 'text'", "half a character", "column 'text' has no text", "1e400"]
     for row, reason in zip(found, reasons, strict=True):
         assert reason in row["reason"]
     assert found[0]["given"] == lines[1].decode() and found[3]["given"]["text"] == {"a": 1}
@@ -168,9 +171,10 @@ def test_bad_rows_lie_beside_with_their_place_and_reason(
         (3, ["1", "two", "three"]),
         (4, ["2", "caf\udce9"]),
     ]
+    assert byte in jsonl(bad / "b.csv.jsonl")[1]["reason"]
     assert [row["row"] for row in jsonl(bad / "c.jsonl.jsonl")] == [1, 2]
     told = summary(tmp_path / "out")
-    assert (told["bad_rows"], told["answered"], told["empty"]) == (10, 2, 1)
+    assert (told["bad_rows"], told["answered"], told["empty"]) == (12, 2, 1)
     # Of one file alone such a row is refused, as ever.
     assert run("predict", classifier, data / "a.jsonl")[0] == 2
     status, _, err = run(

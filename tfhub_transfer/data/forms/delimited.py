@@ -216,8 +216,7 @@ def _rows(layout: _Layout, columns: list[str]) -> Iterator[tuple[int, dict[str, 
                 "`--quoting` what fields are quoted with, with `--delimiter` where they end. "
                 f"Received: {len(fields)} fields"
             )
-        # Of tolerant files such a half stands for a byte.
-        wording.require_whole("".join(fields), place)
+        wording.require_decoded("".join(fields), place)
         return {name: fields[number] for number, name in kept}
 
     for line, fields in records:

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from tfhub_transfer.data.forms.base import (
     read_or_not,
 )
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import wording
+from tfhub_transfer.incoming import values, wording
 from tfhub_transfer.shapes import Row
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonlines", ".ldjson")
@@ -28,6 +29,23 @@ _BETWEEN = re.compile(r"[ \t\r\n,]*")
 # Keys under which a file may have its rows beside other things.
 _ROWS_KEYS = ("data", "rows", "records", "examples", "items", "annotations")
 _LISTED = "expected one JSON object a line, an array of objects, or an object with them as `data`"
+
+
+class _TooLargeError(ValueError):
+    """A number of which nothing would be left."""
+
+
+def _finite(text: str) -> float:
+    """A number with a point or an exponent."""
+    number = float(text)
+    if math.isinf(number):
+        raise _TooLargeError(
+            f"no float is so large; write the number as a string. Received: {text[:40]}"
+        )
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=values.NotFinite)
 
 
 def looks_like(file: File) -> bool:
@@ -80,7 +98,7 @@ def form(file: File, asked: Asked) -> Form:
 def _require_whole(file: File) -> None:
     """Refuses bytes that aren't UTF-8 where no line tells in which row they stand."""
     for number, line in enumerate(opening.lines(file) if isinstance(file, Tolerant) else (), 1):
-        wording.require_whole(line, f"{file}, line {number}")
+        wording.require_decoded(line, f"{file}, line {number}")
 
 
 def _of_objects(
@@ -112,10 +130,12 @@ def _json_lines(file: File) -> Iterator[tuple[int, object]]:
 
 
 def _parsed(text: str, place: str) -> Any:
-    # Of tolerant files such a half stands for a byte; JSON's own, `\ud83d`, is ASCII.
-    wording.require_whole(text, place)
+    # As it stands there a half is a byte of a tolerant file: JSON's own, `\ud83d`, is ASCII.
+    wording.require_decoded(text, place)
     try:
-        return json.loads(text)
+        return _DECODER.decode(text)
+    except _TooLargeError as error:
+        raise InputError(f"{place}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{place}: {_LISTED}. Received: {text.strip()[:40]} ({str(error)[:200]})"
@@ -124,8 +144,8 @@ def _parsed(text: str, place: str) -> Any:
 
 def _array(file: File) -> Iterator[tuple[int, object]]:
     """Elements of an array one after the other; what was read is forgotten."""
-    pieces = (wording.require_whole(piece, str(file)) for piece in opening.pieces(file))
-    decoder, number = json.JSONDecoder(), 0
+    pieces = (wording.require_decoded(piece, str(file)) for piece in opening.pieces(file))
+    number = 0
     buffer, place = next(pieces, ""), 0
     buffer = buffer.lstrip("\ufeff \t\r\n")[1:]
     while True:
@@ -134,7 +154,9 @@ def _array(file: File) -> Iterator[tuple[int, object]]:
             break
         failure: Exception | None = None
         try:
-            value, end = decoder.raw_decode(buffer, place)
+            value, end = _DECODER.raw_decode(buffer, place)
+        except _TooLargeError as error:
+            raise InputError(f"{file}, row {number + 1}: {error}") from error
         except (ValueError, RecursionError) as error:
             failure, end = error, len(buffer)
         if end < len(buffer):  # else it may go on
@@ -163,7 +185,7 @@ def _single(file: File, first: str) -> Row | None:
     next(lines, None)
     second = next(lines, None)
     try:
-        whole = json.loads(first)
+        whole = _DECODER.decode(first)
         if second is not None:
             if isinstance(whole, dict) and squad.articles(whole) is not None:
                 raise InputError(
@@ -177,7 +199,9 @@ def _single(file: File, first: str) -> Row | None:
         if second is None or not first.rstrip().endswith(("{", "[", ",")):
             return None
         try:
-            whole = json.loads("".join(opening.lines(file)))
+            whole = _DECODER.decode("".join(opening.lines(file)))
+        except _TooLargeError as error:
+            raise InputError(f"{file}: {error}") from error
         except (ValueError, RecursionError):
             return None
     return whole if isinstance(whole, dict) else None

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from tfhub_transfer.errors import Ended, InputError, visible
+from tfhub_transfer.incoming import usual
 from tfhub_transfer.jobs.processes import roles
 from tfhub_transfer.storage import scratch
 
@@ -129,8 +130,7 @@ def _of_search(count: int) -> list[_Given]:
 
 def _threads(count: int) -> dict[str, str]:
     """The variables that share out this machine's cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = str(max(1, (cores or 1) // count))
+    threads = str(max(1, usual.cores() // count))
     return dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), threads)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import usual
 from tfhub_transfer.jobs.shards.finding import Shard
 
 # Named, for what Beam takes by itself looks for another program, which it would download.
@@ -157,8 +158,7 @@ def _threads(known: dict[str, Any]) -> int:
     """Threads of TensorFlow in each process of this machine; 0 where nobody knows."""
     if known.get("direct_running_mode") != "multi_processing":
         return 0
-    count = known.get("direct_num_workers") or os.cpu_count() or 1
-    return max(1, (os.cpu_count() or 1) // count)
+    return max(1, usual.cores() // (known.get("direct_num_workers") or usual.cores()))
 
 
 def _in_turn(work: Work, ask: Any, shard: Shard) -> Outcome:
