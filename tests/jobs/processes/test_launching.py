@@ -182,7 +182,7 @@ def test_one_that_hears_nothing_is_killed(as_processes: Any) -> None:
 # Of a process that is told by its launcher, and tells it.
 OWN = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n"
-    "from tfhub_transfer.jobs import launching\n"
+    "from tfhub_transfer.jobs.processes import launching\n"
 )
 
 
