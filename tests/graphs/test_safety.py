@@ -126,6 +126,7 @@ def test_a_cache_of_links_into_a_store_is_resolved(text_encoder: Path, tmp_path:
         path.symlink_to(blobs / f"{len(list(blobs.iterdir())) - 1}")
     (tmp_path / "link").symlink_to(snapshot)
     assert tt.Encoder(str(tmp_path / "link")).dimension == 8
+    (tmp_path / "blobs-of-others").touch()
     (snapshot / "secret").symlink_to(tmp_path / "blobs-of-others")
     with pytest.raises(tt.InputError, match="a link that leads out of its folder, 'secret'"):
         safety.check_saved_model(snapshot)
