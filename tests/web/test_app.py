@@ -371,7 +371,7 @@ def test_files_are_read_as_by_predict(
     [
         ("a.csv", b"", "empty|no rows|nothing"),
         ("a.csv", b"id,review\n1,x\n", "expected a column 'text'. Received: id, review"),
-        ("a.csv", b"id,text\n1,x,y\n", "line 2: expected 2 fields .* predict.* Received: 3 fields"),
+        ("a.csv", b"id,text\n7,x,y\n", "line 2: expected 2 fields .* predict.* Received: 3 fields"),
         ("a.csv", b'id,text\n1,"x"y\n', "a quote isn't closed"),
         ("a.csv", b"id,text\n1,caf\xe9\n", "isn't UTF-8; mend it.* 0xe9"),
         ("a.txt", b"caf\xe9\n", "isn't UTF-8; mend it"),
