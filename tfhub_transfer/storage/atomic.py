@@ -28,6 +28,7 @@ from tfhub_transfer.storage.marks import (
     mark,
     marked,
     tell_around,
+    tops,
     write_mark,
 )
 from tfhub_transfer.storage.scratch import (
@@ -204,10 +205,7 @@ def numbered(parent: Path, write: Callable[[Path], None]) -> Path:
             mark(scratch.new)
             _sync_all(scratch.new)
         with signals.held():
-            made = _rename_to_next(scratch.new, parent)
-            with contextlib.suppress(OSError):  # the folder is whole, and there
-                tell_around(_real(made))
-        return made
+            return _rename_to_next(scratch.new, parent)
     finally:
         scratch.discard()
 
@@ -469,6 +467,7 @@ def _rename_to_next(source: Path, parent: Path) -> Path:
                 raise
         else:
             _sync(parent)
+            tell_around(_real(target))
             return target
 
 
@@ -557,9 +556,9 @@ def _resume(target: Path) -> None:
 
 def _move_the_rest(new: Path, old: Path, target: Path) -> None:
     before = marked(target) | {target / p.relative_to(old) for p in marked(old)}
-    coming = _tops(marked(new), new)
+    coming = tops(marked(new), new)
     done = coming - {path.name for path in new.iterdir()}
-    aside = [target / name for name in _tops(before, target) - done if (target / name).exists()]
+    aside = [target / name for name in tops(before, target) - done if (target / name).exists()]
     others = [p for top in aside for p in (top, *top.rglob("*")) if not p.is_dir()]
     blocking = [path for path in others if path not in before]
     blocking += [p for name in coming - done if (p := target / name).exists() and p not in aside]
@@ -572,10 +571,6 @@ def _move_the_rest(new: Path, old: Path, target: Path) -> None:
     _move(aside, old, MARK)
     _move(new.iterdir(), target)
     _sync(target)
-
-
-def _tops(paths: Iterable[Path], folder: Path) -> set[str]:
-    return {path.relative_to(folder).parts[0] for path in paths}
 
 
 # Down to the disk ---------------------------------------------------------------------------------

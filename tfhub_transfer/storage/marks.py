@@ -1,7 +1,9 @@
 """Which files of a folder this package wrote: each folder of ours has a list of them."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from tfhub_transfer.errors import InputError
@@ -73,7 +75,7 @@ def tell_around(place: Path) -> None:
     """A marked folder that came to be within an output is part of it, where a part was before.
 
     As a later version of an export is, beside the one that training wrote. Elsewhere in an output
-    it is nobody's but who put it there.
+    it is nobody's but who put it there. Where the mark can't be written it is somebody else's.
 
     Args:
         place: The folder, which has a mark.
@@ -83,7 +85,18 @@ def tell_around(place: Path) -> None:
         parts = {parent for path in known for parent in path.parents} - {around}
         if place / MARK not in known and {place, place.parent} & parts:
             names = {path.relative_to(around).as_posix() for path in {*known, place / MARK}}
-            write_mark(around, sorted(names - {MARK}))
+            with contextlib.suppress(OSError):  # the folder is whole, and there
+                write_mark(around, sorted(names - {MARK}))
+
+
+def tops(paths: Iterable[Path], folder: Path) -> set[str]:
+    """The names in a folder by which one comes to these paths.
+
+    Args:
+        paths: Files and folders in it, at any depth.
+        folder: The folder.
+    """
+    return {path.relative_to(folder).parts[0] for path in paths}
 
 
 def write_mark(place: Path, names: list[str]) -> None:

@@ -99,9 +99,10 @@ def _read(path: Path, inputs: Sequence[str], known: Mapping[str, str], most: int
             "predict` answers these. Received: lists"
         )
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[row.get(name) for name in columns] for row in rows]
     # Browsers don't know what a file of Python's may spell: of NaN they see the name.
-    shown = json.loads(json.dumps(cells), parse_constant=str)
+    shown = json.loads(
+        json.dumps([[row.get(name) for name in columns] for row in rows]), parse_constant=str
+    )
     return {"texts": texts, "columns": columns, "rows": shown}
 
 
