@@ -300,7 +300,7 @@ def test_other_options_another_model_or_other_shards_are_refused(
 
 
 def test_a_shard_that_cannot_be_read_ends_no_other(
-    classifier: Path, tmp_path: Path, run: Any
+    classifier: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its reason is said, the status is that of a mistake, and mended it is gone on with."""
     paths = three(tmp_path / "in")
@@ -323,6 +323,13 @@ def test_a_shard_that_cannot_be_read_ends_no_other(
     assert sorted(summary(tmp_path / "out")["failed"]) == ["s-1.jsonl", *broken_too]
     [line] = jsonl(tmp_path / "out" / "_bad" / "s-4.csv.jsonl")
     assert line["row"] is None and line["file"] == str(tmp_path / "in" / "s-4.csv")
+    # It may have been the disk: the same files are gone through again.
+    asked: list[str] = []
+    answer = running.Work.answer
+    monkeypatch.setattr(
+        running.Work, "answer", lambda *given: asked.append(given[2].name) or answer(*given)
+    )
+    assert run(*words)[0] == 2 and asked == ["s-1.jsonl", *broken_too]
     broken.write_bytes(whole)
     for path in (tmp_path / "in").glob("s-[4-7].*"):
         path.unlink()
