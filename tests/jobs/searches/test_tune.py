@@ -440,7 +440,7 @@ def test_what_is_wrong_with_texts_is_said_before_any_trial(
     text_encoder: Path, data: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped = mock.Mock(side_effect=InputError("here trials would begin"))
-    monkeypatch.setattr(tuning.searching, "search", stopped)
+    monkeypatch.setattr(tuning.tuners, "search", stopped)
     words = words_of(data, text_encoder, tmp_path / "out", "--test", data)
     status, out, error = run(*words)
     assert status == 2 and "here trials would begin" in error
