@@ -257,6 +257,7 @@ INNER_FLOORS = {
         ["runs"],
         ["stages"],
         ["feeding"],
+        ["reused_heads"],
         ["heads", "unfreezing"],
         ["finetuning"],
         ["__init__"],

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import io
 import math
 import time
@@ -69,14 +70,14 @@ def search(
     ending = Ending(last, _AFTER * opening, measured)
     limits = Limits(most, job.minutes, times[0], spent, ending, cuts=serve is None)
     made = _tuner(_Noted, job, hypermodel, objective, notes.place, limits.trials)
-    made.notes, made.limits, made.keeps_weights = notes, limits, job.tuner == "hyperband"
+    made.notes, made.limits = notes, limits
     made.limits.taken = made.taken()
     if not limits.leaves_time(notes.trials):
         made.stop()
     with progress.stage("Trials", limits.trials, final=False) as stage:
         made.stage = stage
         stage.done = len(notes.trials)
-        with _told_of_mistakes():
+        with _told_of_mistakes(), _collected_before():
             if serve is None:
                 made.search(verbose=0)
             else:
@@ -113,10 +114,11 @@ def work(
         InputError: If there is a mistake in what it was told.
     """
     made = _tuner(_Apart, job, hypermodel, remote.objective, scratch, None)
-    made.oracle, made.keeps_weights = remote, shared is not None and job.tuner == "hyperband"
+    made.oracle = remote
+    hypermodel.keeps_weights = shared is not None and job.tuner == "hyperband"
     made.directory = str(shared or scratch)
     try:
-        with _told_of_mistakes():
+        with _told_of_mistakes(), _collected_before():
             made.search(verbose=0)
     except InputError as error:
         remote.say_mistake(str(error))
@@ -135,6 +137,20 @@ def _told_of_mistakes() -> Iterator[None]:
             yield
         except keras_tuner.errors.FatalError as error:
             raise InputError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _collected_before() -> Iterator[None]:
+    """Around a search: KerasTuner collects garbage twice a trial, and looks through TensorFlow too.
+
+    What is there by now is left out of that, which took half a second of each.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def longest(rows: int) -> int:
@@ -172,7 +188,7 @@ def _tuner(
             max_consecutive_failed_trials=10**9,
             **most,
         )
-    made.oracle.max_trials = most_trials
+    made.oracle.max_trials, hypermodel.keeps_weights = most_trials, job.tuner == "hyperband"
     if job.tuner == "grid":
         made.oracle.populate_space = _Grid(made.oracle)
     made.oracle.populate_space = _DefaultsFirst(made.oracle)
@@ -215,7 +231,6 @@ class _DefaultsFirst:
 class _Reasoned:
     """What is added to a tuner of KerasTuner's: a trial that fails says why in a line."""
 
-    keeps_weights: bool
     _reason: str | None
 
     def run_trial(self, trial: Any, *given: Any, **more: Any) -> Any:
@@ -235,10 +250,6 @@ class _Reasoned:
     def on_trial_end(self, trial: Any) -> None:
         if self._reason is not None:
             trial.status, trial.message = "FAILED", self._reason
-        if not self.keeps_weights:
-            folder = Path(self.get_trial_dir(trial.trial_id))  # type: ignore[attr-defined]
-            for path in folder.glob("*.h5"):
-                path.unlink()
 
 
 class _Apart(_Reasoned):

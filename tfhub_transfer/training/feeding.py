@@ -11,6 +11,7 @@ from tfhub_transfer.data import Stream
 from tfhub_transfer.data.batching import ready
 from tfhub_transfer.data.passes import Epochs, Seeds, permutation
 from tfhub_transfer.optimization import optimizers, planning
+from tfhub_transfer.private import tensorflow_data
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.tasks.objective import Targets
@@ -30,23 +31,24 @@ def of_vectors(
         seed: Of the shuffling.
     """
     wanted = targets if isinstance(targets, tuple) else (targets,)  # with weights of rows
-    count = len(features)
+    held, count = _reader(features), len(features)
+
+    def picked(numbers: tf.data.Dataset) -> tf.data.Dataset:
+        return ready(numbers.map(lambda n: (held(n), *(tf.gather(each, n) for each in wanted))))
+
+    if seed is None:  # without a generator, whose iterators take longer to make than such a pass
+        in_order = tf.data.Dataset.range(count).batch(batch_size)
+        return tensorflow_data.with_its_functions(lambda: picked(in_order))
 
     def one_pass(seed_of_pass: tf.Tensor) -> tf.data.Dataset:
         # Numbers are shuffled: vectors would all lie in the buffer.
-        if seed is None:
-            return tf.data.Dataset.range(count).batch(batch_size)
         numbers = permutation(count, seed_of_pass)
         return tf.data.Dataset.from_tensor_slices(numbers).batch(batch_size)
 
-    held = _reader(features)
-
-    def batched(seeds: tf.data.Dataset) -> tf.data.Dataset:
-        numbers = seeds.flat_map(one_pass)
-        return ready(numbers.map(lambda n: (held(n), *(tf.gather(each, n) for each in wanted))))
-
-    passes = Epochs(Seeds(seed or 0), -(-count // batch_size))
-    return passes.dataset(tf.TensorSpec([], tf.int64), batched)
+    passes = Epochs(Seeds(seed), -(-count // batch_size))
+    return passes.dataset(
+        tf.TensorSpec([], tf.int64), lambda seeds: picked(seeds.flat_map(one_pass))
+    )
 
 
 def _reader(features: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -137,7 +139,12 @@ def compiled(
     model = training.model
     with model.distribute_strategy.scope():
         made = make()
-        rate = training.plan.head_learning_rate or planning.HEAD_RATE
-        optimizer = keras.optimizers.Adam(rate, name=optimizers.named(keras.optimizers.Adam))
+        kind = keras.optimizers.Adam
+        optimizer = kind(head_rate(training), name=optimizers.named(kind))
         model.compile_alike(made, optimizer, steps_at_once)
     return made
+
+
+def head_rate(training: Training) -> float:
+    """The learning rate of heads in a training."""
+    return training.plan.head_learning_rate or planning.HEAD_RATE

@@ -15,6 +15,7 @@ from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.private import tensorflow_buffers
 from tfhub_transfer.storage import names
 
 # Rows whose ids are kept; a stream may have any number of them.
@@ -40,10 +41,15 @@ class SharedEncoder:
         self._source = registry.source_of(encoder) if given is None else given.source
         self._trust_code = given is not None and given.trust_code
         self._left_out = [] if given is None else _taken_out(given)
-        self._start: dict[str, Any] = {}
+        start: dict[str, Any] = {}
         self._held: weakref.ref[keras.Model] | None = None
+        self._fingerprint = ""
+        self._lent: list[tuple[keras.Variable, tf.Tensor]] = []
         self.encoder = self._load()
-        (given or self.encoder).save_own_variables(self._start)
+        (given or self.encoder).save_own_variables(start)
+        self._first_random = start.pop(_RANDOM)
+        # As tensors, whose memory the encoder has as long as it isn't trained.
+        self._start = {name: tf.constant(value) for name, value in start.items()}
 
     def lend(self, seed: int) -> Encoder:
         """The encoder as it was at first, frozen; its dropout as if it were loaded anew.
@@ -57,9 +63,35 @@ class SharedEncoder:
             self.encoder, self._held = self._load(), None
         encoder = self.encoder
         encoder.trainable = False
-        state = np.array([seed, 0], self._start[_RANDOM].dtype)
+        state = np.array([seed, 0], self._first_random.dtype)
         encoder.load_own_variables({**self._start, _RANDOM: state})
+        self._lent = [(each, each.value.value()) for each in encoder.weights]
         return encoder
+
+    @contextlib.contextmanager
+    def known_again(self, encoder: Encoder) -> Iterator[None]:
+        """While the body runs, an encoder isn't read through for each fingerprint.
+
+        Args:
+            encoder: What was lent. Once it has learned, its fingerprint is computed as ever.
+        """
+        usual = functools.partial(type(encoder).fingerprint, encoder)
+
+        def fingerprint() -> str:
+            if encoder is not self.encoder or not self._is_as_lent():
+                return usual()
+            self._fingerprint = self._fingerprint or usual()
+            return self._fingerprint
+
+        vars(encoder)["fingerprint"] = fingerprint
+        try:
+            yield
+        finally:
+            del vars(encoder)["fingerprint"]
+
+    def _is_as_lent(self) -> bool:
+        shared = [tensorflow_buffers.is_shared(v, w.value.value()) for w, v in self._lent]
+        return len(shared) == len(self._start) and all(shared)
 
     def lent(self, model: keras.Model) -> None:
         """Notes whose it is now.
@@ -88,7 +120,8 @@ class SharedEncoder:
         thawed = sum(any(v.trainable for v in group) for _, group in encoder.layer_groups)
         encoder.save_own_variables(left)
         # What it learned, and no more: an encoder is large.
-        learned = {n: v for n, v in left.items() if not np.array_equal(v, self._start[n])}
+        learned = {_RANDOM: left.pop(_RANDOM)}
+        learned |= {n: v for n, v in left.items() if not np.array_equal(v, self._start[n])}
         del left
         self.take_back()
         try:
