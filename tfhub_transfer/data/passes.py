@@ -85,11 +85,6 @@ class Epochs:
         # Not what `rows` count: how many iterators a `fit` makes, nobody knows.
         self._epoch, self._later = None, itertools.count(self._past)
 
-    def begin_anew(self) -> None:
-        """Nobody has gone through it: whoever does next gets the first epoch."""
-        self._epoch, self._later = None, None
-        self._passes, self._past = 1, 0
-
     def dataset(
         self,
         spec: object,

@@ -1,6 +1,6 @@
 """What stages train on: stored vectors, what frozen layers gave, or texts through the encoder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -49,6 +49,44 @@ def of_vectors(
     return passes.dataset(
         tf.TensorSpec([], tf.int64), lambda seeds: picked(seeds.flat_map(one_pass))
     )
+
+
+def of_few_vectors(
+    features: np.ndarray, targets: np.ndarray, batch_size: int, seed: int | None = None
+) -> tf.data.Dataset:
+    """The very batches of `of_vectors`, in much less time, of so few vectors as may lie there twice.
+
+    An iterator, and each of its steps, costs more than such a batch does to train on. So one goes
+    through all passes, which have no end if there is a seed, and whole passes are put in order.
+
+    Args:
+        features: As there, in memory; likewise the others.
+        targets: What the loss wants of each, without weights.
+        batch_size: Rows in a batch.
+        seed: Of the shuffling.
+    """
+    held = tf.constant(features), tf.constant(targets)
+    if seed is None:
+        return ready(_cut(held, batch_size))
+
+    def one_pass(number: tf.Tensor) -> tf.data.Dataset:
+        order = permutation(len(features), seed + number)
+        return _cut([tf.gather(each, order) for each in held], batch_size)
+
+    return ready(tf.data.Dataset.counter().flat_map(one_pass))
+
+
+def _cut(values: Sequence[tf.Tensor], size: int) -> tf.data.Dataset:
+    """Rows in their order in batches, the last of which may be smaller."""
+    whole = int(values[0].shape[0]) // size
+    first = tuple(tf.reshape(v[: whole * size], (whole, size, *v.shape[1:])) for v in values)
+    rest = tf.data.Dataset.from_tensors(tuple(v[whole * size :] for v in values))
+    found = tf.data.Dataset.from_tensor_slices(first)
+    if whole * size < values[0].shape[0]:
+        found = found.concatenate(rest)
+    # However many rows there are, batches of any size, so that nothing is traced for one size.
+    spec = tuple(tf.TensorSpec((None, *v.shape[1:]), v.dtype) for v in values)
+    return tf.data.experimental.from_variant(tf.data.experimental.to_variant(found), spec)
 
 
 def _reader(features: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:

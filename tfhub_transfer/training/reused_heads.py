@@ -18,8 +18,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.data.passes import Epochs
 from tfhub_transfer.models import compiling
+from tfhub_transfer.optimization import planning
 from tfhub_transfer.private import keras_training
 from tfhub_transfer.runtime import cluster, precision_choice
 from tfhub_transfer.runtime.dropout import Dropout, DropoutAsSet
@@ -57,17 +57,13 @@ class Reused:
         return found
 
     def batches(self, split: bytes, make: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
-        """The batches of a split, as if they were made anew.
+        """The batches of a split.
 
         Args:
             split: What tells it, and how it is shuffled, from others.
             make: Makes them.
         """
-        found = self._splits.pop(split, None)
-        if found is None:
-            found = make()
-        elif isinstance(order := getattr(found, "epochs", None), Epochs):
-            order.begin_anew()
+        found = self._splits.pop(split, None) or make()
         self._splits[split] = found
         while len(self._splits) > _MOST_SPLITS:
             self._splits.popitem(last=False)
@@ -93,24 +89,29 @@ def among(heads: Reused) -> Iterator[None]:
 
 def of_vectors(
     features: np.ndarray, targets: Targets, batch_size: int, seed: int | None = None
-) -> tf.data.Dataset:
-    """As `feeding.of_vectors`; the same ones as before, if they are of the same vectors.
+) -> tuple[tf.data.Dataset, int | None]:
+    """The batches of `feeding.of_vectors`; the same ones as before, if they are of the same vectors.
 
     Args:
         features: As there; likewise the others.
         targets: What the loss wants.
         batch_size: Rows in a batch.
         seed: Of the shuffling.
+
+    Returns:
+        The batches; and how many of them are a pass, where they have no end.
     """
     given, kept = (features, targets, batch_size, seed), _among.get()
-    known = all(type(each) is np.ndarray for each in (features, targets))
-    if kept is None or not known or features.nbytes > _MOST_BYTES:
-        return feeding.of_vectors(*given)
+    steps = -(-len(features) // batch_size)
+    plain = all(type(each) is np.ndarray for each in (features, targets))
+    if kept is None or not plain or features.nbytes > _MOST_BYTES or steps > planning.HEAD_STEPS:
+        return feeding.of_vectors(*given), None
     digest = hashlib.sha256(f"{batch_size} {seed}".encode())
     for each in (features, targets):
         digest.update(f" {each.dtype} {each.shape} ".encode())
         digest.update(np.ascontiguousarray(each))
-    return kept.batches(digest.digest(), lambda: feeding.of_vectors(*given))
+    found = kept.batches(digest.digest(), lambda: feeding.of_few_vectors(*given))
+    return found, None if seed is None else steps
 
 
 @contextlib.contextmanager

@@ -44,7 +44,6 @@ class SharedEncoder:
         start: dict[str, Any] = {}
         self._held: weakref.ref[keras.Model] | None = None
         self._fingerprint = ""
-        self._lent: list[tuple[keras.Variable, tf.Tensor]] = []
         self.encoder = self._load()
         (given or self.encoder).save_own_variables(start)
         self._first_random = start.pop(_RANDOM)
@@ -65,7 +64,6 @@ class SharedEncoder:
         encoder.trainable = False
         state = np.array([seed, 0], self._first_random.dtype)
         encoder.load_own_variables({**self._start, _RANDOM: state})
-        self._lent = [(each, each.value.value()) for each in encoder.weights]
         return encoder
 
     @contextlib.contextmanager
@@ -78,7 +76,7 @@ class SharedEncoder:
         usual = functools.partial(type(encoder).fingerprint, encoder)
 
         def fingerprint() -> str:
-            if encoder is not self.encoder or not self._is_as_lent():
+            if not self._is_as_at_first(encoder):
                 return usual()
             self._fingerprint = self._fingerprint or usual()
             return self._fingerprint
@@ -89,9 +87,16 @@ class SharedEncoder:
         finally:
             del vars(encoder)["fingerprint"]
 
-    def _is_as_lent(self) -> bool:
-        shared = [tensorflow_buffers.is_shared(v, w.value.value()) for w, v in self._lent]
-        return len(shared) == len(self._start) and all(shared)
+    def _is_as_at_first(self, encoder: Encoder) -> bool:
+        weights = [*encoder.named_weights().values()]  # without those that share a name
+        if len(weights) != len(self._start):
+            return False
+        return all(
+            # A table of embeddings is another place in memory each time that it is read.
+            tensorflow_buffers.is_shared(value, now := weight.value.value())
+            or bool(tf.reduce_all(tf.equal(value, now)))
+            for weight, value in zip(weights, self._start.values(), strict=True)
+        )
 
     def lent(self, model: keras.Model) -> None:
         """Notes whose it is now.
