@@ -145,12 +145,16 @@ def _collected_before() -> Iterator[None]:
 
     What is there by now is left out of that, which took half a second of each.
     """
-    gc.collect()
-    gc.freeze()
+    _leave_out()
     try:
         yield
     finally:
         gc.unfreeze()
+
+
+def _leave_out() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 def longest(rows: int) -> int:
@@ -248,6 +252,8 @@ class _Reasoned:
         return {objective.name: math.inf if objective.direction == "min" else -math.inf}
 
     def on_trial_end(self, trial: Any) -> None:
+        if searches.is_first(trial.trial_id):
+            _leave_out()  # what was traced for it, which later ones have a use for
         if self._reason is not None:
             trial.status, trial.message = "FAILED", self._reason
 
