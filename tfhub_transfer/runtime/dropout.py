@@ -116,9 +116,7 @@ def _threshold(rate: float) -> int:
     return min(round(rate * _HALF_WORDS), _HALF_WORDS - 1)
 
 
-def _at_least(
-    threshold: tf.Tensor, state: tf.Tensor, stream: int, shape: tf.Tensor
-) -> tf.Tensor:
+def _at_least(threshold: tf.Tensor, state: tf.Tensor, stream: int, shape: tf.Tensor) -> tf.Tensor:
     halves = numbers(state, stream, tf.reduce_prod(shape), tf.uint16)
     return tf.reshape(halves, shape) >= threshold
 

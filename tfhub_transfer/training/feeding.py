@@ -54,7 +54,7 @@ def of_vectors(
 def of_few_vectors(
     features: np.ndarray, targets: np.ndarray, batch_size: int, seed: int | None = None
 ) -> tf.data.Dataset:
-    """The very batches of `of_vectors`, in much less time, of so few vectors as may lie there twice.
+    """The very batches of `of_vectors`, in less time, of so few vectors as may lie there twice.
 
     An iterator, and each of its steps, costs more than such a batch does to train on. So one goes
     through all passes, which have no end if there is a seed, and whole passes are put in order.

@@ -155,9 +155,7 @@ def _on_vectors(training: Training, train: Rows, keep: KeepBest) -> Curves:
     targets = [model.layout.objective.targets(rows.examples) for rows in splits]
     batch_size = batch_size_for(len(train))
     steps = -(-len(train) // batch_size)
-    batches, pass_steps = reused_heads.of_vectors(
-        features[0], targets[0], batch_size, plan.seed
-    )
+    batches, pass_steps = reused_heads.of_vectors(features[0], targets[0], batch_size, plan.seed)
     judged, _ = reused_heads.of_vectors(features[1], targets[1], batch_size)
     planned = planning.head_on_vectors(steps, plan.head_epochs, plan.patience)
     planned = training.begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep)

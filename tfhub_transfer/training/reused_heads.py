@@ -90,7 +90,7 @@ def among(heads: Reused) -> Iterator[None]:
 def of_vectors(
     features: np.ndarray, targets: Targets, batch_size: int, seed: int | None = None
 ) -> tuple[tf.data.Dataset, int | None]:
-    """The batches of `feeding.of_vectors`; the same ones as before, if they are of the same vectors.
+    """The batches of `feeding.of_vectors`; those of before, if they are of the same vectors.
 
     Args:
         features: As there; likewise the others.

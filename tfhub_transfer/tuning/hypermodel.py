@@ -283,9 +283,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
         drawn = self._chosen(self.space.draw(hp), model)
         # Where nobody chose a precision it is as the encoder's width has it.
         precision = runtime.precision("auto", model.encoder.dimension)
-        ground = self._ground(drawn)
-        shared = ground.ids.used_by(model), ground.encoder.known_again(model.encoder)
-        with precision, shared[0], shared[1], reused_heads.among(self._heads):
+        shared = self._ground(drawn).used_by(model, len(self.folds))
+        with precision, shared, reused_heads.among(self._heads):
             history = self._pattern.train(model, fold, drawn, how, self._seed, callbacks)
             return trials.worth(model, history, fold[1], self.objective.name, self._seed)
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+import hashlib
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
@@ -14,9 +15,17 @@ import tensorflow as tf
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.models.boundary import (
+    Boundary,
+    Columns,
+    JoinedTokens,
+    StoredTokens,
+    singles,
+)
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.private import tensorflow_buffers
 from tfhub_transfer.storage import names
+from tfhub_transfer.tasks.layouts import Ids as RowIds
 
 # Rows whose ids are kept; a stream may have any number of them.
 _MOST_ROWS = 2_000_000
@@ -208,6 +217,82 @@ class _Known:
         }
 
 
+class SharedTokens:
+    """What frozen layers gave, text by text, in whatever folds the texts come.
+
+    Texts that no fold had before go into a store of their own, which later folds, and later trials
+    of the same depth, open again.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Texts] = {}
+
+    @contextlib.contextmanager
+    def used_by(self, model: TransferModel) -> Iterator[None]:
+        """While the body runs, the model's frozen layers run once for each text of all folds.
+
+        Args:
+            model: The model; all have the same preprocessor.
+        """
+        models = [model, *(each for each in model.parts.values() if each is not model)]
+        for each in models:
+            vars(each)["boundary"] = functools.partial(self._boundary, each.boundary)
+        try:
+            yield
+        finally:
+            for each in models:
+                del vars(each)["boundary"]
+
+    def _boundary(self, usual: Callable[[], Boundary | None]) -> Boundary | None:
+        found = usual()
+        if found is not None:
+            vars(found)["store"] = functools.partial(self._store, found)
+        return found
+
+    def _store(self, boundary: Boundary, ids: RowIds) -> StoredTokens | None:
+        known = self._known.setdefault(f"{boundary.key} {boundary.layer}", _Texts())
+        tokens = known.tokens(boundary, singles(ids))
+        return None if tokens is None else StoredTokens(boundary, ids, tokens)
+
+
+class _Texts:
+    """Which texts lie in which stores of one depth."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Columns, bytes]] = []
+        self._places: dict[bytes, tuple[int, int]] = {}
+
+    def tokens(self, boundary: Boundary, single: Columns) -> JoinedTokens | None:
+        """The token vectors of texts.
+
+        Args:
+            boundary: What makes those that there aren't.
+            single: Their ids.
+        """
+        digests = _digests(single)
+        new = {name: at for at, name in enumerate(digests) if name not in self._places}
+        if new:
+            part = {name: tf.gather(each, [*new.values()]) for name, each in single.items()}
+            self._places |= {name: (len(self._parts), at) for at, name in enumerate(new)}
+            self._parts.append((part, b"".join(new)))
+        where = np.array([self._places[name] for name in digests])
+        # Others may have made room meanwhile: each is opened, or made, as at first.
+        numbers, files = np.unique(where[:, 0], return_inverse=True)
+        stores = [boundary.tokens(*self._parts[number]) for number in numbers]
+        there = [each for each in stores if each is not None]
+        return JoinedTokens(there, files, where[:, 1]) if len(there) == len(stores) else None
+
+
+def _digests(single: Columns) -> list[bytes]:
+    """What tells texts from one another: all of their ids."""
+    found = [hashlib.blake2b(digest_size=16) for _ in range(int(single["input_word_ids"].nrows()))]
+    for name in sorted(single):
+        values, splits = single[name].values.numpy(), single[name].row_splits.numpy()
+        for digest, first, last in zip(found, splits, splits[1:]):
+            digest.update(int(last - first).to_bytes(8, "little") + values[first:last].tobytes())
+    return [digest.digest() for digest in found]
+
+
 class Ground:
     """What trials on one encoder share.
 
@@ -217,10 +302,26 @@ class Ground:
     Attributes:
         encoder: What lends it.
         ids: Texts as ids, by its preprocessor.
+        tokens: What its frozen layers gave.
     """
 
     def __init__(self, encoder: registry.Named | Encoder) -> None:
-        self.encoder, self.ids = SharedEncoder(encoder), SharedIds()
+        self.encoder, self.ids, self.tokens = SharedEncoder(encoder), SharedIds(), SharedTokens()
+
+    @contextlib.contextmanager
+    def used_by(self, model: TransferModel, folds: int) -> Iterator[None]:
+        """While the body runs, a model shares all that it can with others.
+
+        Args:
+            model: The model.
+            folds: In how many the rows come. Those of one are stored as `fine_tune` stores them.
+        """
+        with contextlib.ExitStack() as open_till_then:
+            open_till_then.enter_context(self.ids.used_by(model))
+            open_till_then.enter_context(self.encoder.known_again(model.encoder))
+            if folds > 1:
+                open_till_then.enter_context(self.tokens.used_by(model))
+            yield
 
 
 def grounds(
