@@ -312,6 +312,11 @@ class _Noted(_Reasoned):
         self.limits.taken = self.taken()
         self.stage.add()
         say(_line(record, self.oracle.objective.name))  # type: ignore[attr-defined]
+        if least := self.limits.minutes_at_least(self.notes.trials):
+            say(
+                f"WARNING: this trial, which is what `train` does, and the last training take some "
+                f"{least:.1f} minutes together: more than `--minutes`, so no other trial follows"
+            )
         if not self.limits.leaves_time(self.notes.trials):
             self.stop()
 
