@@ -280,6 +280,7 @@ INNER_FLOORS = {
         ["runs"],
         ["stages"],
         ["feeding"],
+        ["reused_heads"],
         ["heads", "unfreezing"],
         ["finetuning"],
         ["__init__"],

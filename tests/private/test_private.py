@@ -31,6 +31,7 @@ from tfhub_transfer.private import (
     keras_saving,
     keras_training,
     keras_tuner_grid,
+    tensorflow_buffers,
     tensorflow_data,
     tensorflow_gradients,
     tensorflow_graphs,
@@ -518,6 +519,26 @@ def test_a_dataset_knows_what_it_was_made_from() -> None:
     batches = source.batch(2)
     (found,) = tensorflow_data.parents(of_a_strategy(batches))
     assert found is batches
+
+
+def test_what_was_written_to_is_another_buffer() -> None:
+    """A variable's own is shared with what was read, until any kind of write."""
+    first, deltas = tf.constant([1.0, 2.0, 3.0]), tf.IndexedSlices(tf.ones([1]), [0], [3])
+    variable = tf.Variable(tf.zeros([3]))
+    writes = (
+        lambda: variable.assign_add([0.0, 0.0, 1.0]),
+        lambda: variable.assign([1.0, 2.0, 3.0]),
+        lambda: variable.scatter_add(deltas),
+        lambda: keras.optimizers.Adam(0.1).apply_gradients([(tf.ones([3]), variable)]),
+    )
+    for write in writes:
+        variable = tf.Variable(tf.zeros([3]))
+        variable.assign(first)
+        assert tensorflow_buffers.is_shared(first, variable.value())
+        write()
+        assert not tensorflow_buffers.is_shared(first, variable.value())
+        np.testing.assert_array_equal(first, [1.0, 2.0, 3.0])
+    assert not tensorflow_buffers.is_shared(tf.constant(["a"]), tf.constant(["a"]))
 
 
 def test_gradients_of_sums_over_replicas_are_forgotten() -> None:

@@ -138,3 +138,22 @@ def test_a_file_holds_where_a_layer_stands(tmp_path: Path) -> None:
     model(keras.layers.Dropout).save_weights(path)
     again.load_weights(path)
     assert started(again.layers[0].seed_generator) == [3, 2]
+
+
+def test_a_rate_that_is_set_drops_what_one_from_the_beginning_does() -> None:
+    values = tf.random.stateless_normal([50, 7], [1, 2])
+    later = dropout.DropoutAsSet(0.9, seed=3)
+    step = tf.function(lambda x: later(x, training=True))
+    for rate in (0.9, 0.1, 1e-9, 1 - 1e-9):
+        usual = Dropout(rate, seed=3)
+        later.set_rate(rate)
+        for _ in range(2):
+            later.seed_generator.state.assign(usual.seed_generator.state)
+            np.testing.assert_array_equal(step(values), usual(values, training=True))
+        np.testing.assert_array_equal(later(values, training=False), values)
+    assert step.experimental_get_tracing_count() == 1
+    assert not later.weights and len(later.variables) == 1
+    none = dropout.DropoutAsSet(0.0)
+    np.testing.assert_array_equal(none(values, training=True), values)
+    with pytest.raises(AssertionError):
+        none.set_rate(0.1)

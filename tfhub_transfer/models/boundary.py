@@ -7,7 +7,7 @@ should; in a training step through the whole encoder it would run with it.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import keras
@@ -32,6 +32,10 @@ from tfhub_transfer.texts.joining import WORD_STARTS
 _ROWS = 64
 # The scores of a row, `[units, ...]` or `[...]`; of several tasks by name.
 Scores: TypeAlias = "np.ndarray | dict[str, np.ndarray]"
+
+
+# The ids of texts by name, `[texts, tokens]`.
+Columns: TypeAlias = "dict[str, tf.RaggedTensor]"
 
 
 class Above(counting.CountsRows, JointLoss):
@@ -59,10 +63,18 @@ class Boundary:
         Args:
             ids: The rows.
         """
-        # In towers each text of a row has vectors of its own.
-        single = {k: v if v.ragged_rank == 1 else v.values for k, v in ids.columns.items()}
+        tokens = self.tokens(singles(ids), ids.digest)
+        return None if tokens is None else StoredTokens(self, ids, tokens)
+
+    def tokens(self, single: Columns, digest: bytes) -> TokenStore | None:
+        """The token vectors of texts, as of `store`.
+
+        Args:
+            single: Their ids, by name.
+            digest: What tells them from others.
+        """
         lengths = single["input_word_ids"].row_lengths().numpy()
-        name = names.key(self.key, str(self.layer), ids.digest)
+        name = names.key(self.key, str(self.layer), digest)
         tokens = TokenStore(name, lengths, self.encoder.token_dimension)
         with progress.part() as steps:
             filled = tokens.fill(lambda rows: self._run(single, lengths, rows, steps))
@@ -73,11 +85,11 @@ class Boundary:
                 stacklevel=2,
             )
             return None
-        return StoredTokens(self, ids, tokens)
+        return tokens
 
     def _run(
         self,
-        encoded: dict[str, tf.RaggedTensor],
+        encoded: Columns,
         lengths: np.ndarray,
         wanted: np.ndarray,
         steps: progress.Counter,
@@ -120,6 +132,11 @@ class Boundary:
         return Above(given, rest([*tensors(above), *(given[n] for n in names)]))
 
 
+def singles(ids: Ids) -> Columns:
+    """The ids of each text of rows; in towers each of a row's has vectors of its own."""
+    return {k: v if v.ragged_rank == 1 else v.values for k, v in ids.columns.items()}
+
+
 def tensors(encoded: layers.Encoded) -> list[keras.KerasTensor]:
     """The tensors of what an encoder gives that heads can start from, in a fixed order."""
     if isinstance(encoded, Mapping):  # lists in it are of all layers
@@ -127,10 +144,42 @@ def tensors(encoded: layers.Encoded) -> list[keras.KerasTensor]:
     return [tensor for each in encoded for tensor in tensors(each)]
 
 
+class JoinedTokens:
+    """The token vectors of texts that lie in several stores, as `TokenStore` gives them.
+
+    Args:
+        stores: The stores.
+        files: Which of them has each text `[n]`.
+        places: As which of its own `[n]`.
+    """
+
+    def __init__(self, stores: Sequence[TokenStore], files: np.ndarray, places: np.ndarray) -> None:
+        self._stores, self._files, self._places = stores, files, places
+        self.width = stores[0].width
+        self.lengths = np.empty(len(files), np.int64)
+        for number, store in enumerate(stores):
+            here = files == number
+            self.lengths[here] = store.lengths[places[here]]
+
+    def padded(self, rows: np.ndarray, length: int) -> np.ndarray:
+        """Vectors bfloat16 `[b, length, width]` of these texts, with zeros after each one's end."""
+        rows = np.asarray(rows)
+        found = None
+        for number, store in enumerate(self._stores):
+            here = self._files[rows] == number
+            if here.any():
+                given = store.padded(self._places[rows[here]], length)
+                if found is None:
+                    found = np.zeros((len(rows), *given.shape[1:]), given.dtype)
+                found[here] = given
+        assert found is not None  # of a batch without rows nobody asks
+        return found
+
+
 class StoredTokens:
     """The token vectors of rows, for `fit`."""
 
-    def __init__(self, boundary: Boundary, ids: Ids, tokens: TokenStore) -> None:
+    def __init__(self, boundary: Boundary, ids: Ids, tokens: TokenStore | JoinedTokens) -> None:
         self._boundary, self._ids, self._tokens = boundary, ids, tokens
 
     def batches(

@@ -9,6 +9,7 @@ slices of the mask that one device draws.
 
 import secrets
 from collections.abc import Mapping, MutableMapping
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -108,9 +109,16 @@ def kept(state: tf.Tensor, stream: int, shape: tf.Tensor, rate: float) -> tf.Ten
         shape: Of the mask, int32; the replica's share of rows comes first.
         rate: Above 0, below 1.
     """
+    return _at_least(tf.constant(_threshold(rate), tf.uint16), state, stream, shape)
+
+
+def _threshold(rate: float) -> int:
+    return min(round(rate * _HALF_WORDS), _HALF_WORDS - 1)
+
+
+def _at_least(threshold: tf.Tensor, state: tf.Tensor, stream: int, shape: tf.Tensor) -> tf.Tensor:
     halves = numbers(state, stream, tf.reduce_prod(shape), tf.uint16)
-    threshold = min(round(rate * _HALF_WORDS), _HALF_WORDS - 1)
-    return tf.reshape(halves, shape) >= tf.constant(threshold, tf.uint16)
+    return tf.reshape(halves, shape) >= threshold
 
 
 def uniform(state: tf.Tensor, stream: int, shape: tf.Tensor) -> tf.Tensor:
@@ -147,3 +155,35 @@ class Dropout(keras.layers.Dropout):
     def load_own_variables(self, store: Mapping[str, Array]) -> None:
         if self.rate > 0:
             load(self.seed_generator, store)
+
+
+class DropoutAsSet(Dropout):
+    """The same, with a rate that may be another one later, without anything traced anew.
+
+    Whether there is any dropout at all stays as it was at first.
+    """
+
+    def __init__(self, rate: float, **kwargs: Any) -> None:
+        super().__init__(rate, **kwargs)
+        # Of TensorFlow, as variables of Keras would be weights of the layer.
+        self._threshold = tf.Variable(0, dtype=tf.int32, trainable=False)
+        self._scale = tf.Variable(1.0, dtype=tf.float32, trainable=False)
+        self.set_rate(rate)
+
+    def set_rate(self, rate: float) -> None:
+        """Sets the rate.
+
+        Args:
+            rate: Above 0 if it was so at first, and below 1.
+        """
+        assert (rate > 0) == (self.rate > 0)
+        self.rate = rate
+        self._threshold.assign(_threshold(rate))
+        self._scale.assign(1.0 / (1.0 - rate))
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training or not self.rate:
+            return super().call(inputs, training)
+        state, shape = self.seed_generator.next(), tf.shape(inputs)
+        mask = _at_least(tf.cast(self._threshold, tf.uint16), state, 0, shape)
+        return tf.where(mask, inputs * self._scale, tf.zeros([], inputs.dtype))

@@ -71,12 +71,16 @@ def by_row(read: Callable[[object], Said], labels: Iterable[object]) -> list[Sai
     Raises:
         RowError: If one can't be read.
     """
-    found = []
+    found, known = list[Said](), dict[str, Said]()
     for row, label in enumerate(rows(labels)):
         try:
-            found.append(read(label))
+            # The same few words again and again; what only derives from `str` may say anything.
+            said = known[label] if type(label) is str and label in known else read(label)
         except InputError as error:
             raise RowError("label", row, str(error)) from error
+        if type(label) is str and isinstance(said, str):  # not a list, which may be changed
+            known[label] = said
+        found.append(said)
     return found
 
 

@@ -1,6 +1,6 @@
 """What stages train on: stored vectors, what frozen layers gave, or texts through the encoder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ from tfhub_transfer.data import Stream
 from tfhub_transfer.data.batching import ready
 from tfhub_transfer.data.passes import Epochs, Seeds, permutation
 from tfhub_transfer.optimization import optimizers, planning
+from tfhub_transfer.private import tensorflow_data
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.tasks.objective import Targets
@@ -30,23 +31,62 @@ def of_vectors(
         seed: Of the shuffling.
     """
     wanted = targets if isinstance(targets, tuple) else (targets,)  # with weights of rows
-    count = len(features)
+    held, count = _reader(features), len(features)
+
+    def picked(numbers: tf.data.Dataset) -> tf.data.Dataset:
+        return ready(numbers.map(lambda n: (held(n), *(tf.gather(each, n) for each in wanted))))
+
+    if seed is None:  # without a generator, whose iterators take longer to make than such a pass
+        in_order = tf.data.Dataset.range(count).batch(batch_size)
+        return tensorflow_data.with_its_functions(lambda: picked(in_order))
 
     def one_pass(seed_of_pass: tf.Tensor) -> tf.data.Dataset:
         # Numbers are shuffled: vectors would all lie in the buffer.
-        if seed is None:
-            return tf.data.Dataset.range(count).batch(batch_size)
         numbers = permutation(count, seed_of_pass)
         return tf.data.Dataset.from_tensor_slices(numbers).batch(batch_size)
 
-    held = _reader(features)
+    passes = Epochs(Seeds(seed), -(-count // batch_size))
+    return passes.dataset(
+        tf.TensorSpec([], tf.int64), lambda seeds: picked(seeds.flat_map(one_pass))
+    )
 
-    def batched(seeds: tf.data.Dataset) -> tf.data.Dataset:
-        numbers = seeds.flat_map(one_pass)
-        return ready(numbers.map(lambda n: (held(n), *(tf.gather(each, n) for each in wanted))))
 
-    passes = Epochs(Seeds(seed or 0), -(-count // batch_size))
-    return passes.dataset(tf.TensorSpec([], tf.int64), batched)
+def of_few_vectors(
+    features: np.ndarray, targets: np.ndarray, batch_size: int, seed: int | None = None
+) -> tf.data.Dataset:
+    """The very batches of `of_vectors`, in less time, of so few vectors as may lie there twice.
+
+    An iterator, and each of its steps, costs more than such a batch does to train on. So one goes
+    through all passes, which have no end if there is a seed, and whole passes are put in order.
+
+    Args:
+        features: As there, in memory; likewise the others.
+        targets: What the loss wants of each, without weights.
+        batch_size: Rows in a batch.
+        seed: Of the shuffling.
+    """
+    held = tf.constant(features), tf.constant(targets)
+    if seed is None:
+        return ready(_cut(held, batch_size))
+
+    def one_pass(number: tf.Tensor) -> tf.data.Dataset:
+        order = permutation(len(features), seed + number)
+        return _cut([tf.gather(each, order) for each in held], batch_size)
+
+    return ready(tf.data.Dataset.counter().flat_map(one_pass))
+
+
+def _cut(values: Sequence[tf.Tensor], size: int) -> tf.data.Dataset:
+    """Rows in their order in batches, the last of which may be smaller."""
+    whole = int(values[0].shape[0]) // size
+    first = tuple(tf.reshape(v[: whole * size], (whole, size, *v.shape[1:])) for v in values)
+    rest = tf.data.Dataset.from_tensors(tuple(v[whole * size :] for v in values))
+    found = tf.data.Dataset.from_tensor_slices(first)
+    if whole * size < values[0].shape[0]:
+        found = found.concatenate(rest)
+    # However many rows there are, batches of any size, so that nothing is traced for one size.
+    spec = tuple(tf.TensorSpec((None, *v.shape[1:]), v.dtype) for v in values)
+    return tf.data.experimental.from_variant(tf.data.experimental.to_variant(found), spec)
 
 
 def _reader(features: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -137,7 +177,12 @@ def compiled(
     model = training.model
     with model.distribute_strategy.scope():
         made = make()
-        rate = training.plan.head_learning_rate or planning.HEAD_RATE
-        optimizer = keras.optimizers.Adam(rate, name=optimizers.named(keras.optimizers.Adam))
+        kind = keras.optimizers.Adam
+        optimizer = kind(head_rate(training), name=optimizers.named(kind))
         model.compile_alike(made, optimizer, steps_at_once)
     return made
+
+
+def head_rate(training: Training) -> float:
+    """The learning rate of heads in a training."""
+    return training.plan.head_learning_rate or planning.HEAD_RATE

@@ -191,7 +191,7 @@ def prepare(
     # Once for all stages: rows are what every one of them reads.
     judged = model.cut(validation)
     with progress.shown(show(plan.verbose) > 0), progress.stage("Preparing", final=False):
-        model.preprocess(judged)  # bad labels come to light before anything trains
+        model.layout.to_ids(judged)  # bad labels come to light before anything trains
         judging.require_trainable(model, judged, plan.learning_rate)
     rows = train if isinstance(train, Stream) else model.cut(train)
     found = headlines.find(model, validation, judged, plan.seed)

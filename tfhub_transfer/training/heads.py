@@ -11,7 +11,7 @@ from tfhub_transfer.callbacks.best_weights import KeepBest
 from tfhub_transfer.data import Stream
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.tasks.layouts import Rows
-from tfhub_transfer.training import feeding, following, judging
+from tfhub_transfer.training import feeding, following, judging, reused_heads
 from tfhub_transfer.training.epochs import show
 from tfhub_transfer.training.history import State
 from tfhub_transfer.training.outcome import Outcome
@@ -155,16 +155,15 @@ def _on_vectors(training: Training, train: Rows, keep: KeepBest) -> Curves:
     targets = [model.layout.objective.targets(rows.examples) for rows in splits]
     batch_size = batch_size_for(len(train))
     steps = -(-len(train) // batch_size)
-    # As many steps at once as make an epoch: each costs less than what Python does between two.
-    head = feeding.compiled(training, model.head_model, min(steps, planning.HEAD_STEPS))
-    batches = [
-        feeding.of_vectors(features[0], targets[0], batch_size, plan.seed),
-        feeding.of_vectors(features[1], targets[1], batch_size),
-    ]
+    batches, pass_steps = reused_heads.of_vectors(features[0], targets[0], batch_size, plan.seed)
+    judged, _ = reused_heads.of_vectors(features[1], targets[1], batch_size)
     planned = planning.head_on_vectors(steps, plan.head_epochs, plan.patience)
     planned = training.begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep)
-    feed = Feed(head, batches[0], batches[1], training.judges(), rows=len(train))
-    return training.run_epochs(feed, planned, keep, "Head", lines=False)
+    # As many steps at once as make an epoch: each costs less than what Python does between two.
+    with reused_heads.model_of(training, min(steps, planning.HEAD_STEPS)) as (head, told):
+        judges = [*told, *training.judges()]
+        feed = Feed(head, batches, judged, judges, rows=len(train), steps=pass_steps)
+        return training.run_epochs(feed, planned, keep, "Head", lines=False)
 
 
 def _on_tokens(training: Training, keep: KeepBest) -> Curves:

@@ -90,16 +90,10 @@ def _own(model: TransferModel) -> dict[str, object]:
     return compiling.metrics_of_ones_own(model, model.layout.objective.measures())
 
 
-def told(model: TransferModel, logs: Logs) -> dict[str, float]:
-    """What is told of an epoch: what the model is judged by, or each of its tasks, by its name.
-
-    Args:
-        model: The model.
-        logs: What Keras reports at the end of the epoch.
-    """
-    name, _ = monitor(model)
-    if isinstance(name, str):
-        return {name: logs[name]} if name in logs else {}
+def _told(model: TransferModel, judge: Monitor, logs: Logs) -> dict[str, float]:
+    """What is told of an epoch: what the model is judged by, or each of its tasks, by its name."""
+    if isinstance(judge, str):
+        return {judge: logs[judge]} if judge in logs else {}
     return model.task.headlines(logs)
 
 
@@ -113,7 +107,7 @@ def shown(
         stage: The stage.
         verbose: As in `Plan`.
     """
-    tell = functools.partial(told, model)
+    tell = functools.partial(_told, model, monitor(model)[0])
     return epochs.EpochsShown(stage, tell, lines=epochs.show(verbose) == 2)
 
 

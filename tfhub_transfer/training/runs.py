@@ -51,6 +51,7 @@ class Run:
         keep: The one of them that keeps the best weights.
         others: Those of them that decide anything else.
         fed: Makes of batches what `fit` is given.
+        steps: How many batches an epoch has, where they have no end.
     """
 
     model: keras.Model
@@ -62,6 +63,7 @@ class Run:
     keep: KeepBest
     others: Sequence[keras.callbacks.Callback]
     fed: Callable[[tf.data.Dataset], dict[str, Any]]
+    steps: int | None = None
 
     def curves(self, checkpoint: Checkpoint | None = None) -> Curves:
         """Trains.
@@ -119,6 +121,7 @@ class Run:
         return self.model.fit(
             **self.fed(batches),
             validation_data=self.validation,
+            steps_per_epoch=self.steps,
             initial_epoch=first,
             epochs=last,
             shuffle=False,  # they are

@@ -232,6 +232,7 @@ class Feed:
         truncation: What was cut off the texts to train on, if it was counted.
         padding: The share of padding among their tokens; `None` for a `Stream`.
         rows: How many there are in a pass, if it is known.
+        steps: How many batches an epoch has, where passes follow one another without an end.
     """
 
     model: keras.Model
@@ -241,6 +242,7 @@ class Feed:
     truncation: Truncation | None = None
     padding: float | None = None
     rows: int = 0
+    steps: int | None = None
 
 
 @dataclasses.dataclass(eq=False)
@@ -442,7 +444,7 @@ class Training:
             others = [*more, *self.callbacks, self.watch]
             told = [FiniteLoss(), Averaged(), *feed.judges, *others, keep, shown]
             given = feed.model, feed.batches, feed.validation, planned.epochs, planned.passes
-            curves = runs.Run(*given, told, keep, others, fed).curves(self.checkpoint)
+            curves = runs.Run(*given, told, keep, others, fed, feed.steps).curves(self.checkpoint)
         self.watch.trained = len(curves["loss"]) * planned.passes * feed.rows
         return curves
 

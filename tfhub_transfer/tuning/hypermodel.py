@@ -15,6 +15,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.tasks import Task
+from tfhub_transfer.training import reused_heads
 from tfhub_transfer.training.stages import Plan
 from tfhub_transfer.tuning import luck, repeats, shared, trials
 from tfhub_transfer.tuning.making import How, Pattern
@@ -61,6 +62,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
 
     Attributes:
         folds: `(train, validation)` of each fold.
+        keeps_weights: Whether KerasTuner writes the weights of each trial, as it does unless this
+            is set to false; then `get_best_models` and `Hyperband` have none to go on with.
         objective: What trials are judged by, for a tuner.
         reported: The names of all values that a trial reports, each of which may be an objective.
         space: What is searched, and what is fixed.
@@ -99,6 +102,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
         self._last: Any = None
         # Which execution of a trial it is, as the tuner asks for them, and which of its trainings.
         self._execution = self._training = 0
+        self._heads, self.keeps_weights = reused_heads.Reused(), True
         self._depths: dict[str, trials.Depths] = {}
         spaces = {name: self._space_on(name, asked) for name in self._grounds}
         self.space = Spaces(spaces) if names is not None else spaces[""]
@@ -180,7 +184,7 @@ class TransferHyperModel(keras_tuner.HyperModel):
             epochs = None if trials.of_hyperband(hp) else epochs
         how = epochs, initial_epoch, verbose
         again = [copy.deepcopy(others) for _ in range(1, self.trainings)]
-        with trials.told(own, model) as tell:
+        with trials.told(own, model, self.keeps_weights) as tell:
             found = self._worth(hp, model, how, others)
             tell(found)
         if not again:
@@ -279,7 +283,8 @@ class TransferHyperModel(keras_tuner.HyperModel):
         drawn = self._chosen(self.space.draw(hp), model)
         # Where nobody chose a precision it is as the encoder's width has it.
         precision = runtime.precision("auto", model.encoder.dimension)
-        with precision, self._ground(drawn).ids.used_by(model):
+        shared = self._ground(drawn).used_by(model, len(self.folds))
+        with precision, shared, reused_heads.among(self._heads):
             history = self._pattern.train(model, fold, drawn, how, self._seed, callbacks)
             return trials.worth(model, history, fold[1], self.objective.name, self._seed)
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+import hashlib
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
@@ -14,8 +15,17 @@ import tensorflow as tf
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.models.boundary import (
+    Boundary,
+    Columns,
+    JoinedTokens,
+    StoredTokens,
+    singles,
+)
 from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.private import tensorflow_buffers
 from tfhub_transfer.storage import names
+from tfhub_transfer.tasks.layouts import Ids as RowIds
 
 # Rows whose ids are kept; a stream may have any number of them.
 _MOST_ROWS = 2_000_000
@@ -40,10 +50,14 @@ class SharedEncoder:
         self._source = registry.source_of(encoder) if given is None else given.source
         self._trust_code = given is not None and given.trust_code
         self._left_out = [] if given is None else _taken_out(given)
-        self._start: dict[str, Any] = {}
+        start: dict[str, Any] = {}
         self._held: weakref.ref[keras.Model] | None = None
+        self._fingerprint = ""
         self.encoder = self._load()
-        (given or self.encoder).save_own_variables(self._start)
+        (given or self.encoder).save_own_variables(start)
+        self._first_random = start.pop(_RANDOM)
+        # As tensors, whose memory the encoder has as long as it isn't trained.
+        self._start = {name: tf.constant(value) for name, value in start.items()}
 
     def lend(self, seed: int) -> Encoder:
         """The encoder as it was at first, frozen; its dropout as if it were loaded anew.
@@ -57,9 +71,41 @@ class SharedEncoder:
             self.encoder, self._held = self._load(), None
         encoder = self.encoder
         encoder.trainable = False
-        state = np.array([seed, 0], self._start[_RANDOM].dtype)
+        state = np.array([seed, 0], self._first_random.dtype)
         encoder.load_own_variables({**self._start, _RANDOM: state})
         return encoder
+
+    @contextlib.contextmanager
+    def known_again(self, encoder: Encoder) -> Iterator[None]:
+        """While the body runs, an encoder isn't read through for each fingerprint.
+
+        Args:
+            encoder: What was lent. Once it has learned, its fingerprint is computed as ever.
+        """
+        usual = functools.partial(type(encoder).fingerprint, encoder)
+
+        def fingerprint() -> str:
+            if not self._is_as_at_first(encoder):
+                return usual()
+            self._fingerprint = self._fingerprint or usual()
+            return self._fingerprint
+
+        vars(encoder)["fingerprint"] = fingerprint
+        try:
+            yield
+        finally:
+            del vars(encoder)["fingerprint"]
+
+    def _is_as_at_first(self, encoder: Encoder) -> bool:
+        weights = [*encoder.named_weights().values()]  # without those that share a name
+        if len(weights) != len(self._start):
+            return False
+        return all(
+            # A table of embeddings is another place in memory each time that it is read.
+            tensorflow_buffers.is_shared(value, now := weight.value.value())
+            or bool(tf.reduce_all(tf.equal(value, now)))
+            for weight, value in zip(weights, self._start.values(), strict=True)
+        )
 
     def lent(self, model: keras.Model) -> None:
         """Notes whose it is now.
@@ -88,7 +134,8 @@ class SharedEncoder:
         thawed = sum(any(v.trainable for v in group) for _, group in encoder.layer_groups)
         encoder.save_own_variables(left)
         # What it learned, and no more: an encoder is large.
-        learned = {n: v for n, v in left.items() if not np.array_equal(v, self._start[n])}
+        learned = {_RANDOM: left.pop(_RANDOM)}
+        learned |= {n: v for n, v in left.items() if not np.array_equal(v, self._start[n])}
         del left
         self.take_back()
         try:
@@ -170,6 +217,82 @@ class _Known:
         }
 
 
+class SharedTokens:
+    """What frozen layers gave, text by text, in whatever folds the texts come.
+
+    Texts that no fold had before go into a store of their own, which later folds, and later trials
+    of the same depth, open again.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Texts] = {}
+
+    @contextlib.contextmanager
+    def used_by(self, model: TransferModel) -> Iterator[None]:
+        """While the body runs, the model's frozen layers run once for each text of all folds.
+
+        Args:
+            model: The model; all have the same preprocessor.
+        """
+        models = [model, *(each for each in model.parts.values() if each is not model)]
+        for each in models:
+            vars(each)["boundary"] = functools.partial(self._boundary, each.boundary)
+        try:
+            yield
+        finally:
+            for each in models:
+                del vars(each)["boundary"]
+
+    def _boundary(self, usual: Callable[[], Boundary | None]) -> Boundary | None:
+        found = usual()
+        if found is not None:
+            vars(found)["store"] = functools.partial(self._store, found)
+        return found
+
+    def _store(self, boundary: Boundary, ids: RowIds) -> StoredTokens | None:
+        known = self._known.setdefault(f"{boundary.key} {boundary.layer}", _Texts())
+        tokens = known.tokens(boundary, singles(ids))
+        return None if tokens is None else StoredTokens(boundary, ids, tokens)
+
+
+class _Texts:
+    """Which texts lie in which stores of one depth."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Columns, bytes]] = []
+        self._places: dict[bytes, tuple[int, int]] = {}
+
+    def tokens(self, boundary: Boundary, single: Columns) -> JoinedTokens | None:
+        """The token vectors of texts.
+
+        Args:
+            boundary: What makes those that there aren't.
+            single: Their ids.
+        """
+        digests = _digests(single)
+        new = {name: at for at, name in enumerate(digests) if name not in self._places}
+        if new:
+            part = {name: tf.gather(each, [*new.values()]) for name, each in single.items()}
+            self._places |= {name: (len(self._parts), at) for at, name in enumerate(new)}
+            self._parts.append((part, b"".join(new)))
+        where = np.array([self._places[name] for name in digests])
+        # Others may have made room meanwhile: each is opened, or made, as at first.
+        numbers, files = np.unique(where[:, 0], return_inverse=True)
+        stores = [boundary.tokens(*self._parts[number]) for number in numbers]
+        there = [each for each in stores if each is not None]
+        return JoinedTokens(there, files, where[:, 1]) if len(there) == len(stores) else None
+
+
+def _digests(single: Columns) -> list[bytes]:
+    """What tells texts from one another: all of their ids."""
+    found = [hashlib.blake2b(digest_size=16) for _ in range(int(single["input_word_ids"].nrows()))]
+    for name in sorted(single):
+        values, splits = single[name].values.numpy(), single[name].row_splits.numpy()
+        for digest, first, last in zip(found, splits, splits[1:]):
+            digest.update(int(last - first).to_bytes(8, "little") + values[first:last].tobytes())
+    return [digest.digest() for digest in found]
+
+
 class Ground:
     """What trials on one encoder share.
 
@@ -179,10 +302,26 @@ class Ground:
     Attributes:
         encoder: What lends it.
         ids: Texts as ids, by its preprocessor.
+        tokens: What its frozen layers gave.
     """
 
     def __init__(self, encoder: registry.Named | Encoder) -> None:
-        self.encoder, self.ids = SharedEncoder(encoder), SharedIds()
+        self.encoder, self.ids, self.tokens = SharedEncoder(encoder), SharedIds(), SharedTokens()
+
+    @contextlib.contextmanager
+    def used_by(self, model: TransferModel, folds: int) -> Iterator[None]:
+        """While the body runs, a model shares all that it can with others.
+
+        Args:
+            model: The model.
+            folds: In how many the rows come. Those of one are stored as `fine_tune` stores them.
+        """
+        with contextlib.ExitStack() as open_till_then:
+            open_till_then.enter_context(self.ids.used_by(model))
+            open_till_then.enter_context(self.encoder.known_again(model.encoder))
+            if folds > 1:
+                open_till_then.enter_context(self.tokens.used_by(model))
+            yield
 
 
 def grounds(

@@ -236,7 +236,9 @@ def defaults(hp: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def told(own: Callbacks, model: TransferModel) -> Iterator[Callable[[Mapping[str, float]], None]]:
+def told(
+    own: Callbacks, model: TransferModel, keeps_weights: bool = True
+) -> Iterator[Callable[[Mapping[str, float]], None]]:
     """Gives what tells KerasTuner's callbacks, once, what the whole model is worth in the end.
 
     They can't follow the stages of a training, in some of which another model trains: one of them
@@ -245,7 +247,9 @@ def told(own: Callbacks, model: TransferModel) -> Iterator[Callable[[Mapping[str
     Args:
         own: The callbacks.
         model: The model.
+        keeps_weights: Whether the one that saves weights is told too.
     """
+    own = [each for each in own if keeps_weights or not hasattr(each, "filepath")]
     for each in own:
         each.set_model(model)
 

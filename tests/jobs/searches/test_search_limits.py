@@ -117,6 +117,15 @@ def test_a_trial_ends_once_its_time_is_up(now: list[float]) -> None:
     assert not first.is_late
 
 
+def test_it_is_said_when_the_defaults_alone_take_longer(now: list[float]) -> None:
+    limits = Limits(None, 1.0, 0.0, 5.0, Ending(beside=2.0))
+    for at, trials, least in ((25.0, over((24.0, 0)), None), (36.0, over((24.0, 0)), 67.0 / 60)):
+        now[0] = at
+        assert limits.minutes_at_least(trials) == (least and pytest.approx(least))
+    assert limits.minutes_at_least(over((24.0, 0), (24.0, 0))) is None
+    assert Limits(3, None, 0.0).minutes_at_least(over((24.0, 0))) is None
+
+
 class Trained:
     """A tuner whose trials take ten seconds a batch, of which there are four."""
 
@@ -136,7 +145,7 @@ class Trained:
 
 @pytest.mark.parametrize(("at", "ends_well"), [(4, True), (15, False)])
 def test_what_was_cut_off_is_no_trial(now: list[float], at: float, ends_well: bool) -> None:
-    kind: Any = type("Own", (tuners._Noted, Trained), {"clock": now, "keeps_weights": True})
+    kind: Any = type("Own", (tuners._Noted, Trained), {"clock": now})
     limits = Limits(None, 1.0, 0.0, ending=Ending(0.5), cuts=True)
     own = kind(limits, over((30.0, 0)))
     trial, noted = mock.Mock(trial_id="1"), mock.Mock()

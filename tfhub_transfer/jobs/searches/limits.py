@@ -84,6 +84,18 @@ class Limits:
         following = self._following(over, values)
         return following + self._ahead(over, following) < self._seconds
 
+    def minutes_at_least(self, over: Sequence[Known]) -> float | None:
+        """How many minutes it takes, where the first trial and the last training are too long.
+
+        Args:
+            over: What is known of the trials that are over.
+
+        Returns:
+            `None` if they aren't.
+        """
+        ahead = self._ahead(over, 0.0)
+        return ahead / 60.0 if len(over) == 1 and ahead > self._seconds else None
+
     def is_up(self, over: Sequence[Known], seconds: float) -> bool:
         """Whether a trial that is being trained leaves no time for the last training.
 

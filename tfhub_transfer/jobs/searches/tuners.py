@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import io
 import math
 import time
@@ -69,14 +70,14 @@ def search(
     ending = Ending(last, _AFTER * opening, measured)
     limits = Limits(most, job.minutes, times[0], spent, ending, cuts=serve is None)
     made = _tuner(_Noted, job, hypermodel, objective, notes.place, limits.trials)
-    made.notes, made.limits, made.keeps_weights = notes, limits, job.tuner == "hyperband"
+    made.notes, made.limits = notes, limits
     made.limits.taken = made.taken()
     if not limits.leaves_time(notes.trials):
         made.stop()
     with progress.stage("Trials", limits.trials, final=False) as stage:
         made.stage = stage
         stage.done = len(notes.trials)
-        with _told_of_mistakes():
+        with _told_of_mistakes(), _collected_before():
             if serve is None:
                 made.search(verbose=0)
             else:
@@ -113,10 +114,11 @@ def work(
         InputError: If there is a mistake in what it was told.
     """
     made = _tuner(_Apart, job, hypermodel, remote.objective, scratch, None)
-    made.oracle, made.keeps_weights = remote, shared is not None and job.tuner == "hyperband"
+    made.oracle = remote
+    hypermodel.keeps_weights = shared is not None and job.tuner == "hyperband"
     made.directory = str(shared or scratch)
     try:
-        with _told_of_mistakes():
+        with _told_of_mistakes(), _collected_before():
             made.search(verbose=0)
     except InputError as error:
         remote.say_mistake(str(error))
@@ -135,6 +137,24 @@ def _told_of_mistakes() -> Iterator[None]:
             yield
         except keras_tuner.errors.FatalError as error:
             raise InputError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _collected_before() -> Iterator[None]:
+    """Around a search: KerasTuner collects garbage twice a trial, and looks through TensorFlow too.
+
+    What is there by now is left out of that, which took half a second of each.
+    """
+    _leave_out()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _leave_out() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 def longest(rows: int) -> int:
@@ -172,7 +192,7 @@ def _tuner(
             max_consecutive_failed_trials=10**9,
             **most,
         )
-    made.oracle.max_trials = most_trials
+    made.oracle.max_trials, hypermodel.keeps_weights = most_trials, job.tuner == "hyperband"
     if job.tuner == "grid":
         made.oracle.populate_space = _Grid(made.oracle)
     made.oracle.populate_space = _DefaultsFirst(made.oracle)
@@ -215,7 +235,6 @@ class _DefaultsFirst:
 class _Reasoned:
     """What is added to a tuner of KerasTuner's: a trial that fails says why in a line."""
 
-    keeps_weights: bool
     _reason: str | None
 
     def run_trial(self, trial: Any, *given: Any, **more: Any) -> Any:
@@ -233,12 +252,10 @@ class _Reasoned:
         return {objective.name: math.inf if objective.direction == "min" else -math.inf}
 
     def on_trial_end(self, trial: Any) -> None:
+        if searches.is_first(trial.trial_id):
+            _leave_out()  # what was traced for it, which later ones have a use for
         if self._reason is not None:
             trial.status, trial.message = "FAILED", self._reason
-        if not self.keeps_weights:
-            folder = Path(self.get_trial_dir(trial.trial_id))  # type: ignore[attr-defined]
-            for path in folder.glob("*.h5"):
-                path.unlink()
 
 
 class _Apart(_Reasoned):
@@ -295,6 +312,11 @@ class _Noted(_Reasoned):
         self.limits.taken = self.taken()
         self.stage.add()
         say(_line(record, self.oracle.objective.name))  # type: ignore[attr-defined]
+        if least := self.limits.minutes_at_least(self.notes.trials):
+            say(
+                f"WARNING: this trial, which is what `train` does, and the last training take some "
+                f"{least:.1f} minutes together: more than `--minutes`, so no other trial follows"
+            )
         if not self.limits.leaves_time(self.notes.trials):
             self.stop()
 
