@@ -5,8 +5,8 @@
 The encoder with an untrained head is exported in float32. Sentences of SST-2 are answered by
 `ServedModel.predict` in a process of its own, by the server under load, and by `predict` again:
 what else the machine does falls on all. `predict` is given all sentences at once, and then as many
-at a time as all clients ask at once, which is all that a server can know of. Clients are one more process, whose time isn't counted;
-where cores are few, CPU seconds of each say more than the clock.
+at a time as all clients ask at once, which is all that a server can know of. Clients are one more
+process, whose time isn't counted; where cores are few, CPU seconds of each say more than the clock.
 """
 
 import argparse
