@@ -133,7 +133,8 @@ def test_large_batches_are_computed_in_parts_of_like_length() -> None:
         for name, values in alone.items():
             assert found[name].tolist() == values.tolist()
         rows = [rows for _, rows in model.batches]
-        assert sum(rows) == 40 and len(rows) > 1 and max(rows) <= 32
+        # As many each: every new shape takes memory.
+        assert sorted(rows) == [13, 13, 14]
 
     run(case, batch=64)
 

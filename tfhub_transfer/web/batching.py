@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tfhub_transfer.data.batching import STREAMS, LengthBatches
+from tfhub_transfer.data.batching import STREAMS
 from tfhub_transfer.private import tensorflow_options
 from tfhub_transfer.runtime import threads
 from tfhub_transfer.serving import served
@@ -24,7 +24,9 @@ Run: TypeAlias = Callable[[Signature, Mapping[str, Rows]], dict[str, np.ndarray]
 _WORKERS = 2
 # Of the seconds that the last batch took; answers are to come hardly later for it.
 _MORE_TO_COME = 0.1
-# Rows that are computed at once: fewer are little work for a processor, more hold more padding.
+# The most rows that are computed at once: fewer are little work for a processor, more hold more
+# padding. Parts of a batch have as many rows each: of every new shape TensorFlow keeps something,
+# and with as many tokens each there were seven times as many shapes, and 100 MB more.
 _PART = 16
 
 
@@ -245,7 +247,8 @@ class Batcher:
         sizes = [sum(map(_size, row)) for row in zip(*columns.values())]
         if len(sizes) <= _PART or not signature.together:
             return self._run(signature, columns)
-        parts = list(LengthBatches.in_order(sizes, _PART))
+        longest_first = np.argsort(sizes, kind="stable")[::-1]
+        parts = np.array_split(longest_first, -(-len(sizes) // _PART))
 
         def run(part: np.ndarray) -> Outputs:
             return self._run(signature, {n: [c[row] for row in part] for n, c in columns.items()})
