@@ -4,8 +4,9 @@
 
 The encoder with an untrained head is exported in float32. Sentences of SST-2 are answered by
 `ServedModel.predict` in a process of its own, by the server under load, and by `predict` again:
-what else the machine does falls on all. Clients are one more process, whose time isn't counted;
-where cores are few, CPU seconds of each say more than the clock.
+what else the machine does falls on all. `predict` is given all sentences at once, and then as many
+at a time as all clients ask at once, which is all that a server can know of. Clients are one more
+process, whose time isn't counted; where cores are few, CPU seconds of each say more than the clock.
 """
 
 import argparse
@@ -30,9 +31,13 @@ import json, sys, time
 from tfhub_transfer.serving.served import ServedModel
 served, texts = ServedModel(sys.argv[1]), json.loads(sys.stdin.read())
 served.predict(texts[:512])
-clock, cpu = time.perf_counter(), time.process_time()
-served.predict(texts)
-print(json.dumps([len(texts), time.perf_counter() - clock, time.process_time() - cpu]))
+def rates(rows):
+    clock, cpu = time.perf_counter(), time.process_time()
+    for start in range(0, len(texts), rows):
+        served.predict(texts[start : start + rows])
+    spent = time.perf_counter() - clock, time.process_time() - cpu
+    return [len(texts) / each for each in spent]
+print(json.dumps([rates(len(texts)), rates(int(sys.argv[2]))]))
 """
 _EXPORT = """
 import sys
@@ -56,15 +61,15 @@ def main() -> None:
         python = [sys.executable, "-c"]
         subprocess.run([*python, _EXPORT, options.encoder, folder], check=True)
         texts = _texts(Path(options.data_folder))
-        before = _direct(folder, texts)
+        once = options.clients * options.rows
+        before = _direct(folder, texts, once)
         loaded = _loaded(folder, texts, options)
-        after = _direct(folder, texts)
-    direct = [each[0] / each[1] for each in (before, after)]
-    direct_cpu = [each[0] / each[2] for each in (before, after)]
-    loaded["direct_texts_per_second"] = direct
-    loaded["direct_texts_per_cpu_second"] = direct_cpu
-    loaded["ratio"] = loaded["texts_per_second"] / statistics.mean(direct)
-    loaded["ratio_by_cpu"] = loaded["texts_per_cpu_second"] / statistics.mean(direct_cpu)
+        after = _direct(folder, texts, once)
+    for kind, called in enumerate(("direct", "direct_windows")):
+        for unit, rate in enumerate(("texts_per_second", "texts_per_cpu_second")):
+            found = [before[kind][unit], after[kind][unit]]
+            loaded[f"{called}_{rate}"] = found
+            loaded[f"{called}_ratio_of_{rate}"] = loaded[rate] / statistics.mean(found)
     print(json.dumps(loaded, indent=1))
     if options.output:
         options.output.write_text(json.dumps(loaded, indent=1) + "\n", encoding="utf-8")
@@ -75,12 +80,13 @@ def _texts(folder: Path) -> list[str]:
     return [json.loads(line)["text"] for line in lines]
 
 
-def _direct(folder: str, texts: list[str]) -> list[float]:
-    command = [sys.executable, "-c", _DIRECT, folder]
+def _direct(folder: str, texts: list[str], once: int) -> list[list[float]]:
+    """Texts a second and a CPU second, all given at once, and so many at a time."""
+    command = [sys.executable, "-c", _DIRECT, folder, str(once)]
     done = subprocess.run(
         command, input=json.dumps(texts), capture_output=True, text=True, check=True
     )
-    found: list[float] = json.loads(done.stdout.splitlines()[-1])
+    found: list[list[float]] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -155,7 +161,7 @@ async def _clients(address: str, texts: list[str], options: argparse.Namespace) 
     spent = time.perf_counter() - began
     watcher.cancel()
     ordered = sorted(latencies)
-    third = max(1, len(memory) // 3)
+    sixth = max(1, len(memory) // 6)
     return {
         "clients": options.clients,
         "rows": options.rows,
@@ -168,7 +174,8 @@ async def _clients(address: str, texts: list[str], options: argparse.Namespace) 
         "p50_ms": 1000 * ordered[len(ordered) // 2],
         "p99_ms": 1000 * ordered[int(len(ordered) * 0.99)],
         "most_ms": 1000 * ordered[-1],
-        "memory_mib": [statistics.mean(memory[:third]), statistics.mean(memory[-third:])],
+        # Of each sixth of the time.
+        "memory_mib": [statistics.mean(memory[n * sixth :][:sixth]) for n in range(6)],
     }
 
 

@@ -5,13 +5,13 @@ import collections
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import TypeAlias
 
 import numpy as np
 
-from tfhub_transfer.data.batching import STREAMS, LengthBatches
+from tfhub_transfer.data.batching import STREAMS
 from tfhub_transfer.private import tensorflow_options
 from tfhub_transfer.runtime import threads
 from tfhub_transfer.serving import served
@@ -20,9 +20,13 @@ from tfhub_transfer.web.rest import Outputs, Rows, Signature
 
 # Answers inputs of one signature.
 Run: TypeAlias = Callable[[Signature, Mapping[str, Rows]], dict[str, np.ndarray]]
-# While answers of one batch are written, the other computes.
+# One computes rows that are all there are; the other a whole batch beside it, if so many wait.
 _WORKERS = 2
-# Rows that are computed at once: fewer are little work for a processor, more hold more padding.
+# Of the seconds that the last batch took; answers are to come hardly later for it.
+_MORE_TO_COME = 0.1
+# The most rows that are computed at once: fewer are little work for a processor, more hold more
+# padding. Parts of a batch have as many rows each: of every new shape TensorFlow keeps something,
+# and with as many tokens each there were seven times as many shapes, and 100 MB more.
 _PART = 16
 
 
@@ -32,7 +36,7 @@ class Bounds:
 
     Attributes:
         batch: The most rows of a batch.
-        seconds: How long a row waits for others to come.
+        seconds: How long a row waits for others to come; longer where batches take long.
         waiting: The most rows that wait; a request that would make it more is refused.
     """
 
@@ -97,6 +101,9 @@ class Batcher:
         self._rows = 0
         self._some = asyncio.Event()
         self._full = asyncio.Event()
+        self._computing, self._took = 0, 0.0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def waiting(self) -> int:
@@ -155,16 +162,49 @@ class Batcher:
     async def _work(self, executor: futures.Executor) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await self._some.wait()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), self._bounds.seconds)
+            await self._enough()
             if not (pieces := self._take()):
                 continue
             began = time.perf_counter()
-            found = await loop.run_in_executor(executor, self._answers, pieces)
-            self._watch(sum(piece.rows for piece in pieces), time.perf_counter() - began)
+            with self._counted():
+                found = await loop.run_in_executor(executor, self._answers, pieces)
+            self._took = time.perf_counter() - began
+            self._watch(sum(piece.rows for piece in pieces), self._took)
             for piece, answer in zip(pieces, found):
                 _deliver(piece, answer)
+
+    async def _enough(self) -> None:
+        """Waits for a whole batch, or for what came meanwhile once nothing else is computed.
+
+        Few rows hold more padding, and beside others would take the processors from them: they
+        wait for more of their kind instead. Who was answered a moment ago may ask again; after a
+        batch that took long it is worth to wait for that, too.
+        """
+        while True:
+            await self._some.wait()
+            seconds = max(self._bounds.seconds, _MORE_TO_COME * self._took)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._full.wait(), seconds)
+            if self._full.is_set() or not self._computing:
+                return
+            waits = [asyncio.ensure_future(each.wait()) for each in (self._full, self._idle)]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """While the body runs, a batch is computed."""
+        self._computing += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._computing -= 1
+            if not self._computing:
+                self._idle.set()
 
     def _take(self) -> list[_Piece]:
         """The next batch: rows of the signature of who waits longest."""
@@ -207,7 +247,8 @@ class Batcher:
         sizes = [sum(map(_size, row)) for row in zip(*columns.values())]
         if len(sizes) <= _PART or not signature.together:
             return self._run(signature, columns)
-        parts = list(LengthBatches.in_order(sizes, _PART))
+        longest_first = np.argsort(sizes, kind="stable")[::-1]
+        parts = np.array_split(longest_first, -(-len(sizes) // _PART))
 
         def run(part: np.ndarray) -> Outputs:
             return self._run(signature, {n: [c[row] for row in part] for n, c in columns.items()})
