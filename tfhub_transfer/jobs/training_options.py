@@ -18,6 +18,7 @@ TASKS = (
     "question-answering",
     "extractive-summarization",
     "similarity",
+    "text-generation",
     "multi-task",
 )
 LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")

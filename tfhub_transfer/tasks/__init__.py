@@ -11,6 +11,7 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.reporting import standings
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.tasks.base import Task
+from tfhub_transfer.tasks.generation.task import TextGeneration
 from tfhub_transfer.tasks.questions.task import QuestionAnswering
 from tfhub_transfer.tasks.several.task import JointLoss, MultiTask
 from tfhub_transfer.tasks.similarity.task import Similarity
@@ -32,6 +33,7 @@ TASKS: dict[str, type[Task]] = {
         QuestionAnswering,
         ExtractiveSummarization,
         Similarity,
+        TextGeneration,
     )
 }
 # Taken at once: a name of one's own may be registered anew, one of ours may not.
@@ -102,6 +104,7 @@ __all__ = [
     "Regression",
     "Similarity",
     "Task",
+    "TextGeneration",
     "TokenClassification",
     "references",
     "register",

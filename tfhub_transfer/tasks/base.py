@@ -53,6 +53,12 @@ class Task(Reported, abc.ABC):
     # The peak rates of a narrow BERT and of embeddings that thaw; the usual ones if there are none.
     narrow_rate: ClassVar[float | None] = None
     embedding_rate: ClassVar[float | None] = None
+    # The peak rate of the head on a frozen encoder, if it isn't the usual one; and the share of its
+    # steps in which the rate rises, to fall from then on, if it isn't to stay the same.
+    head_rate: ClassVar[float | None] = None
+    head_warmup: ClassVar[float | None] = None
+    # What the head's rate is times the encoder's, while both train.
+    head_factor: ClassVar[float] = 1.0
     # Options of the command line beside those of every task: arguments of the constructor, and
     # whether there is a third text, and weights of classes.
     options: ClassVar[tuple[str, ...]] = ()

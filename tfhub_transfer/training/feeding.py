@@ -11,6 +11,7 @@ from tfhub_transfer.data import Stream
 from tfhub_transfer.data.batching import ready
 from tfhub_transfer.data.passes import Epochs, Seeds, permutation
 from tfhub_transfer.optimization import optimizers, planning
+from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.tasks.layouts import Rows
 from tfhub_transfer.tasks.objective import Targets
@@ -125,7 +126,10 @@ def count(rows: Rows | Stream | Mapping[str, Rows]) -> int:
 
 
 def compiled(
-    training: Training, make: Callable[[], keras.Model], steps_at_once: int | None = None
+    training: Training,
+    make: Callable[[], keras.Model],
+    steps_at_once: int | None = None,
+    steps: int | None = None,
 ) -> keras.Model:
     """Another model over layers of a training's, with an optimizer for heads of its own.
 
@@ -133,11 +137,23 @@ def compiled(
         training: The training.
         make: Makes it.
         steps_at_once: Keras' `steps_per_execution`; as the whole model's if not given.
+        steps: How many it trains at most, for tasks whose head's rate rises and falls.
     """
     model = training.model
     with model.distribute_strategy.scope():
         made = make()
-        rate = training.plan.head_learning_rate or planning.HEAD_RATE
-        optimizer = keras.optimizers.Adam(rate, name=optimizers.named(keras.optimizers.Adam))
+        rate, _ = planning.head_rate(model.task, training.plan.head_learning_rate)
+        optimizer = _head_optimizer(rate, model.task.head_warmup, steps)
         model.compile_alike(made, optimizer, steps_at_once)
     return made
+
+
+def _head_optimizer(
+    rate: float, warmup: float | None, steps: int | None
+) -> keras.optimizers.Optimizer:
+    kind = keras.optimizers.Adam
+    if warmup is None:
+        return kind(rate, name=optimizers.named(kind))
+    # What is as deep as a decoder needs what a Transformer needs (Vaswani et al. 2017, 5.3).
+    schedule = WarmUpLinearDecay(rate, warmup, steps)
+    return kind(schedule, global_clipnorm=1.0, name=optimizers.named(kind))

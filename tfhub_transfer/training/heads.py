@@ -162,7 +162,8 @@ def _on_vectors(training: Training, train: Rows, keep: KeepBest) -> Curves:
         feeding.of_vectors(features[1], targets[1], batch_size),
     ]
     planned = planning.head_on_vectors(steps, plan.head_epochs, plan.patience)
-    planned = training.begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep)
+    rate = planning.head_rate(model.task, plan.head_learning_rate)
+    planned = training.begin(planned, "head", rate, keep)
     feed = Feed(head, batches[0], batches[1], training.judges(), rows=len(train))
     return training.run_epochs(feed, planned, keep, "Head", lines=False)
 
@@ -180,8 +181,11 @@ def _on_tokens(training: Training, keep: KeepBest) -> Curves:
         feed, history.truncation = stored, model.count_truncation(rows)
     steps, given = int(feed.batches.cardinality()), (plan.head_epochs, plan.patience)
     planned = planning.head_on_tokens(model.task, steps, stored is not None, *given)
-    planned = training.begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep)
-    made = feeding.compiled(training, lambda: stored.model if stored else model.once_more())
+    rate = planning.head_rate(model.task, plan.head_learning_rate)
+    planned = training.begin(planned, "head", rate, keep)
+    made = feeding.compiled(
+        training, lambda: stored.model if stored else model.once_more(), steps=planned.steps
+    )
     return training.run_epochs(dataclasses.replace(feed, model=made), planned, keep, "Head")
 
 

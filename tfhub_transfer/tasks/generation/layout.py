@@ -1,0 +1,131 @@
+"""Texts to what a decoder reads of them, and the pieces that it wrote to texts.
+
+In training the decoder is given the right text and says how likely each of its pieces is; asked, it
+writes one itself, in a search that is a part of the graph.
+"""
+
+import dataclasses
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.encoders.loading import BERT_INPUTS
+from tfhub_transfer.encoders.token_counts import padded_length
+from tfhub_transfer.heads import layers
+from tfhub_transfer.heads.decoder import Decoder, heads_of
+from tfhub_transfer.tasks.generation import search
+from tfhub_transfer.tasks.generation.vocabulary import BOS, PAD
+from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs
+
+TARGETS = "target_ids"
+DECODER = "decoder"
+# What fills up labels, and is no piece.
+_NO_PIECE = -1
+
+
+class Written(Layout):
+    """A row is a text; its answer is a text that a decoder writes."""
+
+    @property
+    def signature(self) -> tuple[str, ...]:
+        return ("text",)
+
+    # Inside of the Keras model -----------------------------------------------------------------
+
+    def inputs(self, encoder: Encoder) -> Inputs:
+        return {**self.asked_inputs(encoder), **int_inputs([TARGETS])}
+
+    def asked_inputs(self, encoder: Encoder) -> Inputs:
+        return super().inputs(encoder)
+
+    def features(
+        self, encoder: Encoder, encoded: layers.Encoded, inputs: Inputs
+    ) -> keras.KerasTensor:
+        """What the decoder says of the right text, `[batch, pieces, 3]`; see `Decoder`."""
+        memory, present = self._memory(encoder, encoded, inputs)
+        task, width = self.task, int(memory.shape[-1])
+        decoder = Decoder(
+            task.vocabulary.size,
+            width,
+            layers=task.decoder_layers,
+            heads=heads_of(encoder, width),
+            max_length=task.max_length + 1,
+            dropout=self.head.dropout,
+            name=DECODER,
+        )
+        return decoder(memory, present, inputs[TARGETS])
+
+    def hidden(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        """The same: nothing stands between a decoder and its answer."""
+        return features
+
+    def _memory(
+        self, encoder: Encoder, encoded: layers.Encoded, inputs: Mapping[str, tf.Tensor]
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """What the decoder reads of a text, `[batch, length, width]`, and where that is no padding.
+
+        A text whose encoder gives one vector is a memory of one.
+        """
+        if "sequence_output" in encoder.output_names:
+            if "pooler" in dict(encoder.layer_groups):
+                encoder.mark_unread("pooler")
+            return encoded["sequence_output"], inputs[BERT_INPUTS[1]]
+        vector = encoded["default" if "default" in encoded else "pooled_output"]
+        one = keras.ops.expand_dims(vector, 1)
+        return one, keras.ops.ones_like(one[..., 0], dtype="int32")
+
+    def warm_start(self, model: keras.Model) -> None:
+        """Gives the decoder what its layers and those at the encoder's top have in common."""
+        weights = {n: w.value.numpy() for n, w in model.encoder.named_weights().items()}
+        model.get_layer(DECODER).warm_start(weights)
+
+    # Examples to rows and back -----------------------------------------------------------------
+
+    def to_ids(self, rows: Rows) -> Ids:
+        found = super().to_ids(rows)
+        if found.labels is None:
+            return found
+        labels = found.labels[0] if isinstance(found.labels, tuple) else found.labels
+        # What is written takes its share of a batch, as what is read does.
+        return dataclasses.replace(found, beside=labels.row_lengths().numpy().astype(np.int64))
+
+    def labels_length(
+        self, labels: tf.RaggedTensor, inputs: Mapping[str, tf.Tensor], lengths: np.ndarray | None
+    ) -> tf.Tensor:
+        return padded_length(labels, lengths, self.task.max_length)
+
+    def taught(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        pieces = tf.where(labels == _NO_PIECE, PAD, labels)
+        begun = tf.pad(pieces, [[0, 0], [1, 0]], constant_values=BOS)
+        return {**inputs, TARGETS: begun}
+
+    # Answers -------------------------------------------------------------------------------------
+
+    @property
+    def resources(self) -> list[object]:
+        return [self.task.vocabulary.tokenizer]
+
+    @property
+    def asked_how(self) -> Hashable:
+        found: Hashable = self.task.search
+        return found
+
+    def respond(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Pieces of the best texts, behind the score of each, float32 `[batch, best, 1 + pieces]`.
+
+        What is behind the last piece of a text is 0.
+        """
+        encoder, decoder = model.encoder, model.get_layer(DECODER)
+        read = inputs[CODE_POINTS] if encoder.dialect == "text" else _of_bert(inputs)
+        encoded = encoder(read, training=False)
+        memory, present = self._memory(encoder, encoded, inputs)
+        found = search.run(decoder, memory, present, self.task.search)
+        return tf.concat([found.scores[..., None], tf.cast(found.ids, tf.float32)], axis=-1)
+
+
+def _of_bert(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: inputs[key] for key in BERT_INPUTS}

@@ -1,0 +1,266 @@
+"""Tasks whose answer is a text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer.data import Examples
+from tfhub_transfer.errors import InputError, placed
+from tfhub_transfer.heads.settings import Head
+from tfhub_transfer.incoming import ranges, values
+from tfhub_transfer.reporting.standings import Standing
+from tfhub_transfer.runtime import full_precision
+from tfhub_transfer.tasks import class_labels
+from tfhub_transfer.tasks.base import Task
+from tfhub_transfer.tasks.generation import measures
+from tfhub_transfer.tasks.generation.search import Search
+from tfhub_transfer.tasks.generation.vocabulary import EOS, TargetVocabulary
+from tfhub_transfer.tasks.reportable import Readable
+from tfhub_transfer.tasks.trial import Trial
+
+# What fills up labels, and is no piece.
+NO_PIECE = -1
+# The most pieces of an answer where targets are short: one may be longer than all that were seen.
+_LEAST_ROOM, _MOST_ROOM = 32, 512
+_ROOM = 1.25
+# The share of an encoder's rate by which a decoder learns that is new.
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class TextGeneration(Task):
+    """A text for each text: a decoder over any encoder writes it, piece by piece.
+
+    A Transformer decoder (Vaswani et al. 2017) reads the encoder's token vectors, or the one vector
+    of a text, and begins with the weights of the encoder's top layers where their shapes fit (Rothe
+    et al. 2020). A label is the text to be written.
+
+    Args:
+        vocabulary: The pieces that texts are written in, a `TargetVocabulary` or its `config`;
+            learned by `adapt` from the training targets.
+        max_length: The most pieces of an answer; learned by `adapt` if not given.
+        decoder_layers: Layers of the decoder, 1 to 6.
+        label_smoothing: Share of the probability that goes to all pieces, 0 to below 1.
+        search: How an answer is looked for, a `Search` or its arguments.
+
+    Raises:
+        InputError: If an argument is out of range.
+
+    Example:
+
+    >>> task = TextGeneration().adapt(["ein Haus", "zwei Häuser", "kein Haus"])
+    >>> task.is_adapted
+    True
+    """
+
+    name = "text-generation"
+    layout = "written"
+    learns = ("vocabulary",)
+    monitor = ("val_perplexity", "min")
+    usual_columns: ClassVar = {"text": "source", "label": "target"}
+    options = ()
+    learned_baselines = False
+    standing = Standing("bleu", rival="copy", baselines={}, badness="1 - chrF")
+
+    def __init__(
+        self,
+        vocabulary: TargetVocabulary | str | None = None,
+        max_length: int | None = None,
+        decoder_layers: int = 1,
+        label_smoothing: float = 0.1,
+        search: Search | Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(pair=False)
+        if isinstance(vocabulary, str):
+            vocabulary = TargetVocabulary.from_config(vocabulary)
+        self.vocabulary = vocabulary
+        self.max_length = ranges.given(
+            ranges.whole_number, "max_length", max_length, 1, _MOST_ROOM
+        )
+        self.decoder_layers = ranges.whole_number("decoder_layers", decoder_layers, 1, 6)
+        self.label_smoothing = ranges.real_number(
+            "label_smoothing", label_smoothing, 0.0, ranges.BELOW_ONE, True
+        )
+        self._search = search if isinstance(search, Search) else Search(**(search or {}))
+
+    @property
+    def search(self) -> Search:
+        """How an answer is looked for; its longest is `max_length`."""
+        return self._search.of_length(self.max_length or _MOST_ROOM)
+
+    @search.setter
+    def search(self, search: Search) -> None:
+        self._search = search
+
+    @property
+    def is_adapted(self) -> bool:
+        return self.vocabulary is not None and self.max_length is not None
+
+    def adapt(self, labels: Sequence[object]) -> "TextGeneration":
+        """Learns the pieces of the texts to be written, and how many a text has at most.
+
+        Args:
+            labels: The texts to be written.
+
+        Raises:
+            InputError: If one is no text, or there are too few to learn from.
+        """
+        texts = self.read_labels(labels)
+        if self.vocabulary is None:
+            self.vocabulary = TargetVocabulary.learn(texts)
+        if self.max_length is None:
+            longest = int(np.max(self.vocabulary.tokenize(texts).row_lengths()))
+            self.max_length = int(np.clip(longest * _ROOM, _LEAST_ROOM, _MOST_ROOM))
+        return self
+
+    def read_labels(self, labels: Sequence[object]) -> list[str]:
+        return class_labels.by_row(_text, labels)
+
+    def check(self, examples: Examples) -> None:
+        with placed(examples):
+            self.read_labels(examples.labels)
+
+    def encode(self, labels: Sequence[object]) -> tf.RaggedTensor:
+        """The pieces of each text and the end, ragged int32 `[n, (pieces)]`.
+
+        A text of more than `max_length` pieces is cut, and has no end.
+        """
+        self.require_adapted()
+        assert self.vocabulary is not None and self.max_length is not None
+        pieces = self.vocabulary.tokenize(self.read_labels(labels))
+        ends = tf.fill([pieces.nrows(), 1], tf.constant(EOS, pieces.dtype))
+        found: tf.RaggedTensor = tf.concat([pieces, ends], axis=1)[:, : self.max_length]
+        return found
+
+    def example_label(self) -> object:
+        return ""
+
+    def outputs(self, features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
+        """What the decoder says of each piece of the right text, `[batch, pieces, 3]`."""
+        return full_precision.named(features, "scores")
+
+    def loss(self) -> keras.Loss:
+        return TextCrossentropy(self.label_smoothing)
+
+    def metrics(self) -> list[keras.Metric]:
+        return [Perplexity(name="perplexity"), PieceAccuracy(name="accuracy")]
+
+    # Answers ---------------------------------------------------------------------------------
+
+    def answer(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Pieces, as `layout.Written` finds them, to texts.
+
+        Returns:
+            `text` strings `[n]` and `score` float32 `[n]`; where a search gives several, `texts`
+            and `scores` `[n, best]` too, the best first.
+        """
+        assert self.vocabulary is not None
+        best, ids = tf.shape(scores)[1], tf.cast(scores[..., 1:], tf.int32)
+        flat = tf.reshape(ids, [-1, ids.shape[-1] or tf.shape(ids)[-1]])
+        texts = tf.reshape(self.vocabulary.detokenize(flat), [-1, best])
+        found = {"text": texts[:, 0], "score": scores[:, 0, 0]}
+        if self.search.n_best > 1:
+            found |= {"texts": texts, "scores": scores[..., 0]}
+        return found
+
+    def readable(self, found: Mapping[str, tf.Tensor]) -> list[Readable]:
+        made: list[Readable] = []
+        columns = {name: np.asarray(column).tolist() for name, column in found.items()}
+        for row in range(len(columns["text"])):
+            answer: Readable = {name: _plain(column[row]) for name, column in columns.items()}
+            made.append(answer)
+        return made
+
+    def scores_of(self, outputs: np.ndarray) -> np.ndarray:
+        """The score of each answer, float32 `[n, best]`."""
+        return outputs[..., 0]
+
+    def decode(self, scores: np.ndarray) -> list[Readable]:
+        return [{"scores": np.asarray(row).tolist()} for row in scores]
+
+    def main_part(self, answer: Readable) -> object:
+        return answer["text"]
+
+    def report_on(self, trial: Trial) -> None:
+        measures.report_on(trial, [[text] for text in self.read_labels(trial.examples.labels)])
+
+    def get_config(self) -> dict[str, object]:
+        return {
+            "vocabulary": self.vocabulary.get_config() if self.vocabulary else None,
+            "max_length": self.max_length,
+            "decoder_layers": self.decoder_layers,
+            "label_smoothing": self.label_smoothing,
+            "search": self._search.get_config(),
+        }
+
+
+def _text(label: object) -> str:
+    """A label as a text."""
+    label = values.plain(label)
+    if not isinstance(label, str) or values.is_nothing(label):
+        raise InputError(
+            f"expected a text to be written, which isn't blank. Received: {str(label)[:60]!r}"
+        )
+    return label
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value.decode("utf-8") if isinstance(value, bytes) else value
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class TextCrossentropy(keras.losses.Loss):
+    """Cross-entropy of the pieces of each text, their mean; with label smoothing.
+
+    Labels `[batch, pieces]` are numbers of pieces, -1 where there is none; scores
+    `[batch, pieces, 3]` are as `Decoder` gives them: log probabilities of the right piece, and the
+    mean of those of all pieces. Smoothing is that of Szegedy et al. 2016, section 7.
+    """
+
+    def __init__(self, smoothing: float = 0.0, name: str = "loss", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.smoothing = smoothing
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        there = _there(y_true)
+        own, mean = y_pred[..., 0], y_pred[..., 1]
+        each = -(1.0 - self.smoothing) * own - self.smoothing * mean
+        count = keras.ops.maximum(keras.ops.sum(there, axis=-1), 1.0)
+        return keras.ops.sum(each * there, axis=-1) / count
+
+    def get_config(self) -> dict[str, object]:
+        return {**super().get_config(), "smoothing": self.smoothing}
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class Perplexity(keras.metrics.Mean):
+    """The exponential of the mean negative log probability of a piece, over all texts."""
+
+    def update_state(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> None:
+        there = keras.ops.reshape(_there(y_true), [-1])
+        super().update_state(-keras.ops.reshape(y_pred[..., 0], [-1]), there)
+
+    def result(self) -> tf.Tensor:
+        return keras.ops.exp(super().result())
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class PieceAccuracy(keras.metrics.Mean):
+    """Share of pieces that are the likeliest behind those before them."""
+
+    def update_state(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> None:
+        there = keras.ops.reshape(_there(y_true), [-1])
+        super().update_state(keras.ops.reshape(y_pred[..., 2], [-1]), there)
+
+
+def _there(y_true: tf.Tensor) -> tf.Tensor:
+    """1 where there is a piece, `[batch, pieces]`."""
+    return keras.ops.cast(keras.ops.not_equal(keras.ops.cast(y_true, "int32"), NO_PIECE), "float32")
