@@ -28,7 +28,7 @@ import pyarrow.parquet
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer.jobs import training
+from tfhub_transfer.jobs.trainings import training
 
 Rows = list[dict[str, Any]]
 

@@ -55,13 +55,14 @@ def inside(model: Path, folder: Path, work: Path, repeat: int) -> list[dict[str,
     import pyarrow.parquet
 
     from tfhub_transfer import runtime
-    from tfhub_transfer.jobs import asking, folders, predicting, shard_records, sharded, shards
-    from tfhub_transfer.jobs.asking_options import PredictJob
+    from tfhub_transfer.jobs import asking, folders, predicting
+    from tfhub_transfer.jobs.options.asking import PredictJob
+    from tfhub_transfer.jobs.shards import finding, records, running
 
     job = PredictJob(model, data=str(folder), output=work / "inside")
     asked, record = folders.load(model, False)
     precision = predicting.precision_of(record)
-    found = shards.find(str(folder), work / "inside")
+    found = finding.find(str(folder), work / "inside")
     texts = [
         text
         for shard in found
@@ -79,8 +80,8 @@ def inside(model: Path, folder: Path, work: Path, repeat: int) -> list[dict[str,
     runs = []
     for _ in range(repeat):
         made: dict[str, float] = {"rows": len(texts)}
-        output = shard_records.Output(work / "inside")
-        todo = sharded.Work(job, output, predicting.load)
+        output = records.Output(work / "inside")
+        todo = running.Work(job, output, predicting.load)
         for name, run in (
             ("predict_text", alone),
             ("shards", lambda todo=todo: [todo.answer(ask, shard) for shard in found]),

@@ -36,7 +36,7 @@ MOMENTS = {
     "in the head's training": ("keras.callbacks.CallbackList.on_epoch_end", 5, "before"),
     "thawing": ("tfhub_transfer.encoders.encoder.Encoder.freeze_to", 2, "after"),
     "the model half written": ("keras.src.saving.saving_lib._save_state", 1, "after"),
-    "in the evaluation": ("tfhub_transfer.jobs.training.evaluate", 1, "before"),
+    "in the evaluation": ("tfhub_transfer.jobs.trainings.training.evaluate", 1, "before"),
     "in the export": ("tensorflow.saved_model.save", 1, "after"),
     "in the report": ("tfhub_transfer.storage.atomic.write_bytes", 1, "after"),
     "old aside, new not in place": ("tfhub_transfer.storage.atomic._swap.aside", 1, "after"),

@@ -24,7 +24,7 @@ from typing import Any
 import harness
 import numpy as np
 
-from tfhub_transfer.jobs import launching
+from tfhub_transfer.jobs.processes import launching
 
 RESULTS = Path(__file__).with_suffix(".json")
 WORDS = "plot film story cast end music hero scene joke road night town voice dog sea war".split()

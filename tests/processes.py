@@ -1,4 +1,4 @@
-"""Starts processes that train as one (see `jobs/workers_job.py`), for tests."""
+"""Starts processes that train as one (see `jobs/processes/workers_job.py`), for tests."""
 
 import functools
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 
 @functools.cache
-def server(job: str = "jobs/workers_job.py") -> subprocess.Popen[str]:
+def server(job: str = "jobs/processes/workers_job.py") -> subprocess.Popen[str]:
     """A process that has imported TensorFlow, and forks the others.
 
     Args:

@@ -91,22 +91,45 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "jobs": [
-        [
-            *("asking", "folders", "options", "run_records", "saying", "search_limits"),
-            *("search_places", "shards", "three_splits"),
-        ],
-        [
-            *("asking_options", "encoder_options", "exporting_options", "launching"),
-            *("beam_runner", "search_chief", "serving_options", "shard_records", "sharing"),
-            "training_options",
-        ],
-        [
-            *("checking", "continuing", "converting", "distilling_options", "inputs", "listing"),
-            *("refitting", "search_worker", "serving", "sharded", "trial_notes", "tuning_options"),
-        ],
-        ["searching", "small_devices", "workers"],
-        ["commands", "exporting", "measuring", "predicting", "training", "vectors"],
-        ["demonstration", "distilling", "tuning"],
+        ["asking", "folders", "options", "run_records", "saying", "three_splits"],
+        ["commands", "converting", "inputs", "listing", "processes", "shards"],
+        ["exports", "measuring", "predicting", "trainings", "vectors"],
+        ["searches"],
+        ["__init__"],
+    ],
+    "jobs/exports": [
+        ["checking", "serving", "small_devices"],
+        ["exporting"],
+        ["__init__"],
+    ],
+    "jobs/options": [
+        ["declaring"],
+        ["asking", "encoders", "exporting", "serving", "training"],
+        ["distilling", "tuning"],
+        ["__init__"],
+    ],
+    "jobs/processes": [
+        ["roles"],
+        ["launching"],
+        ["workers"],
+        ["__init__"],
+    ],
+    "jobs/searches": [
+        ["chief", "limits", "notes", "worker"],
+        ["tuners"],
+        ["tuning"],
+        ["__init__"],
+    ],
+    "jobs/shards": [
+        ["finding"],
+        ["beam", "records"],
+        ["running"],
+        ["__init__"],
+    ],
+    "jobs/trainings": [
+        ["continuing", "refitting", "sharing"],
+        ["training"],
+        ["demonstration", "distilling"],
         ["__init__"],
     ],
     "models": [
@@ -698,8 +721,8 @@ def test_the_check_of_private_parts_notices(source: str, monkeypatch: pytest.Mon
 
 # What a task is called, for who must name one. Everyone else asks the task itself.
 NAMES_OF_TASKS = {
-    "jobs/training_options": "what `--task` takes: `--help` may not import the tasks",
-    "jobs/demonstration": "the demo trains a task",
+    "jobs/options/training": "what `--task` takes: `--help` may not import the tasks",
+    "jobs/trainings/demonstration": "the demo trains a task",
     "reporting/joint_reports": "what the page of several tasks is called",
 }
 

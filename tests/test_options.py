@@ -18,12 +18,15 @@ import pytest
 from tfhub_transfer import cli, usage
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.incoming import usual as usual_numbers
-from tfhub_transfer.jobs import options, saying, training_options, tuning_options
-from tfhub_transfer.jobs.asking_options import PredictJob
+from tfhub_transfer.jobs import saying
 from tfhub_transfer.jobs.commands import COMMANDS, Command
-from tfhub_transfer.jobs.distilling_options import DistillJob, Teaching
-from tfhub_transfer.jobs.encoder_options import ConvertJob
-from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.jobs.options import declaring
+from tfhub_transfer.jobs.options import training as training_options
+from tfhub_transfer.jobs.options import tuning as tuning_options
+from tfhub_transfer.jobs.options.asking import PredictJob
+from tfhub_transfer.jobs.options.distilling import DistillJob, Teaching
+from tfhub_transfer.jobs.options.encoders import ConvertJob
+from tfhub_transfer.jobs.options.training import TrainJob
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGE = REPOSITORY / "docs" / "options.md"
@@ -46,7 +49,7 @@ def page() -> str:
 def _section(command: Command) -> str:
     words = ["tfhub-transfer", command.name]
     rows = []
-    for field, said in options.of(command.job).items():
+    for field, said in declaring.of(command.job).items():
         name = _called(field, said)
         if field.default is dataclasses.MISSING:
             words.append(name)
@@ -65,20 +68,20 @@ def _in_cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _called(field: Any, said: options.Option) -> str:
-    if options.kind(field) is bool:
-        return options.spelled(field)
+def _called(field: Any, said: declaring.Option) -> str:
+    if declaring.kind(field) is bool:
+        return declaring.spelled(field)
     value = said.metavar or field.name.upper()
-    return value if said.position else f"{options.spelled(field)} {value}"
+    return value if said.position else f"{declaring.spelled(field)} {value}"
 
 
-def _allowed(field: Any, said: options.Option) -> str:
+def _allowed(field: Any, said: declaring.Option) -> str:
     if said.choices:
         return ", ".join(said.choices)
     if said.within is None:
         return ""
     low, high = said.within
-    if options.kind(field) is int:
+    if declaring.kind(field) is int:
         return f"{low:,} to {high:,}"
     return f"{f'{low:g}' if said.closed else f'above {low:g}, up'} to {high:g}"
 
@@ -101,23 +104,23 @@ OTHER: dict[type, tuple[list[str], Any]] = {
 }
 
 
-def given(field: Any, said: options.Option) -> tuple[list[str], Any]:
+def given(field: Any, said: declaring.Option) -> tuple[list[str], Any]:
     """Words that give an option a value, and the value."""
-    words, value = OTHER.get(options.kind(field), ([], None))
+    words, value = OTHER.get(declaring.kind(field), ([], None))
     if said.choices:
         value = next(each for each in reversed(said.choices) if each != field.default)
         words = [value]
     elif said.within is not None:
-        value = options.kind(field)(said.within[1])
+        value = declaring.kind(field)(said.within[1])
         words = [str(value)]
-    return (words if said.position else [options.spelled(field), *words]), value
+    return (words if said.position else [declaring.spelled(field), *words]), value
 
 
 def needed(job: type) -> tuple[list[str], dict[str, Any]]:
     """Words that a command doesn't work without, and what they become."""
     words: list[str] = []
     values = {}
-    for field, said in options.of(job).items():
+    for field, said in declaring.of(job).items():
         if field.default is dataclasses.MISSING:
             more, values[field.name] = given(field, said)
             words += more
@@ -131,7 +134,7 @@ def test_a_command_line_is_its_dataclass(command: Command) -> None:
     reader = usage.parser("0")
     found, plain = usage.read(reader, [command.name, *words])
     assert (found, plain) == (command, command.job(**values))
-    for field, said in options.of(command.job).items():
+    for field, said in declaring.of(command.job).items():
         more, value = given(field, said)
         if field.name in values:
             continue
@@ -149,11 +152,11 @@ def test_a_parser_has_the_options_of_its_dataclass_and_no_other(command: Command
     reader = usage.parser("0")
     [commands] = [a for a in reader._actions if isinstance(a, argparse._SubParsersAction)]
     actions = commands.choices[command.name]._actions
-    assert [action.dest for action in actions] == ["help", *options.names_of(command.job)]
+    assert [action.dest for action in actions] == ["help", *declaring.names_of(command.job)]
     assert {field.name for field in dataclasses.fields(command.job)} == {
-        *options.names_of(command.job)
+        *declaring.names_of(command.job)
     }
-    for action, (field, said) in zip(actions[1:], options.of(command.job).items()):
+    for action, (field, said) in zip(actions[1:], declaring.of(command.job).items()):
         spelled = [] if said.position else [f"--{field.name.replace('_', '-')}"]
         assert list(action.option_strings) == spelled
         assert action.choices == said.choices and (action.help or "") == said.help
@@ -165,8 +168,8 @@ def test_a_parser_has_the_options_of_its_dataclass_and_no_other(command: Command
 
 @pytest.mark.parametrize("command", COMMANDS, ids=name_of)
 def test_numbers_have_ranges_and_hold_their_own_defaults(command: Command) -> None:
-    for field, said in options.of(command.job).items():
-        if options.kind(field) not in (int, float):
+    for field, said in declaring.of(command.job).items():
+        if declaring.kind(field) not in (int, float):
             assert said.within is None
             continue
         assert said.within is not None, field.name
@@ -175,7 +178,9 @@ def test_numbers_have_ranges_and_hold_their_own_defaults(command: Command) -> No
             assert low <= field.default <= high
             assert "%(default)" in said.help or field.name == "layers", field.name
     groups = getattr(command.job, "GROUPS", {})
-    assert {name for names in groups.values() for name in names} <= {*options.names_of(command.job)}
+    assert {name for names in groups.values() for name in names} <= {
+        *declaring.names_of(command.job)
+    }
 
 
 def refused(words: list[str], run: Any) -> str:
@@ -192,15 +197,15 @@ def test_words_that_no_command_has_are_one_line(command: Command, run: Any) -> N
     if words:  # though others are missing, too
         assert "there is no option `--odd`" in refused([command.name, "--odd"], run)
     assert "nothing else to name here" in refused([command.name, *words, "a", "b", "c"], run)
-    for field, said in options.of(command.job).items():
-        name = options.spelled(field)
+    for field, said in declaring.of(command.job).items():
+        name = declaring.spelled(field)
         if said.choices:
             wrong = refused([command.name, *words, name, "odd"], run)
             assert f"`{name}` must be one of {', '.join(said.choices)}. Received: 'odd'" in wrong
         if said.within:
             wrong = refused([command.name, *words, name, "1e9"], run)
             assert f"`{name}` must be a " in wrong and "Received: '1e9'" in wrong
-        if not said.position and options.kind(field) is not bool:
+        if not said.position and declaring.kind(field) is not bool:
             assert f"`{name}` needs a value" in refused([command.name, *words, name], run)
     if words:
         assert "required" in refused([command.name], run)
@@ -214,8 +219,8 @@ def test_a_command_that_there_is_not_is_one_line(run: Any) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=name_of)
 def test_what_runs_a_command_is_there(command: Command) -> None:
-    module, _, name = command.run.partition(".")
-    path = REPOSITORY / "tfhub_transfer" / "jobs" / f"{module}.py"
+    *modules, name = command.run.split(".")
+    path = REPOSITORY.joinpath("tfhub_transfer", "jobs", *modules).with_suffix(".py")
     [function] = [
         node
         for node in ast.parse(path.read_text("utf-8")).body
@@ -230,7 +235,7 @@ def test_what_may_be_chosen_is_what_there_is() -> None:
     from tfhub_transfer import tasks, tuning
     from tfhub_transfer.encoders import conversion
     from tfhub_transfer.heads import settings
-    from tfhub_transfer.jobs import searching
+    from tfhub_transfer.jobs.searches import tuners
     from tfhub_transfer.models import building
     from tfhub_transfer.optimization import planning
     from tfhub_transfer.recipes.distillation import Imitation
@@ -239,8 +244,8 @@ def test_what_may_be_chosen_is_what_there_is() -> None:
     from tfhub_transfer.tasks.similarity import task as similarity
     from tfhub_transfer.training import checkpoints
 
-    def told(job: type, name: str) -> options.Option:
-        return {field.name: said for field, said in options.of(job).items()}[name]
+    def told(job: type, name: str) -> declaring.Option:
+        return {field.name: said for field, said in declaring.of(job).items()}[name]
 
     assert (*tasks.TASKS, tasks.MultiTask.name) == training_options.TASKS
     assert training_options.LOSSES == similarity.LOSSES
@@ -250,8 +255,8 @@ def test_what_may_be_chosen_is_what_there_is() -> None:
     assert TrainJob.checkpoint_minutes == checkpoints.MINUTES
     assert training_options.OPTIMIZERS == building.OPTIMIZERS
     assert told(TrainJob, "optimizer").choices == building.OPTIMIZERS
-    assert {*searching.KINDS} == {*tuning_options.TUNERS}
-    assert {*tuning.SETTINGS} <= {*options.names_of(TrainJob)}
+    assert {*tuners.KINDS} == {*tuning_options.TUNERS}
+    assert {*tuning.SETTINGS} <= {*declaring.names_of(TrainJob)}
     searched = told(tuning_options.TuneJob, "search").help
     assert all(name in searched for name in tuning.SEARCHED)
     assert told(ConvertJob, "method").choices == conversion.METHODS

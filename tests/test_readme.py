@@ -21,7 +21,7 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer import cli
 from tfhub_transfer.encoders import registry
-from tfhub_transfer.jobs.training_options import TASKS
+from tfhub_transfer.jobs.options.training import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 
 from tfhub_transfer import __version__, backend, progress, streams, usage
 from tfhub_transfer.errors import Ended, InputError, one_line
-from tfhub_transfer.jobs import launching
 from tfhub_transfer.jobs.commands import Command
+from tfhub_transfer.jobs.processes import launching
 from tfhub_transfer.storage import signals
 
 # Of other processes, in characters.
@@ -146,7 +146,7 @@ def _parser() -> usage.Parser:
 
 def _run(command: Command, job: object) -> None:
     """Imports what runs a command, and calls it."""
-    module, _, name = command.run.partition(".")
+    module, _, name = command.run.rpartition(".")
     with _tensorflow(job) if command.tensorflow else contextlib.nullcontext():
         room = importlib.import_module(f"tfhub_transfer.jobs.{module}")
     getattr(room, name)(job)

@@ -12,9 +12,9 @@ from typing import Any, NoReturn, TypeVar
 
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
-from tfhub_transfer.jobs import options
 from tfhub_transfer.jobs.commands import COMMANDS, Command
-from tfhub_transfer.jobs.options import Option
+from tfhub_transfer.jobs.options import declaring
+from tfhub_transfer.jobs.options.declaring import Option
 
 Number = TypeVar("Number", int, float)
 
@@ -119,7 +119,7 @@ def read(reader: Parser, words: Sequence[str]) -> tuple[Command, object]:
     """
     found, rest = reader.parse_known_args(words)
     given = {}
-    for field, said in options.of(found.of_command.job).items():
+    for field, said in declaring.of(found.of_command.job).items():
         value = getattr(found, field.name)
         if said.position and value is None:
             alone = len(rest) == 1 and (rest[0] == "-" or not rest[0].startswith("-"))
@@ -134,16 +134,16 @@ def _add_options(reader: argparse.ArgumentParser, job: type) -> None:
     groups: dict[str, tuple[str, ...]] = getattr(job, "GROUPS", {})
     titled = {title: reader.add_argument_group(title) for title in groups}
     places = {name: titled[title] for title, names in groups.items() for name in names}
-    for field, said in options.of(job).items():
+    for field, said in declaring.of(job).items():
         names, settings = _settings(field, said)
         action = places.get(field.name, reader).add_argument(*names, **settings)
-        action.is_file = options.is_file(field)  # type: ignore[attr-defined]
+        action.is_file = declaring.is_file(field)  # type: ignore[attr-defined]
 
 
 def _settings(field: dataclasses.Field[object], said: Option) -> tuple[list[str], dict[str, Any]]:
     """What `argparse` is told of an option."""
-    name = options.spelled(field)
-    kind = options.kind(field)
+    name = declaring.spelled(field)
+    kind = declaring.kind(field)
     settings: dict[str, Any] = {"help": said.help or None}
     if kind is bool:
         return [name], {**settings, "action": "store_true"}

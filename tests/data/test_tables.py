@@ -17,10 +17,11 @@ from tfhub_transfer import cli, data
 from tfhub_transfer.data import reading, usual_columns
 from tfhub_transfer.data.named_cells import OR_BLANK
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.jobs import distilling, inputs, measuring, predicting, training
+from tfhub_transfer.jobs import inputs, measuring, predicting
 from tfhub_transfer.jobs.asking import Answers
-from tfhub_transfer.jobs.asking_options import EvaluateJob, PredictJob
-from tfhub_transfer.jobs.distilling_options import DistillJob
+from tfhub_transfer.jobs.options.asking import EvaluateJob, PredictJob
+from tfhub_transfer.jobs.options.distilling import DistillJob
+from tfhub_transfer.jobs.trainings import distilling, training
 from tfhub_transfer.models import encoding
 from tfhub_transfer.tasks import Classification, MultiLabel, Regression, TokenClassification
 

@@ -274,7 +274,8 @@ def test_auto_is_recorded_by_its_name() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "code", ["import tfhub_transfer.jobs.training", "import tfhub_transfer as t; t.Encoder"]
+    "code",
+    ["import tfhub_transfer.jobs.trainings.training", "import tfhub_transfer as t; t.Encoder"],
 )
 def test_hugging_face_folders_can_be_converted_from_everywhere(code: str) -> None:
     check = "from tfhub_transfer import registry; assert 'huggingface' in registry._converters"

@@ -334,7 +334,7 @@ def test_interrupted_training_leaves_a_usable_model(
     run: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from tfhub_transfer.jobs import training
+    from tfhub_transfer.jobs.trainings import training
 
     usual = signal.signal(number, signal.SIG_DFL)  # tests in the background may ignore some
     request.addfinalizer(lambda: signal.signal(number, usual))
@@ -379,7 +379,7 @@ def test_a_failure_after_training_keeps_the_model(
     run: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from tfhub_transfer.jobs import training
+    from tfhub_transfer.jobs.trainings import training
 
     def failing(*args: Any, **kwargs: Any) -> None:
         raise error

@@ -13,7 +13,8 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli
-from tfhub_transfer.jobs import measuring, training
+from tfhub_transfer.jobs import measuring
+from tfhub_transfer.jobs.trainings import training
 
 ROWS = range(30)
 

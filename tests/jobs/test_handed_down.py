@@ -16,9 +16,10 @@ import samples
 import tfhub_transfer as tt
 from tfhub_transfer.data import reading
 from tfhub_transfer.encoders import registry
-from tfhub_transfer.jobs import inputs, training, vectors
-from tfhub_transfer.jobs.asking_options import EncodeJob
-from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.jobs import inputs, vectors
+from tfhub_transfer.jobs.options.asking import EncodeJob
+from tfhub_transfer.jobs.options.training import TrainJob
+from tfhub_transfer.jobs.trainings import training
 from tfhub_transfer.models import encoding
 
 Count = Callable[..., None]

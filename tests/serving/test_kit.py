@@ -17,7 +17,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 import tfhub_transfer as tt
-from tfhub_transfer.jobs import exporting
+from tfhub_transfer.jobs.exports import exporting
 from tfhub_transfer.serving import kit, latencies, operations, replay, warm_up
 
 KIT = {

@@ -20,7 +20,7 @@ from saved_model_factory import VOCABULARY
 import tfhub_transfer as tt
 from tfhub_transfer.encoders import hub_format
 from tfhub_transfer.graphs import portable
-from tfhub_transfer.jobs import small_devices
+from tfhub_transfer.jobs.exports import small_devices
 from tfhub_transfer.serving import elsewhere, litert, onnx_files, side_files
 from tfhub_transfer.serving.wordpiece import Tokenizer
 from tfhub_transfer.tasks import Classification, Head

@@ -30,7 +30,7 @@ import tfhub_transfer as tt
 from tfhub_transfer import cli
 from tfhub_transfer.encoders import hub_format
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.jobs import training
+from tfhub_transfer.jobs.trainings import training
 from tfhub_transfer.recipes import distillation, encoder_distillation, students
 from tfhub_transfer.storage import atomic, keeping, saving, signals
 from tfhub_transfer.training import finetuning

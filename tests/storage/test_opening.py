@@ -21,7 +21,7 @@ from tfhub_transfer import cli
 from tfhub_transfer.data import reading
 from tfhub_transfer.encoders import conversion, hub_format, huggingface, preprocessing
 from tfhub_transfer.jobs import converting, folders, predicting
-from tfhub_transfer.jobs.asking_options import PredictJob
+from tfhub_transfer.jobs.options.asking import PredictJob
 from tfhub_transfer.models import encoding
 from tfhub_transfer.recipes import students
 from tfhub_transfer.reporting import reports

@@ -13,15 +13,11 @@ import pytest
 from sklearn.metrics import mean_poisson_deviance
 
 import tfhub_transfer as tt
-from tfhub_transfer.jobs import (
-    asking_options,
-    distilling,
-    distilling_options,
-    measuring,
-    predicting,
-    training,
-)
-from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.jobs import measuring, predicting
+from tfhub_transfer.jobs.options.asking import EvaluateJob, PredictJob
+from tfhub_transfer.jobs.options.distilling import DistillJob
+from tfhub_transfer.jobs.options.training import TrainJob
+from tfhub_transfer.jobs.trainings import distilling, training
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.training import headlines
 
@@ -202,10 +198,10 @@ def test_whole_jobs_find_it_by_its_name(source: Path, text_encoder: Path, tmp_pa
     job = TrainJob("counting", str(source), tmp_path / "out", encoder=str(text_encoder), epochs=1)
     report = training.train(job)
     assert report.task == "counting" and "deviance" in report.metrics
-    answers = list(predicting.predict(asking_options.PredictJob(tmp_path / "out", str(source))))
+    answers = list(predicting.predict(PredictJob(tmp_path / "out", str(source))))
     assert len(answers) == len(ROWS) and "count" in answers[0]
     again = measuring.evaluate_folder(
-        asking_options.EvaluateJob(tmp_path / "out", str(source), tmp_path / "again")
+        EvaluateJob(tmp_path / "out", str(source), tmp_path / "again")
     )
     assert again.judged_by() == "deviance"
     with pytest.raises(tt.InputError, match="has no classes; leave `--class-names` out"):
@@ -213,9 +209,7 @@ def test_whole_jobs_find_it_by_its_name(source: Path, text_encoder: Path, tmp_pa
     with pytest.raises(tt.InputError, match=r"far one answer is from another.*Received: Counting"):
         teacher, source = (str(tmp_path / "out"),), str(source)
         distilling.distill(
-            distilling_options.DistillJob(
-                teacher, source, tmp_path / "three", encoder=str(text_encoder), epochs=1
-            )
+            DistillJob(teacher, source, tmp_path / "three", encoder=str(text_encoder), epochs=1)
         )
 
 

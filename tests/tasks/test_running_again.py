@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 import tfhub_transfer as tt
-from tfhub_transfer.jobs import training
-from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.jobs.options.training import TrainJob
+from tfhub_transfer.jobs.trainings import training
 from tfhub_transfer.models.forward import Forward
 
 NAMES = ["bad", "good"]

@@ -2,13 +2,13 @@
 
 import dataclasses
 
-from tfhub_transfer.jobs.asking_options import EncodeJob, EvaluateJob, PredictJob
-from tfhub_transfer.jobs.distilling_options import DistillJob
-from tfhub_transfer.jobs.encoder_options import ConvertJob, EncodersJob
-from tfhub_transfer.jobs.exporting_options import CheckExportJob, ExportJob
-from tfhub_transfer.jobs.serving_options import ServeJob
-from tfhub_transfer.jobs.training_options import DemoJob, TrainJob
-from tfhub_transfer.jobs.tuning_options import TuneJob
+from tfhub_transfer.jobs.options.asking import EncodeJob, EvaluateJob, PredictJob
+from tfhub_transfer.jobs.options.distilling import DistillJob
+from tfhub_transfer.jobs.options.encoders import ConvertJob, EncodersJob
+from tfhub_transfer.jobs.options.exporting import CheckExportJob, ExportJob
+from tfhub_transfer.jobs.options.serving import ServeJob
+from tfhub_transfer.jobs.options.training import DemoJob, TrainJob
+from tfhub_transfer.jobs.options.tuning import TuneJob
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Command:
         name: What it is called.
         help: What it does, in a few words.
         job: The dataclass of its options.
-        run: The function that takes these: a module of this folder, a full stop, its name. The
+        run: The function that takes these: a module below this folder, a full stop, its name. The
             module is imported once the command runs.
         answers: Whether what it says on standard output is what it is for, unless it has an output
             of its own.
@@ -47,7 +47,7 @@ COMMANDS = (
         "demo",
         "train, evaluate, export and ask a sample model",
         DemoJob,
-        "demonstration.demonstrate",
+        "trainings.demonstration.demonstrate",
     ),
     Command(
         "encoders",
@@ -67,19 +67,19 @@ COMMANDS = (
         "train",
         "train, evaluate and export a model",
         TrainJob,
-        "training.train",
+        "trainings.training.train",
     ),
     Command(
         "tune",
         "search for what trains best, and train, evaluate and export that",
         TuneJob,
-        "tuning.tune",
+        "searches.tuning.tune",
     ),
     Command(
         "distill",
         "make a smaller model that imitates trained ones, or a smaller encoder",
         DistillJob,
-        "distilling.distill",
+        "trainings.distilling.distill",
     ),
     Command(
         "evaluate",
@@ -105,18 +105,18 @@ COMMANDS = (
         "export",
         "write a trained model as the next version of what a server loads",
         ExportJob,
-        "exporting.export",
+        "exports.exporting.export",
     ),
     Command(
         "check-export",
         "ask an export beside its model, moved and without this package",
         CheckExportJob,
-        "checking.check",
+        "exports.checking.check",
     ),
     Command(
         "serve",
         "answer TF Serving's REST, and show a page to try the model",
         ServeJob,
-        "serving.serve",
+        "exports.serving.serve",
     ),
 )

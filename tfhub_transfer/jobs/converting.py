@@ -2,7 +2,7 @@
 
 from tfhub_transfer.encoders import conversion
 from tfhub_transfer.errors import visible
-from tfhub_transfer.jobs.encoder_options import ConvertJob
+from tfhub_transfer.jobs.options.encoders import ConvertJob
 
 
 def convert_source(job: ConvertJob) -> None:

@@ -12,10 +12,10 @@ from tfhub_transfer.data.named_cells import OR_BLANK
 from tfhub_transfer.errors import InputError, RowError, placed
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import usual, values
-from tfhub_transfer.jobs import options
-from tfhub_transfer.jobs.options import Form
+from tfhub_transfer.jobs.options import declaring
+from tfhub_transfer.jobs.options.declaring import Form
+from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
-from tfhub_transfer.jobs.training_options import TrainJob
 from tfhub_transfer.models.encoding import ColumnNames, Record
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks import TASKS, MultiTask, Task, layouts
@@ -28,7 +28,7 @@ _WITHOUT_ONE = (0.9, 0.1)
 # Rows that tell what form data have.
 _LOOKED_AT = 100
 _COLUMNS = tuple(ColumnNames.__annotations__)
-_FORM = options.names_of(Form)
+_FORM = declaring.names_of(Form)
 _FILES: tuple[str, ...] = ("data", "validation", "test")
 # What a file of several tasks may say about each, and about all.
 _SAID = ("loss", "label_separator", "class_names", "weight")

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 from tfhub_transfer.encoders import registry
-from tfhub_transfer.jobs.encoder_options import EncodersJob
+from tfhub_transfer.jobs.options.encoders import EncodersJob
 
 
 def list_encoders(job: EncodersJob) -> None:

@@ -6,8 +6,8 @@ from tfhub_transfer import progress, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.jobs import folders, run_records
-from tfhub_transfer.jobs.asking_options import EvaluateJob
 from tfhub_transfer.jobs.inputs import file_of, read_labelled, training_split
+from tfhub_transfer.jobs.options.asking import EvaluateJob
 from tfhub_transfer.jobs.saying import say, say_notes
 from tfhub_transfer.models.encoding import ColumnNames, precision_of
 from tfhub_transfer.reporting.joint_reports import JointReport

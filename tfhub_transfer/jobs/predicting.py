@@ -9,12 +9,13 @@ from tfhub_transfer import data
 from tfhub_transfer.data import reading, writing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.jobs import asking, folders, sharded
+from tfhub_transfer.jobs import asking, folders
 from tfhub_transfer.jobs.asking import Answers
-from tfhub_transfer.jobs.asking_options import PredictJob
 from tfhub_transfer.jobs.inputs import Columns, file_of
+from tfhub_transfer.jobs.options.asking import PredictJob
 from tfhub_transfer.jobs.saying import say, say_notes
-from tfhub_transfer.jobs.shard_records import Output, digest
+from tfhub_transfer.jobs.shards import running
+from tfhub_transfer.jobs.shards.records import Output, digest
 from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, ColumnNames, precision_of
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.storage import opening
@@ -29,7 +30,7 @@ def answer(job: PredictJob) -> None:
     Raises:
         InputError: If one of them is unusable.
     """
-    if sharded.is_asked(job):
+    if running.is_asked(job):
         _answer_shards(job)
         return
     if job.output is not None:
@@ -68,16 +69,16 @@ def predict(job: PredictJob) -> Answers:
 
 def _answer_shards(job: PredictJob) -> None:
     assert job.output is not None
-    work = sharded.Work(job, Output(job.output), load)
+    work = running.Work(job, Output(job.output), load)
     model = opening.path_of(job.folder)
     files = [model] if model.is_file() else [model / MODEL_FILE, model / RECORD_FILE]
     if not files[0].exists():
         folders.load(job.folder, job.trust_code)  # which says what is there instead
-    told = {**job.columns({}), "task": job.task, **sharded.told(job)}
-    sharded.answer(work, {"command": "predict", "model": digest(files), **told}, [job.folder])
+    told = {**job.columns({}), "task": job.task, **running.told(job)}
+    running.answer(work, {"command": "predict", "model": digest(files), **told}, [job.folder])
 
 
-def load(job: PredictJob) -> sharded.Ask:
+def load(job: PredictJob) -> running.Ask:
     """What asks the model of a job the texts of one file after the other.
 
     Args:

@@ -9,12 +9,12 @@ from tfhub_transfer.encoders import (
 )
 from tfhub_transfer.errors import visible
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.jobs import sharded
 from tfhub_transfer.jobs.asking import Embedded
-from tfhub_transfer.jobs.asking_options import EncodeJob
 from tfhub_transfer.jobs.inputs import file_of
+from tfhub_transfer.jobs.options.asking import EncodeJob
 from tfhub_transfer.jobs.saying import say_notes
-from tfhub_transfer.jobs.shard_records import Output, digest
+from tfhub_transfer.jobs.shards import running
+from tfhub_transfer.jobs.shards.records import Output, digest
 from tfhub_transfer.models import (
     building,  # noqa: F401  teaches the registry what was trained, as the next does of others
     encoding,
@@ -31,7 +31,7 @@ def encode(job: EncodeJob) -> None:
     Raises:
         InputError: If one of them is unusable.
     """
-    if sharded.is_asked(job):
+    if running.is_asked(job):
         _encode_shards(job)
         return
     file = file_of(job, job.source)
@@ -51,10 +51,10 @@ def _encode_shards(job: EncodeJob) -> None:
     # In lines of JSON a vector takes four times as much, and long to be read.
     job = dataclasses.replace(job, form=job.form or "parquet")
     assert job.output is not None
-    work = sharded.Work(job, Output(job.output), load)
+    work = running.Work(job, Output(job.output), load)
     told = {name: getattr(job, name) for name in ("text", "normalize")}
-    about = {"command": "encode", "model": _digest(job.model), **told, **sharded.told(job)}
-    sharded.answer(work, about, [job.model])
+    about = {"command": "encode", "model": _digest(job.model), **told, **running.told(job)}
+    running.answer(work, about, [job.model])
 
 
 def _digest(model: str) -> str:
@@ -66,7 +66,7 @@ def _digest(model: str) -> str:
     return digest([path]) if path.exists() else model
 
 
-def load(job: EncodeJob) -> sharded.Ask:
+def load(job: EncodeJob) -> running.Ask:
     """What encodes the texts of one file after the other.
 
     Args:

@@ -12,8 +12,10 @@ from scipy.special import expit
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error
 
 import tfhub_transfer as tt
-from tfhub_transfer.jobs import asking_options, measuring, predicting, training
-from tfhub_transfer.jobs.training_options import TrainJob
+from tfhub_transfer.jobs import measuring, predicting
+from tfhub_transfer.jobs.options.asking import EvaluateJob, PredictJob
+from tfhub_transfer.jobs.options.training import TrainJob
+from tfhub_transfer.jobs.trainings import training
 from tfhub_transfer.reporting import paired, standings
 from tfhub_transfer.tasks import OrdinalRegression
 from tfhub_transfer.tasks.whole.ordinal import (
@@ -346,11 +348,9 @@ def test_the_command_line_trains_answers_and_measures(
     )
     report = training.train(job)
     assert report.task == "ordinal-regression" and report.class_names == GRADES
-    answers = list(predicting.predict(asking_options.PredictJob(tmp_path / "out", source)))
+    answers = list(predicting.predict(PredictJob(tmp_path / "out", source)))
     assert {"predicted_label", "rank", "scores"} <= set(answers[0])
-    again = measuring.evaluate_folder(
-        asking_options.EvaluateJob(tmp_path / "out", source, tmp_path / "again")
-    )
+    again = measuring.evaluate_folder(EvaluateJob(tmp_path / "out", source, tmp_path / "again"))
     assert again.metrics["mae"] is not None
     with pytest.raises(tt.InputError, match="don't say which is higher"):
         training.train(TrainJob("ordinal-regression", source, tmp_path / "two"))

@@ -1,0 +1,1 @@
+"""Exports made, checked and served."""

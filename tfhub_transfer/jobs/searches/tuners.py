@@ -1,0 +1,333 @@
+"""KerasTuner's tuners as `tune` runs them: each trial noted, time kept, reasons in a line."""
+
+import contextlib
+import functools
+import io
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+
+from tfhub_transfer import progress
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import ranges, usual
+from tfhub_transfer.jobs.options.tuning import TRIALS, TuneJob
+from tfhub_transfer.jobs.saying import say
+from tfhub_transfer.jobs.searches.limits import Cut, Ending, Limits
+from tfhub_transfer.jobs.searches.notes import PROJECT, TrialNotes
+from tfhub_transfer.jobs.searches.worker import Remote
+from tfhub_transfer.optimization import planning
+from tfhub_transfer.private import keras_tuner_grid
+from tfhub_transfer.reporting import searches
+from tfhub_transfer.tuning import TransferHyperModel, records, trials
+
+KINDS = {
+    "bayesian": keras_tuner.BayesianOptimization,
+    "random": keras_tuner.RandomSearch,
+    "hyperband": keras_tuner.Hyperband,
+    "grid": keras_tuner.GridSearch,
+}
+# What follows the search beside training and measuring, times what goes before it: files are read
+# and the model is built once more, exported, its report drawn. It was 2.0 to 3.5 for 1,000 rows of
+# SST-2 on a machine whose load changed meanwhile, with both packaged encoders.
+_AFTER = 3.0
+# Epochs of `Hyperband`'s longest trials, at least: of fewer there is nothing to choose between.
+_FEWEST_EPOCHS = 3
+
+
+def search(
+    job: TuneJob,
+    hypermodel: TransferHyperModel,
+    objective: keras_tuner.Objective,
+    notes: TrialNotes,
+    times: tuple[float, float],
+    measured: float,
+    serve: Callable[..., None] | None = None,
+) -> keras_tuner.Tuner:
+    """Goes through the trials that there is time for.
+
+    Args:
+        job: What to do.
+        hypermodel: What makes and trains each trial.
+        objective: What they are judged by.
+        notes: Where each is noted; those that are there aren't trained again.
+        times: When the command began, and when it read its files, by `time.monotonic`.
+        measured: Rows of the test split for each that trials learn from or are judged by.
+        serve: What deals them out to other processes, instead of training them here; called with
+            the oracle, what tells whether there is time, and what is to be called behind each.
+
+    Raises:
+        InputError: If none came to an end.
+    """
+    spent = max((float(each["ended"]) for each in notes.trials), default=0.0)
+    last, opening = (2 if job.refit else 1) / hypermodel.trainings, time.monotonic() - times[1]
+    most = job.trials if job.trials or job.minutes else TRIALS
+    ending = Ending(last, _AFTER * opening, measured)
+    limits = Limits(most, job.minutes, times[0], spent, ending, cuts=serve is None)
+    made = _tuner(_Noted, job, hypermodel, objective, notes.place, limits.trials)
+    made.notes, made.limits, made.keeps_weights = notes, limits, job.tuner == "hyperband"
+    made.limits.taken = made.taken()
+    if not limits.leaves_time(notes.trials):
+        made.stop()
+    with progress.stage("Trials", limits.trials, final=False) as stage:
+        made.stage = stage
+        stage.done = len(notes.trials)
+        with _told_of_mistakes():
+            if serve is None:
+                made.search(verbose=0)
+            else:
+                made.oracle.verbose = 0
+                made.save()
+                leaves_time = functools.partial(limits.leaves_time, notes.trials)
+                serve(made.oracle, leaves_time, made.over)
+    if not any(each["status"] == "COMPLETED" for each in notes.trials):
+        reason = next((each["reason"] for each in notes.trials if each.get("reason")), "no trial")
+        raise InputError(
+            f"none of {len(notes.trials)} trials came to an end; search lower rates. "
+            f"Received: {reason}"
+        )
+    return made
+
+
+def work(
+    job: TuneJob,
+    hypermodel: TransferHyperModel,
+    remote: Remote,
+    scratch: Path,
+    shared: Path | None,
+) -> None:
+    """Trains the trials that a chief deals out.
+
+    Args:
+        job: What to do, as the chief was told it.
+        hypermodel: As the chief has it.
+        remote: What asks the chief.
+        scratch: A folder of one's own.
+        shared: The chief's, if it is seen from here, for weights that later trials go on with.
+
+    Raises:
+        InputError: If there is a mistake in what it was told.
+    """
+    made = _tuner(_Apart, job, hypermodel, remote.objective, scratch, None)
+    made.oracle, made.keeps_weights = remote, shared is not None and job.tuner == "hyperband"
+    made.directory = str(shared or scratch)
+    try:
+        with _told_of_mistakes():
+            made.search(verbose=0)
+    except InputError as error:
+        remote.say_mistake(str(error))
+        raise
+
+
+@contextlib.contextmanager
+def _told_of_mistakes() -> Iterator[None]:
+    """Around a search: mistakes are ours to tell, and some warnings of KerasTuner's nobody's."""
+    with warnings.catch_warnings():
+        # Weights alone come back, to go on with; and of few trials little can be told.
+        known = ("Skipping variable loading for optimizer", "The optimal value found for")
+        for said in (*known, "All-NaN axis encountered"):  # which is told as a failed trial
+            warnings.filterwarnings("ignore", said)
+        try:
+            yield
+        except keras_tuner.errors.FatalError as error:
+            raise InputError(str(error)) from error
+
+
+def longest(rows: int) -> int:
+    """Epochs of `Hyperband`'s longest trials: as many as a training has where nobody says.
+
+    Args:
+        rows: What is trained on.
+    """
+    planned = planning.thawed(-(-rows // usual.BATCH_SIZE), None, None)
+    return max(_FEWEST_EPOCHS, planned.epochs * planned.passes)
+
+
+def _tuner(
+    own: type,
+    job: TuneJob,
+    hypermodel: TransferHyperModel,
+    objective: keras_tuner.Objective,
+    place: Path,
+    most_trials: int | None,
+) -> Any:
+    """The tuner, going on where its files are."""
+    kind: Any = type("Own", (own, KINDS[job.tuner]), {})
+    most: dict[str, Any] = {"max_trials": most_trials}
+    if job.tuner == "hyperband":  # which goes round and round, until it is stopped
+        most = {"max_epochs": longest(hypermodel.rows), "hyperband_iterations": None}
+    with contextlib.redirect_stdout(io.StringIO()):  # it says that it reloads
+        made = kind(
+            hypermodel,
+            objective=objective,
+            # KerasTuner takes 0 for none; above the last one NumPy knows none.
+            seed=job.seed % ranges.SEED[1] + 1,
+            directory=str(place),
+            project_name=PROJECT,
+            # A trial that falls apart says nothing of the next one.
+            max_consecutive_failed_trials=10**9,
+            **most,
+        )
+    made.oracle.max_trials = most_trials
+    if job.tuner == "grid":
+        made.oracle.populate_space = _Grid(made.oracle)
+    made.oracle.populate_space = _DefaultsFirst(made.oracle)
+    return made
+
+
+class _Grid:
+    """All combinations in their order, whoever trains them, and wherever a search goes on."""
+
+    def __init__(self, oracle: Any) -> None:
+        self._oracle, self._first = oracle, oracle.populate_space
+
+    def __call__(self, trial_id: str) -> dict[str, Any]:
+        oracle = self._oracle
+        if not oracle.start_order:
+            found: dict[str, Any] = self._first(trial_id)
+            return found
+        last = oracle.trials[oracle.start_order[-1]].hyperparameters.values
+        values = keras_tuner_grid.next_combination(oracle, last)
+        if values is None:
+            return {"status": "IDLE" if oracle.ongoing_trials else "STOPPED", "values": None}
+        return {"status": "RUNNING", "values": values}
+
+
+class _DefaultsFirst:
+    """The first trial is the defaults from its beginning: what is drawn beside it knows them."""
+
+    def __init__(self, oracle: Any) -> None:
+        self._oracle, self._draw = oracle, oracle.populate_space
+
+    def __call__(self, trial_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._draw(trial_id)
+        if found["status"] == "RUNNING" and not self._oracle.start_order:
+            hp = self._oracle.get_space()
+            hp.values = found["values"]
+            found["values"] = trials.defaults(hp)
+        return found
+
+
+class _Reasoned:
+    """What is added to a tuner of KerasTuner's: a trial that fails says why in a line."""
+
+    keeps_weights: bool
+    _reason: str | None
+
+    def run_trial(self, trial: Any, *given: Any, **more: Any) -> Any:
+        self._reason = None
+        run: Any = super().run_trial  # type: ignore[misc]
+        try:
+            return run(trial, *given, **more)
+        except keras_tuner.errors.FailedTrialError as error:
+            # Raised further, KerasTuner would print a traceback.
+            self._reason = str(error)
+            return self._worst()
+
+    def _worst(self) -> dict[str, float]:
+        objective = self.oracle.objective  # type: ignore[attr-defined]
+        return {objective.name: math.inf if objective.direction == "min" else -math.inf}
+
+    def on_trial_end(self, trial: Any) -> None:
+        if self._reason is not None:
+            trial.status, trial.message = "FAILED", self._reason
+        if not self.keeps_weights:
+            folder = Path(self.get_trial_dir(trial.trial_id))  # type: ignore[attr-defined]
+            for path in folder.glob("*.h5"):
+                path.unlink()
+
+
+class _Apart(_Reasoned):
+    """A tuner whose trials another process notes."""
+
+    def on_trial_end(self, trial: Any) -> None:
+        super().on_trial_end(trial)
+        self.oracle.end_trial(trial)  # type: ignore[attr-defined]
+
+
+class _Noted(_Reasoned):
+    """A tuner whose trials are noted here, whoever trains them."""
+
+    notes: TrialNotes
+    limits: Limits
+    stage: progress.Stage
+    _begun: bool
+
+    def on_trial_begin(self, trial: Any) -> None:
+        self._started = time.monotonic()
+
+    def run_trial(self, trial: Any, *given: Any, **more: Any) -> Any:
+        over = self.notes.trials
+        self._begun = self.limits.leaves_time(over, trial.hyperparameters.values)
+        if not self._begun:
+            self._reason = "no time was left"
+            return self._worst()
+        if not self.limits.cuts:
+            return super().run_trial(trial, *given, **more)
+        cut = Cut(self.limits, over)
+        found = super().run_trial(trial, *given, **{**more, "callbacks": [cut]})
+        self._begun = not cut.is_late
+        return found
+
+    def on_trial_end(self, trial: Any) -> None:
+        super().on_trial_end(trial)
+        self.oracle.end_trial(trial)  # type: ignore[attr-defined]
+        if not self._begun:  # which isn't noted: with more time the same command begins it
+            self.stop()
+            return
+        self.over(trial.trial_id, time.monotonic() - self._started)
+
+    def over(self, trial_id: str, seconds: float) -> None:
+        """Notes a trial that is over.
+
+        Args:
+            trial_id: Its number.
+            seconds: How long it took.
+        """
+        self.save()  # type: ignore[attr-defined]
+        found = self.oracle.get_trial(trial_id)  # type: ignore[attr-defined]
+        record = {**records.of_trial(found), "seconds": seconds, "ended": self.limits.elapsed}
+        self.notes.note(record)
+        self.limits.taken = self.taken()
+        self.stage.add()
+        say(_line(record, self.oracle.objective.name))  # type: ignore[attr-defined]
+        if not self.limits.leaves_time(self.notes.trials):
+            self.stop()
+
+    def taken(self) -> str | None:
+        """The trial that would be taken now; `None`, where none has come to its end."""
+        if not trials.completed(self):
+            return None
+        name: str = self.hypermodel.best(self).trial  # type: ignore[attr-defined]
+        return name
+
+    def stop(self) -> None:
+        """Lets no other trial begin."""
+        oracle = self.oracle  # type: ignore[attr-defined]
+        oracle.max_trials = max(1, len(oracle.trials))
+
+
+def _line(record: Mapping[str, Any], judge: str) -> str:
+    told = ", ".join(f"{name} {_short(v)}" for name, v in record["values"].items())
+    result = f"{judge} {scored(record)}" if record["status"] == "COMPLETED" else "failed"
+    reason = f": {record['reason']}" if record.get("reason") else ""
+    name = record["trial"] + (", the defaults" if searches.is_first(record["trial"]) else "")
+    return f"Trial {name}: {result}, {record['seconds']:.1f} s ({told}){reason}"
+
+
+def scored(record: Mapping[str, Any]) -> str:
+    """The score of a trial as it is said, with its spread if it has one.
+
+    Args:
+        record: What is known of the trial.
+    """
+    spread = record["spread"]
+    return f"{record['score']:.4f}" + ("" if spread is None else f" (spread {spread:.4f})")
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
