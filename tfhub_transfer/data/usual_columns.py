@@ -20,6 +20,8 @@ _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("question", "context"), ("answers",)),
     (("sentences",), ("summaries", "summary")),
     (("document",), ("summaries", "summary")),
+    (("source",), ("target",)),
+    (("turns",), ("answer",)),
 )
 _LABELS = (LABEL, "score", TAGS, "answers", "summaries", "summary")
 

@@ -11,7 +11,12 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.reporting import standings
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.generation.task import TextGeneration
+from tfhub_transfer.tasks.generation.task import (
+    AbstractiveSummarization,
+    Dialogue,
+    TextGeneration,
+    Translation,
+)
 from tfhub_transfer.tasks.questions.task import QuestionAnswering
 from tfhub_transfer.tasks.several.task import JointLoss, MultiTask
 from tfhub_transfer.tasks.similarity.task import Similarity
@@ -33,6 +38,9 @@ TASKS: dict[str, type[Task]] = {
         QuestionAnswering,
         ExtractiveSummarization,
         Similarity,
+        Translation,
+        AbstractiveSummarization,
+        Dialogue,
         TextGeneration,
     )
 }
@@ -93,7 +101,9 @@ def register(kind: Kind) -> Kind:
 
 __all__ = [
     "TASKS",
+    "AbstractiveSummarization",
     "Classification",
+    "Dialogue",
     "ExtractiveSummarization",
     "Head",
     "JointLoss",
@@ -106,6 +116,7 @@ __all__ = [
     "Task",
     "TextGeneration",
     "TokenClassification",
+    "Translation",
     "references",
     "register",
 ]

@@ -7,7 +7,9 @@ from typing import ClassVar
 from tfhub_transfer.jobs.options.declaring import (
     FOLDER,
     Columns,
+    Drawn,
     Form,
+    Searched,
     Sharded,
     Trust,
     argument,
@@ -23,7 +25,7 @@ _SHARDS = {"shards": names_of(Sharded)}
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateJob(Columns, Form, Trust):
+class EvaluateJob(Columns, Form, Searched, Trust):
     """The options of `evaluate`."""
 
     folder: Path = argument(help=_MODEL, metavar="DIR")
@@ -34,7 +36,7 @@ class EvaluateJob(Columns, Form, Trust):
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictJob(Columns, Form, Sharded, Trust):
+class PredictJob(Columns, Form, Drawn, Sharded, Trust):
     """The options of `predict`.
 
     Attributes:

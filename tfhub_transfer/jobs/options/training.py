@@ -18,6 +18,9 @@ TASKS = (
     "question-answering",
     "extractive-summarization",
     "similarity",
+    "translation",
+    "abstractive-summarization",
+    "dialogue",
     "text-generation",
     "multi-task",
 )
@@ -200,6 +203,27 @@ class Finer:
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Written:
+    """What writes answers that are texts, of the tasks that have such."""
+
+    decoder_layers: int | None = option(
+        None,
+        "of the decoder, where answers are texts; default 1",
+        metavar="N",
+        within=ranges.DECODER_LAYERS,
+    )
+    vocabulary_size: int | None = option(
+        None, "pieces of such texts; default: by the data", metavar="N", within=ranges.PIECES
+    )
+    answer_length: int | None = option(
+        None,
+        "most pieces of an answer; default: a quarter more than the longest has",
+        metavar="N",
+        within=ranges.ANSWER,
+    )
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Running:
     """How a training goes on, and what it leaves beside the model."""
 
@@ -237,7 +261,7 @@ class Refitted:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainJob(Labelled, Finer, Refitted, Running, Form, Training):
+class TrainJob(Labelled, Finer, Written, Refitted, Running, Form, Training):
     """The options of `train`; see `tfhub-transfer train --help`."""
 
 

@@ -12,17 +12,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer.data import Examples
+from tfhub_transfer.data.usual_columns import TEXT
 from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
+from tfhub_transfer.encoders.preprocessing import BertPreprocessor
 from tfhub_transfer.encoders.token_counts import padded_length
 from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.decoder import Decoder, heads_of
 from tfhub_transfer.tasks.generation import search
 from tfhub_transfer.tasks.generation.vocabulary import BOS, PAD
-from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs
+from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs, of_rows
+from tfhub_transfer.texts.joining import ALONE, WORD_END, spaced
 
 TARGETS = "target_ids"
 DECODER = "decoder"
+# What stands between turns, of a text and of a list; and what the encoder reads there.
+_BETWEEN, _MARK = f"[\\r\\n{WORD_END}{ALONE}]+", " | "
 # What fills up labels, and is no piece.
 _NO_PIECE = -1
 
@@ -53,7 +59,7 @@ class Written(Layout):
             width,
             layers=task.decoder_layers,
             heads=heads_of(encoder, width),
-            max_length=task.max_length + 1,
+            max_length=task.answer_length + 1,
             dropout=self.head.dropout,
             name=DECODER,
         )
@@ -96,7 +102,7 @@ class Written(Layout):
     def labels_length(
         self, labels: tf.RaggedTensor, inputs: Mapping[str, tf.Tensor], lengths: np.ndarray | None
     ) -> tf.Tensor:
-        return padded_length(labels, lengths, self.task.max_length)
+        return padded_length(labels, lengths, self.task.answer_length)
 
     def taught(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> Mapping[str, tf.Tensor]:
         pieces = tf.where(labels == _NO_PIECE, PAD, labels)
@@ -129,3 +135,35 @@ class Written(Layout):
 
 def _of_bert(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: inputs[key] for key in BERT_INPUTS}
+
+
+class Turns(Written):
+    """A row is a conversation so far; its answer is the next turn."""
+
+    def check(self, examples: Examples) -> None:
+        columns = {TEXT: [spaced(text) for text in examples.texts[0]]}
+        super().check(examples if examples.is_pair else Examples(columns))
+
+    def cut(self, examples: Examples) -> Rows:
+        newest = self._newest(tf.constant(examples.texts[0], tf.string)).numpy()
+        labels = examples.labels if examples.target else None
+        made = of_rows([[text.decode("utf-8") for text in newest]], labels)
+        return Rows(made, np.arange(len(examples)), len(examples))
+
+    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], None]:
+        return (self._newest(texts[0]),), None
+
+    def _newest(self, texts: tf.Tensor) -> tf.Tensor:
+        """The newest turns that fit, with a mark between them; as graph code."""
+        turns = tf.strings.split(tf.strings.regex_replace(texts, _BETWEEN, "\n"), "\n")
+        turns = tf.ragged.boolean_mask(turns, tf.strings.length(turns) > 0)
+        if isinstance(self.preprocessor, BertPreprocessor):
+            pieces = self.preprocessor.pieces(turns.flat_values).row_lengths()
+            sizes = turns.with_values(tf.cast(pieces, tf.int32) + 1).to_tensor()
+            behind = tf.cumsum(sizes, axis=1, reverse=True)
+            # [CLS] and [SEP] take two places; the newest turn is read even if it must be cut.
+            room = behind <= self.preprocessor.sequence_length - 2 + 1
+            last = tf.range(tf.shape(sizes)[1])[None] == turns.row_lengths(out_type=tf.int32)[:, None] - 1
+            there = tf.RaggedTensor.from_tensor(room | last, turns.row_lengths())
+            turns = tf.ragged.boolean_mask(turns, there)
+        return tf.strings.reduce_join(turns, axis=-1, separator=_MARK)

@@ -1,5 +1,6 @@
 """Tasks whose answer is a text."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -24,9 +25,7 @@ from tfhub_transfer.tasks.trial import Trial
 # What fills up labels, and is no piece.
 NO_PIECE = -1
 # The most pieces of an answer where targets are short: one may be longer than all that were seen.
-_LEAST_ROOM, _MOST_ROOM = 32, 512
-_ROOM = 1.25
-# The share of an encoder's rate by which a decoder learns that is new.
+_LEAST_ROOM, _ROOM = 32, 1.25
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -38,9 +37,11 @@ class TextGeneration(Task):
     et al. 2020). A label is the text to be written.
 
     Args:
-        vocabulary: The pieces that texts are written in, a `TargetVocabulary` or its `config`;
-            learned by `adapt` from the training targets.
-        max_length: The most pieces of an answer; learned by `adapt` if not given.
+        vocabulary: The pieces that texts are written in, a `TargetVocabulary` or what its
+            `get_config` gave; learned by `adapt` from the training targets.
+        vocabulary_size: How many pieces `adapt` is to learn; as many as suit the data if not given.
+        answer_length: The most pieces of an answer; a quarter more than the longest target has, 32
+            at least, if not given.
         decoder_layers: Layers of the decoder, 1 to 6.
         label_smoothing: Share of the probability that goes to all pieces, 0 to below 1.
         search: How an answer is looked for, a `Search` or its arguments.
@@ -60,14 +61,15 @@ class TextGeneration(Task):
     learns = ("vocabulary",)
     monitor = ("val_perplexity", "min")
     usual_columns: ClassVar = {"text": "source", "label": "target"}
-    options = ()
+    options = ("decoder_layers", "vocabulary_size", "answer_length", "label_smoothing")
     learned_baselines = False
     standing = Standing("bleu", rival="copy", baselines={}, badness="1 - chrF")
 
     def __init__(
         self,
         vocabulary: TargetVocabulary | str | None = None,
-        max_length: int | None = None,
+        vocabulary_size: int | None = None,
+        answer_length: int | None = None,
         decoder_layers: int = 1,
         label_smoothing: float = 0.1,
         search: Search | Mapping[str, Any] | None = None,
@@ -76,27 +78,32 @@ class TextGeneration(Task):
         if isinstance(vocabulary, str):
             vocabulary = TargetVocabulary.from_config(vocabulary)
         self.vocabulary = vocabulary
-        self.max_length = ranges.given(
-            ranges.whole_number, "max_length", max_length, 1, _MOST_ROOM
-        )
-        self.decoder_layers = ranges.whole_number("decoder_layers", decoder_layers, 1, 6)
+        whole, given = ranges.whole_number, ranges.given
+        self.vocabulary_size = given(whole, "vocabulary_size", vocabulary_size, *ranges.PIECES)
+        self.answer_length = given(whole, "answer_length", answer_length, *ranges.ANSWER)
+        self.decoder_layers = whole("decoder_layers", decoder_layers, *ranges.DECODER_LAYERS)
         self.label_smoothing = ranges.real_number(
             "label_smoothing", label_smoothing, 0.0, ranges.BELOW_ONE, True
         )
-        self._search = search if isinstance(search, Search) else Search(**(search or {}))
+        self._measured = False
+        self._how: dict[str, Any] = {}
+        if search is not None:
+            self.search = search if isinstance(search, Search) else Search(**search)
 
     @property
     def search(self) -> Search:
-        """How an answer is looked for; its longest is `max_length`."""
-        return self._search.of_length(self.max_length or _MOST_ROOM)
+        """How an answer is looked for; it has `answer_length` pieces at most."""
+        longest = self.answer_length or ranges.ANSWER[1]
+        most = min(self._how.get("max_length", longest), longest)
+        return Search(**{**self._how, "max_length": most})
 
     @search.setter
     def search(self, search: Search) -> None:
-        self._search = search
+        self._how = dataclasses.asdict(search)
 
     @property
     def is_adapted(self) -> bool:
-        return self.vocabulary is not None and self.max_length is not None
+        return self.vocabulary is not None and self.answer_length is not None
 
     def adapt(self, labels: Sequence[object]) -> "TextGeneration":
         """Learns the pieces of the texts to be written, and how many a text has at most.
@@ -107,16 +114,27 @@ class TextGeneration(Task):
         Raises:
             InputError: If one is no text, or there are too few to learn from.
         """
-        texts = self.read_labels(labels)
+        texts = [each[0] for each in self.right(labels)]
         if self.vocabulary is None:
-            self.vocabulary = TargetVocabulary.learn(texts)
-        if self.max_length is None:
+            self.vocabulary = TargetVocabulary.learn(texts, self.vocabulary_size)
+        if self.answer_length is None:
             longest = int(np.max(self.vocabulary.tokenize(texts).row_lengths()))
-            self.max_length = int(np.clip(longest * _ROOM, _LEAST_ROOM, _MOST_ROOM))
+            room = int(np.clip(longest * _ROOM, _LEAST_ROOM, ranges.ANSWER[1]))
+            self.answer_length, self._measured = room, True
         return self
 
-    def read_labels(self, labels: Sequence[object]) -> list[str]:
-        return class_labels.by_row(_text, labels)
+    def read_labels(self, labels: Sequence[object]) -> list[str | list[str]]:
+        """Each label as the text that it is, or as a list of the texts that are all right."""
+        read = class_labels.by_row(_texts, labels)
+        return [texts[0] if len(texts) == 1 else texts for texts in read]
+
+    def right(self, labels: Sequence[object]) -> list[list[str]]:
+        """The texts that are right, one or more for each label `[n]`; the first is to be learned.
+
+        Raises:
+            InputError: If one is blank, or no text.
+        """
+        return class_labels.by_row(_texts, labels)
 
     def check(self, examples: Examples) -> None:
         with placed(examples):
@@ -125,13 +143,13 @@ class TextGeneration(Task):
     def encode(self, labels: Sequence[object]) -> tf.RaggedTensor:
         """The pieces of each text and the end, ragged int32 `[n, (pieces)]`.
 
-        A text of more than `max_length` pieces is cut, and has no end.
+        A text of more than `answer_length` pieces is cut, and has no end.
         """
         self.require_adapted()
-        assert self.vocabulary is not None and self.max_length is not None
-        pieces = self.vocabulary.tokenize(self.read_labels(labels))
+        assert self.vocabulary is not None and self.answer_length is not None
+        pieces = self.vocabulary.tokenize([each[0] for each in self.right(labels)])
         ends = tf.fill([pieces.nrows(), 1], tf.constant(EOS, pieces.dtype))
-        found: tf.RaggedTensor = tf.concat([pieces, ends], axis=1)[:, : self.max_length]
+        found: tf.RaggedTensor = tf.concat([pieces, ends], axis=1)[:, : self.answer_length]
         return found
 
     def example_label(self) -> object:
@@ -184,32 +202,87 @@ class TextGeneration(Task):
         return answer["text"]
 
     def report_on(self, trial: Trial) -> None:
-        measures.report_on(trial, [[text] for text in self.read_labels(trial.examples.labels)])
+        measures.report_on(trial, self.right(trial.examples.labels))
+
+    def as_options(self) -> dict[str, object]:
+        said = super().as_options()
+        return {**said, "answer_length": None} if self._measured else said
 
     def get_config(self) -> dict[str, object]:
         return {
             "vocabulary": self.vocabulary.get_config() if self.vocabulary else None,
-            "max_length": self.max_length,
+            "vocabulary_size": self.vocabulary_size,
+            "answer_length": self.answer_length,
             "decoder_layers": self.decoder_layers,
             "label_smoothing": self.label_smoothing,
-            "search": self._search.get_config(),
+            "search": self._how or None,
         }
 
 
-def _text(label: object) -> str:
-    """A label as a text."""
+def _texts(label: object) -> list[str]:
+    """The texts that a label holds, one or more."""
     label = values.plain(label)
-    if not isinstance(label, str) or values.is_nothing(label):
+    listed = label if isinstance(label, list) and label else [label]
+    if not all(isinstance(text, str) and not values.is_nothing(text) for text in listed):
         raise InputError(
-            f"expected a text to be written, which isn't blank. Received: {str(label)[:60]!r}"
+            "expected a text to be written, or a list of texts that are all right, none of them "
+            f"blank. Received: {str(label)[:60]!r}"
         )
-    return label
+    return list(listed)
 
 
 def _plain(value: object) -> object:
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return value.decode("utf-8") if isinstance(value, bytes) else value
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class Translation(TextGeneration):
+    """A text in another language; see `TextGeneration`.
+
+    Example:
+
+    >>> Translation().adapt(["ein Haus", "zwei Häuser", "kein Haus"]).name
+    'translation'
+    """
+
+    name = "translation"
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class AbstractiveSummarization(TextGeneration):
+    """A summary of a document in words of its own; see `TextGeneration`.
+
+    As in Liu and Lapata 2019, "Text Summarization with Pretrained Encoders". What chooses sentences
+    of the document is `ExtractiveSummarization`.
+
+    Example:
+
+    >>> AbstractiveSummarization().adapt(["It works.", "It failed twice."]).name
+    'abstractive-summarization'
+    """
+
+    name = "abstractive-summarization"
+    usual_columns: ClassVar = {"text": "document", "label": "summary"}
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class Dialogue(TextGeneration):
+    """The next turn of a conversation; see `TextGeneration`.
+
+    A text is all turns so far, each in a line of its own, or a list of them, the newest last. Of
+    more than fit the newest are read.
+
+    Example:
+
+    >>> Dialogue().adapt(["Hello!", "At nine.", "Good bye."]).name
+    'dialogue'
+    """
+
+    name = "dialogue"
+    layout = "turns"
+    usual_columns: ClassVar = {"text": "turns", "label": "answer"}
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
