@@ -42,7 +42,6 @@ class _Served(tf.Module):
     ) -> None:
         super().__init__()
         self._preprocessor = model.preprocessor
-        self._read = [part.layout.resources for part in model.parts.values()]
         self.labels = {name: tf.saved_model.Asset(path) for name, path in labels.items()}
         self._of = weakref.ref(model)
         # A folded graph takes them flat, as TensorFlow flattens dictionaries: by sorted keys.

@@ -194,11 +194,6 @@ class Layout:
         """
         return model(inputs, training=False)
 
-    @property
-    def resources(self) -> list[object]:
-        """TensorFlow's objects that `answer` reads, so that an export takes them along."""
-        return []
-
     def warm_start(self, model: keras.Model) -> None:
         """Gives a new model's layers above the encoder weights of it, where that is how they begin.
 

@@ -19,9 +19,9 @@ from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.encoders.preprocessing import BertPreprocessor
 from tfhub_transfer.encoders.token_counts import padded_length
 from tfhub_transfer.heads import layers
-from tfhub_transfer.heads.decoder import Decoder, heads_of
+from tfhub_transfer.heads.decoder import Decoder
 from tfhub_transfer.tasks.generation import search
-from tfhub_transfer.tasks.generation.vocabulary import BOS, PAD
+from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD, UNK
 from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs, of_rows
 from tfhub_transfer.texts.joining import ALONE, WORD_END, spaced
 
@@ -29,6 +29,7 @@ TARGETS = "target_ids"
 DECODER = "decoder"
 # What stands between turns, of a text and of a list; and what the encoder reads there.
 _BETWEEN, _MARK = f"[\\r\\n{WORD_END}{ALONE}]+", " | "
+_SIGNS = search.Signs(BOS, EOS, (UNK,))
 # What fills up labels, and is no piece.
 _NO_PIECE = -1
 
@@ -58,8 +59,9 @@ class Written(Layout):
             task.vocabulary.size,
             width,
             layers=task.decoder_layers,
-            heads=heads_of(encoder, width),
-            max_length=task.answer_length + 1,
+            heads=_heads(encoder, width),
+            inner_units=4 * width,
+            max_length=task.answer_length,
             dropout=self.head.dropout,
             name=DECODER,
         )
@@ -87,7 +89,10 @@ class Written(Layout):
     def warm_start(self, model: keras.Model) -> None:
         """Gives the decoder what its layers and those at the encoder's top have in common."""
         weights = {n: w.value.numpy() for n, w in model.encoder.named_weights().items()}
-        model.get_layer(DECODER).warm_start(weights)
+        layers_below = [name for name, _ in model.encoder.layer_groups if name.startswith("layer_")]
+        count = self.task.decoder_layers
+        top = range(len(layers_below))[-count:]
+        model.get_layer(DECODER).warm_start(weights, [*top])
 
     # Examples to rows and back -----------------------------------------------------------------
 
@@ -112,10 +117,6 @@ class Written(Layout):
     # Answers -------------------------------------------------------------------------------------
 
     @property
-    def resources(self) -> list[object]:
-        return [self.task.vocabulary.tokenizer]
-
-    @property
     def asked_how(self) -> Hashable:
         found: Hashable = self.task.search
         return found
@@ -129,8 +130,26 @@ class Written(Layout):
         read = inputs[CODE_POINTS] if encoder.dialect == "text" else _of_bert(inputs)
         encoded = encoder(read, training=False)
         memory, present = self._memory(encoder, encoded, inputs)
-        found = search.run(decoder, memory, present, self.task.search)
+        state = decoder.start(memory, present)
+
+        def step(ids: tf.Tensor, place: tf.Tensor, cache: search.Cache) -> tuple[Any, ...]:
+            found: tuple[Any, ...] = decoder.step(ids, place, cache, state)
+            return found
+
+        def empty(rows: tf.Tensor) -> search.Cache:
+            return decoder.empty(rows, state)
+
+        how = self.task.search
+        found = search.find(step, empty, tf.shape(memory)[0], _SIGNS, how)
         return tf.concat([found.scores[..., None], tf.cast(found.ids, tf.float32)], axis=-1)
+
+
+def _heads(encoder: Encoder, width: int) -> int:
+    """As many as the encoder's attention has, so that its weights fit; else of the usual 64."""
+    for name, weight in encoder.named_weights().items():
+        if name.endswith("query/kernel") and len(weight.shape) == 3:
+            return int(weight.shape[1])
+    return max(count for count in range(1, max(1, width // 64) + 1) if width % count == 0)
 
 
 def _of_bert(inputs: Mapping[str, Any]) -> dict[str, Any]:

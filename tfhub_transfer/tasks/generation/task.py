@@ -38,7 +38,7 @@ class TextGeneration(Task):
 
     Args:
         vocabulary: The pieces that texts are written in, a `TargetVocabulary` or what its
-            `get_config` gave; learned by `adapt` from the training targets.
+            `to_string` gave; learned by `adapt` from the training targets.
         vocabulary_size: How many pieces `adapt` is to learn; as many as suit the data if not given.
         answer_length: The most pieces of an answer; a quarter more than the longest target has, 32
             at least, if not given.
@@ -76,7 +76,7 @@ class TextGeneration(Task):
     ) -> None:
         super().__init__(pair=False)
         if isinstance(vocabulary, str):
-            vocabulary = TargetVocabulary.from_config(vocabulary)
+            vocabulary = TargetVocabulary.from_string(vocabulary)
         self.vocabulary = vocabulary
         whole, given = ranges.whole_number, ranges.given
         self.vocabulary_size = given(whole, "vocabulary_size", vocabulary_size, *ranges.PIECES)
@@ -210,7 +210,7 @@ class TextGeneration(Task):
 
     def get_config(self) -> dict[str, object]:
         return {
-            "vocabulary": self.vocabulary.get_config() if self.vocabulary else None,
+            "vocabulary": self.vocabulary.to_string() if self.vocabulary else None,
             "vocabulary_size": self.vocabulary_size,
             "answer_length": self.answer_length,
             "decoder_layers": self.decoder_layers,
