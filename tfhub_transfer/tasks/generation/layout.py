@@ -54,7 +54,8 @@ class Written(Layout):
     ) -> keras.KerasTensor:
         """What the decoder says of the right text, `[batch, pieces, 3]`; see `Decoder`."""
         memory, present = self._memory(encoder, encoded, inputs)
-        task, width = self.task, int(memory.shape[-1])
+        task = self.task
+        width = task.decoder_width or int(memory.shape[-1])
         decoder = Decoder(
             task.vocabulary.size,
             width,

@@ -43,6 +43,8 @@ class TextGeneration(Task):
         answer_length: The most pieces of an answer; a quarter more than the longest target has, 32
             at least, if not given.
         decoder_layers: Layers of the decoder, 1 to 6.
+        decoder_width: Of its vectors; as wide as the encoder's if not given, which lets it begin
+            with the encoder's weights.
         label_smoothing: Share of the probability that goes to all pieces, 0 to below 1.
         search: How an answer is looked for, a `Search` or its arguments.
 
@@ -71,6 +73,7 @@ class TextGeneration(Task):
         vocabulary_size: int | None = None,
         answer_length: int | None = None,
         decoder_layers: int = 1,
+        decoder_width: int | None = None,
         label_smoothing: float = 0.1,
         search: Search | Mapping[str, Any] | None = None,
     ) -> None:
@@ -81,6 +84,7 @@ class TextGeneration(Task):
         whole, given = ranges.whole_number, ranges.given
         self.vocabulary_size = given(whole, "vocabulary_size", vocabulary_size, *ranges.PIECES)
         self.answer_length = given(whole, "answer_length", answer_length, *ranges.ANSWER)
+        self.decoder_width = given(whole, "decoder_width", decoder_width, *ranges.SIZE)
         self.decoder_layers = whole("decoder_layers", decoder_layers, *ranges.DECODER_LAYERS)
         self.label_smoothing = ranges.real_number(
             "label_smoothing", label_smoothing, 0.0, ranges.BELOW_ONE, True
@@ -214,6 +218,7 @@ class TextGeneration(Task):
             "vocabulary_size": self.vocabulary_size,
             "answer_length": self.answer_length,
             "decoder_layers": self.decoder_layers,
+            "decoder_width": self.decoder_width,
             "label_smoothing": self.label_smoothing,
             "search": self._how or None,
         }
