@@ -81,8 +81,9 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "heads": [
-        ["settings"],
-        ["layers"],
+        ["copying", "settings"],
+        ["decoder", "layers"],
+        ["warm_start"],
         ["__init__"],
     ],
     "incoming": [
@@ -207,8 +208,12 @@ INNER_FLOORS = {
         ["objective"],
         ["layout"],
         ["several", "towers", "units", "whole"],
-        ["questions", "similarity", "summaries", "tagging"],
+        ["generation", "questions", "similarity", "summaries", "tagging"],
         ["layouts"],
+        ["__init__"],
+    ],
+    "tasks/generation": [
+        ["searching"],
         ["__init__"],
     ],
     "tasks/questions": [

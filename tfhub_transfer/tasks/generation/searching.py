@@ -20,8 +20,8 @@ from tfhub_transfer.runtime.masking import NEVER
 
 # Tensors whose first axis is hypotheses, in tuples of any form.
 Cache: TypeAlias = Any
-# The piece of each hypothesis `[rows]`, its place, and the cache of the places before: logarithms of
-# the next ones' probabilities `[rows, vocabulary]`, and the cache.
+# The piece of each hypothesis `[rows]`, its place, and the cache of the places before, to logarithms
+# of the next ones' probabilities `[rows, vocabulary]`, and the cache.
 Step: TypeAlias = Callable[[tf.Tensor, tf.Tensor, Cache], tuple[tf.Tensor, Cache]]
 
 # What fills rows up.
@@ -214,7 +214,9 @@ class _Rules:
             pieces = pieces[:, : length + 1]
         pieces = tf.where(pieces == PAD, -1, pieces)
         late = tf.range(length + 1) >= ends[:, None]
-        return cls(tf.convert_to_tensor(batch), signs, search, tf.where(late, signs.end, pieces), ends)
+        return cls(
+            tf.convert_to_tensor(batch), signs, search, tf.where(late, signs.end, pieces), ends
+        )
 
     @property
     def banned(self) -> tuple[int, ...]:
@@ -429,9 +431,7 @@ def _ended(
     return words, scores, tf.gather(lengths, chosen, batch_dims=1)
 
 
-def _is_decided(
-    scores: tf.Tensor, totals: tf.Tensor, rules: _Rules, place: tf.Tensor
-) -> tf.Tensor:
+def _is_decided(scores: tf.Tensor, totals: tf.Tensor, rules: _Rules, place: tf.Tensor) -> tf.Tensor:
     """Of which texts no open hypothesis can win any longer, `[batch]`."""
     # Logarithms only fall; so does the score, unless the penalty grows with the length.
     count = rules.ends + 1 if rules.search.thorough else place + 2
