@@ -40,7 +40,7 @@ _LEAST, _BYTES_A_SMALL_PIECE = 320, 32
 # What is learned from: 8 MB take some ten seconds and 250 MB of memory, a hundred thousand
 # sentences; of more targets some are drawn.
 _SAMPLE, _LONGEST = 8_000_000, 10_000
-# Signs of all kinds of text are that many; of pieces that aren't bytes up to half are signs.
+# Of all characters so many are signs that are pieces; up to half of all pieces may be that.
 _COVERAGE = 0.9995
 # Learning adds numbers up in as many parts: another number makes other pieces in the last places.
 _THREADS = 4
@@ -102,7 +102,12 @@ class TargetVocabulary:
                 "a vocabulary is learned from targets, and these hold no text; give rows whose "
                 f"targets say something. Received: {len(given):,} targets, all empty or blank"
             )
-        return cls(_learned(sample, size or usual_size(sum(map(_bytes, given)))))
+        signs = _frequent(sample)
+        # Scripts of many signs need a piece for each, and some for words.
+        size = size or max(
+            usual_size(sum(map(_bytes, given))), min(_LEAST + 2 * len(signs), SIZES[1])
+        )
+        return cls(_learned(_of(signs[: (size - _LEAST) // 2], sample), size))
 
     @property
     def size(self) -> int:
@@ -224,7 +229,7 @@ def _learned(texts: Sequence[str], size: int) -> bytes:
             eos_id=EOS,
             unk_surface="",
             byte_fallback=True,
-            character_coverage=_coverage(texts, (size - _LEAST) // 2),
+            character_coverage=1.0,
             required_chars="\u2581",
             normalization_rule_tsv=str(rules),
             denormalization_rule_tsv=str(back),
@@ -238,13 +243,21 @@ def _learned(texts: Sequence[str], size: int) -> bytes:
     return _without_paths(made.getvalue())
 
 
-def _coverage(texts: Sequence[str], most: int) -> float:
-    """The share of characters that are pieces themselves: of Chinese not all have room."""
+def _frequent(texts: Sequence[str]) -> list[str]:
+    """The signs that all but a few characters are, the most frequent first."""
     counts: collections.Counter[str] = collections.Counter()
     for text in texts:
         counts.update(text)
-    kept = sum(count for _, count in counts.most_common(most))
-    return min(_COVERAGE, kept / counts.total())
+    # Of as frequent ones in the order of Unicode, not of the rows.
+    ordered = sorted(counts, key=lambda sign: (-counts[sign], sign))
+    shares = np.cumsum([counts[sign] for sign in ordered]) / counts.total()
+    return ordered[: int(np.searchsorted(shares, _COVERAGE)) + 1]
+
+
+def _of(signs: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Texts with spaces where other signs are, which bytes are for."""
+    others = {ord(sign): " " for sign in {*"".join(texts)} - {*signs}}
+    return [text.translate(others) for text in texts] if others else list(texts)
 
 
 def _without_paths(model: bytes) -> bytes:
