@@ -228,7 +228,9 @@ def longest(encoded: Mapping[str, tf.RaggedTensor]) -> np.ndarray:
 
 
 def pick(
-    labels: "Labels | tuple[Labels, ...]", rows: tf.Tensor, length_of: Callable[[tf.RaggedTensor], tf.Tensor]
+    labels: "Labels | tuple[Labels, ...]",
+    rows: tf.Tensor,
+    length_of: Callable[[tf.RaggedTensor], tf.Tensor],
 ) -> tuple[Labels, ...]:
     """The labels of some rows, and their weights if they have any; ragged labels padded with -1.
 

@@ -16,7 +16,9 @@ def said(job: Searched) -> dict[str, object]:
     """
     kind = Drawn if isinstance(job, Drawn) else Searched
     given = {name: getattr(job, name) for name in names_of(kind)}
-    return {name: value for name, value in given.items() if value is not None and value is not False}
+    return {
+        name: value for name, value in given.items() if value is not None and value is not False
+    }
 
 
 def settle(model: TransferModel, job: Searched) -> None:

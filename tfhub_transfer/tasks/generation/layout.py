@@ -18,9 +18,10 @@ from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.encoders.preprocessing import BertPreprocessor
 from tfhub_transfer.encoders.token_counts import padded_length
-from tfhub_transfer.heads import layers
+from tfhub_transfer.heads import layers, warm_start
 from tfhub_transfer.heads.decoder import Decoder
-from tfhub_transfer.tasks.generation import search
+from tfhub_transfer.heads.settings import DecoderForm
+from tfhub_transfer.tasks.generation import searching
 from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD, UNK
 from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs, of_rows
 from tfhub_transfer.texts.joining import ALONE, WORD_END, spaced
@@ -29,7 +30,7 @@ TARGETS = "target_ids"
 DECODER = "decoder"
 # What stands between turns, of a text and of a list; and what the encoder reads there.
 _BETWEEN, _MARK = f"[\\r\\n{WORD_END}{ALONE}]+", " | "
-_SIGNS = search.Signs(BOS, EOS, (UNK,))
+_SIGNS = searching.Signs(BOS, EOS, (UNK,))
 # What fills up labels, and is no piece.
 _NO_PIECE = -1
 
@@ -56,16 +57,14 @@ class Written(Layout):
         memory, present = self._memory(encoder, encoded, inputs)
         task = self.task
         width = task.decoder_width or int(memory.shape[-1])
-        decoder = Decoder(
-            task.vocabulary.size,
-            width,
+        form = DecoderForm(
+            width=width,
             layers=task.decoder_layers,
             heads=_heads(encoder, width),
             inner_units=4 * width,
-            max_length=task.answer_length,
             dropout=self.head.dropout,
-            name=DECODER,
         )
+        decoder = Decoder(task.vocabulary.size, task.answer_length, form, name=DECODER)
         return decoder(memory, present, inputs[TARGETS])
 
     def hidden(self, features: keras.KerasTensor) -> keras.KerasTensor:
@@ -93,7 +92,7 @@ class Written(Layout):
         layers_below = [name for name, _ in model.encoder.layer_groups if name.startswith("layer_")]
         count = self.task.decoder_layers
         top = range(len(layers_below))[-count:]
-        model.get_layer(DECODER).warm_start(weights, [*top])
+        warm_start.take_over(model.get_layer(DECODER), weights, [*top])
 
     # Examples to rows and back -----------------------------------------------------------------
 
@@ -133,15 +132,15 @@ class Written(Layout):
         memory, present = self._memory(encoder, encoded, inputs)
         state = decoder.start(memory, present)
 
-        def step(ids: tf.Tensor, place: tf.Tensor, cache: search.Cache) -> tuple[Any, ...]:
+        def step(ids: tf.Tensor, place: tf.Tensor, cache: searching.Cache) -> tuple[Any, ...]:
             found: tuple[Any, ...] = decoder.step(ids, place, cache, state)
             return found
 
-        def empty(rows: tf.Tensor) -> search.Cache:
+        def empty(rows: tf.Tensor) -> searching.Cache:
             return decoder.empty(rows, state)
 
         how = self.task.search
-        found = search.find(step, empty, tf.shape(memory)[0], _SIGNS, how)
+        found = searching.find(step, empty, tf.shape(memory)[0], _SIGNS, how)
         return tf.concat([found.scores[..., None], tf.cast(found.ids, tf.float32)], axis=-1)
 
 
@@ -183,7 +182,10 @@ class Turns(Written):
             behind = tf.cumsum(sizes, axis=1, reverse=True)
             # [CLS] and [SEP] take two places; the newest turn is read even if it must be cut.
             room = behind <= self.preprocessor.sequence_length - 2 + 1
-            last = tf.range(tf.shape(sizes)[1])[None] == turns.row_lengths(out_type=tf.int32)[:, None] - 1
+            last = (
+                tf.range(tf.shape(sizes)[1])[None]
+                == turns.row_lengths(out_type=tf.int32)[:, None] - 1
+            )
             there = tf.RaggedTensor.from_tensor(room | last, turns.row_lengths())
             turns = tf.ragged.boolean_mask(turns, there)
         return tf.strings.reduce_join(turns, axis=-1, separator=_MARK)

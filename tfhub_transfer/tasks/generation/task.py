@@ -17,7 +17,7 @@ from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.generation import measures
-from tfhub_transfer.tasks.generation.search import Search
+from tfhub_transfer.tasks.generation.searching import Search
 from tfhub_transfer.tasks.generation.vocabulary import EOS, TargetVocabulary
 from tfhub_transfer.tasks.reportable import Readable
 from tfhub_transfer.tasks.trial import Trial
@@ -63,6 +63,10 @@ class TextGeneration(Task):
     learns = ("vocabulary",)
     monitor = ("val_perplexity", "min")
     usual_columns: ClassVar = {"text": "source", "label": "target"}
+    # A decoder is as deep as what is usually fine-tuned, and mostly new.
+    head_rate = 1e-3
+    head_warmup = 0.1
+    head_factor = 5.0
     options = ("decoder_layers", "vocabulary_size", "answer_length", "label_smoothing")
     learned_baselines = False
     standing = Standing("bleu", rival="copy", baselines={}, badness="1 - chrF")

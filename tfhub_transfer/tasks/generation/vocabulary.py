@@ -75,7 +75,7 @@ class TargetVocabulary:
     """
 
     def __init__(self, model: bytes) -> None:
-        self.model = model
+        self._model = model
         self._processor = _loaded(model)
         self._eager: tf_text.SentencepieceTokenizer | None = None
 
@@ -140,9 +140,13 @@ class TargetVocabulary:
         """
         return [self._processor.id_to_piece(int(each)) for each in ids]
 
+    def get_config(self) -> dict[str, str]:
+        """What tells one vocabulary from another."""
+        return {"model": self.to_string()}
+
     def to_string(self) -> str:
         """The vocabulary as ASCII, for a configuration; see `from_string`."""
-        return base64.b64encode(zlib.compress(self.model, 9)).decode("ascii")
+        return base64.b64encode(zlib.compress(self._model, 9)).decode("ascii")
 
     @classmethod
     def from_string(cls, written: str) -> "TargetVocabulary":
@@ -165,10 +169,10 @@ class TargetVocabulary:
         return cls(model)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, TargetVocabulary) and self.model == other.model
+        return isinstance(other, TargetVocabulary) and self._model == other._model
 
     def __hash__(self) -> int:
-        return hash(self.model)
+        return hash(self._model)
 
     def _tokenizer(self) -> tf_text.SentencepieceTokenizer:
         """The operations; inside a graph their model is part of it, so that nobody keeps it alive.
@@ -176,9 +180,9 @@ class TargetVocabulary:
         One that was made outside would have to be tracked by whatever is exported.
         """
         if tf.inside_function():
-            return tf_text.SentencepieceTokenizer(model=self.model)
+            return tf_text.SentencepieceTokenizer(model=self._model)
         if self._eager is None:
-            self._eager = tf_text.SentencepieceTokenizer(model=self.model)
+            self._eager = tf_text.SentencepieceTokenizer(model=self._model)
         return self._eager
 
 
