@@ -11,6 +11,7 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.reporting import standings
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.tasks.base import Task
+from tfhub_transfer.tasks.generation.searching import Search
 from tfhub_transfer.tasks.generation.task import (
     AbstractiveSummarization,
     Dialogue,
@@ -112,6 +113,7 @@ __all__ = [
     "OrdinalRegression",
     "QuestionAnswering",
     "Regression",
+    "Search",
     "Similarity",
     "Task",
     "TextGeneration",

@@ -57,11 +57,12 @@ class Written(Layout):
         memory, present = self._memory(encoder, encoded, inputs)
         task = self.task
         width = task.decoder_width or int(memory.shape[-1])
+        heads, inner = _form(encoder, width)
         form = DecoderForm(
             width=width,
             layers=task.decoder_layers,
-            heads=_heads(encoder, width),
-            inner_units=4 * width,
+            heads=heads,
+            inner_units=inner,
             dropout=self.head.dropout,
         )
         decoder = Decoder(task.vocabulary.size, task.answer_length, form, name=DECODER)
@@ -144,12 +145,19 @@ class Written(Layout):
         return tf.concat([found.scores[..., None], tf.cast(found.ids, tf.float32)], axis=-1)
 
 
-def _heads(encoder: Encoder, width: int) -> int:
-    """As many as the encoder's attention has, so that its weights fit; else of the usual 64."""
+def _form(encoder: Encoder, width: int) -> tuple[int, int]:
+    """Heads and inner units: those of the encoder's layers, so that their weights fit.
+
+    Of others they are what is usual: 64 numbers for a head, four times the width inside.
+    """
+    heads, inner = max(n for n in range(1, width // 64 + 2) if width % n == 0), 4 * width
     for name, weight in encoder.named_weights().items():
-        if name.endswith("query/kernel") and len(weight.shape) == 3:
-            return int(weight.shape[1])
-    return max(count for count in range(1, max(1, width // 64) + 1) if width % count == 0)
+        shape = tuple(weight.shape)
+        if name.endswith("query/kernel") and len(shape) == 3 and shape[0] == width:
+            heads = int(shape[1])
+        elif name.endswith("intermediate/kernel") and shape[0] == width:
+            inner = int(shape[1])
+    return heads, inner
 
 
 def _of_bert(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,14 +186,13 @@ class Turns(Written):
         turns = tf.ragged.boolean_mask(turns, tf.strings.length(turns) > 0)
         if isinstance(self.preprocessor, BertPreprocessor):
             pieces = self.preprocessor.pieces(turns.flat_values).row_lengths()
-            sizes = turns.with_values(tf.cast(pieces, tf.int32) + 1).to_tensor()
+            lengths = turns.row_lengths()
+            sizes = turns.with_values(pieces + 1).to_tensor()
             behind = tf.cumsum(sizes, axis=1, reverse=True)
-            # [CLS] and [SEP] take two places; the newest turn is read even if it must be cut.
-            room = behind <= self.preprocessor.sequence_length - 2 + 1
-            last = (
-                tf.range(tf.shape(sizes)[1])[None]
-                == turns.row_lengths(out_type=tf.int32)[:, None] - 1
-            )
-            there = tf.RaggedTensor.from_tensor(room | last, turns.row_lengths())
-            turns = tf.ragged.boolean_mask(turns, there)
+            # [CLS] and [SEP] take two places, and no mark stands behind the newest turn, which is
+            # read even if it must be cut.
+            fits = behind - 1 <= self.preprocessor.sequence_length - 2
+            newest = tf.range(tf.shape(sizes, out_type=tf.int64)[1]) == lengths[:, None] - 1
+            read = tf.RaggedTensor.from_tensor(fits | newest, lengths)
+            turns = tf.ragged.boolean_mask(turns, read)
         return tf.strings.reduce_join(turns, axis=-1, separator=_MARK)

@@ -11,11 +11,13 @@ the model puts one there, so that is done here, in the graph.
 import base64
 import binascii
 import collections
+import functools
 import io
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -77,7 +79,6 @@ class TargetVocabulary:
     def __init__(self, model: bytes) -> None:
         self._model = model
         self._processor = _loaded(model)
-        self._eager: tf_text.SentencepieceTokenizer | None = None
 
     @classmethod
     def learn(cls, texts: Sequence[str], size: int | None = None) -> "TargetVocabulary":
@@ -120,9 +121,8 @@ class TargetVocabulary:
         Args:
             texts: Strings in UTF-8. An empty one has no pieces.
         """
-        return self._tokenizer().tokenize(
-            tf.strings.regex_replace(tf.convert_to_tensor(texts, tf.string), r"(?s)\A(.)", r" \1")
-        )
+        given = tf.convert_to_tensor(texts, tf.string)
+        return self._tokenize(given) if tf.inside_function() else self._graphs[0](given)
 
     def detokenize(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """Ids to texts, strings `[n]`, as graph code that an export may hold.
@@ -130,7 +130,32 @@ class TargetVocabulary:
         Args:
             ids: int32 `[n, pieces]`, with `PAD` wherever there is none, or ragged.
         """
-        return tf.strings.regex_replace(self._tokenizer().detokenize(ids), r"\A ", "")
+        if tf.inside_function():
+            return self._detokenize(ids)
+        rows = ids if isinstance(ids, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(ids)
+        return self._graphs[1](rows)
+
+    @functools.cached_property
+    def _graphs(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Both as graphs of their own, each of which holds the model.
+
+        Outside of a graph TensorFlow's operation holds it, and forgets it whenever an option of the
+        graph optimizer is set.
+        """
+        texts = tf.TensorSpec([None], tf.string)
+        ids = tf.RaggedTensorSpec([None, None], tf.int32)
+        return (
+            tf.function(self._tokenize, input_signature=[texts], autograph=False),
+            tf.function(self._detokenize, input_signature=[ids], autograph=False),
+        )
+
+    def _tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        tokenizer = tf_text.SentencepieceTokenizer(model=self._model)
+        return tokenizer.tokenize(tf.strings.regex_replace(texts, r"(?s)\A(.)", r" \1"))
+
+    def _detokenize(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
+        tokenizer = tf_text.SentencepieceTokenizer(model=self._model)
+        return tf.strings.regex_replace(tokenizer.detokenize(ids), r"\A ", "")
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """What ids stand for, to read: U+2581 for a space, `<0x0A>` for a byte.
@@ -173,17 +198,6 @@ class TargetVocabulary:
 
     def __hash__(self) -> int:
         return hash(self._model)
-
-    def _tokenizer(self) -> tf_text.SentencepieceTokenizer:
-        """The operations; inside a graph their model is part of it, so that nobody keeps it alive.
-
-        One that was made outside would have to be tracked by whatever is exported.
-        """
-        if tf.inside_function():
-            return tf_text.SentencepieceTokenizer(model=self._model)
-        if self._eager is None:
-            self._eager = tf_text.SentencepieceTokenizer(model=self._model)
-        return self._eager
 
 
 def usual_size(count: int) -> int:
