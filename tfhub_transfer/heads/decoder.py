@@ -94,7 +94,7 @@ class DecoderLayer(keras.layers.Layer):
         self.form = form
         self.own = Attention(form.heads, form.width, form.dropout, name="own")
         self.cross = Attention(form.heads, form.width, form.dropout, name="cross")
-        self.inner = full_precision.Dense(form.inner_units, "gelu", name="inner")
+        self.inner = full_precision.Dense(form.inner_units, _gelu, name="inner")
         self.outer = full_precision.Dense(form.width, name="outer")
         # Of self-attention, cross attention and feed-forward: before each, or after.
         self.norms = [_norm(f"norm_{number}") for number in range(3)]
@@ -356,6 +356,11 @@ class Decoder(keras.layers.Layer):
             made = self.copier.scores(vectors, gold, made, of_sources, copyable)
         likeliest = tf.stop_gradient(tf.cast(made.gold >= made.best - _ROUNDING, tf.float32))
         return tf.stack([made.gold, made.mean, likeliest], axis=-1)
+
+
+def _gelu(x: tf.Tensor) -> tf.Tensor:
+    """GELU by `Erf`, as encoders have it: `tf.nn.gelu` says `Erfc`, which not all formats have."""
+    return (0.5 * (1.0 + tf.math.erf(x * math.sqrt(0.5)))) * x
 
 
 def _norm(name: str) -> keras.layers.Layer:

@@ -20,8 +20,8 @@ from tfhub_transfer.runtime.masking import NEVER
 
 # Tensors whose first axis is hypotheses, in tuples of any form.
 Cache: TypeAlias = Any
-# The piece of each hypothesis `[rows]`, its place, and the cache of the places before, to logarithms
-# of the next ones' probabilities `[rows, vocabulary]`, and the cache.
+# The last piece of each hypothesis `[rows]`, its place, and the cache of the places before, to the
+# logarithms of the next ones' probabilities `[rows, vocabulary]`, and the cache with this place.
 Step: TypeAlias = Callable[[tf.Tensor, tf.Tensor, Cache], tuple[tf.Tensor, Cache]]
 
 # What fills rows up.
