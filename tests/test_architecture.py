@@ -184,8 +184,12 @@ INNER_FLOORS = {
         ["objective"],
         ["layout"],
         ["several", "towers", "units", "whole"],
-        ["questions", "similarity", "summaries", "tagging"],
+        ["generation", "questions", "similarity", "summaries", "tagging"],
         ["layouts"],
+        ["__init__"],
+    ],
+    "tasks/generation": [
+        ["vocabulary"],
         ["__init__"],
     ],
     "tasks/questions": [

@@ -1,1 +1,1 @@
-"""Tasks whose answer is text: translations, summaries in words of their own, turns of a dialogue."""
+"""Tasks whose answer is text: translations, summaries in new words, turns of a dialogue."""
