@@ -213,7 +213,9 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/generation": [
-        ["searching"],
+        ["measures", "searching", "vocabulary"],
+        ["task"],
+        ["layout"],
         ["__init__"],
     ],
     "tasks/questions": [

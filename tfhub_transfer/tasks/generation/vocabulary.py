@@ -111,6 +111,11 @@ class TargetVocabulary:
         return cls(_learned(_of(signs[: (size - _LEAST) // 2], sample), size))
 
     @property
+    def model(self) -> bytes:
+        """The SentencePiece model, as its own library reads it."""
+        return self._model
+
+    @property
     def size(self) -> int:
         """How many pieces there are, the first four included."""
         return int(self._processor.vocab_size())
