@@ -93,7 +93,7 @@ INNER_FLOORS = {
     ],
     "jobs": [
         ["asking", "folders", "options", "run_records", "saying", "three_splits"],
-        ["commands", "converting", "inputs", "listing", "processes", "shards"],
+        ["commands", "converting", "inputs", "listing", "processes", "settling", "shards"],
         ["exports", "measuring", "predicting", "trainings", "vectors"],
         ["searches"],
         ["__init__"],

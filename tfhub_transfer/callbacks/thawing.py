@@ -31,7 +31,10 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         mode: `"min"` or `"max"`: which way `monitor` improves; `"auto"` tells by its name.
         patience: Epochs without improvement before the next group thaws.
         layer_decay: Factor on the learning rate for each group further down, above 0 up to 1.
-        head_factor: Factor on the learning rate of all that isn't the encoder's.
+
+    Attributes:
+        head_factor: Factor on the learning rate of all that isn't the encoder's; 1 unless set
+            before training.
 
     Raises:
         InputError: If an argument is out of range, or the model holds no `Encoder`, or no optimizer
@@ -55,7 +58,6 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         mode: str = "auto",
         patience: int = 1,
         layer_decay: float = 1.0,
-        head_factor: float = 1.0,
     ) -> None:
         super().__init__()
         most = ranges.EPOCHS[1]
@@ -66,7 +68,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         if num_groups is not None:
             num_groups = ranges.whole_number("num_groups", num_groups, *ranges.LAYERS)
         self.layer_decay = ranges.real_number("layer_decay", layer_decay, 0.0, 1.0)
-        self.head_factor = ranges.real_number("head_factor", head_factor, 0.0, ranges.MOST)
+        self.head_factor = 1.0
         self.num_groups, self.monitor = num_groups, monitor
         self.mode = best_weights.direction(mode, monitor)
         self.thawed_at: list[tuple[float, int]] = []

@@ -5,7 +5,6 @@ import dataclasses
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs.options.declaring import Drawn, Searched, names_of
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.tasks import TextGeneration
 
 
 def said(job: Searched) -> dict[str, object]:
@@ -32,7 +31,7 @@ def settle(model: TransferModel, job: Searched) -> None:
         InputError: If no task writes texts, or what was said doesn't go together.
     """
     given = said(job)
-    writing = [part.task for part in model.parts.values() if isinstance(part.task, TextGeneration)]
+    writing = [part.task for part in model.parts.values() if part.task.search is not None]
     if given and not writing:
         told = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError(

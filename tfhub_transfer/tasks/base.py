@@ -72,6 +72,9 @@ class Task(Reported, abc.ABC):
     # `scores` are of `class_names`, "regress", where `score` is a number; neither, if "".
     api: ClassVar[str] = ""
 
+    # How it looks for its answers, if it searches for them: a frozen dataclass, which may be set.
+    search: Any = None
+
     pair: bool = False  # also of one that calls no other constructor
 
     def __init__(self, pair: bool = False) -> None:

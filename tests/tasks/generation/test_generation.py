@@ -123,20 +123,19 @@ def test_the_decoder_begins_with_the_top_of_the_encoder(bert_encoder: Path) -> N
 
 
 def test_thawed_layers_and_decoder_have_rates_of_their_own(bert_encoder: Path) -> None:
-    class Two(Translation):
-        head_factor = 1e-6
-
-    model = build(bert_encoder, Two(decoder_width=32))
+    model = build(bert_encoder)
     decoder = model.get_layer(layouts.DECODER)
     before = decoder.table.numpy(), model.encoder.weights[0].numpy()
     train = model.preprocess(pairs(), 8)
-    made = tt.ProgressiveUnfreezing(start_epoch=0, epochs_per_group=0.01, head_factor=1e-6)
+    made = tt.ProgressiveUnfreezing(start_epoch=0, epochs_per_group=0.01)
+    made.head_factor = 1e-6
     model.fit(train, epochs=2, callbacks=[made], verbose=0)
     moved = np.abs(decoder.table.numpy() - before[0]).max()
     assert moved < 1e-6
-    assert max(
-        np.abs(w.numpy() - v).max() for w, v in zip(model.encoder.weights[:1], before[1:])
-    ) > 1e-6
+    assert (
+        max(np.abs(w.numpy() - v).max() for w, v in zip(model.encoder.weights[:1], before[1:]))
+        > 1e-6
+    )
 
 
 # What is written ----------------------------------------------------------------------------------
@@ -218,7 +217,9 @@ def conversation(encoder: Path, length: int = 16) -> tt.TransferModel:
 def test_turns_are_lines_or_lists(bert_encoder: Path) -> None:
     model = conversation(bert_encoder)
     lines = tt.data.Examples.from_lists(["good film\nbad movie", "good\r\n\nfilm"], TARGETS[:2])
-    listed = tt.data.Examples.from_lists([["good film", "bad movie"], ["good", "film"]], TARGETS[:2])
+    listed = tt.data.Examples.from_lists(
+        [["good film", "bad movie"], ["good", "film"]], TARGETS[:2]
+    )
     cut = [list(model.cut(each).examples.texts[0]) for each in (lines, listed)]
     assert cut[0] == cut[1] == ["good film | bad movie", "good | film"]
 

@@ -203,7 +203,7 @@ class Finer:
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
-class Written:
+class Writing:
     """What writes answers that are texts, of the tasks that have such."""
 
     decoder_layers: int | None = option(
@@ -261,7 +261,7 @@ class Refitted:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainJob(Labelled, Finer, Written, Refitted, Running, Form, Training):
+class TrainJob(Labelled, Finer, Writing, Refitted, Running, Form, Training):
     """The options of `train`; see `tfhub-transfer train --help`."""
 
 

@@ -98,7 +98,7 @@ class TextGeneration(Task):
         if search is not None:
             self.search = search if isinstance(search, Search) else Search(**search)
 
-    @property
+    @property  # type: ignore[override]
     def search(self) -> Search:
         """How an answer is looked for; it has `answer_length` pieces at most."""
         longest = self.answer_length or ranges.ANSWER[1]
@@ -107,6 +107,7 @@ class TextGeneration(Task):
 
     @search.setter
     def search(self, search: Search) -> None:
+        """Sets it, for whatever is asked from now on."""
         self._how = dataclasses.asdict(search)
 
     @property
