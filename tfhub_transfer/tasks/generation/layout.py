@@ -35,7 +35,7 @@ _SIGNS = searching.Signs(BOS, EOS, (UNK,))
 _NO_PIECE = -1
 
 
-class Written(Layout):
+class Generated(Layout):
     """A row is a text; its answer is a text that a decoder writes."""
 
     @property
@@ -164,7 +164,7 @@ def _of_bert(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: inputs[key] for key in BERT_INPUTS}
 
 
-class Turns(Written):
+class Turns(Generated):
     """A row is a conversation so far; its answer is the next turn."""
 
     def check(self, examples: Examples) -> None:

@@ -177,7 +177,7 @@ class TextGeneration(Task):
     # Answers ---------------------------------------------------------------------------------
 
     def answer(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Pieces, as `layout.Written` finds them, to texts.
+        """Pieces, as `layout.Generated` finds them, to texts.
 
         Returns:
             `text` strings `[n]` and `score` float32 `[n]`; where a search gives several, `texts`
