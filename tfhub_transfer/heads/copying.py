@@ -33,7 +33,7 @@ class Copyable:
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """How likely pieces are by the vocabulary alone, `[batch, n]`, as logarithms.
+    """How likely pieces are at so many places, as logarithms `[n]`.
 
     Attributes:
         gold: The pieces that come.
@@ -84,58 +84,66 @@ class Copier(keras.layers.Layer):
         return Copyable(self.key(memory), sources, shown, tf.cast(same, tf.float32))
 
     def all_pieces(self, vectors: tf.Tensor, made: tf.Tensor, copyable: Copyable) -> tf.Tensor:
-        """Logarithms of probabilities of the whole vocabulary.
+        """Logarithms of probabilities of the whole vocabulary, `[n, vocabulary]`.
 
         Args:
-            vectors: `[batch, n, width]`.
-            made: Without copies, `[batch, n, vocabulary]`.
+            vectors: As many for each text, those of one text side by side, `[n, width]`.
+            made: Without copies, `[n, vocabulary]`.
             copyable: What may be copied.
         """
+        vectors = self._by_text(vectors, copyable)
         shares, keep, copy = self._shares(vectors, copyable)
-        size, vocabulary = tf.shape(made), self.vocabulary_size
+        size = tf.shape(shares)
         rows = size[0] * size[1]
         ids = tf.repeat(copyable.sources, size[1], axis=0)
         places = tf.stack([tf.broadcast_to(tf.range(rows)[:, None], tf.shape(ids)), ids], axis=-1)
-        kept = tf.reshape(made + keep, [rows, vocabulary])
-        of_sources = tf.reshape(tf.gather_nd(kept, places), tf.shape(shares))
+        kept = made + tf.reshape(keep, [rows, 1])
+        of_sources = tf.reshape(tf.gather_nd(kept, places), size)
         mixed = _either(of_sources, copy + _log(tf.matmul(shares, copyable.same)))
         # A piece that comes several times has the same at all of its places.
-        mixed = tf.tensor_scatter_nd_update(kept, places, tf.reshape(mixed, tf.shape(ids)))
-        return tf.reshape(mixed, size)
+        return tf.tensor_scatter_nd_update(kept, places, tf.reshape(mixed, tf.shape(ids)))
 
     def scores(
         self,
         vectors: tf.Tensor,
         gold: tf.Tensor,
         made: Made,
-        logits: tf.Tensor,
+        known: tuple[tf.Tensor, tf.Tensor],
         copyable: Copyable,
     ) -> Made:
         """What `made` becomes, without going through the whole vocabulary.
 
         Args:
-            vectors: `[batch, n, width]`.
-            gold: The pieces that come, `[batch, n]`.
+            vectors: As many for each text, those of one text side by side, `[n, width]`.
+            gold: The pieces that come, `[n]`.
             made: What is known of them without copies.
-            logits: Without copies, of the pieces of the source, `[batch, n, source]`.
+            known: The vocabulary's vectors of the source, `[batch, source, width]`, which give the
+                logits of its pieces, and their biases, `[batch, source]`.
             copyable: What may be copied.
         """
+        vectors = self._by_text(vectors, copyable)
         shares, keep, copy = self._shares(vectors, copyable)
-        kept = keep + logits - made.normalizer[..., None]
+        size = tf.shape(shares)[:2]
+        logits = tf.matmul(vectors, known[0], transpose_b=True) + known[1][:, None, :]
+        kept = keep + logits - tf.reshape(made.normalizer, size)[..., None]
         mixed = _either(kept, copy + _log(tf.matmul(shares, copyable.same)))
-        here = tf.cast(gold[:, :, None] == copyable.sources[:, None, :], tf.float32)
-        at_gold = copy[..., 0] + _log(tf.reduce_sum(shares * here, -1))
+        here = tf.reshape(gold, size)[..., None] == copyable.sources[:, None, :]
+        at_gold = copy[..., 0] + _log(tf.reduce_sum(shares * tf.cast(here, tf.float32), -1))
         # Each piece of the source once, however often it comes.
-        once = tf.cast(copyable.shown, tf.float32) / tf.maximum(
-            tf.reduce_sum(copyable.same, 1), 1.0
-        )
+        once = tf.maximum(tf.reduce_sum(copyable.same, 1), 1.0)
+        once = tf.cast(copyable.shown, tf.float32) / once
         more = tf.reduce_sum((mixed - kept) * once[:, None, :], -1) / self.vocabulary_size
+        keep, at_gold, more = (tf.reshape(each, [-1]) for each in (keep, at_gold, more))
+        best = tf.reshape(tf.reduce_max(tf.stop_gradient(mixed), -1), [-1])
         return Made(
-            gold=_either(keep[..., 0] + made.gold, at_gold),
-            mean=made.mean + keep[..., 0] + more,
-            best=tf.maximum(made.best + keep[..., 0], tf.reduce_max(mixed, -1)),
+            gold=_either(keep + made.gold, at_gold),
+            mean=made.mean + keep + more,
+            best=tf.maximum(made.best + keep, best),
             normalizer=made.normalizer,
         )
+
+    def _by_text(self, vectors: tf.Tensor, copyable: Copyable) -> tf.Tensor:
+        return tf.reshape(vectors, [tf.shape(copyable.sources)[0], -1, self.width])
 
     def _shares(self, vectors: tf.Tensor, copyable: Copyable) -> tuple[tf.Tensor, ...]:
         """Shares of the source's places, `[batch, n, source]`, and two logarithms `[batch, n, 1]`.

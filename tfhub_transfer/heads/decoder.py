@@ -60,11 +60,10 @@ class Attention(keras.layers.Layer):
         for dense in (self.query, self.key_value, self.output_layer):
             dense.build((None, None, self.width))
 
-    def keys_values(self, memory: tf.Tensor) -> KeysValues:
-        """Keys and values of `[rows, places, width]`, each `[rows, heads, places, size]`."""
-        both = self.key_value(memory)
-        size = tf.shape(both)
-        parted = tf.reshape(both, [size[0], size[1], 2, self.heads, self.width // self.heads])
+    def keys_values(self, vectors: tf.Tensor, rows: tf.Tensor) -> KeysValues:
+        """Keys and values, `[rows, heads, places, size]`, of vectors `[rows * places, width]`."""
+        both = self.key_value(vectors)
+        parted = tf.reshape(both, [rows, -1, 2, self.heads, self.width // self.heads])
         keys, values = tf.unstack(tf.transpose(parted, [2, 0, 3, 1, 4]))
         return keys, values
 
@@ -76,12 +75,13 @@ class Attention(keras.layers.Layer):
         bias: tf.Tensor,
         training: bool = False,
     ) -> tf.Tensor:
-        size, each = tf.shape(vectors), self.width // self.heads
-        queries = tf.reshape(self.query(vectors), [size[0], size[1], self.heads, each])
+        """Vectors `[n, width]` to the same, as many of them for each row of keys and values."""
+        each = self.width // self.heads
+        queries = tf.reshape(self.query(vectors), [tf.shape(keys)[0], -1, self.heads, each])
         queries = tf.transpose(queries, [0, 2, 1, 3]) * (1.0 / math.sqrt(each))
         weights = tf.nn.softmax(tf.matmul(queries, keys, transpose_b=True) + bias)
         mixed = tf.matmul(self.dropout(weights, training=training), values)
-        mixed = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [size[0], size[1], self.width])
+        mixed = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [-1, self.width])
         return self.output_layer(mixed)
 
 
@@ -124,14 +124,12 @@ class DecoderLayer(keras.layers.Layer):
         cross_bias: tf.Tensor,
         training: bool = False,
     ) -> tf.Tensor:
-        """Vectors `[batch, n, width]` to the same; `own` may have a row for each of them.
+        """Vectors `[n, width]` to the same.
 
-        Where it has, as in a search, they are hypotheses at one place and not places of one text.
+        As many stand side by side for each row of `own` and of `cross`: places of one text, or in
+        a search hypotheses, which have a row of `own` each, and share their text's of `cross`.
         """
-        read = self.before(0, vectors)
-        lone = tf.reshape(read, [tf.shape(own[0])[0], -1, self.form.width])
-        attended = self.own(lone, *own, own_bias, training=training)
-        attended = tf.reshape(attended, tf.shape(vectors))
+        attended = self.own(self.before(0, vectors), *own, own_bias, training=training)
         vectors = self.after(0, vectors, attended, training)
         attended = self.cross(self.before(1, vectors), *cross, cross_bias, training=training)
         vectors = self.after(1, vectors, attended, training)
@@ -222,11 +220,12 @@ class Decoder(keras.layers.Layer):
         """
         state = self.start(memory, present, sources)
         ids, gold = targets[:, :-1], targets[:, 1:]
-        count = tf.shape(ids)[1]
+        size = tf.shape(ids)
+        rows, count = size[0], size[1]
         vectors = self._embedded(ids, tf.convert_to_tensor(self.positions)[:count], training)
         ahead = (1.0 - tf.linalg.band_part(tf.ones([count, count]), -1, 0)) * NEVER
         for layer, cross in zip(self.layers, state.cross):
-            own = layer.own.keys_values(layer.before(0, vectors))
+            own = layer.own.keys_values(layer.before(0, vectors), rows)
             vectors = layer(vectors, own, ahead, cross, state.bias, training=training)
         vectors = self._projected(vectors)
         return self._scores(vectors, gold, state.copyable)
@@ -274,7 +273,9 @@ class Decoder(keras.layers.Layer):
         if self.adapter is not None:
             memory = self.adapter(memory)
         bias = (1.0 - tf.cast(present, tf.float32))[:, None, None, :] * NEVER
-        cross = tuple(layer.cross.keys_values(memory) for layer in self.layers)
+        size = tf.shape(memory)
+        flat = tf.reshape(memory, [-1, self.form.width])
+        cross = tuple(layer.cross.keys_values(flat, size[0]) for layer in self.layers)
         copyable = None
         if self.copier is not None:
             copyable = self.copier.copyable(memory, present, sources)
@@ -303,45 +304,36 @@ class Decoder(keras.layers.Layer):
         """
         position = tf.gather(tf.convert_to_tensor(self.positions), place)
         vectors = self._embedded(ids[:, None], position, False)
-        # The hypotheses of a text stand where a text's places stand: they share its memory.
-        vectors = tf.reshape(vectors, [tf.shape(state.bias)[0], -1, self.form.width])
-        bias = _behind(place, state.places)
+        bias, rows = _behind(place, state.places), tf.shape(ids)[0]
         filled = []
         for layer, own, cross in zip(self.layers, cache, state.cross):
-            read = tf.reshape(layer.before(0, vectors), [-1, 1, self.form.width])
-            own = _filled(own, layer.own.keys_values(read), place, state.places)
+            new = layer.own.keys_values(layer.before(0, vectors), rows)
+            own = _filled(own, new, place, state.places)
             vectors = layer(vectors, own, bias, cross, state.bias)
             filled.append(own)
         vectors = self._projected(vectors)
         found = tf.nn.log_softmax(self._logits(vectors))
         if self.copier is not None and state.copyable is not None:
             found = self.copier.all_pieces(vectors, found, state.copyable)
-        return tf.reshape(found, [-1, self.vocabulary_size]), tuple(filled)
+        return found, tuple(filled)
 
     # What both share ------------------------------------------------------------------------------
 
     def _embedded(self, ids: tf.Tensor, positions: tf.Tensor, training: bool) -> tf.Tensor:
         vectors = tf.nn.embedding_lookup(tf.convert_to_tensor(self.table), ids) + positions
+        vectors = tf.reshape(vectors, [-1, self.form.width])
         return self.dropout(self.norm(vectors), training=training)
 
     def _projected(self, vectors: tf.Tensor) -> tf.Tensor:
         return self.project(vectors if self.last_norm is None else self.last_norm(vectors))
 
     def _logits(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Of `[batch, n, width]`: `[batch, n, vocabulary]`."""
-        flat = tf.reshape(vectors, [-1, self.form.width])
-        logits = tf.matmul(flat, tf.convert_to_tensor(self.table), transpose_b=True)
-        logits = logits + tf.convert_to_tensor(self.bias)
-        return tf.reshape(logits, [*tf.unstack(tf.shape(vectors)[:2]), self.vocabulary_size])
-
-    def _logits_of(self, vectors: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-        """Of `[batch, n, width]`, for ids `[batch, m]` alone: `[batch, n, m]`."""
-        known = tf.nn.embedding_lookup(tf.convert_to_tensor(self.table), ids)
-        bias = tf.gather(tf.convert_to_tensor(self.bias), ids)[:, None, :]
-        return tf.matmul(vectors, known, transpose_b=True) + bias
+        """Of `[n, width]`: `[n, vocabulary]`."""
+        logits = tf.matmul(vectors, tf.convert_to_tensor(self.table), transpose_b=True)
+        return logits + tf.convert_to_tensor(self.bias)
 
     def _scores(self, vectors: tf.Tensor, gold: tf.Tensor, copyable: Copyable | None) -> tf.Tensor:
-        logits = self._logits(vectors)
+        logits, size, gold = self._logits(vectors), tf.shape(gold), tf.reshape(gold, [-1])
         found = -tf.nn.sparse_softmax_cross_entropy_with_logits(gold, logits)
         # The mean of a product is one with the mean: no second pass over the whole vocabulary, and
         # the normalizer is what the loss took off the piece's own logit.
@@ -352,10 +344,12 @@ class Decoder(keras.layers.Layer):
         best = tf.reduce_max(tf.stop_gradient(logits), -1) - normalizer
         made = Made(found, mean - normalizer, best, normalizer)
         if self.copier is not None and copyable is not None:
-            of_sources = self._logits_of(vectors, copyable.sources)
-            made = self.copier.scores(vectors, gold, made, of_sources, copyable)
+            known = tf.nn.embedding_lookup(table, copyable.sources)
+            biases = tf.gather(bias, copyable.sources)
+            made = self.copier.scores(vectors, gold, made, (known, biases), copyable)
         likeliest = tf.stop_gradient(tf.cast(made.gold >= made.best - _ROUNDING, tf.float32))
-        return tf.stack([made.gold, made.mean, likeliest], axis=-1)
+        scores = tf.stack([made.gold, made.mean, likeliest], axis=-1)
+        return tf.reshape(scores, [size[0], size[1], 3])
 
 
 def _gelu(x: tf.Tensor) -> tf.Tensor:
