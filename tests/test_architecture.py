@@ -178,7 +178,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks": [
-        ["class_labels", "divergences", "scales", "segmentation", "trial"],
+        ["class_labels", "divergences", "rouge", "scales", "segmentation", "trial"],
         ["reportable"],
         ["base"],
         ["objective"],
@@ -189,7 +189,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/generation": [
-        ["vocabulary"],
+        ["rivals", "scoring", "vocabulary"],
+        ["measures"],
         ["__init__"],
     ],
     "tasks/questions": [
@@ -210,7 +211,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/summaries": [
-        ["rouge", "selection"],
+        ["selection"],
         ["layout"],
         ["measures"],
         ["task"],
