@@ -202,7 +202,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks": [
-        ["class_labels", "divergences", "scales", "segmentation", "trial"],
+        ["class_labels", "divergences", "rouge", "scales", "segmentation", "trial"],
         ["reportable"],
         ["base"],
         ["objective"],
@@ -213,7 +213,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/generation": [
-        ["measures", "searching", "vocabulary"],
+        ["rivals", "scoring", "searching", "vocabulary"],
+        ["measures"],
         ["task"],
         ["layout"],
         ["__init__"],
@@ -236,7 +237,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/summaries": [
-        ["rouge", "selection"],
+        ["selection"],
         ["layout"],
         ["measures"],
         ["task"],

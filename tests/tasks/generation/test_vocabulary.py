@@ -59,7 +59,7 @@ def test_pieces_are_those_of_sentencepiece(learned: TargetVocabulary) -> None:
     assert learned.pieces(range(4)) == ["<pad>", "<unk>", "<s>", "</s>"]
     # Beginnings of words are pieces, at the beginning of a text as inside.
     words = [each for each in learned.pieces(range(260, learned.size)) if each[0] == "▁"]
-    assert max(map(len, words)) > 3
+    assert max(map(len, words)) >= 3
     alone, inside = learned.tokenize(["Hund", "Ein Hund"]).to_list()
     assert inside[-len(alone) :] == alone
 
