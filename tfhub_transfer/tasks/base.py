@@ -53,6 +53,8 @@ class Task(Reported, abc.ABC):
     # The peak rates of a narrow BERT and of embeddings that thaw; the usual ones if there are none.
     narrow_rate: ClassVar[float | None] = None
     embedding_rate: ClassVar[float | None] = None
+    # Which settings of a `Head` it heeds.
+    head_settings: ClassVar[tuple[str, ...]] = ("pooling", "block", "hidden_units", "dropout", "l2")
     # The peak rate of the head on a frozen encoder, if it isn't the usual one; and the share of its
     # steps in which the rate rises, to fall from then on, if it isn't to stay the same.
     head_rate: ClassVar[float | None] = None

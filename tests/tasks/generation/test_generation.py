@@ -1,10 +1,13 @@
 """Texts out: what a decoder is taught, what it then writes, and that all ways to ask agree."""
 
+import copy
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -269,3 +272,42 @@ def test_the_command_searches_as_it_is_told(
     assert all(len(json.loads(line)["texts"]) == 3 for line in out.splitlines())
     status, _, told = run("predict", tmp_path / "model.keras", source, "--n-best", 5)
     assert status == 2 and "no more texts can be the best" in told
+
+
+def test_a_head_has_nothing_to_say_but_dropout(bert_encoder: Path) -> None:
+    task = Translation().adapt(TARGETS)
+    with pytest.raises(InputError, match="heeds `dropout` alone"):
+        tt.build_model(str(bert_encoder), task, Head(hidden_units=8))
+    assert tt.build_model(str(bert_encoder), task, Head(dropout=0.3)).head.dropout == 0.3
+
+
+def test_texts_are_learned_alone() -> None:
+    with pytest.raises(InputError, match="learns alone"):
+        tt.tasks.MultiTask({"a": Translation().adapt(TARGETS), "b": Translation().adapt(TARGETS)})
+
+
+def test_a_runtime_without_a_search_is_refused(trained: tt.TransferModel, tmp_path: Path) -> None:
+    for export in (tt.export_litert, tt.export_onnx):
+        with pytest.raises(InputError, match="search for texts"):
+            export(trained, tmp_path / "small")
+    assert not (tmp_path / "small").exists()
+
+
+def test_a_task_is_copied_and_carried(trained: tt.TransferModel) -> None:
+    trained.predict_text(SOURCES[:1])
+    for again in (copy.deepcopy(trained.task), pickle.loads(pickle.dumps(trained.task))):
+        assert again.encode(TARGETS).to_list() == trained.task.encode(TARGETS).to_list()
+        assert again.search == trained.task.search
+
+
+def test_a_search_may_choose_the_layers(bert_encoder: Path, tmp_path: Path) -> None:
+    task = Translation(decoder_width=32).adapt(TARGETS)
+    space = {"decoder_layers": (1, 2)}
+    made = tt.tuning.TransferHyperModel(
+        str(bert_encoder), task, pairs(), pairs(), space=space, sequence_length=16
+    )
+    found = keras_tuner.GridSearch(
+        made, keras_tuner.Objective("val_perplexity", "min"), directory=tmp_path, max_trials=3
+    )
+    shown = made.build(found.oracle.get_space())
+    assert len(shown.get_layer(layouts.DECODER).layers) == 1

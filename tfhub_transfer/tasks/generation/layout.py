@@ -18,14 +18,18 @@ from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
 from tfhub_transfer.encoders.loading import BERT_INPUTS
 from tfhub_transfer.encoders.preprocessing import BertPreprocessor
 from tfhub_transfer.encoders.token_counts import padded_length
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers, warm_start
 from tfhub_transfer.heads.decoder import Decoder
-from tfhub_transfer.heads.settings import DecoderForm
+from tfhub_transfer.heads.settings import DecoderForm, Head
+from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.generation import searching
 from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD, UNK
 from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs, of_rows
 from tfhub_transfer.texts.joining import ALONE, WORD_END, spaced
 
+# Of a `Head`, what no decoder has.
+_UNHEEDED = ("pooling", "block", "hidden_units", "l2", "towers")
 TARGETS = "target_ids"
 DECODER = "decoder"
 # What stands between turns, of a text and of a list; and what the encoder reads there.
@@ -37,6 +41,16 @@ _NO_PIECE = -1
 
 class Generated(Layout):
     """A row is a text; its answer is a text that a decoder writes."""
+
+    def __init__(self, task: Task, head: Head) -> None:
+        odd = [name for name in _UNHEEDED if getattr(head, name) != getattr(Head(), name)]
+        if odd:
+            raise InputError(
+                "where answers are texts a decoder is the head, which of a `Head` heeds `dropout` "
+                "alone; leave the others out, or give `decoder_layers`. "
+                f"Received: {', '.join(f'{name}={getattr(head, name)!r}' for name in odd)}"
+            )
+        super().__init__(task, head)
 
     @property
     def signature(self) -> tuple[str, ...]:

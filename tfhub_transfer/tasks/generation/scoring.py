@@ -78,7 +78,9 @@ class Scored:
         Args:
             name: Of the number, one of `parts`.
         """
-        values = bleu(self.parts[name], True) if name == "bleu" else _of_sums(name, self.parts[name])
+        values = (
+            bleu(self.parts[name], True) if name == "bleu" else _of_sums(name, self.parts[name])
+        )
         return np.nan_to_num(values)
 
     def of(self, rows: np.ndarray) -> "Scored":

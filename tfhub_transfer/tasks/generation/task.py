@@ -63,6 +63,7 @@ class TextGeneration(Task):
     learns = ("vocabulary",)
     monitor = ("val_perplexity", "min")
     usual_columns: ClassVar = {"text": "source", "label": "target"}
+    head_settings = ("dropout",)
     # A decoder is as deep as what is usually fine-tuned, and mostly new.
     head_rate = 1e-3
     head_warmup = 0.1

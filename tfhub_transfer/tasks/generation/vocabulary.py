@@ -198,6 +198,12 @@ class TargetVocabulary:
             raise _damaged(written, "too short or too long")
         return cls(model)
 
+    def __deepcopy__(self, memo: object) -> "TargetVocabulary":
+        return self  # which nothing changes
+
+    def __reduce__(self) -> tuple[type["TargetVocabulary"], tuple[bytes]]:
+        return type(self), (self._model,)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TargetVocabulary) and self._model == other._model
 
