@@ -2,8 +2,8 @@
 
 BLEU (Papineni et al. 2002, https://aclanthology.org/P02-1040) and chrF (Popović 2015,
 https://aclanthology.org/W15-3049) are those of `sacrebleu`, from 0 to 100 as everybody has them;
-all other numbers are from 0 to 1. They are numbers of a whole corpus, and no means of its rows: what is
-kept of each row are counts, of which any draw of rows has its own BLEU in no time.
+all other numbers are from 0 to 1. They are numbers of a whole corpus, and no means of its rows:
+what is kept of each row are counts, of which any draw of rows has its own BLEU in no time.
 """
 
 import collections
