@@ -279,7 +279,7 @@ INNER_FLOORS = {
     "training": [
         [
             *("describing", "epochs", "event_files", "headlines", "histories", "outcome"),
-            "snapshots",
+            *("sampling", "snapshots"),
         ],
         ["history_table", "identity", "judging", "watching"],
         ["following", "history"],

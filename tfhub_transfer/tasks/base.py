@@ -16,7 +16,7 @@ from tfhub_transfer.incoming import choices, values
 from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.shapes import Logs
 from tfhub_transfer.tasks.reportable import KerasOwn, Monitor, Readable, Reported
-from tfhub_transfer.tasks.trial import Cut, Laid
+from tfhub_transfer.tasks.trial import Answers, Cut, Laid
 
 
 class Task(Reported, abc.ABC):
@@ -242,6 +242,25 @@ class Task(Reported, abc.ABC):
             Takes the scores of the units of each row.
         """
         raise NotImplementedError
+
+    # How many examples of the validation split are answered after each epoch, for `sampled`.
+    samples: ClassVar[int] = 0
+
+    @property
+    def sampled_names(self) -> tuple[str, ...]:
+        """The names of the numbers that `sampled` gives."""
+        return ()
+
+    def sampled(
+        self, examples: Examples, answer: Callable[[Examples], Answers]
+    ) -> dict[str, float]:
+        """Numbers of whole answers that are shown along, and judge nothing; none, unless said.
+
+        Args:
+            examples: Some of the validation split.
+            answer: Gives the model's readable answers.
+        """
+        return {}
 
     def headlines(self, logs: Logs) -> dict[str, float]:
         """What each of several tasks is judged by, by its name; nothing of a task alone.

@@ -101,7 +101,7 @@ def above_boundary(training: Training, rows: Rows | Stream, batch_size: int) -> 
     assert stored is not None  # the last one is that of the rows to judge by
     judge = headlines.Judge(training.found, stored.answering(above), sizes)
     known = None, paddings[0], count(rows)
-    return Feed(above, batches[0], batches[1], [judge], *known)
+    return Feed(above, batches[0], batches[1], [judge, *training.samplers()], *known)
 
 
 def through_encoder(training: Training, rows: Rows | Stream, batch_size: int) -> Feed:

@@ -10,6 +10,7 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+import sacrebleu
 import tensorflow as tf
 
 import tfhub_transfer as tt
@@ -311,3 +312,25 @@ def test_a_search_may_choose_the_layers(bert_encoder: Path, tmp_path: Path) -> N
     )
     shown = made.build(found.oracle.get_space())
     assert len(shown.get_layer(layouts.DECODER).layers) == 1
+
+
+def test_epochs_say_what_whole_answers_are_worth(bert_encoder: Path) -> None:
+    model = build(bert_encoder, Translation(decoder_width=32))
+    history = tt.fine_tune(
+        model, pairs(), pairs()[:4], epochs=1, unfreeze=1, plan=tt.Plan(head_epochs=2)
+    )
+    assert len(history.history["val_bleu"]) == len(history.history["val_loss"]) == 3
+    greedy = Search(beams=1, max_length=model.task.answer_length)
+    assert model.task.search == Search(max_length=model.task.answer_length) != greedy
+    model.task.search = greedy
+    answers = [answer["text"] for answer in model.predict_text(SOURCES[:4])]
+    wanted = sacrebleu.corpus_bleu(answers, [TARGETS[:4]]).score
+    if history.outcomes[-1].kept == 1:
+        assert history.history["val_bleu"][-1] == pytest.approx(wanted)
+
+
+def test_a_report_has_numbers_and_rivals(trained: tt.TransferModel) -> None:
+    report = tt.evaluate(trained, pairs()[:8], train=pairs())
+    assert report.metrics["bleu"] == pytest.approx(100.0) and report.metrics["exact_match"] == 1
+    assert report.baselines["nearest"]["bleu"] == pytest.approx(100.0)
+    assert report.baselines["copy"]["bleu"] < 50

@@ -22,14 +22,14 @@ def copied(texts: Sequence[str]) -> list[str]:
 
 
 def last_turns(texts: Sequence[str]) -> list[str]:
-    """The newest turn of each conversation, which says nothing new.
+    r"""The newest turn of each conversation, which says nothing new.
 
     Args:
         texts: Turns, each in a line of its own, or as lists.
 
     Example:
 
-    >>> last_turns(["Hello!\\nHow are you?"])
+    >>> last_turns(["Hello!\nHow are you?"])
     ['How are you?']
     """
     return [_last(text) for text in texts]

@@ -1,9 +1,9 @@
 """What texts are worth beside those that people wrote: BLEU, chrF, ROUGE, and how varied they are.
 
 BLEU (Papineni et al. 2002, https://aclanthology.org/P02-1040) and chrF (Popović 2015,
-https://aclanthology.org/W15-3049) are those of `sacrebleu`, from 0 to 100 as everybody has them; all
-other numbers are from 0 to 1. They are numbers of a whole corpus, and no means of its rows: what is
-kept of each row are counts, of which any draw of rows has its own BLEU in no time.
+https://aclanthology.org/W15-3049) are those of `sacrebleu`, from 0 to 100 as everybody has them;
+all other numbers are from 0 to 1. They are numbers of a whole corpus, and no means of its rows:
+what is kept of each row are counts, of which any draw of rows has its own BLEU in no time.
 """
 
 import collections
@@ -108,7 +108,8 @@ class Judge:
     Example:
 
     >>> judge = Judge([["the cat sat on the mat"]], ("bleu", "chrf", "exact_match"))
-    >>> {name: round(value, 1) for name, value in judge.score(["the cat sat on a mat"]).numbers().items()}
+    >>> found = judge.score(["the cat sat on a mat"]).numbers()
+    >>> {name: round(value, 1) for name, value in found.items()}
     {'bleu': 53.7, 'chrf': 69.9, 'exact_match': 0.0}
     """
 
@@ -180,7 +181,7 @@ def tokenizer_of(references: Sequence[Texts]) -> str:
 
 
 def intervals(found: Scored, seed: int) -> dict[str, tuple[float, float]]:
-    """95 % intervals over rows, by the bootstrap (Koehn 2004) or of shares; see `metrics.intervals`.
+    """95 % intervals over rows; see `metrics.intervals`.
 
     Args:
         found: What answers are worth.

@@ -1,7 +1,7 @@
 """Tasks whose answer is a text."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -12,15 +12,14 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges, values
-from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.generation import measures
+from tfhub_transfer.tasks.generation import measures, scoring
 from tfhub_transfer.tasks.generation.searching import Search
 from tfhub_transfer.tasks.generation.vocabulary import EOS, TargetVocabulary
 from tfhub_transfer.tasks.reportable import Readable
-from tfhub_transfer.tasks.trial import Trial
+from tfhub_transfer.tasks.trial import Answers, Trial
 
 # What fills up labels, and is no piece.
 NO_PIECE = -1
@@ -64,13 +63,16 @@ class TextGeneration(Task):
     monitor = ("val_perplexity", "min")
     usual_columns: ClassVar = {"text": "source", "label": "target"}
     head_settings = ("dropout",)
+    samples = 64
     # A decoder is as deep as what is usually fine-tuned, and mostly new.
     head_rate = 1e-3
     head_warmup = 0.1
     head_factor = 5.0
     options = ("decoder_layers", "vocabulary_size", "answer_length", "label_smoothing")
     learned_baselines = False
-    standing = Standing("bleu", rival="copy", baselines={}, badness="1 - chrF")
+    # What such texts are judged by, and what they are beside.
+    kind: ClassVar[measures.Kind] = measures.TEXT
+    standing = measures.TEXT.standing()
 
     def __init__(
         self,
@@ -211,8 +213,25 @@ class TextGeneration(Task):
     def main_part(self, answer: Readable) -> object:
         return answer["text"]
 
+    @property
+    def sampled_names(self) -> tuple[str, ...]:
+        return self.kind.names[:1]
+
+    def sampled(
+        self, examples: Examples, answer: Callable[[Examples], Answers]
+    ) -> dict[str, float]:
+        """The first number of reports, of the likeliest piece at each place."""
+        how, self.search = self.search, Search(beams=1, max_length=self.search.max_length)
+        try:
+            written = [str(each["text"]) for each in answer(examples)]
+        finally:
+            self.search = how
+        name = self.kind.names[0]
+        found = scoring.Judge(self.right(examples.labels), (name,)).score(written).numbers()
+        return {name: float(found[name] or 0.0)}
+
     def report_on(self, trial: Trial) -> None:
-        measures.report_on(trial, self.right(trial.examples.labels))
+        measures.report_on(trial, self.right, self.kind)
 
     def as_options(self) -> dict[str, object]:
         said = super().as_options()
@@ -259,6 +278,8 @@ class Translation(TextGeneration):
     """
 
     name = "translation"
+    kind = measures.TRANSLATION
+    standing = measures.TRANSLATION.standing()
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -275,6 +296,8 @@ class AbstractiveSummarization(TextGeneration):
     """
 
     name = "abstractive-summarization"
+    kind = measures.SUMMARY
+    standing = measures.SUMMARY.standing()
     usual_columns: ClassVar = {"text": "document", "label": "summary"}
 
 
@@ -292,6 +315,8 @@ class Dialogue(TextGeneration):
     """
 
     name = "dialogue"
+    kind = measures.DIALOGUE
+    standing = measures.DIALOGUE.standing()
     layout = "turns"
     usual_columns: ClassVar = {"text": "turns", "label": "answer"}
 
