@@ -56,8 +56,8 @@ INNER_FLOORS = {
     "data/forms": [
         ["base", "classes", "quoting", "squad", "words"],
         ["columnar", "marks", "opening", "spans", "tfds"],
-        ["annotations", "conll", "delimited", "fasttext", "objects"],
-        ["cells", "json_rows"],
+        ["annotations", "conll", "delimited", "fasttext", "objects", "parallel"],
+        ["cells", "json_rows", "tmx"],
         ["__init__"],
     ],
     "encoders": [
