@@ -1,5 +1,6 @@
 """Whole answers to a few examples while a model trains: shown along, and judging nothing."""
 
+import functools
 from collections.abc import Sequence
 
 import keras
@@ -36,7 +37,7 @@ class Sampled(keras.callbacks.Callback):
         strategy, task = self._whole.distribute_strategy, self._whole.task
         found = {}
         for name, value in task.sampled(self._examples, self._whole.predict_text).items():
-            found[f"val_{name}"] = cluster.decided(strategy, lambda value=value: value)
+            found[f"val_{name}"] = cluster.decided(strategy, functools.partial(float, value))
         return found
 
 

@@ -18,7 +18,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.serving.served import ServedModel
 from tfhub_transfer.tasks import Dialogue, Head, Search, TextGeneration, Translation
 from tfhub_transfer.tasks.generation import layout as layouts
-from tfhub_transfer.tasks.generation.task import PieceAccuracy, Perplexity, TextCrossentropy
+from tfhub_transfer.tasks.generation.task import Perplexity, PieceAccuracy, TextCrossentropy
 from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD
 
 SOURCES = ["good film", "bad movie", "the worst story", "a good story play"] * 6
@@ -62,7 +62,7 @@ def pieces_of(model: tt.TransferModel, text: str) -> list[int]:
     return found
 
 
-# What is learned ------------------------------------------------------------------------------------
+# What is learned ----------------------------------------------------------------------------------
 
 
 def test_it_learns_what_it_is_taught(trained: tt.TransferModel) -> None:
@@ -209,7 +209,7 @@ def test_an_encoder_of_one_vector_has_a_memory_of_one(text_encoder: Path, tmp_pa
     assert [each.decode("utf-8") for each in served["text"]] == answers
 
 
-# Conversations --------------------------------------------------------------------------------------
+# Conversations ------------------------------------------------------------------------------------
 
 
 def conversation(encoder: Path, length: int = 16) -> tt.TransferModel:
@@ -241,7 +241,7 @@ def test_the_newest_turns_that_fit_are_read(bert_encoder: Path) -> None:
     assert ids.shape[1] <= 8
 
 
-# What is refused ------------------------------------------------------------------------------------
+# What is refused ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("label", [None, "", "  ", [], ["gut", ""], {"a": 1}])

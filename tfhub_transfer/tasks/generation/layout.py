@@ -93,6 +93,7 @@ class Generated(Layout):
 
         A text whose encoder gives one vector is a memory of one.
         """
+        assert isinstance(encoded, Mapping)  # a pair would be read one by one
         if "sequence_output" in encoder.output_names:
             if "pooler" in dict(encoder.layer_groups):
                 encoder.mark_unread("pooler")

@@ -81,7 +81,8 @@ class Scored:
         values = (
             bleu(self.parts[name], True) if name == "bleu" else _of_sums(name, self.parts[name])
         )
-        return np.nan_to_num(values)
+        known: np.ndarray = np.nan_to_num(values)
+        return known
 
     def of(self, rows: np.ndarray) -> "Scored":
         """Some of the answers, without numbers of all.
@@ -212,7 +213,7 @@ def compared(
 
     values = [each.numbers()[name] or 0.0 for each in found]
     interval = metrics.intervals(resampled, found[0].count, seed).get("difference")
-    alike = bool(np.array_equal(*parts))
+    alike = bool(np.array_equal(parts[0], parts[1]))
     return paired.Difference(name, values[0], values[1], interval, alike, standing)
 
 

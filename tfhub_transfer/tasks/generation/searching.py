@@ -247,7 +247,8 @@ class _Rules:
 
 
 def _one(piece: int, size: int) -> np.ndarray:
-    return (np.arange(size) == piece).astype(np.float32)
+    found: np.ndarray = (np.arange(size) == piece).astype(np.float32)
+    return found
 
 
 def _without_repeats(

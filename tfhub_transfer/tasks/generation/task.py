@@ -18,7 +18,7 @@ from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.generation import measures, scoring
 from tfhub_transfer.tasks.generation.searching import Search
 from tfhub_transfer.tasks.generation.vocabulary import EOS, TargetVocabulary
-from tfhub_transfer.tasks.reportable import Readable
+from tfhub_transfer.tasks.reportable import Joined, Readable
 from tfhub_transfer.tasks.trial import Answers, Trial
 
 # What fills up labels, and is no piece.
@@ -101,7 +101,7 @@ class TextGeneration(Task):
         if search is not None:
             self.search = search if isinstance(search, Search) else Search(**search)
 
-    @property  # type: ignore[override]
+    @property
     def search(self) -> Search:
         """How an answer is looked for; it has `answer_length` pieces at most."""
         longest = self.answer_length or ranges.ANSWER[1]
@@ -203,9 +203,9 @@ class TextGeneration(Task):
             made.append(answer)
         return made
 
-    def scores_of(self, outputs: np.ndarray) -> np.ndarray:
+    def scores_of(self, outputs: Joined) -> Joined:
         """The score of each answer, float32 `[n, best]`."""
-        return outputs[..., 0]
+        return np.asarray(outputs)[..., 0]
 
     def decode(self, scores: np.ndarray) -> list[Readable]:
         return [{"scores": np.asarray(row).tolist()} for row in scores]
