@@ -126,6 +126,7 @@ def test_the_decoder_begins_with_the_top_of_the_encoder(bert_encoder: Path) -> N
     np.testing.assert_array_equal(layer.inner.kernel, weights[name])
 
 
+@pytest.mark.slow
 def test_thawed_layers_and_decoder_have_rates_of_their_own(bert_encoder: Path) -> None:
     model = build(bert_encoder)
     decoder = model.get_layer(layouts.DECODER)
@@ -201,6 +202,7 @@ def test_a_file_and_an_export_write_the_same(trained: tt.TransferModel, tmp_path
         assert served["score"][row] == pytest.approx(answer["score"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_an_encoder_of_one_vector_has_a_memory_of_one(text_encoder: Path, tmp_path: Path) -> None:
     model = taught(build(text_encoder, Translation(decoder_width=32, search={"beams": 2})))
     answers = [each["text"] for each in model.predict_text(SOURCES[:4])]
@@ -314,6 +316,7 @@ def test_a_search_may_choose_the_layers(bert_encoder: Path, tmp_path: Path) -> N
     assert len(shown.get_layer(layouts.DECODER).layers) == 1
 
 
+@pytest.mark.slow
 def test_epochs_say_what_whole_answers_are_worth(bert_encoder: Path) -> None:
     model = build(bert_encoder, Translation(decoder_width=32))
     history = tt.fine_tune(
@@ -334,3 +337,28 @@ def test_a_report_has_numbers_and_rivals(trained: tt.TransferModel) -> None:
     assert report.metrics["chrf"] == pytest.approx(100.0) and report.metrics["exact_match"] == 1
     assert report.baselines["nearest"]["chrf"] == pytest.approx(100.0)
     assert report.baselines["copy"]["chrf"] < 50
+
+
+@pytest.mark.slow
+def test_two_files_of_lines_are_data_of_the_command(
+    bert_encoder: Path, tmp_path: Path, run: Any
+) -> None:
+    sides = tmp_path / "train.en", tmp_path / "train.de"
+    numbered = [[f"{n} {text}" for n, text in enumerate(each * 2)] for each in (SOURCES, TARGETS)]
+    for path, lines in zip(sides, numbered):
+        path.write_text("\n".join(lines) + "\n", "utf-8")
+    words = ["--task", "translation", "--encoder", bert_encoder, "--quick"]
+    status, _, told = run("train", *words, "--data", *sides, "--output", tmp_path / "out")
+    assert status == 0, told
+    record = json.loads((tmp_path / "out" / "training.json").read_text("utf-8"))
+    assert record["arguments"]["data"] == f"{{{sides[0]},{sides[1]}}}"
+    status, _, told = run(
+        *("evaluate", tmp_path / "out", "--data", *sides, "--output", tmp_path / "report")
+    )
+    assert status == 0, told
+    three = [*sides, sides[0]]
+    status, _, told = run("train", *words, "--data", *three, "--output", tmp_path / "more")
+    assert status == 2 and "takes a file, or two" in told
+    sides[1].write_text("eins\n", "utf-8")
+    status, _, told = run("train", *words, "--data", *sides, "--output", tmp_path / "more")
+    assert status == 2 and "48 lines" in told and not (tmp_path / "more").exists()

@@ -29,7 +29,7 @@ class EvaluateJob(Columns, Form, Searched, Trust):
     """The options of `evaluate`."""
 
     folder: Path = argument(help=_MODEL, metavar="DIR")
-    data: str = option(help="labelled, as for training", metavar="FILE")
+    data: str = option(help="labelled, as for training", metavar="FILE", sides=True)
     output: Path = option(help="the report", metavar="DIR")
     negative: str | None = option(None, "a third text, as for training", metavar="COLUMN")
     overwrite: bool = option(False, FOLDER)

@@ -32,6 +32,8 @@ class Option:
         closed: Whether the lower end belongs to the range of a number that isn't whole.
         position: Whether it is told by its place, rather than by its name.
         file: Whether it is the name of a file or a folder, if its type and metavar don't say so.
+        sides: Whether two files may be given, of texts and of what is to be written, which then are
+            one value, `{one,other}`, as of a shell that leaves braces alone.
     """
 
     help: str = ""
@@ -41,6 +43,7 @@ class Option:
     closed: bool = False
     position: bool = False
     file: bool = False
+    sides: bool = False
 
 
 def option(default: object = dataclasses.MISSING, help: str = "", **said: Any) -> Any:

@@ -107,11 +107,13 @@ class Labelled:
 
     task: str = option(choices=TASKS)
     data: str = option(
-        help="CSV, TSV, JSONL, CoNLL, Parquet or tfds:NAME/SPLIT; a JSON file of several tasks",
+        help="CSV, TSV, JSONL, CoNLL, Parquet or tfds:NAME/SPLIT; two files of lines; a JSON file "
+        "of several tasks",
         metavar="FILE",
+        sides=True,
     )
-    validation: str | None = option(None, TENTH, metavar="FILE")
-    test: str | None = option(None, TENTH, metavar="FILE")
+    validation: str | None = option(None, TENTH, metavar="FILE", sides=True)
+    test: str | None = option(None, TENTH, metavar="FILE", sides=True)
     output: Path = option(
         help="model.keras, serving/, report/, history.csv and training.json", metavar="DIR"
     )
