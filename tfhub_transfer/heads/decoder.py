@@ -270,6 +270,8 @@ class Decoder(keras.layers.Layer):
             places: How many places caches have from the beginning, for XLA, which has tensors of
                 one size; by default they grow with each step, which is faster on a CPU.
         """
+        # As `call` has it by Keras: an encoder may compute in bfloat16.
+        memory = tf.cast(memory, tf.float32)
         if self.adapter is not None:
             memory = self.adapter(memory)
         bias = (1.0 - tf.cast(present, tf.float32))[:, None, None, :] * NEVER

@@ -180,6 +180,12 @@ EVERY_KIND = [
     Search(beams=3, n_best=3, max_length=6),
     Search(sample=True, n_best=2, max_length=6, top_k=3),
 ]
+_MORE = (pytest.mark.slow, pytest.mark.exhaustive)
+BEAMS_FIRST = [
+    pytest.param(EVERY_KIND[0], marks=_MORE, id="likeliest"),
+    pytest.param(EVERY_KIND[1], id="beams"),
+    pytest.param(EVERY_KIND[2], marks=_MORE, id="drawn"),
+]
 
 
 @pytest.mark.parametrize("settings", EVERY_KIND, ids=["likeliest", "beams", "drawn"])
@@ -198,10 +204,10 @@ def test_the_best_come_first_and_are_scored_as_whole_texts(settings: Search) -> 
 @pytest.mark.parametrize("settings", EVERY_KIND[:2], ids=["likeliest", "beams"])
 def test_a_batch_answers_as_each_of_its_texts(settings: Search) -> None:
     """Though some of them end long before others."""
-    table = Table(rows=6, places=6, sharp=1.5)
+    table = Table(rows=4, places=6, sharp=1.5)
     answer = found(table, settings)
     assert len({int(each) for each in answer.lengths[:, 0]}) > 1
-    for row in range(table.rows):
+    for row in (0, 3):
         alone = Table(rows=1, places=6)
         alone.scores = table.scores[row : row + 1]
         only = found(alone, settings)
@@ -223,16 +229,17 @@ def test_lengths_are_kept(settings: Search) -> None:
 
 def test_what_may_not_come_back_does_not() -> None:
     table = Table(rows=8, places=9)
-    for settings in (Search(beams=1, max_length=9), Search(beams=3, max_length=9)):
-        free = found(table, settings)
-        for size in (1, 2, 3):
-            kept = found(table, dataclasses.replace(settings, no_repeat=size))
-            for row in range(table.rows):
-                for answer, repeats in ((kept, False), (free, None)):
-                    words = texts_of(answer, row)[0]
-                    runs = [words[n : n + size] for n in range(len(words) - size + 1)]
-                    assert repeats is None or len(set(runs)) == len(runs)
-        assert any(len(set(w)) < len(w) for r in range(8) for w in texts_of(free, r))
+    free = found(table, Search(beams=1, max_length=9))
+    for size in (1, 3):
+        kept = found(table, Search(beams=1, max_length=9, no_repeat=size))
+        for row in range(table.rows):
+            assert not _repeats(texts_of(kept, row)[0], size)
+        assert any(_repeats(texts_of(free, row)[0], size) for row in range(table.rows))
+
+
+def _repeats(words: tuple[int, ...], size: int) -> bool:
+    runs = [words[n : n + size] for n in range(len(words) - size + 1)]
+    return len(set(runs)) < len(runs)
 
 
 def test_no_repeat_is_no_more_than_it_says() -> None:
@@ -268,7 +275,8 @@ def test_texts_begin_as_they_are_told() -> None:
 
 def test_what_begins_and_what_ends_may_be_one_sign() -> None:
     table = Table(rows=4, places=4)
-    table.scores[:, 0, 0, END] = table.scores[:, 0, 0, BEGIN]
+    table.scores[:, 0, :, END] = table.scores[:, 0, :, BEGIN]
+    table.scores[:, 1, END] = table.scores[:, 1, BEGIN]
     settings = Search(beams=1, max_length=4)
     answer = found(table, settings)
     again = found(table, settings, signs=Signs(END, END, never=(BEGIN,)))
@@ -411,7 +419,7 @@ def test_a_decoders_beams_find_what_brute_force_finds(decoder: Decoder, places: 
         np.testing.assert_allclose(answer["scores"][row], scores[row][expected], atol=1e-5)
 
 
-@pytest.mark.parametrize("settings", EVERY_KIND, ids=["likeliest", "beams", "drawn"])
+@pytest.mark.parametrize("settings", BEAMS_FIRST)
 def test_an_export_answers_batches_of_all_sizes(
     decoder: Decoder, settings: Search, tmp_path: Path
 ) -> None:
@@ -429,14 +437,15 @@ def test_an_export_answers_batches_of_all_sizes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", EVERY_KIND, ids=["likeliest", "beams", "drawn"])
+@pytest.mark.parametrize("settings", BEAMS_FIRST)
 def test_xla_finds_the_same(decoder: Decoder, settings: Search) -> None:
     settings = dataclasses.replace(settings, max_length=4, no_repeat=2, begin=(4,))
     given = _memory()
     answer = Writer(decoder, settings, places=5).graph(jit_compile=True)(*given)
     expected = Writer(decoder, settings).graph()(*given)
     np.testing.assert_array_equal(answer["ids"], expected["ids"])
-    np.testing.assert_allclose(answer["scores"], expected["scores"], atol=1e-5)
+    # It rounds in another order.
+    np.testing.assert_allclose(answer["scores"], expected["scores"], rtol=2e-5)
 
 
 # Mistakes -----------------------------------------------------------------------------------------

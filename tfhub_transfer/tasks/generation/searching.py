@@ -129,7 +129,7 @@ class Search:
             "top_k": whole("top_k", self.top_k, 0, ranges.SIZE[1]),
             "top_p": real("top_p", self.top_p, *ranges.SHARE),
             "seed": whole("seed", self.seed, *ranges.SEED),
-            "begin": tuple(whole("begin", piece, 0, ranges.SIZE[1]) for piece in begin),
+            "begin": tuple(whole("begin", piece, *ranges.SIZE) for piece in begin),
             "thorough": flag("thorough", self.thorough),
         }
 
