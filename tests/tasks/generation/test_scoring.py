@@ -46,7 +46,7 @@ def streams(references: list[list[str]]) -> list[list[str | None]]:
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize(("rows", "most"), [(1, 20), (3, 3), (50, 25), (200, 6)])
 def test_numbers_are_those_of_sacrebleu(rows: int, most: int, several: bool) -> None:
-    for seed in range(5):
+    for seed in range(3):
         answers, references = corpus(rows, most, seed, several)
         judge = Judge(references, ("bleu", "chrf"))
         found = judge.score(answers).numbers()
@@ -152,11 +152,11 @@ def test_intervals_hold_the_number_and_narrow_with_rows() -> None:
 
 
 def test_two_models_are_compared_row_by_row() -> None:
-    answers, references = corpus(200, 15, 6)
+    answers, references = corpus(100, 15, 6)
     judge = Judge(references, ("bleu", "chrf"))
     whole = judge.score(answers)
-    # A little less of half of the answers: far within either interval, and plainly worse.
-    worse = [text.rsplit(" ", 1)[0] if row % 2 else text for row, text in enumerate(answers)]
+    # A little less of a third of the answers: within either interval, and plainly worse.
+    worse = [text if row % 3 else " ".join(text.split()[1:]) for row, text in enumerate(answers)]
     found = scoring.compared(Standing("bleu"), (whole, judge.score(worse)), "chrf")
     assert found.interval is not None and found.better is True and not found.alike
     assert found.first - found.second == pytest.approx(found.value)
@@ -167,14 +167,14 @@ def test_two_models_are_compared_row_by_row() -> None:
     assert again.alike and again.better is None
     # Row by row it is what a bootstrap by hand says.
     generator = np.random.default_rng(0)
-    drawn = [generator.integers(0, 200, 200) for _ in range(150)]
+    drawn = [generator.integers(0, 100, 100) for _ in range(80)]
     by_hand = [
         sacrebleu.corpus_chrf([answers[r] for r in rows], [[references[r][0] for r in rows]]).score
         - sacrebleu.corpus_chrf([worse[r] for r in rows], [[references[r][0] for r in rows]]).score
         for rows in drawn
     ]
     spread = float(np.std(by_hand)) * 4 / (found.interval[1] - found.interval[0])
-    assert 0.8 < spread < 1.25
+    assert 0.7 < spread < 1.4
 
 
 def test_rows_of_predictions_hold_what_two_reports_are_compared_by() -> None:

@@ -229,4 +229,4 @@ def _compared(name: str, difference: paired.Difference) -> str:
         return f"{name}: no clear difference, {by}"
     if difference.better:
         return f"{name}: this model wins, {by}"
-    return f"{name} WINS: {by}; this model isn't worth its while as it is"
+    return f"{name} WINS: {by}"

@@ -111,7 +111,7 @@ class Judge:
     >>> judge = Judge([["the cat sat on the mat"]], ("bleu", "chrf", "exact_match"))
     >>> found = judge.score(["the cat sat on a mat"]).numbers()
     >>> {name: round(value, 1) for name, value in found.items()}
-    {'bleu': 53.7, 'chrf': 69.9, 'exact_match': 0.0}
+    {'bleu': 53.7, 'chrf': 66.0, 'exact_match': 0.0}
     """
 
     def __init__(self, references: Sequence[Texts], names: Sequence[str]) -> None:
