@@ -17,6 +17,7 @@ import numpy as np
 
 import tfhub_transfer as tt
 from tfhub_transfer.data import Examples, label_columns, profiling, selecting, text_forms
+from tfhub_transfer.heads.settings import DecoderForm
 from tfhub_transfer.jobs import inputs
 from tfhub_transfer.models import encoding
 from tfhub_transfer.tasks import (
@@ -590,6 +591,11 @@ def _register(kind: Any) -> None:
 
 
 OF_TASKS = [
+    mistake(
+        "`heads` part `width` evenly",
+        lambda k: DecoderForm(width=8, heads=3),
+        *(lambda k, n=heads: DecoderForm(width=8, heads=n) for heads in (1, 2, 4, 8)),
+    ),
     mistake(
         "a block works on token vectors",
         lambda k: Head(block="cnn", pooling="pooled_output"),

@@ -29,6 +29,10 @@ LABELS: dict[str, list[Any]] = {
 }
 
 
+# Those that do what another does, `translation`, and differ in names.
+ALIKE = ("text-generation", "abstractive-summarization")
+
+
 @dataclasses.dataclass(frozen=True)
 class Sample:
     """A task with data to train on, and texts to answer.
@@ -56,7 +60,8 @@ def rows() -> dict[str, Sample]:
     """A sample for each row of the table of tasks, by its name."""
     found: dict[str, Sample] = {}
     for name, kind in tasks.TASKS.items():
-        found[name] = _sample(kind)
+        if name not in ALIKE:
+            found[name] = _sample(kind)
     found["classification of pairs"] = _sample(tasks.Classification, pair=True)
     found["classification in towers"] = dataclasses.replace(
         found["classification of pairs"], head=Head(dropout=0.0, towers=True)
@@ -92,6 +97,7 @@ ASKED = [*TEXTS[:3], "", "film", "good film bad movie " * 20]
 _PAIRS = list(zip(ASKED, [*OTHERS[:3], "film", "good film " * 30, "bad movie, good film. " * 20]))
 _STORIES = ["Good film. Bad movie. The story.", "Good film acting. " * 30 + "Bad movie."]
 _DOCUMENTS = [f"{a.capitalize()}. {b.capitalize()}." for a, b in zip(TEXTS, OTHERS)]
+_TURNS = [f"{a}\n{b}" for a, b in zip(TEXTS, OTHERS)]
 _WORDS = [text.split() for text in TEXTS]
 _ONE_OF = (NAMES, NUMBERS)
 # By layout: columns of texts, labels of which a task is given the first that suit, what to ask.
@@ -102,6 +108,8 @@ _TABLE: dict[str, tuple[tuple[list[Any], ...], tuple[list[Any], ...], list[Any]]
     "words": ((_WORDS,), (TAGS,), ASKED),
     "windows": ((OTHERS, TEXTS), (ANSWERS,), _PAIRS),
     "sentences": ((_DOCUMENTS,), (TEXTS,), [*_STORIES, *ASKED]),
+    "written": ((TEXTS,), (OTHERS,), ASKED),
+    "turns": ((_TURNS,), (OTHERS,), [*ASKED, "good film\nbad movie\nthe worst " * 10]),
 }
 
 

@@ -56,8 +56,8 @@ INNER_FLOORS = {
     "data/forms": [
         ["base", "classes", "quoting", "squad", "words"],
         ["columnar", "marks", "opening", "spans", "tfds"],
-        ["annotations", "conll", "delimited", "fasttext", "objects"],
-        ["cells", "json_rows"],
+        ["annotations", "conll", "delimited", "fasttext", "objects", "parallel"],
+        ["cells", "json_rows", "tmx"],
         ["__init__"],
     ],
     "encoders": [
@@ -81,8 +81,9 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "heads": [
-        ["settings"],
-        ["layers"],
+        ["copying", "settings"],
+        ["decoder", "layers"],
+        ["warm_start"],
         ["__init__"],
     ],
     "incoming": [
@@ -92,7 +93,7 @@ INNER_FLOORS = {
     ],
     "jobs": [
         ["asking", "folders", "options", "run_records", "saying", "three_splits"],
-        ["commands", "converting", "inputs", "listing", "processes", "shards"],
+        ["commands", "converting", "inputs", "listing", "processes", "settling", "shards"],
         ["exports", "measuring", "predicting", "trainings", "vectors"],
         ["searches"],
         ["__init__"],
@@ -201,14 +202,21 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks": [
-        ["class_labels", "divergences", "scales", "segmentation", "trial"],
+        ["class_labels", "divergences", "rouge", "scales", "segmentation", "trial"],
         ["reportable"],
         ["base"],
         ["objective"],
         ["layout"],
         ["several", "towers", "units", "whole"],
-        ["questions", "similarity", "summaries", "tagging"],
+        ["generation", "questions", "similarity", "summaries", "tagging"],
         ["layouts"],
+        ["__init__"],
+    ],
+    "tasks/generation": [
+        ["rivals", "scoring", "searching", "vocabulary"],
+        ["measures"],
+        ["task"],
+        ["layout"],
         ["__init__"],
     ],
     "tasks/questions": [
@@ -229,7 +237,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/summaries": [
-        ["rouge", "selection"],
+        ["selection"],
         ["layout"],
         ["measures"],
         ["task"],
@@ -271,7 +279,7 @@ INNER_FLOORS = {
     "training": [
         [
             *("describing", "epochs", "event_files", "headlines", "histories", "outcome"),
-            "snapshots",
+            *("sampling", "snapshots"),
         ],
         ["history_table", "identity", "judging", "watching"],
         ["following", "history"],

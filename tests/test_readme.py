@@ -129,6 +129,13 @@ def papers() -> None:
     _rows("validation.jsonl", rows[:10])
 
 
+def translated() -> None:
+    rows = [{"source": f"{n} good films", "target": f"{n} gute Filme"} for n in range(40)]
+    _rows("train.jsonl", rows)
+    _rows("validation.jsonl", rows[:10])
+    _rows("test.jsonl", rows[:10])
+
+
 def paraphrases() -> None:
     examples = tt.data.read(registry.samples_path().with_name("paraphrases.csv"))
     rows = [
@@ -224,6 +231,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Tags of words: entities, parts of speech": tagged,
     "Questions: answers found in a text": asked,
     "Summaries: the sentences that say it all": papers,
+    "Translation: a decoder on any encoder": translated,
     "Similarity and search": paraphrases,
     "Several tasks on one encoder": several,
     "What it says on the way": lambda: None,

@@ -155,6 +155,8 @@ def _settings(field: dataclasses.Field[object], said: Option) -> tuple[list[str]
     must = field.default is dataclasses.MISSING
     if kind is tuple and not said.position:
         return [name], {**settings, "nargs": "+", "action": "extend", "default": field.default}
+    if said.sides:
+        settings |= {"nargs": "+", "action": _Sides}
     if said.position:
         several = "+" if kind is tuple else None
         return [field.name], {**settings, "nargs": several if must else "?"}
@@ -168,6 +170,28 @@ def _reader(name: str, kind: type, said: Option) -> Callable[[str], object]:
     if kind is int:
         return integer(name, said.within)
     return real(name, said.within, said.closed)
+
+
+class _Sides(argparse.Action):
+    """Takes one file, or two that belong together, line by line."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """As `argparse` calls it."""
+        given = [*map(str, values or ())]
+        if len(given) > 2 or (len(given) == 2 and any(set("{},") & set(name) for name in given)):
+            raise InputError(
+                f"`{option_string}` takes a file, or two of lines that belong together, texts and "
+                "what is to be written, with no braces or commas in their names. "
+                f"Received: {' '.join(given)}"
+            )
+        value = given[0] if len(given) == 1 else f"{{{','.join(given)}}}"
+        setattr(namespace, self.dest, value)
 
 
 class _Completion(argparse.Action):

@@ -11,8 +11,8 @@ import pytest
 import seqeval.metrics
 
 from tfhub_transfer.reporting import metrics
+from tfhub_transfer.tasks import rouge
 from tfhub_transfer.tasks.summaries import measures as summary_evaluation
-from tfhub_transfer.tasks.summaries import rouge
 from tfhub_transfer.tasks.tagging import measures as word_evaluation
 
 # Definitions ---------------------------------------------------------------------------------

@@ -32,6 +32,10 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         patience: Epochs without improvement before the next group thaws.
         layer_decay: Factor on the learning rate for each group further down, above 0 up to 1.
 
+    Attributes:
+        head_factor: Factor on the learning rate of all that isn't the encoder's; 1 unless set
+            before training.
+
     Raises:
         InputError: If an argument is out of range, or the model holds no `Encoder`, or no optimizer
             that can train so.
@@ -64,6 +68,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         if num_groups is not None:
             num_groups = ranges.whole_number("num_groups", num_groups, *ranges.LAYERS)
         self.layer_decay = ranges.real_number("layer_decay", layer_decay, 0.0, 1.0)
+        self.head_factor = 1.0
         self.num_groups, self.monitor = num_groups, monitor
         self.mode = best_weights.direction(mode, monitor)
         self.thawed_at: list[tuple[float, int]] = []
@@ -222,7 +227,9 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         self.model.make_train_function(force=True)
 
     def _rates(self) -> list[tuple[keras.Variable, float]]:
-        return [
+        inside = {id(each) for encoder in self._encoders for each in encoder.weights}
+        others = [each for each in self.model.trainable_variables if id(each) not in inside]
+        return [(variable, self.head_factor) for variable in others] + [
             (variable, self.layer_decay**depth)
             for encoder in self._encoders
             for depth, (_, variables) in enumerate(reversed(encoder.layer_groups))

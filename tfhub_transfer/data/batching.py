@@ -228,7 +228,9 @@ def longest(encoded: Mapping[str, tf.RaggedTensor]) -> np.ndarray:
 
 
 def pick(
-    labels: "Labels | tuple[Labels, ...]", rows: tf.Tensor, length: tf.Tensor
+    labels: "Labels | tuple[Labels, ...]",
+    rows: tf.Tensor,
+    length_of: Callable[[tf.RaggedTensor], tf.Tensor],
 ) -> tuple[Labels, ...]:
     """The labels of some rows, and their weights if they have any; ragged labels padded with -1.
 
@@ -236,7 +238,7 @@ def pick(
         labels: One for each row, or a ragged tensor of several, or a dictionary of such; or a pair
             of labels and weights.
         rows: Row numbers `[batch]`.
-        length: What to pad ragged ones to.
+        length_of: What ragged ones of some rows are padded to.
     """
 
     def gather(of_rows: Labels) -> Labels:
@@ -245,7 +247,7 @@ def pick(
         picked = tf.gather(of_rows, rows)
         if not isinstance(picked, tf.RaggedTensor):
             return picked
-        return picked.to_tensor(-1, shape=tf.stack([tf.size(rows), length]))
+        return picked.to_tensor(-1, shape=tf.stack([tf.size(rows), length_of(picked)]))
 
     return tuple(map(gather, labels if isinstance(labels, tuple) else (labels,)))
 

@@ -20,7 +20,11 @@ _SHAPES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("question", "context"), ("answers",)),
     (("sentences",), ("summaries", "summary")),
     (("document",), ("summaries", "summary")),
+    (("source",), ("target",)),
+    (("turns",), ("answer",)),
 )
+# Tables of all kinds say what their rows come from: that is no text, unless a target is beside it.
+_WITH_LABELS = (("source",),)
 _LABELS = (LABEL, "score", TAGS, "answers", "summaries", "summary")
 
 
@@ -66,7 +70,11 @@ def choose(
 
 def _shape(columns: Sequence[str], label: str | None) -> tuple[str | None, str | None, str | None]:
     """Text, second text and label of the first usual shape of data that has its columns here."""
-    usual = [shape for shape in _SHAPES if set(shape[0]) <= set(columns)]
+    usual = [
+        (texts, labels)
+        for texts, labels in _SHAPES
+        if {*texts} <= {*columns} and (texts not in _WITH_LABELS or {*labels} & {*columns})
+    ]
     for texts, labels in usual:
         found = [name for name in labels if name in columns and label in (None, name)]
         if found:

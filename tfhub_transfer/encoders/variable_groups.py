@@ -19,6 +19,18 @@ Groups: TypeAlias = list[tuple[str, list[keras.Variable]]]
 _LAYER = re.compile(r"(?:^|[/_])(?:layer|block|group)_?(\d+)(?:/|$)")
 _POOLER = re.compile(r"pooler")
 _EMBEDDINGS = re.compile(r"embedding")
+_PLAIN = re.compile(
+    r"(?:^|/)(?:(?:transformer|encoder)/(?P<layer>layer_\d+/)?(?=self_attention|intermediate|output)"
+    r"|(?=embeddings/layer_norm|embedding_postprocessor/|\w+_embeddings?/embeddings$))"
+    r"(?P<part>.*)"
+)
+# How the first versions of a BERT called what has another name since.
+_RENAMED = {
+    "self_attention_output/": "self_attention/attention_output/",
+    "embedding_postprocessor/position_embeddings": "position_embedding/embeddings",
+    "embedding_postprocessor/type_embeddings": "type_embeddings/embeddings",
+    "embedding_postprocessor/layer_norm": "embeddings/layer_norm",
+}
 POSITIONS = re.compile(r"position_embedding")
 
 
@@ -83,3 +95,23 @@ def _place(name: str) -> tuple[tuple[int, int], str]:
     if _EMBEDDINGS.search(name):
         return (0, 0), "embeddings"
     return (2, 0), "layers"
+
+
+def plain_name(name: str) -> str:
+    """A Transformer's variable as TF Hub's newer BERTs call it, without what precedes.
+
+    Layers that are one, as ALBERT's, are called `layer`; other variables keep their names.
+
+    Example:
+
+    >>> plain_name("bert_model/encoder/layer_1/self_attention_output/kernel")
+    'layer_1/self_attention/attention_output/kernel'
+    """
+    found = _PLAIN.search(name)
+    if found is None:
+        return name
+    part = found["part"]
+    for old, new in _RENAMED.items():
+        part = new + part.removeprefix(old) if part.startswith(old) else part
+    embeddings = "embedding" in part
+    return part if embeddings else (found["layer"] or "layer/") + part

@@ -71,3 +71,55 @@ class Head:
     def needs_tokens(self) -> bool:
         """Whether the head reads `sequence_output`."""
         return self.block != "none" or self.pooling in ("mean", "first", "attention")
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderForm:
+    """The size of a decoder, which writes texts.
+
+    Args:
+        width: Of its vectors; an encoder's of another width pass a dense layer first.
+        layers: How many.
+        heads: Of every attention; they part `width` evenly.
+        inner_units: Width of the feed-forward parts.
+        dropout: Share that is dropped while training, 0 to below 1.
+        pre_norm: Whether norms stand before each part, which trains more calmly where there are
+            many layers, or behind, as in BERT, whose weights then do what they did.
+        copies: Whether pieces can be copied of the source, as in See et al. 2017, "Get To The
+            Point"; it is read in the same vocabulary then.
+
+    Raises:
+        InputError: If a value is outside its range.
+
+    Example:
+
+    >>> DecoderForm(width=384, heads=12, inner_units=1536).layers
+    1
+    """
+
+    width: int = 384
+    layers: int = 1
+    heads: int = 12
+    inner_units: int = 1536
+    dropout: float = usual.DROPOUT
+    pre_norm: bool = False
+    copies: bool = False
+
+    def __post_init__(self) -> None:
+        whole = ranges.whole_number
+        found = {
+            "width": whole("width", self.width, *ranges.SIZE),
+            "layers": whole("layers", self.layers, *ranges.LAYERS),
+            "heads": whole("heads", self.heads, *ranges.SIZE),
+            "inner_units": whole("inner_units", self.inner_units, *ranges.SIZE),
+            "dropout": ranges.real_number("dropout", self.dropout, 0.0, ranges.BELOW_ONE, True),
+            "pre_norm": flag("pre_norm", self.pre_norm),
+            "copies": flag("copies", self.copies),
+        }
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
+        if self.width % self.heads:
+            raise InputError(
+                "`heads` part `width` evenly; give a number that divides it. "
+                f"Received: heads={self.heads}, width={self.width}"
+            )

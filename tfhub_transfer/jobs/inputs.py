@@ -35,7 +35,10 @@ _SAID = ("loss", "label_separator", "class_names", "weight")
 _OF_TASK = {"task", *_FILES, *_SAID, *_COLUMNS, *_FORM}
 _OF_ALL = {"tasks", "weights", "alpha"}
 # What is an argument of some tasks, by the same name; and other options that only some have.
-_ARGUMENTS = ("label_separator", "loss", "label_smoothing")
+_ARGUMENTS = (
+    *("label_separator", "loss", "label_smoothing"),
+    *("decoder_layers", "vocabulary_size", "answer_length"),
+)
 _OF_SOME = ("negative", "class_weights", *_ARGUMENTS)
 # As a record has them.
 Columns: TypeAlias = ColumnNames | Mapping[str, ColumnNames]

@@ -9,6 +9,7 @@ from tfhub_transfer.jobs import folders, run_records
 from tfhub_transfer.jobs.inputs import file_of, read_labelled, training_split
 from tfhub_transfer.jobs.options.asking import EvaluateJob
 from tfhub_transfer.jobs.saying import say, say_notes
+from tfhub_transfer.jobs.settling import settle
 from tfhub_transfer.models.encoding import ColumnNames, precision_of
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.storage import atomic
@@ -25,6 +26,7 @@ def evaluate_folder(job: EvaluateJob) -> Report | JointReport:
     """
     atomic.check_output(job.output, job.overwrite, (job.folder, job.data))
     model, record = folders.load(job.folder, job.trust_code)
+    settle(model, job)
     columns = job.columns({})
     if columns and model.task.several:
         raise InputError(

@@ -14,6 +14,7 @@ from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.jobs.inputs import Columns, file_of
 from tfhub_transfer.jobs.options.asking import PredictJob
 from tfhub_transfer.jobs.saying import say, say_notes
+from tfhub_transfer.jobs.settling import said, settle
 from tfhub_transfer.jobs.shards import running
 from tfhub_transfer.jobs.shards.records import Output, digest
 from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, ColumnNames, precision_of
@@ -62,6 +63,7 @@ def predict(job: PredictJob) -> Answers:
     _require_table(job, named and reading.is_lines(source))
     model, record = folders.load(job.folder, job.trust_code)
     model, known = _of_task(model, record.get("columns", {}), job.task)
+    settle(model, job)
     columns = job.columns({"text": known.get("text"), "text_pair": known.get("text_pair")})
     _require_table(job, named and asking.is_lines(model, source, columns))
     return Answers(model, source, columns, precision_of(record))
@@ -74,7 +76,7 @@ def _answer_shards(job: PredictJob) -> None:
     files = [model] if model.is_file() else [model / MODEL_FILE, model / RECORD_FILE]
     if not files[0].exists():
         folders.load(job.folder, job.trust_code)  # which says what is there instead
-    told = {**job.columns({}), "task": job.task, **running.told(job)}
+    told = {**job.columns({}), "task": job.task, **running.told(job), **said(job)}
     running.answer(work, {"command": "predict", "model": digest(files), **told}, [job.folder])
 
 
@@ -89,6 +91,7 @@ def load(job: PredictJob) -> running.Ask:
     """
     model, record = folders.load(job.folder, job.trust_code)
     model, known = _of_task(model, record.get("columns", {}), job.task)
+    settle(model, job)
     columns = job.columns({"text": known.get("text"), "text_pair": known.get("text_pair")})
 
     def ask(file: data.File, bad: reading.Bad) -> Answers:

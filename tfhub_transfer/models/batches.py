@@ -188,11 +188,12 @@ def of_ids(
         inputs = layout.pad(picked, lengths)
         found: tuple = (inputs,)
         if ids.labels is not None:
-            targets = pick(ids.labels, indices, tf.shape(next(iter(inputs.values())))[1])
+            length = functools.partial(layout.labels_length, inputs=inputs, lengths=lengths)
+            targets = pick(ids.labels, indices, length)
             if real is not None:
                 times = filling.factor(step.mean, padded) if order.static else None
                 targets = filled(ids.labels, targets, layout.task, real, times)
-            found = (inputs, *targets)
+            found = (layout.taught(inputs, targets[0]), *targets)
         found = filling.of_size(found, order.size) if order.static else found
         return found if len(found) > 1 else inputs
 

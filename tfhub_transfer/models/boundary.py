@@ -6,6 +6,7 @@ graph above them is all that a step runs. The frozen part runs without dropout, 
 should; in a training step through the whole encoder it would run with it.
 """
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
@@ -197,23 +198,25 @@ class StoredTokens:
             shapes are few, of `(inputs, labels, weights)`.
         """
         order = batches.Order(batch_size, seed, few=replicas is not None, multiple=replicas or 1)
-        ids, task = self._ids, self._boundary.layout.task
+        ids, layout = self._ids, self._boundary.layout
+        task = layout.task
         numbers_of, rows = order.by_length(self._lengths())
 
         def read(numbers: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for batch in numbers:
                 known = filling.copied(batch)
-                yield batch, self._vectors(known, rows.padded_length(known))
+                yield batch, self._vectors(known, self._padded(known, rows.buckets))
 
         def join(batch: tf.Tensor, vectors: tf.Tensor) -> tuple:
             real = None
             if order.few:
                 batch, real = filling.there(batch)
             inputs = self._inputs(batch, vectors, rows.buckets)
-            wanted = batching.pick(ids.labels, batch, tf.shape(vectors)[1])
+            length = functools.partial(layout.labels_length, inputs=inputs, lengths=rows.buckets)
+            wanted = batching.pick(ids.labels, batch, length)
             if real is not None:
                 wanted = batches.filled(ids.labels, wanted, task, real)
-            return inputs, *wanted
+            return layout.taught(inputs, wanted[0]), *wanted
 
         spec = (
             tf.TensorSpec([None], tf.int64),
@@ -248,7 +251,7 @@ class StoredTokens:
             found: dict[int, Scores] = {}
             for places in by_length:
                 rows = wanted[places]
-                vectors = self._vectors(rows, by_length.padded_length(places))
+                vectors = self._vectors(rows, self._padded(rows, by_length.buckets))
                 given = self._inputs(tf.constant(rows), tf.constant(vectors), by_length.buckets)
                 with precision_choice.without_gradients():  # it is traced when first called
                     scores = run({name: given[name] for name in spec})
@@ -271,7 +274,15 @@ class StoredTokens:
 
     def _lengths(self) -> np.ndarray:
         """The length of each row's longest text."""
+        return self._ids.with_beside(self._read_lengths())
+
+    def _read_lengths(self) -> np.ndarray:
         return self._tokens.lengths[self._single()].max(axis=1)
+
+    def _padded(self, rows: np.ndarray, lengths: np.ndarray) -> int:
+        """What the ids of these rows are padded to, of these lengths."""
+        longest = self._read_lengths()[rows].max()
+        return int(lengths[np.searchsorted(lengths, longest)])
 
     def _vectors(self, rows: np.ndarray, length: int) -> np.ndarray:
         found = self._tokens.padded(self._single()[rows].ravel(), length)

@@ -98,6 +98,8 @@ def build_model(
         if task.several
         else TransferModel(encoder, task, heads[""], made)
     )
+    for part in model.parts.values():
+        part.layout.warm_start(part)
     model.compile(
         optimizer=optimizers.get(optimizer) or default_optimizer(encoder),
         loss=task.loss() if loss is None else loss,

@@ -1,6 +1,6 @@
 """Rows through the graphs of a model, sorted by length; answers in the rows' own order."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -39,7 +39,7 @@ class Forward:
         functions: Mapping[str, Callable[[dict[str, tf.Tensor]], tf.Tensor]],
     ) -> None:
         self._encoder, self._layout, self._functions = encoder, layout, functions
-        self._graphs: dict[tuple[str, str], tf.types.experimental.ConcreteFunction] = {}
+        self._graphs: dict[Hashable, tf.types.experimental.ConcreteFunction] = {}
 
     def run(
         self, name: str, examples: Examples, batch_size: int = EVALUATION_BATCH
@@ -94,9 +94,9 @@ class Forward:
             precision: What `runtime.precision` gave.
         """
         # What is traced keeps the precision that it was traced at.
-        key = name, precision
+        key = name, precision, self._layout.asked_how
         if key not in self._graphs:
-            make = layouts.encoder_inputs if name == VECTOR else self._layout.inputs
+            make = layouts.encoder_inputs if name == VECTOR else self._layout.asked_inputs
             spec = {
                 key: tf.TensorSpec(tensor.shape, tensor.dtype)
                 for key, tensor in make(self._encoder).items()

@@ -50,8 +50,7 @@ class TransferModel(wiring.InParts):
         inputs = layout.inputs(encoder)
         encoded = layout.encode(encoder, inputs)
         features = layout.features(encoder, encoded, inputs)
-        hidden = layers.hidden(features, head) if task.has_head else features
-        outputs = task.outputs(hidden, head)
+        outputs = task.outputs(layout.hidden(features), head)
         super().__init__(inputs=inputs, outputs=outputs, name="transfer_model")
         self.features = features
         self._wiring = wiring.Wiring(encoded, outputs)
@@ -268,7 +267,7 @@ class TransferModel(wiring.InParts):
 
     def answer(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Encoder inputs to scores, as a graph for `predict_scores` and exports."""
-        return self(inputs, training=False)
+        return self.layout.respond(self, inputs)
 
     def vector(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Encoder inputs to the encoder's vectors, as a graph for `encode_text` and exports."""

@@ -45,6 +45,9 @@ class Learnt(Protocol):
     def head_epochs(self) -> int | None: ...
 
     @property
+    def head_rate(self) -> float | None: ...
+
+    @property
     def narrow_rate(self) -> float | None: ...
 
     @property
@@ -164,9 +167,16 @@ def _least(steps: int) -> str:
     return f"{steps} steps at least"
 
 
-def head_rate(given: float | None) -> tuple[float, str]:
-    """The rate of a head on a frozen encoder, and what chose it."""
-    return (HEAD_RATE, "usual") if given is None else (given, "user")
+def head_rate(task: Learnt, given: float | None) -> tuple[float, str]:
+    """The rate of a head on a frozen encoder, and what chose it.
+
+    Args:
+        task: The task, which may have a rate of its own.
+        given: What the user wants, if anything.
+    """
+    if given is not None:
+        return given, "user"
+    return (HEAD_RATE, "usual") if task.head_rate is None else (task.head_rate, task.name)
 
 
 def usual_rate(encoder: Thawing, tasks: Sequence[Learnt] = ()) -> tuple[float, str]:

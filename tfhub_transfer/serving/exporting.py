@@ -45,7 +45,7 @@ class _Served(tf.Module):
         self.labels = {name: tf.saved_model.Asset(path) for name, path in labels.items()}
         self._of = weakref.ref(model)
         # A folded graph takes them flat, as TensorFlow flattens dictionaries: by sorted keys.
-        self._input_names = sorted(tensor.name for tensor in model.inputs)
+        self._input_names = sorted(_asked(model))
         self._folded: Folded | None = folded.function if folded else None
         # What is exported are the attributes: not the Keras model, which holds an optimizer too.
         if folded:
@@ -131,7 +131,7 @@ def _folded(model: TransferModel, precision: str) -> folding.Folded | None:
     if not model.encoder.is_contextual:
         _refuse_bytes(model, precision)
         return None
-    spec = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
+    spec = _asked(model)
 
     def both(inputs: Features) -> dict[str, list[tf.Tensor]]:
         ids = dict(inputs)
@@ -145,6 +145,16 @@ def _folded(model: TransferModel, precision: str) -> folding.Folded | None:
     except surgery.NotFlat:
         _refuse_bytes(model, precision)
         return None
+
+
+def _asked(model: TransferModel) -> dict[str, tf.TensorSpec]:
+    """What of a model's inputs a question has, by name."""
+    asked = {name for p in model.parts.values() for name in p.layout.asked_inputs(model.encoder)}
+    return {
+        tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype)
+        for tensor in model.inputs
+        if tensor.name in asked
+    }
 
 
 def _refuse_bytes(model: TransferModel, precision: str) -> None:

@@ -53,6 +53,12 @@ def check(model: TransferModel, runtime: str) -> None:
             "`export_saved_model`, or train with an encoder of word pieces. "
             f"Received: {model.encoder.handle}"
         )
+    written = [part.task.name for part in model.parts.values() if part.task.search is not None]
+    if written:
+        raise InputError(
+            f"{runtime} would need a search for texts outside of the model; export it with "
+            f"`export_saved_model`. Received: the {written[0]} task"
+        )
     again = [part.task.name for part in model.parts.values() if part.task.runs_again]
     if again:
         raise InputError(

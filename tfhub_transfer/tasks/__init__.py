@@ -11,6 +11,13 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.reporting import standings
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.tasks.base import Task
+from tfhub_transfer.tasks.generation.searching import Search
+from tfhub_transfer.tasks.generation.task import (
+    AbstractiveSummarization,
+    Dialogue,
+    TextGeneration,
+    Translation,
+)
 from tfhub_transfer.tasks.questions.task import QuestionAnswering
 from tfhub_transfer.tasks.several.task import JointLoss, MultiTask
 from tfhub_transfer.tasks.similarity.task import Similarity
@@ -32,6 +39,10 @@ TASKS: dict[str, type[Task]] = {
         QuestionAnswering,
         ExtractiveSummarization,
         Similarity,
+        Translation,
+        AbstractiveSummarization,
+        Dialogue,
+        TextGeneration,
     )
 }
 # Taken at once: a name of one's own may be registered anew, one of ours may not.
@@ -91,7 +102,9 @@ def register(kind: Kind) -> Kind:
 
 __all__ = [
     "TASKS",
+    "AbstractiveSummarization",
     "Classification",
+    "Dialogue",
     "ExtractiveSummarization",
     "Head",
     "JointLoss",
@@ -100,9 +113,12 @@ __all__ = [
     "OrdinalRegression",
     "QuestionAnswering",
     "Regression",
+    "Search",
     "Similarity",
     "Task",
+    "TextGeneration",
     "TokenClassification",
+    "Translation",
     "references",
     "register",
 ]

@@ -16,7 +16,7 @@ from tfhub_transfer.incoming import choices, values
 from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.shapes import Logs
 from tfhub_transfer.tasks.reportable import KerasOwn, Monitor, Readable, Reported
-from tfhub_transfer.tasks.trial import Cut, Laid
+from tfhub_transfer.tasks.trial import Answers, Cut, Laid
 
 
 class Task(Reported, abc.ABC):
@@ -53,6 +53,14 @@ class Task(Reported, abc.ABC):
     # The peak rates of a narrow BERT and of embeddings that thaw; the usual ones if there are none.
     narrow_rate: ClassVar[float | None] = None
     embedding_rate: ClassVar[float | None] = None
+    # Which settings of a `Head` it heeds.
+    head_settings: ClassVar[tuple[str, ...]] = ("pooling", "block", "hidden_units", "dropout", "l2")
+    # The peak rate of the head on a frozen encoder, if it isn't the usual one; and the share of its
+    # steps in which the rate rises, to fall from then on, if it isn't to stay the same.
+    head_rate: ClassVar[float | None] = None
+    head_warmup: ClassVar[float | None] = None
+    # What the head's rate is times the encoder's, while both train.
+    head_factor: ClassVar[float] = 1.0
     # Options of the command line beside those of every task: arguments of the constructor, and
     # whether there is a third text, and weights of classes.
     options: ClassVar[tuple[str, ...]] = ()
@@ -65,6 +73,9 @@ class Task(Reported, abc.ABC):
     # The API of TF Serving that an export's answers suit beside `predict`: "classify", where
     # `scores` are of `class_names`, "regress", where `score` is a number; neither, if "".
     api: ClassVar[str] = ""
+
+    # How it looks for its answers, if it searches for them: a frozen dataclass, which may be set.
+    search: Any = None
 
     pair: bool = False  # also of one that calls no other constructor
 
@@ -231,6 +242,25 @@ class Task(Reported, abc.ABC):
             Takes the scores of the units of each row.
         """
         raise NotImplementedError
+
+    # How many examples of the validation split are answered after each epoch, for `sampled`.
+    samples: ClassVar[int] = 0
+
+    @property
+    def sampled_names(self) -> tuple[str, ...]:
+        """The names of the numbers that `sampled` gives."""
+        return ()
+
+    def sampled(
+        self, examples: Examples, answer: Callable[[Examples], Answers]
+    ) -> dict[str, float]:
+        """Numbers of whole answers that are shown along, and judge nothing; none, unless said.
+
+        Args:
+            examples: Some of the validation split.
+            answer: Gives the model's readable answers.
+        """
+        return {}
 
     def headlines(self, logs: Logs) -> dict[str, float]:
         """What each of several tasks is judged by, by its name; nothing of a task alone.

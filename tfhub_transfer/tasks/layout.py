@@ -1,7 +1,7 @@
 """The one interface of layouts: texts to rows, scores of rows to answers."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import keras
@@ -60,17 +60,23 @@ class Ids:
         labels: What the loss wants, one for each row; a pair with the weights of rows, if they
             have any; `None` without labels.
         digest: What the rows are, for caches.
+        beside: The length of what is read beside the columns `[rows]`, if anything is.
     """
 
     columns: dict[str, tf.RaggedTensor]
     lost: np.ndarray
     labels: Any
     digest: bytes
+    beside: np.ndarray | None = None
 
     @property
     def lengths(self) -> np.ndarray:
         """The length of each row `[rows]`."""
-        return batching.longest(self.columns)
+        return self.with_beside(batching.longest(self.columns))
+
+    def with_beside(self, lengths: np.ndarray) -> np.ndarray:
+        """Lengths of rows `[rows]`, where what is read beside them may be longer."""
+        return lengths if self.beside is None else np.maximum(lengths, self.beside)
 
 
 class Layout:
@@ -166,6 +172,36 @@ class Layout:
         """
         raise NotImplementedError
 
+    def hidden(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        """What the task's answer is made of, of `features`."""
+        return layers.hidden(features, self.head) if self.task.has_head else features
+
+    def asked_inputs(self, encoder: Encoder) -> Inputs:
+        """Those of `inputs` that a question has; what only teaches isn't among them."""
+        return self.inputs(encoder)
+
+    @property
+    def asked_how(self) -> Hashable:
+        """What `respond` depends on that may be set on a task later."""
+        return None
+
+    def respond(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """What a model answers, as graph code.
+
+        Args:
+            model: The whole model.
+            inputs: Ids by the names of `asked_inputs`.
+        """
+        return model(inputs, training=False)
+
+    def warm_start(self, model: keras.Model) -> None:
+        """Gives a new model's layers above the encoder weights of it, where that is how they begin.
+
+        Args:
+            model: The whole model.
+        """
+        return
+
     @property
     def has_fixed_features(self) -> bool:
         """Whether `features` depend on the encoder alone and are one vector, so can be stored."""
@@ -243,6 +279,27 @@ class Layout:
     ) -> dict[str, tf.Tensor]:
         """Ids of some rows to one batch (see `TextPreprocessor`)."""
         return self.preprocessor.pad(encoded, lengths)
+
+    def labels_length(
+        self, labels: tf.RaggedTensor, inputs: Mapping[str, tf.Tensor], lengths: np.ndarray | None
+    ) -> tf.Tensor:
+        """What labels of units are padded to: as the ids are, unless said.
+
+        Args:
+            labels: Those of a batch.
+            inputs: What the model reads of it, padded.
+            lengths: To what ids are padded, as for `pad`.
+        """
+        return tf.shape(next(iter(inputs.values())))[1]
+
+    def taught(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """The inputs of a batch with what teaches among them.
+
+        Args:
+            inputs: Ids by the names of `asked_inputs`.
+            labels: As the loss is given them.
+        """
+        return inputs
 
     def batch(self, *texts: tf.Tensor, lengths: np.ndarray | None = None) -> dict[str, tf.Tensor]:
         """Texts of rows, one string tensor `[rows]` a column, to one batch, as graph code.

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.tasks.base import Task
+from tfhub_transfer.tasks.generation.layout import Generated, Turns
 from tfhub_transfer.tasks.layout import Ids, Layout, Rows, asked, encoder_inputs, of_rows
 from tfhub_transfer.tasks.questions.layout import Windows
 from tfhub_transfer.tasks.several.layout import Joint, balance
@@ -19,6 +20,8 @@ LAYOUTS: dict[str, type[Layout]] = {
     "words": Words,
     "windows": Windows,
     "sentences": Sentences,
+    "written": Generated,
+    "turns": Turns,
 }
 
 

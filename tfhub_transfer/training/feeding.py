@@ -11,6 +11,7 @@ from tfhub_transfer.data import Stream
 from tfhub_transfer.data.batching import ready
 from tfhub_transfer.data.passes import Epochs, Seeds, permutation
 from tfhub_transfer.optimization import optimizers, planning
+from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.private import tensorflow_data
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.tasks.layouts import Rows
@@ -140,7 +141,7 @@ def above_boundary(training: Training, rows: Rows | Stream, batch_size: int) -> 
     assert stored is not None  # the last one is that of the rows to judge by
     judge = headlines.Judge(training.found, stored.answering(above), sizes)
     known = None, paddings[0], count(rows)
-    return Feed(above, batches[0], batches[1], [judge], *known)
+    return Feed(above, batches[0], batches[1], [judge, *training.samplers()], *known)
 
 
 def through_encoder(training: Training, rows: Rows | Stream, batch_size: int) -> Feed:
@@ -165,7 +166,10 @@ def count(rows: Rows | Stream | Mapping[str, Rows]) -> int:
 
 
 def compiled(
-    training: Training, make: Callable[[], keras.Model], steps_at_once: int | None = None
+    training: Training,
+    make: Callable[[], keras.Model],
+    steps_at_once: int | None = None,
+    steps: int | None = None,
 ) -> keras.Model:
     """Another model over layers of a training's, with an optimizer for heads of its own.
 
@@ -173,16 +177,27 @@ def compiled(
         training: The training.
         make: Makes it.
         steps_at_once: Keras' `steps_per_execution`; as the whole model's if not given.
+        steps: How many it trains at most, for tasks whose head's rate rises and falls.
     """
     model = training.model
     with model.distribute_strategy.scope():
         made = make()
-        kind = keras.optimizers.Adam
-        optimizer = kind(head_rate(training), name=optimizers.named(kind))
+        optimizer = _head_optimizer(head_rate(training), model.task.head_warmup, steps)
         model.compile_alike(made, optimizer, steps_at_once)
     return made
 
 
 def head_rate(training: Training) -> float:
     """The learning rate of heads in a training."""
-    return training.plan.head_learning_rate or planning.HEAD_RATE
+    return planning.head_rate(training.model.task, training.plan.head_learning_rate)[0]
+
+
+def _head_optimizer(
+    rate: float, warmup: float | None, steps: int | None
+) -> keras.optimizers.Optimizer:
+    kind = keras.optimizers.Adam
+    if warmup is None:
+        return kind(rate, name=optimizers.named(kind))
+    # What is as deep as a decoder needs what a Transformer needs (Vaswani et al. 2017, 5.3).
+    schedule = WarmUpLinearDecay(rate, warmup, steps)
+    return kind(schedule, global_clipnorm=1.0, name=optimizers.named(kind))

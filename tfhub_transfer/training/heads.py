@@ -158,7 +158,8 @@ def _on_vectors(training: Training, train: Rows, keep: KeepBest) -> Curves:
     batches, pass_steps = reused_heads.of_vectors(features[0], targets[0], batch_size, plan.seed)
     judged, _ = reused_heads.of_vectors(features[1], targets[1], batch_size)
     planned = planning.head_on_vectors(steps, plan.head_epochs, plan.patience)
-    planned = training.begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep)
+    rate = planning.head_rate(model.task, plan.head_learning_rate)
+    planned = training.begin(planned, "head", rate, keep)
     # As many steps at once as make an epoch: each costs less than what Python does between two.
     with reused_heads.model_of(training, min(steps, planning.HEAD_STEPS)) as (head, told):
         judges = [*told, *training.judges()]
@@ -179,8 +180,11 @@ def _on_tokens(training: Training, keep: KeepBest) -> Curves:
         feed, history.truncation = stored, model.count_truncation(rows)
     steps, given = int(feed.batches.cardinality()), (plan.head_epochs, plan.patience)
     planned = planning.head_on_tokens(model.task, steps, stored is not None, *given)
-    planned = training.begin(planned, "head", planning.head_rate(plan.head_learning_rate), keep)
-    made = feeding.compiled(training, lambda: stored.model if stored else model.once_more())
+    rate = planning.head_rate(model.task, plan.head_learning_rate)
+    planned = training.begin(planned, "head", rate, keep)
+    made = feeding.compiled(
+        training, lambda: stored.model if stored else model.once_more(), steps=planned.steps
+    )
     return training.run_epochs(dataclasses.replace(feed, model=made), planned, keep, "Head")
 
 

@@ -82,6 +82,7 @@ def reported(model: TransferModel, found: dict[str, headlines.Headline]) -> set[
     names = {"loss", *compiling.metric_names(list((_own(model) or usual).values()))}
     layers = keras_layers.layers_of(model)[1:]  # its own are those that it was compiled with
     names |= {metric.name for layer in layers for metric in layer.metrics}
+    names |= {*model.task.sampled_names}
     return names | {f"val_{name}" for name in names} | {each.name for each in found.values()}
 
 

@@ -26,7 +26,7 @@ from tfhub_transfer.optimization import optimizers, planning
 from tfhub_transfer.optimization.schedules import WarmUpLinearDecay
 from tfhub_transfer.storage import opening
 from tfhub_transfer.tasks.layouts import Rows
-from tfhub_transfer.training import headlines, judging, restoring, runs
+from tfhub_transfer.training import headlines, judging, restoring, runs, sampling
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.epochs import Counted, show
 from tfhub_transfer.training.history import History, State
@@ -324,8 +324,7 @@ class Training:
                 batches, verbose=0, return_dict=True, callbacks=[Counted(each)]
             )
         logs = {f"val_{name}": value for name, value in values.items()}
-        for judge in self.judges():
-            logs |= judge.values()
+        logs |= self._judge().values()
         name, _ = judging.monitor(self.model)
         return float(logs[name] if isinstance(name, str) else name(logs))
 
@@ -376,9 +375,16 @@ class Training:
         """When the stage began, by `time.perf_counter`, as if nothing had interrupted it."""
         return time.perf_counter() if self.checkpoint is None else self.checkpoint.started()
 
-    def judges(self) -> list[headlines.Judge]:
+    def judges(self) -> list[headlines.Judge | sampling.Sampled]:
         """What asks the whole model for whole answers after each epoch."""
-        return [headlines.Judge(self.found, sizes=dict.fromkeys(self.found, 0))]
+        return [self._judge(), *self.samplers()]
+
+    def _judge(self) -> headlines.Judge:
+        return headlines.Judge(self.found, sizes=dict.fromkeys(self.found, 0))
+
+    def samplers(self) -> Sequence[sampling.Sampled]:
+        """Those of them that judge nothing."""
+        return sampling.of(self.model, self.validation, self.plan.seed)
 
     def keep(self, name: str, *judge: Any) -> KeepBest:
         """What keeps the weights of a stage: those of its best epoch, or those that it ends with.

@@ -108,6 +108,7 @@ class Thawing(Stage):
             num_groups=self.groups,
             layer_decay=training.plan.layer_decay,
         )
+        made.head_factor = training.model.task.head_factor
         # XLA would compile every shape anew for each.
         if pace * steps < STAGE_STEPS or training.model.replicas_of_shapes:
             # Not a little more than 0: the first step would be one, traced for itself.

@@ -29,6 +29,8 @@ How: TypeAlias = tuple[int | None, int, int | str]
 # What of `build_model` a search may be told beside what it chooses.
 _BUILD = ("head", "loss", "preprocessor", "sequence_length")
 _OF_HEADS = ("pooling", "block", "hidden_units", "dropout", "l2")
+# What is drawn and is the task's own.
+_OF_TASK = {"label_smoothing", "decoder_layers"}
 _OF_OPTIMIZERS = {"learning_rate": "learning_rate", "warmup": "warmup", "optimizer": "name"}
 
 
@@ -75,9 +77,10 @@ class Pattern:
         task = copy.deepcopy(self.task)  # which a training settles thresholds of
         if "loss" in drawn and drawn["loss"] != task.losses[0]:
             task = task.with_loss(drawn["loss"])
-        for each in task.parts.values() if "label_smoothing" in drawn else ():
-            if hasattr(each, "label_smoothing"):
-                each.label_smoothing = drawn["label_smoothing"]
+        for name in _OF_TASK & drawn.keys():
+            for each in task.parts.values():
+                if hasattr(each, name):
+                    setattr(each, name, drawn[name])
         return task
 
     def train(

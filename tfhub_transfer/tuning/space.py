@@ -27,7 +27,7 @@ SEARCH = "search"
 SETTINGS = (
     *("unfreeze", "optimizer", "learning_rate", "warmup", "layer_decay", "epochs", "batch_size"),
     *("pooling", "block", "hidden_units", "dropout", "l2", "head_learning_rate"),
-    *("label_smoothing", "loss", "encoder"),
+    *("label_smoothing", "decoder_layers", "loss", "encoder"),
 )
 # What is searched unless something else is said: what moves most, for few trials are all there are.
 SEARCHED = (
@@ -139,13 +139,18 @@ def known_settings(
     heads = list(head.values()) if isinstance(head, Mapping) else [head or Head()]
     found = [*_thawing(encoder, task, plan), *_heads(encoder, task, heads[0] if heads else Head())]
     if _has_head(task):
-        rate = plan.head_learning_rate or planning.HEAD_RATE
+        rate, _ = planning.head_rate(task, plan.head_learning_rate)
         found.append(_real("head_learning_rate", rate, _around(rate, _HEAD_RATE), *_RATES))
     smoothed = [each for each in task.parts.values() if hasattr(each, "label_smoothing")]
     if smoothed:
         read = functools.partial(_share, "label_smoothing")
         default = float(smoothed[0].label_smoothing)
         found.append(Setting("label_smoothing", default, (0.0, 0.05, 0.1, 0.2), read, thawed=False))
+    layered = [each for each in task.parts.values() if hasattr(each, "decoder_layers")]
+    if layered:
+        layers = int(layered[0].decoder_layers)
+        most = ranges.DECODER_LAYERS
+        found.append(_whole("decoder_layers", layers, (1, 2, 3), *most, thawed=False))
     if len(task.losses) > 1:
         found.append(_named("loss", task.losses[0], task.losses, task.losses, thawed=False))
     return {each.name: each for each in found}
@@ -175,6 +180,7 @@ def _thawing(encoder: Encoder, task: Task, plan: Plan) -> list[Setting]:
 
 def _heads(encoder: Encoder, task: Task, head: Head) -> list[Setting]:
     """What stands between the encoder and the answer."""
+    heeded = {name for each in task.parts.values() for name in each.head_settings}
     found = []
     if encoder.dialect != "text":  # which has vectors of texts alone
         if not task.needs_tokens:
@@ -190,7 +196,7 @@ def _heads(encoder: Encoder, task: Task, head: Head) -> list[Setting]:
             Setting("dropout", head.dropout, (0.0, 0.1, 0.2, 0.3, 0.4, 0.5), share, thawed=False),
             _real("l2", head.l2, (0.0, 1e-5, 1e-4, 1e-3), *ranges.WEIGHT, closed=True),
         ]
-    return found
+    return [setting for setting in found if setting.name in heeded]
 
 
 def _has_head(task: Task) -> bool:

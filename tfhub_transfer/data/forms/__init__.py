@@ -16,7 +16,9 @@ from tfhub_transfer.data.forms import (
     json_rows,
     objects,
     opening,
+    parallel,
     tfds,
+    tmx,
 )
 from tfhub_transfer.data.forms.base import (
     LABEL,
@@ -61,8 +63,9 @@ __all__ = [
 ]
 
 KNOWN = (
-    ".csv, .tsv, .json, .jsonl, .conll, .conllu (each also with .gz, .bz2, .xz, .zst or in a "
-    ".zip), .parquet, .arrow, .feather, fastText's, or tfds:NAME/SPLIT"
+    ".csv, .tsv, .json, .jsonl, .conll, .conllu, .tmx (each also with .gz, .bz2, .xz, .zst or in "
+    "a .zip), .parquet, .arrow, .feather, fastText's, two files of lines as `train.{en,de}`, or "
+    "tfds:NAME/SPLIT"
 )
 # What isn't read, and how it becomes something that is.
 _REMEDIES = {
@@ -96,6 +99,7 @@ _FORMS: tuple[tuple[tuple[str, ...], Callable[[File, Asked], Form]], ...] = (
     (conll.SUFFIXES, lambda file, _: conll.form(file)),
     (conll.UNIVERSAL, lambda file, _: conll.universal(file)),
     ((".ft", ".fasttext"), lambda file, _: fasttext.form(file)),
+    (tmx.SUFFIXES, lambda file, asked: tmx.form(file, asked)),
 )
 
 
@@ -124,6 +128,9 @@ def find(source: object, asked: Asked | None = None) -> Form:
             "a table is read more than once, so it can't come through a pipe; write it to a "
             f"file, which may be compressed ({KNOWN}). Received: {file}"
         )
+    both = parallel.files_of(file)
+    if both is not None:
+        return parallel.two_files(both, asked)
     path = plain_files.path_of(file.path)
     if is_saved(path):
         return cells.read(columnar.folder(path), str(path), asked)
@@ -189,6 +196,8 @@ def _checked_suffix(path: Path) -> str:
 
 def _by_content(file: File, suffix: str, asked: Asked) -> Form:
     """Tables, and texts of whatever name."""
+    if parallel.has_no_header(file, suffix, asked):
+        return parallel.tabbed(file, asked)
     if suffix != ".csv" and fasttext.looks_like(file):
         return fasttext.form(file)
     if suffix != ".csv" and conll.looks_like(file):

@@ -9,7 +9,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeAlias
 
@@ -223,7 +223,7 @@ def _peek(file: File, size: int) -> bytes:
         raise _damaged(file, error) from error
 
 
-def lines(file: File) -> Iterator[str]:
+def lines(file: File) -> Generator[str, None, None]:
     r"""Lines as text with their ends; a byte that isn't of the encoding is named with its place.
 
     Lines end with `\n`, or, where there is none of it, with `\r`, as in files of old Macs.

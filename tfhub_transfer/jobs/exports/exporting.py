@@ -7,6 +7,7 @@ from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.jobs import folders
 from tfhub_transfer.jobs.exports import small_devices
 from tfhub_transfer.jobs.options.exporting import SAVED_MODEL, ExportJob
+from tfhub_transfer.jobs.settling import settle
 from tfhub_transfer.serving import kit
 from tfhub_transfer.serving.exporting import export_saved_model
 from tfhub_transfer.storage import opening
@@ -32,6 +33,7 @@ def export(job: ExportJob) -> None:
         )
     kit.check(opening.path_of(job.output), job.name)
     model, _ = folders.load(job.folder, job.trust_code)
+    settle(model, job)
     keep = kit.kept(opening.path_of(job.output), job.keep)
     version = export_saved_model(model, job.output, job.precision, job.top_k, keep)
     print(visible(f"Written to {version}"))

@@ -7,7 +7,9 @@ from typing import ClassVar
 from tfhub_transfer.jobs.options.declaring import (
     FOLDER,
     Columns,
+    Drawn,
     Form,
+    Searched,
     Sharded,
     Trust,
     argument,
@@ -23,18 +25,18 @@ _SHARDS = {"shards": names_of(Sharded)}
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateJob(Columns, Form, Trust):
+class EvaluateJob(Columns, Form, Searched, Trust):
     """The options of `evaluate`."""
 
     folder: Path = argument(help=_MODEL, metavar="DIR")
-    data: str = option(help="labelled, as for training", metavar="FILE")
+    data: str = option(help="labelled, as for training", metavar="FILE", sides=True)
     output: Path = option(help="the report", metavar="DIR")
     negative: str | None = option(None, "a third text, as for training", metavar="COLUMN")
     overwrite: bool = option(False, FOLDER)
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictJob(Columns, Form, Sharded, Trust):
+class PredictJob(Columns, Form, Drawn, Sharded, Trust):
     """The options of `predict`.
 
     Attributes:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfhub_transfer.incoming import ranges
+
 if TYPE_CHECKING:
     from tfhub_transfer.models.encoding import ColumnNames
 
@@ -30,6 +32,8 @@ class Option:
         closed: Whether the lower end belongs to the range of a number that isn't whole.
         position: Whether it is told by its place, rather than by its name.
         file: Whether it is the name of a file or a folder, if its type and metavar don't say so.
+        sides: Whether two files may be given, of texts and of what is to be written, which then are
+            one value, `{one,other}`, as of a shell that leaves braces alone.
     """
 
     help: str = ""
@@ -39,6 +43,7 @@ class Option:
     closed: bool = False
     position: bool = False
     file: bool = False
+    sides: bool = False
 
 
 def option(default: object = dataclasses.MISSING, help: str = "", **said: Any) -> Any:
@@ -170,6 +175,50 @@ class Sharded:
         "local", "what goes through shards: this process, or Apache Beam", choices=("local", "beam")
     )
     runner_options: str | None = option(None, "of Beam, in quotes", metavar="OPTIONS")
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Searched:
+    """How answers that are texts are searched for; the model's own way where nobody says."""
+
+    beams: int | None = option(
+        None,
+        "answers that are texts: followed side by side; default 4",
+        metavar="N",
+        within=ranges.BEAMS,
+    )
+    n_best: int | None = option(None, "of them, given; default 1", metavar="N", within=ranges.BEAMS)
+    length_penalty: float | None = option(
+        None,
+        "by how much long ones are spared; default 1",
+        metavar="X",
+        within=ranges.LENGTH_PENALTY,
+        closed=True,
+    )
+    min_length: int | None = option(
+        None, "their fewest pieces", metavar="N", within=(0, ranges.ANSWER[1])
+    )
+    max_length: int | None = option(None, "their most", metavar="N", within=ranges.ANSWER)
+    no_repeat: int | None = option(
+        None, "runs of N pieces come once in each", metavar="N", within=(0, ranges.ANSWER[1])
+    )
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Drawn(Searched):
+    """Likewise, where pieces may be drawn by chance."""
+
+    sample: bool = option(False, "draw their pieces by chance")
+    temperature: float | None = option(
+        None, "below 1 for less chance", metavar="X", within=ranges.TEMPERATURE, closed=True
+    )
+    top_k: int | None = option(
+        None, "draw from the K likeliest", metavar="K", within=(0, ranges.SIZE[1])
+    )
+    top_p: float | None = option(
+        None, "draw from those that are so likely together", metavar="X", within=ranges.SHARE
+    )
+    seed: int | None = option(None, "of what is drawn", metavar="N", within=ranges.SEED)
 
 
 FOLDER = "replace the output folder"

@@ -4,13 +4,20 @@ import dataclasses
 from pathlib import Path
 
 from tfhub_transfer.incoming import ranges
-from tfhub_transfer.jobs.options.declaring import Columns, Form, Trust, argument, option
+from tfhub_transfer.jobs.options.declaring import (
+    Columns,
+    Form,
+    Searched,
+    Trust,
+    argument,
+    option,
+)
 
 SAVED_MODEL, LITERT, ONNX = "saved_model", "litert", "onnx"
 
 
 @dataclasses.dataclass(frozen=True)
-class ExportJob(Columns, Form, Trust):
+class ExportJob(Columns, Form, Searched, Trust):
     """The options of `export`."""
 
     folder: Path = argument(help="what `train` wrote, or a .keras file", metavar="DIR")

@@ -18,6 +18,10 @@ TASKS = (
     "question-answering",
     "extractive-summarization",
     "similarity",
+    "translation",
+    "abstractive-summarization",
+    "dialogue",
+    "text-generation",
     "multi-task",
 )
 LOSSES = ("cosine", "contrastive", "in_batch_negatives", "triplet")
@@ -103,11 +107,13 @@ class Labelled:
 
     task: str = option(choices=TASKS)
     data: str = option(
-        help="CSV, TSV, JSONL, CoNLL, Parquet or tfds:NAME/SPLIT; a JSON file of several tasks",
+        help="CSV, TSV, JSONL, CoNLL, Parquet or tfds:NAME/SPLIT; two files of lines; a JSON file "
+        "of several tasks",
         metavar="FILE",
+        sides=True,
     )
-    validation: str | None = option(None, TENTH, metavar="FILE")
-    test: str | None = option(None, TENTH, metavar="FILE")
+    validation: str | None = option(None, TENTH, metavar="FILE", sides=True)
+    test: str | None = option(None, TENTH, metavar="FILE", sides=True)
     output: Path = option(
         help="model.keras, serving/, report/, history.csv and training.json", metavar="DIR"
     )
@@ -199,6 +205,27 @@ class Finer:
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Writing:
+    """What writes answers that are texts, of the tasks that have such."""
+
+    decoder_layers: int | None = option(
+        None,
+        "of the decoder, where answers are texts; default 1",
+        metavar="N",
+        within=ranges.DECODER_LAYERS,
+    )
+    vocabulary_size: int | None = option(
+        None, "pieces of such texts; default: by the data", metavar="N", within=ranges.PIECES
+    )
+    answer_length: int | None = option(
+        None,
+        "most pieces of an answer; default: a quarter more than the longest has",
+        metavar="N",
+        within=ranges.ANSWER,
+    )
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Running:
     """How a training goes on, and what it leaves beside the model."""
 
@@ -236,7 +263,7 @@ class Refitted:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainJob(Labelled, Finer, Refitted, Running, Form, Training):
+class TrainJob(Labelled, Finer, Writing, Refitted, Running, Form, Training):
     """The options of `train`; see `tfhub-transfer train --help`."""
 
 

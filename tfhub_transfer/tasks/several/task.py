@@ -75,6 +75,12 @@ class MultiTask(Task):
                 "tasks that learn together read one text or one packed pair a row; train the "
                 f"others alone. Received: {', '.join(towers)}"
             )
+        written = [name for name, task in tasks.items() if task.search is not None]
+        if written:
+            raise InputError(
+                "a task whose answers are texts learns alone, since what it learns from is read by "
+                f"its decoder too; train it by itself. Received: {', '.join(written)}"
+            )
         words = {f"{name}_words" for name, task in tasks.items() if task.layout == "words"}
         if words & set(tasks):
             raise InputError(

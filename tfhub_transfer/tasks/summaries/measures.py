@@ -10,7 +10,7 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.reporting import groups, metrics
 from tfhub_transfer.reporting.contents import Mark, Mistake, Slice
 from tfhub_transfer.reporting.metrics import Numbers, Resampled
-from tfhub_transfer.tasks.summaries import rouge
+from tfhub_transfer.tasks import rouge
 from tfhub_transfer.tasks.summaries.layout import documents, places
 from tfhub_transfer.tasks.trial import MISTAKES, Laid, Trial, answers_of
 from tfhub_transfer.texts.joining import spaced

@@ -14,9 +14,9 @@ from tfhub_transfer.incoming import ranges, values
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.runtime.masking import NEVER
-from tfhub_transfer.tasks import class_labels
+from tfhub_transfer.tasks import class_labels, rouge
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.summaries import measures, rouge
+from tfhub_transfer.tasks.summaries import measures
 from tfhub_transfer.tasks.trial import Cut, Laid, Trial
 from tfhub_transfer.texts import sentences
 from tfhub_transfer.texts.joining import WORD_END

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rouge_score import rouge_scorer
 
-from tfhub_transfer.tasks.summaries import rouge
+from tfhub_transfer.tasks import rouge
 
 WORDS = "the cats sat on mats running ran quickly café 3 x".split()
 

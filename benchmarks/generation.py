@@ -1,0 +1,132 @@
+"""Texts out: translation of a public corpus, how good, in what CPU time, and how fast it writes.
+
+    python benchmarks/generation.py --corpus multi30k --part frozen
+    python benchmarks/generation.py --corpus multi30k --part thawed
+    python benchmarks/generation.py --corpus multi30k --part speed
+
+The corpus is a folder with `train`, `val` and `test` as two files of lines each, `.en` and `.de`:
+Multi30k, task 1, raw, test 2016 (https://github.com/multi30k/dataset). One line a run is appended
+to `benchmarks/generation.jsonl`. CPU time is that of the process, all threads together.
+"""
+
+import argparse
+import datetime
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import harness
+import numpy as np
+import sacrebleu
+
+import tfhub_transfer as tt
+from tfhub_transfer.tasks import Search
+
+RESULTS = Path(__file__).parent / "generation.jsonl"
+
+
+def read(folder: Path, split: str, rows: int | None = None) -> tt.data.Examples:
+    """One split of the corpus, English to German."""
+    sides = [(folder / f"{split}.{x}").read_text("utf-8").split("\n") for x in ("en", "de")]
+    pairs = [pair for pair in zip(*sides) if all(pair)][:rows]
+    return tt.data.Examples.from_lists(*map(list, zip(*pairs)))
+
+
+def build(train: tt.data.Examples, options: Any) -> tt.TransferModel:
+    """The model of a run, which knows the pieces of the targets."""
+    task = tt.tasks.Translation(decoder_layers=options.layers, vocabulary_size=options.vocabulary)
+    return tt.build_model(options.encoder, task.adapt(train.labels), sequence_length=64)
+
+
+def quality(model: tt.TransferModel, test: tt.data.Examples) -> dict[str, float]:
+    """BLEU and chrF of sacrebleu, of the likeliest piece each time and of four beams."""
+    found = {}
+    for name, beams in (("greedy", 1), ("beam", 4)):
+        model.task.search = Search(beams=beams, max_length=model.task.answer_length)
+        answers = [answer["text"] for answer in model.predict_text(test.texts[0])]
+        found[f"bleu_{name}"] = sacrebleu.corpus_bleu(answers, [test.labels]).score
+        found[f"chrf_{name}"] = sacrebleu.corpus_chrf(answers, [test.labels]).score
+    return found
+
+
+def train(options: Any) -> dict[str, Any]:
+    """Trains on the frozen encoder, or thaws it, and measures."""
+    folder = Path(options.corpus)
+    splits = [read(folder, *each) for each in (("train", options.rows), ("val",), ("test",))]
+    model = build(splits[0], options)
+    begun = time.process_time(), time.perf_counter()
+    plan = tt.Plan(head_epochs=options.epochs, verbose=2, seed=options.seed)
+    unfreeze = "none" if options.part == "frozen" else options.unfreeze
+    epochs = None if options.part == "frozen" else options.thawed_epochs
+    history = tt.fine_tune(model, *splits[:2], unfreeze=unfreeze, epochs=epochs, plan=plan)
+    spent = time.process_time() - begun[0], time.perf_counter() - begun[1]
+    if options.keep:
+        model.save(options.keep)
+    return {
+        "rows": len(splits[0]),
+        "pieces": model.task.vocabulary.size,
+        "layers": options.layers,
+        "epochs": [outcome.epochs for outcome in history.outcomes],
+        "perplexity": history.outcomes[-1].value,
+        "cpu_minutes": round(spent[0] / 60, 2),
+        "minutes": round(spent[1] / 60, 2),
+        **{name: round(value, 2) for name, value in quality(model, splits[2]).items()},
+    }
+
+
+def speed(options: Any) -> dict[str, Any]:
+    """Pieces a second of CPU time, and milliseconds of one request of twelve words."""
+    model = tt.load_model(options.keep)
+    texts = read(Path(options.corpus), "test").texts[0]
+    found: dict[str, Any] = {}
+    for name, beams in (("greedy", 1), ("beam", 4)):
+        model.task.search = Search(beams=beams, max_length=model.task.answer_length)
+        model.predict_text(texts[:64])
+        begun = time.process_time(), time.perf_counter()
+        answers = [answer["text"] for answer in model.predict_text(texts)]
+        cpu, wall = time.process_time() - begun[0], time.perf_counter() - begun[1]
+        pieces = int(np.sum(model.task.vocabulary.tokenize(answers).row_lengths()))
+        found[f"pieces_a_cpu_second_{name}"] = round(pieces / cpu)
+        found[f"pieces_a_second_{name}"] = round(pieces / wall)
+        twelve = next(text for text in texts if len(text.split()) == 12)
+        times = []
+        for _ in range(50):
+            begun_one = time.perf_counter()
+            model.predict_text([twelve])
+            times.append(1e3 * (time.perf_counter() - begun_one))
+        found[f"request_ms_{name}"] = round(float(np.median(times)), 1)
+    return found
+
+
+def main() -> None:
+    """Runs one part and appends its line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--corpus", required=True)
+    parser.add_argument("--part", choices=("frozen", "thawed", "speed"), required=True)
+    parser.add_argument("--encoder", default="auto")
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--vocabulary", type=int)
+    parser.add_argument("--epochs", type=int, default=3, help="of the decoder on stored vectors")
+    parser.add_argument("--thawed-epochs", type=int, default=8)
+    parser.add_argument("--unfreeze", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", help="a .keras file")
+    options = parser.parse_args()
+    found = speed(options) if options.part == "speed" else train(options)
+    line = {
+        "part": options.part,
+        "encoder": Path(options.encoder).name,
+        "seed": options.seed,
+        **found,
+        "machine": harness.machine(),
+        "date": datetime.date.today().isoformat(),
+    }
+    print(json.dumps(line, indent=1))
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,364 @@
+"""Texts out: what a decoder is taught, what it then writes, and that all ways to ask agree."""
+
+import copy
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+import sacrebleu
+import tensorflow as tf
+
+import tfhub_transfer as tt
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.serving.served import ServedModel
+from tfhub_transfer.tasks import Dialogue, Head, Search, TextGeneration, Translation
+from tfhub_transfer.tasks.generation import layout as layouts
+from tfhub_transfer.tasks.generation.task import Perplexity, PieceAccuracy, TextCrossentropy
+from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD
+
+SOURCES = ["good film", "bad movie", "the worst story", "a good story play"] * 6
+TARGETS = ["guter Film", "böser Film", "die schlimmste Geschichte", "ein Stück"] * 6
+
+
+def pairs() -> tt.data.Examples:
+    return tt.data.Examples.from_lists(SOURCES, TARGETS)
+
+
+def build(encoder: Path, task: Any = None, **kwargs: Any) -> tt.TransferModel:
+    keras.utils.set_random_seed(1)
+    task = task or Translation(decoder_width=32, search={"beams": 3, "n_best": 2})
+    return tt.build_model(
+        str(encoder), task.adapt(TARGETS), Head(dropout=0.0), sequence_length=16, **kwargs
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(encoder_folder: Path, make_encoder: Any) -> tt.TransferModel:
+    return taught(build(make_encoder("bert_encoder")))
+
+
+def taught(model: tt.TransferModel) -> tt.TransferModel:
+    """The model with a decoder that knows the pairs by heart."""
+    model.compile(keras.optimizers.Adam(5e-3), model.task.loss())
+    model.fit(model.preprocess(pairs(), 24), epochs=80, verbose=0)
+    return model
+
+
+def likelihoods(model: tt.TransferModel, source: str, pieces: list[int]) -> np.ndarray:
+    """The logarithm of the probability of each piece and of the end, of the model's own graph."""
+    inputs = model.layout.batch(tf.constant([source]))
+    targets = tf.constant([[BOS, *pieces, EOS]])
+    scores = model({**inputs, layouts.TARGETS: targets}, training=False)
+    return np.asarray(scores)[0, :, 0]
+
+
+def pieces_of(model: tt.TransferModel, text: str) -> list[int]:
+    found: list[int] = model.task.vocabulary.tokenize([text]).to_list()[0]
+    return found
+
+
+# What is learned ----------------------------------------------------------------------------------
+
+
+def test_it_learns_what_it_is_taught(trained: tt.TransferModel) -> None:
+    found = [answer["text"] for answer in trained.predict_text(SOURCES[:4])]
+    assert found == TARGETS[:4]
+
+
+def test_loss_and_metrics_are_those_of_the_pieces_that_are_there() -> None:
+    generator = np.random.default_rng(0)
+    wanted = np.array([[5, 6, 3], [7, 3, -1], [-1, -1, -1]])
+    made = -generator.uniform(0.1, 3, (3, 3, 3)).astype(np.float32)
+    made[..., 2] = [[1, 0, 1], [0, 1, 1], [1, 1, 1]]
+    each = -(0.8 * made[..., 0] + 0.2 * made[..., 1])
+    rows = [each[0].mean(), each[1, :2].mean(), 0.0]
+    loss = TextCrossentropy(0.2)
+    np.testing.assert_allclose(loss(wanted, made), np.mean(rows), rtol=1e-6)
+    pieces = np.concatenate([made[0, :, 0], made[1, :2, 0]])
+    perplexity, accuracy = Perplexity(), PieceAccuracy()
+    for row in range(3):
+        perplexity.update_state(wanted[row : row + 1], made[row : row + 1])
+        accuracy.update_state(wanted[row : row + 1], made[row : row + 1])
+    np.testing.assert_allclose(perplexity.result(), np.exp(-pieces.mean()), rtol=1e-6)
+    assert float(accuracy.result()) == pytest.approx(3 / 5)
+
+
+def test_a_batch_teaches_pieces_behind_their_beginning(bert_encoder: Path) -> None:
+    model = build(bert_encoder)
+    [(inputs, labels)] = list(model.preprocess(pairs()[:4], 4, shuffle=False))
+    for row, text in enumerate(TARGETS[:4]):
+        pieces = [*pieces_of(model, text), EOS]
+        assert [each for each in labels[row].numpy() if each != -1] == pieces
+        read = inputs[layouts.TARGETS][row].numpy()
+        assert read[: len(pieces) + 1].tolist() == [BOS, *pieces]
+        assert (read[len(pieces) + 1 :] == PAD).all()
+
+
+def test_what_is_too_long_is_cut_and_has_no_end() -> None:
+    task = Translation(answer_length=4).adapt(TARGETS)
+    codes = task.encode(["e", "die schlimmste Geschichte, die ich kenne"]).to_list()
+    assert codes[0][-1] == EOS and len(codes[0]) <= 4
+    assert len(codes[1]) == 4 and EOS not in codes[1]
+
+
+def test_stored_vectors_teach_as_the_whole_model_does(bert_encoder: Path) -> None:
+    model = build(bert_encoder)
+    model.encoder.trainable = False
+    boundary = model.boundary()
+    stored = boundary.store(model.to_ids(pairs()))
+    above = model.model_above(boundary)
+    batches, _ = stored.batches(8)
+    whole = model.evaluate(model.preprocess(pairs(), 8), verbose=0, return_dict=True)
+    part = above.evaluate(batches, verbose=0, return_dict=True)
+    assert part == pytest.approx(whole, rel=2e-2)  # vectors are stored in bfloat16
+
+
+def test_the_decoder_begins_with_the_top_of_the_encoder(bert_encoder: Path) -> None:
+    model = build(bert_encoder, Translation())
+    layer = model.get_layer(layouts.DECODER).layers[0]
+    weights = model.encoder.named_weights()
+    [name] = [n for n in weights if n.endswith("layer_1/intermediate/kernel")]
+    np.testing.assert_array_equal(layer.inner.kernel, weights[name])
+
+
+@pytest.mark.slow
+def test_thawed_layers_and_decoder_have_rates_of_their_own(bert_encoder: Path) -> None:
+    model = build(bert_encoder)
+    decoder = model.get_layer(layouts.DECODER)
+    before = decoder.table.numpy(), model.encoder.weights[0].numpy()
+    train = model.preprocess(pairs(), 8)
+    made = tt.ProgressiveUnfreezing(start_epoch=0, epochs_per_group=0.01)
+    made.head_factor = 1e-6
+    model.fit(train, epochs=2, callbacks=[made], verbose=0)
+    moved = np.abs(decoder.table.numpy() - before[0]).max()
+    assert moved < 1e-6
+    assert (
+        max(np.abs(w.numpy() - v).max() for w, v in zip(model.encoder.weights[:1], before[1:]))
+        > 1e-6
+    )
+
+
+# What is written ----------------------------------------------------------------------------------
+
+
+def test_scores_are_those_of_the_texts_that_are_given(trained: tt.TransferModel) -> None:
+    penalty = trained.task.search.length_penalty
+    for source, answer in zip(SOURCES[:4], trained.predict_text(SOURCES[:4])):
+        for text, score in zip(answer["texts"], answer["scores"]):
+            each = likelihoods(trained, source, pieces_of(trained, text))
+            assert score == pytest.approx(each.sum() / ((5 + len(each)) / 6) ** penalty, abs=1e-4)
+
+
+def test_one_beam_takes_the_likeliest_piece_each_time(trained: tt.TransferModel) -> None:
+    task = trained.task
+    before, task.search = task.search, Search(beams=1)
+    try:
+        found = trained.predict_text(["film story bad"])[0]["text"]
+    finally:
+        task.search = before
+    decoder, pieces = trained.get_layer(layouts.DECODER), list[int]()
+    memory = trained.encoder(trained.layout.batch(tf.constant(["film story bad"])))
+    present = trained.layout.batch(tf.constant(["film story bad"]))["input_mask"]
+    size = task.vocabulary.size
+    memory = tf.repeat(memory["sequence_output"], size - EOS, axis=0)
+    present = tf.repeat(present, size - EOS, axis=0)
+    for _ in range(task.answer_length):
+        tried = [[BOS, *pieces, piece] for piece in range(EOS, size)]
+        scores = decoder(memory, present, tf.constant(tried))[:, -1, 0]
+        best = int(np.argmax(scores)) + EOS
+        if best == EOS:
+            break
+        pieces.append(best)
+    assert found == task.vocabulary.detokenize(tf.constant([pieces])).numpy()[0].decode("utf-8")
+
+
+def test_how_it_searches_may_change_later(trained: tt.TransferModel) -> None:
+    before = trained.task.search
+    try:
+        trained.task.search = Search(beams=2, max_length=1)
+        [short] = trained.predict_text(SOURCES[:1])
+        assert len(pieces_of(trained, short["text"])) <= 1 and "texts" not in short
+    finally:
+        trained.task.search = before
+    assert len(trained.predict_text(SOURCES[:1])[0]["texts"]) == 2
+
+
+def test_a_file_and_an_export_write_the_same(trained: tt.TransferModel, tmp_path: Path) -> None:
+    asked = [*SOURCES[:4], "", "film " * 40, "Füße 🙂 bad"]
+    wanted = trained.predict_text(asked)
+    trained.save(tmp_path / "model.keras")
+    again = tt.load_model(tmp_path / "model.keras").predict_text(asked)
+    served = ServedModel(tt.export_saved_model(trained, tmp_path / "serving")).predict(asked)
+    for row, answer in enumerate(wanted):
+        assert again[row]["texts"] == answer["texts"]
+        assert again[row]["scores"] == pytest.approx(answer["scores"], abs=1e-4)
+        assert [each.decode("utf-8") for each in served["texts"][row]] == answer["texts"]
+        assert served["text"][row].decode("utf-8") == answer["text"]
+        assert served["score"][row] == pytest.approx(answer["score"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_an_encoder_of_one_vector_has_a_memory_of_one(text_encoder: Path, tmp_path: Path) -> None:
+    model = taught(build(text_encoder, Translation(decoder_width=32, search={"beams": 2})))
+    answers = [each["text"] for each in model.predict_text(SOURCES[:4])]
+    assert answers == TARGETS[:4]
+    served = ServedModel(tt.export_saved_model(model, tmp_path / "serving")).predict(SOURCES[:4])
+    assert [each.decode("utf-8") for each in served["text"]] == answers
+
+
+# Conversations ------------------------------------------------------------------------------------
+
+
+def conversation(encoder: Path, length: int = 16) -> tt.TransferModel:
+    keras.utils.set_random_seed(1)
+    task = Dialogue(decoder_width=32).adapt(TARGETS)
+    return tt.build_model(str(encoder), task, Head(dropout=0.0), sequence_length=length)
+
+
+def test_turns_are_lines_or_lists(bert_encoder: Path) -> None:
+    model = conversation(bert_encoder)
+    lines = tt.data.Examples.from_lists(["good film\nbad movie", "good\r\n\nfilm"], TARGETS[:2])
+    listed = tt.data.Examples.from_lists(
+        [["good film", "bad movie"], ["good", "film"]], TARGETS[:2]
+    )
+    cut = [list(model.cut(each).examples.texts[0]) for each in (lines, listed)]
+    assert cut[0] == cut[1] == ["good film | bad movie", "good | film"]
+
+
+def test_the_newest_turns_that_fit_are_read(bert_encoder: Path) -> None:
+    model = conversation(bert_encoder, length=8)
+    # [CLS] and [SEP] leave six pieces, of which a mark takes one.
+    turns = ["the worst story", "good film", "bad movie play"]
+    texts = ["\n".join(turns), "bad\ngood film\nbad movie play", "film " * 30]
+    rows, _ = model.layout.prepare(tf.constant(texts))
+    found = [text.decode("utf-8") for text in rows[0].numpy()]
+    assert found[0] == found[1] == "good film | bad movie play"
+    assert found[2].split() == ["film"] * 30
+    ids = model.layout.batch(rows[0])["input_word_ids"]
+    assert ids.shape[1] <= 8
+
+
+# What is refused ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", [None, "", "  ", [], ["gut", ""], {"a": 1}])
+def test_what_is_no_text_is_refused(label: object) -> None:
+    with pytest.raises(InputError, match="expected a text to be written"):
+        Translation().adapt(["gut", label])
+
+
+def test_numbers_are_no_texts_to_write() -> None:
+    with pytest.raises(InputError, match="expected a text to be written"):
+        TextGeneration().adapt([1.5, 2.0])
+
+
+def test_several_right_texts_are_one_to_learn_and_all_to_measure() -> None:
+    task = Translation().adapt([["gut", "fein"], "schlecht"])
+    assert task.right([["gut", "fein"], "schlecht"]) == [["gut", "fein"], ["schlecht"]]
+    first, _ = task.encode([["gut", "fein"], "schlecht"]).to_list()
+    assert first == task.encode(["gut"]).to_list()[0]
+
+
+def test_the_command_searches_as_it_is_told(
+    trained: tt.TransferModel, tmp_path: Path, run: Any
+) -> None:
+    trained.save(tmp_path / "model.keras")
+    source = tmp_path / "texts.txt"
+    source.write_text("good film\nbad movie\n", "utf-8")
+    status, out, _ = run("predict", tmp_path / "model.keras", source, "--n-best", 3)
+    assert status == 0
+    assert all(len(json.loads(line)["texts"]) == 3 for line in out.splitlines())
+    status, _, told = run("predict", tmp_path / "model.keras", source, "--n-best", 5)
+    assert status == 2 and "no more texts can be the best" in told
+
+
+def test_a_head_has_nothing_to_say_but_dropout(bert_encoder: Path) -> None:
+    task = Translation().adapt(TARGETS)
+    with pytest.raises(InputError, match="heeds `dropout` alone"):
+        tt.build_model(str(bert_encoder), task, Head(hidden_units=8))
+    assert tt.build_model(str(bert_encoder), task, Head(dropout=0.3)).head.dropout == 0.3
+
+
+def test_texts_are_learned_alone() -> None:
+    with pytest.raises(InputError, match="learns alone"):
+        tt.tasks.MultiTask({"a": Translation().adapt(TARGETS), "b": Translation().adapt(TARGETS)})
+
+
+def test_a_runtime_without_a_search_is_refused(trained: tt.TransferModel, tmp_path: Path) -> None:
+    for export in (tt.export_litert, tt.export_onnx):
+        with pytest.raises(InputError, match="search for texts"):
+            export(trained, tmp_path / "small")
+    assert not (tmp_path / "small").exists()
+
+
+def test_a_task_is_copied_and_carried(trained: tt.TransferModel) -> None:
+    trained.predict_text(SOURCES[:1])
+    for again in (copy.deepcopy(trained.task), pickle.loads(pickle.dumps(trained.task))):
+        assert again.encode(TARGETS).to_list() == trained.task.encode(TARGETS).to_list()
+        assert again.search == trained.task.search
+
+
+def test_a_search_may_choose_the_layers(bert_encoder: Path, tmp_path: Path) -> None:
+    task = Translation(decoder_width=32).adapt(TARGETS)
+    space = {"decoder_layers": (1, 2)}
+    made = tt.tuning.TransferHyperModel(
+        str(bert_encoder), task, pairs(), pairs(), space=space, sequence_length=16
+    )
+    found = keras_tuner.GridSearch(
+        made, keras_tuner.Objective("val_perplexity", "min"), directory=tmp_path, max_trials=3
+    )
+    shown = made.build(found.oracle.get_space())
+    assert len(shown.get_layer(layouts.DECODER).layers) == 1
+
+
+@pytest.mark.slow
+def test_epochs_say_what_whole_answers_are_worth(bert_encoder: Path) -> None:
+    model = build(bert_encoder, Translation(decoder_width=32))
+    history = tt.fine_tune(
+        model, pairs(), pairs()[:4], epochs=1, unfreeze=1, plan=tt.Plan(head_epochs=2)
+    )
+    assert len(history.history["val_bleu"]) == len(history.history["val_loss"]) == 3
+    greedy = Search(beams=1, max_length=model.task.answer_length)
+    assert model.task.search == Search(max_length=model.task.answer_length) != greedy
+    model.task.search = greedy
+    answers = [answer["text"] for answer in model.predict_text(SOURCES[:4])]
+    wanted = sacrebleu.corpus_bleu(answers, [TARGETS[:4]]).score
+    if history.outcomes[-1].epoch == 1:
+        assert history.history["val_bleu"][-1] == pytest.approx(wanted)
+
+
+def test_a_report_has_numbers_and_rivals(trained: tt.TransferModel) -> None:
+    report = tt.evaluate(trained, pairs()[:8], train=pairs())
+    assert report.metrics["chrf"] == pytest.approx(100.0) and report.metrics["exact_match"] == 1
+    assert report.baselines["nearest"]["chrf"] == pytest.approx(100.0)
+    assert report.baselines["copy"]["chrf"] < 50
+
+
+@pytest.mark.slow
+def test_two_files_of_lines_are_data_of_the_command(
+    bert_encoder: Path, tmp_path: Path, run: Any
+) -> None:
+    sides = tmp_path / "train.en", tmp_path / "train.de"
+    numbered = [[f"{n} {text}" for n, text in enumerate(each * 2)] for each in (SOURCES, TARGETS)]
+    for path, lines in zip(sides, numbered):
+        path.write_text("\n".join(lines) + "\n", "utf-8")
+    words = ["--task", "translation", "--encoder", bert_encoder, "--quick"]
+    status, _, told = run("train", *words, "--data", *sides, "--output", tmp_path / "out")
+    assert status == 0, told
+    record = json.loads((tmp_path / "out" / "training.json").read_text("utf-8"))
+    assert record["arguments"]["data"] == f"{{{sides[0]},{sides[1]}}}"
+    status, _, told = run(
+        *("evaluate", tmp_path / "out", "--data", *sides, "--output", tmp_path / "report")
+    )
+    assert status == 0, told
+    three = [*sides, sides[0]]
+    status, _, told = run("train", *words, "--data", *three, "--output", tmp_path / "more")
+    assert status == 2 and "takes a file, or two" in told
+    sides[1].write_text("eins\n", "utf-8")
+    status, _, told = run("train", *words, "--data", *sides, "--output", tmp_path / "more")
+    assert status == 2 and "48 lines" in told and not (tmp_path / "more").exists()

@@ -1,0 +1,169 @@
+"""A piece of the next word made of the vocabulary, or copied of the source: a pointer-generator."""
+
+import dataclasses
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfhub_transfer.runtime import full_precision
+from tfhub_transfer.runtime.masking import NEVER
+
+# The logarithm of a copy that can't be is this one's, and no infinity.
+_TINY = 1e-30
+
+
+@dataclasses.dataclass(frozen=True)
+class Copyable:
+    """What may be copied of each text.
+
+    Attributes:
+        keys: `[batch, source, width]`.
+        sources: Ids `[batch, source]`.
+        shown: Where there is something to copy, bool `[batch, source]`.
+        same: 1.0 where what is shown (second axis) is the piece at a place (third axis).
+    """
+
+    keys: tf.Tensor
+    sources: tf.Tensor
+    shown: tf.Tensor
+    same: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """How likely pieces are at so many places, as logarithms `[n]`.
+
+    Attributes:
+        gold: The pieces that come.
+        mean: The mean of all logarithms.
+        best: The likeliest.
+        normalizer: What is taken off a logit.
+    """
+
+    gold: tf.Tensor
+    mean: tf.Tensor
+    best: tf.Tensor
+    normalizer: tf.Tensor
+
+
+@keras.saving.register_keras_serializable(package="tfhub_transfer")
+class Copier(keras.layers.Layer):
+    """Mixes what is made with what is copied (See et al. 2017, "Get To The Point").
+
+    Where it reads follows from an attention of its own, and how much counts what is copied from a
+    gate. All is computed with logarithms, and for the pieces of the source alone.
+
+    Args:
+        width: Of vectors and memory.
+        vocabulary_size: How many pieces there are.
+    """
+
+    def __init__(self, width: int, vocabulary_size: int, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": full_precision.policy(), **kwargs})
+        self.width, self.vocabulary_size = width, vocabulary_size
+        self.query = full_precision.Dense(width, name="query")
+        self.key = full_precision.Dense(width, name="key")
+        self.gate = full_precision.Dense(1, name="gate")
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        for dense in (self.query, self.key, self.gate):
+            dense.build((None, None, self.width))
+
+    def copyable(self, memory: tf.Tensor, present: tf.Tensor, sources: tf.Tensor) -> Copyable:
+        """What may be copied.
+
+        Args:
+            memory: `[batch, source, width]`.
+            present: 1 where there is a memory, `[batch, source]`.
+            sources: Ids `[batch, source]`, 0 at what must not be copied.
+        """
+        shown = tf.logical_and(tf.cast(present, tf.bool), sources != 0)
+        same = tf.logical_and(sources[:, :, None] == sources[:, None, :], shown[:, :, None])
+        return Copyable(self.key(memory), sources, shown, tf.cast(same, tf.float32))
+
+    def all_pieces(self, vectors: tf.Tensor, made: tf.Tensor, copyable: Copyable) -> tf.Tensor:
+        """Logarithms of probabilities of the whole vocabulary, `[n, vocabulary]`.
+
+        Args:
+            vectors: As many for each text, those of one text side by side, `[n, width]`.
+            made: Without copies, `[n, vocabulary]`.
+            copyable: What may be copied.
+        """
+        vectors = self._by_text(vectors, copyable)
+        shares, keep, copy = self._shares(vectors, copyable)
+        size = tf.shape(shares)
+        rows = size[0] * size[1]
+        ids = tf.repeat(copyable.sources, size[1], axis=0)
+        places = tf.stack([tf.broadcast_to(tf.range(rows)[:, None], tf.shape(ids)), ids], axis=-1)
+        kept = made + tf.reshape(keep, [rows, 1])
+        of_sources = tf.reshape(tf.gather_nd(kept, places), size)
+        mixed = _either(of_sources, copy + _log(tf.matmul(shares, copyable.same)))
+        # A piece that comes several times has the same at all of its places.
+        return tf.tensor_scatter_nd_update(kept, places, tf.reshape(mixed, tf.shape(ids)))
+
+    def scores(
+        self,
+        vectors: tf.Tensor,
+        gold: tf.Tensor,
+        made: Made,
+        known: tuple[tf.Tensor, tf.Tensor],
+        copyable: Copyable,
+    ) -> Made:
+        """What `made` becomes, without going through the whole vocabulary.
+
+        Args:
+            vectors: As many for each text, those of one text side by side, `[n, width]`.
+            gold: The pieces that come, `[n]`.
+            made: What is known of them without copies.
+            known: The vocabulary's vectors of the source, `[batch, source, width]`, which give the
+                logits of its pieces, and their biases, `[batch, source]`.
+            copyable: What may be copied.
+        """
+        vectors = self._by_text(vectors, copyable)
+        shares, keep, copy = self._shares(vectors, copyable)
+        size = tf.shape(shares)[:2]
+        logits = tf.matmul(vectors, known[0], transpose_b=True) + known[1][:, None, :]
+        kept = keep + logits - tf.reshape(made.normalizer, size)[..., None]
+        mixed = _either(kept, copy + _log(tf.matmul(shares, copyable.same)))
+        here = tf.reshape(gold, size)[..., None] == copyable.sources[:, None, :]
+        at_gold = copy[..., 0] + _log(tf.reduce_sum(shares * tf.cast(here, tf.float32), -1))
+        # Each piece of the source once, however often it comes.
+        once = tf.maximum(tf.reduce_sum(copyable.same, 1), 1.0)
+        once = tf.cast(copyable.shown, tf.float32) / once
+        more = tf.reduce_sum((mixed - kept) * once[:, None, :], -1) / self.vocabulary_size
+        keep, at_gold, more = (tf.reshape(each, [-1]) for each in (keep, at_gold, more))
+        best = tf.reshape(tf.reduce_max(tf.stop_gradient(mixed), -1), [-1])
+        return Made(
+            gold=_either(keep + made.gold, at_gold),
+            mean=made.mean + keep + more,
+            best=tf.maximum(made.best + keep, best),
+            normalizer=made.normalizer,
+        )
+
+    def _by_text(self, vectors: tf.Tensor, copyable: Copyable) -> tf.Tensor:
+        return tf.reshape(vectors, [tf.shape(copyable.sources)[0], -1, self.width])
+
+    def _shares(self, vectors: tf.Tensor, copyable: Copyable) -> tuple[tf.Tensor, ...]:
+        """Shares of the source's places, `[batch, n, source]`, and two logarithms `[batch, n, 1]`.
+
+        They are those of what is made, and of what is copied.
+        """
+        scores = tf.matmul(self.query(vectors), copyable.keys, transpose_b=True)
+        scores *= 1.0 / math.sqrt(self.width)
+        shown = copyable.shown[:, None, :]
+        # Where nothing is shown nothing has a share.
+        shares = tf.nn.softmax(tf.where(shown, scores, NEVER)) * tf.cast(shown, tf.float32)
+        some = tf.reduce_any(copyable.shown, -1)[:, None, None]
+        gate = tf.where(some, self.gate(vectors), NEVER)
+        return shares, tf.math.log_sigmoid(-gate), tf.math.log_sigmoid(gate)
+
+
+def _log(shares: tf.Tensor) -> tf.Tensor:
+    return tf.math.log(tf.maximum(shares, _TINY))
+
+
+def _either(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """The logarithm of the sum of what two are logarithms of."""
+    return tf.reduce_logsumexp(tf.stack([one, other]), 0)

@@ -1,0 +1,1 @@
+"""Tasks whose answer is text: a decoder writes it, piece by piece, from what the encoder read."""

@@ -1,0 +1,213 @@
+"""Texts to what a decoder reads of them, and the pieces that it wrote to texts.
+
+In training the decoder is given the right text and says how likely each of its pieces is; asked, it
+writes one itself, in a search that is a part of the graph.
+"""
+
+import dataclasses
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer.data import Examples
+from tfhub_transfer.data.usual_columns import TEXT
+from tfhub_transfer.encoders.encoder import CODE_POINTS, Encoder
+from tfhub_transfer.encoders.loading import BERT_INPUTS
+from tfhub_transfer.encoders.preprocessing import BertPreprocessor
+from tfhub_transfer.encoders.token_counts import padded_length
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.heads import layers, warm_start
+from tfhub_transfer.heads.decoder import Decoder
+from tfhub_transfer.heads.settings import DecoderForm, Head
+from tfhub_transfer.tasks.base import Task
+from tfhub_transfer.tasks.generation import searching
+from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD, UNK
+from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs, of_rows
+from tfhub_transfer.texts.joining import ALONE, WORD_END, spaced
+
+# Of a `Head`, what no decoder has.
+_UNHEEDED = ("pooling", "block", "hidden_units", "l2", "towers")
+TARGETS = "target_ids"
+DECODER = "decoder"
+# What stands between turns, of a text and of a list; and what the encoder reads there.
+_BETWEEN, _MARK = f"[\\r\\n{WORD_END}{ALONE}]+", " | "
+_SIGNS = searching.Signs(BOS, EOS, (UNK,))
+# What fills up labels, and is no piece.
+_NO_PIECE = -1
+
+
+class Generated(Layout):
+    """A row is a text; its answer is a text that a decoder writes."""
+
+    def __init__(self, task: Task, head: Head) -> None:
+        odd = [name for name in _UNHEEDED if getattr(head, name) != getattr(Head(), name)]
+        if odd:
+            raise InputError(
+                "where answers are texts a decoder is the head, which of a `Head` heeds `dropout` "
+                "alone; leave the others out, or give `decoder_layers`. "
+                f"Received: {', '.join(f'{name}={getattr(head, name)!r}' for name in odd)}"
+            )
+        super().__init__(task, head)
+
+    @property
+    def signature(self) -> tuple[str, ...]:
+        return ("text",)
+
+    # Inside of the Keras model -----------------------------------------------------------------
+
+    def inputs(self, encoder: Encoder) -> Inputs:
+        return {**self.asked_inputs(encoder), **int_inputs([TARGETS])}
+
+    def asked_inputs(self, encoder: Encoder) -> Inputs:
+        return super().inputs(encoder)
+
+    def features(
+        self, encoder: Encoder, encoded: layers.Encoded, inputs: Inputs
+    ) -> keras.KerasTensor:
+        """What the decoder says of the right text, `[batch, pieces, 3]`; see `Decoder`."""
+        memory, present = self._memory(encoder, encoded, inputs)
+        task = self.task
+        width = task.decoder_width or int(memory.shape[-1])
+        heads, inner = _form(encoder, width)
+        form = DecoderForm(
+            width=width,
+            layers=task.decoder_layers,
+            heads=heads,
+            inner_units=inner,
+            dropout=self.head.dropout,
+        )
+        decoder = Decoder(task.vocabulary.size, task.answer_length, form, name=DECODER)
+        return decoder(memory, present, inputs[TARGETS])
+
+    def hidden(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        """The same: nothing stands between a decoder and its answer."""
+        return features
+
+    def _memory(
+        self, encoder: Encoder, encoded: layers.Encoded, inputs: Mapping[str, tf.Tensor]
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """What the decoder reads of a text, `[batch, length, width]`, and where that is no padding.
+
+        A text whose encoder gives one vector is a memory of one.
+        """
+        assert isinstance(encoded, Mapping)  # a pair would be read one by one
+        if "sequence_output" in encoder.output_names:
+            if "pooler" in dict(encoder.layer_groups):
+                encoder.mark_unread("pooler")
+            return encoded["sequence_output"], inputs[BERT_INPUTS[1]]
+        vector = encoded["default" if "default" in encoded else "pooled_output"]
+        one = keras.ops.expand_dims(vector, 1)
+        return one, keras.ops.ones_like(one[..., 0], dtype="int32")
+
+    def warm_start(self, model: keras.Model) -> None:
+        """Gives the decoder what its layers and those at the encoder's top have in common."""
+        weights = {n: w.value.numpy() for n, w in model.encoder.named_weights().items()}
+        layers_below = [name for name, _ in model.encoder.layer_groups if name.startswith("layer_")]
+        count = self.task.decoder_layers
+        top = range(len(layers_below))[-count:]
+        warm_start.take_over(model.get_layer(DECODER), weights, [*top])
+
+    # Examples to rows and back -----------------------------------------------------------------
+
+    def to_ids(self, rows: Rows) -> Ids:
+        found = super().to_ids(rows)
+        if found.labels is None:
+            return found
+        labels = found.labels[0] if isinstance(found.labels, tuple) else found.labels
+        # What is written takes its share of a batch, as what is read does.
+        return dataclasses.replace(found, beside=labels.row_lengths().numpy().astype(np.int64))
+
+    def labels_length(
+        self, labels: tf.RaggedTensor, inputs: Mapping[str, tf.Tensor], lengths: np.ndarray | None
+    ) -> tf.Tensor:
+        return padded_length(labels, lengths, self.task.answer_length)
+
+    def taught(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        pieces = tf.where(labels == _NO_PIECE, PAD, labels)
+        begun = tf.pad(pieces, [[0, 0], [1, 0]], constant_values=BOS)
+        return {**inputs, TARGETS: begun}
+
+    # Answers -------------------------------------------------------------------------------------
+
+    @property
+    def asked_how(self) -> Hashable:
+        found: Hashable = self.task.search
+        return found
+
+    def respond(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Pieces of the best texts, behind the score of each, float32 `[batch, best, 1 + pieces]`.
+
+        What is behind the last piece of a text is 0.
+        """
+        encoder, decoder = model.encoder, model.get_layer(DECODER)
+        read = inputs[CODE_POINTS] if encoder.dialect == "text" else _of_bert(inputs)
+        encoded = encoder(read, training=False)
+        memory, present = self._memory(encoder, encoded, inputs)
+        state = decoder.start(memory, present)
+
+        def step(ids: tf.Tensor, place: tf.Tensor, cache: searching.Cache) -> tuple[Any, ...]:
+            found: tuple[Any, ...] = decoder.step(ids, place, cache, state)
+            return found
+
+        def empty(rows: tf.Tensor) -> searching.Cache:
+            return decoder.empty(rows, state)
+
+        how = self.task.search
+        found = searching.find(step, empty, tf.shape(memory)[0], _SIGNS, how)
+        return tf.concat([found.scores[..., None], tf.cast(found.ids, tf.float32)], axis=-1)
+
+
+def _form(encoder: Encoder, width: int) -> tuple[int, int]:
+    """Heads and inner units: those of the encoder's layers, so that their weights fit.
+
+    Of others they are what is usual: 64 numbers for a head, four times the width inside.
+    """
+    heads, inner = max(n for n in range(1, width // 64 + 2) if width % n == 0), 4 * width
+    for name, weight in encoder.named_weights().items():
+        shape = tuple(weight.shape)
+        if name.endswith("query/kernel") and len(shape) == 3 and shape[0] == width:
+            heads = int(shape[1])
+        elif name.endswith("intermediate/kernel") and shape[0] == width:
+            inner = int(shape[1])
+    return heads, inner
+
+
+def _of_bert(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: inputs[key] for key in BERT_INPUTS}
+
+
+class Turns(Generated):
+    """A row is a conversation so far; its answer is the next turn."""
+
+    def check(self, examples: Examples) -> None:
+        columns = {TEXT: [spaced(text) for text in examples.texts[0]]}
+        super().check(examples if examples.is_pair else Examples(columns))
+
+    def cut(self, examples: Examples) -> Rows:
+        newest = self._newest(tf.constant(examples.texts[0], tf.string)).numpy()
+        labels = examples.labels if examples.target else None
+        made = of_rows([[text.decode("utf-8") for text in newest]], labels)
+        return Rows(made, np.arange(len(examples)), len(examples))
+
+    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], None]:
+        return (self._newest(texts[0]),), None
+
+    def _newest(self, texts: tf.Tensor) -> tf.Tensor:
+        """The newest turns that fit, with a mark between them; as graph code."""
+        turns = tf.strings.split(tf.strings.regex_replace(texts, _BETWEEN, "\n"), "\n")
+        turns = tf.ragged.boolean_mask(turns, tf.strings.length(turns) > 0)
+        if isinstance(self.preprocessor, BertPreprocessor):
+            pieces = self.preprocessor.pieces(turns.flat_values).row_lengths()
+            lengths = turns.row_lengths()
+            sizes = turns.with_values(pieces + 1).to_tensor()
+            behind = tf.cumsum(sizes, axis=1, reverse=True)
+            # [CLS] and [SEP] take two places, and no mark stands behind the newest turn, which is
+            # read even if it must be cut.
+            fits = behind - 1 <= self.preprocessor.sequence_length - 2
+            newest = tf.range(tf.shape(sizes, out_type=tf.int64)[1]) == lengths[:, None] - 1
+            read = tf.RaggedTensor.from_tensor(fits | newest, lengths)
+            turns = tf.ragged.boolean_mask(turns, read)
+        return tf.strings.reduce_join(turns, axis=-1, separator=_MARK)

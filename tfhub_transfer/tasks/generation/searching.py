@@ -1,0 +1,464 @@
+"""Texts out of a decoder's steps, as a graph: the likeliest piece, beams, or drawn by chance.
+
+What is searched is abstract: a step that takes the last piece of each hypothesis to how likely each
+next one is. A text of n pieces takes n + 1 steps, since that it ends is a piece too, which counts
+in its score and isn't among its ids; where a text has the most pieces that it may have, it ends, as
+unlikely as that may be. So every score is the probability of a whole text.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming.choices import flag
+from tfhub_transfer.runtime.masking import NEVER
+
+# Tensors whose first axis is hypotheses, in tuples of any form.
+Cache: TypeAlias = Any
+# The last piece of each hypothesis `[rows]`, its place, and the cache of the places before, to the
+# logarithms of the next ones' probabilities `[rows, vocabulary]`, and the cache with this place.
+Step: TypeAlias = Callable[[tf.Tensor, tf.Tensor, Cache], tuple[tf.Tensor, Cache]]
+
+# What fills rows up.
+PAD = 0
+# A hypothesis that is worse holds something that may not be.
+_VOID = NEVER / 2
+
+_BEAMS, _LENGTH, _PENALTY, _TEMPERATURE = (1, 256), (1, 10_000), (0.0, 10.0), (0.01, 100.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Signs:
+    """Ids that aren't words.
+
+    Args:
+        begin: Stands before the first piece.
+        end: Stands behind the last.
+        never: Others that no text has, beside `begin` and 0.
+    """
+
+    begin: int
+    end: int
+    never: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """How texts are searched for.
+
+    Args:
+        beams: How many hypotheses of each text are followed at a time; 1 takes the likeliest piece
+            at each place. Of no account where pieces are drawn.
+        length_penalty: By how much long texts are spared: the logarithm of a text's probability is
+            divided by ((5 + n) / 6) to the power of this, where n counts its pieces and its end
+            (Wu et al. 2016, "Google's Neural Machine Translation System"); 0 for not at all.
+        max_length: The most pieces of a text, without its end.
+        min_length: The fewest.
+        no_repeat: Runs of so many pieces come once in a text at most; 0 lets all repeat.
+        n_best: How many texts to give, the best first.
+        sample: Whether pieces are drawn by chance, as likely as they are.
+        temperature: Divides logarithms of probabilities before drawing: below 1 for less chance.
+        top_k: Draw from so many likeliest pieces; 0 for all.
+        top_p: Draw from the fewest pieces that together are at least so likely (Holtzman et al.
+            2020, "The Curious Case of Neural Text Degeneration").
+        seed: What is drawn is the same with the same seed, in a batch of the same size.
+        begin: Ids that every text begins with.
+        thorough: Whether to go on until no open hypothesis can win however long it becomes. By
+            default a text is done once none would win if it ended at once.
+
+    Raises:
+        InputError: If a value is outside its range, or of no use beside the others.
+
+    Example:
+
+    >>> Search(beams=4, n_best=2).n_best
+    2
+    """
+
+    beams: int = 4
+    length_penalty: float = 1.0
+    max_length: int = 128
+    min_length: int = 0
+    no_repeat: int = 0
+    n_best: int = 1
+    sample: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+    begin: tuple[int, ...] = ()
+    thorough: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in self._checked().items():
+            object.__setattr__(self, name, value)
+        if not self.sample and self.n_best > self.beams:
+            raise InputError(
+                "of so many beams no more texts can be the best; give `beams` of at least "
+                f"`n_best`. Received: beams={self.beams}, n_best={self.n_best}"
+            )
+        if not self.sample and (self.temperature != 1 or self.top_k or self.top_p != 1):
+            raise InputError(
+                "`temperature`, `top_k` and `top_p` are for drawing; give `sample=True` too. "
+                f"Received: temperature={self.temperature}, top_k={self.top_k}, top_p={self.top_p}"
+            )
+        if len(self.begin) > self.max_length:
+            raise InputError(
+                "texts can't begin with more pieces than they may have; give a larger "
+                f"`max_length`. Received: {len(self.begin)} pieces, max_length={self.max_length}"
+            )
+
+    def _checked(self) -> dict[str, object]:
+        whole, real = ranges.whole_number, ranges.real_number
+        most = whole("max_length", self.max_length, *_LENGTH)
+        begin = self.begin if isinstance(self.begin, Sequence) else [self.begin]
+        return {
+            "beams": whole("beams", self.beams, *_BEAMS),
+            "length_penalty": real("length_penalty", self.length_penalty, *_PENALTY, closed=True),
+            "max_length": most,
+            "min_length": whole("min_length", self.min_length, 0, most),
+            "no_repeat": whole("no_repeat", self.no_repeat, 0, _LENGTH[1]),
+            "n_best": whole("n_best", self.n_best, *_BEAMS),
+            "sample": flag("sample", self.sample),
+            "temperature": real("temperature", self.temperature, *_TEMPERATURE, closed=True),
+            "top_k": whole("top_k", self.top_k, 0, ranges.SIZE[1]),
+            "top_p": real("top_p", self.top_p, *ranges.SHARE),
+            "seed": whole("seed", self.seed, *ranges.SEED),
+            "begin": tuple(whole("begin", piece, *ranges.SIZE) for piece in begin),
+            "thorough": flag("thorough", self.thorough),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a search found, the best first.
+
+    Attributes:
+        ids: Pieces of texts without their ends, int32 `[batch, n_best, max_length]`, then 0.
+        scores: float32 `[batch, n_best]`: the logarithm of each text's probability, divided by the
+            penalty of its length; `masking.NEVER` where there is no such text.
+        lengths: How many pieces each has, int32 `[batch, n_best]`.
+    """
+
+    ids: tf.Tensor
+    scores: tf.Tensor
+    lengths: tf.Tensor
+
+
+def find(
+    step: Step,
+    empty: Callable[[tf.Tensor], Cache],
+    batch: tf.Tensor | int,
+    signs: Signs,
+    search: Search,
+    begin: tf.Tensor | None = None,
+    most: tf.Tensor | int | None = None,
+) -> Found:
+    """Searches for the texts of a batch.
+
+    Args:
+        step: What is searched. Hypotheses of one text stand side by side.
+        empty: The cache at the place 0 of so many hypotheses; axes of length 0 may grow.
+        batch: How many texts.
+        signs: The vocabulary's.
+        search: How.
+        begin: Ids that each text begins with, `[batch, n]`, then 0, in the place of `search.begin`.
+        most: The most pieces, of all texts or of each, `[batch]`, if fewer than those of `search`.
+    """
+    rules = _Rules.of(batch, signs, search, begin, most)
+    if search.sample or search.beams == 1:
+        return _by_piece(step, empty, rules)
+    return _by_beams(step, empty, rules)
+
+
+# What may come next -------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rules:
+    """What holds for a batch's texts.
+
+    Attributes:
+        forced: The piece that must come at a place, `[batch, max_length + 1]`; -1 for any.
+        ends: The place at which each text ends at the latest, `[batch]`.
+    """
+
+    batch: tf.Tensor
+    signs: Signs
+    search: Search
+    forced: tf.Tensor
+    ends: tf.Tensor
+
+    @classmethod
+    def of(
+        cls,
+        batch: tf.Tensor | int,
+        signs: Signs,
+        search: Search,
+        begin: tf.Tensor | None,
+        most: tf.Tensor | int | None,
+    ) -> "_Rules":
+        length = search.max_length
+        ends = tf.minimum(tf.cast(length if most is None else most, tf.int32), length)
+        ends = tf.broadcast_to(ends, [batch])
+        if begin is None:
+            given = np.pad(np.array(search.begin, np.int32), (0, length + 1 - len(search.begin)))
+            pieces = tf.broadcast_to(tf.constant(given), [batch, length + 1])
+        else:
+            pieces = tf.pad(tf.cast(begin, tf.int32)[:, : length + 1], [[0, 0], [0, length + 1]])
+            pieces = pieces[:, : length + 1]
+        pieces = tf.where(pieces == PAD, -1, pieces)
+        late = tf.range(length + 1) >= ends[:, None]
+        return cls(
+            tf.convert_to_tensor(batch), signs, search, tf.where(late, signs.end, pieces), ends
+        )
+
+    @property
+    def banned(self) -> tuple[int, ...]:
+        """Pieces that never come."""
+        return tuple({PAD, self.signs.begin, *self.signs.never} - {self.signs.end})
+
+    def apply(self, scores: tf.Tensor, words: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+        """Scores `[rows, vocabulary]` of what comes behind words `[rows, max_length]`."""
+        free, size = scores, scores.shape[-1]
+        if self.search.no_repeat:
+            free = _without_repeats(free, words, place, self.search.no_repeat)
+        hidden = np.zeros(size, np.float32)
+        hidden[[piece for piece in self.banned if piece < size]] = NEVER
+        early = tf.cast(place < self.search.min_length, tf.float32)
+        free += tf.constant(hidden) + early * tf.constant(_one(self.signs.end, size) * NEVER)
+        forced = tf.repeat(self.forced[:, place], tf.shape(scores)[0] // self.batch)
+
+        def obeying() -> tf.Tensor:
+            only = tf.where(tf.range(size) == forced[:, None], scores, NEVER)
+            return tf.where(forced[:, None] < 0, free, only)
+
+        return tf.cond(tf.reduce_any(forced >= 0), obeying, lambda: free)
+
+    def spared(self, totals: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """Logarithms of probabilities of texts with so many pieces, ends included, as scores."""
+        power = self.search.length_penalty
+        return totals / tf.pow((5.0 + tf.cast(count, tf.float32)) / 6.0, power)
+
+
+def _one(piece: int, size: int) -> np.ndarray:
+    found: np.ndarray = (np.arange(size) == piece).astype(np.float32)
+    return found
+
+
+def _without_repeats(
+    scores: tf.Tensor, words: tf.Tensor, place: tf.Tensor, count: int
+) -> tf.Tensor:
+    """`NEVER` for what would end a run of `count` pieces that is among the words already."""
+    windows = words.shape[1] - count + 1
+    if windows < 1:
+        return scores
+    # A run that begins at a place is whole if its last piece stands there already.
+    repeated = tf.broadcast_to(tf.range(windows) + count <= place, [tf.shape(words)[0], windows])
+    for part in range(count - 1):
+        last = words[:, tf.maximum(place - (count - 1) + part, 0)]
+        repeated = tf.logical_and(repeated, words[:, part : part + windows] == last[:, None])
+    rows = tf.broadcast_to(tf.range(tf.shape(words)[0])[:, None], tf.shape(repeated))
+    places = tf.stack([rows, words[:, count - 1 :]], axis=-1)
+    # No logarithm of a probability is above 0.
+    return tf.tensor_scatter_nd_min(scores, places, tf.where(repeated, NEVER, 0.0))
+
+
+# Piece by piece -----------------------------------------------------------------------------------
+
+
+def _by_piece(step: Step, empty: Callable[[tf.Tensor], Cache], rules: _Rules) -> Found:
+    """Takes one piece at each place: the likeliest, or one that is drawn."""
+    search = rules.search
+    each, length = (search.n_best if search.sample else 1), search.max_length
+    rows = rules.batch * each
+
+    def further(place: tf.Tensor, now: _Lone, cache: Cache) -> tuple[_Lone, Cache]:
+        scores, cache = step(now.last, place, cache)
+        scores = rules.apply(scores, now.words, place)
+        piece = _drawn(scores, place, search) if search.sample else _likeliest(scores)
+        gained = tf.gather(scores, piece, batch_dims=1)
+        # What can't go on ends here too; its score says that it is none.
+        over = tf.logical_or(piece == rules.signs.end, gained < _VOID)
+        word = tf.where(tf.logical_or(now.done, over), PAD, piece)
+        words = tf.where(tf.range(length) == place, word[:, None], now.words)
+        totals = now.totals + tf.where(now.done, 0.0, gained)
+        return _Lone(piece, words, totals, tf.logical_or(now.done, over)), cache
+
+    now = _Lone(
+        last=tf.fill([rows], rules.signs.begin),
+        words=tf.zeros([rows, length], tf.int32),
+        totals=tf.zeros([rows]),
+        done=tf.zeros([rows], tf.bool),
+    )
+    now = _followed(further, now, empty(rows), length)
+    void = now.totals < _VOID
+    words = tf.where(void[:, None], PAD, now.words)
+    lengths = tf.reduce_sum(tf.cast(words != PAD, tf.int32), 1)
+    scores = tf.where(void, NEVER, rules.spared(now.totals, lengths + 1))
+    shape = [rules.batch, each]
+    scores, order = tf.math.top_k(tf.reshape(scores, shape), each)
+    words = tf.gather(tf.reshape(words, [*shape, length]), order, batch_dims=1)
+    return Found(words, scores, tf.gather(tf.reshape(lengths, shape), order, batch_dims=1))
+
+
+class _Lone(NamedTuple):
+    """Hypotheses of which each goes on by itself.
+
+    Attributes:
+        last: The last piece, `[rows]`.
+        words: All of them, `[rows, max_length]`.
+        totals: Logarithms of their probabilities, `[rows]`.
+        done: Which ended, `[rows]`.
+    """
+
+    last: tf.Tensor
+    words: tf.Tensor
+    totals: tf.Tensor
+    done: tf.Tensor
+
+
+def _likeliest(scores: tf.Tensor) -> tf.Tensor:
+    return tf.argmax(scores, -1, tf.int32)
+
+
+def _drawn(scores: tf.Tensor, place: tf.Tensor, search: Search) -> tf.Tensor:
+    """A piece for each row, by chance: the largest of what has noise added (Gumbel 1954)."""
+    scores, ids, size = scores / search.temperature, None, scores.shape[-1]
+    if search.top_k or search.top_p < 1:
+        scores, ids = tf.math.top_k(scores, min(search.top_k or size, size))
+    if search.top_p < 1:
+        shares = tf.nn.softmax(scores)
+        before = tf.cumsum(shares, axis=-1, exclusive=True)
+        scores = tf.where(before < search.top_p, scores, NEVER * 1e3)
+    seed = tf.stack([tf.constant(search.seed, tf.int64), tf.cast(place, tf.int64)])
+    chance = tf.random.stateless_uniform(tf.shape(scores), seed, alg="philox")
+    piece = _likeliest(scores - tf.math.log(-tf.math.log(chance)))
+    return piece if ids is None else tf.gather(ids, piece, batch_dims=1)
+
+
+# By beams -----------------------------------------------------------------------------------------
+
+
+class _Beams(NamedTuple):
+    """Hypotheses that are open, the best first, and the best of those that ended.
+
+    Attributes:
+        last: The last piece of open ones, `[batch * beams]`.
+        words: Their pieces, `[batch, beams, max_length]`.
+        totals: Logarithms of their probabilities, `[batch, beams]`.
+        done: Of which texts nothing that is open can win, `[batch]`.
+        ended: Pieces of those that ended, `[batch, n_best, max_length]`.
+        scores: Theirs, `[batch, n_best]`.
+        lengths: How many pieces they have, `[batch, n_best]`.
+    """
+
+    last: tf.Tensor
+    words: tf.Tensor
+    totals: tf.Tensor
+    done: tf.Tensor
+    ended: tf.Tensor
+    scores: tf.Tensor
+    lengths: tf.Tensor
+
+
+def _by_beams(step: Step, empty: Callable[[tf.Tensor], Cache], rules: _Rules) -> Found:
+    """Follows the best open hypotheses, and keeps the best that ended apart from them."""
+    batch, beams, length = rules.batch, rules.search.beams, rules.search.max_length
+    own = tf.range(batch)[:, None] * beams
+
+    def further(place: tf.Tensor, now: _Beams, cache: Cache) -> tuple[_Beams, Cache]:
+        scores, cache = step(now.last, place, cache)
+        scores = rules.apply(scores, tf.reshape(now.words, [-1, length]), place)
+        size = scores.shape[-1]
+        totals = tf.reshape(scores, [batch, beams, size]) + now.totals[..., None]
+        # Of twice as many at least half don't end: each hypothesis ends in one way.
+        best, index = tf.math.top_k(tf.reshape(totals, [batch, -1]), min(2, size) * beams)
+        parents, pieces = index // size, index % size
+        ends = pieces == rules.signs.end
+        open_totals, chosen = tf.math.top_k(tf.where(ends, NEVER, best), beams)
+        ended = _ended(now, rules, place, best, tf.where(ends, parents, -1)[:, :beams])
+        parents, pieces = (tf.gather(each, chosen, batch_dims=1) for each in (parents, pieces))
+        words = tf.gather(now.words, parents, batch_dims=1)
+        words = tf.where(tf.range(length) == place, pieces[..., None], words)
+        rows = tf.reshape(parents + own, [-1])
+        cache = tf.nest.map_structure(lambda each: tf.gather(each, rows), cache)
+        done = tf.logical_or(now.done, _is_decided(ended[1], open_totals, rules, place))
+        return _Beams(tf.reshape(pieces, [-1]), words, open_totals, done, *ended), cache
+
+    now = _Beams(
+        last=tf.fill([batch * beams], rules.signs.begin),
+        words=tf.zeros([batch, beams, length], tf.int32),
+        # One hypothesis to begin with: as many alike would stay alike.
+        totals=tf.broadcast_to(tf.constant([0.0] + [NEVER] * (beams - 1)), [batch, beams]),
+        done=tf.zeros([batch], tf.bool),
+        ended=tf.zeros([batch, rules.search.n_best, length], tf.int32),
+        scores=tf.fill([batch, rules.search.n_best], NEVER),
+        lengths=tf.zeros([batch, rules.search.n_best], tf.int32),
+    )
+    now = _followed(further, now, empty(batch * beams), length)
+    return Found(now.ended, now.scores, now.lengths)
+
+
+def _ended(
+    now: _Beams, rules: _Rules, place: tf.Tensor, best: tf.Tensor, parents: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Words, scores and lengths of the best that ended, with those that end at this place.
+
+    Only what is among the best of all continuations, as many as there are beams, ends: that a text
+    is over is nearly always a little likely, and a search that believes it gives empty texts.
+
+    Args:
+        now: What was before.
+        rules: The batch's.
+        place: The place.
+        best: Totals of continuations, `[batch, more than beams]`.
+        parents: Which hypotheses end, -1 for none, `[batch, beams]`.
+    """
+    totals = best[:, : rules.search.beams]
+    real = tf.logical_and(parents >= 0, totals > _VOID)
+    real = tf.logical_and(real, tf.logical_not(now.done)[:, None])
+    scores = tf.where(real, rules.spared(totals, place + 1), NEVER)
+    scores, chosen = tf.math.top_k(tf.concat([now.scores, scores], 1), rules.search.n_best)
+    words = tf.gather(now.words, tf.maximum(parents, 0), batch_dims=1)
+    words = tf.where(real[..., None], words, PAD)
+    words = tf.gather(tf.concat([now.ended, words], 1), chosen, batch_dims=1)
+    lengths = tf.concat([now.lengths, tf.where(real, place, 0)], 1)
+    return words, scores, tf.gather(lengths, chosen, batch_dims=1)
+
+
+def _is_decided(scores: tf.Tensor, totals: tf.Tensor, rules: _Rules, place: tf.Tensor) -> tf.Tensor:
+    """Of which texts no open hypothesis can win any longer, `[batch]`."""
+    # Logarithms only fall; so does the score, unless the penalty grows with the length.
+    count = rules.ends + 1 if rules.search.thorough else place + 2
+    reachable = rules.spared(totals[:, 0], count)
+    return tf.logical_or(totals[:, 0] < _VOID, scores[:, -1] >= reachable)
+
+
+# The loop -----------------------------------------------------------------------------------------
+
+
+def _followed(further: Callable[..., Any], now: Any, cache: Cache, length: int) -> Any:
+    """Goes from place to place until all is done, and returns what there is then."""
+    kept = tf.nest.map_structure(lambda x: tf.TensorShape([None, *x.shape[1:]]), now)
+    grown = tf.nest.map_structure(
+        lambda x: tf.TensorShape([None, *(size or None for size in x.shape[1:])]), cache
+    )
+
+    def going(place: tf.Tensor, now: Any, cache: Cache) -> tf.Tensor:
+        return tf.logical_and(place <= length, tf.logical_not(tf.reduce_all(now.done)))
+
+    def body(place: tf.Tensor, now: Any, cache: Cache) -> tuple[tf.Tensor, Any, Cache]:
+        now, cache = further(place, now, cache)
+        for tensors, shapes in ((now, kept), (cache, grown)):
+            tf.nest.map_structure(lambda tensor, shape: tensor.set_shape(shape), tensors, shapes)
+        return place + 1, now, cache
+
+    start = (tf.constant(0), now, cache)
+    shapes = (tf.TensorShape([]), kept, grown)
+    return tf.while_loop(going, body, start, shape_invariants=shapes)[1]
