@@ -211,10 +211,13 @@ def compared(
         first, second = (_of_sums(name, weights @ part) for part in parts)
         return {"difference": first - second}
 
-    values = [each.numbers()[name] or 0.0 for each in found]
+    first, second = (each.numbers()[name] or 0.0 for each in found)
     interval = metrics.intervals(resampled, found[0].count, seed).get("difference")
     alike = bool(np.array_equal(parts[0], parts[1]))
-    return paired.Difference(name, values[0], values[1], interval, alike, standing)
+    if interval is None and not alike and found[0].count >= metrics.LEAST_ROWS:
+        # All draws agree, as where one has every row right and the other none.
+        interval = (first - second, first - second)
+    return paired.Difference(name, first, second, interval, alike, standing)
 
 
 class _Bleu(BLEU):  # type: ignore[misc,unused-ignore]
