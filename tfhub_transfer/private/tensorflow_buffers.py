@@ -19,7 +19,7 @@ def is_shared(one: tf.Tensor, other: tf.Tensor) -> bool:
         Never true of what differs; false of what can't be told, such as memory of a GPU.
     """
     try:
-        places = [np.asarray(memoryview(each)) for each in (one, other)]  # type: ignore[arg-type]
+        places = [np.asarray(memoryview(each)) for each in (one, other)]
     except (TypeError, ValueError, BufferError):
         return False
     first, second = (each.__array_interface__["data"][0] for each in places)

@@ -163,6 +163,8 @@ class DropoutAsSet(Dropout):
     Whether there is any dropout at all stays as it was at first.
     """
 
+    rate: float
+
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(rate, **kwargs)
         # Of TensorFlow, as variables of Keras would be weights of the layer.

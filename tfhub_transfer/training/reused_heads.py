@@ -9,6 +9,7 @@ it is to the bit what it would be otherwise.
 import collections
 import contextlib
 import contextvars
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -101,17 +102,22 @@ def of_vectors(
     Returns:
         The batches; and how many of them are a pass, where they have no end.
     """
-    given, kept = (features, targets, batch_size, seed), _among.get()
-    steps = -(-len(features) // batch_size)
-    plain = all(type(each) is np.ndarray for each in (features, targets))
-    if kept is None or not plain or features.nbytes > _MOST_BYTES or steps > planning.HEAD_STEPS:
-        return feeding.of_vectors(*given), None
+    kept, steps = _among.get(), -(-len(features) // batch_size)
+    few = features.nbytes <= _MOST_BYTES and steps <= planning.HEAD_STEPS
+    # Of plain numbers: no rows of words, no weights of rows, nothing that is mapped from a file.
+    if (
+        kept is None
+        or not few
+        or type(targets) is not np.ndarray
+        or type(features) is not np.ndarray
+    ):
+        return feeding.of_vectors(features, targets, batch_size, seed), None
     digest = hashlib.sha256(f"{batch_size} {seed}".encode())
     for each in (features, targets):
         digest.update(f" {each.dtype} {each.shape} ".encode())
-        digest.update(np.ascontiguousarray(each))
-    found = kept.batches(digest.digest(), lambda: feeding.of_few_vectors(*given))
-    return found, None if seed is None else steps
+        digest.update(each.tobytes())
+    make = functools.partial(feeding.of_few_vectors, features, targets, batch_size, seed)
+    return kept.batches(digest.digest(), make), None if seed is None else steps
 
 
 @contextlib.contextmanager

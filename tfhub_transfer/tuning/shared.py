@@ -90,11 +90,8 @@ class SharedEncoder:
             self._fingerprint = self._fingerprint or usual()
             return self._fingerprint
 
-        vars(encoder)["fingerprint"] = fingerprint
-        try:
+        with _in_place(encoder, "fingerprint", fingerprint):
             yield
-        finally:
-            del vars(encoder)["fingerprint"]
 
     def _is_as_at_first(self, encoder: Encoder) -> bool:
         weights = [*encoder.named_weights().values()]  # without those that share a name
@@ -235,13 +232,11 @@ class SharedTokens:
             model: The model; all have the same preprocessor.
         """
         models = [model, *(each for each in model.parts.values() if each is not model)]
-        for each in models:
-            vars(each)["boundary"] = functools.partial(self._boundary, each.boundary)
-        try:
-            yield
-        finally:
+        with contextlib.ExitStack() as open_till_then:
             for each in models:
-                del vars(each)["boundary"]
+                own = functools.partial(self._boundary, each.boundary)
+                open_till_then.enter_context(_in_place(each, "boundary", own))
+            yield
 
     def _boundary(self, usual: Callable[[], Boundary | None]) -> Boundary | None:
         found = usual()
@@ -253,6 +248,17 @@ class SharedTokens:
         known = self._known.setdefault(f"{boundary.key} {boundary.layer}", _Texts())
         tokens = known.tokens(boundary, singles(ids))
         return None if tokens is None else StoredTokens(boundary, ids, tokens)
+
+
+@contextlib.contextmanager
+def _in_place(owner: object, name: str, own: Callable[..., object]) -> Iterator[None]:
+    """While the body runs, one object has a method of its own."""
+    # Past Keras, which would look for what to save in it.
+    object.__setattr__(owner, name, own)
+    try:
+        yield
+    finally:
+        object.__delattr__(owner, name)
 
 
 class _Texts:
