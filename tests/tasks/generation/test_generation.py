@@ -257,6 +257,29 @@ def test_numbers_are_no_texts_to_write() -> None:
         TextGeneration().adapt([1.5, 2.0])
 
 
+def test_what_may_be_a_missing_text_is_refused() -> None:
+    with pytest.raises(InputError, match=r"label 2: .* such as NA that stands .* Received: 'NA'"):
+        TextGeneration().adapt(["gut", "NA"])
+
+
+def test_a_search_is_one_or_its_arguments() -> None:
+    task = Translation(search={"beams": 2})
+    task.search = {"beams": 3, "n_best": 2}  # type: ignore[assignment]
+    assert task.search == Search(beams=3, n_best=2)
+    for odd in (5, {"beam": 2}, [2]):
+        with pytest.raises(
+            InputError, match="`search` must be a `tasks.Search`.*beams, length_pen"
+        ):
+            Translation(search=odd)  # type: ignore[arg-type]
+
+
+def test_a_search_that_says_no_length_has_that_of_answers() -> None:
+    task = Translation(answer_length=300, search={"beams": 2})
+    assert task.search.max_length == 300
+    task.search = Search(beams=3)
+    assert task.search.max_length == 300
+
+
 def test_several_right_texts_are_one_to_learn_and_all_to_measure() -> None:
     task = Translation().adapt([["gut", "fein"], "schlecht"])
     assert task.right([["gut", "fein"], "schlecht"]) == [["gut", "fein"], ["schlecht"]]

@@ -99,7 +99,7 @@ class TextGeneration(Task):
         self._measured = False
         self._how: dict[str, Any] = {}
         if search is not None:
-            self.search = search if isinstance(search, Search) else Search(**search)
+            self.search = search
 
     @property
     def search(self) -> Search:
@@ -109,9 +109,9 @@ class TextGeneration(Task):
         return Search(**{**self._how, "max_length": most})
 
     @search.setter
-    def search(self, search: Search) -> None:
+    def search(self, search: Search | Mapping[str, Any]) -> None:
         """Sets it, for whatever is asked from now on."""
-        self._how = dataclasses.asdict(search)
+        self._how = dataclasses.asdict(_search(search))
 
     @property
     def is_adapted(self) -> bool:
@@ -249,6 +249,19 @@ class TextGeneration(Task):
         }
 
 
+def _search(given: object) -> Search:
+    """A search, or one of its arguments by name."""
+    known = [field.name for field in dataclasses.fields(Search)]
+    if isinstance(given, Search):
+        return given
+    if isinstance(given, Mapping) and {*given} <= {*known}:
+        return Search(**given)
+    raise InputError(
+        f"`search` must be a `tasks.Search`, or some of its arguments by name: {', '.join(known)}. "
+        f"Received: {str(given)[:60]}"
+    )
+
+
 def _texts(label: object) -> list[str]:
     """The texts that a label holds, one or more."""
     label = values.plain(label)
@@ -256,7 +269,8 @@ def _texts(label: object) -> list[str]:
     if not all(isinstance(text, str) and not values.is_nothing(text) for text in listed):
         raise InputError(
             "expected a text to be written, or a list of texts that are all right, none of them "
-            f"blank. Received: {str(label)[:60]!r}"
+            "blank, or a word such as NA that stands for a missing one; drop the row. "
+            f"Received: {str(label)[:60]!r}"
         )
     return list(listed)
 
