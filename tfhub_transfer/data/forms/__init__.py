@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from tfhub_transfer.data.forms import (
+    aligned,
     cells,
     columnar,
     conll,
@@ -16,7 +17,6 @@ from tfhub_transfer.data.forms import (
     json_rows,
     objects,
     opening,
-    aligned,
     tfds,
     tmx,
 )

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.parsers import expat
 
-from tfhub_transfer.data.forms import opening, aligned
-from tfhub_transfer.data.forms.base import Asked, File, Form, Numbered
+from tfhub_transfer.data.forms import aligned, opening
 from tfhub_transfer.data.forms.aligned import SOURCE, TARGET
+from tfhub_transfer.data.forms.base import Asked, File, Form, Numbered
 from tfhub_transfer.errors import InputError
 
 SUFFIXES = (".tmx",)
