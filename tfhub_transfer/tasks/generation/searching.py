@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.incoming.choices import flag
+from tfhub_transfer.runtime import dropout
 from tfhub_transfer.runtime.masking import NEVER
 
 # Tensors whose first axis is hypotheses, in tuples of any form.
@@ -29,6 +30,8 @@ PAD = 0
 # A hypothesis that is worse holds something that may not be.
 _VOID = NEVER / 2
 
+# Another one than masks of dropout are drawn from by the same seed.
+_STREAM = 1
 _LENGTH = (1, 10_000)
 
 
@@ -342,7 +345,7 @@ def _drawn(scores: tf.Tensor, place: tf.Tensor, search: Search) -> tf.Tensor:
         before = tf.cumsum(shares, axis=-1, exclusive=True)
         scores = tf.where(before < search.top_p, scores, NEVER * 1e3)
     seed = tf.stack([tf.constant(search.seed, tf.int64), tf.cast(place, tf.int64)])
-    chance = tf.random.stateless_uniform(tf.shape(scores), seed, alg="philox")
+    chance = dropout.uniform(seed, _STREAM, tf.shape(scores))
     piece = _likeliest(scores - tf.math.log(-tf.math.log(chance)))
     return piece if ids is None else tf.gather(ids, piece, batch_dims=1)
 
