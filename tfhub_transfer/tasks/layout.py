@@ -185,6 +185,15 @@ class Layout:
         """What `respond` depends on that may be set on a task later."""
         return None
 
+    def rows_at_once(self, encoder: Encoder, rows: int) -> int:
+        """How many rows `respond` is given at a time, where memory would hold so many's ids.
+
+        Args:
+            encoder: The model's encoder.
+            rows: As many as there would be.
+        """
+        return rows
+
     def respond(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """What a model answers, as graph code.
 

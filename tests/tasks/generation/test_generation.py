@@ -14,6 +14,7 @@ import sacrebleu
 import tensorflow as tf
 
 import tfhub_transfer as tt
+from tfhub_transfer.data.batching import LengthBatches
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.serving.served import ServedModel
 from tfhub_transfer.tasks import Dialogue, Head, Search, TextGeneration, Translation
@@ -186,6 +187,27 @@ def test_how_it_searches_may_change_later(trained: tt.TransferModel) -> None:
     finally:
         trained.task.search = before
     assert len(trained.predict_text(SOURCES[:1])[0]["texts"]) == 2
+
+
+def test_many_hypotheses_are_followed_of_few_texts_at_a_time(
+    trained: tt.TransferModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, encoder = trained.task.search, trained.encoder
+    assert trained.layout.rows_at_once(encoder, 128) == 128
+    every = trained.predict_text(SOURCES[:4])
+    # Three beams of 32 pieces, for each of which keys and values have 32 numbers.
+    own = max(trained.task.vocabulary.size, 2 * 32 * usual.max_length)
+    monkeypatch.setattr(layouts, "_NUMBERS", 2 * 3 * own)
+    assert trained.layout.rows_at_once(encoder, 128) == 2
+    sizes = []
+    in_order = LengthBatches.in_order
+    monkeypatch.setattr(
+        LengthBatches, "in_order", lambda *given: sizes.append(given[1]) or in_order(*given)
+    )
+    few = trained.predict_text(SOURCES[:4])
+    assert sizes == [2] and [each["texts"] for each in few] == [each["texts"] for each in every]
+    assert Search(beams=9, n_best=2).hypotheses == 9
+    assert Search(beams=9, n_best=2, sample=True).hypotheses == 2
 
 
 def test_a_file_and_an_export_write_the_same(trained: tt.TransferModel, tmp_path: Path) -> None:

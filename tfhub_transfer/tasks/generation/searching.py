@@ -117,6 +117,11 @@ class Search:
                 f"`max_length`. Received: {len(self.begin)} pieces, max_length={self.max_length}"
             )
 
+    @property
+    def hypotheses(self) -> int:
+        """How many are followed of each text."""
+        return self.n_best if self.sample or self.beams == 1 else self.beams
+
     def _checked(self) -> dict[str, object]:
         whole, real = ranges.whole_number, ranges.real_number
         most = whole("max_length", self.max_length, *_LENGTH)
