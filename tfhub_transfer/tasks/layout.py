@@ -147,6 +147,11 @@ class Layout:
         self._preprocessor = preprocessor
 
     @property
+    def takes_lists(self) -> bool:
+        """Whether a text may come as a list, put together as `joining.join_words` does."""
+        return self.by_unit
+
+    @property
     def signature(self) -> tuple[str, ...]:
         """Names of the strings that an exported model takes."""
         return ("text",)

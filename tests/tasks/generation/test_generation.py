@@ -16,6 +16,7 @@ import tensorflow as tf
 import tfhub_transfer as tt
 from tfhub_transfer.data.batching import LengthBatches
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.serving.served import ServedModel
 from tfhub_transfer.tasks import Dialogue, Head, Search, TextGeneration, Translation
 from tfhub_transfer.tasks.generation import layout as layouts
@@ -250,6 +251,19 @@ def test_turns_are_lines_or_lists(bert_encoder: Path) -> None:
     )
     cut = [list(model.cut(each).examples.texts[0]) for each in (lines, listed)]
     assert cut[0] == cut[1] == ["good film | bad movie", "good | film"]
+
+
+def test_who_asks_may_give_lists_of_turns_too(bert_encoder: Path, tmp_path: Path) -> None:
+    model = conversation(bert_encoder)
+    lists = [["good film", "bad movie"], ["the worst"], ["good", "film", "story"]]
+    told = model.predict_text(["\n".join(turns) for turns in lists])
+    # Each turn apart: with spaces between they would be one.
+    assert told != model.predict_text([" ".join(turns) for turns in lists])
+    assert model.predict_text(lists) == told
+    file = tmp_path / "asked.jsonl"
+    file.write_text("".join(json.dumps({"turns": turns}) + "\n" for turns in lists), "utf-8")
+    found = list(Answers(model, str(file), {"text": "turns"}))
+    assert [{"text": each["text"], "score": each["score"]} for each in found] == told
 
 
 def test_the_newest_turns_that_fit_are_read(bert_encoder: Path) -> None:

@@ -192,6 +192,10 @@ def _of_bert(inputs: Mapping[str, Any]) -> dict[str, Any]:
 class Turns(Generated):
     """A row is a conversation so far; its answer is the next turn."""
 
+    @property
+    def takes_lists(self) -> bool:
+        return True
+
     def check(self, examples: Examples) -> None:
         columns = {TEXT: [spaced(text) for text in examples.texts[0]]}
         super().check(examples if examples.is_pair else Examples(columns))
