@@ -167,6 +167,11 @@ class Kit:
         return inputs.read_splits(job)
 
 
+def _written() -> Any:
+    """A task whose answers are texts."""
+    return Translation(decoder_width=16).adapt(["gut", "schlecht"])
+
+
 MODELS: dict[str, Callable[[], Any]] = {
     "classes": lambda: Classification(["a", "b"]),
     "tags": lambda: TokenClassification(["O", "B-x"], "IOB2"),
@@ -593,6 +598,23 @@ def _register(kind: Any) -> None:
 
 
 OF_TASKS = [
+    mistake(
+        "expected a text to be written, or a list of texts that are all right",
+        lambda k: Translation().adapt(["gut", ""]),
+        lambda k: Translation().adapt(["gut", "schlecht"]),
+        lambda k: Translation().adapt([["gut", "fein"], "schlecht"]),
+    ),
+    mistake(
+        "a task whose answers are texts learns alone",
+        lambda k: MultiTask({"one": Classification(["a", "b"]), "two": _written()}),
+        lambda k: k.build(_written()),
+    ),
+    mistake(
+        "where answers are texts a decoder is the head",
+        lambda k: k.build(_written(), Head(hidden_units=4)),
+        lambda k: k.build(_written(), Head(dropout=0.2)),
+        lambda k: k.build(Translation(decoder_layers=2, decoder_width=16).adapt(["gut", "fein"])),
+    ),
     mistake(
         "`heads` part `width` evenly",
         lambda k: DecoderForm(width=8, heads=3),

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.incoming import ranges, values
+from tfhub_transfer.incoming import ranges, usual, values
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
@@ -59,14 +59,14 @@ class TextGeneration(Task):
 
     name = "text-generation"
     layout = "written"
-    learns = ("vocabulary",)
+    learns = ("vocabulary", "answer_length")
     monitor = ("val_perplexity", "min")
     usual_columns: ClassVar = {"text": "source", "label": "target"}
     head_settings = ("dropout",)
     samples = 64
     # A decoder is as deep as what is usually fine-tuned, and mostly new.
     head_rate = 1e-3
-    head_warmup = 0.1
+    head_warmup = usual.WARMUP
     head_factor = 5.0
     options = ("decoder_layers", "vocabulary_size", "answer_length", "label_smoothing")
     learned_baselines = False
@@ -81,7 +81,7 @@ class TextGeneration(Task):
         answer_length: int | None = None,
         decoder_layers: int = 1,
         decoder_width: int | None = None,
-        label_smoothing: float = 0.1,
+        label_smoothing: float = usual.SMOOTHING,
         search: Search | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(pair=False)

@@ -308,7 +308,8 @@ def _loaded(model: bytes) -> sentencepiece.SentencePieceProcessor:
     if ids != [PAD, UNK, BOS, EOS] or not whole or parsed.normalizer_spec.add_dummy_prefix:
         raise InputError(
             "a vocabulary of answers must give back what it is given, and have the ids 0 to 3 for "
-            "padding, unknown, beginning and end; learn one with `TargetVocabulary.learn`. "
+            "padding, unknown, beginning and end; learn one with "
+            "`tt.tasks.TargetVocabulary.learn(texts)`. "
             f"Received: a SentencePiece model of {found.vocab_size():,} pieces with {ids}"
         )
     return found
