@@ -671,22 +671,10 @@ OF_TASKS = [
         lambda k: OrdinalRegression().adapt([i // 10 for i in range(100)]),
     ),
     mistake(
-        "expected a text to be written",
-        lambda k: Translation().read_labels(["gut", "NA"]),
-        lambda k: Translation().read_labels(["gut"]),
-        lambda k: Translation().read_labels([["gut", "fein"]]),
-    ),
-    mistake(
         "`search` must be a `tasks.Search`",
         lambda k: Translation(search={"beam": 2}),
         lambda k: Translation(search={"beams": 2}),
         lambda k: Translation(search=Search(beams=2)),
-    ),
-    mistake(
-        "where answers are texts a decoder is the head",
-        lambda k: layouts.find(Translation(), Head(hidden_units=8)),
-        lambda k: layouts.find(Translation(), Head(dropout=0.2)),
-        lambda k: layouts.find(Translation(decoder_layers=2)),
     ),
     mistake(
         "`register` takes a subclass of `tasks.Task`",
