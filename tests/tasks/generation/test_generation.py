@@ -106,6 +106,9 @@ def test_what_is_too_long_is_cut_and_has_no_end() -> None:
     codes = task.encode(["e", "die schlimmste Geschichte, die ich kenne"]).to_list()
     assert codes[0][-1] == EOS and len(codes[0]) <= 4
     assert len(codes[1]) == 4 and EOS not in codes[1]
+    [doubt] = task.doubts()
+    assert doubt.startswith(f"of {len(TARGETS)} targets {len(TARGETS)} have more than 4 pieces")
+    assert not Translation().adapt(TARGETS).doubts()
 
 
 def test_stored_vectors_teach_as_the_whole_model_does(bert_encoder: Path) -> None:

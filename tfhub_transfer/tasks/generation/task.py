@@ -96,7 +96,7 @@ class TextGeneration(Task):
         self.label_smoothing = ranges.real_number(
             "label_smoothing", label_smoothing, 0.0, ranges.BELOW_ONE, True
         )
-        self._measured = False
+        self._measured, self._cut = False, (0, 0)
         self._how: dict[str, Any] = {}
         if search is not None:
             self.search = search
@@ -129,11 +129,22 @@ class TextGeneration(Task):
         texts = [each[0] for each in self.right(labels)]
         if self.vocabulary is None:
             self.vocabulary = TargetVocabulary.learn(texts, self.vocabulary_size)
+        lengths = self.vocabulary.tokenize(texts).row_lengths().numpy()
         if self.answer_length is None:
-            longest = int(np.max(self.vocabulary.tokenize(texts).row_lengths()))
-            room = int(np.clip(longest * _ROOM, _LEAST_ROOM, ranges.ANSWER[1]))
+            room = int(np.clip(lengths.max() * _ROOM, _LEAST_ROOM, ranges.ANSWER[1]))
             self.answer_length, self._measured = room, True
+        self._cut = int(np.sum(lengths > self.answer_length)), len(texts)
         return self
+
+    def doubts(self) -> list[str]:
+        cut, count = self._cut
+        if not cut:
+            return []
+        return [
+            f"of {count:,} targets {cut:,} have more than {self.answer_length} pieces: they are cut, "
+            f"and teach no end; allow more (`--answer-length`, up to {ranges.ANSWER[1]}), or give "
+            "shorter ones"
+        ]
 
     def read_labels(self, labels: Sequence[object]) -> list[str | list[str]]:
         """Each label as the text that it is, or as a list of the texts that are all right."""
