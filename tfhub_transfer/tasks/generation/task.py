@@ -141,9 +141,9 @@ class TextGeneration(Task):
         if not cut:
             return []
         return [
-            f"of {count:,} targets {cut:,} have more than {self.answer_length} pieces: they are cut, "
-            f"and teach no end; allow more (`--answer-length`, up to {ranges.ANSWER[1]}), or give "
-            "shorter ones"
+            f"of {count:,} targets {cut:,} have more than {self.answer_length} pieces: they are "
+            "cut, and teach no end; allow more (`--answer-length`, up to "
+            f"{ranges.ANSWER[1]}), or give shorter ones"
         ]
 
     def read_labels(self, labels: Sequence[object]) -> list[str | list[str]]:
