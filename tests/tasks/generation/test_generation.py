@@ -335,7 +335,9 @@ def test_the_command_searches_as_it_is_told(
     source.write_text("good film\nbad movie\n", "utf-8")
     status, out, _ = run("predict", tmp_path / "model.keras", source, "--n-best", 3)
     assert status == 0
-    assert all(len(json.loads(line)["texts"]) == 3 for line in out.splitlines())
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [each["source"] for each in found] == ["good film", "bad movie"]
+    assert all(len(each["texts"]) == 3 and each["text"] == each["texts"][0] for each in found)
     status, _, told = run("predict", tmp_path / "model.keras", source, "--n-best", 5)
     assert status == 2 and "no more texts can be the best" in told
 
