@@ -32,7 +32,7 @@ MOST_STEPS = 10**12
 WEIGHT = (0.0, 1e6)
 # About the largest float32.
 # Of a search for texts: hypotheses, the power of a length, by what logarithms are divided.
-BEAMS, LENGTH_PENALTY, TEMPERATURE = (1, 256), (0.0, 10.0), (0.01, 100.0)
+BEAMS, LENGTH_PENALTY, CHANCE = (1, 256), (0.0, 10.0), (0.01, 100.0)
 # Pieces that a decoder's vocabulary may have, those of an answer, and its layers.
 PIECES, ANSWER, DECODER_LAYERS = (300, 64_000), (1, 512), (1, 6)
 MOST = 3e38
