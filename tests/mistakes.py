@@ -29,6 +29,7 @@ from tfhub_transfer.tasks import (
     OrdinalRegression,
     QuestionAnswering,
     Regression,
+    Search,
     Similarity,
     Task,
     TokenClassification,
@@ -668,6 +669,12 @@ OF_TASKS = [
         lambda k: OrdinalRegression().adapt([i / 10 for i in range(100)]),
         lambda k: Regression().adapt([i / 10 for i in range(100)]),
         lambda k: OrdinalRegression().adapt([i // 10 for i in range(100)]),
+    ),
+    mistake(
+        "`search` must be a `tasks.Search`",
+        lambda k: Translation(search={"beam": 2}),
+        lambda k: Translation(search={"beams": 2}),
+        lambda k: Translation(search=Search(beams=2)),
     ),
     mistake(
         "`register` takes a subclass of `tasks.Task`",

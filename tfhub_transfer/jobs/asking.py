@@ -212,7 +212,7 @@ class Answers:
 
     def _ask(self, texts: Sequence[_Asked]) -> Sequence[Mapping[str, object]]:
         """An answer to each text; lists of words or sentences out of a table are lists."""
-        listed = self.model.layout.by_unit and not self._pair
+        listed = self.model.layout.takes_lists and not self._pair
         return self.model.predict_text(list(map(_in_units, texts)) if listed else texts)
 
     def _texts(self, text: _Asked) -> dict[str, str]:
