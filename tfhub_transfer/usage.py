@@ -74,7 +74,8 @@ class Parser(argparse.ArgumentParser):
         if option is None:
             self.error(f"there is nothing else to name here; leave it out. {given}")
         known = re.findall(r"--[a-z-]+", self.format_usage())
-        self.error(f"there is no option `{option}`{_meant(option, known)} {given}")
+        hint = _elsewhere(option) + _meant(option, known)
+        self.error(f"there is no option `{option}`{hint} {given}")
 
 
 def parser(version: str) -> Parser:
@@ -230,6 +231,17 @@ def _of_choices(found: re.Match[str]) -> str:
     choices = [each.strip("' ") for each in listed.split(",")]
     hint = _meant(value.strip("'"), choices)
     return f"`{name}` must be one of {', '.join(choices)}{hint} Received: {value}"
+
+
+def _elsewhere(option: str) -> str:
+    """Which commands have an option that another hasn't; nothing if none has."""
+    having = []
+    for command in COMMANDS:
+        options = declaring.of(command.job).items()
+        if option in [declaring.spelled(field) for field, said in options if not said.position]:
+            having.append(command.name)
+    verb = "has" if len(having) == 1 else "have"
+    return f" here; {', '.join(having)} {verb} one" if having else ""
 
 
 def _meant(word: str, known: Sequence[str]) -> str:

@@ -80,6 +80,10 @@ OF_WORDS = [
     (train("classes.csv", "more"), "nothing else to name here; leave it out. Received: more"),
     ("predict out a.csv b.csv", "leave it out. Received: b.csv; `tfhub-transfer predict --help`"),
     ("predict out --input lines.txt", "there is no option `--input`. Received: --input lines.txt"),
+    (
+        train("a.csv", "--beams 3"),
+        "no option `--beams` here; evaluate, predict, export have one. R",
+    ),
     ("train --data", "`--data` needs a value"),
     ("train --task regression --output x", "required: --data"),
     ("", "required: COMMAND"),

@@ -145,7 +145,8 @@ class Generated(Layout):
         width = task.decoder_width or encoder.dimension
         # Each has a score of every piece, and keys and values of every place.
         own = max(task.vocabulary.size, 2 * task.decoder_layers * width * how.max_length)
-        return max(1, min(rows, _NUMBERS // (how.hypotheses * own)))
+        found: int = max(1, min(rows, _NUMBERS // (how.hypotheses * own)))
+        return found
 
     def respond(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Pieces of the best texts, behind the score of each, float32 `[batch, best, 1 + pieces]`.
