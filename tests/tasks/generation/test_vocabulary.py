@@ -115,7 +115,7 @@ def test_a_vocabulary_that_loses_something_is_refused(learned: TargetVocabulary,
         parsed.normalizer_spec.add_dummy_prefix = True
     else:
         parsed.denormalizer_spec.ClearField("precompiled_charsmap")
-    with pytest.raises(tt.InputError, match=r"give back.*`TargetVocabulary.learn`|damaged"):
+    with pytest.raises(tt.InputError, match=r"give back.*TargetVocabulary\.learn|damaged"):
         TargetVocabulary(parsed.SerializeToString())
 
 
