@@ -112,6 +112,18 @@ def test_what_is_too_long_is_cut_and_has_no_end() -> None:
     assert not Translation().adapt(TARGETS).doubts()
 
 
+def test_short_targets_of_long_texts_have_no_more_places_than_the_decoder(
+    bert_encoder: Path,
+) -> None:
+    task = Translation(decoder_width=16, answer_length=2)
+    model = build(bert_encoder, task)
+    long = tt.data.Examples.from_lists(["good film play story movie " * 3] * 8, TARGETS[:8])
+    model.compile("sgd", model.task.loss())
+    [(_, labels)] = list(model.preprocess(long, 8))
+    assert labels.shape == (8, 2)
+    model.fit(model.preprocess(long, 8), verbose=0)
+
+
 def test_stored_vectors_teach_as_the_whole_model_does(bert_encoder: Path) -> None:
     model = build(bert_encoder)
     model.encoder.trainable = False

@@ -126,7 +126,10 @@ class Generated(Layout):
     def labels_length(
         self, labels: tf.RaggedTensor, inputs: Mapping[str, tf.Tensor], lengths: np.ndarray | None
     ) -> tf.Tensor:
-        return padded_length(labels, lengths, self.task.answer_length)
+        # Lengths are those of long texts too, and the decoder has no more places.
+        return tf.minimum(
+            padded_length(labels, lengths, self.task.answer_length), self.task.answer_length
+        )
 
     def taught(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> Mapping[str, tf.Tensor]:
         pieces = tf.where(labels == _NO_PIECE, PAD, labels)
