@@ -275,6 +275,8 @@ def test_the_command_searches_as_it_is_told(
     assert all(len(json.loads(line)["texts"]) == 3 for line in out.splitlines())
     status, _, told = run("predict", tmp_path / "model.keras", source, "--n-best", 5)
     assert status == 2 and "no more texts can be the best" in told
+    status, _, told = run("predict", tmp_path / "model.keras", source, "--seed", 5)
+    assert status == 2 and "give `--sample` too. Received: --seed 5" in told
 
 
 def test_a_head_has_nothing_to_say_but_dropout(bert_encoder: Path) -> None:
