@@ -77,12 +77,17 @@ DATA: dict[str, tuple[list[Any], list[Any], list[Any]]] = {
     "question-answering": ([["what was it"] * ROWS, TEXTS], ANSWERS, PAIRS),
     "extractive-summarization": ([DOCUMENTS], TEXTS, [*DOCUMENTS[:2], *ASKED[1:]]),
     "similarity": ([TEXTS, OTHERS], SCORES, PAIRS),
+    "translation": ([TEXTS], OTHERS, ASKED),
+    "dialogue": ([[f"{a}\n{b}" for a, b in zip(TEXTS, OTHERS)]], OTHERS, [*ASKED, "one\ntwo"]),
 }
+# A decoder of the encoder's own width is large for a file that is kept.
+WRITTEN = {"decoder_width": 16, "answer_length": 12, "vocabulary_size": 512}
 
 
 def task(name: str) -> Any:
     kinds = {**tt.tasks.TASKS, "pairs": lambda: tt.tasks.Classification(pair=True)}
-    return kinds[name]().adapt(DATA[name][1])
+    given = WRITTEN if name in ("translation", "dialogue") else {}
+    return kinds[name](**given).adapt(DATA[name][1])
 
 
 def single(
@@ -145,6 +150,8 @@ MODELS: dict[str, Callable[[], Any]] = {
         "extractive-summarization", "bert", thick("transformer"), thaw=False
     ),
     "similarity": single("similarity", "bert"),
+    "translation": single("translation", "bert"),
+    "dialogue": single("dialogue", "text", thaw=False),
     "multi-task": several,
     "compiled-by-hand": compiled_by_hand,
 }

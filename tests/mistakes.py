@@ -29,9 +29,11 @@ from tfhub_transfer.tasks import (
     OrdinalRegression,
     QuestionAnswering,
     Regression,
+    Search,
     Similarity,
     Task,
     TokenClassification,
+    Translation,
     layouts,
 )
 from tfhub_transfer.training import finetuning, stages, unfreezing
@@ -163,6 +165,11 @@ class Kit:
         given = self.file(f"data-{task}.json{'' if isinstance(rows, dict) else 'l'}", rows)
         job = inputs.TrainJob(task, given, self.folder / "out", **more)
         return inputs.read_splits(job)
+
+
+def _written() -> Any:
+    """A task whose answers are texts."""
+    return Translation(decoder_width=16).adapt(["gut", "schlecht"])
 
 
 MODELS: dict[str, Callable[[], Any]] = {
@@ -592,6 +599,23 @@ def _register(kind: Any) -> None:
 
 OF_TASKS = [
     mistake(
+        "expected a text to be written, or a list of texts that are all right",
+        lambda k: Translation().adapt(["gut", ""]),
+        lambda k: Translation().adapt(["gut", "schlecht"]),
+        lambda k: Translation().adapt([["gut", "fein"], "schlecht"]),
+    ),
+    mistake(
+        "a task whose answers are texts learns alone",
+        lambda k: MultiTask({"one": Classification(["a", "b"]), "two": _written()}),
+        lambda k: k.build(_written()),
+    ),
+    mistake(
+        "where answers are texts a decoder is the head",
+        lambda k: k.build(_written(), Head(hidden_units=4)),
+        lambda k: k.build(_written(), Head(dropout=0.2)),
+        lambda k: k.build(Translation(decoder_layers=2, decoder_width=16).adapt(["gut", "fein"])),
+    ),
+    mistake(
         "`heads` part `width` evenly",
         lambda k: DecoderForm(width=8, heads=3),
         *(lambda k, n=heads: DecoderForm(width=8, heads=n) for heads in (1, 2, 4, 8)),
@@ -645,6 +669,12 @@ OF_TASKS = [
         lambda k: OrdinalRegression().adapt([i / 10 for i in range(100)]),
         lambda k: Regression().adapt([i / 10 for i in range(100)]),
         lambda k: OrdinalRegression().adapt([i // 10 for i in range(100)]),
+    ),
+    mistake(
+        "`search` must be a `tasks.Search`",
+        lambda k: Translation(search={"beam": 2}),
+        lambda k: Translation(search={"beams": 2}),
+        lambda k: Translation(search=Search(beams=2)),
     ),
     mistake(
         "`register` takes a subclass of `tasks.Task`",

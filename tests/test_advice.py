@@ -19,14 +19,18 @@ from mistakes import ELSEWHERE, HELD, MISTAKES, Kit, Mistake
 import tfhub_transfer as tt
 from tfhub_transfer import cli, tasks
 from tfhub_transfer.tasks import (
+    AbstractiveSummarization,
     Classification,
+    Dialogue,
     ExtractiveSummarization,
     MultiLabel,
     MultiTask,
     OrdinalRegression,
     Regression,
     Similarity,
+    TextGeneration,
     TokenClassification,
+    Translation,
 )
 
 PACKAGE = Path(tt.__file__).parent
@@ -47,6 +51,8 @@ def test_what_an_error_advises_helps(row: Mistake, kit: Kit) -> None:
         mended(kit)
 
 
+WRITERS = (Translation, AbstractiveSummarization, Dialogue, TextGeneration)
+WORDS = tasks.TargetVocabulary.learn(["ein Haus", "zwei Bäume"])
 LEARNED: list[tuple[Any, dict[str, Any], list[Any]]] = [
     (Classification, {"class_names": ["a", "b"]}, ["a", "b"]),
     (MultiLabel, {"class_names": ["a", "b"]}, [["a"], ["a", "b"]]),
@@ -55,6 +61,7 @@ LEARNED: list[tuple[Any, dict[str, Any], list[Any]]] = [
     (Regression, {"mean": 0.0, "deviation": 1.0}, [0.0, 1.0]),
     (Similarity, {"low": 0.0, "high": 1.0}, [0.0, 1.0]),
     (ExtractiveSummarization, {"sentences": 1}, ["a"]),
+    *((kind, {"vocabulary": WORDS, "answer_length": 8}, ["ein Haus"]) for kind in WRITERS),
 ]
 
 
@@ -123,6 +130,7 @@ FOREIGN = {
     *("keras.optimizers.AdamW(1e-4)", "preprocessor(tuple(examples.texts))"),
     "keras.metrics.BinaryAccuracy()",
     *("_", "-", "*?[]", "root", "assets", "kind", "negation", "alpha", "tasks", "data", "tokens"),
+    *("train.{en,de}", "tmx", "tu", "tuv", "xml:lang"),
     *("tags", "text_a", "text_b", "text_c", "question", "context", "serving_default", "_words"),
     *("is_impossible", "dialect", "__call__", "tokenize", "get_special_tokens_dict", "name"),
     *("repeat", "from_generator", "output_signature", "tf.ensure_shape", "tf.data.Dataset"),

@@ -56,7 +56,7 @@ INNER_FLOORS = {
     "data/forms": [
         ["base", "classes", "quoting", "squad", "words"],
         ["columnar", "marks", "opening", "spans", "tfds"],
-        ["annotations", "conll", "delimited", "fasttext", "objects", "parallel"],
+        ["aligned", "annotations", "conll", "delimited", "fasttext", "objects"],
         ["cells", "json_rows", "tmx"],
         ["__init__"],
     ],

@@ -25,6 +25,7 @@ BEGIN, END = 2, 3
 
 def decoder(memory_width: int = 5, seed: int = 0, **form: Any) -> Decoder:
     """Tiny, with weights of which none is 0 or 1."""
+    keras.utils.set_random_seed(seed)
     sizes = DecoderForm(**{"width": 8, "heads": 2, "inner_units": 12, **form})
     made = Decoder(VOCABULARY, MOST, sizes, name="decoder")
     made.build((None, None, memory_width))

@@ -25,7 +25,11 @@ def space(encoder: Any, given: Any = None, task: Any = TASK, **plan: Any) -> Spa
 
 def test_every_setting_is_known_and_the_defaults_are_the_librarys(encoder: tt.Encoder) -> None:
     made = space(encoder)
-    assert {*made.known} == {*SETTINGS} - {"loss", "encoder"}  # of which there is one
+    assert {*made.known} == {*SETTINGS} - {
+        "loss",
+        "encoder",
+        "decoder_layers",
+    }  # of which there is one
     assert {*made.searched} == {*SEARCHED}
     # As `fine_tune`, `Plan`, `Head` and `default_optimizer` have them, written down anew.
     assert made.defaults() == {
@@ -44,14 +48,19 @@ def test_what_an_encoder_or_a_task_has_no_use_for_is_no_setting(
     encoder: tt.Encoder, text_encoder: Path
 ) -> None:
     plain = {*space(tt.Encoder(str(text_encoder))).known}
-    assert {*SETTINGS} - plain == {"pooling", "block", "loss", "encoder"}
+    assert {*SETTINGS} - plain == {"pooling", "block", "loss", "encoder", "decoder_layers"}
     tags = tt.tasks.TokenClassification(["O", "B-a"])
     known = {*space(encoder, task=tags).known}
-    assert {*SETTINGS} - known == {"pooling", "label_smoothing", "loss", "encoder"}
+    without = {"pooling", "label_smoothing", "loss", "encoder", "decoder_layers"}
+    assert {*SETTINGS} - known == without
     alike = {*space(encoder, task=tt.tasks.Similarity()).known}
     assert {*SETTINGS} - alike == {
         *("block", "hidden_units", "dropout", "l2", "head_learning_rate", "label_smoothing"),
-        "encoder",
+        *("encoder", "decoder_layers"),
+    }
+    written = {*space(encoder, task=tt.tasks.Translation().adapt(["ein Haus"])).known}
+    assert {*SETTINGS} - written == {
+        *("pooling", "block", "hidden_units", "l2", "loss", "encoder"),
     }
 
 

@@ -69,6 +69,12 @@ KINDS: dict[str, tuple[tuple[str, ...], Any]] = {
             | {"sentence_count": [1]}
         ),
     ),
+    "written": (
+        ("text",),
+        lambda t: (
+            {"text": [t], "score": [-0.5]} | {"texts": [[t, "other"]], "scores": [[-0.5, -1.25]]}
+        ),
+    ),
     "encode": (("text",), lambda t: {"embedding": [[float(len(t)), 1.0]]}),
 }
 
@@ -174,6 +180,9 @@ def test_every_kind_of_answer(page: Any) -> None:
     choose(page, "summary")
     ask(page, "A. B. C.")
     assert page.locator("#found mark").inner_text() == "B."
+    choose(page, "written")
+    assert ask(page, f"{EVIL}\n  two").startswith(f"{EVIL}\n  two\n")
+    assert page.locator("#found td").all_inner_texts()[2:] == ["other", "-1.250"]
     choose(page, "nearest texts")
     found = ask(page, "xxx", "x\n\nyyy\nlonger text")
     assert found.split("\n")[0] == "yyy" and "1.000" in found

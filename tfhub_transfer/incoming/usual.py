@@ -18,6 +18,8 @@ QUESTION_LENGTH = 384
 # group further down, chosen by validation on SST-2, STS-B and SNLI; share of features that a head
 # drops.
 WARMUP, LAYER_DECAY, DROPOUT = 0.1, 0.9, 0.1
+# Of a right piece's probability, the share that goes to all pieces (Vaswani et al. 2017, 5.4).
+SMOOTHING = 0.1
 # Shares of training, validation and test where one file is all.
 SPLIT = (0.8, 0.1, 0.1)
 # Of a model that imitates others: what divides logits, and how much the others' answers weigh.

@@ -121,7 +121,7 @@ class Answers:
             names = {part: self.name(part) for part in answers[0]}
             self.renamed = {part: name for part, name in names.items() if part != name}
             for text, row, answer in zip(texts, rows, answers):
-                given = self._given(row) if self._table else self._texts(text)
+                given = self._given(row) if self._table else self._texts(text, answer)
                 yield {**given, **{names[part]: value for part, value in answer.items()}}
 
     @property
@@ -212,12 +212,15 @@ class Answers:
 
     def _ask(self, texts: Sequence[_Asked]) -> Sequence[Mapping[str, object]]:
         """An answer to each text; lists of words or sentences out of a table are lists."""
-        listed = self.model.layout.by_unit and not self._pair
+        listed = self.model.layout.takes_lists and not self._pair
         return self.model.predict_text(list(map(_in_units, texts)) if listed else texts)
 
-    def _texts(self, text: _Asked) -> dict[str, str]:
+    def _texts(self, text: _Asked, answer: Mapping[str, object]) -> dict[str, str]:
         shown = [text] if isinstance(text, str) else text
-        return dict(zip(self._signature, map(joining.spaced, shown)))
+        # An answer may be called a text itself: then both are there.
+        usual = self.model.task.usual_columns
+        names = [usual.get(name, name) if name in answer else name for name in self._signature]
+        return dict(zip(names, map(joining.spaced, shown)))
 
     def _count_cut(self, texts: Sequence[_Asked]) -> None:
         cut = self.model.truncation

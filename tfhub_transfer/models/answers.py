@@ -138,5 +138,5 @@ def asked(layout: Layout, texts: object) -> Examples:
         layout.check(texts)
         return texts
     signature: Sequence[str] = layout.signature
-    listed = layout.by_unit and len(signature) == 1  # a context's places are of one text
+    listed = layout.takes_lists and len(signature) == 1  # a context's places are of one text
     return layouts.asked(text_forms.columns(texts, signature, listed))

@@ -64,6 +64,8 @@ class Forward:
         reader: Layout | TextPreprocessor
         reader = self._layout.preprocessor if name == VECTOR else self._layout
         encoded, lost = reader.encode_and_count(examples.texts)
+        if name == ANSWER:
+            batch_size = self._layout.rows_at_once(self._encoder, batch_size)
         batches = LengthBatches.in_order(longest(encoded), batch_size)
         with (
             progress.part(f"{name.removesuffix('s')}s", len(batches)) as steps,

@@ -18,6 +18,7 @@ from tfhub_transfer.tasks.generation.task import (
     TextGeneration,
     Translation,
 )
+from tfhub_transfer.tasks.generation.vocabulary import TargetVocabulary
 from tfhub_transfer.tasks.questions.task import QuestionAnswering
 from tfhub_transfer.tasks.several.task import JointLoss, MultiTask
 from tfhub_transfer.tasks.similarity.task import Similarity
@@ -115,6 +116,7 @@ __all__ = [
     "Regression",
     "Search",
     "Similarity",
+    "TargetVocabulary",
     "Task",
     "TextGeneration",
     "TokenClassification",

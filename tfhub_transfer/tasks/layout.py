@@ -147,6 +147,11 @@ class Layout:
         self._preprocessor = preprocessor
 
     @property
+    def takes_lists(self) -> bool:
+        """Whether a text may come as a list, put together as `joining.join_words` does."""
+        return self.by_unit
+
+    @property
     def signature(self) -> tuple[str, ...]:
         """Names of the strings that an exported model takes."""
         return ("text",)
@@ -184,6 +189,15 @@ class Layout:
     def asked_how(self) -> Hashable:
         """What `respond` depends on that may be set on a task later."""
         return None
+
+    def rows_at_once(self, encoder: Encoder, rows: int) -> int:
+        """How many rows `respond` is given at a time, where memory would hold so many's ids.
+
+        Args:
+            encoder: The model's encoder.
+            rows: As many as there would be.
+        """
+        return rows
 
     def respond(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """What a model answers, as graph code.

@@ -44,15 +44,15 @@ class Tokenizer(tokenizers.Tokenizer):
         """A text to its words."""
         if 2 * len(_ENGLISH.findall(text)) >= len(_LETTER.findall(text)):
             return list(tokenize.tokenize(text, self._stemmer))
-        return words(text)
+        return plain_words(text)
 
 
-def words(text: str) -> list[str]:
+def plain_words(text: str) -> list[str]:
     """A text to its words in small letters, nothing taken off them; signs that are letters alone.
 
     Example:
 
-    >>> words("Two cats: 我爱猫")
+    >>> plain_words("Two cats: 我爱猫")
     ['two', 'cats', '我', '爱', '猫']
     """
     return _WORD.findall(text.lower())

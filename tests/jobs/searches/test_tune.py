@@ -457,7 +457,7 @@ def test_any_seed_is_one_for_the_tuner(tmp_path: Path, seed: int, taken: int) ->
             self.seed, self.oracle = more["seed"], types.SimpleNamespace(populate_space=None)
 
     objective = keras_tuner.Objective("val_loss", "min")
-    hypermodel: Any = None
+    hypermodel: Any = types.SimpleNamespace(keeps_weights=True)
     with mock.patch.dict(tuners.KINDS, bayesian=Kind):
         made = tuners._tuner(
             type("Own", (), {}), job(seed=seed), hypermodel, objective, tmp_path, 3

@@ -14,7 +14,9 @@ import sacrebleu
 import tensorflow as tf
 
 import tfhub_transfer as tt
+from tfhub_transfer.data.batching import LengthBatches
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.serving.served import ServedModel
 from tfhub_transfer.tasks import Dialogue, Head, Search, TextGeneration, Translation
 from tfhub_transfer.tasks.generation import layout as layouts
@@ -104,6 +106,10 @@ def test_what_is_too_long_is_cut_and_has_no_end() -> None:
     codes = task.encode(["e", "die schlimmste Geschichte, die ich kenne"]).to_list()
     assert codes[0][-1] == EOS and len(codes[0]) <= 4
     assert len(codes[1]) == 4 and EOS not in codes[1]
+    long = sum(len(row) > 4 for row in task.vocabulary.tokenize(TARGETS).to_list())
+    [doubt] = task.doubts()
+    assert doubt.startswith(f"of 24 targets {long} have more than 4 pieces") and long
+    assert not Translation().adapt(TARGETS).doubts()
 
 
 def test_stored_vectors_teach_as_the_whole_model_does(bert_encoder: Path) -> None:
@@ -188,6 +194,27 @@ def test_how_it_searches_may_change_later(trained: tt.TransferModel) -> None:
     assert len(trained.predict_text(SOURCES[:1])[0]["texts"]) == 2
 
 
+def test_many_hypotheses_are_followed_of_few_texts_at_a_time(
+    trained: tt.TransferModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, encoder = trained.task.search, trained.encoder
+    assert trained.layout.rows_at_once(encoder, 128) == 128
+    every = trained.predict_text(SOURCES[:4])
+    # Three beams of 32 pieces, for each of which keys and values have 32 numbers.
+    own = max(trained.task.vocabulary.size, 2 * 32 * usual.max_length)
+    monkeypatch.setattr(layouts, "_NUMBERS", 2 * 3 * own)
+    assert trained.layout.rows_at_once(encoder, 128) == 2
+    sizes = []
+    in_order = LengthBatches.in_order
+    monkeypatch.setattr(
+        LengthBatches, "in_order", lambda *given: sizes.append(given[1]) or in_order(*given)
+    )
+    few = trained.predict_text(SOURCES[:4])
+    assert sizes == [2] and [each["texts"] for each in few] == [each["texts"] for each in every]
+    assert Search(beams=9, n_best=2).hypotheses == 9
+    assert Search(beams=9, n_best=2, sample=True).hypotheses == 2
+
+
 def test_a_file_and_an_export_write_the_same(trained: tt.TransferModel, tmp_path: Path) -> None:
     asked = [*SOURCES[:4], "", "film " * 40, "Füße 🙂 bad"]
     wanted = trained.predict_text(asked)
@@ -230,6 +257,19 @@ def test_turns_are_lines_or_lists(bert_encoder: Path) -> None:
     assert cut[0] == cut[1] == ["good film | bad movie", "good | film"]
 
 
+def test_who_asks_may_give_lists_of_turns_too(bert_encoder: Path, tmp_path: Path) -> None:
+    model = conversation(bert_encoder)
+    lists = [["good film", "bad movie"], ["the worst"], ["good", "film", "story"]]
+    told = model.predict_text(["\n".join(turns) for turns in lists])
+    # Each turn apart: with spaces between they would be one.
+    assert told != model.predict_text([" ".join(turns) for turns in lists])
+    assert model.predict_text(lists) == told
+    file = tmp_path / "asked.jsonl"
+    file.write_text("".join(json.dumps({"turns": turns}) + "\n" for turns in lists), "utf-8")
+    found = list(Answers(model, str(file), {"text": "turns"}))
+    assert [{"text": each["text"], "score": each["score"]} for each in found] == told
+
+
 def test_the_newest_turns_that_fit_are_read(bert_encoder: Path) -> None:
     model = conversation(bert_encoder, length=8)
     # [CLS] and [SEP] leave six pieces, of which a mark takes one.
@@ -257,6 +297,29 @@ def test_numbers_are_no_texts_to_write() -> None:
         TextGeneration().adapt([1.5, 2.0])
 
 
+def test_what_may_be_a_missing_text_is_refused() -> None:
+    with pytest.raises(InputError, match=r"label 2: .* such as NA that stands .* Received: 'NA'"):
+        TextGeneration().adapt(["gut", "NA"])
+
+
+def test_a_search_is_one_or_its_arguments() -> None:
+    task = Translation(search={"beams": 2})
+    task.search = {"beams": 3, "n_best": 2}  # type: ignore[assignment]
+    assert task.search == Search(beams=3, n_best=2)
+    for odd in (5, {"beam": 2}, [2]):
+        with pytest.raises(
+            InputError, match="`search` must be a `tasks.Search`.*beams, length_pen"
+        ):
+            Translation(search=odd)  # type: ignore[arg-type]
+
+
+def test_a_search_that_says_no_length_has_that_of_answers() -> None:
+    task = Translation(answer_length=300, search={"beams": 2})
+    assert task.search.max_length == 300
+    task.search = Search(beams=3)
+    assert task.search.max_length == 300
+
+
 def test_several_right_texts_are_one_to_learn_and_all_to_measure() -> None:
     task = Translation().adapt([["gut", "fein"], "schlecht"])
     assert task.right([["gut", "fein"], "schlecht"]) == [["gut", "fein"], ["schlecht"]]
@@ -272,7 +335,9 @@ def test_the_command_searches_as_it_is_told(
     source.write_text("good film\nbad movie\n", "utf-8")
     status, out, _ = run("predict", tmp_path / "model.keras", source, "--n-best", 3)
     assert status == 0
-    assert all(len(json.loads(line)["texts"]) == 3 for line in out.splitlines())
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [each["source"] for each in found] == ["good film", "bad movie"]
+    assert all(len(each["texts"]) == 3 and each["text"] == each["texts"][0] for each in found)
     status, _, told = run("predict", tmp_path / "model.keras", source, "--n-best", 5)
     assert status == 2 and "no more texts can be the best" in told
     status, _, told = run("predict", tmp_path / "model.keras", source, "--seed", 5)

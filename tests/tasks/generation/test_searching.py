@@ -229,9 +229,11 @@ def test_lengths_are_kept(settings: Search) -> None:
 
 def test_what_may_not_come_back_does_not() -> None:
     table = Table(rows=8, places=9)
-    free = found(table, Search(beams=1, max_length=9))
+    settings = Search(beams=1, max_length=9, min_length=3)
+    free = found(table, dataclasses.replace(settings, min_length=9))
     for size in (1, 3):
-        kept = found(table, Search(beams=1, max_length=9, no_repeat=size))
+        kept = found(table, dataclasses.replace(settings, no_repeat=size))
+        assert kept.lengths.all()
         for row in range(table.rows):
             assert not _repeats(texts_of(kept, row)[0], size)
         assert any(_repeats(texts_of(free, row)[0], size) for row in range(table.rows))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from tfhub_transfer.data.forms import (
+    aligned,
     cells,
     columnar,
     conll,
@@ -16,7 +17,6 @@ from tfhub_transfer.data.forms import (
     json_rows,
     objects,
     opening,
-    parallel,
     tfds,
     tmx,
 )
@@ -128,9 +128,9 @@ def find(source: object, asked: Asked | None = None) -> Form:
             "a table is read more than once, so it can't come through a pipe; write it to a "
             f"file, which may be compressed ({KNOWN}). Received: {file}"
         )
-    both = parallel.files_of(file)
+    both = aligned.files_of(file)
     if both is not None:
-        return parallel.two_files(both, asked)
+        return aligned.two_files(both, asked)
     path = plain_files.path_of(file.path)
     if is_saved(path):
         return cells.read(columnar.folder(path), str(path), asked)
@@ -196,8 +196,8 @@ def _checked_suffix(path: Path) -> str:
 
 def _by_content(file: File, suffix: str, asked: Asked) -> Form:
     """Tables, and texts of whatever name."""
-    if parallel.has_no_header(file, suffix, asked):
-        return parallel.tabbed(file, asked)
+    if aligned.has_no_header(file, suffix, asked):
+        return aligned.tabbed(file, asked)
     if suffix != ".csv" and fasttext.looks_like(file):
         return fasttext.form(file)
     if suffix != ".csv" and conll.looks_like(file):

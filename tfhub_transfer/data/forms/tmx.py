@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.parsers import expat
 
-from tfhub_transfer.data.forms import opening, parallel
+from tfhub_transfer.data.forms import aligned, opening
+from tfhub_transfer.data.forms.aligned import SOURCE, TARGET
 from tfhub_transfer.data.forms.base import Asked, File, Form, Numbered
-from tfhub_transfer.data.forms.parallel import SOURCE, TARGET
 from tfhub_transfer.errors import InputError
 
 SUFFIXES = (".tmx",)
@@ -78,7 +78,7 @@ def form(file: File, asked: Asked) -> Form:
                 twice += unit.twice
                 yield unit.number, {n: unit.texts.get(each, "") for n, each in columns.items()}
 
-        yield from parallel.whole_pairs(every(), (sides[0], sides[1]), notes, asked)
+        yield from aligned.whole_pairs(every(), (sides[0], sides[1]), notes, asked)
         said = "units have a language twice, and its first text counts"
         notes[:] = [note for note in notes if not note.endswith(said)]
         if twice:

@@ -210,7 +210,7 @@ class Drawn(Searched):
 
     sample: bool = option(False, "draw their pieces by chance")
     temperature: float | None = option(
-        None, "below 1 for less chance", metavar="X", within=ranges.TEMPERATURE, closed=True
+        None, "below 1 for less chance", metavar="X", within=ranges.DRAWING_TEMPERATURE, closed=True
     )
     top_k: int | None = option(
         None, "draw from the K likeliest", metavar="K", within=(0, ranges.SIZE[1])

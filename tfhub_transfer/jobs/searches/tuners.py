@@ -70,7 +70,7 @@ def search(
     ending = Ending(last, _AFTER * opening, measured)
     limits = Limits(most, job.minutes, times[0], spent, ending, cuts=serve is None)
     made = _tuner(_Noted, job, hypermodel, objective, notes.place, limits.trials)
-    made.notes, made.limits = notes, limits
+    made.notes, made.limits, hypermodel.keeps_weights = notes, limits, job.tuner == "hyperband"
     made.limits.taken = made.taken()
     if not limits.leaves_time(notes.trials):
         made.stop()
@@ -192,7 +192,7 @@ def _tuner(
             max_consecutive_failed_trials=10**9,
             **most,
         )
-    made.oracle.max_trials, hypermodel.keeps_weights = most_trials, job.tuner == "hyperband"
+    made.oracle.max_trials = most_trials
     if job.tuner == "grid":
         made.oracle.populate_space = _Grid(made.oracle)
     made.oracle.populate_space = _DefaultsFirst(made.oracle)

@@ -37,6 +37,9 @@ _BETWEEN, _MARK = f"[\\r\\n{WORD_END}{ALONE}]+", " | "
 _SIGNS = searching.Signs(BOS, EOS, (UNK,))
 # What fills up labels, and is no piece.
 _NO_PIECE = -1
+# Numbers that all hypotheses of a batch have at a time: 256 MB, and as much again some times while
+# they are sorted. Of usual ones, 4 beams of 128 texts, that is no bound.
+_NUMBERS = 64_000_000
 
 
 class Generated(Layout):
@@ -137,6 +140,14 @@ class Generated(Layout):
         found: Hashable = self.task.search
         return found
 
+    def rows_at_once(self, encoder: Encoder, rows: int) -> int:
+        how, task = self.task.search, self.task
+        width = task.decoder_width or encoder.dimension
+        # Each has a score of every piece, and keys and values of every place.
+        own = max(task.vocabulary.size, 2 * task.decoder_layers * width * how.max_length)
+        found: int = max(1, min(rows, _NUMBERS // (how.hypotheses * own)))
+        return found
+
     def respond(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Pieces of the best texts, behind the score of each, float32 `[batch, best, 1 + pieces]`.
 
@@ -181,6 +192,10 @@ def _of_bert(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 class Turns(Generated):
     """A row is a conversation so far; its answer is the next turn."""
+
+    @property
+    def takes_lists(self) -> bool:
+        return True
 
     def check(self, examples: Examples) -> None:
         columns = {TEXT: [spaced(text) for text in examples.texts[0]]}

@@ -148,7 +148,7 @@ class Judge:
             pairs = zip(answers, self.references, strict=True)
             parts["exact_match"] = _means(np.array([is_exact(*pair) for pair in pairs], "float64"))
         if "repetition" in self.names:
-            parts["repetition"] = np.array([_repeated(rouge.words(text)) for text in answers])
+            parts["repetition"] = np.array([_repeated(rouge.plain_words(text)) for text in answers])
         # In the order that they were asked for.
         ordered = {name: parts[name] for name in self.names if name in parts}
         return Scored(ordered, {n: _distinct(answers, n) for n in self.names if n in VARIETY})
@@ -307,6 +307,6 @@ def _distinct(answers: Texts, name: str) -> float | None:
     order = int(name[-1])
     counts: collections.Counter[tuple[str, ...]] = collections.Counter()
     for text in answers:
-        words = rouge.words(text)
+        words = rouge.plain_words(text)
         counts.update(zip(*(words[start:] for start in range(order))))
     return len(counts) / counts.total() if counts else None

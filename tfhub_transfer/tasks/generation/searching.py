@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.incoming.choices import flag
+from tfhub_transfer.runtime import dropout
 from tfhub_transfer.runtime.masking import NEVER
 
 # Tensors whose first axis is hypotheses, in tuples of any form.
@@ -29,7 +30,9 @@ PAD = 0
 # A hypothesis that is worse holds something that may not be.
 _VOID = NEVER / 2
 
-_BEAMS, _LENGTH, _PENALTY, _TEMPERATURE = (1, 256), (1, 10_000), (0.0, 10.0), (0.01, 100.0)
+# Another one than masks of dropout are drawn from by the same seed.
+_STREAM = 1
+_LENGTH = (1, 10_000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Search:
         length_penalty: By how much long texts are spared: the logarithm of a text's probability is
             divided by ((5 + n) / 6) to the power of this, where n counts its pieces and its end
             (Wu et al. 2016, "Google's Neural Machine Translation System"); 0 for not at all.
-        max_length: The most pieces of a text, without its end.
+        max_length: The most pieces of a text, without its end; a task's `answer_length` where that
+            is fewer.
         min_length: The fewest.
         no_repeat: Runs of so many pieces come once in a text at most; 0 lets all repeat.
         n_best: How many texts to give, the best first.
@@ -82,7 +86,7 @@ class Search:
 
     beams: int = 4
     length_penalty: float = 1.0
-    max_length: int = 128
+    max_length: int = ranges.ANSWER[1]
     min_length: int = 0
     no_repeat: int = 0
     n_best: int = 1
@@ -114,19 +118,28 @@ class Search:
                 f"`max_length`. Received: {len(self.begin)} pieces, max_length={self.max_length}"
             )
 
+    @property
+    def hypotheses(self) -> int:
+        """How many are followed of each text."""
+        return self.n_best if self.sample or self.beams == 1 else self.beams
+
     def _checked(self) -> dict[str, object]:
         whole, real = ranges.whole_number, ranges.real_number
         most = whole("max_length", self.max_length, *_LENGTH)
         begin = self.begin if isinstance(self.begin, Sequence) else [self.begin]
         return {
-            "beams": whole("beams", self.beams, *_BEAMS),
-            "length_penalty": real("length_penalty", self.length_penalty, *_PENALTY, closed=True),
+            "beams": whole("beams", self.beams, *ranges.BEAMS),
+            "length_penalty": real(
+                "length_penalty", self.length_penalty, *ranges.LENGTH_PENALTY, closed=True
+            ),
             "max_length": most,
             "min_length": whole("min_length", self.min_length, 0, most),
             "no_repeat": whole("no_repeat", self.no_repeat, 0, _LENGTH[1]),
-            "n_best": whole("n_best", self.n_best, *_BEAMS),
+            "n_best": whole("n_best", self.n_best, *ranges.BEAMS),
             "sample": flag("sample", self.sample),
-            "temperature": real("temperature", self.temperature, *_TEMPERATURE, closed=True),
+            "temperature": real(
+                "temperature", self.temperature, *ranges.DRAWING_TEMPERATURE, closed=True
+            ),
             "top_k": whole("top_k", self.top_k, 0, ranges.SIZE[1]),
             "top_p": real("top_p", self.top_p, *ranges.SHARE),
             "seed": whole("seed", self.seed, *ranges.SEED),
@@ -338,7 +351,7 @@ def _drawn(scores: tf.Tensor, place: tf.Tensor, search: Search) -> tf.Tensor:
         before = tf.cumsum(shares, axis=-1, exclusive=True)
         scores = tf.where(before < search.top_p, scores, NEVER * 1e3)
     seed = tf.stack([tf.constant(search.seed, tf.int64), tf.cast(place, tf.int64)])
-    chance = tf.random.stateless_uniform(tf.shape(scores), seed, alg="philox")
+    chance = dropout.uniform(seed, _STREAM, tf.shape(scores))
     piece = _likeliest(scores - tf.math.log(-tf.math.log(chance)))
     return piece if ids is None else tf.gather(ids, piece, batch_dims=1)
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.heads.settings import Head
-from tfhub_transfer.incoming import ranges, values
+from tfhub_transfer.incoming import ranges, usual, values
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
@@ -59,14 +59,14 @@ class TextGeneration(Task):
 
     name = "text-generation"
     layout = "written"
-    learns = ("vocabulary",)
+    learns = ("vocabulary", "answer_length")
     monitor = ("val_perplexity", "min")
     usual_columns: ClassVar = {"text": "source", "label": "target"}
     head_settings = ("dropout",)
     samples = 64
     # A decoder is as deep as what is usually fine-tuned, and mostly new.
     head_rate = 1e-3
-    head_warmup = 0.1
+    head_warmup = usual.WARMUP
     head_factor = 5.0
     options = ("decoder_layers", "vocabulary_size", "answer_length", "label_smoothing")
     learned_baselines = False
@@ -81,7 +81,7 @@ class TextGeneration(Task):
         answer_length: int | None = None,
         decoder_layers: int = 1,
         decoder_width: int | None = None,
-        label_smoothing: float = 0.1,
+        label_smoothing: float = usual.SMOOTHING,
         search: Search | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(pair=False)
@@ -96,10 +96,10 @@ class TextGeneration(Task):
         self.label_smoothing = ranges.real_number(
             "label_smoothing", label_smoothing, 0.0, ranges.BELOW_ONE, True
         )
-        self._measured = False
+        self._measured, self._cut = False, (0, 0)
         self._how: dict[str, Any] = {}
         if search is not None:
-            self.search = search if isinstance(search, Search) else Search(**search)
+            self.search = search
 
     @property
     def search(self) -> Search:
@@ -109,9 +109,9 @@ class TextGeneration(Task):
         return Search(**{**self._how, "max_length": most})
 
     @search.setter
-    def search(self, search: Search) -> None:
+    def search(self, search: Search | Mapping[str, Any]) -> None:
         """Sets it, for whatever is asked from now on."""
-        self._how = dataclasses.asdict(search)
+        self._how = dataclasses.asdict(_search(search))
 
     @property
     def is_adapted(self) -> bool:
@@ -129,11 +129,22 @@ class TextGeneration(Task):
         texts = [each[0] for each in self.right(labels)]
         if self.vocabulary is None:
             self.vocabulary = TargetVocabulary.learn(texts, self.vocabulary_size)
+        lengths = self.vocabulary.tokenize(texts).row_lengths().numpy()
         if self.answer_length is None:
-            longest = int(np.max(self.vocabulary.tokenize(texts).row_lengths()))
-            room = int(np.clip(longest * _ROOM, _LEAST_ROOM, ranges.ANSWER[1]))
+            room = int(np.clip(lengths.max() * _ROOM, _LEAST_ROOM, ranges.ANSWER[1]))
             self.answer_length, self._measured = room, True
+        self._cut = int(np.sum(lengths > self.answer_length)), len(texts)
         return self
+
+    def doubts(self) -> list[str]:
+        cut, count = self._cut
+        if not cut:
+            return []
+        return [
+            f"of {count:,} targets {cut:,} have more than {self.answer_length} pieces: they are "
+            "cut, and teach no end; allow more (`--answer-length`, up to "
+            f"{ranges.ANSWER[1]}), or give shorter ones"
+        ]
 
     def read_labels(self, labels: Sequence[object]) -> list[str | list[str]]:
         """Each label as the text that it is, or as a list of the texts that are all right."""
@@ -249,6 +260,19 @@ class TextGeneration(Task):
         }
 
 
+def _search(given: object) -> Search:
+    """A search, or one of its arguments by name."""
+    known = [field.name for field in dataclasses.fields(Search)]
+    if isinstance(given, Search):
+        return given
+    if isinstance(given, Mapping) and {*given} <= {*known}:
+        return Search(**given)
+    raise InputError(
+        f"`search` must be a `tasks.Search`, or some of its arguments by name: {', '.join(known)}. "
+        f"Received: {str(given)[:60]}"
+    )
+
+
 def _texts(label: object) -> list[str]:
     """The texts that a label holds, one or more."""
     label = values.plain(label)
@@ -256,7 +280,8 @@ def _texts(label: object) -> list[str]:
     if not all(isinstance(text, str) and not values.is_nothing(text) for text in listed):
         raise InputError(
             "expected a text to be written, or a list of texts that are all right, none of them "
-            f"blank. Received: {str(label)[:60]!r}"
+            "blank, or a word such as NA that stands for a missing one; drop the row. "
+            f"Received: {str(label)[:60]!r}"
         )
     return list(listed)
 

@@ -30,9 +30,8 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, wording
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
-# Sizes: what is usual, and what can be asked for. 256 pieces are bytes.
+# Usual sizes. 256 pieces are bytes.
 SIZES = (2_000, 16_000)
-_ASKED = (512, 64_000)
 # A piece for so many bytes of targets: 8,000 for 29,000 sentences of twelve words. Larger ones have
 # pieces that are too seldom to be learned (Gowda and May 2020,
 # https://aclanthology.org/2020.findings-emnlp.352), smaller ones make answers longer.
@@ -94,7 +93,7 @@ class TargetVocabulary:
             InputError: If there is no text, or `size` is out of range.
         """
         if size is not None:
-            size = ranges.whole_number("vocabulary_size", size, *_ASKED)
+            size = ranges.whole_number("vocabulary_size", size, *ranges.PIECES)
         given = [wording.require_text(text, f"row {row} of the targets")
                  for row, text in enumerate(texts, start=1)]  # fmt: skip
         sample = list(_drawn(given))
@@ -309,7 +308,8 @@ def _loaded(model: bytes) -> sentencepiece.SentencePieceProcessor:
     if ids != [PAD, UNK, BOS, EOS] or not whole or parsed.normalizer_spec.add_dummy_prefix:
         raise InputError(
             "a vocabulary of answers must give back what it is given, and have the ids 0 to 3 for "
-            "padding, unknown, beginning and end; learn one with `TargetVocabulary.learn`. "
+            "padding, unknown, beginning and end; learn one with "
+            "`tt.tasks.TargetVocabulary.learn(texts)`. "
             f"Received: a SentencePiece model of {found.vocab_size():,} pieces with {ids}"
         )
     return found

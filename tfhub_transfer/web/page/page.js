@@ -185,6 +185,16 @@
       line: (answer) => answer.labels[0],
     },
     {
+      fits: (keys) => keys.has("text") && keys.has("score"),
+      show: (answer) => {
+        const others = (answer.texts || []).map((text, place) => [text, answer.scores[place]]);
+        const said = answer.text ? verdict(answer.text) : made("p", "An empty text.", "soft");
+        said.classList.add("written");
+        return others.length > 1 ? [said, table(["text", "score"], others)] : [said];
+      },
+      line: (answer) => answer.text,
+    },
+    {
       fits: (keys) => keys.has("score"),
       show: (answer) => [verdict(number(answer.score))],
       line: (answer) => answer.score,
