@@ -101,6 +101,16 @@ def test_a_batch_teaches_pieces_behind_their_beginning(bert_encoder: Path) -> No
         assert (read[len(pieces) + 1 :] == PAD).all()
 
 
+@pytest.mark.parametrize(("most", "count", "length"), [(40, 33, 40), (40, 3, 8), (90, 70, 90)])
+def test_what_is_written_has_room_whatever_lengths_texts_have(
+    bert_encoder: Path, most: int, count: int, length: int
+) -> None:
+    model = build(bert_encoder, Translation(decoder_width=32, answer_length=most))
+    labels = tf.ragged.constant([[5] * count, [6]], dtype=tf.int32)
+    for lengths in (np.array([8, 16, 64]), np.array([8])):
+        assert int(model.layout.labels_length(labels, {}, lengths)) == length
+
+
 def test_what_is_too_long_is_cut_and_has_no_end() -> None:
     task = Translation(answer_length=4).adapt(TARGETS)
     codes = task.encode(["e", "die schlimmste Geschichte, die ich kenne"]).to_list()

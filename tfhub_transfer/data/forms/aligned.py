@@ -93,7 +93,9 @@ def has_no_header(file: File, suffix: str, asked: Asked) -> bool:
     Raises:
         InputError: If the first line seems to name columns otherwise.
     """
-    names = (asked.text, asked.label)
+    # Who asks a model wants the texts alone.
+    targets = {text: target for text, target in _NAMED} if asked.label is None else {}
+    names = (asked.text, targets.get(asked.text, asked.label))
     if names not in _NAMED or suffix == ".csv" or file.delimiter not in (None, "\t"):
         return False
     lines = [line.rstrip("\r\n") for line in itertools.islice(opening.lines(file), _LOOK)]
