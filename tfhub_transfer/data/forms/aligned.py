@@ -94,7 +94,7 @@ def has_no_header(file: File, suffix: str, asked: Asked) -> bool:
         InputError: If the first line seems to name columns otherwise.
     """
     # Who asks a model wants the texts alone.
-    targets = {text: target for text, target in _NAMED} if asked.label is None else {}
+    targets = dict(_NAMED) if asked.label is None else {}
     names = (asked.text, targets.get(asked.text, asked.label))
     if names not in _NAMED or suffix == ".csv" or file.delimiter not in (None, "\t"):
         return False
