@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import types
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import tensorflow as tf
 import tfhub_transfer as tt
 from tfhub_transfer.data.batching import LengthBatches
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.jobs import inputs
 from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.serving.served import ServedModel
 from tfhub_transfer.tasks import Dialogue, Head, Search, TextGeneration, Translation
@@ -300,6 +302,14 @@ def test_the_newest_turns_that_fit_are_read(bert_encoder: Path) -> None:
 def test_what_is_no_text_is_refused(label: object) -> None:
     with pytest.raises(InputError, match="expected a text to be written"):
         Translation().adapt(["gut", label])
+
+
+def test_answers_that_come_again_are_no_classes_to_split_by() -> None:
+    rows = [(f"Hello {row}", f"Bye {row // 2}") for row in range(40)]
+    examples = tt.data.Examples.from_lists(*map(list, zip(*rows)))
+    job: Any = types.SimpleNamespace(task="dialogue", seed=0)
+    splits = inputs._split(examples, {}, job)
+    assert [len(splits.train), len(splits.validation), len(splits.test)] == [32, 4, 4]
 
 
 def test_numbers_are_no_texts_to_write() -> None:
