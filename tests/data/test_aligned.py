@@ -156,13 +156,6 @@ def test_lines_with_tabs_need_no_header(kind: str, name: str, tmp_path: Path) ->
     assert "the file has no header: fields are source, target" in read.notes
 
 
-def test_who_asks_gives_the_texts_alone_of_lines_without_header(tmp_path: Path) -> None:
-    path = write(tmp_path / "ask.txt", "".join(f"{first}\t{second}\n" for first, second in WANTED))
-    for text in ("source", "document", "turns"):
-        rows = list(Table(path, Asked(text, labels=False)))
-        assert [row[text] for _, row in rows] == [first for first, _ in WANTED]
-
-
 def test_what_follows_two_texts_is_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "deu.tsv", 'Go.\tGeh.\tCC "BY\n\nHi.\tHallo.\t#2\n')
     read = tt.data.read(path, **ASKED)

@@ -72,9 +72,7 @@ class Answers:
         if self._is_lines():
             return
         # Whatever labels it holds come back as they are.
-        # A file of texts beside what was to be written may have no header: the column is named so.
-        named = self.columns.get("text") if self.model.task.search is not None else None
-        table = reading.Table(self.source, reading.Asked(named, labels=False))
+        table = reading.Table(self.source, reading.Asked(labels=False))
         columns = self._chosen(table)
         self._table = data.stream(table, **columns, require_label=False, chunk_rows=CHUNK)
 

@@ -360,12 +360,6 @@ def test_the_command_searches_as_it_is_told(
     assert all(len(each["texts"]) == 3 and each["text"] == each["texts"][0] for each in found)
     status, _, told = run("predict", tmp_path / "model.keras", source, "--n-best", 5)
     assert status == 2 and "no more texts can be the best" in told
-    pairs = tmp_path / "pairs.txt"
-    pairs.write_text("good film\tguter Film\n", "utf-8")
-    status, out, _ = run("predict", tmp_path / "model.keras", pairs, "--text", "source")
-    assert status == 0 and [json.loads(line)["source"] for line in out.splitlines()] == [
-        "good film"
-    ]
     status, _, told = run("predict", tmp_path / "model.keras", source, "--seed", 5)
     assert status == 2 and "give `--sample` too. Received: --seed 5" in told
 

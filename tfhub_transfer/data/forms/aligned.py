@@ -93,9 +93,7 @@ def has_no_header(file: File, suffix: str, asked: Asked) -> bool:
     Raises:
         InputError: If the first line seems to name columns otherwise.
     """
-    # Who asks a model wants the texts alone.
-    targets = dict(_NAMED) if asked.label is None else {}
-    names = (asked.text, targets.get(asked.text, asked.label))
+    names = (asked.text, asked.label)
     if names not in _NAMED or suffix == ".csv" or file.delimiter not in (None, "\t"):
         return False
     lines = [line.rstrip("\r\n") for line in itertools.islice(opening.lines(file), _LOOK)]
