@@ -663,6 +663,17 @@ def test_mistakes_are_a_table_to_sort_and_filter_with_all_texts(classified: Any)
     assert "<pre>rows &lt;3&gt;</pre>" in page
 
 
+def test_answers_that_are_long_are_whole_on_the_page_and_heads_have_spaces_between() -> None:
+    long = " ".join(f"word{place}" for place in range(100))
+    baselines: Any = {"copy": {"bleu": 0.5}, "nearest": {"bleu": 0.6}}
+    report = Report("translation", "e", {}, {"bleu": 1.0}, baselines=baselines)
+    report.mistakes = [{"row": 0, "true": long, "predicted": "x", "badness": 1.0, "text": "y"}]
+    page = report.files()["report.html"].decode()
+    assert long in page and long[:399] + "…" in page
+    head, row = str(report).splitlines()[1:3]
+    assert "  nearest training example" in head and len(head) == len(row)
+
+
 def test_names_break_between_words_and_heads_never_inside_one(classified: Any) -> None:
     assert markup.breakable("exact_match of it") == "exact_<wbr>match of it"
     assert markup.breakable("x" * 60) == f"{'x' * 24}<wbr>{'x' * 24}<wbr>{'x' * 12}"

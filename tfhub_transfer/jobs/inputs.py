@@ -470,5 +470,9 @@ def _split(examples: data.Examples, others: dict[str, data.Examples], job: Train
     fractions = usual.SPLIT if len(missing) == 2 else _WITHOUT_ONE
     kept = TASKS[job.task].kept_together if job.task in TASKS else None
     together = kept if kept in examples.columns else None
-    train_part, *parts = data.split(examples, fractions, seed=job.seed, together=together)
+    # Answers that come again, as in conversations, are no classes of which each part has a share.
+    written = job.task in TASKS and TASKS[job.task].search is not None
+    train_part, *parts = data.split(
+        examples, fractions, seed=job.seed, stratify=not written, together=together
+    )
     return Splits(train_part, **others, **dict(zip(missing, parts)))

@@ -40,3 +40,8 @@ def settle(model: TransferModel, job: Searched) -> None:
         )
     for task in writing:
         task.search = dataclasses.replace(task.search, **given)
+        if "seed" in given and not task.search.sample:
+            raise InputError(
+                "`--seed` is of pieces that are drawn; give `--sample` too. "
+                f"Received: --seed {given['seed']}"
+            )

@@ -216,10 +216,11 @@ class Report:
         lines = [f"{self.task} with {self.encoder}, {self.examples.get('test')} test examples"]
         wide = max([12, *(len(name) + 1 for name in self.metrics)])
         head = f"{'':<{wide}}{'this model':>12}{'95 %':>18}"
-        lines.append(head + "".join(f"{h:>16}" for h in heads))
+        columns = [max(16, len(each) + 2) for each in heads]
+        lines.append(head + "".join(f"{h:>{column}}" for h, column in zip(heads, columns)))
         for name, value in self.metrics.items():
             others = [shown(column.get(name)) for column in self.baselines.values()]
-            cells = "".join(f"{cell:>16}" for cell in others)
+            cells = "".join(f"{cell:>{column}}" for cell, column in zip(others, columns))
             lines.append(f"{name:<{wide}}{shown(value):>12}{self.spread(name):>18}{cells}")
         verdict = self.verdict()
         said = [verdict] if verdict else []

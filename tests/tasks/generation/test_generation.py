@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import types
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import tensorflow as tf
 import tfhub_transfer as tt
 from tfhub_transfer.data.batching import LengthBatches
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.jobs import inputs
 from tfhub_transfer.jobs.asking import Answers
 from tfhub_transfer.serving.served import ServedModel
 from tfhub_transfer.tasks import Dialogue, Head, Search, TextGeneration, Translation
@@ -99,6 +101,16 @@ def test_a_batch_teaches_pieces_behind_their_beginning(bert_encoder: Path) -> No
         read = inputs[layouts.TARGETS][row].numpy()
         assert read[: len(pieces) + 1].tolist() == [BOS, *pieces]
         assert (read[len(pieces) + 1 :] == PAD).all()
+
+
+@pytest.mark.parametrize(("most", "count", "length"), [(40, 33, 40), (40, 3, 8), (90, 70, 90)])
+def test_what_is_written_has_room_whatever_lengths_texts_have(
+    bert_encoder: Path, most: int, count: int, length: int
+) -> None:
+    model = build(bert_encoder, Translation(decoder_width=32, answer_length=most))
+    labels = tf.ragged.constant([[5] * count, [6]], dtype=tf.int32)
+    for lengths in (np.array([8, 16, 64]), np.array([8])):
+        assert int(model.layout.labels_length(labels, {}, lengths)) == length
 
 
 def test_what_is_too_long_is_cut_and_has_no_end() -> None:
@@ -304,6 +316,14 @@ def test_what_is_no_text_is_refused(label: object) -> None:
         Translation().adapt(["gut", label])
 
 
+def test_answers_that_come_again_are_no_classes_to_split_by() -> None:
+    rows = [(f"Hello {row}", f"Bye {row // 2}") for row in range(40)]
+    examples = tt.data.Examples.from_lists(*map(list, zip(*rows)))
+    job: Any = types.SimpleNamespace(task="dialogue", seed=0)
+    splits = inputs._split(examples, {}, job)
+    assert [len(splits.train), len(splits.validation), len(splits.test)] == [32, 4, 4]
+
+
 def test_numbers_are_no_texts_to_write() -> None:
     with pytest.raises(InputError, match="expected a text to be written"):
         TextGeneration().adapt([1.5, 2.0])
@@ -352,6 +372,8 @@ def test_the_command_searches_as_it_is_told(
     assert all(len(each["texts"]) == 3 and each["text"] == each["texts"][0] for each in found)
     status, _, told = run("predict", tmp_path / "model.keras", source, "--n-best", 5)
     assert status == 2 and "no more texts can be the best" in told
+    status, _, told = run("predict", tmp_path / "model.keras", source, "--seed", 5)
+    assert status == 2 and "give `--sample` too. Received: --seed 5" in told
 
 
 def test_a_head_has_nothing_to_say_but_dropout(bert_encoder: Path) -> None:

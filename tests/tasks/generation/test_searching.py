@@ -464,8 +464,11 @@ def test_xla_finds_the_same(decoder: Decoder, settings: Search) -> None:
         ({"top_p": 0, "sample": True}, "`top_p` must be a number above 0, up to 1"),
         ({"sample": "yes"}, "`sample` must be True or False"),
         ({"begin": ("a",)}, "`begin` must be a whole number"),
-        ({"beams": 2, "n_best": 3}, "give `beams` of at least `n_best`. Received: beams=2, n_best"),
-        ({"top_k": 4}, "are for drawing; give `sample=True` too. Received: temperature=1.0, top_k"),
+        (
+            {"beams": 2, "n_best": 3},
+            "give `beams` (`--beams`) of at least `n_best`. Received: beams=2",
+        ),
+        ({"top_k": 4}, "are for drawing; give `sample=True` (`--sample`) too. Received: temp"),
         ({"begin": (4, 5), "max_length": 1}, "give a larger `max_length`. Received: 2 pieces"),
     ],
 )

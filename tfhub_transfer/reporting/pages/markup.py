@@ -13,7 +13,7 @@ from tfhub_transfer.incoming.wording import shown
 _HERE = Path(__file__).parent
 STYLE = (_HERE / "page.css").read_text("utf-8")
 SCRIPT = (_HERE / "page.js").read_text("utf-8")
-_LONGEST_CELL = 80
+LONGEST_CELL = 80
 # Behind an underscore, and in what is too long to be a word.
 _BREAKS = re.compile(r"_+(?=[^\s_])|[^\s_]{24}(?=[^\s_])")
 _WIDE = 1.9  # times as wide as high
@@ -135,7 +135,7 @@ def cell(value: object) -> str:
         return shown(value, 3)
     if isinstance(value, (list, tuple)):
         return ", ".join(f"<span>{cell(part)}</span>" for part in value) or "none"
-    return breakable(short(str(value), _LONGEST_CELL))
+    return breakable(short(str(value), LONGEST_CELL))
 
 
 def breakable(text: str) -> str:

@@ -275,23 +275,29 @@ def _are_counts(rows: Sequence[Mistake], name: str) -> bool:
 
 
 def _whole(value: object, is_count: bool) -> str:
+    if isinstance(value, str) and len(value) > markup.LONGEST_CELL:  # a cell would hide its end
+        return _excerpt(value)
     return f"{value:,.0f}" if is_count and isinstance(value, float) else cell(value)
 
 
 def _text(mistake: Mistake) -> str:
     if "passage" not in mistake:
-        text = mistake["text"]
-        shown = f'<div dir="auto">{escaped(markup.short(text, _EXCERPT))}</div>'
-        if len(text) <= _EXCERPT:
-            return shown
-        whole = f'<div dir="auto">{escaped(markup.short(text, passages.MOST))}</div>'
-        return shown + markup.fold("more of it", whole)
+        return _excerpt(mistake["text"])
     asked = ""
     if mistake.get("question"):
         question = escaped(markup.short(mistake["question"], _EXCERPT))
         asked = f'<div class="question" dir="auto">{question}</div>'
     shown = passages.marked(mistake["passage"], mistake["marks"])
     return f'{asked}<div class="passage" dir="auto">{shown}</div>'
+
+
+def _excerpt(text: str) -> str:
+    """How a text begins, with more of it to unfold."""
+    shown = f'<div dir="auto">{escaped(markup.short(text, _EXCERPT))}</div>'
+    if len(text) <= _EXCERPT:
+        return shown
+    whole = f'<div dir="auto">{escaped(markup.short(text, passages.MOST))}</div>'
+    return shown + markup.fold("more of it", whole)
 
 
 def _legend(report: Single) -> str:

@@ -126,10 +126,12 @@ class Generated(Layout):
     def labels_length(
         self, labels: tf.RaggedTensor, inputs: Mapping[str, tf.Tensor], lengths: np.ndarray | None
     ) -> tf.Tensor:
-        # Lengths are those of long texts too, and the decoder has no more places.
-        return tf.minimum(
-            padded_length(labels, lengths, self.task.answer_length), self.task.answer_length
-        )
+        most = self.task.answer_length
+        if lengths is not None:
+            # Those of texts that are read may be too few for what is written, or more places than
+            # a decoder has.
+            lengths = np.array([*(each for each in lengths if each < most), most])
+        return padded_length(labels, lengths, most)
 
     def taught(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> Mapping[str, tf.Tensor]:
         pieces = tf.where(labels == _NO_PIECE, PAD, labels)

@@ -103,12 +103,13 @@ class Search:
             object.__setattr__(self, name, value)
         if not self.sample and self.n_best > self.beams:
             raise InputError(
-                "of so many beams no more texts can be the best; give `beams` of at least "
-                f"`n_best`. Received: beams={self.beams}, n_best={self.n_best}"
+                "of so many beams no more texts can be the best; give `beams` (`--beams`) of at "
+                f"least `n_best`. Received: beams={self.beams}, n_best={self.n_best}"
             )
         if not self.sample and (self.temperature != 1 or self.top_k or self.top_p != 1):
             raise InputError(
-                "`temperature`, `top_k` and `top_p` are for drawing; give `sample=True` too. "
+                "`temperature`, `top_k` and `top_p` are for drawing; give `sample=True` "
+                "(`--sample`) too. "
                 f"Received: temperature={self.temperature}, top_k={self.top_k}, top_p={self.top_p}"
             )
         if len(self.begin) > self.max_length:
