@@ -353,7 +353,8 @@ def decoder() -> Decoder:
     generator = np.random.default_rng(0)
     for weight in layer.weights:
         if "seed" not in weight.path:
-            weight.assign(weight.value.numpy() + generator.normal(0, 0.7, weight.shape))
+            middle = float(weight.path.endswith("gamma"))
+            weight.assign(generator.normal(middle, 0.5, weight.shape))
     return layer
 
 
