@@ -16,6 +16,7 @@ import hostile
 import keras
 import numpy as np
 import pytest
+import sacrebleu
 import samples
 import tensorflow as tf
 
@@ -171,6 +172,9 @@ def by_hand(model: Any, examples: Any) -> dict[str, float]:
     if "summary" in first:
         # One word each: ROUGE-1 by counting.
         return {"rouge1": np.mean([unigram_f1(a["summary"], y) for a, y in zip(answers, labels)])}
+    if "text" in first:
+        written = [a["text"] for a in answers]
+        return {"chrf": sacrebleu.corpus_chrf(written, [labels]).score}
     scores = np.array([a["score"] for a in answers])
     return {"rmse": np.sqrt(np.mean((scores - np.array(labels)) ** 2))}
 
