@@ -133,7 +133,9 @@ def model_of(
     Returns:
         The model, compiled; and what `fit` is to tell of it before all else.
     """
-    kept, head = _among.get(), training.model.head_model()
+    kept = _among.get()
+    with training.model.distribute_strategy.scope():  # in which its variables belong
+        head = training.model.head_model()
     form = _form(training, head, at_once) if kept is not None else None
     if kept is None or form is None:
         yield feeding.compiled(training, lambda: head, at_once), []
