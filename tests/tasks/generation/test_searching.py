@@ -136,6 +136,8 @@ def beam_search(table: Table, row: int, settings: Search) -> list[tuple[float, t
         Search(beams=2, max_length=6),
         Search(beams=3, n_best=3, max_length=6, length_penalty=0.6),
         Search(beams=4, n_best=2, max_length=5, length_penalty=2.0, thorough=True),
+        # Where a text is done, others that are longer would still become better.
+        Search(beams=3, max_length=6, length_penalty=4.0),
     ],
 )
 def test_beams_go_as_they_do_in_python(settings: Search) -> None:
