@@ -422,6 +422,7 @@ def test_epochs_say_what_whole_answers_are_worth(bert_encoder: Path) -> None:
         model, pairs(), pairs()[:4], epochs=1, unfreeze=1, plan=tt.Plan(head_epochs=2)
     )
     assert len(history.history["val_bleu"]) == len(history.history["val_loss"]) == 3
+    assert model.task.get_config()["search"] is None  # nobody has said how
     greedy = Search(beams=1, max_length=model.task.answer_length)
     assert model.task.search == Search(max_length=model.task.answer_length) != greedy
     model.task.search = greedy

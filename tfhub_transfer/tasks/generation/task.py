@@ -232,11 +232,12 @@ class TextGeneration(Task):
         self, examples: Examples, answer: Callable[[Examples], Answers]
     ) -> dict[str, float]:
         """The first number of reports, of the likeliest piece at each place."""
-        how, self.search = self.search, Search(beams=1, max_length=self.search.max_length)
+        how, most = self._how, self.search.max_length
+        self.search = Search(beams=1, max_length=most)
         try:
             written = [str(each["text"]) for each in answer(examples)]
         finally:
-            self.search = how
+            self._how = how
         name = self.kind.names[0]
         found = scoring.Judge(self.right(examples.labels), (name,)).score(written).numbers()
         return {name: float(found[name] or 0.0)}
