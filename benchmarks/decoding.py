@@ -1,8 +1,8 @@
 """How fast a decoder writes: pieces a second and milliseconds of one text, without its encoder.
 
-    python benchmarks/decoding.py [--width 384] [--vocabulary 8000] [--places]
+    python benchmarks/decoding.py [--width 384] [--vocabulary 8000] [--threads 1] [--places]
 
-One thread; every text is as long as it may be, so a batch does what it says. `--places` measures
+Every text is as long as it may be, so a batch does what it says. `--places` measures
 caches that have all places from the beginning, as XLA needs them. Prints a table; see
 `generation.py` for whole models.
 """
@@ -29,10 +29,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--vocabulary", type=int, default=8000)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--places", action="store_true")
     options = parser.parse_args()
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(options.threads)
     form = DecoderForm(width=options.width, inner_units=4 * options.width)
     decoder = Decoder(options.vocabulary, _MOST, form)
     decoder.build((None, None, options.width))

@@ -298,6 +298,24 @@ def test_where_nothing_may_come_there_is_no_text() -> None:
         assert (answer.scores == NEVER).all()
 
 
+@pytest.mark.parametrize("thorough", [False, True])
+def test_a_text_that_is_done_stays_as_it_is(thorough: bool) -> None:
+    """Though another goes on, and what is open would win if it became long: that is thorough."""
+    table = Table(rows=2, places=6)
+    shares = np.full(table.scores.shape, 1e-6)
+    shares[0, ..., 1] = 1  # once begun, a text goes on
+    shares[0, 0, ..., [1, END]] = [[[0.4]], [[0.5]]]
+    shares[:, 6, ..., END] = 1
+    shares[1, :6, ..., [1, 4]] = 0.5
+    table.scores = np.log(shares).astype("float32")
+    answer = found(table, Search(beams=2, max_length=6, thorough=thorough))
+    expected = (1,) * 6 if thorough else ()
+    assert texts_of(answer, 0)[0] == expected
+    score = table.total(0, expected) / penalty(expected, 1.0)
+    assert answer.scores[0, 0] == pytest.approx(score, abs=1e-5)
+    assert answer.lengths[1, 0] == 6
+
+
 # Drawing ------------------------------------------------------------------------------------------
 
 
