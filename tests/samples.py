@@ -30,7 +30,7 @@ LABELS: dict[str, list[Any]] = {
 
 
 # Those that do what another does, `translation`, and differ in names.
-ALIKE = ("text-generation", "abstractive-summarization", "dialogue")
+ALIKE = ("text-generation", "abstractive-summarization")
 
 
 @dataclasses.dataclass(frozen=True)
