@@ -274,14 +274,12 @@ class StoredTokens:
 
     def _lengths(self) -> np.ndarray:
         """The length of each row's longest text."""
-        return self._ids.with_beside(self._read_lengths())
-
-    def _read_lengths(self) -> np.ndarray:
-        return self._tokens.lengths[self._single()].max(axis=1)
+        return self._ids.with_beside(self._tokens.lengths[self._single()].max(axis=1))
 
     def _padded(self, rows: np.ndarray, lengths: np.ndarray) -> int:
         """What the ids of these rows are padded to, of these lengths."""
-        longest = self._read_lengths()[rows].max()
+        # Of these rows alone: it is asked for each batch.
+        longest = self._tokens.lengths[self._single()[rows]].max()
         return int(lengths[np.searchsorted(lengths, longest)])
 
     def _vectors(self, rows: np.ndarray, length: int) -> np.ndarray:

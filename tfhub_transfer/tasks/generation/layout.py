@@ -24,6 +24,7 @@ from tfhub_transfer.heads.decoder import Decoder
 from tfhub_transfer.heads.settings import DecoderForm, Head
 from tfhub_transfer.tasks.base import Task
 from tfhub_transfer.tasks.generation import searching
+from tfhub_transfer.tasks.generation.task import NO_PIECE
 from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD, UNK
 from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs, of_rows
 from tfhub_transfer.texts.joining import ALONE, WORD_END, spaced
@@ -35,8 +36,6 @@ DECODER = "decoder"
 # What stands between turns, of a text and of a list; and what the encoder reads there.
 _BETWEEN, _MARK = f"[\\r\\n{WORD_END}{ALONE}]+", " | "
 _SIGNS = searching.Signs(BOS, EOS, (UNK,))
-# What fills up labels, and is no piece.
-_NO_PIECE = -1
 # Numbers that all hypotheses of a batch have at a time: 256 MB, and as much again some times while
 # they are sorted. Of usual ones, 4 beams of 128 texts, that is no bound.
 _NUMBERS = 64_000_000
@@ -134,7 +133,7 @@ class Generated(Layout):
         return padded_length(labels, lengths, most)
 
     def taught(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        pieces = tf.where(labels == _NO_PIECE, PAD, labels)
+        pieces = tf.where(labels == NO_PIECE, PAD, labels)
         begun = tf.pad(pieces, [[0, 0], [1, 0]], constant_values=BOS)
         return {**inputs, TARGETS: begun}
 
