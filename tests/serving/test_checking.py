@@ -167,7 +167,7 @@ def test_with_few_digits_few_labels_may_differ() -> None:
 
 
 # Each signature takes a second to optimize.
-QUICK = ("classification", "token-classification", "question-answering")
+QUICK = ("classification", "question-answering")
 REST = [name for name in samples.ROWS if name not in QUICK]
 
 
