@@ -1,18 +1,25 @@
 """What a search is worth: the default's test score, and what three tuners find, by command.
 
     python benchmarks/tuning.py --job sst2 --seeds 3
+    python benchmarks/tuning.py --space heads
     python benchmarks/tuning.py --table
 
 Of each data set, seed and tuner one line is appended to `benchmarks/tuning.jsonl`: the test score
-of what `tune` (or, for the default, `train`) wrote, validation's, minutes. `hyperband` has the
-minutes that `random` took. What is there already isn't run again. `--table` shows means over
-seeds. Seeds draw the rows as well.
+of what `tune` (or, for the default, `train`) wrote, validation's, minutes by the clock and of all
+cores. `hyperband` has the minutes that `random` took. What is there already isn't run again.
+`--table` shows means over seeds. Seeds draw the rows as well. The commands of one data set and seed
+share stored vectors, so that the first one alone encodes.
+
+`--space heads` leaves the encoder frozen in all trials and in the default (`--fix unfreeze=none`,
+`--unfreeze none`): what is searched is the head alone, on stored vectors, a minute or two a search
+where `all`, which thaws, takes hours.
 """
 
 import dataclasses
 import datetime
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -29,6 +36,11 @@ from tfhub_transfer.storage import opening
 
 RESULTS = Path(__file__).parent / "tuning.jsonl"
 KINDS = ("default", "random", "bayesian", "hyperband")
+# What each space adds to the command of the default, and to that of a search.
+SPACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "all": ((), ()),
+    "heads": (("--unfreeze", "none"), ("--fix", "unfreeze=none")),
+}
 SPLITS = ("train", "validation", "test")
 
 
@@ -82,29 +94,33 @@ def columns(job: Job) -> dict[str, str]:
     return {k[2:].replace("-", "_"): v for k, v in given.items() if k != "--task"}
 
 
-def run(name: str, kind: str, seed: int, options: Any, minutes: float | None) -> dict[str, Any]:
+def run(
+    name: str, kind: str, seed: int, options: Any, minutes: float | None, caches: str
+) -> dict[str, Any]:
     """One command, and what it wrote."""
     job = JOBS[name]
     with tempfile.TemporaryDirectory() as place:
         output = Path(place) / "out"
         words = [*job.words, *write(job, options.data_folder, seed, Path(place))]
         words += ["--encoder", options.encoder, "--seed", str(seed), "--output", str(output)]
+        frozen, fixed = SPACES[options.space]
         if kind != "default":
-            limit = ["--minutes", f"{minutes:.2f}"] if minutes else ["--trials", "20"]
-            words = ["tune", "--tuner", kind, *limit, *words]
+            limit = ["--minutes", f"{minutes:.2f}"] if minutes else ["--trials", options.trials]
+            words = ["tune", "--tuner", kind, *limit, *fixed, *words]
         else:
-            words = ["train", *words]
-        environment = {**os.environ, "TFHUB_TRANSFER_CACHE_DIR": f"{place}/cache"}
-        started = time.perf_counter()
+            words = ["train", *frozen, *words]
+        environment = {**os.environ, "TFHUB_TRANSFER_CACHE_DIR": caches}
+        started, worked = time.perf_counter(), cpu_seconds()
         command = [sys.executable, "-m", "tfhub_transfer", *words]
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-        taken = (time.perf_counter() - started) / 60
+        taken, work = (time.perf_counter() - started) / 60, (cpu_seconds() - worked) / 60
         report = json.loads((output / "report" / "report.json").read_text("utf-8"))
         found = {} if kind == "default" else json.loads((output / "best.json").read_text("utf-8"))
         lines = [] if kind == "default" else (output / "trials.jsonl").read_text().splitlines()
     trials = [json.loads(line) for line in lines]
     return {
         "job": name,
+        "space": options.space,
         "tuner": kind,
         "seed": seed,
         "encoder": Path(options.encoder).name,
@@ -112,6 +128,7 @@ def run(name: str, kind: str, seed: int, options: Any, minutes: float | None) ->
         "test": report["metrics"][job.metric],
         "examples": report["examples"],
         "minutes": round(taken, 2),
+        "cpu_minutes": round(work, 2),
         **{k: v for k, v in found.items() if k in ("objective", "score", "default", "values")},
         "trials": len(trials),
         "failed": sum(each["status"] != "COMPLETED" for each in trials),
@@ -121,35 +138,59 @@ def run(name: str, kind: str, seed: int, options: Any, minutes: float | None) ->
     }
 
 
+def cpu_seconds() -> float:
+    """What all commands that have ended took of all cores, which other work hardly changes."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def known() -> list[dict[str, Any]]:
     """The lines that are there."""
     lines = RESULTS.read_text("utf-8").splitlines() if RESULTS.exists() else []
     return [json.loads(line) for line in lines]
 
 
-def table() -> None:
+def table(space: str) -> None:
     """Means over seeds, their spread, and how far a search lies beside the default."""
-    print("| data | tuner | seeds | test | spread | beside the default | trials | minutes |")
-    print("|---|---|---|---|---|---|---|---|")
-    runs = known()
+    header = "data, tuner, seeds, test, spread, beside the default, trials, minutes, CPU minutes"
+    print("| " + " | ".join(header.split(", ")) + " |")
+    print("|---" * 9 + "|")
+    runs = [each for each in known() if each["space"] == space]
     for name in JOBS:
         mine = [each for each in runs if each["job"] == name]
         base = {each["seed"]: each["test"] for each in mine if each["tuner"] == "default"}
         for kind in KINDS:
             some = [each for each in mine if each["tuner"] == kind]
-            if not some:
-                continue
-            tests = [each["test"] for each in some]
-            beside = [each["test"] - base[each["seed"]] for each in some if each["seed"] in base]
-            cells = [
-                *(f"{name}, {some[0]['metric']}", kind, str(len(some))),
-                f"{statistics.mean(tests):.4f}",
-                f"{statistics.stdev(tests):.4f}" if len(tests) > 1 else "",
-                f"{statistics.mean(beside):+.4f}" if beside and kind != "default" else "",
-                f"{statistics.mean(each['trials'] for each in some):.0f}",
-                f"{statistics.mean(each['minutes'] for each in some):.1f}",
-            ]
-            print("| " + " | ".join(cells) + " |")
+            if some:
+                print("| " + " | ".join(row(some, base)) + " |")
+
+
+def row(some: list[dict[str, Any]], base: dict[int, float]) -> list[str]:
+    """The cells of one data set and tuner."""
+    tests = [each["test"] for each in some]
+    # Each beside the default of its own seed, which has its rows.
+    beside = [each["test"] - base[each["seed"]] for each in some if each["seed"] in base]
+    first, tuned = some[0], some[0]["tuner"] != "default"
+    return [
+        *(f"{first['job']}, {first['metric']}", first["tuner"], str(len(some))),
+        f"{statistics.mean(tests):.4f}",
+        spread(tests),
+        f"{statistics.mean(beside):+.4f} {spread(beside, '± ')}" if beside and tuned else "",
+        f"{statistics.mean(each['trials'] for each in some):.0f}" if tuned else "",
+        mean_of(some, "minutes"),
+        mean_of(some, "cpu_minutes"),  # the first runs had none
+    ]
+
+
+def mean_of(some: list[dict[str, Any]], key: str) -> str:
+    """A mean of those that have it."""
+    values = [each[key] for each in some if key in each]
+    return f"{statistics.mean(values):.1f}" if values else ""
+
+
+def spread(values: list[float], before: str = "") -> str:
+    """The standard deviation over seeds, if there are several."""
+    return f"{before}{statistics.stdev(values):.4f}" if len(values) > 1 else ""
 
 
 def main() -> None:
@@ -157,28 +198,35 @@ def main() -> None:
     parser = harness.arguments(__doc__)
     parser.add_argument("--job", choices=JOBS, action="append")
     parser.add_argument("--tuner", choices=KINDS, action="append")
+    parser.add_argument("--space", choices=SPACES, default="all")
+    parser.add_argument("--trials", default="20", help="of random and bayesian")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--table", action="store_true")
     parser.set_defaults(encoder="auto")
     options = harness.parse(parser, ())
     if options.table:
-        table()
+        table(options.space)
         return
     if not options.data_folder:
         parser.error("give --data-folder, or set BENCH_DATA")
     for seed in range(options.seeds):
         for name in options.job or JOBS:
-            for kind in options.tuner or KINDS:
-                there = {(e["job"], e["seed"], e["tuner"]): e for e in known()}
-                if (name, seed, kind) in there:
-                    continue
-                limit = there.get((name, seed, "random"), {}).get("minutes")
-                limit = limit if kind == "hyperband" else None
-                done = run(name, kind, seed, options, limit)
-                shown = {k: v for k, v in done.items() if k not in ("machine", "values")}
-                print(json.dumps(shown), flush=True)
-                with RESULTS.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(done) + "\n")
+            with tempfile.TemporaryDirectory() as caches:
+                for kind in options.tuner or KINDS:
+                    run_if_missing(name, kind, seed, options, caches)
+
+
+def run_if_missing(name: str, kind: str, seed: int, options: Any, caches: str) -> None:
+    """One command, if its line isn't there."""
+    there = {(e["job"], e["space"], e["seed"], e["tuner"]): e for e in known()}
+    if (name, options.space, seed, kind) in there:
+        return
+    limit = there.get((name, options.space, seed, "random"), {}).get("minutes")
+    done = run(name, kind, seed, options, limit if kind == "hyperband" else None, caches)
+    shown = {k: v for k, v in done.items() if k not in ("machine", "values")}
+    print(json.dumps(shown), flush=True)
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(done) + "\n")
 
 
 if __name__ == "__main__":

@@ -69,8 +69,14 @@ def model(text_encoder: Path) -> tt.TransferModel:
     return tt.build_model(str(text_encoder), tt.tasks.Classification(["bad", "good"]))
 
 
-@pytest.mark.parametrize("keep", [None, 2])
-@pytest.mark.parametrize("written", ["copied", pytest.param("real", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("written", "keep"),
+    [
+        *(("copied", None), ("copied", 2)),
+        pytest.param("real", 2, marks=pytest.mark.slow),
+        pytest.param("real", None, marks=[pytest.mark.slow, pytest.mark.exhaustive]),
+    ],
+)
 def test_a_poller_sees_whole_versions_only(
     written: str,
     keep: int | None,

@@ -187,8 +187,11 @@ TUNERS = {
 }
 
 
+# Hyperband's trials are those of the others, and rounds behind them.
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n != "random" else n for n in TUNERS]
+    "name",
+    [n if n == "hyperband" else pytest.param(n, marks=pytest.mark.exhaustive) for n in TUNERS],
 )
 def test_any_tuner_begins_with_the_librarys_own_defaults(
     text_encoder: Path, splits: Any, tmp_path: Path, name: str

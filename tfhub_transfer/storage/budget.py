@@ -100,6 +100,16 @@ def used(store: Path) -> None:
         os.utime(store)
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that no space is left on a disk, whoever tried to write.
+
+    Args:
+        error: Python's own; or of TensorFlow or HDF5, which have words for it alone.
+    """
+    said = os.strerror(errno.ENOSPC)
+    return getattr(error, "errno", None) == errno.ENOSPC or said in str(error)
+
+
 def off(error: OSError) -> None:
     """Says, once for each place, that nothing is kept."""
     reason = f"{error.strerror}: {error.filename}" if error.filename else str(error)

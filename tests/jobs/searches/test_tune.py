@@ -1,5 +1,6 @@
 """`tune`: searches by the validation split, then trains, measures and exports the best."""
 
+import errno
 import html
 import json
 import math
@@ -20,9 +21,11 @@ from unittest import mock
 import keras_tuner
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfhub_transfer import usage
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.options.tuning import TuneJob
 from tfhub_transfer.jobs.searches import tuners, tuning
 from tfhub_transfer.jobs.searches.notes import TrialNotes, noted
@@ -103,10 +106,18 @@ def test_what_is_found_is_what_the_train_command_gives(
     assert record["history"]["val_accuracy"][place] == best["score"]
 
 
+def _beside_alone(job: TrainJob, beside: dict[str, str]) -> None:
+    """In place of the last training: what the search itself writes."""
+    job.output.mkdir()
+    for name, text in beside.items():
+        (job.output / name).write_text(text, "utf-8")
+
+
 @pytest.mark.slow
 def test_folds_are_kept_of_each_trial_and_say_which_is_taken(
-    text_encoder: Path, data: Path, tmp_path: Path, run: Any
+    text_encoder: Path, data: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tuning, "train", _beside_alone)
     output = tmp_path / "out"
     more = ("--trials", "2", "--tuner", "random", "--search", "dropout", "--folds", "2")
     status, out, error = run(*words_of(data, text_encoder, output, *more))
@@ -294,6 +305,44 @@ def test_the_search_outlives_its_workers_and_goes_on_without_its_chief(
     status, _, error = run(*words_of(data, text_encoder, whole, *random))
     assert status == 0, error
     assert len(told(whole)) == 8 and told(output) == told(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["trial", pytest.param("notes", marks=pytest.mark.exhaustive)])
+def test_a_full_disk_ends_the_search_with_what_mends_it(
+    text_encoder: Path,
+    data: Path,
+    tmp_path: Path,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    """Nothing trains. To KerasTuner it would be a trial that failed, and the others after it."""
+    trained: list[str] = []
+
+    def fit(*given: Any, **more: Any) -> dict[str, float]:
+        trained.append("trial")
+        if trained == ["trial", "trial"] and place == "trial":
+            raise tf.errors.ResourceExhaustedError(None, None, "weights; No space left on device")
+        return {"val_accuracy": 0.5, "val_loss": 1.0}
+
+    def note(notes: TrialNotes, trial: Any) -> None:
+        if len(trained) == 2 and place == "notes":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        keep(notes, trial)
+
+    keep = TrialNotes.note
+    monkeypatch.setattr(tuning, "train", _beside_alone)
+    monkeypatch.setattr(tuning.TransferHyperModel, "fit", fit)
+    monkeypatch.setattr(TrialNotes, "note", note)
+    more = ("--tuner", "random", "--trials", "3", "--search", "dropout")
+    words = words_of(data, text_encoder, tmp_path / "out", *more)
+    status, out, error = run(*words)
+    assert status == 2 and error.count("\n") == 1 and out.count("\nTrial ") == 1
+    assert "no space is left on the disk" in error and ".out.tune.partial-training\n" in error
+    status, out, error = run(*words)
+    assert status == 0 and "goes on behind 1 trials" in out, error
+    assert [each["status"] for each in trials_of(tmp_path / "out")] == ["COMPLETED"] * 3
 
 
 def test_trials_of_another_search_are_not_taken_for_these(tmp_path: Path) -> None:

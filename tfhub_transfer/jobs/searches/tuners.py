@@ -24,6 +24,7 @@ from tfhub_transfer.jobs.searches.worker import Remote
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.private import keras_tuner_grid
 from tfhub_transfer.reporting import searches
+from tfhub_transfer.storage import budget
 from tfhub_transfer.tuning import TransferHyperModel, records, trials
 
 KINDS = {
@@ -77,7 +78,7 @@ def search(
     with progress.stage("Trials", limits.trials, final=False) as stage:
         made.stage = stage
         stage.done = len(notes.trials)
-        with _told_of_mistakes(), _collected_before():
+        with _told_of_mistakes(notes.place), _collected_before():
             if serve is None:
                 made.search(verbose=0)
             else:
@@ -118,7 +119,7 @@ def work(
     hypermodel.keeps_weights = shared is not None and job.tuner == "hyperband"
     made.directory = str(shared or scratch)
     try:
-        with _told_of_mistakes(), _collected_before():
+        with _told_of_mistakes(shared or scratch), _collected_before():
             made.search(verbose=0)
     except InputError as error:
         remote.say_mistake(str(error))
@@ -126,7 +127,7 @@ def work(
 
 
 @contextlib.contextmanager
-def _told_of_mistakes() -> Iterator[None]:
+def _told_of_mistakes(place: Path) -> Iterator[None]:
     """Around a search: mistakes are ours to tell, and some warnings of KerasTuner's nobody's."""
     with warnings.catch_warnings():
         # Weights alone come back, to go on with; and of few trials little can be told.
@@ -135,7 +136,15 @@ def _told_of_mistakes() -> Iterator[None]:
             warnings.filterwarnings("ignore", said)
         try:
             yield
-        except keras_tuner.errors.FatalError as error:
+        except (keras_tuner.errors.FatalError, OSError) as error:
+            if budget.is_full(error):
+                raise InputError(
+                    "no space is left on the disk for what a search notes and keeps; make room, "
+                    "and the same command goes on behind the trials that are noted. "
+                    f"Received: {place}"
+                ) from error
+            if isinstance(error, OSError):
+                raise
             raise InputError(str(error)) from error
 
 
@@ -242,7 +251,11 @@ class _Reasoned:
         run: Any = super().run_trial  # type: ignore[misc]
         try:
             return run(trial, *given, **more)
-        except keras_tuner.errors.FailedTrialError as error:
+        except Exception as error:
+            if budget.is_full(error):  # to KerasTuner a failed trial, as all that follow would be
+                raise keras_tuner.errors.FatalError(str(error)) from error
+            if not isinstance(error, keras_tuner.errors.FailedTrialError):
+                raise
             # Raised further, KerasTuner would print a traceback.
             self._reason = str(error)
             return self._worst()
