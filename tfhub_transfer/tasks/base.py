@@ -228,6 +228,14 @@ class Task(Reported, abc.ABC):
         """What `keras.Model.compile` takes besides optimizer and loss."""
         return {"metrics": self.metrics()}
 
+    def worth(self, value: float) -> float:
+        """What `monitor` gave, as what is more the better, so that it can be put beside others'.
+
+        Args:
+            value: The number.
+        """
+        return value if self.monitor[1] == "max" else -value
+
     def whole_measure(
         self, layout: Laid, examples: Examples, rows: Cut
     ) -> Callable[[Sequence[np.ndarray]], float]:

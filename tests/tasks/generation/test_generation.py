@@ -383,11 +383,6 @@ def test_a_head_has_nothing_to_say_but_dropout(bert_encoder: Path) -> None:
     assert tt.build_model(str(bert_encoder), task, Head(dropout=0.3)).head.dropout == 0.3
 
 
-def test_texts_are_learned_alone() -> None:
-    with pytest.raises(InputError, match="learns alone"):
-        tt.tasks.MultiTask({"a": Translation().adapt(TARGETS), "b": Translation().adapt(TARGETS)})
-
-
 def test_a_runtime_without_a_search_is_refused(trained: tt.TransferModel, tmp_path: Path) -> None:
     for export in (tt.export_litert, tt.export_onnx):
         with pytest.raises(InputError, match="search for texts"):

@@ -66,11 +66,17 @@ class Generated(Layout):
     def asked_inputs(self, encoder: Encoder) -> Inputs:
         return super().inputs(encoder)
 
+    @property
+    def teaching(self) -> tuple[str, ...]:
+        return (TARGETS,)
+
     def features(
         self, encoder: Encoder, encoded: layers.Encoded, inputs: Inputs
     ) -> keras.KerasTensor:
         """What the decoder says of the right text, `[batch, pieces, 3]`; see `Decoder`."""
         memory, present = self._memory(encoder, encoded, inputs)
+        if "sequence_output" in encoder.output_names and "pooler" in dict(encoder.layer_groups):
+            encoder.mark_unread("pooler")
         task = self.task
         width = task.decoder_width or int(memory.shape[-1])
         heads, inner = _form(encoder, width)
@@ -97,8 +103,6 @@ class Generated(Layout):
         """
         assert isinstance(encoded, Mapping)  # a pair would be read one by one
         if "sequence_output" in encoder.output_names:
-            if "pooler" in dict(encoder.layer_groups):
-                encoder.mark_unread("pooler")
             return encoded["sequence_output"], inputs[BERT_INPUTS[1]]
         vector = encoded["default" if "default" in encoded else "pooled_output"]
         one = keras.ops.expand_dims(vector, 1)

@@ -1,6 +1,7 @@
 """Tasks whose answer is a text."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -187,6 +188,10 @@ class TextGeneration(Task):
 
     def metrics(self) -> list[keras.Metric]:
         return [Perplexity(name="perplexity"), PieceAccuracy(name="accuracy")]
+
+    def worth(self, value: float) -> float:
+        # The loss of a piece: a perplexity of hundreds would be all of a mean.
+        return -math.log(value)
 
     # Answers ---------------------------------------------------------------------------------
 
