@@ -605,6 +605,11 @@ OF_TASKS = [
         lambda k: Translation().adapt([["gut", "fein"], "schlecht"]),
     ),
     mistake(
+        "a list is of texts that are all right, and these look like the words of one",
+        lambda k: Translation().adapt([["Zwei", "Hunde", "spielen", "."]] * 2),
+        lambda k: Translation().adapt(["Zwei Hunde spielen ."] * 2),
+    ),
+    mistake(
         "where answers are texts a decoder is the head",
         lambda k: k.build(_written(), Head(hidden_units=4)),
         lambda k: k.build(_written(), Head(dropout=0.2)),

@@ -39,7 +39,9 @@ class Sampled(keras.callbacks.Callback):
         strategy, task = self._whole.distribute_strategy, self._whole.task
         found = {}
         for name, value in task.sampled(self._examples, self._whole.predict_text).items():
-            found[f"{self._named}{name}"] = cluster.decided(strategy, functools.partial(float, value))
+            found[f"{self._named}{name}"] = cluster.decided(
+                strategy, functools.partial(float, value)
+            )
         return found
 
 

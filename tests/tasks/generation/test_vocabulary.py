@@ -137,6 +137,23 @@ def test_an_export_holds_it(learned: TargetVocabulary, tmp_path: Path) -> None:
     assert [each.decode("utf-8") for each in found] == ODD
 
 
+def test_an_export_of_two_holds_both(learned: TargetVocabulary, tmp_path: Path) -> None:
+    """TensorFlow shares what operations of one name hold, in all that is loaded at once."""
+    text = [tf.TensorSpec([None], tf.string)]
+    other = TargetVocabulary.learn(["Zug um Zug", "ein Zug mehr"])
+    module, texts = tf.Module(), ["ein Zug"]
+    for name, each in (("one", learned), ("other", other)):
+        made = tf.function(lambda x, v=each: v.tokenize(x).to_tensor(), text, autograph=False)
+        setattr(module, name, made)
+    signatures = {"one": module.one, "other": module.other}
+    tf.saved_model.save(module, str(tmp_path), signatures=signatures)
+    for order in (["one", "other"], ["other", "one"]):
+        loaded = tf.saved_model.load(str(tmp_path)).signatures
+        found = {n: next(iter(loaded[n](tf.constant(texts)).values())) for n in order}
+        assert found["one"].numpy().tolist() == learned.tokenize(texts).to_list()
+        assert found["other"].numpy().tolist() == other.tokenize(texts).to_list()
+
+
 def test_it_works_inside_of_datasets(learned: TargetVocabulary) -> None:
     dataset = tf.data.Dataset.from_tensor_slices(TEXTS).batch(7).map(learned.tokenize)
     ids = [row for batch in dataset for row in batch.to_list()]
