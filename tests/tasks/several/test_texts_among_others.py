@@ -65,6 +65,23 @@ def test_the_loss_is_the_sum_of_each_tasks_own(bert_encoder: Path, weights: Any)
     assert told["german_loss"] == pytest.approx(own["loss"], rel=1e-5)
 
 
+def test_the_loss_of_a_piece_judges_beside_shares() -> None:
+    logs = {"val_feeling_accuracy": 0.75, "val_german_perplexity": np.e, "val_reply_perplexity": 1}
+    assert make_task().judge(logs) == pytest.approx((0.75 - 1.0 + 0.0) / 3)
+
+
+def test_what_is_written_has_its_share_of_a_batch(bert_encoder: Path) -> None:
+    model = build(bert_encoder)
+    examples = splits(4)
+    ids = model.to_ids(examples)
+    written = ids.labels[0]["german"].row_lengths().numpy()
+    assert (
+        written[:4].sum() == 0
+        and (written[4:6] > ids.columns["input_mask"].row_lengths()[4:6]).all()
+    )
+    assert (ids.lengths[4:6] == written[4:6]).all()
+
+
 @pytest.mark.slow
 def test_they_learn_and_every_way_to_ask_agrees(bert_encoder: Path, tmp_path: Path) -> None:
     model = build(bert_encoder)
