@@ -368,7 +368,8 @@ def test_turns_that_are_left_out_are_counted(bert_encoder: Path) -> None:
     turns = ["the worst story\ngood film\nbad movie play", "good film", "film " * 30]
     examples = tt.data.Examples.from_lists(turns, ["gut"] * 3)
     cut = model.count_truncation(examples)
-    assert (cut.texts, cut.of, cut.tokens) == (2, 3, 3 + 24)
+    [oldest] = model.preprocessor.pieces(tf.constant(["the worst story"])).row_lengths().numpy()
+    assert (cut.texts, cut.of, cut.tokens) == (2, 3, oldest + 24)
     model.preprocess(examples)
     assert model.truncation == cut
 

@@ -163,7 +163,7 @@ def test_documents_have_first_sentences_for_a_rival() -> None:
     assert list(report.baselines) == ["copy", "lead"]
     assert list(report.metrics) == ["rouge1", "rouge2", "rougeL", "chrf"]
     assert report.baselines["lead"]["rouge1"] == 1.0
-    assert any(note.startswith("first sentences WINS: rouge1 ") for note in report.notes)
+    assert any(note.startswith("first sentences WINS: rouge1 ") for note in report.warnings)
 
 
 def test_answers_in_dialogues_are_measured_for_variety() -> None:
@@ -176,7 +176,7 @@ def test_answers_in_dialogues_are_measured_for_variety() -> None:
     assert "distinct_1" not in report.intervals
     # The last turn is the right answer here.
     assert report.baselines["last_turn"]["bleu"] == pytest.approx(100)
-    assert any(note.startswith("repeating the last turn WINS") for note in report.notes)
+    assert any(note.startswith("repeating the last turn WINS") for note in report.warnings)
     assert report.standing.less_is_better("repetition")
 
 

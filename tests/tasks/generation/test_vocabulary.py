@@ -3,6 +3,7 @@
 import base64
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sentencepiece
@@ -137,14 +138,18 @@ def test_an_export_holds_it(learned: TargetVocabulary, tmp_path: Path) -> None:
     assert [each.decode("utf-8") for each in found] == ODD
 
 
+def pieces_of(known: TargetVocabulary) -> Any:
+    """A graph of texts to pieces, a function of its own."""
+    spec = [tf.TensorSpec([None], tf.string)]
+    return tf.function(lambda x: known.tokenize(x).to_tensor(), spec, autograph=False)
+
+
 def test_an_export_of_two_holds_both(learned: TargetVocabulary, tmp_path: Path) -> None:
     """TensorFlow shares what operations of one name hold, in all that is loaded at once."""
-    text = [tf.TensorSpec([None], tf.string)]
     other = TargetVocabulary.learn(["Zug um Zug", "ein Zug mehr"])
     module, texts = tf.Module(), ["ein Zug"]
     for name, each in (("one", learned), ("other", other)):
-        made = tf.function(lambda x, v=each: v.tokenize(x).to_tensor(), text, autograph=False)
-        setattr(module, name, made)
+        setattr(module, name, pieces_of(each))
     signatures = {"one": module.one, "other": module.other}
     tf.saved_model.save(module, str(tmp_path), signatures=signatures)
     for order in (["one", "other"], ["other", "one"]):
