@@ -75,6 +75,7 @@ class TextGeneration(Task):
     head_factor = 5.0
     options = ("decoder_layers", "vocabulary_size", "answer_length", "label_smoothing")
     learned_baselines = False
+    claimed = "texts with a text to be written beside each"
     # What such texts are judged by, and what they are beside.
     kind: ClassVar[measures.Kind] = measures.TEXT
     standing = measures.TEXT.standing()
@@ -117,8 +118,6 @@ class TextGeneration(Task):
     def search(self, search: Search | Mapping[str, Any]) -> None:
         """Sets it, for whatever is asked from now on."""
         self._how = dataclasses.asdict(_search(search))
-
-    claimed = "texts with a text to be written beside each"
 
     @classmethod
     def claims(cls, texts: Sequence[object], labels: Sequence[object]) -> bool:
