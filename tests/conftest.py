@@ -73,10 +73,15 @@ _LISTED = {
 }
 
 
+# Rows of tables that put together what others have apart.
+_ROWS_OF_ALL = re.compile(r"\[(?:.*-)?translation among others\b")
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Marks what waits for `--all`, and what `.ci/run` leaves to it too."""
     for mark, listed in _LISTED.items():
-        if f"{item.path.name}::{item.nodeid.partition('::')[2]}" in listed:
+        row = f"{item.path.name}::{item.nodeid.partition('::')[2]}"
+        if row in listed or _ROWS_OF_ALL.search(row):
             item.add_marker(mark)
 
 

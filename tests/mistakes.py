@@ -605,9 +605,9 @@ OF_TASKS = [
         lambda k: Translation().adapt([["gut", "fein"], "schlecht"]),
     ),
     mistake(
-        "a task whose answers are texts learns alone",
-        lambda k: MultiTask({"one": Classification(["a", "b"]), "two": _written()}),
-        lambda k: k.build(_written()),
+        "a list is of texts that are all right, and these look like the words of one",
+        lambda k: Translation().adapt([["Zwei", "Hunde", "spielen", "."]] * 2),
+        lambda k: Translation().adapt(["Zwei Hunde spielen ."] * 2),
     ),
     mistake(
         "where answers are texts a decoder is the head",
@@ -1053,7 +1053,7 @@ OF_JOBS = [
         lambda k: _several(k, {"tasks": {"one": ONE}}),
     ),
     mistake(
-        "`--label-smoothing` is for tasks of classes, of which there is none here",
+        "` is for tasks of classes or texts, of which there is none here; leave it out",
         lambda k: _several(k, {"tasks": {"one": SCORE}}, label_smoothing=0.1),
         lambda k: _several(k, {"tasks": {"one": SCORE}}),
         lambda k: _several(k, {"tasks": {"one": ONE, "two": SCORE}}, label_smoothing=0.1),

@@ -31,6 +31,7 @@ LABELS: dict[str, list[Any]] = {
 
 # Those that do what another does, `translation`, and differ in names.
 ALIKE = ("text-generation", "abstractive-summarization")
+AMONG_OTHERS = "translation among others"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +67,21 @@ def rows() -> dict[str, Sample]:
     found["classification in towers"] = dataclasses.replace(
         found["classification of pairs"], head=Head(dropout=0.0, towers=True)
     )
-    parts = {"kind": found["classification"], "pair": _sample(tasks.Regression, pair=True)}
-    found[MultiTask.name] = Sample(
+    pair = _sample(tasks.Regression, pair=True)
+    found[MultiTask.name] = _several({"kind": found["classification"], "pair": pair})
+    # Written texts among others: only in `--all`, but for a few.
+    found[AMONG_OTHERS] = _several(
+        {"kind": found["classification"], "german": found["translation"]}
+    )
+    return found
+
+
+def _several(parts: dict[str, Sample]) -> Sample:
+    return Sample(
         lambda: MultiTask({part: sample.make() for part, sample in parts.items()}),
         {part: sample.examples for part, sample in parts.items()},
         {part: sample.asked for part, sample in parts.items()},
     )
-    return found
 
 
 def _sample(kind: type[tasks.Task], pair: bool = False) -> Sample:

@@ -155,8 +155,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "recipes": [
-        ["distillation", "students"],
-        ["lessons"],
+        ["students", "written"],
+        ["distillation", "lessons"],
         ["encoder_distillation"],
         ["__init__"],
     ],

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 import tfhub_transfer as tt
-from tfhub_transfer.data.reading import Asked, Table
+from tfhub_transfer.data.reading import Asked, Table, has_no_header
 
 PAIRS = [("Hello there.", "Hallo du."), ('She said "no.', 'Sie sagte "nein.'), ("ä\u2028b", "漢字")]
 ASKED = {"text": "source", "label": "target"}
@@ -154,6 +154,20 @@ def test_lines_with_tabs_need_no_header(kind: str, name: str, tmp_path: Path) ->
     read = tt.data.read(path, **ASKED)
     assert pairs_of(read) == WANTED
     assert "the file has no header: fields are source, target" in read.notes
+
+
+@pytest.mark.parametrize(("text", "label"), [("source", "target"), ("turns", "answer")])
+def test_who_asks_gives_the_texts_of_lines_without_header(
+    text: str, label: str, tmp_path: Path
+) -> None:
+    asked = Asked(text, label, labels=False)
+    lines = "".join(f"{first}\t{second}\n" for first, second in WANTED)
+    for name in ("ask.txt", "ask.tsv"):
+        rows = list(Table(write(tmp_path / name, lines), asked))
+        assert [row[text] for _, row in rows] == [first for first, _ in WANTED]
+    # Who asks may have a table of other columns, or texts in which a tab stands.
+    for other in ("text\tkind\nA film\tgood\n", "Go on.\tPlease.\nYes.\n"):
+        assert not has_no_header(write(tmp_path / "other.txt", other), asked)
 
 
 def test_what_follows_two_texts_is_kept(tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def longest(encoded: Mapping[str, tf.RaggedTensor]) -> np.ndarray:
 def pick(
     labels: "Labels | tuple[Labels, ...]",
     rows: tf.Tensor,
-    length_of: Callable[[tf.RaggedTensor], tf.Tensor],
+    length_of: Callable[..., tf.Tensor],
 ) -> tuple[Labels, ...]:
     """The labels of some rows, and their weights if they have any; ragged labels padded with -1.
 
@@ -238,16 +238,17 @@ def pick(
         labels: One for each row, or a ragged tensor of several, or a dictionary of such; or a pair
             of labels and weights.
         rows: Row numbers `[batch]`.
-        length_of: What ragged ones of some rows are padded to.
+        length_of: What ragged ones of some rows are padded to; of those in a dictionary it is given
+            the `name` too.
     """
 
-    def gather(of_rows: Labels) -> Labels:
+    def gather(of_rows: Labels, **known: str) -> Labels:
         if isinstance(of_rows, dict):
-            return {name: gather(value) for name, value in of_rows.items()}
+            return {name: gather(value, name=name) for name, value in of_rows.items()}
         picked = tf.gather(of_rows, rows)
         if not isinstance(picked, tf.RaggedTensor):
             return picked
-        return picked.to_tensor(-1, shape=tf.stack([tf.size(rows), length_of(picked)]))
+        return picked.to_tensor(-1, shape=tf.stack([tf.size(rows), length_of(picked, **known)]))
 
     return tuple(map(gather, labels if isinstance(labels, tuple) else (labels,)))
 

@@ -21,6 +21,7 @@ from tfhub_transfer.data.forms import (
     Tolerant,
     Unread,
     delimited,
+    has_no_header,
     is_lines,
 )
 from tfhub_transfer.data.forms.tfds import would_download
@@ -38,6 +39,7 @@ __all__ = [
     "Table",
     "Tolerant",
     "Unread",
+    "has_no_header",
     "is_blank",
     "is_lines",
     "line_chunks",

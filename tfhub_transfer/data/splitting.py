@@ -5,7 +5,7 @@ import collections
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from tfhub_transfer.data import label_columns
 from tfhub_transfer.data.examples import Examples, require_examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices, ranges, usual, wording
+
+# Of fewer rows on average sentences are no names of classes.
+_ROWS_OF_A_CLASS = 4
 
 
 def split(
@@ -31,7 +34,8 @@ def split(
         examples: What to split.
         fractions: Share of each part; they add up to 1.
         seed: Seed of the draw.
-        stratify: Whether to keep the classes' shares, where labels are classes.
+        stratify: Whether to keep the classes' shares, where labels are classes. Sentences are none,
+            also if some come again.
         together: A column whose equal values stay on one side, such as the context of several
             questions; all texts if not given.
 
@@ -175,8 +179,16 @@ def _are_classes(labels: Sequence[object]) -> bool:
     if not labels or any(map(label_columns.is_several, labels)):
         return False
     distinct = {label_columns.spelled(label) for label in labels}
+    if len(distinct) * _ROWS_OF_A_CLASS > len(labels) and _are_sentences(distinct):
+        return False
     classes = len(distinct) <= label_columns.MOST_CLASSES
     return classes and label_columns.repeat(len(distinct), len(labels))
+
+
+def _are_sentences(labels: Collection[str]) -> bool:
+    """Whether most are of some words, or end as sentences do."""
+    said = [len(label.split()) > 2 or label.endswith((".", "!", "?")) for label in labels]
+    return 2 * sum(said) > len(said)
 
 
 def _deal(texts: list[list[int]], fractions: Sequence[float], parts: list[list[int]]) -> None:

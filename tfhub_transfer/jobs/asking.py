@@ -72,7 +72,7 @@ class Answers:
         if self._is_lines():
             return
         # Whatever labels it holds come back as they are.
-        table = reading.Table(self.source, reading.Asked(labels=False))
+        table = reading.Table(self.source, _asked(self.model, self.columns))
         columns = self._chosen(table)
         self._table = data.stream(table, **columns, require_label=False, chunk_rows=CHUNK)
 
@@ -304,8 +304,17 @@ def is_lines(model: TransferModel, source: str | data.File, columns: ColumnNames
         source: As for `Answers`.
         columns: As for `Answers`.
     """
+    if reading.has_no_header(source, _asked(model, columns)):
+        return False
     named = [name for name in (columns.get("text"), columns.get("text_pair")) if name]
     return reading.is_lines(source, reading.pair_columns(named) if model.task.pair else ())
+
+
+def _asked(model: TransferModel, columns: ColumnNames) -> reading.Asked:
+    """What a table is read for: texts, beside which those may stand that were to be written."""
+    usual = model.task.usual_columns if model.task.search is not None else {}
+    text = (columns.get("text") or usual["text"]) if usual else None
+    return reading.Asked(text, usual.get("label"), labels=False)
 
 
 def _in_units(text: _Asked) -> object:

@@ -34,11 +34,13 @@ _FILES: tuple[str, ...] = ("data", "validation", "test")
 _SAID = ("loss", "label_separator", "class_names", "weight")
 _OF_TASK = {"task", *_FILES, *_SAID, *_COLUMNS, *_FORM}
 _OF_ALL = {"tasks", "weights", "alpha"}
+# What of several tasks those heed that have it, and which these are.
+_OWNERS = {
+    "label_smoothing": "tasks of classes or texts",
+    **dict.fromkeys(("decoder_layers", "vocabulary_size", "answer_length"), "tasks of texts"),
+}
 # What is an argument of some tasks, by the same name; and other options that only some have.
-_ARGUMENTS = (
-    *("label_separator", "loss", "label_smoothing"),
-    *("decoder_layers", "vocabulary_size", "answer_length"),
-)
+_ARGUMENTS = ("label_separator", "loss", *_OWNERS)
 _OF_SOME = ("negative", "class_weights", *_ARGUMENTS)
 # As a record has them.
 Columns: TypeAlias = ColumnNames | Mapping[str, ColumnNames]
@@ -290,19 +292,22 @@ def _jobs_of_tasks(job: TrainJob, tasks: dict[str, dict[str, str]]) -> dict[str,
         files = {k: _beside(job.data, own[k]) for k in _FILES if k in own}
         # Of the command's own only the form of files goes for all of them.
         said: dict[str, Any] = {**dict.fromkeys(_OF_TASK - {"data", *_FORM}), **own, **files}
-        if not _smooths(own["task"]):
-            said["label_smoothing"] = None
+        # Those that have such an option heed it.
+        said |= {option: None for option in _OWNERS if not _heeds(own["task"], option)}
         made[name] = dataclasses.replace(job, **said)
-    if job.label_smoothing is not None and not any(_smooths(own["task"]) for own in tasks.values()):
-        raise InputError(
-            "`--label-smoothing` is for tasks of classes, of which there is none here; leave it "
-            f"out. Received: {', '.join(own['task'] for own in tasks.values())}"
-        )
+    for option in _OWNERS:
+        heeds = any(_heeds(own["task"], option) for own in tasks.values())
+        if getattr(job, option) is not None and not heeds:
+            told = f"--{option.replace('_', '-')}"
+            raise InputError(
+                f"`{told}` is for {_OWNERS[option]}, of which there is none here; leave it out. "
+                f"Received: {told} and {', '.join(own['task'] for own in tasks.values())}"
+            )
     return made
 
 
-def _smooths(task: str) -> bool:
-    return task in TASKS and "label_smoothing" in TASKS[task].options
+def _heeds(task: str, option: str) -> bool:
+    return task in TASKS and option in TASKS[task].options
 
 
 def _beside(source: str, name: str) -> str:

@@ -283,7 +283,11 @@ def of_stream(stream: Stream, layout: Layout, order: Order) -> tf.data.Dataset:
 
     Returns:
         A dataset of `(inputs, labels)`, with weights behind if there are some.
+
+    Raises:
+        InputError: If the task is trained from memory alone.
     """
+    require_streamable(layout.task)
     share, size = order.share, order.size
     every = len(stream)
     mine = stream.shard(share.index, share.count)
@@ -324,6 +328,19 @@ def of_stream(stream: Stream, layout: Layout, order: Order) -> tf.data.Dataset:
     dataset = in_turn(dataset, order.seed is not None)
     filling.note(dataset, by)
     return dataset
+
+
+def require_streamable(task: Task) -> None:
+    """Raises `InputError` if a task's rows are made of whole examples, in memory.
+
+    Args:
+        task: The task.
+    """
+    if not task.one_row:
+        raise InputError(
+            f"the {task.name} task is trained from memory: read the file with `data.read`. "
+            "Received: a stream"
+        )
 
 
 def _few_lengths(longest: int) -> np.ndarray:

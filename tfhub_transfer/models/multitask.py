@@ -52,7 +52,10 @@ class MultiTaskModel(JointLoss, TransferModel):
         encoded = layout.encode(encoder, inputs)
         answers = {
             name: model.above_encoder(f"head_of_{name}")(
-                [*tensors(encoded[name]), *(inputs[tensor.name] for tensor in model.inputs)]
+                [
+                    *tensors(encoded[name]),
+                    *(inputs[layout.input_name(name, own.name)] for own in model.inputs),
+                ]
             )
             for name, model in models.items()
         }

@@ -1,5 +1,6 @@
 """A trained model, or several, teach a smaller one to answer as they do."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.models import compiling
 from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.recipes import written
 from tfhub_transfer.storage import names
 from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tasks import Task
@@ -72,6 +74,10 @@ def distill(
     of their answers. These are computed once for each text and kept on disk. Otherwise training
     goes as in `fine_tune`: head first, then the encoder from the top, the best epoch by validation.
 
+    Where answers are texts, the student learns what the teachers write, as they are set to search
+    (Kim and Rush 2016, https://arxiv.org/abs/1606.07947): a text comes with its label and with each
+    teacher's answer, in the weights of the mixture; at a share of 1 with the teachers' alone.
+
     `keras.distillation.Distiller` does without stored answers and unlabelled texts: it runs the
     teacher in every step.
 
@@ -96,26 +102,47 @@ def distill(
     """
     imitation = imitation or Imitation()
     masters = [teachers] if isinstance(teachers, TransferModel) else list(teachers)
-    _check(masters, student, fine_tuning)
+    _check(masters, student, imitation, fine_tuning)
     heard = show(planned(fine_tuning.get("plan")).verbose) > 0
-    answers = [
-        _Answer(label, imitation.share, scores)
-        for label, scores in zip(train.labels, _scores(masters, train, heard))
-    ]
-    columns = [list(column) for column in train.texts]
-    if unlabelled is not None and len(unlabelled):
-        more = _without_labels(unlabelled, student.task)
-        answers += [_Answer(None, 1.0, scores) for scores in _scores(masters, more, heard)]
-        columns = [a + list(b) for a, b in zip(columns, more.texts)]
-    judged = [_Answer(label, 0.0, None) for label in validation.labels]
-    splits = _examples(columns, answers, train), _examples(validation.texts, judged)
-    taught = _Taught(student.layout.objective, imitation.temperature)
+    more = (
+        _without_labels(unlabelled, student.task)
+        if unlabelled is not None and len(unlabelled)
+        else None
+    )
+    learned: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if student.task.search is not None:
+        splits = written.lessons(masters, train, more, imitation.share, heard), validation
+    else:
+        splits = _scored(masters, train, validation, more, imitation.share, heard)
+        taught = _Taught(student.layout.objective, imitation.temperature)
+        learned = compiling.learning(student, taught)
     try:
-        with compiling.learning(student, taught):
+        with learned:
             return fine_tune(student, *splits, **fine_tuning)
     finally:
-        # Baselines of reports learn from labels, not from `_Answer`s.
+        # Baselines of reports learn from labels, not from what teachers say.
         student.training_examples = train
+
+
+def _scored(
+    teachers: Sequence[TransferModel],
+    train: Examples,
+    validation: Examples,
+    more: Examples | None,
+    share: float,
+    heard: bool,
+) -> tuple[Examples, Examples]:
+    """Both splits with `_Answer`s for labels."""
+    answers = [
+        _Answer(label, share, scores)
+        for label, scores in zip(train.labels, _scores(teachers, train, heard))
+    ]
+    columns = [list(column) for column in train.texts]
+    if more is not None:
+        answers += [_Answer(None, 1.0, scores) for scores in _scores(teachers, more, heard)]
+        columns = [a + list(b) for a, b in zip(columns, more.texts)]
+    judged = [_Answer(label, 0.0, None) for label in validation.labels]
+    return _examples(columns, answers, train), _examples(validation.texts, judged)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,9 +226,17 @@ class _OnLabels(keras.metrics.Metric):
 
 
 def _check(
-    teachers: Sequence[TransferModel], student: TransferModel, fine_tuning: Mapping[str, object]
+    teachers: Sequence[TransferModel],
+    student: TransferModel,
+    imitation: Imitation,
+    fine_tuning: Mapping[str, object],
 ) -> None:
     student.task.require_imitable()
+    if student.task.search is not None and imitation.temperature != usual.TEMPERATURE:
+        raise InputError(
+            "a temperature is of scores, and what teachers write has none; leave it out. "
+            f"Received: temperature={imitation.temperature:g}"
+        )
     if not teachers:
         raise InputError("distillation takes at least one teacher. Received: none")
     if getattr(fine_tuning.get("plan"), "class_weight", None):

@@ -154,7 +154,9 @@ class Report:
     def beaten(self) -> list[str]:
         """A sentence for each baseline that is better, or as good without any learning."""
         first = self.judged_by()
-        found = []
+        found: list[str] = []
+        if self.standing.tells_winners:
+            return found
         for rival, numbers in self.baselines.items():
             if first is None or rival == standings.ORACLE:
                 continue

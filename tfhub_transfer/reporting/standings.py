@@ -63,6 +63,7 @@ class Standing:
             hardly any answers, as all are from a threshold on.
         tiles: Numbers that stand out on the page beside the first.
         pictures: What pictures of its own show, by their names.
+        tells_winners: Whether the task says itself, in warnings, which baselines win.
     """
 
     first: str = ""
@@ -78,6 +79,7 @@ class Standing:
     ranking: str | None = None
     tiles: tuple[str, ...] = _TILES
     pictures: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tells_winners: bool = False
 
     @property
     def judged(self) -> tuple[str, ...]:

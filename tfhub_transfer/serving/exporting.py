@@ -45,13 +45,12 @@ class _Served(tf.Module):
         self.labels = {name: tf.saved_model.Asset(path) for name, path in labels.items()}
         self._of = weakref.ref(model)
         # A folded graph takes them flat, as TensorFlow flattens dictionaries: by sorted keys.
-        self._input_names = sorted(_asked(model))
+        self._input_names, self._once = sorted(_asked(model)), sorted(_answered_once(model))
         self._folded: Folded | None = folded.function if folded else None
         # What is exported are the attributes: not the Keras model, which holds an optimizer too.
-        if folded:
-            self._weights = folded.variables
-        else:
-            self._weights = [w.value for w in model.weights]
+        self._weights = folded.variables if folded else []
+        if len(self._once) < len(model.parts) or not folded:
+            self._all_weights = [w.value for w in model.weights]
             self._graph = model.encoder.saved_model
 
     @property
@@ -69,8 +68,8 @@ class _Served(tf.Module):
     def _scores(self, name: str, *texts: tf.Tensor) -> tf.Tensor:
         models = models_of(self._model)
         inputs = models[name].layout.batch(*texts)
-        if self._folded:
-            return self._run_folded(self._folded, inputs)[sorted(models).index(name)]
+        if self._folded and name in self._once:
+            return self._run_folded(self._folded, inputs)[self._once.index(name)]
         return models[name].answer(inputs)
 
     def answer(self, name: str, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -122,20 +121,32 @@ def require_exportable(model: TransferModel) -> None:
     signatures.check_names({name: part.task for name, part in models_of(model).items()})
 
 
+def _answered_once(model: TransferModel) -> dict[str, TransferModel]:
+    """Those of `models_of` that only compute: what searches for texts holds loops."""
+    return {n: part for n, part in models_of(model).items() if part.task.search is None}
+
+
 def _folded(model: TransferModel, precision: str) -> folding.Folded | None:
     """Ids, in the order of their names, to scores and vectors, with weights as products want them.
 
     `None` if the model does more than compute, or only looks vectors up: then requests run it as it
     was loaded.
     """
+    once = _answered_once(model)
+    if len(once) < len(model.parts):
+        _refuse_bytes(precision, "a task that searches for texts")
     if not model.encoder.is_contextual:
-        _refuse_bytes(model, precision)
+        _refuse_bytes(precision, model.encoder.handle)
+    if not model.encoder.is_contextual or not once:
         return None
     spec = _asked(model)
 
     def both(inputs: Features) -> dict[str, list[tf.Tensor]]:
         ids = dict(inputs)
-        return {"made": tf.nest.flatten([model.answer(ids), model.vector(ids)])}
+        if len(once) == len(model.parts):
+            return {"made": tf.nest.flatten([model.answer(ids), model.vector(ids)])}
+        answers = {name: part.answer(ids) for name, part in once.items()}
+        return {"made": tf.nest.flatten([answers, model.vector(ids)])}
 
     # As at bfloat16, what comes behind the encoder's vectors is exact.
     low = [w.value for w in model.encoder.weights] if precision == _INT8 else []
@@ -143,7 +154,7 @@ def _folded(model: TransferModel, precision: str) -> folding.Folded | None:
         with progress.part("weights"):
             return folding.fold(both, spec, [w.value for w in model.weights], low)
     except surgery.NotFlat:
-        _refuse_bytes(model, precision)
+        _refuse_bytes(precision, model.encoder.handle)
         return None
 
 
@@ -157,11 +168,11 @@ def _asked(model: TransferModel) -> dict[str, tf.TensorSpec]:
     }
 
 
-def _refuse_bytes(model: TransferModel, precision: str) -> None:
+def _refuse_bytes(precision: str, received: str) -> None:
     if precision == _INT8:
         raise InputError(
-            f"`{_INT8}` is for encoders whose graph multiplies with weights; give another "
-            f"`precision`. Received: {model.encoder.handle}"
+            f"`{_INT8}` is for encoders whose graph multiplies with weights, once; give another "
+            f"`precision`. Received: {received}"
         )
 
 

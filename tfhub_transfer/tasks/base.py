@@ -177,7 +177,9 @@ class Task(Reported, abc.ABC):
 
     def reads_like(self, kind: "type[Task]") -> bool:
         """Whether what another kind of task `claims` may as well be data of this one."""
-        return self.layout == kind.layout
+        # Whole sentences would be taken for names of classes; other tasks read or refuse them.
+        named = "class_names" in self.options and "label_separator" not in self.options
+        return self.layout == kind.layout or ("vocabulary" in kind.learns and not named)
 
     def example_label(self) -> object:
         """Some label that the task takes, in place of one that isn't known."""
@@ -227,6 +229,14 @@ class Task(Reported, abc.ABC):
     def measures(self) -> dict[str, object]:
         """What `keras.Model.compile` takes besides optimizer and loss."""
         return {"metrics": self.metrics()}
+
+    def worth(self, value: float) -> float:
+        """What `monitor` gave, as what is more the better, so that it can be put beside others'.
+
+        Args:
+            value: The number.
+        """
+        return value if self.monitor[1] == "max" else -value
 
     def whole_measure(
         self, layout: Laid, examples: Examples, rows: Cut

@@ -186,6 +186,11 @@ class Layout:
         return self.inputs(encoder)
 
     @property
+    def teaching(self) -> tuple[str, ...]:
+        """The names of these inputs that only teach, each `[batch, length]`."""
+        return ()
+
+    @property
     def asked_how(self) -> Hashable:
         """What `respond` depends on that may be set on a task later."""
         return None

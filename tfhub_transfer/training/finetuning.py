@@ -11,6 +11,7 @@ from tfhub_transfer.callbacks.best_weights import FellApart
 from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual, wording
+from tfhub_transfer.models import batches
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.training import (
@@ -218,11 +219,8 @@ def require_usable(
     Raises:
         InputError: If it can't train on them.
     """
-    if isinstance(train, Stream) and not model.task.one_row:
-        raise InputError(
-            f"the {model.task.name} task is trained from memory: read the file with `data.read`. "
-            "Received: a stream"
-        )
+    if isinstance(train, Stream):
+        batches.require_streamable(model.task)
     if plan.class_weight:
         model.task.check_class_weights(plan.class_weight)
     for examples in (train, *judged):

@@ -20,11 +20,13 @@ class Sampled(keras.callbacks.Callback):
         whole: The model that answers, of which what trains is a part.
         rows: The validation split in rows, one of each example.
         seed: Of the draw, if there are more than the task wants.
+        name: The task's, if it is one of several.
     """
 
-    def __init__(self, whole: TransferModel, rows: Rows, seed: int) -> None:
+    def __init__(self, whole: TransferModel, rows: Rows, seed: int, name: str = "") -> None:
         super().__init__()
         drawn = np.random.default_rng(seed).permutation(len(rows))[: whole.task.samples]
+        self._named = f"val_{name}_" if name else "val_"
         self._whole, self._examples = whole, rows.examples[np.sort(drawn)]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -37,7 +39,9 @@ class Sampled(keras.callbacks.Callback):
         strategy, task = self._whole.distribute_strategy, self._whole.task
         found = {}
         for name, value in task.sampled(self._examples, self._whole.predict_text).items():
-            found[f"val_{name}"] = cluster.decided(strategy, functools.partial(float, value))
+            found[f"{self._named}{name}"] = cluster.decided(
+                strategy, functools.partial(float, value)
+            )
         return found
 
 
@@ -46,9 +50,12 @@ def of(model: TransferModel, validation: object, seed: int) -> Sequence[Sampled]
 
     Args:
         model: The model.
-        validation: Its validation split in rows; by name of several tasks, which want nothing.
+        validation: Its validation split in rows; by name of several tasks.
         seed: Of the draw.
     """
-    if not model.task.samples or not isinstance(validation, Rows):
-        return []
-    return [Sampled(model, validation, seed)]
+    given = model.task.apart(validation)
+    return [
+        Sampled(part, rows, seed, name)
+        for name, part in model.parts.items()
+        if part.task.samples and isinstance(rows := given[name], Rows)
+    ]

@@ -324,14 +324,59 @@ def test_answers_that_come_again_are_no_classes_to_split_by() -> None:
     assert [len(splits.train), len(splits.validation), len(splits.test)] == [32, 4, 4]
 
 
+def test_sentences_that_come_again_are_no_classes_either() -> None:
+    rows = [(f"Hello {row}", f"See you later, {row // 2}.") for row in range(40)]
+    texts, answers = map(list, zip(*rows))
+    parts = tt.data.split(tt.data.Examples.from_lists(texts, answers))
+    assert [len(part) for part in parts] == [32, 4, 4]
+    # A few that come often are names, whatever they say.
+    agreed = ["I agree with this.", "I don't agree with it."] * 20
+    parts = tt.data.split(tt.data.Examples.from_lists(texts, agreed))
+    assert all(part.labels.count(agreed[0]) * 2 == len(part) for part in parts)
+
+
+def test_words_of_a_text_are_no_texts_that_are_right() -> None:
+    words = [["Zwei", "Hunde", "spielen", "."], ["Ein", "Hund", "und", "ein", "Hund"]] * 3
+    with pytest.raises(InputError, match="the words of one: join them.*Received: .*'Hunde'"):
+        Translation().adapt([*words, "gut"])
+    # One word each, and all of them right; and several texts.
+    right = [["Auto", "Wagen", "Fahrzeug", "Karre"], ["Haus", "Heim", "Bau", "Bude"]]
+    task = Translation().adapt(right)
+    assert "of 2 targets 2 are lists, of texts that are all right" in task.doubts()[0]
+    sentences = [["Es geht nicht.", "Nein.", "Nein.", "Das geht nicht."]]
+    assert Translation().adapt([*sentences, "Ja."]).doubts()[0].startswith("of 2 targets 1 are")
+
+
+def test_words_for_nothing_are_texts() -> None:
+    task = Translation().adapt(["NA", "NULL", "nan", "n/a"])
+    assert task.right(["NA", ["NULL", "nan"]]) == [["NA"], ["NULL", "nan"]]
+
+
+def test_texts_are_no_names_of_classes() -> None:
+    rows = [{"text": f"a text {n}", "label": f"ein Text mit {n}"} for n in range(30)]
+    read = tt.data.read(rows)
+    with pytest.raises(InputError, match="with a text to be written.*give `--task translation`"):
+        inputs._require_suited(read, tt.tasks.Classification())
+    for other in (Dialogue(), TextGeneration(), tt.tasks.ExtractiveSummarization()):
+        inputs._require_suited(read, other)
+    few = [{**row, "label": f"kind of row {n % 3}"} for n, row in enumerate(rows)]
+    inputs._require_suited(tt.data.read(few), tt.tasks.Classification())
+
+
+def test_turns_that_are_left_out_are_counted(bert_encoder: Path) -> None:
+    model = conversation(bert_encoder, length=8)
+    turns = ["the worst story\ngood film\nbad movie play", "good film", "film " * 30]
+    examples = tt.data.Examples.from_lists(turns, ["gut"] * 3)
+    cut = model.count_truncation(examples)
+    [oldest] = model.preprocessor.pieces(tf.constant(["the worst story"])).row_lengths().numpy()
+    assert (cut.texts, cut.of, cut.tokens) == (2, 3, oldest + 24)
+    model.preprocess(examples)
+    assert model.truncation == cut
+
+
 def test_numbers_are_no_texts_to_write() -> None:
     with pytest.raises(InputError, match="expected a text to be written"):
         TextGeneration().adapt([1.5, 2.0])
-
-
-def test_what_may_be_a_missing_text_is_refused() -> None:
-    with pytest.raises(InputError, match=r"label 2: .* such as NA that stands .* Received: 'NA'"):
-        TextGeneration().adapt(["gut", "NA"])
 
 
 def test_a_search_is_one_or_its_arguments() -> None:
@@ -372,6 +417,12 @@ def test_the_command_searches_as_it_is_told(
     assert all(len(each["texts"]) == 3 and each["text"] == each["texts"][0] for each in found)
     status, _, told = run("predict", tmp_path / "model.keras", source, "--n-best", 5)
     assert status == 2 and "no more texts can be the best" in told
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("good film\tguter Film\nbad movie\tböser Film\n", "utf-8")
+    status, out, _ = run("predict", tmp_path / "model.keras", pairs)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert status == 0 and [row["source"] for row in rows] == ["good film", "bad movie"]
+    assert [row["text"] for row in rows] == [row["text"] for row in found]
     status, _, told = run("predict", tmp_path / "model.keras", source, "--seed", 5)
     assert status == 2 and "give `--sample` too. Received: --seed 5" in told
 
@@ -381,11 +432,6 @@ def test_a_head_has_nothing_to_say_but_dropout(bert_encoder: Path) -> None:
     with pytest.raises(InputError, match="heeds `dropout` alone"):
         tt.build_model(str(bert_encoder), task, Head(hidden_units=8))
     assert tt.build_model(str(bert_encoder), task, Head(dropout=0.3)).head.dropout == 0.3
-
-
-def test_texts_are_learned_alone() -> None:
-    with pytest.raises(InputError, match="learns alone"):
-        tt.tasks.MultiTask({"a": Translation().adapt(TARGETS), "b": Translation().adapt(TARGETS)})
 
 
 def test_a_runtime_without_a_search_is_refused(trained: tt.TransferModel, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import base64
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sentencepiece
@@ -135,6 +136,27 @@ def test_an_export_holds_it(learned: TargetVocabulary, tmp_path: Path) -> None:
         [given], [made] = signature.inputs.values(), signature.outputs.values()
         found = session.run(made.name, {given.name: ODD})
     assert [each.decode("utf-8") for each in found] == ODD
+
+
+def pieces_of(known: TargetVocabulary) -> Any:
+    """A graph of texts to pieces, a function of its own."""
+    spec = [tf.TensorSpec([None], tf.string)]
+    return tf.function(lambda x: known.tokenize(x).to_tensor(), spec, autograph=False)
+
+
+def test_an_export_of_two_holds_both(learned: TargetVocabulary, tmp_path: Path) -> None:
+    """TensorFlow shares what operations of one name hold, in all that is loaded at once."""
+    other = TargetVocabulary.learn(["Zug um Zug", "ein Zug mehr"])
+    module, texts = tf.Module(), ["ein Zug"]
+    for name, each in (("one", learned), ("other", other)):
+        setattr(module, name, pieces_of(each))
+    signatures = {"one": module.one, "other": module.other}
+    tf.saved_model.save(module, str(tmp_path), signatures=signatures)
+    for order in (["one", "other"], ["other", "one"]):
+        loaded = tf.saved_model.load(str(tmp_path)).signatures
+        found = {n: next(iter(loaded[n](tf.constant(texts)).values())) for n in order}
+        assert found["one"].numpy().tolist() == learned.tokenize(texts).to_list()
+        assert found["other"].numpy().tolist() == other.tokenize(texts).to_list()
 
 
 def test_it_works_inside_of_datasets(learned: TargetVocabulary) -> None:

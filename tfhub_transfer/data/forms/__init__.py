@@ -55,6 +55,7 @@ __all__ = [
     "Tolerant",
     "Unread",
     "find",
+    "has_no_header",
     "is_lines",
     "is_named",
     "is_saved",
@@ -213,6 +214,21 @@ def _by_content(file: File, suffix: str, asked: Asked) -> Form:
     raise InputError(
         f"the format of the file isn't known by its name; expected {KNOWN}. Received: {file}"
     )
+
+
+def has_no_header(source: object, asked: Asked) -> bool:
+    """Whether the lines of a `.txt` file are texts with tabs between, as `find` reads them.
+
+    Args:
+        source: As for `is_lines`.
+        asked: What it is read for.
+    """
+    if not isinstance(source, (str, Path, File)) or plain_files.is_open_already(str(source)):
+        return False
+    file = source if isinstance(source, File) else File(source)
+    path = Path(str(file))
+    known = path.is_file() and delimited.suffix_of(path) == _LINES
+    return known and aligned.has_no_header(file, _LINES, asked)
 
 
 def is_lines(source: object, pair: Collection[str] = ()) -> bool:

@@ -89,6 +89,7 @@ def has_no_header(file: File, suffix: str, asked: Asked) -> bool:
         file: The file.
         suffix: The ending of its name.
         asked: What it is read for; texts and what is to be written, by the names that tasks have.
+            Where no labels are wanted, as of who asks a model, a table of other columns is one.
 
     Raises:
         InputError: If the first line seems to name columns otherwise.
@@ -100,6 +101,9 @@ def has_no_header(file: File, suffix: str, asked: Asked) -> bool:
     fields = (lines or [""])[0].split("\t")
     if len(fields) < 2 or {*names} & {field.strip().strip('"').lower() for field in fields}:
         return False
+    if not asked.labels:
+        counts = {line.count("\t") for line in lines if line.strip()}
+        return counts == {len(fields) - 1} and not _are_names(fields)
     if _are_names(fields) and not all(_are_names(line.split("\t")) for line in lines[1:]):
         raise InputError(
             f"the first line seems to name the columns, none of them {names[0]!r} or {names[1]!r}; "

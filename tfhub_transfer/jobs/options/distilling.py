@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.jobs.options.declaring import PAIR, Form, argument, option
-from tfhub_transfer.jobs.options.training import TENTH, Training
+from tfhub_transfer.jobs.options.training import TENTH, Training, Writing
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
@@ -31,7 +31,7 @@ class Teaching:
 
 
 @dataclasses.dataclass(frozen=True)
-class DistillJob(Form, Teaching, Training):
+class DistillJob(Form, Teaching, Writing, Training):
     """The options of `distill`; see `tfhub-transfer distill --help`.
 
     Attributes:
@@ -43,6 +43,7 @@ class DistillJob(Form, Teaching, Training):
             *("unlabelled", "temperature", "share", "validation", "test", "text_pair", "label"),
             *("encoder", "preprocessor", "unfreeze", "pooling", "block", "towers"),
             *("class_weights", "precision", "jit", "strategy"),
+            *("decoder_layers", "vocabulary_size", "answer_length"),
         ),
         "encoders": ("layers", "hidden", "vocabulary"),
     }

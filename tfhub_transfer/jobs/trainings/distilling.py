@@ -13,7 +13,7 @@ from tfhub_transfer.jobs import folders
 from tfhub_transfer.jobs.inputs import read_texts
 from tfhub_transfer.jobs.options import declaring
 from tfhub_transfer.jobs.options.distilling import DistillJob, Teaching
-from tfhub_transfer.jobs.options.training import ENCODER_EPOCHS, TrainJob
+from tfhub_transfer.jobs.options.training import ENCODER_EPOCHS, TrainJob, Writing
 from tfhub_transfer.jobs.processes import launching
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.trainings import continuing
@@ -89,7 +89,10 @@ def _distill_models(job: TaughtJob) -> None:
         name: getattr(job, name) or columns.get(name) for name in ("text", "text_pair", "label")
     }
     task = teachers[0].task
-    train(dataclasses.replace(job, task=task.name, **given, **task.as_options()), fit)
+    # A student may write with less than its teacher; what isn't said is as of that one.
+    said = {name: getattr(job, name) for name in declaring.names_of(Writing)}
+    options = {**task.as_options(), **{n: v for n, v in said.items() if v is not None}}
+    train(dataclasses.replace(job, task=task.name, **given, **options), fit)
 
 
 def _imitate(

@@ -35,6 +35,8 @@ TARGETS = "target_ids"
 DECODER = "decoder"
 # What stands between turns, of a text and of a list; and what the encoder reads there.
 _BETWEEN, _MARK = f"[\\r\\n{WORD_END}{ALONE}]+", " | "
+# Of rows, how many pieces of turns were left out, which no preprocessor sees.
+_LEFT_OUT = "left out"
 _SIGNS = searching.Signs(BOS, EOS, (UNK,))
 # Numbers that all hypotheses of a batch have at a time: 256 MB, and as much again some times while
 # they are sorted. Of usual ones, 4 beams of 128 texts, that is no bound.
@@ -66,11 +68,17 @@ class Generated(Layout):
     def asked_inputs(self, encoder: Encoder) -> Inputs:
         return super().inputs(encoder)
 
+    @property
+    def teaching(self) -> tuple[str, ...]:
+        return (TARGETS,)
+
     def features(
         self, encoder: Encoder, encoded: layers.Encoded, inputs: Inputs
     ) -> keras.KerasTensor:
         """What the decoder says of the right text, `[batch, pieces, 3]`; see `Decoder`."""
         memory, present = self._memory(encoder, encoded, inputs)
+        if "sequence_output" in encoder.output_names and "pooler" in dict(encoder.layer_groups):
+            encoder.mark_unread("pooler")
         task = self.task
         width = task.decoder_width or int(memory.shape[-1])
         heads, inner = _form(encoder, width)
@@ -97,8 +105,6 @@ class Generated(Layout):
         """
         assert isinstance(encoded, Mapping)  # a pair would be read one by one
         if "sequence_output" in encoder.output_names:
-            if "pooler" in dict(encoder.layer_groups):
-                encoder.mark_unread("pooler")
             return encoded["sequence_output"], inputs[BERT_INPUTS[1]]
         vector = encoded["default" if "default" in encoded else "pooled_output"]
         one = keras.ops.expand_dims(vector, 1)
@@ -194,6 +200,10 @@ def _of_bert(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: inputs[key] for key in BERT_INPUTS}
 
 
+def _left_out(rows: Rows) -> np.ndarray:
+    return np.array(rows.examples.columns.get(_LEFT_OUT, np.zeros(len(rows))), np.int64)
+
+
 class Turns(Generated):
     """A row is a conversation so far; its answer is the next turn."""
 
@@ -206,22 +216,36 @@ class Turns(Generated):
         super().check(examples if examples.is_pair else Examples(columns))
 
     def cut(self, examples: Examples) -> Rows:
-        newest = self._newest(tf.constant(examples.texts[0], tf.string)).numpy()
+        newest, left_out = self._newest(tf.constant(examples.texts[0], tf.string))
         labels = examples.labels if examples.target else None
-        made = of_rows([[text.decode("utf-8") for text in newest]], labels)
+        made = of_rows([[text.decode("utf-8") for text in newest.numpy()]], labels)
+        columns = {**made.columns, _LEFT_OUT: left_out.numpy().tolist()}
+        made = dataclasses.replace(made, columns=columns)
         return Rows(made, np.arange(len(examples)), len(examples))
 
-    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], None]:
-        return (self._newest(texts[0]),), None
+    def lost(self, rows: Rows, lost: np.ndarray) -> np.ndarray:
+        return super().lost(rows, lost + _left_out(rows))
 
-    def _newest(self, texts: tf.Tensor) -> tf.Tensor:
-        """The newest turns that fit, with a mark between them; as graph code."""
+    def to_ids(self, rows: Rows) -> Ids:
+        found = super().to_ids(rows)
+        return dataclasses.replace(found, lost=found.lost + _left_out(rows))
+
+    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], None]:
+        return (self._newest(texts[0])[0],), None
+
+    def _newest(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The newest turns that fit, with a mark between them; as graph code.
+
+        And how many pieces of those before them are left out.
+        """
+        left_out = tf.zeros(tf.shape(texts), tf.int64)
         turns = tf.strings.split(tf.strings.regex_replace(texts, _BETWEEN, "\n"), "\n")
         turns = tf.ragged.boolean_mask(turns, tf.strings.length(turns) > 0)
         if isinstance(self.preprocessor, BertPreprocessor):
             pieces = self.preprocessor.pieces(turns.flat_values).row_lengths()
             lengths = turns.row_lengths()
-            sizes = turns.with_values(pieces + 1).to_tensor()
+            pieces_of = turns.with_values(pieces)
+            sizes = (pieces_of + 1).to_tensor()
             behind = tf.cumsum(sizes, axis=1, reverse=True)
             # [CLS] and [SEP] take two places, and no mark stands behind the newest turn, which is
             # read even if it must be cut.
@@ -229,4 +253,6 @@ class Turns(Generated):
             newest = tf.range(tf.shape(sizes, out_type=tf.int64)[1]) == lengths[:, None] - 1
             read = tf.RaggedTensor.from_tensor(fits | newest, lengths)
             turns = tf.ragged.boolean_mask(turns, read)
-        return tf.strings.reduce_join(turns, axis=-1, separator=_MARK)
+            left = tf.ragged.boolean_mask(pieces_of, tf.logical_not(read))
+            left_out = tf.reduce_sum(left, axis=1)
+        return tf.strings.reduce_join(turns, axis=-1, separator=_MARK), left_out

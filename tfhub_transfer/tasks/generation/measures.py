@@ -21,6 +21,7 @@ Right = Callable[[Sequence[object]], Sequence[Texts]]
 
 # Of more training texts some are drawn, whose vectors take minutes on a CPU.
 _MOST_KNOWN = 20_000
+_WINS = " WINS: "
 _BASELINES = {
     "copy": "copying the text",
     "last_turn": "repeating the last turn",
@@ -53,6 +54,7 @@ class Kind:
             badness="chrF lacks",
             without_interval=frozenset(scoring.VARIETY),
             parts=parts,
+            tells_winners=True,
             tiles=("chrf", "rouge1", "rouge2", "rougeL", "exact_match", "distinct_2", "repetition"),
         )
 
@@ -115,7 +117,9 @@ def report_on(trial: Trial, right: Right, kind: Kind = TEXT) -> None:
     scored = {name: judge.score(texts) for name, texts in _rivals(trial, right, kind).items()}
     report.seconds["baselines"] = time.perf_counter() - started
     report.baselines |= {name: _asked(own, kind).numbers() for name, own in scored.items()}
-    report.notes += beside(kind, every, scored, trial.seed)
+    told = beside(kind, every, scored, trial.seed)
+    report.warnings += [each for each in told if _WINS in each]
+    report.notes += [each for each in told if _WINS not in each]
 
 
 def _asked(found: Scored, kind: Kind) -> Scored:
@@ -229,4 +233,4 @@ def _compared(name: str, difference: paired.Difference) -> str:
         return f"{name}: no clear difference, {by}"
     if difference.better:
         return f"{name}: this model wins, {by}"
-    return f"{name} WINS: {by}"
+    return f"{name}{_WINS}{by}"

@@ -1,6 +1,7 @@
 """Tasks whose answer is a text."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -25,6 +26,10 @@ from tfhub_transfer.tasks.trial import Answers, Trial
 NO_PIECE = -1
 # The most pieces of an answer where targets are short: one may be longer than all that were seen.
 _LEAST_ROOM, _ROOM = 32, 1.25
+# Lists that have more on average may be words. Of so many targets the first tell what all are.
+_MOST_RIGHT, _LOOKED_AT = 3, 20
+# Words of a class's name on average; sentences have more.
+_WORDS_OF_A_NAME = 3
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -70,6 +75,7 @@ class TextGeneration(Task):
     head_factor = 5.0
     options = ("decoder_layers", "vocabulary_size", "answer_length", "label_smoothing")
     learned_baselines = False
+    claimed = "texts with a text to be written beside each"
     # What such texts are judged by, and what they are beside.
     kind: ClassVar[measures.Kind] = measures.TEXT
     standing = measures.TEXT.standing()
@@ -96,7 +102,7 @@ class TextGeneration(Task):
         self.label_smoothing = ranges.real_number(
             "label_smoothing", label_smoothing, 0.0, ranges.BELOW_ONE, True
         )
-        self._measured, self._cut = False, (0, 0)
+        self._measured, self._cut, self._several = False, (0, 0), 0
         self._how: dict[str, Any] = {}
         if search is not None:
             self.search = search
@@ -113,6 +119,15 @@ class TextGeneration(Task):
         """Sets it, for whatever is asked from now on."""
         self._how = dataclasses.asdict(_search(search))
 
+    @classmethod
+    def claims(cls, texts: Sequence[object], labels: Sequence[object]) -> bool:
+        """Whether labels are texts of some words that hardly come again."""
+        plain = [label for label in labels if isinstance(label, str)]
+        if len(plain) < max(_LOOKED_AT, len(labels)):
+            return False
+        words = sum(len(label.split()) for label in plain) / len(plain)
+        return len({*plain}) >= 0.9 * len(plain) and words >= _WORDS_OF_A_NAME
+
     @property
     def is_adapted(self) -> bool:
         return self.vocabulary is not None and self.answer_length is not None
@@ -126,7 +141,9 @@ class TextGeneration(Task):
         Raises:
             InputError: If one is no text, or there are too few to learn from.
         """
+        _require_no_words(labels)
         texts = [each[0] for each in self.right(labels)]
+        self._several = len(_listed(labels))
         if self.vocabulary is None:
             self.vocabulary = TargetVocabulary.learn(texts, self.vocabulary_size)
         lengths = self.vocabulary.tokenize(texts).row_lengths().numpy()
@@ -138,12 +155,19 @@ class TextGeneration(Task):
 
     def doubts(self) -> list[str]:
         cut, count = self._cut
+        found = []
+        if self._several:
+            found.append(
+                f"of {count:,} targets {self._several:,} are lists, of texts that are all right: "
+                "the first is learned, reports take each"
+            )
         if not cut:
-            return []
+            return found
         return [
+            *found,
             f"of {count:,} targets {cut:,} have more than {self.answer_length} pieces: they are "
             "cut, and teach no end; allow more (`--answer-length`, up to "
-            f"{ranges.ANSWER[1]}), or give shorter ones"
+            f"{ranges.ANSWER[1]}), or give shorter ones",
         ]
 
     def read_labels(self, labels: Sequence[object]) -> list[str | list[str]]:
@@ -187,6 +211,13 @@ class TextGeneration(Task):
 
     def metrics(self) -> list[keras.Metric]:
         return [Perplexity(name="perplexity"), PieceAccuracy(name="accuracy")]
+
+    def require_imitable(self) -> None:
+        """What others write can be learned, as any text can."""
+
+    def worth(self, value: float) -> float:
+        # The loss of a piece: a perplexity of hundreds would be all of a mean.
+        return -math.log(value)
 
     # Answers ---------------------------------------------------------------------------------
 
@@ -278,13 +309,37 @@ def _texts(label: object) -> list[str]:
     """The texts that a label holds, one or more."""
     label = values.plain(label)
     listed = label if isinstance(label, list) and label else [label]
-    if not all(isinstance(text, str) and not values.is_nothing(text) for text in listed):
+    if not all(isinstance(text, str) and text.strip() for text in listed):
         raise InputError(
             "expected a text to be written, or a list of texts that are all right, none of them "
-            "blank, or a word such as NA that stands for a missing one; drop the row. "
-            f"Received: {str(label)[:60]!r}"
+            f"blank; drop the row. Received: {str(label)[:60]!r}"
         )
     return list(listed)
+
+
+def _listed(labels: Sequence[object]) -> list[list[object]]:
+    """Labels that are lists of several texts."""
+    found = [label for label in map(values.plain, labels) if isinstance(label, list)]
+    return [label for label in found if len(label) > 1]
+
+
+def _require_no_words(labels: Sequence[object]) -> None:
+    """Refuses lists of words: what is one text in pieces would be taken for many right ones."""
+    listed = _listed(labels)
+    words = [str(each) for label in listed for each in label]
+    if len(words) <= _MOST_RIGHT * len(listed) or any(len(each.split()) > 1 for each in words):
+        return
+    # Texts of one word that are all right differ, and none is a full stop.
+    told = [len({*map(str, row)}) < len(row) or not all(map(_has_letters, row)) for row in listed]
+    if sum(told) * 4 >= len(told):
+        raise InputError(
+            "a list is of texts that are all right, and these look like the words of one: join "
+            f'them, as with `" ".join(words)`. Received: {str(listed[told.index(True)])[:60]}'
+        )
+
+
+def _has_letters(word: object) -> bool:
+    return any(sign.isalnum() for sign in str(word))
 
 
 def _plain(value: object) -> object:

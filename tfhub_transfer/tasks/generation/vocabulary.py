@@ -12,6 +12,7 @@ import base64
 import binascii
 import collections
 import functools
+import hashlib
 import io
 import tempfile
 import zlib
@@ -153,13 +154,18 @@ class TargetVocabulary:
             tf.function(self._detokenize, input_signature=[ids], autograph=False),
         )
 
+    @property
+    def _operation(self) -> tf_text.SentencepieceTokenizer:
+        # Of operations of one name TensorFlow has one model in all that was loaded together: an
+        # export of several vocabularies would write all texts in the first that is asked.
+        name = f"vocabulary_{hashlib.sha256(self._model).hexdigest()[:16]}"
+        return tf_text.SentencepieceTokenizer(model=self._model, name=name)
+
     def _tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        tokenizer = tf_text.SentencepieceTokenizer(model=self._model)
-        return tokenizer.tokenize(tf.strings.regex_replace(texts, r"(?s)\A(.)", r" \1"))
+        return self._operation.tokenize(tf.strings.regex_replace(texts, r"(?s)\A(.)", r" \1"))
 
     def _detokenize(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
-        tokenizer = tf_text.SentencepieceTokenizer(model=self._model)
-        return tf.strings.regex_replace(tokenizer.detokenize(ids), r"\A ", "")
+        return tf.strings.regex_replace(self._operation.detokenize(ids), r"\A ", "")
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """What ids stand for, to read: U+2581 for a space, `<0x0A>` for a byte.

@@ -2,7 +2,9 @@
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -12,13 +14,15 @@ from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.storage import names
-from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows
+from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs
 from tfhub_transfer.tasks.objective import Labels
 from tfhub_transfer.tasks.several.task import MultiTask
 
 
 class Joint(Layout):
     """Each row is laid out by its own task; inputs that a task doesn't know are empty in its rows.
+
+    What only teaches, such as a text to be written, each task reads by a name of its own.
 
     Args:
         task: A `MultiTask`.
@@ -43,10 +47,25 @@ class Joint(Layout):
 
     def inputs(self, encoder: Encoder) -> Inputs:
         made: Inputs = {}
-        for part in self.parts.values():
+        for name, part in self.parts.items():
+            own = part.inputs(encoder)
+            taught = int_inputs([self.input_name(name, key) for key in part.teaching])
             # The first task's input of a name stays, and all tasks read that one.
-            made = {**part.inputs(encoder), **made}
+            made = {**{k: v for k, v in own.items() if k not in part.teaching}, **taught, **made}
         return made
+
+    def input_name(self, name: str, key: str) -> str:
+        """What an input of a task's own model is called in that of all.
+
+        Args:
+            name: The task's name.
+            key: The input's name in its own model.
+        """
+        return f"{name}_{key}" if key in self.parts[name].teaching else key
+
+    @property
+    def teaching(self) -> tuple[str, ...]:
+        return tuple(self.input_name(n, key) for n, p in self.parts.items() for key in p.teaching)
 
     def encode(self, encoder: Encoder, inputs: Inputs) -> dict[str, layers.Encoded]:
         """What the encoder gives for each task; where all read the same, it runs once."""
@@ -90,6 +109,7 @@ class Joint(Layout):
             # A set of strings has another order in each process.
             for key in sorted(keys)
         }
+        beside = [_beside(ids) for ids in made.values()]
         owner = np.repeat(list(made), list(counts.values()))
         own = {n: m.labels if isinstance(m.labels, tuple) else (m.labels,) for n, m in made.items()}
         labels = {name: _spread(own[name][0], owner == name) for name in made}
@@ -103,7 +123,40 @@ class Joint(Layout):
             np.concatenate([ids.lost for ids in made.values()]),
             (labels, weights),
             names.key(*digests).encode("ascii"),
+            np.concatenate(beside) if self.teaching else None,
         )
+
+    def pad(
+        self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
+    ) -> dict[str, tf.Tensor]:
+        """As `Layout.pad`; of what only teaches, which `taught` adds, there is nothing yet."""
+        padded = super().pad(encoded, lengths)
+        rows = tf.shape(next(iter(padded.values())))[0]
+        return {**padded, **{key: tf.zeros([rows, 2], tf.int32) for key in self.teaching}}
+
+    def labels_length(
+        self,
+        labels: tf.RaggedTensor,
+        inputs: Mapping[str, tf.Tensor],
+        lengths: np.ndarray | None,
+        name: str = "",
+    ) -> tf.Tensor:
+        return self.parts[name].labels_length(labels, inputs, lengths)
+
+    def taught(self, inputs: Mapping[str, tf.Tensor], labels: Any) -> Mapping[str, tf.Tensor]:
+        found = dict(inputs)
+        for name, part in self.parts.items():
+            taught = part.taught({}, labels[name]) if part.teaching else {}
+            found |= {self.input_name(name, key): taught[key] for key in part.teaching}
+        return found
+
+    def respond(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What each task answers, by its name."""
+        if not self.teaching:
+            found: dict[str, tf.Tensor] = super().respond(model, inputs)
+            return found
+        # What learns from a text to be written answers otherwise than it learns.
+        return {name: part.answer(dict(inputs)) for name, part in model.parts.items()}
 
 
 def balance(rows: Mapping[str, Rows], alpha: float, seed: int) -> dict[str, Rows]:
@@ -129,6 +182,10 @@ def _repeated(rows: Rows, factor: float, generator: np.random.Generator) -> Rows
     chosen = np.concatenate([*[np.arange(count)] * whole, generator.permutation(count)[:rest]])
     chosen = chosen.astype(int)
     return Rows(rows.examples[chosen], rows.owners[chosen], rows.count)
+
+
+def _beside(ids: Ids) -> np.ndarray:
+    return np.zeros(len(ids.lost), np.int64) if ids.beside is None else ids.beside
 
 
 def _empty(count: int) -> tf.RaggedTensor:

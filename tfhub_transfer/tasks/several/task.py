@@ -75,12 +75,6 @@ class MultiTask(Task):
                 "tasks that learn together read one text or one packed pair a row; train the "
                 f"others alone. Received: {', '.join(towers)}"
             )
-        written = [name for name, task in tasks.items() if task.search is not None]
-        if written:
-            raise InputError(
-                "a task whose answers are texts learns alone, since what it learns from is read by "
-                f"its decoder too; train it by itself. Received: {', '.join(written)}"
-            )
         words = {f"{name}_words" for name, task in tasks.items() if task.layout == "words"}
         if words & set(tasks):
             raise InputError(
@@ -104,6 +98,11 @@ class MultiTask(Task):
     @property
     def is_adapted(self) -> bool:
         return all(task.is_adapted for task in self.tasks.values())
+
+    @property
+    def head_factor(self) -> float:  # type: ignore[override]
+        """The highest: the rate that a decoder needs suits what is simpler."""
+        return max(task.head_factor for task in self.tasks.values())
 
     @property
     def needs_tokens(self) -> bool:  # type: ignore[override]
@@ -187,8 +186,8 @@ class MultiTask(Task):
         Args:
             logs: What Keras reports at the end of an epoch.
         """
-        signs = (1 if task.monitor[1] == "max" else -1 for task in self.tasks.values())
-        return float(np.mean([s * v for s, v in zip(signs, self.headlines(logs).values())]))
+        found = self.headlines(logs)
+        return float(np.mean([task.worth(found[name]) for name, task in self.tasks.items()]))
 
     def headlines(self, logs: Mapping[str, float]) -> dict[str, float]:
         """What each task is judged by, by its name.
