@@ -36,7 +36,8 @@ def read(folder: Path, split: str, rows: int | None = None) -> tt.data.Examples:
 def build(train: tt.data.Examples, options: Any) -> tt.TransferModel:
     """The model of a run, which knows the pieces of the targets."""
     task = tt.tasks.Translation(decoder_layers=options.layers, vocabulary_size=options.vocabulary)
-    return tt.build_model(options.encoder, task.adapt(train.labels), sequence_length=64)
+    head = tt.Head(dropout=options.dropout)
+    return tt.build_model(options.encoder, task.adapt(train.labels), head, sequence_length=64)
 
 
 def quality(model: tt.TransferModel, test: tt.data.Examples) -> dict[str, float]:
@@ -56,10 +57,18 @@ def train(options: Any) -> dict[str, Any]:
     splits = [read(folder, *each) for each in (("train", options.rows), ("val",), ("test",))]
     model = build(splits[0], options)
     begun = time.process_time(), time.perf_counter()
-    plan = tt.Plan(head_epochs=options.epochs, verbose=2, seed=options.seed)
+    plan = tt.Plan(options.rate, options.head_rate, options.epochs, verbose=2, seed=options.seed)
     unfreeze = "none" if options.part == "frozen" else options.unfreeze
     epochs = None if options.part == "frozen" else options.thawed_epochs
-    history = tt.fine_tune(model, *splits[:2], unfreeze=unfreeze, epochs=epochs, plan=plan)
+    history = tt.fine_tune(
+        model,
+        *splits[:2],
+        unfreeze=int(unfreeze) if unfreeze.isdigit() else unfreeze,
+        epochs=epochs,
+        batch_size=options.batch,
+        plan=plan,
+        checkpoint=options.checkpoint,
+    )
     spent = time.process_time() - begun[0], time.perf_counter() - begun[1]
     if options.keep:
         model.save(options.keep)
@@ -67,7 +76,10 @@ def train(options: Any) -> dict[str, Any]:
         "rows": len(splits[0]),
         "pieces": model.task.vocabulary.size,
         "layers": options.layers,
+        "dropout": options.dropout,
         "epochs": [outcome.epochs for outcome in history.outcomes],
+        # Of 64 texts, while it trained.
+        "val_bleu": [round(each, 1) for each in history.history["val_bleu"]],
         "perplexity": history.outcomes[-1].value,
         "cpu_minutes": round(spent[0] / 60, 2),
         "minutes": round(spent[1] / 60, 2),
@@ -111,6 +123,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="of the decoder on stored vectors")
     parser.add_argument("--thawed-epochs", type=int, default=8)
     parser.add_argument("--unfreeze", default="auto")
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--rate", type=float, help="of what thaws")
+    parser.add_argument("--head-rate", type=float, help="of the decoder on stored vectors")
+    parser.add_argument("--batch", type=int, default=32, help="texts, of what thaws")
+    parser.add_argument("--checkpoint", help="a folder; CPU time is that of the last process")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", help="a .keras file")
     options = parser.parse_args()
