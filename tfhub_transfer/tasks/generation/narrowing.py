@@ -16,18 +16,28 @@ Tensors: TypeAlias = Any
 Further: TypeAlias = Callable[[tf.Tensor, Tensors, Tensors], tuple[Tensors, Tensors]]
 
 
-def followed(
-    of: Callable[[tf.Tensor], Further], now: Tensors, cache: Tensors, length: int
-) -> Tensors:
+def followed(further: Further, now: Tensors, cache: Tensors, length: int) -> Tensors:
     """Goes from place to place until all is done, and returns what there is then.
 
-    Once half of the texts that are followed are done only the others are.
-
     Args:
-        of: What goes further with some texts, by their numbers `[n]`.
+        further: What goes further.
         now: What is followed at first; its `done` says of which texts nothing is, any longer.
         cache: At first; axes that grow have no size.
         length: The last place.
+    """
+    return _looped(further, tf.constant(0), now, cache, length, 0)[1]
+
+
+def followed_by_fewer(
+    of: Callable[[tf.Tensor], Further], now: Tensors, cache: Tensors, length: int
+) -> Tensors:
+    """The same; but once half of the texts that are followed are done only the others are.
+
+    Args:
+        of: What goes further with some texts, by their numbers `[n]`.
+        now: As of `followed`.
+        cache: Likewise.
+        length: Likewise.
     """
     batch = tf.shape(now.done)[0]
 
@@ -38,7 +48,7 @@ def followed(
         place: tf.Tensor, texts: tf.Tensor, some: Tensors, cache: Tensors, whole: Tensors
     ) -> tuple[Tensors, ...]:
         count = tf.size(texts)
-        place, some, cache = looped(of(texts), place, some, cache, length, count // 2)
+        place, some, cache = _looped(of(texts), place, some, cache, length, count // 2)
         whole = tf.nest.map_structure(
             lambda old, new: tf.tensor_scatter_nd_update(old, _rows(texts, batch, old), new),
             whole,
@@ -55,23 +65,15 @@ def followed(
     return tf.while_loop(going, body, start, shape_invariants=shapes)[-1]
 
 
-def looped(
+def _looped(
     further: Further,
     place: tf.Tensor,
     now: Tensors,
     cache: Tensors,
     length: int,
-    fewest: tf.Tensor | int = 0,
+    fewest: tf.Tensor | int,
 ) -> tuple[tf.Tensor, Tensors, Tensors]:
-    """Goes from place to place while more than the fewest texts aren't done.
-
-    Args:
-        further: What goes further.
-        place: The first place.
-        now: As of `followed`.
-        cache: Likewise.
-        length: Likewise.
-        fewest: How many texts may be left.
+    """Goes on from a place while more than the fewest texts aren't done.
 
     Returns:
         The next place, what is followed then, and the cache.

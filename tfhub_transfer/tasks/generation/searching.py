@@ -489,10 +489,9 @@ def _followed(
     """Goes from place to place until all is done, and returns what there is then."""
     length = rules.search.max_length
     if of is None:
-        whole = functools.partial(further, step, rules)
-        return narrowing.looped(whole, tf.constant(0), now, cache, length)[1]
+        return narrowing.followed(functools.partial(further, step, rules), now, cache, length)
 
     def of_some(texts: tf.Tensor) -> narrowing.Further:
         return functools.partial(further, of(texts), rules.of_some(texts))
 
-    return narrowing.followed(of_some, now, cache, length)
+    return narrowing.followed_by_fewer(of_some, now, cache, length)
