@@ -2,7 +2,8 @@
 
     python benchmarks/generation.py --corpus multi30k --part frozen
     python benchmarks/generation.py --corpus multi30k --part thawed
-    python benchmarks/generation.py --corpus multi30k --part speed
+    python benchmarks/generation.py --corpus multi30k --part speed --keep frozen.keras
+    python benchmarks/generation.py --corpus multi30k --part peer --cpu-minutes 20
 
 The corpus is a folder with `train`, `val` and `test` as two files of lines each, `.en` and `.de`:
 Multi30k, task 1, raw, test 2016 (https://github.com/multi30k/dataset). One line a run is appended
@@ -12,6 +13,9 @@ to `benchmarks/generation.jsonl`. CPU time is that of the process, all threads t
 import argparse
 import datetime
 import json
+import os
+import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,8 @@ import tfhub_transfer as tt
 from tfhub_transfer.tasks import Search
 
 RESULTS = Path(__file__).parent / "generation.jsonl"
+# Beams of each.
+SEARCHES = {"greedy": 1, "beam": 4}
 
 
 def read(folder: Path, split: str, rows: int | None = None) -> tt.data.Examples:
@@ -36,17 +42,25 @@ def read(folder: Path, split: str, rows: int | None = None) -> tt.data.Examples:
 def build(train: tt.data.Examples, options: Any) -> tt.TransferModel:
     """The model of a run, which knows the pieces of the targets."""
     task = tt.tasks.Translation(decoder_layers=options.layers, vocabulary_size=options.vocabulary)
-    return tt.build_model(options.encoder, task.adapt(train.labels), sequence_length=64)
+    head = tt.Head(dropout=options.dropout)
+    return tt.build_model(options.encoder, task.adapt(train.labels), head, sequence_length=64)
 
 
 def quality(model: tt.TransferModel, test: tt.data.Examples) -> dict[str, float]:
     """BLEU and chrF of sacrebleu, of the likeliest piece each time and of four beams."""
-    found = {}
-    for name, beams in (("greedy", 1), ("beam", 4)):
+    answers = {}
+    for name, beams in SEARCHES.items():
         model.task.search = Search(beams=beams, max_length=model.task.answer_length)
-        answers = [answer["text"] for answer in model.predict_text(test.texts[0])]
-        found[f"bleu_{name}"] = sacrebleu.corpus_bleu(answers, [test.labels]).score
-        found[f"chrf_{name}"] = sacrebleu.corpus_chrf(answers, [test.labels]).score
+        answers[name] = [answer["text"] for answer in model.predict_text(test.texts[0])]
+    return scored(answers, test)
+
+
+def scored(answers: dict[str, list[str]], test: tt.data.Examples) -> dict[str, float]:
+    """The numbers of answers by name."""
+    found = {}
+    for name, texts in answers.items():
+        found[f"bleu_{name}"] = round(sacrebleu.corpus_bleu(texts, [test.labels]).score, 2)
+        found[f"chrf_{name}"] = round(sacrebleu.corpus_chrf(texts, [test.labels]).score, 2)
     return found
 
 
@@ -56,10 +70,18 @@ def train(options: Any) -> dict[str, Any]:
     splits = [read(folder, *each) for each in (("train", options.rows), ("val",), ("test",))]
     model = build(splits[0], options)
     begun = time.process_time(), time.perf_counter()
-    plan = tt.Plan(head_epochs=options.epochs, verbose=2, seed=options.seed)
+    plan = tt.Plan(options.rate, options.head_rate, options.epochs, verbose=2, seed=options.seed)
     unfreeze = "none" if options.part == "frozen" else options.unfreeze
     epochs = None if options.part == "frozen" else options.thawed_epochs
-    history = tt.fine_tune(model, *splits[:2], unfreeze=unfreeze, epochs=epochs, plan=plan)
+    history = tt.fine_tune(
+        model,
+        *splits[:2],
+        unfreeze=int(unfreeze) if unfreeze.isdigit() else unfreeze,
+        epochs=epochs,
+        batch_size=options.batch,
+        plan=plan,
+        checkpoint=options.checkpoint,
+    )
     spent = time.process_time() - begun[0], time.perf_counter() - begun[1]
     if options.keep:
         model.save(options.keep)
@@ -67,11 +89,54 @@ def train(options: Any) -> dict[str, Any]:
         "rows": len(splits[0]),
         "pieces": model.task.vocabulary.size,
         "layers": options.layers,
+        "dropout": options.dropout,
         "epochs": [outcome.epochs for outcome in history.outcomes],
+        # Of 64 texts, while it trained.
+        "val_bleu": [round(each, 1) for each in history.history["val_bleu"]],
         "perplexity": history.outcomes[-1].value,
         "cpu_minutes": round(spent[0] / 60, 2),
         "minutes": round(spent[1] / 60, 2),
-        **{name: round(value, 2) for name, value in quality(model, splits[2]).items()},
+        **quality(model, splits[2]),
+    }
+
+
+def peer(options: Any) -> dict[str, Any]:
+    """Hugging Face's encoder-decoder, in as much CPU time, in the pieces that ours writes."""
+    folder = Path(options.corpus)
+    rows, test = read(folder, "train", options.rows), read(folder, "test")
+    task = tt.tasks.Translation(vocabulary_size=options.vocabulary).adapt(rows.labels)
+    given = {
+        "corpus": folder,
+        "weights": options.weights,
+        "answer-length": task.answer_length,
+        "layers": options.layers,
+        "cpu-minutes": options.cpu_minutes,
+        "precision": options.peer_precision,
+        "rate": options.rate or 5e-4,
+        "dropout": options.dropout,
+        "seed": options.seed,
+    }
+    command = [options.peer_python, str(harness.RUNS / "translators.py")]
+    command += [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    if options.rows:
+        command += ["--rows", str(options.rows)]
+    with tempfile.NamedTemporaryFile(suffix=".model") as file:
+        Path(file.name).write_bytes(task.vocabulary.model)
+        done = subprocess.run(
+            [*command, "--vocabulary", file.name], stdout=subprocess.PIPE, text=True, check=True
+        )
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    answers = {name: found.pop(name) for name in SEARCHES}
+    spent = [round(found.pop(name) / 60, 2) for name in ("cpu_seconds", "seconds")]
+    return {
+        "encoder": Path(options.weights).resolve().name,
+        "rows": len(rows),
+        "pieces": task.vocabulary.size,
+        **{name: given[name] for name in ("layers", "precision", "rate", "dropout")},
+        **found,
+        "cpu_minutes": spent[0],
+        "minutes": spent[1],
+        **scored(answers, test),
     }
 
 
@@ -80,7 +145,7 @@ def speed(options: Any) -> dict[str, Any]:
     model = tt.load_model(options.keep)
     texts = read(Path(options.corpus), "test").texts[0]
     found: dict[str, Any] = {}
-    for name, beams in (("greedy", 1), ("beam", 4)):
+    for name, beams in SEARCHES.items():
         model.task.search = Search(beams=beams, max_length=model.task.answer_length)
         model.predict_text(texts[:64])
         begun = time.process_time(), time.perf_counter()
@@ -103,7 +168,7 @@ def main() -> None:
     """Runs one part and appends its line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--corpus", required=True)
-    parser.add_argument("--part", choices=("frozen", "thawed", "speed"), required=True)
+    parser.add_argument("--part", choices=("frozen", "thawed", "peer", "speed"), required=True)
     parser.add_argument("--encoder", default="auto")
     parser.add_argument("--rows", type=int)
     parser.add_argument("--layers", type=int, default=1)
@@ -111,10 +176,21 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="of the decoder on stored vectors")
     parser.add_argument("--thawed-epochs", type=int, default=8)
     parser.add_argument("--unfreeze", default="auto")
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--rate", type=float, help="of what thaws")
+    parser.add_argument("--head-rate", type=float, help="of the decoder on stored vectors")
+    parser.add_argument("--batch", type=int, default=32, help="texts, of what thaws")
+    parser.add_argument("--checkpoint", help="a folder; CPU time is that of the last process")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", help="a .keras file")
+    parser.add_argument("--weights", default=os.environ.get("BENCH_WEIGHTS"), help="Hugging Face's")
+    parser.add_argument("--peer-python", default=os.environ.get("BENCH_PEER_PYTHON"))
+    parser.add_argument("--peer-precision", default="bfloat16")
+    parser.add_argument("--cpu-minutes", type=float, default=20.0, help="of the peer")
     options = parser.parse_args()
-    found = speed(options) if options.part == "speed" else train(options)
+    if options.part == "peer" and not (options.weights and options.peer_python):
+        parser.error("give --weights and --peer-python, or set BENCH_WEIGHTS, BENCH_PEER_PYTHON")
+    found = {"speed": speed, "peer": peer}.get(options.part, train)(options)
     line = {
         "part": options.part,
         "encoder": Path(options.encoder).name,

@@ -213,7 +213,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/generation": [
-        ["rivals", "scoring", "searching", "vocabulary"],
+        ["narrowing", "rivals", "scoring", "vocabulary"],
+        ["searching"],
         ["measures"],
         ["task"],
         ["layout"],

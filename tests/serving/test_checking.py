@@ -197,13 +197,26 @@ def test_questions_in_int8_pass(tmp_path: Path) -> None:
     assert len(found) == 3 and all(passed for passed, _ in found), found
 
 
+def _expects_what_is_predicted(model: tt.TransferModel, place: Path) -> None:
+    """Odd texts are written as `predict_text` writes them, so the export is, too."""
+    expected = np.load(place / f"{checking.ODD}.npz")
+    (key,) = [key for key in expected if key.endswith("/text")]
+    wanted = [text.decode("utf-8") for text in expected[key].tolist()]
+    texts = list(checking.ODD_TEXTS)
+    assert [each["text"] for each in model.predict_text(texts)] == wanted
+
+
 # Each signature takes a second to optimize.
 QUICK = ("classification", "question-answering")
-REST = [name for name in samples.ROWS if name not in QUICK]
+# Loops, and strings that are made.
+WRITTEN = ("translation", "dialogue")
+REST = [name for name in samples.ROWS if name not in (*QUICK, *WRITTEN)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rows", [QUICK, pytest.param(REST, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    "rows", [QUICK, *(pytest.param(each, marks=pytest.mark.exhaustive) for each in (WRITTEN, REST))]
+)
 def test_tasks_pass_in_fresh_processes(rows: list[str], bert_encoder: Path, tmp_path: Path) -> None:
     """By the C interface; by the session loader one, as `test_doors.py` has all of them."""
     places = []
@@ -214,6 +227,8 @@ def test_tasks_pass_in_fresh_processes(rows: list[str], bert_encoder: Path, tmp_
         version = tt.export_saved_model(model, tmp_path / f"{name} serving", "float32")
         places.append(tmp_path / name)
         assert all(c.passed for c in checking.prepare(version, model, places[-1])), name
+        if name in WRITTEN:
+            _expects_what_is_predicted(model, places[-1])
         # What is asked is a copy elsewhere.
         shutil.rmtree(version.parent)
     ways = {"C interface": (checking.NATIVE, places)}

@@ -30,6 +30,11 @@ class Copyable:
     shown: tf.Tensor
     same: tf.Tensor
 
+    def of(self, texts: tf.Tensor) -> "Copyable":
+        """That of some of the texts, by their numbers `[n]`."""
+        parts = (self.keys, self.sources, self.shown, self.same)
+        return Copyable(*(tf.gather(each, texts) for each in parts))
+
 
 @dataclasses.dataclass(frozen=True)
 class Made:

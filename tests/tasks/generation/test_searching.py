@@ -1,6 +1,7 @@
 """Searches for texts against brute force, and against the same in Python."""
 
 import dataclasses
+import functools
 import itertools
 import re
 from collections.abc import Sequence
@@ -37,8 +38,17 @@ class Table:
         self.scores = self.scores.astype("float32")
 
     def step(self, ids: tf.Tensor, place: tf.Tensor, cache: Any) -> tuple[tf.Tensor, Any]:
+        return self.of(tf.range(self.rows))(ids, place, cache)
+
+    def of(self, texts: tf.Tensor) -> searching.Step:
+        """The step of some of the texts."""
+        return functools.partial(self._step, texts)
+
+    def _step(
+        self, texts: tf.Tensor, ids: tf.Tensor, place: tf.Tensor, cache: Any
+    ) -> tuple[tf.Tensor, Any]:
         hypotheses = tf.shape(ids)[0]
-        rows = tf.repeat(tf.range(self.rows), hypotheses // self.rows)
+        rows = tf.repeat(texts, hypotheses // tf.size(texts))
         # The cache is both what a search must follow its hypotheses with, and one that grows.
         cache = tf.concat([cache, ids[:, None]], 1)
         before = tf.where(place > 0, cache[:, tf.maximum(place - 1, 0)], 0)
@@ -63,13 +73,19 @@ def _empty(rows: tf.Tensor) -> tf.Tensor:
 
 
 def found(
-    table: Table, settings: Search, begin: Any = None, most: Any = None, signs: Signs = SIGNS
+    table: Table,
+    settings: Search,
+    begin: Any = None,
+    most: Any = None,
+    signs: Signs = SIGNS,
+    narrows: bool = True,
 ) -> Found:
     """As a graph, of a batch whose size it doesn't know."""
+    of = table.of if narrows else None
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
     def run(batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        answer = searching.find(table.step, _empty, batch, signs, settings, begin, most)
+        answer = searching.find(table.step, _empty, batch, signs, settings, begin, most, of)
         return answer.ids, answer.scores, answer.lengths
 
     return Found(*(each.numpy() for each in run(table.rows)))
@@ -215,6 +231,29 @@ def test_a_batch_answers_as_each_of_its_texts(settings: Search) -> None:
         only = found(alone, settings)
         assert texts_of(only, 0) == texts_of(answer, row)
         np.testing.assert_allclose(only.scores[0], answer.scores[row], atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", EVERY_KIND, ids=["likeliest", "beams", "drawn"])
+def test_texts_that_are_done_are_left_out(settings: Search) -> None:
+    """Where half are, or more; what is drawn depends on how many stand beside it."""
+    rows: list[int] = []
+
+    class Counting(Table):
+        def _step(self, texts: tf.Tensor, ids: tf.Tensor, *rest: Any) -> tuple[tf.Tensor, Any]:
+            tf.numpy_function(lambda n: rows.append(int(n)), [tf.size(ids)], [])
+            return super()._step(texts, ids, *rest)
+
+    table = Counting(rows=8, places=6)
+    most = np.array([0, 6, 1, 2, 2, 2, 3, 4])
+    settings = dataclasses.replace(settings, min_length=6, thorough=True)
+    answer, all_rows = found(table, settings, most=most), [*rows]
+    rows.clear()
+    whole = found(table, settings, most=most, narrows=False)
+    for name in ("ids", "scores", "lengths"):
+        np.testing.assert_array_equal(getattr(answer, name), getattr(whole, name))
+    assert rows == [8 * settings.hypotheses] * 7
+    texts = [8] * 7 if settings.sample else [8, 8, 8, 3, 3, 1, 1]
+    assert all_rows == [each * settings.hypotheses for each in texts]
 
 
 @pytest.mark.parametrize("settings", EVERY_KIND, ids=["likeliest", "beams", "drawn"])
@@ -387,12 +426,18 @@ class Writer(tf.Module):
 
     def find(self, memory: tf.Tensor, present: tf.Tensor, sources: tf.Tensor) -> dict[str, Any]:
         state = self.decoder.start(memory, present, sources, places=self.places)
+
+        def of(texts: tf.Tensor | None) -> searching.Step:
+            some = state if texts is None else state.of(texts)
+            return lambda ids, place, cache: self.decoder.step(ids, place, cache, some)
+
         answer = searching.find(
-            lambda ids, place, cache: self.decoder.step(ids, place, cache, state),
+            of(None),
             lambda rows: self.decoder.empty(rows, state),
             tf.shape(memory)[0],
             SIGNS,
             self.settings,
+            of=None if self.places else of,
         )
         return vars(answer)
 

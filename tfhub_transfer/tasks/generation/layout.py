@@ -169,15 +169,15 @@ class Generated(Layout):
         memory, present = self._memory(encoder, encoded, inputs)
         state = decoder.start(memory, present)
 
-        def step(ids: tf.Tensor, place: tf.Tensor, cache: searching.Cache) -> tuple[Any, ...]:
-            found: tuple[Any, ...] = decoder.step(ids, place, cache, state)
-            return found
+        def of(texts: tf.Tensor | None) -> searching.Step:
+            some = state if texts is None else state.of(texts)
+            return lambda ids, place, cache: decoder.step(ids, place, cache, some)
 
         def empty(rows: tf.Tensor) -> searching.Cache:
             return decoder.empty(rows, state)
 
         how = self.task.search
-        found = searching.find(step, empty, tf.shape(memory)[0], _SIGNS, how)
+        found = searching.find(of(None), empty, tf.shape(memory)[0], _SIGNS, how, of=of)
         return tf.concat([found.scores[..., None], tf.cast(found.ids, tf.float32)], axis=-1)
 
 

@@ -7,6 +7,7 @@ unlikely as that may be. So every score is the probability of a whole text.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,6 +19,7 @@ from tfhub_transfer.incoming import ranges
 from tfhub_transfer.incoming.choices import flag
 from tfhub_transfer.runtime import dropout
 from tfhub_transfer.runtime.masking import NEVER
+from tfhub_transfer.tasks.generation import narrowing
 
 # Tensors whose first axis is hypotheses, in tuples of any form.
 Cache: TypeAlias = Any
@@ -172,6 +174,7 @@ def find(
     search: Search,
     begin: tf.Tensor | None = None,
     most: tf.Tensor | int | None = None,
+    of: Callable[[tf.Tensor], Step] | None = None,
 ) -> Found:
     """Searches for the texts of a batch.
 
@@ -183,11 +186,13 @@ def find(
         search: How.
         begin: Ids that each text begins with, `[batch, n]`, then 0, in the place of `search.begin`.
         most: The most pieces, of all texts or of each, `[batch]`, if fewer than those of `search`.
+        of: The step of some of the texts, by their numbers `[n]`. If it is given, texts that are
+            done are left out; but not where pieces are drawn, which depends on the batch's size.
     """
     rules = _Rules.of(batch, signs, search, begin, most)
     if search.sample or search.beams == 1:
-        return _by_piece(step, empty, rules)
-    return _by_beams(step, empty, rules)
+        return _by_piece(step, empty, rules, None if search.sample else of)
+    return _by_beams(step, empty, rules, of)
 
 
 # What may come next -------------------------------------------------------------------------------
@@ -231,6 +236,11 @@ class _Rules:
         return cls(
             tf.convert_to_tensor(batch), signs, search, tf.where(late, signs.end, pieces), ends
         )
+
+    def of_some(self, texts: tf.Tensor) -> "_Rules":
+        """What holds for some of the texts, by their numbers `[n]`."""
+        forced, ends = tf.gather(self.forced, texts), tf.gather(self.ends, texts)
+        return dataclasses.replace(self, batch=tf.size(texts), forced=forced, ends=ends)
 
     @property
     def banned(self) -> tuple[int, ...]:
@@ -286,13 +296,20 @@ def _without_repeats(
 # Piece by piece -----------------------------------------------------------------------------------
 
 
-def _by_piece(step: Step, empty: Callable[[tf.Tensor], Cache], rules: _Rules) -> Found:
+def _by_piece(
+    step: Step,
+    empty: Callable[[tf.Tensor], Cache],
+    rules: _Rules,
+    of: Callable[[tf.Tensor], Step] | None,
+) -> Found:
     """Takes one piece at each place: the likeliest, or one that is drawn."""
     search = rules.search
     each, length = (search.n_best if search.sample else 1), search.max_length
     rows = rules.batch * each
 
-    def further(place: tf.Tensor, now: _Lone, cache: Cache) -> tuple[_Lone, Cache]:
+    def further(
+        step: Step, rules: _Rules, place: tf.Tensor, now: _Lone, cache: Cache
+    ) -> tuple[_Lone, Cache]:
         scores, cache = step(now.last, place, cache)
         scores = rules.apply(scores, now.words, place)
         piece = _drawn(scores, place, search) if search.sample else _likeliest(scores)
@@ -310,7 +327,7 @@ def _by_piece(step: Step, empty: Callable[[tf.Tensor], Cache], rules: _Rules) ->
         totals=tf.zeros([rows]),
         done=tf.zeros([rows], tf.bool),
     )
-    now = _followed(further, now, empty(rows), length)
+    now = _followed(further, step, rules, of, now, empty(rows))
     void = now.totals < _VOID
     words = tf.where(void[:, None], PAD, now.words)
     lengths = tf.reduce_sum(tf.cast(words != PAD, tf.int32), 1)
@@ -381,12 +398,19 @@ class _Beams(NamedTuple):
     lengths: tf.Tensor
 
 
-def _by_beams(step: Step, empty: Callable[[tf.Tensor], Cache], rules: _Rules) -> Found:
+def _by_beams(
+    step: Step,
+    empty: Callable[[tf.Tensor], Cache],
+    rules: _Rules,
+    of: Callable[[tf.Tensor], Step] | None,
+) -> Found:
     """Follows the best open hypotheses, and keeps the best that ended apart from them."""
     batch, beams, length = rules.batch, rules.search.beams, rules.search.max_length
-    own = tf.range(batch)[:, None] * beams
 
-    def further(place: tf.Tensor, now: _Beams, cache: Cache) -> tuple[_Beams, Cache]:
+    def further(
+        step: Step, rules: _Rules, place: tf.Tensor, now: _Beams, cache: Cache
+    ) -> tuple[_Beams, Cache]:
+        batch = rules.batch
         scores, cache = step(now.last, place, cache)
         scores = rules.apply(scores, tf.reshape(now.words, [-1, length]), place)
         size = scores.shape[-1]
@@ -400,7 +424,7 @@ def _by_beams(step: Step, empty: Callable[[tf.Tensor], Cache], rules: _Rules) ->
         parents, pieces = (tf.gather(each, chosen, batch_dims=1) for each in (parents, pieces))
         words = tf.gather(now.words, parents, batch_dims=1)
         words = tf.where(tf.range(length) == place, pieces[..., None], words)
-        rows = tf.reshape(parents + own, [-1])
+        rows = tf.reshape(parents + tf.range(batch)[:, None] * beams, [-1])
         cache = tf.nest.map_structure(lambda each: tf.gather(each, rows), cache)
         done = tf.logical_or(now.done, _is_decided(ended[1], open_totals, rules, place))
         return _Beams(tf.reshape(pieces, [-1]), words, open_totals, done, *ended), cache
@@ -415,7 +439,7 @@ def _by_beams(step: Step, empty: Callable[[tf.Tensor], Cache], rules: _Rules) ->
         scores=tf.fill([batch, rules.search.n_best], NEVER),
         lengths=tf.zeros([batch, rules.search.n_best], tf.int32),
     )
-    now = _followed(further, now, empty(batch * beams), length)
+    now = _followed(further, step, rules, of, now, empty(batch * beams))
     return Found(now.ended, now.scores, now.lengths)
 
 
@@ -454,25 +478,20 @@ def _is_decided(scores: tf.Tensor, totals: tf.Tensor, rules: _Rules, place: tf.T
     return tf.logical_or(totals[:, 0] < _VOID, scores[:, -1] >= reachable)
 
 
-# The loop -----------------------------------------------------------------------------------------
-
-
-def _followed(further: Callable[..., Any], now: Any, cache: Cache, length: int) -> Any:
+def _followed(
+    further: Callable[..., Any],
+    step: Step,
+    rules: _Rules,
+    of: Callable[[tf.Tensor], Step] | None,
+    now: Any,
+    cache: Cache,
+) -> Any:
     """Goes from place to place until all is done, and returns what there is then."""
-    kept = tf.nest.map_structure(lambda x: tf.TensorShape([None, *x.shape[1:]]), now)
-    grown = tf.nest.map_structure(
-        lambda x: tf.TensorShape([None, *(size or None for size in x.shape[1:])]), cache
-    )
+    length = rules.search.max_length
+    if of is None:
+        return narrowing.followed(functools.partial(further, step, rules), now, cache, length)
 
-    def going(place: tf.Tensor, now: Any, cache: Cache) -> tf.Tensor:
-        return tf.logical_and(place <= length, tf.logical_not(tf.reduce_all(now.done)))
+    def of_some(texts: tf.Tensor) -> narrowing.Further:
+        return functools.partial(further, of(texts), rules.of_some(texts))
 
-    def body(place: tf.Tensor, now: Any, cache: Cache) -> tuple[tf.Tensor, Any, Cache]:
-        now, cache = further(place, now, cache)
-        for tensors, shapes in ((now, kept), (cache, grown)):
-            tf.nest.map_structure(lambda tensor, shape: tensor.set_shape(shape), tensors, shapes)
-        return place + 1, now, cache
-
-    start = (tf.constant(0), now, cache)
-    shapes = (tf.TensorShape([]), kept, grown)
-    return tf.while_loop(going, body, start, shape_invariants=shapes)[1]
+    return narrowing.followed_by_fewer(of_some, now, cache, length)
