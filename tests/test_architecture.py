@@ -144,7 +144,7 @@ INNER_FLOORS = {
         ["given_ids"],
         ["wiring"],
         ["transfer"],
-        ["multitask"],
+        ["multitask", "neighbours"],
         ["building"],
         ["encoding"],
         ["__init__"],
@@ -202,7 +202,10 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks": [
-        ["class_labels", "divergences", "rouge", "scales", "segmentation", "trial"],
+        [
+            *("class_labels", "divergences", "nearness", "rouge", "scales", "segmentation"),
+            "trial",
+        ],
         ["reportable"],
         ["base"],
         ["objective"],
