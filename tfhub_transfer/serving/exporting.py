@@ -149,11 +149,10 @@ def _folded(model: TransferModel, precision: str) -> folding.Folded | None:
 
 def _asked(model: TransferModel) -> dict[str, tf.TensorSpec]:
     """What of a model's inputs a question has, by name."""
-    asked = {name for p in model.parts.values() for name in p.layout.asked_inputs(model.encoder)}
     return {
-        tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype)
-        for tensor in model.inputs
-        if tensor.name in asked
+        name: tf.TensorSpec(tensor.shape, tensor.dtype)
+        for part in model.parts.values()
+        for name, tensor in part.layout.asked_inputs(model.encoder).items()
     }
 
 

@@ -20,13 +20,14 @@ from tfhub_transfer.encoders.preprocessing import BertPreprocessor
 from tfhub_transfer.encoders.token_counts import padded_length
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers, warm_start
-from tfhub_transfer.heads.decoder import Decoder
+from tfhub_transfer.heads.decoder import Decoder, Remembered
 from tfhub_transfer.heads.settings import DecoderForm, Head
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.generation import searching
+from tfhub_transfer.tasks.generation import constrained, searching, told
+from tfhub_transfer.tasks.generation.coverage import Coverage
 from tfhub_transfer.tasks.generation.task import NO_PIECE
 from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD, UNK
-from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs, of_rows
+from tfhub_transfer.tasks.layout import Ids, Inputs, Rows, State, int_inputs, of_rows
 from tfhub_transfer.texts.joining import ALONE, WORD_END, spaced
 
 # Of a `Head`, what no decoder has.
@@ -41,7 +42,7 @@ _SIGNS = searching.Signs(BOS, EOS, (UNK,))
 _NUMBERS = 64_000_000
 
 
-class Generated(Layout):
+class Generated(told.Told):
     """A row is a text; its answer is a text that a decoder writes."""
 
     def __init__(self, task: Task, head: Head) -> None:
@@ -61,9 +62,13 @@ class Generated(Layout):
     # Inside of the Keras model -----------------------------------------------------------------
 
     def inputs(self, encoder: Encoder) -> Inputs:
-        return {**self.asked_inputs(encoder), **int_inputs([TARGETS])}
+        return {**self.read_inputs(encoder), **int_inputs([TARGETS])}
 
     def asked_inputs(self, encoder: Encoder) -> Inputs:
+        return {**self.read_inputs(encoder), **self.told_inputs()}
+
+    def read_inputs(self, encoder: Encoder) -> Inputs:
+        """Those that are made of a text alone."""
         return super().inputs(encoder)
 
     def features(
@@ -163,6 +168,18 @@ class Generated(Layout):
         memory, present = self._memory(encoder, encoded, inputs)
         state = decoder.start(memory, present)
 
+        found = self._searched(decoder, state, present, inputs)
+        return tf.concat([found.scores[..., None], tf.cast(found.ids, tf.float32)], axis=-1)
+
+    def _searched(
+        self,
+        decoder: Decoder,
+        state: Remembered,
+        present: tf.Tensor,
+        inputs: Mapping[str, tf.Tensor],
+    ) -> searching.Found:
+        """The best texts of a batch of which the decoder remembers `state`."""
+
         def step(ids: tf.Tensor, place: tf.Tensor, cache: searching.Cache) -> tuple[Any, ...]:
             found: tuple[Any, ...] = decoder.step(ids, place, cache, state)
             return found
@@ -170,9 +187,15 @@ class Generated(Layout):
         def empty(rows: tf.Tensor) -> searching.Cache:
             return decoder.empty(rows, state)
 
-        how = self.task.search
-        found = searching.find(step, empty, tf.shape(memory)[0], _SIGNS, how)
-        return tf.concat([found.scores[..., None], tf.cast(found.ids, tf.float32)], axis=-1)
+        how, lost = self.task.search, None
+        if how.coverage_penalty:
+            coverage = Coverage(decoder, state, present, how.coverage_penalty)
+            step, empty, lost = coverage.step, coverage.empty, coverage.lost
+        rules = searching.Rules.of(tf.shape(present)[0], _SIGNS, how, self.task.begin)
+        terms = self.terms(inputs)
+        if terms is None:
+            return searching.find(step, empty, rules, lost)
+        return constrained.find(step, empty, rules, terms, lost)
 
 
 def _form(encoder: Encoder, width: int) -> tuple[int, int]:
@@ -211,8 +234,8 @@ class Turns(Generated):
         made = of_rows([[text.decode("utf-8") for text in newest]], labels)
         return Rows(made, np.arange(len(examples)), len(examples))
 
-    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], None]:
-        return (self._newest(texts[0]),), None
+    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], State]:
+        return super().prepare(self._newest(texts[0]))
 
     def _newest(self, texts: tf.Tensor) -> tf.Tensor:
         """The newest turns that fit, with a mark between them; as graph code."""
