@@ -91,11 +91,11 @@ def find(
     What has no room in a text is not looked for.
 
     Args:
-        step: As of `searching.find`.
+        step: As of `searching.find_by`.
         empty: Likewise.
         rules: What holds for the batch's texts.
         terms: What they must hold.
-        penalty: As of `searching.find`.
+        penalty: Likewise.
     """
     forced = (rules.forced >= 0) & (rules.forced != rules.signs.end)
     begun = tf.reduce_sum(tf.cast(forced, tf.int32), 1)

@@ -194,7 +194,7 @@ class Generated(told.Told):
         rules = searching.Rules.of(tf.shape(present)[0], _SIGNS, how, self.task.begin)
         terms = self.terms(inputs)
         if terms is None:
-            return searching.find(step, empty, rules, lost)
+            return searching.find_by(step, empty, rules, lost)
         return constrained.find(step, empty, rules, terms, lost)
 
 

@@ -201,15 +201,38 @@ class Found:
 def find(
     step: Step,
     empty: Callable[[tf.Tensor], Cache],
-    rules: "Rules",
-    penalty: Penalty | None = None,
+    batch: tf.Tensor | int,
+    signs: Signs,
+    search: Search,
+    begin: tf.Tensor | Sequence[int] | None = None,
+    most: tf.Tensor | int | None = None,
 ) -> Found:
     """Searches for the texts of a batch.
 
     Args:
         step: What is searched. Hypotheses of one text stand side by side.
         empty: The cache at the place 0 of so many hypotheses; axes of length 0 may grow.
-        rules: What holds for the batch's texts.
+        batch: As of `Rules.of`.
+        signs: Likewise.
+        search: Likewise.
+        begin: Likewise.
+        most: Likewise.
+    """
+    return find_by(step, empty, Rules.of(batch, signs, search, begin, most))
+
+
+def find_by(
+    step: Step,
+    empty: Callable[[tf.Tensor], Cache],
+    rules: "Rules",
+    penalty: Penalty | None = None,
+) -> Found:
+    """Searches for texts by the rules of a batch.
+
+    Args:
+        step: As of `find`.
+        empty: Likewise.
+        rules: What holds for the texts.
         penalty: What is added to scores of texts that end, of the cache behind the step that did.
     """
     if rules.search.sample or rules.search.beams == 1:
