@@ -60,7 +60,8 @@ def likelihoods(model: tt.TransferModel, source: str, pieces: list[int]) -> np.n
     """The logarithm of the probability of each piece and of the end, of the model's own graph."""
     inputs = model.layout.batch(tf.constant([source]))
     targets = tf.constant([[BOS, *pieces, EOS]])
-    scores = model({**inputs, layouts.TARGETS: targets}, training=False)
+    read = {name: each for name, each in inputs.items() if name != "terms"}
+    scores = model({**read, layouts.TARGETS: targets}, training=False)
     return np.asarray(scores)[0, :, 0]
 
 
@@ -254,6 +255,26 @@ def test_a_file_and_an_export_write_the_same(trained: tt.TransferModel, tmp_path
         assert [each.decode("utf-8") for each in served["texts"][row]] == answer["texts"]
         assert served["text"][row].decode("utf-8") == answer["text"]
         assert served["score"][row] == pytest.approx(answer["score"], abs=1e-4)
+
+
+def test_an_export_may_be_told_how_long_each_answer_is(
+    trained: tt.TransferModel, tmp_path: Path
+) -> None:
+    served = ServedModel(tt.export_saved_model(trained, tmp_path / "serving"))
+    asked, most = [*SOURCES[:4], *SOURCES[:2]], [1, 2, 3, 99, 0, -5]
+    found = served.answer("max_length", {"text": asked, "max_length": most})
+    usual = served.answer("serving_default", {"text": asked})
+    before = trained.task.search
+    try:
+        for row, count in enumerate(most[:3]):
+            trained.task.search = dataclasses.replace(before, max_length=count)
+            [answer] = trained.predict_text(asked[row : row + 1])
+            assert [each.decode("utf-8") for each in found["texts"][row]] == answer["texts"]
+            np.testing.assert_allclose(found["scores"][row], answer["scores"], atol=1e-4)
+    finally:
+        trained.task.search = before
+    for name in usual:
+        np.testing.assert_array_equal(found[name][3:], usual[name][3:])
 
 
 @pytest.mark.slow

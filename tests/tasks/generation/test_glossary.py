@@ -116,4 +116,4 @@ def test_a_term_stands_for_one_thing_that_is_not_too_long(vocabulary: TargetVoca
     with pytest.raises(InputError, match="24 pieces at most.*Received: 'xyz"):
         Glossary((("a", "xyz" * 20),), vocabulary)
     with pytest.raises(InputError, match="has a word at least"):
-        Finder(["\u200b"])
+        Finder(["dog", " "])

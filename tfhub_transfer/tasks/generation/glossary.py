@@ -269,13 +269,12 @@ def _pieces(target: str, vocabulary: TargetVocabulary) -> list[int]:
     """The pieces of what stands for a term, with a space before it where its script has some."""
     if target[0].isalpha() and not _are_words([target[0]])[0]:
         return vocabulary.inside(target)
-    found: list[int] = vocabulary.tokenize([target]).to_list()[0]
-    return found
+    return vocabulary.inside(f" {target}")
 
 
 def _are_words(signs: Sequence[str]) -> np.ndarray:
-    """Whether a letter behind each sign would belong to the same word, bool `[n]`."""
-    words = splitting.split(tf.constant([f"{sign}a" for sign in signs], tf.string), _SIGN)
+    """Whether letters beside each sign belong to the same word, bool `[n]`."""
+    words = splitting.split(tf.constant([f"a{sign}a" for sign in signs], tf.string), _SIGN)
     found: np.ndarray = words.row_lengths().numpy() == 1
     return found
 

@@ -191,7 +191,8 @@ class Generated(told.Told):
         if how.coverage_penalty:
             coverage = Coverage(decoder, state, present, how.coverage_penalty)
             step, empty, lost = coverage.step, coverage.empty, coverage.lost
-        rules = searching.Rules.of(tf.shape(present)[0], _SIGNS, how, self.task.begin)
+        begin, most = self.task.begin, self.most(inputs)
+        rules = searching.Rules.of(tf.shape(present)[0], _SIGNS, how, begin, most)
         terms = self.terms(inputs)
         if terms is None:
             return searching.find_by(step, empty, rules, lost)

@@ -285,7 +285,8 @@ def _begin(search: Search, vocabulary: TargetVocabulary) -> tuple[int, ...]:
     """The pieces that a search has texts begin with."""
     begin = search.begin
     if isinstance(begin, str):
-        begin = tuple(vocabulary.tokenize([begin.strip()]).to_list()[0])
+        # As tensorflow-text has it, a text begins with a space, which nobody sees.
+        begin = tuple(vocabulary.inside(f" {begin.strip()}")) if begin.strip() else ()
     odd = [piece for piece in begin if not EOS < piece < vocabulary.size]
     if odd:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What answers are told to hold: terms of a glossary, found in the texts that are asked."""
+"""What answers are told: terms of a glossary, found in the texts that are asked, and a length."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +12,8 @@ from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, State, int_in
 
 # What of the glossary must be in an answer: numbers from 1, then 0.
 TERMS = "terms"
+# The most pieces of an answer.
+LIMIT = "max_pieces"
 
 
 class Told(Layout):
@@ -30,12 +32,28 @@ class Told(Layout):
             return None
         key = pairs, self.task.vocabulary
         if self._known is None or self._known[0] != key:
-            self._known = key, Glossary(pairs, self.task.vocabulary)
+            with tf.init_scope():  # it is asked for while graphs are made, too
+                self._known = key, Glossary(pairs, self.task.vocabulary)
         return self._known[1]
 
     def told_inputs(self) -> Inputs:
         """Inputs that a question has, of a glossary."""
         return int_inputs([TERMS]) if self.task.search.glossary else {}
+
+    @property
+    def limited(self) -> str | None:
+        return LIMIT
+
+    def most(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
+        """The most pieces of each answer to a batch, if that is said.
+
+        Args:
+            inputs: As of `terms`.
+        """
+        if LIMIT not in inputs:
+            return None
+        said = tf.reduce_max(inputs[LIMIT], axis=1)
+        return tf.where(said < 1, self.task.search.max_length, said)
 
     def encode_and_count(
         self, texts: Sequence[Sequence[str]]
@@ -66,7 +84,7 @@ class Told(Layout):
         """What the answers to a batch must hold.
 
         Args:
-            inputs: Ids by the names of `asked_inputs`.
+            inputs: What `respond` is given.
         """
         glossary = self.glossary
         if glossary is None:
