@@ -130,7 +130,7 @@ INNER_FLOORS = {
     "jobs/trainings": [
         ["continuing", "refitting", "sharing"],
         ["training"],
-        ["demonstration", "distilling"],
+        ["back_translating", "demonstration", "distilling"],
         ["__init__"],
     ],
     "models": [
@@ -155,7 +155,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "recipes": [
-        ["distillation", "students"],
+        ["back_translation", "distillation", "students"],
         ["lessons"],
         ["encoder_distillation"],
         ["__init__"],
