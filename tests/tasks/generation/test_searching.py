@@ -350,7 +350,7 @@ def _holds(words: Sequence[int], term: Sequence[int], closed: bool, goes_on: Seq
 
 
 # Of one, of two with a piece in common, of one that is a part of another, of none.
-TOLD = [[[4, 5]], [[1, 4], [4]], [[5, 4], [4, 5]], [], [[4]]]
+TOLD = [[[4, 5]], [[1, 4], [4]], [[5, 4], [4, 5]], [], [[4]], [[4], [4, 5], [1]]]
 
 
 @pytest.mark.parametrize("closed", [False, True])

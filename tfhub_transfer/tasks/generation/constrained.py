@@ -193,10 +193,11 @@ class _Search:
         free = tf.reshape(free, shape) + tf.where(~whole[..., None] & ends, NEVER, 0.0)
         free = _without(free, pieces)
         best, index = tf.math.top_k(free, min(2 * rules.search.beams, size))
-        lately = whole & tf.reduce_any(there & ~now.held.met & self.terms.closed[:, None], -1)
+        new = there & ~now.held.met & ((self.lengths > 0) & self.terms.closed)[:, None]
+        undoable = whole & tf.reduce_any(new, -1)
         safe, other = tf.math.top_k(free + tf.constant(self.terms.goes_on * np.float32(NEVER)), 1)
-        new = lately & ~tf.reduce_any(index == other, -1)
-        safe = tf.where(new[..., None], safe, NEVER)
+        missing = undoable & ~tf.reduce_any(index == other, -1)
+        safe = tf.where(missing[..., None], safe, NEVER)
         totals = tf.concat([best, likely, safe], -1) + now.beams.totals[..., None]
         return tf.maximum(totals, NEVER), tf.concat([index, pieces, other], -1)
 
@@ -207,12 +208,12 @@ class _Search:
             self.terms.pieces[:, None],
             [self.rules.batch, self.count, self.terms_count, self.most],
         )
-        pieces = tf.gather(terms, at, batch_dims=3)
         open_ = ~held.met & (held.reached < self.lengths[:, None])
         open_ &= (self.rules.forced[:, place] < 0)[:, None, None]
+        pieces = tf.where(open_, tf.gather(terms, at, batch_dims=3), 0)
         before = tf.range(self.terms_count)[:, None] > tf.range(self.terms_count)
         twice = tf.reduce_any((pieces[..., :, None] == pieces[..., None, :]) & before, -1)
-        return tf.where(open_ & ~twice, pieces, 0)
+        return tf.where(twice, 0, pieces)
 
     def _there(self, held: _Held) -> tf.Tensor:
         """Which terms a hypothesis holds, if it ended; what is no term is there always."""
