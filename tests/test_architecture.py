@@ -220,7 +220,7 @@ INNER_FLOORS = {
         ["glossary", "measures"],
         ["searching"],
         ["constrained", "coverage", "task"],
-        ["told"],
+        ["instructions"],
         ["layout"],
         ["__init__"],
     ],

@@ -23,7 +23,7 @@ from tfhub_transfer.heads import layers, warm_start
 from tfhub_transfer.heads.decoder import Decoder, Remembered
 from tfhub_transfer.heads.settings import DecoderForm, Head
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.generation import constrained, searching, told
+from tfhub_transfer.tasks.generation import constrained, instructions, searching
 from tfhub_transfer.tasks.generation.coverage import Coverage
 from tfhub_transfer.tasks.generation.task import NO_PIECE
 from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD, UNK
@@ -42,7 +42,7 @@ _SIGNS = searching.Signs(BOS, EOS, (UNK,))
 _NUMBERS = 64_000_000
 
 
-class Generated(told.Told):
+class Generated(instructions.Told):
     """A row is a text; its answer is a text that a decoder writes."""
 
     def __init__(self, task: Task, head: Head) -> None:
