@@ -20,8 +20,9 @@ import tensorflow as tf
 import tfhub_transfer as tt
 from tfhub_transfer.data.batching import LengthBatches
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.jobs import inputs
+from tfhub_transfer.jobs import inputs, settling
 from tfhub_transfer.jobs.asking import Answers
+from tfhub_transfer.jobs.options.asking import PredictJob
 from tfhub_transfer.serving.served import ServedModel
 from tfhub_transfer.tasks import Dialogue, Head, Search, TextGeneration, Translation
 from tfhub_transfer.tasks.generation import layout as layouts
@@ -255,24 +256,25 @@ def test_a_file_and_an_export_write_the_same(trained: tt.TransferModel, tmp_path
         assert [each.decode("utf-8") for each in served["texts"][row]] == answer["texts"]
         assert served["text"][row].decode("utf-8") == answer["text"]
         assert served["score"][row] == pytest.approx(answer["score"], abs=1e-4)
+    may_be_told_how_long_each_is(trained, ServedModel(tmp_path / "serving"), asked[:6])
 
 
-def test_an_export_may_be_told_how_long_each_answer_is(
-    trained: tt.TransferModel, tmp_path: Path
+def may_be_told_how_long_each_is(
+    model: tt.TransferModel, served: ServedModel, asked: list[str]
 ) -> None:
-    served = ServedModel(tt.export_saved_model(trained, tmp_path / "serving"))
-    asked, most = [*SOURCES[:4], *SOURCES[:2]], [1, 2, 3, 99, 0, -5]
+    most = [1, 2, 3, 99, 0, -5]
     found = served.answer("max_length", {"text": asked, "max_length": most})
-    usual = served.answer("serving_default", {"text": asked})
-    before = trained.task.search
+    before = model.task.search
     try:
         for row, count in enumerate(most[:3]):
-            trained.task.search = dataclasses.replace(before, max_length=count)
-            [answer] = trained.predict_text(asked[row : row + 1])
+            model.task.search = dataclasses.replace(before, max_length=count)
+            [answer] = model.predict_text(asked[row : row + 1])
             assert [each.decode("utf-8") for each in found["texts"][row]] == answer["texts"]
             np.testing.assert_allclose(found["scores"][row], answer["scores"], atol=1e-4)
     finally:
-        trained.task.search = before
+        model.task.search = before
+    # Below 1, and where more is allowed than there would be, all is as ever.
+    usual = served.answer("serving_default", {"text": asked})
     for name in usual:
         np.testing.assert_array_equal(found[name][3:], usual[name][3:])
 
@@ -360,7 +362,9 @@ def test_texts_begin_as_they_are_told(told: tt.TransferModel) -> None:
         told.task.search = Search(begin="ein guter Film", max_length=2)
 
 
-@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize(
+    "beams", [3, pytest.param(1, marks=(pytest.mark.slow, pytest.mark.exhaustive))]
+)
 def test_what_is_left_unread_costs_what_is_read_of_it(told: tt.TransferModel, beams: int) -> None:
     weight = 0.5
     told.task.search = Search(beams=beams, n_best=beams, coverage_penalty=weight)
@@ -393,23 +397,30 @@ def test_commands_are_told_terms_and_beginnings(
     source, terms = tmp_path / "texts.txt", tmp_path / "terms.csv"
     source.write_text("good film\nbad movie\n", "utf-8")
     terms.write_text("source,target\nfilm,Streifen\n", "utf-8")
-    words = ["predict", tmp_path / "model.keras", source, "--n-best", 1]
-    plain = [json.loads(line) for line in run(*words)[1].splitlines()]
-    status, out, err = run(*words, "--glossary", terms)
-    assert status == 0, err
-    first, second = (json.loads(line) for line in out.splitlines())
-    assert "Streifen" in first["text"].split() and first["missing_terms"] == []
-    assert second["text"] == plain[1]["text"]
+    words = ["predict", tmp_path / "model.keras", source, "--n-best", 1, "--glossary", terms]
     status, out, err = run(*words, "--begin", "das Stück", "--coverage-penalty", 0.2)
-    assert status == 0 and json.loads(out.splitlines()[0])["text"].startswith("das Stück"), err
-    terms.write_text("source,target\nfilm,\n", "utf-8")
-    status, _, err = run(*words, "--glossary", terms)
-    assert status == 2 and "line 2: a glossary has a term and what stands for it" in err
-    status, _, err = run(*words, "--glossary", terms, "--sample")
-    assert status == 2
-    terms.write_text("a,b\nfilm,x\n", "utf-8")
-    status, _, err = run(*words, "--glossary", terms)
-    assert status == 2 and "has no column 'source'" in err
+    assert status == 0, err
+    found = [json.loads(line) for line in out.splitlines()]
+    assert "Streifen" in found[0]["text"].split()
+    assert all(row["missing_terms"] == [] for row in found)
+    assert all(row["text"].startswith("das Stück") for row in found)
+    assert "Streifen" not in found[1]["text"]
+
+
+def test_a_glossary_has_two_columns_that_are_full(tmp_path: Path) -> None:
+    job = PredictJob(tmp_path, glossary=str(tmp_path / "terms.csv"), beams=2)
+    for text, message in (
+        ("source,target\nfilm,\n", "line 2: a glossary has a term and what stands for it"),
+        ("source,target\n", "the glossary has no terms|no rows"),
+        ("a,b\nfilm,x\n", "has no column 'source' for the source of a glossary"),
+    ):
+        (tmp_path / "terms.csv").write_text(text, "utf-8")
+        with pytest.raises(InputError, match=message):
+            settling.said(job)
+    (tmp_path / "terms.csv").write_text("n,target,source\n1,Streifen,film\n", "utf-8")
+    assert settling.said(job) == {"beams": 2, "glossary": [("film", "Streifen")]}
+    with pytest.raises(InputError, match="not among those that are drawn"):
+        Search(sample=True, glossary=TERMS)  # type: ignore[arg-type]
 
 
 # Conversations ------------------------------------------------------------------------------------
