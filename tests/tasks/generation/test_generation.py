@@ -420,7 +420,7 @@ def test_a_glossary_has_two_columns_that_are_full(tmp_path: Path) -> None:
     (tmp_path / "terms.csv").write_text("n,target,source\n1,Streifen,film\n", "utf-8")
     assert settling.said(job) == {"beams": 2, "glossary": [("film", "Streifen")]}
     with pytest.raises(InputError, match="not among those that are drawn"):
-        Search(sample=True, glossary=TERMS)  # type: ignore[arg-type]
+        Search(sample=True, glossary=TERMS)
 
 
 # Conversations ------------------------------------------------------------------------------------

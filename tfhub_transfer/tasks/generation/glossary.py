@@ -59,8 +59,9 @@ def read_pairs(given: object) -> tuple[Pair, ...]:
 
 
 def _is_pair(row: object) -> bool:
-    whole = isinstance(row, Sequence) and not isinstance(row, str) and len(row) == 2
-    return whole and all(isinstance(each, str) and each.strip() for each in row)  # type: ignore
+    if not isinstance(row, Sequence) or isinstance(row, str) or len(row) != 2:
+        return False
+    return all(isinstance(each, str) and each.strip() for each in row)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ unlikely as that may be. So every score is the probability of a whole text.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -107,7 +107,7 @@ class Search:
     top_p: float = 1.0
     seed: int = 0
     begin: str | tuple[int, ...] = ()
-    glossary: tuple[Pair, ...] = ()
+    glossary: Mapping[str, str] | Sequence[Pair] = ()
     coverage_penalty: float = 0.0
     thorough: bool = False
 
