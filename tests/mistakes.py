@@ -172,6 +172,11 @@ def _written() -> Any:
     return Translation(decoder_width=16).adapt(["gut", "schlecht"])
 
 
+def _searching(**how: Any) -> None:
+    """That task, told how to search."""
+    _written().search = Search(**how)
+
+
 MODELS: dict[str, Callable[[], Any]] = {
     "classes": lambda: Classification(["a", "b"]),
     "tags": lambda: TokenClassification(["O", "B-x"], "IOB2"),
@@ -675,6 +680,12 @@ OF_TASKS = [
         lambda k: Translation(search={"beam": 2}),
         lambda k: Translation(search={"beams": 2}),
         lambda k: Translation(search=Search(beams=2)),
+    ),
+    mistake(
+        "texts begin with pieces, whose ids are",
+        lambda k: _searching(begin=(3,)),
+        lambda k: _searching(begin=(4,)),
+        lambda k: _searching(begin="gu"),
     ),
     mistake(
         "`register` takes a subclass of `tasks.Task`",

@@ -130,7 +130,7 @@ INNER_FLOORS = {
     "jobs/trainings": [
         ["continuing", "refitting", "sharing"],
         ["training"],
-        ["demonstration", "distilling"],
+        ["back_translating", "demonstration", "distilling"],
         ["__init__"],
     ],
     "models": [
@@ -144,7 +144,7 @@ INNER_FLOORS = {
         ["given_ids"],
         ["wiring"],
         ["transfer"],
-        ["multitask"],
+        ["multitask", "neighbours"],
         ["building"],
         ["encoding"],
         ["__init__"],
@@ -155,7 +155,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "recipes": [
-        ["students", "written"],
+        ["back_translation", "students", "written"],
         ["distillation", "lessons"],
         ["encoder_distillation"],
         ["__init__"],
@@ -202,7 +202,10 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks": [
-        ["class_labels", "divergences", "rouge", "scales", "segmentation", "trial"],
+        [
+            *("class_labels", "divergences", "nearness", "rouge", "scales", "segmentation"),
+            "trial",
+        ],
         ["reportable"],
         ["base"],
         ["objective"],
@@ -214,9 +217,10 @@ INNER_FLOORS = {
     ],
     "tasks/generation": [
         ["narrowing", "rivals", "scoring", "vocabulary"],
+        ["glossary", "measures"],
         ["searching"],
-        ["measures"],
-        ["task"],
+        ["constrained", "coverage", "task"],
+        ["instructions"],
         ["layout"],
         ["__init__"],
     ],

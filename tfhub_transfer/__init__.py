@@ -17,6 +17,7 @@ _HOMES = {
     "Head": "tasks",
     "InputError": "errors",
     "MultiTaskModel": "models.multitask",
+    "Neighbours": "models.neighbours",
     "Plan": "training.stages",
     "Preprocessor": "encoders.preprocessor_layer",
     "ProgressiveUnfreezing": "callbacks.thawing",
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from tfhub_transfer.models.building import build_model, load_model
     from tfhub_transfer.models.encoding import encode_text
     from tfhub_transfer.models.multitask import MultiTaskModel
+    from tfhub_transfer.models.neighbours import Neighbours
     from tfhub_transfer.models.transfer import TransferModel
     from tfhub_transfer.serving.exporting import export_saved_model
     from tfhub_transfer.serving.litert import export_litert

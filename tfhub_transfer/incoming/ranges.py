@@ -32,9 +32,11 @@ MOST_STEPS = 10**12
 WEIGHT = (0.0, 1e6)
 # Of a search for texts: hypotheses, the power of a length, by what logarithms are divided.
 BEAMS, LENGTH_PENALTY, DRAWING_TEMPERATURE = (1, 256), (0.0, 10.0), (0.01, 100.0)
+COVERAGE_PENALTY = (0.0, 10.0)
 # Pieces that a decoder's vocabulary may have, of which 256 are bytes; those of an answer; its
 # layers.
 PIECES, ANSWER, DECODER_LAYERS = (512, 64_000), (1, 512), (1, 6)
+NEIGHBOURS = (1, 1_000)
 # About the largest float32.
 MOST = 3e38
 # More digits than any range has; of thousands `int` raises an error of its own.

@@ -10,6 +10,7 @@ from tfhub_transfer.data.usual_columns import TEXT
 from tfhub_transfer.encoders.preprocessing import Truncation
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.models.encoding import ColumnNames
+from tfhub_transfer.models.neighbours import Neighbours
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.shapes import Row
 from tfhub_transfer.tasks import layouts
@@ -21,6 +22,8 @@ CHUNK = 2000
 SCORES = "scores"
 # What a vector is called among columns.
 EMBEDDING = "embedding"
+# And the labelled texts nearest to it, beside an answer.
+NEIGHBOURS = "neighbours"
 # Stands before the name of an answer's part where the source has a column of that name.
 PREDICTED = "predicted_"
 # How the note begins that names parts of answers whose names columns have.
@@ -50,6 +53,7 @@ class Answers:
         exact: Whether values come as the source's types have them, rather than as JSON does.
         bad: What takes a row that is unusable, with its number and a reason; it is left out then.
             If not given, it is refused.
+        neighbours: What gives the nearest labelled texts beside each answer, if any.
 
     Attributes:
         cut: How much of the texts was cut off so far.
@@ -62,6 +66,7 @@ class Answers:
     precision: str = "auto"
     exact: bool = False
     bad: reading.Bad | None = None
+    neighbours: Neighbours | None = None
 
     def __post_init__(self) -> None:
         self.cut = Truncation(0, 0, 0)
@@ -118,6 +123,7 @@ class Answers:
             ):
                 answers = self._ask(texts)
                 self._count_cut(texts)
+                answers = self._with_neighbours(texts, answers)
             names = {part: self.name(part) for part in answers[0]}
             self.renamed = {part: name for part, name in names.items() if part != name}
             for text, row, answer in zip(texts, rows, answers):
@@ -214,6 +220,15 @@ class Answers:
         """An answer to each text; lists of words or sentences out of a table are lists."""
         listed = self.model.layout.takes_lists and not self._pair
         return self.model.predict_text(list(map(_in_units, texts)) if listed else texts)
+
+    def _with_neighbours(
+        self, texts: Sequence[_Asked], answers: Sequence[Mapping[str, object]]
+    ) -> Sequence[Mapping[str, object]]:
+        if self.neighbours is None:
+            return answers
+        # Who reads pairs has no neighbours.
+        near = self.neighbours.of([str(text) for text in texts])
+        return [{**answer, NEIGHBOURS: own} for answer, own in zip(answers, near)]
 
     def _texts(self, text: _Asked, answer: Mapping[str, object]) -> dict[str, str]:
         shown = [text] if isinstance(text, str) else text

@@ -67,7 +67,7 @@ COMMANDS = (
         "train",
         "train, evaluate and export a model",
         TrainJob,
-        "trainings.training.train",
+        "trainings.back_translating.train",
     ),
     Command(
         "tune",

@@ -5,19 +5,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from tfhub_transfer import data
+from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.data import reading, writing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import asking, folders
 from tfhub_transfer.jobs.asking import Answers
-from tfhub_transfer.jobs.inputs import Columns, file_of
+from tfhub_transfer.jobs.inputs import Columns, file_of, read_labelled, training_split
 from tfhub_transfer.jobs.options.asking import PredictJob
 from tfhub_transfer.jobs.saying import say, say_notes
 from tfhub_transfer.jobs.settling import said, settle
 from tfhub_transfer.jobs.shards import running
 from tfhub_transfer.jobs.shards.records import Output, digest
-from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, ColumnNames, precision_of
+from tfhub_transfer.models.encoding import (
+    MODEL_FILE,
+    RECORD_FILE,
+    ColumnNames,
+    Record,
+    precision_of,
+)
+from tfhub_transfer.models.neighbours import USUAL, Neighbours
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.storage import opening
 
@@ -66,7 +73,8 @@ def predict(job: PredictJob) -> Answers:
     settle(model, job)
     columns = job.columns({"text": known.get("text"), "text_pair": known.get("text_pair")})
     _require_table(job, named and asking.is_lines(model, source, columns))
-    return Answers(model, source, columns, precision_of(record))
+    near = _neighbours(job, model, known, record)
+    return Answers(model, source, columns, precision_of(record), neighbours=near)
 
 
 def _answer_shards(job: PredictJob) -> None:
@@ -76,7 +84,9 @@ def _answer_shards(job: PredictJob) -> None:
     files = [model] if model.is_file() else [model / MODEL_FILE, model / RECORD_FILE]
     if not files[0].exists():
         folders.load(job.folder, job.trust_code)  # which says what is there instead
-    told = {**job.columns({}), "task": job.task, **running.told(job), **said(job)}
+    told = {**job.columns({}), "task": job.task, **running.told(job), **said(job), **_near(job)}
+    if job.neighbours_from is not None and opening.path_of(job.neighbours_from).is_file():
+        told["neighbours_digest"] = digest([opening.path_of(job.neighbours_from)])
     running.answer(work, {"command": "predict", "model": digest(files), **told}, [job.folder])
 
 
@@ -93,12 +103,45 @@ def load(job: PredictJob) -> running.Ask:
     model, known = _of_task(model, record.get("columns", {}), job.task)
     settle(model, job)
     columns = job.columns({"text": known.get("text"), "text_pair": known.get("text_pair")})
+    near = _neighbours(job, model, known, record)
 
     def ask(file: data.File, bad: reading.Bad) -> Answers:
         _require_table(job, job.columns({}) and asking.is_lines(model, file, columns))
-        return Answers(model, file, columns, precision_of(record), bad=bad)
+        return Answers(model, file, columns, precision_of(record), bad=bad, neighbours=near)
 
     return ask
+
+
+def _near(job: PredictJob) -> dict[str, object]:
+    """What is said of neighbours, if anything."""
+    given = {"neighbours": job.neighbours, "neighbours_from": job.neighbours_from}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _neighbours(
+    job: PredictJob, model: TransferModel, known: ColumnNames, record: Record
+) -> Neighbours | None:
+    """What gives the nearest labelled texts, if a job asks for them; its vectors are computed."""
+    if not _near(job):
+        return None
+    if job.neighbours_from is not None:
+        # Columns that the job names are those of what is asked.
+        found = read_labelled(file_of(job, job.neighbours_from), model.task, known)
+    else:
+        found = training_split(record)
+        if job.task is not None and isinstance(found, Mapping):
+            found = found.get(job.task)
+    if not isinstance(found, data.Examples):
+        raise InputError(
+            "the file that the model was trained on isn't there any longer, or not known; give "
+            "labelled texts with `--neighbours-from`. "
+            f"Received: --neighbours {job.neighbours}, and {job.folder}"
+        )
+    with (
+        progress.stage("Encoding what is known", final=False),
+        runtime.precision(precision_of(record), model.encoder.dimension),
+    ):
+        return Neighbours(model, found, job.neighbours or USUAL)
 
 
 def _require_table(job: PredictJob, unless: object) -> None:

@@ -2,9 +2,12 @@
 
 import dataclasses
 
+from tfhub_transfer.data import reading
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs.options.declaring import Drawn, Searched, names_of
 from tfhub_transfer.models.transfer import TransferModel
+
+_COLUMNS = ("source", "target")
 
 
 def said(job: Searched) -> dict[str, object]:
@@ -15,9 +18,29 @@ def said(job: Searched) -> dict[str, object]:
     """
     kind = Drawn if isinstance(job, Drawn) else Searched
     given = {name: getattr(job, name) for name in names_of(kind)}
-    return {
-        name: value for name, value in given.items() if value is not None and value is not False
-    }
+    found = {name: each for name, each in given.items() if each is not None and each is not False}
+    if job.glossary is not None:
+        found["glossary"] = _glossary(job.glossary)
+    return found
+
+
+def _glossary(source: str) -> list[tuple[str, str]]:
+    """The terms of a table, and what stands for each."""
+    table = reading.Table(source, reading.Asked(labels=False))
+    term, target = (table.require(name, f"{name} of a glossary") for name in _COLUMNS)
+    pairs = []
+    for number, row in table:
+        place = f"{source}, {table.unit} {number}"
+        pair = [row.get(name) for name in (term, target)]
+        if not all(isinstance(each, str) and each.strip() for each in pair):
+            raise InputError(
+                f"{place}: a glossary has a term and what stands for it in each row, as texts; "
+                f"fill both in, or drop the row. Received: {pair}"
+            )
+        pairs.append((str(pair[0]), str(pair[1])))
+    if not pairs:
+        raise InputError(f"the glossary has no terms; give rows of them. Received: {source}")
+    return pairs
 
 
 def settle(model: TransferModel, job: Searched) -> None:

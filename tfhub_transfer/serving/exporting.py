@@ -18,6 +18,7 @@ from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.serving import side_files, signatures, warm_up
 from tfhub_transfer.serving.served import ENCODE, SIGNATURE, WORDS, labels_file, signature_of
 from tfhub_transfer.serving.signatures import (
+    MAX_LENGTH,
     TOP_K,
     Traceable,
     taking,
@@ -65,9 +66,9 @@ class _Served(tf.Module):
         empty = tf.zeros_like(next(iter(inputs.values())))
         return folded(*(inputs.get(name, empty) for name in self._input_names))
 
-    def _scores(self, name: str, *texts: tf.Tensor) -> tf.Tensor:
+    def _scores(self, name: str, *texts: tf.Tensor, **more: tf.Tensor) -> tf.Tensor:
         models = models_of(self._model)
-        inputs = models[name].layout.batch(*texts)
+        inputs = {**models[name].layout.batch(*texts), **more}
         if self._folded and name in self._once:
             return self._run_folded(self._folded, inputs)[self._once.index(name)]
         return models[name].answer(inputs)
@@ -80,10 +81,17 @@ class _Served(tf.Module):
         """The same of words `[batch, words]`, with empty ones behind the last of each text."""
         return self._answers(name, splitting.joined(tokens))
 
-    def _answers(self, name: str, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
+    def answer_limited(self, name: str, text: tf.Tensor, most: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The same of answers with so many pieces at most, int32 `[batch]`."""
+        layout = models_of(self._model)[name].layout
+        assert layout.limited is not None
+        more = {layout.limited: tf.cast(most, tf.int32)[:, None]}
+        return self._answers(name, *layout.plain(text), **more)
+
+    def _answers(self, name: str, *texts: tf.Tensor, **more: tf.Tensor) -> dict[str, tf.Tensor]:
         layout = models_of(self._model)[name].layout
         rows, state = layout.prepare(*texts)
-        found = layout.served(functools.partial(self._scores, name), rows, state)
+        found = layout.served(functools.partial(self._scores, name, **more), rows, state)
         return {
             key: tf.identity(value.to_tensor() if isinstance(value, tf.RaggedTensor) else value)
             for key, value in found.items()
@@ -160,11 +168,15 @@ def _folded(model: TransferModel, precision: str) -> folding.Folded | None:
 
 def _asked(model: TransferModel) -> dict[str, tf.TensorSpec]:
     """What of a model's inputs a question has, by name."""
-    asked = {name for p in model.parts.values() for name in p.layout.asked_inputs(model.encoder)}
+    layouts = [part.layout for part in model.parts.values()]
+    more = {own.limited for own in layouts if own.limited is not None}
     return {
-        tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype)
-        for tensor in model.inputs
-        if tensor.name in asked
+        **{name: tf.TensorSpec([None, None], tf.int32, name=name) for name in more},
+        **{
+            name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
+            for own in layouts
+            for name, tensor in own.asked_inputs(model.encoder).items()
+        },
     }
 
 
@@ -204,6 +216,8 @@ def export_saved_model(
 
     The signature `serialized` takes `examples`, serialized `tf.Example` strings `[batch]` with a
     string feature by the name of each of these inputs, and gives the same; one without is refused.
+    Where answers are texts, `max_length` takes `text` and `max_length`, int32 `[batch]`, the most
+    pieces of each answer (below 1: as many as ever), and gives the same as `serving_default`.
     For TF Serving's APIs of these names there are `classify`, where classes have scores (`inputs`,
     such examples, to `classes` strings and `scores` float32, both `[batch, classes]`), and
     `regress`, where the answer is a number (`inputs` to `outputs` float32 `[batch]`).
@@ -295,6 +309,13 @@ def _signatures(
             words = tf.TensorSpec([None, None], tf.string, name="tokens")
             listed = with_arguments(functools.partial(served.answer_words, name), ["tokens"])
             found[signature_of(name, WORDS)] = traceable(listed, [words])
+        if each.layout.limited is not None:
+            limited = with_arguments(
+                functools.partial(served.answer_limited, name), [*names, MAX_LENGTH]
+            )
+            numbers = tf.TensorSpec([None], tf.int32, name=MAX_LENGTH)
+            texts = [tf.TensorSpec([None], tf.string, name=own) for own in names]
+            found[signature_of(name, MAX_LENGTH)] = traceable(limited, [*texts, numbers])
         lengths[name] = taking(names, served.lengths)
         if signature_of(name, TOP_K) in others:
             lengths[signature_of(name, TOP_K)] = lengths[name]
@@ -310,10 +331,12 @@ def _write_warm_up(
     """What TF Serving asks a version itself, before anybody else does."""
     features = {name: each.layout.signature for name, each in models.items()}
     examples = signatures.of_examples(features)
+    taken = {name: tf.nest.flatten(f.structured_input_signature) for name, f in functions.items()}
     ranks = {
-        name: {s.name: s.shape.rank for s in tf.nest.flatten(each.structured_input_signature)}
-        for name, each in functions.items()
-        if name not in examples
+        name: {spec.name: spec.shape.rank for spec in specs}
+        for name, specs in taken.items()
+        # One with numbers calls the function of one that reads strings alone.
+        if name not in examples and all(spec.dtype == tf.string for spec in specs)
     }
     asked = [*warm_up.requests(ranks, most)]
     asked += [each for name, each in examples.items() if name in functions]

@@ -47,9 +47,17 @@ class Graph:
 
     @property
     def of_strings(self) -> dict[str, dict[str, int]]:
-        """The same, without those that read serialized examples."""
+        """The same, without those that read serialized examples, or numbers."""
         only = ({EXAMPLES}, {INPUTS})
-        return {name: ranks for name, ranks in self.ranks.items() if set(ranks) not in only}
+        return {
+            name: ranks
+            for name, ranks in self.ranks.items()
+            if set(ranks) not in only and self._reads_strings(name)
+        }
+
+    def _reads_strings(self, signature: str) -> bool:
+        inputs = self.inputs[signature].values()
+        return all(each.dtype == types_pb2.DT_STRING for each in inputs)
 
     def width(self, signature: str, output: str) -> int | None:
         """The last dimension of an output; nothing, where there is no such output.

@@ -100,11 +100,13 @@ class ServedModel:
 
         Args:
             signature: The name of one of `signatures`.
-            inputs: Strings by the names of its inputs.
+            inputs: Strings by the names of its inputs, or numbers where it takes some.
         """
-        given = {name: tf.constant(value, tf.string) for name, value in inputs.items()}
+        function = self._loaded.signatures[signature]
+        specs = function.structured_input_signature[1]
+        given = {name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()}
         with runtime.precision("float32"):  # what is in bfloat16 was exported so
-            found = self._loaded.signatures[signature](**given)
+            found = function(**given)
         return {name: value.numpy() for name, value in sorted(found.items())}
 
     def predict(

@@ -16,7 +16,7 @@ from tfhub_transfer.tasks.base import Task
 
 Traceable: TypeAlias = tf.types.experimental.PolymorphicFunction
 Answers: TypeAlias = Mapping[str, tf.Tensor]
-TOP_K, SERIALIZED = "top_k", "serialized"
+TOP_K, SERIALIZED, MAX_LENGTH = "top_k", "serialized", "max_length"
 CLASSIFY, REGRESS = "classify", "regress"
 # What TF Serving may look for in a signature that is asked by a request of either kind.
 _METHODS = {
@@ -55,7 +55,7 @@ def check_names(tasks: Mapping[str, Task]) -> None:
     Raises:
         InputError: If there are such.
     """
-    kinds = (WORDS, SERIALIZED, TOP_K, *_METHODS)
+    kinds = (WORDS, SERIALIZED, TOP_K, MAX_LENGTH, *_METHODS)
     taken = {signature_of(name, kind): name for name in tasks for kind in kinds}
     for name in taken.keys() & tasks.keys():
         raise InputError(

@@ -191,6 +191,14 @@ class Layout:
         return ()
 
     @property
+    def limited(self) -> str | None:
+        """The input that says how much each answer may be at most, where exports may be told so.
+
+        An int32 `[batch, 1]` beside those of `asked_inputs`; below 1 it says nothing.
+        """
+        return None
+
+    @property
     def asked_how(self) -> Hashable:
         """What `respond` depends on that may be set on a task later."""
         return None

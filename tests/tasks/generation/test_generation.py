@@ -1,9 +1,12 @@
 """Texts out: what a decoder is taught, what it then writes, and that all ways to ask agree."""
 
 import copy
+import dataclasses
 import json
 import pickle
+import re
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,9 @@ import tensorflow as tf
 import tfhub_transfer as tt
 from tfhub_transfer.data.batching import LengthBatches
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.jobs import inputs
+from tfhub_transfer.jobs import inputs, settling
 from tfhub_transfer.jobs.asking import Answers
+from tfhub_transfer.jobs.options.asking import PredictJob
 from tfhub_transfer.serving.served import ServedModel
 from tfhub_transfer.tasks import Dialogue, Head, Search, TextGeneration, Translation
 from tfhub_transfer.tasks.generation import layout as layouts
@@ -57,7 +61,8 @@ def likelihoods(model: tt.TransferModel, source: str, pieces: list[int]) -> np.n
     """The logarithm of the probability of each piece and of the end, of the model's own graph."""
     inputs = model.layout.batch(tf.constant([source]))
     targets = tf.constant([[BOS, *pieces, EOS]])
-    scores = model({**inputs, layouts.TARGETS: targets}, training=False)
+    read = {name: each for name, each in inputs.items() if name != "terms"}
+    scores = model({**read, layouts.TARGETS: targets}, training=False)
     return np.asarray(scores)[0, :, 0]
 
 
@@ -251,6 +256,27 @@ def test_a_file_and_an_export_write_the_same(trained: tt.TransferModel, tmp_path
         assert [each.decode("utf-8") for each in served["texts"][row]] == answer["texts"]
         assert served["text"][row].decode("utf-8") == answer["text"]
         assert served["score"][row] == pytest.approx(answer["score"], abs=1e-4)
+    may_be_told_how_long_each_is(trained, ServedModel(tmp_path / "serving"), asked[:6])
+
+
+def may_be_told_how_long_each_is(
+    model: tt.TransferModel, served: ServedModel, asked: list[str]
+) -> None:
+    most = [1, 2, 3, 99, 0, -5]
+    found = served.answer("max_length", {"text": asked, "max_length": most})
+    before = model.task.search
+    try:
+        for row, count in enumerate(most[:3]):
+            model.task.search = dataclasses.replace(before, max_length=count)
+            [answer] = model.predict_text(asked[row : row + 1])
+            assert [each.decode("utf-8") for each in found["texts"][row]] == answer["texts"]
+            np.testing.assert_allclose(found["scores"][row], answer["scores"], atol=1e-4)
+    finally:
+        model.task.search = before
+    # Below 1, and where more is allowed than there would be, all is as ever.
+    usual = served.answer("serving_default", {"text": asked})
+    for name in usual:
+        np.testing.assert_array_equal(found[name][3:], usual[name][3:])
 
 
 @pytest.mark.slow
@@ -260,6 +286,141 @@ def test_an_encoder_of_one_vector_has_a_memory_of_one(text_encoder: Path, tmp_pa
     assert answers == TARGETS[:4]
     served = ServedModel(tt.export_saved_model(model, tmp_path / "serving")).predict(SOURCES[:4])
     assert [each.decode("utf-8") for each in served["text"]] == answers
+
+
+# What answers are told ----------------------------------------------------------------------------
+
+TERMS = {"film": "Streifen", "story": "Sage", "good film": "ein guter Hit"}
+
+
+@pytest.fixture
+def told(trained: tt.TransferModel) -> Iterator[tt.TransferModel]:
+    """The model that knows the pairs by heart, which may be told how to search."""
+    before = trained.task.search
+    yield trained
+    trained.task.search = before
+
+
+def test_terms_are_in_answers_and_others_stay_as_they_are(
+    told: tt.TransferModel, tmp_path: Path
+) -> None:
+    asked = [*SOURCES[:4], "a bad Film", "", "film story film", "films"]
+    before = told.predict_text(asked)
+    how = told.task.search
+    told.task.search = dataclasses.replace(how, glossary=TERMS)
+    answers = told.predict_text(asked)
+    wanted = [["ein guter Hit"], [], ["Sage"], ["Sage"], ["Streifen"], [], ["Streifen", "Sage"], []]
+    for row, terms in enumerate(wanted):
+        answer = answers[row]
+        assert answer.pop("missing_terms") == []
+        if not terms:
+            assert answer["texts"] == before[row]["texts"]
+            assert answer["scores"] == pytest.approx(before[row]["scores"], abs=1e-5)
+        for text, score in zip(answer["texts"], answer["scores"]):
+            assert all(re.search(rf"(?<!\w){term}(?!\w)", text) for term in terms)
+            each = likelihoods(told, asked[row], pieces_of(told, text))
+            # Where its pieces are those that its text has, too.
+            if terms and score != pytest.approx(each.sum() / ((5 + len(each)) / 6), abs=1e-3):
+                assert score < each.sum() / ((5 + len(each)) / 6)
+    told.save(tmp_path / "model.keras")
+    again = tt.load_model(tmp_path / "model.keras").predict_text(asked)
+    served = ServedModel(tt.export_saved_model(told, tmp_path / "serving")).predict(asked)
+    for row, answer in enumerate(answers):
+        assert again[row]["texts"] == answer["texts"] and again[row]["missing_terms"] == []
+        assert [each.decode("utf-8") for each in served["texts"][row]] == answer["texts"]
+    assert not any(term for row in served["missing_terms"] for term in row)
+
+
+def test_what_has_no_room_is_said_to_be_missing(told: tt.TransferModel) -> None:
+    told.task.search = Search(beams=2, max_length=2, glossary=TERMS)
+    [answer, other] = told.predict_text(["the film story", "bad movie"])
+    assert answer["missing_terms"] == [
+        term for term in ("Streifen", "Sage") if term not in answer["text"].split()
+    ]
+    assert answer["missing_terms"] and other["missing_terms"] == []
+
+
+def test_nobody_is_trained_by_a_glossary(told: tt.TransferModel) -> None:
+    told.task.search = dataclasses.replace(told.task.search, glossary=TERMS)
+    [(inputs, _)] = list(told.preprocess(pairs()[:4], 4, shuffle=False))
+    assert "terms" not in inputs
+    assert told.evaluate(told.preprocess(pairs()[:4], 4, shuffle=False), verbose=0)
+
+
+def test_texts_begin_as_they_are_told(told: tt.TransferModel) -> None:
+    told.task.search = Search(beams=2, begin="ein")
+    assert all(each["text"].startswith("ein") for each in told.predict_text(SOURCES[:4]))
+    ids = told.task.begin
+    assert ids == tuple(pieces_of(told, "ein"))
+    told.task.search = Search(beams=1, begin=ids)
+    assert all(each["text"].startswith("ein") for each in told.predict_text(SOURCES[:4]))
+    size = told.task.vocabulary.size
+    for odd in (size, BOS, EOS):
+        with pytest.raises(InputError, match=f"whose ids are 4 to {size - 1}; .*: {odd}$"):
+            told.task.search = Search(begin=(odd,))
+    with pytest.raises(InputError, match="can't begin with more pieces"):
+        told.task.search = Search(begin="ein guter Film", max_length=2)
+
+
+@pytest.mark.parametrize(
+    "beams", [3, pytest.param(1, marks=(pytest.mark.slow, pytest.mark.exhaustive))]
+)
+def test_what_is_left_unread_costs_what_is_read_of_it(told: tt.TransferModel, beams: int) -> None:
+    weight = 0.5
+    told.task.search = Search(beams=beams, n_best=beams, coverage_penalty=weight)
+    decoder, asked = told.get_layer(layouts.DECODER), ["good film", "the worst story"]
+    for source, answer in zip(asked, told.predict_text(asked)):
+        inputs = told.layout.batch(tf.constant([source]))
+        present = inputs["input_mask"]
+        state = decoder.start(told.encoder(inputs)["sequence_output"], present)
+        for text, score in zip(
+            answer.get("texts", [answer["text"]]), answer.get("scores", [answer["score"]])
+        ):
+            pieces, total = pieces_of(told, text), 0.0
+            cache, read = decoder.empty(1, state), np.zeros(present.shape[1])
+            for place, (last, piece) in enumerate(zip([BOS, *pieces], [*pieces, EOS])):
+                scores, cache, more = decoder.step_reading(
+                    tf.constant([last]), tf.constant(place), cache, state
+                )
+                total, read = total + float(scores[0, piece]), read + more[0].numpy()
+            there = read[present.numpy()[0] == 1]
+            assert there.sum() == pytest.approx(len(pieces) + 1, abs=1e-4)
+            lost = weight * np.log(np.minimum(there, 1)).sum()
+            length = ((5 + len(pieces) + 1) / 6) ** told.task.search.length_penalty
+            assert score == pytest.approx(total / length + lost, abs=1e-3)
+
+
+def test_commands_are_told_terms_and_beginnings(
+    told: tt.TransferModel, tmp_path: Path, run: Any
+) -> None:
+    told.save(tmp_path / "model.keras")
+    source, terms = tmp_path / "texts.txt", tmp_path / "terms.csv"
+    source.write_text("good film\nbad movie\n", "utf-8")
+    terms.write_text("source,target\nfilm,Streifen\n", "utf-8")
+    words = ["predict", tmp_path / "model.keras", source, "--n-best", 1, "--glossary", terms]
+    status, out, err = run(*words, "--begin", "das Stück", "--coverage-penalty", 0.2)
+    assert status == 0, err
+    found = [json.loads(line) for line in out.splitlines()]
+    assert "Streifen" in found[0]["text"].split()
+    assert all(row["missing_terms"] == [] for row in found)
+    assert all(row["text"].startswith("das Stück") for row in found)
+    assert "Streifen" not in found[1]["text"]
+
+
+def test_a_glossary_has_two_columns_that_are_full(tmp_path: Path) -> None:
+    job = PredictJob(tmp_path, glossary=str(tmp_path / "terms.csv"), beams=2)
+    for text, message in (
+        ("source,target\nfilm,\n", "line 2: a glossary has a term and what stands for it"),
+        ("source,target\n", "the glossary has no terms|no rows"),
+        ("a,b\nfilm,x\n", "has no column 'source' for the source of a glossary"),
+    ):
+        (tmp_path / "terms.csv").write_text(text, "utf-8")
+        with pytest.raises(InputError, match=message):
+            settling.said(job)
+    (tmp_path / "terms.csv").write_text("n,target,source\n1,Streifen,film\n", "utf-8")
+    assert settling.said(job) == {"beams": 2, "glossary": [("film", "Streifen")]}
+    with pytest.raises(InputError, match="not among those that are drawn"):
+        Search(sample=True, glossary=TERMS)
 
 
 # Conversations ------------------------------------------------------------------------------------

@@ -17,8 +17,9 @@ from tfhub_transfer.heads.decoder import Decoder
 from tfhub_transfer.heads.settings import DecoderForm
 from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.shapes import Array
-from tfhub_transfer.tasks.generation import searching
-from tfhub_transfer.tasks.generation.searching import Found, Search, Signs
+from tfhub_transfer.tasks.generation import constrained, searching
+from tfhub_transfer.tasks.generation.constrained import Terms
+from tfhub_transfer.tasks.generation.searching import Found, Rules, Search, Signs
 
 BEGIN, END = 2, 3
 SIGNS = Signs(BEGIN, END)
@@ -79,13 +80,18 @@ def found(
     most: Any = None,
     signs: Signs = SIGNS,
     narrows: bool = True,
+    terms: Any = None,
 ) -> Found:
     """As a graph, of a batch whose size it doesn't know."""
     of = table.of if narrows else None
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
     def run(batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        answer = searching.find(table.step, _empty, batch, signs, settings, begin, most, of)
+        rules = Rules.of(batch, signs, settings, begin, most)
+        if terms is not None:
+            answer = constrained.find(table.step, _empty, rules, terms)
+        else:
+            answer = searching.find_by(table.step, _empty, rules, of=of)
         return answer.ids, answer.scores, answer.lengths
 
     return Found(*(each.numpy() for each in run(table.rows)))
@@ -355,6 +361,155 @@ def test_a_text_that_is_done_stays_as_it_is(thorough: bool) -> None:
     assert answer.lengths[1, 0] == 6
 
 
+# Terms that texts must hold -----------------------------------------------------------------------
+
+
+def _terms(
+    rows: Sequence[Sequence[Sequence[int]]], closed: bool = False, goes_on: Sequence[int] = ()
+) -> Terms:
+    made = np.zeros((len(rows), max(map(len, rows)), 3), np.int32)
+    for row, own in enumerate(rows):
+        for number, term in enumerate(own):
+            made[row, number, : len(term)] = term
+    letters = np.isin(np.arange(VOCABULARY), goes_on)
+    return Terms(tf.constant(made), tf.fill(made.shape[:2], closed), letters)
+
+
+def _holds(words: Sequence[int], term: Sequence[int], closed: bool, goes_on: Sequence[int]) -> bool:
+    behind = [*words, END]
+    return any(
+        tuple(words[at : at + len(term)]) == tuple(term)
+        and not (closed and behind[at + len(term)] in goes_on)
+        for at in range(len(words) - len(term) + 1)
+    )
+
+
+# Of one, of two with a piece in common, of one that is a part of another, of none.
+TOLD = [[[4, 5]], [[1, 4], [4]], [[5, 4], [4, 5]], [], [[4]], [[4], [4, 5], [1]]]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_enough_beams_find_the_best_texts_that_hold_their_terms(closed: bool) -> None:
+    most, best = 4, 8
+    table = Table(rows=len(TOLD), places=most, sharp=1.0)
+    settings = Search(beams=250, n_best=best, max_length=most, thorough=True)
+    answer = found(table, settings, terms=_terms(TOLD, closed, [5]))
+    for row, terms in enumerate(TOLD):
+        scored = {
+            words: table.total(row, words) / penalty(words, 1.0)
+            for words in every_text(0, most)
+            if all(_holds(words, term, closed, [5]) for term in terms)
+        }
+        expected = sorted(scored, key=scored.__getitem__, reverse=True)[:best]
+        assert texts_of(answer, row)[: len(expected)] == expected
+        scores = answer.scores[row][: len(expected)]
+        np.testing.assert_allclose(scores, [scored[w] for w in expected], atol=1e-5)
+        # There may be no more.
+        assert (answer.scores[row][len(expected) :] == NEVER).all()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Search(beams=1, max_length=6),
+        Search(beams=2, max_length=5, no_repeat=1),
+        Search(beams=4, n_best=3, max_length=6),
+        Search(beams=4, max_length=6, min_length=3, length_penalty=0.0),
+    ],
+)
+def test_terms_are_always_there_and_others_stay_to_the_letter(settings: Search) -> None:
+    told = [TOLD[n % len(TOLD)] for n in range(40)]
+    table = Table(rows=len(told), places=6, seed=3, sharp=3.0)
+    plain = found(table, settings)
+    lacks = 0
+    for closed in (False, True):
+        answer = found(table, settings, terms=_terms(told, closed, [5]))
+        for row, terms in enumerate(told):
+            texts = texts_of(answer, row)
+            if not terms:
+                assert texts == texts_of(plain, row)
+                np.testing.assert_array_equal(answer.scores[row], plain.scores[row])
+                continue
+            real = [text for text, score in zip(texts, answer.scores[row]) if score > NEVER / 2]
+            assert texts[0] in real
+            for text in real:
+                assert all(_holds(text, term, closed, [5]) for term in terms)
+            expected = table.total(row, texts[0]) / penalty(texts[0], settings.length_penalty)
+            assert answer.scores[row, 0] == pytest.approx(expected, abs=1e-4)
+            lacks += not all(_holds(texts_of(plain, row)[0], t, closed, [5]) for t in terms)
+    assert lacks > 20
+
+
+def test_terms_that_have_no_room_are_left_out() -> None:
+    table = Table(rows=3, places=6)
+    told = [[[4, 5], [1]], [[4, 5], [1]], [[5]]]
+    answer = found(table, Search(beams=2, max_length=6), most=[2, 3, 1], terms=_terms(told))
+    assert texts_of(answer, 0) == [(4, 5)] and texts_of(answer, 2) == [(5,)]
+    assert texts_of(answer, 1)[0] in [(4, 5, 1), (1, 4, 5)]
+    # What a text begins with has its room, and may be a term.
+    settings = Search(beams=2, max_length=3, begin=(4, 5))
+    answer = found(table, settings, terms=_terms(told))
+    assert all(text[:2] == (4, 5) for row in range(3) for text in texts_of(answer, row))
+    assert texts_of(answer, 0)[0] == (4, 5, 1)
+
+
+def test_no_term_at_all_is_the_search_by_beams() -> None:
+    table = Table(rows=4, places=6, sharp=1.0)
+    for beams in (1, 3):
+        settings = Search(beams=beams, max_length=6)
+        without = found(table, settings)
+        answer = found(
+            table,
+            settings,
+            terms=Terms(
+                tf.zeros([4, 0, 3], tf.int32), tf.zeros([4, 0], tf.bool), np.zeros(VOCABULARY, bool)
+            ),
+        )
+        for part in ("ids", "scores", "lengths"):
+            np.testing.assert_array_equal(getattr(answer, part), getattr(without, part))
+
+
+# What is left unread ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beams", [1, 64])
+def test_what_is_left_unread_costs_what_it_says(beams: int) -> None:
+    """A step reads as much of three places as a table says for each piece before."""
+    most, weight = 3, 0.7
+    table = Table(rows=2, places=most)
+    reads = np.random.default_rng(5).dirichlet([0.5] * 3, VOCABULARY).astype("float32")
+
+    def step(ids: tf.Tensor, place: tf.Tensor, cache: Any) -> tuple[tf.Tensor, Any]:
+        scores, before = table.step(ids, place, cache[0])
+        return scores, (before, cache[1] + tf.gather(reads, ids))
+
+    def empty(rows: tf.Tensor) -> Any:
+        return _empty(rows), tf.zeros([rows, 3])
+
+    def lost(cache: Any) -> tf.Tensor:
+        return weight * tf.reduce_sum(tf.math.log(tf.minimum(cache[1], 1.0)), -1)
+
+    def by_hand(words: Sequence[int]) -> float:
+        read = sum(reads[piece] for piece in (BEGIN, *words))
+        return float(weight * np.log(np.minimum(read, 1)).sum())
+
+    settings = Search(
+        beams=beams, n_best=min(beams, 6), max_length=most, thorough=True, coverage_penalty=weight
+    )
+    rules = Rules.of(table.rows, SIGNS, settings)
+    answer = searching.find_by(step, empty, rules, lost)
+    answer = Found(*(each.numpy() for each in (answer.ids, answer.scores, answer.lengths)))
+    for row in range(table.rows):
+        scored = {
+            words: table.total(row, words) / penalty(words, 1.0) + by_hand(words)
+            for words in every_text(0, most)
+        }
+        texts = texts_of(answer, row)
+        np.testing.assert_allclose(answer.scores[row], [scored[t] for t in texts], atol=1e-5)
+        if beams > 1:
+            assert texts == sorted(scored, key=scored.__getitem__, reverse=True)[: len(texts)]
+
+
 # Drawing ------------------------------------------------------------------------------------------
 
 
@@ -431,12 +586,10 @@ class Writer(tf.Module):
             some = state if texts is None else state.of(texts)
             return lambda ids, place, cache: self.decoder.step(ids, place, cache, some)
 
-        answer = searching.find(
+        answer = searching.find_by(
             of(None),
             lambda rows: self.decoder.empty(rows, state),
-            tf.shape(memory)[0],
-            SIGNS,
-            self.settings,
+            Rules.of(tf.shape(memory)[0], SIGNS, self.settings),
             of=None if self.places else of,
         )
         return vars(answer)

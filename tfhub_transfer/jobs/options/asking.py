@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.jobs.options.declaring import (
     FOLDER,
     Columns,
@@ -48,6 +49,18 @@ class PredictJob(Columns, Form, Drawn, Sharded, Trust):
     folder: Path = argument(help=_MODEL, metavar="DIR")
     source: str = argument(STANDARD_INPUT, _SOURCE, metavar="FILE|-")
     task: str | None = option(None, "of a model of several tasks", metavar="NAME")
+    neighbours: int | None = option(
+        None,
+        "beside each answer, the N labelled texts that are nearest to it",
+        metavar="N",
+        within=ranges.NEIGHBOURS,
+    )
+    neighbours_from: str | None = option(
+        None,
+        "labelled, as for training; default: the training's own, if it is still there",
+        metavar="FILE",
+        sides=True,
+    )
     output: Path | None = option(
         None,
         f"a .jsonl, .csv, .tsv or .parquet file, of shards a folder; {_LINES}",

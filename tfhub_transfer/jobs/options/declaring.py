@@ -202,6 +202,19 @@ class Searched:
     no_repeat: int | None = option(
         None, "runs of N pieces come once in each", metavar="N", within=(0, ranges.ANSWER[1])
     )
+    begin: str | None = option(None, "what all begin with", metavar="TEXT")
+    glossary: str | None = option(
+        None,
+        "columns source, target: where a text has a source, its answer has the target",
+        metavar="FILE",
+    )
+    coverage_penalty: float | None = option(
+        None,
+        "by how much they lose that leave parts of a text unread; default 0",
+        metavar="X",
+        within=ranges.COVERAGE_PENALTY,
+        closed=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)

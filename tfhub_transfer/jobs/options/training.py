@@ -262,8 +262,20 @@ class Refitted:
     )
 
 
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class Monolingual:
+    """Texts without sources, of the tasks that write texts."""
+
+    back_translate: str | None = option(
+        None,
+        "texts of the targets' language, of which a reverse model writes sources to learn from; "
+        "kept where validation is better with them",
+        metavar="FILE",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
-class TrainJob(Labelled, Finer, Writing, Refitted, Running, Form, Training):
+class TrainJob(Labelled, Finer, Writing, Monolingual, Refitted, Running, Form, Training):
     """The options of `train`; see `tfhub-transfer train --help`."""
 
 

@@ -53,17 +53,19 @@ from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_
 _OF_THAWED = ("epochs", "learning_rate", "optimizer", "warmup", "layer_decay")
 
 Fit: TypeAlias = Callable[..., History]
+# The text of a file, or what writes a file or folder.
+Beside: TypeAlias = str | Callable[[Path], None]
 
 
 def train(
-    job: TrainJob, fit: Fit | None = None, beside: Mapping[str, str] | None = None
+    job: TrainJob, fit: Fit | None = None, beside: Mapping[str, Beside] | None = None
 ) -> Report | JointReport | None:
     """Trains, evaluates and exports a model into `job.output`, which appears whole or not at all.
 
     Args:
         job: What to do.
         fit: What trains, called as `fine_tune`, which does if not given.
-        beside: Texts of files that are to appear with the rest, by name.
+        beside: What is to appear with the rest, by name: a file's text, or what writes it.
 
     Returns:
         The report on the test split; `None` in a process that only trains in step with others.
@@ -76,7 +78,7 @@ def train(
         return _whole(own, first(fit or fine_tune), beside or {})
 
 
-def _whole(job: TrainJob, fit: Fit, beside: Mapping[str, str]) -> Report | JointReport | None:
+def _whole(job: TrainJob, fit: Fit, beside: Mapping[str, Beside]) -> Report | JointReport | None:
     joint = joint_of(job)
     continuing.forget_finished(job.output)
     replaced = continuing.is_replaced(job.output)
@@ -106,12 +108,12 @@ def _train(
     notes: Checkpoint,
     fit: Fit,
     replaced: bool,
-    beside: Mapping[str, str],
+    beside: Mapping[str, Beside],
 ) -> tuple[TransferModel, Splits | JointSplits, tuple[Report | JointReport, Record] | None]:
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
     whole = refitting.pooled(splits) if _refits(job) else splits
-    model = _build_within(job, task, registry.source_of(job.encoder))
+    model = build_within(job, task, registry.source_of(job.encoder))
     notes.spare = _check_room(job, model) if cluster.is_chief() else 0
     # Before hours of training, not after them.
     if not job.quick:
@@ -136,7 +138,10 @@ def _train(
         with kept(functools.partial(atomic.move, scratch / MODEL_FILE), job.output):
             report = _finish(job, model, (splits, whole), record, scratch)
             for name, text in beside.items():
-                (scratch / name).write_text(text, "utf-8")
+                if callable(text):
+                    text(scratch / name)
+                else:
+                    (scratch / name).write_text(text, "utf-8")
     return model, splits, (report, record)
 
 
@@ -164,7 +169,7 @@ def _train_alone(
     report, record = told
     # By itself a task might have another length, and then more than the sharing would differ.
     job = dataclasses.replace(job, sequence_length=model.sequence_length, log_dir=None)
-    build = functools.partial(_build_within, job, source=model.encoder.source)
+    build = functools.partial(build_within, job, source=model.encoder.source)
     how = functools.partial(fit, **_fine_tuning(job))
     trainer = sharing.Trainer(model.task, build, how, job.seed)
     with runtime.precision(_precision(job, model), model.encoder.dimension):
@@ -193,7 +198,17 @@ def _quickened(job: TrainJob) -> TrainJob:
 
 
 @progress.stage("Loading the encoder", final=False)
-def _build_within(job: TrainJob, task: Task, source: registry.EncoderSource) -> TransferModel:
+def build_within(job: TrainJob, task: Task, source: registry.EncoderSource) -> TransferModel:
+    """A model to train, on the devices that a job names.
+
+    Args:
+        job: The job.
+        task: The task, which knows its labels.
+        source: Where the encoder comes from.
+
+    Raises:
+        InputError: As `build_model`.
+    """
     with runtime.strategy(job.strategy).scope():
         return _build(job, task, source)
 
@@ -257,7 +272,7 @@ def _fit(
     if not cluster.is_chief():
         return None
     if _refits(job):
-        build = functools.partial(_build_within, job)
+        build = functools.partial(build_within, job)
         with kept(model.save, job.output):
             model, history = refitting.again(model, history, build, whole, how)
     with kept(model.save, job.output):
@@ -383,7 +398,7 @@ def check_output(job: TrainJob, joint: Joint | None = None, replaced: bool = Fal
     Raises:
         InputError: If a file, an option or the output folder is unusable.
     """
-    named = ("encoder", "preprocessor", "unlabelled")
+    named = ("encoder", "preprocessor", "unlabelled", "back_translate")
     inputs = [str(getattr(job, name)) for name in named if getattr(job, name, None)]
     inputs += [*sources(job, joint), *map(str, getattr(job, "teachers", ()))]
     atomic.check_output(job.output, job.overwrite or replaced, inputs)

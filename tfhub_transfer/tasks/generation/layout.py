@@ -20,13 +20,14 @@ from tfhub_transfer.encoders.preprocessing import BertPreprocessor
 from tfhub_transfer.encoders.token_counts import padded_length
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers, warm_start
-from tfhub_transfer.heads.decoder import Decoder
+from tfhub_transfer.heads.decoder import Decoder, Remembered
 from tfhub_transfer.heads.settings import DecoderForm, Head
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.generation import searching
+from tfhub_transfer.tasks.generation import constrained, instructions, searching
+from tfhub_transfer.tasks.generation.coverage import Coverage
 from tfhub_transfer.tasks.generation.task import NO_PIECE
 from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD, UNK
-from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs, of_rows
+from tfhub_transfer.tasks.layout import Ids, Inputs, Rows, State, int_inputs, of_rows
 from tfhub_transfer.texts.joining import ALONE, WORD_END, spaced
 
 # Of a `Head`, what no decoder has.
@@ -43,7 +44,7 @@ _SIGNS = searching.Signs(BOS, EOS, (UNK,))
 _NUMBERS = 64_000_000
 
 
-class Generated(Layout):
+class Generated(instructions.Told):
     """A row is a text; its answer is a text that a decoder writes."""
 
     def __init__(self, task: Task, head: Head) -> None:
@@ -63,9 +64,13 @@ class Generated(Layout):
     # Inside of the Keras model -----------------------------------------------------------------
 
     def inputs(self, encoder: Encoder) -> Inputs:
-        return {**self.asked_inputs(encoder), **int_inputs([TARGETS])}
+        return {**self.read_inputs(encoder), **int_inputs([TARGETS])}
 
     def asked_inputs(self, encoder: Encoder) -> Inputs:
+        return {**self.read_inputs(encoder), **self.told_inputs()}
+
+    def read_inputs(self, encoder: Encoder) -> Inputs:
+        """Those that are made of a text alone."""
         return super().inputs(encoder)
 
     @property
@@ -169,6 +174,18 @@ class Generated(Layout):
         memory, present = self._memory(encoder, encoded, inputs)
         state = decoder.start(memory, present)
 
+        found = self._searched(decoder, state, present, inputs)
+        return tf.concat([found.scores[..., None], tf.cast(found.ids, tf.float32)], axis=-1)
+
+    def _searched(
+        self,
+        decoder: Decoder,
+        state: Remembered,
+        present: tf.Tensor,
+        inputs: Mapping[str, tf.Tensor],
+    ) -> searching.Found:
+        """The best texts of a batch of which the decoder remembers `state`."""
+
         def of(texts: tf.Tensor | None) -> searching.Step:
             some = state if texts is None else state.of(texts)
             return lambda ids, place, cache: decoder.step(ids, place, cache, some)
@@ -176,9 +193,17 @@ class Generated(Layout):
         def empty(rows: tf.Tensor) -> searching.Cache:
             return decoder.empty(rows, state)
 
-        how = self.task.search
-        found = searching.find(of(None), empty, tf.shape(memory)[0], _SIGNS, how, of=of)
-        return tf.concat([found.scores[..., None], tf.cast(found.ids, tf.float32)], axis=-1)
+        how, lost, step = self.task.search, None, of(None)
+        if how.coverage_penalty:
+            coverage = Coverage(decoder, state, present, how.coverage_penalty)
+            step, empty, lost = coverage.step, coverage.empty, coverage.lost
+        begin, most = self.task.begin, self.most(inputs)
+        rules = searching.Rules.of(tf.shape(present)[0], _SIGNS, how, begin, most)
+        terms = self.terms(inputs)
+        if terms is None:
+            # What was read is of all texts of the batch: none is left out.
+            return searching.find_by(step, empty, rules, lost, None if lost else of)
+        return constrained.find(step, empty, rules, terms, lost)
 
 
 def _form(encoder: Encoder, width: int) -> tuple[int, int]:
@@ -230,8 +255,8 @@ class Turns(Generated):
         found = super().to_ids(rows)
         return dataclasses.replace(found, lost=found.lost + _left_out(rows))
 
-    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], None]:
-        return (self._newest(texts[0])[0],), None
+    def prepare(self, *texts: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], State]:
+        return super().prepare(self._newest(texts[0])[0])
 
     def _newest(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The newest turns that fit, with a mark between them; as graph code.

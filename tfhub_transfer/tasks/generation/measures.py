@@ -11,6 +11,7 @@ from tfhub_transfer.incoming.wording import shown
 from tfhub_transfer.reporting import groups, metrics, paired
 from tfhub_transfer.reporting.contents import GroupRow, Mistake, Prediction, Slice
 from tfhub_transfer.reporting.standings import Parts, Standing
+from tfhub_transfer.tasks import nearness
 from tfhub_transfer.tasks.generation import rivals, scoring
 from tfhub_transfer.tasks.generation.scoring import Judge, Scored
 from tfhub_transfer.tasks.trial import Trial, worst
@@ -199,7 +200,7 @@ def _nearest(trial: Trial, train: Examples, right: Right) -> list[str]:
     texts = train.texts[0]
     encode = trial.model.encode_text
     known, asked = encode([texts[row] for row in rows]), encode(trial.examples.texts[0])
-    places = rivals.nearest(np.asarray(known), np.asarray(asked))[0][:, 0]
+    places = nearness.nearest(np.asarray(known), np.asarray(asked))[0][:, 0]
     labels = train.labels
     return [own[0] for own in right([labels[rows[place]] for place in places])]
 

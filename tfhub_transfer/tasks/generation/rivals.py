@@ -1,4 +1,4 @@
-"""What needs no decoder: copying the text, its first sentences, the answer to the nearest one."""
+"""What needs no decoder: copying the text, its last turn, its first sentences."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,6 @@ import tensorflow as tf
 
 from tfhub_transfer.texts import sentences
 from tfhub_transfer.texts.joining import WORD_END, is_listed, spaced, split_words
-
-# Cosines that are in memory together: 64 MB.
-_CELLS = 16_000_000
 
 
 def copied(texts: Sequence[str]) -> list[str]:
@@ -66,46 +63,3 @@ def usual_count(targets: Sequence[str]) -> int:
     """
     lengths = sentences.split(tf.constant(list(targets), tf.string), WORD_END)[0].row_lengths()
     return max(1, round(float(np.mean(lengths.numpy())))) if len(targets) else 1
-
-
-def nearest(known: np.ndarray, asked: np.ndarray, most: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """The texts whose vectors are most like those of others, a translation memory.
-
-    Args:
-        known: Vectors of texts whose answers are known `[m, d]`.
-        asked: Vectors of others `[n, d]`.
-        most: How many for each; fewer if there aren't as many.
-
-    Returns:
-        Rows of the known ones, the nearest first (of equally near ones the first), and their
-        cosines, both `[n, most]`.
-
-    Example:
-
-    >>> rows, near = nearest(np.eye(3), np.array([[0.0, 2.0, 0.1]]))
-    >>> rows.tolist(), near.round(3).tolist()
-    ([[1]], [[0.999]])
-    """
-    most = min(most, len(known))
-    columns, rows = _unit(known).T, _unit(asked)
-    step = max(1, _CELLS // max(len(known), 1))
-    places, cosines = [np.zeros((0, most), int)], [np.zeros((0, most))]
-    for start in range(0, len(rows), step):
-        near = rows[start : start + step] @ columns
-        order = _highest(near, most)
-        places.append(order)
-        cosines.append(np.take_along_axis(near, order, axis=1))
-    return np.concatenate(places), np.concatenate(cosines)
-
-
-def _highest(values: np.ndarray, most: int) -> np.ndarray:
-    """Places of the highest values of each row, the highest first `[n, most]`."""
-    if most == 1:
-        return np.asarray(values.argmax(axis=1))[:, None]
-    return np.argsort(-values, axis=1, kind="stable")[:, :most]
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    vectors = np.asarray(vectors, "float32")
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1.0)

@@ -8,7 +8,7 @@ unlikely as that may be. So every score is the probability of a whole text.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -20,6 +20,7 @@ from tfhub_transfer.incoming.choices import flag
 from tfhub_transfer.runtime import dropout
 from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.tasks.generation import narrowing
+from tfhub_transfer.tasks.generation.glossary import Pair, read_pairs
 
 # Tensors whose first axis is hypotheses, in tuples of any form.
 Cache: TypeAlias = Any
@@ -27,10 +28,14 @@ Cache: TypeAlias = Any
 # logarithms of the next ones' probabilities `[rows, vocabulary]`, and the cache with this place.
 Step: TypeAlias = Callable[[tf.Tensor, tf.Tensor, Cache], tuple[tf.Tensor, Cache]]
 
+# The cache of hypotheses behind their ends to what is added to the score of each, `[rows]`, 0 at
+# most: a penalty, which no further piece makes larger.
+Penalty: TypeAlias = Callable[[Cache], tf.Tensor]
+
 # What fills rows up.
 PAD = 0
 # A hypothesis that is worse holds something that may not be.
-_VOID = NEVER / 2
+VOID = NEVER / 2
 
 # Another one than masks of dropout are drawn from by the same seed.
 _STREAM = 1
@@ -73,7 +78,13 @@ class Search:
         top_p: Draw from the fewest pieces that together are at least so likely (Holtzman et al.
             2020, "The Curious Case of Neural Text Degeneration").
         seed: What is drawn is the same with the same seed, in a batch of the same size.
-        begin: Ids that every text begins with.
+        begin: What every text begins with, as a text, or as ids of its pieces.
+        glossary: Terms and what stands for each in a text: a text that answers one which holds such
+            a term holds that as a whole word (see `glossary.Finder` for what is found).
+        coverage_penalty: By how much texts lose that leave parts of what they answer unread, as
+            seen by the decoder's attention: this times the sum of the logarithms of what each place
+            is given of it by all pieces together, 1 at most, is added to a score (Wu et al. 2016,
+            equation 14); 0 for not at all.
         thorough: Whether to go on until no open hypothesis can win however long it becomes. By
             default a text is done once none would win if it ended at once.
 
@@ -97,7 +108,9 @@ class Search:
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
-    begin: tuple[int, ...] = ()
+    begin: str | tuple[int, ...] = ()
+    glossary: Mapping[str, str] | Sequence[Pair] = ()
+    coverage_penalty: float = 0.0
     thorough: bool = False
 
     def __post_init__(self) -> None:
@@ -114,21 +127,38 @@ class Search:
                 "(`--sample`) too. "
                 f"Received: temperature={self.temperature}, top_k={self.top_k}, top_p={self.top_p}"
             )
-        if len(self.begin) > self.max_length:
+        if self.glossary and self.sample:
+            raise InputError(
+                "terms of a glossary are looked for among the likeliest texts, not among those "
+                "that are drawn; leave `glossary` or `sample` out. "
+                f"Received: {len(self.glossary):,} terms, sample=True"
+            )
+        if not isinstance(self.begin, str):
+            self.require_room(len(self.begin))
+
+    def require_room(self, count: int) -> None:
+        """Raises `InputError` if texts can't begin with so many pieces."""
+        if count > self.max_length:
             raise InputError(
                 "texts can't begin with more pieces than they may have; give a larger "
-                f"`max_length`. Received: {len(self.begin)} pieces, max_length={self.max_length}"
+                f"`max_length`. Received: {count} pieces, max_length={self.max_length}"
             )
 
     @property
     def hypotheses(self) -> int:
         """How many are followed of each text."""
-        return self.n_best if self.sample or self.beams == 1 else self.beams
+        if self.sample:
+            return self.n_best
+        # Beside those without any, there are some with all terms, and with parts of them.
+        return 4 * (self.beams + 1) if self.glossary else self.beams
 
     def _checked(self) -> dict[str, object]:
         whole, real = ranges.whole_number, ranges.real_number
         most = whole("max_length", self.max_length, *_LENGTH)
-        begin = self.begin if isinstance(self.begin, Sequence) else [self.begin]
+        begin = self.begin
+        if not isinstance(begin, str):
+            listed = begin if isinstance(begin, Sequence) else [begin]
+            begin = tuple(whole("begin", piece, *ranges.SIZE) for piece in listed)
         return {
             "beams": whole("beams", self.beams, *ranges.BEAMS),
             "length_penalty": real(
@@ -145,7 +175,11 @@ class Search:
             "top_k": whole("top_k", self.top_k, 0, ranges.SIZE[1]),
             "top_p": real("top_p", self.top_p, *ranges.SHARE),
             "seed": whole("seed", self.seed, *ranges.SEED),
-            "begin": tuple(whole("begin", piece, *ranges.SIZE) for piece in begin),
+            "begin": begin,
+            "glossary": read_pairs(self.glossary),
+            "coverage_penalty": real(
+                "coverage_penalty", self.coverage_penalty, *ranges.COVERAGE_PENALTY, closed=True
+            ),
             "thorough": flag("thorough", self.thorough),
         }
 
@@ -172,37 +206,57 @@ def find(
     batch: tf.Tensor | int,
     signs: Signs,
     search: Search,
-    begin: tf.Tensor | None = None,
+    begin: tf.Tensor | Sequence[int] | None = None,
     most: tf.Tensor | int | None = None,
-    of: Callable[[tf.Tensor], Step] | None = None,
 ) -> Found:
     """Searches for the texts of a batch.
 
     Args:
         step: What is searched. Hypotheses of one text stand side by side.
         empty: The cache at the place 0 of so many hypotheses; axes of length 0 may grow.
-        batch: How many texts.
-        signs: The vocabulary's.
-        search: How.
-        begin: Ids that each text begins with, `[batch, n]`, then 0, in the place of `search.begin`.
-        most: The most pieces, of all texts or of each, `[batch]`, if fewer than those of `search`.
+        batch: As of `Rules.of`.
+        signs: Likewise.
+        search: Likewise.
+        begin: Likewise.
+        most: Likewise.
+    """
+    return find_by(step, empty, Rules.of(batch, signs, search, begin, most))
+
+
+def find_by(
+    step: Step,
+    empty: Callable[[tf.Tensor], Cache],
+    rules: "Rules",
+    penalty: Penalty | None = None,
+    of: Callable[[tf.Tensor], Step] | None = None,
+) -> Found:
+    """Searches for texts by the rules of a batch.
+
+    Args:
+        step: As of `find`.
+        empty: Likewise.
+        rules: What holds for the texts.
+        penalty: What is added to scores of texts that end, of the cache behind the step that did.
         of: The step of some of the texts, by their numbers `[n]`. If it is given, texts that are
             done are left out; but not where pieces are drawn, which depends on the batch's size.
     """
-    rules = _Rules.of(batch, signs, search, begin, most)
+    search = rules.search
     if search.sample or search.beams == 1:
-        return _by_piece(step, empty, rules, None if search.sample else of)
-    return _by_beams(step, empty, rules, of)
+        return _by_piece(step, empty, rules, penalty, None if search.sample else of)
+    return _by_beams(step, empty, rules, penalty, of)
 
 
 # What may come next -------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
-class _Rules:
-    """What holds for a batch's texts.
+class Rules:
+    """What holds for a batch's texts; make it with `of`.
 
     Attributes:
+        batch: How many there are.
+        signs: The vocabulary's.
+        search: How to search.
         forced: The piece that must come at a place, `[batch, max_length + 1]`; -1 for any.
         ends: The place at which each text ends at the latest, `[batch]`.
     """
@@ -219,25 +273,36 @@ class _Rules:
         batch: tf.Tensor | int,
         signs: Signs,
         search: Search,
-        begin: tf.Tensor | None,
-        most: tf.Tensor | int | None,
-    ) -> "_Rules":
+        begin: tf.Tensor | Sequence[int] | None = None,
+        most: tf.Tensor | int | None = None,
+    ) -> "Rules":
+        """What holds for the texts of a batch.
+
+        Args:
+            batch: How many texts.
+            signs: The vocabulary's.
+            search: How.
+            begin: Ids that each text begins with, `[batch, n]`, then 0, or those of all, `[n]`; the
+                ids of `search.begin` if not given.
+            most: The most pieces, of all texts or of each, `[batch]`, if fewer than those of
+                `search`.
+        """
         length = search.max_length
         ends = tf.minimum(tf.cast(length if most is None else most, tf.int32), length)
         ends = tf.broadcast_to(ends, [batch])
-        if begin is None:
-            given = np.pad(np.array(search.begin, np.int32), (0, length + 1 - len(search.begin)))
-            pieces = tf.broadcast_to(tf.constant(given), [batch, length + 1])
-        else:
-            pieces = tf.pad(tf.cast(begin, tf.int32)[:, : length + 1], [[0, 0], [0, length + 1]])
-            pieces = pieces[:, : length + 1]
+        given = search.begin if begin is None else begin
+        assert not isinstance(given, str)  # the vocabulary has made ids of it
+        pieces = tf.convert_to_tensor(given, tf.int32)[..., : length + 1]
+        # Whoever gives none gives no axis of texts, either.
+        pieces = tf.broadcast_to(pieces, [batch, tf.shape(pieces)[-1]])
+        pieces = tf.pad(pieces, [[0, 0], [0, length + 1]])[:, : length + 1]
         pieces = tf.where(pieces == PAD, -1, pieces)
         late = tf.range(length + 1) >= ends[:, None]
         return cls(
             tf.convert_to_tensor(batch), signs, search, tf.where(late, signs.end, pieces), ends
         )
 
-    def of_some(self, texts: tf.Tensor) -> "_Rules":
+    def of_some(self, texts: tf.Tensor) -> "Rules":
         """What holds for some of the texts, by their numbers `[n]`."""
         forced, ends = tf.gather(self.forced, texts), tf.gather(self.ends, texts)
         return dataclasses.replace(self, batch=tf.size(texts), forced=forced, ends=ends)
@@ -299,7 +364,8 @@ def _without_repeats(
 def _by_piece(
     step: Step,
     empty: Callable[[tf.Tensor], Cache],
-    rules: _Rules,
+    rules: Rules,
+    penalty: Penalty | None,
     of: Callable[[tf.Tensor], Step] | None,
 ) -> Found:
     """Takes one piece at each place: the likeliest, or one that is drawn."""
@@ -308,30 +374,32 @@ def _by_piece(
     rows = rules.batch * each
 
     def further(
-        step: Step, rules: _Rules, place: tf.Tensor, now: _Lone, cache: Cache
+        step: Step, rules: Rules, place: tf.Tensor, now: _Lone, cache: Cache
     ) -> tuple[_Lone, Cache]:
         scores, cache = step(now.last, place, cache)
         scores = rules.apply(scores, now.words, place)
         piece = _drawn(scores, place, search) if search.sample else _likeliest(scores)
         gained = tf.gather(scores, piece, batch_dims=1)
         # What can't go on ends here too; its score says that it is none.
-        over = tf.logical_or(piece == rules.signs.end, gained < _VOID)
+        over = tf.logical_or(piece == rules.signs.end, gained < VOID)
         word = tf.where(tf.logical_or(now.done, over), PAD, piece)
         words = tf.where(tf.range(length) == place, word[:, None], now.words)
         totals = now.totals + tf.where(now.done, 0.0, gained)
-        return _Lone(piece, words, totals, tf.logical_or(now.done, over)), cache
+        lost = now.lost if penalty is None else tf.where(now.done, now.lost, penalty(cache))
+        return _Lone(piece, words, totals, lost, tf.logical_or(now.done, over)), cache
 
     now = _Lone(
         last=tf.fill([rows], rules.signs.begin),
         words=tf.zeros([rows, length], tf.int32),
         totals=tf.zeros([rows]),
+        lost=tf.zeros([rows]),
         done=tf.zeros([rows], tf.bool),
     )
     now = _followed(further, step, rules, of, now, empty(rows))
-    void = now.totals < _VOID
+    void = now.totals < VOID
     words = tf.where(void[:, None], PAD, now.words)
     lengths = tf.reduce_sum(tf.cast(words != PAD, tf.int32), 1)
-    scores = tf.where(void, NEVER, rules.spared(now.totals, lengths + 1))
+    scores = tf.where(void, NEVER, rules.spared(now.totals, lengths + 1) + now.lost)
     shape = [rules.batch, each]
     scores, order = tf.math.top_k(tf.reshape(scores, shape), each)
     words = tf.gather(tf.reshape(words, [*shape, length]), order, batch_dims=1)
@@ -345,12 +413,14 @@ class _Lone(NamedTuple):
         last: The last piece, `[rows]`.
         words: All of them, `[rows, max_length]`.
         totals: Logarithms of their probabilities, `[rows]`.
+        lost: What is added to their scores, `[rows]`.
         done: Which ended, `[rows]`.
     """
 
     last: tf.Tensor
     words: tf.Tensor
     totals: tf.Tensor
+    lost: tf.Tensor
     done: tf.Tensor
 
 
@@ -376,7 +446,7 @@ def _drawn(scores: tf.Tensor, place: tf.Tensor, search: Search) -> tf.Tensor:
 # By beams -----------------------------------------------------------------------------------------
 
 
-class _Beams(NamedTuple):
+class Beams(NamedTuple):
     """Hypotheses that are open, the best first, and the best of those that ended.
 
     Attributes:
@@ -401,15 +471,16 @@ class _Beams(NamedTuple):
 def _by_beams(
     step: Step,
     empty: Callable[[tf.Tensor], Cache],
-    rules: _Rules,
+    rules: Rules,
+    penalty: Penalty | None,
     of: Callable[[tf.Tensor], Step] | None,
 ) -> Found:
     """Follows the best open hypotheses, and keeps the best that ended apart from them."""
     batch, beams, length = rules.batch, rules.search.beams, rules.search.max_length
 
     def further(
-        step: Step, rules: _Rules, place: tf.Tensor, now: _Beams, cache: Cache
-    ) -> tuple[_Beams, Cache]:
+        step: Step, rules: Rules, place: tf.Tensor, now: Beams, cache: Cache
+    ) -> tuple[Beams, Cache]:
         batch = rules.batch
         scores, cache = step(now.last, place, cache)
         scores = rules.apply(scores, tf.reshape(now.words, [-1, length]), place)
@@ -420,31 +491,60 @@ def _by_beams(
         parents, pieces = index // size, index % size
         ends = pieces == rules.signs.end
         open_totals, chosen = tf.math.top_k(tf.where(ends, NEVER, best), beams)
-        ended = _ended(now, rules, place, best, tf.where(ends, parents, -1)[:, :beams])
+        lost = lost_by(penalty, cache, rules.batch)
+        ended = merged(now, rules, place, best, tf.where(ends, parents, -1)[:, :beams], lost)
         parents, pieces = (tf.gather(each, chosen, batch_dims=1) for each in (parents, pieces))
         words = tf.gather(now.words, parents, batch_dims=1)
         words = tf.where(tf.range(length) == place, pieces[..., None], words)
         rows = tf.reshape(parents + tf.range(batch)[:, None] * beams, [-1])
         cache = tf.nest.map_structure(lambda each: tf.gather(each, rows), cache)
-        done = tf.logical_or(now.done, _is_decided(ended[1], open_totals, rules, place))
-        return _Beams(tf.reshape(pieces, [-1]), words, open_totals, done, *ended), cache
+        done = tf.logical_or(now.done, is_decided(ended[1], open_totals, rules, place))
+        return Beams(tf.reshape(pieces, [-1]), words, open_totals, done, *ended), cache
 
-    now = _Beams(
-        last=tf.fill([batch * beams], rules.signs.begin),
-        words=tf.zeros([batch, beams, length], tf.int32),
-        # One hypothesis to begin with: as many alike would stay alike.
-        totals=tf.broadcast_to(tf.constant([0.0] + [NEVER] * (beams - 1)), [batch, beams]),
-        done=tf.zeros([batch], tf.bool),
-        ended=tf.zeros([batch, rules.search.n_best, length], tf.int32),
-        scores=tf.fill([batch, rules.search.n_best], NEVER),
-        lengths=tf.zeros([batch, rules.search.n_best], tf.int32),
-    )
+    now = beginning(rules, beams)
     now = _followed(further, step, rules, of, now, empty(batch * beams))
     return Found(now.ended, now.scores, now.lengths)
 
 
-def _ended(
-    now: _Beams, rules: _Rules, place: tf.Tensor, best: tf.Tensor, parents: tf.Tensor
+def beginning(rules: Rules, count: tf.Tensor | int) -> Beams:
+    """What there is before the first piece.
+
+    Args:
+        rules: The batch's.
+        count: How many hypotheses of each text are followed.
+    """
+    batch, best, length = rules.batch, rules.search.n_best, rules.search.max_length
+    # One hypothesis to begin with: as many alike would stay alike.
+    first = tf.where(tf.range(count) == 0, 0.0, NEVER)
+    return Beams(
+        last=tf.fill([batch * count], rules.signs.begin),
+        words=tf.zeros([batch, count, length], tf.int32),
+        totals=tf.broadcast_to(first, [batch, count]),
+        done=tf.zeros([batch], tf.bool),
+        ended=tf.zeros([batch, best, length], tf.int32),
+        scores=tf.fill([batch, best], NEVER),
+        lengths=tf.zeros([batch, best], tf.int32),
+    )
+
+
+def lost_by(penalty: Penalty | None, cache: Cache, batch: tf.Tensor) -> tf.Tensor | None:
+    """What each hypothesis loses if it ends here, `[batch, hypotheses]`, if there is a penalty.
+
+    Args:
+        penalty: As of `find`.
+        cache: Behind the step.
+        batch: How many texts.
+    """
+    return None if penalty is None else tf.reshape(penalty(cache), [batch, -1])
+
+
+def merged(
+    now: Beams,
+    rules: Rules,
+    place: tf.Tensor,
+    best: tf.Tensor,
+    parents: tf.Tensor,
+    lost: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Words, scores and lengths of the best that ended, with those that end at this place.
 
@@ -457,11 +557,15 @@ def _ended(
         place: The place.
         best: Totals of continuations, `[batch, more than beams]`.
         parents: Which hypotheses end, -1 for none, `[batch, beams]`.
+        lost: What is added to the score of each hypothesis that ends, `[batch, hypotheses]`.
     """
     totals = best[:, : rules.search.beams]
-    real = tf.logical_and(parents >= 0, totals > _VOID)
+    real = tf.logical_and(parents >= 0, totals > VOID)
     real = tf.logical_and(real, tf.logical_not(now.done)[:, None])
-    scores = tf.where(real, rules.spared(totals, place + 1), NEVER)
+    scores = rules.spared(totals, place + 1)
+    if lost is not None:
+        scores += tf.gather(lost, tf.maximum(parents, 0), batch_dims=1)
+    scores = tf.where(real, scores, NEVER)
     scores, chosen = tf.math.top_k(tf.concat([now.scores, scores], 1), rules.search.n_best)
     words = tf.gather(now.words, tf.maximum(parents, 0), batch_dims=1)
     words = tf.where(real[..., None], words, PAD)
@@ -470,18 +574,25 @@ def _ended(
     return words, scores, tf.gather(lengths, chosen, batch_dims=1)
 
 
-def _is_decided(scores: tf.Tensor, totals: tf.Tensor, rules: _Rules, place: tf.Tensor) -> tf.Tensor:
-    """Of which texts no open hypothesis can win any longer, `[batch]`."""
+def is_decided(scores: tf.Tensor, totals: tf.Tensor, rules: Rules, place: tf.Tensor) -> tf.Tensor:
+    """Of which texts no open hypothesis can win any longer, `[batch]`.
+
+    Args:
+        scores: Of those that ended, `[batch, n_best]`.
+        totals: Of those that are open, the best first, `[batch, hypotheses]`.
+        rules: The batch's.
+        place: The place.
+    """
     # Logarithms only fall; so does the score, unless the penalty grows with the length.
     count = rules.ends + 1 if rules.search.thorough else place + 2
     reachable = rules.spared(totals[:, 0], count)
-    return tf.logical_or(totals[:, 0] < _VOID, scores[:, -1] >= reachable)
+    return tf.logical_or(totals[:, 0] < VOID, scores[:, -1] >= reachable)
 
 
 def _followed(
     further: Callable[..., Any],
     step: Step,
-    rules: _Rules,
+    rules: Rules,
     of: Callable[[tf.Tensor], Step] | None,
     now: Any,
     cache: Cache,

@@ -22,6 +22,9 @@ from tfhub_transfer.tasks.generation.vocabulary import EOS, TargetVocabulary
 from tfhub_transfer.tasks.reportable import Joined, Readable
 from tfhub_transfer.tasks.trial import Answers, Trial
 
+# What an answer should hold and doesn't, of terms of a glossary.
+MISSING = "missing_terms"
+_SEARCH = tuple(field.name for field in dataclasses.fields(Search))
 # What fills up labels, and is no piece.
 NO_PIECE = -1
 # The most pieces of an answer where targets are short: one may be longer than all that were seen.
@@ -117,7 +120,21 @@ class TextGeneration(Task):
     @search.setter
     def search(self, search: Search | Mapping[str, Any]) -> None:
         """Sets it, for whatever is asked from now on."""
-        self._how = dataclasses.asdict(_search(search))
+        given = _search(search)
+        if self.vocabulary is not None:
+            _begin(given, self.vocabulary)
+        self._how = {name: getattr(given, name) for name in _SEARCH}
+
+    @property
+    def begin(self) -> tuple[int, ...]:
+        """The pieces that every answer begins with.
+
+        Raises:
+            InputError: If they are more than an answer may have, or none of the vocabulary.
+        """
+        self.require_adapted()
+        assert self.vocabulary is not None
+        return _begin(self.search, self.vocabulary)
 
     @classmethod
     def claims(cls, texts: Sequence[object], labels: Sequence[object]) -> bool:
@@ -226,7 +243,8 @@ class TextGeneration(Task):
 
         Returns:
             `text` strings `[n]` and `score` float32 `[n]`; where a search gives several, `texts`
-            and `scores` `[n, best]` too, the best first.
+            and `scores` `[n, best]` too, the best first. Of a search with a glossary the layout
+            adds `missing_terms`.
         """
         assert self.vocabulary is not None
         best, ids = tf.shape(scores)[1], tf.cast(scores[..., 1:], tf.int32)
@@ -242,6 +260,8 @@ class TextGeneration(Task):
         columns = {name: np.asarray(column).tolist() for name, column in found.items()}
         for row in range(len(columns["text"])):
             answer: Readable = {name: _plain(column[row]) for name, column in columns.items()}
+            if MISSING in answer:
+                answer[MISSING] = [term for term in answer[MISSING] if term]
             made.append(answer)
         return made
 
@@ -292,9 +312,25 @@ class TextGeneration(Task):
         }
 
 
+def _begin(search: Search, vocabulary: TargetVocabulary) -> tuple[int, ...]:
+    """The pieces that a search has texts begin with."""
+    begin = search.begin
+    if isinstance(begin, str):
+        # As tensorflow-text has it, a text begins with a space, which nobody sees.
+        begin = tuple(vocabulary.inside(f" {begin.strip()}")) if begin.strip() else ()
+    odd = [piece for piece in begin if not EOS < piece < vocabulary.size]
+    if odd:
+        raise InputError(
+            f"texts begin with pieces, whose ids are {EOS + 1} to {vocabulary.size - 1}; give "
+            f"such ids in `begin`, or a text (`--begin`). Received: {odd[0]}"
+        )
+    search.require_room(len(begin))
+    return begin
+
+
 def _search(given: object) -> Search:
     """A search, or one of its arguments by name."""
-    known = [field.name for field in dataclasses.fields(Search)]
+    known = [*_SEARCH]
     if isinstance(given, Search):
         return given
     if isinstance(given, Mapping) and {*given} <= {*known}:

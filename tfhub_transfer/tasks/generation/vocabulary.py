@@ -167,6 +167,14 @@ class TargetVocabulary:
     def _detokenize(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         return tf.strings.regex_replace(self._operation.detokenize(ids), r"\A ", "")
 
+    def inside(self, text: str) -> list[int]:
+        """The ids of what stands within a text, without a space before it.
+
+        Args:
+            text: Any.
+        """
+        return list(map(int, self._processor.encode(text)))
+
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """What ids stand for, to read: U+2581 for a space, `<0x0A>` for a byte.
 
