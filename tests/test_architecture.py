@@ -214,7 +214,7 @@ INNER_FLOORS = {
     ],
     "tasks/generation": [
         ["rivals", "scoring", "searching", "vocabulary"],
-        ["measures"],
+        ["measures", "pointers"],
         ["task"],
         ["layout"],
         ["__init__"],
@@ -309,6 +309,8 @@ CLASS_LINES = 250
 PUBLIC_ARGUMENTS = 7
 # What has more, because who knows the interface that it follows looks for it there.
 MORE_ARGUMENTS = {
+    # Each is an option of the command, by the same name.
+    "tasks/generation/task __init__": ("copies",),
     # Keras has `callbacks` in `fit`, and a backup among them.
     "training/finetuning fine_tune": ("callbacks", "checkpoint"),
     "data/examples stream": ("as `read`",),

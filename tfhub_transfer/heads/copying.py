@@ -53,7 +53,9 @@ class Copier(keras.layers.Layer):
     """Mixes what is made with what is copied (See et al. 2017, "Get To The Point").
 
     Where it reads follows from an attention of its own, and how much counts what is copied from a
-    gate. All is computed with logarithms, and for the pieces of the source alone.
+    gate. What it looks for at a place is what the memory says there, the piece itself, and the one
+    before it: behind what was just copied comes what comes next. All is computed with logarithms,
+    and for the pieces of the source alone.
 
     Args:
         width: Of vectors and memory.
@@ -68,20 +70,25 @@ class Copier(keras.layers.Layer):
         self.gate = full_precision.Dense(1, name="gate")
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        for dense in (self.query, self.key, self.gate):
-            dense.build((None, None, self.width))
+        for dense, width in ((self.query, 1), (self.key, 3), (self.gate, 1)):
+            dense.build((None, None, width * self.width))
 
-    def copyable(self, memory: tf.Tensor, present: tf.Tensor, sources: tf.Tensor) -> Copyable:
+    def copyable(
+        self, memory: tf.Tensor, present: tf.Tensor, sources: tf.Tensor, embedded: tf.Tensor
+    ) -> Copyable:
         """What may be copied.
 
         Args:
-            memory: `[batch, source, width]`.
-            present: 1 where there is a memory, `[batch, source]`.
+            memory: What there is at each piece of the source, `[batch, source, width]`.
+            present: 1 where there is something, `[batch, source]`.
             sources: Ids `[batch, source]`, 0 at what must not be copied.
+            embedded: The pieces' own vectors, `[batch, source, width]`.
         """
         shown = tf.logical_and(tf.cast(present, tf.bool), sources != 0)
         same = tf.logical_and(sources[:, :, None] == sources[:, None, :], shown[:, :, None])
-        return Copyable(self.key(memory), sources, shown, tf.cast(same, tf.float32))
+        before = tf.pad(embedded[:, :-1], [[0, 0], [1, 0], [0, 0]])
+        keys = self.key(tf.concat([memory, embedded, before], -1))
+        return Copyable(keys, sources, shown, tf.cast(same, tf.float32))
 
     def all_pieces(self, vectors: tf.Tensor, made: tf.Tensor, copyable: Copyable) -> tf.Tensor:
         """Logarithms of probabilities of the whole vocabulary, `[n, vocabulary]`.

@@ -176,6 +176,7 @@ class Decoder(keras.layers.Layer):
         present_shape: Shape | None = None,
         targets_shape: Shape | None = None,
         sources_shape: Shape | None = None,
+        stood_shape: Shape | None = None,
     ) -> None:
         width, normal = self.form.width, keras.initializers.RandomNormal
         # So that pieces and positions are added in the sizes that they have in BERT.
@@ -201,6 +202,7 @@ class Decoder(keras.layers.Layer):
         present: tf.Tensor,
         targets: tf.Tensor,
         sources: tf.Tensor | None = None,
+        stood: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
         """How likely a text is, piece by piece.
@@ -209,8 +211,10 @@ class Decoder(keras.layers.Layer):
             memory: `[batch, source, width of the memory]`; source is 1 of one vector for a text.
             present: 1 where there is a memory, `[batch, source]`.
             targets: Ids `[batch, n + 1]`: where a text begins, its pieces, where it ends, then 0.
-            sources: Ids of the source at the places of the memory, `[batch, source]`, where the
-                decoder copies; 0 at what must not be copied.
+            sources: Ids of the source's pieces, `[batch, pieces]`, where the decoder copies; 0 at
+                what must not be copied.
+            stood: At which place of the memory each of them stands, `[batch, pieces]`; by default
+                there are as many, in the same order.
             training: Whether dropout drops.
 
         Returns:
@@ -218,7 +222,7 @@ class Decoder(keras.layers.Layer):
             probability, the mean of the logarithms of the whole vocabulary's (for smoothing of
             labels), and 1.0 where the piece is the likeliest of all.
         """
-        state = self.start(memory, present, sources)
+        state = self.start(memory, present, sources, stood)
         ids, gold = targets[:, :-1], targets[:, 1:]
         size = tf.shape(ids)
         rows, count = size[0], size[1]
@@ -236,6 +240,7 @@ class Decoder(keras.layers.Layer):
         present_shape: Shape | None = None,
         targets_shape: Shape | None = None,
         sources_shape: Shape | None = None,
+        stood_shape: Shape | None = None,
     ) -> Shape:
         assert targets_shape is not None
         ids = targets_shape[1]
@@ -259,6 +264,7 @@ class Decoder(keras.layers.Layer):
         memory: tf.Tensor,
         present: tf.Tensor,
         sources: tf.Tensor | None = None,
+        stood: tf.Tensor | None = None,
         places: int | None = None,
     ) -> Remembered:
         """What every step reads, of arguments as of `call`.
@@ -266,7 +272,8 @@ class Decoder(keras.layers.Layer):
         Args:
             memory: `[batch, source, width of the memory]`.
             present: `[batch, source]`.
-            sources: `[batch, source]`, where the decoder copies.
+            sources: `[batch, pieces]`, where the decoder copies.
+            stood: `[batch, pieces]`.
             places: How many places caches have from the beginning, for XLA, which has tensors of
                 one size; by default they grow with each step, which is faster on a CPU.
         """
@@ -280,7 +287,7 @@ class Decoder(keras.layers.Layer):
         cross = tuple(layer.cross.keys_values(flat, size[0]) for layer in self.layers)
         copyable = None
         if self.copier is not None:
-            copyable = self.copier.copyable(memory, present, sources)
+            copyable = self._copyable(self.copier, memory, present, sources, stood)
         return Remembered(bias, cross, copyable, places)
 
     def empty(self, rows: tf.Tensor | int, state: Remembered) -> Cache:
@@ -320,6 +327,20 @@ class Decoder(keras.layers.Layer):
         return found, tuple(filled)
 
     # What both share ------------------------------------------------------------------------------
+
+    def _copyable(
+        self,
+        copier: Copier,
+        memory: tf.Tensor,
+        present: tf.Tensor,
+        sources: tf.Tensor,
+        stood: tf.Tensor | None,
+    ) -> Copyable:
+        if stood is not None:
+            memory, present = (tf.gather(each, stood, batch_dims=1) for each in (memory, present))
+        # Of the size that the memory has, as pieces are when they are read.
+        embedded = self.norm(tf.nn.embedding_lookup(tf.convert_to_tensor(self.table), sources))
+        return copier.copyable(memory, present, sources, embedded)
 
     def _embedded(self, ids: tf.Tensor, positions: tf.Tensor, training: bool) -> tf.Tensor:
         vectors = tf.nn.embedding_lookup(tf.convert_to_tensor(self.table), ids) + positions

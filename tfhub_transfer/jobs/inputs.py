@@ -37,7 +37,7 @@ _OF_ALL = {"tasks", "weights", "alpha"}
 # What is an argument of some tasks, by the same name; and other options that only some have.
 _ARGUMENTS = (
     *("label_separator", "loss", "label_smoothing"),
-    *("decoder_layers", "vocabulary_size", "answer_length"),
+    *("decoder_layers", "vocabulary_size", "answer_length", "copies"),
 )
 _OF_SOME = ("negative", "class_weights", *_ARGUMENTS)
 # As a record has them.
@@ -421,7 +421,8 @@ def _task(job: TrainJob) -> Task:
                 f"`{told}` is for the {of}; leave it out. Received: {told}, --task {job.task}"
             )
     given = {"class_names": names, **{name: getattr(job, name) for name in _ARGUMENTS}}
-    return kind(**{name: value for name, value in given.items() if value is not None})
+    # Where a flag isn't said, a task without it isn't told of it.
+    return kind(**{n: value for n, value in given.items() if not (value is None or value is False)})
 
 
 def _class_names(job: TrainJob, kind: type[Task]) -> list[object] | None:

@@ -186,6 +186,11 @@ class Layout:
         return self.inputs(encoder)
 
     @property
+    def ids_depend_on(self) -> Hashable:
+        """What the same texts are other ids by, with the same preprocessor."""
+        return type(self).__name__
+
+    @property
     def asked_how(self) -> Hashable:
         """What `respond` depends on that may be set on a task later."""
         return None

@@ -5,7 +5,7 @@ writes one itself, in a search that is a part of the graph.
 """
 
 import dataclasses
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -23,7 +23,7 @@ from tfhub_transfer.heads import layers, warm_start
 from tfhub_transfer.heads.decoder import Decoder
 from tfhub_transfer.heads.settings import DecoderForm, Head
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.generation import searching
+from tfhub_transfer.tasks.generation import pointers, searching
 from tfhub_transfer.tasks.generation.task import NO_PIECE
 from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD, UNK
 from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs, of_rows
@@ -64,7 +64,12 @@ class Generated(Layout):
         return {**self.asked_inputs(encoder), **int_inputs([TARGETS])}
 
     def asked_inputs(self, encoder: Encoder) -> Inputs:
-        return super().inputs(encoder)
+        return {**super().inputs(encoder), **int_inputs(self._of_sources)}
+
+    @property
+    def _of_sources(self) -> tuple[str, ...]:
+        """Inputs that say what may be copied, in the order that a decoder takes them."""
+        return pointers.NAMES if self.task.copies else ()
 
     def features(
         self, encoder: Encoder, encoded: layers.Encoded, inputs: Inputs
@@ -80,9 +85,10 @@ class Generated(Layout):
             heads=heads,
             inner_units=inner,
             dropout=self.head.dropout,
+            copies=task.copies,
         )
         decoder = Decoder(task.vocabulary.size, task.answer_length, form, name=DECODER)
-        return decoder(memory, present, inputs[TARGETS])
+        return decoder(memory, present, inputs[TARGETS], *self._copied(encoder, inputs))
 
     def hidden(self, features: keras.KerasTensor) -> keras.KerasTensor:
         """The same: nothing stands between a decoder and its answer."""
@@ -104,6 +110,13 @@ class Generated(Layout):
         one = keras.ops.expand_dims(vector, 1)
         return one, keras.ops.ones_like(one[..., 0], dtype="int32")
 
+    def _copied(self, encoder: Encoder, inputs: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        """What may be copied, and where in the memory it stands, of tasks that copy."""
+        found = [inputs[name] for name in self._of_sources]
+        if found and "sequence_output" not in encoder.output_names:
+            found[1] = keras.ops.zeros_like(found[0])
+        return found
+
     def warm_start(self, model: keras.Model) -> None:
         """Gives the decoder what its layers and those at the encoder's top have in common."""
         weights = {n: w.value.numpy() for n, w in model.encoder.named_weights().items()}
@@ -114,13 +127,42 @@ class Generated(Layout):
 
     # Examples to rows and back -----------------------------------------------------------------
 
+    @property
+    def ids_depend_on(self) -> Hashable:
+        return super().ids_depend_on, self.task.vocabulary if self.task.copies else None
+
+    def encode_and_count(
+        self, texts: Sequence[Sequence[str]]
+    ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
+        encoded, lost = super().encode_and_count(texts)
+        if self.task.copies:
+            encoded |= self._sources.of_all(texts[0])
+        return encoded, lost
+
+    def batch(self, *texts: tf.Tensor, lengths: np.ndarray | None = None) -> dict[str, tf.Tensor]:
+        made = super().batch(*texts, lengths=lengths)
+        return {**made, **self._sources.pad(self._sources(texts[0]), lengths)}
+
+    def pad(
+        self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
+    ) -> dict[str, tf.Tensor]:
+        read = {name: value for name, value in encoded.items() if name not in pointers.NAMES}
+        return {**super().pad(read, lengths), **self._sources.pad(encoded, lengths)}
+
+    @property
+    def _sources(self) -> pointers.Sources:
+        task = self.task
+        return pointers.Sources(task.vocabulary if task.copies else None, self.preprocessor)
+
     def to_ids(self, rows: Rows) -> Ids:
         found = super().to_ids(rows)
-        if found.labels is None:
-            return found
-        labels = found.labels[0] if isinstance(found.labels, tuple) else found.labels
-        # What is written takes its share of a batch, as what is read does.
-        return dataclasses.replace(found, beside=labels.row_lengths().numpy().astype(np.int64))
+        beside = [found.columns[name].row_lengths() for name in self._of_sources[:1]]
+        if found.labels is not None:
+            labels = found.labels[0] if isinstance(found.labels, tuple) else found.labels
+            beside.append(labels.row_lengths())
+        # What is written, and what may be copied, take their share of a batch, as what is read.
+        lengths = [each.numpy().astype(np.int64) for each in beside]
+        return dataclasses.replace(found, beside=np.max(lengths, axis=0)) if lengths else found
 
     def labels_length(
         self, labels: tf.RaggedTensor, inputs: Mapping[str, tf.Tensor], lengths: np.ndarray | None
@@ -149,8 +191,9 @@ class Generated(Layout):
         width = task.decoder_width or encoder.dimension
         # Each has a score of every piece, and keys and values of every place.
         own = max(task.vocabulary.size, 2 * task.decoder_layers * width * how.max_length)
-        found: int = max(1, min(rows, _NUMBERS // (how.hypotheses * own)))
-        return found
+        of_sources = self._sources.most**2 if task.copies else 1
+        found: int = min(rows, _NUMBERS // (how.hypotheses * own), _NUMBERS // of_sources)
+        return max(1, found)
 
     def respond(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Pieces of the best texts, behind the score of each, float32 `[batch, best, 1 + pieces]`.
@@ -161,7 +204,7 @@ class Generated(Layout):
         read = inputs[CODE_POINTS] if encoder.dialect == "text" else _of_bert(inputs)
         encoded = encoder(read, training=False)
         memory, present = self._memory(encoder, encoded, inputs)
-        state = decoder.start(memory, present)
+        state = decoder.start(memory, present, *self._copied(encoder, inputs))
 
         def step(ids: tf.Tensor, place: tf.Tensor, cache: searching.Cache) -> tuple[Any, ...]:
             found: tuple[Any, ...] = decoder.step(ids, place, cache, state)

@@ -12,6 +12,7 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges, usual, values
+from tfhub_transfer.incoming.choices import flag
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
@@ -45,6 +46,8 @@ class TextGeneration(Task):
         decoder_width: Of its vectors; as wide as the encoder's if not given, which lets it begin
             with the encoder's weights.
         label_smoothing: Share of the probability that goes to all pieces, 0 to below 1.
+        copies: Whether pieces of the text that is read may be copied into the answer (See et al.
+            2017, "Get To The Point"): names and numbers of a text in the same language.
         search: How an answer is looked for, a `Search` or its arguments.
 
     Raises:
@@ -68,7 +71,7 @@ class TextGeneration(Task):
     head_rate = 1e-3
     head_warmup = usual.WARMUP
     head_factor = 5.0
-    options = ("decoder_layers", "vocabulary_size", "answer_length", "label_smoothing")
+    options = ("decoder_layers", "vocabulary_size", "answer_length", "label_smoothing", "copies")
     learned_baselines = False
     # What such texts are judged by, and what they are beside.
     kind: ClassVar[measures.Kind] = measures.TEXT
@@ -82,6 +85,7 @@ class TextGeneration(Task):
         decoder_layers: int = 1,
         decoder_width: int | None = None,
         label_smoothing: float = usual.SMOOTHING,
+        copies: bool = False,
         search: Search | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(pair=False)
@@ -96,6 +100,7 @@ class TextGeneration(Task):
         self.label_smoothing = ranges.real_number(
             "label_smoothing", label_smoothing, 0.0, ranges.BELOW_ONE, True
         )
+        self.copies = flag("copies", copies)
         self._measured, self._cut = False, (0, 0)
         self._how: dict[str, Any] = {}
         if search is not None:
@@ -257,6 +262,7 @@ class TextGeneration(Task):
             "decoder_layers": self.decoder_layers,
             "decoder_width": self.decoder_width,
             "label_smoothing": self.label_smoothing,
+            "copies": self.copies,
             "search": self._how or None,
         }
 
