@@ -89,7 +89,7 @@ def train(options: Any) -> dict[str, Any]:
 
 
 def summaries(options: Any) -> dict[str, Any]:
-    """Trains on the frozen encoder, thaws it if that is asked for, and reports on the test split."""
+    """Trains on the frozen encoder, thaws it where asked, and reports on the test split."""
     folder = Path(options.corpus)
     parts = (("train", options.rows), ("validation",), ("test",))
     splits = [read_summaries(folder, *each) for each in parts]

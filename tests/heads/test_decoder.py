@@ -130,8 +130,12 @@ def probabilities(
     own = norm(layer.table.numpy()[sources], layer.norm)
     before = np.concatenate([np.zeros_like(own[:1]), own[:-1]])
     stood = memory[: len(sources)] if places is None else memory[places]
-    keys = dense(np.concatenate([stood, own, before], -1), layer.copier.key)[shown]
-    shares = softmax(keys @ dense(last, layer.copier.query) / math.sqrt(len(last)))
+    copier = layer.copier
+    keys = dense(stood, copier.key) + own @ copier.key_own.kernel.numpy()
+    keys = (keys + before @ copier.key_before.kernel.numpy())[shown]
+    written = norm(layer.table.numpy()[pieces[-1]], layer.norm)
+    query = dense(last, copier.query) + written @ copier.query_last.kernel.numpy()
+    shares = softmax(keys @ query / math.sqrt(len(last)))
     gate = 1 / (1 + np.exp(-dense(last, layer.copier.gate)[0]))
     copied = np.zeros_like(made)
     for place, share in zip(shown, shares):

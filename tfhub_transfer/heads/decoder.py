@@ -232,7 +232,7 @@ class Decoder(keras.layers.Layer):
             own = layer.own.keys_values(layer.before(0, vectors), rows)
             vectors = layer(vectors, own, ahead, cross, state.bias, training=training)
         vectors = self._projected(vectors)
-        return self._scores(vectors, gold, state.copyable)
+        return self._scores(vectors, ids, gold, state.copyable)
 
     def compute_output_shape(
         self,
@@ -323,7 +323,7 @@ class Decoder(keras.layers.Layer):
         vectors = self._projected(vectors)
         found = tf.nn.log_softmax(self._logits(vectors))
         if self.copier is not None and state.copyable is not None:
-            found = self.copier.all_pieces(vectors, found, state.copyable)
+            found = self.copier.all_pieces(vectors, self._own(ids), found, state.copyable)
         return found, tuple(filled)
 
     # What both share ------------------------------------------------------------------------------
@@ -336,11 +336,12 @@ class Decoder(keras.layers.Layer):
         sources: tf.Tensor,
         stood: tf.Tensor | None,
     ) -> Copyable:
-        if stood is not None:
-            memory, present = (tf.gather(each, stood, batch_dims=1) for each in (memory, present))
-        # Of the size that the memory has, as pieces are when they are read.
-        embedded = self.norm(tf.nn.embedding_lookup(tf.convert_to_tensor(self.table), sources))
-        return copier.copyable(memory, present, sources, embedded)
+        return copier.copyable(memory, present, sources, self._own(sources), stood)
+
+    def _own(self, ids: tf.Tensor) -> tf.Tensor:
+        """Pieces' own vectors, wherever they stand, of the size that the memory has."""
+        found: tf.Tensor = self.norm(tf.nn.embedding_lookup(tf.convert_to_tensor(self.table), ids))
+        return found
 
     def _embedded(self, ids: tf.Tensor, positions: tf.Tensor, training: bool) -> tf.Tensor:
         vectors = tf.nn.embedding_lookup(tf.convert_to_tensor(self.table), ids) + positions
@@ -355,7 +356,9 @@ class Decoder(keras.layers.Layer):
         logits = tf.matmul(vectors, tf.convert_to_tensor(self.table), transpose_b=True)
         return logits + tf.convert_to_tensor(self.bias)
 
-    def _scores(self, vectors: tf.Tensor, gold: tf.Tensor, copyable: Copyable | None) -> tf.Tensor:
+    def _scores(
+        self, vectors: tf.Tensor, ids: tf.Tensor, gold: tf.Tensor, copyable: Copyable | None
+    ) -> tf.Tensor:
         logits, size, gold = self._logits(vectors), tf.shape(gold), tf.reshape(gold, [-1])
         found = -tf.nn.sparse_softmax_cross_entropy_with_logits(gold, logits)
         # The mean of a product is one with the mean: no second pass over the whole vocabulary, and
@@ -369,7 +372,8 @@ class Decoder(keras.layers.Layer):
         if self.copier is not None and copyable is not None:
             known = tf.nn.embedding_lookup(table, copyable.sources)
             biases = tf.gather(bias, copyable.sources)
-            made = self.copier.scores(vectors, gold, made, (known, biases), copyable)
+            last = tf.reshape(self._own(ids), [-1, self.form.width])
+            made = self.copier.scores(vectors, last, gold, made, (known, biases), copyable)
         likeliest = tf.stop_gradient(tf.cast(made.gold >= made.best - _ROUNDING, tf.float32))
         scores = tf.stack([made.gold, made.mean, likeliest], axis=-1)
         return tf.reshape(scores, [size[0], size[1], 3])
