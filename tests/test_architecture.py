@@ -170,7 +170,7 @@ INNER_FLOORS = {
     ],
     "reporting/pages": [
         ["markup", "subjects"],
-        ["joint", "passages", "searched"],
+        ["joint", "passages", "reading", "searched"],
         ["report"],
         ["__init__"],
     ],
@@ -214,7 +214,7 @@ INNER_FLOORS = {
     ],
     "tasks/generation": [
         ["rivals", "scoring", "searching", "vocabulary"],
-        ["measures", "pointers"],
+        ["looking", "measures", "pointers"],
         ["task"],
         ["layout"],
         ["__init__"],

@@ -76,13 +76,24 @@ class Attention(keras.layers.Layer):
         training: bool = False,
     ) -> tf.Tensor:
         """Vectors `[n, width]` to the same, as many of them for each row of keys and values."""
+        return self.with_weights(vectors, keys, values, bias, training)[0]
+
+    def with_weights(
+        self,
+        vectors: tf.Tensor,
+        keys: tf.Tensor,
+        values: tf.Tensor,
+        bias: tf.Tensor,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `call`, and how much of each place is read, `[rows, heads, n / rows, places]`."""
         each = self.width // self.heads
         queries = tf.reshape(self.query(vectors), [tf.shape(keys)[0], -1, self.heads, each])
         queries = tf.transpose(queries, [0, 2, 1, 3]) * (1.0 / math.sqrt(each))
         weights = tf.nn.softmax(tf.matmul(queries, keys, transpose_b=True) + bias)
         mixed = tf.matmul(self.dropout(weights, training=training), values)
         mixed = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [-1, self.width])
-        return self.output_layer(mixed)
+        return self.output_layer(mixed), weights
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -129,12 +140,26 @@ class DecoderLayer(keras.layers.Layer):
         As many stand side by side for each row of `own` and of `cross`: places of one text, or in
         a search hypotheses, which have a row of `own` each, and share their text's of `cross`.
         """
+        return self.with_weights(vectors, own, own_bias, cross, cross_bias, training)[0]
+
+    def with_weights(
+        self,
+        vectors: tf.Tensor,
+        own: KeysValues,
+        own_bias: tf.Tensor,
+        cross: KeysValues,
+        cross_bias: tf.Tensor,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `call`, and how much of each place of `cross` is read; see `Attention`."""
         attended = self.own(self.before(0, vectors), *own, own_bias, training=training)
         vectors = self.after(0, vectors, attended, training)
-        attended = self.cross(self.before(1, vectors), *cross, cross_bias, training=training)
+        attended, weights = self.cross.with_weights(
+            self.before(1, vectors), *cross, cross_bias, training
+        )
         vectors = self.after(1, vectors, attended, training)
         made = self.outer(self.inner(self.before(2, vectors)))
-        return self.after(2, vectors, made, training)
+        return self.after(2, vectors, made, training), weights
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -287,7 +312,7 @@ class Decoder(keras.layers.Layer):
         cross = tuple(layer.cross.keys_values(flat, size[0]) for layer in self.layers)
         copyable = None
         if self.copier is not None:
-            copyable = self._copyable(self.copier, memory, present, sources, stood)
+            copyable = self.copier.copyable(memory, present, sources, self._own(sources), stood)
         return Remembered(bias, cross, copyable, places)
 
     def empty(self, rows: tf.Tensor | int, state: Remembered) -> Cache:
@@ -311,6 +336,22 @@ class Decoder(keras.layers.Layer):
         Returns:
             The logarithm of each next piece's probability, `[rows, vocabulary]`, and the cache.
         """
+        return self.step_reading(ids, place, cache, state)[:2]
+
+    def step_reading(
+        self, ids: tf.Tensor, place: tf.Tensor, cache: Cache, state: Remembered
+    ) -> tuple[tf.Tensor, Cache, tf.Tensor]:
+        """As `step`, and how much the last layer reads of each place of the source.
+
+        Args:
+            ids: As of `step`.
+            place: Likewise.
+            cache: Likewise.
+            state: Likewise.
+
+        Returns:
+            As `step`, and shares `[rows, source]`, the mean of its heads.
+        """
         position = tf.gather(tf.convert_to_tensor(self.positions), place)
         vectors = self._embedded(ids[:, None], position, False)
         bias, rows = _behind(place, state.places), tf.shape(ids)[0]
@@ -318,25 +359,16 @@ class Decoder(keras.layers.Layer):
         for layer, own, cross in zip(self.layers, cache, state.cross):
             new = layer.own.keys_values(layer.before(0, vectors), rows)
             own = _filled(own, new, place, state.places)
-            vectors = layer(vectors, own, bias, cross, state.bias)
+            vectors, weights = layer.with_weights(vectors, own, bias, cross, state.bias)
             filled.append(own)
         vectors = self._projected(vectors)
         found = tf.nn.log_softmax(self._logits(vectors))
         if self.copier is not None and state.copyable is not None:
             found = self.copier.all_pieces(vectors, self._own(ids), found, state.copyable)
-        return found, tuple(filled)
+        read = tf.reduce_mean(weights, axis=1)
+        return found, tuple(filled), tf.reshape(read, [rows, tf.shape(read)[-1]])
 
     # What both share ------------------------------------------------------------------------------
-
-    def _copyable(
-        self,
-        copier: Copier,
-        memory: tf.Tensor,
-        present: tf.Tensor,
-        sources: tf.Tensor,
-        stood: tf.Tensor | None,
-    ) -> Copyable:
-        return copier.copyable(memory, present, sources, self._own(sources), stood)
 
     def _own(self, ids: tf.Tensor) -> tf.Tensor:
         """Pieces' own vectors, wherever they stand, of the size that the memory has."""

@@ -22,8 +22,9 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers, warm_start
 from tfhub_transfer.heads.decoder import Decoder
 from tfhub_transfer.heads.settings import DecoderForm, Head
+from tfhub_transfer.reporting.contents import Attention
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.generation import pointers, searching
+from tfhub_transfer.tasks.generation import looking, pointers, searching
 from tfhub_transfer.tasks.generation.task import NO_PIECE
 from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD, UNK
 from tfhub_transfer.tasks.layout import Ids, Inputs, Layout, Rows, int_inputs, of_rows
@@ -216,6 +217,40 @@ class Generated(Layout):
         how = self.task.search
         found = searching.find(step, empty, tf.shape(memory)[0], _SIGNS, how)
         return tf.concat([found.scores[..., None], tf.cast(found.ids, tf.float32)], axis=-1)
+
+    def looked_at(
+        self, model: keras.Model, texts: Sequence[str], answers: Sequence[str]
+    ) -> list[Attention]:
+        """What of some texts is read while their answers are written.
+
+        Nothing, where the decoder has one vector of a text, and so nothing to choose from.
+
+        Args:
+            model: The whole model.
+            texts: As an example has them.
+            answers: What it wrote.
+        """
+        encoder, reader = model.encoder, self.preprocessor
+        if not isinstance(reader, BertPreprocessor) or encoder.dialect == "text":
+            return []
+        if "sequence_output" not in encoder.output_names or not texts:
+            return []
+        rows, _ = self.prepare(tf.constant(list(texts), tf.string))
+        inputs, vocabulary = self.batch(*rows), self.task.vocabulary
+        encoded = encoder(_of_bert(inputs), training=False)
+        memory, present = self._memory(encoder, encoded, inputs)
+        decoder = model.get_layer(DECODER)
+        state = decoder.start(memory, present, *self._copied(encoder, inputs))
+        written = [row[: self.task.answer_length] for row in vocabulary.tokenize(answers).to_list()]
+        ids = tf.keras.utils.pad_sequences(
+            [[*row, EOS] for row in written], padding="post", value=PAD
+        )
+        pieces = [
+            reader.spelled(own[: int(there.sum())].tolist())
+            for own, there in zip(inputs[BERT_INPUTS[0]].numpy(), present.numpy())
+        ]
+        read = looking.read_shares(decoder, state, ids)
+        return looking.pictures(vocabulary, pieces, written, read)
 
 
 def _form(encoder: Encoder, width: int) -> tuple[int, int]:

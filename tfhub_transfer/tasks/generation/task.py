@@ -26,6 +26,8 @@ from tfhub_transfer.tasks.trial import Answers, Trial
 NO_PIECE = -1
 # The most pieces of an answer where targets are short: one may be longer than all that were seen.
 _LEAST_ROOM, _ROOM = 32, 1.25
+# Of so many answers a report shows what was read.
+_LOOKED_AT = 3
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -249,6 +251,11 @@ class TextGeneration(Task):
 
     def report_on(self, trial: Trial) -> None:
         measures.report_on(trial, self.right, self.kind)
+        layout: Any = trial.model.layout
+        some = trial.report.predictions[:_LOOKED_AT]
+        answers = [str(row["predicted"]) for row in some]
+        texts = trial.examples.texts[0][: len(some)]
+        trial.report.attention = layout.looked_at(trial.model, texts, answers)
 
     def as_options(self) -> dict[str, object]:
         said = super().as_options()
