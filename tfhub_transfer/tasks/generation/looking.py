@@ -44,7 +44,7 @@ def pictures(
         vocabulary: The pieces of answers.
         sources: The pieces of each source, to read.
         answers: The pieces of each answer, its end not among them.
-        read: As of `read_shares`; of each answer as many places as it has pieces, and one for its end.
+        read: As of `read_shares`, of the pieces of each answer and of its end.
     """
     found: list[Attention] = []
     for source, ids, weights in zip(sources, answers, read):
