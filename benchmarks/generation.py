@@ -1,17 +1,21 @@
-"""Texts out: translation of a public corpus, how good, in what CPU time, and how fast it writes.
+"""Texts out: a public corpus translated, abstracts summarized: how good, in what time, how fast.
 
     python benchmarks/generation.py --corpus multi30k --part frozen
     python benchmarks/generation.py --corpus multi30k --part thawed
     python benchmarks/generation.py --corpus multi30k --part speed --keep frozen.keras
     python benchmarks/generation.py --corpus multi30k --part peer --cpu-minutes 20
+    python benchmarks/generation.py --corpus scitldr_a --part summaries [--copies]
 
 The corpus is a folder with `train`, `val` and `test` as two files of lines each, `.en` and `.de`:
-Multi30k, task 1, raw, test 2016 (https://github.com/multi30k/dataset). One line a run is appended
-to `benchmarks/generation.jsonl`. CPU time is that of the process, all threads together.
+Multi30k, task 1, raw, test 2016 (https://github.com/multi30k/dataset). Of summaries it is
+`train.jsonl.gz`, `validation.jsonl.gz`, `test.jsonl.gz` with `document` and `summaries`, all that
+are right: abstracts of SciTLDR (https://github.com/allenai/scitldr). One line a run is appended to
+`benchmarks/generation.jsonl`. CPU time is that of the process, all threads together.
 """
 
 import argparse
 import datetime
+import gzip
 import json
 import os
 import subprocess
@@ -37,6 +41,15 @@ def read(folder: Path, split: str, rows: int | None = None) -> tt.data.Examples:
     sides = [(folder / f"{split}.{x}").read_text("utf-8").split("\n") for x in ("en", "de")]
     pairs = [pair for pair in zip(*sides) if all(pair)][:rows]
     return tt.data.Examples.from_lists(*map(list, zip(*pairs)))
+
+
+def read_summaries(folder: Path, split: str, rows: int | None = None) -> tt.data.Examples:
+    """One split of the abstracts."""
+    lines = gzip.decompress((folder / f"{split}.jsonl.gz").read_bytes()).decode("utf-8")
+    found = [json.loads(line) for line in lines.splitlines()][:rows]
+    return tt.data.Examples.from_lists(
+        [row["document"] for row in found], [row["summaries"] for row in found]
+    )
 
 
 def build(train: tt.data.Examples, options: Any) -> tt.TransferModel:
@@ -140,6 +153,47 @@ def peer(options: Any) -> dict[str, Any]:
     }
 
 
+def summaries(options: Any) -> dict[str, Any]:
+    """Trains on the frozen encoder, thaws it where asked, and reports on the test split."""
+    folder = Path(options.corpus)
+    parts = (("train", options.rows), ("validation",), ("test",))
+    splits = [read_summaries(folder, *each) for each in parts]
+    task = tt.tasks.AbstractiveSummarization(
+        decoder_layers=options.layers, vocabulary_size=options.vocabulary, copies=options.copies
+    )
+    model = tt.build_model(options.encoder, task.adapt(splits[0].labels), sequence_length=256)
+    begun = time.process_time()
+    plan = tt.Plan(head_epochs=options.epochs, verbose=2, seed=options.seed)
+    thawed = {"unfreeze": options.unfreeze, "epochs": options.thawed_epochs}
+    thawed = thawed if options.thawed else {"unfreeze": "none"}
+    judged = splits[1][: options.judged]
+    size = options.batch
+    history = tt.fine_tune(model, splits[0], judged, **thawed, batch_size=size, plan=plan)
+    spent = time.process_time() - begun
+    splits[2] = splits[2][: options.tested]
+    found: dict[str, Any] = {}
+    for name, how in (("greedy", {"beams": 1}), ("beam", {"beams": 4})):
+        model.task.search = Search(**how, no_repeat=3, max_length=model.task.answer_length)
+        report = tt.evaluate(model, splits[2], train=splits[0])
+        found[name] = {key: round(value, 4) for key, value in report.metrics.items()}
+    found["beside"] = {name: round(own["rouge1"], 4) for name, own in report.baselines.items()}
+    found["told"] = [note for note in report.notes if "rouge1" in note]
+    found["answers"] = [answer["text"] for answer in model.predict_text(splits[2].texts[0][:3])]
+    if options.keep:
+        model.save(options.keep)
+    return {
+        "rows": len(splits[0]),
+        "pieces": model.task.vocabulary.size,
+        "layers": options.layers,
+        "copies": options.copies,
+        "batch_size": options.batch,
+        "epochs": [outcome.epochs for outcome in history.outcomes],
+        "perplexity": history.outcomes[-1].value,
+        "cpu_minutes": round(spent / 60, 2),
+        **found,
+    }
+
+
 def speed(options: Any) -> dict[str, Any]:
     """Pieces a second of CPU time, and milliseconds of one request of twelve words."""
     model = tt.load_model(options.keep)
@@ -164,11 +218,14 @@ def speed(options: Any) -> dict[str, Any]:
     return found
 
 
+PARTS = {"frozen": train, "thawed": train, "peer": peer, "speed": speed, "summaries": summaries}
+
+
 def main() -> None:
     """Runs one part and appends its line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--corpus", required=True)
-    parser.add_argument("--part", choices=("frozen", "thawed", "peer", "speed"), required=True)
+    parser.add_argument("--part", choices=[*PARTS], required=True)
     parser.add_argument("--encoder", default="auto")
     parser.add_argument("--rows", type=int)
     parser.add_argument("--layers", type=int, default=1)
@@ -181,6 +238,10 @@ def main() -> None:
     parser.add_argument("--head-rate", type=float, help="of the decoder on stored vectors")
     parser.add_argument("--batch", type=int, default=32, help="texts, of what thaws")
     parser.add_argument("--checkpoint", help="a folder; CPU time is that of the last process")
+    parser.add_argument("--judged", type=int, help="rows of validation")
+    parser.add_argument("--tested", type=int, help="rows of the test split")
+    parser.add_argument("--thawed", action="store_true", help="of summaries: thaw the encoder, too")
+    parser.add_argument("--copies", action="store_true", help="summaries may copy")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", help="a .keras file")
     parser.add_argument("--weights", default=os.environ.get("BENCH_WEIGHTS"), help="Hugging Face's")
@@ -190,7 +251,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.part == "peer" and not (options.weights and options.peer_python):
         parser.error("give --weights and --peer-python, or set BENCH_WEIGHTS, BENCH_PEER_PYTHON")
-    found = {"speed": speed, "peer": peer}.get(options.part, train)(options)
+    found = PARTS[options.part](options)
     line = {
         "part": options.part,
         "encoder": Path(options.encoder).name,

@@ -170,7 +170,7 @@ INNER_FLOORS = {
     ],
     "reporting/pages": [
         ["markup", "subjects"],
-        ["joint", "passages", "searched"],
+        ["joint", "passages", "reading", "searched"],
         ["report"],
         ["__init__"],
     ],
@@ -217,7 +217,7 @@ INNER_FLOORS = {
     ],
     "tasks/generation": [
         ["narrowing", "rivals", "scoring", "vocabulary"],
-        ["glossary", "measures"],
+        ["glossary", "looking", "measures", "pointers"],
         ["searching"],
         ["constrained", "coverage", "task"],
         ["instructions"],
@@ -314,6 +314,8 @@ CLASS_LINES = 250
 PUBLIC_ARGUMENTS = 7
 # What has more, because who knows the interface that it follows looks for it there.
 MORE_ARGUMENTS = {
+    # Each is an option of the command, by the same name.
+    "tasks/generation/task __init__": ("copies",),
     # Keras has `callbacks` in `fit`, and a backup among them.
     "training/finetuning fine_tune": ("callbacks", "checkpoint"),
     "data/examples stream": ("as `read`",),

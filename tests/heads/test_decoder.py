@@ -108,7 +108,11 @@ def gelu(x: Array) -> Array:
 
 
 def probabilities(
-    layer: Decoder, memory: Array, pieces: list[int], sources: list[int] | None
+    layer: Decoder,
+    memory: Array,
+    pieces: list[int],
+    sources: list[int] | None,
+    places: list[int] | None = None,
 ) -> Array:
     """Of one text and all of its memory: how likely each next piece is behind the last of these."""
     memory = dense(memory, layer.adapter) if layer.adapter else memory
@@ -123,8 +127,15 @@ def probabilities(
     if layer.copier is None or sources is None or not any(sources):
         return made
     shown = [place for place, piece in enumerate(sources) if piece]
-    keys = dense(memory, layer.copier.key)[shown]
-    shares = softmax(keys @ dense(last, layer.copier.query) / math.sqrt(len(last)))
+    own = norm(layer.table.numpy()[sources], layer.norm)
+    before = np.concatenate([np.zeros_like(own[:1]), own[:-1]])
+    stood = memory[: len(sources)] if places is None else memory[places]
+    copier = layer.copier
+    keys = dense(stood, copier.key) + own @ copier.key_own.kernel.numpy()
+    keys = (keys + before @ copier.key_before.kernel.numpy())[shown]
+    written = norm(layer.table.numpy()[pieces[-1]], layer.norm)
+    query = dense(last, copier.query) + written @ copier.query_last.kernel.numpy()
+    shares = softmax(keys @ query / math.sqrt(len(last)))
     gate = 1 / (1 + np.exp(-dense(last, layer.copier.gate)[0]))
     copied = np.zeros_like(made)
     for place, share in zip(shown, shares):
@@ -157,6 +168,21 @@ def test_texts_score_as_they_do_in_numpy(pre_norm: bool, copies: bool) -> None:
                 atol=2e-5,
             )
     assert 0 < found[..., 2].mean() < 1
+
+
+def test_pieces_of_the_source_stand_where_it_is_said() -> None:
+    layer, data = decoder(copies=True), batch()
+    sources = np.array([[5, 6, 6, 4, 7], [4, 5, 5, 0, 0], [0, 0, 0, 0, 0]], np.int32)
+    stood = np.array([[0, 0, 1, 3, 3], [1, 0, 1, 0, 0], [0, 0, 0, 0, 0]], np.int32)
+    memory, present, targets, _ = given(data, True)
+    found = layer(memory, present, targets, tf.constant(sources), tf.constant(stood)).numpy()
+    for row, count in enumerate((4, 2, 3)):
+        expected = probabilities(
+            layer, data["memory"][row, :count], [BEGIN], [*sources[row]], [*stood[row]]
+        )
+        gold = data["targets"][row, 1]
+        wanted = [np.log(expected[gold]), np.log(expected).mean()]
+        np.testing.assert_allclose(found[row, 0, :2], wanted, atol=2e-5)
 
 
 @pytest.mark.parametrize("places", [None, MOST + 1])

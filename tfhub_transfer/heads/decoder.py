@@ -214,6 +214,7 @@ class Decoder(keras.layers.Layer):
         present_shape: Shape | None = None,
         targets_shape: Shape | None = None,
         sources_shape: Shape | None = None,
+        stood_shape: Shape | None = None,
     ) -> None:
         width, normal = self.form.width, keras.initializers.RandomNormal
         # So that pieces and positions are added in the sizes that they have in BERT.
@@ -239,6 +240,7 @@ class Decoder(keras.layers.Layer):
         present: tf.Tensor,
         targets: tf.Tensor,
         sources: tf.Tensor | None = None,
+        stood: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
         """How likely a text is, piece by piece.
@@ -247,8 +249,10 @@ class Decoder(keras.layers.Layer):
             memory: `[batch, source, width of the memory]`; source is 1 of one vector for a text.
             present: 1 where there is a memory, `[batch, source]`.
             targets: Ids `[batch, n + 1]`: where a text begins, its pieces, where it ends, then 0.
-            sources: Ids of the source at the places of the memory, `[batch, source]`, where the
-                decoder copies; 0 at what must not be copied.
+            sources: Ids of the source's pieces, `[batch, pieces]`, where the decoder copies; 0 at
+                what must not be copied.
+            stood: At which place of the memory each of them stands, `[batch, pieces]`; by default
+                there are as many, in the same order.
             training: Whether dropout drops.
 
         Returns:
@@ -256,7 +260,7 @@ class Decoder(keras.layers.Layer):
             probability, the mean of the logarithms of the whole vocabulary's (for smoothing of
             labels), and 1.0 where the piece is the likeliest of all.
         """
-        state = self.start(memory, present, sources)
+        state = self.start(memory, present, sources, stood)
         ids, gold = targets[:, :-1], targets[:, 1:]
         size = tf.shape(ids)
         rows, count = size[0], size[1]
@@ -266,7 +270,7 @@ class Decoder(keras.layers.Layer):
             own = layer.own.keys_values(layer.before(0, vectors), rows)
             vectors = layer(vectors, own, ahead, cross, state.bias, training=training)
         vectors = self._projected(vectors)
-        return self._scores(vectors, gold, state.copyable)
+        return self._scores(vectors, ids, gold, state.copyable)
 
     def compute_output_shape(
         self,
@@ -274,6 +278,7 @@ class Decoder(keras.layers.Layer):
         present_shape: Shape | None = None,
         targets_shape: Shape | None = None,
         sources_shape: Shape | None = None,
+        stood_shape: Shape | None = None,
     ) -> Shape:
         assert targets_shape is not None
         ids = targets_shape[1]
@@ -297,6 +302,7 @@ class Decoder(keras.layers.Layer):
         memory: tf.Tensor,
         present: tf.Tensor,
         sources: tf.Tensor | None = None,
+        stood: tf.Tensor | None = None,
         places: int | None = None,
     ) -> Remembered:
         """What every step reads, of arguments as of `call`.
@@ -304,7 +310,8 @@ class Decoder(keras.layers.Layer):
         Args:
             memory: `[batch, source, width of the memory]`.
             present: `[batch, source]`.
-            sources: `[batch, source]`, where the decoder copies.
+            sources: `[batch, pieces]`, where the decoder copies.
+            stood: `[batch, pieces]`.
             places: How many places caches have from the beginning, for XLA, which has tensors of
                 one size; by default they grow with each step, which is faster on a CPU.
         """
@@ -318,7 +325,7 @@ class Decoder(keras.layers.Layer):
         cross = tuple(layer.cross.keys_values(flat, size[0]) for layer in self.layers)
         copyable = None
         if self.copier is not None:
-            copyable = self.copier.copyable(memory, present, sources)
+            copyable = self.copier.copyable(memory, present, sources, self._own(sources), stood)
         table = tf.transpose(tf.convert_to_tensor(self.table))
         return Remembered(bias, cross, copyable, table, places)
 
@@ -372,11 +379,16 @@ class Decoder(keras.layers.Layer):
         logits = tf.matmul(vectors, state.table) + tf.convert_to_tensor(self.bias)
         found = tf.nn.log_softmax(logits)
         if self.copier is not None and state.copyable is not None:
-            found = self.copier.all_pieces(vectors, found, state.copyable)
+            found = self.copier.all_pieces(vectors, self._own(ids), found, state.copyable)
         read = tf.reduce_mean(weights, axis=1)
         return found, tuple(filled), tf.reshape(read, [rows, tf.shape(read)[-1]])
 
     # What both share ------------------------------------------------------------------------------
+
+    def _own(self, ids: tf.Tensor) -> tf.Tensor:
+        """Pieces' own vectors, wherever they stand, of the size that the memory has."""
+        found: tf.Tensor = self.norm(tf.nn.embedding_lookup(tf.convert_to_tensor(self.table), ids))
+        return found
 
     def _embedded(self, ids: tf.Tensor, positions: tf.Tensor, training: bool) -> tf.Tensor:
         vectors = tf.nn.embedding_lookup(tf.convert_to_tensor(self.table), ids) + positions
@@ -386,7 +398,9 @@ class Decoder(keras.layers.Layer):
     def _projected(self, vectors: tf.Tensor) -> tf.Tensor:
         return self.project(vectors if self.last_norm is None else self.last_norm(vectors))
 
-    def _scores(self, vectors: tf.Tensor, gold: tf.Tensor, copyable: Copyable | None) -> tf.Tensor:
+    def _scores(
+        self, vectors: tf.Tensor, ids: tf.Tensor, gold: tf.Tensor, copyable: Copyable | None
+    ) -> tf.Tensor:
         size, gold = tf.shape(gold), tf.reshape(gold, [-1])
         table, bias = tf.convert_to_tensor(self.table), tf.convert_to_tensor(self.bias)
         logits = tf.matmul(vectors, table, transpose_b=True) + bias
@@ -401,7 +415,8 @@ class Decoder(keras.layers.Layer):
         if self.copier is not None and copyable is not None:
             known = tf.nn.embedding_lookup(table, copyable.sources)
             biases = tf.gather(bias, copyable.sources)
-            made = self.copier.scores(vectors, gold, made, (known, biases), copyable)
+            last = tf.reshape(self._own(ids), [-1, self.form.width])
+            made = self.copier.scores(vectors, last, gold, made, (known, biases), copyable)
         likeliest = tf.stop_gradient(tf.cast(made.gold >= made.best - _ROUNDING, tf.float32))
         scores = tf.stack([made.gold, made.mean, likeliest], axis=-1)
         return tf.reshape(scores, [size[0], size[1], 3])

@@ -86,7 +86,7 @@ class DecoderForm:
         pre_norm: Whether norms stand before each part, which trains more calmly where there are
             many layers, or behind, as in BERT, whose weights then do what they did.
         copies: Whether pieces can be copied of the source, as in See et al. 2017, "Get To The
-            Point"; it is read in the same vocabulary then.
+            Point"; it is cut into pieces of the same vocabulary then, too.
 
     Raises:
         InputError: If a value is outside its range.

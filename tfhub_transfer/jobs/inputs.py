@@ -40,7 +40,7 @@ _OWNERS = {
     **dict.fromkeys(("decoder_layers", "vocabulary_size", "answer_length"), "tasks of texts"),
 }
 # What is an argument of some tasks, by the same name; and other options that only some have.
-_ARGUMENTS = ("label_separator", "loss", *_OWNERS)
+_ARGUMENTS = ("label_separator", "loss", "copies", *_OWNERS)
 _OF_SOME = ("negative", "class_weights", *_ARGUMENTS)
 # As a record has them.
 Columns: TypeAlias = ColumnNames | Mapping[str, ColumnNames]
@@ -426,7 +426,8 @@ def _task(job: TrainJob) -> Task:
                 f"`{told}` is for the {of}; leave it out. Received: {told}, --task {job.task}"
             )
     given = {"class_names": names, **{name: getattr(job, name) for name in _ARGUMENTS}}
-    return kind(**{name: value for name, value in given.items() if value is not None})
+    # Where a flag isn't said, a task without it isn't told of it.
+    return kind(**{n: value for n, value in given.items() if not (value is None or value is False)})
 
 
 def _class_names(job: TrainJob, kind: type[Task]) -> list[object] | None:

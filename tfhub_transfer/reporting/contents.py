@@ -142,6 +142,17 @@ class Entities(TypedDict, total=False):
     confusion: list[Taken]
 
 
+class Attention(TypedDict):
+    """What of a text is read while an answer is written: shares `weights[answer][source]` of 1.
+
+    Pieces of the source that are hardly read at all are left out.
+    """
+
+    source: list[str]
+    answer: list[str]
+    weights: list[list[float]]
+
+
 class TextsSeen(TypedDict, total=False):
     """What was seen of test texts: how many were `cut`, and are `also_in` another split."""
 

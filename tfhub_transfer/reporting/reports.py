@@ -61,6 +61,7 @@ class Report:
         slices: Numbers by groups of examples, `{"by", "rows"}` each (see `groups.means`).
         thresholds: Precision and recall if answers are given from a score on (see
             `operating_points.table`), or `None`.
+        attention: Of texts that were written, what of the text given was read for each piece.
         setup: With what it was trained, as far as it is known.
         profile: The data that it was trained on, on one screen.
         predictions: The answer to each example, beside what is right (see `predictions.rows`);
@@ -91,6 +92,7 @@ class Report:
     entities: contents.Entities = dataclasses.field(default_factory=contents.Entities)
     slices: list[contents.Slice] = dataclasses.field(default_factory=list)
     thresholds: contents.Thresholds | None = None
+    attention: list[contents.Attention] = dataclasses.field(default_factory=list)
     setup: Mapping[str, object] = dataclasses.field(default_factory=dict)
     profile: str = ""
     predictions: list[contents.Prediction] = dataclasses.field(default_factory=list, repr=False)

@@ -186,6 +186,11 @@ class Layout:
         return self.inputs(encoder)
 
     @property
+    def ids_depend_on(self) -> Hashable:
+        """What the same texts are other ids by, with the same preprocessor."""
+        return type(self).__name__
+
+    @property
     def teaching(self) -> tuple[str, ...]:
         """The names of these inputs that only teach, each `[batch, length]`."""
         return ()

@@ -5,7 +5,7 @@ import functools
 import gc
 import hashlib
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -153,7 +153,7 @@ class SharedIds:
     """Texts as ids, row by row, kept from one model to the next."""
 
     def __init__(self) -> None:
-        self._known: dict[str, _Known] = {}
+        self._known: dict[Hashable, _Known] = {}
 
     @contextlib.contextmanager
     def used_by(self, model: TransferModel) -> Iterator[None]:
@@ -164,7 +164,7 @@ class SharedIds:
         """
         layouts = [each.layout for each in model.parts.values()]
         for layout in layouts:
-            make = functools.partial(self._ids, type(layout).__name__, layout.encode_and_count)
+            make = functools.partial(self._ids, layout.ids_depend_on, layout.encode_and_count)
             vars(layout)["encode_and_count"] = make
         try:
             yield
@@ -172,9 +172,11 @@ class SharedIds:
             for layout in layouts:
                 del vars(layout)["encode_and_count"]
 
-    def _ids(self, layout: str, make: Callable[..., Ids], texts: Sequence[Sequence[str]]) -> Ids:
+    def _ids(
+        self, layout: Hashable, make: Callable[..., Ids], texts: Sequence[Sequence[str]]
+    ) -> Ids:
         # Texts of one column may be other ids than the same ones of two.
-        known = self._known.setdefault(f"{layout} {len(texts)}", _Known())
+        known = self._known.setdefault((layout, len(texts)), _Known())
         return known.ids(make, texts)
 
 

@@ -160,7 +160,7 @@ def test_documents_have_first_sentences_for_a_rival() -> None:
     sources = [f"{said[row]}. It rains. {said[row + 1]}." for row in range(20)]
     test = Examples.from_lists(sources, [f"{sentence(row)}." for row in range(20)])
     report = reported(SUMMARY, [sentence(row + 2) for row in range(20)], test)
-    assert list(report.baselines) == ["copy", "lead"]
+    assert list(report.baselines) == ["copy", "lead", "central"]
     assert list(report.metrics) == ["rouge1", "rouge2", "rougeL", "chrf"]
     assert report.baselines["lead"]["rouge1"] == 1.0
     assert any(note.startswith("first sentences WINS: rouge1 ") for note in report.warnings)

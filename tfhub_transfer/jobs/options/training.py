@@ -223,6 +223,7 @@ class Writing:
         metavar="N",
         within=ranges.ANSWER,
     )
+    copies: bool = option(False, "pieces of the text may be copied into the answer")
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)

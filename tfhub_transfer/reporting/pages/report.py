@@ -9,7 +9,7 @@ import numpy as np
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.reporting import metrics, standings
 from tfhub_transfer.reporting.contents import GroupRow, Mistake, Taken
-from tfhub_transfer.reporting.pages import markup, passages
+from tfhub_transfer.reporting.pages import markup, passages, reading
 from tfhub_transfer.reporting.pages.markup import cell, escaped
 from tfhub_transfer.reporting.pages.subjects import Single
 
@@ -58,6 +58,7 @@ def page(report: Single, pictures: dict[str, bytes]) -> str:
         *_entities(report),
         *_mistakes(report),
         *_slices(report),
+        *reading.attention_tables(report.attention),
         *_thresholds(report, pictures),
         *_classes(report),
         *_confused(report),

@@ -26,6 +26,7 @@ class Single(Protocol):
     entities: contents.Entities
     slices: list[contents.Slice]
     thresholds: contents.Thresholds | None
+    attention: list[contents.Attention]
     setup: Mapping[str, object]
     profile: str
     standing: Standing

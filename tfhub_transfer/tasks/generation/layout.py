@@ -5,7 +5,7 @@ writes one itself, in a search that is a part of the graph.
 """
 
 import dataclasses
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -22,8 +22,15 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers, warm_start
 from tfhub_transfer.heads.decoder import Decoder, Remembered
 from tfhub_transfer.heads.settings import DecoderForm, Head
+from tfhub_transfer.reporting.contents import Attention
 from tfhub_transfer.tasks.base import Task
-from tfhub_transfer.tasks.generation import constrained, instructions, searching
+from tfhub_transfer.tasks.generation import (
+    constrained,
+    instructions,
+    looking,
+    pointers,
+    searching,
+)
 from tfhub_transfer.tasks.generation.coverage import Coverage
 from tfhub_transfer.tasks.generation.task import NO_PIECE
 from tfhub_transfer.tasks.generation.vocabulary import BOS, EOS, PAD, UNK
@@ -71,7 +78,12 @@ class Generated(instructions.Told):
 
     def read_inputs(self, encoder: Encoder) -> Inputs:
         """Those that are made of a text alone."""
-        return super().inputs(encoder)
+        return {**super().inputs(encoder), **int_inputs(self._of_sources)}
+
+    @property
+    def _of_sources(self) -> tuple[str, ...]:
+        """Inputs that say what may be copied, in the order that a decoder takes them."""
+        return pointers.NAMES if self.task.copies else ()
 
     @property
     def teaching(self) -> tuple[str, ...]:
@@ -93,9 +105,10 @@ class Generated(instructions.Told):
             heads=heads,
             inner_units=inner,
             dropout=self.head.dropout,
+            copies=task.copies,
         )
         decoder = Decoder(task.vocabulary.size, task.answer_length, form, name=DECODER)
-        return decoder(memory, present, inputs[TARGETS])
+        return decoder(memory, present, inputs[TARGETS], *self._copied(encoder, inputs))
 
     def hidden(self, features: keras.KerasTensor) -> keras.KerasTensor:
         """The same: nothing stands between a decoder and its answer."""
@@ -115,6 +128,13 @@ class Generated(instructions.Told):
         one = keras.ops.expand_dims(vector, 1)
         return one, keras.ops.ones_like(one[..., 0], dtype="int32")
 
+    def _copied(self, encoder: Encoder, inputs: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        """What may be copied, and where in the memory it stands, of tasks that copy."""
+        found = [inputs[name] for name in self._of_sources]
+        if found and "sequence_output" not in encoder.output_names:
+            found[1] = keras.ops.zeros_like(found[0])
+        return found
+
     def warm_start(self, model: keras.Model) -> None:
         """Gives the decoder what its layers and those at the encoder's top have in common."""
         weights = {n: w.value.numpy() for n, w in model.encoder.named_weights().items()}
@@ -125,13 +145,42 @@ class Generated(instructions.Told):
 
     # Examples to rows and back -----------------------------------------------------------------
 
+    @property
+    def ids_depend_on(self) -> Hashable:
+        return super().ids_depend_on, self.task.vocabulary if self.task.copies else None
+
+    def encode_and_count(
+        self, texts: Sequence[Sequence[str]]
+    ) -> tuple[dict[str, tf.RaggedTensor], np.ndarray]:
+        encoded, lost = super().encode_and_count(texts)
+        if self.task.copies:
+            encoded |= self._sources.of_all(texts[0])
+        return encoded, lost
+
+    def batch(self, *texts: tf.Tensor, lengths: np.ndarray | None = None) -> dict[str, tf.Tensor]:
+        made = super().batch(*texts, lengths=lengths)
+        return {**made, **self._sources.pad(self._sources(texts[0]), lengths)}
+
+    def pad(
+        self, encoded: dict[str, tf.RaggedTensor], lengths: np.ndarray | None = None
+    ) -> dict[str, tf.Tensor]:
+        read = {name: value for name, value in encoded.items() if name not in pointers.NAMES}
+        return {**super().pad(read, lengths), **self._sources.pad(encoded, lengths)}
+
+    @property
+    def _sources(self) -> pointers.Sources:
+        task = self.task
+        return pointers.Sources(task.vocabulary if task.copies else None, self.preprocessor)
+
     def to_ids(self, rows: Rows) -> Ids:
         found = super().to_ids(rows)
-        if found.labels is None:
-            return found
-        labels = found.labels[0] if isinstance(found.labels, tuple) else found.labels
-        # What is written takes its share of a batch, as what is read does.
-        return dataclasses.replace(found, beside=labels.row_lengths().numpy().astype(np.int64))
+        beside = [found.columns[name].row_lengths() for name in self._of_sources[:1]]
+        if found.labels is not None:
+            labels = found.labels[0] if isinstance(found.labels, tuple) else found.labels
+            beside.append(labels.row_lengths())
+        # What is written, and what may be copied, take their share of a batch, as what is read.
+        lengths = [each.numpy().astype(np.int64) for each in beside]
+        return dataclasses.replace(found, beside=np.max(lengths, axis=0)) if lengths else found
 
     def labels_length(
         self, labels: tf.RaggedTensor, inputs: Mapping[str, tf.Tensor], lengths: np.ndarray | None
@@ -160,8 +209,9 @@ class Generated(instructions.Told):
         width = task.decoder_width or encoder.dimension
         # Each has a score of every piece, and keys and values of every place.
         own = max(task.vocabulary.size, 2 * task.decoder_layers * width * how.max_length)
-        found: int = max(1, min(rows, _NUMBERS // (how.hypotheses * own)))
-        return found
+        of_sources = self._sources.most**2 if task.copies else 1
+        found: int = min(rows, _NUMBERS // (how.hypotheses * own), _NUMBERS // of_sources)
+        return max(1, found)
 
     def respond(self, model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Pieces of the best texts, behind the score of each, float32 `[batch, best, 1 + pieces]`.
@@ -172,7 +222,7 @@ class Generated(instructions.Told):
         read = inputs[CODE_POINTS] if encoder.dialect == "text" else _of_bert(inputs)
         encoded = encoder(read, training=False)
         memory, present = self._memory(encoder, encoded, inputs)
-        state = decoder.start(memory, present)
+        state = decoder.start(memory, present, *self._copied(encoder, inputs))
 
         found = self._searched(decoder, state, present, inputs)
         return tf.concat([found.scores[..., None], tf.cast(found.ids, tf.float32)], axis=-1)
@@ -204,6 +254,40 @@ class Generated(instructions.Told):
             # What was read is of all texts of the batch: none is left out.
             return searching.find_by(step, empty, rules, lost, None if lost else of)
         return constrained.find(step, empty, rules, terms, lost)
+
+    def looked_at(
+        self, model: keras.Model, texts: Sequence[str], answers: Sequence[str]
+    ) -> list[Attention]:
+        """What of some texts is read while their answers are written.
+
+        Nothing, where the decoder has one vector of a text, and so nothing to choose from.
+
+        Args:
+            model: The whole model.
+            texts: As an example has them.
+            answers: What it wrote.
+        """
+        encoder, reader = model.encoder, self.preprocessor
+        if not isinstance(reader, BertPreprocessor) or encoder.dialect == "text":
+            return []
+        if "sequence_output" not in encoder.output_names or not texts:
+            return []
+        rows, _ = self.prepare(tf.constant(list(texts), tf.string))
+        inputs, vocabulary = self.batch(*rows), self.task.vocabulary
+        encoded = encoder(_of_bert(inputs), training=False)
+        memory, present = self._memory(encoder, encoded, inputs)
+        decoder = model.get_layer(DECODER)
+        state = decoder.start(memory, present, *self._copied(encoder, inputs))
+        written = [row[: self.task.answer_length] for row in vocabulary.tokenize(answers).to_list()]
+        ids = tf.keras.utils.pad_sequences(
+            [[*row, EOS] for row in written], padding="post", value=PAD
+        )
+        pieces = [
+            reader.spelled(own[: int(there.sum())].tolist())
+            for own, there in zip(inputs[BERT_INPUTS[0]].numpy(), present.numpy())
+        ]
+        read = looking.read_shares(decoder, state, ids)
+        return looking.pictures(vocabulary, pieces, written, read)
 
 
 def _form(encoder: Encoder, width: int) -> tuple[int, int]:

@@ -27,6 +27,7 @@ _BASELINES = {
     "copy": "copying the text",
     "last_turn": "repeating the last turn",
     "lead": "first sentences",
+    "central": "most central sentences",
     "nearest": "nearest training example",
 }
 
@@ -37,7 +38,8 @@ class Kind:
 
     Attributes:
         names: Numbers, as `scoring.Judge` takes them; the first one judges.
-        leads: Whether the first sentences of a text are a rival: it is a document.
+        leads: Whether sentences of a text are a rival, the first ones and those that are most like
+            all of it: it is a document.
         turns: Whether a text is turns of a conversation, so that copying takes the last one.
     """
 
@@ -183,6 +185,8 @@ def _rivals(trial: Trial, right: Right, kind: Kind) -> dict[str, list[str]]:
         known = (trial.train or trial.examples).labels
         most = rivals.usual_count([own[0] for own in right(known)])
         found["lead"] = rivals.lead(texts, most)
+        rows = rivals.in_sentences(texts)
+        found["central"] = rivals.central(rows, lambda s: trial.model.encode_text(s), most)
     if trial.train is not None:
         found["nearest"] = _nearest(trial, trial.train, right)
     return found

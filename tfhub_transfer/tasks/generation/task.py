@@ -13,6 +13,7 @@ from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError, placed
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import ranges, usual, values
+from tfhub_transfer.incoming.choices import flag
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels
 from tfhub_transfer.tasks.base import Task
@@ -30,9 +31,11 @@ NO_PIECE = -1
 # The most pieces of an answer where targets are short: one may be longer than all that were seen.
 _LEAST_ROOM, _ROOM = 32, 1.25
 # Lists that have more on average may be words. Of so many targets the first tell what all are.
-_MOST_RIGHT, _LOOKED_AT = 3, 20
+_MOST_RIGHT, _FIRST = 3, 20
 # Words of a class's name on average; sentences have more.
 _WORDS_OF_A_NAME = 3
+# Of so many answers a report shows what was read.
+_LOOKED_AT = 3
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")
@@ -53,6 +56,8 @@ class TextGeneration(Task):
         decoder_width: Of its vectors; as wide as the encoder's if not given, which lets it begin
             with the encoder's weights.
         label_smoothing: Share of the probability that goes to all pieces, 0 to below 1.
+        copies: Whether pieces of the text that is read may be copied into the answer (See et al.
+            2017, "Get To The Point"): names and numbers of a text in the same language.
         search: How an answer is looked for, a `Search` or its arguments.
 
     Raises:
@@ -76,7 +81,7 @@ class TextGeneration(Task):
     head_rate = 1e-3
     head_warmup = usual.WARMUP
     head_factor = 5.0
-    options = ("decoder_layers", "vocabulary_size", "answer_length", "label_smoothing")
+    options = ("decoder_layers", "vocabulary_size", "answer_length", "label_smoothing", "copies")
     learned_baselines = False
     claimed = "texts with a text to be written beside each"
     # What such texts are judged by, and what they are beside.
@@ -91,6 +96,7 @@ class TextGeneration(Task):
         decoder_layers: int = 1,
         decoder_width: int | None = None,
         label_smoothing: float = usual.SMOOTHING,
+        copies: bool = False,
         search: Search | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(pair=False)
@@ -105,6 +111,7 @@ class TextGeneration(Task):
         self.label_smoothing = ranges.real_number(
             "label_smoothing", label_smoothing, 0.0, ranges.BELOW_ONE, True
         )
+        self.copies = flag("copies", copies)
         self._measured, self._cut, self._several = False, (0, 0), 0
         self._how: dict[str, Any] = {}
         if search is not None:
@@ -140,7 +147,7 @@ class TextGeneration(Task):
     def claims(cls, texts: Sequence[object], labels: Sequence[object]) -> bool:
         """Whether labels are texts of some words that hardly come again."""
         plain = [label for label in labels if isinstance(label, str)]
-        if len(plain) < max(_LOOKED_AT, len(labels)):
+        if len(plain) < max(_FIRST, len(labels)):
             return False
         words = sum(len(label.split()) for label in plain) / len(plain)
         return len({*plain}) >= 0.9 * len(plain) and words >= _WORDS_OF_A_NAME
@@ -295,6 +302,11 @@ class TextGeneration(Task):
 
     def report_on(self, trial: Trial) -> None:
         measures.report_on(trial, self.right, self.kind)
+        layout: Any = trial.model.layout
+        some = trial.report.predictions[:_LOOKED_AT]
+        answers = [str(row["predicted"]) for row in some]
+        texts = trial.examples.texts[0][: len(some)]
+        trial.report.attention = layout.looked_at(trial.model, texts, answers)
 
     def as_options(self) -> dict[str, object]:
         said = super().as_options()
@@ -308,6 +320,7 @@ class TextGeneration(Task):
             "decoder_layers": self.decoder_layers,
             "decoder_width": self.decoder_width,
             "label_smoothing": self.label_smoothing,
+            "copies": self.copies,
             "search": self._how or None,
         }
 
