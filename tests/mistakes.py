@@ -62,7 +62,7 @@ HELD = (
         "data/selecting.py",
     ),
     *("data/profiling.py", "models/multitask.py", "models/encoding.py"),
-    *("models/filling.py", "models/shares.py"),
+    *("models/batches.py", "models/filling.py", "models/shares.py"),
 )
 lists = Examples.from_lists
 
@@ -1064,7 +1064,7 @@ OF_JOBS = [
         lambda k: _several(k, {"tasks": {"one": ONE}}),
     ),
     mistake(
-        "` is for tasks of classes or texts, of which there is none here; leave it out",
+        "` is for {}, of which there is none here; leave it out",
         lambda k: _several(k, {"tasks": {"one": SCORE}}, label_smoothing=0.1),
         lambda k: _several(k, {"tasks": {"one": SCORE}}),
         lambda k: _several(k, {"tasks": {"one": ONE, "two": SCORE}}, label_smoothing=0.1),
@@ -1215,6 +1215,11 @@ OF_MODELS = [
         lambda k: k.build(Regression(0.0, 1.0), Head(pooling="mean"), kind="text_encoder"),
         lambda k: k.build(Regression(0.0, 1.0), Head(pooling="mean")),
         lambda k: k.build(Regression(0.0, 1.0), Head(), kind="text_encoder"),
+    ),
+    mistake(
+        "expected rows to make batches of, at least one",
+        lambda k: k.model("classes").preprocess(lists(["a"], ["a"])[:0]),
+        lambda k: k.model("classes").preprocess(lists(["a"], ["a"])[:1]),
     ),
     mistake(
         "is trained from memory: read the file with `data.read`",

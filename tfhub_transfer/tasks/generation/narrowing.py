@@ -25,7 +25,8 @@ def followed(further: Further, now: Tensors, cache: Tensors, length: int) -> Ten
         cache: At first; axes that grow have no size.
         length: The last place.
     """
-    return _looped(further, tf.constant(0), now, cache, length, 0)[1]
+    shapes = _kept(now), _grown(cache)
+    return _looped(further, (tf.constant(0), now, cache), length, 0, shapes)[1]
 
 
 def followed_by_fewer(
@@ -40,6 +41,8 @@ def followed_by_fewer(
         length: Likewise.
     """
     batch = tf.shape(now.done)[0]
+    # As they are at first: outside of a graph a cache that has grown has a size.
+    kept, grown = _kept(now), _grown(cache)
 
     def going(place: tf.Tensor, texts: tf.Tensor, *_: Tensors) -> tf.Tensor:
         return tf.logical_and(place <= length, tf.size(texts) > 0)
@@ -48,7 +51,8 @@ def followed_by_fewer(
         place: tf.Tensor, texts: tf.Tensor, some: Tensors, cache: Tensors, whole: Tensors
     ) -> tuple[Tensors, ...]:
         count = tf.size(texts)
-        place, some, cache = _looped(of(texts), place, some, cache, length, count // 2)
+        state = place, some, cache
+        place, some, cache = _looped(of(texts), state, length, count // 2, (kept, grown))
         whole = tf.nest.map_structure(
             lambda old, new: tf.tensor_scatter_nd_update(old, _rows(texts, batch, old), new),
             whole,
@@ -61,24 +65,29 @@ def followed_by_fewer(
         return place, tf.gather(texts, left), some, cache, whole
 
     start = (tf.constant(0), tf.range(batch), now, cache, now)
-    shapes = (tf.TensorShape([]), tf.TensorShape([None]), _kept(now), _grown(cache), _kept(now))
+    shapes = (tf.TensorShape([]), tf.TensorShape([None]), kept, grown, kept)
     return tf.while_loop(going, body, start, shape_invariants=shapes)[-1]
 
 
 def _looped(
     further: Further,
-    place: tf.Tensor,
-    now: Tensors,
-    cache: Tensors,
+    state: tuple[tf.Tensor, Tensors, Tensors],
     length: int,
     fewest: tf.Tensor | int,
+    shapes: tuple[Tensors, Tensors],
 ) -> tuple[tf.Tensor, Tensors, Tensors]:
     """Goes on from a place while more than the fewest texts aren't done.
+
+    Args:
+        further: What goes further.
+        state: The next place, what is followed, and the cache.
+        length: The last place.
+        fewest: The fewest texts.
+        shapes: Of what is followed and of the cache, whatever place it is.
 
     Returns:
         The next place, what is followed then, and the cache.
     """
-    kept, grown = _kept(now), _grown(cache)
 
     def going(place: tf.Tensor, now: Tensors, cache: Tensors) -> tf.Tensor:
         left = tf.reduce_sum(tf.cast(tf.logical_not(now.done), tf.int32))
@@ -86,13 +95,12 @@ def _looped(
 
     def body(place: tf.Tensor, now: Tensors, cache: Tensors) -> tuple[tf.Tensor, Tensors, Tensors]:
         now, cache = further(place, now, cache)
-        for tensors, shapes in ((now, kept), (cache, grown)):
-            tf.nest.map_structure(lambda tensor, shape: tensor.set_shape(shape), tensors, shapes)
+        for tensors, own in zip((now, cache), shapes):
+            tf.nest.map_structure(lambda tensor, shape: tensor.set_shape(shape), tensors, own)
         return place + 1, now, cache
 
-    shapes = (tf.TensorShape([]), kept, grown)
     found: tuple[tf.Tensor, Tensors, Tensors] = tf.while_loop(
-        going, body, (place, now, cache), shape_invariants=shapes
+        going, body, state, shape_invariants=(tf.TensorShape([]), *shapes)
     )
     return found
 
