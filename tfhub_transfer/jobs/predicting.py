@@ -126,7 +126,7 @@ def _neighbours(
         return None
     if job.neighbours_from is not None:
         # Columns that the job names are those of what is asked.
-        found = read_labelled(file_of(job, job.neighbours_from), model.task, known)
+        found: object = read_labelled(file_of(job, job.neighbours_from), model.task, known)
     else:
         found = training_split(record)
         if job.task is not None and isinstance(found, Mapping):

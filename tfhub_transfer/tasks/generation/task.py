@@ -267,8 +267,8 @@ class TextGeneration(Task):
         columns = {name: np.asarray(column).tolist() for name, column in found.items()}
         for row in range(len(columns["text"])):
             answer: Readable = {name: _plain(column[row]) for name, column in columns.items()}
-            if MISSING in answer:
-                answer[MISSING] = [term for term in answer[MISSING] if term]
+            if MISSING in columns:
+                answer[MISSING] = [_plain(term) for term in columns[MISSING][row] if term]
             made.append(answer)
         return made
 
