@@ -357,8 +357,9 @@ def _is_rounding(other: np.ndarray, texts: np.ndarray | None) -> bool:
     """
     if other.sum() <= _MOST_OTHER * other.size:
         return True
-    by_row = texts is not None and other.shape[:1] == texts.shape
-    return by_row and len({*texts[np.argwhere(other)[:, 0]]}) == 1
+    if texts is None or other.shape[:1] != texts.shape:
+        return False
+    return len({*texts[np.argwhere(other)[:, 0]]}) == 1
 
 
 def _texts(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
