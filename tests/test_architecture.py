@@ -155,7 +155,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "recipes": [
-        ["back_translation", "students", "written"],
+        ["back_translation", "students", "written_answers"],
         ["distillation", "lessons"],
         ["encoder_distillation"],
         ["__init__"],
@@ -216,7 +216,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/generation": [
-        ["narrowing", "rivals", "scoring", "vocabulary"],
+        ["fresh_runs", "narrowing", "rivals", "scoring", "vocabulary"],
         ["glossary", "looking", "measures", "pointers"],
         ["searching"],
         ["constrained", "coverage", "task"],

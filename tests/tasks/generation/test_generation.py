@@ -276,7 +276,10 @@ def may_be_told_how_long_each_is(
     # Below 1, and where more is allowed than there would be, all is as ever.
     usual = served.answer("serving_default", {"text": asked})
     for name in usual:
-        np.testing.assert_array_equal(found[name][3:], usual[name][3:])
+        if usual[name].dtype == object:
+            np.testing.assert_array_equal(found[name][3:], usual[name][3:])
+        else:  # beside other texts, which are done sooner, sums differ in their last digit
+            np.testing.assert_allclose(found[name][3:], usual[name][3:], rtol=1e-6)
 
 
 @pytest.mark.slow

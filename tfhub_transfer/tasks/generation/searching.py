@@ -20,6 +20,7 @@ from tfhub_transfer.incoming.choices import flag
 from tfhub_transfer.runtime import dropout
 from tfhub_transfer.runtime.masking import NEVER
 from tfhub_transfer.tasks.generation import narrowing
+from tfhub_transfer.tasks.generation.fresh_runs import without_repeats
 from tfhub_transfer.tasks.generation.glossary import Pair, read_pairs
 
 # Tensors whose first axis is hypotheses, in tuples of any form.
@@ -316,7 +317,7 @@ class Rules:
         """Scores `[rows, vocabulary]` of what comes behind words `[rows, max_length]`."""
         free, size = scores, scores.shape[-1]
         if self.search.no_repeat:
-            free = _without_repeats(free, words, place, self.search.no_repeat)
+            free = without_repeats(free, words, place, self.search.no_repeat)
         hidden = np.zeros(size, np.float32)
         hidden[[piece for piece in self.banned if piece < size]] = NEVER
         early = tf.cast(place < self.search.min_length, tf.float32)
@@ -338,24 +339,6 @@ class Rules:
 def _one(piece: int, size: int) -> np.ndarray:
     found: np.ndarray = (np.arange(size) == piece).astype(np.float32)
     return found
-
-
-def _without_repeats(
-    scores: tf.Tensor, words: tf.Tensor, place: tf.Tensor, count: int
-) -> tf.Tensor:
-    """`NEVER` for what would end a run of `count` pieces that is among the words already."""
-    windows = words.shape[1] - count + 1
-    if windows < 1:
-        return scores
-    # A run that begins at a place is whole if its last piece stands there already.
-    repeated = tf.broadcast_to(tf.range(windows) + count <= place, [tf.shape(words)[0], windows])
-    for part in range(count - 1):
-        last = words[:, tf.maximum(place - (count - 1) + part, 0)]
-        repeated = tf.logical_and(repeated, words[:, part : part + windows] == last[:, None])
-    rows = tf.broadcast_to(tf.range(tf.shape(words)[0])[:, None], tf.shape(repeated))
-    places = tf.stack([rows, words[:, count - 1 :]], axis=-1)
-    # No logarithm of a probability is above 0.
-    return tf.tensor_scatter_nd_min(scores, places, tf.where(repeated, NEVER, 0.0))
 
 
 # Piece by piece -----------------------------------------------------------------------------------
