@@ -70,7 +70,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "evaluation": [
-        ["cautions"],
+        ["calibrating", "cautions"],
         ["measuring"],
         ["__init__"],
     ],
@@ -144,7 +144,7 @@ INNER_FLOORS = {
         ["given_ids"],
         ["wiring"],
         ["transfer"],
-        ["multitask"],
+        ["multitask", "scaling"],
         ["building"],
         ["encoding"],
         ["__init__"],
@@ -202,7 +202,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks": [
-        ["class_labels", "divergences", "rouge", "scales", "segmentation", "trial"],
+        ["calibration", "class_labels", "divergences", "rouge", "scales", "segmentation", "trial"],
         ["reportable"],
         ["base"],
         ["objective"],

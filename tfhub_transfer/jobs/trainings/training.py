@@ -17,7 +17,7 @@ from tfhub_transfer.encoders import (
 )
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.evaluation import cautions
+from tfhub_transfer.evaluation import calibrating, cautions
 from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import run_records
@@ -256,10 +256,13 @@ def _fit(
         history = fit(model, splits.train, splits.validation, **how, checkpoint=notes)
     if not cluster.is_chief():
         return None
+    with kept(model.save, job.output):
+        calibrated = _calibrated(job, model, splits)
     if _refits(job):
-        build = functools.partial(_build_within, job)
+        judged, build = model, functools.partial(_build_within, job)
         with kept(model.save, job.output):
             model, history = refitting.again(model, history, build, whole, how)
+            calibrating.as_another(model, judged)
     with kept(model.save, job.output):
         model.save(scratch / MODEL_FILE)
         (scratch / watching.FILE).write_text(watching.as_text(history.rows), "utf-8")
@@ -279,8 +282,19 @@ def _fit(
         "seconds": {**history.seconds, "training": time.perf_counter() - started},
         "plan": history.plan,
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
+        "calibration": calibrated,
         **run_records.curves(model),
     }
+
+
+def _calibrated(
+    job: TrainJob, model: TransferModel, splits: Splits | JointSplits
+) -> calibrating.Told | None:
+    """Scales scores as the validation split has it, unless told not to; what came of it."""
+    if job.calibrate == "off" or not any(p.task.calibrated_by for p in model.parts.values()):
+        return None
+    with progress.stage("Calibrating on validation", final=False):
+        return calibrating.calibrate(model, splits.validation, job.seed)
 
 
 def _refits(job: TrainJob) -> bool:

@@ -74,6 +74,7 @@ class Classification(Task):
     api = "classify"
     monitor = ("val_accuracy", "max")
     options = ("class_names", "class_weights", "label_smoothing")
+    calibrated_by = "softmax"
     standing = Standing("accuracy", badness="confidence", picked=True)
 
     def __init__(
@@ -173,7 +174,7 @@ class Classification(Task):
         return np.where(bad[:, None], other / scores.shape[1], scores)
 
     def describe(self, report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
-        whole_measure.describe_classes(report, labels, scores, seed)
+        whole_measure.describe_classes(report, labels, scores, seed, self.before(scores))
 
     def baselines(
         self, texts: tuple[list[str], list[str]], labels: np.ndarray
@@ -223,6 +224,7 @@ class MultiLabel(Task):
     narrow_rate = 3e-4
     monitor = ("val_micro_f1", "max")
     options = ("class_names", "label_separator")
+    calibrated_by = "sigmoid"
     takes_blank = True
     standing = Standing(
         "micro_f1", picked=True, parts=whole_measure.parts_of_sets, ranking="pr_auc"
@@ -335,7 +337,8 @@ class MultiLabel(Task):
         return np.where(np.isfinite(scores), scores, 1.0 - labels)
 
     def describe(self, report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
-        whole_measure.describe_sets(report, labels.astype(int), scores, self.threshold, seed)
+        given = labels.astype(int), scores, self.threshold
+        whole_measure.describe_sets(report, *given, seed, self.before(scores))
 
     def baselines(
         self, texts: tuple[list[str], list[str]], labels: np.ndarray
