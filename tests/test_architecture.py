@@ -251,7 +251,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/whole": [
-        ["layout", "measures"],
+        ["cuts", "layout", "measures"],
         ["task"],
         ["ordinal"],
         ["__init__"],

@@ -250,7 +250,8 @@ def test_train_calibrates_unless_told_not_to(
         given = ["--data", str(data), "--output", str(out), "--encoder", encoder]
         more = ["--refit"] if refit else []
         assert (
-            cli.main(["train", "--task", "classification", "--calibrate", how, *given, *more]) == 0
+            cli.main(["train", "--task", "classification", "--calibration", how, *given, *more])
+            == 0
         )
         records[how] = json.loads((out / "training.json").read_text("utf-8"))["calibration"]
         model = tt.load_model(out / "model.keras")

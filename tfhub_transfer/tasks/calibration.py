@@ -17,6 +17,8 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 # What makes shares of logits: one of all classes, or one of each class by itself.
 Link: TypeAlias = Literal["softmax", "sigmoid"]
+# What is recorded of it: JSON.
+Told: TypeAlias = dict[str, Any]
 FOLDS = 5
 # Rows of the validation split below which nothing is fitted.
 LEAST = 20
@@ -142,29 +144,33 @@ def fitted(scores: np.ndarray, truth: np.ndarray, link: Link, biased: bool) -> S
     return Scaling(float(np.exp(-best[0])), tuple(map(float, best[1:])))
 
 
-def chosen(scores: np.ndarray, truth: np.ndarray, link: Link, seed: int = 0) -> Choice:
+def chosen(
+    scores: np.ndarray, truth: np.ndarray, link: Link, seed: int = 0, biases: bool = True
+) -> Choice:
     """What is fitted to a validation split, if it is better than nothing on folds left out of it.
 
-    A temperature is kept if the mean loss of rows left out falls; biases beside it only if the loss
-    falls by more than the standard error of that, as they may change answers.
+    A temperature is kept if the mean loss of rows left out falls. Biases may change answers: they
+    are kept beside it only if the loss falls by more than the standard error of that, and no fewer
+    answers are right.
 
     Args:
         scores: Shares `[n, classes]` of rows that the model wasn't trained on.
         truth: A 0 or a 1 for each class `[n, classes]`.
         link: What made the shares.
         seed: Seed of the folds.
+        biases: Whether there may be biases.
     """
     if len(scores) < LEAST:
         return Choice(NONE, None, {}, len(scores))
-    rows = {NONE: loss(scores, truth, link)}
-    rows |= {
-        name: _left_out(scores, truth, link, biased, seed)
-        for name, biased in ((TEMPERATURE, False), (BIASED, True))
-    }
+    rows, made = {NONE: loss(scores, truth, link)}, scores
+    for name in (TEMPERATURE, BIASED) if biases else (TEMPERATURE,):
+        made = _left_out(scores, truth, link, name == BIASED, seed)
+        rows[name] = loss(made, truth, link)
     kept = TEMPERATURE if rows[TEMPERATURE].mean() < rows[NONE].mean() else NONE
-    gained = rows[kept] - rows[BIASED]
-    if gained.mean() > gained.std(ddof=1) / np.sqrt(len(gained)):
-        kept = BIASED
+    if biases and _is_right(made, truth, link) >= _is_right(scores, truth, link):
+        gained = rows[kept] - rows[BIASED]
+        if gained.mean() > gained.std(ddof=1) / np.sqrt(len(gained)):
+            kept = BIASED
     found = None if kept == NONE else fitted(scores, truth, link, kept == BIASED)
     return Choice(kept, found, {name: float(x.mean()) for name, x in rows.items()}, len(scores))
 
@@ -172,12 +178,19 @@ def chosen(scores: np.ndarray, truth: np.ndarray, link: Link, seed: int = 0) -> 
 def _left_out(
     scores: np.ndarray, truth: np.ndarray, link: Link, biased: bool, seed: int
 ) -> np.ndarray:
-    """The loss of each row, scaled as the other folds would have it."""
-    losses = np.empty(len(scores))
+    """The scores of each row, scaled as the other folds would have it."""
+    made = np.empty(scores.shape)
     for others, own in _folds(truth, link, seed):
         scaling = fitted(scores[others], truth[others], link, biased)
-        losses[own] = loss(scaling.applied(scores[own], link), truth[own], link)
-    return losses
+        made[own] = scaling.applied(scores[own], link)
+    return made
+
+
+def _is_right(scores: np.ndarray, truth: np.ndarray, link: Link) -> float:
+    """The share of right answers; of a sigmoid, of each class."""
+    if link == "softmax":
+        return float((scores.argmax(axis=1) == truth.argmax(axis=1)).mean())
+    return float(((scores >= 0.5) == (truth > 0.5)).mean())
 
 
 def _folds(truth: np.ndarray, link: Link, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

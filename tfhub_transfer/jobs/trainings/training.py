@@ -45,6 +45,7 @@ from tfhub_transfer.serving.exporting import export_saved_model, require_exporta
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
+from tfhub_transfer.tasks.calibration import Told
 from tfhub_transfer.training import watching
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_to_thaw
@@ -287,14 +288,14 @@ def _fit(
     }
 
 
-def _calibrated(
-    job: TrainJob, model: TransferModel, splits: Splits | JointSplits
-) -> calibrating.Told | None:
+def _calibrated(job: TrainJob, model: TransferModel, splits: Splits | JointSplits) -> Told | None:
     """Scales scores as the validation split has it, unless told not to; what came of it."""
-    if job.calibrate == "off" or not any(p.task.calibrated_by for p in model.parts.values()):
+    if job.calibration == "off" or not any(p.task.calibrated_by for p in model.parts.values()):
         return None
     with progress.stage("Calibrating on validation", final=False):
-        return calibrating.calibrate(model, splits.validation, job.seed)
+        return calibrating.calibrate(
+            model, splits.validation, job.seed, biases=not job.class_weights
+        )
 
 
 def _refits(job: TrainJob) -> bool:

@@ -75,7 +75,7 @@ def describe_sets(
     report: Report,
     truth: np.ndarray,
     scores: np.ndarray,
-    threshold: float,
+    threshold: np.ndarray,
     seed: int,
     before: np.ndarray | None = None,
 ) -> None:
@@ -85,7 +85,7 @@ def describe_sets(
         report: It has its metrics and `class_names`.
         truth: A 0 or a 1 for each class `[n, classes]`.
         scores: A score for each `[n, classes]`.
-        threshold: From which score on a class is given.
+        threshold: From which score on a class is given `[classes]` or `[]`.
         seed: Seed of the bootstrap.
         before: What the scores were before they were scaled, if they are.
     """
@@ -103,7 +103,8 @@ def describe_sets(
     add_curves(report, truth, scores)
     right = truth.ravel() == 1
     of = "labels of all classes together"
-    add_thresholds(report, Answers(right, scores.ravel(), int(right.sum()), of, threshold))
+    own = float(threshold) if threshold.ndim == 0 else None
+    add_thresholds(report, Answers(right, scores.ravel(), int(right.sum()), of, own))
 
 
 def describe_numbers(report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
