@@ -70,7 +70,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "evaluation": [
-        ["cautions"],
+        ["calibrating", "cautions"],
         ["measuring"],
         ["__init__"],
     ],
@@ -144,7 +144,7 @@ INNER_FLOORS = {
         ["given_ids"],
         ["wiring"],
         ["transfer"],
-        ["multitask", "neighbours"],
+        ["multitask", "neighbours", "scaling"],
         ["building"],
         ["encoding"],
         ["__init__"],
@@ -203,8 +203,8 @@ INNER_FLOORS = {
     ],
     "tasks": [
         [
-            *("class_labels", "divergences", "nearness", "rouge", "scales", "segmentation"),
-            "trial",
+            *("calibration", "class_labels", "divergences", "nearness", "rouge", "scales"),
+            *("segmentation", "trial"),
         ],
         ["reportable"],
         ["base"],
@@ -256,7 +256,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/whole": [
-        ["layout", "measures"],
+        ["cuts", "layout", "measures"],
         ["task"],
         ["ordinal"],
         ["__init__"],

@@ -25,6 +25,7 @@ _HOMES = {
     "Stage": "training.stages",
     "TransferModel": "models.transfer",
     "build_model": "models.building",
+    "calibrate": "evaluation.calibrating",
     "convert": "encoders.conversion",
     "encode_text": "models.encoding",
     "evaluate": "evaluation.measuring",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from tfhub_transfer.encoders.encoder import Encoder
     from tfhub_transfer.encoders.preprocessor_layer import Preprocessor
     from tfhub_transfer.errors import InputError
+    from tfhub_transfer.evaluation.calibrating import calibrate
     from tfhub_transfer.evaluation.measuring import Report, evaluate
     from tfhub_transfer.models.building import build_model, load_model
     from tfhub_transfer.models.encoding import encode_text

@@ -52,6 +52,7 @@ class Record(TypedDict, total=False):
         seconds: Of each stage.
         plan: What was planned, in words.
         outcomes: What became of each stage.
+        calibration: How scores of classes were scaled, and what rows left out say of it.
         history: The curves.
         histories: Those of each of several tasks.
         profile: The data on one screen; of several tasks one for each.
@@ -70,6 +71,7 @@ class Record(TypedDict, total=False):
     seconds: dict[str, float]
     plan: Mapping[str, object]
     outcomes: Sequence[object]
+    calibration: object
     history: object
     histories: object
     profile: object

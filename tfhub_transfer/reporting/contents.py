@@ -89,9 +89,10 @@ class Reliability(TypedDict):
 
 
 class Calibration(Reliability, total=False):
-    """As `Reliability`, with bins that hold enough to tell."""
+    """As `Reliability`, with bins that hold enough to tell; of scaled scores, what was `before`."""
 
     pooled: Bins
+    before: "Calibration"
 
 
 class OperatingPoint(TypedDict):

@@ -65,11 +65,12 @@ def classification(labels: np.ndarray, scores: np.ndarray) -> Numbers:
     return {**numbers, "ece": calibration(labels == predicted, scores.max(axis=1))["ece"]}
 
 
-def multi_label(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Numbers:
+def multi_label(labels: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray) -> Numbers:
     """Metrics of label indicators `[n, classes]` and scores `[n, classes]`.
 
-    `accuracy` is the share of texts whose whole set of labels is right; `precision` and `recall`
-    are micro averages, areas are means over the classes that occur.
+    `threshold` is one for all classes, or one for each. `accuracy` is the share of texts whose
+    whole set of labels is right; `precision` and `recall` are micro averages, areas are means over
+    the classes that occur.
     """
     truth, predicted = labels.astype(int), (scores >= threshold).astype(int)
     # Not by scikit-learn, which takes a single column for labels of two classes.
@@ -339,7 +340,7 @@ def resampled_classification(
 
 
 def resampled_multi_label(
-    weights: np.ndarray, labels: np.ndarray, scores: np.ndarray, threshold: float
+    weights: np.ndarray, labels: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray
 ) -> Resampled:
     """The numbers of `multi_label` for row weights `[resamples, n]`."""
     truth, given = labels.astype(int), (scores >= threshold).astype(int)

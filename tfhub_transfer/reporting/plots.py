@@ -231,6 +231,11 @@ def reliability(bins: Calibration) -> bytes:
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=DASHES, linewidth=1, label="calibrated")
     line = {"color": BLUE, "linewidth": 1.4, "marker": "o", "capsize": 3, "ecolor": ORANGE}
     axes.errorbar(confidence, accuracy, wide, label="this model, 95 % interval", **line)
+    if before := bins.get("before"):
+        drawn = before["pooled"]
+        plain = {"color": GREY, "linewidth": 1.2, "marker": "s", "markersize": 4}
+        label = f"before its scores were scaled ({before['ece']:.3f})"
+        axes.plot(drawn["confidence"], drawn["accuracy"], label=label, **plain)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
     axes.legend(frameon=False, loc="upper left", fontsize=9)
     caption(axes, _reliability_title(bins), "", "accuracy")

@@ -3,6 +3,7 @@
 import abc
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import keras
@@ -15,8 +16,12 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import choices, values
 from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.shapes import Logs
+from tfhub_transfer.tasks.calibration import Link, Scaling, Told
 from tfhub_transfer.tasks.reportable import KerasOwn, Monitor, Readable, Reported
 from tfhub_transfer.tasks.trial import Answers, Cut, Laid
+
+# What a configuration has beside arguments of the constructor.
+_LEARNED = ("learned", "calibration")
 
 
 class Task(Reported, abc.ABC):
@@ -73,6 +78,12 @@ class Task(Reported, abc.ABC):
     # The API of TF Serving that an export's answers suit beside `predict`: "classify", where
     # `scores` are of `class_names`, "regress", where `score` is a number; neither, if "".
     api: ClassVar[str] = ""
+    # What makes the scores of its layer `scores` of logits, if they are shares of classes that may
+    # be scaled to mean what they say.
+    calibrated_by: ClassVar[Link | None] = None
+
+    # How they were scaled, once they are.
+    calibration: Scaling | None = None
 
     # How it looks for its answers, if it searches for them: a frozen dataclass, which may be set.
     search: Any = None
@@ -382,14 +393,16 @@ class Task(Reported, abc.ABC):
     def from_config(cls, config: dict[str, Any]) -> "Task":
         """Makes the task again from `get_config`."""
         # No argument of a constructor: whoever gives names has not had them learned.
-        learned = config.get("learned", False)
-        task = cls(**{name: value for name, value in config.items() if name != "learned"})
-        task.learned = bool(learned)
+        said = {name: each for name, each in config.items() if name not in _LEARNED}
+        task = cls(**said)
+        task.learned = bool(config.get("learned", False))
+        task.calibration = Scaling.from_config(config.get("calibration"))
         return task
 
-    def learned_config(self) -> dict[str, bool]:
-        """What `get_config` says of learned names."""
-        return {"learned": True} if self.learned else {}
+    def learned_config(self) -> dict[str, object]:
+        """What `get_config` says of learned names, and of scaled scores."""
+        scaled = {} if self.calibration is None else {"calibration": asdict(self.calibration)}
+        return {**({"learned": True} if self.learned else {}), **scaled}
 
     def as_options(self) -> dict[str, object]:
         """What was said to the task, as its `options` of the command line; `None` of what wasn't.
@@ -398,6 +411,25 @@ class Task(Reported, abc.ABC):
         """
         said = {name: value for name, value in self.get_config().items() if name in self.options}
         return {**said, "class_names": None} if self.learned and "class_names" in said else said
+
+    def calibrate_answers(self, scores: np.ndarray, truth: np.ndarray, seed: int) -> Told:
+        """Chooses on validation, of scaled scores, what else turns them into answers; nothing.
+
+        Args:
+            scores: `[n, classes]`.
+            truth: A 0 or a 1 for each class `[n, classes]`.
+            seed: Seed of what is random.
+
+        Returns:
+            What was chosen, as JSON, to be recorded.
+        """
+        return {}
+
+    def before(self, scores: np.ndarray) -> np.ndarray | None:
+        """What scores `[n, classes]` were before they were scaled; `None` if they aren't."""
+        if self.calibration is None or self.calibrated_by is None:
+            return None
+        return self.calibration.undone(scores, self.calibrated_by)
 
     def require_adapted(self) -> None:
         """Raises `InputError` if the labels aren't known yet."""

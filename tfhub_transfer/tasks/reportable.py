@@ -214,6 +214,10 @@ class Reported:
                 seed,
             )
 
+    def measure_rival(self, labels: np.ndarray, scores: np.ndarray) -> Numbers:
+        """As `measure`, of a baseline's scores: without what was chosen for the model's own."""
+        return self.measure(labels, scores)
+
     def baselines(
         self, texts: tuple[list[str], list[str]], labels: np.ndarray
     ) -> dict[str, BaselineAnswer]:
@@ -342,7 +346,7 @@ def _add_baselines(task: Reported, trial: Trial, train: Examples) -> None:
         report.notes.append(f"no baselines: the {task.name} task names none")
     for name, answer in answers.items():
         if answer.scores is not None:
-            report.baselines[name] = task.measure(truth, answer.scores)
+            report.baselines[name] = task.measure_rival(truth, answer.scores)
         if answer.note:
             report.notes.append(f"baseline {name}: {answer.note}")
     report.seconds["baselines"] = time.perf_counter() - started

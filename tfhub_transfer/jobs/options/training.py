@@ -80,6 +80,11 @@ class Settled:
     towers: bool = option(False, "each text of a pair passes the encoder on its own")
     class_weights: bool = option(False, "weigh rare classes more")
     precision: str = option("auto", choices=("auto", "float32", "bfloat16"))
+    calibration: str = option(
+        "auto",
+        "scores of classes scaled to mean what they say, if that helps on validation",
+        choices=("auto", "off"),
+    )
     seed: int = option(0, "default %(default)s", metavar="N", within=ranges.SEED)
     overwrite: bool = option(False, FOLDER)
 

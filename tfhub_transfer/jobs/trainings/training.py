@@ -17,7 +17,7 @@ from tfhub_transfer.encoders import (
 )
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.evaluation import cautions
+from tfhub_transfer.evaluation import calibrating, cautions
 from tfhub_transfer.evaluation.measuring import Report, evaluate
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import run_records
@@ -45,6 +45,7 @@ from tfhub_transfer.serving.exporting import export_saved_model, require_exporta
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
+from tfhub_transfer.tasks.calibration import Told
 from tfhub_transfer.training import watching
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_to_thaw
@@ -271,10 +272,13 @@ def _fit(
         history = fit(model, splits.train, splits.validation, **how, checkpoint=notes)
     if not cluster.is_chief():
         return None
+    with kept(model.save, job.output):
+        calibrated = _calibrated(job, model, splits)
     if _refits(job):
-        build = functools.partial(build_within, job)
+        judged, build = model, functools.partial(build_within, job)
         with kept(model.save, job.output):
             model, history = refitting.again(model, history, build, whole, how)
+            calibrating.as_another(model, judged)
     with kept(model.save, job.output):
         model.save(scratch / MODEL_FILE)
         (scratch / watching.FILE).write_text(watching.as_text(history.rows), "utf-8")
@@ -294,8 +298,19 @@ def _fit(
         "seconds": {**history.seconds, "training": time.perf_counter() - started},
         "plan": history.plan,
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
+        "calibration": calibrated,
         **run_records.curves(model),
     }
+
+
+def _calibrated(job: TrainJob, model: TransferModel, splits: Splits | JointSplits) -> Told | None:
+    """Scales scores as the validation split has it, unless told not to; what came of it."""
+    if job.calibration == "off" or not any(p.task.calibrated_by for p in model.parts.values()):
+        return None
+    with progress.stage("Calibrating on validation", final=False):
+        return calibrating.calibrate(
+            model, splits.validation, job.seed, biases=not job.class_weights
+        )
 
 
 def _refits(job: TrainJob) -> bool:

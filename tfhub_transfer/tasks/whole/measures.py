@@ -1,11 +1,12 @@
 """What a report says of answers to whole texts: of classes, of several at once, of numbers."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from tfhub_transfer.reporting import confidence_bins, metrics, operating_points, paired, plots
+from tfhub_transfer.reporting.contents import Calibration
 from tfhub_transfer.reporting.operating_points import Answers
 from tfhub_transfer.reporting.reports import Report
 
@@ -14,7 +15,13 @@ _PAIRS = 20
 Answered: TypeAlias = dict[str, Any]
 
 
-def describe_classes(report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
+def describe_classes(
+    report: Report,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    seed: int,
+    before: np.ndarray | None = None,
+) -> None:
     """Adds to a report what there is to say of one class for each text.
 
     Args:
@@ -22,11 +29,14 @@ def describe_classes(report: Report, labels: np.ndarray, scores: np.ndarray, see
         labels: Classes `[n]`.
         scores: Their probabilities `[n, classes]`.
         seed: Seed of the bootstrap.
+        before: What the scores were before they were scaled, if they are.
     """
     names = report.class_names or []
     predicted = scores.argmax(axis=1)
     add_confusion(report, labels, predicted)
     add_calibration(report, labels == predicted, scores.max(axis=1))
+    if before is not None:
+        add_uncalibrated(report, labels == before.argmax(axis=1), before.max(axis=1))
     truth = np.eye(len(names), dtype=int)[labels]
     report.intervals = metrics.intervals(
         lambda weights: metrics.resampled_classification(weights, labels, scores),
@@ -62,7 +72,12 @@ def add_confusion(report: Report, labels: np.ndarray, predicted: np.ndarray) -> 
 
 
 def describe_sets(
-    report: Report, truth: np.ndarray, scores: np.ndarray, threshold: float, seed: int
+    report: Report,
+    truth: np.ndarray,
+    scores: np.ndarray,
+    threshold: np.ndarray,
+    seed: int,
+    before: np.ndarray | None = None,
 ) -> None:
     """Adds to a report what there is to say of any number of classes for each text.
 
@@ -70,12 +85,15 @@ def describe_sets(
         report: It has its metrics and `class_names`.
         truth: A 0 or a 1 for each class `[n, classes]`.
         scores: A score for each `[n, classes]`.
-        threshold: From which score on a class is given.
+        threshold: From which score on a class is given `[classes]` or `[]`.
         seed: Seed of the bootstrap.
+        before: What the scores were before they were scaled, if they are.
     """
     names = report.class_names or []
     report.per_class = metrics.per_class(truth, (scores >= threshold).astype(int), names)
     add_calibration(report, truth.ravel() == 1, scores.ravel())
+    if before is not None:
+        add_uncalibrated(report, truth.ravel() == 1, before.ravel())
     report.intervals = metrics.intervals(
         lambda weights: metrics.resampled_multi_label(weights, truth, scores, threshold),
         len(truth),
@@ -85,7 +103,8 @@ def describe_sets(
     add_curves(report, truth, scores)
     right = truth.ravel() == 1
     of = "labels of all classes together"
-    add_thresholds(report, Answers(right, scores.ravel(), int(right.sum()), of, threshold))
+    own = float(threshold) if threshold.ndim == 0 else None
+    add_thresholds(report, Answers(right, scores.ravel(), int(right.sum()), of, own))
 
 
 def describe_numbers(report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
@@ -143,8 +162,29 @@ def add_calibration(report: Report, right: np.ndarray, confidence: np.ndarray) -
         right: Whether each answer is right `[n]`.
         confidence: Its score `[n]`.
     """
-    pooled = confidence_bins.pooled(right, confidence)
-    report.calibration = {**metrics.calibration(right, confidence), "pooled": pooled}
+    report.calibration = _reliability(right, confidence)
+
+
+def _reliability(right: np.ndarray, confidence: np.ndarray) -> Calibration:
+    found, pooled = (f(right, confidence) for f in (metrics.calibration, confidence_bins.pooled))
+    return cast(Calibration, {**found, "pooled": pooled})
+
+
+def add_uncalibrated(report: Report, right: np.ndarray, confidence: np.ndarray) -> None:
+    """Adds what the confidence of the same answers was worth before it was scaled.
+
+    Args:
+        report: The report, with its calibration.
+        right: Whether each answer was right then `[n]`.
+        confidence: Its score then `[n]`.
+    """
+    if report.calibration is None:
+        return
+    found = report.calibration["before"] = _reliability(right, confidence)
+    report.notes.append(
+        "scores are scaled as fits the validation split: the expected calibration error here is "
+        f"{report.calibration['ece']:.3f}, and would be {found['ece']:.3f} without"
+    )
 
 
 # Two models -------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """Tasks that give one answer to a whole text or pair of texts."""
 
 import collections
+import dataclasses
 import functools
 import numbers
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -22,8 +23,10 @@ from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels, divergences, scales
 from tfhub_transfer.tasks.base import Task, finite
+from tfhub_transfer.tasks.calibration import Told
 from tfhub_transfer.tasks.reportable import Joined, Readable
 from tfhub_transfer.tasks.scales import ScaledError, ScaledSquaredError
+from tfhub_transfer.tasks.whole import cuts
 from tfhub_transfer.tasks.whole import measures as whole_measure
 
 # Of more labels most often the column is the wrong one: numbers, texts, names of rows.
@@ -74,6 +77,7 @@ class Classification(Task):
     api = "classify"
     monitor = ("val_accuracy", "max")
     options = ("class_names", "class_weights", "label_smoothing")
+    calibrated_by = "softmax"
     standing = Standing("accuracy", badness="confidence", picked=True)
 
     def __init__(
@@ -173,7 +177,7 @@ class Classification(Task):
         return np.where(bad[:, None], other / scores.shape[1], scores)
 
     def describe(self, report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
-        whole_measure.describe_classes(report, labels, scores, seed)
+        whole_measure.describe_classes(report, labels, scores, seed, self.before(scores))
 
     def baselines(
         self, texts: tuple[list[str], list[str]], labels: np.ndarray
@@ -207,7 +211,8 @@ class MultiLabel(Task):
     Args:
         class_names: The classes, in the order of the scores; learned by `adapt` if not given.
         pair: Whether each example is a pair of texts.
-        threshold: The score from which a class is given, above 0 and below 1.
+        threshold: The score from which a class is given, above 0 and below 1, unless `calibrate`
+            found better ones.
         label_separator: What stands between names in a string, such as `","`; `|` if not given.
 
     Example:
@@ -223,6 +228,7 @@ class MultiLabel(Task):
     narrow_rate = 3e-4
     monitor = ("val_micro_f1", "max")
     options = ("class_names", "label_separator")
+    calibrated_by = "sigmoid"
     takes_blank = True
     standing = Standing(
         "micro_f1", picked=True, parts=whole_measure.parts_of_sets, ranking="pr_auc"
@@ -245,9 +251,22 @@ class MultiLabel(Task):
                 f"Received: {label_separator!r}"
             )
         self.label_separator = label_separator
+        self.thresholds: tuple[float, ...] = ()  # of each class, once they are chosen
         self._declared: set[str] = set()  # classes that labels name, if only with a 0
         self._way: str | None = None  # what numbers were taken for so far (see `Several.way`)
         self.class_names = None if class_names is None else _checked_names(class_names)
+
+    @property
+    def cuts(self) -> np.ndarray:
+        """The score from which each class is given, float32 `[classes]` or `[]`."""
+        return np.array(self.thresholds or self.threshold, np.float32)
+
+    def calibrate_answers(self, scores: np.ndarray, truth: np.ndarray, seed: int) -> Told:
+        """Chooses `thresholds`; as `Task.calibrate_answers`."""
+        found = cuts.best_cuts(scores, truth, self.threshold, seed)
+        self.thresholds = found.thresholds
+        shown = dict(zip(self.class_names or [], found.thresholds))
+        return {"thresholds": {**dataclasses.asdict(found), "thresholds": shown}}
 
     @property
     def is_adapted(self) -> bool:
@@ -297,7 +316,7 @@ class MultiLabel(Task):
         names = tf.constant(self.class_names)
         return {
             "scores": scores,
-            "predicted": scores >= self.threshold,
+            "predicted": scores >= tf.constant(self.cuts, scores.dtype),
             # TF Serving answers row by row, for which every output needs one of each.
             "label_names": tf.tile(names[None], [tf.shape(scores)[0], 1]),
         }
@@ -306,7 +325,7 @@ class MultiLabel(Task):
         names = self.class_names or []
         return [
             {
-                "labels": [n for n, s in zip(names, row) if s >= self.threshold],
+                "labels": [n for n, given in zip(names, row >= self.cuts) if given],
                 "scores": dict(zip(names, map(float, row))),
             }
             for row in scores
@@ -316,17 +335,21 @@ class MultiLabel(Task):
         return [name for name, flag in zip(self.class_names or [], encoded) if flag]
 
     def measure(self, labels: np.ndarray, scores: np.ndarray) -> Numbers:
+        return metrics.multi_label(labels, scores, self.cuts)
+
+    def measure_rival(self, labels: np.ndarray, scores: np.ndarray) -> Numbers:
+        """By the plain threshold: the others were chosen for this model's scores."""
         return metrics.multi_label(labels, scores, self.threshold)
 
     def contributions(self, labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
-        right = ((labels > 0.5) == (scores >= self.threshold)).all(axis=1)
+        right = ((labels > 0.5) == (scores >= self.cuts)).all(axis=1)
         return {"accuracy": right.astype("float64")}
 
     def badness(self, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """How far the worst score is on the wrong side of the threshold."""
-        wrong = (scores >= self.threshold) != (labels > 0.5)
+        wrong = (scores >= self.cuts) != (labels > 0.5)
         # A score on the threshold itself can be wrong too: by how little doesn't make it right.
-        far = np.maximum(np.abs(scores - self.threshold), 1e-9)
+        far = np.maximum(np.abs(scores - self.cuts), 1e-9)
         worst: np.ndarray = (far * wrong).max(axis=1)
         return worst
 
@@ -335,7 +358,8 @@ class MultiLabel(Task):
         return np.where(np.isfinite(scores), scores, 1.0 - labels)
 
     def describe(self, report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
-        whole_measure.describe_sets(report, labels.astype(int), scores, self.threshold, seed)
+        given = labels.astype(int), scores, self.cuts
+        whole_measure.describe_sets(report, *given, seed, self.before(scores))
 
     def baselines(
         self, texts: tuple[list[str], list[str]], labels: np.ndarray
@@ -352,7 +376,21 @@ class MultiLabel(Task):
             "threshold": self.threshold,
             "label_separator": self.label_separator,
             **self.learned_config(),
+            **({"thresholds": list(self.thresholds)} if self.thresholds else {}),
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "MultiLabel":
+        chosen = tuple(map(float, config.get("thresholds", ())))
+        given = {name: each for name, each in config.items() if name != "thresholds"}
+        task = cast(MultiLabel, super().from_config(given))
+        if chosen and len(chosen) != len(task.class_names or []):
+            raise InputError(
+                "thresholds are one for each class; make the file again. "
+                f"Received: {len(chosen)} for {len(task.class_names or [])} classes"
+            )
+        task.thresholds = chosen
+        return task
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")

@@ -1,0 +1,263 @@
+"""Scores that mean what they say: what is fitted, what is kept, and where it goes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import expit, log_softmax, logit, softmax
+
+import tfhub_transfer as tt
+from tfhub_transfer import cli
+from tfhub_transfer.models import scaling
+from tfhub_transfer.tasks import calibration
+from tfhub_transfer.tasks.calibration import Scaling
+
+ROWS = 400
+CLASSES = 3
+
+
+def drawn(sharpness: float, bias: Any = 0.0, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of a softmax that is too sure by a factor, and classes drawn by what is true."""
+    generator = np.random.default_rng(5)
+    true = generator.normal(0.0, 1.5, (rows, CLASSES))
+    classes = [generator.choice(CLASSES, p=row) for row in softmax(true + bias, axis=1)]
+    return softmax(true * sharpness, axis=1).astype("float32"), np.eye(CLASSES)[classes]
+
+
+def chances(sharpness: float, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
+    """The same of a sigmoid for each class."""
+    generator = np.random.default_rng(6)
+    true = generator.normal(-1.0, 1.5, (rows, CLASSES))
+    truth = (generator.random((rows, CLASSES)) < expit(true)).astype("float64")
+    return expit(true * sharpness).astype("float32"), truth
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_the_temperature_is_the_likeliest(link: Any) -> None:
+    """Beside a prior as heavy as one row, of all temperatures that were tried one by one."""
+    scores, truth = (drawn if link == "softmax" else chances)(2.5)
+    found = calibration.fitted(scores, truth, link, biased=False)
+
+    def loss(temperature: float) -> float:
+        given = np.log(scores) if link == "softmax" else logit(scores.astype("float64"))
+        if link == "softmax":
+            losses = -(log_softmax(given / temperature, axis=1) * truth).sum(axis=1)
+        else:
+            made = expit(given / temperature)
+            losses = -np.log(np.where(truth > 0, made, 1 - made)).mean(axis=1)
+        return float(losses.mean() + np.log(temperature) ** 2 / (2 * len(scores)))
+
+    tried = np.exp(np.linspace(-2, 2, 8001))
+    best = tried[np.argmin([loss(each) for each in tried])]
+    assert found.temperature == pytest.approx(best, rel=1e-3)
+    assert 2.0 < found.temperature < 3.0 and not found.bias
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_biases_are_where_the_loss_is_flat(link: Any) -> None:
+    """Each class then is expected as often as it occurs, but for the prior of one row."""
+    scores, truth = drawn(2.0, [1.0, 0.0, -1.0]) if link == "softmax" else chances(2.0)
+    found = calibration.fitted(scores, truth, link, biased=True)
+    expected = found.applied(scores, link).sum(axis=0)
+    if link == "softmax":
+        np.testing.assert_allclose(truth.sum(axis=0) - expected, found.bias, atol=0.01)
+        assert found.bias[0] > 0.5 and found.bias[2] < -0.5
+    else:
+        terms = (truth.sum(axis=0) - expected) / CLASSES
+        np.testing.assert_allclose(terms, found.bias, atol=0.01)
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_what_is_applied_is_undone(link: Any) -> None:
+    scores, _ = (drawn if link == "softmax" else chances)(1.0)
+    scaling_ = Scaling(1.7, (0.3, -0.2, 0.0))
+    there = scaling_.applied(scores, link)
+    assert np.abs(there - scores).max() > 0.1
+    np.testing.assert_allclose(scaling_.undone(there, link), scores, atol=1e-6)
+
+
+def test_what_helps_rows_left_out_is_kept() -> None:
+    assert calibration.chosen(*drawn(3.0), "softmax").kept == calibration.TEMPERATURE
+    assert calibration.chosen(*drawn(1.5, [2.0, 0, -2.0]), "softmax").kept == calibration.BIASED
+    found = calibration.chosen(*drawn(3.0, rows=19), "softmax")
+    assert (found.kept, found.scaling, found.losses) == (calibration.NONE, None, {})
+
+
+def test_nothing_is_kept_that_loses() -> None:
+    """Scores that already mean what they say: by how much rows left out lose is said."""
+    kept = set()
+    for rows in (40, 60, 80, 100):
+        found = calibration.chosen(*drawn(1.0, rows=rows), "softmax")
+        kept.add(found.kept)
+        best = min(found.losses, key=lambda name: found.losses[name])
+        if found.kept == calibration.NONE:
+            assert best != calibration.TEMPERATURE and found.scaling is None
+    assert calibration.NONE in kept
+
+
+def test_rare_classes_and_certain_answers_are_bounded() -> None:
+    """A class that validation doesn't have, and rows that are all right, say nothing for sure."""
+    scores = np.full((30, 3), [0.98, 0.01, 0.01], "float32")
+    truth = np.eye(3)[[0] * 30]
+    found = calibration.fitted(scores, truth, "softmax", biased=True)
+    assert np.isfinite([found.temperature, *found.bias]).all()
+    assert 0.2 < found.temperature < 1.0 and max(map(abs, found.bias)) < 3.0
+    certain = np.eye(3, dtype="float32")[[0] * 15 + [1] * 15]
+    with np.errstate(all="raise"):
+        made = calibration.chosen(certain, certain, "softmax")
+    assert made.scaling is None or np.isfinite(made.scaling.temperature)
+
+
+# Models ----------------------------------------------------------------------------------------
+
+
+TEXTS = ["what a lovely film", "a dull and sad story", "the actor was fine", "a weak plot"]
+
+
+def sure(
+    make_encoder: Callable[[str], Path], kind: str = "classification", towers: bool = False
+) -> tuple[Any, Any]:
+    """A model that is far too sure, and examples."""
+    keras.utils.set_random_seed(1)
+    pair = towers
+    names = ["bad", "fine", "good"]
+    task = tt.tasks.Classification(names, pair) if kind != "multi-label" else None
+    task = task or tt.tasks.MultiLabel(names)
+    head = tt.Head(towers=True) if towers else None
+    model = tt.build_model(str(make_encoder("bert_still")), task, head, sequence_length=16)
+    layer = model.get_layer("scores")
+    generator = np.random.default_rng(0)
+    # A sigmoid any surer is 1 in float32, of which nobody knows by how much.
+    wide = 1.0 if kind == "multi-label" else 3.0
+    layer.set_weights([generator.normal(0, wide, each.shape) for each in layer.get_weights()])
+    texts = [f"{text} {word}" for text in TEXTS for word in "one two three four five six".split()]
+    labels: list[Any] = [names[i] for i in generator.integers(0, 3, len(texts))]
+    if kind == "multi-label":
+        labels = [[name] for name in labels]
+    return model, tt.data.Examples.from_lists(texts, labels, texts[::-1] if pair else None)
+
+
+@pytest.mark.parametrize("kind", ["classification", "multi-label", "towers"])
+def test_scores_are_those_of_scaled_logits_everywhere(
+    kind: str, make_encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """In the model, in its file, in its export; and the same as by hand."""
+    model, examples = sure(make_encoder, kind, kind == "towers")
+    before = model.predict_scores(examples)
+    told = tt.calibrate(model, examples)
+    assert told["kept"] != "none" and told["temperature"] > 1.5 and told["examples"] == 24
+    assert told["losses"][told["kept"]] < told["losses"]["none"]
+    link = "sigmoid" if kind == "multi-label" else "softmax"
+    logits = np.log(before) if link == "softmax" else logit(before.astype("float64"))
+    made = logits / told["temperature"] + (told["bias"] or 0.0)
+    wanted = expit(made) if link == "sigmoid" else softmax(made, axis=1)
+    np.testing.assert_allclose(model.predict_scores(examples), wanted, atol=2e-5)
+    model.save(tmp_path / "model.keras")
+    again = tt.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.predict_scores(examples), wanted, atol=2e-5)
+    assert scaling.current(again) == model.task.calibration
+    tt.export_saved_model(again, tmp_path / "serving")
+    served = tf.saved_model.load(str(tmp_path / "serving" / "1")).signatures["serving_default"]
+    names = ["texts"] if kind != "towers" else ["text_a", "text_b"]
+    given = dict(zip(sorted(served.structured_input_signature[1]), examples.texts))
+    assert len(given) == len(names)
+    found = served(**{name: tf.constant(list(column)) for name, column in given.items()})
+    np.testing.assert_allclose(found["scores"], wanted, atol=2e-5)
+
+
+def test_calibrating_twice_is_as_once(make_encoder: Callable[[str], Path]) -> None:
+    model, examples = sure(make_encoder)
+    start = model.get_layer("scores").get_weights()
+    first = tt.calibrate(model, examples)
+    second = tt.calibrate(model, examples)
+    assert second["temperature"] == pytest.approx(first["temperature"], rel=1e-4)
+    scaling.take_back(model)
+    for one, other in zip(model.get_layer("scores").get_weights(), start):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_a_report_says_what_it_was_before(make_encoder: Callable[[str], Path]) -> None:
+    model, examples = sure(make_encoder)
+    plain = tt.evaluate(model, examples, baselines=False)
+    assert plain.calibration and "before" not in plain.calibration
+    tt.calibrate(model, examples)
+    report = tt.evaluate(model, examples, baselines=False)
+    assert report.calibration["before"]["ece"] == pytest.approx(plain.metrics["ece"], abs=1e-4)
+    assert report.metrics["ece"] < plain.metrics["ece"] - 0.1
+    [note] = [note for note in report.notes if "scaled" in note]
+    assert f"{plain.metrics['ece']:.3f} without" in note
+    # Training on makes what was fitted void.
+    layer = model.get_layer("scores")
+    layer.set_weights([1.1 * each for each in layer.get_weights()])
+    assert "before" not in tt.evaluate(model, examples, baselines=False).calibration
+
+
+def test_each_of_several_tasks_is_calibrated(make_encoder: Callable[[str], Path]) -> None:
+    keras.utils.set_random_seed(1)
+    tasks = {
+        "mood": tt.tasks.Classification(["bad", "good"]),
+        "stars": tt.tasks.Regression(2.0, 1.0),
+    }
+    model = tt.build_model(str(make_encoder("bert_still")), tasks, sequence_length=16)
+    part = model.parts["mood"]
+    kernel, bias = part.get_layer("scores").get_weights()
+    part.get_layer("scores").set_weights([kernel * 30, bias + np.array([-3.0, 3.0])])
+    texts = [f"{text} {i}" for text in TEXTS for i in range(8)]
+    mood = tt.data.Examples.from_lists(texts, ["bad", "good"] * 16)
+    stars = tt.data.Examples.from_lists(texts, [float(i) for i in range(32)])
+    told = tt.calibrate(model, {"mood": mood, "stars": stars})
+    assert told["stars"] == {} and told["mood"]["kept"] != "none"
+    joint = model.predict_scores({"mood": mood})["mood"]
+    np.testing.assert_allclose(joint, part.predict_scores(mood), atol=1e-6)
+    assert np.abs(joint - 0.5).max() < 0.45
+    with pytest.raises(tt.InputError, match="examples by name of each task"):
+        tt.calibrate(model, {"other": mood})
+
+
+def test_without_classes_there_is_nothing_to_do(make_encoder: Callable[[str], Path]) -> None:
+    task = tt.tasks.Regression(2.0, 1.0)
+    model = tt.build_model(str(make_encoder("bert_still")), task, sequence_length=16)
+    examples = tt.data.Examples.from_lists(TEXTS, [1.0, 2.0, 3.0, 4.0])
+    assert tt.calibrate(model, examples) == {}
+    with pytest.raises(tt.InputError, match="seed"):
+        tt.calibrate(model, examples, seed=-1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refit", [False, True])
+def test_train_calibrates_unless_told_not_to(
+    refit: bool, make_encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Answers of the same classes; with `--refit` too, whose model has the judged one's scaling."""
+    words = {"good": "lovely fine superb", "bad": "dull weak sad"}
+    rows = [
+        {"text": f"a {word} story number {i}", "label": label if i % 9 else "bad"}
+        for i in range(40)
+        for label, some in words.items()
+        for word in some.split()
+    ]
+    data = tmp_path / "data.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    scores, records = {}, {}
+    for how in ("auto", "off"):
+        out = tmp_path / how
+        encoder = str(make_encoder("text_encoder"))
+        given = ["--data", str(data), "--output", str(out), "--encoder", encoder]
+        more = ["--refit"] if refit else []
+        assert (
+            cli.main(["train", "--task", "classification", "--calibration", how, *given, *more])
+            == 0
+        )
+        records[how] = json.loads((out / "training.json").read_text("utf-8"))["calibration"]
+        model = tt.load_model(out / "model.keras")
+        scores[how] = model.predict_scores(tt.data.Examples.from_lists([r["text"] for r in rows]))
+    assert records["off"] is None and records["auto"]["kept"] != "none"
+    found = Scaling(records["auto"]["temperature"], tuple(records["auto"]["bias"]))
+    np.testing.assert_allclose(found.applied(scores["off"], "softmax"), scores["auto"], atol=1e-5)
+    notes = json.loads((tmp_path / "auto/report/report.json").read_text("utf-8"))["notes"]
+    assert any("scores are scaled" in note for note in notes)

@@ -1,0 +1,95 @@
+"""A model's scores made to mean what they say, by the validation split."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfhub_transfer.data import Examples, require_examples
+from tfhub_transfer.incoming import choices, ranges
+from tfhub_transfer.models import scaling
+from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.tasks import calibration
+from tfhub_transfer.tasks.calibration import Told
+
+
+def calibrate(
+    model: TransferModel,
+    validation: Examples | Mapping[str, Examples],
+    seed: int = 0,
+    biases: bool = True,
+) -> Told:
+    """Scales a trained model's scores so that they mean what they say, where that is seen to help.
+
+    Fits one temperature to the validation split (Guo et al. 2017), and one number for each class
+    beside it (Alexandari et al. 2020), judges both and none by five-fold cross-validation on that
+    split, and keeps the best. It is kept in the weights of the layer `scores`, so in whatever is
+    saved or exported. A temperature changes no answer; biases are kept only if no fewer answers
+    are right. Of several labels a text it then chooses thresholds by the same folds: one for all
+    classes, or one for each, if the micro F1 of rows left out is higher than without.
+
+    Args:
+        model: A trained model; of several tasks each whose answers are classes.
+        validation: Examples that it wasn't trained on; `{name: examples}` of several tasks.
+        seed: Seed of the folds.
+        biases: Whether classes may have numbers of their own; not, where `class_weight` was meant
+            to have rare ones given more often than they occur.
+
+    Returns:
+        `kept` (`"none"`, `"temperature"` or `"temperature and bias"`), `temperature`, `bias`,
+        `losses` (the negative log-likelihood of each way on rows left out, in nats), `examples`,
+        and of several labels a text `thresholds` (`kept`, `thresholds` by class, `micro_f1`);
+        empty for a task without classes. Of several tasks all that by name.
+
+    Raises:
+        InputError: If the examples don't suit the task.
+
+    Example:
+
+    >>> calibrate(model, validation)["kept"]
+    'temperature'
+    """
+    seed = ranges.whole_number("seed", seed, *ranges.SEED)
+    biases = choices.flag("biases", biases)
+    given = model.task.apart(validation)
+    told = {name: _one(model.parts[name], each, seed, biases) for name, each in given.items()}
+    return told if model.task.several else told[""]
+
+
+def as_another(model: TransferModel, judged: TransferModel) -> None:
+    """Scales a model as another is, with which it has a task in common but no validation split.
+
+    Args:
+        model: The model, never scaled yet.
+        judged: The other one.
+    """
+    for name, part in model.parts.items():
+        found = scaling.current(judged.parts[name])
+        part.task.calibration = None  # its task may be a copy
+        if found is not None:
+            scaling.put(part, found)
+
+
+def _one(model: TransferModel, examples: Any, seed: int, biases: bool) -> Told:
+    task = model.task
+    if task.calibrated_by is None:
+        return {}
+    require_examples(examples)
+    scaling.take_back(model)
+    task.check(examples)
+    scores = np.asarray(model.predict_scores(examples))
+    truth = task.encode(examples.labels)
+    if truth.ndim == 1:
+        truth = np.eye(scores.shape[1])[truth]
+    found = calibration.chosen(scores, truth, task.calibrated_by, seed, biases)
+    if found.scaling is not None:
+        scaling.put(model, found.scaling)
+        scores = found.scaling.applied(scores, task.calibrated_by)
+    return {
+        "kept": found.kept,
+        "temperature": found.scaling.temperature if found.scaling else 1.0,
+        "bias": list(found.scaling.bias) if found.scaling else [],
+        "losses": found.losses,
+        "examples": found.rows,
+        **task.calibrate_answers(scores, truth, seed),
+    }
