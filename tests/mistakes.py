@@ -302,6 +302,11 @@ OF_LABELS = [
         lambda k: Classification().adapt(["a", "b"]).encode(["a"]),
     ),
     mistake(
+        "thresholds are one for each class",
+        lambda k: MultiLabel.from_config({"class_names": ["a", "b"], "thresholds": [0.5]}),
+        lambda k: MultiLabel.from_config({"class_names": ["a", "b"], "thresholds": [0.5, 0.4]}),
+    ),
+    mistake(
         "must be what stands between names",
         lambda k: MultiLabel(label_separator=""),
         lambda k: MultiLabel(label_separator=","),

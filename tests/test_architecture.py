@@ -203,8 +203,8 @@ INNER_FLOORS = {
     ],
     "tasks": [
         [
-            *("calibration", "class_labels", "divergences", "nearness", "rouge", "scales"),
-            *("segmentation", "trial"),
+            *("class_labels", "divergences", "nearness", "rouge", "scales", "segmentation"),
+            *("temperatures", "trial"),
         ],
         ["reportable"],
         ["base"],

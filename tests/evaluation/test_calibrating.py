@@ -14,8 +14,8 @@ from scipy.special import expit, log_softmax, logit, softmax
 import tfhub_transfer as tt
 from tfhub_transfer import cli
 from tfhub_transfer.models import scaling
-from tfhub_transfer.tasks import calibration
-from tfhub_transfer.tasks.calibration import Scaling
+from tfhub_transfer.tasks import temperatures
+from tfhub_transfer.tasks.temperatures import Scaling
 
 ROWS = 400
 CLASSES = 3
@@ -41,7 +41,7 @@ def chances(sharpness: float, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]
 def test_the_temperature_is_the_likeliest(link: Any) -> None:
     """Beside a prior as heavy as one row, of all temperatures that were tried one by one."""
     scores, truth = (drawn if link == "softmax" else chances)(2.5)
-    found = calibration.fitted(scores, truth, link, biased=False)
+    found = temperatures.fitted(scores, truth, link, biased=False)
 
     def loss(temperature: float) -> float:
         given = np.log(scores) if link == "softmax" else logit(scores.astype("float64"))
@@ -62,7 +62,7 @@ def test_the_temperature_is_the_likeliest(link: Any) -> None:
 def test_biases_are_where_the_loss_is_flat(link: Any) -> None:
     """Each class then is expected as often as it occurs, but for the prior of one row."""
     scores, truth = drawn(2.0, [1.0, 0.0, -1.0]) if link == "softmax" else chances(2.0)
-    found = calibration.fitted(scores, truth, link, biased=True)
+    found = temperatures.fitted(scores, truth, link, biased=True)
     expected = found.applied(scores, link).sum(axis=0)
     if link == "softmax":
         np.testing.assert_allclose(truth.sum(axis=0) - expected, found.bias, atol=0.01)
@@ -82,34 +82,34 @@ def test_what_is_applied_is_undone(link: Any) -> None:
 
 
 def test_what_helps_rows_left_out_is_kept() -> None:
-    assert calibration.chosen(*drawn(3.0), "softmax").kept == calibration.TEMPERATURE
-    assert calibration.chosen(*drawn(1.5, [2.0, 0, -2.0]), "softmax").kept == calibration.BIASED
-    found = calibration.chosen(*drawn(3.0, rows=19), "softmax")
-    assert (found.kept, found.scaling, found.losses) == (calibration.NONE, None, {})
+    assert temperatures.chosen(*drawn(3.0), "softmax").kept == temperatures.TEMPERATURE
+    assert temperatures.chosen(*drawn(1.5, [2.0, 0, -2.0]), "softmax").kept == temperatures.BIASED
+    found = temperatures.chosen(*drawn(3.0, rows=19), "softmax")
+    assert (found.kept, found.scaling, found.losses) == (temperatures.NONE, None, {})
 
 
 def test_nothing_is_kept_that_loses() -> None:
     """Scores that already mean what they say: by how much rows left out lose is said."""
     kept = set()
     for rows in (40, 60, 80, 100):
-        found = calibration.chosen(*drawn(1.0, rows=rows), "softmax")
+        found = temperatures.chosen(*drawn(1.0, rows=rows), "softmax")
         kept.add(found.kept)
         best = min(found.losses, key=lambda name: found.losses[name])
-        if found.kept == calibration.NONE:
-            assert best != calibration.TEMPERATURE and found.scaling is None
-    assert calibration.NONE in kept
+        if found.kept == temperatures.NONE:
+            assert best != temperatures.TEMPERATURE and found.scaling is None
+    assert temperatures.NONE in kept
 
 
 def test_rare_classes_and_certain_answers_are_bounded() -> None:
     """A class that validation doesn't have, and rows that are all right, say nothing for sure."""
     scores = np.full((30, 3), [0.98, 0.01, 0.01], "float32")
     truth = np.eye(3)[[0] * 30]
-    found = calibration.fitted(scores, truth, "softmax", biased=True)
+    found = temperatures.fitted(scores, truth, "softmax", biased=True)
     assert np.isfinite([found.temperature, *found.bias]).all()
     assert 0.2 < found.temperature < 1.0 and max(map(abs, found.bias)) < 3.0
     certain = np.eye(3, dtype="float32")[[0] * 15 + [1] * 15]
     with np.errstate(all="raise"):
-        made = calibration.chosen(certain, certain, "softmax")
+        made = temperatures.chosen(certain, certain, "softmax")
     assert made.scaling is None or np.isfinite(made.scaling.temperature)
 
 

@@ -47,8 +47,8 @@ class Neighbours:
         if model.task.several or model.task.pair:
             raise InputError(
                 "the nearest labelled texts are those of single texts; ask a model of one task "
-                "that reads one text (of several tasks, `model.parts[name]`, `--task`), or leave "
-                f"`neighbours` out. Received: the {model.task.name} task"
+                "that reads one text (of several, name it with `--task`), or leave `--neighbours` "
+                f"out. Received: the {model.task.name} task"
             )
         if examples.target is None or not len(examples) or examples.is_pair:
             raise InputError(

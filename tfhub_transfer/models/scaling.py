@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.tasks.calibration import Scaling
+from tfhub_transfer.tasks.temperatures import Scaling
 
 LAST = "scores"
 

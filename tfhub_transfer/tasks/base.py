@@ -16,8 +16,8 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import choices, values
 from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.shapes import Logs
-from tfhub_transfer.tasks.calibration import Link, Scaling, Told
 from tfhub_transfer.tasks.reportable import KerasOwn, Monitor, Readable, Reported
+from tfhub_transfer.tasks.temperatures import Link, Scaling
 from tfhub_transfer.tasks.trial import Answers, Cut, Laid
 
 # What a configuration has beside arguments of the constructor.
@@ -411,25 +411,6 @@ class Task(Reported, abc.ABC):
         """
         said = {name: value for name, value in self.get_config().items() if name in self.options}
         return {**said, "class_names": None} if self.learned and "class_names" in said else said
-
-    def calibrate_answers(self, scores: np.ndarray, truth: np.ndarray, seed: int) -> Told:
-        """Chooses on validation, of scaled scores, what else turns them into answers; nothing.
-
-        Args:
-            scores: `[n, classes]`.
-            truth: A 0 or a 1 for each class `[n, classes]`.
-            seed: Seed of what is random.
-
-        Returns:
-            What was chosen, as JSON, to be recorded.
-        """
-        return {}
-
-    def before(self, scores: np.ndarray) -> np.ndarray | None:
-        """What scores `[n, classes]` were before they were scaled; `None` if they aren't."""
-        if self.calibration is None or self.calibrated_by is None:
-            return None
-        return self.calibration.undone(scores, self.calibrated_by)
 
     def require_adapted(self) -> None:
         """Raises `InputError` if the labels aren't known yet."""

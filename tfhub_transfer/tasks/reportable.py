@@ -20,6 +20,7 @@ from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.shapes import Array, Logs
+from tfhub_transfer.tasks.temperatures import Link, Scaling, Told
 from tfhub_transfer.tasks.trial import Trial, worst
 
 LOSS = "loss"
@@ -61,6 +62,8 @@ class Reported:
     name: ClassVar[str]
     pair: bool
     class_names: list[str] | None
+    calibration: Scaling | None
+    calibrated_by: ClassVar[Link | None]
     monitor: Monitor
     # Whether baselines learn from the training split, without which there are none.
     learned_baselines: ClassVar[bool] = True
@@ -87,6 +90,27 @@ class Reported:
 
     def _metrics(self) -> list[keras.metrics.Metric]:
         return [_metric(metric) for metric in self.metrics()]
+
+    # Confidence ------------------------------------------------------------------------------
+
+    def calibrate_answers(self, scores: np.ndarray, truth: np.ndarray, seed: int) -> Told:
+        """Chooses on validation, of scaled scores, what else turns them into answers; nothing.
+
+        Args:
+            scores: `[n, classes]`.
+            truth: A 0 or a 1 for each class `[n, classes]`.
+            seed: Seed of what is random.
+
+        Returns:
+            What was chosen, as JSON, to be recorded.
+        """
+        return {}
+
+    def before(self, scores: np.ndarray) -> np.ndarray | None:
+        """What scores `[n, classes]` were before they were scaled; `None` if they aren't."""
+        if self.calibration is None or self.calibrated_by is None:
+            return None
+        return self.calibration.undone(scores, self.calibrated_by)
 
     # Answers ---------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ from tfhub_transfer.serving.exporting import export_saved_model, require_exporta
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
 from tfhub_transfer.tasks import Task
-from tfhub_transfer.tasks.calibration import Told
+from tfhub_transfer.tasks.temperatures import Told
 from tfhub_transfer.training import watching
 from tfhub_transfer.training.checkpoints import Checkpoint
 from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_to_thaw

@@ -23,9 +23,9 @@ from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels, divergences, scales
 from tfhub_transfer.tasks.base import Task, finite
-from tfhub_transfer.tasks.calibration import Told
 from tfhub_transfer.tasks.reportable import Joined, Readable
 from tfhub_transfer.tasks.scales import ScaledError, ScaledSquaredError
+from tfhub_transfer.tasks.temperatures import Told
 from tfhub_transfer.tasks.whole import cuts
 from tfhub_transfer.tasks.whole import measures as whole_measure
 
