@@ -10,7 +10,7 @@ import pytest
 import tfhub_transfer as tt
 from tfhub_transfer.tasks import Head, TextGeneration
 
-LETTERS, MOST, STEPS, BATCH = "abcd", 4, 700, 32
+LETTERS, MOST, STEPS, BATCH = "abcd", 4, 1000, 32
 Words = list[str]
 
 
