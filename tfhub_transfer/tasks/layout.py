@@ -1,7 +1,8 @@
 """The one interface of layouts: texts to rows, scores of rows to answers."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import keras
@@ -225,6 +226,20 @@ class Layout:
             inputs: Ids by the names of `asked_inputs`.
         """
         return model(inputs, training=False)
+
+    @contextlib.contextmanager
+    def shaken(self, model: keras.Model, most: float, seed: int) -> Iterator[bool]:
+        """While it lasts, numbers are off by about as much as rounding, where answers hang on that.
+
+        Args:
+            model: The whole model.
+            most: What is rounding.
+            seed: Of chance.
+
+        Yields:
+            Whether they are: where answers are no more than numbers, their difference says it all.
+        """
+        yield False
 
     def warm_start(self, model: keras.Model) -> None:
         """Gives a new model's layers above the encoder weights of it, where that is how they begin.

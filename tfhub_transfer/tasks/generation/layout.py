@@ -4,8 +4,9 @@ In training the decoder is given the right text and says how likely each of its 
 writes one itself, in a search that is a part of the graph.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -134,6 +135,18 @@ class Generated(instructions.Told):
         if found and "sequence_output" not in encoder.output_names:
             found[1] = keras.ops.zeros_like(found[0])
         return found
+
+    @contextlib.contextmanager
+    def shaken(self, model: keras.Model, most: float, seed: int) -> Iterator[bool]:
+        """Of two pieces that are as likely, one is followed, and the texts part there for good."""
+        bias = model.get_layer(DECODER).bias
+        before = bias.numpy()
+        noise = np.random.default_rng(seed).normal(0.0, most, before.shape)
+        bias.assign(before + noise.astype(before.dtype))
+        try:
+            yield True
+        finally:
+            bias.assign(before)
 
     def warm_start(self, model: keras.Model) -> None:
         """Gives the decoder what its layers and those at the encoder's top have in common."""
