@@ -155,7 +155,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "recipes": [
-        ["students", "written"],
+        ["students", "written_answers"],
         ["distillation", "lessons"],
         ["encoder_distillation"],
         ["__init__"],

@@ -16,7 +16,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.models import compiling
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.recipes import written
+from tfhub_transfer.recipes import written_answers
 from tfhub_transfer.storage import names
 from tfhub_transfer.storage.stores import VectorStore
 from tfhub_transfer.tasks import Task
@@ -111,7 +111,10 @@ def distill(
     )
     learned: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if student.task.search is not None:
-        splits = written.lessons(masters, train, more, imitation.share, heard), validation
+        splits = (
+            written_answers.with_answers(masters, train, more, imitation.share, heard),
+            validation,
+        )
     else:
         splits = _scored(masters, train, validation, more, imitation.share, heard)
         taught = _Taught(student.layout.objective, imitation.temperature)

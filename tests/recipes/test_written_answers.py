@@ -8,7 +8,7 @@ import pytest
 from several_samples import sentiments
 
 import tfhub_transfer as tt
-from tfhub_transfer.recipes import distillation, written
+from tfhub_transfer.recipes import distillation, written_answers
 from tfhub_transfer.tasks import Head, Translation
 
 TARGETS = ["guter Film", "böser Film", "die Geschichte", "ein Stück"]
@@ -32,7 +32,7 @@ class Teacher:
 
 
 def taught(teachers: Any, share: float, more: Any = None, train: Any = TRAIN) -> Any:
-    found = written.lessons(teachers, train, more, share)
+    found = written_answers.with_answers(teachers, train, more, share)
     assert found.target and found.weights
     return list(zip(found.texts[0], found.labels, found.weights))
 
@@ -40,7 +40,7 @@ def taught(teachers: Any, share: float, more: Any = None, train: Any = TRAIN) ->
 @pytest.fixture(autouse=True)
 def _answers(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "bert_encoder" not in request.fixturenames:
-        monkeypatch.setattr(written, "_written", lambda teacher, _: teacher.answers.pop(0))
+        monkeypatch.setattr(written_answers, "_written", lambda teacher, _: teacher.answers.pop(0))
 
 
 def test_a_text_comes_with_its_label_and_with_what_each_teacher_writes() -> None:
@@ -78,9 +78,9 @@ def test_teachers_write_what_they_answer_once(bert_encoder: Path, monkeypatch: A
     texts = sentiments(6, 5).texts[0]
     expected = [answer["text"] for answer in teacher.predict_text(texts)]
     examples = tt.data.Examples.from_lists(texts)
-    assert written._written(teacher, examples) == expected
-    monkeypatch.setattr(written.forward, "run", None)
-    assert written._written(teacher, examples) == expected
+    assert written_answers._written(teacher, examples) == expected
+    monkeypatch.setattr(written_answers.forward, "run", None)
+    assert written_answers._written(teacher, examples) == expected
 
 
 @pytest.mark.slow
