@@ -32,7 +32,7 @@ class Teacher:
 
 
 def taught(teachers: Any, share: float, more: Any = None, train: Any = TRAIN) -> Any:
-    found = written_answers.written_lessons(teachers, train, more, share)
+    found = written_answers.with_answers(teachers, train, more, share)
     assert found.target and found.weights
     return list(zip(found.texts[0], found.labels, found.weights))
 

@@ -69,8 +69,8 @@ def back_translate(
     if not isinstance(reverse, TransferModel) or reverse.task.search is None:
         told = getattr(getattr(reverse, "task", None), "name", type(reverse).__name__)
         raise InputError(
-            "expected a trained model of targets to sources, such as one of translation; train it on "
-            f"what `back_translation.reversed_pairs` makes of pairs. Received: {told}"
+            "expected a trained model of targets to sources, such as one of translation; train it "
+            f"on what `back_translation.reversed_pairs` makes of pairs. Received: {told}"
         )
     read = [wording.require_text(t, f"row {n} of the targets") for n, t in enumerate(targets, 1)]
     kept = list(dict.fromkeys(text for text in read if text.strip()))

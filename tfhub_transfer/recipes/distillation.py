@@ -112,7 +112,7 @@ def distill(
     learned: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if student.task.search is not None:
         splits = (
-            written_answers.written_lessons(masters, train, more, imitation.share, heard),
+            written_answers.with_answers(masters, train, more, imitation.share, heard),
             validation,
         )
     else:

@@ -16,7 +16,7 @@ from tfhub_transfer.storage import names
 from tfhub_transfer.storage.stores import VectorStore
 
 
-def written_lessons(
+def with_answers(
     teachers: Sequence[TransferModel],
     train: Examples,
     more: Examples | None,
