@@ -126,6 +126,7 @@ def run(
         "encoder": Path(options.encoder).name,
         "metric": job.metric,
         "test": report["metrics"][job.metric],
+        "metrics": {k: v for k, v in report["metrics"].items() if isinstance(v, float)},
         "examples": report["examples"],
         "minutes": round(taken, 2),
         "cpu_minutes": round(work, 2),

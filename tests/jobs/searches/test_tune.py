@@ -515,6 +515,27 @@ def test_any_seed_is_one_for_the_tuner(tmp_path: Path, seed: int, taken: int) ->
     np.random.RandomState(made.seed)  # as KerasTuner draws
 
 
+@pytest.mark.parametrize(
+    ("more", "most"),
+    [
+        ({}, 20),
+        ({"trials": 3}, 3),
+        ({"minutes": 1.0}, None),
+        ({"trials": 3, "minutes": 1.0}, 3),
+    ],
+)
+def test_so_many_trials_there_are_at_most(
+    more: dict[str, Any], most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = mock.Mock(side_effect=InputError("here trials would begin"))
+    monkeypatch.setattr(tuners, "_tuner", made)
+    hypermodel: Any = types.SimpleNamespace(trainings=1)
+    notes: Any = types.SimpleNamespace(trials=[], place=Path("notes"))
+    with pytest.raises(InputError, match="here trials would begin"):
+        tuners.search(job(**more), hypermodel, mock.Mock(), notes, (0.0, 0.0), 0.0)
+    assert made.call_args.args[-1] == most
+
+
 def test_the_longest_trials_of_hyperband_are_as_long_as_a_training() -> None:
     with mock.patch.object(planning, "THAWED_STEPS", 300):
         # 10,000 rows are 313 steps, four epochs; 960 are 30, of which 300 steps are ten.
