@@ -70,7 +70,7 @@ def back_translate(
         told = getattr(getattr(reverse, "task", None), "name", type(reverse).__name__)
         raise InputError(
             "expected a trained model of targets to sources, such as one of translation; train it "
-            f"on what `back_translation.reversed_pairs` makes of pairs. Received: {told}"
+            f"on the pairs with their sides exchanged. Received: {told}"
         )
     read = [wording.require_text(t, f"row {n} of the targets") for n, t in enumerate(targets, 1)]
     kept = list(dict.fromkeys(text for text in read if text.strip()))
