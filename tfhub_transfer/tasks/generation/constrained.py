@@ -177,8 +177,8 @@ class _Search:
         """Totals and pieces of what may come next, `[batch, hypotheses, candidates]`.
 
         They are the likeliest pieces of each hypothesis, of which those that are none of the next
-        ones of terms; behind them these, once each; and of one that holds all, so long as a letter
-        may undo that, the likeliest that doesn't.
+        ones of terms; behind them these, once each; and so long as a letter may undo what one
+        holds, the likeliest that doesn't.
         """
         rules, size = self.rules, scores.shape[-1]
         shape = [rules.batch, self.count, size]
@@ -194,7 +194,7 @@ class _Search:
         free = _without(free, pieces)
         best, index = tf.math.top_k(free, min(2 * rules.search.beams, size))
         new = there & ~now.held.met & ((self.lengths > 0) & self.terms.closed)[:, None]
-        undoable = whole & tf.reduce_any(new, -1)
+        undoable = tf.reduce_any(new, -1)
         safe, other = tf.math.top_k(free + tf.constant(self.terms.goes_on * np.float32(NEVER)), 1)
         missing = undoable & ~tf.reduce_any(index == other, -1)
         safe = tf.where(missing[..., None], safe, NEVER)
@@ -239,10 +239,13 @@ class _Search:
 
     def _group(self, held: _Held) -> tf.Tensor:
         """How many pieces of terms hypotheses hold, `[batch, n]`."""
-        there, lengths = self._there(held), self.lengths[:, None]
-        whole = tf.reduce_sum(tf.where(there, lengths, 0), -1)
-        begun = tf.reduce_max(tf.where(there, 0, held.reached), -1, keepdims=True)
-        return whole + tf.maximum(begun[..., 0], 0)
+        # What may still be undone shares its last pieces with what has only begun: the longest of
+        # these counts, lest a step that goes on with it adds none.
+        lengths, unmet = self.lengths[:, None], tf.where(held.met, 0, held.reached)
+        met = tf.reduce_sum(tf.where(held.met, lengths, 0), -1)
+        begun = tf.maximum(tf.reduce_max(unmet, -1), 0)
+        complete = tf.reduce_all(self._there(held), -1)
+        return tf.where(complete, self.whole[:, None], met + begun)
 
     def _room(self, group: tf.Tensor) -> tf.Tensor:
         return _at(self.rooms, group)
