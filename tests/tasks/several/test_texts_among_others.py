@@ -44,7 +44,11 @@ def build(encoder: Path, **settings: Any) -> Any:
     return tt.build_model(str(encoder), make_task(**settings), Head(dropout=0.0), "sgd")
 
 
-@pytest.mark.parametrize("weights", [None, {"german": 3.0, "feeling": 0.5}])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "weights",
+    [{"german": 3.0, "feeling": 0.5}, pytest.param(None, marks=pytest.mark.exhaustive)],
+)
 def test_the_loss_is_the_sum_of_each_tasks_own(bert_encoder: Path, weights: Any) -> None:
     model = build(bert_encoder, weights=weights)
     examples = splits()
