@@ -28,6 +28,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.options.tuning import TuneJob
 from tfhub_transfer.jobs.searches import tuners, tuning
+from tfhub_transfer.jobs.searches.limits import Ending
 from tfhub_transfer.jobs.searches.notes import TrialNotes, noted
 from tfhub_transfer.jobs.searches.tuners import longest
 from tfhub_transfer.optimization import planning
@@ -532,8 +533,27 @@ def test_so_many_trials_there_are_at_most(
     hypermodel: Any = types.SimpleNamespace(trainings=1)
     notes: Any = types.SimpleNamespace(trials=[], place=Path("notes"))
     with pytest.raises(InputError, match="here trials would begin"):
-        tuners.search(job(**more), hypermodel, mock.Mock(), notes, (0.0, 0.0), 0.0)
+        tuners.search(job(**more), hypermodel, mock.Mock(), notes, (0.0, 0.0), Ending())
     assert made.call_args.args[-1] == most
+
+
+def test_how_long_the_test_split_takes_is_told_by_rows_that_teach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Vectors of all trials may be stored already, so that no trial tells it."""
+    clock, asked = [0.0], list[int]()
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    class Model:
+        has_fixed_features = True
+
+        def predict_scores(self, rows: list[str]) -> None:
+            asked.append(len(rows))
+            clock[0] += 9.0 if len(asked) == 1 else 2.0  # the first compiles
+
+    splits: Any = types.SimpleNamespace(train=["a"] * 500, test=["b"] * 1280)
+    assert tuning._measuring(Model(), splits) == pytest.approx(20.0) and asked == [128, 128]
+    assert tuning._measuring(types.SimpleNamespace(has_fixed_features=False), splits) == 0.0
 
 
 def test_the_longest_trials_of_hyperband_are_as_long_as_a_training() -> None:
