@@ -320,12 +320,17 @@ def test_a_full_disk_ends_the_search_with_what_mends_it(
 ) -> None:
     """Nothing trains. To KerasTuner it would be a trial that failed, and the others after it."""
     trained: list[str] = []
+    last: list[TrainJob] = []
 
-    def fit(*given: Any, **more: Any) -> dict[str, float]:
+    def fit(own: Any, hp: Any, *given: Any, **more: Any) -> dict[str, float]:
         trained.append("trial")
         if trained == ["trial", "trial"] and place == "trial":
             raise tf.errors.ResourceExhaustedError(None, None, "weights; No space left on device")
-        return {"val_accuracy": 0.5, "val_loss": 1.0}
+        return {"val_accuracy": abs(hp.values["dropout"] - 0.1), "val_loss": 1.0}
+
+    def train(job: TrainJob, beside: dict[str, str]) -> None:
+        last.append(job)
+        _beside_alone(job, beside)
 
     def note(notes: TrialNotes, trial: Any) -> None:
         if len(trained) == 2 and place == "notes":
@@ -333,7 +338,7 @@ def test_a_full_disk_ends_the_search_with_what_mends_it(
         keep(notes, trial)
 
     keep = TrialNotes.note
-    monkeypatch.setattr(tuning, "train", _beside_alone)
+    monkeypatch.setattr(tuning, "train", train)
     monkeypatch.setattr(tuning.TransferHyperModel, "fit", fit)
     monkeypatch.setattr(TrialNotes, "note", note)
     more = ("--tuner", "random", "--trials", "3", "--search", "dropout")
@@ -343,7 +348,12 @@ def test_a_full_disk_ends_the_search_with_what_mends_it(
     assert "no space is left on the disk" in error and ".out.tune.partial-training\n" in error
     status, out, error = run(*words)
     assert status == 0 and "goes on behind 1 trials" in out, error
-    assert [each["status"] for each in trials_of(tmp_path / "out")] == ["COMPLETED"] * 3
+    found = trials_of(tmp_path / "out")
+    assert [each["status"] for each in found] == ["COMPLETED"] * 3
+    # What is trained in the end is the best of them, which the defaults can't be here.
+    [job] = last
+    best = max(found, key=lambda each: each["score"])
+    assert job.dropout == best["values"]["dropout"] != 0.1 and job.unfreeze == "none"
 
 
 def test_trials_of_another_search_are_not_taken_for_these(tmp_path: Path) -> None:
