@@ -79,6 +79,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
     monkeypatch.setattr(chief, "_LOOK", 0.02)
     monkeypatch.setattr(chief, "_FAREWELL", 0.2)
     monkeypatch.setattr(worker, "_WAIT", 0.02)
+    monkeypatch.setattr(worker, "ANSWER", 30.0)  # of a chief that is gone none comes
     made = Search(tmp_path)
     yield made
     made.time = False

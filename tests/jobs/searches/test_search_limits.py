@@ -56,6 +56,10 @@ def test_time_is_kept_with_the_last_training_in_it(now: list[float]) -> None:
     )
     # Where a trial is four trainings the last one is a quarter of it: 3.5 s.
     assert ends(Limits(None, 1.0, 0.0, 20.0, Ending(0.25)), now, TRIALS) == pytest.approx(31.4)
+    # Measuring takes what is known of it, though the first trial encoded nothing.
+    assert ends(Limits(None, 1.0, 0.0, 20.0, Ending(measuring=4.0)), now, TRIALS) == pytest.approx(
+        16.9
+    )
     assert ends(Limits(7, None, 0.0), now, TRIALS) == 69.9
 
 

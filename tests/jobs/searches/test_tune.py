@@ -28,6 +28,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.options.tuning import TuneJob
 from tfhub_transfer.jobs.searches import tuners, tuning
+from tfhub_transfer.jobs.searches.limits import Ending
 from tfhub_transfer.jobs.searches.notes import TrialNotes, noted
 from tfhub_transfer.jobs.searches.tuners import longest
 from tfhub_transfer.optimization import planning
@@ -319,12 +320,17 @@ def test_a_full_disk_ends_the_search_with_what_mends_it(
 ) -> None:
     """Nothing trains. To KerasTuner it would be a trial that failed, and the others after it."""
     trained: list[str] = []
+    last: list[TrainJob] = []
 
-    def fit(*given: Any, **more: Any) -> dict[str, float]:
+    def fit(own: Any, hp: Any, *given: Any, **more: Any) -> dict[str, float]:
         trained.append("trial")
         if trained == ["trial", "trial"] and place == "trial":
             raise tf.errors.ResourceExhaustedError(None, None, "weights; No space left on device")
-        return {"val_accuracy": 0.5, "val_loss": 1.0}
+        return {"val_accuracy": abs(hp.values["dropout"] - 0.1), "val_loss": 1.0}
+
+    def train(job: TrainJob, beside: dict[str, str]) -> None:
+        last.append(job)
+        _beside_alone(job, beside)
 
     def note(notes: TrialNotes, trial: Any) -> None:
         if len(trained) == 2 and place == "notes":
@@ -332,7 +338,7 @@ def test_a_full_disk_ends_the_search_with_what_mends_it(
         keep(notes, trial)
 
     keep = TrialNotes.note
-    monkeypatch.setattr(tuning, "train", _beside_alone)
+    monkeypatch.setattr(tuning, "train", train)
     monkeypatch.setattr(tuning.TransferHyperModel, "fit", fit)
     monkeypatch.setattr(TrialNotes, "note", note)
     more = ("--tuner", "random", "--trials", "3", "--search", "dropout")
@@ -342,7 +348,12 @@ def test_a_full_disk_ends_the_search_with_what_mends_it(
     assert "no space is left on the disk" in error and ".out.tune.partial-training\n" in error
     status, out, error = run(*words)
     assert status == 0 and "goes on behind 1 trials" in out, error
-    assert [each["status"] for each in trials_of(tmp_path / "out")] == ["COMPLETED"] * 3
+    found = trials_of(tmp_path / "out")
+    assert [each["status"] for each in found] == ["COMPLETED"] * 3
+    # What is trained in the end is the best of them, which the defaults can't be here.
+    [job] = last
+    best = max(found, key=lambda each: each["score"])
+    assert job.dropout == best["values"]["dropout"] != 0.1 and job.unfreeze == "none"
 
 
 def test_trials_of_another_search_are_not_taken_for_these(tmp_path: Path) -> None:
@@ -532,8 +543,27 @@ def test_so_many_trials_there_are_at_most(
     hypermodel: Any = types.SimpleNamespace(trainings=1)
     notes: Any = types.SimpleNamespace(trials=[], place=Path("notes"))
     with pytest.raises(InputError, match="here trials would begin"):
-        tuners.search(job(**more), hypermodel, mock.Mock(), notes, (0.0, 0.0), 0.0)
+        tuners.search(job(**more), hypermodel, mock.Mock(), notes, (0.0, 0.0), Ending())
     assert made.call_args.args[-1] == most
+
+
+def test_how_long_the_test_split_takes_is_told_by_rows_that_teach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Vectors of all trials may be stored already, so that no trial tells it."""
+    clock, asked = [0.0], list[int]()
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    class Model:
+        has_fixed_features = True
+
+        def predict_scores(self, rows: list[str]) -> None:
+            asked.append(len(rows))
+            clock[0] += 9.0 if len(asked) == 1 else 2.0  # the first compiles
+
+    splits: Any = types.SimpleNamespace(train=["a"] * 500, test=["b"] * 1280)
+    assert tuning._measuring(Model(), splits) == pytest.approx(20.0) and asked == [128, 128]
+    assert tuning._measuring(types.SimpleNamespace(has_fixed_features=False), splits) == 0.0
 
 
 def test_the_longest_trials_of_hyperband_are_as_long_as_a_training() -> None:

@@ -26,11 +26,14 @@ class Ending:
         last: How many times as long as a trial the last training is.
         beside: Seconds for what else there is to do, beside measuring.
         measured: Rows that are measured, for each one that the first trial was the first to encode.
+        measuring: Seconds that measuring takes at least. Where all vectors of trials were stored by
+            an earlier command the first trial encodes nothing, and tells nothing of it.
     """
 
     last: float = 1.0
     beside: float = 0.0
     measured: float = 0.0
+    measuring: float = 0.0
 
 
 class Limits:
@@ -110,7 +113,8 @@ class Limits:
         known = _lengths(over)
         longest = known.get(self.taken or "", max(known.values()))
         training = max(longest, following) * self._ending.last
-        return self.elapsed + training + self._measuring(over, known) + self._ending.beside
+        measuring = max(self._ending.measuring, self._measuring(over, known))
+        return self.elapsed + training + measuring + self._ending.beside
 
     def _measuring(self, over: Sequence[Known], known: Mapping[str, float]) -> float:
         """Seconds that the test split takes, by what encoding took the first trial.

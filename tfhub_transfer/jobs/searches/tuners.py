@@ -1,6 +1,7 @@
 """KerasTuner's tuners as `tune` runs them: each trial noted, time kept, reasons in a line."""
 
 import contextlib
+import dataclasses
 import functools
 import gc
 import io
@@ -47,7 +48,7 @@ def search(
     objective: keras_tuner.Objective,
     notes: TrialNotes,
     times: tuple[float, float],
-    measured: float,
+    ending: Ending,
     serve: Callable[..., None] | None = None,
 ) -> keras_tuner.Tuner:
     """Goes through the trials that there is time for.
@@ -58,7 +59,7 @@ def search(
         objective: What they are judged by.
         notes: Where each is noted; those that are there aren't trained again.
         times: When the command began, and when it read its files, by `time.monotonic`.
-        measured: Rows of the test split for each that trials learn from or are judged by.
+        ending: What is known of the measuring of the test split.
         serve: What deals them out to other processes, instead of training them here; called with
             the oracle, what tells whether there is time, and what is to be called behind each.
 
@@ -68,7 +69,7 @@ def search(
     spent = max((float(each["ended"]) for each in notes.trials), default=0.0)
     last, opening = (2 if job.refit else 1) / hypermodel.trainings, time.monotonic() - times[1]
     most = job.trials if job.trials or job.minutes else TRIALS
-    ending = Ending(last, _AFTER * opening, measured)
+    ending = dataclasses.replace(ending, last=last, beside=_AFTER * opening)
     limits = Limits(most, job.minutes, times[0], spent, ending, cuts=serve is None)
     made = _tuner(_Noted, job, hypermodel, objective, notes.place, limits.trials)
     made.notes, made.limits, hypermodel.keeps_weights = notes, limits, job.tuner == "hyperband"

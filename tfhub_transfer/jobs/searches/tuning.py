@@ -25,7 +25,7 @@ from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.options.tuning import TuneJob
 from tfhub_transfer.jobs.processes import launching, roles
 from tfhub_transfer.jobs.saying import say
-from tfhub_transfer.jobs.searches import tuners
+from tfhub_transfer.jobs.searches import limits, tuners
 from tfhub_transfer.jobs.searches.chief import Chief, opened
 from tfhub_transfer.jobs.searches.notes import TrialNotes, noted, shared_place
 from tfhub_transfer.jobs.searches.worker import Remote, joined
@@ -55,6 +55,8 @@ _BESIDE = (
     "refit",
     "workers",
 )
+# Rows that are asked to see how long a row takes.
+_ASKED = 128
 # What two machines may call differently; its weights themselves are compared.
 _BY_MACHINE = ("encoder",)
 
@@ -268,22 +270,44 @@ def _search(
     said = notes.begin(facts)
     if said:
         say(said)
-    # Before the trials, not after them; the last training says it once more.
-    say_of_texts(hypermodel.build(keras_tuner.HyperParameters()), splits)
     with _precision(job.precision, hypermodel.encoders) as precision:
+        ending, apart = _ending(job, hypermodel, splits)
+        times = times[0], times[1] + apart  # no training does it once more
         serve = None
         if chief is not None:
             welcome = {"precision": precision, "token": notes.token()}
             serve = functools.partial(chief.serve, welcome, _alike(facts))
-        tuner = tuners.search(job, hypermodel, objective, notes, times, _measured(splits), serve)
+        tuner = tuners.search(job, hypermodel, objective, notes, times, ending, serve)
     return _best(hypermodel, tuner, notes)
 
 
-def _measured(splits: Splits | JointSplits) -> float:
-    """Rows of the test split for each that trials learn from or are judged by."""
+def _ending(
+    job: TuneJob, hypermodel: TransferHyperModel, splits: Splits | JointSplits
+) -> tuple[limits.Ending, float]:
+    """Says what splits hold; how long measuring the test split takes, and seconds to see that."""
+    # Gone behind this: trials have the one encoder, unless somebody keeps a model.
+    model = hypermodel.build(keras_tuner.HyperParameters())
+    say_of_texts(model, splits)  # before the trials; the last training says it once more
     own = [*splits.by_task().values()]
     seen = sum(len(each.train) + len(each.validation) for each in own)
-    return sum(len(each.test) for each in own) / seen
+    measured = sum(len(each.test) for each in own) / seen
+    began = time.monotonic()
+    seconds = _measuring(model, own[0]) if job.minutes else 0.0
+    return limits.Ending(measured=measured, measuring=seconds), time.monotonic() - began
+
+
+def _measuring(model: Any, splits: Splits) -> float:
+    """Seconds that the test split takes through the whole model, as rows tell that teach.
+
+    Of whole texts alone, whose vectors an earlier command may have stored.
+    """
+    if not model.has_fixed_features:
+        return 0.0
+    rows = splits.train[:_ASKED]
+    model.predict_scores(rows)  # compiles
+    began = time.monotonic()
+    model.predict_scores(rows)
+    return (time.monotonic() - began) * len(splits.test) / len(rows)
 
 
 def _precision(name: str, encoders: Sequence[Encoder]) -> AbstractContextManager[str]:
