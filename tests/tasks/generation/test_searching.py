@@ -575,9 +575,17 @@ def decoder() -> Decoder:
 class Writer(tf.Module):
     """A decoder's search as an export has it."""
 
-    def __init__(self, decoder: Decoder, settings: Search, places: int | None = None) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        settings: Search,
+        places: int | None = None,
+        most: Any = None,
+        narrows: bool = True,
+    ) -> None:
         super().__init__()
         self.decoder, self.settings, self.places = decoder, settings, places
+        self.most, self.narrows = most, narrows and places is None
 
     def find(self, memory: tf.Tensor, present: tf.Tensor, sources: tf.Tensor) -> dict[str, Any]:
         state = self.decoder.start(memory, present, sources, places=self.places)
@@ -589,8 +597,8 @@ class Writer(tf.Module):
         answer = searching.find_by(
             of(None),
             lambda rows: self.decoder.empty(rows, state),
-            Rules.of(tf.shape(memory)[0], SIGNS, self.settings),
-            of=None if self.places else of,
+            Rules.of(tf.shape(memory)[0], SIGNS, self.settings, most=self.most),
+            of=of if self.narrows else None,
         )
         return vars(answer)
 
@@ -638,6 +646,19 @@ def test_a_decoders_beams_find_what_brute_force_finds(decoder: Decoder, places: 
         found = [tuple(i[:n]) for i, n in zip(answer["ids"][row].numpy(), answer["lengths"][row])]
         assert found == [texts[each] for each in expected]
         np.testing.assert_allclose(answer["scores"][row], scores[row][expected], atol=1e-5)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_what_is_left_of_a_batch_reads_its_own_memory(decoder: Decoder, beams: int) -> None:
+    settings = Search(beams=beams, max_length=4, min_length=4)
+    most = [1, 1, 4]  # the last one is left alone
+    answer, whole = (
+        Writer(decoder, settings, most=most, narrows=narrows).find(*_memory())
+        for narrows in (True, False)
+    )
+    np.testing.assert_array_equal(answer["lengths"][:, 0], most)
+    np.testing.assert_array_equal(answer["ids"], whole["ids"])
+    np.testing.assert_allclose(answer["scores"], whole["scores"], atol=1e-5)
 
 
 @pytest.mark.parametrize("settings", BEAMS_FIRST)
