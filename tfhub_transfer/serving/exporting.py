@@ -167,16 +167,11 @@ def _folded(model: TransferModel, precision: str) -> folding.Folded | None:
 
 
 def _asked(model: TransferModel) -> dict[str, tf.TensorSpec]:
-    """What of a model's inputs a question has, by name."""
-    layouts = [part.layout for part in model.parts.values()]
-    more = {own.limited for own in layouts if own.limited is not None}
+    """What of a model's inputs a question has, by name, to what only computes."""
     return {
-        **{name: tf.TensorSpec([None, None], tf.int32, name=name) for name in more},
-        **{
-            name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
-            for own in layouts
-            for name, tensor in own.asked_inputs(model.encoder).items()
-        },
+        name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
+        for part in _answered_once(model).values()
+        for name, tensor in part.layout.asked_inputs(model.encoder).items()
     }
 
 
