@@ -253,7 +253,7 @@ def test_mistakes_are_said(page: Any, tmp_path: Path) -> None:
     path.write_text("id,review\n1,x\n", "utf-8")
     page.set_input_files("#file", path)
     page.wait_for_selector("#failed:not([hidden])")
-    assert "has no column 'text'" in page.get_by_role("alert").inner_text()
+    assert "expected a column 'text'" in page.get_by_role("alert").inner_text()
     choose(page, "nearest texts")
     page.click("#go")
     page.wait_for_selector("#failed:not([hidden])")
