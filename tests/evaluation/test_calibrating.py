@@ -190,7 +190,11 @@ def test_a_report_says_what_it_was_before(make_encoder: Callable[[str], Path]) -
     assert report.calibration["before"]["ece"] == pytest.approx(plain.metrics["ece"], abs=1e-4)
     assert report.metrics["ece"] < plain.metrics["ece"] - 0.1
     [note] = [note for note in report.notes if "scaled" in note]
-    assert f"{plain.metrics['ece']:.3f} without" in note
+    assert note.endswith(f" and {plain.metrics['ece']:.3f}")
+    truth = model.task.encode(examples.labels)
+    scores = model.predict_scores(examples).astype("float64")
+    loss = -np.log(scores[np.arange(len(truth)), truth]).mean()
+    assert f"log loss here is {loss:.3f}," in note
     # Training on makes what was fitted void.
     layer = model.get_layer("scores")
     layer.set_weights([1.1 * each for each in layer.get_weights()])

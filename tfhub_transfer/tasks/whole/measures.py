@@ -9,6 +9,7 @@ from tfhub_transfer.reporting import confidence_bins, metrics, operating_points,
 from tfhub_transfer.reporting.contents import Calibration
 from tfhub_transfer.reporting.operating_points import Answers
 from tfhub_transfer.reporting.reports import Report
+from tfhub_transfer.tasks import temperatures
 
 _PAIRS = 20
 # A row of predictions, whose columns depend on the task.
@@ -32,12 +33,13 @@ def describe_classes(
         before: What the scores were before they were scaled, if they are.
     """
     names = report.class_names or []
-    predicted = scores.argmax(axis=1)
+    predicted, truth = scores.argmax(axis=1), np.eye(len(names), dtype=int)[labels]
     add_confusion(report, labels, predicted)
     add_calibration(report, labels == predicted, scores.max(axis=1))
     if before is not None:
-        add_uncalibrated(report, labels == before.argmax(axis=1), before.max(axis=1))
-    truth = np.eye(len(names), dtype=int)[labels]
+        losses = [temperatures.loss(each, truth, "softmax").mean() for each in (scores, before)]
+        right = labels == before.argmax(axis=1)
+        add_uncalibrated(report, right, before.max(axis=1), losses)
     report.intervals = metrics.intervals(
         lambda weights: metrics.resampled_classification(weights, labels, scores),
         len(labels),
@@ -93,7 +95,8 @@ def describe_sets(
     report.per_class = metrics.per_class(truth, (scores >= threshold).astype(int), names)
     add_calibration(report, truth.ravel() == 1, scores.ravel())
     if before is not None:
-        add_uncalibrated(report, truth.ravel() == 1, before.ravel())
+        losses = [temperatures.loss(each, truth, "sigmoid").mean() for each in (scores, before)]
+        add_uncalibrated(report, truth.ravel() == 1, before.ravel(), losses)
     report.intervals = metrics.intervals(
         lambda weights: metrics.resampled_multi_label(weights, truth, scores, threshold),
         len(truth),
@@ -170,20 +173,24 @@ def _reliability(right: np.ndarray, confidence: np.ndarray) -> Calibration:
     return cast(Calibration, {**found, "pooled": pooled})
 
 
-def add_uncalibrated(report: Report, right: np.ndarray, confidence: np.ndarray) -> None:
+def add_uncalibrated(
+    report: Report, right: np.ndarray, confidence: np.ndarray, losses: Sequence[float]
+) -> None:
     """Adds what the confidence of the same answers was worth before it was scaled.
 
     Args:
         report: The report, with its calibration.
         right: Whether each answer was right then `[n]`.
         confidence: Its score then `[n]`.
+        losses: The mean negative log-likelihood of what is right, now and then, in nats.
     """
     if report.calibration is None:
         return
     found = report.calibration["before"] = _reliability(right, confidence)
     report.notes.append(
-        "scores are scaled as fits the validation split: the expected calibration error here is "
-        f"{report.calibration['ece']:.3f}, and would be {found['ece']:.3f} without"
+        "scores are scaled as fits the validation split: their log loss here is "
+        f"{losses[0]:.3f}, and would be {losses[1]:.3f} without; their expected calibration error, "
+        f"which takes more examples to tell, {report.calibration['ece']:.3f} and {found['ece']:.3f}"
     )
 
 
