@@ -82,11 +82,11 @@ def calibration_error(right: np.ndarray, confidence: np.ndarray) -> float:
     return float(sum(gaps))
 
 
-def run(name: str, seed: int, options: Any) -> list[dict[str, Any]]:
+def run(name: str, seed: int, ways: list[str], options: Any) -> list[dict[str, Any]]:
     """Trains, measures, calibrates, measures."""
     job, lines = JOBS[name], []
     splits = read(job, options.data_folder, seed)
-    for unfreeze in ("none",) if options.frozen else ("none", "auto"):
+    for unfreeze in ways:
         task = getattr(tt.tasks, job.task)().adapt(splits["train"].labels)
         model = tt.build_model(options.encoder or "auto", task)
         plan = tt.Plan(seed=seed, verbose=0)
@@ -147,9 +147,9 @@ def main() -> None:
     known = {(line["data"], line["seed"], line["unfreeze"]) for line in there}
     for seed in range(options.seeds):
         for name in options.job or JOBS:
-            if (name, seed, "none" if options.frozen else "auto") in known:
-                continue
-            for line in run(name, seed, options):
+            every = ("none",) if options.frozen else ("none", "auto")
+            ways = [way for way in every if (name, seed, way) not in known]
+            for line in run(name, seed, ways, options) if ways else ():
                 line |= {"date": datetime.date.today().isoformat(), "machine": harness.machine()}
                 with RESULTS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
