@@ -232,6 +232,27 @@ def test_without_classes_there_is_nothing_to_do(make_encoder: Callable[[str], Pa
         tt.calibrate(model, examples, seed=-1)
 
 
+class Own(tt.tasks.Classification):
+    """A task made of another, with a last layer of its own."""
+
+    def outputs(self, features: Any, head: Any) -> Any:
+        return keras.layers.Dense(3, "softmax", name="mine")(features)
+
+
+@pytest.mark.parametrize("kind", [Own, tt.tasks.OrdinalRegression])
+def test_layers_of_ones_own_are_left_alone(
+    kind: Any, make_encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Of which nobody knows what they do; ordered classes have thresholds in the place of them."""
+    encoder = str(make_encoder("bert_still"))
+    model = tt.build_model(encoder, kind(["bad", "fine", "good"]), sequence_length=16)
+    examples = tt.data.Examples.from_lists(TEXTS * 6, ["bad", "fine", "good"] * 8)
+    before = model.predict_scores(examples)
+    assert tt.calibrate(model, examples) == {} and model.task.calibration is None
+    np.testing.assert_array_equal(model.predict_scores(examples), before)
+    assert "before" not in tt.evaluate(model, examples, baselines=False).calibration
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("refit", [False, True])
 def test_train_calibrates_unless_told_not_to(

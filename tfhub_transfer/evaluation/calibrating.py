@@ -39,7 +39,8 @@ def calibrate(
         `kept` (`"none"`, `"temperature"` or `"temperature and bias"`), `temperature`, `bias`,
         `losses` (the negative log-likelihood of each way on rows left out, in nats), `examples`,
         and of several labels a text `thresholds` (`kept`, `thresholds` by class, `micro_f1`);
-        empty for a task without classes. Of several tasks all that by name.
+        empty for a task without classes, or with last layers of its own, as ordered classes have.
+        Of several tasks all that by name.
 
     Raises:
         InputError: If the examples don't suit the task.
@@ -73,7 +74,7 @@ def as_another(model: TransferModel, judged: TransferModel) -> None:
 
 def _one(model: TransferModel, examples: Any, seed: int, biases: bool) -> Told:
     task = model.task
-    if task.calibrated_by is None:
+    if task.calibrated_by is None or not scaling.can_be_put(model):
         return {}
     require_examples(examples)
     scaling.take_back(model)

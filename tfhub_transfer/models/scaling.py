@@ -12,6 +12,16 @@ from tfhub_transfer.tasks.temperatures import Scaling
 LAST = "scores"
 
 
+def can_be_put(model: TransferModel) -> bool:
+    """Whether a dense layer makes the scores, as it doesn't where a task has layers of its own.
+
+    Args:
+        model: The model.
+    """
+    last = next((layer for layer in model.layers if layer.name == LAST), None)
+    return isinstance(last, keras.layers.Dense) and last.use_bias
+
+
 def put(model: TransferModel, scaling: Scaling) -> None:
     """Scales a model's logits; what was put before is taken back first.
 

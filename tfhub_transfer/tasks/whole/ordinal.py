@@ -75,6 +75,7 @@ class OrdinalRegression(Classification):
     """
 
     name = "ordinal-regression"
+    calibrated_by = None  # its shares are of thresholds, not of a logit for each class
     monitor = ("val_quadratic_kappa", "max")
     standing = Standing(
         "quadratic_kappa",

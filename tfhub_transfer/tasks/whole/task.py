@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import numbers
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ from tfhub_transfer.tasks import class_labels, divergences, scales
 from tfhub_transfer.tasks.base import Task, finite
 from tfhub_transfer.tasks.reportable import Joined, Readable
 from tfhub_transfer.tasks.scales import ScaledError, ScaledSquaredError
-from tfhub_transfer.tasks.temperatures import Told
+from tfhub_transfer.tasks.temperatures import Link, Told
 from tfhub_transfer.tasks.whole import cuts
 from tfhub_transfer.tasks.whole import measures as whole_measure
 
@@ -77,7 +77,7 @@ class Classification(Task):
     api = "classify"
     monitor = ("val_accuracy", "max")
     options = ("class_names", "class_weights", "label_smoothing")
-    calibrated_by = "softmax"
+    calibrated_by: ClassVar[Link | None] = "softmax"
     standing = Standing("accuracy", badness="confidence", picked=True)
 
     def __init__(
