@@ -155,8 +155,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "recipes": [
-        ["back_translation", "students", "written_answers"],
-        ["distillation", "lessons"],
+        ["back_translation", "contrasts", "students", "written_answers", "zero_shot"],
+        ["distillation", "few_shot", "lessons"],
         ["encoder_distillation"],
         ["__init__"],
     ],

@@ -74,7 +74,7 @@ def draws(classes: np.ndarray, steps: int, seed: int) -> Iterator[np.ndarray]:
     for _ in range(steps):
         while len(turn) < many:
             # None twice in a batch, where one turn ends and the next begins.
-            turn += [each for each in random.permutation(len(members)) if each not in turn]
+            turn += sorted(random.permutation(len(members)).tolist(), key=turn.__contains__)
         chosen, turn = turn[:many], turn[many:]
         yield np.concatenate([random.permutation(members[c])[: BATCH // many] for c in chosen])
 

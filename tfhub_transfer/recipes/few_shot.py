@@ -29,7 +29,7 @@ from tfhub_transfer.training.unfreezing import groups_to_thaw
 MODES = ("auto", "on", "off")
 # Training texts a class, in the mean, below which `auto` tries it.
 FEW = 64
-STEPS, FOLDS = 40, 4
+STEPS, FOLDS = 40, 3
 # The share of the texts that none of is cut; one long text makes all of its batch as long.
 _UNCUT = 95
 _LEAST_LENGTH = 8
@@ -62,16 +62,16 @@ class FewShot(Stage):
     head and what thaws train afterwards as ever, from there.
 
     With `"auto"` it is tried where there are fewer than 64 training texts a class, and kept if more
-    of them are answered rightly by four-fold cross-validation with it than without: each fold by
+    of them are answered rightly by three-fold cross-validation with it than without: each fold by
     logistic regression on vectors of an encoder that hasn't seen it.
 
     Args:
         mode: `"auto"`, or `"on"` to do it unjudged.
 
     Raises:
-        InputError: In training, if it is `"on"` and the task isn't one class for a whole single
-            text, the head has layers that read token vectors, no class has two texts, the texts
-            are a stream, or several devices or processes train.
+        InputError: If it is neither; in training, if it is `"on"` and the task isn't one class for
+            a whole single text, the head has layers that read token vectors, no class has two
+            texts, the texts are a stream, or several devices or processes train.
     """
 
     name = FEW_SHOT
@@ -82,21 +82,29 @@ class FewShot(Stage):
 
     def run(self, training: Training) -> None:
         """As `Stage.run`; what it makes of the model the head will say."""
-        started, forced = time.perf_counter(), self.mode == "on" or bool(training.plan.ends)
-        against = unsuitable(training.model, training.train)
-        if against is None and not forced:
-            against = _enough(training)
+        started, ends = time.perf_counter(), training.plan.ends
+        if ends is not None and self.name not in ends:
+            return  # it was left out when validation still judged, and this was decided
+        if self.mode == "on":
+            require(training.model, training.train)
+        against = unsuitable(training.model, training.train) or self._needless(training)
         if against is not None:
-            if self.mode == "on":
-                raise InputError(f"`few_shot` can't be on: {against}; leave it out, or at auto")
             if show(training.plan.verbose):
                 progress.say(wording.wrapped(f"Few-shot stage left out: {against}"))
             return
         assert isinstance(training.train, Rows)
         with progress.stage("Drawing texts of a class together", final=False) as stage:
             made = Contrast(training.model, training.train, training.plan.seed)
+            forced = self.mode == "on" or ends is not None
             outcome = made.forced(stage) if forced else made.judged(stage)
         self._tell(training, outcome, made.rate, time.perf_counter() - started)
+
+    def _needless(self, training: Training) -> str | None:
+        """Says that there are more texts than it is tried for; `None` if there aren't."""
+        mean = len(training.train) / len(training.model.task.class_names)
+        if self.mode == "on" or training.plan.ends is not None or mean < FEW:
+            return None
+        return f"it is for fewer than {FEW} training texts a class. Received: {mean:,.0f}"
 
     def _tell(self, training: Training, outcome: Outcome, rate: Any, seconds: float) -> None:
         history = training.history
@@ -111,6 +119,25 @@ class FewShot(Stage):
         history.seconds[self.name] = seconds
         if show(training.plan.verbose):
             progress.say(outcome.lines(seconds))
+
+
+def require(model: TransferModel, train: Any) -> None:
+    """Refuses what texts of a class can't be drawn together of.
+
+    Args:
+        model: The model.
+        train: What it is to be trained on; of several tasks by name.
+
+    Raises:
+        InputError: If they can't.
+    """
+    against = unsuitable(model, train)
+    if against is not None:
+        what, received = against.split(" Received: ")
+        raise InputError(
+            "texts of a class can't be drawn together here (`few_shot`, `--few-shot on`): "
+            f"{what.rstrip('.')}; leave it at auto or off. Received: {received}"
+        )
 
 
 def unsuitable(model: TransferModel, train: Any) -> str | None:
@@ -141,16 +168,6 @@ def unsuitable(model: TransferModel, train: Any) -> str | None:
         most = counts.max(initial=0)
         return f"it needs two classes, and two texts of one. Received: {told}, {most} at most of one"
     return None
-
-
-def _enough(training: Training) -> str | None:
-    """Says that there are more texts than it is worth trying for; `None` if there aren't."""
-    assert isinstance(training.train, Rows)
-    classes = len(training.model.task.class_names)
-    mean = len(training.train) / classes
-    if mean < FEW:
-        return None
-    return f"it is for fewer than {FEW} training texts a class. Received: {mean:,.0f}"
 
 
 def _examples(train: Any) -> Any:
@@ -206,7 +223,7 @@ class Contrast:
             stage: What shows how far it is.
         """
         stage.total = STEPS * (FOLDS + 1)
-        without, tried = self._cross_validated(stage)
+        without, tried = self.cross_validated(stage)
         # Of two that are alike the one that changes nothing.
         if tried <= without:
             return Outcome(FEW_SHOT, "accuracy", 0, None, without, without, tried)
@@ -246,8 +263,12 @@ class Contrast:
         for variable, value in self._start:
             variable.assign(value)
 
-    def _cross_validated(self, stage: progress.Stage) -> tuple[float, float]:
-        """Accuracy on folds that were left out, without and with."""
+    def cross_validated(self, stage: progress.Stage) -> tuple[float, float]:
+        """Accuracy on folds that were left out, without and with; all is as it was then.
+
+        Args:
+            stage: What shows how far it is.
+        """
         classes, rows = self._classes, np.arange(len(self._classes))
         fold = contrasts.folds(classes, FOLDS, self._seed)
         before, found = self.vectors(rows), [0, 0]
