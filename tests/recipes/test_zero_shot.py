@@ -1,5 +1,6 @@
 """Classes by descriptions alone: the answer is the one with the highest cosine."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,7 @@ def test_scores_are_the_softmax_of_cosines(kind: str, make_encoder: Any, tmp_pat
         vectors[name] = (each / np.linalg.norm(each, axis=1, keepdims=True)).mean(axis=0)
     asked = tt.encode_text(encoder, TEXTS)
     cosines = np.array(
-        [
-            [u @ v / np.linalg.norm(u) / np.linalg.norm(v) for v in vectors.values()]
-            for u in asked
-        ]
+        [[u @ v / np.linalg.norm(u) / np.linalg.norm(v) for v in vectors.values()] for u in asked]
     )
     scores = model.predict_scores(TEXTS)
     assert scores.argmax(axis=1).tolist() == cosines.argmax(axis=1).tolist()
@@ -72,3 +70,22 @@ def test_what_describes_nothing_is_refused(given: Any, said: str) -> None:
 def test_classes_that_cant_be_told_apart_are_refused(text_encoder: Path) -> None:
     with pytest.raises(tt.InputError, match="same vector.*'a' and 'b'"):
         zero_shot.build(str(text_encoder), {"a": "good film", "b": "good film"})
+
+
+def test_the_command_answers_with_an_encoder_alone(
+    text_encoder: Path, run: Any, tmp_path: Path
+) -> None:
+    told, data = tmp_path / "classes.json", tmp_path / "texts.txt"
+    told.write_text(json.dumps(CLASSES), encoding="utf-8")
+    data.write_text("\n".join(TEXTS), encoding="utf-8")
+    code, out, err = run("predict", text_encoder, data, "--descriptions", told)
+    assert code == 0, err
+    found = [json.loads(line)["label"] for line in out.splitlines()]
+    model = zero_shot.build(str(text_encoder), CLASSES)
+    assert found == [each["label"] for each in model.predict_text(TEXTS)]
+    told.write_text("[]", encoding="utf-8")
+    code, out, err = run("predict", text_encoder, data, "--descriptions", told)
+    assert code == 2 and "JSON file with an object" in err
+    words = ["--data", f"{tmp_path}/*.txt", "--output", tmp_path / "answers"]
+    code, out, err = run("predict", text_encoder, *words, "--descriptions", told)
+    assert code == 2 and "one file at a time" in err

@@ -30,9 +30,7 @@ class SupervisedContrastive(keras.losses.Loss):
         name: The loss' name.
     """
 
-    def __init__(
-        self, temperature: float = TEMPERATURE, name: str = "loss", **kwargs: Any
-    ) -> None:
+    def __init__(self, temperature: float = TEMPERATURE, name: str = "loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.temperature = temperature
 

@@ -166,7 +166,9 @@ def unsuitable(model: TransferModel, train: Any) -> str | None:
     if len(counts) < 2 or counts.max() < 2:
         told = f"{len(counts)} class{'' if len(counts) == 1 else 'es'}"
         most = counts.max(initial=0)
-        return f"it needs two classes, and two texts of one. Received: {told}, {most} at most of one"
+        return (
+            f"it needs two classes, and two texts of one. Received: {told}, {most} at most of one"
+        )
     return None
 
 

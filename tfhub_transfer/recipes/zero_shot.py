@@ -79,7 +79,9 @@ def parsed(given: object) -> dict[str, list[str]]:
             raise InputError(f"{wanted}, or a list of texts. Received: {each!r:.80} of {name!r}")
         found[str(name)] = [wording.require_text(t, f"the description of {name!r}") for t in texts]
         if not any(text.strip() for text in texts) or not all(text.strip() for text in texts):
-            raise InputError(f"{wanted}; give texts that say something. Received: {name!r}: {each!r:.60}")
+            raise InputError(
+                f"{wanted}; give texts that say something. Received: {name!r}: {each!r:.60}"
+            )
     return found
 
 

@@ -293,9 +293,7 @@ class Monolingual:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainJob(
-    Labelled, FewLabels, Finer, Writing, Monolingual, Refitted, Running, Form, Training
-):
+class TrainJob(Labelled, FewLabels, Finer, Writing, Monolingual, Refitted, Running, Form, Training):
     """The options of `train`; see `tfhub-transfer train --help`."""
 
 

@@ -329,7 +329,7 @@ def _refits(job: TrainJob) -> bool:
 
 
 def _few_shot(job: TrainJob) -> str:
-    """Whether texts of a class are to be drawn together first: of students and first looks they aren't."""
+    """Whether texts of a class are drawn together first; not of students and first looks."""
     return "off" if job.quick else getattr(job, "few_shot", "off")
 
 
