@@ -152,8 +152,6 @@ def pairs() -> None:
     kinds = ("yes", "no")
     rows = [{"premise": f"a {n}", "hypothesis": f"b {n}", "label": kinds[n % 2]} for n in range(40)]
     _rows("pairs.csv", rows)
-    [(_, told)] = [b for b in SECTIONS["Classes of texts"] if b[0] == "json"]
-    Path("classes.json").write_text(told, encoding="utf-8")
 
 
 def labelled() -> None:
