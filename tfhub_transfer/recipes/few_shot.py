@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfhub_transfer import progress
 from tfhub_transfer.callbacks.best_weights import FiniteLoss
 from tfhub_transfer.data import Stream
+from tfhub_transfer.encoders.encoder import frozen_as_it_was
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import choices, wording
 from tfhub_transfer.models.building import default_optimizer
@@ -63,15 +64,17 @@ class FewShot(Stage):
 
     With `"auto"` it is tried where there are fewer than 64 training texts a class, and kept if more
     of them are answered rightly by three-fold cross-validation with it than without: each fold by
-    logistic regression on vectors of an encoder that hasn't seen it.
+    logistic regression on vectors of an encoder that hasn't seen it. Weights of rows count for what
+    trains afterwards alone, but for rows of weight 0, which nothing learns from.
 
     Args:
         mode: `"auto"`, or `"on"` to do it unjudged.
 
     Raises:
         InputError: If it is neither; in training, if it is `"on"` and the task isn't one class for
-            a whole single text, the head has layers that read token vectors, no class has two
-            texts, the texts are a stream, or several devices or processes train.
+            a whole single text, the head has layers that read token vectors, nothing of the
+            encoder can be trained, no class has two texts, the texts are a stream, or several
+            devices or processes train.
     """
 
     name = FEW_SHOT
@@ -93,7 +96,10 @@ class FewShot(Stage):
                 progress.say(wording.wrapped(f"Few-shot stage left out: {against}"))
             return
         assert isinstance(training.train, Rows)
-        with progress.stage("Drawing texts of a class together", final=False) as stage:
+        with (
+            frozen_as_it_was(training.model.encoder),
+            progress.stage("Drawing texts of a class together", final=False) as stage,
+        ):
             made = Contrast(training.model, training.train, training.plan.seed)
             forced = self.mode == "on" or ends is not None
             outcome = made.forced(stage) if forced else made.judged(stage)
@@ -133,7 +139,7 @@ def require(model: TransferModel, train: Any) -> None:
     """
     against = unsuitable(model, train)
     if against is not None:
-        what, received = against.split(" Received: ")
+        what, received = against.split(" Received: ", 1)
         raise InputError(
             "texts of a class can't be drawn together here (`few_shot`, `--few-shot on`): "
             f"{what.rstrip('.')}; leave it at auto or off. Received: {received}"
@@ -157,6 +163,8 @@ def unsuitable(model: TransferModel, train: Any) -> str | None:
             "it trains the encoder's own vectors of texts. Received: a head that reads token "
             f"vectors, pooling={model.head.pooling!r}, block={model.head.block!r}"
         )
+    if not model.encoder.layer_groups:
+        return f"it trains the encoder. Received: {model.encoder.handle}, of which nothing can be"
     if isinstance(train, Stream):
         return f"texts of a class must be in memory. Received: a stream of {len(train):,} rows"
     of = model.distribute_strategy

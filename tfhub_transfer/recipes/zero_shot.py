@@ -12,7 +12,7 @@ from tfhub_transfer.incoming import wording
 from tfhub_transfer.models.building import build_model
 from tfhub_transfer.models.scaling import LAST
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.tasks import TASKS, nearness
+from tfhub_transfer.tasks import Classification, nearness
 
 # One text or several by the name of each class.
 Descriptions: TypeAlias = Mapping[str, str | Sequence[str]]
@@ -48,7 +48,7 @@ def build(
     'food'
     """
     texts = parsed(descriptions)
-    task = TASKS["classification"](class_names=[*texts])
+    task = Classification([*texts])
     model = build_model(encoder, task, **building)
     vectors = model.encode_text([text for each in texts.values() for text in each])
     length = float(np.linalg.norm(vectors, axis=1).mean())
