@@ -306,9 +306,12 @@ def test_long_texts_are_cut_where_few_are_as_long(bert_still: Path) -> None:
     assert model.sequence_length == 24
 
 
-def test_several_labels_a_text_and_heads_that_read_tokens_are_refused(
-    text_encoder: Path, bert_still: Path, splits: Any
+def test_several_labels_heads_that_read_tokens_and_still_encoders_are_refused(
+    text_encoder: Path, text_encoder_frozen: Path, bert_still: Path, splits: Any
 ) -> None:
+    still = build(text_encoder_frozen)
+    with pytest.raises(tt.InputError, match="trains the encoder; leave.*nothing can be"):
+        few_shot.require(still, splits[0])
     several = build(text_encoder, tt.tasks.MultiLabel(["negative", "positive"]))
     with pytest.raises(tt.InputError, match="one class for each text; leave.*multi-label task"):
         few_shot.require(several, splits[0])

@@ -98,8 +98,8 @@ def _answer_shards(job: PredictJob) -> None:
     assert job.output is not None
     if job.descriptions is not None:
         raise InputError(
-            "classes by descriptions are answered one file at a time; build the model in Python "
-            "(`recipes.zero_shot.build`), save it, and give that. Received: --descriptions "
+            "classes by descriptions are answered one file at a time; build the model in Python, "
+            "by the recipe zero_shot, save it, and give that. Received: --descriptions "
             f"{job.descriptions}, and several files"
         )
     work = running.Work(job, Output(job.output), load)

@@ -141,8 +141,8 @@ def require(model: TransferModel, train: Any) -> None:
     if against is not None:
         what, received = against.split(" Received: ", 1)
         raise InputError(
-            "texts of a class can't be drawn together here (`few_shot`, `--few-shot on`): "
-            f"{what.rstrip('.')}; leave it at auto or off. Received: {received}"
+            "texts of a class can't be drawn together here, as `--few-shot on` would: "
+            f"{what.rstrip('.')}; leave that at auto or off. Received: {received}"
         )
 
 

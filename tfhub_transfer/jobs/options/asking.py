@@ -63,7 +63,7 @@ class PredictJob(Columns, Form, Drawn, Sharded, Trust):
     )
     descriptions: Path | None = option(
         None,
-        "classes of which nothing is labelled yet, in JSON, `{class: text or texts}`: DIR is an "
+        "classes of which nothing is labelled yet, in JSON, a text or several by class: DIR is an "
         "encoder then, and the nearest is the answer",
         metavar="FILE",
     )
