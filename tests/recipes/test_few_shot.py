@@ -348,6 +348,7 @@ def test_enough_texts_leave_it_out_with_a_word(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # the guide has such a command, which is tried
 def test_the_command_names_both_numbers(
     text_encoder: Path, splits: Any, run: Any, tmp_path: Path
 ) -> None:
