@@ -104,8 +104,8 @@ def _seen_before(found: dict[str, int], rows: int) -> list[str]:
 
 def _never_compared(report: Report, model: TransferModel) -> list[str]:
     """What a frozen encoder was never taught: to compare two texts that it reads as one."""
-    task, read = model.task, model.encoder.dialect != "text"
-    packed = read and task.pair and task.layout == "whole" and not model.head.towers
+    meet = model.encoder.dialect != "text" and not model.head.towers
+    packed = meet and model.task.one_row and model.task.pair
     if not packed or not report.history or report.history.get("thawed_groups"):
         return []
     return [

@@ -190,7 +190,7 @@ def _heads(encoder: Encoder, task: Task, head: Head) -> list[Setting]:
             found.append(_named("pooling", head.pooling, usual_ones, POOLINGS, thawed=False))
         if _has_head(task):
             found.append(_named("block", head.block, BLOCKS, BLOCKS, thawed=False))
-        if not task.several and task.pair and task.layout == "whole":
+        if task.one_row and task.pair:
             found.append(_towers(head.towers))
     if _has_head(task):
         units = (0, 64, 256)
