@@ -27,7 +27,12 @@ def said(job: Searched) -> dict[str, object]:
 def _glossary(source: str) -> list[tuple[str, str]]:
     """The terms of a table, and what stands for each."""
     table = reading.Table(source, reading.Asked(labels=False))
-    term, target = (table.require(name, f"{name} of a glossary") for name in _COLUMNS)
+    if not all(map(table.holds, _COLUMNS)):
+        raise InputError(
+            "a glossary has the columns `source`, of terms, and `target`, of what stands for them; "
+            f"call them so in {source}. Received: {', '.join(map(repr, table.columns)) or 'none'}"
+        )
+    term, target = _COLUMNS
     pairs = []
     for number, row in table:
         place = f"{source}, {table.unit} {number}"
