@@ -322,7 +322,8 @@ def _left_nothing(notes: Checkpoint, error: BaseException) -> bool:
     """Whether nothing is to be kept: nothing was learned, it fell apart, or the chief has it."""
     if not cluster.is_chief():
         return True
-    return isinstance(error, FellApart) or (isinstance(error, InputError) and not notes.has_begun)
+    # Not begun: of bad input, or while the model that back-translates was learning.
+    return isinstance(error, FellApart) or not notes.has_begun
 
 
 def _asked(job: TrainJob, joint: Joint | None) -> Record:
