@@ -267,7 +267,8 @@ def _fit(
         weights = model.task.class_weights(weighing.taught(own.train).labels)
     fingerprint = model.encoder.fingerprint()  # of what it starts from, so before `fit`
     started = time.perf_counter()
-    with kept(model.save, job.output, functools.partial(_left_nothing, notes)):
+    reverse = getattr(job, "back_translate", None) is not None
+    with kept(model.save, job.output, functools.partial(_left_nothing, notes, reverse)):
         how = _fine_tuning(job, weights)
         history = fit(model, splits.train, splits.validation, **how, checkpoint=notes)
     if not cluster.is_chief():
@@ -318,12 +319,18 @@ def _refits(job: TrainJob) -> bool:
     return getattr(job, "refit", False)
 
 
-def _left_nothing(notes: Checkpoint, error: BaseException) -> bool:
-    """Whether nothing is to be kept: nothing was learned, it fell apart, or the chief has it."""
+def _left_nothing(notes: Checkpoint, others: bool, error: BaseException) -> bool:
+    """Whether nothing is to be kept: nothing was learned, it fell apart, or the chief has it.
+
+    Args:
+        notes: What says whether the model's own training has begun.
+        others: Whether other models learn before it.
+        error: What ended it.
+    """
     if not cluster.is_chief():
         return True
-    # Not begun: of bad input, or while the model that back-translates was learning.
-    return isinstance(error, FellApart) or not notes.has_begun
+    before = others or isinstance(error, InputError)
+    return isinstance(error, FellApart) or (before and not notes.has_begun)
 
 
 def _asked(job: TrainJob, joint: Joint | None) -> Record:
