@@ -291,6 +291,10 @@ def test_a_chief_that_draws_for_long_loses_nobody(
     first = one.create_trial("one")
     second = two.create_trial("two")
     assert [first.trial_id, second.trial_id] == ["0", "1"]
+    # Nor who said nothing while it waited, or while a trial was drawn for another one.
+    done(one, first, 0.5)
+    done(two, second, 0.5)
+    assert [name for name, _ in search.ended] == ["0", "1"]
     for each in (one, two):  # that a machine is gone is seen all the same
         assert each._lines.link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
