@@ -252,6 +252,7 @@ def test_what_isnt_a_worker_is_sent_away(search: Search) -> None:
     for at, message in enumerate(odd):
         with pytest.raises(Ended):
             search.join(f"other{at}")._ask(message)
+        assert search.thread.is_alive()  # or the next one would wait for it for good
     # Nor is one who tells of a trial that isn't its own, or isn't over.
     for name, changed in (("two", {"status": "FAILED"}), ("three", {"trial_id": "1"})):
         with pytest.raises(Ended):
