@@ -71,7 +71,8 @@ def require_asked(
 
     Args:
         task: The task.
-        coverage: As for `conformalize`; likewise `abstain`.
+        coverage: As for `conformalize`.
+        abstain: Likewise.
 
     Raises:
         InputError: If it can't, or they are no shares.
