@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import tfhub_transfer as tt
 from tfhub_transfer import cli
+from tfhub_transfer.reporting import plots
 
 NAMES = ["bad", "fine", "good"]
 TEXTS = [
@@ -164,6 +165,10 @@ def test_a_report_says_what_became_of_it(make_encoder: Callable[[str], Path]) ->
     assert found is not None
     assert int(found[1]) == taken.sum() and found[2] == f"{wrong[taken].mean():.1%}"[:-1]
     assert json.dumps(report.to_dict()["trust"])
+    assert report.pictures["selective"].startswith(b"\x89PNG")
+    shares, accuracy = plots.accuracy_of_surest(~wrong, scores.max(axis=1))
+    at = int(np.argmin(np.abs(shares - taken.mean())))
+    assert shares[at] == taken.mean() and accuracy[at] == (~wrong)[taken].mean()
     model, examples = made(make_encoder, tt.tasks.Regression)
     told = tt.conformalize(model, examples, 0.75)
     trust = tt.evaluate(model, examples, baselines=False).trust

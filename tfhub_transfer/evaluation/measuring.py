@@ -82,7 +82,7 @@ def _evaluate_task(
     model.layout.check(examples)
     task.check(examples)
     task.calibration = scaling.current(model)  # nothing, where it was trained on since
-    last_layer.forget_limits(model)
+    task.limits = last_layer.known_limits(model)
     report = Report(
         task=task.name,
         encoder=str(model.encoder.handle),

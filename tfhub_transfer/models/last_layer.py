@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import keras
 
+from tfhub_transfer.tasks.conformal import Limits
+
 NAME = "scores"
 
 
@@ -46,5 +48,14 @@ def forget_limits(model: Scoring) -> None:
         model: The model.
     """
     for part in model.parts.values():
-        if part.task.limits is not None and part.task.limits.mark != mark(part):
-            part.task.limits = None
+        part.task.limits = known_limits(part)
+
+
+def known_limits(model: Scoring) -> Limits | None:
+    """What `conformalize` found of a model of one task, if it wasn't trained on since.
+
+    Args:
+        model: The model.
+    """
+    limits: Limits | None = model.task.limits
+    return limits if limits is not None and limits.mark == mark(model) else None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.reporting import metrics
+from tfhub_transfer.reporting import metrics, plots
 from tfhub_transfer.reporting.contents import Trust
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.tasks import conformal
@@ -194,6 +194,10 @@ def describe_classes(
         right, taken = scores.argmax(axis=1) == labels, accepted(limits, scores)
         found["wrong_of_accepted"] = float((~right)[taken].mean()) if taken.any() else None
         wrong = f", of which {_share(~right[taken])} are wrong" if taken.any() else ""
+        sure = scores.max(axis=1)
+        report.pictures["selective"] = plots.selective(
+            right, sure, float(taken.mean()), 1.0 - (limits.most_wrong or 0.0)
+        )
         report.notes.append(
             f"{taken.sum()} of {len(right)} answers are accepted{wrong}; of all "
             f"{1 - right.mean():.1%} are, and asked for were {limits.most_wrong:.1%} at most"
