@@ -70,7 +70,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "evaluation": [
-        ["calibrating", "cautions"],
+        ["calibrating", "cautions", "conformalizing"],
         ["measuring"],
         ["__init__"],
     ],
@@ -128,15 +128,15 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "jobs/trainings": [
-        ["continuing", "refitting", "sharing"],
+        ["continuing", "refitting", "sharing", "trusting"],
         ["training"],
         ["back_translating", "demonstration", "distilling"],
         ["__init__"],
     ],
     "models": [
         [
-            *("archives", "compiling", "filling", "fitting", "forward", "seen", "shares"),
-            "shown_batches",
+            *("archives", "compiling", "filling", "fitting", "forward", "last_layer", "seen"),
+            *("shares", "shown_batches"),
         ],
         ["answers", "batches", "counting", "stored_features"],
         ["boundary", "resuming", "showing"],
@@ -203,8 +203,8 @@ INNER_FLOORS = {
     ],
     "tasks": [
         [
-            *("class_labels", "divergences", "nearness", "rouge", "scales", "segmentation"),
-            *("temperatures", "trial"),
+            *("class_labels", "conformal", "divergences", "nearness", "rouge", "scales"),
+            *("segmentation", "temperatures", "trial"),
         ],
         ["reportable"],
         ["base"],
@@ -256,7 +256,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/whole": [
-        ["cuts", "layout", "measures"],
+        ["cuts", "layout", "measures", "trust"],
         ["task"],
         ["ordinal"],
         ["__init__"],

@@ -13,6 +13,7 @@ from tfhub_transfer import progress, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import folding, safety, surgery
 from tfhub_transfer.incoming import choices, ranges
+from tfhub_transfer.models import last_layer
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.serving import side_files, signatures, warm_up
@@ -249,6 +250,7 @@ def export_saved_model(
     PosixPath('out/serving/1')
     """
     require_exportable(model)
+    last_layer.forget_limits(model)
     top_k = signatures.check_top_k([part.task for part in model.parts.values()], top_k)
     keep = None if keep is None else ranges.whole_number("keep", keep, *ranges.VERSIONS)
     choices.one_of("precision", precision, (*precision_choice.PRECISIONS, _INT8))

@@ -16,12 +16,14 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import choices, values
 from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.shapes import Logs
+from tfhub_transfer.tasks.conformal import Limits
 from tfhub_transfer.tasks.reportable import KerasOwn, Monitor, Readable, Reported
 from tfhub_transfer.tasks.temperatures import Link, Scaling
 from tfhub_transfer.tasks.trial import Answers, Cut, Laid
 
 # What a configuration has beside arguments of the constructor.
-_LEARNED = ("learned", "calibration")
+_KNOWN = ("calibration", "limits")
+_LEARNED = ("learned", *_KNOWN)
 
 
 class Task(Reported, abc.ABC):
@@ -397,12 +399,13 @@ class Task(Reported, abc.ABC):
         task = cls(**said)
         task.learned = bool(config.get("learned", False))
         task.calibration = Scaling.from_config(config.get("calibration"))
+        task.limits = Limits.from_config(config.get("limits"))
         return task
 
     def learned_config(self) -> dict[str, object]:
-        """What `get_config` says of learned names, and of scaled scores."""
-        scaled = {} if self.calibration is None else {"calibration": asdict(self.calibration)}
-        return {**({"learned": True} if self.learned else {}), **scaled}
+        """What `get_config` says of learned names, and of what validation said of scores."""
+        found = {n: asdict(value) for n in _KNOWN if (value := getattr(self, n)) is not None}
+        return {**({"learned": True} if self.learned else {}), **found}
 
     def as_options(self) -> dict[str, object]:
         """What was said to the task, as its `options` of the command line; `None` of what wasn't.

@@ -20,6 +20,7 @@ from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.shapes import Array, Logs
+from tfhub_transfer.tasks.conformal import Limits
 from tfhub_transfer.tasks.temperatures import Link, Scaling, Told
 from tfhub_transfer.tasks.trial import Trial, worst
 
@@ -64,6 +65,9 @@ class Reported:
     class_names: list[str] | None
     calibration: Scaling | None
     calibrated_by: ClassVar[Link | None]
+    # What `conformalize` can be asked for, of `coverage` and `abstain`; and what it found.
+    promises: ClassVar[tuple[str, ...]] = ()
+    limits: Limits | None = None
     monitor: Monitor
     # Whether baselines learn from the training split, without which there are none.
     learned_baselines: ClassVar[bool] = True
@@ -103,6 +107,31 @@ class Reported:
 
         Returns:
             What was chosen, as JSON, to be recorded.
+        """
+        return {}
+
+    def limits_of(
+        self,
+        scores: np.ndarray,
+        truth: np.ndarray,
+        coverage: float | None,
+        abstain: float | None,
+    ) -> Limits:
+        """What `conformalize` reads off rows that the model wasn't trained on.
+
+        Args:
+            scores: As `scores_of` has them.
+            truth: As `encode` has it.
+            coverage: How often sets or intervals are to hold the truth, if asked for.
+            abstain: Which share of accepted answers may be wrong, if asked for.
+        """
+        raise NotImplementedError
+
+    def trusted(self, scores: np.ndarray) -> Told:
+        """What `limits` do to answers, as JSON; nothing more to tell.
+
+        Args:
+            scores: As `scores_of` has them.
         """
         return {}
 

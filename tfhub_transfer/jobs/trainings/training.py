@@ -35,7 +35,7 @@ from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.processes import workers
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
-from tfhub_transfer.jobs.trainings import continuing, refitting, sharing
+from tfhub_transfer.jobs.trainings import continuing, refitting, sharing, trusting
 from tfhub_transfer.models.building import build_model, compiles, default_optimizer
 from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, Record
 from tfhub_transfer.models.transfer import TransferModel
@@ -113,6 +113,7 @@ def _train(
 ) -> tuple[TransferModel, Splits | JointSplits, tuple[Report | JointReport, Record] | None]:
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
+    trusting.require_tellable(job, task, splits)
     whole = refitting.pooled(splits) if _refits(job) else splits
     model = build_within(job, task, registry.source_of(job.encoder))
     notes.spare = _check_room(job, model) if cluster.is_chief() else 0
@@ -274,6 +275,7 @@ def _fit(
         return None
     with kept(model.save, job.output):
         calibrated = _calibrated(job, model, splits)
+        limits = trusting.limited(job, model, splits)
     if _refits(job):
         judged, build = model, functools.partial(build_within, job)
         with kept(model.save, job.output):
@@ -299,6 +301,7 @@ def _fit(
         "plan": history.plan,
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
         "calibration": calibrated,
+        "limits": limits,
         **run_records.curves(model),
     }
 
