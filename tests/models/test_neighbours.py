@@ -82,6 +82,12 @@ def test_the_command_gives_them_beside_answers(
     for row, own in zip(found, plain, strict=True):
         row.pop("predicted_neighbours")
         assert row == own
+    odd = tmp_path / "odd.csv"
+    odd.write_text("review,label\nfine,good\n", "utf-8")
+    status, _, told = run(*words, "--neighbours-from", odd)
+    # Which options there are name the columns of what is asked.
+    assert status == 2 and "the columns of the training, text and label; call them so" in told
+    assert told.count(str(odd)) == 1 and "name one of" not in told
     status, _, told = run(*words)
     assert status == 2 and "give labelled texts with `--neighbours-from`" in told
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from tfhub_transfer.data import reading
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.jobs.inputs import undescribed
 from tfhub_transfer.jobs.options.declaring import Drawn, Searched, names_of
 from tfhub_transfer.models.transfer import TransferModel
 
@@ -27,19 +28,12 @@ def said(job: Searched) -> dict[str, object]:
 
 def _glossary(source: str) -> list[tuple[str, str]]:
     """The terms of a table, and what stands for each."""
-    try:
+    expected = (
+        "a glossary is a table in UTF-8, as CSV with quotes around fields that hold a comma; "
+        "convert it: `--encoding`, `--delimiter` and `--quoting` are of the texts"
+    )
+    with undescribed(source, ("--encoding", "--delimiter", "--quoting"), expected):
         return list(_pairs(source))
-    except InputError as error:
-        if "`--" not in str(error):
-            raise
-        # What a command says of the form of files is said of the texts that are asked.
-        place, _, received = str(error).partition("Received: ")
-        place = place.partition(": ")[0] if place.startswith(source) else source
-        raise InputError(
-            "a glossary is a table in UTF-8, as CSV with quotes around fields that hold a comma; "
-            "convert it: `--encoding`, `--delimiter` and `--quoting` are of the texts. "
-            f"Received: {place}: {received}"
-        ) from error
 
 
 def _pairs(source: str) -> Iterator[tuple[str, str]]:
