@@ -113,6 +113,8 @@ def test_a_term_stands_for_one_thing_that_is_not_too_long(vocabulary: TargetVoca
     assert read_pairs([("a ", "b"), ("a", " b")]) == (("a", "b"),)
     with pytest.raises(InputError, match="stands for one thing.*'a' for 'b' and 'c'"):
         read_pairs([("a", "b"), ("a", "c")])
+    with pytest.raises(InputError, match="row 2 of a glossary: half a character"):
+        read_pairs({"a": "b", "c": "\ud83d"})
     with pytest.raises(InputError, match="24 pieces at most.*Received: 'xyz"):
         Glossary((("a", "xyz" * 20),), vocabulary)
     with pytest.raises(InputError, match="has a word at least"):

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import wording
 from tfhub_transfer.tasks.generation.vocabulary import EOS, TargetVocabulary
 from tfhub_transfer.texts import splitting
 from tfhub_transfer.texts.signs import SIGN
@@ -49,6 +50,8 @@ def read_pairs(given: object) -> tuple[Pair, ...]:
         raise InputError(
             f"a glossary has {_MOST_PAIRS:,} terms at most; leave some out. Received: {len(rows):,}"
         )
+    for number, row in enumerate(rows, start=1):
+        wording.require_whole_label(row, f"row {number} of a glossary")
     found: dict[str, str] = {}
     for term, target in ((str(own).strip(), str(other).strip()) for own, other in rows):
         if found.setdefault(term, target) != target:
