@@ -59,6 +59,12 @@ def test_who_reads_pairs_has_none(text_encoder: Path, model: tt.TransferModel) -
             tt.Neighbours(model, odd)
     with pytest.raises(InputError, match="neighbours"):
         tt.Neighbours(model, examples, count=0)
+    near, odd_texts = tt.Neighbours(model, examples), ["film", [5], [["a", "film"]], ["\ud800"]]
+    for given in odd_texts:
+        with pytest.raises(InputError, match="expected a list of texts|row 1 of the texts"):
+            near.of(given)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="expected a trained model.*Received: str"):
+        tt.Neighbours("out", examples)  # type: ignore[arg-type]
 
 
 def test_the_command_gives_them_beside_answers(
