@@ -185,7 +185,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "serving": [
-        ["replay", "served", "warm_up", "wordpiece"],
+        ["replay", "searches", "served", "warm_up", "wordpiece"],
         ["latencies", "operations", "side_files", "signatures"],
         ["elsewhere"],
         ["litert"],

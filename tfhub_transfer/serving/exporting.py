@@ -16,7 +16,7 @@ from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import last_layer
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import precision_choice
-from tfhub_transfer.serving import side_files, signatures, warm_up
+from tfhub_transfer.serving import searches, side_files, signatures, warm_up
 from tfhub_transfer.serving.served import ENCODE, SIGNATURE, WORDS, labels_file, signature_of
 from tfhub_transfer.serving.signatures import (
     MAX_LENGTH,
@@ -290,6 +290,7 @@ def _write(model: TransferModel, folder: Path, precision: str, top_k: int | None
             tf.saved_model.save(served, str(folder), signatures=functions)
             signatures.name_methods(folder, functions, models)
             _write_warm_up(functions, models, model.sequence_length, folder)
+            searches.write(models, folder)
 
 
 def _signatures(

@@ -107,6 +107,11 @@ class Task(Reported, abc.ABC):
         return {"": self}
 
     @property
+    def reads_alone(self) -> bool:
+        """Whether a row has more than others on the same encoder read, so that it learns alone."""
+        return False
+
+    @property
     def losses(self) -> tuple[str, ...]:
         """Losses that learn from data of one form and are judged alike, its own the first."""
         return ()

@@ -6,7 +6,7 @@ A task of whole texts has labels `[n, ...]` as its `encode` makes them, and scor
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import keras
 import numpy as np
@@ -134,6 +134,13 @@ class Reported:
             scores: As `scores_of` has them.
         """
         return {}
+
+    def take_choices(self, other: Any) -> None:
+        """Takes what another task of the same kind chose by `calibrate_answers`; nothing.
+
+        Args:
+            other: The other task; `None` to forget what was chosen, as of other weights.
+        """
 
     def before(self, scores: np.ndarray) -> np.ndarray | None:
         """What scores `[n, classes]` were before they were scaled; `None` if they aren't."""

@@ -291,6 +291,10 @@ class MultiLabel(Task):
         shown = dict(zip(self.class_names or [], found.thresholds))
         return {"thresholds": {**dataclasses.asdict(found), "thresholds": shown}}
 
+    def take_choices(self, other: Any) -> None:
+        """Takes, or forgets, `thresholds`; as `Task.take_choices`."""
+        self.thresholds = other.thresholds if other is not None else ()
+
     @property
     def is_adapted(self) -> bool:
         return self.class_names is not None
