@@ -28,7 +28,8 @@ class FakeModel:
     """Answers given scores, whatever the texts."""
 
     def __init__(self, task: Any, scores: np.ndarray) -> None:
-        self.task, self.scores, self.head = task, scores, tt.Head()
+        self.task, self.scores = task, scores
+        self.head = types.SimpleNamespace(towers=False)
         self.encoder = types.SimpleNamespace(handle="fake <encoder>", dialect="bert")
         self.layout = types.SimpleNamespace(check=lambda examples: None, by_unit=False)
         self.training_examples: Examples | None = None
