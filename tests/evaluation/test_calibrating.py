@@ -120,6 +120,24 @@ def test_nothing_is_kept_that_loses() -> None:
     assert temperatures.NONE in kept
 
 
+def test_a_report_says_how_scores_were_scaled_or_why_not() -> None:
+    assert str(Scaling(1.63)) == "all logits divided by 1.63"
+    said = str(Scaling(0.5, (0.2, -0.31, 0.0)))
+    assert said == "all logits divided by 0.50, -0.31 to +0.20 added for each class"
+    losses = {"none": 0.44, "temperature": 0.4491, "temperature and bias": 0.5}
+    told = {"kept": "none", "examples": 60, "losses": losses}
+    why = temperatures.why_not(told) or ""
+    assert "60 validation examples nothing helps" in why
+    assert why.endswith(
+        "(log loss 0.440 as they are, 0.449 by temperature, 0.500 by temperature and bias)"
+    )
+    assert "19 validation examples are too few" in str(
+        temperatures.why_not({**told, "examples": 19, "losses": {}})
+    )
+    assert temperatures.why_not({**told, "kept": "temperature"}) is None
+    assert temperatures.why_not({}) is None
+
+
 def test_rare_classes_and_certain_answers_are_bounded() -> None:
     """A class that validation doesn't have, and rows that are all right, say nothing for sure."""
     scores = np.full((30, 3), [0.98, 0.01, 0.01], "float32")
@@ -305,4 +323,5 @@ def test_train_calibrates_unless_told_not_to(
     found = Scaling(records["auto"]["temperature"], tuple(records["auto"]["bias"]))
     np.testing.assert_allclose(found.applied(scores["off"], "softmax"), scores["auto"], atol=1e-5)
     notes = json.loads((tmp_path / "auto/report/report.json").read_text("utf-8"))["notes"]
-    assert any("scores are scaled" in note for note in notes)
+    assert any("scores are scaled as fits" in note for note in notes)
+    assert f"scores are scaled: {found}" in notes

@@ -104,6 +104,8 @@ def _evaluate_task(
         report.notes.append("no baselines: the training split isn't at hand")
     # A function of the untrained model, since most tasks never ask and it loads an encoder.
     task.report_on(Trial(report, model, examples, train, seed, lambda: _untrained(model)))
+    if task.calibration is not None:
+        report.notes.append(f"scores are scaled: {task.calibration}")
     _note_intervals(report, len(examples))
     cautions.add(report, model, examples, known)
     return report

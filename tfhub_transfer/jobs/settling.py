@@ -40,8 +40,8 @@ def _pairs(source: str) -> Iterator[tuple[str, str]]:
     table = reading.Table(source, reading.Asked(labels=False))
     if not all(map(table.holds, _COLUMNS)):
         raise InputError(
-            f"a glossary is a table with the columns {' and '.join(_COLUMNS)}; call them so in its "
-            f"header. Received: {source} with {', '.join(map(repr, table.columns)) or 'none'}"
+            "a glossary has the columns `source`, of terms, and `target`, of what stands for them; "
+            f"call them so in {source}. Received: {', '.join(map(repr, table.columns)) or 'none'}"
         )
     number = None
     for number, row in table:

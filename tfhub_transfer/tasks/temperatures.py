@@ -52,6 +52,12 @@ class Scaling:
         bias = tuple(map(float, config["bias"]))
         return cls(float(config["temperature"]), bias, str(config["mark"]))
 
+    def __str__(self) -> str:
+        said = f"all logits divided by {self.temperature:.2f}"
+        if not self.bias:
+            return said
+        return f"{said}, {min(self.bias):+.2f} to {max(self.bias):+.2f} added for each class"
+
     def applied(self, scores: np.ndarray, link: Link) -> np.ndarray:
         """What scores `[n, classes]` become.
 
@@ -90,6 +96,24 @@ class Choice:
     scaling: Scaling | None
     losses: dict[str, float]
     rows: int
+
+
+def why_not(told: Told) -> str | None:
+    """Says why scores stayed as they were; `None` where they were scaled, or nobody tried.
+
+    Args:
+        told: What `calibrate` gives of a task.
+    """
+    if told.get("kept") != NONE:
+        return None
+    rows, losses = told["examples"], told["losses"]
+    if not losses:
+        return f"scores aren't scaled: {rows} validation examples are too few, {LEAST} it takes"
+    others = ", ".join(f"{losses[way]:.3f} by {way}" for way in losses if way != NONE)
+    return (
+        f"scores aren't scaled: on rows left out of {rows} validation examples nothing helps for "
+        f"sure (log loss {losses[NONE]:.3f} as they are, {others})"
+    )
 
 
 def logits(scores: np.ndarray, link: Link) -> np.ndarray:

@@ -155,6 +155,24 @@ def test_what_is_of_no_use_beside_it_is_refused(
         back_translating.train(job)
 
 
+def test_of_what_ends_while_the_reverse_model_learns_nothing_is_left(
+    text_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model itself has learned nothing then, and is no translator."""
+
+    def end(*given: object, **how: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(back_translating, "fine_tune", end)
+    rows = [{"source": f"{n} Film", "target": f"{n} {SOURCES[n]}"} for n in range(24)]
+    data = tmp_path / "train.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    job = dataclasses.replace(job_of(text_encoder, tmp_path), data=str(data))
+    with pytest.raises(KeyboardInterrupt):
+        back_translating.train(job)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_the_command_leaves_both_directions(text_encoder: Path, tmp_path: Path, run: Any) -> None:
     rows = [

@@ -417,7 +417,7 @@ def test_a_glossary_has_two_columns_that_are_full(tmp_path: Path) -> None:
     for text, message in (
         ("source,target\nfilm,\n", "line 2: a glossary has a term and what stands for it"),
         ("source,target\n", "the glossary has no terms|no rows"),
-        ("a,b\nfilm,x\n", "columns source and target; call them so in its header.*with 'a', 'b'"),
+        ("a,b\nfilm,x\n", "call them so in .*terms.csv. Received: 'a', 'b'"),
         # What these options say is said of the texts that are asked.
         ("source,target\nfilm,a,b\n", "a comma; convert it: .*Received: .*terms.csv, line 2: 3 fi"),
     ):

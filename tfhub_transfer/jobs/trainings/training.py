@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.callbacks.best_weights import FellApart
@@ -44,7 +44,7 @@ from tfhub_transfer.runtime import cluster, products
 from tfhub_transfer.serving.exporting import export_saved_model, require_exportable
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
-from tfhub_transfer.tasks import Task
+from tfhub_transfer.tasks import Task, temperatures
 from tfhub_transfer.tasks.temperatures import Told
 from tfhub_transfer.training import watching
 from tfhub_transfer.training.checkpoints import Checkpoint
@@ -325,7 +325,8 @@ def _left_nothing(notes: Checkpoint, error: BaseException) -> bool:
     """Whether nothing is to be kept: nothing was learned, it fell apart, or the chief has it."""
     if not cluster.is_chief():
         return True
-    return isinstance(error, FellApart) or (isinstance(error, InputError) and not notes.has_begun)
+    # Not begun: of bad input, or while the model that back-translates was learning.
+    return isinstance(error, FellApart) or not notes.has_begun
 
 
 def _asked(job: TrainJob, joint: Joint | None) -> Record:
@@ -379,6 +380,9 @@ def _finish(
     for name, own in splits.by_task().items():
         of_task = report.reports[name] if isinstance(report, JointReport) else report
         of_task.examples.update(own.counts())
+        told: Any = record["calibration"] or {}
+        if said := temperatures.why_not(told.get(name, {}) if name else told):
+            of_task.notes.append(said)
     profiles = {
         name: data.profile(own.train, own.validation, own.test)
         for name, own in splits.by_task().items()
