@@ -94,7 +94,7 @@ INNER_FLOORS = {
     "jobs": [
         ["asking", "folders", "options", "run_records", "saying", "three_splits"],
         ["commands", "converting", "inputs", "listing", "processes", "settling", "shards"],
-        ["exports", "measuring", "predicting", "trainings", "vectors"],
+        ["comparing", "exports", "measuring", "predicting", "trainings", "vectors"],
         ["searches"],
         ["__init__"],
     ],
@@ -105,7 +105,7 @@ INNER_FLOORS = {
     ],
     "jobs/options": [
         ["declaring"],
-        ["asking", "encoders", "exporting", "serving", "training"],
+        ["asking", "comparing", "encoders", "exporting", "serving", "training"],
         ["distilling", "tuning"],
         ["__init__"],
     ],
@@ -164,7 +164,7 @@ INNER_FLOORS = {
         ["contents"],
         ["metrics", "operating_points", "plots", "predictions", "searches", "standings"],
         ["confidence_bins", "groups", "pages", "paired", "search_plots"],
-        ["reports", "search_reports"],
+        ["comparisons", "reports", "search_reports"],
         ["joint_reports"],
         ["__init__"],
     ],

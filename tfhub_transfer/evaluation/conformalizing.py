@@ -59,7 +59,8 @@ def conformalize(
     task: Task = copy.copy(model.task)  # others may have the same one
     task.limits, model.task = None, task
     scores = np.asarray(model.predict_scores(validation))
-    found = task.limits_of(scores, task.encode(validation.labels), coverage, abstain)
+    truth = task.encode(validation.labels)
+    found = task.limits_of(scores, truth, coverage=coverage, abstain=abstain)
     task.limits = dataclasses.replace(found, mark=last_layer.mark(model))
     return {**dataclasses.asdict(task.limits), **task.trusted(scores)}
 

@@ -18,11 +18,11 @@ from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.shapes import Logs
 from tfhub_transfer.tasks.conformal import Limits
 from tfhub_transfer.tasks.reportable import KerasOwn, Monitor, Readable, Reported
-from tfhub_transfer.tasks.temperatures import Link, Scaling
+from tfhub_transfer.tasks.temperatures import Scaling
 from tfhub_transfer.tasks.trial import Answers, Cut, Laid
 
 # What a configuration has beside arguments of the constructor.
-_KNOWN = ("calibration", "limits")
+_KNOWN: Mapping[str, Any] = {"calibration": Scaling, "limits": Limits}
 _LEARNED = ("learned", *_KNOWN)
 
 
@@ -80,16 +80,10 @@ class Task(Reported, abc.ABC):
     # The API of TF Serving that an export's answers suit beside `predict`: "classify", where
     # `scores` are of `class_names`, "regress", where `score` is a number; neither, if "".
     api: ClassVar[str] = ""
-    # What makes the scores of its layer `scores` of logits, if they are shares of classes that may
-    # be scaled to mean what they say.
-    calibrated_by: ClassVar[Link | None] = None
-
-    # How they were scaled, once they are.
-    calibration: Scaling | None = None
-
     # How it looks for its answers, if it searches for them: a frozen dataclass, which may be set.
     search: Any = None
 
+    copies: bool = False  # pieces of the text, so that it reads more of a row than others do
     pair: bool = False  # also of one that calls no other constructor
 
     def __init__(self, pair: bool = False) -> None:
@@ -105,11 +99,6 @@ class Task(Reported, abc.ABC):
     def parts(self) -> Mapping[str, "Task"]:
         """The tasks that it consists of, by name: itself, without a name, unless it is several."""
         return {"": self}
-
-    @property
-    def reads_alone(self) -> bool:
-        """Whether a row has more than others on the same encoder read, so that it learns alone."""
-        return False
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -403,8 +392,8 @@ class Task(Reported, abc.ABC):
         said = {name: each for name, each in config.items() if name not in _LEARNED}
         task = cls(**said)
         task.learned = bool(config.get("learned", False))
-        task.calibration = Scaling.from_config(config.get("calibration"))
-        task.limits = Limits.from_config(config.get("limits"))
+        for name, kind in _KNOWN.items():
+            setattr(task, name, kind.from_config(config.get(name)))
         return task
 
     def learned_config(self) -> dict[str, object]:

@@ -63,8 +63,11 @@ class Reported:
     name: ClassVar[str]
     pair: bool
     class_names: list[str] | None
-    calibration: Scaling | None
-    calibrated_by: ClassVar[Link | None]
+    # What makes the scores of its layer `scores` of logits, if they are shares of classes that may
+    # be scaled to mean what they say.
+    calibrated_by: ClassVar[Link | None] = None
+    # How they were scaled, once they are.
+    calibration: Scaling | None = None
     # What `conformalize` can be asked for, of `coverage` and `abstain`; and what it found.
     promises: ClassVar[tuple[str, ...]] = ()
     limits: Limits | None = None
@@ -110,20 +113,14 @@ class Reported:
         """
         return {}
 
-    def limits_of(
-        self,
-        scores: np.ndarray,
-        truth: np.ndarray,
-        coverage: float | None,
-        abstain: float | None,
-    ) -> Limits:
+    def limits_of(self, scores: np.ndarray, truth: np.ndarray, **asked: float | None) -> Limits:
         """What `conformalize` reads off rows that the model wasn't trained on.
 
         Args:
             scores: As `scores_of` has them.
             truth: As `encode` has it.
-            coverage: How often sets or intervals are to hold the truth, if asked for.
-            abstain: Which share of accepted answers may be wrong, if asked for.
+            **asked: `coverage`, how often sets or intervals are to hold the truth, and `abstain`,
+                which share of accepted answers may be wrong; either may be `None`.
         """
         raise NotImplementedError
 

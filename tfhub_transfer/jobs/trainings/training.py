@@ -268,7 +268,7 @@ def _fit(
         weights = model.task.class_weights(weighing.taught(own.train).labels)
     fingerprint = model.encoder.fingerprint()  # of what it starts from, so before `fit`
     started = time.perf_counter()
-    with kept(model.save, job.output, functools.partial(_left_nothing, notes)):
+    with kept(model.save, job.output, functools.partial(_left_nothing, job, notes)):
         how = _fine_tuning(job, weights)
         history = fit(model, splits.train, splits.validation, **how, checkpoint=notes)
     if not cluster.is_chief():
@@ -321,12 +321,13 @@ def _refits(job: TrainJob) -> bool:
     return getattr(job, "refit", False)
 
 
-def _left_nothing(notes: Checkpoint, error: BaseException) -> bool:
+def _left_nothing(job: TrainJob, notes: Checkpoint, error: BaseException) -> bool:
     """Whether nothing is to be kept: nothing was learned, it fell apart, or the chief has it."""
     if not cluster.is_chief():
         return True
-    # Not begun: of bad input, or while the model that back-translates was learning.
-    return isinstance(error, FellApart) or not notes.has_begun
+    # Or while the model that back-translates was learning.
+    early = isinstance(error, InputError) or getattr(job, "back_translate", None) is not None
+    return isinstance(error, FellApart) or (early and not notes.has_begun)
 
 
 def _asked(job: TrainJob, joint: Joint | None) -> Record:

@@ -118,10 +118,6 @@ class TextGeneration(Task):
             self.search = search
 
     @property
-    def reads_alone(self) -> bool:
-        return self.copies  # the text in pieces of its own vocabulary, too
-
-    @property
     def search(self) -> Search:
         """How an answer is looked for; it has `answer_length` pieces at most."""
         longest = self.answer_length or ranges.ANSWER[1]

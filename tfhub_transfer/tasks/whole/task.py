@@ -167,15 +167,9 @@ class Classification(Task):
             for row, own in zip(scores, beside)
         ]
 
-    def limits_of(
-        self,
-        scores: np.ndarray,
-        truth: np.ndarray,
-        coverage: float | None,
-        abstain: float | None,
-    ) -> Limits:
+    def limits_of(self, scores: np.ndarray, truth: np.ndarray, **asked: float | None) -> Limits:
         """As `Task.limits_of`."""
-        return trust.of_classes(scores, truth, coverage, abstain)
+        return trust.of_classes(scores, truth, **asked)
 
     def trusted(self, scores: np.ndarray) -> Told:
         """The share that is accepted, and the mean size of sets."""
@@ -510,15 +504,9 @@ class Regression(Task):
         beside = trust.told_of_numbers(self.limits, flat)
         return [{"score": float(score), **own} for score, own in zip(flat, beside)]
 
-    def limits_of(
-        self,
-        scores: np.ndarray,
-        truth: np.ndarray,
-        coverage: float | None,
-        abstain: float | None,
-    ) -> Limits:
+    def limits_of(self, scores: np.ndarray, truth: np.ndarray, **asked: float | None) -> Limits:
         """As `Task.limits_of`."""
-        return trust.of_numbers(scores, truth, coverage)
+        return trust.of_numbers(scores, truth, **asked)
 
     def scores_of(self, outputs: Joined) -> np.ndarray:
         scores: np.ndarray = np.asarray(outputs)[:, 0]

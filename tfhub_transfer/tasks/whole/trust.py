@@ -38,15 +38,18 @@ def of_classes(
     )
 
 
-def of_numbers(scores: np.ndarray, truth: np.ndarray, coverage: float | None) -> Limits:
+def of_numbers(
+    scores: np.ndarray, truth: np.ndarray, coverage: float | None, abstain: float | None = None
+) -> Limits:
     """As `of_classes`, of answers that are numbers `[n]`.
 
     Args:
         scores: `[n]`.
         truth: What is right `[n]`.
         coverage: How often an interval is to hold it.
+        abstain: None; numbers are not accepted or refused.
     """
-    assert coverage is not None
+    assert coverage is not None and abstain is None
     off = scores.astype("float64") - truth.astype("float64")
     width = conformal.half_width(off, coverage)
     return Limits(half_width=width, coverage=coverage, rows=len(truth))
