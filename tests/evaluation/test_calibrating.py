@@ -88,6 +88,26 @@ def test_what_helps_rows_left_out_is_kept() -> None:
     assert (found.kept, found.scaling, found.losses) == (temperatures.NONE, None, {})
 
 
+def test_rows_without_a_class_say_nothing_of_it() -> None:
+    """A validation split of its own may lack a class: the others would be given in its place."""
+    scores, truth = drawn(1.5, [2.0, 0, -2.0])
+    lacking = truth[:, 2] == 0
+    found = temperatures.chosen(scores[lacking], truth[lacking], "softmax")
+    assert found.kept != temperatures.BIASED and set(found.losses) == {"none", "temperature"}
+    alone = truth[:, 0] == 1
+    assert alone.sum() > 50
+    found = temperatures.chosen(scores[alone], truth[alone], "softmax")
+    assert (found.kept, found.losses) == (temperatures.NONE, {})
+
+
+def test_a_label_that_no_row_has_keeps_its_scores_apart() -> None:
+    scores, truth = chances(1.0)
+    truth[:, 1] = 0.0
+    found = temperatures.fitted(scores, truth, "sigmoid", biased=True)
+    assert found.bias[1] == 0.0 and found.bias[0] != 0.0
+    assert temperatures.chosen(scores, 0.0 * truth, "sigmoid").losses == {}
+
+
 def test_nothing_is_kept_that_loses() -> None:
     """Scores that already mean what they say: by how much rows left out lose is said."""
     kept = set()

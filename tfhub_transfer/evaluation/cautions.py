@@ -104,8 +104,8 @@ def _seen_before(found: dict[str, int], rows: int) -> list[str]:
 
 def _never_compared(report: Report, model: TransferModel) -> list[str]:
     """What a frozen encoder was never taught: to compare two texts that it reads as one."""
-    meet = model.encoder.dialect != "text" and not model.head.towers
-    packed = meet and model.task.one_row and model.task.pair
+    pairs = model.task.one_row and model.task.pair
+    packed = pairs and model.encoder.dialect != "text" and not model.head.towers
     if not packed or not report.history or report.history.get("thawed_groups"):
         return []
     return [

@@ -88,7 +88,7 @@ class Choice:
         kept: `NONE`, `TEMPERATURE` or `BIASED`.
         scaling: The same in numbers; `None` of nothing.
         losses: The mean negative log-likelihood of each way on folds that it wasn't fitted to, in
-            nats; empty if there were too few rows.
+            nats; empty if there were too few rows, or all of one class.
         rows: How many there were.
     """
 
@@ -161,7 +161,9 @@ def fitted(scores: np.ndarray, truth: np.ndarray, link: Link, biased: bool) -> S
         value = _loss(made, truth, link).mean() + (found @ found) / (2 * len(given))
         return float(value), slope + found / len(given)
 
-    bounds = [(-_MOST_LOG, _MOST_LOG)] + [(None, None)] * classes
+    # Of a class that is never there, or always, its rows don't tell by how much.
+    free = [(None, None) if told else (0.0, 0.0) for told in _varies(truth)]
+    bounds = [(-_MOST_LOG, _MOST_LOG), *free[:classes]]
     best = scipy.optimize.minimize(
         target, np.zeros(1 + classes), jac=True, method="L-BFGS-B", bounds=bounds
     ).x
@@ -175,7 +177,8 @@ def chosen(
 
     A temperature is kept if the mean loss of rows left out falls. Biases may change answers: they
     are kept beside it only if the loss falls by more than the standard error of that, and no fewer
-    answers are right.
+    answers are right. Rows of one class say nothing of how sure to be of it, nor rows without a
+    class how much it was given too often: then there is nothing, or are no biases.
 
     Args:
         scores: Shares `[n, classes]` of rows that the model wasn't trained on.
@@ -184,8 +187,10 @@ def chosen(
         seed: Seed of the folds.
         biases: Whether there may be biases.
     """
-    if len(scores) < LEAST:
+    varies = _varies(truth)
+    if len(scores) < LEAST or not varies.any():
         return Choice(NONE, None, {}, len(scores))
+    biases = biases and bool(link == "sigmoid" or varies.all())
     rows, made = {NONE: loss(scores, truth, link)}, scores
     for name in (TEMPERATURE, BIASED) if biases else (TEMPERATURE,):
         made = _left_out(scores, truth, link, name == BIASED, seed)
@@ -223,6 +228,12 @@ def _folds(truth: np.ndarray, link: Link, seed: int) -> list[tuple[np.ndarray, n
     if link == "softmax" and min(np.bincount(classes)[np.unique(classes)]) >= FOLDS:
         return list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(truth, classes))
     return list(KFold(FOLDS, shuffle=True, random_state=seed).split(truth))
+
+
+def _varies(truth: np.ndarray) -> np.ndarray:
+    """Which classes some rows have and some haven't, bool `[classes]`."""
+    found: np.ndarray = truth.min(axis=0) < truth.max(axis=0)
+    return found
 
 
 def _terms(truth: np.ndarray, link: Link) -> int:

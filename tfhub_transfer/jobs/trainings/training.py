@@ -35,7 +35,7 @@ from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.processes import workers
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
-from tfhub_transfer.jobs.trainings import continuing, refitting, sharing
+from tfhub_transfer.jobs.trainings import continuing, refitting, sharing, trusting
 from tfhub_transfer.models.building import build_model, compiles, default_optimizer
 from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, Record
 from tfhub_transfer.models.transfer import TransferModel
@@ -113,6 +113,7 @@ def _train(
 ) -> tuple[TransferModel, Splits | JointSplits, tuple[Report | JointReport, Record] | None]:
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
+    trusting.require_tellable(job, task, splits)
     whole = refitting.pooled(splits) if _refits(job) else splits
     model = build_within(job, task, registry.source_of(job.encoder))
     notes.spare = _check_room(job, model) if cluster.is_chief() else 0
@@ -267,14 +268,14 @@ def _fit(
         weights = model.task.class_weights(weighing.taught(own.train).labels)
     fingerprint = model.encoder.fingerprint()  # of what it starts from, so before `fit`
     started = time.perf_counter()
-    reverse = getattr(job, "back_translate", None) is not None
-    with kept(model.save, job.output, functools.partial(_left_nothing, notes, reverse)):
+    with kept(model.save, job.output, functools.partial(_left_nothing, job, notes)):
         how = _fine_tuning(job, weights)
         history = fit(model, splits.train, splits.validation, **how, checkpoint=notes)
     if not cluster.is_chief():
         return None
     with kept(model.save, job.output):
         calibrated = _calibrated(job, model, splits)
+        limits = trusting.limited(job, model, splits)
     if _refits(job):
         judged, build = model, functools.partial(build_within, job)
         with kept(model.save, job.output):
@@ -300,6 +301,7 @@ def _fit(
         "plan": history.plan,
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
         "calibration": calibrated,
+        "limits": limits,
         **run_records.curves(model),
     }
 
@@ -319,18 +321,13 @@ def _refits(job: TrainJob) -> bool:
     return getattr(job, "refit", False)
 
 
-def _left_nothing(notes: Checkpoint, others: bool, error: BaseException) -> bool:
-    """Whether nothing is to be kept: nothing was learned, it fell apart, or the chief has it.
-
-    Args:
-        notes: What says whether the model's own training has begun.
-        others: Whether other models learn before it.
-        error: What ended it.
-    """
+def _left_nothing(job: TrainJob, notes: Checkpoint, error: BaseException) -> bool:
+    """Whether nothing is to be kept: nothing was learned, it fell apart, or the chief has it."""
     if not cluster.is_chief():
         return True
-    before = others or isinstance(error, InputError)
-    return isinstance(error, FellApart) or (before and not notes.has_begun)
+    # Or while the model that back-translates was learning.
+    early = isinstance(error, InputError) or getattr(job, "back_translate", None) is not None
+    return isinstance(error, FellApart) or (early and not notes.has_begun)
 
 
 def _asked(job: TrainJob, joint: Joint | None) -> Record:
