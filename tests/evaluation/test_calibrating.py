@@ -324,4 +324,4 @@ def test_train_calibrates_unless_told_not_to(
     np.testing.assert_allclose(found.applied(scores["off"], "softmax"), scores["auto"], atol=1e-5)
     notes = json.loads((tmp_path / "auto/report/report.json").read_text("utf-8"))["notes"]
     assert any("scores are scaled as fits" in note for note in notes)
-    assert f"scores are scaled: {found}" in notes
+    assert f"calibration: {found}" in notes

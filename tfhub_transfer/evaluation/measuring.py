@@ -105,7 +105,7 @@ def _evaluate_task(
     # A function of the untrained model, since most tasks never ask and it loads an encoder.
     task.report_on(Trial(report, model, examples, train, seed, lambda: _untrained(model)))
     if task.calibration is not None:
-        report.notes.append(f"scores are scaled: {task.calibration}")
+        report.notes.append(f"calibration: {task.calibration}")
     _note_intervals(report, len(examples))
     cautions.add(report, model, examples, known)
     return report
