@@ -82,6 +82,9 @@ class Task(Reported, abc.ABC):
     # be scaled to mean what they say.
     calibrated_by: ClassVar[Link | None] = None
 
+    # Whether of a row more is read than others on the same encoder read, so that it learns alone.
+    reads_alone: bool = False
+
     # How they were scaled, once they are.
     calibration: Scaling | None = None
 
@@ -103,11 +106,6 @@ class Task(Reported, abc.ABC):
     def parts(self) -> Mapping[str, "Task"]:
         """The tasks that it consists of, by name: itself, without a name, unless it is several."""
         return {"": self}
-
-    @property
-    def reads_alone(self) -> bool:
-        """Whether a row has more than others on the same encoder read, so that it learns alone."""
-        return False
 
     @property
     def losses(self) -> tuple[str, ...]:

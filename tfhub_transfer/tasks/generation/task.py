@@ -112,14 +112,11 @@ class TextGeneration(Task):
             "label_smoothing", label_smoothing, 0.0, ranges.BELOW_ONE, True
         )
         self.copies = flag("copies", copies)
+        self.reads_alone = self.copies  # the text in pieces of its own vocabulary, too
         self._measured, self._cut, self._several = False, (0, 0), 0
         self._how: dict[str, Any] = {}
         if search is not None:
             self.search = search
-
-    @property
-    def reads_alone(self) -> bool:
-        return self.copies  # the text in pieces of its own vocabulary, too
 
     @property
     def search(self) -> Search:
