@@ -93,7 +93,8 @@ INNER_FLOORS = {
     ],
     "jobs": [
         ["asking", "folders", "options", "run_records", "saying", "three_splits"],
-        ["commands", "converting", "inputs", "listing", "processes", "settling", "shards"],
+        ["commands", "converting", "inputs", "listing", "processes", "shards"],
+        ["settling"],
         ["comparing", "exports", "measuring", "predicting", "trainings", "vectors"],
         ["searches"],
         ["__init__"],

@@ -3,7 +3,7 @@
 import dataclasses
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -71,7 +71,7 @@ def _spellings(pairs: Sequence[Pair]) -> list[Pair]:
 
     Texts of a Mac's file names or of a PDF have `e` and an accent, where others have one sign.
     """
-    forms = ("NFC", "NFD")
+    forms: tuple[Literal["NFC"], Literal["NFD"]] = ("NFC", "NFD")
     found = {(unicodedata.normalize(form, term), to): None for term, to in pairs for form in forms}
     return list(dict.fromkeys([*pairs, *found]))
 
