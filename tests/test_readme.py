@@ -81,8 +81,8 @@ def _rows(path: str, rows: list[dict[str, Any]]) -> None:
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def reviews(label: str = "sentiment") -> None:
-    examples = tt.data.read(registry.samples_path(), label="sentiment")[:90]
+def reviews(label: str = "sentiment", count: int = 90) -> None:
+    examples = tt.data.read(registry.samples_path(), label="sentiment")[:count]
     rows = [
         {"review": t.replace('"', ""), label: y} for t, y in zip(*examples.texts, examples.labels)
     ]
@@ -148,7 +148,7 @@ def paraphrases() -> None:
 
 
 def pairs() -> None:
-    reviews()
+    reviews(count=240)  # of which validation has enough to say how far to trust answers
     kinds = ("yes", "no")
     rows = [{"premise": f"a {n}", "hypothesis": f"b {n}", "label": kinds[n % 2]} for n in range(40)]
     _rows("pairs.csv", rows)

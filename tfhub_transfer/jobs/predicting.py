@@ -16,7 +16,13 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import asking, folders
 from tfhub_transfer.jobs.asking import Answers
-from tfhub_transfer.jobs.inputs import Columns, file_of, read_labelled, training_split
+from tfhub_transfer.jobs.inputs import (
+    Columns,
+    file_of,
+    read_labelled,
+    training_split,
+    undescribed,
+)
 from tfhub_transfer.jobs.options.asking import PredictJob
 from tfhub_transfer.jobs.saying import say, say_notes
 from tfhub_transfer.jobs.settling import said, settle
@@ -108,8 +114,12 @@ def _answer_shards(job: PredictJob) -> None:
     if not files[0].exists():
         folders.load(job.folder, job.trust_code)  # which says what is there instead
     told = {**job.columns({}), "task": job.task, **running.told(job), **said(job), **_near(job)}
-    if job.neighbours_from is not None and opening.path_of(job.neighbours_from).is_file():
-        told["neighbours_digest"] = digest([opening.path_of(job.neighbours_from)])
+    # Of files their bytes count; terms of a glossary may be many.
+    for name in ("neighbours_from", "glossary"):
+        source = getattr(job, name)
+        if source is not None:
+            told[name] = source
+            told[f"{name}_digest"] = digest([opening.path_of(source)])
     running.answer(work, {"command": "predict", "model": digest(files), **told}, [job.folder])
 
 
@@ -148,8 +158,7 @@ def _neighbours(
     if not _near(job):
         return None
     if job.neighbours_from is not None:
-        # Columns that the job names are those of what is asked.
-        found: object = read_labelled(file_of(job, job.neighbours_from), model.task, known)
+        found: object = _read_near(job, model, known, job.neighbours_from)
     else:
         found = training_split(record)
         if job.task is not None and isinstance(found, Mapping):
@@ -165,6 +174,20 @@ def _neighbours(
         runtime.precision(precision_of(record), model.encoder.dimension),
     ):
         return Neighbours(model, found, job.neighbours or USUAL)
+
+
+def _read_near(
+    job: PredictJob, model: TransferModel, known: ColumnNames, source: str
+) -> data.Examples | Mapping[str, data.Examples]:
+    """Labelled texts of a file; columns that the job names are those of what is asked."""
+    names = {**model.task.usual_columns, **known}
+    named = " and ".join(str(names.get(name, name)) for name in ("text", "label"))
+    expected = (
+        f"labelled texts to look among have the columns of the training, {named}; call them so: "
+        "`--text` and `--label` are of the texts that are asked"
+    )
+    with undescribed(source, ("--text", "--label"), expected):
+        return read_labelled(file_of(job, source), model.task, known)
 
 
 def _require_table(job: PredictJob, unless: object) -> None:

@@ -85,6 +85,19 @@ class Settled:
         "scores of classes scaled to mean what they say, if that helps on validation",
         choices=("auto", "off"),
     )
+    coverage: float | None = option(
+        None,
+        "answers with a set of classes, or an interval, that holds the truth so often, such as 0.9",
+        metavar="X",
+        within=(0.0, ranges.BELOW_ONE),
+    )
+    abstain: float | None = option(
+        None,
+        "answers say whether they are sure enough: of those at most this share is wrong, such as "
+        "0.05",
+        metavar="X",
+        within=(0.0, ranges.BELOW_ONE),
+    )
     seed: int = option(0, "default %(default)s", metavar="N", within=ranges.SEED)
     overwrite: bool = option(False, FOLDER)
 
