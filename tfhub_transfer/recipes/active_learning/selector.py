@@ -1,0 +1,394 @@
+"""Which texts to label next, and what the labels so far are worth."""
+
+import dataclasses
+import functools
+import hashlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfhub_transfer import progress
+from tfhub_transfer.data import Examples
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import ranges, values
+from tfhub_transfer.incoming.wording import class_name, listed, require_text
+from tfhub_transfer.models import encoding
+from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.recipes.active_learning import learning_curves, strategies
+from tfhub_transfer.recipes.active_learning.learning_curves import Gain
+from tfhub_transfer.recipes.active_learning.linear_heads import Label, LinearHead, learns
+from tfhub_transfer.recipes.active_learning.strategies import Candidates, Strategy
+from tfhub_transfer.reporting import metrics
+from tfhub_transfer.tasks import nearness
+
+AUTO, TYPICAL, MARGIN, RANDOM = "auto", "typical", "margin", "random"
+CLUSTERED = "clustered-margin"
+# Why a text was chosen by `random`, where `random` says that it measures.
+DRAWN = "drawn"
+# Each by the name that it is asked by: its function, and the reason that it gives.
+STRATEGIES: dict[str, tuple[Strategy, str]] = {
+    TYPICAL: (strategies.typical, TYPICAL),
+    MARGIN: (strategies.margin, MARGIN),
+    CLUSTERED: (strategies.clustered_margin, MARGIN),
+    RANDOM: (strategies.drawn, DRAWN),
+}
+# Labels for each class until which typical texts are worth more than close calls; see
+# `benchmarks/README.md`, "Which texts to label".
+TYPICAL_UNTIL = 4
+RANDOM_SHARE = 0.1
+USUAL_COUNT = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Texts to label next.
+
+    Attributes:
+        rows: Their rows among the texts that were given, in no order that says anything.
+        reasons: Why each was chosen: `typical`, `margin`, `drawn`, the name of a function of
+            yours; or `random`, of those that measure and are not to be trained on till then.
+        predicted: What a linear head says of each, which learned from the labels; `None` where
+            none could learn, and of those that measure.
+        scores: How sure it is, from 0 to 1; `None` likewise.
+    """
+
+    rows: list[int]
+    reasons: list[str]
+    predicted: list[Label | None]
+    scores: list[float | None]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What labels are worth so far.
+
+    Attributes:
+        tests: How many texts measured.
+        accuracy: The share of these of which a linear head says the label, which learned from the
+            others alone; `None` where there is nothing to learn or to measure.
+        interval: The 95 % interval of that (Wilson).
+        gain: What more labels are expected to bring; `None` where there are too few to tell.
+    """
+
+    tests: int
+    accuracy: float | None = None
+    interval: tuple[float, float] | None = None
+    gain: Gain | None = None
+
+
+class Selector:
+    """Chooses which of many texts to label next.
+
+    A tenth of the texts is set aside by their own words, whatever else is in the pool: from these
+    come the random ones that measure, and no strategy chooses any of them while there are others.
+
+    Args:
+        encoder: What gives texts their vectors, as for `encode_text`. What was encoded once is
+            kept on disk.
+        strategy: `auto`, which is `typical` until there are a few labels for each class and then
+            `clustered-margin`; `typical`, `margin`, `clustered-margin`, `random`; or a function of
+            `Candidates` that gives their rows.
+        seed: Of all that is drawn.
+        random_share: Which share of all that is asked is drawn at random, to measure.
+        trust_code: As for `encode_text`.
+
+    Raises:
+        InputError: If there is no such strategy, or a number is out of range.
+
+    Example:
+
+    >>> selector = Selector("auto", random_share=0)
+    >>> chosen = selector.select(["a film", "a movie", "the weather", "rain"], count=2)
+    >>> len(chosen), chosen.reasons
+    (2, ['typical', 'typical'])
+    """
+
+    def __init__(
+        self,
+        encoder: encoding.Encodes = "auto",
+        strategy: str | Strategy = AUTO,
+        seed: int = 0,
+        random_share: float = RANDOM_SHARE,
+        trust_code: bool = False,
+    ) -> None:
+        if not callable(strategy) and strategy not in (AUTO, *STRATEGIES):
+            raise InputError(
+                f"`strategy` must be one of {', '.join((AUTO, *STRATEGIES))}, or a function. "
+                f"Received: {strategy!r}"
+            )
+        self._encoder, self._strategy, self._trust = encoder, strategy, trust_code
+        self._seed = ranges.whole_number("seed", seed, *ranges.SEED)
+        self._share = ranges.real_number(
+            "random_share", random_share, 0.0, ranges.BELOW_ONE, closed=True
+        )
+        self._kept: tuple[list[str], np.ndarray] | None = None
+
+    def select(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[object] | None = None,
+        count: int = USUAL_COUNT,
+    ) -> Selection:
+        """The texts to label next; fewer if there aren't as many.
+
+        Blank texts are never chosen, nor is what is labelled already, in other rows too, and of
+        texts that are equal but for case and blanks one.
+
+        Args:
+            texts: All that there are, single ones.
+            labels: What is known: for each text its class, or a list of its classes, or `None`.
+            count: How many to choose.
+
+        Raises:
+            InputError: If texts and labels don't go together, or no text is left to ask for.
+        """
+        count = ranges.whole_number("count", count, *ranges.SIZE)
+        pool = _Pool.of(texts, labels)
+        free = pool.free()
+        if not len(free):
+            raise InputError(
+                "expected texts without a label; give more, or stop here. Received: "
+                f"{len(pool.texts):,} texts, none of which is left to ask for"
+            )
+        aside = self.measures(pool.texts)
+        tests, rest = free[aside[free]], free[~aside[free]]
+        asked = int(aside[list(pool.labels)].sum()) if pool.labels else 0
+        due = math.ceil(self._share * (len(pool.labels) + count) - 1e-9) - asked
+        random = self._in_order(pool.texts, tests)[: max(0, min(due, count))]
+        chosen, reason = self._chosen(pool, rest, min(count - len(random), len(rest)))
+        short = min(count, len(free)) - len(random) - len(chosen)
+        # In the end the rest of those set aside; they measure as well.
+        random = self._in_order(pool.texts, tests)[: len(random) + short]
+        return self._selection(pool, [*chosen, *random], [reason] * len(chosen), len(random))
+
+    def judge(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[object],
+        tests: Sequence[bool] | None = None,
+        more: int = USUAL_COUNT,
+    ) -> Judged:
+        """What the labels so far are worth, by those of random texts, and what more would bring.
+
+        Args:
+            texts: As for `select`.
+            labels: As for `select`.
+            tests: Which texts measure; of `None` those that are set aside, which is right if all
+                labels are of texts that `select` chose.
+            more: How many labels would come.
+
+        Raises:
+            InputError: If texts and labels don't go together.
+        """
+        more = ranges.whole_number("more", more, *ranges.SIZE)
+        pool = _Pool.of(texts, labels)
+        aside = self.measures(pool.texts) if tests is None else np.asarray(tests, bool)
+        rows = np.array(sorted(pool.labels), int)
+        vectors, known = self._vectors(pool, rows), [pool.labels[row] for row in rows.tolist()]
+        own = aside[rows]
+        judged = Judged(int(own.sum()))
+        train, judges = np.flatnonzero(~own), np.flatnonzero(own)
+        if len(judges) and learns([known[row] for row in train]):
+            share = learning_curves.accuracy(vectors, known, train, judges)
+            interval = metrics.wilson(share, len(judges))
+            judged = dataclasses.replace(judged, accuracy=share, interval=interval)
+        curve = learning_curves.measured(vectors, known, self._seed)
+        if curve is None:
+            return judged
+        gain = learning_curves.expected(*curve, now=len(known), more=more)
+        return dataclasses.replace(judged, gain=gain)
+
+    def measures(self, texts: Sequence[str]) -> np.ndarray:
+        """Which texts are set aside to measure, by their own words and the seed, bool `[n]`.
+
+        Args:
+            texts: Any texts.
+        """
+        return np.array([self._place(text) < self._share for text in texts], bool)
+
+    def _place(self, text: str) -> float:
+        """A number from 0 to 1 that nothing but the text's words and the seed decide."""
+        found = hashlib.blake2b(f"{self._seed}\0{same(text)}".encode(), digest_size=7).digest()
+        return int.from_bytes(found) / 2**56
+
+    def _in_order(self, texts: Sequence[str], rows: np.ndarray) -> list[int]:
+        return sorted(rows.tolist(), key=lambda row: self._place(texts[row]))
+
+    def _chosen(self, pool: "_Pool", free: np.ndarray, count: int) -> tuple[list[int], str]:
+        """Rows that the strategy chooses, and why."""
+        rows = pool.rows
+        known = np.array(sorted(pool.labels), int)
+        labels = [pool.labels[row] for row in known.tolist()]
+        vectors = self._vectors(pool, rows)
+        place = {row: number for number, row in enumerate(rows.tolist())}
+        numbers = np.array([place[row] for row in known.tolist()], int)
+        head = LinearHead(vectors[numbers], labels) if learns(labels) else None
+        names = {name for label in labels for name in _names(label)}
+        given = Candidates(
+            vectors,
+            numbers,
+            np.array([place[row] for row in free.tolist()], int),
+            count,
+            None if head is None else closeness(head, vectors),
+            len(names),
+            self._seed,
+        )
+        strategy, reason = self._now(given)
+        found = np.asarray(strategy(given), int) if count else np.zeros(0, int)
+        return rows[found].tolist(), reason
+
+    def _now(self, given: Candidates) -> tuple[Strategy, str]:
+        """The strategy that is right with so many labels, and its reason."""
+        if callable(self._strategy):
+            return self._strategy, getattr(self._strategy, "__name__", "own")
+        name = self._strategy
+        if name == AUTO:
+            early = len(given.labelled) < TYPICAL_UNTIL * max(given.classes, 2)
+            name = TYPICAL if early else CLUSTERED
+        if given.closeness is None and name in (MARGIN, CLUSTERED):
+            name = TYPICAL
+        return STRATEGIES[name]
+
+    def _selection(
+        self, pool: "_Pool", rows: list[int], reasons: list[str], random: int
+    ) -> Selection:
+        """Mixed, so that nobody sees which measure; these have no prediction that could sway."""
+        known = np.array(sorted(pool.labels), int)
+        labels = [pool.labels[row] for row in known.tolist()]
+        predicted: list[Label | None] = [None] * len(rows)
+        sure: list[float | None] = [None] * len(rows)
+        if learns(labels) and reasons:
+            head = LinearHead(self._vectors(pool, known), labels)
+            scores = head.scores(self._vectors(pool, np.array(rows[: len(reasons)])))
+            predicted[: len(reasons)] = head.answers(scores)
+            sure[: len(reasons)] = [round(float(each), 4) for each in confidence(head, scores)]
+        told = [*reasons, *[RANDOM] * random]
+        generator = np.random.default_rng((self._seed, len(labels), 1))
+        order = generator.permutation(len(rows)).tolist()
+        return Selection(*([each[i] for i in order] for each in (rows, told, predicted, sure)))
+
+    def _vectors(self, pool: "_Pool", rows: np.ndarray) -> np.ndarray:
+        """Vectors of some rows, of length 1; all of the pool are encoded, once."""
+        if self._kept is None or self._kept[0] != pool.texts:
+            found = np.zeros((len(pool.texts), 0), "float32")
+            if len(pool.rows):
+                examples = Examples.from_lists([pool.texts[row] for row in pool.rows])
+                with progress.stage("Vectors", final=False):
+                    own = nearness.unit(np.asarray(self._model.compute_features(examples)))
+                found = np.zeros((len(pool.texts), own.shape[1]), "float32")
+                found[pool.rows] = own
+            self._kept = list(pool.texts), found
+        return self._kept[1][rows]
+
+    @functools.cached_property
+    def _model(self) -> TransferModel:
+        model = encoding.vector_model(self._encoder, self._trust)
+        if model.task.several or model.task.pair:
+            raise InputError(
+                "texts are chosen by the vectors of single ones; name an encoder, or a model of "
+                f"one task that reads one text. Received: the {model.task.name} task"
+            )
+        return model
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pool:
+    """Texts with what is known of them; of each that comes again the first row stands for all."""
+
+    texts: list[str]
+    # Of rows that stand for themselves.
+    labels: dict[int, Label]
+    # All of these.
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, texts: Sequence[str], labels: Sequence[object] | None) -> "_Pool":
+        read = [require_text(text, f"row {n} of the texts") for n, text in enumerate(listed(texts), 1)]
+        given = [None] * len(read) if labels is None else listed(labels)
+        if len(given) != len(read):
+            raise InputError(
+                "expected a label for each text, `None` where there is none. Received: "
+                f"{len(read):,} texts, {len(given):,} labels"
+            )
+        first: dict[str, int] = {}
+        for row, text in enumerate(read):
+            if text.strip():
+                first.setdefault(same(text), row)
+        # Of equal texts the last label holds.
+        known = {
+            first[same(text)]: label_of(label)
+            for text, label in zip(read, given)
+            if text.strip() and not values.is_missing(label)
+        }
+        if len({isinstance(label, str) for label in known.values()}) > 1:
+            raise InputError(
+                "expected one class for each text, or a list of classes for each. Received: both"
+            )
+        return cls(read, known, np.array(list(first.values()), int))
+
+    def free(self) -> np.ndarray:
+        """Rows without a label."""
+        return np.array([row for row in self.rows.tolist() if row not in self.labels], int)
+
+
+def same(text: str) -> str:
+    """What texts share that are equal but for case and blanks.
+
+    Args:
+        text: Any text.
+
+    Example:
+
+    >>> same("A  good\\tfilm ")
+    'a good film'
+    """
+    return " ".join(text.split()).casefold()
+
+
+def label_of(label: object) -> Label:
+    """A label as classes are spelled, or of several all of them in order.
+
+    Args:
+        label: A class, or a list of classes.
+
+    Raises:
+        InputError: If it is no name of a class.
+
+    Example:
+
+    >>> label_of(1.0), label_of(["b", "a"])
+    ('1', ('a', 'b'))
+    """
+    label = values.plain(label)
+    if isinstance(label, (list, tuple, set, frozenset)):
+        return tuple(sorted({class_name(each) for each in label}))
+    return class_name(label)
+
+
+def _names(label: Label) -> tuple[str, ...]:
+    return (label,) if isinstance(label, str) else label
+
+
+def closeness(head: LinearHead, vectors: np.ndarray) -> np.ndarray:
+    """How close a call each text is, the closest the least `[n]`.
+
+    Args:
+        head: What has learned.
+        vectors: Of the texts `[n, d]`.
+    """
+    scores = head.scores(vectors)
+    return strategies.margins_of_sets(scores) if head.several else strategies.margins(scores)
+
+
+def confidence(head: LinearHead, scores: np.ndarray) -> np.ndarray:
+    """How sure answers are, from 0 to 1 `[n]`: of several classes of that most in doubt.
+
+    Args:
+        head: What has learned.
+        scores: Its scores `[n, classes]`.
+    """
+    return 0.5 + strategies.margins_of_sets(scores) if head.several else scores.max(axis=1)
