@@ -94,7 +94,7 @@ INNER_FLOORS = {
     "jobs": [
         ["asking", "folders", "options", "run_records", "saying", "three_splits"],
         ["commands", "converting", "inputs", "listing", "processes", "settling", "shards"],
-        ["exports", "measuring", "predicting", "trainings", "vectors"],
+        ["exports", "labelling", "measuring", "predicting", "trainings", "vectors"],
         ["searches"],
         ["__init__"],
     ],
@@ -103,9 +103,16 @@ INNER_FLOORS = {
         ["exporting"],
         ["__init__"],
     ],
+    "jobs/labelling": [
+        ["keys", "label_files", "terminals"],
+        ["exchange"],
+        ["sessions"],
+        ["labelling"],
+        ["__init__"],
+    ],
     "jobs/options": [
         ["declaring"],
-        ["asking", "encoders", "exporting", "serving", "training"],
+        ["asking", "encoders", "exporting", "labelling", "serving", "training"],
         ["distilling", "tuning"],
         ["__init__"],
     ],
@@ -155,9 +162,15 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "recipes": [
-        ["back_translation", "students", "written_answers"],
+        ["active_learning", "back_translation", "students", "written_answers"],
         ["distillation", "lessons"],
         ["encoder_distillation"],
+        ["__init__"],
+    ],
+    "recipes/active_learning": [
+        ["linear_heads", "strategies"],
+        ["learning_curves", "pools"],
+        ["selector"],
         ["__init__"],
     ],
     "reporting": [
@@ -737,6 +750,7 @@ def test_the_check_of_private_parts_notices(source: str, monkeypatch: pytest.Mon
 
 # What a task is called, for who must name one. Everyone else asks the task itself.
 NAMES_OF_TASKS = {
+    "jobs/options/labelling": "what `--task` takes, of tasks of classes",
     "jobs/options/training": "what `--task` takes: `--help` may not import the tasks",
     "jobs/trainings/demonstration": "the demo trains a task",
     "reporting/joint_reports": "what the page of several tasks is called",

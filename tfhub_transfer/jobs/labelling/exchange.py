@@ -6,15 +6,16 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from xml.sax.saxutils import quoteattr
 
 from tfhub_transfer import data
 from tfhub_transfer.data import reading
 from tfhub_transfer.data.forms import LABEL, TEXT
 from tfhub_transfer.errors import InputError, RowError
 from tfhub_transfer.incoming import values, wording
-from tfhub_transfer.jobs.labelling.kept import GIVEN, REASON, Labelled
+from tfhub_transfer.jobs.labelling.label_files import GIVEN, REASON, Labelled
 from tfhub_transfer.recipes.active_learning.linear_heads import Label
-from tfhub_transfer.recipes.active_learning.selector import label_of, same
+from tfhub_transfer.recipes.active_learning.pools import label_of, same
 from tfhub_transfer.shapes import Row
 from tfhub_transfer.tasks import Task
 
@@ -76,7 +77,7 @@ def as_label_studio(asked: Sequence[Asked], several: bool) -> str:
 
 
 def _task(each: Asked) -> Row:
-    made: Row = {"data": {TEXT: each.text, REASON: each.reason}}
+    made: dict[str, object] = {"data": {TEXT: each.text, REASON: each.reason}}
     if each.predicted is not None:
         choice = {
             "from_name": LABEL,
@@ -114,8 +115,6 @@ def label_studio_config(classes: Sequence[str], several: bool) -> str:
         classes: The names of the classes.
         several: Whether a text may have any number of classes.
     """
-    from xml.sax.saxutils import quoteattr
-
     choice = "multiple" if several else "single"
     listed = "".join(f"<Choice value={quoteattr(name)}/>" for name in classes)
     return (
@@ -137,9 +136,7 @@ class Answers:
     blank: int
 
 
-def read(
-    file: data.File, task: Task, text: str | None = None, label: str | None = None
-) -> Answers:
+def read(file: data.File, task: Task, text: str | None = None, label: str | None = None) -> Answers:
     """Reads labels that were given elsewhere: a table, or what Label Studio or doccano export.
 
     A row whose label is blank, or an empty list, has not been answered.

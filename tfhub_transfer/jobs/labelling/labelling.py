@@ -1,20 +1,20 @@
 """Which texts to label next, asked in a terminal or through files, as `label` does."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable
 
-from tfhub_transfer.errors import InputError, visible
-from tfhub_transfer.incoming import ranges, wording
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs.inputs import file_of, read_texts
 from tfhub_transfer.jobs.labelling import exchange, terminals
 from tfhub_transfer.jobs.labelling.exchange import FORMATS, Asked
-from tfhub_transfer.jobs.labelling.kept import Kept
 from tfhub_transfer.jobs.labelling.keys import Keys
+from tfhub_transfer.jobs.labelling.label_files import Kept, Skipped
 from tfhub_transfer.jobs.labelling.sessions import Session
 from tfhub_transfer.jobs.options.labelling import LabelJob
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.recipes.active_learning.linear_heads import Label
-from tfhub_transfer.recipes.active_learning.selector import RANDOM, Judged, Selector, same
+from tfhub_transfer.recipes.active_learning.pools import names_of, same
+from tfhub_transfer.recipes.active_learning.selector import RANDOM, Judged, Selector
 from tfhub_transfer.storage import atomic, opening
 from tfhub_transfer.tasks import TASKS, Task
 
@@ -51,6 +51,7 @@ class _Work:
         self._job, self._task = job, _task(job)
         inputs = [job.data, *([job.answers] if job.answers else [])]
         self.kept = Kept(opening.path_of(job.output), self._task.takes_blank, inputs)
+        self._skipped = Skipped(self.kept.path)
         self._closed = _classes(job)
         self._selector = Selector(job.encoder, job.strategy, job.seed, trust_code=job.trust_code)
         texts = read_texts(job.data, False, job, {})
@@ -86,12 +87,14 @@ class _Work:
         """Writes the next batch to a file for an annotation tool."""
         job = self._job
         assert job.format is not None
-        batch = self._next(())
-        if batch is None:
+        batch = self._next()
+        if not batch:
             return
         target = exchange.beside(self.kept.path, len(self.kept.rows), job.format)
         content = FORMATS[job.format][1](batch, self._task.takes_blank)
-        if not (target.exists() and opening.read_bytes(target, len(content) * 4) == content.encode()):
+        if not (
+            target.exists() and opening.read_bytes(target, len(content) * 4) == content.encode()
+        ):
             atomic.check_file(target, b"", False, (job.data, job.output))
             atomic.write_text(target, content)
         say(f"Written to {target}: {len(batch)} texts to label; then the same with `--answers`")
@@ -104,12 +107,17 @@ class _Work:
         """Asks at the terminal, batch by batch, until all is labelled or somebody quits."""
         keys = Keys(self._names(), self._task.takes_blank, self._closed is not None)
         read = terminals.key if keys.single else terminals.line
-        session = Session(self.kept, keys, read, say, self._target())
+        session = Session(self.kept, keys, read, say, self._target(), self._skipped)
+        if self.kept.rows:
+            say(f"{self.kept.path}: {len(self.kept.rows):,} labels are there; going on")
         say("\n".join(keys.help()))
-        while (batch := self._next(session.skipped)) is not None and session.ask(batch):
+        while batch := self._next():
+            terminals.forget()
+            if not session.ask(batch):
+                break
             self._report()
-        rows = len(self.kept.rows)
-        say(f"\n{self.kept.path}: {rows:,} labels; the same command goes on" if rows else "")
+        if self.kept.rows:
+            say(f"\n{self.kept.path}: {len(self.kept.rows):,} labels; the same command goes on")
 
     def _target(self) -> int:
         """How many labels there shall be in all."""
@@ -120,44 +128,48 @@ class _Work:
         """The classes as they are shown: as given, else those that occur."""
         if self._closed is not None:
             return self._closed
-        return sorted({name for row in self.kept.rows for name in _names_of(row.label)})
+        return sorted({name for row in self.kept.rows for name in names_of(row.label)})
 
     def _everything(self) -> tuple[list[str], list[Label | None]]:
         """The pool's texts, and behind them labelled ones that it hasn't, with what is known."""
         here = set(map(same, self._texts))
         others = [row.text for row in self.kept.rows if same(row.text) not in here]
         texts = [*self._texts, *others]
-        return texts, [own and own.label for own in map(self.kept.of, texts)]
+        known = map(self.kept.of, texts)
+        return texts, [None if own is None else own.label for own in known]
 
-    def _next(self, skipped: Sequence[str]) -> list[Asked] | None:
-        """The texts to ask for now; `None` where there are enough labels, or no more texts."""
+    def _next(self) -> list[Asked]:
+        """The texts to ask for now; none where there are enough labels, or no more texts."""
         texts, labels = self._everything()
-        room = self._target() - len(self.kept.rows)
-        left = set(map(same, skipped))
+        left = set(map(same, self._skipped.texts))
         rows = [row for row, text in enumerate(texts) if same(text) not in left]
-        count = min(self._job.batch, room, sum(labels[row] is None for row in rows))
+        free = sum(labels[row] is None for row in rows)
+        count = min(self._job.batch, self._target() - len(self.kept.rows), free)
         if count < 1:
-            say(f"{self.kept.path}: {len(self.kept.rows):,} labels; there is nothing left to ask")
-            return None
-        chosen = self._selector.select(
-            [texts[row] for row in rows], [labels[row] for row in rows], count
-        )
+            skipped = f", {len(left):,} were skipped" if left else ""
+            say(f"{self.kept.path}: there is nothing left to ask{skipped}")
+            return []
+        known = [labels[row] for row in rows]
+        chosen = self._selector.select([texts[row] for row in rows], known, count)
+        found = zip(chosen.rows, chosen.reasons, chosen.predicted, chosen.scores)
         return [
             Asked(texts[rows[row]], reason, predicted, score)
-            for row, reason, predicted, score in zip(
-                chosen.rows, chosen.reasons, chosen.predicted, chosen.scores
-            )
+            for row, reason, predicted, score in found
         ]
 
     def _report(self) -> None:
         """Says how good a model of these labels would be, and what more of them would bring."""
         texts, labels = self._everything()
         tests = [own is not None and own.reason == RANDOM for own in map(self.kept.of, texts)]
-        say("\n".join(told(self._selector.judge(texts, labels, tests, self._job.batch), self._job.batch)))
+        say(
+            "\n".join(
+                told(self._selector.judge(texts, labels, tests, self._job.batch), self._job.batch)
+            )
+        )
 
 
 def told(judged: Judged, batch: int) -> list[str]:
-    """What labels are worth, in lines.
+    r"""What labels are worth, in lines.
 
     Args:
         judged: As `Selector.judge` gives it.
@@ -166,7 +178,7 @@ def told(judged: Judged, batch: int) -> list[str]:
     Example:
 
     >>> from tfhub_transfer.recipes.active_learning import Gain
-    >>> print(*told(Judged(12, 0.75, (0.47, 0.91), Gain(0.012, 0.02)), 20), sep="\\n")
+    >>> print(*told(Judged(12, 0.75, (0.47, 0.91), Gain(0.012, 0.02)), 20), sep="\n")
     By the 12 random texts: accuracy 0.750 (95 %: 0.470 to 0.910)
     20 more labels: expected +1.2 points of accuracy, +- 2.0
     """
@@ -190,10 +202,6 @@ def told(judged: Judged, batch: int) -> list[str]:
     return lines
 
 
-def _names_of(label: Label) -> tuple[str, ...]:
-    return (label,) if isinstance(label, str) else label
-
-
 def _classes(job: LabelJob) -> list[str] | None:
     """The classes that a job names, in their order; `None` where any may come."""
     if job.labels is None:
@@ -212,4 +220,5 @@ def _task(job: LabelJob) -> Task:
     if job.task not in TASKS:
         raise InputError(f"`--task` must be one of {', '.join(TASKS)}. Received: {job.task}")
     names = _classes(job)
-    return TASKS[job.task](class_names=names) if names else TASKS[job.task]()
+    kind: Callable[..., Task] = TASKS[job.task]
+    return kind(class_names=names) if names else kind()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 from tfhub_transfer.errors import visible
 from tfhub_transfer.jobs.labelling.exchange import Asked
-from tfhub_transfer.jobs.labelling.kept import Kept, Labelled
 from tfhub_transfer.jobs.labelling.keys import Keys, Odd, Wish
+from tfhub_transfer.jobs.labelling.label_files import Kept, Labelled, Skipped
 from tfhub_transfer.recipes.active_learning.linear_heads import Label
 
 
@@ -21,7 +21,7 @@ class Session:
         read: Waits for a key or a line; gives `None` where no more will come.
         say: Prints a text.
         target: How many labels there shall be in all.
-        skipped: Texts that were skipped.
+        skipped: Where texts go that are skipped.
     """
 
     kept: Kept
@@ -29,7 +29,7 @@ class Session:
     read: Callable[[], str | None]
     say: Callable[[str], None]
     target: int
-    skipped: list[str] = dataclasses.field(default_factory=list)
+    skipped: Skipped
     _done: list[tuple[Asked, bool]] = dataclasses.field(default_factory=list)
 
     def ask(self, batch: Iterable[Asked]) -> bool:
@@ -52,7 +52,7 @@ class Session:
                 waiting.appendleft(each)
                 self._undo(waiting)
             elif found is Wish.SKIP:
-                self.skipped.append(each.text)
+                self.skipped.add(each.text)
                 self._done.append((each, False))
             elif not isinstance(found, Wish):
                 self.kept.add([Labelled(each.text, found, each.reason)])
@@ -88,7 +88,7 @@ class Session:
         if labelled:
             self.kept.take_back()
         else:
-            self.skipped.remove(before.text)
+            self.skipped.take_back()
         waiting.appendleft(before)
 
 

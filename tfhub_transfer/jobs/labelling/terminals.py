@@ -30,6 +30,11 @@ def require() -> None:
             )
 
 
+def forget() -> None:
+    """Forgets what was typed before anything was shown to answer."""
+    termios.tcflush(sys.stdin, termios.TCIFLUSH)
+
+
 def key() -> str | None:
     """The next key, or the next that was typed ahead; `None` at the end of input.
 

@@ -38,7 +38,7 @@ class Curve:
         Args:
             labels: How many.
         """
-        return self.top - self.drop * labels**-self.power
+        return float(self.top - self.drop * labels**-self.power)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,13 +11,13 @@ import numpy as np
 from tfhub_transfer import progress
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import ranges, values
-from tfhub_transfer.incoming.wording import class_name, listed, require_text
+from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models import encoding
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.recipes.active_learning import learning_curves, strategies
 from tfhub_transfer.recipes.active_learning.learning_curves import Gain
 from tfhub_transfer.recipes.active_learning.linear_heads import Label, LinearHead, learns
+from tfhub_transfer.recipes.active_learning.pools import Pool, names_of, same
 from tfhub_transfer.recipes.active_learning.strategies import Candidates, Strategy
 from tfhub_transfer.reporting import metrics
 from tfhub_transfer.tasks import nearness
@@ -147,7 +147,7 @@ class Selector:
             InputError: If texts and labels don't go together, or no text is left to ask for.
         """
         count = ranges.whole_number("count", count, *ranges.SIZE)
-        pool = _Pool.of(texts, labels)
+        pool = Pool.of(texts, labels)
         free = pool.free()
         if not len(free):
             raise InputError(
@@ -159,11 +159,14 @@ class Selector:
         asked = int(aside[list(pool.labels)].sum()) if pool.labels else 0
         due = math.ceil(self._share * (len(pool.labels) + count) - 1e-9) - asked
         random = self._in_order(pool.texts, tests)[: max(0, min(due, count))]
-        chosen, reason = self._chosen(pool, rest, min(count - len(random), len(rest)))
+        known, given = pool.known
+        head = LinearHead(self._vectors(pool, known), given) if learns(given) else None
+        chosen, reason = self._chosen(pool, head, rest, min(count - len(random), len(rest)))
         short = min(count, len(free)) - len(random) - len(chosen)
         # In the end the rest of those set aside; they measure as well.
         random = self._in_order(pool.texts, tests)[: len(random) + short]
-        return self._selection(pool, [*chosen, *random], [reason] * len(chosen), len(random))
+        reasons = [reason] * len(chosen) + [RANDOM] * len(random)
+        return self._selection(pool, head, [*chosen, *random], reasons)
 
     def judge(
         self,
@@ -185,10 +188,15 @@ class Selector:
             InputError: If texts and labels don't go together.
         """
         more = ranges.whole_number("more", more, *ranges.SIZE)
-        pool = _Pool.of(texts, labels)
+        pool = Pool.of(texts, labels)
         aside = self.measures(pool.texts) if tests is None else np.asarray(tests, bool)
-        rows = np.array(sorted(pool.labels), int)
-        vectors, known = self._vectors(pool, rows), [pool.labels[row] for row in rows.tolist()]
+        if aside.shape != (len(pool.texts),):
+            raise InputError(
+                "`tests` says of each text whether it measures. Received: "
+                f"{aside.size:,} of {len(pool.texts):,} texts"
+            )
+        rows, known = pool.known
+        vectors = self._vectors(pool, rows)
         own = aside[rows]
         judged = Judged(int(own.sum()))
         train, judges = np.flatnonzero(~own), np.flatnonzero(own)
@@ -218,28 +226,31 @@ class Selector:
     def _in_order(self, texts: Sequence[str], rows: np.ndarray) -> list[int]:
         return sorted(rows.tolist(), key=lambda row: self._place(texts[row]))
 
-    def _chosen(self, pool: "_Pool", free: np.ndarray, count: int) -> tuple[list[int], str]:
+    def _chosen(
+        self, pool: Pool, head: LinearHead | None, free: np.ndarray, count: int
+    ) -> tuple[list[int], str]:
         """Rows that the strategy chooses, and why."""
-        rows = pool.rows
-        known = np.array(sorted(pool.labels), int)
-        labels = [pool.labels[row] for row in known.tolist()]
-        vectors = self._vectors(pool, rows)
-        place = {row: number for number, row in enumerate(rows.tolist())}
-        numbers = np.array([place[row] for row in known.tolist()], int)
-        head = LinearHead(vectors[numbers], labels) if learns(labels) else None
-        names = {name for label in labels for name in _names(label)}
+        known, labels = pool.known
+        vectors = self._vectors(pool, pool.rows)
         given = Candidates(
             vectors,
-            numbers,
-            np.array([place[row] for row in free.tolist()], int),
+            np.searchsorted(pool.rows, known),
+            np.searchsorted(pool.rows, free),
             count,
             None if head is None else closeness(head, vectors),
-            len(names),
+            len({name for label in labels for name in names_of(label)}),
             self._seed,
         )
+        if not count:
+            return [], ""
         strategy, reason = self._now(given)
-        found = np.asarray(strategy(given), int) if count else np.zeros(0, int)
-        return rows[found].tolist(), reason
+        found = np.asarray(strategy(given))
+        if len(found) != count or len(np.intersect1d(found, given.free)) != count:
+            raise InputError(
+                f"a strategy must give {count:,} rows of `free`, each once. "
+                f"Received: {found.tolist()!s:.80} of {reason}"
+            )
+        return pool.rows[found].tolist(), reason
 
     def _now(self, given: Candidates) -> tuple[Strategy, str]:
         """The strategy that is right with so many labels, and its reason."""
@@ -254,24 +265,22 @@ class Selector:
         return STRATEGIES[name]
 
     def _selection(
-        self, pool: "_Pool", rows: list[int], reasons: list[str], random: int
+        self, pool: Pool, head: LinearHead | None, rows: list[int], reasons: list[str]
     ) -> Selection:
         """Mixed, so that nobody sees which measure; these have no prediction that could sway."""
-        known = np.array(sorted(pool.labels), int)
-        labels = [pool.labels[row] for row in known.tolist()]
         predicted: list[Label | None] = [None] * len(rows)
         sure: list[float | None] = [None] * len(rows)
-        if learns(labels) and reasons:
-            head = LinearHead(self._vectors(pool, known), labels)
-            scores = head.scores(self._vectors(pool, np.array(rows[: len(reasons)])))
-            predicted[: len(reasons)] = head.answers(scores)
-            sure[: len(reasons)] = [round(float(each), 4) for each in confidence(head, scores)]
-        told = [*reasons, *[RANDOM] * random]
-        generator = np.random.default_rng((self._seed, len(labels), 1))
+        if head is not None:
+            scores = head.scores(self._vectors(pool, np.array(rows, int)))
+            told = zip(reasons, head.answers(scores), confidence(head, scores).tolist())
+            for place, (reason, answer, share) in enumerate(told):
+                if reason != RANDOM:
+                    predicted[place], sure[place] = answer, round(share, 4)
+        generator = np.random.default_rng((self._seed, len(pool.labels), 1))
         order = generator.permutation(len(rows)).tolist()
-        return Selection(*([each[i] for i in order] for each in (rows, told, predicted, sure)))
+        return Selection(*([each[i] for i in order] for each in (rows, reasons, predicted, sure)))
 
-    def _vectors(self, pool: "_Pool", rows: np.ndarray) -> np.ndarray:
+    def _vectors(self, pool: Pool, rows: np.ndarray) -> np.ndarray:
         """Vectors of some rows, of length 1; all of the pool are encoded, once."""
         if self._kept is None or self._kept[0] != pool.texts:
             found = np.zeros((len(pool.texts), 0), "float32")
@@ -295,84 +304,6 @@ class Selector:
         return model
 
 
-@dataclasses.dataclass(frozen=True)
-class _Pool:
-    """Texts with what is known of them; of each that comes again the first row stands for all."""
-
-    texts: list[str]
-    # Of rows that stand for themselves.
-    labels: dict[int, Label]
-    # All of these.
-    rows: np.ndarray
-
-    @classmethod
-    def of(cls, texts: Sequence[str], labels: Sequence[object] | None) -> "_Pool":
-        read = [require_text(text, f"row {n} of the texts") for n, text in enumerate(listed(texts), 1)]
-        given = [None] * len(read) if labels is None else listed(labels)
-        if len(given) != len(read):
-            raise InputError(
-                "expected a label for each text, `None` where there is none. Received: "
-                f"{len(read):,} texts, {len(given):,} labels"
-            )
-        first: dict[str, int] = {}
-        for row, text in enumerate(read):
-            if text.strip():
-                first.setdefault(same(text), row)
-        # Of equal texts the last label holds.
-        known = {
-            first[same(text)]: label_of(label)
-            for text, label in zip(read, given)
-            if text.strip() and not values.is_missing(label)
-        }
-        if len({isinstance(label, str) for label in known.values()}) > 1:
-            raise InputError(
-                "expected one class for each text, or a list of classes for each. Received: both"
-            )
-        return cls(read, known, np.array(list(first.values()), int))
-
-    def free(self) -> np.ndarray:
-        """Rows without a label."""
-        return np.array([row for row in self.rows.tolist() if row not in self.labels], int)
-
-
-def same(text: str) -> str:
-    """What texts share that are equal but for case and blanks.
-
-    Args:
-        text: Any text.
-
-    Example:
-
-    >>> same("A  good\\tfilm ")
-    'a good film'
-    """
-    return " ".join(text.split()).casefold()
-
-
-def label_of(label: object) -> Label:
-    """A label as classes are spelled, or of several all of them in order.
-
-    Args:
-        label: A class, or a list of classes.
-
-    Raises:
-        InputError: If it is no name of a class.
-
-    Example:
-
-    >>> label_of(1.0), label_of(["b", "a"])
-    ('1', ('a', 'b'))
-    """
-    label = values.plain(label)
-    if isinstance(label, (list, tuple, set, frozenset)):
-        return tuple(sorted({class_name(each) for each in label}))
-    return class_name(label)
-
-
-def _names(label: Label) -> tuple[str, ...]:
-    return (label,) if isinstance(label, str) else label
-
-
 def closeness(head: LinearHead, vectors: np.ndarray) -> np.ndarray:
     """How close a call each text is, the closest the least `[n]`.
 
@@ -391,4 +322,6 @@ def confidence(head: LinearHead, scores: np.ndarray) -> np.ndarray:
         head: What has learned.
         scores: Its scores `[n, classes]`.
     """
-    return 0.5 + strategies.margins_of_sets(scores) if head.several else scores.max(axis=1)
+    if head.several:
+        return 0.5 + strategies.margins_of_sets(scores)
+    return np.asarray(scores.max(axis=1))

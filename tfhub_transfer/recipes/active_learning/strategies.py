@@ -1,11 +1,13 @@
 """Which of many texts to label next, as functions of their vectors and of a model's scores."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.exceptions import ConvergenceWarning
 
 # Of Hacohen et al. 2022: of how many nearest neighbours the mean distance counts; how many texts
 # the smallest cluster has that is asked about before the others are; the most clusters.
@@ -59,7 +61,7 @@ def drawn(given: Candidates) -> np.ndarray:
         Rows `[count]`.
     """
     generator = np.random.default_rng((given.seed, len(given.labelled)))
-    return generator.permutation(given.free)[: given.count]
+    return np.asarray(generator.permutation(given.free)[: given.count])
 
 
 def typical(given: Candidates) -> np.ndarray:
@@ -147,7 +149,7 @@ def margin(given: Candidates) -> np.ndarray:
     """
     assert given.closeness is not None
     order = np.argsort(given.closeness[given.free], kind="stable")
-    return given.free[order[: given.count]]
+    return np.asarray(given.free[order[: given.count]])
 
 
 def clustered_margin(given: Candidates) -> np.ndarray:
@@ -169,7 +171,8 @@ def clustered_margin(given: Candidates) -> np.ndarray:
     # They stand in order, so the first of each group is its closest call.
     _, first = np.unique(own, return_index=True)
     others = np.setdiff1d(np.arange(len(close)), first)
-    return close[np.concatenate([np.sort(first), others])[: given.count]]
+    order = np.concatenate([np.sort(first), others])
+    return np.asarray(close[order[: given.count]])
 
 
 def margins(probabilities: np.ndarray) -> np.ndarray:
@@ -225,7 +228,10 @@ def clusters(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
         made = KMeans(count, **settings)
     else:
         made = MiniBatchKMeans(count, batch_size=_ROWS_AT_ONCE, **settings)
-    return np.asarray(made.fit_predict(vectors))
+    with warnings.catch_warnings():
+        # Of vectors that are equal there are fewer clusters, which is no news here.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return np.asarray(made.fit_predict(vectors))
 
 
 def _sample(given: Candidates) -> np.ndarray:

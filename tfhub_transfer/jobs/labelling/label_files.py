@@ -1,5 +1,6 @@
 """The file of labels so far: read, gone on with, written whole each time."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -11,7 +12,7 @@ from pathlib import Path
 from tfhub_transfer.data import writing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.recipes.active_learning.linear_heads import Label
-from tfhub_transfer.recipes.active_learning.selector import label_of, same
+from tfhub_transfer.recipes.active_learning.pools import label_of, same
 from tfhub_transfer.shapes import Row
 from tfhub_transfer.storage import opening
 
@@ -155,17 +156,64 @@ class Kept:
     def _row(self, row: Row, number: int) -> Labelled:
         label = row[LABEL]
         if isinstance(label, str) and label.startswith("["):
-            try:
+            with contextlib.suppress(ValueError):  # a class of such a name
                 label = json.loads(label)
-            except ValueError:  # a class of such a name
-                pass
         if isinstance(label, list) != self._several:
-            task = "classification" if self._several else "multi-label"
+            wanted = "a list of classes" if self._several else "one class"
             raise InputError(
-                f"the output exists and holds labels of the {task} task; name another one, or "
-                f"that task with `--task`. Received: {self.path}, row {number}: {row[LABEL]!r}"
+                f"the output exists, and another task has written it; expected {wanted} for each "
+                "text: name another output, or that task with `--task`. "
+                f"Received: {self.path}, row {number}: {row[LABEL]!r}"
             )
         return Labelled(str(row[TEXT]), label_of(label), str(row[REASON]))
+
+
+class Skipped:
+    """Texts that somebody skipped, in a file beside the labels, so that they aren't asked again.
+
+    Args:
+        output: The file of labels.
+
+    Attributes:
+        path: The file; begun at the first text that is skipped, and gone where none is.
+        texts: The texts.
+
+    Raises:
+        InputError: If there is another file of that name.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.path = output.with_name(f"{output.stem}.skipped.jsonl")
+        self.texts = list[str]()
+        if not self.path.exists():
+            return
+        lines = opening.read_bytes(self.path, _MOST).decode("utf-8", "replace").split("\n")
+        try:
+            self.texts = [json.loads(line)[TEXT] for line in lines if line.strip()]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                "texts that are skipped are kept beside the output, where another file has that "
+                f"name; move it away, or name another output. Received: {self.path}"
+            ) from error
+
+    def add(self, text: str) -> None:
+        """Skips a text.
+
+        Args:
+            text: The text.
+        """
+        self._write([*self.texts, text])
+
+    def take_back(self) -> None:
+        """Forgets the last one that was skipped."""
+        self._write(self.texts[:-1])
+
+    def _write(self, texts: list[str]) -> None:
+        self.texts = texts
+        if texts:
+            writing.write(({TEXT: text} for text in texts), self.path)
+        else:
+            self.path.unlink(missing_ok=True)
 
 
 def _cells(row: Labelled) -> Row:
