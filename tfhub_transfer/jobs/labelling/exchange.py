@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
 from tfhub_transfer import data
@@ -15,7 +16,7 @@ from tfhub_transfer.errors import InputError, RowError
 from tfhub_transfer.incoming import values, wording
 from tfhub_transfer.jobs.labelling.label_files import GIVEN, REASON, Labelled
 from tfhub_transfer.recipes.active_learning.linear_heads import Label
-from tfhub_transfer.recipes.active_learning.pools import label_of, same
+from tfhub_transfer.recipes.active_learning.pools import label_of, names_of, same
 from tfhub_transfer.shapes import Row
 from tfhub_transfer.tasks import Task
 
@@ -136,7 +137,13 @@ class Answers:
     blank: int
 
 
-def read(file: data.File, task: Task, text: str | None = None, label: str | None = None) -> Answers:
+def read(
+    file: data.File,
+    task: Task,
+    text: str | None = None,
+    label: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> Answers:
     """Reads labels that were given elsewhere: a table, or what Label Studio or doccano export.
 
     A row whose label is blank, or an empty list, has not been answered.
@@ -146,6 +153,7 @@ def read(file: data.File, task: Task, text: str | None = None, label: str | None
         task: What the labels must suit.
         text: The column of texts, if it isn't `text`.
         label: The column of labels, if it isn't `label` or `labels`.
+        classes: The only classes that there may be, if that is known.
 
     Raises:
         InputError: If it is unusable; the message names the row.
@@ -159,7 +167,7 @@ def read(file: data.File, task: Task, text: str | None = None, label: str | None
             "the answers have no column of labels, `label` or `labels`; name it with `--label`. "
             f"Received: {table.source}, with {', '.join(names)}"
         )
-    given: list[tuple[str, str, object, str]] = []
+    given = list[_Row]()
     blank = 0
     for number, row in table:
         place, cell = f"{table.source}, {table.unit} {number}", values.plain(row.get(of_labels))
@@ -169,23 +177,45 @@ def read(file: data.File, task: Task, text: str | None = None, label: str | None
         words = wording.require_text(values.plain(row.get(of_texts)), place)
         if not words.strip():
             raise InputError(f"{place}: a label without a text; drop the row. Received: {cell!r}")
-        given.append((place, words, cell, str(row.get(REASON) or GIVEN)))
-    return Answers(_once(given, task), blank)
+        given.append(_Row(place, words, cell, str(row.get(REASON) or GIVEN)))
+    labels = _labels(given, task, classes)
+    return Answers(_once(given, labels), blank)
 
 
-def _once(given: list[tuple[str, str, object, str]], task: Task) -> list[Labelled]:
-    """Rows with labels as the task reads them, each text once."""
+class _Row(NamedTuple):
+    """A row that is answered: where it stands, and what it says."""
+
+    place: str
+    text: str
+    cell: object
+    reason: str
+
+
+def _labels(given: list[_Row], task: Task, classes: Sequence[str] | None) -> list[Label]:
+    """Labels as the task reads them, of the classes that there may be."""
     try:
-        labels = task.read_labels([cell for _, _, cell, _ in given]) if given else []
+        labels = task.read_labels([row.cell for row in given]) if given else []
     except RowError as error:
-        raise InputError(f"{given[error.row][0]}: {error.reason}") from error
-    found: dict[str, Labelled] = {}
-    for (place, text, cell, reason), label in zip(given, labels):
-        row = Labelled(text, label_of(label), reason)
-        if (before := found.setdefault(same(text), row)).label != row.label:
+        raise InputError(f"{given[error.row].place}: {error.reason}") from error
+    found = list(map(label_of, labels))
+    for row, label in zip(given, found):
+        if classes is not None and not set(names_of(label)) <= set(classes):
             raise InputError(
-                f"{place}: the same text has another label above, {before.label!r}; keep one. "
-                f"Received: {cell!r}"
+                f"{row.place}: expected one of {', '.join(classes)}; mend the row, or add the "
+                f"class with `--labels`. Received: {row.cell!r}"
+            )
+    return found
+
+
+def _once(given: list[_Row], labels: list[Label]) -> list[Labelled]:
+    """Each text once."""
+    found: dict[str, Labelled] = {}
+    for row, label in zip(given, labels):
+        new = Labelled(row.text, label, row.reason)
+        if (before := found.setdefault(same(row.text), new)).label != label:
+            raise InputError(
+                f"{row.place}: the same text has another label above, {before.label!r}; keep one. "
+                f"Received: {row.cell!r}"
             )
     return list(found.values())
 

@@ -65,9 +65,9 @@ class _Work:
 
     def take(self, answers: str) -> None:
         """Reads labels that were given elsewhere."""
-        found = exchange.read(
-            file_of(self._job, answers), self._task, self._job.text, self._job.label
-        )
+        job = self._job
+        file = file_of(job, answers)
+        found = exchange.read(file, self._task, job.text, job.label, self._closed)
         known = [self.kept.of(row.text) for row in found.rows]
         new = [row for row, own in zip(found.rows, known) if own is None]
         odd = [row for row, own in zip(found.rows, known) if own and own.label != row.label]
@@ -111,11 +111,12 @@ class _Work:
         if self.kept.rows:
             say(f"{self.kept.path}: {len(self.kept.rows):,} labels are there; going on")
         say("\n".join(keys.help()))
-        while batch := self._next():
-            terminals.forget()
-            if not session.ask(batch):
-                break
-            self._report()
+        with terminals.by_keys(keys.single):
+            while batch := self._next():
+                terminals.forget()
+                if not session.ask(batch):
+                    break
+                self._report()
         if self.kept.rows:
             say(f"\n{self.kept.path}: {len(self.kept.rows):,} labels; the same command goes on")
 

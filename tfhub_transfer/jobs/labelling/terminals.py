@@ -35,18 +35,36 @@ def forget() -> None:
     termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
+@contextlib.contextmanager
+def by_keys(wanted: bool = True) -> Iterator[None]:
+    """Input comes a key at a time, not shown, while the body runs; Ctrl-C works.
+
+    Args:
+        wanted: Whether it does; else a line at a time, as ever.
+    """
+    if not wanted:
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
 def key() -> str | None:
-    """The next key, or the next that was typed ahead; `None` at the end of input.
+    """The next key, `by_keys`; `None` at the end of input.
 
     Of what is no character of ASCII, such as an arrow, nothing is told but that it was typed.
     """
-    with _unbuffered() as descriptor:
-        read = os.read(descriptor, 1)
-        if read[:1] == _ESCAPE or read > b"\x7f":
-            # The rest of it is there already, and no other key.
-            if select.select([descriptor], [], [], 0)[0]:
-                os.read(descriptor, _MOST_OF_KEY)
-            return ""
+    descriptor = sys.stdin.fileno()
+    read = os.read(descriptor, 1)
+    if read == _ESCAPE or read > b"\x7f":
+        # The rest of it is there already, and no other key.
+        if select.select([descriptor], [], [], 0)[0]:
+            os.read(descriptor, _MOST_OF_KEY)
+        return ""
     return None if read in (b"", _END) else read.decode("ascii")
 
 
@@ -54,16 +72,3 @@ def line() -> str | None:
     """The next line; `None` at the end of input."""
     read = sys.stdin.readline()
     return read.rstrip("\n") if read else None
-
-
-@contextlib.contextmanager
-def _unbuffered() -> Iterator[int]:
-    """Input a key at a time, not shown, while the body runs; Ctrl-C works."""
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    try:
-        tty.setcbreak(descriptor)
-        yield descriptor
-    finally:
-        # Without a loss of what was typed ahead.
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
