@@ -323,5 +323,5 @@ def confidence(head: LinearHead, scores: np.ndarray) -> np.ndarray:
         scores: Its scores `[n, classes]`.
     """
     if head.several:
-        return 0.5 + strategies.margins_of_sets(scores)
+        return np.asarray(0.5 + strategies.margins_of_sets(scores))
     return np.asarray(scores.max(axis=1))
