@@ -165,7 +165,8 @@ def labelled() -> None:
 def pooled() -> None:
     reviews()
     kept = tt.data.read("reviews.csv", text="review", label="sentiment")
-    rows = [{"text": text, "label": label} for text, label in zip(kept.texts[0], kept.labels)]
+    both = zip(kept.texts[0], kept.labels)
+    rows = [{"text": text, "label": label} for text, label in both if label != "neutral"]
     _rows("pool.csv", [{"text": row["text"]} for row in rows])
     _rows("answered.csv", rows[:30])
     _rows("labelled.csv", [{**row, "reason": "given"} for row in rows])

@@ -50,7 +50,7 @@ def test_a_sitting_ends_with_the_budget_and_is_gone_on_with(
     assert "Classes (one key): 1 bad, 2 good" in out and "6 labels; the same command" in out
     first = rows(tmp_path)
     assert len(first) == 6 and {row["reason"] for row in first} <= {"typical", "random"}
-    assert json.loads((tmp_path / "out.skipped.jsonl").read_text())["text"]
+    skipped = json.loads((tmp_path / "out.skipped.jsonl").read_text())["text"]
     typed += ["1", "2"] * 8
     status, out, _ = run(*words, "--labels", "bad,good", "--budget", "22")
     found = rows(tmp_path)
@@ -59,6 +59,10 @@ def test_a_sitting_ends_with_the_budget_and_is_gone_on_with(
     assert "random text" in out and "10 more labels: expected" in out
     assert "there is nothing left to ask, 1 were skipped" in out
     assert {row["reason"] for row in found} == {"typical", "margin", "random"}
+    assert run(*words, "--labels", "bad,good", "--format", "csv", "--batch", "99")[0] == 0
+    with (tmp_path / "out.after-22.csv").open(encoding="utf-8", newline="") as file:
+        left = {row["text"] for row in csv.DictReader(file)}
+    assert left == set(TEXTS) - {skipped} - {row["text"] for row in found}
 
 
 def test_classes_may_come_as_they_are_needed(

@@ -85,7 +85,7 @@ class Pool:
         given = [None] * len(read) if labels is None else listed(labels)
         if len(given) != len(read):
             raise InputError(
-                "expected a label for each text, `None` where there is none. Received: "
+                "expected a label for each text, None where there is none. Received: "
                 f"{len(read):,} texts, {len(given):,} labels"
             )
         first: dict[str, int] = {}

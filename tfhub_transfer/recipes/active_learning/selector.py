@@ -196,6 +196,8 @@ class Selector:
                 f"{aside.size:,} of {len(pool.texts):,} texts"
             )
         rows, known = pool.known
+        if not known:
+            return Judged(0)
         vectors = self._vectors(pool, rows)
         own = aside[rows]
         judged = Judged(int(own.sum()))
@@ -291,7 +293,7 @@ class Selector:
                 found = np.zeros((len(pool.texts), own.shape[1]), "float32")
                 found[pool.rows] = own
             self._kept = list(pool.texts), found
-        return self._kept[1][rows]
+        return np.asarray(self._kept[1][rows])
 
     @functools.cached_property
     def _model(self) -> TransferModel:
