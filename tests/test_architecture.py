@@ -163,8 +163,8 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "recipes": [
-        ["active_learning", "back_translation", "students", "written_answers"],
-        ["distillation", "lessons"],
+        ["active_learning", "back_translation", "contrasts", "students", "written_answers", "zero_shot"],
+        ["distillation", "few_shot", "lessons"],
         ["encoder_distillation"],
         ["__init__"],
     ],

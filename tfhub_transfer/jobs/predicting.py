@@ -1,5 +1,6 @@
 """A trained model's answers to a file, as `predict` gives them: printed, or in another file."""
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +8,10 @@ from typing import cast
 
 from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.data import reading, writing
+from tfhub_transfer.encoders import (
+    conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
+)
+from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import asking, folders
@@ -32,7 +37,8 @@ from tfhub_transfer.models.encoding import (
 )
 from tfhub_transfer.models.neighbours import USUAL, Neighbours
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.storage import opening
+from tfhub_transfer.recipes import zero_shot
+from tfhub_transfer.storage import opening, records
 
 
 def answer(job: PredictJob) -> None:
@@ -74,7 +80,7 @@ def predict(job: PredictJob) -> Answers:
     named = job.columns({})
     # Before the model is loaded, where the source alone tells.
     _require_table(job, named and reading.is_lines(source))
-    model, record = folders.load(job.folder, job.trust_code)
+    model, record = _loaded(job)
     model, known = _of_task(model, record.get("columns", {}), job.task)
     settle(model, job)
     columns = job.columns({"text": known.get("text"), "text_pair": known.get("text_pair")})
@@ -83,8 +89,25 @@ def predict(job: PredictJob) -> Answers:
     return Answers(model, source, columns, precision_of(record), neighbours=near)
 
 
+def _loaded(job: PredictJob) -> tuple[TransferModel, Record]:
+    """The model of a job; of an encoder and descriptions of classes the one that they make."""
+    if job.descriptions is None:
+        return folders.load(job.folder, job.trust_code)
+    # A handle is no path, which has one slash only.
+    name = re.sub(r"^(https?):/(?!/)", r"\1://", str(job.folder))
+    told = zero_shot.parsed(records.read(job.descriptions))
+    with progress.stage("Encoding descriptions of classes", final=False):
+        return zero_shot.build(Encoder(name, trust_code=job.trust_code), told), {}
+
+
 def _answer_shards(job: PredictJob) -> None:
     assert job.output is not None
+    if job.descriptions is not None:
+        raise InputError(
+            "classes by descriptions are answered one file at a time; build the model in Python, "
+            "by the recipe zero_shot, save it, and give that. Received: --descriptions "
+            f"{job.descriptions}, and several files"
+        )
     work = running.Work(job, Output(job.output), load)
     model = opening.path_of(job.folder)
     files = [model] if model.is_file() else [model / MODEL_FILE, model / RECORD_FILE]

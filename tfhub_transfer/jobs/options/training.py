@@ -282,6 +282,18 @@ class Refitted:
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class FewLabels:
+    """What helps where there are few labelled texts."""
+
+    few_shot: str = option(
+        "off",
+        "before the head learns, the encoder draws texts of a class together; auto: of fewer than "
+        "64 training texts a class, kept where cross-validation on them is better with it",
+        choices=("auto", "on", "off"),
+    )
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Monolingual:
     """Texts without sources, of the tasks that write texts."""
 
@@ -294,7 +306,7 @@ class Monolingual:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainJob(Labelled, Finer, Writing, Monolingual, Refitted, Running, Form, Training):
+class TrainJob(Labelled, FewLabels, Finer, Writing, Monolingual, Refitted, Running, Form, Training):
     """The options of `train`; see `tfhub-transfer train --help`."""
 
 

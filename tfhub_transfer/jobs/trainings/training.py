@@ -39,6 +39,7 @@ from tfhub_transfer.jobs.trainings import continuing, refitting, sharing, trusti
 from tfhub_transfer.models.building import build_model, compiles, default_optimizer
 from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, Record
 from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.recipes import few_shot
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.runtime import cluster, products
 from tfhub_transfer.serving.exporting import export_saved_model, require_exportable
@@ -118,6 +119,8 @@ def _train(
     model = build_within(job, task, registry.source_of(job.encoder))
     notes.spare = _check_room(job, model) if cluster.is_chief() else 0
     # Before hours of training, not after them.
+    if _few_shot(job) == "on":
+        few_shot.require(model, splits.train)
     if not job.quick:
         require_exportable(model)
     if cluster.is_chief():
@@ -196,6 +199,11 @@ def _quickened(job: TrainJob) -> TrainJob:
             f"`--{odd[0].replace('_', '-')}` is of a thawed encoder: leave it out. "
             "Received: --quick and that"
         )
+    if getattr(job, "few_shot", "off") == "on":
+        raise InputError(
+            "`--quick` trains the head alone, and `--few-shot on` the encoder first; leave one of "
+            "both out. Received: --quick and --few-shot on"
+        )
     return dataclasses.replace(job, unfreeze="none")
 
 
@@ -236,7 +244,9 @@ def _build(job: TrainJob, task: Task, source: registry.EncoderSource) -> Transfe
 def _check_room(job: TrainJob, model: TransferModel) -> int:
     """Refuses an output that finds no room on the disk; how many bytes it will have at least."""
     groups, encoder = model.encoder.layer_groups, model.encoder
-    thawed = groups[len(groups) - groups_to_thaw(encoder, job.unfreeze) :]
+    ways = [job.unfreeze] if _few_shot(job) == "off" else [job.unfreeze, "auto"]
+    count = max(groups_to_thaw(encoder, each) for each in ways)
+    thawed = groups[len(groups) - count :]
     trained = [weight for _, weights in thawed for weight in weights]
     sizes = saving.sizes(model.weights, trained)
     atomic.check_room(job.output, *sizes)
@@ -321,6 +331,11 @@ def _refits(job: TrainJob) -> bool:
     return getattr(job, "refit", False)
 
 
+def _few_shot(job: TrainJob) -> str:
+    """Whether texts of a class are drawn together first; not of students and first looks."""
+    return "off" if job.quick else getattr(job, "few_shot", "off")
+
+
 def _left_nothing(job: TrainJob, notes: Checkpoint, error: BaseException) -> bool:
     """Whether nothing is to be kept: nothing was learned, it fell apart, or the chief has it."""
     if not cluster.is_chief():
@@ -347,6 +362,7 @@ def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict
             class_weight=weights,
             seed=job.seed,
             verbose=1,
+            stages=None if _few_shot(job) == "off" else few_shot.first(_few_shot(job)),
             log_dir=job.log_dir,
         ),
     }
