@@ -95,7 +95,7 @@ INNER_FLOORS = {
         ["asking", "folders", "options", "run_records", "saying", "three_splits"],
         ["commands", "converting", "inputs", "listing", "processes", "shards"],
         ["settling"],
-        ["comparing", "exports", "measuring", "predicting", "trainings", "vectors"],
+        ["comparing", "exports", "labelling", "measuring", "predicting", "trainings", "vectors"],
         ["searches"],
         ["__init__"],
     ],
@@ -104,9 +104,16 @@ INNER_FLOORS = {
         ["exporting"],
         ["__init__"],
     ],
+    "jobs/labelling": [
+        ["keys", "label_files", "terminals"],
+        ["exchange"],
+        ["sessions"],
+        ["labelling"],
+        ["__init__"],
+    ],
     "jobs/options": [
         ["declaring"],
-        ["asking", "comparing", "encoders", "exporting", "serving", "training"],
+        ["asking", "comparing", "encoders", "exporting", "labelling", "serving", "training"],
         ["distilling", "tuning"],
         ["__init__"],
     ],
@@ -156,9 +163,15 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "recipes": [
-        ["back_translation", "contrasts", "students", "written_answers", "zero_shot"],
+        ["active_learning", "back_translation", "contrasts", "students", "written_answers", "zero_shot"],
         ["distillation", "few_shot", "lessons"],
         ["encoder_distillation"],
+        ["__init__"],
+    ],
+    "recipes/active_learning": [
+        ["linear_heads", "strategies"],
+        ["learning_curves", "pools"],
+        ["selector"],
         ["__init__"],
     ],
     "reporting": [
@@ -738,6 +751,7 @@ def test_the_check_of_private_parts_notices(source: str, monkeypatch: pytest.Mon
 
 # What a task is called, for who must name one. Everyone else asks the task itself.
 NAMES_OF_TASKS = {
+    "jobs/options/labelling": "what `--task` takes, of tasks of classes",
     "jobs/options/training": "what `--task` takes: `--help` may not import the tasks",
     "jobs/trainings/demonstration": "the demo trains a task",
     "reporting/joint_reports": "what the page of several tasks is called",

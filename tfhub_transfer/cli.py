@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from tfhub_transfer import __version__, backend, progress, streams, usage
 from tfhub_transfer.errors import Ended, InputError, one_line
 from tfhub_transfer.jobs.commands import Command
+from tfhub_transfer.jobs.options.training import Devices
 from tfhub_transfer.jobs.processes import launching
 from tfhub_transfer.storage import signals
 
@@ -155,7 +156,8 @@ def _run(command: Command, job: object) -> None:
 @contextlib.contextmanager
 def _tensorflow(job: object) -> Iterator[None]:
     """Around the import of what needs it; several processes meet before it does anything."""
-    strategy = getattr(job, "strategy", "none")
+    # Of other commands an option of this name may be another thing.
+    strategy = job.strategy if isinstance(job, Devices) else "none"
     with progress.stage("Starting TensorFlow", final=False):
         with _quiet():
             yield

@@ -37,6 +37,8 @@ COVERAGE_PENALTY = (0.0, 10.0)
 # layers.
 PIECES, ANSWER, DECODER_LAYERS = (512, 64_000), (1, 512), (1, 6)
 NEIGHBOURS = (1, 1_000)
+# Texts to label at a time.
+BATCH = (1, 10_000)
 # About the largest float32.
 MOST = 3e38
 # More digits than any range has; of thousands `int` raises an error of its own.

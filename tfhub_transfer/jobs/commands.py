@@ -7,6 +7,7 @@ from tfhub_transfer.jobs.options.comparing import CompareJob
 from tfhub_transfer.jobs.options.distilling import DistillJob
 from tfhub_transfer.jobs.options.encoders import ConvertJob, EncodersJob
 from tfhub_transfer.jobs.options.exporting import CheckExportJob, ExportJob
+from tfhub_transfer.jobs.options.labelling import LabelJob
 from tfhub_transfer.jobs.options.serving import ServeJob
 from tfhub_transfer.jobs.options.training import DemoJob, TrainJob
 from tfhub_transfer.jobs.options.tuning import TuneJob
@@ -63,6 +64,12 @@ COMMANDS = (
         "make a TF Hub encoder from other weights",
         ConvertJob,
         "converting.convert_source",
+    ),
+    Command(
+        "label",
+        "ask which texts have which labels, those first that teach most",
+        LabelJob,
+        "labelling.labelling.label",
     ),
     Command(
         "train",

@@ -9,8 +9,8 @@ from tfhub_transfer.encoders import registry
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
+from tfhub_transfer.models import last_layer
 from tfhub_transfer.models.building import build_model
-from tfhub_transfer.models.last_layer import NAME
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.tasks import Classification, nearness
 
@@ -56,7 +56,7 @@ def build(
     means = [part.mean(axis=0) for part in np.split(nearness.unit(vectors), ends)]
     kernel = nearness.unit(np.array(means)).T * (SCALE / length)
     _require_apart(kernel, [*texts])
-    model.get_layer(NAME).set_weights([kernel, np.zeros(len(texts), "float32")])
+    model.get_layer(last_layer.NAME).set_weights([kernel, np.zeros(len(texts), "float32")])
     return model
 
 

@@ -1,0 +1,231 @@
+"""Texts to label as files of annotation tools, and what comes back of these."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from xml.sax.saxutils import quoteattr
+
+from tfhub_transfer import data
+from tfhub_transfer.data import reading
+from tfhub_transfer.data.forms import LABEL, TEXT
+from tfhub_transfer.errors import InputError, RowError
+from tfhub_transfer.incoming import values, wording
+from tfhub_transfer.jobs.labelling.label_files import GIVEN, REASON, Labelled
+from tfhub_transfer.recipes.active_learning.linear_heads import Label
+from tfhub_transfer.recipes.active_learning.pools import label_of, names_of, same
+from tfhub_transfer.shapes import Row
+from tfhub_transfer.tasks import Task
+
+PREDICTED, SCORE = "predicted", "score"
+# Columns of labels, where none is named.
+_LABELS = (LABEL, "labels")
+# What Label Studio calls who predicted.
+_MODEL = "tfhub-transfer"
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A text to label.
+
+    Attributes:
+        text: The text.
+        reason: Why it was chosen.
+        predicted: What it may be, if that is known and may be told.
+        score: How sure that is.
+    """
+
+    text: str
+    reason: str
+    predicted: Label | None = None
+    score: float | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The predicted classes."""
+        if self.predicted is None:
+            return []
+        return [self.predicted] if isinstance(self.predicted, str) else list(self.predicted)
+
+
+def as_csv(asked: Sequence[Asked], several: bool) -> str:
+    """A table with an empty column of labels, to be filled in.
+
+    Args:
+        asked: The texts.
+        several: Whether a text may have any number of classes.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([TEXT, LABEL, PREDICTED, SCORE, REASON])
+    for each in asked:
+        score = "" if each.score is None else each.score
+        writer.writerow([each.text, "", "|".join(each.names), score, each.reason])
+    return file.getvalue()
+
+
+def as_label_studio(asked: Sequence[Asked], several: bool) -> str:
+    """Tasks of Label Studio, with predictions; its configuration names `label` and `text`.
+
+    Args:
+        asked: The texts.
+        several: Whether a text may have any number of classes.
+    """
+    return json.dumps([_task(each) for each in asked], ensure_ascii=False, indent=1) + "\n"
+
+
+def _task(each: Asked) -> Row:
+    made: dict[str, object] = {"data": {TEXT: each.text, REASON: each.reason}}
+    if each.predicted is not None:
+        choice = {
+            "from_name": LABEL,
+            "to_name": TEXT,
+            "type": "choices",
+            "value": {"choices": each.names},
+        }
+        made["predictions"] = [{"model_version": _MODEL, "score": each.score, "result": [choice]}]
+    return made
+
+
+def as_doccano(asked: Sequence[Asked], several: bool) -> str:
+    """JSON lines of doccano, the predicted classes filled in as labels.
+
+    Args:
+        asked: The texts.
+        several: Whether a text may have any number of classes.
+    """
+    rows = [{TEXT: each.text, LABEL: each.names, REASON: each.reason} for each in asked]
+    return "".join(wording.json_line(row) + "\n" for row in rows)
+
+
+# Each with how its files' names end.
+FORMATS: dict[str, tuple[str, Callable[[Sequence[Asked], bool], str]]] = {
+    "csv": (".csv", as_csv),
+    "label-studio": (".json", as_label_studio),
+    "doccano": (".jsonl", as_doccano),
+}
+
+
+def label_studio_config(classes: Sequence[str], several: bool) -> str:
+    """What to paste into Label Studio's labelling interface, on one line.
+
+    Args:
+        classes: The names of the classes.
+        several: Whether a text may have any number of classes.
+    """
+    choice = "multiple" if several else "single"
+    listed = "".join(f"<Choice value={quoteattr(name)}/>" for name in classes)
+    return (
+        f'<View><Text name="{TEXT}" value="${TEXT}"/><Choices name="{LABEL}" toName="{TEXT}" '
+        f'choice="{choice}">{listed}</Choices></View>'
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What came back.
+
+    Attributes:
+        rows: Texts with their labels, each once.
+        blank: How many rows have no label.
+    """
+
+    rows: list[Labelled]
+    blank: int
+
+
+def read(
+    file: data.File,
+    task: Task,
+    text: str | None = None,
+    label: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> Answers:
+    """Reads labels that were given elsewhere: a table, or what Label Studio or doccano export.
+
+    A row whose label is blank, or an empty list, has not been answered.
+
+    Args:
+        file: The file.
+        task: What the labels must suit.
+        text: The column of texts, if it isn't `text`.
+        label: The column of labels, if it isn't `label` or `labels`.
+        classes: The only classes that there may be, if that is known.
+
+    Raises:
+        InputError: If it is unusable; the message names the row.
+    """
+    table = reading.Table(file, reading.Asked(label=label))
+    names = table.all_columns()
+    of_texts = text if text is not None and text in names else table.require(TEXT, "text")
+    of_labels = label or next((name for name in _LABELS if name in names), None)
+    if of_labels is None or of_labels not in names:
+        raise InputError(
+            "the answers have no column of labels, `label` or `labels`; name it with `--label`. "
+            f"Received: {table.source}, with {', '.join(names)}"
+        )
+    given = list[_Row]()
+    blank = 0
+    for number, row in table:
+        place, cell = f"{table.source}, {table.unit} {number}", values.plain(row.get(of_labels))
+        if values.is_blank(cell) or cell in ([], "[]"):
+            blank += 1
+            continue
+        words = wording.require_text(values.plain(row.get(of_texts)), place)
+        if not words.strip():
+            raise InputError(f"{place}: a label without a text; drop the row. Received: {cell!r}")
+        given.append(_Row(place, words, cell, str(row.get(REASON) or GIVEN)))
+    labels = _labels(given, task, classes)
+    return Answers(_once(given, labels), blank)
+
+
+class _Row(NamedTuple):
+    """A row that is answered: where it stands, and what it says."""
+
+    place: str
+    text: str
+    cell: object
+    reason: str
+
+
+def _labels(given: list[_Row], task: Task, classes: Sequence[str] | None) -> list[Label]:
+    """Labels as the task reads them, of the classes that there may be."""
+    try:
+        labels = task.read_labels([row.cell for row in given]) if given else []
+    except RowError as error:
+        raise InputError(f"{given[error.row].place}: {error.reason}") from error
+    found = list(map(label_of, labels))
+    for row, label in zip(given, found):
+        if classes is not None and not set(names_of(label)) <= set(classes):
+            raise InputError(
+                f"{row.place}: expected one of {', '.join(classes)}; mend the row, or add the "
+                f"class with `--labels`. Received: {row.cell!r}"
+            )
+    return found
+
+
+def _once(given: list[_Row], labels: list[Label]) -> list[Labelled]:
+    """Each text once."""
+    found: dict[str, Labelled] = {}
+    for row, label in zip(given, labels):
+        new = Labelled(row.text, label, row.reason)
+        if (before := found.setdefault(same(row.text), new)).label != label:
+            raise InputError(
+                f"{row.place}: the same text has another label above, {before.label!r}; keep one. "
+                f"Received: {row.cell!r}"
+            )
+    return list(found.values())
+
+
+def beside(output: Path, known: int, form: str) -> Path:
+    """The file of a batch: named by the output, and by how many labels it was chosen by.
+
+    Args:
+        output: The file of labels.
+        known: How many these are.
+        form: A name of `FORMATS`.
+    """
+    return output.with_name(f"{output.stem}.after-{known}{FORMATS[form][0]}")

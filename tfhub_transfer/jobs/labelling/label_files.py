@@ -1,0 +1,221 @@
+"""The file of labels so far: read, gone on with, written whole each time."""
+
+import contextlib
+import csv
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tfhub_transfer.data import writing
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.recipes.active_learning.linear_heads import Label
+from tfhub_transfer.recipes.active_learning.pools import label_of, same
+from tfhub_transfer.shapes import Row
+from tfhub_transfer.storage import opening
+
+TEXT, LABEL, REASON = "text", "label", "reason"
+COLUMNS = (TEXT, LABEL, REASON)
+# Of texts that somebody else chose.
+GIVEN = "given"
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+SUFFIXES = (*_SEPARATORS, ".jsonl")
+# Bytes that are looked at of a file that is there.
+_MOST = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """A text with its label.
+
+    Attributes:
+        text: The text.
+        label: Its class, or all its classes.
+        reason: Why it was chosen.
+    """
+
+    text: str
+    label: Label
+    reason: str
+
+
+class Kept:
+    """What is labelled so far, in a file that holds all of it whenever somebody looks.
+
+    Args:
+        path: The file; begun at the first label.
+        several: Whether a text may have any number of classes.
+        inputs: What is read, which is never written.
+
+    Attributes:
+        path: The file.
+        rows: What is labelled, in the order in which it was.
+
+    Raises:
+        InputError: If it can't be written, or is there and not of this command.
+    """
+
+    def __init__(self, path: Path, several: bool, inputs: Iterable[str | Path] = ()) -> None:
+        if path.suffix.lower() not in SUFFIXES:
+            raise InputError(
+                f"the output's name must end in {', '.join(SUFFIXES)}. Received: {path}"
+            )
+        self.path, self._several = path, several
+        there = path.exists()
+        if there:
+            opening.require(path)
+            self.rows = [self._row(row, number) for number, row in enumerate(self._read(), 1)]
+        else:
+            self.rows = []
+        writing.check(path, True, inputs)
+        self._known = {same(row.text): row for row in self.rows}
+        self._seen = self._state()
+
+    def of(self, text: str) -> Labelled | None:
+        """What is known of a text, or of one that is equal but for case and blanks.
+
+        Args:
+            text: The text.
+        """
+        return self._known.get(same(text))
+
+    def add(self, rows: Iterable[Labelled]) -> None:
+        """Writes more labels behind those that there are.
+
+        Args:
+            rows: Of texts that have none yet.
+
+        Raises:
+            InputError: If the file was changed by somebody else, or can't be written.
+        """
+        self._write([*self.rows, *rows])
+
+    def take_back(self) -> Labelled:
+        """Removes the last label.
+
+        Raises:
+            InputError: As of `add`.
+        """
+        last = self.rows[-1]
+        self._write(self.rows[:-1])
+        return last
+
+    def _write(self, rows: list[Labelled]) -> None:
+        if self._state() != self._seen:
+            raise InputError(
+                "the output was changed by somebody else, such as an editor or another `label`; "
+                f"run the same command again, which goes on with it. Received: {self.path}"
+            )
+        try:
+            writing.write(map(_cells, rows), self.path)
+        except OSError as error:
+            raise InputError(
+                f"the output can't be written ({error}). Received: {self.path}"
+            ) from error
+        self.rows = rows
+        self._known = {same(row.text): row for row in rows}
+        self._seen = self._state()
+
+    def _state(self) -> tuple[int, int] | None:
+        """What tells that a file is still the one that was read or written."""
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
+    def _read(self) -> Iterator[Row]:
+        content = opening.read_bytes(self.path, _MOST)
+        try:
+            text = content.decode("utf-8")
+            separator = _SEPARATORS.get(self.path.suffix.lower())
+            if separator is None:
+                rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+            else:
+                lines = io.StringIO(text.removeprefix("\ufeff"), newline="")
+                rows = list(csv.DictReader(lines, delimiter=separator))
+        except (ValueError, csv.Error) as error:
+            raise self._foreign(f"it can't be read, {error}") from error
+        for row in rows:
+            if not isinstance(row, dict) or tuple(row) != COLUMNS or None in row.values():
+                names = ", ".join(map(str, row)) if isinstance(row, dict) else "another row"
+                raise self._foreign(f"it has {names}")
+        if not rows and content.strip() not in (b"", ",".join(COLUMNS).encode()):
+            raise self._foreign("it has no such rows")
+        return iter(rows)
+
+    def _foreign(self, what: str) -> InputError:
+        return InputError(
+            f"the output exists and is no file of `label`, with the columns {', '.join(COLUMNS)}; "
+            "name another one, and give labels that are known with `--answers`. "
+            f"Received: {self.path}, {what}"
+        )
+
+    def _row(self, row: Row, number: int) -> Labelled:
+        label = row[LABEL]
+        if isinstance(label, str) and label.startswith("["):
+            with contextlib.suppress(ValueError):  # a class of such a name
+                label = json.loads(label)
+        if isinstance(label, list) != self._several:
+            wanted = "a list of classes" if self._several else "one class"
+            raise InputError(
+                f"the output exists, and another task has written it; expected {wanted} for each "
+                "text: name another output, or that task with `--task`. "
+                f"Received: {self.path}, row {number}: {row[LABEL]!r}"
+            )
+        return Labelled(str(row[TEXT]), label_of(label), str(row[REASON]))
+
+
+class Skipped:
+    """Texts that somebody skipped, in a file beside the labels, so that they aren't asked again.
+
+    Args:
+        output: The file of labels.
+
+    Attributes:
+        path: The file; begun at the first text that is skipped, and gone where none is.
+        texts: The texts.
+
+    Raises:
+        InputError: If there is another file of that name.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.path = output.with_name(f"{output.stem}.skipped.jsonl")
+        self.texts = list[str]()
+        if not self.path.exists():
+            return
+        lines = opening.read_bytes(self.path, _MOST).decode("utf-8", "replace").split("\n")
+        try:
+            self.texts = [json.loads(line)[TEXT] for line in lines if line.strip()]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                "texts that are skipped are kept beside the output, where another file has that "
+                f"name; move it away, or name another output. Received: {self.path}"
+            ) from error
+
+    def add(self, text: str) -> None:
+        """Skips a text.
+
+        Args:
+            text: The text.
+        """
+        self._write([*self.texts, text])
+
+    def take_back(self) -> None:
+        """Forgets the last one that was skipped."""
+        self._write(self.texts[:-1])
+
+    def _write(self, texts: list[str]) -> None:
+        self.texts = texts
+        if texts:
+            writing.write(({TEXT: text} for text in texts), self.path)
+        else:
+            self.path.unlink(missing_ok=True)
+
+
+def _cells(row: Labelled) -> Row:
+    label = row.label if isinstance(row.label, str) else list(row.label)
+    return {TEXT: row.text, LABEL: label, REASON: row.reason}
