@@ -163,7 +163,14 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "recipes": [
-        ["active_learning", "back_translation", "contrasts", "students", "written_answers", "zero_shot"],
+        [
+            "active_learning",
+            "back_translation",
+            "contrasts",
+            "students",
+            "written_answers",
+            "zero_shot",
+        ],
         ["distillation", "few_shot", "lessons"],
         ["encoder_distillation"],
         ["__init__"],

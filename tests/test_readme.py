@@ -181,6 +181,20 @@ def priced() -> None:
     _rows("prices.csv", [{"text": f"chair of size {n}", "price": 100 + n} for n in range(60)])
 
 
+def reported() -> None:
+    for name, right in (("out_before", 5), ("out_after", 9)):
+        folder = Path(name) / "report"
+        folder.mkdir(parents=True)
+        told = {"task": "classification", "metrics": {"accuracy": right / 10}}
+        (folder / "report.json").write_text(json.dumps(told), "utf-8")
+        rows = [
+            {"row": n, "texts": [f"text {n}"], "true": "a", "accuracy": float(n < right)}
+            | {"predicted": "a" if n < right else "b"}
+            for n in range(10)
+        ]
+        (folder / "predictions.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+
+
 def answered() -> None:
     saved()
     tt.export_saved_model(tt.load_model("out/model.keras"), "out/serving")
@@ -241,6 +255,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Numbers": priced,
     "From Python": of_reviews,
     "From a model to answers": answered,
+    "Two models side by side": reported,
     "Serving": saved,
     "The kit": saved,
     "Does an export answer as its model?": answered,

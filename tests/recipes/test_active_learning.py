@@ -179,9 +179,10 @@ def test_accuracies_are_of_others_than_those_that_learned() -> None:
     assert sizes == [14, 22, 29, 38, 48] and accuracies.shape == (6, 5)
     assert accuracies.min() > 0.95
     # Labels that mean nothing are not learned by heart.
-    luck = list(np.random.default_rng(0).permutation(labels))
-    measured = learning_curves.measured(vectors, luck)
+    luck = np.random.default_rng(0).normal(size=(60, 200))
+    measured = learning_curves.measured(luck, labels)
     assert measured is not None and measured[1].mean() < 0.75
+    assert learning_curves.accuracy(luck, labels, np.arange(60), np.arange(60)) > 0.95
     assert learning_curves.measured(vectors[:19], labels[:19]) is None
     assert learning_curves.measured(vectors[:25], labels[:25]) is None  # one class
 
@@ -192,6 +193,8 @@ def test_a_head_of_several_classes_answers_sets() -> None:
     head = linear_heads.LinearHead(vectors, labels)
     assert head.classes == ["a", "b"] and head.several
     assert head.answers(head.scores(vectors)) == labels
+    scores = np.array([[0.6, 0.5], [0.4, 0.49], [0.2, 0.7]])
+    assert head.answers(scores) == [("a", "b"), (), ("b",)]
 
 
 # The selector ---------------------------------------------------------------------------------
