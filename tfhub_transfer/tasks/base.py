@@ -82,11 +82,9 @@ class Task(Reported, abc.ABC):
     # be scaled to mean what they say.
     calibrated_by: ClassVar[Link | None] = None
 
-    # Whether of a row more is read than others on the same encoder read, so that it learns alone.
-    reads_alone: bool = False
-
     # How they were scaled, once they are.
     calibration: Scaling | None = None
+    reads_alone: bool = False  # whether rows have what others on the same encoder don't read
 
     # How it looks for its answers, if it searches for them: a frozen dataclass, which may be set.
     search: Any = None

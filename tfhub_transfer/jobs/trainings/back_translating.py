@@ -104,7 +104,7 @@ def unjudged(targets: list[str], splits: Splits) -> list[str]:
     Raises:
         InputError: If all of them are such.
     """
-    judged = set()
+    judged: set[str] = set()
     for label in (*splits.validation.labels, *splits.test.labels):
         judged.update(map(_folded, [label] if isinstance(label, str) else label))
     kept = [text for text in targets if _folded(text) not in judged]
