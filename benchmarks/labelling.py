@@ -9,6 +9,7 @@ appended to `labelling.jsonl`; what is there isn't run again. `--table` shows me
 """
 
 import datetime
+import itertools
 import json
 import statistics
 import sys
@@ -21,7 +22,7 @@ from sklearn.metrics import recall_score
 
 import tfhub_transfer as tt
 from tfhub_transfer.models import encoding
-from tfhub_transfer.recipes.active_learning import Selector
+from tfhub_transfer.recipes.active_learning import Selector, learning_curves
 from tfhub_transfer.recipes.active_learning.linear_heads import LinearHead, learns
 from tfhub_transfer.tasks import nearness
 
@@ -66,6 +67,12 @@ def grown(folder: str, data: str, strategy: str, seed: int) -> list[dict[str, An
         macro = float(recall_score(right, answers, average="macro", zero_division=0))
         seen = len(set(labels))
         found.append({"labels": size, "accuracy": accuracy, "macro": macro, "classes": seen})
+        following = next((each for each in SIZES[data] if each > size), None)
+        told = following is not None and strategy == "auto"
+        curve = learning_curves.measured(vectors[rows], labels, seed) if told else None
+        if curve is not None and following is not None:
+            gain = learning_curves.expected(*curve, now=size, more=following - size)
+            found[-1] |= {"expected": gain.value, "error": gain.error}
     return found
 
 
@@ -85,6 +92,22 @@ def table() -> None:
             print(f"| {strategy} ({len(own)}) | " + " | ".join(cells) + " |")
 
 
+def expected() -> None:
+    """What was expected of the labels to the next size, and what came."""
+    runs = [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()]
+    for data, sizes in SIZES.items():
+        own = [run["sizes"] for run in runs if (run["data"], run["strategy"]) == (data, "auto")]
+        for number, (size, following) in enumerate(itertools.pairwise(sizes)):
+            told = [each[number] for each in own if "expected" in each[number]]
+            came = [e[number + 1]["accuracy"] - e[number]["accuracy"] for e in own]
+            if told:
+                means = [
+                    statistics.mean(each[key] for each in told) for key in ("expected", "error")
+                ]
+                shown = f"{means[0]:+.3f} | {means[1]:.3f} | {statistics.mean(came):+.3f}"
+                print(f"| {data}, {size} to {following} | {shown} |")
+
+
 def main() -> None:
     """Runs what isn't there yet."""
     parser = harness.arguments(__doc__)
@@ -92,7 +115,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[*SIZES], default=[*SIZES])
     parser.add_argument("--table", action="store_true")
     if "--table" in sys.argv:
-        return table()
+        table()
+        return expected()
     options = harness.parse(parser, ("data_folder",))
     lines = RESULTS.read_text("utf-8").splitlines() if RESULTS.exists() else []
     done = {tuple(json.loads(line)[key] for key in ("data", "strategy", "seed")) for line in lines}

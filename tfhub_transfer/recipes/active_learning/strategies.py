@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -82,27 +82,30 @@ def typical(given: Candidates) -> np.ndarray:
     own = clusters(given.vectors[rows], wanted, given.seed)
     free, labelled = np.isin(rows, given.free), np.isin(rows, given.labelled)
     known = np.bincount(own[labelled], minlength=wanted)
-    sizes = np.bincount(own, minlength=wanted)
-    waiting = {}
-    for cluster in np.flatnonzero(np.bincount(own[free], minlength=wanted)):
+    left = np.bincount(own[free], minlength=wanted)
+
+    def order(cluster: int) -> Iterator[int]:
+        """Its free rows, the most typical first."""
         inside = np.flatnonzero(own == cluster)
-        order = inside[np.argsort(-typicality(given.vectors[rows[inside]]), kind="stable")]
-        waiting[int(cluster)] = list(rows[order[free[order]]])
-    return np.array(_in_turn(waiting, known, sizes, given.count), int)
+        found = inside[np.argsort(-typicality(given.vectors[rows[inside]]), kind="stable")]
+        return iter(rows[found[free[found]]].tolist())
+
+    turns = _turns(known, np.bincount(own, minlength=wanted), left, given.count)
+    # Only of those whose turn comes, since large ones take long.
+    orders = {cluster: order(cluster) for cluster in set(turns)}
+    return np.array([next(orders[cluster]) for cluster in turns], int)
 
 
-def _in_turn(
-    waiting: dict[int, list[int]], known: np.ndarray, sizes: np.ndarray, count: int
-) -> list[int]:
-    """One text after the other, of the largest cluster among those with the fewest labels."""
-    known, chosen = known.copy(), list[int]()
-    while len(chosen) < count and waiting:
+def _turns(known: np.ndarray, sizes: np.ndarray, left: np.ndarray, count: int) -> list[int]:
+    """Clusters, one after the other: the largest among those with the fewest labels."""
+    known, left, turns = known.copy(), left.copy(), list[int]()
+    while len(turns) < count and left.any():
+        waiting = np.flatnonzero(left).tolist()
         best = min(waiting, key=lambda c: (sizes[c] < LEAST_OF_A_CLUSTER, known[c], -sizes[c]))
-        chosen.append(waiting[best].pop(0))
+        turns.append(best)
         known[best] += 1
-        if not waiting[best]:
-            del waiting[best]
-    return chosen
+        left[best] -= 1
+    return turns
 
 
 def typicality(vectors: np.ndarray) -> np.ndarray:
