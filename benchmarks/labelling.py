@@ -9,6 +9,7 @@ appended to `labelling.jsonl`; what is there isn't run again. `--table` shows me
 """
 
 import datetime
+import itertools
 import json
 import statistics
 import sys
@@ -96,7 +97,7 @@ def expected() -> None:
     runs = [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()]
     for data, sizes in SIZES.items():
         own = [run["sizes"] for run in runs if (run["data"], run["strategy"]) == (data, "auto")]
-        for number, (size, following) in enumerate(zip(sizes, sizes[1:])):
+        for number, (size, following) in enumerate(itertools.pairwise(sizes)):
             told = [each[number] for each in own if "expected" in each[number]]
             came = [e[number + 1]["accuracy"] - e[number]["accuracy"] for e in own]
             if told:
