@@ -754,6 +754,11 @@ OF_TASKS = [
         lambda k: MultiTask({"one": Regression(pair=True)}),
     ),
     mistake(
+        "a task that copies pieces of the text learns alone",
+        lambda k: MultiTask({"one": Translation(copies=True)}),
+        lambda k: MultiTask({"one": Translation()}),
+    ),
+    mistake(
         "a task of tags has a second signature",
         lambda k: MultiTask({"a": TokenClassification(), "a_words": Regression()}),
         lambda k: MultiTask({"a": TokenClassification(), "b": Regression()}),

@@ -70,7 +70,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "evaluation": [
-        ["calibrating", "cautions"],
+        ["calibrating", "cautions", "conformalizing"],
         ["measuring"],
         ["__init__"],
     ],
@@ -93,8 +93,9 @@ INNER_FLOORS = {
     ],
     "jobs": [
         ["asking", "folders", "options", "run_records", "saying", "three_splits"],
-        ["commands", "converting", "inputs", "listing", "processes", "settling", "shards"],
-        ["exports", "labelling", "measuring", "predicting", "trainings", "vectors"],
+        ["commands", "converting", "inputs", "listing", "processes", "shards"],
+        ["settling"],
+        ["comparing", "exports", "labelling", "measuring", "predicting", "trainings", "vectors"],
         ["searches"],
         ["__init__"],
     ],
@@ -112,7 +113,7 @@ INNER_FLOORS = {
     ],
     "jobs/options": [
         ["declaring"],
-        ["asking", "encoders", "exporting", "labelling", "serving", "training"],
+        ["asking", "comparing", "encoders", "exporting", "labelling", "serving", "training"],
         ["distilling", "tuning"],
         ["__init__"],
     ],
@@ -135,15 +136,15 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "jobs/trainings": [
-        ["continuing", "refitting", "sharing"],
+        ["continuing", "refitting", "sharing", "trusting"],
         ["training"],
         ["back_translating", "demonstration", "distilling"],
         ["__init__"],
     ],
     "models": [
         [
-            *("archives", "compiling", "filling", "fitting", "forward", "seen", "shares"),
-            "shown_batches",
+            *("archives", "compiling", "filling", "fitting", "forward", "last_layer", "seen"),
+            *("shares", "shown_batches"),
         ],
         ["answers", "batches", "counting", "stored_features"],
         ["boundary", "resuming", "showing"],
@@ -162,8 +163,15 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "recipes": [
-        ["active_learning", "back_translation", "students", "written_answers"],
-        ["distillation", "lessons"],
+        [
+            "active_learning",
+            "back_translation",
+            "contrasts",
+            "students",
+            "written_answers",
+            "zero_shot",
+        ],
+        ["distillation", "few_shot", "lessons"],
         ["encoder_distillation"],
         ["__init__"],
     ],
@@ -177,7 +185,7 @@ INNER_FLOORS = {
         ["contents"],
         ["metrics", "operating_points", "plots", "predictions", "searches", "standings"],
         ["confidence_bins", "groups", "pages", "paired", "search_plots"],
-        ["reports", "search_reports"],
+        ["comparisons", "reports", "search_reports"],
         ["joint_reports"],
         ["__init__"],
     ],
@@ -198,7 +206,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "serving": [
-        ["replay", "served", "warm_up", "wordpiece"],
+        ["replay", "searches", "served", "warm_up", "wordpiece"],
         ["latencies", "operations", "side_files", "signatures"],
         ["elsewhere"],
         ["litert"],
@@ -216,8 +224,8 @@ INNER_FLOORS = {
     ],
     "tasks": [
         [
-            *("class_labels", "divergences", "nearness", "rouge", "scales", "segmentation"),
-            *("temperatures", "trial"),
+            *("class_labels", "conformal", "divergences", "nearness", "rouge", "scales"),
+            *("segmentation", "temperatures", "trial"),
         ],
         ["reportable"],
         ["base"],
@@ -269,7 +277,7 @@ INNER_FLOORS = {
         ["__init__"],
     ],
     "tasks/whole": [
-        ["cuts", "layout", "measures"],
+        ["cuts", "layout", "measures", "trust"],
         ["task"],
         ["ordinal"],
         ["__init__"],

@@ -81,8 +81,8 @@ def _rows(path: str, rows: list[dict[str, Any]]) -> None:
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def reviews(label: str = "sentiment") -> None:
-    examples = tt.data.read(registry.samples_path(), label="sentiment")[:90]
+def reviews(label: str = "sentiment", count: int = 90) -> None:
+    examples = tt.data.read(registry.samples_path(), label="sentiment")[:count]
     rows = [
         {"review": t.replace('"', ""), label: y} for t, y in zip(*examples.texts, examples.labels)
     ]
@@ -148,7 +148,7 @@ def paraphrases() -> None:
 
 
 def pairs() -> None:
-    reviews()
+    reviews(count=240)  # of which validation has enough to say how far to trust answers
     kinds = ("yes", "no")
     rows = [{"premise": f"a {n}", "hypothesis": f"b {n}", "label": kinds[n % 2]} for n in range(40)]
     _rows("pairs.csv", rows)
@@ -179,6 +179,20 @@ def unlabelled() -> None:
 
 def priced() -> None:
     _rows("prices.csv", [{"text": f"chair of size {n}", "price": 100 + n} for n in range(60)])
+
+
+def reported() -> None:
+    for name, right in (("out_before", 5), ("out_after", 9)):
+        folder = Path(name) / "report"
+        folder.mkdir(parents=True)
+        told = {"task": "classification", "metrics": {"accuracy": right / 10}}
+        (folder / "report.json").write_text(json.dumps(told), "utf-8")
+        rows = [
+            {"row": n, "texts": [f"text {n}"], "true": "a", "accuracy": float(n < right)}
+            | {"predicted": "a" if n < right else "b"}
+            for n in range(10)
+        ]
+        (folder / "predictions.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
 
 
 def answered() -> None:
@@ -241,6 +255,7 @@ FILES: dict[str, Callable[[], None]] = {
     "Numbers": priced,
     "From Python": of_reviews,
     "From a model to answers": answered,
+    "Two models side by side": reported,
     "Serving": saved,
     "The kit": saved,
     "Does an export answer as its model?": answered,

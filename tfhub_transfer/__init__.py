@@ -26,6 +26,7 @@ _HOMES = {
     "TransferModel": "models.transfer",
     "build_model": "models.building",
     "calibrate": "evaluation.calibrating",
+    "conformalize": "evaluation.conformalizing",
     "convert": "encoders.conversion",
     "encode_text": "models.encoding",
     "evaluate": "evaluation.measuring",
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from tfhub_transfer.encoders.preprocessor_layer import Preprocessor
     from tfhub_transfer.errors import InputError
     from tfhub_transfer.evaluation.calibrating import calibrate
+    from tfhub_transfer.evaluation.conformalizing import conformalize
     from tfhub_transfer.evaluation.measuring import Report, evaluate
     from tfhub_transfer.models.building import build_model, load_model
     from tfhub_transfer.models.encoding import encode_text

@@ -88,6 +88,26 @@ def test_what_helps_rows_left_out_is_kept() -> None:
     assert (found.kept, found.scaling, found.losses) == (temperatures.NONE, None, {})
 
 
+def test_rows_without_a_class_say_nothing_of_it() -> None:
+    """A validation split of its own may lack a class: the others would be given in its place."""
+    scores, truth = drawn(1.5, [2.0, 0, -2.0])
+    lacking = truth[:, 2] == 0
+    found = temperatures.chosen(scores[lacking], truth[lacking], "softmax")
+    assert found.kept != temperatures.BIASED and set(found.losses) == {"none", "temperature"}
+    alone = truth[:, 0] == 1
+    assert alone.sum() > 50
+    found = temperatures.chosen(scores[alone], truth[alone], "softmax")
+    assert (found.kept, found.losses) == (temperatures.NONE, {})
+
+
+def test_a_label_that_no_row_has_keeps_its_scores_apart() -> None:
+    scores, truth = chances(1.0)
+    truth[:, 1] = 0.0
+    found = temperatures.fitted(scores, truth, "sigmoid", biased=True)
+    assert found.bias[1] == 0.0 and found.bias[0] != 0.0
+    assert temperatures.chosen(scores, 0.0 * truth, "sigmoid").losses == {}
+
+
 def test_nothing_is_kept_that_loses() -> None:
     """Scores that already mean what they say: by how much rows left out lose is said."""
     kept = set()
@@ -98,6 +118,24 @@ def test_nothing_is_kept_that_loses() -> None:
         if found.kept == temperatures.NONE:
             assert best != temperatures.TEMPERATURE and found.scaling is None
     assert temperatures.NONE in kept
+
+
+def test_a_report_says_how_scores_were_scaled_or_why_not() -> None:
+    assert str(Scaling(1.63)) == "all logits divided by 1.63"
+    said = str(Scaling(0.5, (0.2, -0.31, 0.0)))
+    assert said == "all logits divided by 0.50, -0.31 to +0.20 added for each class"
+    losses = {"none": 0.44, "temperature": 0.4491, "temperature and bias": 0.5}
+    told = {"kept": "none", "examples": 60, "losses": losses}
+    why = temperatures.why_not(told) or ""
+    assert "60 validation examples nothing helps" in why
+    assert why.endswith(
+        "(log loss 0.440 as they are, 0.449 by temperature, 0.500 by temperature and bias)"
+    )
+    assert "19 validation examples are too few" in str(
+        temperatures.why_not({**told, "examples": 19, "losses": {}})
+    )
+    assert temperatures.why_not({**told, "kept": "temperature"}) is None
+    assert temperatures.why_not({}) is None
 
 
 def test_rare_classes_and_certain_answers_are_bounded() -> None:
@@ -285,4 +323,5 @@ def test_train_calibrates_unless_told_not_to(
     found = Scaling(records["auto"]["temperature"], tuple(records["auto"]["bias"]))
     np.testing.assert_allclose(found.applied(scores["off"], "softmax"), scores["auto"], atol=1e-5)
     notes = json.loads((tmp_path / "auto/report/report.json").read_text("utf-8"))["notes"]
-    assert any("scores are scaled" in note for note in notes)
+    assert any("scores are scaled as fits" in note for note in notes)
+    assert f"calibration: {found}" in notes

@@ -352,6 +352,28 @@ def test_few_examples_of_a_class_and_cut_texts_are_said(bert_encoder: Path) -> N
     assert cautions._few(report(task="regression"), 9)[0].startswith("only 9 test examples")
 
 
+@pytest.mark.parametrize(
+    ("pair", "towers", "history", "said"),
+    [
+        (True, False, {"loss": [1.0], "thawed_groups": []}, True),
+        (True, False, {"loss": [1.0], "thawed_groups": [(1.0, 2)]}, False),
+        (True, False, {}, False),  # of another training, that nobody remembers
+        (True, True, {"loss": [1.0]}, False),
+        (False, False, {"loss": [1.0]}, False),
+    ],
+)
+def test_pairs_that_a_frozen_encoder_reads_as_one_are_said(
+    bert_encoder: Path, pair: bool, towers: bool, history: dict[str, Any], said: bool
+) -> None:
+    texts = ["a good film"] * 12
+    examples = tt.data.Examples.from_lists(texts, ["a"] * 12, texts if pair else None)
+    task = tt.tasks.Classification(["a", "b"], pair=pair)
+    model = tt.build_model(str(bert_encoder), task, tt.Head(towers=towers), sequence_length=10)
+    found = report(history=history)
+    cautions.add(found, model, examples, None)
+    assert any("try `--towers`" in line for line in found.warnings) == said
+
+
 @pytest.mark.slow
 def test_the_command_line_says_it_before_and_after_training(
     text_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -29,6 +29,7 @@ class FakeModel:
 
     def __init__(self, task: Any, scores: np.ndarray) -> None:
         self.task, self.scores = task, scores
+        self.head = types.SimpleNamespace(towers=False)
         self.encoder = types.SimpleNamespace(handle="fake <encoder>", dialect="bert")
         self.layout = types.SimpleNamespace(check=lambda examples: None, by_unit=False)
         self.training_examples: Examples | None = None

@@ -47,6 +47,7 @@ def test_train_writes_what_the_contract_says(trained: Path) -> None:
     assert report["task"] == "classification"
     assert sum(report["examples"][k] for k in ("train", "validation", "test")) == 60
     assert 0 <= report["metrics"]["accuracy"] <= 1
+    assert any("6 validation examples are too few" in note for note in report["notes"])
     assert set(report["baselines"]) == {"majority", "tfidf_logistic_regression"}
     assert (trained / "report" / "report.html").is_file()
     assert list((trained / "report").glob("*.png"))

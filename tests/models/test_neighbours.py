@@ -59,6 +59,12 @@ def test_who_reads_pairs_has_none(text_encoder: Path, model: tt.TransferModel) -
             tt.Neighbours(model, odd)
     with pytest.raises(InputError, match="neighbours"):
         tt.Neighbours(model, examples, count=0)
+    near, odd_texts = tt.Neighbours(model, examples), ["film", [5], [["a", "film"]], ["\ud800"]]
+    for given in odd_texts:
+        with pytest.raises(InputError, match="expected a list of texts|row 1 of the texts"):
+            near.of(given)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="expected a trained model.*Received: str"):
+        tt.Neighbours("out", examples)  # type: ignore[arg-type]
 
 
 def test_the_command_gives_them_beside_answers(
@@ -82,6 +88,12 @@ def test_the_command_gives_them_beside_answers(
     for row, own in zip(found, plain, strict=True):
         row.pop("predicted_neighbours")
         assert row == own
+    odd = tmp_path / "odd.csv"
+    odd.write_text("review,label\nfine,good\n", "utf-8")
+    status, _, told = run(*words, "--neighbours-from", odd)
+    # Which options there are name the columns of what is asked.
+    assert status == 2 and "the columns of the training, text and label; call them so" in told
+    assert told.count(str(odd)) == 1 and "name one of" not in told
     status, _, told = run(*words)
     assert status == 2 and "give labelled texts with `--neighbours-from`" in told
 

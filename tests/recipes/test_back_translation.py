@@ -47,6 +47,8 @@ def test_a_reverse_model_writes_the_sources(
     assert model.task.search == before
     with pytest.raises(InputError, match="expected texts of the target language"):
         back_translation.back_translate(model, ["", " "])
+    with pytest.raises(InputError, match="expected a list of texts. Received: one string"):
+        back_translation.back_translate(model, "ein Haus")
     other = tt.build_model(str(text_encoder), tt.tasks.Classification(["a", "b"]))
     with pytest.raises(InputError, match="trained model of targets to sources.*classification"):
         back_translation.back_translate(other, given)

@@ -100,6 +100,8 @@ def test_a_trial_is_what_it_would_be_alone_to_the_bit(
     assert len(model.weights) == len(alone.weights) >= 5
     for mine, its in zip(model.get_weights(), alone.get_weights()):
         np.testing.assert_array_equal(mine, its)
+    # Of epochs that weren't kept, too, whose weights nobody sees.
+    assert model.history_["loss"] == alone.history_["loss"]
     assert found["val_accuracy"] == history.outcomes[-1].value
     if history.best_epoch is not None:
         assert found["val_loss"] == history.history["val_loss"][history.best_epoch]

@@ -29,8 +29,9 @@ def test_every_setting_is_known_and_the_defaults_are_the_librarys(encoder: tt.En
         "loss",
         "encoder",
         "decoder_layers",
+        "towers",
     }  # of which there is one
-    assert {*made.searched} == {*SEARCHED}
+    assert {*made.searched} == {*SEARCHED} - {"towers"}
     # As `fine_tune`, `Plan`, `Head` and `default_optimizer` have them, written down anew.
     assert made.defaults() == {
         **{"unfreeze": 3, "optimizer": "adamw", "learning_rate": 1e-4, "warmup": 0.1},
@@ -48,20 +49,44 @@ def test_what_an_encoder_or_a_task_has_no_use_for_is_no_setting(
     encoder: tt.Encoder, text_encoder: Path
 ) -> None:
     plain = {*space(tt.Encoder(str(text_encoder))).known}
-    assert {*SETTINGS} - plain == {"pooling", "block", "loss", "encoder", "decoder_layers"}
+    assert {*SETTINGS} - plain == {
+        *("pooling", "block", "loss", "encoder", "decoder_layers", "towers"),
+    }
     tags = tt.tasks.TokenClassification(["O", "B-a"])
     known = {*space(encoder, task=tags).known}
-    without = {"pooling", "label_smoothing", "loss", "encoder", "decoder_layers"}
+    without = {"pooling", "label_smoothing", "loss", "encoder", "decoder_layers", "towers"}
     assert {*SETTINGS} - known == without
     alike = {*space(encoder, task=tt.tasks.Similarity()).known}
     assert {*SETTINGS} - alike == {
         *("block", "hidden_units", "dropout", "l2", "head_learning_rate", "label_smoothing"),
-        *("encoder", "decoder_layers"),
+        *("encoder", "decoder_layers", "towers"),
     }
     written = {*space(encoder, task=tt.tasks.Translation().adapt(["ein Haus"])).known}
     assert {*SETTINGS} - written == {
-        *("pooling", "block", "hidden_units", "l2", "loss", "encoder"),
+        *("pooling", "block", "hidden_units", "l2", "loss", "encoder", "towers"),
     }
+
+
+def test_texts_of_a_pair_are_searched_apart_where_they_may_meet(
+    encoder: tt.Encoder, text_encoder: Path
+) -> None:
+    pairs = tt.tasks.Classification(["a", "b"], pair=True)
+    made = space(encoder, task=pairs)
+    assert made.searched["towers"] == ["no", "yes"] and made.defaults()["towers"] == "no"
+    for said in (True, "yes", 1):
+        assert space(encoder, {"towers": said}, pairs).fixed["towers"] == "yes"
+    assert space(encoder, {"towers": [False, True]}, pairs).searched["towers"] == ["no", "yes"]
+    # Who asked for them has them, even where all that is searched is named.
+    for given in (None, {"towers": "search"}):
+        own = Space(known_settings(encoder, pairs, tt.Head(towers=True), tt.Plan()), given)
+        assert own.fixed["towers"] == "yes"
+    with pytest.raises(tt.InputError, match="`towers` must be one of no, yes. .*'perhaps'"):
+        space(encoder, {"towers": ["no", "perhaps"]}, pairs)
+    with pytest.raises(tt.InputError, match="`towers` must be True or False. Received: 2"):
+        space(encoder, {"towers": 2}, pairs)
+    for other, task in ((tt.Encoder(str(text_encoder)), pairs), (encoder, TASK)):
+        with pytest.raises(tt.InputError, match="this encoder and task have no such setting"):
+            space(other, {"towers": "yes"}, task)
 
 
 def test_losses_are_those_that_learn_from_the_same_labels(encoder: tt.Encoder) -> None:

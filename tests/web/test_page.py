@@ -54,6 +54,14 @@ KINDS: dict[str, tuple[tuple[str, ...], Any]] = {
         },
     ),
     "number": (("text_a", "text_b"), lambda a, b: {"score": [1.5]}),
+    "unsure": (
+        ("text",),
+        lambda t: (
+            {"label": ["a"], "label_id": [0], "scores": [[0.5, 0.375, 0.125]], "accepted": [False]}
+            | {"label_set": [[True, True, False]], "label_names": [["a", EVIL, "c"]]}
+        ),
+    ),
+    "between": (("text",), lambda t: {"score": [1.5], "lower": [0.25], "upper": [2.75]}),
     "tags": (("text",), tagged),
     "question": (
         ("question", "context"),
@@ -169,6 +177,11 @@ def test_every_kind_of_answer(page: Any) -> None:
     assert found.startswith("b") and page.locator(".bars .first .name").inner_text() == "b"
     choose(page, "number")
     assert ask(page, "x", "y") == "1.500"
+    choose(page, "unsure")
+    found = ask(page, "x")
+    assert f"Not sure enough to be accepted. May be right: a, {EVIL}." in found
+    choose(page, "between")
+    assert ask(page, "x").split("\n\n") == ["1.500", "Between 0.2500 and 2.750."]
     choose(page, "tags")
     ask(page, f"🙂 {EVIL} 👍🏽 in Rome now")
     mark = page.locator("#found mark")

@@ -23,6 +23,7 @@ from tfhub_transfer.data.forms import (
     delimited,
     has_no_header,
     is_lines,
+    may_be_lines,
 )
 from tfhub_transfer.data.forms.tfds import would_download
 from tfhub_transfer.errors import InputError
@@ -43,6 +44,7 @@ __all__ = [
     "is_blank",
     "is_lines",
     "line_chunks",
+    "may_be_lines",
     "pair_columns",
     "refuse_columns",
     "would_download",

@@ -59,7 +59,7 @@ def calibrate(
 
 
 def as_another(model: TransferModel, judged: TransferModel) -> None:
-    """Scales a model as another is, with which it has a task in common but no validation split.
+    """Calibrates a model as another is, with which it has a task in common but no validation split.
 
     Args:
         model: The model, never scaled yet.
@@ -67,6 +67,7 @@ def as_another(model: TransferModel, judged: TransferModel) -> None:
     """
     for name, part in model.parts.items():
         found = scaling.current(judged.parts[name])
+        part.task.take_choices(judged.parts[name].task)
         part.task.calibration = None  # its task may be a copy
         if found is not None:
             scaling.put(part, found)

@@ -58,7 +58,7 @@ def add(report: Report, model: TransferModel, test: Examples, train: Examples | 
     kept = [str(said) for said in report.history.get("kept", [])]
     report.notes += [said for said in kept if said != NOTHING]
     report.warnings += [said for said in kept if said == NOTHING]
-    report.warnings += report.beaten()
+    report.warnings += [*report.beaten(), *_never_compared(report, model)]
     if seen:
         report.texts["also_in"] = seen.count(test.texts)
         report.warnings += _seen_before(report.texts["also_in"], len(test))
@@ -99,6 +99,18 @@ def _seen_before(found: dict[str, int], rows: int) -> list[str]:
     return [
         f"of {rows} test texts {' and '.join(shared)}: what was seen before is answered better, "
         "so the numbers are too good; drop these rows"
+    ]
+
+
+def _never_compared(report: Report, model: TransferModel) -> list[str]:
+    """What a frozen encoder was never taught: to compare two texts that it reads as one."""
+    pairs = model.task.one_row and model.task.pair
+    packed = pairs and model.encoder.dialect != "text" and not model.head.towers
+    if not packed or not report.history or report.history.get("thawed_groups"):
+        return []
+    return [
+        "a frozen encoder reads both texts of a pair as one, which hardly any was taught to "
+        "compare; try `--towers` (`Head(towers=True)`), or let it thaw (`--unfreeze`)"
     ]
 
 

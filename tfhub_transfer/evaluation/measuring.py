@@ -8,7 +8,7 @@ from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import cautions
 from tfhub_transfer.incoming import choices, ranges
-from tfhub_transfer.models import scaling
+from tfhub_transfer.models import last_layer, scaling
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting import joint_reports, metrics
 from tfhub_transfer.reporting.joint_reports import JointReport
@@ -82,6 +82,7 @@ def _evaluate_task(
     model.layout.check(examples)
     task.check(examples)
     task.calibration = scaling.current(model)  # nothing, where it was trained on since
+    task.limits = last_layer.known_limits(model)
     report = Report(
         task=task.name,
         encoder=str(model.encoder.handle),
@@ -103,6 +104,8 @@ def _evaluate_task(
         report.notes.append("no baselines: the training split isn't at hand")
     # A function of the untrained model, since most tasks never ask and it loads an encoder.
     task.report_on(Trial(report, model, examples, train, seed, lambda: _untrained(model)))
+    if task.calibration is not None:
+        report.notes.append(f"calibration: {task.calibration}")
     _note_intervals(report, len(examples))
     cautions.add(report, model, examples, known)
     return report

@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfhub_transfer.jobs.options.asking import EncodeJob, EvaluateJob, PredictJob
+from tfhub_transfer.jobs.options.comparing import CompareJob
 from tfhub_transfer.jobs.options.distilling import DistillJob
 from tfhub_transfer.jobs.options.encoders import ConvertJob, EncodersJob
 from tfhub_transfer.jobs.options.exporting import CheckExportJob, ExportJob
@@ -93,6 +94,13 @@ COMMANDS = (
         "evaluate a trained model on a labelled file",
         EvaluateJob,
         "measuring.evaluate_folder",
+    ),
+    Command(
+        "compare",
+        "by how much one report is better than another, and which answers changed",
+        CompareJob,
+        "comparing.compare_reports",
+        answers=True,
     ),
     Command(
         "predict",

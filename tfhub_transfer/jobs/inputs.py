@@ -1,8 +1,9 @@
 """What jobs read: files to splits, and the task that suits them."""
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict, cast
 
@@ -377,6 +378,32 @@ def file_of(job: Form, source: str) -> data.File:
         source: The file's name.
     """
     return data.File(source, **{name: getattr(job, name) for name in _FORM})
+
+
+@contextlib.contextmanager
+def undescribed(source: str, options: Sequence[str], expected: str) -> Iterator[None]:
+    """While a file is read that options of a command don't describe: none of these is advised.
+
+    Args:
+        source: The file's name.
+        options: They, as `--text`.
+        expected: What is said in the place of a message that names an option.
+
+    Raises:
+        InputError: If the file is unusable.
+    """
+    try:
+        yield
+    except InputError as error:
+        if not any(f"`{option}" in str(error) for option in options):
+            raise
+        said, _, received = str(error).partition("Received: ")
+        if said.startswith(source):
+            place = said.partition(": ")[0].partition("; ")[0]
+            received = place if received in place else f"{place}: {received}"
+        elif source not in received:
+            received = f"{source}: {received}"
+        raise InputError(f"{expected}. Received: {received}") from error
 
 
 @progress.stage("Reading", final=False)

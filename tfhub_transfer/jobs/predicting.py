@@ -1,5 +1,6 @@
 """A trained model's answers to a file, as `predict` gives them: printed, or in another file."""
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,11 +8,21 @@ from typing import cast
 
 from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.data import reading, writing
+from tfhub_transfer.encoders import (
+    conversion,  # noqa: F401  teaches the registry to convert Hugging Face folders
+)
+from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs import asking, folders
 from tfhub_transfer.jobs.asking import Answers
-from tfhub_transfer.jobs.inputs import Columns, file_of, read_labelled, training_split
+from tfhub_transfer.jobs.inputs import (
+    Columns,
+    file_of,
+    read_labelled,
+    training_split,
+    undescribed,
+)
 from tfhub_transfer.jobs.options.asking import PredictJob
 from tfhub_transfer.jobs.saying import say, say_notes
 from tfhub_transfer.jobs.settling import said, settle
@@ -26,7 +37,8 @@ from tfhub_transfer.models.encoding import (
 )
 from tfhub_transfer.models.neighbours import USUAL, Neighbours
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.storage import opening
+from tfhub_transfer.recipes import zero_shot
+from tfhub_transfer.storage import opening, records
 
 
 def answer(job: PredictJob) -> None:
@@ -68,7 +80,7 @@ def predict(job: PredictJob) -> Answers:
     named = job.columns({})
     # Before the model is loaded, where the source alone tells.
     _require_table(job, named and reading.is_lines(source))
-    model, record = folders.load(job.folder, job.trust_code)
+    model, record = _loaded(job)
     model, known = _of_task(model, record.get("columns", {}), job.task)
     settle(model, job)
     columns = job.columns({"text": known.get("text"), "text_pair": known.get("text_pair")})
@@ -77,16 +89,37 @@ def predict(job: PredictJob) -> Answers:
     return Answers(model, source, columns, precision_of(record), neighbours=near)
 
 
+def _loaded(job: PredictJob) -> tuple[TransferModel, Record]:
+    """The model of a job; of an encoder and descriptions of classes the one that they make."""
+    if job.descriptions is None:
+        return folders.load(job.folder, job.trust_code)
+    # A handle is no path, which has one slash only.
+    name = re.sub(r"^(https?):/(?!/)", r"\1://", str(job.folder))
+    told = zero_shot.parsed(records.read(job.descriptions))
+    with progress.stage("Encoding descriptions of classes", final=False):
+        return zero_shot.build(Encoder(name, trust_code=job.trust_code), told), {}
+
+
 def _answer_shards(job: PredictJob) -> None:
     assert job.output is not None
+    if job.descriptions is not None:
+        raise InputError(
+            "classes by descriptions are answered one file at a time; build the model in Python, "
+            "by the recipe zero_shot, save it, and give that. Received: --descriptions "
+            f"{job.descriptions}, and several files"
+        )
     work = running.Work(job, Output(job.output), load)
     model = opening.path_of(job.folder)
     files = [model] if model.is_file() else [model / MODEL_FILE, model / RECORD_FILE]
     if not files[0].exists():
         folders.load(job.folder, job.trust_code)  # which says what is there instead
     told = {**job.columns({}), "task": job.task, **running.told(job), **said(job), **_near(job)}
-    if job.neighbours_from is not None and opening.path_of(job.neighbours_from).is_file():
-        told["neighbours_digest"] = digest([opening.path_of(job.neighbours_from)])
+    # Of files their bytes count; terms of a glossary may be many.
+    for name in ("neighbours_from", "glossary"):
+        source = getattr(job, name)
+        if source is not None:
+            told[name] = source
+            told[f"{name}_digest"] = digest([opening.path_of(source)])
     running.answer(work, {"command": "predict", "model": digest(files), **told}, [job.folder])
 
 
@@ -125,8 +158,7 @@ def _neighbours(
     if not _near(job):
         return None
     if job.neighbours_from is not None:
-        # Columns that the job names are those of what is asked.
-        found: object = read_labelled(file_of(job, job.neighbours_from), model.task, known)
+        found: object = _read_near(job, model, known, job.neighbours_from)
     else:
         found = training_split(record)
         if job.task is not None and isinstance(found, Mapping):
@@ -142,6 +174,20 @@ def _neighbours(
         runtime.precision(precision_of(record), model.encoder.dimension),
     ):
         return Neighbours(model, found, job.neighbours or USUAL)
+
+
+def _read_near(
+    job: PredictJob, model: TransferModel, known: ColumnNames, source: str
+) -> data.Examples | Mapping[str, data.Examples]:
+    """Labelled texts of a file; columns that the job names are those of what is asked."""
+    names = {**model.task.usual_columns, **known}
+    named = " and ".join(str(names.get(name, name)) for name in ("text", "label"))
+    expected = (
+        f"labelled texts to look among have the columns of the training, {named}; call them so: "
+        "`--text` and `--label` are of the texts that are asked"
+    )
+    with undescribed(source, ("--text", "--label"), expected):
+        return read_labelled(file_of(job, source), model.task, known)
 
 
 def _require_table(job: PredictJob, unless: object) -> None:

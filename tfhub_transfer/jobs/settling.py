@@ -1,9 +1,11 @@
 """How a trained model is to search for its answers, where these are texts."""
 
 import dataclasses
+from collections.abc import Iterator
 
 from tfhub_transfer.data import reading
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.jobs.inputs import undescribed
 from tfhub_transfer.jobs.options.declaring import Drawn, Searched, names_of
 from tfhub_transfer.models.transfer import TransferModel
 
@@ -26,21 +28,32 @@ def said(job: Searched) -> dict[str, object]:
 
 def _glossary(source: str) -> list[tuple[str, str]]:
     """The terms of a table, and what stands for each."""
+    expected = (
+        "a glossary is a table in UTF-8, as CSV with quotes around fields that hold a comma; "
+        "convert it: `--encoding`, `--delimiter` and `--quoting` are of the texts"
+    )
+    with undescribed(source, ("--encoding", "--delimiter", "--quoting"), expected):
+        return list(_pairs(source))
+
+
+def _pairs(source: str) -> Iterator[tuple[str, str]]:
     table = reading.Table(source, reading.Asked(labels=False))
-    term, target = (table.require(name, f"{name} of a glossary") for name in _COLUMNS)
-    pairs = []
+    if not all(map(table.holds, _COLUMNS)):
+        raise InputError(
+            "a glossary has the columns `source`, of terms, and `target`, of what stands for them; "
+            f"call them so in {source}. Received: {', '.join(map(repr, table.columns)) or 'none'}"
+        )
+    number = None
     for number, row in table:
-        place = f"{source}, {table.unit} {number}"
-        pair = [row.get(name) for name in (term, target)]
+        pair = [row.get(name) for name in _COLUMNS]
         if not all(isinstance(each, str) and each.strip() for each in pair):
             raise InputError(
-                f"{place}: a glossary has a term and what stands for it in each row, as texts; "
-                f"fill both in, or drop the row. Received: {pair}"
+                f"{source}, {table.unit} {number}: a glossary has a term and what stands for it in "
+                f"each row, as texts; fill both in, or drop the row. Received: {pair}"
             )
-        pairs.append((str(pair[0]), str(pair[1])))
-    if not pairs:
+        yield str(pair[0]), str(pair[1])
+    if number is None:
         raise InputError(f"the glossary has no terms; give rows of them. Received: {source}")
-    return pairs
 
 
 def settle(model: TransferModel, job: Searched) -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfhub_transfer.data import Examples, text_forms
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.incoming import choices
-from tfhub_transfer.models import forward
+from tfhub_transfer.models import forward, last_layer
 from tfhub_transfer.runtime import probes
 from tfhub_transfer.tasks import Task, layouts
 from tfhub_transfer.tasks.layouts import Layout, Rows
@@ -20,7 +20,7 @@ from tfhub_transfer.tasks.reportable import Joined
 Answer: TypeAlias = dict[str, Any]
 
 
-class Answering(forward.Asked, Protocol):
+class Answering(forward.Asked, last_layer.Scoring, Protocol):
     """What of a model answers."""
 
     encoder: Encoder
@@ -89,6 +89,7 @@ def by_name(
     Raises:
         InputError: If they are, and may not.
     """
+    last_layer.forget_limits(model)
     layout = model.layout
     cuts = []
 

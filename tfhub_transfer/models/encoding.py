@@ -53,6 +53,7 @@ class Record(TypedDict, total=False):
         plan: What was planned, in words.
         outcomes: What became of each stage.
         calibration: How scores of classes were scaled, and what rows left out say of it.
+        limits: What `conformalize` found, and on how many rows.
         history: The curves.
         histories: Those of each of several tasks.
         profile: The data on one screen; of several tasks one for each.
@@ -72,6 +73,7 @@ class Record(TypedDict, total=False):
     plan: Mapping[str, object]
     outcomes: Sequence[object]
     calibration: object
+    limits: object
     history: object
     histories: object
     profile: object

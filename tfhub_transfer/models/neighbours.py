@@ -8,7 +8,7 @@ import numpy as np
 from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.data.usual_columns import LABEL, TEXT
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import ranges, values
+from tfhub_transfer.incoming import ranges, values, wording
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.tasks import nearness
 from tfhub_transfer.texts import joining
@@ -44,6 +44,11 @@ class Neighbours:
     def __init__(self, model: TransferModel, examples: Examples, count: int = USUAL) -> None:
         self._count = ranges.whole_number("neighbours", count, *ranges.NEIGHBOURS)
         require_examples(examples)
+        if not isinstance(model, TransferModel):
+            raise InputError(
+                "expected a trained model, as `tt.load_model` or `tt.build_model` gives it. "
+                f"Received: {type(model).__name__}"
+            )
         if model.task.several or model.task.pair:
             raise InputError(
                 "the nearest labelled texts are those of single texts; ask a model of one task "
@@ -72,9 +77,14 @@ class Neighbours:
             For each a list of dictionaries: the labelled text and its label, by the names that the
             task has for such columns, and `cosine`, that of both vectors. A text that is
             among the labelled ones is nearest to itself.
+
+        Raises:
+            InputError: If there are no texts, or something else than texts.
         """
+        given = enumerate(wording.listed(texts), start=1)
+        read = [wording.require_text(text, f"row {n} of the texts") for n, text in given]
         rows, near = nearness.nearest(
-            self._vectors, self._encoded([joining.spaced(text) for text in texts]), self._count
+            self._vectors, self._encoded(list(map(joining.spaced, read))), self._count
         )
         return [list(map(self._one, *each)) for each in zip(rows.tolist(), near.tolist())]
 

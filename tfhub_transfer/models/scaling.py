@@ -1,15 +1,13 @@
 """The scaling of a model's scores, in the weights of its last layer: nothing else need know."""
 
 import dataclasses
-import hashlib
 
 import keras
 import numpy as np
 
+from tfhub_transfer.models import last_layer
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.tasks.temperatures import Scaling
-
-LAST = "scores"
 
 
 def can_be_put(model: TransferModel) -> bool:
@@ -18,7 +16,7 @@ def can_be_put(model: TransferModel) -> bool:
     Args:
         model: The model.
     """
-    last = next((layer for layer in model.layers if layer.name == LAST), None)
+    last = next((layer for layer in model.layers if layer.name == last_layer.NAME), None)
     return isinstance(last, keras.layers.Dense) and last.use_bias
 
 
@@ -34,7 +32,7 @@ def put(model: TransferModel, scaling: Scaling) -> None:
     """
     take_back(model)
     _times(model, 1.0 / scaling.temperature, np.array(scaling.bias or 0.0))
-    model.task.calibration = dataclasses.replace(scaling, mark=_mark(model))
+    model.task.calibration = dataclasses.replace(scaling, mark=last_layer.mark(model))
 
 
 def take_back(model: TransferModel) -> None:
@@ -57,7 +55,7 @@ def current(model: TransferModel) -> Scaling | None:
         model: The model.
     """
     scaling = model.task.calibration
-    if scaling is None or scaling.mark != _mark(model):
+    if scaling is None or scaling.mark != last_layer.mark(model):
         return None
     return scaling
 
@@ -68,10 +66,5 @@ def _times(model: TransferModel, factor: float, added: np.ndarray) -> None:
     layer.set_weights([kernel * np.float32(factor), (bias * factor + added).astype(bias.dtype)])
 
 
-def _mark(model: TransferModel) -> str:
-    found = hashlib.sha256(b"".join(each.tobytes() for each in _last(model).get_weights()))
-    return found.hexdigest()[:16]
-
-
 def _last(model: TransferModel) -> keras.layers.Layer:
-    return model.get_layer(LAST)
+    return model.get_layer(last_layer.NAME)

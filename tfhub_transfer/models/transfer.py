@@ -14,7 +14,7 @@ from tfhub_transfer.encoders.preprocessing import TextPreprocessor, Truncation
 from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import choices, usual
-from tfhub_transfer.models import answers, batches, showing, stored_features, wiring
+from tfhub_transfer.models import answers, batches, last_layer, showing, stored_features, wiring
 from tfhub_transfer.models.forward import ANSWER, EVALUATION_BATCH, FEATURES, VECTOR, Forward
 from tfhub_transfer.models.one_file import Config
 from tfhub_transfer.models.seen import Seen
@@ -279,6 +279,7 @@ class TransferModel(wiring.InParts):
     # Saving ----------------------------------------------------------------------------------
 
     def get_config(self) -> Config:
+        last_layer.forget_limits(self)
         serialize = keras.saving.serialize_keras_object
         return {
             "encoder": serialize(self.encoder),

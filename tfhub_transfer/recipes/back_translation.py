@@ -72,7 +72,8 @@ def back_translate(
             "expected a trained model of targets to sources, such as one of translation; train it "
             f"on the pairs with their sides exchanged. Received: {told}"
         )
-    read = [wording.require_text(t, f"row {n} of the targets") for n, t in enumerate(targets, 1)]
+    given = enumerate(wording.listed(targets), start=1)
+    read = [wording.require_text(text, f"row {n} of the targets") for n, text in given]
     kept = list(dict.fromkeys(text for text in read if text.strip()))
     if not kept:
         raise InputError(

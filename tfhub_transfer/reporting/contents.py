@@ -95,6 +95,22 @@ class Calibration(Reliability, total=False):
     before: "Calibration"
 
 
+class Trust(TypedDict, total=False):
+    """What became of what `conformalize` said of answers; `rows` is off how many it was read.
+
+    `accepted` is the share of answers that are, `wrong_of_accepted` which share of those is wrong;
+    `coverage` is how often a set or interval holds the truth, `set_size` the mean number of classes
+    in a set, `half_width` that of an interval, in the units of the scores.
+    """
+
+    accepted: float
+    wrong_of_accepted: float | None
+    coverage: float
+    set_size: float
+    half_width: float | None
+    rows: int
+
+
 class OperatingPoint(TypedDict):
     """What comes of answering from a score on; `given` is how many answers that are."""
 

@@ -83,8 +83,25 @@ def difference(
     """
     known = (name for name in standing.judged if all(own.get(name) is not None for own in numbers))
     name = next(known, None)
-    if name is None:
-        return None
+    return None if name is None else of_number(name, standing, numbers, rows, seed)
+
+
+def of_number(
+    name: str,
+    standing: Standing,
+    numbers: tuple[metrics.Numbers, metrics.Numbers],
+    rows: tuple[Rows, Rows],
+    seed: int = 0,
+) -> Difference:
+    """As `difference`, by a number that both know.
+
+    Args:
+        name: The number's.
+        standing: How the task stands in reports.
+        numbers: Metrics of both.
+        rows: Answers of both.
+        seed: Seed of the bootstrap.
+    """
     first, second = (float(own[name] or 0.0) for own in numbers)
     plain = Difference(name, first, second, standing=standing)
     if not rows[0] or len(rows[0]) != len(rows[1]):

@@ -281,6 +281,48 @@ def thresholds(found: Thresholds) -> bytes:
     return png(figure)
 
 
+def selective(right: np.ndarray, confidence: np.ndarray, taken: float, asked: float) -> bytes:
+    """Accuracy of the surest answers against which share of all they are (Geifman, El-Yaniv 2017).
+
+    Args:
+        right: Whether each answer is right `[n]`.
+        confidence: Its score `[n]`.
+        taken: The share that is accepted.
+        asked: How accurate accepted answers were to be.
+    """
+    figure, (axes,) = _figure(7.2, 4.2)
+    places, accuracy = accuracy_of_surest(right, confidence)
+    axes.plot(places, accuracy, color=BLUE, linewidth=1.6, label="the surest so far")
+    axes.axhline(asked, color=GREY, linestyle=DASHES, linewidth=1.1, label="asked for")
+    axes.axvline(taken, color=INK, linestyle=DASHES, linewidth=1.1, label="accepted")
+    axes.set(xlim=(0.0, 1.02))
+    axes.legend(frameon=False, fontsize=9)
+    caption(axes, "Accuracy of the surest answers", "share of all answers", "accuracy")
+    return png(figure)
+
+
+def accuracy_of_surest(right: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which shares of answers can be taken, the surest first, and how many of them are right.
+
+    Args:
+        right: Whether each answer is right `[n]`.
+        confidence: Its score `[n]`; equal ones are taken together.
+
+    Returns:
+        Shares and accuracies `[m]`.
+
+    Example:
+
+    >>> accuracy_of_surest(np.array([True, False, True]), np.array([0.9, 0.5, 0.5]))
+    (array([0.33333333, 1.        ]), array([1.        , 0.66666667]))
+    """
+    order = np.argsort(-confidence, kind="stable")
+    counts = np.arange(1, len(order) + 1)
+    last = np.append(np.diff(confidence[order]) != 0, True)
+    hits = np.cumsum(right[order])
+    return counts[last] / len(order), hits[last] / counts[last]
+
+
 def scatter(labels: np.ndarray, scores: np.ndarray) -> bytes:
     """Predicted against true scores `[n]`, and the distribution of the residuals."""
     figure, (axes, residuals) = _figure(10.4, 4.9, 2)

@@ -61,6 +61,7 @@ class Report:
         slices: Numbers by groups of examples, `{"by", "rows"}` each (see `groups.means`).
         thresholds: Precision and recall if answers are given from a score on (see
             `operating_points.table`), or `None`.
+        trust: What became of what `conformalize` said of answers, or `None`.
         attention: Of texts that were written, what of the text given was read for each piece.
         setup: With what it was trained, as far as it is known.
         profile: The data that it was trained on, on one screen.
@@ -92,6 +93,7 @@ class Report:
     entities: contents.Entities = dataclasses.field(default_factory=contents.Entities)
     slices: list[contents.Slice] = dataclasses.field(default_factory=list)
     thresholds: contents.Thresholds | None = None
+    trust: contents.Trust | None = None
     attention: list[contents.Attention] = dataclasses.field(default_factory=list)
     setup: Mapping[str, object] = dataclasses.field(default_factory=dict)
     profile: str = ""

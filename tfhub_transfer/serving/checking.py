@@ -18,7 +18,7 @@ from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.graphs import safety
 from tfhub_transfer.models.transfer import TransferModel
-from tfhub_transfer.serving import operations, replay, warm_up
+from tfhub_transfer.serving import operations, replay, searches, warm_up
 from tfhub_transfer.serving.exporting import models_of
 from tfhub_transfer.serving.served import ENCODE, WORDS, newest, signature_of
 from tfhub_transfer.serving.signatures import CLASSIFY, REGRESS, SERIALIZED, TOP_K
@@ -98,6 +98,13 @@ def prepare(
     }
     told = {"signatures": names, "most": _MOST_REDUCED if graph.reduced else _MOST}
     (place / "signatures.json").write_text(json.dumps(told), encoding="utf-8")
+    with searches.as_exported(models_of(model), version):
+        return _asked_all(version, model, graph, place)
+
+
+def _asked_all(
+    version: Path, model: TransferModel, graph: operations.Graph, place: Path
+) -> list[Check]:
     odd = list(_odd(graph.of_strings))
     warm_up.write(place / f"{ODD}.records", odd)
     _expect(place / ODD, model, graph, odd)

@@ -13,9 +13,10 @@ from tfhub_transfer import progress, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import folding, safety, surgery
 from tfhub_transfer.incoming import choices, ranges
+from tfhub_transfer.models import last_layer
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.runtime import precision_choice
-from tfhub_transfer.serving import side_files, signatures, warm_up
+from tfhub_transfer.serving import searches, side_files, signatures, warm_up
 from tfhub_transfer.serving.served import ENCODE, SIGNATURE, WORDS, labels_file, signature_of
 from tfhub_transfer.serving.signatures import (
     MAX_LENGTH,
@@ -249,6 +250,7 @@ def export_saved_model(
     PosixPath('out/serving/1')
     """
     require_exportable(model)
+    last_layer.forget_limits(model)
     top_k = signatures.check_top_k([part.task for part in model.parts.values()], top_k)
     keep = None if keep is None else ranges.whole_number("keep", keep, *ranges.VERSIONS)
     choices.one_of("precision", precision, (*precision_choice.PRECISIONS, _INT8))
@@ -288,6 +290,7 @@ def _write(model: TransferModel, folder: Path, precision: str, top_k: int | None
             tf.saved_model.save(served, str(folder), signatures=functions)
             signatures.name_methods(folder, functions, models)
             _write_warm_up(functions, models, model.sequence_length, folder)
+            searches.write(models, folder)
 
 
 def _signatures(

@@ -16,12 +16,14 @@ from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import choices, values
 from tfhub_transfer.incoming.ranges import MOST
 from tfhub_transfer.shapes import Logs
+from tfhub_transfer.tasks.conformal import Limits
 from tfhub_transfer.tasks.reportable import KerasOwn, Monitor, Readable, Reported
-from tfhub_transfer.tasks.temperatures import Link, Scaling
+from tfhub_transfer.tasks.temperatures import Scaling
 from tfhub_transfer.tasks.trial import Answers, Cut, Laid
 
 # What a configuration has beside arguments of the constructor.
-_LEARNED = ("learned", "calibration")
+_KNOWN: Mapping[str, Any] = {"calibration": Scaling, "limits": Limits}
+_LEARNED = ("learned", *_KNOWN)
 
 
 class Task(Reported, abc.ABC):
@@ -78,16 +80,10 @@ class Task(Reported, abc.ABC):
     # The API of TF Serving that an export's answers suit beside `predict`: "classify", where
     # `scores` are of `class_names`, "regress", where `score` is a number; neither, if "".
     api: ClassVar[str] = ""
-    # What makes the scores of its layer `scores` of logits, if they are shares of classes that may
-    # be scaled to mean what they say.
-    calibrated_by: ClassVar[Link | None] = None
-
-    # How they were scaled, once they are.
-    calibration: Scaling | None = None
-
     # How it looks for its answers, if it searches for them: a frozen dataclass, which may be set.
     search: Any = None
 
+    copies: bool = False  # pieces of the text, so that it reads more of a row than others do
     pair: bool = False  # also of one that calls no other constructor
 
     def __init__(self, pair: bool = False) -> None:
@@ -396,13 +392,14 @@ class Task(Reported, abc.ABC):
         said = {name: each for name, each in config.items() if name not in _LEARNED}
         task = cls(**said)
         task.learned = bool(config.get("learned", False))
-        task.calibration = Scaling.from_config(config.get("calibration"))
+        for name, kind in _KNOWN.items():
+            setattr(task, name, kind.from_config(config.get(name)))
         return task
 
     def learned_config(self) -> dict[str, object]:
-        """What `get_config` says of learned names, and of scaled scores."""
-        scaled = {} if self.calibration is None else {"calibration": asdict(self.calibration)}
-        return {**({"learned": True} if self.learned else {}), **scaled}
+        """What `get_config` says of learned names, and of what validation said of scores."""
+        found = {n: asdict(value) for n in _KNOWN if (value := getattr(self, n)) is not None}
+        return {**({"learned": True} if self.learned else {}), **found}
 
     def as_options(self) -> dict[str, object]:
         """What was said to the task, as its `options` of the command line; `None` of what wasn't.

@@ -6,7 +6,7 @@ A task of whole texts has labels `[n, ...]` as its `encode` makes them, and scor
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ from tfhub_transfer.reporting.metrics import BaselineAnswer, Numbers
 from tfhub_transfer.reporting.reports import Report
 from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.shapes import Array, Logs
+from tfhub_transfer.tasks.conformal import Limits
 from tfhub_transfer.tasks.temperatures import Link, Scaling, Told
 from tfhub_transfer.tasks.trial import Trial, worst
 
@@ -62,8 +63,14 @@ class Reported:
     name: ClassVar[str]
     pair: bool
     class_names: list[str] | None
-    calibration: Scaling | None
-    calibrated_by: ClassVar[Link | None]
+    # What makes the scores of its layer `scores` of logits, if they are shares of classes that may
+    # be scaled to mean what they say.
+    calibrated_by: ClassVar[Link | None] = None
+    # How they were scaled, once they are.
+    calibration: Scaling | None = None
+    # What `conformalize` can be asked for, of `coverage` and `abstain`; and what it found.
+    promises: ClassVar[tuple[str, ...]] = ()
+    limits: Limits | None = None
     monitor: Monitor
     # Whether baselines learn from the training split, without which there are none.
     learned_baselines: ClassVar[bool] = True
@@ -105,6 +112,32 @@ class Reported:
             What was chosen, as JSON, to be recorded.
         """
         return {}
+
+    def limits_of(self, scores: np.ndarray, truth: np.ndarray, **asked: float | None) -> Limits:
+        """What `conformalize` reads off rows that the model wasn't trained on.
+
+        Args:
+            scores: As `scores_of` has them.
+            truth: As `encode` has it.
+            **asked: `coverage`, how often sets or intervals are to hold the truth, and `abstain`,
+                which share of accepted answers may be wrong; either may be `None`.
+        """
+        raise NotImplementedError
+
+    def trusted(self, scores: np.ndarray) -> Told:
+        """What `limits` do to answers, as JSON; nothing more to tell.
+
+        Args:
+            scores: As `scores_of` has them.
+        """
+        return {}
+
+    def take_choices(self, other: Any) -> None:
+        """Takes what another task of the same kind chose by `calibrate_answers`; nothing.
+
+        Args:
+            other: The other task; `None` to forget what was chosen, as of other weights.
+        """
 
     def before(self, scores: np.ndarray) -> np.ndarray | None:
         """What scores `[n, classes]` were before they were scaled; `None` if they aren't."""

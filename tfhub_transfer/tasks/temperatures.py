@@ -52,6 +52,12 @@ class Scaling:
         bias = tuple(map(float, config["bias"]))
         return cls(float(config["temperature"]), bias, str(config["mark"]))
 
+    def __str__(self) -> str:
+        said = f"all logits divided by {self.temperature:.2f}"
+        if not self.bias:
+            return said
+        return f"{said}, {min(self.bias):+.2f} to {max(self.bias):+.2f} added for each class"
+
     def applied(self, scores: np.ndarray, link: Link) -> np.ndarray:
         """What scores `[n, classes]` become.
 
@@ -82,7 +88,7 @@ class Choice:
         kept: `NONE`, `TEMPERATURE` or `BIASED`.
         scaling: The same in numbers; `None` of nothing.
         losses: The mean negative log-likelihood of each way on folds that it wasn't fitted to, in
-            nats; empty if there were too few rows.
+            nats; empty if there were too few rows, or all of one class.
         rows: How many there were.
     """
 
@@ -90,6 +96,24 @@ class Choice:
     scaling: Scaling | None
     losses: dict[str, float]
     rows: int
+
+
+def why_not(told: Told) -> str | None:
+    """Says why scores stayed as they were; `None` where they were scaled, or nobody tried.
+
+    Args:
+        told: What `calibrate` gives of a task.
+    """
+    if told.get("kept") != NONE:
+        return None
+    rows, losses = told["examples"], told["losses"]
+    if not losses:
+        return f"scores aren't scaled: {rows} validation examples are too few, {LEAST} it takes"
+    others = ", ".join(f"{losses[way]:.3f} by {way}" for way in losses if way != NONE)
+    return (
+        f"scores aren't scaled: on rows left out of {rows} validation examples nothing helps for "
+        f"sure (log loss {losses[NONE]:.3f} as they are, {others})"
+    )
 
 
 def logits(scores: np.ndarray, link: Link) -> np.ndarray:
@@ -137,7 +161,9 @@ def fitted(scores: np.ndarray, truth: np.ndarray, link: Link, biased: bool) -> S
         value = _loss(made, truth, link).mean() + (found @ found) / (2 * len(given))
         return float(value), slope + found / len(given)
 
-    bounds = [(-_MOST_LOG, _MOST_LOG)] + [(None, None)] * classes
+    # Of a class that is never there, or always, its rows don't tell by how much.
+    free = [(None, None) if told else (0.0, 0.0) for told in _varies(truth)]
+    bounds = [(-_MOST_LOG, _MOST_LOG), *free[:classes]]
     best = scipy.optimize.minimize(
         target, np.zeros(1 + classes), jac=True, method="L-BFGS-B", bounds=bounds
     ).x
@@ -151,7 +177,8 @@ def chosen(
 
     A temperature is kept if the mean loss of rows left out falls. Biases may change answers: they
     are kept beside it only if the loss falls by more than the standard error of that, and no fewer
-    answers are right.
+    answers are right. Rows of one class say nothing of how sure to be of it, nor rows without a
+    class how much it was given too often: then there is nothing, or are no biases.
 
     Args:
         scores: Shares `[n, classes]` of rows that the model wasn't trained on.
@@ -160,8 +187,10 @@ def chosen(
         seed: Seed of the folds.
         biases: Whether there may be biases.
     """
-    if len(scores) < LEAST:
+    varies = _varies(truth)
+    if len(scores) < LEAST or not varies.any():
         return Choice(NONE, None, {}, len(scores))
+    biases = biases and bool(link == "sigmoid" or varies.all())
     rows, made = {NONE: loss(scores, truth, link)}, scores
     for name in (TEMPERATURE, BIASED) if biases else (TEMPERATURE,):
         made = _left_out(scores, truth, link, name == BIASED, seed)
@@ -199,6 +228,12 @@ def _folds(truth: np.ndarray, link: Link, seed: int) -> list[tuple[np.ndarray, n
     if link == "softmax" and min(np.bincount(classes)[np.unique(classes)]) >= FOLDS:
         return list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(truth, classes))
     return list(KFold(FOLDS, shuffle=True, random_state=seed).split(truth))
+
+
+def _varies(truth: np.ndarray) -> np.ndarray:
+    """Which classes some rows have and some haven't, bool `[classes]`."""
+    found: np.ndarray = truth.min(axis=0) < truth.max(axis=0)
+    return found
 
 
 def _terms(truth: np.ndarray, link: Link) -> int:

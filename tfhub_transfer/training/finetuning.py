@@ -99,6 +99,8 @@ def fine_tune(
         checkpoints.open_for(folder) as notes,
     ):
         training = prepare(model, train, validation, plan, stages, callbacks)
+        for part in model.parts.values():
+            part.task.take_choices(None)
         if notes is not None or cluster.place(of).count > 1:
             _take_up(training, notes, train, validation)
         _watch(training, notes)

@@ -59,8 +59,7 @@ class Head(Stage):
             training: That of all tasks.
         """
         assert self.value is not None
-        mode = training.model.task.tasks[self.task].monitor[1]
-        return self.value if mode == "max" else -self.value
+        return training.model.task.tasks[self.task].worth(self.value)
 
     def state(self) -> State:
         return {"value": self.value}

@@ -47,6 +47,8 @@ class Outcome:
         return wording.wrapped(f"{before}{self._told(f', {seconds:.1f} s{pace}')}")
 
     def _told(self, spent: str) -> str:
+        if self.stage == FEW_SHOT:
+            return f"Texts of a class drawn together: {self._of_few()}{spent}"
         task = task_of(self.stage)
         subject = f"{task}: {HEAD}" if task else _SUBJECTS.get(self.stage, self.stage)
         subject = thawed_words(self.groups) if self.groups else subject
@@ -60,7 +62,16 @@ class Outcome:
             f"{_advice(self.groups)}"
         )
 
+    def _of_few(self) -> str:
+        """Both numbers of a stage that is kept or not as a whole; where nothing judged, its own."""
+        if self.before is None or self.tried is None:
+            return f"{self.metric} {self.value:.4f}, not judged"
+        kept = "without" if self.epoch is None else "with"
+        numbers = f"{self.metric} {self.tried:.4f} with, {self.before:.4f} without"
+        return f"{numbers}, by cross-validation on the training labels; kept {kept}"
 
+
+FEW_SHOT = "few_shot"
 HEAD = "Head on the frozen encoder"
 _SUBJECTS = {"head": HEAD, "fine_tuning": HEAD}
 NOTHING = (

@@ -22,7 +22,7 @@ from tfhub_transfer.training import finetuning, stages
 from tfhub_transfer.training.stages import Plan
 from tfhub_transfer.tuning import trials
 from tfhub_transfer.tuning.repeats import Fold
-from tfhub_transfer.tuning.space import AS_NEEDED, Value
+from tfhub_transfer.tuning.space import AS_NEEDED, YES, Value
 
 # Epochs as the tuner chooses them, how many of these there were, and `verbose`.
 How: TypeAlias = tuple[int | None, int, int | str]
@@ -159,6 +159,8 @@ def _heads(
 ) -> Head | dict[str, Head]:
     """The head, or that of each task, with what was drawn."""
     own: dict[str, Any] = {name: drawn[name] for name in _OF_HEADS if name in drawn}
+    if "towers" in drawn:
+        own["towers"] = drawn["towers"] == YES
     if isinstance(given, Mapping):
         heads = {**dict.fromkeys(task.parts, Head()), **given}
         return {name: dataclasses.replace(head, **own) for name, head in heads.items()}

@@ -27,13 +27,15 @@ SEARCH = "search"
 SETTINGS = (
     *("unfreeze", "optimizer", "learning_rate", "warmup", "layer_decay", "epochs", "batch_size"),
     *("pooling", "block", "hidden_units", "dropout", "l2", "head_learning_rate"),
-    *("label_smoothing", "decoder_layers", "loss", "encoder"),
+    *("towers", "label_smoothing", "decoder_layers", "loss", "encoder"),
 )
 # What is searched unless something else is said: what moves most, for few trials are all there are.
 SEARCHED = (
     *("unfreeze", "learning_rate", "layer_decay", "batch_size"),
-    *("pooling", "hidden_units", "dropout", "head_learning_rate"),
+    *("pooling", "hidden_units", "dropout", "head_learning_rate", "towers"),
 )
+# What a setting is that is either so or not.
+NO, YES = "no", "yes"
 # Of a rate, times the default: as wide as Devlin et al. 2019 and Clark et al. 2020 tried, and more.
 _RATE = (0.1, 5.0)
 _HEAD_RATE = (0.1, 4.0)
@@ -188,6 +190,8 @@ def _heads(encoder: Encoder, task: Task, head: Head) -> list[Setting]:
             found.append(_named("pooling", head.pooling, usual_ones, POOLINGS, thawed=False))
         if _has_head(task):
             found.append(_named("block", head.block, BLOCKS, BLOCKS, thawed=False))
+        if task.one_row and task.pair:
+            found.append(_towers(head.towers))
     if _has_head(task):
         units = (0, 64, 256)
         share = functools.partial(_share, "dropout")
@@ -196,7 +200,21 @@ def _heads(encoder: Encoder, task: Task, head: Head) -> list[Setting]:
             Setting("dropout", head.dropout, (0.0, 0.1, 0.2, 0.3, 0.4, 0.5), share, thawed=False),
             _real("l2", head.l2, (0.0, 1e-5, 1e-4, 1e-3), *ranges.WEIGHT, closed=True),
         ]
-    return [setting for setting in found if setting.name in heeded]
+    return [each for each in found if each.name in heeded or each.name == "towers"]
+
+
+def _towers(asked: bool) -> Setting:
+    """Whether texts of a pair pass the encoder apart, which a frozen one compares best."""
+
+    def read(value: object) -> str:
+        if isinstance(value, str):
+            choices.one_of("towers", value, (NO, YES))
+            return value
+        return YES if choices.flag("towers", value) else NO
+
+    # Who asked for it knows why.
+    usual_ones = (YES,) if asked else (NO, YES)
+    return Setting("towers", YES if asked else NO, usual_ones, read, thawed=False)
 
 
 def _has_head(task: Task) -> bool:
@@ -395,7 +413,10 @@ def _read(setting: Setting, given: object) -> Value | list[Value] | Range:
     if given is None:
         return setting.default
     if isinstance(given, str) and given == SEARCH:
-        return setting.usual if isinstance(setting.usual, Range) else _with_default(setting)
+        if isinstance(setting.usual, Range):
+            return setting.usual
+        found = _with_default(setting)
+        return found if len(found) > 1 else found[0]
     if isinstance(given, Range):
         return _read_range(setting, given)
     if isinstance(given, Sequence) and not isinstance(given, (str, bytes)):

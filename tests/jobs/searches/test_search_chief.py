@@ -252,6 +252,7 @@ def test_what_isnt_a_worker_is_sent_away(search: Search) -> None:
     for at, message in enumerate(odd):
         with pytest.raises(Ended):
             search.join(f"other{at}")._ask(message)
+        assert search.thread.is_alive()  # or the next one would wait for it for good
     # Nor is one who tells of a trial that isn't its own, or isn't over.
     for name, changed in (("two", {"status": "FAILED"}), ("three", {"trial_id": "1"})):
         with pytest.raises(Ended):
@@ -291,6 +292,10 @@ def test_a_chief_that_draws_for_long_loses_nobody(
     first = one.create_trial("one")
     second = two.create_trial("two")
     assert [first.trial_id, second.trial_id] == ["0", "1"]
+    # Nor who said nothing while it waited, or while a trial was drawn for another one.
+    done(one, first, 0.5)
+    done(two, second, 0.5)
+    assert [name for name, _ in search.ended] == ["0", "1"]
     for each in (one, two):  # that a machine is gone is seen all the same
         assert each._lines.link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         if hasattr(socket, "TCP_USER_TIMEOUT"):

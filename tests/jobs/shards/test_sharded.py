@@ -19,7 +19,8 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer.data import writing
-from tfhub_transfer.jobs import asking, folders
+from tfhub_transfer.jobs import asking, folders, predicting
+from tfhub_transfer.jobs.options.asking import PredictJob
 from tfhub_transfer.jobs.shards import beam, finding, records, running
 
 TEXTS = [f"a film of {'good ' * (i % 4)}words, {i}" for i in range(12)]
@@ -259,6 +260,28 @@ def test_the_same_command_goes_on_with_what_is_missing(
     (tmp_path / "in").rename(tmp_path / "moved")
     words[3] = tmp_path / "moved"
     assert run(*words)[0] == 0 and not asked
+
+
+def test_a_glossary_is_told_by_its_bytes(
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command goes on, whatever form its terms have in the JSON that is kept of it."""
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(running, "answer", lambda work, about, inputs: told.append(about))
+    terms = tmp_path / "terms.csv"
+    for text in ("source,target\nfilm,Streifen\n", "source,target\nfilm,Film\n"):
+        terms.write_text(text, "utf-8")
+        given = {"data": "in", "output": tmp_path / "out", "glossary": str(terms)}
+        predicting.answer(PredictJob(classifier, **given))
+    assert [own["glossary"] for own in told] == [str(terms)] * 2
+    assert told[0] == json.loads(json.dumps(told[0])) and told[0] != told[1]
+    output = records.Output(tmp_path / "out")
+    job = {"columns": ("a", "b")}
+    with output.held(job, [], overwrite=False):
+        pass
+    output.check(job, [], False, [])
+    with pytest.raises(tt.InputError, match="other values of columns"):
+        output.check({"columns": ("a",)}, [], False, [])
 
 
 def test_other_options_another_model_or_other_shards_are_refused(

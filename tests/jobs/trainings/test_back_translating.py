@@ -1,7 +1,10 @@
 """`train --back-translate`: what learns from what, which model is kept, what is refused."""
 
+import bz2
 import dataclasses
+import gzip
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import tfhub_transfer as tt
 from tfhub_transfer.data import Examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.jobs.options.training import TrainJob
+from tfhub_transfer.jobs.three_splits import Splits
 from tfhub_transfer.jobs.trainings import back_translating, training
 from tfhub_transfer.tasks import Translation
 from tfhub_transfer.training.history import History
@@ -87,9 +91,51 @@ def test_texts_are_lines_or_a_column(tmp_path: Path) -> None:
     assert back_translating.read_targets(job) == ["ein Film"]
     with pytest.raises(InputError, match="has no column 'x'"):
         back_translating.read_targets(dataclasses.replace(job, label="x"))
+    with pytest.raises(InputError, match="of the training, target, or one a line") as refused:
+        (tmp_path / "odd.csv").write_text("text\nein Film\n", "utf-8")
+        odd = str(tmp_path / "odd.csv")
+        back_translating.read_targets(dataclasses.replace(job, back_translate=odd))
+    assert "--text" not in str(refused.value) and str(refused.value).count(odd) == 1
     table.write_text("target\n \n", "utf-8")
     with pytest.raises(InputError, match="expected texts of the target language.*mono.csv"):
         back_translating.read_targets(job)
+
+
+def test_what_judges_is_not_learned_by_a_detour(capsys: pytest.CaptureFixture[str]) -> None:
+    """The file may be the training's own, or hold it: targets of validation and test are in it."""
+    judged = Examples.from_lists(SOURCES[:1], [["Guter  Film", "ein guter Film"]])
+    splits = Splits(*(Examples.from_lists(SOURCES[n:], TARGETS[n:]) for n in (2, 1)), judged)
+    splits = dataclasses.replace(splits, validation=splits.validation[:1])
+    given = ["guter Film", "böser Film", "böser Film!", "ein guter Film", TARGETS[2]]
+    assert back_translating.unjudged(given, splits) == ["böser Film!", TARGETS[2]]
+    assert "Left out, as targets of validation or test: 3 texts" in capsys.readouterr().out
+    with pytest.raises(InputError, match="others than the targets of.*Received: 2 of them"):
+        back_translating.unjudged(given[:2], splits)
+
+
+def test_no_form_of_a_table_is_taken_for_lines(tmp_path: Path) -> None:
+    """A name of any other ending has lines; translation memories and packed tables have columns."""
+    job = job_of(Path("auto"), tmp_path)
+
+    def read(name: str, data: bytes) -> list[str]:
+        (tmp_path / name).write_bytes(data)
+        own = dataclasses.replace(job, back_translate=str(tmp_path / name))
+        return back_translating.read_targets(own)
+
+    rows = b'{"target": "ein Film"}\n{"target": ["das Haus", "ein Haus"]}\n'
+    assert read("mono.jsonl.bz2", bz2.compress(rows)) == ["ein Film", "das Haus", "ein Haus"]
+    assert read("mono.csv.xz", lzma.compress(b"target\nein Film\n")) == ["ein Film"]
+    segments = "".join(
+        f'<tuv xml:lang="{code}"><seg>{text}</seg></tuv>'
+        for code, text in (("en", "a film"), ("de", "ein Film"))
+    )
+    memory = f'<tmx version="1.4"><header srclang="en"/><body><tu>{segments}</tu></body></tmx>'
+    assert read("mono.tmx", memory.encode()) == ["ein Film"]
+    assert read("mono.de.gz", gzip.compress(b"ein Film\n")) == ["ein Film"]
+    with pytest.raises(InputError, match="write JSON lines|isn't read"):
+        read("mono.xml", b"<p>ein Film</p>")
+    with pytest.raises(InputError, match="called as that of the training"):
+        read("mono.txt", b"a\tein Film\nb\tdas Haus\n")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +153,24 @@ def test_what_is_of_no_use_beside_it_is_refused(
     job = dataclasses.replace(job_of(Path("auto"), tmp_path), **more)
     with pytest.raises(InputError, match=message):
         back_translating.train(job)
+
+
+def test_of_what_ends_while_the_reverse_model_learns_nothing_is_left(
+    text_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model itself has learned nothing then, and is no translator."""
+
+    def end(*given: object, **how: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(back_translating, "fine_tune", end)
+    rows = [{"source": f"{n} Film", "target": f"{n} {SOURCES[n]}"} for n in range(24)]
+    data = tmp_path / "train.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    job = dataclasses.replace(job_of(text_encoder, tmp_path), data=str(data))
+    with pytest.raises(KeyboardInterrupt):
+        back_translating.train(job)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

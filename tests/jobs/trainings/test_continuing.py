@@ -19,6 +19,7 @@ import pytest
 
 import tfhub_transfer as tt
 from tfhub_transfer.callbacks.best_weights import FellApart
+from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.trainings import training
 from tfhub_transfer.optimization import planning
 from tfhub_transfer.storage.notes import Lasting, of_output
@@ -107,6 +108,7 @@ def test_what_ended_before_it_began_leaves_nothing(
     # What the disk is to have room for: the model's file, at least.
     assert heard[0].spare > 0
     # From then on a mistake isn't all of it.
+    plain = TrainJob(task="classification", data=(rows,), output=rows.parent / "out")
     for begun, error, left in (
         (False, tt.InputError("x"), True),
         (True, tt.InputError("x"), False),
@@ -114,7 +116,7 @@ def test_what_ended_before_it_began_leaves_nothing(
         (False, OSError("x"), False),
     ):
         heard[0].has_begun = begun
-        assert training._left_nothing(heard[0], error) is left
+        assert training._left_nothing(plain, heard[0], error) is left
 
 
 def test_two_at_a_time_and_nothing_to_go_on_from(rows: Path, text_encoder: Path, run: Any) -> None:

@@ -361,6 +361,8 @@ def test_texts_begin_as_they_are_told(told: tt.TransferModel) -> None:
     for odd in (size, BOS, EOS):
         with pytest.raises(InputError, match=f"whose ids are 4 to {size - 1}; .*: {odd}$"):
             told.task.search = Search(begin=(odd,))
+    with pytest.raises(InputError, match="`begin`.*: half a character"):
+        told.task.search = Search(begin="\udcff")
     with pytest.raises(InputError, match="can't begin with more pieces"):
         told.task.search = Search(begin="ein guter Film", max_length=2)
 
@@ -415,7 +417,9 @@ def test_a_glossary_has_two_columns_that_are_full(tmp_path: Path) -> None:
     for text, message in (
         ("source,target\nfilm,\n", "line 2: a glossary has a term and what stands for it"),
         ("source,target\n", "the glossary has no terms|no rows"),
-        ("a,b\nfilm,x\n", "has no column 'source' for the source of a glossary"),
+        ("a,b\nfilm,x\n", "call them so in .*terms.csv. Received: 'a', 'b'"),
+        # What these options say is said of the texts that are asked.
+        ("source,target\nfilm,a,b\n", "a comma; convert it: .*Received: .*terms.csv, line 2: 3 fi"),
     ):
         (tmp_path / "terms.csv").write_text(text, "utf-8")
         with pytest.raises(InputError, match=message):

@@ -80,7 +80,11 @@ def test_a_report_has_the_numbers_of_sacrebleu() -> None:
     for name, (low, high) in report.intervals.items():
         assert low < (report.metrics[name] or 0) < high
     # How it was counted stands beside.
-    said = next(note for note in report.notes if note.startswith("bleu is sacreBLEU's: nrefs:2|"))
+    said = next(
+        note
+        for note in report.notes
+        if note.startswith("bleu is sacreBLEU's, from 0 to 100: nrefs:2|")
+    )
     assert "tok:13a" in said and "version:" in said
     report.to_dict()
     report.files()

@@ -113,7 +113,22 @@ def test_a_term_stands_for_one_thing_that_is_not_too_long(vocabulary: TargetVoca
     assert read_pairs([("a ", "b"), ("a", " b")]) == (("a", "b"),)
     with pytest.raises(InputError, match="stands for one thing.*'a' for 'b' and 'c'"):
         read_pairs([("a", "b"), ("a", "c")])
+    with pytest.raises(InputError, match="row 2 of a glossary: half a character"):
+        read_pairs({"a": "b", "c": "\ud83d"})
     with pytest.raises(InputError, match="24 pieces at most.*Received: 'xyz"):
         Glossary((("a", "xyz" * 20),), vocabulary)
     with pytest.raises(InputError, match="has a word at least"):
         Finder(["dog", " "])
+
+
+def test_terms_of_the_same_words_are_one(vocabulary: TargetVocabulary) -> None:
+    """Spaces and the way of writing an accent make no other term, nor another answer."""
+    for one, other in (("a  b", "a b"), ("a-b", "a - b"), ("caf\u00e9", "cafe\u0301")):
+        with pytest.raises(InputError, match="stands for one thing.*'x' and 'y'"):
+            Glossary(read_pairs({one: "x", other: "y"}), vocabulary)
+        assert Glossary(read_pairs({one: "x", other: "x"}), vocabulary).targets == ["x"]
+    known = Glossary(read_pairs({"caf\u00e9": "Hund"}), vocabulary)
+    assert known.find(tf.constant(["cafe\u0301", "Caf\u00e9", "cafe"])).to_list() == [[1], [1], []]
+    known = Glossary(read_pairs({"a": "x-y", "b": "x - y", "c": "x"}), vocabulary)
+    lacks = known.missing(tf.constant(["a", "b", "c a"]), tf.constant(["x - y", "x-y", "x"]))
+    assert lacks.numpy().tolist() == [[b""], [b""], [b"x-y"]]

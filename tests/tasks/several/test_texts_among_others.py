@@ -1,6 +1,7 @@
 """A task that writes texts among several on one encoder."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from several_samples import sentiments
 import tfhub_transfer as tt
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.tasks import Classification, Dialogue, Head, MultiTask, Search, Translation
+from tfhub_transfer.training import heads as heads_alone
 
 WORDS = {"good": "guter", "film": "Film", "bad": "böser", "movie": "Streifen"}
 
@@ -72,6 +74,21 @@ def test_the_loss_is_the_sum_of_each_tasks_own(bert_encoder: Path, weights: Any)
 def test_the_loss_of_a_piece_judges_beside_shares() -> None:
     logs = {"val_feeling_accuracy": 0.75, "val_german_perplexity": np.e, "val_reply_perplexity": 1}
     assert make_task().judge(logs) == pytest.approx((0.75 - 1.0 + 0.0) / 3)
+
+
+def test_what_thawing_has_to_beat_is_judged_as_it_is() -> None:
+    """The mean of the heads alone, of which each has its number, is that of all together."""
+    task = make_task()
+    numbers = {"feeling": 0.75, "german": 281.0, "reply": 3.0}
+    training: Any = SimpleNamespace(model=SimpleNamespace(task=task))
+    heads = []
+    for name, value in numbers.items():
+        heads.append(heads_alone.Head(name))
+        heads[-1].restore({"value": value})
+    logs = {f"val_{n}_{each.monitor[0][4:]}": numbers[n] for n, each in task.tasks.items()}
+    risen = [head.risen(training) for head in heads]
+    assert np.mean(risen) == pytest.approx(task.judge(logs))
+    assert min(risen) > -6.0
 
 
 def test_what_is_written_has_its_share_of_a_batch(bert_encoder: Path) -> None:

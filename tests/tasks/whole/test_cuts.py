@@ -13,6 +13,7 @@ from scipy.special import expit
 from sklearn.metrics import f1_score
 
 import tfhub_transfer as tt
+from tfhub_transfer.evaluation import calibrating
 from tfhub_transfer.tasks.whole import cuts
 
 CLASSES = 3
@@ -105,3 +106,9 @@ def test_calibrate_chooses_them(make_encoder: Callable[[str], Path]) -> None:
     assert model.task.thresholds == tuple(told["thresholds"].values())
     again = tt.calibrate(model, examples)["thresholds"]
     assert again["kept"] == told["kept"]
+    other = tt.build_model(encoder, tt.tasks.MultiLabel(["a", "b"]), sequence_length=16)
+    calibrating.as_another(other, model)
+    assert other.task.thresholds == model.task.thresholds != ()
+    # They were of other weights.
+    tt.fine_tune(model, examples, examples, unfreeze="none", plan=tt.Plan(verbose=0))
+    assert model.task.thresholds == ()

@@ -59,6 +59,7 @@ __all__ = [
     "is_lines",
     "is_named",
     "is_saved",
+    "may_be_lines",
     "require_no_versions",
     "splits",
 ]
@@ -177,6 +178,23 @@ def is_named(path: Path) -> bool:
     known = (".parquet", _LINES, *columnar.ARROW, *delimited.SEPARATORS)
     known += tuple(suffix for suffixes, _ in _FORMS for suffix in suffixes)
     return path.suffix.lower() == ".zip" or bare.suffix.lower() in known
+
+
+def may_be_lines(source: File) -> bool:
+    """Whether a file may hold texts line by line: also if its name ends as no form's does.
+
+    As `news.de` does; what is known to be no text, `news.docx`, is none.
+
+    Args:
+        source: The file, or a pipe.
+    """
+    path = Path(str(source))
+    suffix = delimited.suffix_of(path)
+    if suffix == _LINES:
+        return is_lines(source)
+    remedied = any(suffix in endings for endings in _REMEDIES)
+    named = is_named(path.with_suffix(suffix) if suffix else path)
+    return not (named or remedied or path.is_dir() or str(source).startswith("tfds:"))
 
 
 def _checked_suffix(path: Path) -> str:

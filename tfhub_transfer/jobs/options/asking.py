@@ -61,6 +61,12 @@ class PredictJob(Columns, Form, Drawn, Sharded, Trust):
         metavar="FILE",
         sides=True,
     )
+    descriptions: Path | None = option(
+        None,
+        "classes of which nothing is labelled yet, in JSON, a text or several by class: DIR is an "
+        "encoder then, and the nearest is the answer",
+        metavar="FILE",
+    )
     output: Path | None = option(
         None,
         f"a .jsonl, .csv, .tsv or .parquet file, of shards a folder; {_LINES}",

@@ -85,6 +85,19 @@ class Settled:
         "scores of classes scaled to mean what they say, if that helps on validation",
         choices=("auto", "off"),
     )
+    coverage: float | None = option(
+        None,
+        "answers with a set of classes, or an interval, that holds the truth so often, such as 0.9",
+        metavar="X",
+        within=(0.0, ranges.BELOW_ONE),
+    )
+    abstain: float | None = option(
+        None,
+        "answers say whether they are sure enough: of those at most this share is wrong, such as "
+        "0.05",
+        metavar="X",
+        within=(0.0, ranges.BELOW_ONE),
+    )
     seed: int = option(0, "default %(default)s", metavar="N", within=ranges.SEED)
     overwrite: bool = option(False, FOLDER)
 
@@ -269,6 +282,18 @@ class Refitted:
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class FewLabels:
+    """What helps where there are few labelled texts."""
+
+    few_shot: str = option(
+        "off",
+        "before the head learns, the encoder draws texts of a class together; auto: of fewer than "
+        "64 training texts a class, kept where cross-validation on them is better with it",
+        choices=("auto", "on", "off"),
+    )
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Monolingual:
     """Texts without sources, of the tasks that write texts."""
 
@@ -281,7 +306,7 @@ class Monolingual:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainJob(Labelled, Finer, Writing, Monolingual, Refitted, Running, Form, Training):
+class TrainJob(Labelled, FewLabels, Finer, Writing, Monolingual, Refitted, Running, Form, Training):
     """The options of `train`; see `tfhub-transfer train --help`."""
 
 

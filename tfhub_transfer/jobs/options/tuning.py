@@ -42,8 +42,8 @@ class Searching:
     search: str | None = option(
         None,
         "what to search, by the names of options of `train`, with commas; default: unfreeze, "
-        "learning_rate, layer_decay, batch_size, pooling, hidden_units, dropout and "
-        "head_learning_rate, as far as encoder and task have them",
+        "learning_rate, layer_decay, batch_size, pooling, hidden_units, dropout, "
+        "head_learning_rate and towers, as far as encoder and task have them",
         metavar="NAME,NAME",
     )
     range: tuple[str, ...] | None = option(

@@ -154,7 +154,8 @@ class Chief:
         began = time.monotonic()
         for key, _ in ready:
             self._hear(key.data)
-        # While a trial is drawn, nobody is heard: that is no silence of theirs.
+        # While a trial is drawn nobody is heard, and who waits for it says nothing: that is no
+        # silence of theirs.
         for peer in self._peers:
             peer.heard += time.monotonic() - began
 
@@ -167,9 +168,8 @@ class Chief:
                 # Nothing is read of what somebody sends who hasn't said who it is.
                 if not peer.name and "hello" not in message:
                     raise _Odd("who doesn't say who it is isn't answered")
-                peer.lines.send(self._answer(peer, _understood(message)))
-                # Not before: who waits for an answer says nothing.
                 peer.heard = time.monotonic()
+                peer.lines.send(self._answer(peer, _understood(message)))
         except (OSError, _Odd):  # it has gone; or what speaks there is none of ours
             self._forget(peer)
 

@@ -46,7 +46,7 @@ from tfhub_transfer.tuning import (
     reports,
     trials,
 )
-from tfhub_transfer.tuning.space import AS_NEEDED, SEARCH
+from tfhub_transfer.tuning.space import AS_NEEDED, SEARCH, YES
 
 TRIALS_FILE, BEST_FILE, TUNING_FILE = "trials.jsonl", "best.json", "tuning.html"
 # What changes no trial.
@@ -414,6 +414,8 @@ def _as_options(drawn: Mapping[str, Any]) -> dict[str, object]:
     found["unfreeze"] = str(drawn["unfreeze"]) if drawn["unfreeze"] else "none"
     if found.get("epochs") == AS_NEEDED:
         del found["epochs"]
+    if "towers" in found:
+        found["towers"] = found["towers"] == YES
     return found
 
 

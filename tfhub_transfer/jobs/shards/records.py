@@ -120,6 +120,7 @@ class Output:
         if begun is None:
             atomic.check_output(self.place, overwrite, inputs)
             return
+        job = json.loads(json.dumps(job))  # as it was written: with lists, not tuples
         changed = [name for name in {**job, **begun} if job.get(name) != begun.get(name)]
         if changed:
             raise InputError(

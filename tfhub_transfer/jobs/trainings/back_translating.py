@@ -11,9 +11,10 @@ from tfhub_transfer.encoders import registry
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation.measuring import Report
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.jobs.inputs import file_of
+from tfhub_transfer.jobs.inputs import file_of, read_splits, undescribed
 from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.saying import say
+from tfhub_transfer.jobs.three_splits import Splits
 from tfhub_transfer.jobs.trainings import training
 from tfhub_transfer.models.encoding import MODEL_FILE
 from tfhub_transfer.models.transfer import TransferModel
@@ -25,8 +26,6 @@ from tfhub_transfer.training.finetuning import History, fine_tune
 
 # The reverse model's folder, in that of the output.
 REVERSE = "reverse"
-# Tables, of which the column of targets is read; all else is lines.
-_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather", ".xlsx")
 
 
 def train(job: TrainJob) -> Report | JointReport | None:
@@ -35,7 +34,7 @@ def train(job: TrainJob) -> Report | JointReport | None:
     A reverse model, of targets to sources, learns from the training split, with the encoder frozen,
     and writes a source for each text of the file. Two models are trained then, with these pairs and
     without: the better one by the validation split is kept. Nothing synthetic judges or is measured
-    on.
+    on, and texts of the file are left out that are targets of validation or test.
 
     Args:
         job: What to do.
@@ -47,7 +46,9 @@ def train(job: TrainJob) -> Report | JointReport | None:
     if job.back_translate is None:
         return training.train(job)
     _require_possible(job)
-    both = _Both(job, read_targets(job))
+    splits, _ = read_splits(job)
+    assert isinstance(splits, Splits)
+    both = _Both(job, unjudged(read_targets(job), splits))
     return training.train(job, both.fit, {REVERSE: both.write})
 
 
@@ -80,15 +81,10 @@ def read_targets(job: TrainJob) -> list[str]:
     """
     assert job.back_translate is not None
     file = file_of(job, job.back_translate)
-    name = str(Path(job.back_translate)).lower().removesuffix(".gz")
-    if Path(name).suffix in _TABLES:
-        table = reading.Table(file, reading.Asked(labels=False))
-        label = job.label if isinstance(job.label, str) else None
-        usual = label or TASKS[job.task].usual_columns["label"]
-        column = table.require(usual, "texts of the target language")
-        found = [row.get(column) for _, row in table]
+    if reading.may_be_lines(file):
+        found: list[object] = [text for chunk in reading.line_chunks(file) for text in chunk]
     else:
-        found = [text for chunk in reading.line_chunks(file) for text in chunk]
+        found = _column(job, file)
     texts = [text for text in found if isinstance(text, str) and text.strip()]
     if not texts:
         raise InputError(
@@ -96,6 +92,49 @@ def read_targets(job: TrainJob) -> list[str]:
             f"Received: {job.back_translate} without any"
         )
     return texts
+
+
+def unjudged(targets: list[str], splits: Splits) -> list[str]:
+    """The texts that no example of validation or test has as a target: those it would know by then.
+
+    Args:
+        targets: Texts of the target language.
+        splits: What is judged by and measured on.
+
+    Raises:
+        InputError: If all of them are such.
+    """
+    judged: set[str] = set()
+    for label in (*splits.validation.labels, *splits.test.labels):
+        judged.update(map(_folded, [label] if isinstance(label, str) else label))
+    kept = [text for text in targets if _folded(text) not in judged]
+    if not kept:
+        raise InputError(
+            "texts of the target language are to be others than the targets of validation and "
+            f"test, which a model may not have seen; give more. Received: {len(targets):,} of them"
+        )
+    if left := len(targets) - len(kept):
+        say(wording.wrapped(f"Left out, as targets of validation or test: {left:,} texts"))
+    return kept
+
+
+def _folded(text: object) -> str:
+    return " ".join(str(text).split()).casefold()
+
+
+def _column(job: TrainJob, file: data.File) -> list[object]:
+    label = job.label if isinstance(job.label, str) else None
+    usual = label or TASKS[job.task].usual_columns["label"]
+    expected = (
+        f"texts of the target language stand in a column called as that of the training, {usual}, "
+        "or one a line of a file of another name, such as more.txt"
+    )
+    with undescribed(str(file), ("--text", "--label"), expected):
+        table = reading.Table(file, reading.Asked(labels=False))
+        column = table.require(usual, "texts of the target language")
+        cells = [row.get(column) for _, row in table]
+    # As a label may be a list of texts that are all right.
+    return [text for cell in cells for text in (cell if isinstance(cell, list) else [cell])]
 
 
 @dataclasses.dataclass

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.callbacks.best_weights import FellApart
@@ -35,16 +35,17 @@ from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.processes import workers
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
-from tfhub_transfer.jobs.trainings import continuing, refitting, sharing
+from tfhub_transfer.jobs.trainings import continuing, refitting, sharing, trusting
 from tfhub_transfer.models.building import build_model, compiles, default_optimizer
 from tfhub_transfer.models.encoding import MODEL_FILE, RECORD_FILE, Record
 from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.recipes import few_shot
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.runtime import cluster, products
 from tfhub_transfer.serving.exporting import export_saved_model, require_exportable
 from tfhub_transfer.storage import atomic, budget, saving
 from tfhub_transfer.storage.scratch import temporary
-from tfhub_transfer.tasks import Task
+from tfhub_transfer.tasks import Task, temperatures
 from tfhub_transfer.tasks.temperatures import Told
 from tfhub_transfer.training import watching
 from tfhub_transfer.training.checkpoints import Checkpoint
@@ -113,10 +114,13 @@ def _train(
 ) -> tuple[TransferModel, Splits | JointSplits, tuple[Report | JointReport, Record] | None]:
     runtime.seed_everything(job.seed)
     splits, task = read_splits(job, joint)
+    trusting.require_tellable(job, task, splits)
     whole = refitting.pooled(splits) if _refits(job) else splits
     model = build_within(job, task, registry.source_of(job.encoder))
     notes.spare = _check_room(job, model) if cluster.is_chief() else 0
     # Before hours of training, not after them.
+    if _few_shot(job) == "on":
+        few_shot.require(model, splits.train)
     if not job.quick:
         require_exportable(model)
     if cluster.is_chief():
@@ -195,6 +199,11 @@ def _quickened(job: TrainJob) -> TrainJob:
             f"`--{odd[0].replace('_', '-')}` is of a thawed encoder: leave it out. "
             "Received: --quick and that"
         )
+    if getattr(job, "few_shot", "off") == "on":
+        raise InputError(
+            "`--quick` trains the head alone, and `--few-shot on` the encoder first; leave one of "
+            "both out. Received: --quick and --few-shot on"
+        )
     return dataclasses.replace(job, unfreeze="none")
 
 
@@ -235,7 +244,9 @@ def _build(job: TrainJob, task: Task, source: registry.EncoderSource) -> Transfe
 def _check_room(job: TrainJob, model: TransferModel) -> int:
     """Refuses an output that finds no room on the disk; how many bytes it will have at least."""
     groups, encoder = model.encoder.layer_groups, model.encoder
-    thawed = groups[len(groups) - groups_to_thaw(encoder, job.unfreeze) :]
+    ways = [job.unfreeze] if _few_shot(job) == "off" else [job.unfreeze, "auto"]
+    count = max(groups_to_thaw(encoder, each) for each in ways)
+    thawed = groups[len(groups) - count :]
     trained = [weight for _, weights in thawed for weight in weights]
     sizes = saving.sizes(model.weights, trained)
     atomic.check_room(job.output, *sizes)
@@ -267,13 +278,14 @@ def _fit(
         weights = model.task.class_weights(weighing.taught(own.train).labels)
     fingerprint = model.encoder.fingerprint()  # of what it starts from, so before `fit`
     started = time.perf_counter()
-    with kept(model.save, job.output, functools.partial(_left_nothing, notes)):
+    with kept(model.save, job.output, functools.partial(_left_nothing, job, notes)):
         how = _fine_tuning(job, weights)
         history = fit(model, splits.train, splits.validation, **how, checkpoint=notes)
     if not cluster.is_chief():
         return None
     with kept(model.save, job.output):
         calibrated = _calibrated(job, model, splits)
+        limits = trusting.limited(job, model, splits)
     if _refits(job):
         judged, build = model, functools.partial(build_within, job)
         with kept(model.save, job.output):
@@ -299,6 +311,7 @@ def _fit(
         "plan": history.plan,
         "outcomes": [dataclasses.asdict(outcome) for outcome in history.outcomes],
         "calibration": calibrated,
+        "limits": limits,
         **run_records.curves(model),
     }
 
@@ -318,11 +331,18 @@ def _refits(job: TrainJob) -> bool:
     return getattr(job, "refit", False)
 
 
-def _left_nothing(notes: Checkpoint, error: BaseException) -> bool:
+def _few_shot(job: TrainJob) -> str:
+    """Whether texts of a class are drawn together first; not of students and first looks."""
+    return "off" if job.quick else getattr(job, "few_shot", "off")
+
+
+def _left_nothing(job: TrainJob, notes: Checkpoint, error: BaseException) -> bool:
     """Whether nothing is to be kept: nothing was learned, it fell apart, or the chief has it."""
     if not cluster.is_chief():
         return True
-    return isinstance(error, FellApart) or (isinstance(error, InputError) and not notes.has_begun)
+    # Or while the model that back-translates was learning.
+    early = isinstance(error, InputError) or getattr(job, "back_translate", None) is not None
+    return isinstance(error, FellApart) or (early and not notes.has_begun)
 
 
 def _asked(job: TrainJob, joint: Joint | None) -> Record:
@@ -342,6 +362,7 @@ def _fine_tuning(job: TrainJob, weights: dict[int, float] | None = None) -> dict
             class_weight=weights,
             seed=job.seed,
             verbose=1,
+            stages=None if _few_shot(job) == "off" else few_shot.first(_few_shot(job)),
             log_dir=job.log_dir,
         ),
     }
@@ -376,6 +397,9 @@ def _finish(
     for name, own in splits.by_task().items():
         of_task = report.reports[name] if isinstance(report, JointReport) else report
         of_task.examples.update(own.counts())
+        told: Any = record["calibration"] or {}
+        if said := temperatures.why_not(told.get(name, {}) if name else told):
+            of_task.notes.append(said)
     profiles = {
         name: data.profile(own.train, own.validation, own.test)
         for name, own in splits.by_task().items()

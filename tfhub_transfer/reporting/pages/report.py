@@ -23,6 +23,7 @@ _PICTURES = {
     "roc_pr": "How well each class is ranked",
     "thresholds": "What a threshold brings",
     "reliability": "Whether its confidence can be believed",
+    "selective": "How right the surest answers are",
     "scatter": "How far it is off",
 }
 # These stand beside the numbers that they show.

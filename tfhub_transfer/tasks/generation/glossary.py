@@ -1,13 +1,15 @@
 """Terms that must be translated as they are told: which of them a text holds, and their pieces."""
 
 import dataclasses
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
+from tfhub_transfer.incoming import wording
 from tfhub_transfer.tasks.generation.vocabulary import EOS, TargetVocabulary
 from tfhub_transfer.texts import splitting
 from tfhub_transfer.texts.signs import SIGN
@@ -48,14 +50,30 @@ def read_pairs(given: object) -> tuple[Pair, ...]:
         raise InputError(
             f"a glossary has {_MOST_PAIRS:,} terms at most; leave some out. Received: {len(rows):,}"
         )
+    for number, row in enumerate(rows, start=1):
+        wording.require_whole_label(row, f"row {number} of a glossary")
     found: dict[str, str] = {}
     for term, target in ((str(own).strip(), str(other).strip()) for own, other in rows):
         if found.setdefault(term, target) != target:
-            raise InputError(
-                "a term of a glossary stands for one thing; leave the other out. "
-                f"Received: {term!r} for {found[term]!r} and {target!r}"
-            )
+            raise _said_twice(term, found[term], target)
     return tuple(found.items())
+
+
+def _said_twice(term: str, *targets: str) -> InputError:
+    return InputError(
+        "a term of a glossary stands for one thing; leave the other out. "
+        f"Received: {term!r} for {targets[0]!r} and {targets[1]!r}"
+    )
+
+
+def _spellings(pairs: Sequence[Pair]) -> list[Pair]:
+    """Each term as it is written, and with its accents in the other of the ways of Unicode.
+
+    Texts of a Mac's file names or of a PDF have `e` and an accent, where others have one sign.
+    """
+    forms: tuple[Literal["NFC"], Literal["NFD"]] = ("NFC", "NFD")
+    found = {(unicodedata.normalize(form, term), to): None for term, to in pairs for form in forms}
+    return list(dict.fromkeys([*pairs, *found]))
 
 
 def _is_pair(row: object) -> bool:
@@ -114,6 +132,14 @@ class Finder:
         for (count, is_small), found in sorted(groups.items(), key=lambda g: (-g[0][0], g[0][1])):
             hashes, terms = (np.array(each) for each in zip(*sorted(found)))
             self._windows.append(_Windows(count, hashes, terms.astype(np.int32), is_small))
+
+    def alike(self) -> list[tuple[int, int]]:
+        """Pairs of phrases of the same words, the first of which alone is found."""
+        return [
+            (int(own.terms[place]), int(own.terms[place + 1]))
+            for own in self._windows
+            for place in np.flatnonzero(own.hashes[1:] == own.hashes[:-1])
+        ]
 
     def find(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """The phrases that texts hold, in their order, int32 `[n, (found)]`: their numbers from 0.
@@ -201,16 +227,22 @@ class Glossary:
         vocabulary: The pieces of answers.
 
     Raises:
-        InputError: If what stands for a term has too many pieces.
+        InputError: If what stands for a term has too many pieces, or one term stands for two.
     """
 
     def __init__(self, pairs: Sequence[Pair], vocabulary: TargetVocabulary) -> None:
         # Two terms may stand for one: then it must come once.
         self.targets = list(dict.fromkeys(target for _, target in pairs))
         numbers = {target: number for number, target in enumerate(self.targets)}
-        self._of_term = np.array([numbers[target] for _, target in pairs], np.int32)
-        self._sources = Finder([term for term, _ in pairs])
+        spelled = _spellings(pairs)
+        self._of_term = np.array([numbers[target] for _, target in spelled], np.int32)
+        self._sources = Finder([term for term, _ in spelled])
+        self._require_one_each(spelled)
         self._answers = Finder(self.targets, exact=True)
+        # Of targets that differ in spaces alone each is there where the first of them is.
+        self._words = np.arange(len(self.targets))
+        for first, other in self._answers.alike():
+            self._words[other] = self._words[first]
         pieces = [_pieces(target, vocabulary) for target in self.targets]
         longest = max(map(len, pieces))
         if longest > MOST_PIECES:
@@ -249,10 +281,17 @@ class Glossary:
         """
         wanted = self._all(texts).to_tensor(-1)
         there = self._answers.find_all(answers).to_tensor(-2)
-        held = tf.reduce_any(wanted[..., None] == there[:, None, :], -1)
+        words = tf.gather(tf.constant(self._words, tf.int32), tf.maximum(wanted, 0))
+        held = tf.reduce_any(words[..., None] == there[:, None, :], -1)
         lacks = tf.ragged.boolean_mask(wanted, _firsts(wanted) & (wanted >= 0) & ~held)
         names = tf.gather(tf.constant(self.targets), lacks.flat_values)
         return lacks.with_values(names).to_tensor("")
+
+    def _require_one_each(self, spelled: Sequence[Pair]) -> None:
+        for pair in self._sources.alike():
+            (term, target), (_, other) = (spelled[place] for place in pair)
+            if target != other:
+                raise _said_twice(term, target, other)
 
     def _all(self, texts: tf.Tensor) -> tf.RaggedTensor:
         found = self._sources.find(texts)

@@ -108,7 +108,9 @@ def report_on(trial: Trial, right: Right, kind: Kind = TEXT) -> None:
     found = _asked(every, kind)
     report.metrics = found.numbers()
     report.intervals = scoring.intervals(found, trial.seed)
-    report.notes += [f"{name} is sacreBLEU's: {how}" for name, how in judge.signatures().items()]
+    report.notes += [
+        f"{name} is sacreBLEU's, from 0 to 100: {how}" for name, how in judge.signatures().items()
+    ]
     report.mistakes = mistakes(trial, written, answers, every.each("chrf"))
     report.slices = slices(rivals.copied(examples.texts[0]), found, trial.seed)
     trial.note_answers(

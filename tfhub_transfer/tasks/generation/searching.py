@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.incoming import ranges
+from tfhub_transfer.incoming import ranges, wording
 from tfhub_transfer.incoming.choices import flag
 from tfhub_transfer.runtime import dropout
 from tfhub_transfer.runtime.masking import NEVER
@@ -157,7 +157,9 @@ class Search:
         whole, real = ranges.whole_number, ranges.real_number
         most = whole("max_length", self.max_length, *_LENGTH)
         begin = self.begin
-        if not isinstance(begin, str):
+        if isinstance(begin, str):
+            wording.require_whole(begin, "`begin` (`--begin`)")
+        else:
             listed = begin if isinstance(begin, Sequence) else [begin]
             begin = tuple(whole("begin", piece, *ranges.SIZE) for piece in listed)
         return {

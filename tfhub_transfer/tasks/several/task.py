@@ -75,6 +75,12 @@ class MultiTask(Task):
                 "tasks that learn together read one text or one packed pair a row; train the "
                 f"others alone. Received: {', '.join(towers)}"
             )
+        alone = [name for name, task in tasks.items() if task.copies]
+        if alone:
+            raise InputError(
+                "a task that copies pieces of the text learns alone; leave `copies` out, or train "
+                f"it by itself. Received: {', '.join(alone)}"
+            )
         words = {f"{name}_words" for name, task in tasks.items() if task.layout == "words"}
         if words & set(tasks):
             raise InputError(

@@ -76,6 +76,7 @@ class OrdinalRegression(Classification):
 
     name = "ordinal-regression"
     calibrated_by = None  # its shares are of thresholds, not of a logit for each class
+    promises = ()
     monitor = ("val_quadratic_kappa", "max")
     standing = Standing(
         "quadratic_kappa",

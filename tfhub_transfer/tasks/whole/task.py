@@ -23,10 +23,11 @@ from tfhub_transfer.reporting.standings import Standing
 from tfhub_transfer.runtime import full_precision
 from tfhub_transfer.tasks import class_labels, divergences, scales
 from tfhub_transfer.tasks.base import Task, finite
+from tfhub_transfer.tasks.conformal import Limits
 from tfhub_transfer.tasks.reportable import Joined, Readable
 from tfhub_transfer.tasks.scales import ScaledError, ScaledSquaredError
 from tfhub_transfer.tasks.temperatures import Link, Told
-from tfhub_transfer.tasks.whole import cuts
+from tfhub_transfer.tasks.whole import cuts, trust
 from tfhub_transfer.tasks.whole import measures as whole_measure
 
 # Of more labels most often the column is the wrong one: numbers, texts, names of rows.
@@ -78,6 +79,7 @@ class Classification(Task):
     monitor = ("val_accuracy", "max")
     options = ("class_names", "class_weights", "label_smoothing")
     calibrated_by: ClassVar[Link | None] = "softmax"
+    promises: ClassVar[tuple[str, ...]] = ("coverage", "abstain")
     standing = Standing("accuracy", badness="confidence", picked=True)
 
     def __init__(
@@ -150,14 +152,28 @@ class Classification(Task):
     def answer(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
         label_id = tf.argmax(scores, axis=-1)
         label = tf.gather(tf.constant(self.class_names), label_id)
-        return {"scores": scores, "label_id": label_id, "label": label}
+        beside = trust.beside_classes(self.limits, self.class_names or [], scores)
+        return {"scores": scores, "label_id": label_id, "label": label, **beside}
 
     def decode(self, scores: np.ndarray) -> list[Readable]:
         names = self.class_names or []
+        beside = trust.told_of_classes(self.limits, names, scores)
         return [
-            {"label": names[int(np.argmax(row))], "scores": dict(zip(names, map(float, row)))}
-            for row in scores
+            {
+                "label": names[int(np.argmax(row))],
+                "scores": dict(zip(names, map(float, row))),
+                **own,
+            }
+            for row, own in zip(scores, beside)
         ]
+
+    def limits_of(self, scores: np.ndarray, truth: np.ndarray, **asked: float | None) -> Limits:
+        """As `Task.limits_of`."""
+        return trust.of_classes(scores, truth, **asked)
+
+    def trusted(self, scores: np.ndarray) -> Told:
+        """The share that is accepted, and the mean size of sets."""
+        return {**trust.effects(self.limits, scores)} if self.limits else {}
 
     def measure(self, labels: np.ndarray, scores: np.ndarray) -> Numbers:
         return metrics.classification(labels, scores)
@@ -178,6 +194,7 @@ class Classification(Task):
 
     def describe(self, report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
         whole_measure.describe_classes(report, labels, scores, seed, self.before(scores))
+        trust.describe_classes(report, self.limits, labels, scores)
 
     def baselines(
         self, texts: tuple[list[str], list[str]], labels: np.ndarray
@@ -267,6 +284,10 @@ class MultiLabel(Task):
         self.thresholds = found.thresholds
         shown = dict(zip(self.class_names or [], found.thresholds))
         return {"thresholds": {**dataclasses.asdict(found), "thresholds": shown}}
+
+    def take_choices(self, other: Any) -> None:
+        """Takes, or forgets, `thresholds`; as `Task.take_choices`."""
+        self.thresholds = other.thresholds if other is not None else ()
 
     @property
     def is_adapted(self) -> bool:
@@ -418,6 +439,7 @@ class Regression(Task):
     # The grid of `benchmarks/defaults.py` chose 6e-3 for embeddings, but not for this task.
     embedding_rate = 2e-3
     learns = ("mean", "deviation")
+    promises = ("coverage",)
     standing = Standing(
         "spearman",
         baselines={"majority": "mean", "tfidf_logistic_regression": "TF-IDF + ridge"},
@@ -474,10 +496,17 @@ class Regression(Task):
         return [ScaledError(float(self.deviation or 1.0))]
 
     def answer(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"score": tf.reshape(scores, [-1])}
+        flat = tf.reshape(scores, [-1])
+        return {"score": flat, **trust.beside_numbers(self.limits, flat)}
 
     def decode(self, scores: np.ndarray) -> list[Readable]:
-        return [{"score": float(score)} for score in np.reshape(scores, (-1,))]
+        flat = np.reshape(scores, (-1,))
+        beside = trust.told_of_numbers(self.limits, flat)
+        return [{"score": float(score), **own} for score, own in zip(flat, beside)]
+
+    def limits_of(self, scores: np.ndarray, truth: np.ndarray, **asked: float | None) -> Limits:
+        """As `Task.limits_of`."""
+        return trust.of_numbers(scores, truth, **asked)
 
     def scores_of(self, outputs: Joined) -> np.ndarray:
         scores: np.ndarray = np.asarray(outputs)[:, 0]
@@ -497,6 +526,7 @@ class Regression(Task):
 
     def describe(self, report: Report, labels: np.ndarray, scores: np.ndarray, seed: int) -> None:
         whole_measure.describe_numbers(report, labels, scores, seed)
+        trust.describe_numbers(report, self.limits, labels, scores)
 
     def baselines(
         self, texts: tuple[list[str], list[str]], labels: np.ndarray
@@ -516,7 +546,8 @@ class Regression(Task):
         return self.loss().call(wanted, made)
 
     def get_config(self) -> dict[str, object]:
-        return {"mean": self.mean, "deviation": self.deviation, "pair": self.pair}
+        own = {"mean": self.mean, "deviation": self.deviation, "pair": self.pair}
+        return {**own, **self.learned_config()}
 
 
 def _dense(units: int, activation: str, head: Head) -> keras.layers.Layer:

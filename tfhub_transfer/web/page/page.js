@@ -77,6 +77,15 @@
     return one;
   };
 
+  // How far an answer can be trusted, where the model says so.
+  const trust = (answer) => {
+    const said = [];
+    if ("accepted" in answer) said.push(answer.accepted ? "Sure enough to be accepted." : "Not sure enough to be accepted.");
+    if ("label_set" in answer) said.push(`May be right: ${answer.label_names.filter((_, place) => answer.label_set[place]).join(", ")}.`);
+    if ("lower" in answer) said.push(`Between ${number(answer.lower)} and ${number(answer.upper)}.`);
+    return said.length ? [made("p", said.join(" "), "soft")] : [];
+  };
+
   // A text with marks over [start, end) of its characters, each of a kind and with a word behind.
   const marked = (text, spans) => {
     const passage = made("p", "", "passage");
@@ -174,7 +183,7 @@
         const names = task.classes.length === answer.scores.length ? task.classes : answer.scores.map((_, i) => String(i));
         const best = Math.max(...answer.scores);
         const pairs = "rank" in answer ? names.map((name, place) => [name, answer.scores[place]]) : ranked(names, answer.scores);
-        return [verdict(answer.label, share(best)), bars(pairs, (name) => name === answer.label)];
+        return [verdict(answer.label, share(best)), ...trust(answer), bars(pairs, (name) => name === answer.label)];
       },
       line: (answer) => answer.label,
     },
@@ -196,7 +205,7 @@
     },
     {
       fits: (keys) => keys.has("score"),
-      show: (answer) => [verdict(number(answer.score))],
+      show: (answer) => [verdict(number(answer.score)), ...trust(answer)],
       line: (answer) => answer.score,
     },
   ];

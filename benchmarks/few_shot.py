@@ -1,0 +1,145 @@
+"""Few labels: what drawing texts of a class together is worth, and whether cross-validation knows.
+
+    python benchmarks/few_shot.py --seeds 2
+
+Each seed draws `--shots` training rows a class, and two a class to judge epochs by. Of each cell
+the encoder answers the test rows as it is (`off`) and after the stage (`on`): with logistic
+regression on its unit vectors, and with the head that `train --unfreeze none` trains. What `auto`
+keeps is one or the other, by the cross-validation whose two numbers are recorded. One line a cell
+is appended to `few_shot.jsonl`; what is there isn't run again. `--table` shows means over seeds.
+"""
+
+import datetime
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import harness
+import numpy as np
+
+import tfhub_transfer as tt
+from tfhub_transfer import progress
+from tfhub_transfer.recipes import contrasts, few_shot
+from tfhub_transfer.tasks import nearness
+
+RESULTS = Path(__file__).parent / "few_shot.jsonl"
+DATA = ("sst2", "banking77", "ag_news")
+# Of the test split, the same for all seeds.
+TESTED = 1000
+JUDGED = 2
+
+
+def drawn(examples: tt.data.Examples, count: int, seed: int) -> tt.data.Examples:
+    """So many rows of each class."""
+    random, labels = np.random.default_rng(seed), np.array(list(map(str, examples.labels)))
+    parts = [random.permutation(np.flatnonzero(labels == c))[:count] for c in np.unique(labels)]
+    return examples[np.concatenate(parts)]
+
+
+def read(folder: str, name: str, shots: int, seed: int) -> list[tt.data.Examples]:
+    """Rows to train on, to judge by and to test on."""
+    found = []
+    for split in ("train", "validation", "test"):
+        path = next((Path(folder) / name).glob(f"{split}.jsonl*"))
+        found.append(tt.data.read(str(path), text="text", label="label"))
+    order = np.random.default_rng(0).permutation(len(found[2]))[:TESTED]
+    return [drawn(found[0], shots, seed), drawn(found[1], JUDGED, seed), found[2][order]]
+
+
+def measured(model: tt.TransferModel, splits: list[tt.data.Examples], seed: int) -> dict[str, Any]:
+    """Accuracy with logistic regression, and with the head that training makes."""
+    train, validation, test = splits
+    known, asked = (nearness.unit(model.encode_text(e.texts[0])) for e in (train, test))
+    classes, truth = (model.task.encode(e.labels) for e in (train, test))
+    regression = contrasts.right(known, classes, asked, truth) / len(truth)
+    tt.fine_tune(model, train, validation, unfreeze="none", plan=tt.Plan(seed=seed, verbose=0))
+    head = float((np.asarray(model.predict_scores(test)).argmax(axis=1) == truth).mean())
+    return {"regression": regression, "head": head}
+
+
+def run(name: str, shots: int, seed: int, options: Any) -> dict[str, Any]:
+    """One cell."""
+    splits = read(options.data_folder, name, shots, seed)
+    task = tt.tasks.Classification().adapt(splits[0].labels)
+    tt.runtime.seed_everything(seed)
+    model = tt.build_model(options.encoder or "auto", task)
+    off = measured(model, splits, seed)
+    tt.runtime.seed_everything(seed)
+    model = tt.build_model(options.encoder or "auto", task)
+    rows = model.cut(splits[0])
+    with tt.runtime.precision("auto", model.encoder.dimension):
+        made, started = few_shot.Contrast(model, rows, seed), time.process_time()
+        with progress.stage("Judging", final=False) as stage:
+            judged = made.cross_validated(stage)
+            between = time.process_time()
+            made.train(np.arange(len(rows)), stage)
+    ended = time.process_time()
+    on = measured(model, splits, seed)
+    return {
+        "data": name,
+        "shots": shots,
+        "seed": seed,
+        "off": off,
+        "on": on,
+        "judged": dict(zip(("off", "on"), judged)),
+        "cpu_seconds": {"judging": between - started, "drawing": ended - between},
+    }
+
+
+def auto(line: dict[str, Any]) -> dict[str, float]:
+    """What is kept."""
+    found: dict[str, float] = line["on" if line["judged"]["on"] > line["judged"]["off"] else "off"]
+    return found
+
+
+def table(lines: list[dict[str, Any]]) -> None:
+    """Means over seeds."""
+    print(
+        "| data, texts a class | seeds | off | on | auto | kept | head: off | on | auto | CPU s |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for name, shots in dict.fromkeys((each["data"], each["shots"]) for each in lines):
+        own = [each for each in lines if (each["data"], each["shots"]) == (name, shots)]
+        cells = []
+        for way in ("regression", "head"):
+            three = [[e["off"][way], e["on"][way], auto(e)[way]] for e in own]
+            cells += [f"{statistics.mean(column):.3f}" for column in zip(*three)]
+            if way == "regression":
+                cells.append(f"{sum(e['judged']['on'] > e['judged']['off'] for e in own)}")
+        spent = [e["cpu_seconds"]["drawing"] for e in own if "cpu_seconds" in e]
+        cells.append(f"{statistics.median(spent):.0f}" if spent else "")
+        print(f"| {name}, {shots} | {len(own)} | {' | '.join(cells)} |")
+
+
+def main() -> None:
+    """Runs what isn't there, or shows what is."""
+    parser = harness.arguments(__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--shots", type=int, action="append")
+    parser.add_argument("--job", choices=DATA, action="append")
+    parser.add_argument("--table", action="store_true")
+    options = harness.parse(parser, () if "--table" in sys.argv else ("data_folder",))
+    written = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    there = [json.loads(line) for line in written]
+    if options.table:
+        table(there)
+        return
+    known = {(line["data"], line["shots"], line["seed"]) for line in there}
+    for seed in range(options.seeds):
+        for shots in options.shots or (8, 16):
+            for name in options.job or DATA:
+                if (name, shots, seed) in known:
+                    continue
+                line = run(name, shots, seed, options)
+                line |= {"date": datetime.date.today().isoformat(), "machine": harness.machine()}
+                line["encoder"] = Path(options.encoder or "packaged").name
+                with RESULTS.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+                print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

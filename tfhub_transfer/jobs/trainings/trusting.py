@@ -1,0 +1,55 @@
+"""What a training has its model say of its answers: options `--coverage` and `--abstain`."""
+
+from tfhub_transfer import progress
+from tfhub_transfer.errors import InputError
+from tfhub_transfer.evaluation import conformalizing
+from tfhub_transfer.jobs.options.training import TrainJob
+from tfhub_transfer.jobs.three_splits import JointSplits, Splits
+from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.tasks import Task
+from tfhub_transfer.tasks.temperatures import Told
+
+
+def require_tellable(job: TrainJob, task: Task, splits: Splits | JointSplits) -> None:
+    """Refuses, while nothing has been spent, what can't be told in the end.
+
+    Args:
+        job: What is to be done.
+        task: Its task.
+        splits: What was read.
+
+    Raises:
+        InputError: If it can't.
+    """
+    if not _asks(job):
+        return
+    coverage, _ = conformalizing.require_asked(task, job.coverage, job.abstain)
+    if getattr(job, "refit", False):
+        raise InputError(
+            "with `--refit` all rows teach, and none is left to tell how far answers can be "
+            "trusted; leave one of both out. Received: --refit and "
+            f"{'--abstain' if job.coverage is None else '--coverage'}"
+        )
+    conformalizing.require_rows(len(splits.validation), coverage)
+
+
+def limited(job: TrainJob, model: TransferModel, splits: Splits | JointSplits) -> Told | None:
+    """Has a trained model say how far its answers can be trusted, if that was asked for.
+
+    Args:
+        job: What to do.
+        model: The model, whose scores are scaled already.
+        splits: What was read.
+
+    Returns:
+        What `conformalize` returns, to be recorded.
+    """
+    if not _asks(job):
+        return None
+    with progress.stage("Seeing on validation how far to trust answers", final=False):
+        [own] = splits.by_task().values()
+        return conformalizing.conformalize(model, own.validation, job.coverage, job.abstain)
+
+
+def _asks(job: TrainJob) -> bool:
+    return job.coverage is not None or job.abstain is not None
