@@ -9,8 +9,6 @@ there isn't run again. `--table` shows means over seeds, and the worst seed.
 """
 
 import dataclasses
-import datetime
-import json
 import statistics
 import sys
 from pathlib import Path
@@ -139,8 +137,7 @@ def main() -> None:
     parser.add_argument("--frozen", action="store_true", help="the head alone")
     parser.add_argument("--table", action="store_true")
     options = harness.parse(parser, () if "--table" in sys.argv else ("data_folder",))
-    written = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
-    there = [json.loads(line) for line in written]
+    there = harness.noted(RESULTS)
     if options.table:
         table(there)
         return
@@ -150,10 +147,7 @@ def main() -> None:
             every = ("none",) if options.frozen else ("none", "auto")
             ways = [way for way in every if (name, seed, way) not in known]
             for line in run(name, seed, ways, options) if ways else ():
-                line |= {"date": datetime.date.today().isoformat(), "machine": harness.machine()}
-                with RESULTS.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
-                print(json.dumps(line), flush=True)
+                harness.note(RESULTS, line)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ keeps is one or the other, by the cross-validation whose two numbers are recorde
 is appended to `few_shot.jsonl`; what is there isn't run again. `--table` shows means over seeds.
 """
 
-import datetime
-import json
 import statistics
 import sys
 import time
@@ -122,8 +120,7 @@ def main() -> None:
     parser.add_argument("--job", choices=DATA, action="append")
     parser.add_argument("--table", action="store_true")
     options = harness.parse(parser, () if "--table" in sys.argv else ("data_folder",))
-    written = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
-    there = [json.loads(line) for line in written]
+    there = harness.noted(RESULTS)
     if options.table:
         table(there)
         return
@@ -134,11 +131,8 @@ def main() -> None:
                 if (name, shots, seed) in known:
                     continue
                 line = run(name, shots, seed, options)
-                line |= {"date": datetime.date.today().isoformat(), "machine": harness.machine()}
                 line["encoder"] = Path(options.encoder or "packaged").name
-                with RESULTS.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
-                print(json.dumps(line), flush=True)
+                harness.note(RESULTS, line)
 
 
 if __name__ == "__main__":

@@ -106,6 +106,20 @@ def report(name: str, header: Sequence[str], rows: Sequence[Sequence[Any]], raw:
     (HERE / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
+def noted(results: Path) -> list[dict[str, Any]]:
+    """The lines of a file of results that goes on; none, if it isn't there."""
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def note(results: Path, line: Mapping[str, Any]) -> None:
+    """Adds a line to a file of results, with date and machine, and shows it."""
+    told = {**line, "date": datetime.date.today().isoformat(), "machine": machine()}
+    with results.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(told) + "\n")
+    print(json.dumps(told), flush=True)
+
+
 def machine() -> dict[str, Any]:
     """What the numbers were taken on."""
     info = Path("/proc/cpuinfo")

@@ -8,8 +8,6 @@ counts on the whole test split, by hand, what came of it. One line a model is ap
 `trust.jsonl`; what is there isn't run again. `--table` shows means over seeds, and the spread.
 """
 
-import datetime
-import json
 import statistics
 import sys
 from pathlib import Path
@@ -108,8 +106,7 @@ def main() -> None:
     parser.add_argument("--thawed", action="store_true", help="with what `auto` thaws")
     parser.add_argument("--table", action="store_true")
     options = harness.parse(parser, () if "--table" in sys.argv else ("data_folder",))
-    written = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
-    there = [json.loads(line) for line in written]
+    there = harness.noted(RESULTS)
     if options.table:
         table(there)
         return
@@ -120,10 +117,7 @@ def main() -> None:
             if (name, seed, unfreeze) in known:
                 continue
             line = run(name, seed, unfreeze, options)
-            line |= {"date": datetime.date.today().isoformat(), "machine": harness.machine()}
-            with RESULTS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-            print(json.dumps(line), flush=True)
+            harness.note(RESULTS, line)
 
 
 if __name__ == "__main__":
