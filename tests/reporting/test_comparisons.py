@@ -149,6 +149,8 @@ def test_the_command_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert [row["row"] for row in rows] == [each.first["row"] for each in found.changed]
     assert {*rows[0]} == {"row", "texts", "true", "first", "second", "gain"}
     assert run(first, second, "--output", output) == 2  # it is there
+    capsys.readouterr()
+    assert run(first, second) == 0 and capsys.readouterr().out.count("true ") == 5  # the usual
     assert run(first, first) == 0
     assert "0 answers changed" in capsys.readouterr().out
 
