@@ -10,7 +10,6 @@ there isn't run again. `--table` shows means over seeds, and the worst seed.
 
 import dataclasses
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +131,9 @@ def table(lines: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Runs what isn't there, or shows what is."""
     parser = harness.arguments(__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--job", choices=[*JOBS], action="append")
     parser.add_argument("--frozen", action="store_true", help="the head alone")
-    parser.add_argument("--table", action="store_true")
-    options = harness.parse(parser, () if "--table" in sys.argv else ("data_folder",))
-    there = harness.noted(RESULTS)
+    options, there = harness.goes_on(parser, RESULTS)
     if options.table:
         table(there)
         return

@@ -10,7 +10,6 @@ is appended to `few_shot.jsonl`; what is there isn't run again. `--table` shows 
 """
 
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -115,12 +114,9 @@ def table(lines: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Runs what isn't there, or shows what is."""
     parser = harness.arguments(__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--shots", type=int, action="append")
     parser.add_argument("--job", choices=DATA, action="append")
-    parser.add_argument("--table", action="store_true")
-    options = harness.parse(parser, () if "--table" in sys.argv else ("data_folder",))
-    there = harness.noted(RESULTS)
+    options, there = harness.goes_on(parser, RESULTS)
     if options.table:
         table(there)
         return

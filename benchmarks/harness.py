@@ -106,6 +106,24 @@ def report(name: str, header: Sequence[str], rows: Sequence[Sequence[Any]], raw:
     (HERE / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
+def goes_on(
+    parser: argparse.ArgumentParser, results: Path
+) -> tuple[argparse.Namespace, list[dict[str, Any]]]:
+    """Options of a script that runs what isn't there, seed by seed, or with `--table` shows it.
+
+    Args:
+        parser: From `arguments`, with the script's own options.
+        results: Where its lines are.
+
+    Returns:
+        The options, and the lines that are there.
+    """
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--table", action="store_true")
+    options = parse(parser, () if "--table" in sys.argv else ("data_folder",))
+    return options, noted(results)
+
+
 def noted(results: Path) -> list[dict[str, Any]]:
     """The lines of a file of results that goes on; none, if it isn't there."""
     lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []

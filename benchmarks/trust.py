@@ -9,7 +9,6 @@ counts on the whole test split, by hand, what came of it. One line a model is ap
 """
 
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +100,9 @@ def shown(values: list[float]) -> str:
 def main() -> None:
     """Runs what isn't there, or shows what is."""
     parser = harness.arguments(__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--job", choices=[*JOBS], action="append")
     parser.add_argument("--thawed", action="store_true", help="with what `auto` thaws")
-    parser.add_argument("--table", action="store_true")
-    options = harness.parse(parser, () if "--table" in sys.argv else ("data_folder",))
-    there = harness.noted(RESULTS)
+    options, there = harness.goes_on(parser, RESULTS)
     if options.table:
         table(there)
         return
