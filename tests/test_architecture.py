@@ -171,7 +171,7 @@ INNER_FLOORS = {
             "written_answers",
             "zero_shot",
         ],
-        ["distillation", "few_shot", "lessons"],
+        ["distillation", "few_shot", "lessons", "pseudo_labels"],
         ["encoder_distillation"],
         ["__init__"],
     ],
