@@ -139,6 +139,7 @@ INNER_FLOORS = {
         ["continuing", "refitting", "sharing", "trusting"],
         ["training"],
         ["back_translating", "demonstration", "distilling"],
+        ["pseudo_labelling"],
         ["__init__"],
     ],
     "models": [

@@ -192,8 +192,9 @@ def judge(
 
     Three parts of the labelled texts are left out in turn: for labels to come by, and for heads to
     learn. A validation split is asked besides, of what all labelled texts bring. The labels are
-    taken with which most answers are right, where more are than without any; those that spread
-    only where the nearest labelled texts answer nearly as well as a head.
+    taken with which most answers are right, where more are than without any. Those that spread can
+    be far off: only where it is more by over one standard error, the root of how many answers
+    became right or wrong, and where the nearest labelled texts answer nearly as well as a head.
 
     Args:
         known: Unit vectors of the labelled texts `[m, d]`, of two classes or more.
@@ -217,7 +218,8 @@ def judge(
         trial.ask(ways, whole, validation)
     told()
     right = trial.right
-    spreads = trial.nearest >= NEARLY * right[""]
+    gained = right[SPREADING] - right[""]
+    spreads = trial.nearest >= NEARLY * right[""] and gained > math.sqrt(trial.changed[SPREADING])
     better = [w for w in WAYS if right[w] > right[""] and (spreads or w != SPREADING)]
     best = max(better, key=lambda way: right[way], default=None)
     return Judged(best, ways.get(best or ""), right, trial.nearest, trial.asked, apart)
@@ -228,6 +230,7 @@ class _Trial:
 
     Attributes:
         right: How many texts heads answered rightly, by each way.
+        changed: Of how many texts each way changed whether the answer is right.
         nearest: How many the nearest labelled texts did.
         asked: How many there were.
     """
@@ -237,7 +240,8 @@ class _Trial:
     ) -> None:
         self._known, self._classes, self._vectors, self._seed = known, classes, vectors, seed
         self._near = graph(np.concatenate([known, vectors]))
-        self.right, self.nearest, self.asked = dict.fromkeys(WAYS, 0), 0, 0
+        self.right, self.changed = dict.fromkeys(WAYS, 0), dict.fromkeys(WAYS, 0)
+        self.nearest, self.asked = 0, 0
 
     def ways(self, given: np.ndarray) -> dict[str, Labels | None]:
         """Labels by each way, from those of some of the labelled texts, bool `[m]`."""
@@ -265,10 +269,13 @@ class _Trial:
             asked: Unit vectors of texts, and their classes.
         """
         known, classes = self._known[given], self._classes[given]
+        found = {}
         for way, labels in ways.items():
             some = labels if labels is None else labels.some(MOST_TAUGHT, self._seed)
             head = learned(known, classes, self._vectors, some)
-            self.right[way] += int((head.predict(asked[0]) == asked[1]).sum())
+            found[way] = head.predict(asked[0]) == asked[1]
+            self.right[way] += int(found[way].sum())
+            self.changed[way] += int((found[way] != found[""]).sum())
         # Of few labels a class, more neighbours would be of others.
         count = min(NEAREST, max(1, len(known) // len(np.unique(classes))))
         nearest = KNeighborsClassifier(count).fit(known, classes)
