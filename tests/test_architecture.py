@@ -139,6 +139,7 @@ INNER_FLOORS = {
         ["continuing", "refitting", "sharing", "trusting"],
         ["training"],
         ["back_translating", "demonstration", "distilling"],
+        ["pseudo_labelling"],
         ["__init__"],
     ],
     "models": [
@@ -171,7 +172,7 @@ INNER_FLOORS = {
             "written_answers",
             "zero_shot",
         ],
-        ["distillation", "few_shot", "lessons"],
+        ["distillation", "few_shot", "lessons", "pseudo_labels"],
         ["encoder_distillation"],
         ["__init__"],
     ],
