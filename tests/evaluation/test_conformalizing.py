@@ -263,7 +263,8 @@ def test_a_trained_model_says_it_by_command(
     ("more", "count", "message"),
     [
         (("--coverage", "0.9", "--refit"), 30, "with `--refit` all rows teach"),
-        (("--abstain", "0.1"), 10, "so few validation rows can't tell"),
+        (("--abstain", "0.1"), 10, "give 20 at least, by `--validation` or of more data. Received"),
+        (("--coverage", "0.99"), 30, "99 at least, by `--validation` or of more data, or a lower"),
         (("--coverage", "0"), 30, "--coverage"),
     ],
 )
