@@ -205,8 +205,8 @@ def test_a_layer_of_ones_own_is_known_by_its_weights(make_encoder: Callable[[str
             "`coverage` must be a number above 0, up to below 1. Received: 1.0",
         ),
         (None, 40, {"abstain": 0}, "`abstain` must be a number above 0"),
-        (None, 19, {}, "give 20 at least, or a lower `coverage`. Received: 19"),
-        (None, 40, {"coverage": 0.99}, "give 99 at least, or a lower `coverage`. Received: 40"),
+        (None, 19, {}, "give 20 at least, by `--validation` or of more data. Received: 19"),
+        (None, 40, {"coverage": 0.99}, "of more data, or a lower `coverage`. Received: 40"),
         (tt.tasks.Regression, 40, {"abstain": 0.1}, "knows only `coverage`. Received: abstain"),
         (tt.tasks.OrdinalRegression, 40, {}, "task knows neither. Received: coverage"),
         (tt.tasks.MultiLabel, 40, {}, "the multi-label task knows neither. Received: coverage"),
@@ -263,7 +263,8 @@ def test_a_trained_model_says_it_by_command(
     ("more", "count", "message"),
     [
         (("--coverage", "0.9", "--refit"), 30, "with `--refit` all rows teach"),
-        (("--abstain", "0.1"), 10, "so few validation rows can't tell"),
+        (("--abstain", "0.1"), 10, "give 20 at least, by `--validation` or of more data. Received"),
+        (("--coverage", "0.99"), 30, "99 at least, by `--validation` or of more data, or a lower"),
         (("--coverage", "0"), 30, "--coverage"),
     ],
 )

@@ -109,7 +109,8 @@ def require_rows(rows: int, coverage: float | None) -> None:
     """
     needed = conformal.rows_needed(coverage)
     if rows < needed:
+        lower = ", or a lower `coverage`" if needed > conformal.LEAST else ""
         raise InputError(
             f"so few validation rows can't tell how far answers can be trusted; give {needed} at "
-            f"least, or a lower `coverage`. Received: {rows}"
+            f"least, by `--validation` or of more data{lower}. Received: {rows}"
         )

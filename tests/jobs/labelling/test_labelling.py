@@ -57,13 +57,25 @@ def test_a_sitting_ends_with_the_budget_and_is_gone_on_with(
     assert status == 0 and found[:6] == first and len(found) == 22
     assert len({row["text"] for row in found}) == 22 and not typed
     assert "random text" in out and "10 more labels: expected" in out
-    assert "there is nothing left to ask, 1 were skipped" in out
+    assert "`--budget 22` is reached" in out and "nothing left" not in out
+    assert "22 labels; the same command with a larger `--budget` goes on" in out
     assert {row["reason"] for row in found} == {"typical", "margin", "random"}
     assert run(*words, "--labels", "bad,good", "--format", "csv", "--batch", "99")[0] == 0
     with (tmp_path / "out.after-22.csv").open(encoding="utf-8", newline="") as file:
         left = {row["text"] for row in csv.DictReader(file)}
     asked = {skipped, *(row["text"] for row in found)}
     assert left == set(TEXTS) - asked and len(asked) == 23
+
+
+def test_as_many_texts_measure_as_one_says(
+    words: list[Any], typed: list[str], tmp_path: Path, run: Any
+) -> None:
+    typed += ["1", "2"] * 9 + ["s"] + ["1"] * 30
+    status, out, _ = run(*words, "--labels", "bad,good", "--random-share", "0.5")
+    reasons = [row["reason"] for row in rows(tmp_path)]
+    assert status == 0 and len(reasons) == 39 and reasons[:10].count("random") == 5
+    assert "there is nothing left to ask, 1 were skipped" in out
+    assert "39 labels; the same command goes on" in out
 
 
 def test_classes_may_come_as_they_are_needed(

@@ -53,7 +53,9 @@ class _Work:
         self.kept = Kept(opening.path_of(job.output), self._task.takes_blank, inputs)
         self._skipped = Skipped(self.kept.path)
         self._closed = _classes(job)
-        self._selector = Selector(job.encoder, job.strategy, job.seed, trust_code=job.trust_code)
+        self._selector = Selector(
+            job.encoder, job.strategy, job.seed, job.random_share, job.trust_code
+        )
         texts = read_texts(job.data, False, job, {})
         self._texts = list({same(text): text for text in reversed(texts) if text.strip()}.values())
         self._texts.reverse()
@@ -118,7 +120,12 @@ class _Work:
                     break
                 self._report()
         if self.kept.rows:
-            say(f"\n{self.kept.path}: {len(self.kept.rows):,} labels; the same command goes on")
+            say(f"\n{self.kept.path}: {len(self.kept.rows):,} labels; {self._more()} goes on")
+
+    def _more(self) -> str:
+        """The command that asks for more labels, in words."""
+        spent = self._job.budget is not None and len(self.kept.rows) >= self._job.budget
+        return "the same command with a larger `--budget`" if spent else "the same command"
 
     def _target(self) -> int:
         """How many labels there shall be in all."""
@@ -147,8 +154,7 @@ class _Work:
         free = sum(labels[row] is None for row in rows)
         count = min(self._job.batch, self._target() - len(self.kept.rows), free)
         if count < 1:
-            skipped = f", {len(left):,} were skipped" if left else ""
-            say(f"{self.kept.path}: there is nothing left to ask{skipped}")
+            self._say_why_none(free, len(left))
             return []
         known = [labels[row] for row in rows]
         chosen = self._selector.select([texts[row] for row in rows], known, count)
@@ -157,6 +163,14 @@ class _Work:
             Asked(texts[rows[row]], reason, predicted, score)
             for row, reason, predicted, score in found
         ]
+
+    def _say_why_none(self, free: int, skipped: int) -> None:
+        """Says why nothing is asked: as many labels are there as were wanted, or all texts are."""
+        if free:
+            said = f"`--budget {self._job.budget}` is reached"
+        else:
+            said = "there is nothing left to ask" + (f", {skipped:,} were skipped" * bool(skipped))
+        say(f"{self.kept.path}: {said}")
 
     def _report(self) -> None:
         """Says how good a model of these labels would be, and what more of them would bring."""
