@@ -124,6 +124,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def _in_order(first: Sequence[Prediction], second: Sequence[Prediction]) -> list[Prediction]:
     """The rows of the second, in the order of the first."""
     texts, others = ([_texts(row) for row in rows] for rows in (first, second))
+    # Equal texts of two labels are told apart by these, where both reports know the same.
+    known, told = ([(*_texts(row), _truth(row)) for row in rows] for rows in (first, second))
+    if sorted(known) == sorted(told):
+        texts, others = known, told
     if texts == others:
         return list(second)
     places: dict[Any, list[int]] = {}
@@ -144,6 +148,10 @@ def _in_order(first: Sequence[Prediction], second: Sequence[Prediction]) -> list
 def _texts(row: Prediction) -> tuple[str, ...]:
     found: Any = row["texts"]
     return tuple(map(str, found))
+
+
+def _truth(row: Prediction) -> str:
+    return repr(row["true"])
 
 
 def _require_one_truth(first: Sequence[Prediction], second: Sequence[Prediction]) -> None:
