@@ -11,7 +11,7 @@ from tfhub_transfer.recipes import distillation
 from tfhub_transfer.serving import checking
 from tfhub_transfer.tuning import find_learning_rate
 
-ROWS = tt.data.Examples.from_lists(["a", "b"], labels=["x", "y"])
+ROWS = tt.data.Examples.from_lists(["a", "b"], ["x", "y"])
 TAKE: dict[str, Any] = {
     "calibrate": lambda model: tt.calibrate(model, ROWS),
     "conformalize": lambda model: tt.conformalize(model, ROWS),
