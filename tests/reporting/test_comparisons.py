@@ -116,6 +116,15 @@ def test_of_errors_less_is_better() -> None:
     found = comparisons.compare(first, Measured("regression", {"mae": 21.0}, worse))
     assert found.counts is None and {each.gain for each in found.changed} == {-1.0, -2.0}
     assert found.differences[0].better is True
+    # Off by one at most: 1 is wrong, and nothing is counted as right.
+    near, off = (
+        [{**row, "mae": float(at % 2 == own)} for at, row in enumerate(rows)] for own in (0, 2)
+    )
+    found = comparisons.compare(
+        Measured("ordinal-regression", {"mae": 0.5}, near),
+        Measured("ordinal-regression", {"mae": 0.0}, off),
+    )
+    assert found.counts is None and found.p_value is None and found.by == "mae"
 
 
 # By command -------------------------------------------------------------------------------------

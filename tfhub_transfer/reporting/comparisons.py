@@ -52,7 +52,7 @@ class Comparison:
     Attributes:
         differences: By each number that both know, the one that judges first.
         changed: Examples that were answered otherwise, those first that got worse by most.
-        counts: Of a number that is 0 or 1 for each example how many both have, only the first,
+        counts: Of a number, no error, that is 0 or 1 for each example how many both have, only the first,
             only the second, neither; else nothing.
         p_value: Of McNemar's exact test, where there are counts: how likely so uneven a change is
             if neither is better.
@@ -93,8 +93,9 @@ def compare(first: Measured, second: Measured, seed: int = 0) -> Comparison:
     differences = [paired.of_number(name, standing, numbers, rows, seed) for name in order]
     by = next((name for name in order if _column(rows, name) is not None), None)
     columns = None if by is None else _column(rows, by)
-    counts = None if columns is None else _counts(*columns)
     low = by is not None and standing.less_is_better(by)
+    # Of errors, as by how many grades answers are off, 1 is nothing right.
+    counts = None if columns is None or low else _counts(*columns)
     return Comparison(
         differences=differences,
         changed=_changed(rows, columns, low),

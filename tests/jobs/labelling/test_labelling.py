@@ -146,6 +146,12 @@ def test_classes_of_the_output_must_be_among_those_named(
     assert "a class that `--labels` lacks" in err and '"a film"' in err and "with Good" in err
 
 
+def test_lines_have_no_columns(words: list[Any], tmp_path: Path, run: Any) -> None:
+    (tmp_path / "pool.txt").write_text("a film\na book\n")
+    status, _, err = run(*words, "--data", tmp_path / "pool.txt", "--format", "csv")
+    assert status == 2 and "lines of text have no columns" in err and "review" in err
+
+
 def test_pairs_are_refused(words: list[Any], tmp_path: Path, run: Any) -> None:
     (tmp_path / "pairs.csv").write_text("text_a,text_b\na,b\n")
     words = [*words[:2], tmp_path / "pairs.csv", *words[3:5], "--format", "csv"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tfhub_transfer.data import reading
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs.inputs import file_of, read_texts
@@ -55,6 +56,12 @@ class _Work:
         self._closed = _classes(job)
         self._require_known()
         self._selector = Selector(job.encoder, job.strategy, job.seed, trust_code=job.trust_code)
+        if (
+            job.text is not None
+            and job.answers is None
+            and reading.is_lines(file_of(job, job.data))
+        ):
+            reading.refuse_columns([job.text], job.data)
         texts = read_texts(job.data, False, job, {})
         self._texts = list({same(text): text for text in reversed(texts) if text.strip()}.values())
         self._texts.reverse()
