@@ -52,8 +52,8 @@ class Comparison:
     Attributes:
         differences: By each number that both know, the one that judges first.
         changed: Examples that were answered otherwise, those first that got worse by most.
-        counts: Of a number, no error, that is 0 or 1 for each example how many both have, only the first,
-            only the second, neither; else nothing.
+        counts: Of a number, no error, that is 0 or 1 for each example how many both have, only the
+            first, only the second, neither; else nothing.
         p_value: Of McNemar's exact test, where there are counts: how likely so uneven a change is
             if neither is better.
         by: What the order of `changed` and the counts are of.
