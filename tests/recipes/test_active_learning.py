@@ -301,6 +301,15 @@ def test_a_strategy_of_ones_own(chooser: Any) -> None:
     assert sorted(found.rows) == [0, 1] and found.reasons == ["first", "first"]
     with pytest.raises(tt.InputError, match="a strategy must give 2 rows of `free`"):
         chooser(lambda given: given.free[:1], random_share=0).select(TEXTS, count=2)
+    for odd in (lambda given: None, lambda given: given.free[:2, None]):
+        with pytest.raises(tt.InputError, match="a strategy must give 2 rows of `free`"):
+            chooser(odd, random_share=0).select(TEXTS, count=2)
+
+
+@pytest.mark.parametrize("odd", [5, "one text", None, ["a", 5]])
+def test_what_measures_is_texts(odd: Any, chooser: Any) -> None:
+    with pytest.raises(tt.InputError, match="Received: "):
+        chooser().measures(odd)
 
 
 def test_all_is_asked_in_the_end(chooser: Any) -> None:

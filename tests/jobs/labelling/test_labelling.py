@@ -127,7 +127,7 @@ def test_through_a_file_and_back(words: list[Any], tmp_path: Path, run: Any) -> 
     # A file of that name by somebody else stays.
     (tmp_path / "out.after-10.jsonl").write_text("mine")
     status, _, err = run(*words, "--format", "doccano")
-    assert status == 2 and "the output exists" in err
+    assert status == 2 and "such a batch is there and may be filled in already" in err
     assert (tmp_path / "out.after-10.jsonl").read_text() == "mine"
 
 
@@ -147,6 +147,21 @@ def test_through_a_file_and_back(words: list[Any], tmp_path: Path, run: Any) -> 
 def test_mistakes(more: list[str], message: str, words: list[Any], run: Any) -> None:
     status, _, err = run(*words, *more)
     assert (status, err.count("\n")) == (2, 1) and message in err, err
+
+
+def test_classes_of_the_output_must_be_among_those_named(
+    words: list[Any], tmp_path: Path, run: Any
+) -> None:
+    (tmp_path / "out.csv").write_text("text,label,reason\na film,Good,given\n")
+    status, _, err = run(*words, "--format", "csv", "--labels", "bad,good")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "a class that `--labels` lacks" in err and '"a film"' in err and "with Good" in err
+
+
+def test_lines_have_no_columns(words: list[Any], tmp_path: Path, run: Any) -> None:
+    (tmp_path / "pool.txt").write_text("a film\na book\n")
+    status, _, err = run(*words, "--data", tmp_path / "pool.txt", "--format", "csv")
+    assert status == 2 and "lines of text have no columns" in err and "review" in err
 
 
 def test_pairs_are_refused(words: list[Any], tmp_path: Path, run: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tfhub_transfer.data import reading
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs.inputs import file_of, read_texts
@@ -53,9 +54,16 @@ class _Work:
         self.kept = Kept(opening.path_of(job.output), self._task.takes_blank, inputs)
         self._skipped = Skipped(self.kept.path)
         self._closed = _classes(job)
+        self._require_known()
         self._selector = Selector(
             job.encoder, job.strategy, job.seed, job.random_share, job.trust_code
         )
+        if (
+            job.text is not None
+            and job.answers is None
+            and reading.is_lines(file_of(job, job.data))
+        ):
+            reading.refuse_columns([job.text], job.data)
         texts = read_texts(job.data, False, job, {})
         self._texts = list({same(text): text for text in reversed(texts) if text.strip()}.values())
         self._texts.reverse()
@@ -64,6 +72,16 @@ class _Work:
         left = len(texts) - len(self._texts)
         if left:
             say(f"{job.data}: {left:,} of {len(texts):,} texts are blank or come again")
+
+    def _require_known(self) -> None:
+        """Refuses labels of the output that `--labels` doesn't name."""
+        for row in self.kept.rows if self._closed is not None else []:
+            if not set(names_of(row.label)) <= set(self._closed or ()):
+                raise InputError(
+                    f"the output has a class that `--labels` lacks; add it there, or mend the row "
+                    f"of the text {wording.json_line(row.text[:60])}. "
+                    f"Received: {self.kept.path} with {', '.join(names_of(row.label))}"
+                )
 
     def take(self, answers: str) -> None:
         """Reads labels that were given elsewhere."""
@@ -76,6 +94,8 @@ class _Work:
         if new:
             self.kept.add(new)
         say(f"{answers}: {len(new):,} labels are new, {len(found.rows) - len(new):,} known")
+        for note in found.notes:
+            say(f"{answers}: {note}")
         if found.blank:
             say(f"{answers}: {found.blank:,} rows have no label yet")
         if odd:
@@ -97,6 +117,11 @@ class _Work:
         if not (
             target.exists() and opening.read_bytes(target, len(content) * 4) == content.encode()
         ):
+            if target.is_file():
+                raise InputError(
+                    "such a batch is there and may be filled in already; give it with `--answers`, "
+                    f"or move it away. Received: {target}"
+                )
             atomic.check_file(target, b"", False, (job.data, job.output))
             atomic.write_text(target, content)
         say(f"Written to {target}: {len(batch)} texts to label; then the same with `--answers`")
