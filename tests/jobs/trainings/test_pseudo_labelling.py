@@ -132,9 +132,13 @@ def test_of_too_many_texts_some_are_drawn(
         (["--task", "multi-label"], "--task multi-label"),
         (["--task", "regression"], "--task regression"),
         (["--task", "token-classification"], "--task token-classification"),
-        (["--unlabelled", "{a}"], "none of which is blank or another"),
+        (["--unlabelled", "{a}"], "each blank or a text of these"),
         (["--unlabelled", "{folder}/nowhere.txt"], "nowhere.txt"),
         (["--data", "{one}"], "of one class"),
+        (
+            ["--unlabelled", "{other}"],
+            "called as those of the training file, review, or one a line",
+        ),
     ],
 )
 def test_what_it_is_no_use_for_is_refused(
@@ -151,7 +155,13 @@ def test_what_it_is_no_use_for_is_refused(
     rows += [{"review": "other", "label": "y", "weight": 0}]
     one.write_text("\n".join(map(json.dumps, rows)), "utf-8")
     words = [w for w in words if w != "--quick" or options != ["--few-shot", "on"]]
-    places = {"a": tmp_path / "a.jsonl", "folder": tmp_path, "one": one}
+    (tmp_path / "other.jsonl").write_text('{"body": "a film"}', "utf-8")
+    places = {
+        "other": tmp_path / "other.jsonl",
+        "a": tmp_path / "a.jsonl",
+        "folder": tmp_path,
+        "one": one,
+    }
     more = [option.format(**places) for option in options]
     if one.name in " ".join(more):
         more += ["--weight", "weight"]

@@ -11,7 +11,7 @@ from tfhub_transfer import data, progress, runtime
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation.measuring import Report
 from tfhub_transfer.incoming import wording
-from tfhub_transfer.jobs.inputs import read_splits, read_texts
+from tfhub_transfer.jobs.inputs import read_splits, read_texts, undescribed
 from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.saying import say
 from tfhub_transfer.jobs.three_splits import Splits
@@ -82,7 +82,14 @@ def read_unlabelled(job: TrainJob, splits: Splits) -> list[tuple[str, ...]]:
     """
     assert job.unlabelled is not None
     pair = splits.train.is_pair
-    read = read_texts(job.unlabelled, pair, job, {})
+    given = [column for column in (job.text, job.text_pair) if column]
+    expected = (
+        "unlabelled texts stand in columns called as those of the training file"
+        + (f", {', '.join(given)}" if given else "")
+        + (", in pairs" if pair else ", or one a line of a file called .txt")
+    )
+    with undescribed(job.unlabelled, ("--text", "--text-pair", "text"), expected):
+        read = read_texts(job.unlabelled, pair, job, {})
     return [each if pair else (each,) for each in read]
 
 
@@ -107,7 +114,7 @@ def unseen(texts: Sequence[tuple[str, ...]], splits: Splits) -> list[tuple[str, 
     if not kept:
         raise InputError(
             "unlabelled texts are to be others than those of training, validation and test; give "
-            f"more. Received: {len(texts):,} texts, none of which is blank or another"
+            f"more. Received: {len(texts):,} rows, each blank or a text of these"
         )
     if left := len(texts) - len(kept):
         say(wording.wrapped(f"Left out, as blank, there twice, or texts of a split: {left:,} rows"))
