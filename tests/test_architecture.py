@@ -207,7 +207,7 @@ INNER_FLOORS = {
     ],
     "reporting/pages": [
         ["markup", "subjects"],
-        ["checked", "joint", "passages", "reading", "searched"],
+        ["faults", "joint", "passages", "reading", "searched"],
         ["report"],
         ["__init__"],
     ],

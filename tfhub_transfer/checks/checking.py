@@ -96,20 +96,18 @@ def _require_suited(data: Gathered, model: TransferModel | None) -> None:
     if model is None:
         return
     task = model.task
+    pairs, named = len(data.rows[0].texts) > 1, "none" if data.task is None else data.task.name
     if data.kind not in (CLASSES, SETS) or task.several or not task.one_row or not task.class_names:
         raise InputError(
-            "a model's answers are compared with labels that are classes; leave `model` "
-            f"(`--model`) out, or name the column of labels with `--label`. Received: the {task.name} task and "
-            f"{'no labels' if data.task is None else f'labels of the {data.task.name} task'}"
+            "a model's answers are compared with labels that are classes; leave `model` (`--model`)"
+            " out, or name the column of labels with `--label`. Received: the "
+            f"{task.name} task, and data of {named}"
         )
-    if (task.calibrated_by == "sigmoid") != (data.kind == SETS) or task.pair != (
-        len(data.rows[0].texts) > 1
-    ):
-        assert data.task is not None
+    if (task.calibrated_by == "sigmoid") != (data.kind == SETS) or task.pair != pairs:
         raise InputError(
             "the model must answer data of this form, one class or sets of them, single texts or "
-            f"pairs; name their columns, or leave `model` (`--model`) out. Received: the "
-            f"{task.name} task, and data of the {data.task.name} task"
+            "pairs; name their columns, or leave `model` (`--model`) out. Received: the "
+            f"{task.name} task, and data of {named}{' in pairs' if pairs else ''}"
         )
 
 

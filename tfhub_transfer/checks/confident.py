@@ -28,7 +28,7 @@ def thresholds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), np.inf)
 
 
-def confident(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def counted(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The class that each row is counted for, int `[n]`; -1 of rows that are sure of none.
 
     The likeliest among those of which the model is at least as sure as where they are given.
@@ -42,7 +42,7 @@ def confident(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(sure.any(axis=1), best, -1)
 
 
-def joint(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def joint_shares(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The estimated share of rows of each given label and each true one `[given, true]`.
 
     Counts of confident rows, scaled so that given labels have the shares that they have.
@@ -52,10 +52,10 @@ def joint(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
         labels: As for all.
     """
     classes = probabilities.shape[1]
-    counted = confident(probabilities, labels)
-    sure = counted >= 0
+    told = counted(probabilities, labels)
+    sure = told >= 0
     found = np.zeros((classes, classes))
-    np.add.at(found, (labels[sure], counted[sure]), 1.0)
+    np.add.at(found, (labels[sure], told[sure]), 1.0)
     given = np.bincount(labels, minlength=classes)
     # Of a class of which nothing is sure, all are taken for right.
     empty = found.sum(axis=1) == 0
@@ -70,7 +70,7 @@ def wrong(probabilities: np.ndarray, labels: np.ndarray) -> float:
         probabilities: As for all.
         labels: As for all.
     """
-    return float(1 - np.trace(joint(probabilities, labels)))
+    return float(1 - np.trace(joint_shares(probabilities, labels)))
 
 
 def suspicion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -90,8 +90,8 @@ def in_doubt(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
         probabilities: As for all.
         labels: As for all.
     """
-    counted = confident(probabilities, labels)
-    return (counted >= 0) & (counted != labels) & (probabilities.argmax(axis=1) != labels)
+    told = counted(probabilities, labels)
+    return (told >= 0) & (told != labels) & (probabilities.argmax(axis=1) != labels)
 
 
 def alike(given: np.ndarray, answered: np.ndarray, classes: int) -> np.ndarray:

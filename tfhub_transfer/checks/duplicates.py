@@ -51,8 +51,10 @@ def same(rows: Sequence[tuple[str, ...]]) -> np.ndarray:
     return np.array([first.setdefault(row, place) for place, row in enumerate(rows)], int)
 
 
-def runs(text: str) -> np.ndarray:
-    """Hashes of all runs of `WIDTH` characters of a text, uint64, each once; of the whole if short.
+def shingles(text: str) -> np.ndarray:
+    """Hashes of all runs of `WIDTH` characters of a text, uint64, each once (Broder 1997).
+
+    Of a shorter text it is one hash, of all of it.
 
     Args:
         text: As `normalized` gives it.
@@ -79,7 +81,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     """The share of runs that two texts have in common, of all that either has (Jaccard).
 
     Args:
-        first: Of one text, as `runs` gives them.
+        first: Of one text, as `shingles` gives them.
         second: Of the other.
     """
     shared = len(np.intersect1d(first, second, assume_unique=True))
@@ -93,7 +95,7 @@ def likeness(first: tuple[str, ...], second: tuple[str, ...]) -> float:
         first: The texts of one row, as `normalized` gives them.
         second: Those of the other.
     """
-    return min(overlap(runs(a), runs(b)) for a, b in zip(first, second))
+    return min(overlap(shingles(a), shingles(b)) for a, b in zip(first, second))
 
 
 def near_pairs(rows: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, int]]:
@@ -124,7 +126,7 @@ def near_pairs(rows: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, int]]:
 
     @functools.lru_cache(maxsize=_KEPT)
     def own(row: int) -> list[np.ndarray]:
-        return list(map(runs, rows[row]))
+        return list(map(shingles, rows[row]))
 
     for first, second in pairs[alike].tolist() if len(pairs) else []:
         if all(overlap(a, b) >= NEAR for a, b in zip(own(first), own(second))):
@@ -139,7 +141,7 @@ def _signatures(texts: Sequence[str]) -> np.ndarray:
     made = np.empty((len(texts), count), np.uint32)
     with np.errstate(over="ignore"):
         for row, text in enumerate(texts):
-            ordered = (runs(text)[:, None] * factors + terms) >> np.uint64(32)
+            ordered = (shingles(text)[:, None] * factors + terms) >> np.uint64(32)
             made[row] = ordered.min(axis=0)
     return made
 

@@ -91,17 +91,10 @@ def _beginnings(cells: Sequence[object], half: np.ndarray) -> list[Hashable]:
 def _bins(cells: Sequence[object], half: np.ndarray) -> list[Hashable]:
     """In which of some equal parts of the numbers each lies, where rows are numbered by class."""
     numbers = np.array([float(str(cell)) for cell in cells])
-    edges = (
-        sorted(
-            set(
-                np.quantile(
-                    numbers[np.isfinite(numbers)], np.linspace(0, 1, _BINS + 1)[1:-1]
-                ).tolist()
-            )
-        )
-        if np.isfinite(numbers).any()
-        else []
-    )
+    finite = numbers[np.isfinite(numbers)]
+    if not len(finite):
+        return [""] * len(numbers)
+    edges = np.unique(np.quantile(finite, np.linspace(0, 1, _BINS + 1)[1:-1])).tolist()
     return [bisect.bisect(edges, number) for number in numbers.tolist()]
 
 

@@ -13,7 +13,7 @@ from tfhub_transfer.errors import InputError, visible
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.reporting import findings
 from tfhub_transfer.reporting.findings import Finding, Found, Row
-from tfhub_transfer.reporting.pages import checked
+from tfhub_transfer.reporting.pages import faults
 from tfhub_transfer.storage import atomic
 
 SUSPECTS, PAGE, RECORD = "suspects.csv", "check.html", "check.json"
@@ -95,7 +95,7 @@ class DataReport:
     def html(self) -> str:
         """The page, with everything in it."""
         told = self.source, self.task, self.notes
-        return checked.page(told, self.rows, self.findings, self.not_looked_at)
+        return faults.page(told, self.rows, self.findings, self.not_looked_at)
 
     def save(self, folder: Path) -> None:
         """Writes `suspects.csv`, `check.html` and `check.json`.
