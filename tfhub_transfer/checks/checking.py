@@ -1,5 +1,6 @@
 """Everything that is looked for in data, in one go."""
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
 
@@ -17,13 +18,20 @@ from tfhub_transfer.models import encoding, seen
 from tfhub_transfer.models.encoding import Encodes
 from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.reporting.data_reports import DataReport
-from tfhub_transfer.reporting.findings import Finding, Found
-from tfhub_transfer.tasks import Task, layouts, nearness
+from tfhub_transfer.reporting.findings import Finding, Found, counted
+from tfhub_transfer.tasks import Regression, Task, layouts, nearness
 
 # Rows that an encoder reads: of more, so many that are drawn.
 MOST_ENCODED = 20_000
+# In this order they are told: what may be wrong first, then what to know.
+_ORDER = (
+    *("suspect labels", "contradictions", "leakage", "giveaways", "blank texts", "missing labels"),
+    *("small classes", "classes alike", "outliers", "duplicates", "near duplicates", "cut texts"),
+    "scripts",
+)
 # Texts that are counted at once.
 _CHUNK = 10_000
+_NAMES = {1: ("text",), 2: ("text_a", "text_b")}
 _HELD_OUT = ("validation", "test")
 
 
@@ -75,7 +83,11 @@ def check(
         found = [of_texts.blank(data)]
         if data.kind is not None and len(data.labelled) < len(data.rows):
             found.append(of_texts.unlabelled(data))
-        found += [of_texts.repeated(data), of_texts.near(data), of_texts.leaked(data)]
+        found += [of_texts.repeated(data), of_texts.near(data)]
+        if len(data.splits) > 1:
+            found.append(of_texts.leaked(data))
+        else:
+            left["leakage"] = "there is one split only; give `--validation` and `--test`, too"
         if data.kind in (CLASSES, SETS, NUMBERS):
             found.append(of_texts.torn(data))
         found.append(of_texts.other_scripts(data))
@@ -85,6 +97,7 @@ def check(
     if data.kind in (CLASSES, SETS):
         found += [of_labels.small_classes(data), of_labels.given_away(data, seed)]
     left |= _not_looked_at(data)
+    found.sort(key=lambda each: _ORDER.index(each.name))
     source = " and ".join(dict.fromkeys(each.source for each in data.splits.values()))
     named = None if data.task is None or data.kind is None else data.task.name
     notes = [f"{e.source}: {note}" for e in data.splits.values() for note in e.notes]
@@ -133,35 +146,36 @@ def _cut(
     data: Gathered, base: TransferModel, model: TransferModel | None, length: int | None
 ) -> Finding:
     """Rows that the model, or else the encoder, doesn't read whole."""
-    if model is not None and length is None:
-        layout = model.layout
-    else:
-        layout = layouts.find(_layout_task(data, base))
-        encoder = base.encoder
-        if length is None:
-            most = layout.task.sequence_length
-            length = min(filter(None, (most, encoder.max_sequence_length))) if most else None
-        layout.adopt(make_preprocessor(encoder, None, length))
-    lost = []
+    layout = _layout(data, base, length) if model is None or length is not None else model.layout
+    width = len(data.rows[0].texts)
+    lost = np.zeros(len(data.rows), int)
+    done = 0
     for split in data.splits.values():
-        for start in range(0, len(split), _CHUNK):
-            plain = Examples({n: c[start : start + _CHUNK] for n, c in _texts_of(split).items()})
-            rows = layout.cut(plain)
-            lost.append(layout.lost(rows, layout.encode_and_count(rows.examples.texts)[1]))
-    whole = np.concatenate(lost).astype(int)
-    return of_texts.cut(data, whole, layout.preprocessor.sequence_length)
+        # The third of a triplet is read by itself, as the others are then.
+        for texts in zip(split.texts) if width > 2 else (split.texts,):
+            for start in range(0, len(split), _CHUNK):
+                some = [column[start : start + _CHUNK] for column in texts]
+                rows = layout.cut(Examples(dict(zip(_NAMES[len(some)], some))))
+                own = layout.lost(rows, layout.encode_and_count(rows.examples.texts)[1])
+                lost[done + start : done + start + len(own)] += own.astype(int)
+        done += len(split)
+    return of_texts.cut(data, lost, layout.preprocessor.sequence_length)
 
 
-def _layout_task(data: Gathered, base: TransferModel) -> Task:
-    task = base.task if data.task is None else data.task
+def _layout(data: Gathered, base: TransferModel, length: int | None) -> layouts.Layout:
+    """How a model of the task on this encoder would read the texts."""
+    encoder, width = base.encoder, len(data.rows[0].texts)
+    # A copy, since whose task it is may ask something else of it.
+    task = copy.copy(base.task if data.task is None else data.task)
+    if (task.needs_tokens and encoder.dialect == "text") or (task.one_row and width > 2):
+        task = Regression(mean=0.0, deviation=1.0)
     if task.one_row:
-        task.pair = len(data.rows[0].texts) > 1
-    return task
-
-
-def _texts_of(split: Examples) -> dict[str, list[str]]:
-    names = ("text_a", "text_b", "text_c") if split.is_pair else ("text",)
-    return dict(zip(names, split.texts))
+        task.pair = width == 2
+    layout = layouts.find(task)
+    if length is None and task.sequence_length is not None:
+        length = min(filter(None, (task.sequence_length, encoder.max_sequence_length)))
+    layout.adopt(make_preprocessor(encoder, None, length))
+    return layout
 
 
 # Vectors --------------------------------------------------------------------------------------
@@ -194,14 +208,18 @@ def _of_vectors(
 def _vectors(data: Gathered, base: TransferModel, rows: np.ndarray) -> np.ndarray:
     """Vectors of rows `[n, d]`, of length 1; of pairs both, their product and their distance."""
     columns = data.texts(rows).texts
-    own = [
-        nearness.unit(np.asarray(base.compute_features(Examples({"text": list(each)}))))
-        for each in columns
-    ]
+    own = [_encoded(base, each) for each in columns]
     if len(own) == 1:
         return own[0]
     first, second = own[0], own[1]
     return nearness.unit(np.hstack([*own, first * second, np.abs(first - second)]))
+
+
+def _encoded(base: TransferModel, texts: list[str]) -> np.ndarray:
+    """Vectors of texts, each different one encoded once, as contexts of many questions are."""
+    place = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+    vectors = nearness.unit(np.asarray(base.compute_features(Examples({"text": [*place]}))))
+    return np.asarray(vectors[[place[text] for text in texts]])
 
 
 def _outliers(rows: np.ndarray, vectors: np.ndarray) -> Finding:
@@ -214,7 +232,7 @@ def _outliers(rows: np.ndarray, vectors: np.ndarray) -> Finding:
     return Finding(
         "outliers",
         len(found),
-        f"{len(found):,} texts are far from all others; the median is {usual:.2f} from its "
+        f"{counted(len(found), 'text')} far from all others; the median is {usual:.2f} from its "
         f"{outlying.NEIGHBOURS} nearest (one less the cosine)"
         if found
         else "no text is far from all others",
@@ -245,7 +263,7 @@ def _doubts(
             numbers = np.array(labels, float)
             judged = cross_validation.of_numbers(vectors, numbers, parts, stage.add)
         else:
-            judged = cross_validation.of_classes(vectors, labels, parts, stage.add)  # type: ignore[arg-type]
+            judged = cross_validation.of_classes(vectors, labels, parts, stage.add)
     judged = dataclasses.replace(judged, rows=rows[judged.rows])
     both = [judged] if model is None else _with_model(data, judged, model)
     yield of_labels.suspects(data, both)

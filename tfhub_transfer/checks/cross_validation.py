@@ -5,10 +5,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn.linear_model import Ridge
+from threadpoolctl import threadpool_limits
 
 from tfhub_transfer.data import Examples, splitting
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.recipes.active_learning.linear_heads import Label, LinearHead, learns
+from tfhub_transfer.recipes.active_learning.pools import names_of
+from tfhub_transfer.reporting.findings import spelled
 
 FOLDS = 5
 # Of fewer rows nothing can be learned that would judge one.
@@ -45,7 +48,7 @@ def folds(groups: np.ndarray, labels: Sequence[object], seed: int) -> list[np.nd
     """
     if len(labels) < LEAST:
         return None
-    plain = [label if isinstance(label, (str, float)) else "|".join(label) for label in labels]  # type: ignore[attr-defined]
+    plain = [label if isinstance(label, (str, float)) else spelled(label) for label in labels]
     columns = {
         "text": [""] * len(labels),
         "label": plain,
@@ -76,8 +79,7 @@ def of_classes(
     Returns:
         Of the rows whose classes occur in other folds, too.
     """
-    several = not isinstance(labels[0], str)
-    names = sorted({n for each in labels for n in (each if several else (each,))})  # type: ignore[misc]
+    names = sorted({name for label in labels for name in names_of(label)})
     place = {name: at for at, name in enumerate(names)}
     found = np.zeros((len(labels), len(names)))
     judged = np.zeros(len(labels), bool)
@@ -85,13 +87,14 @@ def of_classes(
         known = np.setdiff1d(np.arange(len(labels)), asked)
         own = [labels[row] for row in known]
         if learns(own):
-            head = LinearHead(vectors[known], own, STRENGTH)
+            # Products are so small that threads only wait for each other, where the machine does
+            # something else, too: twelve times as long was seen.
+            with threadpool_limits(1):
+                head = LinearHead(vectors[known], own, STRENGTH)
             columns = [place[name] for name in head.classes]
-            found[np.ix_(asked, columns)] = head.scores(vectors[asked])
+            found[asked[:, None], columns] = head.scores(vectors[asked])
             there = set(head.classes)
-            for row in asked:
-                label = labels[row]
-                judged[row] = there.issuperset((label,) if isinstance(label, str) else label)
+            judged[asked] = [there.issuperset(names_of(labels[row])) for row in asked]
         told()
     rows = np.flatnonzero(judged)
     return Judged(rows, found[rows], tuple(names))

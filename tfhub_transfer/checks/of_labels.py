@@ -1,6 +1,7 @@
 """Findings of labels: classes that are too small or too alike, suspects, what gives them away."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -9,11 +10,13 @@ from tfhub_transfer.checks.cross_validation import FOLDS, Judged
 from tfhub_transfer.checks.gathered import CLASSES, NUMBERS, SETS, Gathered, names_of
 from tfhub_transfer.checks.giveaways import Giveaway
 from tfhub_transfer.data.usual_columns import LABEL, TEXT, TEXT_A, TEXT_B, TEXT_C
-from tfhub_transfer.reporting.findings import Finding, Found, spelled
+from tfhub_transfer.reporting.findings import Finding, Found, counted, spelled
 
 # Of all rows of two classes, the share that is taken for the other, from which they are alike.
 ALIKE = 0.25
-_MOST_CLASSES_SHOWN = 50
+# Models that give fewer of the labels say little.
+_WEAK = 0.6
+_Doubts: TypeAlias = tuple[list[Found], float, float]
 
 
 def small_classes(data: Gathered) -> Finding:
@@ -64,8 +67,8 @@ def alike_classes(data: Gathered, judged: Judged) -> Finding:
     return Finding(
         "classes alike",
         len(pairs),
-        f"{len(pairs):,} pairs of classes are taken for each other in {ALIKE:.0%} of their rows or "
-        f"more, first {pairs[0][0]} and {pairs[0][1]}"
+        f"{counted(len(pairs), 'pair')} of classes taken for each other in {ALIKE:.0%} of their rows "
+        f"or more, first {pairs[0][0]} and {pairs[0][1]}"
         if pairs
         else f"no two classes are taken for each other often; {right:.1%} of all rows are right by "
         "cross-validation",
@@ -84,32 +87,40 @@ def suspects(data: Gathered, judged: Sequence[Judged]) -> Finding:
         judged: What models said of rows that they hadn't seen, each of its own rows.
     """
     made = {CLASSES: _by_class, SETS: _by_set, NUMBERS: _by_number}[str(data.kind)]
-    found, wrong, rows = [], 0.0, 0
-    for own in judged:
+    found: list[Found] = []
+    facts, agreed = [], 0.0
+    for own, who in zip(judged, ("cross-validation", "the model")):
         if len(own.rows):
-            more, share = made(data, own)
+            more, agree, wrong = made(data, own)
             found += more
-            wrong += share * len(own.rows)
-            rows += len(own.rows)
+            agreed += agree * len(own.rows)
+            facts.append((who, len(own.rows), len(more), agree, wrong))
     found.sort(key=lambda each: (-each.score, each.row))
-    about = (
-        f"; by confident learning about {wrong / rows:.1%} of the labels are wrong" if rows else ""
-    )
+    rows = sum(each[1] for each in facts)
+    doubted = f"{len(found):,} of {rows:,} labels are in doubt"
     if data.kind == NUMBERS:
-        about = f": {confident.FAR:g} robust spreads or more from what the texts say"
+        about = (
+            f"{confident.FAR:g} robust spreads or more from what models say that haven't seen them"
+        )
+    else:
+        share = agreed / rows if rows else 0.0
+        about = f"by models that haven't seen them, and give {share:.1%} of all labels"
+        if share < _WEAK:
+            about += ": that is little, so their doubts say little, too"
     return Finding(
         "suspect labels",
         len(found),
-        f"{len(found):,} of {rows:,} labels are in doubt{about}"
-        if found
-        else f"none of {rows:,} labels is in doubt",
+        f"{doubted}, {about}",
         "look at them from the top, as far as most are wrong; that a model doubts a label doesn't "
         "make it wrong",
         found,
+        heads=("judged by", "rows", "in doubt", "labels given", "wrong, if the model is right"),
+        cells=[each if data.kind != NUMBERS else each[:3] for each in facts],
     )
 
 
-def _by_class(data: Gathered, judged: Judged) -> tuple[list[Found], float]:
+def _by_class(data: Gathered, judged: Judged) -> _Doubts:
+    """Rows in doubt, the share of labels that are given, and that estimated to be wrong."""
     place = {name: at for at, name in enumerate(judged.classes)}
     given = np.array([place[str(data.rows[row].label)] for row in judged.rows], int)
     told = judged.answers
@@ -122,10 +133,10 @@ def _by_class(data: Gathered, judged: Judged) -> tuple[list[Found], float]:
             f"{judged.classes[given[at]]} {told[at, given[at]]:.0%}"
         )
         found.append(Found(int(judged.rows[at]), float(score[at]), why, judged.classes[best]))
-    return found, confident.wrong(told, given)
+    return found, float((told.argmax(axis=1) == given).mean()), confident.wrong(told, given)
 
 
-def _by_set(data: Gathered, judged: Judged) -> tuple[list[Found], float]:
+def _by_set(data: Gathered, judged: Judged) -> _Doubts:
     members = membership(data, judged.rows, judged.classes)
     doubted = np.zeros(members.shape, bool)
     score, wrong = np.zeros(members.shape), 0.0
@@ -146,10 +157,10 @@ def _by_set(data: Gathered, judged: Judged) -> tuple[list[Found], float]:
         worst = float(score[at][doubted[at]].max())
         why = f"a model that hasn't seen it says {', '.join(said)}"
         found.append(Found(int(judged.rows[at]), worst, why, better))
-    return found, wrong
+    return found, float(((judged.answers >= 0.5) == members).mean()), wrong
 
 
-def _by_number(data: Gathered, judged: Judged) -> tuple[list[Found], float]:
+def _by_number(data: Gathered, judged: Judged) -> _Doubts:
     given = np.array([float(str(data.rows[row].label)) for row in judged.rows])
     apart = confident.spreads(given - judged.answers)
     found = []
@@ -158,7 +169,7 @@ def _by_number(data: Gathered, judged: Judged) -> tuple[list[Found], float]:
         why = f"a model that hasn't seen it says {said:.3g}, {apart[at]:.1f} robust spreads away"
         score = float(apart[at] / (1 + apart[at]))
         found.append(Found(int(judged.rows[at]), score, why, round(said, 3)))
-    return found, 0.0
+    return found, 0.0, 0.0
 
 
 def membership(data: Gathered, rows: np.ndarray, classes: Sequence[str]) -> np.ndarray:
@@ -222,8 +233,8 @@ def _told(found: Sequence[Giveaway]) -> Finding:
     return Finding(
         "giveaways",
         len(found),
-        f"{len(found):,} columns or words give labels away by themselves, as {first.what!r} does "
-        f"({first.by}{f', of {first.label}' if first.label else ''})"
+        f"{len(found):,} of columns and words: a label is told by {first.what!r} alone ({first.by}"
+        f"{f', of {first.label}' if first.label else ''})"
         if first
         else "no column and no word gives a label away by itself",
         "a column is harmless as long as no text is made of it. Where a word is there because of "

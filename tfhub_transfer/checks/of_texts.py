@@ -7,7 +7,7 @@ import numpy as np
 
 from tfhub_transfer.checks import duplicates, scripts
 from tfhub_transfer.checks.gathered import NUMBERS, Gathered
-from tfhub_transfer.reporting.findings import Finding, Found, spelled
+from tfhub_transfer.reporting.findings import Finding, Found, counted, spelled
 
 # How suspicious a row is of which only that is known: it counts twice, or is like no other.
 REPEATED, ODD = 0.1, 0.25
@@ -27,7 +27,7 @@ def blank(data: Gathered) -> Finding:
     return Finding(
         "blank texts",
         len(rows),
-        f"{len(rows):,} rows have a blank text" if rows else "every row has its texts",
+        f"{counted(len(rows), 'row')} with a blank text" if rows else "every row has its texts",
         "fill them in, or drop the rows: a model learns from their labels that nothing means that",
         rows,
     )
@@ -43,7 +43,7 @@ def unlabelled(data: Gathered) -> Finding:
     return Finding(
         "missing labels",
         len(rows),
-        f"{len(rows):,} rows have no label" if rows else "every row has a label",
+        f"{counted(len(rows), 'row')} without a label" if rows else "every row has a label",
         "fill them in, or drop the rows; `train` refuses them",
         rows,
     )
@@ -68,7 +68,7 @@ def repeated(data: Gathered) -> Finding:
     return Finding(
         "duplicates",
         len(found),
-        f"{len(found):,} rows repeat {len(groups):,} others of their split"
+        f"{counted(len(found), 'row')} repeating {len(groups):,} others of their split"
         if found
         else "no row repeats another of its split",
         "one of each is enough: a text that is there twice counts twice; case, blanks and forms of "
@@ -96,7 +96,7 @@ def near(data: Gathered) -> Finding:
     return Finding(
         "near duplicates",
         len(found),
-        f"{len(found):,} rows are in {count:,} groups of nearly the same texts"
+        f"{len(found):,} rows in {counted(count, 'group')} of nearly the same texts"
         if found
         else "no texts of a split are nearly the same",
         "keep one of each where they say the same; where only a number or a name differs, the "
@@ -112,19 +112,20 @@ def leaked(data: Gathered) -> Finding:
     Args:
         data: All rows.
     """
-    found = []
+    found: list[Found] = []
     for members in _groups(data.near, ~data.blank):
         if len({data.rows[row].split for row in members}) > 1:
             found += _leaks(data, members)
     found.sort(key=lambda each: (-each.score, each.row))
     exact = sum(each.score == 1 for each in found)
-    said = f"{len(found):,} rows of validation or test are in an earlier split, too ({exact:,} the "
+    rows = counted(len(found), "row")
+    said = f"{rows} of validation or test that an earlier split has, too ({exact:,} the "
     return Finding(
         "leakage",
         len(found),
         f"{said}same, {len(found) - exact:,} nearly)"
         if found
-        else ("no text of one split is in another" if len(data.splits) > 1 else "one split only"),
+        else "no text of one split is in another",
         "drop these rows: what was seen in training is answered better, so the numbers are too "
         "good",
         found,
@@ -179,8 +180,8 @@ def torn(data: Gathered) -> Finding:
     return Finding(
         "contradictions",
         len(found),
-        f"{len(found):,} rows in {groups:,} groups of the same or nearly the same texts have "
-        "different labels"
+        f"{len(found):,} rows in {counted(groups, 'group')} of the same or nearly the same texts whose "
+        "labels differ"
         if found
         else "the same texts have the same labels",
         "look which label is right; where both may be, the text alone doesn't tell them apart",
@@ -230,7 +231,7 @@ def cut(data: Gathered, lost: np.ndarray, length: int) -> Finding:
     return Finding(
         "cut texts",
         len(rows),
-        f"{len(rows):,} rows are longer than the {length:,} tokens that are read; "
+        f"{counted(len(rows), 'row')} longer than the {length:,} tokens that are read; "
         f"{int(lost.sum()):,} tokens are lost"
         if rows
         else f"all are read whole: none is longer than {length:,} tokens",
@@ -265,7 +266,7 @@ def other_scripts(data: Gathered) -> Finding:
     return Finding(
         "scripts",
         len(found),
-        f"{len(found):,} rows are written otherwise than most; by rows: {shares}"
+        f"{counted(len(found), 'row')} written otherwise than most; by rows: {shares}"
         if found
         else f"all rows are in one script: {_named(usual)}"
         if usual

@@ -5,8 +5,9 @@ import numpy as np
 from tfhub_transfer.tasks import nearness
 
 NEIGHBOURS = 10
-# So many times the middle half's width above it: what Tukey (1977) calls far out.
-_FAR = 3.0
+# So many times the middle half's width above it: what Tukey (1977) calls outside. His "far out", 3,
+# is beyond what one less a cosine can be.
+_FAR = 1.5
 
 
 def distances(vectors: np.ndarray, count: int = NEIGHBOURS) -> np.ndarray:

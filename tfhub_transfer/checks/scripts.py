@@ -10,8 +10,9 @@ _NO_SCRIPT = frozenset(
 )
 # Japanese is written in three of them at once.
 _AS_ONE = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "KATAKANA-HIRAGANA": "CJK"}
-# Letters of these look alike.
+# Letters of these look alike. Shorter words may be units, as of micrometres.
 _ALIKE = frozenset(("LATIN", "CYRILLIC", "GREEK"))
+_LEAST = 4
 
 
 @functools.cache
@@ -57,12 +58,13 @@ def disguised(text: str) -> str | None:
 
     Example:
 
-    >>> disguised("pay раl now"), disguised("pay now")
-    ('раl', None)
+    >>> disguised("use раypal now"), disguised("use paypal now")
+    ('раypal', None)
     """
     if text.isascii():
         return None
     for word in text.split():
-        if not word.isascii() and len(_ALIKE & {of_letter(sign) for sign in word}) > 1:
+        own = [] if word.isascii() else list(filter(None, map(of_letter, word)))
+        if len(own) >= _LEAST and len(_ALIKE & {*own}) > 1:
             return word
     return None

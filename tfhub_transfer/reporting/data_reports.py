@@ -141,8 +141,10 @@ def _placed(row: Row) -> dict[str, Any]:
 
 def _table(heads: Sequence[str], rows: Sequence[Mapping[str, object]]) -> str:
     """A table as CSV, with its heads also where there is no row."""
-    made = io.StringIO(newline="")
-    writer = csv.DictWriter(made, heads, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return made.getvalue()
+    lines = []
+    for cells in (heads, *([row[name] for name in heads] for row in rows)):
+        made = io.StringIO(newline="")
+        # With both signs at their ends, a text that holds either is put in quotes.
+        csv.writer(made, lineterminator="\r\n").writerow(cells)
+        lines.append(made.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
