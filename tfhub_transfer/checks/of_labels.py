@@ -67,8 +67,8 @@ def alike_classes(data: Gathered, judged: Judged) -> Finding:
     return Finding(
         "classes alike",
         len(pairs),
-        f"{counted(len(pairs), 'pair')} of classes taken for each other in {ALIKE:.0%} of their rows "
-        f"or more, first {pairs[0][0]} and {pairs[0][1]}"
+        f"{counted(len(pairs), 'pair')} of classes taken for each other in {ALIKE:.0%} of their "
+        f"rows or more, first {pairs[0][0]} and {pairs[0][1]}"
         if pairs
         else f"no two classes are taken for each other often; {right:.1%} of all rows are right by "
         "cross-validation",

@@ -180,8 +180,8 @@ def torn(data: Gathered) -> Finding:
     return Finding(
         "contradictions",
         len(found),
-        f"{len(found):,} rows in {counted(groups, 'group')} of the same or nearly the same texts whose "
-        "labels differ"
+        f"{len(found):,} rows in {counted(groups, 'group')} of the same or nearly the same texts "
+        "whose labels differ"
         if found
         else "the same texts have the same labels",
         "look which label is right; where both may be, the text alone doesn't tell them apart",
