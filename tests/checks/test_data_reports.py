@@ -22,7 +22,7 @@ from tfhub_transfer.models import encoding
 from tfhub_transfer.reporting import findings
 from tfhub_transfer.reporting.data_reports import DataReport
 from tfhub_transfer.reporting.findings import Finding, Found, Row
-from tfhub_transfer.tasks import Classification
+from tfhub_transfer.tasks import Classification, MultiLabel
 
 WORDS = [f"word{n}" for n in range(50)]
 
@@ -197,7 +197,9 @@ def test_a_model_judges_what_it_was_not_trained_on(encoder: Any) -> None:
     train = Examples.from_lists(texts[:40], ["a", "b"] * 20)
     test = Examples.from_lists(texts[40:], ["a", "b"] * 9 + ["c", "b"])
     seen = encoder.seen_texts.with_texts("train", [[texts[:42]]])
-    model: Any = Fake(Classification(["b", "a"]), [0.9, 0.1], seen)
+    task = Classification(["b", "a"])
+    task.learned = True
+    model: Any = Fake(task, [0.9, 0.1], seen)
     model.layout = encoder.layout
     report = checking.check({"train": train, "test": test}, encoder=encoder, model=model)
     # Two were seen, and of one the model doesn't know the class.
@@ -208,6 +210,28 @@ def test_a_model_judges_what_it_was_not_trained_on(encoder: Any) -> None:
     ]
     assert {each.row for each in by_model} == {row for row in range(42, 58) if row % 2 == 0}
     assert all(each.score == pytest.approx(0.9) for each in by_model)
+
+
+def test_a_model_reads_numbers_as_its_classes_and_what_it_cannot_judge_is_said(
+    encoder: Any,
+) -> None:
+    texts = drawn(60)
+    splits = {
+        "train": Examples.from_lists(texts[:40], [0, 1] * 20),
+        "test": Examples.from_lists(texts[40:], [0, 1] * 10),
+    }
+    model: Any = Fake(Classification(["no", "yes"]), [0.9, 0.1], encoder.seen_texts)
+    model.layout = encoder.layout
+    report = checking.check(splits, encoder=encoder, model=model)
+    assert len(model.asked) == 20 and {row.label for row in report.rows} == {"no", "yes"}
+    model.asked = []
+    report = checking.check(splits["train"], encoder=encoder, model=model)
+    sets = Examples.from_lists(texts[:20], [["b"], [], ["c", "a"], ["a"]] * 5)
+    several = checking.check(sets, MultiLabel(["c", "b", "a"]), encoder)
+    assert {row.label for row in several.rows} == {("b",), (), ("c", "a"), ("a",)}
+    with pytest.raises(tt.InputError, match="odd"):
+        checking.check(Examples.from_lists(["a"], ["odd"]), Classification(["no", "yes"]), encoder)
+    assert model.asked == [] and "the model's answers" in report.not_looked_at
 
 
 def test_a_model_of_another_form_is_refused(encoder: Any) -> None:

@@ -78,6 +78,9 @@ def check(
     seed = ranges.whole_number("seed", seed, *ranges.SEED)
     data = gathered.gather(examples, task)
     _require_suited(data, model)
+    if model is not None and task is None:
+        # Numbers may stand for the classes that it has names for.
+        data = gathered.gather(examples, model.task)
     left: dict[str, str] = {}
     with progress.stage("Looking at texts", final=False):
         found = [of_texts.blank(data)]
@@ -265,13 +268,15 @@ def _doubts(
         else:
             judged = cross_validation.of_classes(vectors, labels, parts, stage.add)
     judged = dataclasses.replace(judged, rows=rows[judged.rows])
-    both = [judged] if model is None else _with_model(data, judged, model)
+    both = [judged] if model is None else _with_model(data, judged, model, left)
     yield of_labels.suspects(data, both)
     if data.kind == CLASSES and len(judged.rows):
         yield of_labels.alike_classes(data, judged)
 
 
-def _with_model(data: Gathered, judged: Judged, model: TransferModel) -> list[Judged]:
+def _with_model(
+    data: Gathered, judged: Judged, model: TransferModel, left: dict[str, str]
+) -> list[Judged]:
     """Answers of a trained model to rows that it wasn't trained on, and others' as they are."""
     classes = set(model.task.class_names or ())
     held = np.flatnonzero(data.of(*_HELD_OUT) & ~data.blank)
@@ -283,6 +288,9 @@ def _with_model(data: Gathered, judged: Judged, model: TransferModel) -> list[Ju
         learned = [getattr(model.seen_texts, name) for name in seen.SPLITS]
         held = held[~np.isin(digests, np.concatenate(learned))]
     if not len(held):
+        left["the model's answers"] = (
+            "it was trained on each row of validation and test, or doesn't know their classes"
+        )
         return [judged]
     with progress.stage("Asking the model", final=False):
         answers = np.asarray(model.predict_scores(data.texts(held)), float)

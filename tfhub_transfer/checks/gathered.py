@@ -137,10 +137,21 @@ def _read(examples: Examples, labels: list[object], task: Task) -> list[object]:
     if not there:
         return labels
     with placed(examples[there]):
-        plain = list(task.read_labels([labels[row] for row in there]))
+        plain = _plain([labels[row] for row in there], task)
     for row, label in zip(there, plain):
         labels[row] = tuple(label) if isinstance(label, list) else label
     return labels
+
+
+def _plain(labels: list[object], task: Task) -> list[object]:
+    """Labels as the task reads them; numbers that stand for names which were given are these."""
+    if not task.class_names or task.learned or not task.one_row:
+        return list(task.read_labels(labels))
+    names = task.class_names
+    places = task.encode(labels)
+    if places.ndim == 1:
+        return [names[int(place)] for place in places]
+    return [[names[place] for place in np.flatnonzero(row)] for row in places]
 
 
 def _kind(task: Task, told: Mapping[str, list[object]]) -> str:
