@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from parsed_pages import Parsed
 from sklearn.metrics import average_precision_score
 
 import tfhub_transfer as tt
-from tfhub_transfer.checks import checking
+from tfhub_transfer.checks import checking, of_labels
+from tfhub_transfer.checks.cross_validation import Judged
 from tfhub_transfer.data import Examples
 from tfhub_transfer.encoders import registry
 from tfhub_transfer.models import encoding
@@ -145,6 +147,7 @@ def test_few_rows_are_looked_at_as_far_as_they_go(encoder: Any) -> None:
 
 def test_of_many_rows_some_are_drawn(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checking, "MOST_ENCODED", 40)
+    monkeypatch.setattr(of_labels, "learned", lambda *given: True)
     examples = Examples.from_lists(drawn(100), ["a", "b"] * 50)
     report = checking.check(examples, encoder=encoder)
     [said] = [what for what in report.not_looked_at if "rows" in what]
@@ -335,3 +338,14 @@ def test_a_table_without_rows_has_its_heads(tmp_path: Path) -> None:
 
 def test_labels_are_spelled_as_they_are_read() -> None:
     assert findings.spelled([{"text": "é"}]) == '[{"text": "é"}]' and findings.spelled(()) == ""
+
+
+@pytest.mark.parametrize(("right", "learned"), [(61, True), (60, False), (40, False)])
+def test_models_that_learned_nothing_doubt_nothing(right: int, learned: bool) -> None:
+    rows = [Row("train", n, ("a",), "ab"[n % 2]) for n in range(100)]
+    data: Any = types.SimpleNamespace(rows=rows)
+    answers = np.array(
+        [[n % 2 == 0, n % 2] if n < right else [n % 2, n % 2 == 0] for n in range(100)]
+    )
+    judged = Judged(np.arange(100), answers.astype(float), ("a", "b"))
+    assert of_labels.learned(data, judged) is learned

@@ -268,6 +268,11 @@ def _doubts(
         else:
             judged = cross_validation.of_classes(vectors, labels, parts, stage.add)
     judged = dataclasses.replace(judged, rows=rows[judged.rows])
+    if data.kind == CLASSES and model is None and not of_labels.learned(data, judged):
+        left["suspect labels, classes alike"] = (
+            "models that haven't seen them give no more of the labels than the most frequent class"
+        )
+        return
     both = [judged] if model is None else _with_model(data, judged, model, left)
     yield of_labels.suspects(data, both)
     if data.kind == CLASSES and len(judged.rows):

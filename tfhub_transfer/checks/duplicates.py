@@ -30,7 +30,7 @@ def normalized(text: str) -> str:
 
     Example:
 
-    >>> normalized("  The ＮＡＭＥ\\tof it ")
+    >>> normalized("  The ＮＡＭＥ\tof it ")
     'the name of it'
     """
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

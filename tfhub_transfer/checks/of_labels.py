@@ -48,6 +48,27 @@ def small_classes(data: Gathered) -> Finding:
     )
 
 
+def _given(data: Gathered, judged: Judged) -> np.ndarray:
+    """Places of the given labels among the classes of what was judged, int `[n]`."""
+    place = {name: at for at, name in enumerate(judged.classes)}
+    return np.array([place[str(data.rows[row].label)] for row in judged.rows], int)
+
+
+def learned(data: Gathered, judged: Judged) -> bool:
+    """Whether models give more labels than the most frequent class, by two standard errors.
+
+    Args:
+        data: All rows, with labels that are classes.
+        judged: What models said of rows that they hadn't seen.
+    """
+    given = _given(data, judged)
+    if not len(given):
+        return False
+    most = np.bincount(given).max() / len(given)
+    share = float((judged.answers.argmax(axis=1) == given).mean())
+    return bool(share > most + 2 * np.sqrt(most * (1 - most) / len(given)))
+
+
 def alike_classes(data: Gathered, judged: Judged) -> Finding:
     """Classes that are taken for each other.
 
@@ -55,8 +76,7 @@ def alike_classes(data: Gathered, judged: Judged) -> Finding:
         data: All rows, with labels that are classes.
         judged: What models said of rows that they hadn't seen.
     """
-    place = {name: at for at, name in enumerate(judged.classes)}
-    given = np.array([place[str(data.rows[row].label)] for row in judged.rows], int)
+    given = _given(data, judged)
     shares = confident.alike(given, judged.answers.argmax(axis=1), len(judged.classes))
     pairs = [
         (judged.classes[one], judged.classes[other], float(shares[one, other]))
@@ -121,8 +141,7 @@ def suspects(data: Gathered, judged: Sequence[Judged]) -> Finding:
 
 def _by_class(data: Gathered, judged: Judged) -> _Doubts:
     """Rows in doubt, the share of labels that are given, and that estimated to be wrong."""
-    place = {name: at for at, name in enumerate(judged.classes)}
-    given = np.array([place[str(data.rows[row].label)] for row in judged.rows], int)
+    given = _given(data, judged)
     told = judged.answers
     score = confident.suspicion(told, given)
     found = []
