@@ -1396,6 +1396,12 @@ OF_CHECKS = [
         lambda k: _check(k, class_names="x,y", task="classification"),
     ),
     mistake(
+        "no row has a label in that column; name another with",
+        lambda k: _check(k, label="gone"),
+        lambda k: _check(k, label="label"),
+        _check,
+    ),
+    mistake(
         "` is of other tasks; leave it out",
         lambda k: _check(k, label_separator="|", task="classification"),
         lambda k: _check(k, task="classification"),

@@ -94,6 +94,7 @@ def test_nothing_is_left_of_what_fails(
         (("--task", "regression"), "line 2: the regression task needs finite numbers"),
         (("--test", "gone.csv"), "no such file"),
         (("--text", "gone"), "has no column"),
+        (("--label", "gone"), "no row has a label in that column.*--label gone"),
         (("--model", "gone"), "no such folder"),
         (("--sequence-length", "1"), "from 8 to"),
         (("--task", "multi-task"), "--task"),

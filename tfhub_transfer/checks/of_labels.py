@@ -124,7 +124,7 @@ def suspects(data: Gathered, judged: Sequence[Judged]) -> Finding:
         )
     else:
         share = agreed / rows if rows else 0.0
-        about = f"by models that haven't seen them, and give {share:.1%} of all labels"
+        about = f"by models that haven't seen them; {share:.1%} of all labels are what these say"
         if share < _WEAK:
             about += ": that is little, so their doubts say little, too"
     return Finding(
@@ -134,7 +134,7 @@ def suspects(data: Gathered, judged: Sequence[Judged]) -> Finding:
         "look at them from the top, as far as most are wrong; that a model doubts a label doesn't "
         "make it wrong",
         found,
-        heads=("judged by", "rows", "in doubt", "labels given", "wrong, if the model is right"),
+        heads=("judged by", "rows", "in doubt", "labels it agrees with", "wrong, if it is right"),
         cells=[each if data.kind != NUMBERS else each[:3] for each in facts],
     )
 

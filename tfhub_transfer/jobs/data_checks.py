@@ -93,13 +93,17 @@ def _read(
     """Rows of a file with their labels, `None` where one is missing."""
     file = file_of(job, source)
     found = data.read(file, **columns, require_label=False)
-    if found.target is not None or not found.notes:
+    if found.target is not None:
         return found
     # Some rows may lack one, which takes the others' with them unless each is read by itself.
-    rows = [*data.stream(file, **columns, require_label=False, chunk_rows=1)]
-    if all(row.target is None for row in rows):
-        return found
-    labels = [None if row.target is None else row.labels[0] for row in rows]
-    return dataclasses.replace(
-        found, columns={**found.columns, LABEL: labels}, target=LABEL, notes=()
-    )
+    rows = [*data.stream(file, **columns, require_label=False, chunk_rows=1)] if found.notes else []
+    if any(row.target is not None for row in rows):
+        labels = [None if row.target is None else row.labels[0] for row in rows]
+        named = {**found.columns, LABEL: labels}
+        return dataclasses.replace(found, columns=named, target=LABEL, notes=())
+    if job.label is not None:
+        raise InputError(
+            "no row has a label in that column; name another with `--label`, or leave it out. "
+            f"Received: {source}, --label {job.label}"
+        )
+    return found

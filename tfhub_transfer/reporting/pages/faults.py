@@ -98,7 +98,7 @@ def _rows(finding: Finding, rows: Sequence[Row]) -> str:
         row += [escaped(own.split), f"{own.number:,}", f"<div>{_text(texts)}</div>"]
         row.append(_label(own.label))
         row += [_label(each.suggested)] if suggests else []
-        cells.append([*row, shown(each.score, 3), f"<div>{escaped(each.why)}</div>"])
+        cells.append([*row, shown(each.score, 3), f"<div>{breakable(each.why)}</div>"])
     at = {name: place for place, name in enumerate(heads)}
     words = ("split", "text", "label", "suggested", "why")
     text = tuple(at[name] for name in words if name in at)
