@@ -12,9 +12,9 @@ from tfhub_transfer.recipes.active_learning.linear_heads import LinearHead
 
 
 def drawn(rows: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities, and labels that mostly follow them."""
+    """Probabilities, of some classes higher than of others, and labels that mostly follow them."""
     generator = np.random.default_rng(seed)
-    told = generator.dirichlet(np.full(classes, 0.4), rows)
+    told = generator.dirichlet(np.linspace(0.2, 3.0, classes), rows)
     labels = np.array([generator.choice(classes, p=row) for row in told])
     return told, labels
 
@@ -37,6 +37,10 @@ def test_confident_learning_is_that_of_the_paper(classes: int, seed: int) -> Non
             if best != labels[i] and told[i].argmax() != labels[i]:
                 doubted.append(i)
     assert np.flatnonzero(confident.in_doubt(told, labels)).tolist() == doubted
+    # The likeliest class isn't always one that is sure, nor always another than is given.
+    counted, likeliest = confident.counted(told, labels), told.argmax(axis=1)
+    assert ((counted >= 0) & (counted != likeliest)).any()
+    assert ((counted >= 0) & (counted != labels) & (likeliest == labels)).any()
     # Equation 3: calibrated to the counts of given labels, then normalised.
     scaled = np.array([row / row.sum() * (labels == i).sum() for i, row in enumerate(counts)])
     joint = scaled / scaled.sum()
