@@ -205,6 +205,9 @@ def test_a_word_that_gives_a_class_away() -> None:
     marked = [f"{t} [ad]" if c == "c1" else t for t, c in zip(texts, LABELS)]
     [found] = giveaways.of_words(marked, members, ("c0", "c1", "c2"), HALF)
     assert found.label == "c1" and found.what in ("[", "ad", "]") and found.saved == 1
+    # In one half alone.
+    once = [t if here else texts[n] for n, (t, here) in enumerate(zip(marked, HALF))]
+    assert giveaways.of_words(once, members, ("c0", "c1", "c2"), HALF) == []
     # In every fifth text of the class it isn't any longer.
     some = [t if n % 3 else texts[n] for n, t in enumerate(marked)]
     assert giveaways.of_words(some, members, ("c0", "c1", "c2"), HALF) == []
@@ -234,6 +237,7 @@ def test_groups_lie_in_one_half() -> None:
         (["a|b", "c", "b"], "multi-label"),
         (["a/b: c", *["x", "y"] * 40, "b|c"], "classification"),
         ([[{"text": "a", "answer_start": 0}]], "question-answering"),
+        ([[f"The sentence number {n}."] for n in range(30)], "extractive-summarization"),
     ],
 )
 def test_labels_tell_their_task(labels: list[object], name: str) -> None:

@@ -11,6 +11,7 @@ from tfhub_transfer.checks import cross_validation, gathered, of_labels, of_text
 from tfhub_transfer.checks.cross_validation import FOLDS, LEAST, Judged
 from tfhub_transfer.checks.gathered import CLASSES, NUMBERS, OTHERS, SETS, Gathered
 from tfhub_transfer.data import Examples
+from tfhub_transfer.data.label_columns import MOST_CLASSES
 from tfhub_transfer.encoders.preprocessing import make_preprocessor
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
@@ -256,6 +257,9 @@ def _doubts(
     known = np.isin(rows, data.labelled)
     rows, vectors = rows[known], vectors[known]
     labels = [data.rows[row].label for row in rows.tolist()]
+    if data.kind != NUMBERS and of_labels.class_count(data) > MOST_CLASSES:
+        left["suspect labels, classes alike"] = f"more than {MOST_CLASSES:,} classes"
+        return
     parts = cross_validation.folds(data.near[rows], labels, seed) if labels else None
     if parts is None or len(set(labels)) < 2:
         what = "suspect labels, classes alike" if data.kind == CLASSES else "suspect labels"

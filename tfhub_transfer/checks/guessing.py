@@ -4,12 +4,21 @@ from collections.abc import Sequence
 
 from tfhub_transfer.data import label_columns
 from tfhub_transfer.incoming import values
-from tfhub_transfer.tasks import TASKS, Classification, MultiLabel, Regression, Task
+from tfhub_transfer.tasks import (
+    TASKS,
+    Classification,
+    ExtractiveSummarization,
+    MultiLabel,
+    Regression,
+    Task,
+)
 
 _LOOKED_AT = 100
 # The share of labels of several classes from which all are such; more distinct numbers are amounts.
 _SEVERAL = 0.05
 _MOST_GRADES = 20
+# Names below which nobody can say whether they come again.
+_FEW = 20
 
 
 def task_of(texts: Sequence[object], labels: Sequence[object]) -> Task:
@@ -30,7 +39,10 @@ def task_of(texts: Sequence[object], labels: Sequence[object]) -> Task:
         return claiming()
     several = sum(map(label_columns.is_several, labels))
     if several and several >= _SEVERAL * len(labels):
-        return MultiLabel()
+        names = [str(name) for label in labels for name in label_columns.shown(label)]
+        repeat = len(names) < _FEW or label_columns.repeat(len({*names}), len(names))
+        # Names that hardly come again are sentences, of which summaries are lists.
+        return MultiLabel() if repeat else ExtractiveSummarization()
     numbers = [values.number(label) for label in labels]
     if all(number == number for number in numbers):
         distinct = set(numbers)

@@ -1,5 +1,7 @@
 """Findings of labels: classes that are too small or too alike, suspects, what gives them away."""
 
+import collections
+import itertools
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -16,7 +18,24 @@ from tfhub_transfer.reporting.findings import Finding, Found, counted, spelled
 ALIKE = 0.25
 # Models that give fewer of the labels say little.
 _WEAK = 0.6
+# Classes whose words are looked at, and rows of each at least.
+_MOST_TOLD, _TOLD = 200, 2 * giveaways.LEAST
 _Doubts: TypeAlias = tuple[list[Found], float, float]
+
+
+def class_count(data: Gathered) -> int:
+    """How many classes there are.
+
+    Args:
+        data: All rows, with labels that are classes or sets of them.
+    """
+    return len(_counts(data, data.labelled))
+
+
+def _counts(data: Gathered, rows: np.ndarray) -> collections.Counter[str]:
+    """How many of some rows each class has."""
+    names = (names_of(data.rows[row].label) or () for row in rows.tolist())
+    return collections.Counter(itertools.chain.from_iterable(names))
 
 
 def small_classes(data: Gathered) -> Finding:
@@ -25,10 +44,7 @@ def small_classes(data: Gathered) -> Finding:
     Args:
         data: All rows, with labels that are classes or sets of them.
     """
-    counts: dict[str, int] = {}
-    for row in data.labelled.tolist():
-        for name in names_of(data.rows[row].label) or ():
-            counts[name] = counts.get(name, 0) + 1
+    counts = _counts(data, data.labelled)
     few = sorted((n, name) for name, n in counts.items() if n < FOLDS)
     alone = [f"{name} ({n})" for n, name in few[:5]]
     said = f"{len(few):,} of {len(counts):,} classes have fewer than {FOLDS} rows, as "
@@ -226,9 +242,8 @@ def given_away(data: Gathered, seed: int) -> Finding:
         told = giveaways.of_column(name, cells, labels, half)
         found += [told] if told is not None else []
     texts = ["\n".join(data.normalized[row]) for row in rows.tolist()]
-    classes = sorted(
-        {name for row in rows.tolist() for name in names_of(data.rows[row].label) or ()}
-    )
+    # Rare ones can't be told in each half; of very many classes words would take too much memory.
+    classes = [n for n, count in _counts(data, rows).most_common(_MOST_TOLD) if count >= _TOLD]
     found += giveaways.of_words(texts, membership(data, rows, classes), classes, half)
     return _told(found)
 
