@@ -18,7 +18,8 @@ import numpy as np
 import tfhub_transfer as tt
 from tfhub_transfer.data import Examples, label_columns, profiling, selecting, text_forms
 from tfhub_transfer.heads.settings import DecoderForm
-from tfhub_transfer.jobs import inputs
+from tfhub_transfer.jobs import data_checks, inputs
+from tfhub_transfer.jobs.options.checking import CheckJob
 from tfhub_transfer.models import encoding
 from tfhub_transfer.tasks import (
     Classification,
@@ -60,6 +61,8 @@ HELD = (
         "data/text_forms.py",
         "jobs/inputs.py",
         "data/selecting.py",
+        "checks/*.py",
+        "jobs/data_checks.py",
     ),
     *("data/profiling.py", "models/multitask.py", "models/encoding.py"),
     *("models/batches.py", "models/filling.py", "models/shares.py"),
@@ -1350,7 +1353,62 @@ def _encoded(kit: Kit, row: Any, **more: Any) -> list[Any]:
     return list(encoding.encode_file(kit.encoder("text_encoder"), file, **more))
 
 
-MISTAKES = [*OF_LABELS, *OF_TASKS, *OF_TEXTS, *OF_JOBS, *OF_MODELS]
+def _checked(kit: Kit, examples: Any, **more: Any) -> Any:
+    return tt.check(examples, encoder=kit.encoder("text_encoder"), **more)
+
+
+def _check(kit: Kit, **more: Any) -> None:
+    """What the command `check` writes."""
+    encoder = kit.encoder("text_encoder")
+    given = {"output": kit.folder / "checked", "overwrite": True, "encoder": encoder, **more}
+    data_checks.check_data(CheckJob(kit.file("checked.jsonl", NAMED), **given))
+
+
+_TRIPLES = {"train": lists(["a", "b"], ["x", "y"]), "test": lists(["a"], ["x"], ["b"])}
+_PAIRED = {"train": lists(["a", "b"], ["x", "y"]), "test": lists(["a"], ["x"])}
+OF_CHECKS = [
+    mistake(
+        "expected examples, or a mapping of {} to such",
+        lambda k: _checked(k, {"dev": lists(["a"], ["x"])}),
+        lambda k: _checked(k, {"validation": lists(["a"], ["x"])}),
+        lambda k: _checked(k, lists(["a"], ["x"])),
+    ),
+    mistake(
+        "the splits must have rows, and as many texts a row; name their columns alike",
+        lambda k: _checked(k, _TRIPLES),
+        lambda k: _checked(k, _PAIRED),
+    ),
+    mistake(
+        "a model's answers are compared with labels that are classes",
+        lambda k: _checked(k, lists(["a", "b"], [0.5, 1.5]), model=k.model("classes")),
+        lambda k: _checked(k, lists(["a", "b"], [0.5, 1.5])),
+        lambda k: _checked(k, lists(["a", "b"], ["a", "b"]), model=k.model("classes")),
+    ),
+    mistake(
+        "the model must answer data of this form, one class or sets of them",
+        lambda k: _checked(k, lists(["a"], ["a"], ["b"]), model=k.model("classes")),
+        lambda k: _checked(k, lists(["a"], ["a"]), model=k.model("classes")),
+        lambda k: _checked(k, lists(["a"], ["a"], ["b"])),
+    ),
+    mistake(
+        "` is of a task's labels; say which with `--task`, too",
+        lambda k: _check(k, class_names="x,y"),
+        lambda k: _check(k, class_names="x,y", task="classification"),
+    ),
+    mistake(
+        "no row has a label in that column; name another with",
+        lambda k: _check(k, label="gone"),
+        lambda k: _check(k, label="label"),
+        _check,
+    ),
+    mistake(
+        "` is of other tasks; leave it out",
+        lambda k: _check(k, label_separator="|", task="classification"),
+        lambda k: _check(k, task="classification"),
+    ),
+]
+
+MISTAKES = [*OF_LABELS, *OF_TASKS, *OF_TEXTS, *OF_JOBS, *OF_MODELS, *OF_CHECKS]
 
 # Errors without a row: of files and folders that are damaged, and what other tests provoke.
 ELSEWHERE = (

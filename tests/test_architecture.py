@@ -27,7 +27,7 @@ FLOORS = [
     ["models"],
     ["training"],
     ["evaluation", "serving", "recipes", "tuning"],
-    ["web"],
+    ["checks", "web"],
     ["jobs"],
     ["__init__", "usage"],
     ["cli"],
@@ -40,6 +40,16 @@ INNER_FLOORS = {
         ["averaged_weights", "best_weights"],
         ["thawing"],
         ["own"],
+        ["__init__"],
+    ],
+    "checks": [
+        [
+            *("confident", "cross_validation", "duplicates", "giveaways", "guessing", "outlying"),
+            "scripts",
+        ],
+        ["gathered"],
+        ["of_labels", "of_texts"],
+        ["checking"],
         ["__init__"],
     ],
     "data": [
@@ -95,7 +105,10 @@ INNER_FLOORS = {
         ["asking", "folders", "options", "run_records", "saying", "three_splits"],
         ["commands", "converting", "inputs", "listing", "processes", "shards"],
         ["settling"],
-        ["comparing", "exports", "labelling", "measuring", "predicting", "trainings", "vectors"],
+        [
+            *("comparing", "data_checks", "exports", "labelling", "measuring", "predicting"),
+            *("trainings", "vectors"),
+        ],
         ["searches"],
         ["__init__"],
     ],
@@ -114,7 +127,7 @@ INNER_FLOORS = {
     "jobs/options": [
         ["declaring"],
         ["asking", "comparing", "encoders", "exporting", "labelling", "serving", "training"],
-        ["distilling", "tuning"],
+        ["checking", "distilling", "tuning"],
         ["__init__"],
     ],
     "jobs/processes": [
@@ -184,15 +197,18 @@ INNER_FLOORS = {
     ],
     "reporting": [
         ["contents"],
-        ["metrics", "operating_points", "plots", "predictions", "searches", "standings"],
+        [
+            *("findings", "metrics", "operating_points", "plots", "predictions", "searches"),
+            "standings",
+        ],
         ["confidence_bins", "groups", "pages", "paired", "search_plots"],
-        ["comparisons", "reports", "search_reports"],
+        ["comparisons", "data_reports", "reports", "search_reports"],
         ["joint_reports"],
         ["__init__"],
     ],
     "reporting/pages": [
         ["markup", "subjects"],
-        ["joint", "passages", "reading", "searched"],
+        ["faults", "joint", "passages", "reading", "searched"],
         ["report"],
         ["__init__"],
     ],

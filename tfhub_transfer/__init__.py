@@ -26,6 +26,7 @@ _HOMES = {
     "TransferModel": "models.transfer",
     "build_model": "models.building",
     "calibrate": "evaluation.calibrating",
+    "check": "checks.checking",
     "conformalize": "evaluation.conformalizing",
     "convert": "encoders.conversion",
     "encode_text": "models.encoding",
@@ -53,6 +54,7 @@ _PLAIN = ("InputError", "data", "registry")
 # What may be given a Hugging Face folder.
 _WITH_HANDLES = (
     *(
+        "checks.checking",
         "encoders.encoder",
         "models.encoding",
         "models.transfer",
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from tfhub_transfer import data, runtime, tasks, tuning
     from tfhub_transfer.callbacks.best_weights import FiniteLoss
     from tfhub_transfer.callbacks.thawing import ProgressiveUnfreezing
+    from tfhub_transfer.checks.checking import check
     from tfhub_transfer.encoders import registry
     from tfhub_transfer.encoders.conversion import convert
     from tfhub_transfer.encoders.encoder import Encoder

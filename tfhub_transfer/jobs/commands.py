@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfhub_transfer.jobs.options.asking import EncodeJob, EvaluateJob, PredictJob
+from tfhub_transfer.jobs.options.checking import CheckJob
 from tfhub_transfer.jobs.options.comparing import CompareJob
 from tfhub_transfer.jobs.options.distilling import DistillJob
 from tfhub_transfer.jobs.options.encoders import ConvertJob, EncodersJob
@@ -70,6 +71,12 @@ COMMANDS = (
         "ask which texts have which labels, those first that teach most",
         LabelJob,
         "labelling.labelling.label",
+    ),
+    Command(
+        "check",
+        "what is wrong with labelled data: duplicates, leakage, labels in doubt",
+        CheckJob,
+        "data_checks.check_data",
     ),
     Command(
         "train",

@@ -32,15 +32,18 @@ class LinearHead:
     Args:
         vectors: Of the labelled texts `[n, d]`.
         labels: Their labels: names, or of texts with any number of classes tuples of names.
+        strength: How far the weights may go, as scikit-learn's `C`.
 
     Attributes:
         several: Whether a text may have any number of classes.
         classes: The names of all that occur, in the order of the scores.
     """
 
-    def __init__(self, vectors: np.ndarray, labels: Sequence[Label]) -> None:
+    def __init__(
+        self, vectors: np.ndarray, labels: Sequence[Label], strength: float = STRENGTH
+    ) -> None:
         self.several = not isinstance(labels[0], str)
-        one = LogisticRegression(C=STRENGTH, max_iter=_MOST_STEPS)
+        one = LogisticRegression(C=strength, max_iter=_MOST_STEPS)
         if self.several:
             sets = MultiLabelBinarizer()
             truth = sets.fit_transform(labels)

@@ -1,0 +1,365 @@
+"""`tt.check` on data with everything planted in it, and what is written of it."""
+
+import csv
+import dataclasses
+import io
+import json
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hostile import texts as hostile_texts
+from parsed_pages import Parsed
+from sklearn.metrics import average_precision_score
+
+import tfhub_transfer as tt
+from tfhub_transfer.checks import checking, of_labels
+from tfhub_transfer.checks.cross_validation import Judged
+from tfhub_transfer.data import Examples
+from tfhub_transfer.encoders import registry
+from tfhub_transfer.models import encoding
+from tfhub_transfer.reporting import findings
+from tfhub_transfer.reporting.data_reports import DataReport
+from tfhub_transfer.reporting.findings import Finding, Found, Row
+from tfhub_transfer.tasks import Classification, MultiLabel
+
+WORDS = [f"word{n}" for n in range(50)]
+
+
+@pytest.fixture(scope="module")
+def encoder(make_encoder: Callable[[str], Path]) -> Any:
+    return encoding.vector_model(str(make_encoder("text_encoder")))
+
+
+def drawn(rows: int, seed: int = 0) -> list[str]:
+    """Texts that differ much."""
+    generator = np.random.default_rng(seed)
+    return [f"{' '.join(generator.choice(WORDS, 9))} {row}" for row in range(rows)]
+
+
+def found(report: DataReport, name: str) -> list[int]:
+    """Rows that a finding names, by their places."""
+    [own] = [each for each in report.findings if each.name == name]
+    return [each.row for each in own.rows]
+
+
+def test_what_is_planted_is_found_and_nothing_changes(encoder: Any) -> None:
+    texts = drawn(60)
+    texts[5] = "  "
+    texts[11] = texts[10].upper()  # a duplicate
+    texts[21] = texts[20] + "!"  # nearly, and torn
+    texts[30] = "Совсем другой язык здесь"
+    labels: list[Any] = ["ab"[row % 2] for row in range(60)]
+    labels[11], labels[40] = labels[10], None
+    train = Examples(
+        {"text": texts, "label": labels, "id": [f"{x}-1" for x in labels]}, "x.csv", "label"
+    )
+    test = Examples.from_lists([texts[50], f"{texts[51]}?", "quite new"], ["a", "b", "a"])
+    before = [*texts], [*labels]
+    report = checking.check({"train": train, "test": test}, encoder=encoder)
+    assert (texts, labels) == before and report.task == "classification"
+    assert found(report, "blank texts") == [5]
+    assert found(report, "missing labels") == [40]
+    assert found(report, "duplicates") == [11]
+    assert found(report, "near duplicates") == [20, 21]
+    assert sorted(found(report, "contradictions")) == [20, 21]
+    assert found(report, "leakage") == [60, 61]
+    assert found(report, "scripts") == [30]
+    assert [each.count for each in report.findings if each.name == "giveaways"] == [1]
+    [exact, near] = [each for f in report.findings if f.name == "leakage" for each in f.rows]
+    assert exact.score == 1 and 0.8 <= near.score < 1 and "row 52 of train" in near.why
+
+
+def test_the_same_text_with_other_labels_is_torn(encoder: Any) -> None:
+    texts = drawn(30)
+    texts[3] = texts[2] = texts[1]
+    texts[9] = texts[8]
+    labels = ["ab"[row % 2] for row in range(30)]
+    labels[1:4] = ["a", "a", "b"]
+    report = checking.check(Examples.from_lists(texts, labels), encoder=encoder)
+    told = {e.row: e for f in report.findings if f.name == "contradictions" for e in f.rows}
+    assert sorted(told) == [1, 2, 3, 8, 9]
+    assert told[3].suggested == "a" and told[3].score == pytest.approx(2 / 3)
+    assert told[1].suggested is None and told[1].score == pytest.approx(1 / 3)
+    assert told[8].score == told[9].score == 0.5
+    assert told[8].suggested is told[9].suggested is None
+    # A number may differ a little.
+    numbers = [float(row) for row in range(30)]
+    numbers[1:4], numbers[8:10] = [5.0, 5.5, 29.0], [7.0, 7.5]
+    report = checking.check(Examples.from_lists(texts, numbers), encoder=encoder)
+    told = {e.row: e for f in report.findings if f.name == "contradictions" for e in f.rows}
+    assert sorted(told) == [1, 2, 3] and told[3].suggested == 5.5
+
+
+def test_rows_that_only_one_split_has_are_no_leak(encoder: Any) -> None:
+    splits = {"train": Examples.from_lists(["a b", "a b"]), "test": Examples.from_lists(["c", "c"])}
+    report = checking.check(splits, encoder=encoder)
+    assert found(report, "leakage") == [] and found(report, "duplicates") == [1, 3]
+    assert (
+        report.not_looked_at == {**report.not_looked_at, "labels": "there are none"}
+        and report.task is None
+    )
+
+
+def test_cut_texts_are_those_that_lose_tokens(make_encoder: Callable[[str], Path]) -> None:
+    length = 8
+    base = encoding.vector_model(str(make_encoder("bert_still")))
+    texts = ["good " * count for count in (3, 9, 20, 6, 15)]
+    report = checking.check(Examples.from_lists(texts), encoder=base, sequence_length=length)
+    # Two tokens are special.
+    lost = {row: len(t.split()) + 2 - length for row, t in enumerate(texts)}
+    wanted = sorted((row for row in lost if lost[row] > 0), key=lambda row: -lost[row])
+    assert found(report, "cut texts") == wanted
+    [own] = [each for each in report.findings if each.name == "cut texts"]
+    assert f"{sum(lost[row] for row in wanted)} tokens are lost" in own.says
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "left"),
+    [
+        ([["x"], [], ["x", "y"], ["y"]] * 10, "multi-label", "classes alike"),
+        ([0.5, 2.0, 1.25, 4.0] * 10, "regression", "classes, giveaways"),
+        ([["B-x", "O"]] * 40, "token-classification", "contradictions"),
+        ([[{"text": "good", "answer_start": 0}]] * 40, "question-answering", "contradictions"),
+        (["a"] * 40, "classification", "suspect labels"),
+    ],
+)
+def test_other_labels_say_what_was_not_looked_at(
+    labels: list[Any], task: str, left: str, encoder: Any
+) -> None:
+    pair = drawn(40, 1) if task.startswith("question") else None
+    texts: list[Any] = drawn(40)
+    if task.startswith("token"):
+        texts = [text.split()[:2] for text in texts]
+    examples = Examples.from_lists(texts, labels, text_pair=pair)
+    report = checking.check(examples, encoder=encoder)
+    assert report.task == task and any(what.startswith(left) for what in report.not_looked_at)
+    assert found(report, "blank texts") == []
+
+
+def test_few_rows_are_looked_at_as_far_as_they_go(encoder: Any) -> None:
+    report = checking.check(Examples.from_lists(["one", "two"], ["a", "b"]), encoder=encoder)
+    assert "that needs 20 rows" in report.not_looked_at.values()
+    assert [each.name for each in report.found] == ["small classes"]
+
+
+def test_more_classes_than_anybody_has_are_not_learned(
+    encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "MOST_CLASSES", 3)
+    examples = Examples.from_lists(drawn(40), [*"abcd"] * 10)
+    report = checking.check(examples, encoder=encoder)
+    assert report.not_looked_at["suspect labels, classes alike"] == "more than 3 classes"
+
+
+def test_of_many_rows_some_are_drawn(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "MOST_ENCODED", 40)
+    monkeypatch.setattr(of_labels, "learned", lambda *given: True)
+    examples = Examples.from_lists(drawn(100), ["a", "b"] * 50)
+    report = checking.check(examples, encoder=encoder)
+    [said] = [what for what in report.not_looked_at if "rows" in what]
+    assert said == "outliers and labels of 60 rows" and "of 40 labels" in str(report)
+
+
+# Labels ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flipped() -> tuple[Examples, np.ndarray]:
+    """The packaged sample, of which every twentieth topic is another."""
+    sample = tt.data.read(str(registry.samples_path()), text="text", label="topic")
+    labels, names = list(sample.labels), sorted({*sample.labels})
+    wrong = np.random.default_rng(0).permutation(len(sample))[: len(sample) // 20]
+    for row in wrong.tolist():
+        labels[row] = names[(names.index(labels[row]) + 1) % len(names)]
+    columns = {"text": sample.texts[0], "label": labels}
+    return Examples(columns, "sample", "label"), np.isin(np.arange(len(sample)), wrong)
+
+
+@pytest.mark.slow
+def test_flipped_labels_stand_above_others(flipped: tuple[Examples, np.ndarray]) -> None:
+    examples, wrong = flipped
+    report = checking.check(examples)
+    scores = np.zeros(len(examples))
+    for own in report.findings:
+        if own.name == "suspect labels":
+            for each in own.rows:
+                scores[each.row] = each.score
+                assert each.suggested != examples.labels[each.row]
+    assert average_precision_score(wrong, scores) > 0.25  # 0.05 by chance
+
+
+class Fake:
+    """A model that says one thing of every text, and has seen some."""
+
+    def __init__(self, task: Any, answers: list[float], seen: Any) -> None:
+        self.task, self.seen_texts, self._answers = task, seen, answers
+        self.asked: list[str] = []
+        self.layout: Any = None
+
+    def predict_scores(self, examples: Examples) -> np.ndarray:
+        self.asked += examples.texts[0]
+        return np.array([self._answers] * len(examples))
+
+
+def test_a_model_judges_what_it_was_not_trained_on(encoder: Any) -> None:
+    texts = drawn(60)
+    train = Examples.from_lists(texts[:40], ["a", "b"] * 20)
+    test = Examples.from_lists(texts[40:], ["a", "b"] * 9 + ["c", "b"])
+    seen = encoder.seen_texts.with_texts("train", [[texts[:42]]])
+    task = Classification(["b", "a"])
+    task.learned = True
+    model: Any = Fake(task, [0.9, 0.1], seen)
+    model.layout = encoder.layout
+    report = checking.check({"train": train, "test": test}, encoder=encoder, model=model)
+    # Two were seen, and of one the model doesn't know the class.
+    assert model.asked == [text for row, text in enumerate(texts) if row > 41 and row != 58]
+    told = [e for f in report.findings if f.name == "suspect labels" for e in f.rows]
+    scores = [each.score for each in told]
+    assert scores == sorted(scores, reverse=True) and len({*scores}) > 1
+    by_model = [
+        each for each in told if each.why.startswith("a model that hasn't seen it gives b 90%")
+    ]
+    assert {each.row for each in by_model} == {row for row in range(42, 58) if row % 2 == 0}
+    assert all(each.score == pytest.approx(0.9) for each in by_model)
+
+
+def test_a_model_reads_numbers_as_its_classes_and_what_it_cannot_judge_is_said(
+    encoder: Any,
+) -> None:
+    texts = drawn(60)
+    splits = {
+        "train": Examples.from_lists(texts[:40], [0, 1] * 20),
+        "test": Examples.from_lists(texts[40:], [0, 1] * 10),
+    }
+    model: Any = Fake(Classification(["no", "yes"]), [0.9, 0.1], encoder.seen_texts)
+    model.layout = encoder.layout
+    report = checking.check(splits, encoder=encoder, model=model)
+    assert len(model.asked) == 20 and {row.label for row in report.rows} == {"no", "yes"}
+    model.asked = []
+    report = checking.check(splits["train"], encoder=encoder, model=model)
+    sets = Examples.from_lists(texts[:20], [["b"], [], ["c", "a"], ["a"]] * 5)
+    several = checking.check(sets, MultiLabel(["c", "b", "a"]), encoder)
+    assert {row.label for row in several.rows} == {("b",), (), ("c", "a"), ("a",)}
+    with pytest.raises(tt.InputError, match="odd"):
+        checking.check(Examples.from_lists(["a"], ["odd"]), Classification(["no", "yes"]), encoder)
+    assert model.asked == [] and "the model's answers" in report.not_looked_at
+
+
+def test_a_model_of_another_form_is_refused(encoder: Any) -> None:
+    classes = Examples.from_lists(["a", "b"], ["x", "y"])
+    numbers = Examples.from_lists(["a", "b"], [0.5, 1.5])
+    sets = Examples.from_lists(["a", "b"], [["x"], ["y", "x"]])
+    with pytest.raises(tt.InputError, match="compared with labels that are classes.*data of regr"):
+        checking.check(numbers, encoder=encoder, model=Fake(Classification(["x", "y"]), [], None))  # type: ignore[arg-type]
+    with pytest.raises(tt.InputError, match="compared with labels.*the regression task"):
+        checking.check(classes, encoder=encoder, model=encoder)
+    with pytest.raises(tt.InputError, match="one class or sets of them.*data of multi-label"):
+        checking.check(sets, encoder=encoder, model=Fake(Classification(["x", "y"]), [], None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "mapping of train, validation, test"),
+        ({"dev": Examples.from_lists(["a"])}, "Received: 'dev'"),
+        ({"train": Examples({"text": []})}, "must have rows"),
+        (
+            {"train": Examples.from_lists(["a"]), "test": Examples.from_lists(["a"], None, ["b"])},
+            "as many texts a row",
+        ),
+        ({"train": "a.csv"}, "expected examples"),
+    ],
+)
+def test_splits_that_do_not_go_together_are_refused(given: Any, says: str) -> None:
+    with pytest.raises(tt.InputError, match=f"{says}.*Received" if "Rec" not in says else says):
+        checking.check(given)
+
+
+# What is written ------------------------------------------------------------------------------
+
+
+def hostile_report() -> DataReport:
+    texts = [*hostile_texts(30), "=1+1", 'a,b\n"c"']
+    rows = [Row("train", n + 2, (text,), ("a", text[:9])) for n, text in enumerate(texts)]
+    some = [Found(n, n / 40, f"why {text}", text, n) for n, text in enumerate(texts)]
+    others = [Found(3, 0.99, "more"), Found(4, 0.0, "less")]
+    facts = [("<b>", 0.5, 3), (texts[0], 1.0, 1000)]
+    return DataReport(
+        "<i>x</i>.csv",
+        "classification",
+        rows,
+        [
+            Finding("suspect labels", len(some), "says <script>", "do it", some),
+            Finding("leakage", 2, "two", "do", others),
+            Finding("classes", 2, "of classes", "do", heads=("a", "b", "c"), cells=facts),
+            Finding("scripts", 1, "one", "do", [Found(0, 1.0, "passed")], suspicious=False),
+            Finding("nothing", 0, "nothing at all", "do"),
+        ],
+        {"<u>": "because"},
+        ("a note",),
+    )
+
+
+def test_files_hold_each_row_once_the_most_suspicious_first(tmp_path: Path) -> None:
+    report = hostile_report()
+    report.save(tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir() if p.name[0] != ".") == [
+        "check.html",
+        "check.json",
+        "suspects.csv",
+    ]
+    content = (tmp_path / "out" / "suspects.csv").read_bytes().decode("utf-8")
+    read = list(csv.DictReader(io.StringIO(content, newline="")))
+    assert [*read[0]] == ["split", "row", "text", "label", "suggested", "score", "why"]
+    assert len(read) == len(report.rows) == len({row["row"] for row in read})
+    scores = [float(row["score"]) for row in read]
+    assert scores == sorted(scores, reverse=True) and scores[0] == 0.99
+    assert read[0]["why"].startswith("more; why ") and read[0]["row"] == "5"
+    known = json.loads((tmp_path / "out" / "check.json").read_text("utf-8"))
+    assert known["rows"] == {"train": len(report.rows)} and known["not_looked_at"]
+    assert [each["count"] for each in known["findings"]] == [len(report.rows), 2, 2, 1, 0]
+    assert known["findings"][0]["rows"][5]["why"] == f"why {report.rows[5].texts[0]}"
+    assert known["findings"][2]["facts"][1]["c"] == 1000
+
+
+def test_the_page_shows_hostile_rows_and_runs_nothing_of_them() -> None:
+    report = hostile_report()
+    page = Parsed(report.html())
+    cells = {cell for row in page.rows for cell in row}
+    assert "why =1+1" in cells and "less" in cells and "nothing at all" in cells
+    assert "says <script>" in cells and "<u>" in cells and "passed" in cells
+    assert sum(tag == "script" for tag, _ in page.attributes) == 1
+    many = [dataclasses.replace(report.findings[0].rows[0], row=0)] * 500
+    report = dataclasses.replace(
+        report, findings=[dataclasses.replace(report.findings[0], rows=many)]
+    )
+    assert "And 300 more, in check.json." in report.html()
+    # With the heads of the overview and of the rows, and the overview's only row.
+    assert len(Parsed(report.html()).rows) == 200 + 2 + 1 + 1 + len(report.not_looked_at)
+
+
+def test_a_table_without_rows_has_its_heads(tmp_path: Path) -> None:
+    rows = [Row("train", 1, ("a", "b"), None)]
+    DataReport("x", None, rows, [], {}).save(tmp_path)
+    assert (tmp_path / "suspects.csv").read_text() == (
+        "split,row,text_a,text_b,label,suggested,score,why\n"
+    )
+
+
+def test_labels_are_spelled_as_they_are_read() -> None:
+    assert findings.spelled([{"text": "é"}]) == '[{"text": "é"}]' and findings.spelled(()) == ""
+
+
+@pytest.mark.parametrize(("right", "learned"), [(61, True), (60, False), (40, False)])
+def test_models_that_learned_nothing_doubt_nothing(right: int, learned: bool) -> None:
+    rows = [Row("train", n, ("a",), "ab"[n % 2]) for n in range(100)]
+    data: Any = types.SimpleNamespace(rows=rows)
+    answers = np.array(
+        [[n % 2 == 0, n % 2] if n < right else [n % 2, n % 2 == 0] for n in range(100)]
+    )
+    judged = Judged(np.arange(100), answers.astype(float), ("a", "b"))
+    assert of_labels.learned(data, judged) is learned

@@ -1,0 +1,1 @@
+"""What is wrong with labelled texts: duplicates, leakage, labels in doubt, what gives them away."""
