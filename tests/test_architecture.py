@@ -152,6 +152,7 @@ INNER_FLOORS = {
         ["continuing", "refitting", "sharing", "trusting"],
         ["training"],
         ["back_translating", "demonstration", "distilling"],
+        ["pseudo_labelling"],
         ["__init__"],
     ],
     "models": [
@@ -184,7 +185,7 @@ INNER_FLOORS = {
             "written_answers",
             "zero_shot",
         ],
-        ["distillation", "few_shot", "lessons"],
+        ["distillation", "few_shot", "lessons", "pseudo_labels"],
         ["encoder_distillation"],
         ["__init__"],
     ],

@@ -9,6 +9,7 @@ import io
 import json
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -170,6 +171,8 @@ def pooled() -> None:
     _rows("pool.csv", [{"text": row["text"]} for row in rows])
     _rows("answered.csv", rows[:30])
     _rows("labelled.csv", [{**row, "reason": "given"} for row in rows])
+    reasons = ("typical", "random")
+    _rows("labelled.jsonl", [{**row, "reason": reasons[n % 2]} for n, row in enumerate(rows)])
 
 
 def unlabelled() -> None:
@@ -449,8 +452,11 @@ def test_its_five_lines_run_with_the_packaged_encoder(current_folder: Path) -> N
 
 
 def run(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line of a shell: a command of ours, or an `echo` into one or into a file."""
+    """One line of a shell: a command of ours, an `echo` into one or into a file, a `grep`."""
     words = shlex.split(line, comments=True)
+    if words[0] == "grep":
+        subprocess.run(line, shell=True, check=True)
+        return
     given = ""
     if words[0] == "echo":
         given, sign, *words = words[1] + "\n", *words[2:]

@@ -134,6 +134,9 @@ def test_a_report_says_how_scores_were_scaled_or_why_not() -> None:
     assert "19 validation examples are too few" in str(
         temperatures.why_not({**told, "examples": 19, "losses": {}})
     )
+    assert "all 60 validation examples have the same label" in str(
+        temperatures.why_not({**told, "losses": {}})
+    )
     assert temperatures.why_not({**told, "kept": "temperature"}) is None
     assert temperatures.why_not({}) is None
 

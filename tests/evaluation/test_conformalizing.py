@@ -107,6 +107,22 @@ def test_numbers_have_intervals_everywhere(
             assert answers[name][at] == pytest.approx(wanted, rel=1e-5)
 
 
+def test_one_of_several_tasks_keeps_what_it_says(text_encoder: Path, tmp_path: Path) -> None:
+    task = tt.tasks.MultiTask(
+        {"kind": tt.tasks.Classification(NAMES), "price": tt.tasks.Regression(2.0, 1.0)}
+    )
+    model = tt.build_model(str(text_encoder), task)
+    labels = [NAMES[row % 3] for row in range(len(TEXTS))]
+    examples = tt.data.Examples.from_lists(TEXTS, labels)
+    tt.conformalize(model.parts["kind"], examples, coverage=0.9, abstain=0.5)
+    told = model.predict_text({"kind": TEXTS, "price": TEXTS})
+    assert {"accepted", "label_set"} <= {*told["kind"][0]} and {*told["price"][0]} == {"score"}
+    model.save(tmp_path / "model.keras")
+    again = tt.load_model(tmp_path / "model.keras").predict_text({"kind": TEXTS})["kind"]
+    kept = [(row["accepted"], row["label_set"]) for row in told["kind"]]
+    assert [(row["accepted"], row["label_set"]) for row in again] == kept
+
+
 def test_only_what_is_asked_for_is_said(make_encoder: Callable[[str], Path]) -> None:
     model, examples = made(make_encoder)
     told = tt.conformalize(model, examples, coverage=None, abstain=0.1)
@@ -205,8 +221,8 @@ def test_a_layer_of_ones_own_is_known_by_its_weights(make_encoder: Callable[[str
             "`coverage` must be a number above 0, up to below 1. Received: 1.0",
         ),
         (None, 40, {"abstain": 0}, "`abstain` must be a number above 0"),
-        (None, 19, {}, "give 20 at least, or a lower `coverage`. Received: 19"),
-        (None, 40, {"coverage": 0.99}, "give 99 at least, or a lower `coverage`. Received: 40"),
+        (None, 19, {}, "give 20 at least, by `--validation` or of more data. Received: 19"),
+        (None, 40, {"coverage": 0.99}, "of more data, or a lower `coverage`. Received: 40"),
         (tt.tasks.Regression, 40, {"abstain": 0.1}, "knows only `coverage`. Received: abstain"),
         (tt.tasks.OrdinalRegression, 40, {}, "task knows neither. Received: coverage"),
         (tt.tasks.MultiLabel, 40, {}, "the multi-label task knows neither. Received: coverage"),
@@ -263,7 +279,8 @@ def test_a_trained_model_says_it_by_command(
     ("more", "count", "message"),
     [
         (("--coverage", "0.9", "--refit"), 30, "with `--refit` all rows teach"),
-        (("--abstain", "0.1"), 10, "so few validation rows can't tell"),
+        (("--abstain", "0.1"), 10, "give 20 at least, by `--validation` or of more data. Received"),
+        (("--coverage", "0.99"), 30, "99 at least, by `--validation` or of more data, or a lower"),
         (("--coverage", "0"), 30, "--coverage"),
     ],
 )

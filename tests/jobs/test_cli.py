@@ -252,6 +252,20 @@ def test_a_report_may_not_replace_its_model(trained: Path, good: Path, run: Any)
     assert (trained / "model.keras").is_file() and (trained / "report" / "report.json").is_file()
 
 
+def test_answers_may_not_replace_what_is_read(
+    trained: Path, good: Path, tmp_path: Path, run: Any
+) -> None:
+    near, told = tmp_path / "near.csv", tmp_path / "told.jsonl"
+    near.write_bytes(good.read_bytes())
+    told.write_text('{"a": "good", "b": "bad"}\n')
+    for option, file in (("--neighbours-from", near), ("--descriptions", told)):
+        before = file.read_bytes()
+        words = [good, option, file, "--output", file, "--overwrite"]
+        status, _, err = run("predict", trained, *words)
+        assert status == 2 and "the output must lie apart from what is read" in err
+        assert file.read_bytes() == before
+
+
 @pytest.mark.slow
 def test_training_is_not_lost_when_nobody_reads_on(
     text_encoder: Path, good: Path, tmp_path: Path

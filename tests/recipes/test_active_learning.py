@@ -149,6 +149,8 @@ def test_a_curve_neither_falls_nor_passes_1() -> None:
     falling = learning_curves.fitted([20, 40, 80], [0.9, 0.8, 0.7])
     assert (falling.drop, falling.at(1e9)) == (0.0, pytest.approx(0.8))
     assert learning_curves.fitted([20, 40, 80], [0.5, 0.8, 1.0]).at(1e9) <= 1.0
+    free = learning_curves.fitted([20, 40, 80], [0.9, 0.8, 0.7], bounded=False)
+    assert free.at(160) < 0.65
 
 
 def test_what_more_labels_bring_comes_with_its_error() -> None:
@@ -160,14 +162,21 @@ def test_what_more_labels_bring_comes_with_its_error() -> None:
     noisy = plain + np.random.default_rng(0).normal(0, 0.02, plain.shape)
     found = learning_curves.expected(sizes, noisy, now=150, more=50)
 
-    def rise(rows: np.ndarray) -> float:
-        curve = learning_curves.fitted(sizes, rows.mean(axis=0))
+    def rise(rows: np.ndarray, bounded: bool = True) -> float:
+        curve = learning_curves.fitted(sizes, rows.mean(axis=0), bounded)
         return curve.at(200) - curve.at(150)
 
-    without = [rise(noisy[np.arange(6) != left]) for left in range(6)]
+    without = [rise(noisy[np.arange(6) != left], False) for left in range(6)]
     # The jackknife's, times Nadeau and Bengio's.
     variance = 5 * np.var(without) * (1 + 6 * 0.2 / 0.8)
     assert found == Gain(pytest.approx(rise(noisy)), pytest.approx(math.sqrt(variance)))
+
+
+def test_where_nothing_is_known_no_rise_is_not_said_for_certain() -> None:
+    # Six judges a split, as of 30 labels; the accuracies happen to fall.
+    wins = np.random.default_rng(1).binomial(6, [0.3, 0.3, 0.28, 0.25, 0.22], size=(6, 5))
+    found = learning_curves.expected([8, 11, 15, 19, 24], wins / 6, now=30, more=30)
+    assert found.value == 0 and found.error > 0.02
 
 
 def test_accuracies_are_of_others_than_those_that_learned() -> None:
@@ -292,6 +301,15 @@ def test_a_strategy_of_ones_own(chooser: Any) -> None:
     assert sorted(found.rows) == [0, 1] and found.reasons == ["first", "first"]
     with pytest.raises(tt.InputError, match="a strategy must give 2 rows of `free`"):
         chooser(lambda given: given.free[:1], random_share=0).select(TEXTS, count=2)
+    for odd in (lambda given: None, lambda given: given.free[:2, None]):
+        with pytest.raises(tt.InputError, match="a strategy must give 2 rows of `free`"):
+            chooser(odd, random_share=0).select(TEXTS, count=2)
+
+
+@pytest.mark.parametrize("odd", [5, "one text", None, ["a", 5]])
+def test_what_measures_is_texts(odd: Any, chooser: Any) -> None:
+    with pytest.raises(tt.InputError, match="Received: "):
+        chooser().measures(odd)
 
 
 def test_all_is_asked_in_the_end(chooser: Any) -> None:

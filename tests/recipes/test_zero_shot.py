@@ -60,11 +60,29 @@ def test_it_learns_on_from_there(text_encoder: Path, monkeypatch: pytest.MonkeyP
         ({"a": "x", "b": 3}, "list of texts. Received: 3 of 'b'"),
         ({"a": "x", "b": []}, "say something. Received: 'b'"),
         ({"a": "x", "b": " "}, "say something. Received: 'b'"),
+        ({1: "x", "1": "y", "b": "z"}, "each once. Received: '1' twice"),
     ],
 )
 def test_what_describes_nothing_is_refused(given: Any, said: str) -> None:
     with pytest.raises(tt.InputError, match=said):
         zero_shot.build("no such encoder", given)
+
+
+def test_its_head_is_given() -> None:
+    with pytest.raises(tt.InputError, match="leave `head` out"):
+        zero_shot.build("no such encoder", CLASSES, head=tt.Head(hidden_units=4))
+
+
+def test_a_file_names_each_class_once(text_encoder: Path, run: Any, tmp_path: Path) -> None:
+    told, data = tmp_path / "classes.json", tmp_path / "texts.txt"
+    data.write_text("good film\n")
+    told.write_text('{"a": "good film", "a": "story", "b": "bad"}')
+    status, _, err = run("predict", text_encoder, data, "--descriptions", told)
+    assert status == 2 and "(a more than once)" in err and err.count("\n") == 1
+    # As some editors write it.
+    told.write_text('\ufeff{"a": "good film", "b": "bad"}', encoding="utf-8")
+    status, out, err = run("predict", text_encoder, data, "--descriptions", told)
+    assert status == 0 and json.loads(out)["label"] == "a", err
 
 
 def test_classes_that_cant_be_told_apart_are_refused(text_encoder: Path) -> None:

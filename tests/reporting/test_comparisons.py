@@ -67,6 +67,10 @@ def test_examples_in_another_order_are_the_same() -> None:
     ]
     alike = Measured("classification", {"accuracy": 0.5}, rows)
     assert comparisons.compare(alike, alike).changed == []
+    # Of two labels each finds its own.
+    rows = [{**row, "true": "ab"[at % 2]} for at, row in enumerate(rows)]
+    one, other = (Measured("classification", {"accuracy": 0.5}, own) for own in (rows, rows[::-1]))
+    assert comparisons.compare(one, other).counts == (2, 0, 0, 2)
 
 
 def test_what_nobody_can_compare_is_refused() -> None:
@@ -112,6 +116,15 @@ def test_of_errors_less_is_better() -> None:
     found = comparisons.compare(first, Measured("regression", {"mae": 21.0}, worse))
     assert found.counts is None and {each.gain for each in found.changed} == {-1.0, -2.0}
     assert found.differences[0].better is True
+    # Off by one at most: 1 is wrong, and nothing is counted as right.
+    near, off = (
+        [{**row, "mae": float(at % 2 == own)} for at, row in enumerate(rows)] for own in (0, 2)
+    )
+    found = comparisons.compare(
+        Measured("ordinal-regression", {"mae": 0.5}, near),
+        Measured("ordinal-regression", {"mae": 0.0}, off),
+    )
+    assert found.counts is None and found.p_value is None and found.by == "mae"
 
 
 # By command -------------------------------------------------------------------------------------
@@ -171,6 +184,18 @@ def test_several_tasks_are_compared_one_by_one(
     assert "of the same tasks can be compared" in capsys.readouterr().err
 
 
+def test_answers_that_are_read_are_never_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (written(tmp_path / n, report(s, 0.6)) for n, s in (("a", 1), ("b", 2)))
+    assert run(first, first) == 0 and "-0.0000" not in capsys.readouterr().out
+    for folder in (first, second):
+        [answers] = folder.rglob("predictions.jsonl")
+        before = answers.read_bytes()
+        assert run(first, second, "--output", answers, "--overwrite") == 2
+        assert answers.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -179,6 +204,14 @@ def test_several_tasks_are_compared_one_by_one(
         (lambda p: (p / "predictions.jsonl").write_text("[1]\n"), "the report is damaged"),
         (lambda p: (p / "predictions.jsonl").write_text('{"row": 1'), "the report is damaged"),
         (lambda p: (p / "report.json").write_text("{}"), "the report is damaged"),
+        (
+            lambda p: (p / "predictions.jsonl").write_text('{"row": 0, "texts": ["a"]}\n'),
+            "the report is damaged",
+        ),
+        (
+            lambda p: (p / "report.json").write_text('{"task": "a", "metrics": {"b": [1]}}'),
+            "the report is damaged",
+        ),
         (lambda p: (p / "report.json").write_text("[]"), "JSON"),
     ],
 )

@@ -358,6 +358,24 @@ def test_what_goes_on_with_the_first_trial_of_hyperband_was_trained_as_long_as_i
     assert found == {**dict.fromkeys(given), **own}
 
 
+class Named(tt.Stage):
+    """A stage that does nothing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def run(self, training: Any) -> None:
+        del training
+
+
+def test_a_later_round_goes_on_with_what_thaws_and_trains_no_head_anew() -> None:
+    head, thawed = Named("head"), Named("fine_tuning")
+    plan = trials.continued(tt.Plan())
+    assert plan.arranged([head, thawed]) == [thawed]
+    # Frozen there is nothing left to do but to measure.
+    assert [each.name for each in plan.arranged([head])] == ["standing"]
+
+
 def test_defaults_are_the_same_however_a_space_arrives() -> None:
     """KerasTuner sends it by kinds of values: what depends on a choice stands before it then."""
     hp = keras_tuner.HyperParameters()

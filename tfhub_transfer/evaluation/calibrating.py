@@ -8,7 +8,7 @@ import numpy as np
 from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import scaling
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.tasks import temperatures
 from tfhub_transfer.tasks.temperatures import Told
 
@@ -51,6 +51,7 @@ def calibrate(
     >>> told["kept"] in ("none", "temperature", "temperature and bias")
     True
     """
+    require_model(model)
     seed = ranges.whole_number("seed", seed, *ranges.SEED)
     biases = choices.flag("biases", biases)
     given = model.task.apart(validation)

@@ -9,7 +9,7 @@ from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models import last_layer
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.tasks import Task, conformal
 from tfhub_transfer.tasks.temperatures import Told
 
@@ -52,6 +52,7 @@ def conformalize(
     >>> sorted(model.predict_text(["What a lovely film"])[0])
     ['accepted', 'label', 'label_set', 'scores']
     """
+    require_model(model)
     coverage, abstain = require_asked(model.task, coverage, abstain)
     require_examples(validation)
     require_rows(len(validation), coverage)
@@ -109,7 +110,8 @@ def require_rows(rows: int, coverage: float | None) -> None:
     """
     needed = conformal.rows_needed(coverage)
     if rows < needed:
+        lower = ", or a lower `coverage`" if needed > conformal.LEAST else ""
         raise InputError(
             f"so few validation rows can't tell how far answers can be trusted; give {needed} at "
-            f"least, or a lower `coverage`. Received: {rows}"
+            f"least, by `--validation` or of more data{lower}. Received: {rows}"
         )

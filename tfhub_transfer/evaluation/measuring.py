@@ -9,7 +9,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.evaluation import cautions
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import last_layer, scaling
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.reporting import joint_reports, metrics
 from tfhub_transfer.reporting.joint_reports import JointReport
 from tfhub_transfer.reporting.reports import Report
@@ -55,6 +55,7 @@ def evaluate(
     >>> report.save("out/report")
     PosixPath('out/report')
     """
+    require_model(model)
     seed = ranges.whole_number("seed", seed, *ranges.SEED)
     baselines = choices.flag("baselines", baselines)
     if model.task.several:

@@ -82,7 +82,7 @@ COMMANDS = (
         "train",
         "train, evaluate and export a model",
         TrainJob,
-        "trainings.back_translating.train",
+        "trainings.pseudo_labelling.train",
     ),
     Command(
         "tune",

@@ -37,7 +37,8 @@ def compare_reports(job: CompareJob) -> None:
         InputError: If one of them is no report, or they are of other tasks or examples.
     """
     if job.output is not None:
-        writing.check(job.output, job.overwrite, (job.first, job.second))
+        read = [file for each in (job.first, job.second) for file in _files(each)]
+        writing.check(job.output, job.overwrite, read)
     first, second = _read(job.first), _read(job.second)
     if set(first) != set(second):
         raise InputError(
@@ -56,11 +57,22 @@ def compare_reports(job: CompareJob) -> None:
         say(f"\nWritten to {job.output}: {count} answers that changed")
 
 
-def _read(folder: Path) -> _Read:
-    """A report, or those of several tasks."""
+def _place(folder: Path) -> Path:
+    """Where a report lies, if there is one."""
     place = opening.path_of(folder)
     inside = place / _INSIDE
-    place = inside if (inside / _REPORT).is_file() else place
+    return inside if (inside / _REPORT).is_file() else place
+
+
+def _files(folder: Path) -> list[Path]:
+    """What is read of a report, or of those of several tasks."""
+    place = _place(folder)
+    return [*place.glob(_ANSWERS), *place.glob(f"*/{_ANSWERS}")]
+
+
+def _read(folder: Path) -> _Read:
+    """A report, or those of several tasks."""
+    place = _place(folder)
     if not (place / _REPORT).is_file():
         raise InputError(
             "no report there; expected a folder that `train`, `tune` or `evaluate` wrote. "
@@ -80,11 +92,15 @@ def _measured(place: Path, told: dict[str, Any]) -> Measured:
     path = place / _ANSWERS
     try:
         text = opening.read_text(path)
-        rows = [json.loads(line) for line in text.splitlines() if line]
+        rows = [json.loads(line) for line in text.split("\n") if line]
         kinds = {"row": int, "texts": list}
         if not all(isinstance(row.get(n), kind) for row in rows for n, kind in kinds.items()):
             raise ValueError("rows lack what an example is")
+        if not all({"true", "predicted"} <= {*row} for row in rows):
+            raise ValueError("rows lack what is right, or answers")
         numbers = {str(name): value for name, value in told["metrics"].items()}
+        if not all(value is None or isinstance(value, (int, float)) for value in numbers.values()):
+            raise ValueError("a metric is no number")
         return Measured(str(told["task"]), numbers, rows)
     except OSError as error:
         raise InputError(
@@ -102,7 +118,7 @@ def _lines(found: Comparison, most: int) -> list[str]:
     wide = max([len(each.metric) for each in found.differences] + [0])
     lines = [f"{found.examples:,} examples", f"{'':<{wide}}     first    second    second - first"]
     for each in found.differences:
-        value = -each.value
+        value = each.second - each.first
         ends = (
             "" if each.interval is None else f"{-each.interval[1]:+.3f} to {-each.interval[0]:+.3f}"
         )

@@ -18,7 +18,7 @@ from tfhub_transfer.jobs.options.declaring import Form
 from tfhub_transfer.jobs.options.training import TrainJob
 from tfhub_transfer.jobs.three_splits import JointSplits, Splits
 from tfhub_transfer.models.encoding import ColumnNames, Record
-from tfhub_transfer.storage import opening
+from tfhub_transfer.storage import opening, records
 from tfhub_transfer.tasks import TASKS, MultiTask, Task, layouts
 from tfhub_transfer.tasks.several.task import check_names
 
@@ -243,7 +243,7 @@ def _settings(source: str) -> Settings:
     )
     try:
         text = opening.read_text(opening.path_of(source))
-        settings = json.loads(text, object_pairs_hook=_once)
+        settings = json.loads(text, object_pairs_hook=records.once)
     except (OSError, ValueError) as error:
         raise InputError(f"{expected}. Received: {source} ({error})") from error
     tasks = settings.get("tasks") if isinstance(settings, dict) else None
@@ -275,15 +275,6 @@ def _require_one_task(source: str) -> None:
         "this file names those of several tasks; give `--task multi-task`, or one of the files. "
         f"Received: {source}"
     )
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object, whose names must differ; JSON itself would take the last of two."""
-    names = [name for name, _ in pairs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{', '.join(twice)} more than once")
-    return dict(pairs)
 
 
 def _jobs_of_tasks(job: TrainJob, tasks: dict[str, dict[str, str]]) -> dict[str, TrainJob]:

@@ -197,7 +197,9 @@ def _require_table(job: PredictJob, unless: object) -> None:
 
 def _write(job: PredictJob, output: Path) -> None:
     """Writes the answers to a file, whole or not at all; its name ends in what `writing` knows."""
-    writing.check(output, job.overwrite, (job.folder, job.source))
+    given = (job.neighbours_from, job.glossary, job.descriptions)
+    beside = [str(each) for each in given if each is not None]
+    writing.check(output, job.overwrite, (job.folder, job.source, *beside))
     answers = predict(job)
     answers.exact = writing.keeps_types(output)
     spread = (answers.name(asking.SCORES),)

@@ -1,5 +1,6 @@
 """The Keras model of several tasks on one encoder."""
 
+import copy
 import dataclasses
 import types
 from collections.abc import Mapping
@@ -115,7 +116,12 @@ class MultiTaskModel(JointLoss, TransferModel):
 
     def get_config(self) -> Config:
         heads = {name: head.__dict__ for name, head in self._heads.items()}
-        return {**super().get_config(), "head": heads}
+        config = super().get_config()
+        # What was read off rows since is known to the tasks of the models alone.
+        task = copy.copy(self.task)
+        task.tasks = {name: model.task for name, model in self.models.items()}
+        told = keras.saving.serialize_keras_object(task)
+        return {**config, "task": told, "head": heads}
 
     @classmethod
     def from_config(cls, config: Config, custom_objects: object = None) -> "MultiTaskModel":

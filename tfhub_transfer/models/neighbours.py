@@ -9,7 +9,7 @@ from tfhub_transfer.data import Examples, require_examples
 from tfhub_transfer.data.usual_columns import LABEL, TEXT
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, values, wording
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.tasks import nearness
 from tfhub_transfer.texts import joining
 
@@ -44,11 +44,7 @@ class Neighbours:
     def __init__(self, model: TransferModel, examples: Examples, count: int = USUAL) -> None:
         self._count = ranges.whole_number("neighbours", count, *ranges.NEIGHBOURS)
         require_examples(examples)
-        if not isinstance(model, TransferModel):
-            raise InputError(
-                "expected a trained model, as `tt.load_model` or `tt.build_model` gives it. "
-                f"Received: {type(model).__name__}"
-            )
+        require_model(model)
         if model.task.several or model.task.pair:
             raise InputError(
                 "the nearest labelled texts are those of single texts; ask a model of one task "

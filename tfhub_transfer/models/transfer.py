@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfhub_transfer.data import Examples, Stream, weighing
 from tfhub_transfer.encoders.encoder import Encoder
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor, Truncation
+from tfhub_transfer.errors import InputError
 from tfhub_transfer.heads import layers
 from tfhub_transfer.heads.settings import Head
 from tfhub_transfer.incoming import choices, usual
@@ -21,6 +22,19 @@ from tfhub_transfer.models.seen import Seen
 from tfhub_transfer.models.shown_batches import ShownBatch
 from tfhub_transfer.tasks import Task, layouts
 from tfhub_transfer.tasks.layouts import Ids, Layout, Rows
+
+
+def require_model(value: object) -> None:
+    """Raises `InputError` unless a value is a model of this package.
+
+    Args:
+        value: What was given for one.
+    """
+    if not isinstance(value, TransferModel):
+        raise InputError(
+            "expected a model, as `tt.load_model` or `tt.build_model` gives it. "
+            f"Received: {type(value).__name__}"
+        )
 
 
 @keras.saving.register_keras_serializable(package="tfhub_transfer")

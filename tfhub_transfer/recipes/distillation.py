@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -15,7 +15,7 @@ from tfhub_transfer.data import Examples, weighing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual
 from tfhub_transfer.models import compiling
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.recipes import written_answers
 from tfhub_transfer.storage import names
 from tfhub_transfer.storage.stores import VectorStore
@@ -101,7 +101,9 @@ def distill(
     >>> history = distill(large, small, train, validation, unlabelled=more_texts)
     """
     imitation = imitation or Imitation()
-    masters = [teachers] if isinstance(teachers, TransferModel) else list(teachers)
+    masters = list(teachers) if isinstance(teachers, Iterable) else [teachers]
+    for each in (*masters, student):
+        require_model(each)
     _check(masters, student, imitation, fine_tuning)
     heard = show(planned(fine_tuning.get("plan")).verbose) > 0
     more = (

@@ -48,6 +48,11 @@ def build(
     'food'
     """
     texts = parsed(descriptions)
+    if "head" in building:
+        raise InputError(
+            "the vectors of descriptions are the head; leave `head` out, or train one with "
+            f"`fine_tune`. Received: {building['head']!r:.60}"
+        )
     task = Classification([*texts])
     model = build_model(encoder, task, **building)
     vectors = model.encode_text([text for each in texts.values() for text in each])
@@ -77,6 +82,8 @@ def parsed(given: object) -> dict[str, list[str]]:
         texts = [each] if isinstance(each, str) else each
         if not isinstance(texts, Sequence) or not all(isinstance(t, str) for t in texts):
             raise InputError(f"{wanted}, or a list of texts. Received: {each!r:.80} of {name!r}")
+        if str(name) in found:
+            raise InputError(f"{wanted}, each once. Received: {name!r:.60} twice")
         found[str(name)] = [wording.require_text(t, f"the description of {name!r}") for t in texts]
         if not any(text.strip() for text in texts) or not all(text.strip() for text in texts):
             raise InputError(

@@ -52,8 +52,8 @@ class Comparison:
     Attributes:
         differences: By each number that both know, the one that judges first.
         changed: Examples that were answered otherwise, those first that got worse by most.
-        counts: Of a number that is 0 or 1 for each example how many both have, only the first,
-            only the second, neither; else nothing.
+        counts: Of a number, no error, that is 0 or 1 for each example how many both have, only the
+            first, only the second, neither; else nothing.
         p_value: Of McNemar's exact test, where there are counts: how likely so uneven a change is
             if neither is better.
         by: What the order of `changed` and the counts are of.
@@ -93,8 +93,9 @@ def compare(first: Measured, second: Measured, seed: int = 0) -> Comparison:
     differences = [paired.of_number(name, standing, numbers, rows, seed) for name in order]
     by = next((name for name in order if _column(rows, name) is not None), None)
     columns = None if by is None else _column(rows, by)
-    counts = None if columns is None else _counts(*columns)
     low = by is not None and standing.less_is_better(by)
+    # Of errors, as by how many grades answers are off, 1 is nothing right.
+    counts = None if columns is None or low else _counts(*columns)
     return Comparison(
         differences=differences,
         changed=_changed(rows, columns, low),
@@ -124,6 +125,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def _in_order(first: Sequence[Prediction], second: Sequence[Prediction]) -> list[Prediction]:
     """The rows of the second, in the order of the first."""
     texts, others = ([_texts(row) for row in rows] for rows in (first, second))
+    # Equal texts of two labels are told apart by these, where both reports know the same.
+    known, told = ([(*_texts(row), _truth(row)) for row in rows] for rows in (first, second))
+    if sorted(known) == sorted(told):
+        texts, others = known, told
     if texts == others:
         return list(second)
     places: dict[Any, list[int]] = {}
@@ -144,6 +149,10 @@ def _in_order(first: Sequence[Prediction], second: Sequence[Prediction]) -> list
 def _texts(row: Prediction) -> tuple[str, ...]:
     found: Any = row["texts"]
     return tuple(map(str, found))
+
+
+def _truth(row: Prediction) -> str:
+    return repr(row["true"])
 
 
 def _require_one_truth(first: Sequence[Prediction], second: Sequence[Prediction]) -> None:

@@ -17,7 +17,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tfhub_transfer import runtime
 from tfhub_transfer.errors import InputError, one_line
 from tfhub_transfer.graphs import safety
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.serving import operations, replay, searches, warm_up
 from tfhub_transfer.serving.exporting import models_of
 from tfhub_transfer.serving.served import ENCODE, WORDS, newest, signature_of
@@ -87,6 +87,7 @@ def prepare(
     Raises:
         InputError: As `check`.
     """
+    require_model(model)
     version = newest(Path(folder))
     safety.check_saved_model(version, trust_code)
     shutil.copytree(version, place / "version")

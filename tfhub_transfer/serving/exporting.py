@@ -14,7 +14,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.graphs import folding, safety, surgery
 from tfhub_transfer.incoming import choices, ranges
 from tfhub_transfer.models import last_layer
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.runtime import precision_choice
 from tfhub_transfer.serving import searches, side_files, signatures, warm_up
 from tfhub_transfer.serving.served import ENCODE, SIGNATURE, WORDS, labels_file, signature_of
@@ -125,6 +125,7 @@ def require_exportable(model: TransferModel) -> None:
     Args:
         model: Trained or not.
     """
+    require_model(model)
     for part in model.parts.values():
         part.layout.require_servable()
     signatures.check_names({name: part.task for name, part in models_of(model).items()})

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfhub_transfer.encoders import hub_format, spelling
 from tfhub_transfer.encoders.preprocessing import TextPreprocessor
 from tfhub_transfer.errors import InputError
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.serving import wordpiece
 from tfhub_transfer.serving.served import SIGNATURE, labels_file
 from tfhub_transfer.serving.wordpiece import Tokenizer
@@ -47,6 +47,7 @@ def check(model: TransferModel, runtime: str) -> None:
     Raises:
         InputError: If its encoder reads texts, or a task asks it again and again.
     """
+    require_model(model)
     if model.encoder.dialect == "text":
         raise InputError(
             f"{runtime} reads ids, and this encoder texts, which it cuts itself; export it with "

@@ -1,5 +1,6 @@
 """JSON from files that others may have made: of bounded size and depth, and of the right type."""
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -50,7 +51,8 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
             f"a JSON file of at most {MOST_BYTES >> 20} MB is expected. Received: {source}"
         )
     try:
-        found = json.loads(data.decode("utf-8"))
+        # What Windows writes may begin with a mark of its order of bytes.
+        found = json.loads(data.decode("utf-8-sig"), object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
@@ -63,6 +65,23 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
             f"JSON of at most {MOST_DEPTH} levels is expected; the file is damaged, or made to "
             f"exhaust its reader. Received: {source}"
         )
+    return found
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, whose names must differ; JSON itself would take the last of two.
+
+    Args:
+        pairs: Its names and values, as `json.loads` gives them to an `object_pairs_hook`.
+
+    Raises:
+        ValueError: If two have one name.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = sorted(name for name, _ in pairs)
+        twice = next(one for one, other in itertools.pairwise(names) if one == other)
+        raise ValueError(f"{twice[:60]} more than once")
     return found
 
 

@@ -107,6 +107,8 @@ def why_not(told: Told) -> str | None:
     if told.get("kept") != NONE:
         return None
     rows, losses = told["examples"], told["losses"]
+    if not losses and rows >= LEAST:
+        return f"scores aren't scaled: all {rows} validation examples have the same label"
     if not losses:
         return f"scores aren't scaled: {rows} validation examples are too few, {LEAST} it takes"
     others = ", ".join(f"{losses[way]:.3f} by {way}" for way in losses if way != NONE)

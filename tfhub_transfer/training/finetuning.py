@@ -12,7 +12,7 @@ from tfhub_transfer.data import Examples, Stream, streamed, weighing
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual, wording
 from tfhub_transfer.models import batches
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.training import (
     checkpoints,
@@ -81,6 +81,7 @@ def fine_tune(
 
     >>> history = fine_tune(model, train, validation, epochs=4)
     """
+    require_model(model)
     of = model.distribute_strategy
     plan = planned(plan)
     if cluster.place(of).index:

@@ -17,7 +17,7 @@ from tfhub_transfer.data.passes import Epochs
 from tfhub_transfer.encoders.encoder import frozen_as_it_was
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges, usual
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.optimization import optimizers
 from tfhub_transfer.runtime import cluster
 from tfhub_transfer.shapes import Logs
@@ -85,6 +85,7 @@ def find_learning_rate(
     >>> len(found.rates) == len(found.losses) <= 40
     True
     """
+    require_model(model)
     plan = planned(plan)
     steps = ranges.whole_number("steps", steps, _LEAST_STEPS, _MOST_STEPS)
     batch_size = ranges.given(ranges.whole_number, "batch_size", batch_size, *ranges.BATCH_SIZE)

@@ -89,6 +89,41 @@ def test_an_output_of_another_task_or_name_is_refused(tmp_path: Path) -> None:
         Kept(path, False, [tmp_path / "linked.csv"])
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (",a,given", "row without a text; fill it in.*row 2"),
+        ("rain,,given", "row without a label.*row 2"),
+        ("A  film,b,given", "one text with two labels.*row 2: 'b', and above 'a'"),
+        (f"rain,{'b' * 2000},given", "out.csv, row 2: the name of a class"),
+    ],
+)
+def test_rows_spoilt_by_hand_are_named(row: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text(f"text,label,reason\na film,a,random\n{row}\n")
+    with pytest.raises(tt.InputError, match=message):
+        Kept(path, False)
+
+
+def test_rows_that_a_spreadsheet_leaves_are_no_labels(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("text,label,reason\na film,a,random\n,,\nA FILM,a,given\n")
+    assert Kept(path, False).rows == [Labelled("a film", "a", "random")]
+
+
+def test_a_class_may_be_called_as_a_list(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "out.csv", False)
+    kept.add([Labelled("rain", "[1]", "given")])
+    assert Kept(kept.path, False).rows == kept.rows
+
+
+@pytest.mark.parametrize("line", ["5", '{"text": 5}', '{"text": null}'])
+def test_skipped_texts_are_texts(line: str, tmp_path: Path) -> None:
+    (tmp_path / "out.skipped.jsonl").write_text(line + "\n")
+    with pytest.raises(tt.InputError, match="another file has that name"):
+        Skipped(tmp_path / "out.csv")
+
+
 def test_what_is_skipped_is_kept_beside(tmp_path: Path) -> None:
     skipped = Skipped(tmp_path / "out.csv")
     skipped.add(ODD)
@@ -154,6 +189,17 @@ def test_label_studio_and_back(tmp_path: Path) -> None:
     assert [row.label for row in found.rows] == [("a", "b"), ("c",)]
     config = exchange.label_studio_config(["a", 'b"<'], several=True)
     assert 'choice="multiple"' in config and "&lt;" in config
+
+
+def test_annotators_of_label_studio_who_disagree_are_told(tmp_path: Path) -> None:
+    rows = [studio({"data": {"text": text}}, "a") for text in ("rain", "sun")]
+    rows[0]["annotations"] += studio({}, "b")["annotations"]
+    rows[1]["annotations"] += studio({}, "a")["annotations"]
+    found = answered(tmp_path / "two.json", json.dumps(rows))
+    assert [row.label for row in found.rows] == ["a", "a"]
+    assert found.notes == ["of 1 texts annotators say different things; the first one's word holds"]
+    rows[0]["annotations"][1]["was_cancelled"] = True
+    assert not answered(tmp_path / "one.json", json.dumps(rows)).notes
 
 
 def test_label_studio_in_short(tmp_path: Path) -> None:

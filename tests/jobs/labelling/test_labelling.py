@@ -57,13 +57,25 @@ def test_a_sitting_ends_with_the_budget_and_is_gone_on_with(
     assert status == 0 and found[:6] == first and len(found) == 22
     assert len({row["text"] for row in found}) == 22 and not typed
     assert "random text" in out and "10 more labels: expected" in out
-    assert "there is nothing left to ask, 1 were skipped" in out
+    assert "`--budget 22` is reached" in out and "nothing left" not in out
+    assert "22 labels; the same command with a larger `--budget` goes on" in out
     assert {row["reason"] for row in found} == {"typical", "margin", "random"}
     assert run(*words, "--labels", "bad,good", "--format", "csv", "--batch", "99")[0] == 0
     with (tmp_path / "out.after-22.csv").open(encoding="utf-8", newline="") as file:
         left = {row["text"] for row in csv.DictReader(file)}
     asked = {skipped, *(row["text"] for row in found)}
     assert left == set(TEXTS) - asked and len(asked) == 23
+
+
+def test_as_many_texts_measure_as_one_says(
+    words: list[Any], typed: list[str], tmp_path: Path, run: Any
+) -> None:
+    typed += ["1", "2"] * 9 + ["s"] + ["1"] * 30
+    status, out, _ = run(*words, "--labels", "bad,good", "--random-share", "0.5")
+    reasons = [row["reason"] for row in rows(tmp_path)]
+    assert status == 0 and len(reasons) == 39 and reasons[:10].count("random") == 5
+    assert "there is nothing left to ask, 1 were skipped" in out
+    assert "39 labels; the same command goes on" in out
 
 
 def test_classes_may_come_as_they_are_needed(
@@ -115,7 +127,7 @@ def test_through_a_file_and_back(words: list[Any], tmp_path: Path, run: Any) -> 
     # A file of that name by somebody else stays.
     (tmp_path / "out.after-10.jsonl").write_text("mine")
     status, _, err = run(*words, "--format", "doccano")
-    assert status == 2 and "the output exists" in err
+    assert status == 2 and "such a batch is there and may be filled in already" in err
     assert (tmp_path / "out.after-10.jsonl").read_text() == "mine"
 
 
@@ -135,6 +147,21 @@ def test_through_a_file_and_back(words: list[Any], tmp_path: Path, run: Any) -> 
 def test_mistakes(more: list[str], message: str, words: list[Any], run: Any) -> None:
     status, _, err = run(*words, *more)
     assert (status, err.count("\n")) == (2, 1) and message in err, err
+
+
+def test_classes_of_the_output_must_be_among_those_named(
+    words: list[Any], tmp_path: Path, run: Any
+) -> None:
+    (tmp_path / "out.csv").write_text("text,label,reason\na film,Good,given\n")
+    status, _, err = run(*words, "--format", "csv", "--labels", "bad,good")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "a class that `--labels` lacks" in err and '"a film"' in err and "with Good" in err
+
+
+def test_lines_have_no_columns(words: list[Any], tmp_path: Path, run: Any) -> None:
+    (tmp_path / "pool.txt").write_text("a film\na book\n")
+    status, _, err = run(*words, "--data", tmp_path / "pool.txt", "--format", "csv")
+    assert status == 2 and "lines of text have no columns" in err and "review" in err
 
 
 def test_pairs_are_refused(words: list[Any], tmp_path: Path, run: Any) -> None:

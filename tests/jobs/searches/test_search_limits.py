@@ -4,6 +4,7 @@ import copy
 import math
 import time
 import types
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -161,3 +162,57 @@ def test_what_was_cut_off_is_no_trial(now: list[float], at: float, ends_well: bo
     assert noted.called == ends_well and own.oracle.end_trial.called
     if not ends_well:  # none follows, and the same command with more time begins this one
         assert own.oracle.max_trials == 1
+
+
+def in_time(tuner: str, limits: Limits, place: Path) -> Any:
+    """What draws trials as `search` sets it up, over a space of one depth and one rate."""
+
+    def build(hp: keras_tuner.HyperParameters) -> None:
+        hp.Choice("unfreeze", [1, 0])
+        hp.Float("rate", 0.1, 0.9)
+
+    goal = keras_tuner.Objective("val_loss", "min")
+    more: dict[str, Any] = {"num_initial_points": 2} if tuner == "bayesian" else {}
+    made = tuners.KINDS[tuner](build, objective=goal, seed=3, directory=str(place), **more)
+    for at, value in enumerate([0.1, 0.2, 0.9, 0.8] if more else []):
+        trial = made.oracle.create_trial(f"t{at}")
+        trial.hyperparameters.values.update(unfreeze=int(at < 2))  # which is the better
+        trial.status, trial.score = "COMPLETED", value
+    return tuners._InTime(made.oracle, limits, types.SimpleNamespace(trials=TRIALS))  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:The optimal value found for")
+@pytest.mark.parametrize("tuner", ["random", "bayesian"])
+def test_a_trial_that_does_not_fit_is_drawn_anew(
+    now: list[float], tuner: str, tmp_path: Path
+) -> None:
+    limits = Limits(None, 1.0, 0.0, cuts=True)
+    limits.taken = "2"
+    draw = in_time(tuner, limits, tmp_path)
+    now[0] = 20.0  # 40 left, and the last training of 6: either fits
+    depths = {draw(f"a{at}")["values"]["unfreeze"] for at in range(12)}
+    assert 1 in depths
+    now[0] = 45.0  # 15 left: one of 5 s fits, and one of 14 doesn't
+    drawn = [draw(f"b{at}") for at in range(12)]
+    assert {each["status"] for each in drawn} == {"RUNNING"}
+    assert {each["values"]["unfreeze"] for each in drawn} == {0}
+    assert all(0.1 <= each["values"]["rate"] <= 0.9 for each in drawn)
+    now[0] = 52.0  # none does; the tuner is told so by the draw itself, and ends
+    assert {draw(f"c{at}")["status"] for at in range(3)} == {"RUNNING"}
+
+
+def test_a_trial_drawn_anew_is_none_that_was_tried(now: list[float]) -> None:
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("unfreeze", [1, 0])
+    hp.Choice("rate", [0.1, 0.2])
+    goal = keras_tuner.Objective("val_loss", "min")
+    oracle = keras_tuner.oracles.RandomSearchOracle(objective=goal, hyperparameters=hp, seed=1)
+    limits = Limits(None, 1.0, 0.0, cuts=True)
+    limits.taken, now[0] = "2", 45.0
+    known = keras_tuner.HyperParameters()
+    known.values = {"unfreeze": 0, "rate": 0.1}
+    oracle.trials = {"0": types.SimpleNamespace(hyperparameters=known)}
+    draw = tuners._InTime(oracle, limits, types.SimpleNamespace(trials=TRIALS))  # type: ignore[arg-type]
+    # The oracle's own draws don't know of a trial that was put there by hand.
+    draw._draw = lambda name: {"status": "RUNNING", "values": {"unfreeze": 1, "rate": 0.1}}
+    assert {draw(str(at))["values"]["rate"] for at in range(8)} == {0.2}

@@ -51,6 +51,7 @@ class _Item:
     text: str = ""
     found: list[object] | None = None
     key: str = TEXT
+    disputed: bool = False
 
 
 _Reader: TypeAlias = Callable[[Written], _Item]
@@ -161,9 +162,10 @@ def _form(
     notes = list(said)
 
     def converted() -> Iterator[Numbered]:
-        tally, left, has_spans = spans.Tally(), 0, False
+        tally, left, disputed, has_spans = spans.Tally(), 0, 0, False
         for number, raw in rows():
             item = _read(read, raw, place.of(number), name)
+            disputed += item.disputed
             if name == "Prodigy" and item.row.pop("answer", "accept") != "accept":
                 left += 1
                 continue
@@ -177,7 +179,7 @@ def _form(
                 row |= _tagged(item, place.of(number), tally)
             yield number, row
         # In place: the form has handed this list out, and only now is known what to say.
-        notes[:] = [*said, *_said(name, has_spans, left), *tally.note()]
+        notes[:] = [*said, *_said(name, has_spans, left, disputed), *tally.note()]
 
     return of_rows(converted, place.unit, notes)
 
@@ -216,9 +218,15 @@ def _unlike(raw: Written, place: str, name: str) -> InputError:
     )
 
 
-def _said(name: str, has_spans: bool, left: int) -> list[str]:
-    lines = [f"spans of {name} are read as words and tags, IOB2"] if has_spans else []
-    return [*lines, f"{left} rows that weren't accepted are left out"] if left else lines
+def _said(name: str, has_spans: bool, left: int, disputed: int) -> list[str]:
+    told = {
+        f"spans of {name} are read as words and tags, IOB2": has_spans,
+        f"{left} rows that weren't accepted are left out": left,
+        f"of {disputed} texts annotators say different things; the first one's word holds": (
+            disputed
+        ),
+    }
+    return [line for line, holds in told.items() if holds]
 
 
 def _tagged(item: _Item, place: str, tally: spans.Tally) -> dict[str, object]:
@@ -467,22 +475,35 @@ def _label_studio(rows: Rows) -> _Reader:
             **{k: v for k, v in data.items() if k != key},
             **made,
         }
+        disputed = _is_disputed(row)
         if not has_spans:
-            return _Item({TEXT: data[key], **own})
+            return _Item({TEXT: data[key], **own}, disputed=disputed)
         if results is None:  # nobody has looked at it, which isn't to say that there is nothing
             item = _spanned(own, data[key], [])
             cut = [item.text[a:b] for a, b in words.places(item.text)]
             return _Item({TEXT: item.text, TOKENS: cut, TAGS: None, **own})
-        return _spanned(own, data[key], [r["value"] for r in results if _is_region(r)])
+        found = [r["value"] for r in results if _is_region(r)]
+        return dataclasses.replace(_spanned(own, data[key], found), disputed=disputed)
 
     return read
 
 
 def _results(row: _Annotated) -> list[_Result] | None:
     """What the first annotation found that wasn't cancelled."""
-    given = row["annotations"] if "annotations" in row else row["completions"]
-    kept = [each for each in given if not each.get("was_cancelled")]
+    kept = _kept(row)
     return kept[0]["result"] if kept else None
+
+
+def _kept(row: _Annotated) -> list[_Annotation]:
+    """The annotations that weren't cancelled."""
+    given = row["annotations"] if "annotations" in row else row["completions"]
+    return [each for each in given if not each.get("was_cancelled")]
+
+
+def _is_disputed(row: _Annotated) -> bool:
+    """Whether annotations say different things of a text, in whatever order."""
+    said = [sorted(str(r.get("value")) for r in each.get("result") or []) for each in _kept(row)]
+    return any(each != said[0] for each in said)
 
 
 def _is_region(result: _Result) -> bool:

@@ -131,10 +131,12 @@ class Answers:
     Attributes:
         rows: Texts with their labels, each once.
         blank: How many rows have no label.
+        notes: What was decided that the file doesn't say.
     """
 
     rows: list[Labelled]
     blank: int
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def read(
@@ -179,7 +181,7 @@ def read(
             raise InputError(f"{place}: a label without a text; drop the row. Received: {cell!r}")
         given.append(_Row(place, words, cell, str(row.get(REASON) or GIVEN)))
     labels = _labels(given, task, classes)
-    return Answers(_once(given, labels), blank)
+    return Answers(_once(given, labels), blank, list(table.notes))
 
 
 class _Row(NamedTuple):

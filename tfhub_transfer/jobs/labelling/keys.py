@@ -95,6 +95,8 @@ class Keys:
         if word == _NONE:
             return ()
         found = [self._one(part.strip()) for part in word.split(",") if part.strip()]
+        if not found:
+            return Odd(f"type classes, or {_NONE} for none of them. Received: {one_line(word)}")
         odd = next((each for each in found if isinstance(each, Odd)), None)
         return odd or tuple(sorted({each for each in found if isinstance(each, str)}))
 

@@ -66,7 +66,7 @@ class Kept:
         there = path.exists()
         if there:
             opening.require(path)
-            self.rows = [self._row(row, number) for number, row in enumerate(self._read(), 1)]
+            self.rows = self._once(self._read())
         else:
             self.rows = []
         writing.check(path, True, inputs)
@@ -153,11 +153,35 @@ class Kept:
             f"Received: {self.path}, {what}"
         )
 
+    def _once(self, read: Iterable[Row]) -> list[Labelled]:
+        """Each text with its label; a spreadsheet leaves blank rows and whatever was typed."""
+        found: dict[str, Labelled] = {}
+        for number, row in enumerate(read, 1):
+            if not any(str(cell).strip() for cell in row.values()):
+                continue
+            new = self._row(row, number)
+            if (before := found.setdefault(same(new.text), new)).label != new.label:
+                raise InputError(
+                    "the output has one text with two labels; keep one of these rows. "
+                    f"Received: {self.path}, row {number}: {new.label!r}, and above "
+                    f"{before.label!r}"
+                )
+        return list(found.values())
+
     def _row(self, row: Row, number: int) -> Labelled:
         label = row[LABEL]
+        if not str(row[TEXT]).strip() or not str(label).strip():
+            lacks = "label" if str(row[TEXT]).strip() else "text"
+            raise InputError(
+                f"the output has a row without a {lacks}; fill it in, or drop the row. "
+                f"Received: {self.path}, row {number}"
+            )
         if isinstance(label, str) and label.startswith("["):
             with contextlib.suppress(ValueError):  # a class of such a name
-                label = json.loads(label)
+                found = json.loads(label)
+                # Lists of other things are names, too: nobody writes such lists here.
+                if isinstance(found, list) and all(isinstance(each, str) for each in found):
+                    label = found
         if isinstance(label, list) != self._several:
             wanted = "a list of classes" if self._several else "one class"
             raise InputError(
@@ -165,7 +189,10 @@ class Kept:
                 "text: name another output, or that task with `--task`. "
                 f"Received: {self.path}, row {number}: {row[LABEL]!r}"
             )
-        return Labelled(str(row[TEXT]), label_of(label), str(row[REASON]))
+        try:
+            return Labelled(str(row[TEXT]), label_of(label), str(row[REASON]))
+        except InputError as error:
+            raise InputError(f"{self.path}, row {number}: {error}") from error
 
 
 class Skipped:
@@ -190,6 +217,8 @@ class Skipped:
         lines = opening.read_bytes(self.path, _MOST).decode("utf-8", "replace").split("\n")
         try:
             self.texts = [json.loads(line)[TEXT] for line in lines if line.strip()]
+            if not all(isinstance(text, str) for text in self.texts):
+                raise TypeError("what is skipped is texts")
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 "texts that are skipped are kept beside the output, where another file has that "

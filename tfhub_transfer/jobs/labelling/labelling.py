@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tfhub_transfer.data import reading
 from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import wording
 from tfhub_transfer.jobs.inputs import file_of, read_texts
@@ -53,7 +54,16 @@ class _Work:
         self.kept = Kept(opening.path_of(job.output), self._task.takes_blank, inputs)
         self._skipped = Skipped(self.kept.path)
         self._closed = _classes(job)
-        self._selector = Selector(job.encoder, job.strategy, job.seed, trust_code=job.trust_code)
+        self._require_known()
+        self._selector = Selector(
+            job.encoder, job.strategy, job.seed, job.random_share, job.trust_code
+        )
+        if (
+            job.text is not None
+            and job.answers is None
+            and reading.is_lines(file_of(job, job.data))
+        ):
+            reading.refuse_columns([job.text], job.data)
         texts = read_texts(job.data, False, job, {})
         self._texts = list({same(text): text for text in reversed(texts) if text.strip()}.values())
         self._texts.reverse()
@@ -62,6 +72,16 @@ class _Work:
         left = len(texts) - len(self._texts)
         if left:
             say(f"{job.data}: {left:,} of {len(texts):,} texts are blank or come again")
+
+    def _require_known(self) -> None:
+        """Refuses labels of the output that `--labels` doesn't name."""
+        for row in self.kept.rows if self._closed is not None else []:
+            if not set(names_of(row.label)) <= set(self._closed or ()):
+                raise InputError(
+                    f"the output has a class that `--labels` lacks; add it there, or mend the row "
+                    f"of the text {wording.json_line(row.text[:60])}. "
+                    f"Received: {self.kept.path} with {', '.join(names_of(row.label))}"
+                )
 
     def take(self, answers: str) -> None:
         """Reads labels that were given elsewhere."""
@@ -74,6 +94,8 @@ class _Work:
         if new:
             self.kept.add(new)
         say(f"{answers}: {len(new):,} labels are new, {len(found.rows) - len(new):,} known")
+        for note in found.notes:
+            say(f"{answers}: {note}")
         if found.blank:
             say(f"{answers}: {found.blank:,} rows have no label yet")
         if odd:
@@ -95,6 +117,11 @@ class _Work:
         if not (
             target.exists() and opening.read_bytes(target, len(content) * 4) == content.encode()
         ):
+            if target.is_file():
+                raise InputError(
+                    "such a batch is there and may be filled in already; give it with `--answers`, "
+                    f"or move it away. Received: {target}"
+                )
             atomic.check_file(target, b"", False, (job.data, job.output))
             atomic.write_text(target, content)
         say(f"Written to {target}: {len(batch)} texts to label; then the same with `--answers`")
@@ -118,7 +145,12 @@ class _Work:
                     break
                 self._report()
         if self.kept.rows:
-            say(f"\n{self.kept.path}: {len(self.kept.rows):,} labels; the same command goes on")
+            say(f"\n{self.kept.path}: {len(self.kept.rows):,} labels; {self._more()} goes on")
+
+    def _more(self) -> str:
+        """The command that asks for more labels, in words."""
+        spent = self._job.budget is not None and len(self.kept.rows) >= self._job.budget
+        return "the same command with a larger `--budget`" if spent else "the same command"
 
     def _target(self) -> int:
         """How many labels there shall be in all."""
@@ -147,8 +179,7 @@ class _Work:
         free = sum(labels[row] is None for row in rows)
         count = min(self._job.batch, self._target() - len(self.kept.rows), free)
         if count < 1:
-            skipped = f", {len(left):,} were skipped" if left else ""
-            say(f"{self.kept.path}: there is nothing left to ask{skipped}")
+            self._say_why_none(free, len(left))
             return []
         known = [labels[row] for row in rows]
         chosen = self._selector.select([texts[row] for row in rows], known, count)
@@ -157,6 +188,14 @@ class _Work:
             Asked(texts[rows[row]], reason, predicted, score)
             for row, reason, predicted, score in found
         ]
+
+    def _say_why_none(self, free: int, skipped: int) -> None:
+        """Says why nothing is asked: as many labels are there as were wanted, or all texts are."""
+        if free:
+            said = f"`--budget {self._job.budget}` is reached"
+        else:
+            said = "there is nothing left to ask" + (f", {skipped:,} were skipped" * bool(skipped))
+        say(f"{self.kept.path}: {said}")
 
     def _report(self) -> None:
         """Says how good a model of these labels would be, and what more of them would bring."""

@@ -41,6 +41,13 @@ class LabelJob(Form, Trust):
         "how texts are chosen; default: typical ones, and later close calls",
         choices=("auto", "typical", "margin", "clustered-margin", "random"),
     )
+    random_share: float = option(
+        0.1,
+        "of the texts, drawn at random to measure; default %(default)s",
+        metavar="X",
+        within=(0.0, ranges.BELOW_ONE),
+        closed=True,
+    )
     encoder: str = option(
         "auto", "or what `train` wrote; default: %(default)s, packaged", metavar="NAME|HANDLE|DIR"
     )

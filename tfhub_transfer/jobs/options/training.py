@@ -291,6 +291,12 @@ class FewLabels:
         "64 training texts a class, kept where cross-validation on them is better with it",
         choices=("auto", "on", "off"),
     )
+    unlabelled: str | None = option(
+        None,
+        "more texts, without labels: they get such from the nearest labelled ones, or from a head, "
+        "where answers left out say that it helps",
+        metavar="FILE",
+    )
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)

@@ -53,6 +53,8 @@ from tfhub_transfer.training.finetuning import History, Plan, fine_tune, groups_
 
 # Options that nothing but a thawed encoder has a use for, beside how far it thaws.
 _OF_THAWED = ("epochs", "learning_rate", "optimizer", "warmup", "layer_decay")
+# What was tried for all of a training, in the words of its plan; the report has it, too.
+_SAID = ("pseudo_labels", "back_translation")
 
 Fit: TypeAlias = Callable[..., History]
 # The text of a file, or what writes a file or folder.
@@ -398,6 +400,7 @@ def _finish(
         of_task = report.reports[name] if isinstance(report, JointReport) else report
         of_task.examples.update(own.counts())
         told: Any = record["calibration"] or {}
+        of_task.notes += [t for t in (record["plan"].get(each) for each in _SAID) if t]
         if said := temperatures.why_not(told.get(name, {}) if name else told):
             of_task.notes.append(said)
     profiles = {

@@ -54,12 +54,13 @@ class Gain:
     error: float
 
 
-def fitted(sizes: Sequence[float], accuracies: Sequence[float]) -> Curve:
-    """The curve that is nearest to accuracies, by least squares; it rises, to 1 at most.
+def fitted(sizes: Sequence[float], accuracies: Sequence[float], bounded: bool = True) -> Curve:
+    """The curve that is nearest to accuracies, by least squares.
 
     Args:
         sizes: Numbers of labels, at least three.
         accuracies: The accuracy with each.
+        bounded: Whether it must rise, to 1 at most.
 
     Example:
 
@@ -70,25 +71,25 @@ def fitted(sizes: Sequence[float], accuracies: Sequence[float]) -> Curve:
     x, y = np.asarray(sizes, "float64"), np.asarray(accuracies, "float64")
 
     def miss(power: float) -> float:
-        curve = _with_power(x, y, power)
+        curve = _with_power(x, y, power, bounded)
         return float(((curve.top - curve.drop * x**-power - y) ** 2).sum())
 
     near = float(_POWERS[np.argmin([miss(power) for power in _POWERS])])
     step = float(_POWERS[1] - _POWERS[0])
     bounds = (max(near - step, 0.01), near + step)
     best = minimize_scalar(miss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return _with_power(x, y, float(best.x) if best.fun < miss(near) else near)
+    return _with_power(x, y, float(best.x) if best.fun < miss(near) else near, bounded)
 
 
-def _with_power(x: np.ndarray, y: np.ndarray, power: float) -> Curve:
-    """The best curve of one power: a line through `y` by `x ** -power`, within its bounds."""
+def _with_power(x: np.ndarray, y: np.ndarray, power: float, bounded: bool) -> Curve:
+    """The best curve of one power: a line through `y` by `x ** -power`, perhaps within bounds."""
     z = x**-power
     spread = z - z.mean()
     drop = -float(spread @ y / (spread @ spread))
     top = float(y.mean() + drop * z.mean())
-    if drop < 0:
+    if bounded and drop < 0:
         return Curve(float(y.mean()), 0.0, power)
-    if top > 1:
+    if bounded and top > 1:
         return Curve(1.0, float(z @ (1 - y) / (z @ z)), power)
     return Curve(top, drop, power)
 
@@ -98,7 +99,9 @@ def expected(sizes: Sequence[float], accuracies: np.ndarray, now: int, more: int
 
     The splits share most of their labels, so that their spread tells too little: it is widened as
     Nadeau and Bengio 2003, "Inference for the Generalization Error", have it. Each split is left
-    out once (the jackknife), and a curve is fitted to the means of the others.
+    out once (the jackknife), and a curve is fitted to the means of the others. Those may fall, and
+    pass 1: of few labels whose accuracies happen not to rise all curves within the bounds are flat,
+    and their error would be none where nothing is known.
 
     Args:
         sizes: Numbers of labels that learned.
@@ -108,14 +111,14 @@ def expected(sizes: Sequence[float], accuracies: np.ndarray, now: int, more: int
     """
     count = len(accuracies)
 
-    def rise(rows: np.ndarray) -> float:
-        curve = fitted(sizes, rows.mean(axis=0))
+    def rise(rows: np.ndarray, bounded: bool) -> float:
+        curve = fitted(sizes, rows.mean(axis=0), bounded)
         return curve.at(now + more) - curve.at(now)
 
-    without = np.array([rise(np.delete(accuracies, left, axis=0)) for left in range(count)])
+    without = np.array([rise(np.delete(accuracies, left, axis=0), False) for left in range(count)])
     variance = (count - 1) / count * ((without - without.mean()) ** 2).sum()
     wider = 1 + count * JUDGES / (1 - JUDGES)
-    return Gain(rise(accuracies), math.sqrt(variance * wider))
+    return Gain(rise(accuracies, True), math.sqrt(variance * wider))
 
 
 def measured(

@@ -54,6 +54,18 @@ def names_of(label: Label) -> tuple[str, ...]:
     return (label,) if isinstance(label, str) else label
 
 
+def checked(texts: Sequence[str]) -> list[str]:
+    """Texts as they are, if they are.
+
+    Args:
+        texts: Single texts.
+
+    Raises:
+        InputError: If one is something else; the message names its row.
+    """
+    return [require_text(text, f"row {n} of the texts") for n, text in enumerate(listed(texts), 1)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Pool:
     """Texts with what is known of them; of each that comes again the first row stands for all.
@@ -79,9 +91,7 @@ class Pool:
         Raises:
             InputError: If one is something else, or they don't go together.
         """
-        read = [
-            require_text(text, f"row {n} of the texts") for n, text in enumerate(listed(texts), 1)
-        ]
+        read = checked(texts)
         given = [None] * len(read) if labels is None else listed(labels)
         if len(given) != len(read):
             raise InputError(

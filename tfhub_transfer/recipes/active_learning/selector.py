@@ -17,7 +17,7 @@ from tfhub_transfer.models.transfer import TransferModel
 from tfhub_transfer.recipes.active_learning import learning_curves, strategies
 from tfhub_transfer.recipes.active_learning.learning_curves import Gain
 from tfhub_transfer.recipes.active_learning.linear_heads import Label, LinearHead, learns
-from tfhub_transfer.recipes.active_learning.pools import Pool, names_of, same
+from tfhub_transfer.recipes.active_learning.pools import Pool, checked, names_of, same
 from tfhub_transfer.recipes.active_learning.strategies import Candidates, Strategy
 from tfhub_transfer.reporting import metrics
 from tfhub_transfer.tasks import nearness
@@ -217,8 +217,11 @@ class Selector:
 
         Args:
             texts: Any texts.
+
+        Raises:
+            InputError: If one is something else.
         """
-        return np.array([self._place(text) < self._share for text in texts], bool)
+        return np.array([self._place(text) < self._share for text in checked(texts)], bool)
 
     def _place(self, text: str) -> float:
         """A number from 0 to 1 that nothing but the text's words and the seed decide."""
@@ -247,7 +250,7 @@ class Selector:
             return [], ""
         strategy, reason = self._now(given)
         found = np.asarray(strategy(given))
-        if len(found) != count or len(np.intersect1d(found, given.free)) != count:
+        if found.shape != (count,) or len(np.intersect1d(found, given.free)) != count:
             raise InputError(
                 f"a strategy must give {count:,} rows of `free`, each once. "
                 f"Received: {found.tolist()!s:.80} of {reason}"
