@@ -30,7 +30,7 @@ def require_model(value: object) -> None:
     Args:
         value: What was given for one.
     """
-    if not isinstance(value, TransferModel):
+    if not isinstance(getattr(value, "task", None), Task):
         raise InputError(
             "expected a model, as `tt.load_model` or `tt.build_model` gives it. "
             f"Received: {type(value).__name__}"
