@@ -98,6 +98,7 @@ def test_rows_that_only_one_split_has_are_no_leak(encoder: Any) -> None:
     splits = {"train": Examples.from_lists(["a b", "a b"]), "test": Examples.from_lists(["c", "c"])}
     report = checking.check(splits, encoder=encoder)
     assert found(report, "leakage") == [] and found(report, "duplicates") == [1, 3]
+    assert "2 rows repeating 2 others of their split" in str(report)
     assert (
         report.not_looked_at == {**report.not_looked_at, "labels": "there are none"}
         and report.task is None
