@@ -1,6 +1,8 @@
 """Findings of labels: classes that are too small or too alike, suspects, what gives them away."""
 
 import collections
+import datetime
+import decimal
 import itertools
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -20,6 +22,8 @@ ALIKE = 0.25
 _WEAK = 0.6
 # Classes whose words are looked at, and rows of each at least.
 _MOST_TOLD, _TOLD = 200, 2 * giveaways.LEAST
+# What a column may hold that is looked at: no lists and no bytes.
+_PLAIN = (str, int, float, np.number, np.bool_, datetime.date, decimal.Decimal)
 _Doubts: TypeAlias = tuple[list[Found], float, float]
 
 
@@ -256,7 +260,7 @@ def _columns(data: Gathered, split: str, rows: list[int]) -> list[tuple[str, lis
     for name in examples.columns:
         cells = [examples.columns[name][row] for row in rows] if name not in own else []
         cells = ["" if cell is None else cell for cell in cells]
-        if cells and all(isinstance(cell, (str, int, float)) for cell in cells):
+        if cells and all(isinstance(cell, _PLAIN) for cell in cells):
             found.append((name, cells))
     return found
 
