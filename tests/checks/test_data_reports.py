@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import datetime
 import io
 import json
 import types
@@ -349,6 +350,47 @@ def test_a_table_without_rows_has_its_heads(tmp_path: Path) -> None:
     assert (tmp_path / "suspects.csv").read_text() == (
         "split,row,text_a,text_b,label,suggested,score,why\n"
     )
+
+
+@pytest.mark.parametrize("kind", [str, np.str_, np.int64, np.bool_, datetime.datetime])
+def test_columns_of_any_plain_kind_are_looked_at(kind: Any, encoder: Any) -> None:
+    first, second = (
+        (datetime.datetime(2020, 1, 1), datetime.datetime(2021, 1, 1))
+        if kind is datetime.datetime
+        else (kind(0), kind(1))
+    )
+    columns = {"text": drawn(40), "label": ["a", "b"] * 20, "x": [first, second] * 20}
+    report = checking.check(Examples(columns, target="label"), encoder=encoder)
+    [own] = [each for each in report.findings if each.name == "giveaways"]
+    assert [cells[0] for cells in own.cells] == ["x"]
+
+
+@pytest.mark.parametrize("labels", [["", "a", "b", "a"] * 10, [" ", "a"] * 20])
+def test_a_blank_label_is_a_missing_one(labels: list[str], encoder: Any) -> None:
+    report = checking.check(Examples.from_lists(drawn(40), labels), encoder=encoder)
+    wanted = [row for row, label in enumerate(labels) if not label.strip()]
+    assert report.task == "classification" and found(report, "missing labels") == wanted
+
+
+def test_sets_of_a_single_class_are_judged(encoder: Any) -> None:
+    labels = [["x"] if row % 3 else [] for row in range(40)]
+    report = checking.check(Examples.from_lists(drawn(40), labels), encoder=encoder)
+    [own] = [each for each in report.findings if each.name == "suspect labels"]
+    assert report.task == "multi-label" and {each.suggested for each in own.rows} <= {("x",), ()}
+    for each in own.rows:
+        assert each.suggested != report.rows[each.row].label and 0.0 <= each.score <= 1.0
+
+
+@pytest.mark.parametrize("what", ["task", "model"])
+def test_names_are_no_tasks_or_models(what: str, encoder: Any) -> None:
+    with pytest.raises(tt.InputError, match=f"{what}.*Received: str"):
+        checking.check(Examples.from_lists(["a"], ["x"]), encoder=encoder, **{what: "name"})  # type: ignore[arg-type]
+
+
+def test_numbers_keep_their_digits() -> None:
+    numbers = [1234567.1, 1234567.2, 0.1, 1e-9, -2.0, 3e22]
+    assert [float(findings.spelled(each)) for each in numbers] == numbers
+    assert findings.spelled(-2.0) == "-2" and findings.spelled(1234567.0) == "1234567"
 
 
 def test_labels_are_spelled_as_they_are_read() -> None:

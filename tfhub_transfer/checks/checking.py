@@ -17,7 +17,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models import encoding, seen
 from tfhub_transfer.models.encoding import Encodes
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.reporting.data_reports import DataReport
 from tfhub_transfer.reporting.findings import Finding, Found, counted
 from tfhub_transfer.tasks import Regression, Task, layouts, nearness
@@ -77,6 +77,13 @@ def check(
     [...]
     """
     seed = ranges.whole_number("seed", seed, *ranges.SEED)
+    if task is not None and (not isinstance(task, Task) or task.several):
+        raise InputError(
+            "`task` must be one task, such as `tasks.Classification()`, or be left out. "
+            f"Received: {type(task).__name__}, {str(task)[:80]!r}"
+        )
+    if model is not None:
+        require_model(model)
     data = gathered.gather(examples, task)
     _require_suited(data, model)
     if model is not None and task is None:
