@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hostile import texts as hostile_texts
 from parsed_pages import Parsed
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 import tfhub_transfer as tt
 from tfhub_transfer.checks import checking, of_labels
@@ -372,7 +372,8 @@ def test_a_blank_label_is_a_missing_one(labels: list[str], encoder: Any) -> None
     assert report.task == "classification" and found(report, "missing labels") == wanted
 
 
-def test_sets_of_a_single_class_are_judged(encoder: Any) -> None:
+def test_sets_of_a_single_class_are_judged(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_labels, "learned", lambda *given: True)
     labels = [["x"] if row % 3 else [] for row in range(40)]
     report = checking.check(Examples.from_lists(drawn(40), labels), encoder=encoder)
     [own] = [each for each in report.findings if each.name == "suspect labels"]
@@ -400,9 +401,30 @@ def test_labels_are_spelled_as_they_are_read() -> None:
 @pytest.mark.parametrize(("right", "learned"), [(61, True), (60, False), (40, False)])
 def test_models_that_learned_nothing_doubt_nothing(right: int, learned: bool) -> None:
     rows = [Row("train", n, ("a",), "ab"[n % 2]) for n in range(100)]
-    data: Any = types.SimpleNamespace(rows=rows)
+    data: Any = types.SimpleNamespace(rows=rows, kind="classes")
     answers = np.array(
         [[n % 2 == 0, n % 2] if n < right else [n % 2, n % 2 == 0] for n in range(100)]
     )
     judged = Judged(np.arange(100), answers.astype(float), ("a", "b"))
     assert of_labels.learned(data, judged) is learned
+
+
+def test_of_sets_models_that_rank_none_of_the_classes_doubt_nothing() -> None:
+    generator = np.random.default_rng(0)
+    members = generator.random((200, 3)) < 0.2
+    rows = [
+        Row("train", n, ("a",), tuple(c for c, own in zip("xyz", each) if own))
+        for n, each in enumerate(members)
+    ]
+    data: Any = types.SimpleNamespace(rows=rows, kind="sets")
+    chance = generator.random((200, 3)) / 3
+    for answers, wanted in ((chance, False), (chance + members * 0.1, True), (1 - members, False)):
+        judged = Judged(np.arange(200), np.asarray(answers, float), ("x", "y", "z"))
+        assert of_labels.learned(data, judged) is wanted
+    # By areas under curves and their errors where there is nothing to tell.
+    aucs = [roc_auc_score(members[:, at], chance[:, at]) for at in range(3)]
+    errors = [np.sqrt(201 / (12 * n * (200 - n))) for n in members.sum(axis=0)]
+    told = sum((auc - 0.5) / error for auc, error in zip(aucs, errors)) / np.sqrt(3)
+    assert bool(told > 2) is of_labels.learned(
+        data, Judged(np.arange(200), chance, ("x", "y", "z"))
+    )

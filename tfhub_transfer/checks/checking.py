@@ -279,9 +279,10 @@ def _doubts(
         else:
             judged = cross_validation.of_classes(vectors, labels, parts, stage.add)
     judged = dataclasses.replace(judged, rows=rows[judged.rows])
-    if data.kind == CLASSES and model is None and not of_labels.learned(data, judged):
-        left["suspect labels, classes alike"] = (
-            "models that haven't seen them give no more of the labels than the most frequent class"
+    if data.kind != NUMBERS and model is None and not of_labels.learned(data, judged):
+        left["suspect labels" if data.kind == SETS else "suspect labels, classes alike"] = (
+            "models that haven't seen them give no more of the labels than "
+            f"{'chance' if data.kind == SETS else 'the most frequent class'}"
         )
         return
     both = [judged] if model is None else _with_model(data, judged, model, left)
