@@ -279,14 +279,17 @@ def _doubts(
         else:
             judged = cross_validation.of_classes(vectors, labels, parts, stage.add)
     judged = dataclasses.replace(judged, rows=rows[judged.rows])
-    if data.kind != NUMBERS and model is None and not of_labels.learned(data, judged):
-        left["suspect labels" if data.kind == SETS else "suspect labels, classes alike"] = (
+    if data.kind != NUMBERS and not of_labels.learned(data, judged):
+        by = "" if model is None else " by cross-validation"
+        alike = ", classes alike" if data.kind == CLASSES else ""
+        left[f"suspect labels{by}{alike}"] = (
             "models that haven't seen them give no more of the labels than "
             f"{'chance' if data.kind == SETS else 'the most frequent class'}"
         )
-        return
+        judged = Judged(judged.rows[:0], judged.answers[:0], judged.classes)
     both = [judged] if model is None else _with_model(data, judged, model, left)
-    yield of_labels.suspects(data, both)
+    if any(len(own.rows) for own in both):
+        yield of_labels.suspects(data, both)
     if data.kind == CLASSES and len(judged.rows):
         yield of_labels.alike_classes(data, judged)
 
