@@ -130,8 +130,8 @@ def _require_suited(data: Gathered, model: TransferModel | None) -> None:
     if (task.calibrated_by == "sigmoid") != (data.kind == SETS) or task.pair != pairs:
         raise InputError(
             "the model must answer data of this form, one class or sets of them, single texts or "
-            "pairs; name their columns, or leave `model` (`--model`) out. Received: the "
-            f"{task.name} task, and data of {named}{' in pairs' if pairs else ''}"
+            "pairs; name their columns or the `task` (`--task`), or leave `model` (`--model`) out. "
+            f"Received: the {task.name} task, and data of {named}{' in pairs' if pairs else ''}"
         )
 
 
