@@ -1379,6 +1379,12 @@ OF_CHECKS = [
         lambda k: _checked(k, _PAIRED),
     ),
     mistake(
+        "`task` must be one task, such as `tasks.Classification()`, or be left out",
+        lambda k: _checked(k, lists(["a"], ["x"]), task="classification"),
+        lambda k: _checked(k, lists(["a"], ["x"]), task=Classification()),
+        lambda k: _checked(k, lists(["a"], ["x"])),
+    ),
+    mistake(
         "a model's answers are compared with labels that are classes",
         lambda k: _checked(k, lists(["a", "b"], [0.5, 1.5]), model=k.model("classes")),
         lambda k: _checked(k, lists(["a", "b"], [0.5, 1.5])),

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import datetime
 import io
 import json
 import types
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from hostile import texts as hostile_texts
 from parsed_pages import Parsed
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 import tfhub_transfer as tt
 from tfhub_transfer.checks import checking, of_labels
@@ -98,6 +99,7 @@ def test_rows_that_only_one_split_has_are_no_leak(encoder: Any) -> None:
     splits = {"train": Examples.from_lists(["a b", "a b"]), "test": Examples.from_lists(["c", "c"])}
     report = checking.check(splits, encoder=encoder)
     assert found(report, "leakage") == [] and found(report, "duplicates") == [1, 3]
+    assert "2 rows repeating 2 others of their split" in str(report)
     assert (
         report.not_looked_at == {**report.not_looked_at, "labels": "there are none"}
         and report.task is None
@@ -205,7 +207,11 @@ class Fake:
         return np.array([self._answers] * len(examples))
 
 
-def test_a_model_judges_what_it_was_not_trained_on(encoder: Any) -> None:
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_model_judges_what_it_was_not_trained_on(
+    learned: bool, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_labels, "learned", lambda *given: learned)
     texts = drawn(60)
     train = Examples.from_lists(texts[:40], ["a", "b"] * 20)
     test = Examples.from_lists(texts[40:], ["a", "b"] * 9 + ["c", "b"])
@@ -219,7 +225,9 @@ def test_a_model_judges_what_it_was_not_trained_on(encoder: Any) -> None:
     assert model.asked == [text for row, text in enumerate(texts) if row > 41 and row != 58]
     told = [e for f in report.findings if f.name == "suspect labels" for e in f.rows]
     scores = [each.score for each in told]
-    assert scores == sorted(scores, reverse=True) and len({*scores}) > 1
+    # Of models that learned nothing the trained one alone is believed.
+    assert scores == sorted(scores, reverse=True) and (len({*scores}) > 1) is learned
+    assert ("suspect labels by cross-validation, classes alike" in report.not_looked_at) != learned
     by_model = [
         each for each in told if each.why.startswith("a model that hasn't seen it gives b 90%")
     ]
@@ -350,6 +358,48 @@ def test_a_table_without_rows_has_its_heads(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", [str, np.str_, np.int64, np.bool_, datetime.datetime])
+def test_columns_of_any_plain_kind_are_looked_at(kind: Any, encoder: Any) -> None:
+    first, second = (
+        (datetime.datetime(2020, 1, 1), datetime.datetime(2021, 1, 1))
+        if kind is datetime.datetime
+        else (kind(0), kind(1))
+    )
+    columns = {"text": drawn(40), "label": ["a", "b"] * 20, "x": [first, second] * 20}
+    report = checking.check(Examples(columns, target="label"), encoder=encoder)
+    [own] = [each for each in report.findings if each.name == "giveaways"]
+    assert [cells[0] for cells in own.cells] == ["x"]
+
+
+@pytest.mark.parametrize("labels", [["", "a", "b", "a"] * 10, [" ", "a"] * 20])
+def test_a_blank_label_is_a_missing_one(labels: list[str], encoder: Any) -> None:
+    report = checking.check(Examples.from_lists(drawn(40), labels), encoder=encoder)
+    wanted = [row for row, label in enumerate(labels) if not label.strip()]
+    assert report.task == "classification" and found(report, "missing labels") == wanted
+
+
+def test_sets_of_a_single_class_are_judged(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_labels, "learned", lambda *given: True)
+    labels = [["x"] if row % 3 else [] for row in range(40)]
+    report = checking.check(Examples.from_lists(drawn(40), labels), encoder=encoder)
+    [own] = [each for each in report.findings if each.name == "suspect labels"]
+    assert report.task == "multi-label" and {each.suggested for each in own.rows} <= {("x",), ()}
+    for each in own.rows:
+        assert each.suggested != report.rows[each.row].label and 0.0 <= each.score <= 1.0
+
+
+@pytest.mark.parametrize("what", ["task", "model"])
+def test_names_are_no_tasks_or_models(what: str, encoder: Any) -> None:
+    with pytest.raises(tt.InputError, match=f"{what}.*Received: str"):
+        checking.check(Examples.from_lists(["a"], ["x"]), encoder=encoder, **{what: "name"})  # type: ignore[arg-type]
+
+
+def test_numbers_keep_their_digits() -> None:
+    numbers = [1234567.1, 1234567.2, 0.1, 1e-9, -2.0, 3e22]
+    assert [float(findings.spelled(each)) for each in numbers] == numbers
+    assert findings.spelled(-2.0) == "-2" and findings.spelled(1234567.0) == "1234567"
+
+
 def test_labels_are_spelled_as_they_are_read() -> None:
     assert findings.spelled([{"text": "é"}]) == '[{"text": "é"}]' and findings.spelled(()) == ""
 
@@ -357,9 +407,30 @@ def test_labels_are_spelled_as_they_are_read() -> None:
 @pytest.mark.parametrize(("right", "learned"), [(61, True), (60, False), (40, False)])
 def test_models_that_learned_nothing_doubt_nothing(right: int, learned: bool) -> None:
     rows = [Row("train", n, ("a",), "ab"[n % 2]) for n in range(100)]
-    data: Any = types.SimpleNamespace(rows=rows)
+    data: Any = types.SimpleNamespace(rows=rows, kind="classes")
     answers = np.array(
         [[n % 2 == 0, n % 2] if n < right else [n % 2, n % 2 == 0] for n in range(100)]
     )
     judged = Judged(np.arange(100), answers.astype(float), ("a", "b"))
     assert of_labels.learned(data, judged) is learned
+
+
+def test_of_sets_models_that_rank_none_of_the_classes_doubt_nothing() -> None:
+    generator = np.random.default_rng(0)
+    members = generator.random((200, 3)) < 0.2
+    rows = [
+        Row("train", n, ("a",), tuple(c for c, own in zip("xyz", each) if own))
+        for n, each in enumerate(members)
+    ]
+    data: Any = types.SimpleNamespace(rows=rows, kind="sets")
+    chance = generator.random((200, 3)) / 3
+    for answers, wanted in ((chance, False), (chance + members * 0.1, True), (1 - members, False)):
+        judged = Judged(np.arange(200), np.asarray(answers, float), ("x", "y", "z"))
+        assert of_labels.learned(data, judged) is wanted
+    # By areas under curves and their errors where there is nothing to tell.
+    aucs = [roc_auc_score(members[:, at], chance[:, at]) for at in range(3)]
+    errors = [np.sqrt(201 / (12 * n * (200 - n))) for n in members.sum(axis=0)]
+    told = sum((auc - 0.5) / error for auc, error in zip(aucs, errors)) / np.sqrt(3)
+    assert bool(told > 2) is of_labels.learned(
+        data, Judged(np.arange(200), chance, ("x", "y", "z"))
+    )

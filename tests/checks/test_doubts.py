@@ -157,7 +157,13 @@ def test_a_head_may_be_held_back_more() -> None:
 LABELS = [f"c{n}" for n in np.random.default_rng(7).integers(0, 3, 300)]
 HALF = giveaways.halves(np.arange(300), 0)
 COLUMNS = {
-    "ids that begin with the class": ([f"{c}x-{n}" for n, c in enumerate(LABELS)], None),
+    "ids that begin with the class": ([f"{c}x-{n}" for n, c in enumerate(LABELS)], "their order"),
+    "dates by class": (
+        [f"20{10 + int(c[1])}-{n % 12 + 1:02d}-{n % 28 + 1:02d}" for n, c in enumerate(LABELS)],
+        "their order",
+    ),
+    "truth": ([c == "c1" for c in LABELS], None),
+    "truth and numbers": ([True if c == "c1" else int(c[1]) for c in LABELS], "its values"),
     "ids by class": ([f"{'abc'[int(c[1])]}-{n}" for n, c in enumerate(LABELS)], "how they begin"),
     "numbers in the order of classes": (
         [str(row) for row in np.argsort(np.argsort(LABELS, kind="stable"))],
@@ -178,6 +184,16 @@ def test_columns_that_give_labels_away(name: str) -> None:
     found = giveaways.of_column(name, cells, LABELS, HALF)
     assert (found and found.by) == by
     assert found is None or (found.what == name and found.saved > 0.9)
+
+
+@pytest.mark.parametrize("rows", [30, 60, 300])
+def test_rows_that_are_sorted_by_class_are_told_of_few_as_of_many(rows: int) -> None:
+    labels = sorted(LABELS[:rows])
+    half = giveaways.halves(np.arange(rows), 0)
+    for cells in ([*range(rows)], [f"{n:05d}x" for n in range(rows)]):
+        found = giveaways.of_column("id", cells, labels, half)
+        assert found is not None and found.by == "their order"
+    assert giveaways.of_column("flag", [True, False] * (rows // 2), labels, half) is None
 
 
 def test_what_is_saved_is_counted_on_the_other_half() -> None:

@@ -148,3 +148,10 @@ def test_words_of_two_scripts_that_look_alike_are_disguised() -> None:
     for text in hostile_texts(200):
         scripts.of_text(text)
         scripts.disguised(text)
+
+
+def test_runs_of_long_texts_are_hashed_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["", "abc", "some words that are longer " * 3, *hostile_texts(20)]
+    whole = duplicates._signatures(texts)
+    monkeypatch.setattr(duplicates, "_AT_ONCE", 7)
+    assert (duplicates._signatures(texts) == whole).all()

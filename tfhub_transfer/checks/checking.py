@@ -17,7 +17,7 @@ from tfhub_transfer.errors import InputError
 from tfhub_transfer.incoming import ranges
 from tfhub_transfer.models import encoding, seen
 from tfhub_transfer.models.encoding import Encodes
-from tfhub_transfer.models.transfer import TransferModel
+from tfhub_transfer.models.transfer import TransferModel, require_model
 from tfhub_transfer.reporting.data_reports import DataReport
 from tfhub_transfer.reporting.findings import Finding, Found, counted
 from tfhub_transfer.tasks import Regression, Task, layouts, nearness
@@ -77,6 +77,13 @@ def check(
     [...]
     """
     seed = ranges.whole_number("seed", seed, *ranges.SEED)
+    if task is not None and (not isinstance(task, Task) or task.several):
+        raise InputError(
+            "`task` must be one task, such as `tasks.Classification()`, or be left out. "
+            f"Received: {type(task).__name__}, {str(task)[:80]!r}"
+        )
+    if model is not None:
+        require_model(model)
     data = gathered.gather(examples, task)
     _require_suited(data, model)
     if model is not None and task is None:
@@ -123,8 +130,8 @@ def _require_suited(data: Gathered, model: TransferModel | None) -> None:
     if (task.calibrated_by == "sigmoid") != (data.kind == SETS) or task.pair != pairs:
         raise InputError(
             "the model must answer data of this form, one class or sets of them, single texts or "
-            "pairs; name their columns, or leave `model` (`--model`) out. Received: the "
-            f"{task.name} task, and data of {named}{' in pairs' if pairs else ''}"
+            "pairs; name their columns or the `task` (`--task`), or leave `model` (`--model`) out. "
+            f"Received: the {task.name} task, and data of {named}{' in pairs' if pairs else ''}"
         )
 
 
@@ -272,13 +279,17 @@ def _doubts(
         else:
             judged = cross_validation.of_classes(vectors, labels, parts, stage.add)
     judged = dataclasses.replace(judged, rows=rows[judged.rows])
-    if data.kind == CLASSES and model is None and not of_labels.learned(data, judged):
-        left["suspect labels, classes alike"] = (
-            "models that haven't seen them give no more of the labels than the most frequent class"
+    if data.kind != NUMBERS and not of_labels.learned(data, judged):
+        by = "" if model is None else " by cross-validation"
+        alike = ", classes alike" if data.kind == CLASSES else ""
+        left[f"suspect labels{by}{alike}"] = (
+            "models that haven't seen them give no more of the labels than "
+            f"{'chance' if data.kind == SETS else 'the most frequent class'}"
         )
-        return
+        judged = Judged(judged.rows[:0], judged.answers[:0], judged.classes)
     both = [judged] if model is None else _with_model(data, judged, model, left)
-    yield of_labels.suspects(data, both)
+    if any(len(own.rows) for own in both):
+        yield of_labels.suspects(data, both)
     if data.kind == CLASSES and len(judged.rows):
         yield of_labels.alike_classes(data, judged)
 

@@ -15,6 +15,8 @@ _BANDS, _ROWS = 25, 5
 _HOPELESS = 0.62
 # Of more texts in one place each is compared with the next few only: they are chained all the same.
 _ALL_PAIRS, _NEXT = 50, 10
+# Runs of a text that are hashed at once: all of a book would take gigabytes.
+_AT_ONCE = 1 << 14
 # Texts whose runs are kept at hand while pairs are compared.
 _KEPT = 4096
 # Any odd numbers: what mixes the bits of 64 (Steele et al. 2014), and what a run is read in.
@@ -138,11 +140,14 @@ def _signatures(texts: Sequence[str]) -> np.ndarray:
     generator, count = np.random.default_rng(0), _BANDS * _ROWS
     factors = generator.integers(0, 1 << 63, count, np.uint64) * np.uint64(2) + np.uint64(1)
     terms = generator.integers(0, 1 << 63, count, np.uint64)
-    made = np.empty((len(texts), count), np.uint32)
+    made = np.full((len(texts), count), np.iinfo(np.uint32).max, np.uint32)
     with np.errstate(over="ignore"):
         for row, text in enumerate(texts):
-            ordered = (shingles(text)[:, None] * factors + terms) >> np.uint64(32)
-            made[row] = ordered.min(axis=0)
+            runs = shingles(text)
+            for start in range(0, len(runs), _AT_ONCE):
+                some = runs[start : start + _AT_ONCE, None]
+                ordered = (some * factors + terms) >> np.uint64(32)
+                made[row] = np.minimum(made[row], ordered.min(axis=0))
     return made
 
 

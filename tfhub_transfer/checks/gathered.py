@@ -126,7 +126,11 @@ def gather(given: Examples | Mapping[str, Examples], task: Task | None = None) -
 def _labels(examples: Examples) -> list[object]:
     if examples.target is None:
         return [None] * len(examples)
-    return [None if values.is_missing(label) else label for label in examples.labels]
+    return [None if _is_blank(label) else label for label in examples.labels]
+
+
+def _is_blank(label: object) -> bool:
+    return values.is_missing(label) or (isinstance(label, str) and not label.strip())
 
 
 def _read(examples: Examples, labels: list[object], task: Task) -> list[object]:

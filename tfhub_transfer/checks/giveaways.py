@@ -14,7 +14,7 @@ NEARLY_ALL = 0.8
 # Rows with a word, and rows of a class in each half, below which nothing is said.
 LEAST = 5
 _MOST_WORDS = 50_000
-_BINS = 50
+_BINS, _LEAST_IN_BIN = 50, 6
 _WORDS = r"\w+|[^\w\s]+"
 _BEGINS = re.compile(r"[^\W\d_]*")
 
@@ -62,21 +62,12 @@ def of_column(
         half: As `halves` gives it.
     """
     ways: dict[str, Keys] = {"its values": _values, "how they begin": _beginnings}
-    if all(isinstance(cell, (int, float)) or _is_number(cell) for cell in cells):
-        ways = {"its values": _values, "their order": _bins}
+    ways["their order"] = _bins
     best = max(
         ((saved(make(cells, half), labels, half), by) for by, make in ways.items()),
         key=lambda each: each[0],
     )
     return Giveaway(name, best[1], "", best[0]) if best[0] >= NEARLY_ALL else None
-
-
-def _is_number(cell: object) -> bool:
-    try:
-        float(str(cell))
-    except ValueError:
-        return False
-    return True
 
 
 def _values(cells: Sequence[object], half: np.ndarray) -> list[Hashable]:
@@ -89,13 +80,25 @@ def _beginnings(cells: Sequence[object], half: np.ndarray) -> list[Hashable]:
 
 
 def _bins(cells: Sequence[object], half: np.ndarray) -> list[Hashable]:
-    """In which of some equal parts of the numbers each lies, where rows are numbered by class."""
-    numbers = np.array([float(str(cell)) for cell in cells])
+    """In which of some equal parts of all in order each lies, where rows are sorted by class."""
+    numbers = _numbers(cells)
     finite = numbers[np.isfinite(numbers)]
-    if not len(finite):
+    # Of narrow parts the other half would often have no row.
+    parts = min(_BINS, len(finite) // _LEAST_IN_BIN)
+    if parts < 2:
         return [""] * len(numbers)
-    edges = np.unique(np.quantile(finite, np.linspace(0, 1, _BINS + 1)[1:-1])).tolist()
+    edges = np.unique(np.quantile(finite, np.linspace(0, 1, parts + 1)[1:-1])).tolist()
     return [bisect.bisect(edges, number) for number in numbers.tolist()]
+
+
+def _numbers(cells: Sequence[object]) -> np.ndarray:
+    """Cells as numbers; if one is none, as of dates, their places in the order of letters."""
+    spelled = [str(cell) for cell in cells]
+    try:
+        return np.array([float(each) for each in spelled])
+    except ValueError:
+        places = {each: at for at, each in enumerate(sorted({*spelled}))}
+        return np.array([places[each] for each in spelled], float)
 
 
 def saved(keys: Sequence[Hashable], labels: Sequence[str], half: np.ndarray) -> float:

@@ -1,11 +1,14 @@
 """Findings of labels: classes that are too small or too alike, suspects, what gives them away."""
 
 import collections
+import datetime
+import decimal
 import itertools
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
+from scipy.stats import rankdata
 
 from tfhub_transfer.checks import confident, giveaways
 from tfhub_transfer.checks.cross_validation import FOLDS, Judged
@@ -20,6 +23,8 @@ ALIKE = 0.25
 _WEAK = 0.6
 # Classes whose words are looked at, and rows of each at least.
 _MOST_TOLD, _TOLD = 200, 2 * giveaways.LEAST
+# What a column may hold that is looked at: no lists and no bytes.
+_PLAIN = (str, int, float, np.number, np.bool_, datetime.date, decimal.Decimal)
 _Doubts: TypeAlias = tuple[list[Found], float, float]
 
 
@@ -73,16 +78,31 @@ def _given(data: Gathered, judged: Judged) -> np.ndarray:
 def learned(data: Gathered, judged: Judged) -> bool:
     """Whether models give more labels than the most frequent class, by two standard errors.
 
+    Of sets, whether each class' rows stand above others (Mann and Whitney 1947), all together.
+
     Args:
-        data: All rows, with labels that are classes.
+        data: All rows, with labels that are classes or sets of them.
         judged: What models said of rows that they hadn't seen.
     """
+    if data.kind == SETS:
+        return _ranks(membership(data, judged.rows, judged.classes), judged.answers)
     given = _given(data, judged)
     if not len(given):
         return False
     most = np.bincount(given).max() / len(given)
     share = float((judged.answers.argmax(axis=1) == given).mean())
     return bool(share > most + 2 * np.sqrt(most * (1 - most) / len(given)))
+
+
+def _ranks(members: np.ndarray, answers: np.ndarray) -> bool:
+    """Whether answers rank members of classes higher than chance, by two standard errors."""
+    above = []
+    for own, told in zip(members.T, answers.T):
+        there, others = int(own.sum()), int((~own).sum())
+        if there and others:
+            more = rankdata(told)[own].sum() - there * (there + 1) / 2 - there * others / 2
+            above.append(more / np.sqrt(there * others * (len(own) + 1) / 12))
+    return bool(above and np.sum(above) > 2 * np.sqrt(len(above)))
 
 
 def alike_classes(data: Gathered, judged: Judged) -> Finding:
@@ -256,7 +276,7 @@ def _columns(data: Gathered, split: str, rows: list[int]) -> list[tuple[str, lis
     for name in examples.columns:
         cells = [examples.columns[name][row] for row in rows] if name not in own else []
         cells = ["" if cell is None else cell for cell in cells]
-        if cells and all(isinstance(cell, (str, int, float)) for cell in cells):
+        if cells and all(isinstance(cell, _PLAIN) for cell in cells):
             found.append((name, cells))
     return found
 

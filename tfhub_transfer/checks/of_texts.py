@@ -55,20 +55,20 @@ def repeated(data: Gathered) -> Finding:
     Args:
         data: All rows.
     """
-    found, groups = [], set()
+    found, groups = [], set[int]()
     for members in _groups(data.same, ~data.blank):
         first: dict[tuple[str, str], int] = {}
         for row in members:
             own = data.rows[row]
             earlier = first.setdefault((own.split, spelled(own.label)), row)
             if earlier != row:
-                groups.add(members[0])
+                groups.add(earlier)
                 why = f"the same as row {data.rows[earlier].number}"
                 found.append(Found(row, REPEATED, why, group=members[0] + 1))
     return Finding(
         "duplicates",
         len(found),
-        f"{counted(len(found), 'row')} repeating {len(groups):,} others of their split"
+        f"{counted(len(found), 'row')} repeating {counted(len(groups), 'other')} of their split"
         if found
         else "no row repeats another of its split",
         "one of each is enough: a text that is there twice counts twice; case, blanks and forms of "

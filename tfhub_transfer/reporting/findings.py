@@ -82,7 +82,8 @@ def spelled(label: object) -> str:
     if isinstance(label, (list, tuple)) and all(isinstance(each, str) for each in label):
         return "|".join(label)
     if isinstance(label, float):
-        return f"{label:g}"
+        # Not fewer digits than it has, or numbers that differ would be one.
+        return repr(float(label)).removesuffix(".0")
     return json.dumps(label, ensure_ascii=False, default=str)
 
 

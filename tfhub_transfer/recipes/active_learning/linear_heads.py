@@ -65,7 +65,8 @@ class LinearHead:
         Args:
             vectors: Of any texts `[n, d]`.
         """
-        return np.asarray(self._made.predict_proba(vectors))
+        # Of sets of a single class scikit-learn gives that it isn't there, too, in front.
+        return np.asarray(self._made.predict_proba(vectors))[:, -len(self.classes) :]
 
     def answers(self, scores: np.ndarray) -> list[Label]:
         """What scores say, as labels.
