@@ -247,5 +247,13 @@ def test_answers_that_are_refused(content: str, message: str, tmp_path: Path) ->
         answered(tmp_path / "back.csv", content, Classification(["x", "y"]), classes=["x", "y"])
 
 
+def test_a_label_that_is_missing_names_the_option_that_label_has(tmp_path: Path) -> None:
+    content = "text,label\na,x\nb,NA\n"
+    with pytest.raises(tt.InputError, match="line 3: a label is missing.*among given `--labels`"):
+        answered(tmp_path / "back.csv", content)
+    found = answered(tmp_path / "back.csv", content, Classification(["x", "NA"]))
+    assert [row.label for row in found.rows] == ["x", "NA"]
+
+
 def test_a_batch_is_named_by_what_it_was_chosen_by() -> None:
     assert exchange.beside(Path("a/out.csv"), 20, "label-studio") == Path("a/out.after-20.json")
