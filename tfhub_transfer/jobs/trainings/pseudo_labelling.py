@@ -57,7 +57,8 @@ def _require_possible(job: TrainJob) -> None:
         "--refit": job.refit,
         "--workers": job.workers > 1,
         "several processes": cluster.place().count > 1,
-        "--few-shot on": job.few_shot == "on",
+        # It would draw together, and be judged by, what has one class as nobody said.
+        f"--few-shot {job.few_shot}": job.few_shot != "off",
         "--back-translate": job.back_translate,
         "a head that reads token vectors": job.block != "none" or job.pooling == "attention",
     }
