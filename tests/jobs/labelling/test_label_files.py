@@ -197,7 +197,7 @@ def test_annotators_of_label_studio_who_disagree_are_told(tmp_path: Path) -> Non
     rows[1]["annotations"] += studio({}, "a")["annotations"]
     found = answered(tmp_path / "two.json", json.dumps(rows))
     assert [row.label for row in found.rows] == ["a", "a"]
-    assert found.notes == ["of 1 texts annotators say different things; the first one's word holds"]
+    assert found.notes == ["of 1 text annotators say different things; the first one's word holds"]
     rows[0]["annotations"][1]["was_cancelled"] = True
     assert not answered(tmp_path / "one.json", json.dumps(rows)).notes
 
