@@ -142,7 +142,7 @@ def _fit(
     together = train_split
     if found.labels is not None:
         together = with_labels(train_split, own, found.labels, model.task.class_names)
-        labelled = wording.counted(len(train_split), "labelled text")
+        labelled = wording.counted(len(data.weighing.taught(train_split)), "labelled text")
         say(f"Trained on {labelled} and {len(found.labels.rows):,} more")
     # What was drawn so far depends on how many texts there are.
     runtime.seed_everything(plan.seed)
